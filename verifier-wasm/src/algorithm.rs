@@ -1,0 +1,232 @@
+//! The signature algorithms that are checked, and how each is checked.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::marker::PhantomData;
+
+use hmac::Mac;
+use jwt_compact::{Algorithm as JwtAlgorithm, AlgorithmSignature};
+use p256::ecdsa::signature::Verifier as _;
+use serde::{Deserialize, Serialize};
+
+/// A signature algorithm of RFC 7518 section 3.1, RFC 8037 or RFC 9864.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Algorithm {
+    /// Ed25519, named `EdDSA` (RFC 8037) or `Ed25519` (RFC 9864).
+    #[serde(rename = "EdDSA", alias = "Ed25519")]
+    EdDsa,
+    /// ECDSA over P-256 with SHA-256.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// HMAC with SHA-256.
+    #[serde(rename = "HS256")]
+    Hs256,
+    /// HMAC with SHA-384.
+    #[serde(rename = "HS384")]
+    Hs384,
+    /// HMAC with SHA-512.
+    #[serde(rename = "HS512")]
+    Hs512,
+    /// RSASSA-PSS with SHA-256.
+    #[serde(rename = "PS256")]
+    Ps256,
+    /// RSASSA-PSS with SHA-384.
+    #[serde(rename = "PS384")]
+    Ps384,
+    /// RSASSA-PSS with SHA-512.
+    #[serde(rename = "PS512")]
+    Ps512,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    #[serde(rename = "RS256")]
+    Rs256,
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    #[serde(rename = "RS384")]
+    Rs384,
+    /// RSASSA-PKCS1-v1_5 with SHA-512.
+    #[serde(rename = "RS512")]
+    Rs512,
+}
+
+impl Algorithm {
+    /// The algorithm that a JOSE `alg` value names; names are case-sensitive.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "EdDSA" | "Ed25519" => Self::EdDsa,
+            "ES256" => Self::Es256,
+            "HS256" => Self::Hs256,
+            "HS384" => Self::Hs384,
+            "HS512" => Self::Hs512,
+            "PS256" => Self::Ps256,
+            "PS384" => Self::Ps384,
+            "PS512" => Self::Ps512,
+            "RS256" => Self::Rs256,
+            "RS384" => Self::Rs384,
+            "RS512" => Self::Rs512,
+            _ => return None,
+        })
+    }
+
+    /// True where one secret both signs and verifies.
+    pub fn is_symmetric(self) -> bool {
+        matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
+    }
+}
+
+/// Checks `signature` over `message` with one algorithm of the `jwt-compact` trait.
+///
+/// A signature of another length than the algorithm's is refused, so a truncated HMAC tag never
+/// passes.
+pub(crate) fn check<A: JwtAlgorithm>(
+    algorithm: &A,
+    key: &A::VerifyingKey,
+    signature: &[u8],
+    message: &[u8],
+) -> bool {
+    if A::Signature::LENGTH.is_some_and(|length| length.get() != signature.len()) {
+        return false;
+    }
+    A::Signature::try_from_slice(signature)
+        .is_ok_and(|signature| algorithm.verify_signature(&signature, key, message))
+}
+
+/// Ed25519 with strict verification, so that every back end gives the same verdict.
+pub(crate) struct Ed25519;
+
+/// ECDSA over P-256; signatures with a high S are valid JWS and accepted.
+pub(crate) struct Es256;
+
+/// HMAC with one hash; tags are compared in constant time.
+pub(crate) struct Hmac<M>(PhantomData<M>);
+
+impl<M> Hmac<M> {
+    pub(crate) const NEW: Self = Self(PhantomData);
+}
+
+/// One RSA scheme, named by its verifying key.
+pub(crate) struct Rsa<K>(PhantomData<K>);
+
+impl<K> Rsa<K> {
+    pub(crate) const NEW: Self = Self(PhantomData);
+}
+
+/// A signature still in its bytes, for algorithms whose length depends on the key.
+pub(crate) struct RawSignature(Vec<u8>);
+
+impl AlgorithmSignature for RawSignature {
+    fn try_from_slice(slice: &[u8]) -> Result<Self, anyhow::Error> {
+        Ok(Self(slice.to_vec()))
+    }
+
+    fn as_bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.0)
+    }
+}
+
+impl JwtAlgorithm for Ed25519 {
+    type SigningKey = Infallible;
+    type VerifyingKey = ed25519_dalek::VerifyingKey;
+    type Signature = RawSignature;
+
+    fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed("EdDSA")
+    }
+
+    fn sign(&self, signing_key: &Infallible, _message: &[u8]) -> RawSignature {
+        match *signing_key {}
+    }
+
+    fn verify_signature(
+        &self,
+        signature: &RawSignature,
+        key: &Self::VerifyingKey,
+        message: &[u8],
+    ) -> bool {
+        ed25519_dalek::Signature::from_slice(&signature.0)
+            .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok())
+    }
+}
+
+impl JwtAlgorithm for Es256 {
+    type SigningKey = Infallible;
+    type VerifyingKey = p256::ecdsa::VerifyingKey;
+    type Signature = RawSignature;
+
+    fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed("ES256")
+    }
+
+    fn sign(&self, signing_key: &Infallible, _message: &[u8]) -> RawSignature {
+        match *signing_key {}
+    }
+
+    fn verify_signature(
+        &self,
+        signature: &RawSignature,
+        key: &Self::VerifyingKey,
+        message: &[u8],
+    ) -> bool {
+        p256::ecdsa::Signature::from_slice(&signature.0)
+            .is_ok_and(|signature| key.verify(message, &signature).is_ok())
+    }
+}
+
+impl<M: Mac + Clone> JwtAlgorithm for Hmac<M> {
+    type SigningKey = Infallible;
+    type VerifyingKey = M;
+    type Signature = RawSignature;
+
+    fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed("HMAC")
+    }
+
+    fn sign(&self, signing_key: &Infallible, _message: &[u8]) -> RawSignature {
+        match *signing_key {}
+    }
+
+    fn verify_signature(&self, signature: &RawSignature, key: &M, message: &[u8]) -> bool {
+        key.clone().chain_update(message).verify_slice(&signature.0).is_ok()
+    }
+}
+
+/// An RSA verifying key of one scheme and hash.
+pub(crate) trait RsaKey {
+    fn accepts(&self, signature: &[u8], message: &[u8]) -> bool;
+}
+
+impl<D> RsaKey for rsa::pkcs1v15::VerifyingKey<D>
+where
+    D: sha2::Digest,
+{
+    fn accepts(&self, signature: &[u8], message: &[u8]) -> bool {
+        rsa::pkcs1v15::Signature::try_from(signature)
+            .is_ok_and(|signature| self.verify(message, &signature).is_ok())
+    }
+}
+
+impl<D> RsaKey for rsa::pss::VerifyingKey<D>
+where
+    D: sha2::Digest + sha2::digest::FixedOutputReset,
+{
+    fn accepts(&self, signature: &[u8], message: &[u8]) -> bool {
+        rsa::pss::Signature::try_from(signature)
+            .is_ok_and(|signature| self.verify(message, &signature).is_ok())
+    }
+}
+
+impl<K: RsaKey> JwtAlgorithm for Rsa<K> {
+    type SigningKey = Infallible;
+    type VerifyingKey = K;
+    type Signature = RawSignature;
+
+    fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed("RSA")
+    }
+
+    fn sign(&self, signing_key: &Infallible, _message: &[u8]) -> RawSignature {
+        match *signing_key {}
+    }
+
+    fn verify_signature(&self, signature: &RawSignature, key: &K, message: &[u8]) -> bool {
+        key.accepts(&signature.0, message)
+    }
+}

@@ -1,0 +1,238 @@
+//! What a verifier trusts and how strictly it judges; the same shape in Rust and as JSON.
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use serde::Serialize;
+
+use crate::algorithm::Algorithm;
+use crate::config_json;
+use crate::keys::ed25519_key;
+use crate::snapshot::FeedKey;
+
+/// Everything a [`Verifier`](crate::Verifier) needs besides keys and snapshots.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VerifierConfig {
+    /// The issuers whose tokens are accepted, each with rules of its own.
+    pub issuers: Vec<IssuerConfig>,
+    /// The feed that revocations come from.
+    pub feed: FeedConfig,
+}
+
+/// The rules for the tokens of one issuer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct IssuerConfig {
+    /// The exact `iss`.
+    pub issuer: String,
+    /// Which `aud` is accepted.
+    pub audience: AudienceRule,
+    /// The algorithms that are accepted; anything else is refused whatever the keys allow.
+    pub algorithms: Vec<Algorithm>,
+    /// The claims that make a token revocable; a token without one is refused.
+    pub required_claims: Vec<String>,
+    /// Accepted header types; `null` accepts a token without `typ`, as some providers issue them.
+    pub types: Vec<Option<String>>,
+    /// How far clocks may differ, in seconds, at most [`MAX_LEEWAY_SECONDS`].
+    pub leeway_seconds: u64,
+    /// How a revoked user's tokens are told from newer ones.
+    pub user_rule: UserRule,
+}
+
+/// Which audiences an issuer's tokens must name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AudienceRule {
+    /// `"unchecked"`: for providers whose access tokens carry no `aud`.
+    Unchecked,
+    /// At least one of these.
+    #[serde(untagged)]
+    AnyOf(Vec<String>),
+}
+
+/// How a token of a revoked user is told from one that was issued after the revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserRule {
+    /// By `iat`; another issuer's `ver` means something else and must not be compared.
+    #[default]
+    IssuedAt,
+    /// By `ver` where the token carries it, else by `iat`: for tokens of the feed's control plane.
+    VersionElseIssuedAt,
+}
+
+/// What is trusted of a feed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FeedConfig {
+    /// The feed's id, signed into every snapshot.
+    pub id: String,
+    /// Ed25519 public keys, base64url; several while the feed's key rotates.
+    pub public_keys: Vec<String>,
+    /// How old the newest statement of the feed may be, in seconds.
+    pub max_staleness_seconds: u64,
+    /// What a stale feed means for tokens that are otherwise good.
+    pub on_stale: OnStale,
+}
+
+/// The policy for a feed that has not been heard of for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnStale {
+    /// Honour what the last snapshot does not revoke.
+    Allow,
+    /// Decide nothing: the verdict is undecided.
+    #[default]
+    Deny,
+}
+
+/// One thing wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct ConfigProblem {
+    /// The field's path, such as `issuers[0].leeway_seconds`.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl VerifierConfig {
+    /// Reads the configuration from JSON; unknown fields are refused.
+    ///
+    /// # Errors
+    ///
+    /// Every problem at once.
+    pub fn from_json(text: &str) -> Result<Self, Vec<ConfigProblem>> {
+        let config = config_json::read(text)?;
+        let problems = config.problems();
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// What is wrong with the configuration; empty if nothing is.
+    pub fn problems(&self) -> Vec<ConfigProblem> {
+        let mut problems = self.feed.problems();
+        if self.issuers.is_empty() || self.issuers.len() > MAX_ISSUERS {
+            problems.push(ConfigProblem::new("issuers", "must name 1 to 16 issuers"));
+        }
+        for (index, issuer) in self.issuers.iter().enumerate() {
+            if self.issuers.iter().take(index).any(|other| other.issuer == issuer.issuer) {
+                problems.push(ConfigProblem::new(
+                    &format!("issuers[{index}].issuer"),
+                    "is named twice",
+                ));
+            }
+            issuer.check(&format!("issuers[{index}]"), &mut problems);
+        }
+        problems
+    }
+}
+
+impl IssuerConfig {
+    /// The rules for tokens of an Offswitch control plane.
+    pub fn offswitch(issuer: &str, audience: &str) -> Self {
+        let claims = ["exp", "iat", "sub", "jti", "sid", "ver"];
+        Self {
+            issuer: issuer.to_owned(),
+            audience: AudienceRule::AnyOf(vec![audience.to_owned()]),
+            algorithms: vec![Algorithm::EdDsa, Algorithm::Es256],
+            required_claims: claims.map(str::to_owned).to_vec(),
+            types: default_types(),
+            leeway_seconds: default_leeway_seconds(),
+            user_rule: UserRule::VersionElseIssuedAt,
+        }
+    }
+
+    fn check(&self, path: &str, problems: &mut Vec<ConfigProblem>) {
+        let mut require = |holds: bool, field: &str, text: &str| {
+            if !holds {
+                problems.push(ConfigProblem::new(&format!("{path}.{field}"), text));
+            }
+        };
+        require(!self.issuer.is_empty(), "issuer", "must not be empty");
+        let audience = match &self.audience {
+            AudienceRule::AnyOf(names) => {
+                !names.is_empty() && names.iter().all(|name| !name.is_empty())
+            }
+            AudienceRule::Unchecked => true,
+        };
+        require(audience, "audience", "must name at least one audience, none of them empty");
+        require(!self.algorithms.is_empty(), "algorithms", "must name at least one algorithm");
+        let symmetric = self.algorithms.iter().filter(|one| one.is_symmetric()).count();
+        require(
+            symmetric == 0 || symmetric == self.algorithms.len(),
+            "algorithms",
+            "must not mix HMAC with signatures",
+        );
+        require(!self.types.is_empty(), "types", "must name at least one type");
+        require(
+            self.required_claims.iter().all(|claim| KNOWN_CLAIMS.contains(&claim.as_str())),
+            "required_claims",
+            "may name aud, exp, iat, iss, jti, nbf, sid, sub and ver",
+        );
+        require(
+            self.required_claims.iter().any(|claim| claim == "exp"),
+            "required_claims",
+            "must name exp: a token without an end could never leave the denylist",
+        );
+        require(self.leeway_seconds <= MAX_LEEWAY_SECONDS, "leeway_seconds", "must be at most 300");
+    }
+}
+
+impl FeedConfig {
+    /// The configured public keys, or what is wrong with them.
+    pub(crate) fn keys(&self) -> Result<Vec<FeedKey>, ConfigProblem> {
+        let wrong =
+            || ConfigProblem::new("feed.public_keys", "must be Ed25519 public keys in base64url");
+        self.public_keys
+            .iter()
+            .map(|text| {
+                let bytes = Base64UrlUnpadded::decode_vec(text).map_err(|_| wrong())?;
+                ed25519_key(&bytes).map(FeedKey::new).map_err(|_| wrong())
+            })
+            .collect()
+    }
+
+    fn problems(&self) -> Vec<ConfigProblem> {
+        let mut problems = Vec::new();
+        if self.id.is_empty() {
+            problems.push(ConfigProblem::new("feed.id", "must not be empty"));
+        }
+        if self.public_keys.is_empty() || self.public_keys.len() > MAX_FEED_KEYS {
+            problems.push(ConfigProblem::new("feed.public_keys", "must name 1 to 8 keys"));
+        }
+        problems.extend(self.keys().err());
+        if self.max_staleness_seconds == 0 || self.max_staleness_seconds > MAX_STALENESS_SECONDS {
+            problems.push(ConfigProblem::new(
+                "feed.max_staleness_seconds",
+                "must be between 1 and 86400",
+            ));
+        }
+        problems
+    }
+}
+
+impl ConfigProblem {
+    pub(crate) fn new(field: &str, problem: &str) -> Self {
+        Self { field: field.to_owned(), problem: problem.to_owned() }
+    }
+}
+
+pub(crate) fn default_required_claims() -> Vec<String> {
+    ["exp", "iat", "sub", "jti"].map(str::to_owned).to_vec()
+}
+
+pub(crate) fn default_types() -> Vec<Option<String>> {
+    vec![Some("at+jwt".to_owned())]
+}
+
+pub(crate) fn default_leeway_seconds() -> u64 {
+    30
+}
+
+pub(crate) fn default_max_staleness_seconds() -> u64 {
+    60
+}
+
+/// "A few minutes" of RFC 7519 section 4.1.4. A revoked entry stays in the base until `exp` plus
+/// this: a verifier with a larger leeway would honour tokens that the base has already dropped.
+pub const MAX_LEEWAY_SECONDS: u64 = 300;
+const MAX_STALENESS_SECONDS: u64 = 86_400;
+const MAX_ISSUERS: usize = 16;
+const MAX_FEED_KEYS: usize = 8;
+const KNOWN_CLAIMS: [&str; 9] = ["aud", "exp", "iat", "iss", "jti", "nbf", "sid", "sub", "ver"];

@@ -1,0 +1,105 @@
+//! The outermost bytes: magic, version, signatures, body. Nothing inside is read before the
+//! signature was checked.
+
+use ed25519_dalek::Signature;
+
+/// A public key whose signature under a snapshot is trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedKey {
+    id: [u8; KEY_ID_BYTES],
+    key: ed25519_dalek::VerifyingKey,
+}
+
+impl FeedKey {
+    /// A key named by the first eight bytes of its own hash.
+    pub fn new(key: ed25519_dalek::VerifyingKey) -> Self {
+        let mut id = [0; KEY_ID_BYTES];
+        let hash = blake3::hash(key.as_bytes());
+        for (to, from) in id.iter_mut().zip(hash.as_bytes()) {
+            *to = *from;
+        }
+        Self { id, key }
+    }
+
+    /// The public key's 32 bytes.
+    pub fn public_key(&self) -> &[u8; 32] {
+        self.key.as_bytes()
+    }
+
+    #[cfg(feature = "builder")]
+    pub(super) fn id(&self) -> &[u8; KEY_ID_BYTES] {
+        &self.id
+    }
+}
+
+/// Why bytes are not a snapshot of the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// A signature of a trusted key is wrong.
+    #[error("a signature of the snapshot is wrong")]
+    BadSignature,
+    /// The bytes break the format.
+    #[error("the snapshot is malformed: {0}")]
+    Malformed(&'static str),
+    /// No signature is by a trusted key.
+    #[error("the snapshot is signed by no trusted key")]
+    UnknownKey,
+    /// Written in a version of the format that this reader does not know.
+    #[error("the snapshot has format version {0}")]
+    UnknownVersion(u8),
+}
+
+/// Checks the signatures and answers with where the body begins.
+///
+/// At least one signature must be by a trusted key, and every signature by a trusted key must be
+/// right. Signatures by other keys are passed over, so that a feed can change its key.
+pub(super) fn open(bytes: &[u8], trusted: &[FeedKey]) -> Result<usize, OpenError> {
+    let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(OpenError::Malformed("too short"))?;
+    let [magic @ .., version, count] = header;
+    if magic != MAGIC {
+        return Err(OpenError::Malformed("not a snapshot"));
+    }
+    if *version != VERSION {
+        return Err(OpenError::UnknownVersion(*version));
+    }
+    let count = usize::from(*count);
+    if count == 0 || count > MAX_SIGNATURES {
+        return Err(OpenError::Malformed("the number of signatures"));
+    }
+    let at = HEADER_BYTES.saturating_add(count.saturating_mul(SIGNATURE_ENTRY_BYTES));
+    let signatures = bytes.get(HEADER_BYTES..at).ok_or(OpenError::Malformed("too short"))?;
+    let body = bytes.get(at..).unwrap_or_default();
+    if !signatures.chunks(SIGNATURE_ENTRY_BYTES).any(|entry| find(trusted, entry).is_some()) {
+        return Err(OpenError::UnknownKey);
+    }
+    let message = message(body);
+    for entry in signatures.chunks(SIGNATURE_ENTRY_BYTES) {
+        let Some((key, signature)) = find(trusted, entry) else { continue };
+        if key.key.verify_strict(&message, &signature).is_err() {
+            return Err(OpenError::BadSignature);
+        }
+    }
+    Ok(at)
+}
+
+/// What is signed: a prefix that no other signed thing begins with, and the BLAKE3 of the body.
+pub(super) fn message(body: &[u8]) -> Vec<u8> {
+    [SIGNING_PREFIX, blake3::hash(body).as_bytes()].concat()
+}
+
+fn find<'a>(trusted: &'a [FeedKey], entry: &[u8]) -> Option<(&'a FeedKey, Signature)> {
+    let (id, signature) = entry.split_first_chunk::<KEY_ID_BYTES>()?;
+    let key = trusted.iter().find(|key| key.id == *id)?;
+    Some((key, Signature::from_slice(signature).ok()?))
+}
+
+pub(super) const MAGIC: &[u8; 4] = b"OFSW";
+pub(super) const VERSION: u8 = 1;
+pub(super) const MAX_SIGNATURES: usize = 8;
+
+/// Keeps a snapshot's signature from standing for anything else signed with the same key: a JWS's
+/// signing input is base64url text and cannot begin with these bytes.
+pub(super) const SIGNING_PREFIX: &[u8] = b"\0offswitch snapshot v1\0";
+const KEY_ID_BYTES: usize = 8;
+const SIGNATURE_ENTRY_BYTES: usize = KEY_ID_BYTES + 64;
+const HEADER_BYTES: usize = MAGIC.len() + 2;

@@ -1,0 +1,386 @@
+//! The state a verifier builds by following a feed: one base read in place and an overlay of what
+//! came after it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::envelope::{FeedKey, OpenError};
+use super::fingerprint::{Fingerprint, Kind};
+use super::opened::{DeadKey, Snapshot};
+use super::position::{ChainHash, Position};
+use super::user_map::UserFloor;
+
+/// A followed feed. Everything that is applied only adds revocations, and positions only grow.
+#[derive(Debug)]
+pub struct Feed {
+    id: String,
+    trusted: Vec<FeedKey>,
+    base: Option<Snapshot>,
+    overlay: Overlay,
+    /// The newest position held, and the chain hash there.
+    reached: Floor,
+    /// The newest position ever seen, also before a restart.
+    floor: Floor,
+    /// Positions whose chain hash is known, oldest first.
+    known: VecDeque<Floor>,
+    epoch: u64,
+    issued_at: u64,
+    valid_until: u64,
+    forked: bool,
+    /// How large the overlay may grow before a base is asked for.
+    overlay_limit: usize,
+}
+
+/// A position with the hash of the history that leads to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Floor {
+    /// The position.
+    pub position: Position,
+    /// The chain hash at it.
+    pub chain: ChainHash,
+}
+
+/// What applying a snapshot changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// A delta was added.
+    Extended,
+    /// Nothing new in it: older than what is held, or a repetition.
+    Ignored,
+    /// A heartbeat proved the feed fresh.
+    Refreshed,
+    /// A base took the place of the one before.
+    Replaced,
+}
+
+/// Why a snapshot was not applied. What was held before stays in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// It contradicts the history that is held: fetch the base.
+    #[error("the snapshot contradicts the history held at {held}")]
+    Fork {
+        /// The position held.
+        held: Position,
+    },
+    /// It begins beyond what is held: fetch the base.
+    #[error("the snapshot begins at {from}, held is {held:?}")]
+    Gap {
+        /// Where it begins.
+        from: Position,
+        /// The position held, if any.
+        held: Option<Position>,
+    },
+    /// It was signed in the future.
+    #[error("the snapshot was issued at {issued_at}, it is {now}")]
+    FromTheFuture {
+        /// When it says it was signed, unix seconds.
+        issued_at: u64,
+        /// The verifier's time, unix seconds.
+        now: u64,
+    },
+    /// The bytes are not a snapshot that a trusted key signed.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It belongs to another feed.
+    #[error("the snapshot belongs to another feed")]
+    WrongFeed,
+}
+
+impl Applied {
+    /// The stable code string.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Extended => "extended",
+            Self::Ignored => "ignored",
+            Self::Refreshed => "refreshed",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
+impl ApplyError {
+    /// The stable code string.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Fork { .. } => "feed_fork",
+            Self::Gap { .. } => "feed_gap",
+            Self::FromTheFuture { .. } => "snapshot_from_the_future",
+            Self::Open(OpenError::BadSignature) => "snapshot_bad_signature",
+            Self::Open(OpenError::Malformed(_)) => "snapshot_malformed",
+            Self::Open(OpenError::UnknownKey) => "snapshot_unknown_key",
+            Self::Open(OpenError::UnknownVersion(_)) => "snapshot_unknown_version",
+            Self::WrongFeed => "wrong_feed",
+        }
+    }
+
+    /// True where only a base can help.
+    pub fn needs_base(&self) -> bool {
+        matches!(self, Self::Fork { .. } | Self::Gap { .. })
+    }
+}
+
+impl Feed {
+    /// A feed of which nothing is known yet.
+    pub fn new(id: String, trusted: Vec<FeedKey>) -> Self {
+        Self {
+            id,
+            trusted,
+            base: None,
+            overlay: Overlay::default(),
+            reached: Floor::default(),
+            floor: Floor::default(),
+            known: VecDeque::new(),
+            epoch: 0,
+            issued_at: 0,
+            valid_until: 0,
+            forked: false,
+            overlay_limit: OVERLAY_LIMIT,
+        }
+    }
+
+    /// The keys whose signatures are trusted.
+    pub fn trusted(&self) -> &[FeedKey] {
+        &self.trusted
+    }
+
+    /// Resumes at a floor remembered from before a restart: nothing older will be trusted.
+    pub fn resume(&mut self, floor: Floor) {
+        if floor.position > self.floor.position {
+            self.floor = floor;
+        }
+    }
+
+    /// Applies one snapshot, or changes nothing and says why. `now` is in unix seconds.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApplyError`].
+    pub fn apply(&mut self, bytes: Vec<u8>, now: u64) -> Result<Applied, ApplyError> {
+        let snapshot = Snapshot::open(bytes, &self.trusted)?;
+        if snapshot.feed() != self.id {
+            return Err(ApplyError::WrongFeed);
+        }
+        let issued_at = snapshot.issued_at();
+        if issued_at > now.saturating_add(MAX_SKEW_SECONDS) {
+            return Err(ApplyError::FromTheFuture { issued_at, now });
+        }
+        self.refuse_contradiction(&snapshot)?;
+        if snapshot.to().era < self.floor.position.era {
+            return Ok(Applied::Ignored);
+        }
+        if snapshot.is_base() { Ok(self.replace(snapshot)) } else { self.extend(&snapshot) }
+    }
+
+    /// The position up to which revocations are held; none before the first base.
+    pub fn position(&self) -> Option<Position> {
+        self.base.as_ref().map(|_| self.reached.position)
+    }
+
+    /// The newest position ever seen, with its chain hash: remember it across restarts.
+    pub fn floor(&self) -> Floor {
+        self.floor
+    }
+
+    /// The position to ask the feed for more from; none where a base is wanted.
+    pub fn since(&self) -> Option<Position> {
+        let base = self.base.as_ref()?;
+        let limit = base.denied_count().max(base.users_count()).max(self.overlay_limit);
+        let full = self.overlay.len() > limit;
+        (!self.forked && !full).then_some(self.reached.position)
+    }
+
+    /// Seconds since the feed's newest signed statement.
+    pub fn age_seconds(&self, now: u64) -> Option<u64> {
+        self.base.as_ref().map(|_| now.saturating_sub(self.issued_at))
+    }
+
+    /// True once everything up to the floor is held.
+    pub fn is_ready(&self) -> bool {
+        self.base.is_some() && self.reached.position >= self.floor.position
+    }
+
+    /// True after two contents were seen for one position, until a newer base settles it.
+    pub fn is_forked(&self) -> bool {
+        self.forked
+    }
+
+    /// True where even the feed's own statement no longer claims to be fresh.
+    pub fn is_past_validity(&self, now: u64) -> bool {
+        now > self.valid_until.saturating_add(VALIDITY_SKEW_SECONDS)
+    }
+
+    /// Tokens issued before this instant (unix seconds) are off; 0 for none.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// True if the issuer's key of this name was declared dead.
+    pub fn is_dead(&self, issuer: &str, kid: &str) -> bool {
+        let same = |key: &DeadKey| key.issuer == issuer && key.kid == kid;
+        self.overlay.dead_keys.iter().any(|(key, _)| same(key))
+            || self.base.as_ref().is_some_and(|base| base.dead_keys().iter().any(same))
+    }
+
+    /// True if this token or session was revoked.
+    pub fn is_denied(&self, kind: Kind, issuer: &str, id: &str) -> bool {
+        self.base.as_ref().is_some_and(|base| {
+            let id = Fingerprint::new(base.salt(), kind, issuer, id);
+            self.overlay.denied.contains_key(&id) || base.is_denied(id)
+        })
+    }
+
+    /// What tokens of this user must show, if the user was ever revoked.
+    pub fn user_floor(&self, issuer: &str, subject: &str) -> Option<UserFloor> {
+        let base = self.base.as_ref()?;
+        let user = Fingerprint::new(base.salt(), Kind::User, issuer, subject);
+        let newer = self.overlay.users.get(&user).map(|(floor, _)| *floor);
+        match (base.user_floor(user), newer) {
+            (Some(one), Some(other)) => Some(one.join(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// A position whose chain hash is known must not come with another one.
+    fn refuse_contradiction(&mut self, snapshot: &Snapshot) -> Result<(), ApplyError> {
+        let ends = [
+            Floor { position: snapshot.from(), chain: snapshot.chain_from() },
+            Floor { position: snapshot.to(), chain: snapshot.chain_to() },
+        ];
+        let held = self.known.iter().chain([&self.floor]);
+        for known in held {
+            if ends.iter().any(|end| end.position == known.position && end.chain != known.chain) {
+                self.forked |= snapshot.is_base();
+                return Err(ApplyError::Fork { held: self.reached.position });
+            }
+        }
+        Ok(())
+    }
+
+    /// A base takes the place of the one before; what is held beyond it stays on top.
+    fn replace(&mut self, snapshot: Snapshot) -> Applied {
+        let end = Floor { position: snapshot.to(), chain: snapshot.chain_to() };
+        let held = self.base.as_ref().map(|base| (base.to(), base.salt()));
+        match held {
+            Some((to, _)) if end.position <= to => {
+                self.refresh(&snapshot, end.position);
+                // The feed has no newer base yet: follow its deltas meanwhile.
+                self.overlay_limit = self.overlay.len().saturating_mul(2).max(OVERLAY_LIMIT);
+                let is_current = end.position >= self.reached.position;
+                // It freshens only what it speaks of in full.
+                return if is_current { Applied::Refreshed } else { Applied::Ignored };
+            }
+            // Its fingerprints mean something else: the overlay cannot stay on top of it.
+            Some((_, salt)) if salt != snapshot.salt() && end.position < self.reached.position => {
+                return Applied::Ignored;
+            }
+            _ => {}
+        }
+        self.refresh(&snapshot, end.position);
+        self.epoch = self.epoch.max(snapshot.epoch());
+        self.overlay.forget_up_to(end.position);
+        self.reach(end);
+        self.forked = false;
+        self.overlay_limit = OVERLAY_LIMIT;
+        self.base = Some(snapshot);
+        Applied::Replaced
+    }
+
+    /// A delta goes on top, if it continues exactly what is held.
+    fn extend(&mut self, snapshot: &Snapshot) -> Result<Applied, ApplyError> {
+        let gap = ApplyError::Gap { from: snapshot.from(), held: self.position() };
+        let Some(base) = &self.base else { return Err(gap) };
+        if snapshot.from() > self.reached.position || base.salt() != snapshot.salt() {
+            return Err(gap);
+        }
+        if snapshot.from() < self.reached.position {
+            // Whether its end continues our history cannot be told; what it adds is held already, or
+            // comes with the next delta.
+            return Ok(Applied::Ignored);
+        }
+        if self.reached.chain != snapshot.chain_from() {
+            return Err(ApplyError::Fork { held: self.reached.position });
+        }
+        let to = snapshot.to();
+        self.refresh(snapshot, to);
+        self.epoch = self.epoch.max(snapshot.epoch());
+        if to == self.reached.position {
+            return Ok(Applied::Refreshed);
+        }
+        self.overlay.add(snapshot);
+        self.reach(Floor { position: to, chain: snapshot.chain_to() });
+        Ok(Applied::Extended)
+    }
+
+    /// Only a statement about everything that is held proves that it is fresh.
+    fn refresh(&mut self, snapshot: &Snapshot, to: Position) {
+        if to >= self.reached.position {
+            self.issued_at = self.issued_at.max(snapshot.issued_at());
+            self.valid_until = self.valid_until.max(snapshot.valid_until());
+        }
+    }
+
+    fn reach(&mut self, end: Floor) {
+        self.known.retain(|known| known.position.era == end.position.era);
+        if !self.known.contains(&end) {
+            self.known.push_back(end);
+        }
+        if self.known.len() > MAX_KNOWN {
+            self.known.pop_front();
+        }
+        if end.position > self.reached.position {
+            self.reached = end;
+        }
+        if end.position > self.floor.position {
+            self.floor = end;
+        }
+    }
+}
+
+/// What deltas added, each with the position by which it is certain.
+#[derive(Debug, Default)]
+struct Overlay {
+    denied: BTreeMap<Fingerprint, Position>,
+    users: BTreeMap<Fingerprint, (UserFloor, Position)>,
+    /// Few: red buttons and retired keys.
+    dead_keys: Vec<(DeadKey, Position)>,
+}
+
+impl Overlay {
+    fn len(&self) -> usize {
+        self.denied.len().saturating_add(self.users.len())
+    }
+
+    fn add(&mut self, snapshot: &Snapshot) {
+        let to = snapshot.to();
+        for id in snapshot.denied() {
+            let seen = self.denied.entry(id).or_insert(to);
+            *seen = (*seen).max(to);
+        }
+        for (user, floor) in snapshot.users() {
+            let (held, seen) = self.users.entry(user).or_insert((floor, to));
+            *held = held.join(floor);
+            *seen = (*seen).max(to);
+        }
+        for key in snapshot.dead_keys() {
+            match self.dead_keys.iter_mut().find(|(held, _)| held == key) {
+                Some((_, seen)) => *seen = (*seen).max(to),
+                None => self.dead_keys.push((key.clone(), to)),
+            }
+        }
+    }
+
+    /// A base up to `base` holds everything that was certain by then and has not expired.
+    fn forget_up_to(&mut self, base: Position) {
+        self.denied.retain(|_, to| *to > base);
+        self.users.retain(|_, (_, to)| *to > base);
+        self.dead_keys.retain(|(_, to)| *to > base);
+    }
+}
+
+/// How far in the future a snapshot's `issued_at` may lie.
+const MAX_SKEW_SECONDS: u64 = 300;
+/// How long after `valid_until` a snapshot still counts as fresh, for clocks that differ.
+const VALIDITY_SKEW_SECONDS: u64 = 10;
+/// A fresh base is asked for once deltas have added this many entries, or as many as the base has.
+const OVERLAY_LIMIT: usize = 65_536;
+/// How many positions' chain hashes are remembered.
+const MAX_KNOWN: usize = 64;

@@ -1,0 +1,24 @@
+//! The feed: signed snapshots of what was revoked, and the state a verifier builds from them.
+//!
+//! `FORMAT.md` beside this crate describes the bytes. Read top-down: [`Feed`] is what a verifier
+//! holds, [`Snapshot`] is one opened file, the rest are its parts.
+
+mod bits;
+#[cfg(feature = "builder")]
+mod builder;
+mod envelope;
+mod feed;
+mod fingerprint;
+mod opened;
+mod position;
+mod sorted_set;
+mod user_map;
+
+#[cfg(feature = "builder")]
+pub use builder::{Content, SnapshotSigner};
+pub use envelope::{FeedKey, OpenError};
+pub use feed::{Applied, ApplyError, Feed, Floor};
+pub use fingerprint::{Fingerprint, Kind, Salt};
+pub use opened::{DeadKey, MAX_DEAD_KEYS, MAX_ENTRIES, Snapshot};
+pub use position::{ChainHash, Position, PositionError};
+pub use user_map::UserFloor;

@@ -1,0 +1,188 @@
+//! One opened snapshot: its header, and its two collections read in place.
+
+use serde::{Deserialize, Serialize};
+
+use super::envelope::{self, FeedKey, OpenError};
+use super::fingerprint::{Fingerprint, Salt};
+use super::position::{ChainHash, Position};
+use super::sorted_set::SortedSet;
+use super::user_map::{Columns, UserFloor, UserMap};
+
+/// The log folded over the range `(from, to]`, signed by a trusted key and well-formed.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    bytes: Vec<u8>,
+    header: Header,
+    denied: SortedSet,
+    users: UserMap,
+}
+
+/// A key that must not be trusted any more.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DeadKey {
+    /// Whose key it was.
+    pub issuer: String,
+    /// Its name.
+    pub kid: String,
+}
+
+/// The first part of the body, in postcard; the collections follow it as raw words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Header {
+    pub(super) feed: String,
+    pub(super) era: u64,
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) chain_from: ChainHash,
+    pub(super) chain_to: ChainHash,
+    pub(super) issued_at: u64,
+    pub(super) valid_until: u64,
+    pub(super) salt: Salt,
+    pub(super) epoch: u64,
+    pub(super) dead_keys: Vec<DeadKey>,
+    pub(super) denied_count: u64,
+    pub(super) users_count: u64,
+    pub(super) user_columns: Columns,
+}
+
+impl Snapshot {
+    /// Opens `bytes` if a `trusted` key signed them; they are kept and read in place.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]. Every declared count is held against the bytes that are there before
+    /// anything is allocated for it, and no byte may be left over.
+    pub fn open(bytes: Vec<u8>, trusted: &[FeedKey]) -> Result<Self, OpenError> {
+        let body_at = envelope::open(&bytes, trusted)?;
+        let body = bytes.get(body_at..).unwrap_or_default();
+        let (header, rest) = postcard::take_from_bytes::<Header>(body)
+            .map_err(|_| OpenError::Malformed("the header"))?;
+        header.check()?;
+        let at = bytes.len().saturating_sub(rest.len());
+        let count = |count: u64| {
+            usize::try_from(count)
+                .ok()
+                .filter(|count| *count <= MAX_ENTRIES)
+                .ok_or(OpenError::Malformed("a count is over the limit"))
+        };
+        let (denied, at) = SortedSet::read(&bytes, at, count(header.denied_count)?)
+            .ok_or(OpenError::Malformed("the denied set"))?;
+        let users = count(header.users_count)?;
+        let (users, at) = UserMap::read(&bytes, at, users, header.user_columns)
+            .ok_or(OpenError::Malformed("the user map"))?;
+        if at != bytes.len() {
+            return Err(OpenError::Malformed("bytes are left over"));
+        }
+        Ok(Self { bytes, header, denied, users })
+    }
+
+    /// The id of the feed it belongs to.
+    pub fn feed(&self) -> &str {
+        &self.header.feed
+    }
+
+    /// Where the range begins (exclusive); seq 0 for a base.
+    pub fn from(&self) -> Position {
+        Position { era: self.header.era, seq: self.header.from }
+    }
+
+    /// Where the range ends (inclusive).
+    pub fn to(&self) -> Position {
+        Position { era: self.header.era, seq: self.header.to }
+    }
+
+    /// The chain hash at [`from`](Self::from).
+    pub fn chain_from(&self) -> ChainHash {
+        self.header.chain_from
+    }
+
+    /// The chain hash at [`to`](Self::to).
+    pub fn chain_to(&self) -> ChainHash {
+        self.header.chain_to
+    }
+
+    /// When it was signed, unix seconds.
+    pub fn issued_at(&self) -> u64 {
+        self.header.issued_at
+    }
+
+    /// Until when it proves the feed fresh, unix seconds.
+    pub fn valid_until(&self) -> u64 {
+        self.header.valid_until
+    }
+
+    /// True for a snapshot that replaces what came before it.
+    pub fn is_base(&self) -> bool {
+        self.header.from == 0
+    }
+
+    /// The key of its fingerprints.
+    pub fn salt(&self) -> Salt {
+        self.header.salt
+    }
+
+    /// Tokens issued before this instant (unix seconds) are off; 0 for none.
+    pub fn epoch(&self) -> u64 {
+        self.header.epoch
+    }
+
+    /// The keys it declares dead.
+    pub fn dead_keys(&self) -> &[DeadKey] {
+        &self.header.dead_keys
+    }
+
+    /// How many tokens and sessions it denies.
+    pub fn denied_count(&self) -> usize {
+        self.denied.len()
+    }
+
+    /// How many users it names.
+    pub fn users_count(&self) -> usize {
+        self.users.len()
+    }
+
+    /// True if it denies this token or session.
+    pub fn is_denied(&self, id: Fingerprint) -> bool {
+        self.denied.rank(&self.bytes, id.0).is_some()
+    }
+
+    /// What tokens of this user must show, if the snapshot names the user.
+    pub fn user_floor(&self, user: Fingerprint) -> Option<UserFloor> {
+        self.users.find(&self.bytes, user.0)
+    }
+
+    /// The denied tokens and sessions, ascending.
+    pub fn denied(&self) -> impl Iterator<Item = Fingerprint> + '_ {
+        self.denied.iter(&self.bytes).map(Fingerprint)
+    }
+
+    /// The users it names, by ascending fingerprint.
+    pub fn users(&self) -> impl Iterator<Item = (Fingerprint, UserFloor)> + '_ {
+        self.users.iter(&self.bytes).map(|(user, floor)| (Fingerprint(user), floor))
+    }
+
+    /// How many bytes it keeps.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl Header {
+    fn check(&self) -> Result<(), OpenError> {
+        if self.from > self.to || self.era == 0 {
+            return Err(OpenError::Malformed("the range"));
+        }
+        if self.valid_until < self.issued_at {
+            return Err(OpenError::Malformed("the times"));
+        }
+        if self.dead_keys.len() > MAX_DEAD_KEYS {
+            return Err(OpenError::Malformed("a count is over the limit"));
+        }
+        Ok(())
+    }
+}
+
+/// The most entries one collection may hold: 12 million tokens and more fit a 128 MB isolate twice.
+pub const MAX_ENTRIES: usize = 1 << 27;
+/// The most dead keys one snapshot may name.
+pub const MAX_DEAD_KEYS: usize = 1024;

@@ -1,0 +1,182 @@
+//! A sorted set of 64-bit numbers, Elias-Fano coded and read in place.
+//!
+//! `FORMAT.md` describes the layout: the low bits of each number packed, the high bits as a bitmap
+//! with one zero per bucket and one one per number. 46 bits a number for a million numbers.
+
+use std::ops::Range;
+
+use super::bits::{bitmap_bytes, low_six, mask, narrow, packed, packed_bytes, wide, word};
+
+/// Where one set lies within a snapshot's body, with an index over its buckets made on loading.
+#[derive(Debug, Clone)]
+pub(super) struct SortedSet {
+    count: usize,
+    low: Range<usize>,
+    high: Range<usize>,
+    /// The bit at which every [`SAMPLE`]-th bucket begins.
+    samples: Vec<u32>,
+}
+
+impl SortedSet {
+    /// Takes a set of `count` numbers from the front of `bytes[at..]`; answers with where it ends.
+    ///
+    /// Nothing is allocated before the bytes for `count` numbers are known to be there. The bitmap
+    /// is walked once: it must hold exactly `count` numbers, none of them beyond the last bucket.
+    pub(super) fn read(bytes: &[u8], at: usize, count: usize) -> Option<(Self, usize)> {
+        let low_end = at.checked_add(packed_bytes(count, low_width(count))?)?;
+        let high_end = low_end.checked_add(bitmap_bytes(bitmap_bits(count)?)?)?;
+        let mut set = Self { count, low: at..low_end, high: low_end..high_end, samples: vec![] };
+        set.samples = set.index(bytes.get(low_end..high_end)?)?;
+        Some((set, high_end))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The rank of `number`, if the set holds it.
+    pub(super) fn rank(&self, bytes: &[u8], number: u64) -> Option<usize> {
+        if self.count == 0 {
+            return None;
+        }
+        let width = low_width(self.count);
+        let bucket = number >> width;
+        let wanted = number & mask(width);
+        let (low, high) = (bytes.get(self.low.clone())?, bytes.get(self.high.clone())?);
+        let mut bit = self.bucket_start(high, bucket)?;
+        let mut rank = narrow(bit.checked_sub(bucket)?);
+        while bit_at(high, bit) {
+            if packed(low, rank, width) == wanted {
+                return Some(rank);
+            }
+            bit = bit.saturating_add(1);
+            rank = rank.saturating_add(1);
+        }
+        None
+    }
+
+    /// All numbers, ascending.
+    pub(super) fn iter<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = u64> + 'a {
+        let width = low_width(self.count);
+        let low = bytes.get(self.low.clone()).unwrap_or_default();
+        let high = bytes.get(self.high.clone()).unwrap_or_default();
+        let words = (0..high.len() / 8).flat_map(move |index| ones(word(high, index), index));
+        words.zip(0..self.count).map(move |(bit, rank)| {
+            let bucket = bit.saturating_sub(wide(rank));
+            (bucket.checked_shl(width).unwrap_or(0)) | packed(low, rank, width)
+        })
+    }
+
+    /// Walks the bitmap: checks the number of ones and remembers where buckets begin.
+    fn index(&self, high: &[u8]) -> Option<Vec<u32>> {
+        let bits = bitmap_bits(self.count)?;
+        let mut samples = vec![0];
+        let (mut zeros, mut ones): (u64, u64) = (0, 0);
+        for index in 0..high.len() / 8 {
+            let content = word(high, index);
+            let start = wide(index).saturating_mul(64);
+            let inside = bits.saturating_sub(start).min(64);
+            let valid = mask(u32::try_from(inside).ok()?);
+            if content & !valid != 0 {
+                return None;
+            }
+            ones = ones.saturating_add(u64::from(content.count_ones()));
+            let mut gaps = !content & valid;
+            let after = zeros.saturating_add(u64::from(gaps.count_ones()));
+            while zeros / SAMPLE < after / SAMPLE {
+                let skip = SAMPLE.saturating_sub(zeros % SAMPLE);
+                gaps = drop_ones(gaps, skip.saturating_sub(1));
+                let bit = start.saturating_add(u64::from(gaps.trailing_zeros()));
+                samples.push(u32::try_from(bit.saturating_add(1)).ok()?);
+                gaps &= gaps.wrapping_sub(1);
+                zeros = zeros.saturating_add(skip);
+            }
+            zeros = after;
+        }
+        let closed = !bit_at(high, bits.saturating_sub(1));
+        (closed && ones == wide(self.count)).then_some(samples)
+    }
+
+    /// The bit at which `bucket` begins: just after the zero that ends the bucket before it.
+    fn bucket_start(&self, high: &[u8], bucket: u64) -> Option<u64> {
+        let sample = self.samples.get(narrow(bucket / SAMPLE))?;
+        let mut start = u64::from(*sample);
+        let mut left = bucket % SAMPLE;
+        if left == 0 {
+            return Some(start);
+        }
+        let mut index = narrow(start / 64);
+        let mut gaps = !word(high, index) & !mask(low_six(start));
+        loop {
+            let here = u64::from(gaps.count_ones());
+            if left <= here {
+                break;
+            }
+            left = left.saturating_sub(here);
+            index = index.checked_add(1).filter(|next| *next < high.len() / 8)?;
+            gaps = !word(high, index);
+        }
+        gaps = drop_ones(gaps, left.saturating_sub(1));
+        start = wide(index).saturating_mul(64).saturating_add(u64::from(gaps.trailing_zeros()));
+        Some(start.saturating_add(1))
+    }
+}
+
+/// How many low bits of each number are packed: 64 less the bits it takes to write `count`.
+pub(super) fn low_width(count: usize) -> u32 {
+    wide(count).leading_zeros().min(63)
+}
+
+/// One bit per number and one per bucket.
+fn bitmap_bits(count: usize) -> Option<u64> {
+    if count == 0 {
+        return Some(0);
+    }
+    let buckets = 1u64.checked_shl(64u32.saturating_sub(low_width(count)))?;
+    wide(count).checked_add(buckets)
+}
+
+fn bit_at(bytes: &[u8], bit: u64) -> bool {
+    word(bytes, narrow(bit / 64)) >> low_six(bit) & 1 == 1
+}
+
+/// The positions of the ones in the `index`-th word of a bitmap.
+fn ones(mut content: u64, index: usize) -> impl Iterator<Item = u64> {
+    let start = wide(index).saturating_mul(64);
+    std::iter::from_fn(move || {
+        if content == 0 {
+            return None;
+        }
+        let bit = start.saturating_add(u64::from(content.trailing_zeros()));
+        content &= content.wrapping_sub(1);
+        Some(bit)
+    })
+}
+
+/// `content` without its lowest `count` ones.
+fn drop_ones(mut content: u64, count: u64) -> u64 {
+    for _ in 0..count {
+        content &= content.wrapping_sub(1);
+    }
+    content
+}
+
+/// Writes the set of `numbers`, which must ascend strictly; the counterpart of [`SortedSet::read`].
+#[cfg(feature = "builder")]
+pub(super) fn write(numbers: &[u64], out: &mut Vec<u8>) {
+    let width = low_width(numbers.len());
+    super::bits::pack(numbers.iter().copied(), width, out);
+    let start = out.len();
+    let size = bitmap_bits(numbers.len()).and_then(bitmap_bytes).unwrap_or(0);
+    out.resize(start.saturating_add(size), 0);
+    let Some(high) = out.get_mut(start..) else { return };
+    for (rank, number) in numbers.iter().enumerate() {
+        let bit = (number >> width).saturating_add(wide(rank));
+        if let Some(byte) = high.get_mut(narrow(bit / 8)) {
+            *byte |= 1u8.checked_shl(low_six(bit) & 7).unwrap_or(0);
+        }
+    }
+}
+
+/// One sample for this many buckets: a look-up walks about twice as many bits.
+const SAMPLE: u64 = 512;

@@ -1,0 +1,119 @@
+//! For each revoked user, what a token must show to be newer than the revocation.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::bits::{packed, packed_bytes};
+use super::sorted_set::SortedSet;
+
+/// The least a user's token must show to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UserFloor {
+    /// The lowest `ver` that stands.
+    pub minimum_version: u64,
+    /// The earliest `iat` that stands, unix seconds, for tokens without `ver`.
+    pub not_before: u64,
+}
+
+impl UserFloor {
+    /// The stricter of both: the join by which floors merge.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        Self {
+            minimum_version: self.minimum_version.max(other.minimum_version),
+            not_before: self.not_before.max(other.not_before),
+        }
+    }
+}
+
+/// How the two columns of a map are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Columns {
+    pub(super) version_base: u64,
+    pub(super) version_width: u8,
+    pub(super) not_before_base: u64,
+    pub(super) not_before_width: u8,
+}
+
+/// Where one map lies within a snapshot's body: sorted fingerprints, then one column per number.
+#[derive(Debug, Clone)]
+pub(super) struct UserMap {
+    users: SortedSet,
+    columns: Columns,
+    versions: Range<usize>,
+    not_befores: Range<usize>,
+}
+
+impl UserMap {
+    /// Takes a map of `count` users from the front of `bytes[at..]`; answers with where it ends.
+    pub(super) fn read(
+        bytes: &[u8],
+        at: usize,
+        count: usize,
+        columns: Columns,
+    ) -> Option<(Self, usize)> {
+        if columns.version_width > 64 || columns.not_before_width > 64 {
+            return None;
+        }
+        let (users, at) = SortedSet::read(bytes, at, count)?;
+        let versions = at..at.checked_add(packed_bytes(count, columns.version_width.into())?)?;
+        let end =
+            versions.end.checked_add(packed_bytes(count, columns.not_before_width.into())?)?;
+        bytes.get(at..end)?;
+        let not_befores = versions.end..end;
+        Some((Self { users, columns, versions, not_befores }, end))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// What tokens of the user with this fingerprint must show.
+    pub(super) fn find(&self, bytes: &[u8], user: u64) -> Option<UserFloor> {
+        self.users.rank(bytes, user).map(|rank| self.floor(bytes, rank))
+    }
+
+    /// All users, by ascending fingerprint.
+    pub(super) fn iter<'a>(
+        &'a self,
+        bytes: &'a [u8],
+    ) -> impl Iterator<Item = (u64, UserFloor)> + 'a {
+        self.users.iter(bytes).enumerate().map(|(rank, user)| (user, self.floor(bytes, rank)))
+    }
+
+    fn floor(&self, bytes: &[u8], rank: usize) -> UserFloor {
+        let column = |range: &Range<usize>, base: u64, width: u8| {
+            let bytes = bytes.get(range.clone()).unwrap_or_default();
+            base.saturating_add(packed(bytes, rank, width.into()))
+        };
+        let columns = self.columns;
+        UserFloor {
+            minimum_version: column(&self.versions, columns.version_base, columns.version_width),
+            not_before: column(
+                &self.not_befores,
+                columns.not_before_base,
+                columns.not_before_width,
+            ),
+        }
+    }
+}
+
+/// Writes the map of `users`, whose fingerprints must ascend strictly.
+#[cfg(feature = "builder")]
+pub(super) fn write(users: &[(u64, UserFloor)], out: &mut Vec<u8>) -> Columns {
+    let fingerprints: Vec<u64> = users.iter().map(|(user, _)| *user).collect();
+    super::sorted_set::write(&fingerprints, out);
+    let mut column = |value: fn(&UserFloor) -> u64| {
+        let values = || users.iter().map(move |(_, floor)| value(floor));
+        let base = values().min().unwrap_or(0);
+        let span = values().max().unwrap_or(0).saturating_sub(base);
+        let width = 64u32.saturating_sub(span.leading_zeros());
+        let relative = users.iter().map(|(_, floor)| value(floor).saturating_sub(base));
+        super::bits::pack(relative, width, out);
+        (base, u8::try_from(width).unwrap_or(64))
+    };
+    let (version_base, version_width) = column(|floor| floor.minimum_version);
+    let (not_before_base, not_before_width) = column(|floor| floor.not_before);
+    Columns { version_base, version_width, not_before_base, not_before_width }
+}

@@ -1,0 +1,155 @@
+//! How old the feed may be, and what a stale one means.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test may stop at once"
+)]
+
+mod support;
+
+use offswitch_verifier::snapshot::{Applied, Content};
+use offswitch_verifier::{OnStale, Verifier};
+use support::feed::{History, Record, VALID_SECONDS, signer};
+use support::{ISSUER, Minter, NOW, claims_with, feed};
+
+// S07: the age is counted from the newest signed statement, and not a second more is granted.
+#[test]
+fn a_feed_is_stale_one_second_after_its_largest_age() {
+    let mut verifier = verifier(60, OnStale::Deny);
+    verifier.apply(history().base(2), NOW).unwrap();
+    for (after, code) in
+        [(0, "valid"), (60, "valid"), (61, "stale_snapshot"), (9999, "stale_snapshot")]
+    {
+        assert_eq!(code_at(&verifier, NOW + after), code, "{after}");
+    }
+    let verdict = verifier.verify(&token(), NOW + 61);
+    assert_eq!(verdict.evidence.age_seconds, Some(61));
+    assert_eq!(verdict.evidence.position.unwrap().to_string(), "1.2");
+}
+
+// S07: the feed's own end of validity counts too, with ten seconds for clocks that differ.
+#[test]
+fn a_feed_is_stale_once_its_own_validity_has_passed() {
+    let mut verifier = verifier(86_400, OnStale::Deny);
+    verifier.apply(history().base(2), NOW).unwrap();
+    let end = NOW + VALID_SECONDS + 10;
+    assert_eq!(code_at(&verifier, end), "valid");
+    assert_eq!(code_at(&verifier, end + 1), "stale_snapshot");
+    // A heartbeat makes it fresh again.
+    verifier.apply(history().range(2, 2, end), end + 1).unwrap();
+    assert_eq!(code_at(&verifier, end + 1), "valid");
+}
+
+// S07: valid_until at the end of its range neither wraps nor makes a feed fresh beyond its age.
+#[test]
+fn the_largest_valid_until_does_not_outdo_the_largest_age() {
+    let mut verifier = verifier(60, OnStale::Deny);
+    let to = history().floor(2);
+    let from = history().floor(0);
+    let content = Content {
+        from,
+        to,
+        issued_at: NOW,
+        valid_until: u64::MAX,
+        salt: feed::SALT,
+        ..Content::default()
+    };
+    verifier.apply(signer().sign(&content), NOW).unwrap();
+    assert_eq!(code_at(&verifier, NOW + 60), "valid");
+    assert_eq!(code_at(&verifier, NOW + 61), "stale_snapshot");
+}
+
+// S07: by configuration a stale feed still subtracts, and only that.
+#[test]
+fn a_stale_feed_is_honoured_only_where_that_is_configured() {
+    for (on_stale, code) in [(OnStale::Deny, "stale_snapshot"), (OnStale::Allow, "valid")] {
+        let mut verifier = verifier(60, on_stale);
+        assert_eq!(code_at(&verifier, NOW), "no_snapshot");
+        verifier.apply(history().base(2), NOW).unwrap();
+        assert_eq!(code_at(&verifier, NOW + 500), code);
+        let revoked = Minter::new("EdDSA").token(&claims_with("exp", (NOW + 100_000).into()));
+        assert_eq!(verifier.verify(&revoked, NOW + 500).code(), "revoked_token");
+        // A fork is never honoured.
+        let other = History::new(1, vec![Record::Token(3), Record::Token(4)]);
+        verifier.apply(other.base(2), NOW).unwrap_err();
+        assert_eq!(code_at(&verifier, NOW), "feed_fork");
+    }
+}
+
+// S07: a feed that is frozen at an old statement grows stale, however often it is repeated.
+#[test]
+fn a_repeated_or_older_statement_does_not_freshen_the_feed() {
+    let history = history();
+    let mut verifier = verifier(60, OnStale::Deny);
+    verifier.apply(history.base(2), NOW).unwrap();
+    verifier.apply(history.range(2, 4, NOW + 20), NOW + 20).unwrap();
+    let age = |verifier: &Verifier| verifier.feed().age_seconds(NOW + 100);
+    assert_eq!(age(&verifier), Some(80));
+    for (bytes, applied) in [
+        (history.range(4, 4, NOW + 10), Applied::Refreshed),
+        (history.range(2, 4, NOW + 20), Applied::Ignored),
+        (history.base(2), Applied::Ignored),
+        // Newer, but not about everything that is held.
+        (history.range(0, 3, NOW + 90), Applied::Replaced),
+        (history.range(2, 3, NOW + 90), Applied::Ignored),
+        (history.range(2, 2, NOW + 90), Applied::Ignored),
+        (history.range(0, 3, NOW + 95), Applied::Ignored),
+    ] {
+        assert_eq!(verifier.apply(bytes, NOW + 100), Ok(applied));
+        assert_eq!(age(&verifier), Some(80));
+    }
+    assert_eq!(code_at(&verifier, NOW + 100), "stale_snapshot");
+    assert_eq!(verifier.apply(history.range(4, 4, NOW + 90), NOW + 100), Ok(Applied::Refreshed));
+    assert_eq!(age(&verifier), Some(10));
+}
+
+// S07: an edge whose clock is behind takes up to five minutes, then refuses; a clock that jumps back
+// makes nothing wrap.
+#[test]
+fn a_statement_from_the_future_is_refused_beyond_the_skew() {
+    let mut verifier = verifier(60, OnStale::Deny);
+    let error = verifier.apply(history().base(2), NOW - 301).unwrap_err();
+    assert_eq!(error.code(), "snapshot_from_the_future");
+    assert_eq!(verifier.apply(history().base(2), NOW - 300), Ok(Applied::Replaced));
+    assert_eq!(verifier.feed().age_seconds(0), Some(0));
+    assert_eq!(verifier.feed().age_seconds(u64::MAX), Some(u64::MAX - NOW));
+    assert!(verifier.feed().is_past_validity(u64::MAX));
+    let to = history().floor(2);
+    let content = Content {
+        from: history().floor(0),
+        to,
+        issued_at: u64::MAX,
+        valid_until: u64::MAX,
+        ..Content::default()
+    };
+    let error = verifier.apply(signer().sign(&content), NOW).unwrap_err();
+    assert_eq!(error.code(), "snapshot_from_the_future");
+}
+
+fn history() -> History {
+    History::new(1, vec![Record::Token(1), Record::Token(2), Record::Token(3), Record::Token(4)])
+}
+
+/// The verdict on a token that is not revoked and lasts long enough.
+fn code_at(verifier: &Verifier, now: u64) -> &'static str {
+    verifier.verify(&token(), now).code()
+}
+
+fn token() -> String {
+    let mut claims = claims_with("jti", "token-14".into());
+    claims["exp"] = (NOW + 100_000).into();
+    Minter::new("EdDSA").token(&claims)
+}
+
+fn verifier(max_staleness_seconds: u64, on_stale: OnStale) -> Verifier {
+    let minter = Minter::new("EdDSA");
+    let mut config = support::config(vec![minter.rules()]);
+    config.feed.max_staleness_seconds = max_staleness_seconds;
+    config.feed.on_stale = on_stale;
+    let mut verifier = Verifier::new(config).unwrap();
+    verifier.set_keys(ISSUER, minter.keys());
+    verifier
+}
