@@ -1,0 +1,54 @@
+//! V14, S10, S18: no bytes make the reader of snapshots panic, allocate beyond their own size, or
+//! lose an entry it lists.
+//!
+//! The first byte chooses the door: raw bytes, or a body under a good signature, so that the reader
+//! behind the signature is reached.
+
+#![no_main]
+
+use ed25519_dalek::{Signer, SigningKey};
+use libfuzzer_sys::fuzz_target;
+use offswitch_verifier::snapshot::{Feed, FeedKey, Fingerprint, Kind, Snapshot};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((door, rest)) = data.split_first() else { return };
+    let bytes = if door % 8 == 0 { rest.to_vec() } else { seal(rest) };
+    let trusted = vec![FeedKey::new(key().verifying_key())];
+    let mut feed = Feed::new("f".to_owned(), trusted.clone());
+    let before = feed.floor().position;
+    let applied = feed.apply(bytes.clone(), NOW);
+    assert!(feed.floor().position >= before);
+    assert!(applied.is_ok() || feed.position().is_none());
+    let _ = feed.is_denied(Kind::Token, "i", "t");
+    let _ = feed.is_denied(Kind::Session, "i", "s");
+    let _ = feed.user_floor("i", "u");
+    let _ = (feed.is_dead("i", "k"), feed.epoch(), feed.since(), feed.age_seconds(NOW));
+    let _ = (feed.is_ready(), feed.is_past_validity(NOW));
+    let Ok(snapshot) = Snapshot::open(bytes, &trusted) else { return };
+    assert!(*door % 8 != 0 || snapshot.size_bytes() == rest.len());
+    let denied: Vec<Fingerprint> = snapshot.denied().collect();
+    assert_eq!(denied.len(), snapshot.denied_count());
+    assert_eq!(snapshot.users().count(), snapshot.users_count());
+    for number in [0, 1, u64::MAX, 1 << 63, u64::MAX / 3] {
+        let _ = snapshot.is_denied(Fingerprint(number));
+        let _ = snapshot.user_floor(Fingerprint(number));
+    }
+    // An entry in its own bucket is found again; the reader need not mend what is signed out of order.
+    if denied.is_sorted_by(|one, other| one < other) {
+        assert!(denied.iter().all(|id| snapshot.is_denied(*id)), "a listed entry is not found");
+    }
+});
+
+fn seal(body: &[u8]) -> Vec<u8> {
+    let key = key();
+    let id = blake3::hash(key.verifying_key().as_bytes());
+    let message = [b"\0offswitch snapshot v1\0".as_slice(), blake3::hash(body).as_bytes()].concat();
+    let signature = key.sign(&message).to_bytes();
+    [b"OFSW\x01\x01".as_slice(), &id.as_bytes()[..8], &signature, body].concat()
+}
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[3; 32])
+}
+
+const NOW: u64 = 50;
