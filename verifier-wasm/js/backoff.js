@@ -1,0 +1,37 @@
+// When to ask again after a failure: exponential, with jitter, and never sooner than asked for.
+
+export class Backoff {
+  #failures = 0;
+  #notBefore = 0;
+
+  /** True while the other side is being spared. @param {number} now unix seconds */
+  isWaiting(now) {
+    return now < this.#notBefore;
+  }
+
+  /**
+   * Marks a try after a failure, so that nobody else tries within `seconds`. It is a time, not a
+   * promise: a request that is aborted half-way cannot hold anyone up for longer.
+   *
+   * @param {number} now @param {number} seconds
+   */
+  begin(now, seconds) {
+    if (this.#failures > 0) this.#notBefore = now + seconds;
+  }
+
+  succeeded() {
+    this.#failures = 0;
+    this.#notBefore = 0;
+  }
+
+  /** @param {number} now @param {number} [retryAfterSeconds] */
+  failed(now, retryAfterSeconds = 0) {
+    const most = Math.min(FIRST_SECONDS * 2 ** this.#failures, LONGEST_SECONDS);
+    this.#failures += 1;
+    const jittered = most * (0.5 + Math.random() / 2);
+    this.#notBefore = now + Math.max(jittered, Math.min(retryAfterSeconds, LONGEST_SECONDS));
+  }
+}
+
+const FIRST_SECONDS = 0.5;
+const LONGEST_SECONDS = 30;

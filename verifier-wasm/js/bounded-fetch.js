@@ -1,0 +1,104 @@
+// One HTTP GET that is bounded in bytes and time, whatever the other side does.
+
+/** Why a document could not be fetched; `retryAfterSeconds` is what the server asked for. */
+export class FetchError extends Error {
+  /** @param {string} message @param {{ cause?: unknown, retryAfterSeconds?: number }} [more] */
+  constructor(message, more = {}) {
+    super(message, { cause: more.cause });
+    this.name = "FetchError";
+    this.retryAfterSeconds = more.retryAfterSeconds;
+  }
+}
+
+/**
+ * Fetches `url` and answers with its bytes.
+ *
+ * Redirects are not followed: the answer must come from the configured address. ("manual", because
+ * workerd has no "error"; a redirect then arrives as a status that is not 200.) The limit counts
+ * bytes after decompression, as they arrive; what the server declares is only believed where it
+ * is already too much.
+ *
+ * @param {string} url
+ * @param {{ accept: string, contentTypes?: string[], headers?: Record<string, string>,
+ *   maxBytes: number, timeoutSeconds: number, signal?: AbortSignal }} limits
+ * @returns {Promise<Uint8Array>}
+ */
+export async function boundedFetch(url, limits) {
+  const timeout = AbortSignal.timeout(limits.timeoutSeconds * 1000);
+  const signal = limits.signal ? AbortSignal.any([limits.signal, timeout]) : timeout;
+  const headers = { accept: limits.accept, ...limits.headers };
+  let response;
+  try {
+    response = await fetch(url, { headers, redirect: "manual", signal });
+  } catch (cause) {
+    throw new FetchError("no answer", { cause });
+  }
+  const problem = wrongAnswer(response, limits);
+  if (problem !== undefined) {
+    await discard(response);
+    throw new FetchError(problem, { retryAfterSeconds: retryAfter(response) });
+  }
+  return readBounded(response, limits.maxBytes, signal);
+}
+
+/** @param {Response} response @param {{ contentTypes?: string[], maxBytes: number }} limits */
+function wrongAnswer(response, { contentTypes, maxBytes }) {
+  if (response.status !== 200) return `status ${response.status}`;
+  const type = (response.headers.get("content-type") ?? "").split(";")[0].trim().toLowerCase();
+  if (contentTypes && !contentTypes.includes(type)) return `content-type "${type.slice(0, 64)}"`;
+  if (Number(response.headers.get("content-length")) > maxBytes) return TOO_LARGE;
+  if (response.body === null) return "an empty answer";
+  return undefined;
+}
+
+/** @param {Response} response @param {number} maxBytes @param {AbortSignal} signal */
+async function readBounded(response, maxBytes, signal) {
+  const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
+  // Not every runtime's body fails with its signal once the headers have arrived.
+  const stop = () => void reader.cancel(signal.reason).catch(() => {});
+  signal.addEventListener("abort", stop, { once: true });
+  const declared = Number(response.headers.get("content-length"));
+  let bytes = new Uint8Array(Math.min(declared || 0, MAX_FIRST_BYTES));
+  let size = 0;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (signal.aborted) throw new FetchError("timed out", { cause: signal.reason });
+      if (done) break;
+      const end = size + value.byteLength;
+      if (end > maxBytes) throw new FetchError(TOO_LARGE);
+      if (end > bytes.byteLength) bytes = grown(bytes, size, Math.max(end, size * 2));
+      bytes.set(value, size);
+      size = end;
+    }
+  } catch (cause) {
+    await reader.cancel().catch(() => {});
+    throw cause instanceof FetchError ? cause : new FetchError("the answer broke off", { cause });
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+  // A part of a larger buffer would keep all of it alive.
+  return size === bytes.byteLength ? bytes : bytes.slice(0, size);
+}
+
+/** @param {Uint8Array} bytes @param {number} used @param {number} size */
+function grown(bytes, used, size) {
+  const larger = new Uint8Array(size);
+  larger.set(bytes.subarray(0, used));
+  return larger;
+}
+
+/** @param {Response} response */
+async function discard(response) {
+  await response.body?.cancel().catch(() => {});
+}
+
+/** @param {Response} response */
+function retryAfter(response) {
+  const seconds = Number(response.headers.get("retry-after") ?? NaN);
+  return Number.isFinite(seconds) && seconds >= 0 ? seconds : undefined;
+}
+
+const TOO_LARGE = "the answer is too large";
+/** What is set aside for a declared length before any of it has arrived. */
+const MAX_FIRST_BYTES = 16 * 1024 * 1024;

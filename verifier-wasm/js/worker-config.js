@@ -1,0 +1,54 @@
+// The edge worker's settings, read from its environment: every problem at once, never a value.
+
+/** @typedef {Record<string, unknown>} Env */
+
+/**
+ * @param {Env} env
+ * @returns {{ upstream: URL, options: object } | { problems: string[] }}
+ */
+export function readEnv(env) {
+  /** @type {string[]} */
+  const problems = [];
+  const text = (/** @type {string} */ name, /** @type {string} */ otherwise = "") => {
+    const value = env[name] ?? otherwise;
+    if (typeof value !== "string" || value === "") problems.push(`${name} is missing`);
+    return String(value);
+  };
+  const url = (/** @type {string} */ name, /** @type {string} */ otherwise = "") => {
+    const value = text(name, otherwise);
+    const isUrl = /^https?:\/\//.test(value) && URL.canParse(value);
+    if (value !== "" && !isUrl) problems.push(`${name} must be an http(s) URL`);
+    return isUrl ? value : "http://missing.invalid";
+  };
+  const seconds = (/** @type {string} */ name, /** @type {number} */ otherwise) => {
+    const value = env[name] === undefined || env[name] === "" ? otherwise : Number(env[name]);
+    if (!Number.isFinite(value) || value < 0) problems.push(`${name} must be a number >= 0`);
+    return value;
+  };
+  const onStale = env.OFFSWITCH_ON_STALE ?? "deny";
+  if (onStale !== "deny" && onStale !== "allow") {
+    problems.push("OFFSWITCH_ON_STALE must be deny or allow");
+  }
+  const issuer = text("OFFSWITCH_ISSUER");
+  const options = {
+    issuer,
+    audience: text("OFFSWITCH_AUDIENCE").split(",").map((name) => name.trim()),
+    keys: url("OFFSWITCH_JWKS_URL", `${issuer.replace(/\/$/, "")}/.well-known/jwks.json`),
+    algorithms: ["EdDSA", "ES256"],
+    requiredClaims: ["exp", "iat", "sub", "jti", "sid", "ver"],
+    types: ["at+jwt"],
+    userRule: /** @type {const} */ ("version_else_issued_at"),
+    feed: {
+      url: url("OFFSWITCH_FEED_URL"),
+      id: env.OFFSWITCH_FEED_ID || issuer,
+      publicKeys: text("OFFSWITCH_FEED_PUBLIC_KEYS").split(",").map((key) => key.trim()),
+      apiKey: env.OFFSWITCH_FEED_API_KEY || undefined,
+      maxStaleness: seconds("OFFSWITCH_MAX_STALENESS_SECONDS", 60),
+      onStale,
+      pollSeconds: seconds("OFFSWITCH_POLL_SECONDS", 1),
+      longPoll: seconds("OFFSWITCH_LONG_POLL_SECONDS", 0),
+    },
+  };
+  const upstream = new URL(url("UPSTREAM"));
+  return problems.length > 0 ? { problems } : { upstream, options };
+}
