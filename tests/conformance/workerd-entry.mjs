@@ -1,0 +1,8 @@
+import * as offswitch from "../../verifier-wasm/js/load-workerd.js";
+import { runSuite } from "./suite.mjs";
+
+export default {
+  async fetch(request) {
+    return Response.json(runSuite(offswitch, await request.json()));
+  },
+};

@@ -1,0 +1,38 @@
+// A headless Chromium with a page that can import this repository's modules.
+
+import { execFileSync } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname } from "node:path";
+import { chromium } from "playwright-core";
+import { ROOT } from "./fixture.mjs";
+
+const TYPES = { ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
+
+export async function startPage() {
+  const server = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url, "http://page");
+    const type = TYPES[extname(pathname)];
+    if (type === undefined) return void response.setHeader("content-type", "text/html").end("<!doctype html>");
+    try {
+      const bytes = await readFile(ROOT + pathname.slice(1));
+      response.setHeader("content-type", type).end(bytes);
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+  const browser = await chromium.launch({
+    executablePath: execFileSync("which", ["chromium"], { encoding: "utf8" }).trim(),
+    args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+      "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  });
+  const page = await browser.newPage();
+  await page.goto(`http://127.0.0.1:${server.address().port}/`);
+  const close = async () => {
+    await browser.close();
+    server.closeAllConnections();
+    server.close();
+  };
+  return { page, close };
+}

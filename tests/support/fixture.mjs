@@ -1,0 +1,59 @@
+// Real bytes for the tests: snapshots signed by the Rust crate, tokens minted with jose.
+
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { SignJWT, exportJWK, generateKeyPair } from "jose";
+
+export const ISSUER = "https://issuer.test";
+export const AUDIENCE = "api";
+export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+/** Unix seconds. */
+export const now = () => Math.floor(Date.now() / 1000);
+
+/**
+ * Signs snapshots; see verifier-wasm/examples/fixture.rs for what an order may say.
+ *
+ * @param {object[]} orders
+ * @returns {{ publicKey: string, snapshots: Buffer[] }}
+ */
+export function sign(orders) {
+  // Built before the time is taken: on a fresh machine it is minutes later afterwards.
+  cargo("build", "");
+  const filled = orders.map((order) => ({ issued_at: now(), valid_until: now() + 600, ...order }));
+  const printed = cargo("run", filled.map((order) => `${JSON.stringify(order)}\n`).join(""));
+  const lines = printed.trim().split("\n").map((line) => JSON.parse(line));
+  return {
+    publicKey: lines[0].public_key,
+    snapshots: lines.map((line) => Buffer.from(line.snapshot, "base64url")),
+  };
+}
+
+/** @param {"build" | "run"} verb @param {string} input */
+function cargo(verb, input) {
+  const example = ["-p", "offswitch-verifier", "--features", "builder", "--example", "fixture"];
+  const run = spawnSync("cargo", [verb, "-q", ...example], { cwd: ROOT, input, maxBuffer: 1 << 30 });
+  if (run.status !== 0) throw new Error(String(run.stderr));
+  return String(run.stdout);
+}
+
+/** A signing key of `alg` with its public (for HMAC: only) JWK. */
+export async function signingKey(alg, kid = `key-${alg}`) {
+  if (alg.startsWith("HS")) {
+    const secret = crypto.getRandomValues(new Uint8Array(Number(alg.slice(2)) / 8));
+    const k = Buffer.from(secret).toString("base64url");
+    return { alg, kid, key: secret, jwk: { kty: "oct", k, alg, kid } };
+  }
+  const pair = await generateKeyPair(alg, { extractable: true });
+  return { alg, kid, key: pair.privateKey, jwk: { ...(await exportJWK(pair.publicKey)), alg, kid } };
+}
+
+/** Mints a token; a claim or header member given as undefined is left out. */
+export function mint({ alg, kid, key }, claims = {}, header = {}) {
+  const payload = {
+    iss: ISSUER, sub: "user", aud: AUDIENCE, jti: "token", sid: "session", ver: 1,
+    iat: now() - 10, exp: now() + 600,
+    ...claims,
+  };
+  return new SignJWT(payload).setProtectedHeader({ alg, kid, typ: "at+jwt", ...header }).sign(key);
+}

@@ -1,0 +1,40 @@
+// Starts real workerd with one module of this repository.
+
+import { Miniflare } from "miniflare";
+import { AUDIENCE, ISSUER, ROOT } from "./fixture.mjs";
+
+/** @param {string} script path from the repository's top @param {Record<string, string>} [bindings] */
+export async function startWorkerd(script, bindings = {}) {
+  const workerd = new Miniflare({
+    bindings,
+    compatibilityDate: "2026-04-01",
+    host: "127.0.0.1",
+    modules: true,
+    modulesRoot: ROOT,
+    modulesRules: [
+      { type: "ESModule", include: ["**/*.js", "**/*.mjs"] },
+      { type: "CompiledWasm", include: ["**/*.wasm"] },
+    ],
+    port: 0,
+    scriptPath: `${ROOT}${script}`,
+    telemetry: { enabled: false },
+  });
+  const url = String(await workerd.ready).replace(/\/$/, "");
+  return { url, close: () => workerd.dispose() };
+}
+
+/** Starts the edge worker against a stub. */
+export function startEdge(stub, publicKey, more = {}) {
+  return startWorkerd("verifier-wasm/js/worker.js", {
+    OFFSWITCH_AUDIENCE: AUDIENCE,
+    OFFSWITCH_FEED_ID: "feed",
+    OFFSWITCH_FEED_PUBLIC_KEYS: publicKey,
+    OFFSWITCH_FEED_URL: `${stub.url}/feed`,
+    OFFSWITCH_ISSUER: ISSUER,
+    OFFSWITCH_JWKS_URL: `${stub.url}/jwks`,
+    // Snapshots are signed once, before workerd starts: however slow the machine, they are fresh.
+    OFFSWITCH_MAX_STALENESS_SECONDS: "600",
+    UPSTREAM: `${stub.url}/up`,
+    ...more,
+  });
+}
