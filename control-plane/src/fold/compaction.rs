@@ -1,0 +1,119 @@
+//! Merging what is fresh into the sorted rest, and encoding it as a base: off the request path.
+
+use std::sync::Arc;
+
+use offswitch_verifier::snapshot::{ChainHash, Content, DeadKey, Floor, Position, Salt, UserFloor};
+
+use super::Validity;
+use super::checkpoint::Kept;
+use crate::record::{Denied, RevokedUser};
+use crate::store::Checkpoint;
+
+/// All entries up to a position, sorted by fingerprint; shared with the task that builds a base.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Main {
+    pub(super) reached: Floor,
+    pub(super) denied: Vec<Denied>,
+    pub(super) users: Vec<RevokedUser>,
+}
+
+/// What a compaction needs, taken out of the fold in time that does not grow with `main`.
+#[derive(Debug)]
+pub struct Compaction {
+    pub(super) salt: Salt,
+    pub(super) reached: Floor,
+    pub(super) main: Arc<Main>,
+    pub(super) fresh_denied: Vec<Denied>,
+    pub(super) fresh_users: Vec<RevokedUser>,
+    pub(super) dead_keys: Vec<DeadKey>,
+    pub(super) epoch: u64,
+}
+
+impl Compaction {
+    /// Merges, leaves out what is past at `now`, and encodes the base. Runs off the request path.
+    pub fn run<T>(
+        self,
+        now: u64,
+        validity: Validity,
+        sign: impl FnOnce(&Content<'_>) -> T,
+    ) -> (Arc<Main>, T) {
+        let main = Main {
+            reached: self.reached,
+            denied: merge_denied(&self.main.denied, self.fresh_denied, now),
+            users: merge_users(self.main.users.iter().copied().chain(self.fresh_users))
+                .into_iter()
+                .filter(|user| user.until >= now)
+                .collect(),
+        };
+        let denied: Vec<u64> = main.denied.iter().map(|entry| entry.id).collect();
+        let position = Position { era: self.reached.position.era, seq: 0 };
+        let signed = sign(&Content {
+            from: Floor { position, chain: ChainHash::default() },
+            to: self.reached,
+            issued_at: validity.issued_at,
+            valid_until: validity.valid_until,
+            salt: self.salt,
+            epoch: self.epoch,
+            dead_keys: self.dead_keys,
+            denied: &denied,
+            users: &floors(&main.users),
+        });
+        (Arc::new(main), signed)
+    }
+
+    /// A checkpoint that stands for everything folded, in an era of its own.
+    pub fn checkpoint(self, now: u64) -> Checkpoint {
+        let dead_keys = self.dead_keys.clone();
+        let (epoch, reached) = (self.epoch, self.reached);
+        let validity = Validity { issued_at: now, valid_until: now };
+        let (main, ()) = self.run(now, validity, |_| ());
+        Kept {
+            chain: reached.chain,
+            epoch,
+            dead_keys,
+            denied: main.denied.clone(),
+            users: main.users.clone(),
+        }
+        .checkpoint(reached.position.seq)
+    }
+}
+
+/// Merges the sorted `main` with unsorted `fresh`, without what is past at `now`.
+fn merge_denied(main: &[Denied], mut fresh: Vec<Denied>, now: u64) -> Vec<Denied> {
+    fresh.sort_unstable();
+    let mut merged: Vec<Denied> = Vec::with_capacity(main.len() + fresh.len());
+    let (mut left, mut right) = (main.iter().peekable(), fresh.iter().peekable());
+    loop {
+        let next = match (left.peek(), right.peek()) {
+            (Some(one), Some(other)) if one.id <= other.id => left.next(),
+            (_, Some(_)) => right.next(),
+            (_, None) => left.next(),
+        };
+        let Some(next) = next else { return merged };
+        if next.until < now {
+            continue;
+        }
+        match merged.last_mut() {
+            Some(last) if last.id == next.id => last.until = last.until.max(next.until),
+            _ => merged.push(*next),
+        }
+    }
+}
+
+/// Sorts users by fingerprint and joins those that are named twice.
+pub(super) fn merge_users(users: impl IntoIterator<Item = RevokedUser>) -> Vec<RevokedUser> {
+    let mut users: Vec<RevokedUser> = users.into_iter().collect();
+    users.sort_unstable_by_key(|user| user.id);
+    users.dedup_by(|next, kept| {
+        let same = next.id == kept.id;
+        if same {
+            *kept = kept.join(next);
+        }
+        same
+    });
+    users
+}
+
+pub(super) fn floors(users: &[RevokedUser]) -> Vec<(u64, UserFloor)> {
+    users.iter().map(|user| (user.id, user.floor)).collect()
+}

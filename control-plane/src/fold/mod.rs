@@ -1,0 +1,370 @@
+//! The log folded into memory: pure state, from which every snapshot is built.
+
+mod checkpoint;
+mod compaction;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use offswitch_verifier::snapshot::{
+    Content, DeadKey, Fingerprint, Floor, MAX_DEAD_KEYS, Position, Salt,
+};
+
+use crate::record::{Denied, Effects, Record, RevokedUser};
+use crate::store::Checkpoint;
+use checkpoint::Kept;
+use compaction::{floors, merge_users};
+
+pub use checkpoint::Trimming;
+pub use compaction::{Compaction, Main};
+
+/// Everything that is revoked up to one position.
+///
+/// `main` holds all up to the last compaction, sorted; `fresh_*` what came after it; `steps` the
+/// last records one by one, for deltas. A record costs the same however much is revoked already.
+#[derive(Debug, Clone)]
+pub struct Fold {
+    salt: Salt,
+    issuer: String,
+    reached: Floor,
+    main: Arc<Main>,
+    fresh_denied: HashMap<u64, u64>,
+    fresh_users: HashMap<u64, RevokedUser>,
+    steps: VecDeque<Step>,
+    /// Where the log stands before the oldest step.
+    steps_begin: Floor,
+    step_entries: usize,
+    dead_keys: Vec<DeadKey>,
+    epoch: u64,
+    /// The hash of the last record folded, if it was small enough to be read again.
+    last_record: Option<blake3::Hash>,
+}
+
+/// One record's effects, and where the log stands after it.
+#[derive(Debug, Clone)]
+struct Step {
+    end: Floor,
+    effects: Effects,
+}
+
+/// When a snapshot is signed and until when it proves the feed fresh, unix seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// When it is signed.
+    pub issued_at: u64,
+    /// Until when it is fresh.
+    pub valid_until: u64,
+}
+
+/// Why the log cannot be folded further.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    /// A record or checkpoint cannot be read.
+    #[error("record {seq} of the log is damaged")]
+    Damaged {
+        /// Its seq.
+        seq: u64,
+    },
+    /// The log does not continue what was folded.
+    #[error("record {found} follows {held} in the log")]
+    OutOfOrder {
+        /// The last seq folded.
+        held: u64,
+        /// The seq found.
+        found: u64,
+    },
+}
+
+impl Fold {
+    /// The fold of a log that begins with `checkpoint`.
+    ///
+    /// # Errors
+    ///
+    /// [`FoldError::Damaged`] if the checkpoint cannot be read.
+    pub fn begin(
+        salt: Salt,
+        issuer: &str,
+        era: u64,
+        checkpoint: &Checkpoint,
+    ) -> Result<Self, FoldError> {
+        let kept = Kept::read(checkpoint)?;
+        let position = Position { era, seq: checkpoint.seq };
+        let reached = Floor { position, chain: kept.chain };
+        let main = Main { reached, denied: kept.denied, users: kept.users };
+        Ok(Self {
+            salt,
+            issuer: issuer.to_owned(),
+            reached,
+            main: Arc::new(main),
+            fresh_denied: HashMap::new(),
+            fresh_users: HashMap::new(),
+            steps: VecDeque::new(),
+            steps_begin: reached,
+            step_entries: 0,
+            dead_keys: kept.dead_keys,
+            epoch: kept.epoch,
+            last_record: None,
+        })
+    }
+
+    /// Folds the next record of the log.
+    ///
+    /// # Errors
+    ///
+    /// See [`FoldError`]; nothing is changed then.
+    pub fn push(&mut self, seq: u64, record: &[u8]) -> Result<(), FoldError> {
+        let held = self.reached.position.seq;
+        if seq != held + 1 {
+            return Err(FoldError::OutOfOrder { held, found: seq });
+        }
+        let effects = Record::decode(record).map_err(|_| FoldError::Damaged { seq })?.effects(
+            seq,
+            self.salt,
+            &self.issuer,
+        );
+        let position = Position { era: self.reached.position.era, seq };
+        self.reached = Floor { position, chain: self.reached.chain.then(record) };
+        self.last_record = (record.len() <= MAX_OVERLAP_BYTES).then(|| blake3::hash(record));
+        self.absorb(&effects);
+        self.epoch = self.epoch.max(effects.epoch);
+        self.bury(&effects.dead_keys);
+        self.step_entries += effects.len();
+        self.steps.push_back(Step { end: self.reached, effects });
+        self.forget_steps();
+        Ok(())
+    }
+
+    /// The position folded so far, with its chain hash.
+    pub fn reached(&self) -> Floor {
+        self.reached
+    }
+
+    /// Where to read the log from, so that the last record folded is read again if it is small.
+    pub fn overlap(&self) -> u64 {
+        let seq = self.reached.position.seq;
+        if self.last_record.is_some() { seq.saturating_sub(1) } else { seq }
+    }
+
+    /// True if the log holds another record than the one that was folded at the present seq: it was
+    /// rolled back and written to again.
+    pub fn is_contradicted(&self, seq: u64, record: &[u8]) -> bool {
+        let known = self.last_record.filter(|_| seq == self.reached.position.seq);
+        known.is_some_and(|known| known != blake3::hash(record))
+    }
+
+    /// How many entries came after the last compaction.
+    pub fn fresh_len(&self) -> usize {
+        self.fresh_denied.len() + self.fresh_users.len()
+    }
+
+    /// How many tokens, sessions and users are revoked, counting repetitions since the compaction.
+    pub fn entries(&self) -> usize {
+        self.main.denied.len() + self.main.users.len() + self.fresh_len()
+    }
+
+    /// The epoch of the last red button, unix seconds, or 0.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The keys declared dead.
+    pub fn dead_keys(&self) -> &[DeadKey] {
+        &self.dead_keys
+    }
+
+    /// True if the control plane's own key `kid` is dead.
+    pub fn is_dead(&self, kid: &str) -> bool {
+        self.dead_keys.iter().any(|key| key.issuer == self.issuer && key.kid == kid)
+    }
+
+    /// Everything after `since` as the content of one delta, if it is still known step by step;
+    /// at the present position that is a heartbeat.
+    pub fn delta<T>(
+        &self,
+        since: Position,
+        validity: Validity,
+        sign: impl FnOnce(&Content<'_>) -> T,
+    ) -> Option<T> {
+        let from = self.floor_at(since)?;
+        let (mut denied, mut users, mut dead_keys) = (Vec::new(), Vec::new(), Vec::new());
+        for step in self.steps.iter().rev().take_while(|step| step.end.position > since) {
+            denied.extend(step.effects.denied.iter().map(|entry| Fingerprint(entry.id)));
+            users.extend(step.effects.users.iter().copied());
+            dead_keys.extend(step.effects.dead_keys.iter().cloned());
+        }
+        dead_keys.sort();
+        dead_keys.dedup();
+        let users = floors(&merge_users(users));
+        Some(sign(&Content {
+            from,
+            to: self.reached,
+            issued_at: validity.issued_at,
+            valid_until: validity.valid_until,
+            salt: self.salt,
+            epoch: self.epoch,
+            dead_keys,
+            denied: &Fingerprint::sorted(denied),
+            users: &users,
+        }))
+    }
+
+    /// Takes out what a compaction needs.
+    pub fn compaction(&self) -> Compaction {
+        let fresh_denied = self.fresh_denied.iter();
+        Compaction {
+            salt: self.salt,
+            reached: self.reached,
+            main: self.main.clone(),
+            fresh_denied: fresh_denied
+                .map(|(id, until)| Denied { id: *id, until: *until })
+                .collect(),
+            fresh_users: self.fresh_users.values().copied().collect(),
+            dead_keys: self.dead_keys.clone(),
+            epoch: self.epoch,
+        }
+    }
+
+    /// Takes a finished compaction over; false if the log has changed its era meanwhile, or an older
+    /// compaction finished later.
+    pub fn compacted_to(&mut self, main: Arc<Main>) -> bool {
+        let (era, held) = (self.reached.position.era, self.main.reached.position);
+        if main.reached.position.era != era || main.reached.position < held {
+            return false;
+        }
+        let since = main.reached.position;
+        self.main = main;
+        self.fresh_denied.clear();
+        self.fresh_users.clear();
+        let newer: Vec<Effects> = self
+            .steps
+            .iter()
+            .filter(|step| step.end.position > since)
+            .map(|step| step.effects.clone())
+            .collect();
+        newer.iter().for_each(|effects| self.absorb(effects));
+        self.forget_steps();
+        true
+    }
+
+    /// True if `other` revokes anything still needed at `now` that this fold does not.
+    pub fn lacks(&self, other: &Self, now: u64) -> bool {
+        let denied =
+            other.main.denied.iter().copied().chain(
+                other.fresh_denied.iter().map(|(id, until)| Denied { id: *id, until: *until }),
+            );
+        let users = other.main.users.iter().chain(other.fresh_users.values());
+        self.epoch < other.epoch
+            || other.dead_keys.iter().any(|key| !self.dead_keys.contains(key))
+            || denied.filter(|entry| entry.until >= now).any(|entry| !self.denies(entry))
+            || users.filter(|user| user.until >= now).any(|user| !self.stops(user))
+    }
+
+    /// Adds everything that `other` revokes, and moves to the later seq.
+    pub fn join(&mut self, other: &Self) {
+        let effects = Effects {
+            denied: other
+                .main
+                .denied
+                .iter()
+                .copied()
+                .chain(
+                    other.fresh_denied.iter().map(|(id, until)| Denied { id: *id, until: *until }),
+                )
+                .collect(),
+            users: other.main.users.iter().chain(other.fresh_users.values()).copied().collect(),
+            ..Effects::default()
+        };
+        self.absorb(&effects);
+        self.epoch = self.epoch.max(other.epoch);
+        self.bury(&other.dead_keys);
+        let seq = self.reached.position.seq.max(other.reached.position.seq);
+        self.reached.position.seq = seq;
+        self.last_record = None;
+        self.steps.clear();
+        self.step_entries = 0;
+        self.steps_begin = self.reached;
+    }
+
+    fn denies(&self, entry: Denied) -> bool {
+        let fresh = self.fresh_denied.get(&entry.id).copied();
+        let main = &self.main.denied;
+        let compacted = main.binary_search_by_key(&entry.id, |held| held.id);
+        let compacted = compacted.ok().map(|rank| main[rank].until);
+        fresh.max(compacted).is_some_and(|until| until >= entry.until)
+    }
+
+    fn stops(&self, user: &RevokedUser) -> bool {
+        let main = &self.main.users;
+        let compacted = main.binary_search_by_key(&user.id, |held| held.id);
+        let held = [compacted.ok().map(|rank| main[rank]), self.fresh_users.get(&user.id).copied()];
+        let held = held.into_iter().flatten().reduce(|one, other| one.join(&other));
+        held.is_some_and(|held| held.join(user) == held)
+    }
+
+    fn bury(&mut self, keys: &[DeadKey]) {
+        for key in keys {
+            if !self.dead_keys.contains(key) && self.dead_keys.len() < MAX_DEAD_KEYS {
+                self.dead_keys.push(key.clone());
+            }
+        }
+    }
+
+    fn absorb(&mut self, effects: &Effects) {
+        for entry in &effects.denied {
+            let until = self.fresh_denied.entry(entry.id).or_default();
+            *until = (*until).max(entry.until);
+        }
+        for user in &effects.users {
+            let held = self.fresh_users.entry(user.id).or_insert(*user);
+            *held = held.join(user);
+        }
+    }
+
+    /// Keeps what no compaction holds yet, and of the rest as much as [`MAX_STEP_ENTRIES`] allows.
+    fn forget_steps(&mut self) {
+        while self.step_entries > MAX_STEP_ENTRIES || self.steps.len() > MAX_STEPS {
+            match self.steps.front() {
+                Some(step) if step.end.position <= self.main.reached.position => {
+                    self.step_entries -= step.effects.len();
+                    self.steps_begin = step.end;
+                    self.steps.pop_front();
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// The chain hash at a position that some step begins or ends at.
+    fn floor_at(&self, position: Position) -> Option<Floor> {
+        let begin = self.steps_begin;
+        if position == begin.position {
+            return Some(begin);
+        }
+        if position.era != begin.position.era {
+            return None;
+        }
+        let steps = position.seq.checked_sub(begin.position.seq)?;
+        self.steps.get(usize::try_from(steps).ok()?.checked_sub(1)?).map(|step| step.end)
+    }
+}
+
+impl Effects {
+    fn len(&self) -> usize {
+        self.denied.len() + self.users.len() + self.dead_keys.len() + 1
+    }
+}
+
+impl RevokedUser {
+    fn join(&self, other: &Self) -> Self {
+        Self {
+            id: self.id,
+            floor: self.floor.join(other.floor),
+            until: self.until.max(other.until),
+        }
+    }
+}
+
+/// Deltas reach back at most this many entries; who is further behind gets a base.
+const MAX_STEP_ENTRIES: usize = 200_000;
+const MAX_STEPS: usize = 100_000;
+const MAX_OVERLAP_BYTES: usize = 64 * 1024;

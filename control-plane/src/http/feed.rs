@@ -1,0 +1,136 @@
+//! `GET /v1/feed` and `GET /v1/feed/stream`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use base64ct::{Base64, Encoding};
+use futures_util::{Stream, stream};
+use offswitch_verifier::snapshot::Position;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::extract::Params;
+use super::problem::{Problem, ProblemDocument};
+use crate::plane::{Plane, Published};
+
+/// Where a follower stands.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FeedQuery {
+    /// The position held, `era.seq`; without it the answer is a base.
+    since: Option<String>,
+    /// How long to wait for news, seconds, at most 60; 0 by default.
+    wait: Option<u64>,
+}
+
+/// Where a stream begins.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StreamQuery {
+    /// The position held; a `Last-Event-ID` header counts more.
+    since: Option<String>,
+}
+
+/// One snapshot that leads on from `since`: a delta, a heartbeat if there is nothing new, or the
+/// base where `since` is absent or unknown.
+#[utoipa::path(
+    get, path = "/v1/feed", tag = "feed", params(FeedQuery),
+    security(("api_key" = ["feed:read"])),
+    responses((status = 200, description = "A signed snapshot, see FORMAT.md",
+               content_type = "application/octet-stream"),
+              (status = "4XX", body = ProblemDocument), (status = 503, body = ProblemDocument))
+)]
+pub(super) async fn poll(
+    State(plane): State<Arc<Plane>>,
+    Params(query): Params<FeedQuery>,
+) -> Result<Response, Problem> {
+    let since = query.since.as_deref().map(position).transpose()?;
+    let wait = query.wait.unwrap_or(0);
+    if wait > MAX_WAIT_SECONDS {
+        return Err(Problem::bad_request("invalid_query", "wait: must be at most 60"));
+    }
+    if let Some(since) = since {
+        keep_pace(&plane, since).await;
+        if wait > 0 && plane.position() == since {
+            plane.wait_beyond(since, Duration::from_secs(wait)).await;
+        }
+    }
+    let snapshot = plane.snapshot(since).ok_or_else(not_ready)?;
+    let headers = [
+        (header::CONTENT_TYPE.as_str(), "application/octet-stream".to_owned()),
+        ("offswitch-position", snapshot.position.to_string()),
+    ];
+    Ok((headers, snapshot.bytes.clone()).into_response())
+}
+
+/// The feed as server-sent events: `snapshot` events whose id is the position and whose data is the
+/// snapshot in base64, with a heartbeat every few seconds.
+#[utoipa::path(
+    get, path = "/v1/feed/stream", tag = "feed", params(StreamQuery),
+    security(("api_key" = ["feed:read"])),
+    responses((status = 200, content_type = "text/event-stream"),
+              (status = "4XX", body = ProblemDocument), (status = 503, body = ProblemDocument))
+)]
+pub(super) async fn follow(
+    State(plane): State<Arc<Plane>>,
+    Params(query): Params<StreamQuery>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let last = match headers.get("last-event-id") {
+        Some(value) => Some(value.to_str().map_err(|_| wrong_position())?.to_owned()),
+        None => query.since,
+    };
+    let since = last.as_deref().map(position).transpose()?;
+    if let Some(since) = since {
+        keep_pace(&plane, since).await;
+    }
+    plane.snapshot(since).ok_or_else(not_ready)?;
+    let heartbeat = Duration::from_secs(plane.settings().heartbeat_seconds);
+    let begin = (plane, since, true);
+    Ok(Sse::new(stream::unfold(begin, move |(plane, since, first)| async move {
+        if let Some(since) = since.filter(|_| !first) {
+            plane.wait_beyond(since, heartbeat).await;
+        }
+        let snapshot = plane.snapshot(since)?;
+        if !first && since.is_some_and(|since| snapshot.position < since) {
+            // A base that is older than what was sent: the newer one is being built.
+            tokio::time::sleep(heartbeat).await;
+        }
+        let event = event(&snapshot);
+        Some((Ok(event), (plane, Some(snapshot.position), false)))
+    })))
+}
+
+/// A follower that was at a faster process may be ahead of this one for a moment.
+async fn keep_pace(plane: &Plane, since: Position) {
+    if since > plane.position() && since.era == plane.position().era {
+        plane.wait_folded(since, Duration::from_secs(1)).await;
+    }
+}
+
+fn event(snapshot: &Published) -> Event {
+    Event::default()
+        .event("snapshot")
+        .id(snapshot.position.to_string())
+        .data(Base64::encode_string(&snapshot.bytes))
+}
+
+fn position(text: &str) -> Result<Position, Problem> {
+    text.parse().map_err(|_| wrong_position())
+}
+
+fn wrong_position() -> Problem {
+    Problem::bad_request("invalid_query", "since: must be a position, era.seq")
+}
+
+fn not_ready() -> Problem {
+    let detail = "there is no base yet";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+}
+
+const MAX_WAIT_SECONDS: u64 = 60;

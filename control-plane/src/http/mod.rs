@@ -1,0 +1,152 @@
+//! The HTTP API: every route in one table, with the access it asks for.
+
+#![expect(unused_qualifications, reason = "utoipa's macros write them")]
+
+mod access;
+mod extract;
+mod feed;
+mod keys;
+mod operations;
+mod problem;
+mod red_button;
+mod revocations;
+mod sessions;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_swagger_ui::SwaggerUi;
+
+pub use problem::Problem;
+
+use crate::api_keys::Scope;
+use crate::plane::Plane;
+use access::Access;
+
+/// The whole API over `plane`.
+pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle) -> Router {
+    let mut router = Router::new();
+    for (path, access, route) in routes(metrics) {
+        router = router.route(path, access::guard(route, access, &plane));
+    }
+    let docs = SwaggerUi::new("/docs").url("/openapi.json", Api::openapi());
+    router
+        .with_state(plane)
+        .merge(docs)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(CatchPanicLayer::custom(|_| panicked()))
+        .layer(from_fn(measure))
+        .layer(if_not_present(header::CACHE_CONTROL, "no-store"))
+        .layer(if_not_present(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(if_not_present(header::X_FRAME_OPTIONS, "DENY"))
+        .layer(if_not_present(header::REFERRER_POLICY, "no-referrer"))
+}
+
+/// Deny by default: a route is reachable only through this table, and its access stands beside it.
+fn routes(metrics: PrometheusHandle) -> Vec<(&'static str, Access, MethodRouter<Arc<Plane>>)> {
+    let bulk = DefaultBodyLimit::max(MAX_BULK_BYTES);
+    let small = || DefaultBodyLimit::max(MAX_BODY_BYTES);
+    let metrics = get(move || operations::metrics(metrics.clone()));
+    let scope = Access::Scope;
+    vec![
+        ("/healthz", Access::Public, get(operations::healthz)),
+        ("/readyz", Access::Public, get(operations::readyz)),
+        ("/.well-known/jwks.json", Access::Public, get(keys::jwks)),
+        ("/metrics", scope(Scope::MetricsRead), metrics),
+        ("/v1/feed", scope(Scope::FeedRead), get(feed::poll)),
+        ("/v1/feed/stream", scope(Scope::FeedRead), get(feed::follow)),
+        ("/v1/keys", scope(Scope::KeysRead), get(keys::list)),
+        ("/v1/red-button", scope(Scope::RedButton), post(red_button::press).layer(small())),
+        ("/v1/revocations", scope(Scope::RevocationsRead), get(revocations::list)),
+        ("/v1/revocations", scope(Scope::RevocationsWrite), post(revocations::revoke).layer(bulk)),
+        ("/v1/sessions", scope(Scope::SessionsWrite), post(sessions::open).layer(small())),
+    ]
+}
+
+/// The API's description, served at `/openapi.json` and shown at `/docs`.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Offswitch control plane",
+        description = "Records revocations and publishes them as signed snapshots."
+    ),
+    modifiers(&ApiKeyScheme),
+    paths(
+        feed::follow,
+        feed::poll,
+        keys::jwks,
+        keys::list,
+        operations::healthz,
+        operations::metrics,
+        operations::readyz,
+        red_button::press,
+        revocations::list,
+        revocations::revoke,
+        sessions::open,
+    )
+)]
+struct Api;
+
+struct ApiKeyScheme;
+
+impl Modify for ApiKeyScheme {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("api_key", scheme);
+    }
+}
+
+async fn measure(request: Request, next: Next) -> Response {
+    let matched = request.extensions().get::<MatchedPath>();
+    let path = matched.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
+    let method = match *request.method() {
+        Method::DELETE | Method::GET | Method::HEAD | Method::OPTIONS | Method::POST => {
+            request.method().to_string()
+        }
+        // Anyone may invent methods, and each would be a series of its own.
+        _ => "other".to_owned(),
+    };
+    let started = Instant::now();
+    let response = next.run(request).await;
+    let labels =
+        [("path", path), ("method", method), ("status", response.status().as_u16().to_string())];
+    metrics::counter!("offswitch_http_requests_total", &labels).increment(1);
+    let seconds = started.elapsed().as_secs_f64();
+    metrics::histogram!("offswitch_http_seconds", &labels[..2]).record(seconds);
+    response
+}
+
+fn if_not_present(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
+
+async fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such endpoint; see /docs")
+}
+
+async fn method_not_allowed() -> Problem {
+    let detail = "the endpoint does not take this method; see /docs";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+fn panicked() -> Response {
+    let detail = "the request failed; nothing is known to have been done";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).into_response()
+}
+
+/// 100,000 entries of about 300 bytes.
+const MAX_BULK_BYTES: usize = 32 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024;

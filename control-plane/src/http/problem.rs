@@ -1,0 +1,106 @@
+//! The one place that turns errors into HTTP: problem documents (RFC 9457) with a stable code.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::keyring::KeyringError;
+use crate::plane::PlaneError;
+use crate::store::StoreError;
+
+/// What went wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+}
+
+/// The answer's body.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemDocument {
+    /// A URI for the kind of problem.
+    #[schema(example = "urn:offswitch:problem:invalid_body")]
+    r#type: String,
+    /// The HTTP status's phrase.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// The stable code.
+    code: &'static str,
+    /// What exactly is wrong, for people.
+    detail: String,
+}
+
+impl Problem {
+    /// A problem of the request's own making, or of the server's.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into() }
+    }
+
+    /// 400: the request is not what the endpoint takes.
+    pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let document = ProblemDocument {
+            r#type: format!("urn:offswitch:problem:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: self.detail,
+        };
+        metrics::counter!("offswitch_problems_total", "code" => self.code).increment(1);
+        let mut response = (self.status, Json(document)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// Causes are logged here, once; the caller learns the code and what to do.
+impl From<PlaneError> for Problem {
+    fn from(error: PlaneError) -> Self {
+        let store_error = match &error {
+            PlaneError::Keyring(KeyringError::Store(error)) | PlaneError::Store(error) => {
+                Some(error)
+            }
+            PlaneError::Fold(_) | PlaneError::Keyring(_) | PlaneError::TooManyDeadKeys => None,
+        };
+        match store_error {
+            Some(StoreError::RequestReused) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "the idempotency key was used for another request",
+            ),
+            Some(StoreError::Unavailable(_)) => {
+                tracing::error!(%error, "the store is unavailable");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "store_unavailable",
+                    "nothing was acknowledged; repeat the request with the same idempotency key",
+                )
+            }
+            Some(StoreError::Damaged(_)) | None => {
+                tracing::error!(%error, "the plane failed");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "unavailable",
+                    "the control plane cannot answer now",
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `POST /v1/red-button`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::{Extension, Json};
+use offswitch_verifier::snapshot::Position;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::access::Caller;
+use super::extract::{Body, idempotency};
+use super::problem::{Problem, ProblemDocument};
+use crate::clock::unix_seconds;
+use crate::plane::{Plane, RedButton};
+use crate::record::Record;
+use crate::store::Durability;
+
+/// Pressing the red button, or only looking at it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Press {
+    /// True to be told what would happen, without it.
+    #[serde(default)]
+    dry_run: bool,
+    /// Why, at most 500 bytes.
+    reason: Option<String>,
+}
+
+/// What died, or would die.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Pressed {
+    dry_run: bool,
+    /// The keys that are dead.
+    dead_kids: Vec<String>,
+    /// Tokens issued before this instant (unix seconds) are off.
+    epoch: u64,
+    /// The key that signs from now on; absent in a dry run.
+    active_kid: Option<String>,
+    /// A verifier at this position or beyond refuses; absent in a dry run.
+    #[schema(value_type = Option<String>)]
+    position: Option<Position>,
+    /// What the record survives; absent in a dry run.
+    #[schema(value_type = Option<String>)]
+    durability: Option<Durability>,
+}
+
+/// Switches every token off: all signing keys are dead, a new one signs, the epoch is raised.
+#[utoipa::path(
+    post, path = "/v1/red-button", tag = "revocations", request_body = Press,
+    params(("idempotency-key" = Option<String>, Header, description = "Repeating is harmless")),
+    security(("api_key" = ["red-button"])),
+    responses((status = 200, body = Pressed), (status = "4XX", body = ProblemDocument),
+              (status = 503, body = ProblemDocument))
+)]
+pub(super) async fn press(
+    State(plane): State<Arc<Plane>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body<Press>,
+) -> Result<Json<Pressed>, Problem> {
+    let Press { dry_run, reason } = body.value;
+    if reason.as_ref().is_some_and(|reason| reason.len() > 500) {
+        let detail = "reason: must have at most 500 bytes";
+        return Err(Problem::bad_request("invalid_red_button", detail));
+    }
+    let request = idempotency(&headers, &caller.id, "/v1/red-button", &body.bytes)?;
+    let now = unix_seconds();
+    if dry_run {
+        let RedButton { dead_kids, epoch } = plane.red_button(now);
+        let (active_kid, position, durability) = (None, None, None);
+        return Ok(Json(Pressed { dry_run, dead_kids, epoch, active_kid, position, durability }));
+    }
+    let record = Record { at: now, by: caller.id, reason, revocations: vec![] };
+    let (button, revoked) = plane.press_red_button(&request, record).await?;
+    tracing::warn!(epoch = button.epoch, "the red button was pressed");
+    Ok(Json(Pressed {
+        dry_run,
+        dead_kids: button.dead_kids,
+        epoch: button.epoch,
+        active_kid: plane.active_kid(),
+        position: Some(revoked.position),
+        durability: Some(revoked.durability),
+    }))
+}

@@ -1,0 +1,356 @@
+//! `POST /v1/revocations` and `GET /v1/revocations`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::{Extension, Json};
+use offswitch_verifier::snapshot::{MAX_DEAD_KEYS, Position};
+use offswitch_verifier::{Jws, VerifyingKey};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::access::Caller;
+use super::extract::{Body, Params, idempotency};
+use super::problem::{Problem, ProblemDocument};
+use crate::clock::unix_seconds;
+use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
+use crate::keyring::TokenKey;
+use crate::plane::{Plane, PlaneError};
+use crate::record::{Record, Revocation};
+use crate::store::Durability;
+
+/// What to revoke: one entry, or up to 100,000 in `revocations`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Revoke {
+    /// An access token of this control plane; its claims are what is revoked.
+    token: Option<String>,
+    /// A token's id; needs `exp`.
+    jti: Option<String>,
+    /// The token's `exp`, unix seconds.
+    exp: Option<u64>,
+    /// A session, with all its tokens.
+    session_id: Option<String>,
+    /// A user, with all tokens held now.
+    #[schema(example = "alice")]
+    sub: Option<String>,
+    /// A signing key.
+    kid: Option<String>,
+    /// Whose; this control plane by default.
+    issuer: Option<String>,
+    /// Many entries at once: all are accepted, or none.
+    revocations: Option<Vec<Entry>>,
+    /// Why, at most 500 bytes.
+    reason: Option<String>,
+}
+
+/// One of `token`, `jti` with `exp`, `session_id`, `sub` or `kid`.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entry {
+    token: Option<String>,
+    jti: Option<String>,
+    exp: Option<u64>,
+    session_id: Option<String>,
+    sub: Option<String>,
+    kid: Option<String>,
+    issuer: Option<String>,
+}
+
+/// A revocation was recorded.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Accepted {
+    /// A verifier at this position or beyond refuses.
+    #[schema(value_type = String, example = "1763942400.17")]
+    position: Position,
+    /// What the record survives: `memory`, `written` or `synced`.
+    #[schema(value_type = String, example = "synced")]
+    durability: Durability,
+    /// True if this request had been accepted before.
+    repeated: bool,
+}
+
+/// Which revocations to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// How many requests at most, 1 to 100; 20 by default.
+    limit: Option<u64>,
+    /// Only requests before this seq: `next` of the page before.
+    before: Option<u64>,
+}
+
+/// A page of what was revoked, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Listing {
+    requests: Vec<Listed>,
+    /// Ask for more with `before=` this; absent on the last page.
+    next: Option<u64>,
+}
+
+/// One accepted request.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Listed {
+    #[schema(value_type = String)]
+    position: Position,
+    /// When, unix seconds.
+    at: u64,
+    /// The id of the API key that asked.
+    by: String,
+    reason: Option<String>,
+    /// How many entries the request had.
+    count: usize,
+    /// Its first 100 entries.
+    #[schema(value_type = Vec<Object>)]
+    revocations: Vec<Shown>,
+}
+
+/// A revocation as it is shown.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Shown {
+    Epoch { epoch: u64 },
+    Key { issuer: String, kid: String },
+    Session { issuer: String, session_id: String, exp: u64 },
+    Token { issuer: String, jti: String, exp: u64 },
+    User { issuer: String, sub: String, version: u64 },
+}
+
+/// Revokes a token, a session, a user, a key, or many of them at once.
+#[utoipa::path(
+    post, path = "/v1/revocations", tag = "revocations", request_body = Revoke,
+    params(("idempotency-key" = Option<String>, Header, description = "Repeating is harmless")),
+    security(("api_key" = ["revocations:write"])),
+    responses((status = 200, body = Accepted), (status = "4XX", body = ProblemDocument),
+              (status = 503, body = ProblemDocument))
+)]
+pub(super) async fn revoke(
+    State(plane): State<Arc<Plane>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body<Revoke>,
+) -> Result<Json<Accepted>, Problem> {
+    let request = idempotency(&headers, &caller.id, "/v1/revocations", &body.bytes)?;
+    let now = unix_seconds();
+    let record = body.value.record(&plane, caller.id, now)?;
+    let count = u64::try_from(record.revocations.len()).unwrap_or(u64::MAX);
+    let revoked = plane.revoke(&request, &record).await?;
+    metrics::counter!("offswitch_revocations_total").increment(count);
+    Ok(Json(Accepted {
+        position: revoked.position,
+        durability: revoked.durability,
+        repeated: revoked.repeated,
+    }))
+}
+
+/// Lists what was revoked, by which API key, why and when. Entries that expired long ago are gone.
+#[utoipa::path(
+    get, path = "/v1/revocations", tag = "revocations", params(ListQuery),
+    security(("api_key" = ["revocations:read"])),
+    responses((status = 200, body = Listing), (status = "4XX", body = ProblemDocument),
+              (status = 503, body = ProblemDocument))
+)]
+pub(super) async fn list(
+    State(plane): State<Arc<Plane>>,
+    Params(query): Params<ListQuery>,
+) -> Result<Json<Listing>, Problem> {
+    let limit = query.limit.unwrap_or(20);
+    if !(1..=100).contains(&limit) {
+        return Err(Problem::bad_request("invalid_query", "limit: must be between 1 and 100"));
+    }
+    plane.catch_up().await?;
+    let end = query.before.unwrap_or(u64::MAX).min(plane.position().seq.saturating_add(1));
+    let after = end.saturating_sub(limit).saturating_sub(1);
+    let wanted = end.saturating_sub(after).saturating_sub(1);
+    let page = plane
+        .store()
+        .read(after, usize::try_from(wanted).unwrap_or(0))
+        .await
+        .map_err(PlaneError::from)?;
+    let issuer = &plane.settings().issuer;
+    let mut requests = Vec::new();
+    for (seq, bytes) in page.records.iter().rev().filter(|(seq, _)| *seq < end) {
+        let record = Record::decode(bytes)
+            .map_err(|_| PlaneError::Fold(crate::fold::FoldError::Damaged { seq: *seq }))?;
+        let position = Position { era: page.era, seq: *seq };
+        requests.push(Listed::new(record, position, issuer));
+    }
+    let oldest = requests.last().map(|request| request.position.seq);
+    let next = oldest.filter(|seq| seq.saturating_sub(1) > page.checkpoint.seq);
+    Ok(Json(Listing { requests, next }))
+}
+
+impl Revoke {
+    fn record(self, plane: &Plane, by: String, now: u64) -> Result<Record, Problem> {
+        if self.reason.as_ref().is_some_and(|reason| reason.len() > 500) {
+            return Err(invalid("reason: must have at most 500 bytes"));
+        }
+        let Self { token, jti, exp, session_id, sub, kid, issuer, revocations, reason } = self;
+        let single = Entry { token, jti, exp, session_id, sub, kid, issuer };
+        let revocations = match revocations {
+            None => vec![single.check(plane, now).map_err(|problem| invalid(&problem))?],
+            Some(_) if !single.is_empty() => {
+                return Err(invalid("revocations: must stand alone, beside reason only"));
+            }
+            Some(entries) if !(1..=MAX_ENTRIES).contains(&entries.len()) => {
+                return Err(Problem::bad_request(
+                    "too_many_revocations",
+                    "revocations: must have 1 to 100000 entries",
+                ));
+            }
+            Some(entries) => entries
+                .into_iter()
+                .enumerate()
+                .map(|(index, entry)| {
+                    let place = |problem| invalid(&format!("revocations[{index}].{problem}"));
+                    entry.check(plane, now).map_err(place)
+                })
+                .collect::<Result<_, _>>()?,
+        };
+        let keys = revocations.iter().filter(|one| matches!(one, Revocation::Key { .. })).count();
+        // The rest is kept for red buttons: they must never find it full.
+        if keys > 0 && plane.fold().dead_keys().len() + keys > MAX_DEAD_KEYS / 2 {
+            return Err(invalid("kid: there are too many dead keys already"));
+        }
+        Ok(Record { at: now, by, reason, revocations })
+    }
+}
+
+impl Entry {
+    fn is_empty(&self) -> bool {
+        self.token.is_none()
+            && self.jti.is_none()
+            && self.exp.is_none()
+            && self.session_id.is_none()
+            && self.sub.is_none()
+            && self.kid.is_none()
+            && self.issuer.is_none()
+    }
+
+    /// The one thing that the entry names, or what is wrong with it, beginning with the field.
+    fn check(self, plane: &Plane, now: u64) -> Result<Revocation, String> {
+        let settings = plane.settings();
+        let named = [&self.token, &self.jti, &self.session_id, &self.sub, &self.kid];
+        if named.iter().filter(|name| name.is_some()).count() != 1 {
+            return Err("jti: name exactly one of token, jti, session_id, sub and kid".to_owned());
+        }
+        let issuer = self.issuer.filter(|issuer| *issuer != settings.issuer);
+        bounded("issuer", issuer.as_deref(), 512)?;
+        let longest = match issuer {
+            None => LONGEST_ACCESS_TOKEN_SECONDS,
+            Some(_) => settings.foreign_token_seconds,
+        };
+        let latest = now.saturating_add(longest);
+        let exp = self.exp.unwrap_or(latest);
+        if exp > now.saturating_add(settings.max_revocation_seconds) {
+            return Err("exp: lies too far in the future".to_owned());
+        }
+        if let Some(token) = self.token {
+            if issuer.is_some() || self.exp.is_some() {
+                return Err("token: must stand alone".to_owned());
+            }
+            return from_token(plane, &token);
+        }
+        let has_exp = self.exp.is_some();
+        // One token's exp says nothing of the others of its session or user.
+        let own = issuer.is_none();
+        let outlasting = |exp: u64| if own { exp.max(latest) } else { exp };
+        if let Some(jti) = self.jti {
+            bounded("jti", Some(&jti), MAX_ID_BYTES)?;
+            if !has_exp {
+                return Err("exp: is missing: a jti is kept until its token expires".to_owned());
+            }
+            return Ok(Revocation::Token { issuer, jti, exp });
+        }
+        if let Some(sid) = self.session_id {
+            bounded("session_id", Some(&sid), MAX_ID_BYTES)?;
+            return Ok(Revocation::Session { issuer, sid, exp: outlasting(exp) });
+        }
+        if let Some(sub) = self.sub {
+            bounded("sub", Some(&sub), MAX_ID_BYTES)?;
+            return Ok(Revocation::User { issuer, sub, exp: outlasting(exp) });
+        }
+        let kid = self.kid.unwrap_or_default();
+        bounded("kid", Some(&kid), MAX_ID_BYTES)?;
+        let known = |kid: &str| plane.keyring().token_keys().iter().any(|key| key.kid() == kid);
+        if has_exp {
+            return Err("exp: a key is dead for good".to_owned());
+        }
+        if issuer.is_none() && !known(&kid) {
+            return Err("kid: this control plane has no such key".to_owned());
+        }
+        Ok(Revocation::Key { issuer, kid })
+    }
+}
+
+impl Listed {
+    fn new(record: Record, position: Position, own: &str) -> Self {
+        let count = record.revocations.len();
+        let shown = record.revocations.into_iter().take(MAX_SHOWN);
+        let revocations = shown.map(|one| Shown::new(one, position.seq, own)).collect();
+        let Record { at, by, reason, .. } = record;
+        Self { position, at, by, reason, count, revocations }
+    }
+}
+
+impl Shown {
+    fn new(revocation: Revocation, seq: u64, own: &str) -> Self {
+        let name = |issuer: Option<String>| issuer.unwrap_or_else(|| own.to_owned());
+        match revocation {
+            Revocation::Epoch { epoch } => Self::Epoch { epoch },
+            Revocation::Key { issuer, kid } => Self::Key { issuer: name(issuer), kid },
+            Revocation::Session { issuer, sid, exp } => {
+                Self::Session { issuer: name(issuer), session_id: sid, exp }
+            }
+            Revocation::Token { issuer, jti, exp } => {
+                Self::Token { issuer: name(issuer), jti, exp }
+            }
+            Revocation::User { issuer, sub, .. } => {
+                Self::User { issuer: name(issuer), sub, version: seq }
+            }
+        }
+    }
+}
+
+/// Reads `jti` and `exp` out of a token whose signature is the control plane's own. An expired
+/// token, or one whose key is dead, may still be named.
+fn from_token(plane: &Plane, token: &str) -> Result<Revocation, String> {
+    let refused = || "token: is not an access token of this control plane".to_owned();
+    let jws = Jws::parse(token).map_err(|_| refused())?;
+    let keyring = plane.keyring();
+    let named = |key: &&TokenKey| Some(key.kid()) == jws.kid.as_deref();
+    let key = keyring.token_keys().iter().find(named).ok_or_else(refused)?;
+    let key = VerifyingKey::from_jwk(&key.jwk()).map_err(|_| refused())?;
+    let payload = jws.verify(&key).map_err(|_| refused())?;
+    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| refused())?;
+    if claims.iss != plane.settings().issuer {
+        return Err(refused());
+    }
+    Ok(Revocation::Token { issuer: None, jti: claims.jti, exp: claims.exp })
+}
+
+/// What a revocation needs of an own token.
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    jti: String,
+    exp: u64,
+}
+
+fn bounded(field: &str, text: Option<&str>, limit: usize) -> Result<(), String> {
+    match text {
+        Some(text) if text.is_empty() || text.len() > limit => {
+            Err(format!("{field}: must have 1 to {limit} bytes"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn invalid(detail: &str) -> Problem {
+    Problem::bad_request("invalid_revocation", detail)
+}
+
+const MAX_ENTRIES: usize = 100_000;
+const MAX_ID_BYTES: usize = 256;
+const MAX_SHOWN: usize = 100;

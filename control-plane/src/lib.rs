@@ -1,0 +1,13 @@
+//! The control plane: records every revocation durably and publishes it at once, signed.
+
+pub mod api_keys;
+pub mod clock;
+pub mod config;
+pub mod fold;
+pub mod http;
+pub mod keyring;
+pub mod master_key;
+pub mod plane;
+pub mod record;
+pub mod server;
+pub mod store;

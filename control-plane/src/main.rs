@@ -1,0 +1,177 @@
+//! `offswitch`: the control plane's commands. This file only wires.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use offswitch::api_keys::{ApiKeys, Scope};
+use offswitch::clock::unix_seconds;
+use offswitch::config::{self, Config, LogFormat, StoreConfig};
+use offswitch::master_key::{MasterKey, random_bytes};
+use offswitch::plane::Plane;
+use offswitch::store::{Appendfsync, EmbeddedStore, RedisOptions, RedisStore, Store};
+use offswitch::{http, server};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The off-switch for JSON Web Tokens: the control plane.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// A TOML file with the configuration.
+    #[arg(long, global = true, env = "OFFSWITCH_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Manages the API keys.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Serves the HTTP API.
+    Serve,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Makes an API key and prints it, once.
+    Create {
+        /// What you call it.
+        #[arg(long)]
+        name: String,
+        /// What it may do; may be given more than once.
+        #[arg(long = "scope", required = true)]
+        scopes: Vec<Scope>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let help = Config::help();
+    let command = Arguments::command().mut_subcommand("serve", |serve| serve.after_help(help));
+    let arguments = command.try_get_matches().and_then(|found| Arguments::from_arg_matches(&found));
+    let arguments = arguments.unwrap_or_else(|error| error.exit());
+    let config = match load(arguments.config.as_deref()) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("the configuration has {} problem(s):", problems.len());
+            problems.iter().for_each(|problem| eprintln!("  {problem}"));
+            return ExitCode::from(2);
+        }
+    };
+    start_log(&config);
+    let outcome = match arguments.command {
+        Command::Keys(KeysCommand::Create { name, scopes }) => create(config, &name, &scopes).await,
+        Command::Serve => serve(config).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("offswitch: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(path: Option<&Path>) -> Result<Config, Vec<config::Problem>> {
+    let file = path.map(config::read_file).transpose()?;
+    let environment = std::env::vars().filter(|(name, _)| name != "OFFSWITCH_CONFIG");
+    Config::load(file.as_deref(), environment)
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let master = master_key(&config)?;
+    let store = open_store(&config).await?;
+    if ApiKeys::load(store.as_ref()).await?.is_empty() {
+        let now = unix_seconds();
+        let fresh = ApiKeys::create(store.as_ref(), &master, "admin", &Scope::ALL, now).await?;
+        let path = config.data_dir.join("admin.key");
+        offswitch::master_key::write_private(&path, fresh.key.as_bytes())?;
+        println!("the first API key, with every scope, is in {}", path.display());
+    }
+    let plane = Plane::start(config.settings, store, master, unix_seconds()).await?;
+    plane.spawn_tasks();
+    let upkeep = metrics.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(METRICS_UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
+    let (issuer, position) = (&plane.settings().issuer, plane.position());
+    tracing::info!(listen = %listener.local_addr()?, issuer, %position, "serving");
+    server::run(listener, http::router(plane, metrics), stop_asked()).await;
+    Ok(())
+}
+
+async fn create(config: Config, name: &str, scopes: &[Scope]) -> anyhow::Result<()> {
+    let master = master_key(&config)?;
+    let store = open_store(&config).await?;
+    let fresh = ApiKeys::create(store.as_ref(), &master, name, scopes, unix_seconds()).await?;
+    println!("{}", fresh.key.as_str());
+    Ok(())
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let first_era = unix_seconds();
+    Ok(match &config.store {
+        StoreConfig::Embedded => {
+            std::fs::create_dir_all(&config.data_dir)?;
+            Arc::new(EmbeddedStore::open(&config.data_dir.join("offswitch.redb"), first_era)?)
+        }
+        StoreConfig::Redis { url, prefix, tolerate, vouched_always } => {
+            let appendfsync =
+                if *vouched_always { Appendfsync::Always } else { Appendfsync::Detect };
+            let options = RedisOptions {
+                url: url.clone(),
+                prefix: prefix.clone(),
+                tolerance: tolerate.join(",").parse()?,
+                first_era,
+                appendfsync,
+                ..RedisOptions::default()
+            };
+            Arc::new(RedisStore::connect(options).await?)
+        }
+    })
+}
+
+fn master_key(config: &Config) -> anyhow::Result<MasterKey> {
+    Ok(match &config.master_key {
+        Some(text) => MasterKey::parse(text)?,
+        None => MasterKey::from_file(&config.master_key_file, random_bytes())?,
+    })
+}
+
+fn start_log(config: &Config) {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(config.log.parse::<tracing_subscriber::EnvFilter>().unwrap_or_default())
+        .with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.init(),
+    }
+}
+
+/// Histograms keep every sample until they are tidied up.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Ends when the process is asked to stop.
+async fn stop_asked() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

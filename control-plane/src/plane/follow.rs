@@ -1,0 +1,236 @@
+//! The tasks that keep a process current: follow the log, rebuild the base, trim what is past.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::continuity::{Continuity, PAGE_RECORDS, judge, recover};
+use super::{Plane, PlaneError};
+use crate::api_keys::ApiKeys;
+use crate::clock::unix_seconds;
+use crate::fold::Trimming;
+use crate::keyring::Keyring;
+use crate::store::StoreError;
+
+/// The last reading of the log's tail.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    number: u64,
+    error: Option<String>,
+}
+
+impl Plane {
+    /// Starts the tasks; they end with the runtime.
+    pub fn spawn_tasks(self: &Arc<Self>) {
+        tokio::spawn(self.clone().follow_log());
+        tokio::spawn(self.clone().keep_base());
+        tokio::spawn(self.clone().keep_documents());
+        tokio::spawn(self.clone().keep_trimmed());
+    }
+
+    /// Folds everything that the store holds now.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn catch_up(&self) -> Result<(), PlaneError> {
+        let asked_at = self.rounds_begun.load(Ordering::Acquire);
+        let mut last = self.following.lock().await;
+        if last.number > asked_at {
+            // It began after this call: where the store is slow, waiting callers do not add up.
+            return match &last.error {
+                None => Ok(()),
+                Some(error) => Err(StoreError::Unavailable(error.clone()).into()),
+            };
+        }
+        let number = self.rounds_begun.fetch_add(1, Ordering::AcqRel) + 1;
+        let began_at = unix_seconds();
+        let outcome = self.read_tail().await;
+        // Only now: a caller that goes away in between leaves no round behind.
+        *last = Round { number, error: outcome.as_ref().err().map(ToString::to_string) };
+        if outcome.is_ok() {
+            self.current_at.fetch_max(began_at, Ordering::AcqRel);
+        }
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        health.store_error = outcome.as_ref().err().map(ToString::to_string);
+        outcome
+    }
+
+    /// Reads the private keys anew, and makes a new signing key where the last one is dead.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn reload_keyring(&self) -> Result<(), PlaneError> {
+        let algorithm = self.settings.token_algorithm;
+        let is_dead = |kid: &str| self.fold().is_dead(kid);
+        let _one_at_a_time = self.reloading.lock().await;
+        let (store, known, now) = (self.store.as_ref(), self.keyring.load_full(), unix_seconds());
+        let keyring =
+            Keyring::load(store, &self.master, algorithm, Some(&known), now, is_dead).await?;
+        if !keyring.is_same(&known) {
+            self.signer.store(keyring.snapshot_signer(&self.settings.issuer));
+            self.keyring.store(Arc::new(keyring));
+        }
+        Ok(())
+    }
+
+    async fn follow_log(self: Arc<Self>) {
+        loop {
+            let after = self.position().seq;
+            let caught_up = match self.catch_up().await {
+                Ok(()) => {
+                    self.store.wait(self.position().seq, LONGEST_WAIT).await.map_err(Into::into)
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = caught_up {
+                tracing::warn!(%error, after, "the log cannot be followed");
+                sleep(RETRY_AFTER).await;
+            }
+            if self.active_kid().is_none()
+                && let Err(error) = self.reload_keyring().await
+            {
+                tracing::error!(%error, "the signing key is dead and there is no new one yet");
+            }
+        }
+    }
+
+    async fn read_tail(&self) -> Result<(), PlaneError> {
+        loop {
+            let held = self.position();
+            let overlap = self.fold().overlap();
+            let page = self.store.read(overlap, PAGE_RECORDS).await?;
+            let is_contradicted = {
+                let fold = self.fold();
+                page.records.iter().any(|(seq, record)| fold.is_contradicted(*seq, record))
+            };
+            let continuity = if is_contradicted { Continuity::Lost } else { judge(held, &page) };
+            if continuity != Continuity::Continues {
+                return self.start_over(continuity).await;
+            }
+            let fresh: Vec<_> = page.records.iter().filter(|(seq, _)| *seq > held.seq).collect();
+            if fresh.is_empty() {
+                return Ok(());
+            }
+            let reached = {
+                let mut fold = self.fold();
+                for (seq, record) in fresh {
+                    fold.push(*seq, record)?;
+                }
+                fold.reached().position
+            };
+            self.head.send_replace(reached);
+            metrics::gauge!("offswitch_log_seq").set(reached.seq as f64);
+        }
+    }
+
+    /// Takes over the log as it is now, after it moved or lost records.
+    async fn start_over(&self, continuity: Continuity) -> Result<(), PlaneError> {
+        let published = self.fold().clone();
+        let (salt, issuer) = (self.master.salt(), &self.settings.issuer);
+        let now = unix_seconds();
+        let store = self.store.as_ref();
+        let fold = recover(store, salt, issuer, &published, continuity, now).await?;
+        let reached = fold.reached().position;
+        tracing::warn!(held = %published.reached().position, now = %reached, "the log moved");
+        *self.fold() = fold;
+        self.rebuild_base(now).await;
+        self.head.send_replace(reached);
+        self.reload_keyring().await
+    }
+
+    async fn keep_base(self: Arc<Self>) {
+        let mut ticks = interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut built_at = unix_seconds();
+        loop {
+            ticks.tick().await;
+            let now = unix_seconds();
+            let age = now.saturating_sub(built_at);
+            let fresh = self.fold().fresh_len();
+            let due = (fresh > 0 && age >= self.settings.base_interval_seconds)
+                || fresh > MANY_FRESH_ENTRIES
+                || age >= self.settings.snapshot_validity_seconds / 2;
+            if due {
+                self.rebuild_base(now).await;
+                built_at = now;
+            }
+        }
+    }
+
+    async fn keep_documents(self: Arc<Self>) {
+        let mut ticks = interval(DOCUMENTS_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match ApiKeys::load(self.store.as_ref()).await {
+                // Keys are never all withdrawn: the store came back empty, and gets them back.
+                Ok(found) if found.is_empty() => {
+                    if let Err(error) = self.api_keys.load_full().restore(self.store()).await {
+                        tracing::warn!(%error, "the API keys cannot be restored");
+                    }
+                }
+                Ok(found) => self.api_keys.store(Arc::new(found)),
+                Err(error) => tracing::warn!(%error, "the API keys cannot be read"),
+            }
+            if let Err(error) = self.reload_keyring().await {
+                tracing::warn!(%error, "the keyring cannot be read");
+            }
+            if let Ok(findings) = self.store.findings().await {
+                for finding in &findings {
+                    tracing::error!(code = finding.code, detail = finding.detail, "store finding");
+                }
+                let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+                health.findings = findings;
+            }
+        }
+    }
+
+    async fn keep_trimmed(self: Arc<Self>) {
+        let mut ticks = interval(TRIM_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.trim(unix_seconds()).await {
+                tracing::warn!(%error, "the log cannot be trimmed");
+            }
+        }
+    }
+
+    /// Trims the beginning of the log that no verifier can need any more at `now`.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn trim(&self, now: u64) -> Result<(), PlaneError> {
+        let mut page = self.store.read(0, PAGE_RECORDS).await?;
+        let (era, begin) = (page.era, page.checkpoint.seq);
+        let mut trimming = Trimming::begin(&self.settings.issuer, &page.checkpoint)?;
+        'walk: while let Some((last, _)) = page.records.last() {
+            let last = *last;
+            for (seq, record) in &page.records {
+                if !trimming.take(*seq, record, now)? {
+                    break 'walk;
+                }
+            }
+            page = self.store.read(last, PAGE_RECORDS).await?;
+            if page.era != era {
+                return Ok(());
+            }
+        }
+        let checkpoint = trimming.checkpoint(now);
+        if checkpoint.seq > begin {
+            self.store.trim(era, &checkpoint).await?;
+        }
+        Ok(())
+    }
+}
+
+const DOCUMENTS_EVERY: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const MANY_FRESH_ENTRIES: usize = 50_000;
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+const TRIM_EVERY: Duration = Duration::from_secs(60);

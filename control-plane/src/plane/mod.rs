@@ -1,0 +1,193 @@
+//! One control-plane process: the folded log, the keys, and what it publishes.
+//!
+//! Every process on a store runs the same tasks; none leads. What one appends, all fold.
+
+mod continuity;
+mod follow;
+mod publish;
+mod revoke;
+mod sessions;
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use offswitch_verifier::snapshot::{Position, SnapshotSigner};
+use tokio::sync::watch;
+
+use crate::api_keys::ApiKeys;
+use crate::fold::{Fold, FoldError};
+use crate::keyring::{Keyring, KeyringError, TokenAlgorithm};
+use crate::master_key::MasterKey;
+use crate::store::{Finding, Store, StoreError};
+
+pub use publish::Published;
+pub use revoke::{RedButton, Revoked};
+pub use sessions::{OpenedSession, RESERVED_CLAIMS, SessionRequest};
+
+/// Everything one process holds. Shared by all requests.
+pub struct Plane {
+    settings: Settings,
+    store: Arc<dyn Store>,
+    master: MasterKey,
+    fold: Mutex<Fold>,
+    /// One reader of the log at a time; callers that wait share a round.
+    following: tokio::sync::Mutex<follow::Round>,
+    rounds_begun: AtomicU64,
+    /// When the log was last read to its end, unix seconds: what is signed is as fresh as that.
+    current_at: AtomicU64,
+    keyring: ArcSwap<Keyring>,
+    /// One reader of the keyring at a time, so that an older reading never replaces a newer one.
+    reloading: tokio::sync::Mutex<()>,
+    signer: ArcSwap<SnapshotSigner>,
+    api_keys: ArcSwap<ApiKeys>,
+    base: ArcSwapOption<Published>,
+    deltas: publish::Deltas,
+    head: watch::Sender<Position>,
+    health: Mutex<Health>,
+}
+
+/// What an operator sets of a plane.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The `iss` of its tokens, and the id of its feed.
+    pub issuer: String,
+    /// The `aud` of its tokens, unless a session asks for another.
+    pub audience: String,
+    /// How long an access token lives.
+    pub access_token_seconds: u64,
+    /// What new token keys are.
+    pub token_algorithm: TokenAlgorithm,
+    /// How long a snapshot proves the feed fresh.
+    pub snapshot_validity_seconds: u64,
+    /// How often the stream sends an empty delta.
+    pub heartbeat_seconds: u64,
+    /// How often at most a new base is built.
+    pub base_interval_seconds: u64,
+    /// How far in the future the `exp` of a revoked token may lie.
+    pub max_revocation_seconds: u64,
+    /// How long tokens of other issuers may live, for revocations that name no `exp`.
+    pub foreign_token_seconds: u64,
+}
+
+/// What readiness and metrics tell.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    /// The error of the last attempt to read the store, if it failed.
+    pub store_error: Option<String>,
+    /// What the store's own check found.
+    pub findings: Vec<Finding>,
+}
+
+/// Why the plane did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaneError {
+    /// The log cannot be folded.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// The keys cannot be had.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No snapshot has room for one more dead key.
+    #[error("there are too many dead keys")]
+    TooManyDeadKeys,
+}
+
+impl Plane {
+    /// Loads the keys and the whole log and publishes the first base.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn start(
+        settings: Settings,
+        store: Arc<dyn Store>,
+        master: MasterKey,
+        now: u64,
+    ) -> Result<Arc<Self>, PlaneError> {
+        let fold = continuity::load(store.as_ref(), master.salt(), &settings.issuer).await?;
+        let algorithm = settings.token_algorithm;
+        let is_dead = |kid: &str| fold.is_dead(kid);
+        let keyring = Keyring::load(store.as_ref(), &master, algorithm, None, now, is_dead).await?;
+        let api_keys = ApiKeys::load(store.as_ref()).await?;
+        let plane = Arc::new(Self {
+            signer: ArcSwap::new(keyring.snapshot_signer(&settings.issuer)),
+            keyring: ArcSwap::from_pointee(keyring),
+            reloading: tokio::sync::Mutex::new(()),
+            api_keys: ArcSwap::from_pointee(api_keys),
+            base: ArcSwapOption::empty(),
+            deltas: publish::Deltas::default(),
+            head: watch::Sender::new(fold.reached().position),
+            fold: Mutex::new(fold),
+            following: tokio::sync::Mutex::default(),
+            rounds_begun: AtomicU64::new(0),
+            current_at: AtomicU64::new(now),
+            health: Mutex::new(Health::default()),
+            settings,
+            store,
+            master,
+        });
+        plane.rebuild_base(now).await;
+        Ok(plane)
+    }
+
+    /// What the operator set.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The store.
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    /// The keys of the API's callers.
+    pub fn api_keys(&self) -> arc_swap::Guard<Arc<ApiKeys>> {
+        self.api_keys.load()
+    }
+
+    /// The master key.
+    pub fn master(&self) -> &MasterKey {
+        &self.master
+    }
+
+    /// The private keys.
+    pub fn keyring(&self) -> arc_swap::Guard<Arc<Keyring>> {
+        self.keyring.load()
+    }
+
+    /// The name of the key that signs new tokens, if it is not dead.
+    pub fn active_kid(&self) -> Option<String> {
+        let fold = self.fold();
+        self.keyring.load().active(|kid| fold.is_dead(kid)).map(|key| key.kid().to_owned())
+    }
+
+    /// The public halves of the keys that sign the feed.
+    pub fn feed_keys(&self) -> Vec<offswitch_verifier::snapshot::FeedKey> {
+        self.signer.load().feed_keys()
+    }
+
+    /// The position folded so far.
+    pub fn position(&self) -> Position {
+        *self.head.borrow()
+    }
+
+    /// A view of the folded log; held only for as long as one look takes.
+    pub fn fold(&self) -> MutexGuard<'_, Fold> {
+        self.fold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the store was last.
+    pub fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// True while nothing is known to keep this process from serving.
+    pub fn is_ready(&self) -> bool {
+        let health = self.health();
+        health.store_error.is_none() && self.base.load().is_some()
+    }
+}

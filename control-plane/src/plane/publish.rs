@@ -1,0 +1,111 @@
+//! What the feed hands out: the newest base, and deltas and heartbeats made when asked for.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use offswitch_verifier::snapshot::Position;
+use tokio::time::timeout;
+
+use super::Plane;
+use crate::fold::Validity;
+
+/// One signed snapshot, ready to be sent.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// Where it leads.
+    pub position: Position,
+    /// When it was signed, unix seconds.
+    pub issued_at: u64,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// The deltas that followers at the same position share.
+#[derive(Default)]
+pub(super) struct Deltas(Mutex<HashMap<Position, Arc<Published>>>);
+
+impl Plane {
+    /// The snapshot that leads on from `since`: a delta or a heartbeat, or the base where `since` is
+    /// absent or not known here.
+    pub fn snapshot(&self, since: Option<Position>) -> Option<Arc<Published>> {
+        let delta = since.and_then(|since| self.delta(since));
+        delta.or_else(|| self.base.load_full())
+    }
+
+    /// Waits until there is something beyond `position`, at most for `longest`.
+    pub async fn wait_beyond(&self, position: Position, longest: Duration) {
+        let mut head = self.head.subscribe();
+        // Only a closed channel or the time ends it otherwise, and both mean: answer now.
+        let _ = timeout(longest, head.wait_for(|head| *head > position)).await;
+    }
+
+    /// Waits until the record at `position` is folded here, at most for `longest`.
+    pub async fn wait_folded(&self, position: Position, longest: Duration) {
+        let mut head = self.head.subscribe();
+        let _ = timeout(longest, head.wait_for(|head| *head >= position)).await;
+    }
+
+    fn delta(&self, since: Position) -> Option<Arc<Published>> {
+        let position = self.position();
+        let validity = self.validity();
+        {
+            let deltas = self.deltas.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = deltas.get(&since);
+            if let Some(known) = known
+                .filter(|known| known.position == position && known.issued_at == validity.issued_at)
+            {
+                return Some(known.clone());
+            }
+        }
+        let signer = self.signer.load_full();
+        let (position, bytes) = self
+            .fold()
+            .delta(since, validity, |content| (content.to.position, signer.sign(content)))?;
+        let made =
+            Arc::new(Published { position, issued_at: validity.issued_at, bytes: bytes.into() });
+        let mut deltas = self.deltas.0.lock().unwrap_or_else(PoisonError::into_inner);
+        deltas.retain(|_, known| known.position == position && known.issued_at == made.issued_at);
+        if deltas.len() < MAX_SHARED_DELTAS {
+            deltas.insert(since, made.clone());
+        }
+        Some(made)
+    }
+
+    /// Builds and publishes a base of everything folded so far, off the request path.
+    pub(super) async fn rebuild_base(&self, now: u64) {
+        let compaction = self.fold().compaction();
+        let signer = self.signer.load_full();
+        let validity = self.validity();
+        let started = std::time::Instant::now();
+        let built = tokio::task::spawn_blocking(move || {
+            compaction.run(now, validity, |content| (content.to.position, signer.sign(content)))
+        });
+        let Ok((main, (position, bytes))) = built.await else {
+            tracing::error!("building the base failed");
+            return;
+        };
+        metrics::histogram!("offswitch_base_seconds").record(started.elapsed().as_secs_f64());
+        metrics::gauge!("offswitch_base_bytes").set(bytes.len() as f64);
+        let issued_at = validity.issued_at;
+        let published = Arc::new(Published { position, issued_at, bytes: bytes.into() });
+        let mut fold = self.fold();
+        // A base of an era that has ended meanwhile must not take the new era's place.
+        if fold.compacted_to(main) {
+            metrics::gauge!("offswitch_entries").set(fold.entries() as f64);
+            self.base.store(Some(published));
+        }
+    }
+
+    /// A process that is cut off from the log goes on serving, but no longer claims to be fresh.
+    fn validity(&self) -> Validity {
+        let issued_at = self.current_at.load(Ordering::Acquire);
+        let valid_until = issued_at.saturating_add(self.settings.snapshot_validity_seconds);
+        Validity { issued_at, valid_until }
+    }
+}
+
+/// Followers are at few different positions; more than this are not worth remembering.
+const MAX_SHARED_DELTAS: usize = 1024;

@@ -1,0 +1,167 @@
+//! What stands in the log: one record for each accepted request, and what it means for a snapshot.
+
+use offswitch_verifier::MAX_LEEWAY_SECONDS;
+use offswitch_verifier::snapshot::{DeadKey, Fingerprint, Kind, Salt, UserFloor};
+use serde::{Deserialize, Serialize};
+
+/// One accepted request: who revoked what, when and why. Encoded with postcard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// When it was accepted, unix seconds.
+    pub at: u64,
+    /// The id of the API key that asked for it.
+    pub by: String,
+    /// The reason given, if any.
+    pub reason: Option<String>,
+    /// What was revoked, at least one entry.
+    pub revocations: Vec<Revocation>,
+}
+
+/// One thing that is off. `issuer` is absent for the control plane's own tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Revocation {
+    /// The epoch of a red button: tokens issued before it are off, for every user.
+    Epoch {
+        /// Unix seconds.
+        epoch: u64,
+    },
+    /// A signing key is dead.
+    Key {
+        /// Whose key.
+        issuer: Option<String>,
+        /// Its name.
+        kid: String,
+    },
+    /// A session, with every token that names it.
+    Session {
+        /// Whose session.
+        issuer: Option<String>,
+        /// Its id.
+        sid: String,
+        /// The latest `exp` of its tokens, unix seconds.
+        exp: u64,
+    },
+    /// One token.
+    Token {
+        /// Whose token.
+        issuer: Option<String>,
+        /// Its id.
+        jti: String,
+        /// Its `exp`, unix seconds.
+        exp: u64,
+    },
+    /// Every token a user holds now.
+    User {
+        /// Whose user.
+        issuer: Option<String>,
+        /// The user.
+        sub: String,
+        /// The latest `exp` of the user's tokens, unix seconds.
+        exp: u64,
+    },
+}
+
+/// What a record adds to a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Effects {
+    /// Tokens and sessions.
+    pub denied: Vec<Denied>,
+    /// Users.
+    pub users: Vec<RevokedUser>,
+    /// Keys.
+    pub dead_keys: Vec<DeadKey>,
+    /// The epoch, or 0.
+    pub epoch: u64,
+}
+
+/// A denied token or session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Denied {
+    /// Its fingerprint.
+    pub id: u64,
+    /// From when on it may leave the base, unix seconds.
+    pub until: u64,
+}
+
+/// A user whose older tokens are off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedUser {
+    /// The user's fingerprint.
+    pub id: u64,
+    /// What newer tokens show.
+    pub floor: UserFloor,
+    /// From when on the user may leave the base, unix seconds.
+    pub until: u64,
+}
+
+impl Record {
+    /// The bytes that stand in the log.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
+    /// Reads the bytes that stand in the log; nothing may be left over.
+    ///
+    /// # Errors
+    ///
+    /// Where they are not a record.
+    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        match postcard::take_from_bytes(bytes)? {
+            (record, []) => Ok(record),
+            _ => Err(postcard::Error::DeserializeBadEncoding),
+        }
+    }
+
+    /// What the record at `seq` adds to a snapshot.
+    ///
+    /// A user's minimum version *is* the seq of the user's last revocation: it only grows, needs no
+    /// counter of its own, and two processes can never give it out twice.
+    pub fn effects(&self, seq: u64, salt: Salt, own_issuer: &str) -> Effects {
+        let mut effects = Effects::default();
+        let name = |issuer: &Option<String>| issuer.clone().unwrap_or_else(|| own_issuer.into());
+        for revocation in &self.revocations {
+            match revocation {
+                Revocation::Epoch { epoch } => effects.epoch = effects.epoch.max(*epoch),
+                Revocation::Key { issuer, kid } => {
+                    effects.dead_keys.push(DeadKey { issuer: name(issuer), kid: kid.clone() });
+                }
+                Revocation::Session { issuer, sid, exp } => {
+                    let id = Fingerprint::new(salt, Kind::Session, &name(issuer), sid).0;
+                    effects.denied.push(Denied { id, until: leaves_at(*exp) });
+                }
+                Revocation::Token { issuer, jti, exp } => {
+                    let id = Fingerprint::new(salt, Kind::Token, &name(issuer), jti).0;
+                    effects.denied.push(Denied { id, until: leaves_at(*exp) });
+                }
+                Revocation::User { issuer, sub, exp } => {
+                    let id = Fingerprint::new(salt, Kind::User, &name(issuer), sub).0;
+                    // A token of the same second may be older than the revocation: refuse it too.
+                    let floor = UserFloor { minimum_version: seq, not_before: self.at + 1 };
+                    effects.users.push(RevokedUser { id, floor, until: leaves_at(*exp) });
+                }
+            }
+        }
+        effects
+    }
+}
+
+impl Revocation {
+    /// True once no verifier can honour anything it names, so that its record may be trimmed. Keys
+    /// and the epoch live on in the checkpoint.
+    pub fn is_past(&self, now: u64) -> bool {
+        match self {
+            Self::Epoch { .. } | Self::Key { .. } => true,
+            Self::Session { exp, .. } | Self::Token { exp, .. } | Self::User { exp, .. } => {
+                leaves_at(*exp) < now
+            }
+        }
+    }
+}
+
+/// An entry leaves the base only after `exp` + the largest leeway a verifier may have + a margin for
+/// clocks that differ. Anything less lets a revoked token pass at a verifier with a slow clock.
+pub fn leaves_at(exp: u64) -> u64 {
+    exp.saturating_add(MAX_LEEWAY_SECONDS).saturating_add(MARGIN_SECONDS)
+}
+
+const MARGIN_SECONDS: u64 = 300;

@@ -1,0 +1,162 @@
+//! The embedded store: one redb file, flushed to disk before every answer.
+
+mod tables;
+mod writer;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use offswitch_verifier::snapshot::Position;
+use redb::{ReadTransaction, WriteTransaction};
+use tokio::sync::{oneshot, watch};
+use tokio::task;
+
+use self::writer::{File, Job, Writer};
+use super::{
+    Appended, Checkpoint, Document, Durability, Finding, Page, Request, Store, StoreError,
+};
+
+/// A store in one file, for one process at a time.
+///
+/// All writes go through one thread that commits whatever has queued up together, so that many
+/// concurrent appends share one flush to disk. Dropping the store finishes the writes that were
+/// begun and frees the file.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    file: Arc<File>,
+    writer: Writer,
+    newest: watch::Receiver<Position>,
+}
+
+impl EmbeddedStore {
+    /// Opens the file at `path`, or creates it with an empty log of era `first_era` (at least 1).
+    ///
+    /// The whole file is verified, which takes a moment if it is large. This blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if the file is no store or its content was altered,
+    /// [`StoreError::Unavailable`] if it cannot be opened or another process has it open.
+    pub fn open(path: &Path, first_era: u64) -> Result<Self, StoreError> {
+        let file = Arc::new(File::open(path)?);
+        let begin = |transaction: &WriteTransaction| tables::begin(transaction, first_era);
+        let newest = guarded(|| file.write(begin))?;
+        let (announce, newest) = watch::channel(newest);
+        let writer = Writer::start(Arc::clone(&file), announce)?;
+        Ok(Self { file, writer, newest })
+    }
+
+    /// Lets the writer thread do `work` and answers after the commit.
+    ///
+    /// An error of `work` undoes everything that would have been committed with it, so it must
+    /// mean that the file failed; a refusal is part of `T`.
+    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&WriteTransaction) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |transaction| {
+            let outcome = transaction.and_then(work);
+            let failure = outcome.as_ref().err().cloned();
+            let reply = move |committed: Result<(), StoreError>| {
+                // The caller may have gone; what was written stays written.
+                let _ = answer.send(committed.and(outcome));
+            };
+            (failure, Box::new(reply))
+        });
+        self.writer.queue(job).await?;
+        answered.await.unwrap_or_else(|_| Err(writer::stopped()))
+    }
+
+    async fn read_with<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&ReadTransaction) -> Result<T, StoreError> + Send + 'static,
+    {
+        let file = Arc::clone(&self.file);
+        let reading = task::spawn_blocking(move || file.read(work));
+        reading.await.unwrap_or_else(|error| Err(StoreError::Damaged(error.to_string())))
+    }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn append(&self, request: &Request, record: &[u8]) -> Result<Appended, StoreError> {
+        let (request, record) = (request.clone(), record.to_vec());
+        let now = unix_seconds();
+        let write = move |transaction: &WriteTransaction| {
+            tables::append(transaction, &request, &record, now)
+        };
+        match self.write(write).await? {
+            tables::Outcome::Appended(position) => {
+                Ok(Appended { position, durability: Durability::Synced, repeated: false })
+            }
+            tables::Outcome::Repeated(position) => {
+                Ok(Appended { position, durability: Durability::Synced, repeated: true })
+            }
+            tables::Outcome::Reused => Err(StoreError::RequestReused),
+        }
+    }
+
+    async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError> {
+        let page = self.read_with(move |transaction| tables::page(transaction, after, limit));
+        page.await?.without_gaps(after, limit)
+    }
+
+    async fn wait(&self, after: u64, timeout: Duration) -> Result<(), StoreError> {
+        let mut newest = self.newest.clone();
+        let era = newest.borrow_and_update().era;
+        let news = newest.wait_for(|newest| newest.seq > after || newest.era != era);
+        match tokio::time::timeout(timeout, news).await {
+            Ok(Err(_)) => Err(writer::stopped()),
+            Ok(Ok(_)) | Err(_) => Ok(()),
+        }
+    }
+
+    async fn trim(&self, era: u64, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let checkpoint = checkpoint.clone();
+        self.write(move |transaction| tables::trim(transaction, era, &checkpoint)).await
+    }
+
+    async fn start_era(
+        &self,
+        expected: u64,
+        era: u64,
+        checkpoint: &Checkpoint,
+    ) -> Result<bool, StoreError> {
+        let checkpoint = checkpoint.clone();
+        let write = move |transaction: &WriteTransaction| {
+            tables::start_era(transaction, expected, era, &checkpoint)
+        };
+        self.write(write).await
+    }
+
+    async fn load(&self, name: &str) -> Result<Document, StoreError> {
+        let name = name.to_owned();
+        self.read_with(move |transaction| tables::load(transaction, &name)).await
+    }
+
+    async fn save(&self, name: &str, document: &Document) -> Result<bool, StoreError> {
+        let (name, document) = (name.to_owned(), document.clone());
+        self.write(move |transaction| tables::save(transaction, &name, &document)).await
+    }
+
+    async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
+        self.read_with(tables::position).await.map(|_| Vec::new())
+    }
+}
+
+/// Turns a panic of the database over damaged content into an error.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(StoreError::Damaged("the database gave up on it".to_owned())))
+}
+
+/// Only the memory of request ids uses the clock.
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}

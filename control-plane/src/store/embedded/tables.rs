@@ -1,0 +1,231 @@
+//! What stands in the file, and the steps on it; each runs within a transaction of its caller.
+
+use offswitch_verifier::snapshot::Position;
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+
+use super::super::{
+    Checkpoint, Document, PAGE_SIZE_BYTES, Page, REQUEST_MEMORY, Request, StoreError,
+};
+
+/// What became of an append.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Outcome {
+    Appended(Position),
+    Repeated(Position),
+    Reused,
+}
+
+/// Creates what is missing in a new file; answers with where the log stands.
+pub(super) fn begin(
+    transaction: &WriteTransaction,
+    first_era: u64,
+) -> Result<Position, StoreError> {
+    transaction.open_table(LOG).map_err(failed)?;
+    transaction.open_table(CHECKPOINT).map_err(failed)?;
+    transaction.open_table(DOCUMENTS).map_err(failed)?;
+    transaction.open_table(REQUESTS).map_err(failed)?;
+    transaction.open_table(REQUEST_TIMES).map_err(failed)?;
+    let mut meta = transaction.open_table(META).map_err(failed)?;
+    if meta.get(ERA).map_err(failed)?.is_none() {
+        meta.insert(ERA, first_era.max(1)).map_err(failed)?;
+        meta.insert(SEQ, 0).map_err(failed)?;
+    }
+    stand(&meta)
+}
+
+/// Appends `record`, unless `request` did so before. `now` is in unix seconds.
+pub(super) fn append(
+    transaction: &WriteTransaction,
+    request: &Request,
+    record: &[u8],
+    now: u64,
+) -> Result<Outcome, StoreError> {
+    let mut requests = transaction.open_table(REQUESTS).map_err(failed)?;
+    let known = requests.get(request.id.as_str()).map_err(failed)?.map(|entry| entry.value());
+    if let Some((era, seq, digest, _)) = known {
+        let same = digest == request.digest;
+        return Ok(if same { Outcome::Repeated(Position { era, seq }) } else { Outcome::Reused });
+    }
+    let mut meta = transaction.open_table(META).map_err(failed)?;
+    let Position { era, seq } = stand(&meta)?;
+    let seq = seq.checked_add(1).ok_or_else(|| StoreError::Damaged("the log is full".into()))?;
+    let mut log = transaction.open_table(LOG).map_err(failed)?;
+    log.insert(seq, record).map_err(failed)?;
+    meta.insert(SEQ, seq).map_err(failed)?;
+    requests.insert(request.id.as_str(), (era, seq, request.digest, now)).map_err(failed)?;
+    let mut times = transaction.open_table(REQUEST_TIMES).map_err(failed)?;
+    times.insert((now, request.id.as_str()), ()).map_err(failed)?;
+    Ok(Outcome::Appended(Position { era, seq }))
+}
+
+/// Forgets requests older than [`REQUEST_MEMORY`], a few at a time. `now` is in unix seconds.
+pub(super) fn forget_requests(transaction: &WriteTransaction, now: u64) -> Result<(), StoreError> {
+    let oldest = now.saturating_sub(REQUEST_MEMORY.as_secs());
+    let mut times = transaction.open_table(REQUEST_TIMES).map_err(failed)?;
+    let mut requests = transaction.open_table(REQUESTS).map_err(failed)?;
+    for _ in 0..FORGOTTEN_AT_ONCE {
+        let first = times.first().map_err(failed)?;
+        let Some((at, id)) = first.map(|(key, _)| (key.value().0, key.value().1.to_owned())) else {
+            break;
+        };
+        if at >= oldest {
+            break;
+        }
+        times.remove((at, id.as_str())).map_err(failed)?;
+        requests.remove(id.as_str()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// See [`Store::read`](super::super::Store::read).
+pub(super) fn page(
+    transaction: &ReadTransaction,
+    after: u64,
+    limit: usize,
+) -> Result<Page, StoreError> {
+    let Position { era, seq: head } = position(transaction)?;
+    let checkpoint = transaction.open_table(CHECKPOINT).map_err(failed)?;
+    let checkpoint = checkpoint.get(()).map_err(failed)?.map(|entry| {
+        let (seq, bytes) = entry.value();
+        Checkpoint { seq, bytes: bytes.to_vec() }
+    });
+    let mut page =
+        Page { era, head, checkpoint: checkpoint.unwrap_or_default(), records: Vec::new() };
+    let Some(first) = after.max(page.checkpoint.seq).checked_add(1) else {
+        return Ok(page);
+    };
+    let log = transaction.open_table(LOG).map_err(failed)?;
+    let mut size_bytes = 0;
+    for entry in log.range(first..).map_err(failed)?.take(limit) {
+        let (seq, record) = entry.map_err(failed)?;
+        page.records.push((seq.value(), record.value().to_vec()));
+        size_bytes += record.value().len();
+        if size_bytes >= PAGE_SIZE_BYTES {
+            break;
+        }
+    }
+    Ok(page)
+}
+
+/// Where the log stands.
+pub(super) fn position(transaction: &ReadTransaction) -> Result<Position, StoreError> {
+    stand(&transaction.open_table(META).map_err(failed)?)
+}
+
+/// Where the log stands, with what the transaction wrote.
+pub(super) fn position_written(transaction: &WriteTransaction) -> Result<Position, StoreError> {
+    stand(&transaction.open_table(META).map_err(failed)?)
+}
+
+/// See [`Store::trim`](super::super::Store::trim).
+pub(super) fn trim(
+    transaction: &WriteTransaction,
+    era: u64,
+    checkpoint: &Checkpoint,
+) -> Result<(), StoreError> {
+    let position = stand(&transaction.open_table(META).map_err(failed)?)?;
+    let mut present = transaction.open_table(CHECKPOINT).map_err(failed)?;
+    let trimmed = present.get(()).map_err(failed)?.map_or(0, |entry| entry.value().0);
+    if position.era != era || checkpoint.seq <= trimmed || checkpoint.seq > position.seq {
+        return Ok(());
+    }
+    present.insert((), (checkpoint.seq, checkpoint.bytes.as_slice())).map_err(failed)?;
+    let mut log = transaction.open_table(LOG).map_err(failed)?;
+    log.retain_in(..=checkpoint.seq, |_, _| false).map_err(failed)
+}
+
+/// See [`Store::start_era`](super::super::Store::start_era).
+pub(super) fn start_era(
+    transaction: &WriteTransaction,
+    expected: u64,
+    era: u64,
+    checkpoint: &Checkpoint,
+) -> Result<bool, StoreError> {
+    let mut meta = transaction.open_table(META).map_err(failed)?;
+    let position = stand(&meta)?;
+    if position.era != expected || era <= expected || position.seq > checkpoint.seq {
+        return Ok(false);
+    }
+    meta.insert(ERA, era).map_err(failed)?;
+    meta.insert(SEQ, checkpoint.seq).map_err(failed)?;
+    let mut present = transaction.open_table(CHECKPOINT).map_err(failed)?;
+    present.insert((), (checkpoint.seq, checkpoint.bytes.as_slice())).map_err(failed)?;
+    let mut log = transaction.open_table(LOG).map_err(failed)?;
+    log.retain(|_, _| false).map_err(failed)?;
+    Ok(true)
+}
+
+/// See [`Store::load`](super::super::Store::load).
+pub(super) fn load(transaction: &ReadTransaction, name: &str) -> Result<Document, StoreError> {
+    let documents = transaction.open_table(DOCUMENTS).map_err(failed)?;
+    let document = documents.get(name).map_err(failed)?.map(|entry| {
+        let (version, bytes) = entry.value();
+        Document { version, bytes: bytes.to_vec() }
+    });
+    Ok(document.unwrap_or_default())
+}
+
+/// See [`Store::save`](super::super::Store::save).
+pub(super) fn save(
+    transaction: &WriteTransaction,
+    name: &str,
+    document: &Document,
+) -> Result<bool, StoreError> {
+    let mut documents = transaction.open_table(DOCUMENTS).map_err(failed)?;
+    let version = documents.get(name).map_err(failed)?.map_or(0, |entry| entry.value().0);
+    let next = version.checked_add(1);
+    let Some(next) = next.filter(|_| version == document.version) else {
+        return Ok(false);
+    };
+    documents.insert(name, (next, document.bytes.as_slice())).map_err(failed)?;
+    Ok(true)
+}
+
+/// An error of the database, in the store's words.
+pub(super) fn failed(error: impl Into<redb::Error>) -> StoreError {
+    match error.into() {
+        redb::Error::DatabaseAlreadyOpen => {
+            StoreError::Unavailable("another process has the file open".to_owned())
+        }
+        redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            StoreError::Damaged(error.to_string())
+        }
+        error @ (redb::Error::Corrupted(_)
+        | redb::Error::TableDoesNotExist(_)
+        | redb::Error::TableIsMultimap(_)
+        | redb::Error::TableIsNotMultimap(_)
+        | redb::Error::TableTypeMismatch { .. }
+        | redb::Error::TypeDefinitionChanged { .. }
+        | redb::Error::UpgradeRequired(_)) => StoreError::Damaged(error.to_string()),
+        error => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+fn stand(meta: &impl ReadableTable<&'static str, u64>) -> Result<Position, StoreError> {
+    let number = |name: &'static str| {
+        let entry = meta.get(name).map_err(failed)?;
+        entry
+            .map(|entry| entry.value())
+            .ok_or_else(|| StoreError::Damaged(format!("{name} is missing")))
+    };
+    Ok(Position { era: number(ERA)?, seq: number(SEQ)? })
+}
+
+/// seq → record
+const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+/// One entry: seq, bytes
+const CHECKPOINT: TableDefinition<'_, (), (u64, &[u8])> = TableDefinition::new("checkpoint");
+/// name → number, for [`ERA`] and [`SEQ`]
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const ERA: &str = "era";
+const SEQ: &str = "seq";
+/// name → version, bytes
+const DOCUMENTS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("documents");
+/// request id → era, seq, digest, when it was seen (unix seconds)
+const REQUESTS: TableDefinition<'_, &str, (u64, u64, [u8; 32], u64)> =
+    TableDefinition::new("requests");
+/// (when it was seen, request id), to forget the oldest first
+const REQUEST_TIMES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("request_times");
+/// Keeps one commit short, also after a long pause; more than one commit can bring under load
+/// would let the table grow.
+const FORGOTTEN_AT_ONCE: usize = 2048;

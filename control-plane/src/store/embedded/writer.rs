@@ -1,0 +1,255 @@
+//! The file and the one thread that writes it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
+
+use offswitch_verifier::snapshot::Position;
+use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
+use tokio::sync::{mpsc, watch};
+
+use super::super::StoreError;
+use super::tables::{self, failed};
+use super::{guarded, unix_seconds};
+
+/// One write. It gets the transaction, or why there is none, and answers with what made it fail,
+/// if anything, and with how to tell its caller once the commit is through.
+pub(super) type Job =
+    Box<dyn FnOnce(Result<&WriteTransaction, StoreError>) -> (Option<StoreError>, Reply) + Send>;
+
+/// Tells a caller whether the commit succeeded.
+pub(super) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// The database file. A database that had an I/O error refuses everything until it is opened
+/// again, so it is put away then and opened again at the next use.
+pub(super) struct File {
+    path: PathBuf,
+    database: RwLock<Option<Database>>,
+}
+
+impl File {
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let database = open(path)?;
+        Ok(Self { path: path.to_owned(), database: RwLock::new(Some(database)) })
+    }
+
+    /// Runs `work` on a consistent view. This blocks.
+    pub(super) fn read<T>(
+        &self,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.open_again()?;
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or_else(put_away)?;
+        work(&database.begin_read().map_err(failed)?)
+    }
+
+    /// Runs `work` and commits, or undoes everything if it fails. This blocks.
+    pub(super) fn write<T>(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.open_again()?;
+        let written = self.write_open(work);
+        if written.is_err() {
+            *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        written
+    }
+
+    fn write_open<T>(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or_else(put_away)?;
+        let mut transaction = database.begin_write().map_err(failed)?;
+        // Without this flush an acknowledged record could be lost in a power cut.
+        transaction
+            .set_durability(redb::Durability::Immediate)
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let value = work(&transaction)?;
+        transaction.commit().map_err(failed)?;
+        Ok(value)
+    }
+
+    fn open_again(&self) -> Result<(), StoreError> {
+        if self.database.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return Ok(());
+        }
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        if database.is_none() {
+            *database = Some(open(&self.path)?);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("File").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// The thread and the queue before it.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread; it announces how far the log has come after every commit.
+    pub(super) fn start(
+        file: Arc<File>,
+        announce: watch::Sender<Position>,
+    ) -> Result<Self, StoreError> {
+        let (queue, jobs) = mpsc::channel(QUEUE_LENGTH);
+        let thread = thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || run(&file, jobs, &announce))
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Hands in a job, after waiting for room.
+    pub(super) async fn queue(&self, job: Job) -> Result<(), StoreError> {
+        let queue = self.queue.as_ref().ok_or_else(stopped)?;
+        queue.send(job).await.map_err(|_| stopped())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was already told to everyone who waited for it.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The answer when the writer thread is gone.
+pub(super) fn stopped() -> StoreError {
+    StoreError::Unavailable("the writer thread has stopped".to_owned())
+}
+
+fn put_away() -> StoreError {
+    StoreError::Unavailable("the file failed and was not opened again yet".to_owned())
+}
+
+fn run(file: &File, mut jobs: mpsc::Receiver<Job>, announce: &watch::Sender<Position>) {
+    let mut batch = Vec::new();
+    while jobs.blocking_recv_many(&mut batch, QUEUE_LENGTH) > 0 {
+        let mut replies = Vec::with_capacity(batch.len());
+        let written =
+            guarded(|| file.write(|transaction| apply(transaction, &mut batch, &mut replies)));
+        if let Ok(newest) = &written {
+            announce.send_replace(*newest);
+        }
+        for reply in replies {
+            reply(written.as_ref().map(|_| ()).map_err(Clone::clone));
+        }
+        // What was not begun, because there was no transaction.
+        if let Err(error) = written {
+            batch.drain(..).for_each(|job| job(Err(error.clone())).1(Err(error.clone())));
+        }
+    }
+}
+
+fn apply(
+    transaction: &WriteTransaction,
+    batch: &mut Vec<Job>,
+    replies: &mut Vec<Reply>,
+) -> Result<Position, StoreError> {
+    let mut failure = None;
+    for job in batch.drain(..) {
+        let (failed, reply) = job(failure.clone().map_or(Ok(transaction), Err));
+        replies.push(reply);
+        failure = failure.or(failed);
+    }
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    tables::forget_requests(transaction, unix_seconds())?;
+    tables::position_written(transaction)
+}
+
+fn open(path: &Path) -> Result<Database, StoreError> {
+    let mut builder = Database::builder();
+    builder.set_check_integrity_on_open(true);
+    guarded(|| builder.create(path).map_err(failed))
+}
+
+/// How many writes may wait, and how many share one commit.
+const QUEUE_LENGTH: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{REQUEST_MEMORY, Request};
+    use super::*;
+
+    fn new_file() -> (tempfile::TempDir, File) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = File::open(&directory.path().join("log.redb")).unwrap();
+        file.write(|transaction| tables::begin(transaction, 1)).unwrap();
+        (directory, file)
+    }
+
+    // A disk that failed for a moment: nothing of the write is there, and the next one works.
+    #[test]
+    fn a_file_that_failed_is_opened_again() {
+        let (_directory, file) = new_file();
+        let request = Request { id: "a".to_owned(), digest: [0; 32] };
+        let failed = file.write(|transaction| {
+            tables::append(transaction, &request, b"record", 0)?;
+            Err::<(), _>(StoreError::Unavailable("no space left".to_owned()))
+        });
+        assert_eq!(failed, Err(StoreError::Unavailable("no space left".to_owned())));
+        assert_eq!(file.read(tables::position), Ok(Position { era: 1, seq: 0 }));
+        let appended = file.write(|transaction| tables::append(transaction, &request, b"", 0));
+        assert!(matches!(appended, Ok(tables::Outcome::Appended(Position { seq: 1, .. }))));
+    }
+
+    // One write of a batch fails: its neighbours are told so as well, for nothing is committed.
+    #[test]
+    fn a_failed_write_fails_the_batch_it_is_in() {
+        let (_directory, file) = new_file();
+        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let job = |failure: Option<StoreError>| -> Job {
+            let told = Arc::clone(&told);
+            let reply: Reply = Box::new(move |committed| told.lock().unwrap().push(committed));
+            Box::new(move |_| (failure, reply))
+        };
+        let failure = StoreError::Unavailable("no space left".to_owned());
+        let (queue, jobs) = mpsc::channel(3);
+        for failure in [None, Some(failure.clone()), None] {
+            queue.try_send(job(failure)).unwrap();
+        }
+        drop(queue);
+        run(&file, jobs, &watch::channel(Position::default()).0);
+        assert_eq!(
+            *told.lock().unwrap(),
+            [Err(failure.clone()), Err(failure.clone()), Err(failure)]
+        );
+    }
+
+    // The memory of requests ends, so that the file does not grow for ever.
+    #[test]
+    fn requests_are_forgotten_after_their_time() {
+        let (_directory, file) = new_file();
+        let request = Request { id: "a".to_owned(), digest: [0; 32] };
+        let append = |now| {
+            let append = |transaction: &WriteTransaction| {
+                tables::forget_requests(transaction, now)?;
+                tables::append(transaction, &request, b"", now)
+            };
+            file.write(append).unwrap()
+        };
+        let memory = REQUEST_MEMORY.as_secs();
+        assert!(matches!(append(5), tables::Outcome::Appended(_)));
+        assert!(matches!(append(5 + memory), tables::Outcome::Repeated(_)));
+        assert!(matches!(append(6 + memory), tables::Outcome::Appended(_)));
+    }
+}

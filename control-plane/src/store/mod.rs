@@ -1,0 +1,179 @@
+//! Where the log lives: one narrow trait, two real implementations under one conformance suite.
+//!
+//! A store knows nothing of revocations: it keeps an append-only log of opaque records, one
+//! checkpoint that stands for the records already trimmed, and a few small named documents. Every
+//! call may be repeated after an unknown outcome without a second effect.
+
+mod embedded;
+mod redis;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use offswitch_verifier::snapshot::Position;
+use serde::Serialize;
+
+pub use embedded::EmbeddedStore;
+pub use redis::{Appendfsync, RedisOptions, RedisStore, Tolerance, Tolerated, UnknownTolerance};
+
+/// The log and the documents of one feed.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Appends one record and answers once it is durable, with the level that was reached.
+    ///
+    /// A request id that was seen within [`REQUEST_MEMORY`] appends nothing and answers as before;
+    /// with another digest it is [`StoreError::RequestReused`].
+    async fn append(&self, request: &Request, record: &[u8]) -> Result<Appended, StoreError>;
+
+    /// At most `limit` records after seq `after`, in order, with where the log stands.
+    ///
+    /// Where `after` lies before the checkpoint, the page begins at the checkpoint. A page also
+    /// ends once its records reach [`PAGE_SIZE_BYTES`]: there are more as long as the last one is
+    /// not the head.
+    async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError>;
+
+    /// Returns when the log may hold a record after seq `after` or has begun another era, at the
+    /// latest after `timeout`.
+    async fn wait(&self, after: u64, timeout: Duration) -> Result<(), StoreError>;
+
+    /// Drops the records up to `checkpoint.seq` and remembers `checkpoint` in their place; a
+    /// checkpoint that is not newer than the present one, is newer than the head or is of another
+    /// era changes nothing.
+    async fn trim(&self, era: u64, checkpoint: &Checkpoint) -> Result<(), StoreError>;
+
+    /// Replaces the log by `checkpoint` under a new `era`, if the era still is `expected`.
+    ///
+    /// False if it is not, if `era` is not greater, or if the log holds records after
+    /// `checkpoint.seq`: they may be acknowledged revocations that `checkpoint` does not contain.
+    async fn start_era(
+        &self,
+        expected: u64,
+        era: u64,
+        checkpoint: &Checkpoint,
+    ) -> Result<bool, StoreError>;
+
+    /// Reads a document; version 0 and no bytes if there is none.
+    async fn load(&self, name: &str) -> Result<Document, StoreError>;
+
+    /// Writes a document if it still has the version that `document` was loaded with; answers with
+    /// false if another process was faster. The written document has the next version.
+    async fn save(&self, name: &str, document: &Document) -> Result<bool, StoreError>;
+
+    /// What an operator should know about the store now; empty if all is well.
+    async fn findings(&self) -> Result<Vec<Finding>, StoreError>;
+}
+
+/// Names one request, so that repeating it has no second effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The idempotency key; printable ASCII, at most 200 bytes.
+    pub id: String,
+    /// A digest of what is asked for, to notice a key that is used for something else.
+    pub digest: [u8; 32],
+}
+
+/// What an append reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The record's position.
+    pub position: Position,
+    /// How durable it is.
+    pub durability: Durability,
+    /// True if an earlier execution of the same request had appended it.
+    pub repeated: bool,
+}
+
+/// How much a record that was acknowledged survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// Nothing beyond the store's process: it keeps no append-only file.
+    Memory,
+    /// Written to the append-only file; a power cut may lose about the last second.
+    Written,
+    /// Flushed to disk before the answer.
+    Synced,
+}
+
+/// A stretch of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// The log's era, at least 1.
+    pub era: u64,
+    /// The seq of the newest record; the checkpoint's if there is none after it.
+    pub head: u64,
+    /// What stands for the records already trimmed.
+    pub checkpoint: Checkpoint,
+    /// Records with their seqs, ascending without gaps.
+    pub records: Vec<(u64, Vec<u8>)>,
+}
+
+impl Page {
+    /// Refuses a page that does not continue where it was asked to, or that ends too early.
+    fn without_gaps(self, after: u64, limit: usize) -> Result<Self, StoreError> {
+        let mut reached = after.max(self.checkpoint.seq);
+        if self.records.is_empty() && limit > 0 && reached < self.head {
+            return Err(StoreError::Damaged(format!(
+                "the log ends at {reached}, not {}",
+                self.head
+            )));
+        }
+        for (seq, _) in &self.records {
+            if reached.checked_add(1) != Some(*seq) || *seq > self.head {
+                return Err(StoreError::Damaged(format!("after record {reached} comes {seq}")));
+            }
+            reached = *seq;
+        }
+        Ok(self)
+    }
+}
+
+/// What stands for all records up to `seq`; seq 0 and no bytes at the beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checkpoint {
+    /// The last record it stands for.
+    pub seq: u64,
+    /// Opaque to the store.
+    pub bytes: Vec<u8>,
+}
+
+/// A small named value with a version.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Document {
+    /// Counts the writes; 0 if there was none.
+    pub version: u64,
+    /// Opaque to the store.
+    pub bytes: Vec<u8>,
+}
+
+/// Something about a store that an operator should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// A stable code such as `store_evicts`.
+    pub code: &'static str,
+    /// What was found and what to do, in words.
+    pub detail: String,
+    /// True if the store must not be used with this, unless it is tolerated explicitly.
+    pub fatal: bool,
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// What is stored cannot be read.
+    #[error("the store's content is damaged: {0}")]
+    Damaged(String),
+    /// The request id was used before for something else.
+    #[error("the idempotency key was used for another request")]
+    RequestReused,
+    /// The store cannot be reached or refuses to work; whether a write happened may be unknown.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// How long a request id is remembered.
+pub const REQUEST_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A page ends with the record that makes it this large, so that neither memory nor a deadline
+/// depends on how many large records there are.
+pub const PAGE_SIZE_BYTES: usize = 16 << 20;

@@ -1,0 +1,182 @@
+//! What a server says about itself, and what that means for revocations.
+
+use std::collections::HashMap;
+
+use redis::aio::MultiplexedConnection;
+use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
+
+use super::super::{Durability, Finding};
+use super::options::{Appendfsync, Tolerance, Tolerated};
+
+/// A server's state at one time.
+#[derive(Debug)]
+pub(super) struct Health {
+    /// Names the server's process: a restart changes it.
+    pub(super) run_id: String,
+    pub(super) role: Role,
+    /// What an acknowledged write survives.
+    pub(super) durability: Durability,
+    info: HashMap<String, String>,
+}
+
+/// Whether the server takes writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Primary,
+    Replica,
+}
+
+impl Health {
+    /// Asks the server. `CONFIG` may be forbidden, `INFO` must not be.
+    pub(super) async fn ask(
+        connection: &mut MultiplexedConnection,
+        asserted: Appendfsync,
+    ) -> RedisResult<Self> {
+        let info: String = redis::cmd("INFO").query_async(connection).await?;
+        if info.contains("\nloading:1") {
+            // Until it has loaded, it does not tell whether it keeps an append-only file.
+            return Err(RedisError::from((
+                ErrorKind::Server(ServerErrorKind::BusyLoading),
+                "the server is loading its data",
+            )));
+        }
+        let mut config = redis::cmd("CONFIG");
+        config.arg("GET").arg("appendfsync");
+        let policy = match config.query_async::<Vec<String>>(connection).await {
+            Ok(pair) => pair.into_iter().nth(1),
+            Err(error) if is_refusal(&error) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self::new(&info, policy.as_deref(), asserted))
+    }
+
+    fn new(info: &str, appendfsync: Option<&str>, asserted: Appendfsync) -> Self {
+        let pairs = info.lines().filter_map(|line| line.split_once(':'));
+        let info: HashMap<_, _> =
+            pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
+        let is = |name: &str, value: &str| info.get(name).is_some_and(|found| found == value);
+        let durability = match (is("aof_enabled", "1"), appendfsync, asserted) {
+            (false, _, _) => Durability::Memory,
+            (true, Some("always"), _) | (true, None, Appendfsync::Always) => Durability::Synced,
+            (true, _, _) => Durability::Written,
+        };
+        let role = if is("role", "master") { Role::Primary } else { Role::Replica };
+        let run_id = info.get("run_id").cloned().unwrap_or_default();
+        Self { run_id, role, durability, info }
+    }
+
+    /// What an operator should know. `first_run_id` is the one that this process connected to.
+    pub(super) fn findings(&self, tolerance: &Tolerance, first_run_id: &str) -> Vec<Finding> {
+        let fatal = |tolerated: Tolerated| !tolerance.accepts(tolerated);
+        let told = |name: &str| self.info.get(name).map_or("unknown", String::as_str);
+        let mut findings = Vec::new();
+        let mut found = |code, fatal, detail| findings.push(Finding { code, detail, fatal });
+        if told("maxmemory_policy") != "noeviction" {
+            let policy = told("maxmemory_policy");
+            let detail = format!("maxmemory_policy is {policy}; set it to noeviction");
+            found("store_evicts", fatal(Tolerated::Eviction), detail);
+        }
+        if told("evicted_keys") != "0" {
+            let count = told("evicted_keys");
+            let detail = format!(
+                "evicted_keys is {count}: revocations may be lost; when that is ruled out, \
+                 CONFIG RESETSTAT or a restart clears it"
+            );
+            found("store_evicted", fatal(Tolerated::Eviction), detail);
+        }
+        if self.durability == Durability::Memory {
+            let detail = "there is no append-only file; set appendonly yes and appendfsync always";
+            found("store_keeps_no_file", fatal(Tolerated::NoAppendOnlyFile), detail.to_owned());
+        }
+        if self.role == Role::Replica {
+            let detail = format!("its role is {}; connect to the primary", told("role"));
+            found("store_is_replica", fatal(Tolerated::Replica), detail);
+        }
+        let write_status = told("aof_last_write_status");
+        if self.durability != Durability::Memory && write_status != "ok" {
+            let detail = format!("aof_last_write_status is {write_status}; look at its disk");
+            found("store_write_error", true, detail);
+        }
+        if self.run_id != first_run_id {
+            let detail = format!("run_id was {first_run_id} and is {}", self.run_id);
+            found("store_restarted", false, detail);
+        }
+        findings
+    }
+}
+
+/// Whether the server answered that it does not do this: forbidden, renamed or switched off.
+fn is_refusal(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::UnexpectedReturnType
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "# Server\r\nrun_id:a\r\nmaxmemory_policy:noeviction\r\nevicted_keys:0\r\n\
+        aof_enabled:1\r\naof_last_write_status:ok\r\nrole:master\r\n";
+
+    fn codes(info: &str, tolerance: &str) -> Vec<(&'static str, bool)> {
+        let health = Health::new(info, Some("always"), Appendfsync::Detect);
+        let findings = health.findings(&tolerance.parse().unwrap(), "a");
+        findings.into_iter().map(|finding| (finding.code, finding.fatal)).collect()
+    }
+
+    // A server as it should be: nothing to tell.
+    #[test]
+    fn a_good_server_has_no_findings() {
+        assert_eq!(codes(GOOD, ""), []);
+    }
+
+    // R07: every evicting policy, also one of the future; refused unless tolerated.
+    #[test]
+    fn anything_but_noeviction_is_a_finding() {
+        for policy in ["allkeys-lru", "volatile-ttl", "something-new"] {
+            let info = GOOD.replace("noeviction", policy);
+            assert_eq!(codes(&info, ""), [("store_evicts", true)]);
+            assert_eq!(codes(&info, "eviction"), [("store_evicts", false)]);
+        }
+    }
+
+    // R07: keys that are gone already.
+    #[test]
+    fn evicted_keys_are_a_finding() {
+        assert_eq!(
+            codes(&GOOD.replace("evicted_keys:0", "evicted_keys:1"), ""),
+            [("store_evicted", true)]
+        );
+    }
+
+    // A disk that fails is no choice of the operator.
+    #[test]
+    fn a_write_error_cannot_be_tolerated() {
+        let info = GOOD.replace("status:ok", "status:err");
+        assert_eq!(
+            codes(&info, "eviction,no_append_only_file,replica"),
+            [("store_write_error", true)]
+        );
+    }
+
+    // What a server does not tell is not taken for good.
+    #[test]
+    fn an_empty_answer_is_refused() {
+        let expected = ["store_evicts", "store_evicted", "store_keeps_no_file", "store_is_replica"];
+        assert_eq!(codes("run_id:a", ""), expected.map(|code| (code, true)));
+    }
+
+    // The level is never better than what is known.
+    #[test]
+    fn durability_is_what_the_server_says_or_the_operator_asserts() {
+        let level = |info: &str, policy, asserted| Health::new(info, policy, asserted).durability;
+        let none = GOOD.replace("aof_enabled:1", "aof_enabled:0");
+        assert_eq!(level(GOOD, Some("always"), Appendfsync::Detect), Durability::Synced);
+        assert_eq!(level(GOOD, Some("everysec"), Appendfsync::Always), Durability::Written);
+        assert_eq!(level(GOOD, None, Appendfsync::Detect), Durability::Written);
+        assert_eq!(level(GOOD, None, Appendfsync::Always), Durability::Synced);
+        assert_eq!(level(&none, Some("always"), Appendfsync::Always), Durability::Memory);
+    }
+}

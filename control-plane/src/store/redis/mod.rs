@@ -1,0 +1,208 @@
+//! The Redis store: a stream, a few keys beside it, and small scripts that are safe to repeat.
+
+mod health;
+mod link;
+mod options;
+mod scripts;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use offswitch_verifier::snapshot::Position;
+use redis::Value;
+use tokio::time::Instant;
+
+pub use self::options::{Appendfsync, RedisOptions, Tolerance, Tolerated, UnknownTolerance};
+
+use self::link::{Link, unavailable};
+use self::scripts::{Keys, digest};
+use super::{Appended, Checkpoint, Document, Finding, Page, Request, Store, StoreError};
+
+/// A store in one Redis (6.2 or later) or Valkey server, shared by any number of processes.
+///
+/// Everything of a feed stands under one hash tag: `meta` (era, seq, the checkpoint's seq and
+/// digest), `log` (a stream whose ids are `seq-0`), `checkpoint`, `doc:<name>` and, as the only
+/// keys that expire, `request:<id>`.
+pub struct RedisStore {
+    link: Link,
+    keys: Keys,
+    first_era: u64,
+    block: Duration,
+    /// The newest checkpoint that was read, so that it is not transferred with every page.
+    checkpoint: Mutex<Arc<Known>>,
+}
+
+impl RedisStore {
+    /// Connects and looks at the server; begins an empty log if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] if the options are wrong, the server is not reached within the
+    /// deadline, or something about it is fatal and not tolerated: then the text has all of that.
+    /// [`StoreError::Damaged`] if only parts of a log are there.
+    pub async fn connect(options: RedisOptions) -> Result<Self, StoreError> {
+        let RedisOptions { prefix, .. } = &options;
+        if prefix.is_empty() || prefix.contains(['{', '}']) {
+            let text = format!("the prefix {prefix:?} is empty or has braces");
+            return Err(StoreError::Unavailable(text));
+        }
+        let store = Self {
+            link: Link::new(&options).map_err(|error| unavailable(&error))?,
+            keys: Keys::new(prefix),
+            first_era: options.first_era.max(1),
+            block: options.block.max(Duration::from_millis(1)),
+            checkpoint: Mutex::default(),
+        };
+        let findings = store.findings().await?;
+        let fatal: Vec<_> = findings.into_iter().filter(|finding| finding.fatal).collect();
+        if !fatal.is_empty() {
+            let texts =
+                fatal.iter().map(|Finding { code, detail, .. }| format!("{code}: {detail}"));
+            return Err(StoreError::Unavailable(texts.collect::<Vec<_>>().join("; ")));
+        }
+        let (begun, _) = store.link.call::<bool>(&store.keys.begin(store.first_era)).await?;
+        if begun { Ok(store) } else { Err(gone()) }
+    }
+
+    /// One blocking read; false if nothing came.
+    async fn wait_round(&self, after: u64, block: Duration) -> Result<bool, StoreError> {
+        let mut command = redis::cmd("XREAD");
+        // 0 would block for ever.
+        command.arg("BLOCK").arg(block.as_millis().max(1)).arg("COUNT").arg(1);
+        command.arg("STREAMS").arg(&self.keys.log).arg(format!("{after}-0"));
+        Ok(self.link.call_blocking(&command, block).await? != Value::Nil)
+    }
+
+    async fn era(&self) -> Result<Option<u64>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(&self.keys.meta).arg("era");
+        Ok(self.link.call(&scripts::Call { command, script: None }).await?.0)
+    }
+
+    /// What the answer says of the checkpoint, completed by what is `known` of it.
+    fn checkpoint(&self, answer: &mut Read, known: &Known) -> Result<Checkpoint, StoreError> {
+        let (_, _, seq, named, bytes, ..) = answer;
+        let seq = *seq;
+        let Some(bytes) = bytes.take() else {
+            if *named != known.digest {
+                return Err(StoreError::Damaged("the checkpoint is missing".to_owned()));
+            }
+            return Ok(Checkpoint { seq, bytes: known.bytes.clone() });
+        };
+        if *named != digest(&bytes) {
+            return Err(StoreError::Damaged("the checkpoint was altered".to_owned()));
+        }
+        let known = Known { digest: named.clone(), bytes: bytes.clone() };
+        *self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+        Ok(Checkpoint { seq, bytes })
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn append(&self, request: &Request, record: &[u8]) -> Result<Appended, StoreError> {
+        let call = self.keys.append(request, record);
+        let ((outcome, era, seq), durability): ((String, Option<u64>, Option<u64>), _) =
+            self.link.call(&call).await?;
+        let position = era.zip(seq).map(|(era, seq)| Position { era, seq });
+        match (outcome.as_str(), position) {
+            ("appended", Some(position)) => Ok(Appended { position, durability, repeated: false }),
+            ("repeated", Some(position)) => Ok(Appended { position, durability, repeated: true }),
+            ("reused", _) => Err(StoreError::RequestReused),
+            _ => Err(gone()),
+        }
+    }
+
+    async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError> {
+        let known = Arc::clone(&self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner));
+        let call = self.keys.read(after, limit, &known.digest);
+        let (mut answer, _) = self.link.call::<Read>(&call).await?;
+        let checkpoint = self.checkpoint(&mut answer, &known)?;
+        let (era, head, _, _, _, ids, records) = answer;
+        let seqs = ids.iter().map(|id| id.strip_suffix("-0").and_then(|seq| seq.parse().ok()));
+        let records = seqs.zip(records).map(|(seq, record)| Some((seq?, record)));
+        let records: Option<Vec<_>> = records.collect();
+        let records = records.ok_or_else(|| StoreError::Damaged("a foreign entry".to_owned()))?;
+        let page = Page { era: era.unwrap_or(self.first_era), head, checkpoint, records };
+        page.without_gaps(after, limit)
+    }
+
+    async fn wait(&self, after: u64, timeout: Duration) -> Result<(), StoreError> {
+        let end = Instant::now() + timeout.min(LONGEST_WAIT);
+        let era = self.era().await?;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero()
+                || self.wait_round(after, left.min(self.block)).await?
+                || self.era().await? != era
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn trim(&self, era: u64, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        self.link.call::<bool>(&self.keys.trim(era, checkpoint)).await.map(|_| ())
+    }
+
+    async fn start_era(
+        &self,
+        expected: u64,
+        era: u64,
+        checkpoint: &Checkpoint,
+    ) -> Result<bool, StoreError> {
+        let call = self.keys.start_era((expected, era), checkpoint, &nonce()?, self.first_era);
+        Ok(self.link.call(&call).await?.0)
+    }
+
+    async fn load(&self, name: &str) -> Result<Document, StoreError> {
+        let ((version, bytes), _): ((Option<u64>, Option<Vec<u8>>), _) =
+            self.link.call(&self.keys.load(name)).await?;
+        match (version, bytes) {
+            (None, None) => Ok(Document::default()),
+            (Some(version), Some(bytes)) => Ok(Document { version, bytes }),
+            _ => Err(StoreError::Damaged(format!("document {name:?} is incomplete"))),
+        }
+    }
+
+    async fn save(&self, name: &str, document: &Document) -> Result<bool, StoreError> {
+        Ok(self.link.call(&self.keys.save(name, document, &nonce()?)).await?.0)
+    }
+
+    async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
+        self.link.findings().await
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RedisStore").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+/// A checkpoint's bytes with their digest.
+#[derive(Default)]
+struct Known {
+    digest: String,
+    bytes: Vec<u8>,
+}
+
+/// What `read.lua` answers: era, seq, the checkpoint's seq, digest and bytes, ids, records.
+type Read = (Option<u64>, u64, u64, String, Option<Vec<u8>>, Vec<String>, Vec<Vec<u8>>);
+
+/// The log, or a part of it, is not there although it was begun. Appending would give a position
+/// away a second time; a new era does not.
+fn gone() -> StoreError {
+    StoreError::Damaged("the log is gone, or parts of it are".to_owned())
+}
+
+/// Names one call, so that its repetition is told apart from another process with the same wish.
+fn nonce() -> Result<[u8; 16], StoreError> {
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok(nonce)
+}
+
+const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);

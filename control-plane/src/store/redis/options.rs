@@ -1,0 +1,154 @@
+//! How to reach a Redis, and what the operator accepts about it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How a [`RedisStore`](super::RedisStore) is reached and used.
+#[derive(Clone)]
+pub struct RedisOptions {
+    /// `redis://user:password@host:port/database`; the password is why this never gets printed.
+    pub url: String,
+    /// The feed's name; all its keys begin with it in braces, which makes it the hash tag. Not
+    /// empty, without braces.
+    pub prefix: String,
+    /// What the operator accepts although it may lose revocations.
+    pub tolerance: Tolerance,
+    /// The era of the log if there is none yet, at least 1.
+    pub first_era: u64,
+    /// What is known about the server's `appendfsync`.
+    pub appendfsync: Appendfsync,
+    /// How long a call may take, with connecting and with one repetition.
+    pub deadline: Duration,
+    /// How long the server holds one blocking read; a wait is made of as many as it takes.
+    pub block: Duration,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self {
+            url: "redis://127.0.0.1:6379".to_owned(),
+            prefix: "offswitch".to_owned(),
+            tolerance: Tolerance::default(),
+            first_era: 1,
+            appendfsync: Appendfsync::default(),
+            deadline: Duration::from_secs(2),
+            block: Duration::from_secs(1),
+        }
+    }
+}
+
+impl fmt::Debug for RedisOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RedisOptions")
+            .field("prefix", &self.prefix)
+            .field("tolerance", &self.tolerance)
+            .field("first_era", &self.first_era)
+            .field("appendfsync", &self.appendfsync)
+            .field("deadline", &self.deadline)
+            .field("block", &self.block)
+            .finish_non_exhaustive()
+    }
+}
+
+/// When the server flushes its append-only file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Appendfsync {
+    /// Before every answer: the operator's word, where the server does not let it be read.
+    Always,
+    /// As the server says; not before every answer where it does not say.
+    #[default]
+    Detect,
+}
+
+/// What the operator accepts; nothing by default. Written as names with commas between them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tolerance(BTreeSet<Tolerated>);
+
+impl Tolerance {
+    /// Whether the operator accepts this.
+    #[must_use]
+    pub fn accepts(&self, tolerated: Tolerated) -> bool {
+        self.0.contains(&tolerated)
+    }
+}
+
+impl FromIterator<Tolerated> for Tolerance {
+    fn from_iter<I: IntoIterator<Item = Tolerated>>(accepted: I) -> Self {
+        Self(accepted.into_iter().collect())
+    }
+}
+
+impl FromStr for Tolerance {
+    type Err = UnknownTolerance;
+
+    fn from_str(names: &str) -> Result<Self, Self::Err> {
+        names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::parse).collect()
+    }
+}
+
+/// One way in which a server may lose what it acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tolerated {
+    /// It evicts keys when memory is short, or did so.
+    Eviction,
+    /// It keeps no append-only file: a restart loses everything, or what came after a dump.
+    NoAppendOnlyFile,
+    /// It is a replica: it lags behind and refuses writes.
+    Replica,
+}
+
+impl Tolerated {
+    /// The name under which it is configured.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Eviction => "eviction",
+            Self::NoAppendOnlyFile => "no_append_only_file",
+            Self::Replica => "replica",
+        }
+    }
+}
+
+impl FromStr for Tolerated {
+    type Err = UnknownTolerance;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Eviction, Self::NoAppendOnlyFile, Self::Replica];
+        let found = all.into_iter().find(|tolerated| tolerated.name() == name);
+        found.ok_or_else(|| UnknownTolerance(name.to_owned()))
+    }
+}
+
+/// The name is none of `eviction`, `no_append_only_file` and `replica`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is none of eviction, no_append_only_file, replica")]
+pub struct UnknownTolerance(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tolerance_is_read_from_names() {
+        let tolerance: Tolerance = "eviction, replica".parse().unwrap();
+        assert!(tolerance.accepts(Tolerated::Eviction) && tolerance.accepts(Tolerated::Replica));
+        assert!(!tolerance.accepts(Tolerated::NoAppendOnlyFile));
+        assert_eq!("".parse(), Ok(Tolerance::default()));
+        assert_eq!("Eviction".parse::<Tolerance>(), Err(UnknownTolerance("Eviction".to_owned())));
+    }
+
+    #[test]
+    fn printed_options_do_not_show_the_password() {
+        let options =
+            RedisOptions { url: "redis://:secret@host".to_owned(), ..RedisOptions::default() };
+        assert!(!format!("{options:?}").contains("secret"));
+    }
+}

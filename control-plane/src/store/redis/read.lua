@@ -1,0 +1,21 @@
+-- Reads a stretch of the log and where it stands, as one consistent view.
+-- KEYS: meta, log, checkpoint
+-- ARGV: after, limit, size of a page (bytes), digest of the checkpoint that the caller has
+-- Answers {era, seq, checkpoint's seq, its digest, its bytes if the caller has others, ids,
+-- records}; the era is false where there is no log.
+local meta = redis.call('HMGET', KEYS[1], 'era', 'seq', 'checkpoint', 'digest')
+if not meta[1] then return {false, '0', '0', '', false, {}, {}} end
+local checkpoint = false
+if meta[4] ~= ARGV[4] then checkpoint = redis.call('GET', KEYS[3]) end
+local after = ARGV[1]
+if tonumber(meta[3]) > tonumber(after) then after = meta[3] end
+local last, size, ids, records = after .. '-0', 0, {}, {}
+while #ids < tonumber(ARGV[2]) and size < tonumber(ARGV[3]) do
+  local entry = redis.call('XRANGE', KEYS[2], '(' .. last, '+', 'COUNT', 1)[1]
+  if not entry then break end
+  last = entry[1]
+  ids[#ids + 1] = last
+  records[#records + 1] = entry[2][2]
+  size = size + #entry[2][2]
+end
+return {meta[1], meta[2], meta[3], meta[4], checkpoint, ids, records}

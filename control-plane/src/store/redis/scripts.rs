@@ -1,0 +1,139 @@
+//! The keys and the scripts on them: small, idempotent, all keys declared and in one slot.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, Script};
+
+use super::super::{Checkpoint, Document, PAGE_SIZE_BYTES, REQUEST_MEMORY, Request};
+
+/// A command with the script that it runs, if any, in case the server does not know it.
+pub(super) struct Call {
+    pub(super) command: Cmd,
+    pub(super) script: Option<&'static Script>,
+}
+
+/// The keys of one feed. The braces put all of them into one slot of a cluster.
+#[derive(Debug)]
+pub(super) struct Keys {
+    prefix: String,
+    pub(super) meta: String,
+    pub(super) log: String,
+    pub(super) checkpoint: String,
+}
+
+impl Keys {
+    pub(super) fn new(feed: &str) -> Self {
+        let prefix = format!("{{{feed}}}");
+        let key = |name: &str| format!("{prefix}:{name}");
+        Self { meta: key("meta"), log: key("log"), checkpoint: key("checkpoint"), prefix }
+    }
+
+    pub(super) fn begin(&self, first_era: u64) -> Call {
+        let mut call = Call::script(&BEGIN, &[&self.meta, &self.log, &self.checkpoint]);
+        call.command.arg(first_era);
+        call
+    }
+
+    pub(super) fn append(&self, request: &Request, record: &[u8]) -> Call {
+        let key = format!("{}:request:{}", self.prefix, request.id);
+        let mut call = Call::script(&APPEND, &[&self.meta, &self.log, &key]);
+        let digest = blake3::Hash::from_bytes(request.digest).to_hex();
+        call.command.arg(digest.as_str()).arg(record).arg(REQUEST_MEMORY.as_secs());
+        call
+    }
+
+    pub(super) fn read(&self, after: u64, limit: usize, known_digest: &str) -> Call {
+        let mut call = Call::script(&READ, &[&self.meta, &self.log, &self.checkpoint]);
+        call.command.arg(after).arg(limit).arg(PAGE_SIZE_BYTES).arg(known_digest);
+        call
+    }
+
+    pub(super) fn trim(&self, era: u64, checkpoint: &Checkpoint) -> Call {
+        let mut call = Call::script(&TRIM, &[&self.meta, &self.log, &self.checkpoint]);
+        let Checkpoint { seq, bytes } = checkpoint;
+        call.command.arg(era).arg(seq).arg(bytes.as_slice()).arg(digest(bytes));
+        call
+    }
+
+    pub(super) fn start_era(
+        &self,
+        (expected, era): (u64, u64),
+        checkpoint: &Checkpoint,
+        nonce: &[u8],
+        first_era: u64,
+    ) -> Call {
+        let mut call = Call::script(&START_ERA, &[&self.meta, &self.log, &self.checkpoint]);
+        let Checkpoint { seq, bytes } = checkpoint;
+        call.command.arg(expected).arg(era).arg(seq).arg(bytes.as_slice()).arg(digest(bytes));
+        call.command.arg(nonce).arg(first_era);
+        call
+    }
+
+    pub(super) fn load(&self, name: &str) -> Call {
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.document(name)).arg("version").arg("bytes");
+        Call { command, script: None }
+    }
+
+    pub(super) fn save(&self, name: &str, document: &Document, nonce: &[u8]) -> Call {
+        let mut call = Call::script(&SAVE, &[&self.document(name)]);
+        call.command.arg(document.version).arg(document.bytes.as_slice()).arg(nonce);
+        call
+    }
+
+    fn document(&self, name: &str) -> String {
+        format!("{}:doc:{name}", self.prefix)
+    }
+}
+
+impl Call {
+    fn script(script: &'static Script, keys: &[&str]) -> Self {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(script.get_hash()).arg(keys.len()).arg(keys);
+        Self { command, script: Some(script) }
+    }
+}
+
+/// Names the content of a checkpoint; empty for none.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    if bytes.is_empty() { String::new() } else { blake3::hash(bytes).to_hex().to_string() }
+}
+
+static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("append.lua")));
+static BEGIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("begin.lua")));
+static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read.lua")));
+static SAVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("save.lua")));
+static START_ERA: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("start_era.lua")));
+static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("trim.lua")));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // R12: a cluster hashes what stands between the first braces, and nothing else.
+    #[test]
+    fn all_keys_of_every_script_have_the_same_hash_tag() {
+        let keys = Keys::new("tokens");
+        let request = Request { id: "{other}".to_owned(), digest: [0; 32] };
+        let (checkpoint, document) = (Checkpoint::default(), Document::default());
+        let calls = [
+            keys.begin(1),
+            keys.append(&request, b""),
+            keys.read(0, 1, ""),
+            keys.trim(1, &checkpoint),
+            keys.start_era((1, 2), &checkpoint, b"", 1),
+            keys.save("{other}", &document, b""),
+        ];
+        for call in calls {
+            let arguments: Vec<_> = call.command.args_iter().collect();
+            let text = |index: usize| match &arguments[index] {
+                redis::Arg::Simple(bytes) => String::from_utf8_lossy(bytes),
+                _ => panic!("not a plain argument"),
+            };
+            let count: usize = text(2).parse().unwrap();
+            for index in 3..3 + count {
+                assert!(text(index).starts_with("{tokens}:"), "{}", text(index));
+            }
+        }
+    }
+}
