@@ -1,0 +1,125 @@
+//! Who may call what.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::process::{ControlPlane, run};
+use crate::support::redis_server::RedisServer;
+
+/// Every route of the API's description, with the scope that it names; absent for public ones.
+async fn routes(plane: &ControlPlane) -> Vec<(Method, String, Option<String>)> {
+    let description: Value =
+        plane.request(Method::GET, "/openapi.json").send().await.unwrap().json().await.unwrap();
+    let mut routes = Vec::new();
+    for (path, operations) in description["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let method = method.to_uppercase().parse().unwrap();
+            let scope = operation["security"][0]["api_key"][0].as_str().map(str::to_owned);
+            routes.push((method, path.clone(), scope));
+        }
+    }
+    routes
+}
+
+// A03: each route asks for its scope, and nothing but its scope opens it.
+#[tokio::test]
+async fn each_route_opens_to_its_own_scope_alone() {
+    let redis = RedisServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().to_str().unwrap();
+    let url = redis.url();
+    let environment = [("OFFSWITCH_STORE", url.as_str())];
+    let plane = ControlPlane::start_in(folder.path(), &environment).await;
+    let routes = routes(&plane).await;
+    assert_eq!(routes.len(), 11);
+    let public: Vec<&str> = routes
+        .iter()
+        .filter(|(_, _, scope)| scope.is_none())
+        .map(|(_, path, _)| path.as_str())
+        .collect();
+    assert_eq!(public, ["/.well-known/jwks.json", "/healthz", "/readyz"]);
+
+    let mut keys = Vec::new();
+    for (_, _, scope) in routes.iter().filter(|(_, _, scope)| scope.is_some()) {
+        let scope = scope.as_deref().unwrap();
+        let made = run(
+            &["keys", "create", "--name", scope, "--scope", scope],
+            &[("OFFSWITCH_STORE", &url), ("OFFSWITCH_DATA_DIR", data_dir)],
+        );
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        keys.push((scope, String::from_utf8(made.stdout).unwrap().trim().to_owned()));
+    }
+    // The process looks for new keys every five seconds.
+    let begin = std::time::Instant::now();
+    let newest = &keys.last().unwrap().1;
+    loop {
+        let answer = plane.request(Method::GET, "/v1/keys").bearer_auth(newest).send().await;
+        if answer.unwrap().status() != StatusCode::UNAUTHORIZED {
+            break;
+        }
+        assert!(begin.elapsed().as_secs() < 30, "the new keys are not known");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    for (method, path, scope) in routes.iter().filter(|(_, _, scope)| scope.is_some()) {
+        let without = plane.request(method.clone(), path).send().await.unwrap();
+        assert_eq!(without.status(), StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(without.headers()["www-authenticate"], "Bearer");
+        for (key_scope, key) in &keys {
+            let request = plane.request(method.clone(), path).bearer_auth(key);
+            let answer = request.send().await.unwrap().status();
+            let opens = answer != StatusCode::FORBIDDEN && answer != StatusCode::UNAUTHORIZED;
+            assert_eq!(opens, scope.as_deref() == Some(*key_scope), "{path} {key_scope}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_refused_with_a_code() {
+    let plane = ControlPlane::start().await;
+    let admin = plane.admin_key();
+    let long = "x".repeat(10_000);
+    for (value, code) in [
+        ("", "missing_api_key"),
+        (admin.as_str(), "missing_api_key"),
+        (&format!("Basic {admin}"), "missing_api_key"),
+        ("Bearer osk_unknown", "unknown_api_key"),
+        (&format!("Bearer {admin}x"), "unknown_api_key"),
+        (&format!("Bearer {long}"), "unknown_api_key"),
+    ] {
+        let request = plane.request(Method::GET, "/v1/keys").header("authorization", value);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["code"], code, "{}", &value[..value.len().min(20)]);
+    }
+    let twice = plane.admin(Method::GET, "/v1/keys").header("authorization", "Bearer other");
+    assert_eq!(twice.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+}
+
+// Neither the store nor the log gives a key, a token or a secret away.
+#[tokio::test]
+async fn no_secret_and_no_token_stands_in_the_store_or_the_log() {
+    let redis = RedisServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = redis.url();
+    let plane = ControlPlane::start_in(folder.path(), &[("OFFSWITCH_STORE", &url)]).await;
+    let session = plane.posted("/v1/sessions", &json!({ "sub": "alice" })).await;
+    let token = session["access_token"].as_str().unwrap().to_owned();
+    plane.posted("/v1/revocations", &json!({ "token": token })).await;
+    plane.post("/v1/revocations", &json!({ "token": 17 })).await;
+    plane.post("/v1/revocations", &json!({ "jti": token, "exp": token })).await;
+
+    let master = std::fs::read_to_string(folder.path().join("master.key")).unwrap();
+    let secrets = [plane.admin_key(), master, token];
+    let mut haystack = plane.log().into_bytes();
+    for key in redis.command::<Vec<String>>(&["KEYS", "*"]).await {
+        haystack.extend(redis.command::<Vec<u8>>(&["DUMP", &key]).await);
+    }
+    assert!(haystack.len() > 1000);
+    for secret in secrets {
+        let secret = secret.trim().as_bytes();
+        assert!(!haystack.windows(secret.len()).any(|window| window == secret));
+        let middle = &secret[secret.len() / 3..secret.len() / 3 + 20];
+        assert!(!haystack.windows(20).any(|window| window == middle));
+    }
+}

@@ -1,0 +1,7 @@
+//! The HTTP API of the real binary, over real connections.
+
+mod access;
+mod bad_input;
+mod revoking;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,284 @@
+//! What a revoke does, seen by a verifier that follows the feed.
+
+use base64ct::{Base64, Encoding};
+use offswitch_verifier::snapshot::Snapshot;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::follower::{Follower, now, peek};
+use crate::support::process::ControlPlane;
+
+async fn token(plane: &ControlPlane, sub: &str) -> String {
+    let session = plane.posted("/v1/sessions", &json!({ "sub": sub })).await;
+    session["access_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_session_opens_with_a_token_that_every_rule_accepts() {
+    let plane = ControlPlane::start().await;
+    let request = json!({ "sub": "alice", "scope": "read", "claims": { "tenant": "acme" } });
+    let session = plane.posted("/v1/sessions", &request).await;
+    let token = session["access_token"].as_str().unwrap();
+    let claims = peek(token);
+    assert_eq!(claims["sub"], "alice");
+    assert_eq!(claims["sid"], session["session_id"]);
+    assert_eq!(claims["jti"], session["jti"]);
+    assert_eq!(claims["exp"], session["expires_at"]);
+    assert_eq!((&claims["tenant"], &claims["scope"]), (&json!("acme"), &json!("read")));
+    assert_eq!((&claims["aud"], &claims["ver"]), (&json!("api"), &json!(0)));
+    let follower = Follower::start(&plane, &plane.issuer()).await;
+    assert_eq!(follower.judge(token), "valid");
+}
+
+#[tokio::test]
+async fn each_form_of_revocation_stops_exactly_its_tokens() {
+    let plane = ControlPlane::start().await;
+    let issuer = plane.issuer();
+    let mut follower = Follower::start(&plane, &issuer).await;
+    let bystander = token(&plane, "bystander").await;
+
+    let by_token = token(&plane, "a").await;
+    plane.posted("/v1/revocations", &json!({ "token": by_token })).await;
+    let by_jti = token(&plane, "b").await;
+    let claims = peek(&by_jti);
+    let request = json!({ "jti": claims["jti"], "exp": claims["exp"] });
+    plane.posted("/v1/revocations", &request).await;
+    let (phone, laptop) = (token(&plane, "c").await, token(&plane, "c").await);
+    plane.posted("/v1/revocations", &json!({ "session_id": peek(&phone)["sid"] })).await;
+    let (old, other) = (token(&plane, "d").await, token(&plane, "d").await);
+    plane.posted("/v1/revocations", &json!({ "sub": "d" })).await;
+    let new = token(&plane, "d").await;
+    follower.follow(&plane).await;
+
+    assert_eq!(follower.judge(&by_token), "revoked_token");
+    assert_eq!(follower.judge(&by_jti), "revoked_token");
+    assert_eq!(follower.judge(&phone), "revoked_session");
+    assert_eq!(follower.judge(&laptop), "valid");
+    assert_eq!(follower.judge(&old), "revoked_user");
+    assert_eq!(follower.judge(&other), "revoked_user");
+    assert_eq!(follower.judge(&new), "valid");
+    assert_eq!(follower.judge(&bystander), "valid");
+
+    let kid = plane.got("/v1/keys").await["token_keys"][0]["kid"].clone();
+    plane.posted("/v1/revocations", &json!({ "kid": kid })).await;
+    let next = token(&plane, "e").await;
+    follower.fetch_keys(&plane, &issuer).await;
+    follower.follow(&plane).await;
+    assert_eq!(follower.judge(&bystander), "unknown_key");
+    assert_eq!(follower.judge(&next), "valid");
+    let base = Follower::start(&plane, &issuer).await;
+    assert_eq!(base.judge(&next), "valid");
+}
+
+// A user's own tokens outlive one token's exp: naming it must not shorten the revocation.
+#[tokio::test]
+async fn an_exp_in_the_past_does_not_void_the_revocation_of_a_user_or_session() {
+    let plane = ControlPlane::start().await;
+    let token = token(&plane, "a").await;
+    plane.posted("/v1/revocations", &json!({ "sub": "a", "exp": 1 })).await;
+    plane.posted("/v1/revocations", &json!({ "session_id": peek(&token)["sid"], "exp": 1 })).await;
+    let listed = plane.got("/v1/revocations").await;
+    assert!(listed["requests"][0]["revocations"][0]["exp"].as_u64().unwrap() > now() + 80_000);
+    let mut follower = Follower::start(&plane, &plane.issuer()).await;
+    follower.follow(&plane).await;
+    assert_eq!(follower.judge(&token), "revoked_session");
+}
+
+// A user's version only grows, also after the user has left the base.
+#[tokio::test]
+async fn a_token_carries_the_log_position_it_was_issued_at_as_its_version() {
+    let plane = ControlPlane::start().await;
+    plane.posted("/v1/revocations", &json!({ "sub": "someone else" })).await;
+    assert_eq!(peek(&token(&plane, "a").await)["ver"], 1);
+    plane.posted("/v1/revocations", &json!({ "sub": "a" })).await;
+    assert_eq!(peek(&token(&plane, "a").await)["ver"], 2);
+}
+
+#[tokio::test]
+async fn the_red_button_switches_every_token_off_and_logins_go_on_at_once() {
+    let plane = ControlPlane::start().await;
+    let issuer = plane.issuer();
+    let mut follower = Follower::start(&plane, &issuer).await;
+    let before = token(&plane, "a").await;
+    let dry = plane.posted("/v1/red-button", &json!({ "dry_run": true })).await;
+    assert_eq!(dry["dead_kids"].as_array().unwrap().len(), 1);
+    assert_eq!(dry["position"], Value::Null);
+    follower.follow(&plane).await;
+    assert_eq!(follower.judge(&before), "valid");
+
+    let pressed = plane.posted("/v1/red-button", &json!({ "reason": "drill" })).await;
+    assert_eq!(pressed["dead_kids"], dry["dead_kids"]);
+    assert_ne!(pressed["active_kid"], dry["dead_kids"][0]);
+    follower.follow(&plane).await;
+    // The key set still is the old one: the feed alone stops the token.
+    assert_eq!(follower.judge(&before), "revoked_key");
+    let after = token(&plane, "a").await;
+    follower.fetch_keys(&plane, &issuer).await;
+    assert_eq!(follower.judge(&after), "valid");
+    assert!(peek(&after)["iat"].as_u64().unwrap() >= pressed["epoch"].as_u64().unwrap());
+}
+
+#[tokio::test]
+async fn a_request_repeated_with_its_key_is_accepted_once() {
+    let plane = ControlPlane::start().await;
+    let send = async |key: &str, body: Value| {
+        let request = plane.admin(Method::POST, "/v1/revocations").json(&body);
+        let answer = request.header("idempotency-key", key).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()
+    };
+    let first = send("one", json!({ "sub": "a" })).await;
+    let again = send("one", json!({ "sub": "a" })).await;
+    assert_eq!(first["position"], again["position"]);
+    assert_eq!((&first["repeated"], &again["repeated"]), (&json!(false), &json!(true)));
+    let reused = send("one", json!({ "sub": "b" })).await;
+    assert_eq!(reused["code"], "idempotency_key_reused");
+    let listed = plane.got("/v1/revocations").await;
+    assert_eq!(listed["requests"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_entries_are_one_request_and_one_position() {
+    let plane = ControlPlane::start().await;
+    let mut follower = Follower::start(&plane, &plane.issuer()).await;
+    let exp = now() + 600;
+    let entries: Vec<Value> =
+        (0..100_000).map(|number| json!({ "jti": format!("t{number}"), "exp": exp })).collect();
+    let answer = plane.posted("/v1/revocations", &json!({ "revocations": entries })).await;
+    assert!(answer["position"].as_str().unwrap().ends_with(".1"), "{answer}");
+    follower.follow(&plane).await;
+    let feed = follower.verifier().feed();
+    let kind = offswitch_verifier::snapshot::Kind::Token;
+    let denied = |number: u32| feed.is_denied(kind, &plane.issuer(), &format!("t{number}"));
+    assert!((0..100_000).all(denied));
+    assert!(!(100_000..200_000).any(denied));
+    let listed = plane.got("/v1/revocations").await;
+    assert_eq!(listed["requests"][0]["count"], 100_000);
+    assert_eq!(listed["requests"][0]["revocations"].as_array().unwrap().len(), 100);
+}
+
+#[tokio::test]
+async fn the_list_tells_what_by_whom_why_and_when_newest_first() {
+    let plane = ControlPlane::start().await;
+    for number in 0..5 {
+        let request = json!({ "sub": format!("u{number}"), "reason": format!("r{number}") });
+        plane.posted("/v1/revocations", &request).await;
+    }
+    let first = plane.got("/v1/revocations?limit=2").await;
+    let reasons = |page: &Value| -> Vec<String> {
+        let requests = page["requests"].as_array().unwrap();
+        requests.iter().map(|one| one["reason"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(reasons(&first), ["r4", "r3"]);
+    let second = plane.got(&format!("/v1/revocations?limit=2&before={}", first["next"])).await;
+    assert_eq!(reasons(&second), ["r2", "r1"]);
+    let third = plane.got(&format!("/v1/revocations?limit=2&before={}", second["next"])).await;
+    assert_eq!(reasons(&third), ["r0"]);
+    assert_eq!(third["next"], Value::Null);
+    let one = &first["requests"][0];
+    assert!(one["by"].as_str().unwrap().starts_with("key_"));
+    assert!(one["at"].as_u64().unwrap().abs_diff(now()) < 60);
+    assert_eq!(one["revocations"][0]["kind"], "user");
+}
+
+#[tokio::test]
+async fn tokens_of_another_issuer_are_revoked_by_the_same_feed() {
+    let plane = ControlPlane::start().await;
+    let other = "https://idp.example";
+    let exp = now() + 600;
+    for request in [
+        json!({ "issuer": other, "jti": "t", "exp": exp }),
+        json!({ "issuer": other, "session_id": "s" }),
+        json!({ "issuer": other, "sub": "u" }),
+        json!({ "issuer": other, "kid": "k" }),
+    ] {
+        plane.posted("/v1/revocations", &request).await;
+    }
+    let follower = Follower::start(&plane, &plane.issuer()).await;
+    let feed = follower.verifier().feed();
+    use offswitch_verifier::snapshot::Kind;
+    assert!(feed.is_denied(Kind::Token, other, "t"));
+    assert!(!feed.is_denied(Kind::Token, &plane.issuer(), "t"));
+    assert!(feed.is_denied(Kind::Session, other, "s"));
+    assert!(feed.user_floor(other, "u").unwrap().not_before > now() - 60);
+    assert!(feed.is_dead(other, "k"));
+    assert!(!feed.is_dead(&plane.issuer(), "k"));
+}
+
+#[tokio::test]
+async fn a_long_poll_answers_as_soon_as_something_is_revoked() {
+    let plane = ControlPlane::start().await;
+    let position = plane.got("/readyz").await["position"].as_str().unwrap().to_owned();
+    let query = format!("?since={position}&wait=30");
+    let waiting = plane.feed(&query);
+    let revoking = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        plane.posted("/v1/revocations", &json!({ "sub": "a" })).await
+    };
+    let begin = std::time::Instant::now();
+    let (bytes, _) = tokio::join!(waiting, revoking);
+    assert!(begin.elapsed().as_secs() < 10);
+    assert!(bytes.starts_with(b"OFSW"));
+}
+
+/// The next event of a stream: its id and its snapshot.
+async fn event(stream: &mut reqwest::Response, text: &mut String) -> (String, Vec<u8>) {
+    loop {
+        if let Some((event, rest)) = text.split_once("\n\n") {
+            let field = |name: &str| {
+                let line = event.lines().find_map(|line| line.strip_prefix(name));
+                line.unwrap().to_owned()
+            };
+            let snapshot = Base64::decode_vec(&field("data: ")).unwrap();
+            let answer = (field("id: "), snapshot);
+            *text = rest.to_owned();
+            return answer;
+        }
+        let chunk = stream.chunk().await.unwrap().expect("the stream goes on");
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn the_stream_sends_base_delta_and_heartbeat_and_resumes_where_it_ended() {
+    let plane = ControlPlane::start().await;
+    let follower = Follower::start(&plane, &plane.issuer()).await;
+    let trusted = follower.verifier().feed().trusted();
+    let open = |bytes: Vec<u8>| Snapshot::open(bytes, trusted).unwrap();
+    let request = plane.admin(Method::GET, "/v1/feed/stream");
+    let (mut stream, mut text) = (request.send().await.unwrap(), String::new());
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let (first, base) = event(&mut stream, &mut text).await;
+    assert!(open(base).is_base());
+    let answer = plane.posted("/v1/revocations", &json!({ "sub": "a" })).await;
+    let (second, delta) = event(&mut stream, &mut text).await;
+    let delta = open(delta);
+    assert_eq!((delta.from().to_string(), delta.to().to_string()), (first.clone(), second.clone()));
+    assert_eq!(answer["position"], second.as_str());
+    let (third, heartbeat) = event(&mut stream, &mut text).await;
+    let heartbeat = open(heartbeat);
+    assert_eq!((heartbeat.from(), third), (heartbeat.to(), second));
+    assert!(heartbeat.issued_at() >= delta.issued_at());
+
+    let request = plane.admin(Method::GET, "/v1/feed/stream").header("last-event-id", &first);
+    let (mut resumed, mut text) = (request.send().await.unwrap(), String::new());
+    let (_, delta) = event(&mut resumed, &mut text).await;
+    assert_eq!(open(delta).from().to_string(), first);
+}
+
+#[tokio::test]
+async fn the_metrics_count_revocations_requests_and_problems() {
+    let plane = ControlPlane::start().await;
+    plane
+        .posted("/v1/revocations", &json!({ "revocations": [{ "sub": "a" }, { "sub": "b" }] }))
+        .await;
+    plane.post("/v1/revocations", &json!({})).await;
+    let text = plane.admin(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    for line in [
+        "offswitch_revocations_total 2",
+        "offswitch_problems_total{code=\"invalid_revocation\"} 1",
+        "offswitch_http_requests_total{path=\"/v1/revocations\",method=\"POST\",status=\"200\"} 1",
+        "offswitch_log_seq 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+}

@@ -1,0 +1,212 @@
+//! The fold and what is published of it, as properties.
+
+use std::collections::BTreeMap;
+
+use ed25519_dalek::SigningKey;
+use offswitch::fold::{Fold, Trimming, Validity};
+use offswitch::record::{Record, Revocation, leaves_at};
+use offswitch::store::Checkpoint;
+use offswitch_verifier::snapshot::{Feed, Kind, Position, Salt, SnapshotSigner};
+use proptest::prelude::*;
+
+const ISSUER: &str = "https://auth.example";
+const NOW: u64 = 1_800_000_000;
+const VALIDITY: Validity = Validity { issued_at: NOW, valid_until: NOW + 60 };
+
+fn signer() -> SnapshotSigner {
+    SnapshotSigner::new(ISSUER, vec![SigningKey::from_bytes(&[7; 32])])
+}
+
+fn feed() -> Feed {
+    Feed::new(ISSUER.to_owned(), signer().feed_keys())
+}
+
+fn empty() -> Fold {
+    Fold::begin(Salt([3; 16]), ISSUER, 1, &Checkpoint::default()).unwrap()
+}
+
+fn record(revocations: Vec<Revocation>) -> Vec<u8> {
+    Record { at: NOW, by: "test".to_owned(), reason: None, revocations }.encode()
+}
+
+fn base(fold: &mut Fold, now: u64) -> Vec<u8> {
+    let signer = signer();
+    let (main, bytes) = fold.compaction().run(now, VALIDITY, |content| signer.sign(content));
+    fold.compacted_to(main);
+    bytes
+}
+
+fn delta(fold: &Fold, since: Position) -> Option<Vec<u8>> {
+    let signer = signer();
+    fold.delta(since, VALIDITY, |content| signer.sign(content))
+}
+
+fn revocation() -> impl Strategy<Value = Revocation> {
+    let id = (0..40u8).prop_map(|id| format!("id{id}"));
+    let exp = NOW + 1000..NOW + 2000;
+    prop_oneof![
+        (id.clone(), exp.clone()).prop_map(|(jti, exp)| Revocation::Token {
+            issuer: None,
+            jti,
+            exp
+        }),
+        (id.clone(), exp.clone()).prop_map(|(sid, exp)| Revocation::Session {
+            issuer: None,
+            sid,
+            exp
+        }),
+        (id.clone(), exp).prop_map(|(sub, exp)| Revocation::User { issuer: None, sub, exp }),
+        id.prop_map(|kid| Revocation::Key { issuer: None, kid }),
+        (NOW..NOW + 50).prop_map(|epoch| Revocation::Epoch { epoch }),
+    ]
+}
+
+/// What a feed says of everything the strategy can name.
+fn view(feed: &Feed) -> BTreeMap<String, String> {
+    let mut view = BTreeMap::from([("epoch".to_owned(), feed.epoch().to_string())]);
+    for id in (0..40).map(|id| format!("id{id}")) {
+        let token = feed.is_denied(Kind::Token, ISSUER, &id);
+        let session = feed.is_denied(Kind::Session, ISSUER, &id);
+        let user = feed.user_floor(ISSUER, &id);
+        let dead = feed.is_dead(ISSUER, &id);
+        view.insert(id, format!("{token} {session} {user:?} {dead}"));
+    }
+    view
+}
+
+proptest! {
+    // S06: whatever way a follower took, it ends where a rebuilt base ends.
+    #[test]
+    fn every_follower_ends_in_the_state_of_a_rebuilt_base(
+        steps in prop::collection::vec(
+            (prop::collection::vec(revocation(), 1..4), any::<bool>(), any::<bool>()), 1..30,
+        ),
+    ) {
+        let mut fold = empty();
+        let mut follower = feed();
+        follower.apply(base(&mut fold, NOW), NOW).unwrap();
+        for (revocations, compacts, follows) in steps {
+            let seq = fold.reached().position.seq + 1;
+            fold.push(seq, &record(revocations)).unwrap();
+            if compacts {
+                base(&mut fold, NOW);
+            }
+            if follows {
+                let bytes = delta(&fold, follower.since().unwrap()).unwrap();
+                follower.apply(bytes, NOW).unwrap();
+            }
+        }
+        if let Some(bytes) = delta(&fold, follower.since().unwrap()) {
+            follower.apply(bytes, NOW).unwrap();
+        }
+        let mut rebuilt = feed();
+        rebuilt.apply(base(&mut fold, NOW), NOW).unwrap();
+        prop_assert_eq!(follower.position(), rebuilt.position());
+        prop_assert_eq!(view(&follower), view(&rebuilt));
+    }
+
+    // S05: an entry that is still needed stands in every later base.
+    #[test]
+    fn nothing_that_is_needed_leaves_the_base(
+        batches in prop::collection::vec(prop::collection::vec(revocation(), 1..5), 1..10),
+        later in 0u64..3000,
+    ) {
+        let mut fold = empty();
+        let mut expiries: BTreeMap<String, u64> = BTreeMap::new();
+        for (index, revocations) in batches.into_iter().enumerate() {
+            for revocation in &revocations {
+                if let Revocation::Token { jti, exp, .. } = revocation {
+                    let held = expiries.entry(jti.clone()).or_default();
+                    *held = (*held).max(*exp);
+                }
+            }
+            fold.push(index as u64 + 1, &record(revocations)).unwrap();
+            base(&mut fold, NOW);
+        }
+        let now = NOW + later;
+        let mut verifier = feed();
+        verifier.apply(base(&mut fold, now), now).unwrap();
+        for (jti, exp) in expiries {
+            let denied = verifier.is_denied(Kind::Token, ISSUER, &jti);
+            prop_assert_eq!(denied, leaves_at(exp) >= now, "{} at {}", jti, later);
+        }
+    }
+
+    // S04: two processes that fold the same log say the same of each position.
+    #[test]
+    fn two_folds_of_one_log_have_one_chain_hash(
+        batches in prop::collection::vec(prop::collection::vec(revocation(), 1..5), 1..20),
+    ) {
+        let (mut one, mut other) = (empty(), empty());
+        for (index, revocations) in batches.into_iter().enumerate() {
+            let bytes = record(revocations);
+            one.push(index as u64 + 1, &bytes).unwrap();
+            other.push(index as u64 + 1, &bytes).unwrap();
+            if index % 3 == 0 {
+                base(&mut other, NOW);
+            }
+            prop_assert_eq!(one.reached(), other.reached());
+        }
+    }
+}
+
+// R04: an entry is kept until exp, the largest leeway and a margin have passed, on one clock.
+#[test]
+fn an_entry_outlives_its_token_by_leeway_and_margin() {
+    let exp = NOW + 100;
+    let mut fold = empty();
+    let token = Revocation::Token { issuer: None, jti: "t".to_owned(), exp };
+    fold.push(1, &record(vec![token])).unwrap();
+    for (now, stands) in [(exp, true), (exp + 300, true), (exp + 600, true), (exp + 601, false)] {
+        let mut verifier = feed();
+        verifier.apply(base(&mut fold.clone(), now), now).unwrap();
+        assert_eq!(verifier.is_denied(Kind::Token, ISSUER, "t"), stands, "{now}");
+    }
+}
+
+#[test]
+fn trimming_takes_only_the_past_and_keeps_dead_keys_epoch_and_chain() {
+    let mut whole = empty();
+    let token = |jti: &str, exp| Revocation::Token { issuer: None, jti: jti.to_owned(), exp };
+    let log: Vec<Vec<u8>> = [
+        vec![token("old", NOW)],
+        vec![Revocation::Key { issuer: None, kid: "dead".to_owned() }],
+        vec![Revocation::Epoch { epoch: NOW - 5 }],
+        vec![token("live", NOW + 5000)],
+        vec![token("old too", NOW)],
+    ]
+    .into_iter()
+    .map(record)
+    .collect();
+    let mut trimming = Trimming::begin(ISSUER, &Checkpoint::default()).unwrap();
+    let mut walking = true;
+    for (seq, bytes) in (1..).zip(&log) {
+        whole.push(seq, bytes).unwrap();
+        walking = walking && trimming.take(seq, bytes, NOW + 700).unwrap();
+    }
+    let checkpoint = trimming.checkpoint(NOW + 700);
+    assert_eq!(checkpoint.seq, 3);
+    let mut rest = Fold::begin(Salt([3; 16]), ISSUER, 1, &checkpoint).unwrap();
+    for (seq, bytes) in (1..).zip(&log).skip(3) {
+        rest.push(seq, bytes).unwrap();
+    }
+    assert_eq!(rest.reached(), whole.reached());
+    assert_eq!(rest.epoch(), NOW - 5);
+    assert!(rest.is_dead("dead"));
+    assert!(!rest.lacks(&whole, NOW + 700));
+    assert!(rest.lacks(&whole, NOW));
+}
+
+#[test]
+fn a_log_that_skips_or_is_damaged_is_not_folded() {
+    let mut fold = empty();
+    let bytes = record(vec![Revocation::Epoch { epoch: 1 }]);
+    let begin = fold.reached();
+    assert!(fold.push(2, &bytes).is_err());
+    assert!(fold.push(1, b"").is_err());
+    assert!(fold.push(1, &[bytes.as_slice(), b"x"].concat()).is_err());
+    assert!(fold.push(1, &bytes[..bytes.len() - 1]).is_err());
+    assert_eq!(fold.reached(), begin);
+    let checkpoint = Checkpoint { seq: 1, bytes: vec![1, 2, 3] };
+    assert!(Fold::begin(Salt::default(), ISSUER, 1, &checkpoint).is_err());
+}

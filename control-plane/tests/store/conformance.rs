@@ -1,0 +1,276 @@
+//! What every store does, whatever it is made of.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use offswitch::store::{Appended, Checkpoint, Document, Durability, Page, Store, StoreError};
+use offswitch_verifier::snapshot::Position;
+use tokio::task::JoinSet;
+
+use crate::place::{FIRST_ERA, Place, request};
+
+// Nothing was written: the first era, nothing else.
+pub(crate) async fn a_new_log_is_empty(place: &Place) {
+    let store = place.open("tokens").await;
+    let expected = Page { era: FIRST_ERA, ..Page::default() };
+    assert_eq!(store.read(0, 10).await, Ok(expected));
+    assert_eq!(store.load("keys").await, Ok(Document::default()));
+    assert_eq!(store.findings().await, Ok(Vec::new()));
+}
+
+// Three records, any bytes: positions count up, the same bytes come back.
+pub(crate) async fn records_come_back_in_order(place: &Place) {
+    let store = place.open("tokens").await;
+    let records = [b"".to_vec(), (0..=255).collect(), b"\r\n$-1\r\n".to_vec()];
+    for (seq, record) in (1..).zip(&records) {
+        let appended = store.append(&request(&seq.to_string(), 0), record).await.unwrap();
+        let position = Position { era: FIRST_ERA, seq };
+        let durability = Durability::Synced;
+        assert_eq!(appended, Appended { position, durability, repeated: false });
+    }
+    let page = store.read(0, 10).await.unwrap();
+    assert_eq!((page.era, page.head), (FIRST_ERA, 3));
+    assert_eq!(page.records, (1..).zip(records).collect::<Vec<_>>());
+}
+
+// A page of two, then the rest, then nothing; a limit of nothing; a reader ahead of the log.
+pub(crate) async fn pages_continue_where_they_ended(place: &Place) {
+    let store = place.open("tokens").await;
+    fill(&*store, 5).await;
+    assert_eq!(seqs(&store.read(0, 2).await.unwrap()), [1, 2]);
+    assert_eq!(seqs(&store.read(2, 10).await.unwrap()), [3, 4, 5]);
+    for (after, limit) in [(5, 10), (0, 0), (9, 10), (u64::MAX, 10)] {
+        let page = store.read(after, limit).await.unwrap();
+        assert_eq!((seqs(&page), page.head), (vec![], 5));
+    }
+}
+
+// The same id and digest again: nothing is appended, the answer names the first position.
+pub(crate) async fn a_repeated_request_answers_as_before(place: &Place) {
+    let store = place.open("tokens").await;
+    let first = store.append(&request("a", 1), b"one").await.unwrap();
+    store.append(&request("b", 1), b"two").await.unwrap();
+    let again = store.append(&request("a", 1), b"one").await.unwrap();
+    assert_eq!(again, Appended { repeated: true, ..first });
+    assert_eq!(store.read(0, 10).await.unwrap().head, 2);
+}
+
+// The same id with another digest: refused, nothing is appended.
+pub(crate) async fn a_request_id_for_something_else_is_refused(place: &Place) {
+    let store = place.open("tokens").await;
+    store.append(&request("a", 1), b"one").await.unwrap();
+    let reused = store.append(&request("a", 2), b"two").await;
+    assert_eq!(reused, Err(StoreError::RequestReused));
+    assert_eq!(store.read(0, 10).await.unwrap().head, 1);
+}
+
+// 16 tasks on two stores, each request sent twice: every seq exactly once, without gaps.
+pub(crate) async fn no_seq_is_shared_or_skipped_among_appenders(place: &Place) {
+    let stores = place.open_twice("tokens").await;
+    let mut tasks = JoinSet::new();
+    for task in 0..16 {
+        let stores = stores.clone();
+        tasks.spawn(async move {
+            let mut seqs = Vec::new();
+            for number in 0..25 {
+                let name = format!("{task}-{number}");
+                let request = request(&name, 0);
+                let (one, other) = tokio::join!(
+                    stores[0].append(&request, name.as_bytes()),
+                    stores[1].append(&request, name.as_bytes()),
+                );
+                let (one, other) = (one.unwrap(), other.unwrap());
+                assert_eq!(one.position, other.position);
+                assert_ne!(one.repeated, other.repeated);
+                seqs.push((one.position.seq, name.into_bytes()));
+            }
+            seqs
+        });
+    }
+    let mut records = tasks.join_all().await.concat();
+    records.sort();
+    assert!(records.iter().map(|(seq, _)| *seq).eq(1..=400));
+    assert_eq!(stores[0].read(0, 1000).await.unwrap().records, records);
+}
+
+// Somebody waits, another appends: the wait ends long before its timeout. Who is behind does not
+// wait at all.
+pub(crate) async fn a_wait_ends_with_the_next_record(place: &Place) {
+    let [store, other] = place.open_twice("tokens").await;
+    fill(&*store, 1).await;
+    let begin = Instant::now();
+    store.wait(0, Duration::from_secs(30)).await.unwrap();
+    assert!(begin.elapsed() < PROMPTLY);
+    let waiting = tokio::spawn(async move {
+        store.wait(1, Duration::from_secs(30)).await.unwrap();
+        Instant::now()
+    });
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert!(!waiting.is_finished());
+    let begin = Instant::now();
+    other.append(&request("news", 0), b"").await.unwrap();
+    assert!(waiting.await.unwrap().duration_since(begin) < PROMPTLY);
+}
+
+// Nothing happens: the wait ends when it was told to.
+pub(crate) async fn a_wait_ends_at_its_timeout(place: &Place) {
+    let store = place.open("tokens").await;
+    let begin = Instant::now();
+    store.wait(0, Duration::from_millis(300)).await.unwrap();
+    assert!((Duration::from_millis(290)..Duration::from_secs(2)).contains(&begin.elapsed()));
+    store.wait(0, Duration::ZERO).await.unwrap();
+}
+
+// The log is replaced under somebody who waits for a record that will not come.
+pub(crate) async fn a_wait_ends_with_a_new_era(place: &Place) {
+    let [store, other] = place.open_twice("tokens").await;
+    fill(&*store, 2).await;
+    let waiting =
+        tokio::spawn(async move { store.wait(100, Duration::from_secs(30)).await.unwrap() });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(other.start_era(FIRST_ERA, 8, &checkpoint(2, b"")).await.unwrap());
+    let begin = Instant::now();
+    waiting.await.unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(3));
+}
+
+// Five records, three of them trimmed: readers before the checkpoint get it and the rest.
+pub(crate) async fn a_reader_behind_the_checkpoint_gets_it(place: &Place) {
+    let store = place.open("tokens").await;
+    fill(&*store, 5).await;
+    store.trim(FIRST_ERA, &checkpoint(3, b"\0three")).await.unwrap();
+    for after in 0..=4 {
+        let page = store.read(after, 10).await.unwrap();
+        assert_eq!((page.head, &page.checkpoint), (5, &checkpoint(3, b"\0three")));
+        assert!(seqs(&page).into_iter().eq(after.max(3) + 1..=5));
+    }
+    store.trim(FIRST_ERA, &checkpoint(5, b"five")).await.unwrap();
+    let page = store.read(0, 10).await.unwrap();
+    assert_eq!((page.head, page.checkpoint, page.records), (5, checkpoint(5, b"five"), vec![]));
+    let next = store.append(&request("next", 0), b"six").await.unwrap();
+    assert_eq!(next.position.seq, 6);
+}
+
+// The same checkpoint again, an older one, one of another era, one beyond the head.
+pub(crate) async fn a_checkpoint_that_is_not_newer_changes_nothing(place: &Place) {
+    let store = place.open("tokens").await;
+    fill(&*store, 5).await;
+    store.trim(FIRST_ERA, &checkpoint(3, b"three")).await.unwrap();
+    let before = store.read(0, 10).await.unwrap();
+    for (era, seq) in
+        [(FIRST_ERA, 3), (FIRST_ERA, 2), (FIRST_ERA, 0), (6, 4), (8, 4), (FIRST_ERA, 6)]
+    {
+        store.trim(era, &checkpoint(seq, b"other")).await.unwrap();
+        assert_eq!(store.read(0, 10).await.as_ref(), Ok(&before));
+    }
+}
+
+// The log goes, its checkpoint stays, seqs go on after it; requests are still remembered.
+pub(crate) async fn a_new_era_replaces_the_log(place: &Place) {
+    let store = place.open("tokens").await;
+    fill(&*store, 3).await;
+    assert!(store.start_era(FIRST_ERA, 20, &checkpoint(5, b"all")).await.unwrap());
+    let expected =
+        Page { era: 20, head: 5, checkpoint: checkpoint(5, b"all"), records: Vec::new() };
+    assert_eq!(store.read(0, 10).await, Ok(expected));
+    let appended = store.append(&request("new", 0), b"six").await.unwrap();
+    assert_eq!(appended.position, Position { era: 20, seq: 6 });
+    let repeated = store.append(&request("1", 0), b"1").await.unwrap();
+    assert_eq!((repeated.position.era, repeated.repeated), (FIRST_ERA, true));
+    assert_eq!(seqs(&store.read(0, 10).await.unwrap()), [6]);
+}
+
+// Another process was faster, the era is not greater, or records would go that nobody has folded.
+pub(crate) async fn a_new_era_begins_only_where_nothing_is_lost(place: &Place) {
+    let store = place.open("tokens").await;
+    fill(&*store, 3).await;
+    let before = store.read(0, 10).await.unwrap();
+    for (expected, era, seq) in [(6, 9, 3), (8, 9, 3), (FIRST_ERA, FIRST_ERA, 3), (FIRST_ERA, 9, 2)]
+    {
+        let started = store.start_era(expected, era, &checkpoint(seq, b"new")).await;
+        assert_eq!((started, store.read(0, 10).await.as_ref()), (Ok(false), Ok(&before)));
+    }
+}
+
+// Eight tasks count in one document: no count is lost, exactly one wins each version.
+pub(crate) async fn a_document_is_written_by_one_of_many(place: &Place) {
+    let stores = place.open_twice("tokens").await;
+    let mut tasks = JoinSet::new();
+    for task in 0..8 {
+        let store = Arc::clone(&stores[task % 2]);
+        tasks.spawn(async move {
+            let mut won = 0;
+            while won < 5 {
+                let mut document = store.load("count").await.unwrap();
+                let count = document.bytes.first().copied().unwrap_or(0);
+                document.bytes = vec![count + 1];
+                won += u32::from(store.save("count", &document).await.unwrap());
+            }
+        });
+    }
+    tasks.join_all().await;
+    let expected = Document { version: 40, bytes: vec![40] };
+    assert_eq!(stores[0].load("count").await.as_ref(), Ok(&expected));
+    let stale = Document { version: 39, bytes: vec![] };
+    let early = Document { version: 41, bytes: vec![] };
+    assert_eq!(stores[0].save("count", &stale).await, Ok(false));
+    assert_eq!(stores[0].save("count", &early).await, Ok(false));
+    assert_eq!(stores[0].save("other", &stale).await, Ok(false));
+    assert_eq!(stores[1].load("count").await, Ok(expected));
+}
+
+// Closed and opened, with another first era: log, checkpoint, requests and documents are there.
+pub(crate) async fn everything_is_there_after_opening_again(place: &Place) {
+    let store = place.open("tokens").await;
+    fill(&*store, 4).await;
+    store.trim(FIRST_ERA, &checkpoint(2, b"two")).await.unwrap();
+    let document = Document { version: 0, bytes: b"sealed".to_vec() };
+    assert!(store.save("keys", &document).await.unwrap());
+    let before = store.read(0, 10).await.unwrap();
+    drop(store);
+    let store = place.open("tokens").await;
+    assert_eq!(store.read(0, 10).await, Ok(before));
+    assert_eq!(store.load("keys").await, Ok(Document { version: 1, ..document }));
+    let repeated = store.append(&request("3", 0), b"3").await.unwrap();
+    assert_eq!((repeated.position.seq, repeated.repeated), (3, true));
+    assert_eq!(store.append(&request("5", 0), b"5").await.unwrap().position.seq, 5);
+}
+
+// A bulk of revocations is one record.
+pub(crate) async fn a_record_of_12_megabytes_comes_back(place: &Place) {
+    let store = place.open("tokens").await;
+    let record: Vec<u8> = (0..12_u32 << 20).map(|index| (index % 251).to_le_bytes()[0]).collect();
+    store.append(&request("large", 0), &record).await.unwrap();
+    let page = store.read(0, 10).await.unwrap();
+    assert!(page.records == [(1, record.clone())]);
+    store.trim(FIRST_ERA, &checkpoint(1, &record)).await.unwrap();
+    assert!(store.read(0, 10).await.unwrap().checkpoint.bytes == record);
+}
+
+// Six records of 6 MiB are three pages, whatever the limit, and each page continues the last.
+pub(crate) async fn a_page_with_large_records_ends_early(place: &Place) {
+    let store = place.open("tokens").await;
+    for number in 0..6 {
+        store.append(&request(&number.to_string(), 0), &vec![number; 6 << 20]).await.unwrap();
+    }
+    assert_eq!(seqs(&store.read(0, 100).await.unwrap()), [1, 2, 3]);
+    assert_eq!(seqs(&store.read(3, 100).await.unwrap()), [4, 5, 6]);
+    assert_eq!(seqs(&store.read(5, 100).await.unwrap()), [6]);
+}
+
+async fn fill(store: &dyn Store, count: u64) {
+    for seq in 1..=count {
+        let name = seq.to_string();
+        store.append(&request(&name, 0), name.as_bytes()).await.unwrap();
+    }
+}
+
+fn seqs(page: &Page) -> Vec<u64> {
+    page.records.iter().map(|(seq, _)| *seq).collect()
+}
+
+fn checkpoint(seq: u64, bytes: &[u8]) -> Checkpoint {
+    Checkpoint { seq, bytes: bytes.to_vec() }
+}
+
+const PROMPTLY: Duration = Duration::from_millis(500);

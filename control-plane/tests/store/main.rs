@@ -1,0 +1,66 @@
+//! The stores: one suite for all of them, then what each has for itself.
+
+mod conformance;
+mod embedded;
+mod model;
+mod place;
+mod redis_faults;
+mod redis_health;
+mod redis_outages;
+mod redis_slots;
+#[path = "../support/mod.rs"]
+mod support;
+
+/// Every case of the suite as a test of every store.
+macro_rules! conformance {
+    ($($case:path as $name:ident),* $(,)?) => {
+        mod embedded_store {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                $case(&crate::place::Place::embedded()).await;
+            })*
+        }
+        mod redis_store {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                $case(&crate::place::Place::redis().await).await;
+            })*
+        }
+        mod redis_cluster_store {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                $case(&crate::place::Place::redis_cluster().await).await;
+            })*
+        }
+    };
+}
+
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        conformance!(
+            $(crate::conformance::$name as $name,)*
+            crate::model::any_sequence_of_calls_agrees_with_the_model
+                as any_sequence_of_calls_agrees_with_the_model,
+        );
+    };
+}
+
+cases!(
+    a_checkpoint_that_is_not_newer_changes_nothing,
+    a_document_is_written_by_one_of_many,
+    a_new_era_begins_only_where_nothing_is_lost,
+    a_new_era_replaces_the_log,
+    a_new_log_is_empty,
+    a_page_with_large_records_ends_early,
+    a_reader_behind_the_checkpoint_gets_it,
+    a_record_of_12_megabytes_comes_back,
+    a_repeated_request_answers_as_before,
+    a_request_id_for_something_else_is_refused,
+    a_wait_ends_at_its_timeout,
+    a_wait_ends_with_a_new_era,
+    a_wait_ends_with_the_next_record,
+    everything_is_there_after_opening_again,
+    no_seq_is_shared_or_skipped_among_appenders,
+    pages_continue_where_they_ended,
+    records_come_back_in_order,
+);

@@ -1,0 +1,8 @@
+//! What tests need around the code: real servers, the real binary and faulty networks.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub(crate) mod fault_proxy;
+pub(crate) mod follower;
+pub(crate) mod process;
+pub(crate) mod redis_server;

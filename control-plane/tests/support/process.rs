@@ -1,0 +1,151 @@
+//! The real binary, as an operator starts it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use super::redis_server::free_port;
+
+/// A running control plane, killed when it is dropped.
+pub(crate) struct ControlPlane {
+    client: Client,
+    data_dir: PathBuf,
+    port: u16,
+    process: Child,
+    _folder: Option<TempDir>,
+}
+
+impl ControlPlane {
+    /// One on the embedded store in a folder of its own.
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plane = Self::start_in(folder.path(), &[]).await;
+        plane._folder = Some(folder);
+        plane
+    }
+
+    /// One with its data in `data_dir` and more of the environment.
+    pub(crate) async fn start_in(data_dir: &Path, environment: &[(&str, &str)]) -> Self {
+        let port = free_port();
+        let log = data_dir.join("log");
+        let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
+        let process = command()
+            .arg("serve")
+            .env("OFFSWITCH_LISTEN", format!("127.0.0.1:{port}"))
+            .env("OFFSWITCH_DATA_DIR", data_dir)
+            .env("OFFSWITCH_LOG", "debug")
+            .envs(environment.iter().copied())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let client = Client::builder().no_proxy().build().unwrap();
+        let data_dir = data_dir.to_owned();
+        let mut plane = Self { client, data_dir, port, process, _folder: None };
+        plane.until_ready().await;
+        plane
+    }
+
+    async fn until_ready(&mut self) {
+        let begin = Instant::now();
+        loop {
+            if let Ok(response) = self.request(Method::GET, "/readyz").send().await
+                && response.status().is_success()
+            {
+                return;
+            }
+            let exited = self.process.try_wait().unwrap();
+            let log = self.log();
+            assert!(exited.is_none(), "the control plane ended: {log}");
+            assert!(begin.elapsed() < PATIENCE, "the control plane did not start: {log}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The first API key, with every scope.
+    pub(crate) fn admin_key(&self) -> String {
+        std::fs::read_to_string(self.data_dir.join("admin.key")).unwrap()
+    }
+
+    /// Everything it has logged and printed.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.data_dir.join("log")).unwrap()
+    }
+
+    /// The id of its feed and of its tokens.
+    pub(crate) fn issuer(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// A request without a key.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://127.0.0.1:{}{path}", self.port))
+    }
+
+    /// A request with the admin key.
+    pub(crate) fn admin(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request(method, path).bearer_auth(self.admin_key())
+    }
+
+    /// Posts JSON with the admin key.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Response {
+        self.admin(Method::POST, path).json(body).send().await.unwrap()
+    }
+
+    /// Posts JSON with the admin key and insists on success.
+    pub(crate) async fn posted(&self, path: &str, body: &Value) -> Value {
+        let response = self.post(path, body).await;
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        assert!(status.is_success(), "{path} answered {status}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Gets JSON with the admin key.
+    pub(crate) async fn got(&self, path: &str) -> Value {
+        self.admin(Method::GET, path).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// One snapshot of the feed.
+    pub(crate) async fn feed(&self, query: &str) -> Vec<u8> {
+        let response = self.admin(Method::GET, &format!("/v1/feed{query}")).send().await.unwrap();
+        assert!(response.status().is_success());
+        response.bytes().await.unwrap().to_vec()
+    }
+
+    /// Ends the process at once.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs the binary to its end.
+pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = command();
+    command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+/// The binary, with nothing of the tester's own configuration.
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offswitch"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OFFSWITCH_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
