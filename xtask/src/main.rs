@@ -1,0 +1,49 @@
+//! `cargo xtask …`: the project's own commands.
+
+mod bench;
+mod edge_latency;
+mod system;
+mod test;
+mod tools;
+mod tour;
+mod wasm;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+enum Command {
+    /// Measures the hot paths and prints the figures.
+    Bench,
+    /// Runs the fuzz targets, each for this long.
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 300)]
+        seconds: u64,
+    },
+    /// Runs every test there is.
+    Test,
+    /// Starts the whole system on free ports, walks the tour by itself and stops.
+    Tour,
+    /// Starts the whole system and prints the tour.
+    Up,
+    /// Builds the verifier for wasm.
+    Wasm,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    match Command::parse() {
+        Command::Bench => bench::run().await,
+        Command::Fuzz { seconds } => test::fuzz(seconds),
+        Command::Test => test::run().await,
+        Command::Tour => tour::run().await,
+        Command::Up => tour::up().await,
+        Command::Wasm => {
+            tools::ensure_wasm_target()?;
+            wasm::build()
+        }
+    }
+}

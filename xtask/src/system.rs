@@ -1,0 +1,246 @@
+//! The whole system on one machine: control plane, upstream, edge worker in workerd, page.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use axum::Router;
+use axum::http::HeaderMap;
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tower_http::services::ServeDir;
+
+use crate::tools::{self, root};
+use crate::wasm;
+
+/// Where everything listens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ports {
+    pub(crate) control_plane: u16,
+    pub(crate) edge: u16,
+    pub(crate) upstream: u16,
+    pub(crate) page: u16,
+}
+
+/// How the edge worker follows the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Following {
+    LongPolling,
+    Polling,
+}
+
+/// A running system; it stops when dropped.
+pub(crate) struct System {
+    pub(crate) ports: Ports,
+    pub(crate) admin_key: String,
+    client: Client,
+    _processes: Vec<Child>,
+}
+
+/// What the edge worker answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) code: String,
+}
+
+impl Ports {
+    /// Those that the README names.
+    pub(crate) const USUAL: Self =
+        Self { control_plane: 8400, edge: 8401, upstream: 8402, page: 8403 };
+
+    /// Free ones.
+    pub(crate) async fn free() -> Result<Self> {
+        Ok(Self {
+            control_plane: free_port().await?,
+            edge: free_port().await?,
+            upstream: free_port().await?,
+            page: free_port().await?,
+        })
+    }
+}
+
+impl System {
+    /// Builds what is needed and starts everything, with its data in `data_dir`.
+    pub(crate) async fn start(ports: Ports, data_dir: &Path, following: Following) -> Result<Self> {
+        tools::ensure_wasm_target()?;
+        tools::ensure_npm_packages()?;
+        wasm::build()?;
+        tools::run("cargo", &["build", "--quiet", "--package", "offswitch", "--locked"])?;
+        serve(ports.upstream, Router::new().fallback(echo)).await?;
+        serve(ports.page, Router::new().fallback_service(ServeDir::new(root().join("www"))))
+            .await?;
+        let control_plane = start_control_plane(ports, data_dir)?;
+        let client = Client::builder().no_proxy().build()?;
+        let origin = format!("http://127.0.0.1:{}", ports.control_plane);
+        until_ok(&client, &format!("{origin}/readyz")).await.context("the control plane")?;
+        let admin_key = std::fs::read_to_string(data_dir.join("admin.key"))?;
+        let mut system = Self { ports, admin_key, client, _processes: vec![control_plane] };
+        let keys = system.get("/v1/keys").await?;
+        let edge = system.start_edge(&keys, data_dir, following).await?;
+        system._processes.push(edge);
+        Ok(system)
+    }
+
+    /// Opens a session and answers with what the control plane says of it.
+    pub(crate) async fn open_session(&self, sub: &str) -> Result<Value> {
+        self.post("/v1/sessions", &json!({ "sub": sub })).await
+    }
+
+    /// Calls the control plane with the admin key.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let url = format!("http://127.0.0.1:{}{path}", self.ports.control_plane);
+        let request = self.client.post(url).bearer_auth(&self.admin_key).json(body);
+        let response = request.send().await?;
+        let (status, body) = (response.status(), response.text().await?);
+        ensure!(status.is_success(), "{path} answered {status}: {body}");
+        Ok(serde_json::from_str(&body)?)
+    }
+
+    /// Calls the guarded application through the edge worker.
+    pub(crate) async fn call_edge(&self, token: &str) -> Result<Answer> {
+        let url = format!("http://127.0.0.1:{}/hello", self.ports.edge);
+        let response = self.client.get(url).bearer_auth(token).send().await?;
+        let status = response.status();
+        let body: Value = response.json().await.unwrap_or_default();
+        let code = body.get("code").and_then(Value::as_str).unwrap_or("valid").to_owned();
+        Ok(Answer { status, code })
+    }
+
+    async fn get(&self, path: &str) -> Result<Value> {
+        let url = format!("http://127.0.0.1:{}{path}", self.ports.control_plane);
+        let response = self.client.get(url).bearer_auth(&self.admin_key).send().await?;
+        Ok(response.error_for_status()?.json().await?)
+    }
+
+    /// Runs the worker that `wrangler.toml` deploys, in workerd.
+    async fn start_edge(
+        &self,
+        keys: &Value,
+        data_dir: &Path,
+        following: Following,
+    ) -> Result<Child> {
+        let public_keys: Vec<&str> = keys["feed_public_keys"]
+            .as_array()
+            .context("the control plane's feed keys")?
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        let origin = format!("http://127.0.0.1:{}", self.ports.control_plane);
+        let long_poll_seconds = match following {
+            Following::LongPolling => 20,
+            Following::Polling => 0,
+        };
+        let variables = data_dir.join("edge.env");
+        std::fs::write(
+            &variables,
+            format!(
+                "OFFSWITCH_ISSUER={origin}\nOFFSWITCH_AUDIENCE=api\n\
+                 OFFSWITCH_JWKS_URL={origin}/.well-known/jwks.json\n\
+                 OFFSWITCH_FEED_URL={origin}/v1/feed\nOFFSWITCH_FEED_ID={origin}\n\
+                 OFFSWITCH_FEED_PUBLIC_KEYS={}\nOFFSWITCH_FEED_API_KEY={}\n\
+                 OFFSWITCH_LONG_POLL_SECONDS={long_poll_seconds}\n\
+                 UPSTREAM=http://127.0.0.1:{}\n",
+                public_keys.join(","),
+                self.admin_key,
+                self.ports.upstream
+            ),
+        )?;
+        let log = std::fs::File::create(data_dir.join("edge.log"))?;
+        let edge = Command::new("node")
+            .arg("node_modules/wrangler/bin/wrangler.js")
+            .args(["dev", "--ip", "127.0.0.1", "--inspector-port", "0", "--log-level", "warn"])
+            .args(["--port", &self.ports.edge.to_string(), "--show-interactive-dev-session=false"])
+            .arg("--env-file")
+            .arg(&variables)
+            .arg("--persist-to")
+            .arg(data_dir.join("edge"))
+            .env("WRANGLER_SEND_METRICS", "false")
+            .env("WRANGLER_LOG_PATH", data_dir.join("wrangler"))
+            .env("CI", "true")
+            .current_dir(root())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .process_group(0)
+            .spawn()
+            .context("the edge worker cannot be started")?;
+        let token = self.open_session("warm-up").await?;
+        let token = token["access_token"].as_str().unwrap_or_default().to_owned();
+        let begin = Instant::now();
+        while begin.elapsed() < START_LIMIT {
+            if self.call_edge(&token).await.is_ok_and(|answer| answer.status == StatusCode::OK) {
+                return Ok(edge);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let log = std::fs::read_to_string(data_dir.join("edge.log")).unwrap_or_default();
+        bail!("the edge worker does not answer:\n{log}")
+    }
+}
+
+impl Drop for System {
+    /// wrangler runs workerd as a process of its own: the whole group must go.
+    fn drop(&mut self) {
+        for process in &self._processes {
+            if let Some(id) = process.id() {
+                let group = format!("-{id}");
+                let _ = std::process::Command::new("kill").args(["-TERM", "--", &group]).status();
+            }
+        }
+    }
+}
+
+fn start_control_plane(ports: Ports, data_dir: &Path) -> Result<Child> {
+    let log = std::fs::File::create(data_dir.join("control-plane.log"))?;
+    Command::new(control_plane_binary())
+        .arg("serve")
+        .env("OFFSWITCH_LISTEN", format!("127.0.0.1:{}", ports.control_plane))
+        .env("OFFSWITCH_DATA_DIR", data_dir)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .kill_on_drop(true)
+        .process_group(0)
+        .spawn()
+        .context("the control plane cannot be started")
+}
+
+fn control_plane_binary() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR");
+    target.map_or_else(|| root().join("target"), PathBuf::from).join("debug/offswitch")
+}
+
+/// The guarded application: says who the edge worker let in.
+async fn echo(headers: HeaderMap) -> String {
+    let claims = headers.get("offswitch-claims").and_then(|claims| claims.to_str().ok());
+    json!({ "hello": "from the upstream", "offswitch-claims": claims }).to_string()
+}
+
+async fn serve(port: u16, router: Router) -> Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await;
+    let listener = listener.with_context(|| format!("port {port} is taken"))?;
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(())
+}
+
+async fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port())
+}
+
+async fn until_ok(client: &Client, url: &str) -> Result<()> {
+    let begin = Instant::now();
+    while begin.elapsed() < START_LIMIT {
+        if client.get(url).send().await.is_ok_and(|response| response.status().is_success()) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    bail!("{url} does not answer")
+}
+
+const START_LIMIT: Duration = Duration::from_secs(60);

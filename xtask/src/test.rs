@@ -1,0 +1,28 @@
+//! Every test there is.
+
+use anyhow::Result;
+
+use crate::{tools, tour, wasm};
+
+/// Runs the Rust tests, the JavaScript tests in every runtime, and the tour.
+pub(crate) async fn run() -> Result<()> {
+    tools::ensure_wasm_target()?;
+    tools::ensure_npm_packages()?;
+    tools::ensure_test_programs()?;
+    wasm::build()?;
+    tour::run().await?;
+    tools::run("cargo", &["test", "--workspace", "--all-features", "--locked"])?;
+    tools::run("npm", &["test"])
+}
+
+/// Runs each fuzz target for so many seconds.
+pub(crate) fn fuzz(seconds: u64) -> Result<()> {
+    tools::ensure_cargo_fuzz()?;
+    for target in ["token", "snapshot"] {
+        let limit = format!("-max_total_time={seconds}");
+        let fuzz = "cd verifier-wasm && RUSTC_BOOTSTRAP=1 cargo fuzz run";
+        let command = format!("{fuzz} {target} -- {limit} -max_len=20000");
+        tools::run("sh", &["-c", &command])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! What the build needs beside Rust and Node: installed where that is possible, named where not.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// The workspace's folder.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// Runs a command in the workspace's folder and insists that it succeeds.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
+    println!("$ {program} {}", arguments.join(" "));
+    let status = Command::new(program).args(arguments).current_dir(root()).status();
+    let status = status.with_context(|| format!("{program} cannot be started"))?;
+    ensure!(status.success(), "{program} {} failed", arguments.join(" "));
+    Ok(())
+}
+
+/// The target that the verifier's wasm is built for.
+pub(crate) fn ensure_wasm_target() -> Result<()> {
+    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output()?.stdout;
+    let sysroot = PathBuf::from(String::from_utf8(sysroot)?.trim());
+    if sysroot.join("lib/rustlib/wasm32-unknown-unknown").exists() {
+        return Ok(());
+    }
+    run("rustup", &["target", "add", "wasm32-unknown-unknown"])
+        .context("install the Rust target wasm32-unknown-unknown")
+}
+
+/// The npm packages of the workspace, exactly as locked.
+pub(crate) fn ensure_npm_packages() -> Result<()> {
+    ensure!(is_on_path("npm"), "Node.js with npm is missing: install Node 20 or newer");
+    let (lock, done) = (root().join("package-lock.json"), root().join("node_modules/.xtask-lock"));
+    let locked = std::fs::read(lock)?;
+    if std::fs::read(&done).is_ok_and(|installed| installed == locked) {
+        return Ok(());
+    }
+    run("npm", &["ci", "--no-audit", "--no-fund", "--ignore-scripts"])?;
+    Ok(std::fs::write(done, locked)?)
+}
+
+/// Programs that only tests need, from the system's package manager.
+pub(crate) fn ensure_test_programs() -> Result<()> {
+    ensure_program("redis-server", "redis-server")?;
+    ensure_program("chromium", "chromium")
+}
+
+/// The fuzzer's command.
+pub(crate) fn ensure_cargo_fuzz() -> Result<()> {
+    let found = Command::new("cargo").args(["fuzz", "--version"]).output()?;
+    if found.status.success() {
+        return Ok(());
+    }
+    run("cargo", &["install", "cargo-fuzz", "--locked"])
+}
+
+fn ensure_program(program: &str, package: &str) -> Result<()> {
+    if is_on_path(program) {
+        return Ok(());
+    }
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    if !is_root || !is_on_path("apt-get") {
+        bail!("{program} is missing: install it with your package manager (package {package})");
+    }
+    run("apt-get", &["update", "-qq"])?;
+    run("apt-get", &["install", "-y", "-qq", "--no-install-recommends", package])
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}

@@ -1,0 +1,151 @@
+//! The tour: every way to switch a token off, seen from the edge.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::system::{Following, Ports, System};
+use crate::tools::root;
+
+/// Starts the system for people and prints what they can do with it.
+pub(crate) async fn up() -> Result<()> {
+    let data_dir = root().join("offswitch-data");
+    std::fs::create_dir_all(&data_dir)?;
+    let system = System::start(Ports::USUAL, &data_dir, Following::LongPolling).await?;
+    print_tour(&system);
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// Starts the system on free ports in a temporary folder, walks the tour and stops.
+pub(crate) async fn run() -> Result<()> {
+    let data_dir = tempfile::tempdir()?;
+    let ports = Ports::free().await?;
+    let system = System::start(ports, data_dir.path(), Following::LongPolling).await?;
+    let result = walk(&system).await;
+    if result.is_err() {
+        for name in ["control-plane.log", "edge.log"] {
+            let log = std::fs::read_to_string(data_dir.path().join(name)).unwrap_or_default();
+            eprintln!("--- {name}\n{log}");
+        }
+    }
+    result
+}
+
+async fn walk(system: &System) -> Result<()> {
+    println!("\nThe tour. Times are from the revoke's answer to the first refusal at the edge.\n");
+    let alice = token(system, "alice").await?;
+    accepted(system, "a fresh token", &alice).await?;
+    system.post("/v1/revocations", &json!({ "token": alice })).await?;
+    refused(system, "one token, by jti", &alice, "revoked_token").await?;
+
+    let (bob, again) = (token(system, "bob").await?, token(system, "bob").await?);
+    accepted(system, "a user's two devices", &bob).await?;
+    system.post("/v1/revocations", &json!({ "sub": "bob" })).await?;
+    refused(system, "a user everywhere, by version", &bob, "revoked_user").await?;
+    refused(system, "the same user's other device", &again, "revoked_user").await?;
+    let back = token(system, "bob").await?;
+    accepted(system, "the user logged in again", &back).await?;
+
+    let (phone, laptop) = (system.open_session("carol").await?, token(system, "carol").await?);
+    let phone_token = text(&phone, "access_token");
+    accepted(system, "the phone", &phone_token).await?;
+    system.post("/v1/revocations", &json!({ "session_id": phone["session_id"] })).await?;
+    refused(system, "one device, by session", &phone_token, "revoked_session").await?;
+    accepted(system, "the laptop lives on", &laptop).await?;
+
+    let pressed = system.post("/v1/red-button", &json!({ "dry_run": true })).await?;
+    let kid = pressed["dead_kids"][0].clone();
+    system.post("/v1/revocations", &json!({ "kid": kid, "reason": "tour" })).await?;
+    refused(system, "a dead signing key", &laptop, "revoked_key").await?;
+    let newer = token(system, "carol").await?;
+    accepted(system, "a token of the next key", &newer).await?;
+
+    system.post("/v1/red-button", &json!({ "reason": "tour" })).await?;
+    refused(system, "the red button", &newer, "revoked_key").await?;
+    let after = token(system, "carol").await?;
+    accepted(system, "a login after the red button", &after).await?;
+    println!("\nEvery step did what it should.");
+    Ok(())
+}
+
+async fn token(system: &System, sub: &str) -> Result<String> {
+    Ok(text(&system.open_session(sub).await?, "access_token"))
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_default().to_owned()
+}
+
+/// Waits until the edge worker lets the token in: a new key takes a fetch of the key set first.
+async fn accepted(system: &System, step: &str, token: &str) -> Result<()> {
+    wait(system, step, token, |code| code == "valid").await
+}
+
+async fn refused(system: &System, step: &str, token: &str, code: &'static str) -> Result<()> {
+    wait(system, step, token, |found| found == code).await
+}
+
+async fn wait(
+    system: &System,
+    step: &str,
+    token: &str,
+    is_expected: impl Fn(&str) -> bool,
+) -> Result<()> {
+    let begin = Instant::now();
+    let mut last = String::new();
+    while begin.elapsed() < STEP_LIMIT {
+        let answer = system.call_edge(token).await?;
+        if is_expected(&answer.code) {
+            let milliseconds = begin.elapsed().as_millis();
+            let status = answer.status.as_u16();
+            println!("  {step:<32} {status} {:<16} {milliseconds:>5} ms", answer.code);
+            ensure!(
+                (answer.code == "valid") == (status == 200),
+                "{step}: {status} does not fit {}",
+                answer.code
+            );
+            return Ok(());
+        }
+        last = answer.code;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    bail!("{step}: still {last} after {} s", STEP_LIMIT.as_secs())
+}
+
+fn print_tour(system: &System) {
+    let Ports { control_plane, edge, page, upstream } = system.ports;
+    let key = &system.admin_key;
+    println!(
+        r#"
+Offswitch is running.
+
+  control plane   http://127.0.0.1:{control_plane}        (API: http://127.0.0.1:{control_plane}/docs)
+  edge worker     http://127.0.0.1:{edge}        (guards http://127.0.0.1:{upstream})
+  page            http://127.0.0.1:{page}
+  admin key       {key}
+
+The tour, in another terminal:
+
+  export KEY={key}
+  export TOKEN=$(curl -s http://127.0.0.1:{control_plane}/v1/sessions -H "Authorization: Bearer $KEY" \
+    -H 'Content-Type: application/json' -d '{{"sub":"alice"}}' | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+
+  curl -i http://127.0.0.1:{edge}/ -H "Authorization: Bearer $TOKEN"          # 200
+
+  curl -s http://127.0.0.1:{control_plane}/v1/revocations -H "Authorization: Bearer $KEY" \
+    -H 'Content-Type: application/json' -d '{{"sub":"alice"}}'                  # off
+
+  curl -i http://127.0.0.1:{edge}/ -H "Authorization: Bearer $TOKEN"          # 401 revoked_user
+
+Stop with Ctrl-C."#
+    );
+}
+
+const STEP_LIMIT: Duration = Duration::from_secs(10);
