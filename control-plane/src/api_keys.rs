@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::master_key::{MasterKey, random_bytes};
-use crate::store::{Document, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// What a key may do; a route asks for exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub enum Scope {
     /// Follow the feed.
     #[serde(rename = "feed:read")]
     FeedRead,
+    /// Trade handover codes and handles, as the edge worker does.
+    #[serde(rename = "handover")]
+    Handover,
     /// List the signing keys.
     #[serde(rename = "keys:read")]
     KeysRead,
@@ -32,9 +35,15 @@ pub enum Scope {
     /// Revoke.
     #[serde(rename = "revocations:write")]
     RevocationsWrite,
-    /// Open sessions.
+    /// List users' sessions.
+    #[serde(rename = "sessions:read")]
+    SessionsRead,
+    /// Open and end sessions.
     #[serde(rename = "sessions:write")]
     SessionsWrite,
+    /// Ask what a token is worth.
+    #[serde(rename = "tokens:introspect")]
+    TokensIntrospect,
 }
 
 /// A key as it is stored: its hash, never the key.
@@ -94,7 +103,7 @@ impl ApiKeys {
     pub async fn restore(&self, store: &dyn Store) -> Result<(), StoreError> {
         let keys: Vec<&ApiKey> = self.by_hash.values().collect();
         let bytes = serde_json::to_vec(&keys).unwrap_or_default();
-        store.save(DOCUMENT, &Document { version: 0, bytes }).await.map(drop)
+        store.swap(DOCUMENT, &[], &bytes, None).await.map(drop)
     }
 
     /// Makes a key and stores its hash.
@@ -120,10 +129,10 @@ impl ApiKeys {
             hash: hash(master, &key),
         };
         loop {
-            let (version, mut keys) = read(store).await?;
+            let (held, mut keys) = read(store).await?;
             keys.push(stored.clone());
             let bytes = serde_json::to_vec(&keys).unwrap_or_default();
-            if store.save(DOCUMENT, &Document { version, bytes }).await? {
+            if store.swap(DOCUMENT, &held, &bytes, None).await? {
                 return Ok(FreshApiKey { key, stored });
             }
         }
@@ -139,26 +148,32 @@ impl ApiKey {
 
 impl Scope {
     /// Every scope there is.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::FeedRead,
+        Self::Handover,
         Self::KeysRead,
         Self::MetricsRead,
         Self::RedButton,
         Self::RevocationsRead,
         Self::RevocationsWrite,
+        Self::SessionsRead,
         Self::SessionsWrite,
+        Self::TokensIntrospect,
     ];
 
     /// The scope's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::FeedRead => "feed:read",
+            Self::Handover => "handover",
             Self::KeysRead => "keys:read",
             Self::MetricsRead => "metrics:read",
             Self::RedButton => "red-button",
             Self::RevocationsRead => "revocations:read",
             Self::RevocationsWrite => "revocations:write",
+            Self::SessionsRead => "sessions:read",
             Self::SessionsWrite => "sessions:write",
+            Self::TokensIntrospect => "tokens:introspect",
         }
     }
 }
@@ -180,14 +195,15 @@ impl FromStr for Scope {
     }
 }
 
-async fn read(store: &dyn Store) -> Result<(u64, Vec<ApiKey>), StoreError> {
-    let Document { version, bytes } = store.load(DOCUMENT).await?;
-    if version == 0 {
-        return Ok((0, Vec::new()));
+/// The document as it stands, and the keys in it.
+async fn read(store: &dyn Store) -> Result<(Vec<u8>, Vec<ApiKey>), StoreError> {
+    let bytes = store.load(DOCUMENT).await?;
+    if bytes.is_empty() {
+        return Ok((bytes, Vec::new()));
     }
     let keys = serde_json::from_slice(&bytes)
         .map_err(|_| StoreError::Damaged("the API keys cannot be read".to_owned()))?;
-    Ok((version, keys))
+    Ok((bytes, keys))
 }
 
 fn hash(master: &MasterKey, key: &str) -> String {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::master_key::{MasterKey, MasterKeyError, random_bytes};
-use crate::store::{Document, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// Every private key, opened. Immutable: a change makes a new one.
 pub struct Keyring {
@@ -104,13 +104,13 @@ impl Keyring {
             }
             if is_complete {
                 let Plain { tokens, feeds } = plain;
-                return Ok(Self { sealed: document.bytes, algorithm, tokens, feeds });
+                return Ok(Self { sealed: document, algorithm, tokens, feeds });
             }
             let bytes = Zeroizing::new(
                 postcard::to_allocvec(&plain).map_err(|_| KeyringError::Unreadable)?,
             );
             let bytes = master.seal(DOCUMENT, &bytes, random_bytes())?;
-            store.save(DOCUMENT, &Document { version: document.version, bytes }).await?;
+            store.swap(DOCUMENT, &document, &bytes, None).await?;
         }
     }
 
@@ -210,11 +210,11 @@ impl TokenKey {
 }
 
 impl Plain {
-    fn open(document: &Document, master: &MasterKey) -> Result<Self, KeyringError> {
-        if document.version == 0 {
+    fn open(document: &[u8], master: &MasterKey) -> Result<Self, KeyringError> {
+        if document.is_empty() {
             return Ok(Self::default());
         }
-        let bytes = master.open(DOCUMENT, &document.bytes)?;
+        let bytes = master.open(DOCUMENT, document)?;
         postcard::from_bytes(&bytes).map_err(|_| KeyringError::Unreadable)
     }
 }

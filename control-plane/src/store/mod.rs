@@ -52,12 +52,24 @@ pub trait Store: Send + Sync + 'static {
         checkpoint: &Checkpoint,
     ) -> Result<bool, StoreError>;
 
-    /// Reads a document; version 0 and no bytes if there is none.
-    async fn load(&self, name: &str) -> Result<Document, StoreError>;
+    /// Reads a document; no bytes if there is none.
+    async fn load(&self, name: &str) -> Result<Vec<u8>, StoreError>;
 
-    /// Writes a document if it still has the version that `document` was loaded with; answers with
-    /// false if another process was faster. The written document has the next version.
-    async fn save(&self, name: &str, document: &Document) -> Result<bool, StoreError>;
+    /// Puts `to` in the place of `from` (either is empty for no document) and answers once it is
+    /// durable; false if something else stands there. True if `to` stands there already: writers
+    /// that must not be taken for each other write something of their own. After `expires_at` (unix
+    /// seconds) the store may forget it, soon or late: nothing may depend on when.
+    async fn swap(
+        &self,
+        name: &str,
+        from: &[u8],
+        to: &[u8],
+        expires_at: Option<u64>,
+    ) -> Result<bool, StoreError>;
+
+    /// Some documents whose names begin with `prefix`, beginning at `cursor` (the `next` of the
+    /// stretch before, empty at first). What is there all the time is met at least once.
+    async fn scan(&self, prefix: &str, cursor: &str) -> Result<Stretch, StoreError>;
 
     /// What an operator should know about the store now; empty if all is well.
     async fn findings(&self) -> Result<Vec<Finding>, StoreError>;
@@ -137,13 +149,13 @@ pub struct Checkpoint {
     pub bytes: Vec<u8>,
 }
 
-/// A small named value with a version.
+/// Some of the documents.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Document {
-    /// Counts the writes; 0 if there was none.
-    pub version: u64,
-    /// Opaque to the store.
-    pub bytes: Vec<u8>,
+pub struct Stretch {
+    /// Names and contents, at most a few thousand.
+    pub documents: Vec<(String, Vec<u8>)>,
+    /// Where the next stretch begins; absent after the last one.
+    pub next: Option<String>,
 }
 
 /// Something about a store that an operator should know.

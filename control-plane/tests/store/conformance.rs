@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offswitch::store::{Appended, Checkpoint, Document, Durability, Page, Store, StoreError};
+use offswitch::store::{Appended, Checkpoint, Durability, Page, Store, StoreError};
 use offswitch_verifier::snapshot::Position;
 use tokio::task::JoinSet;
 
@@ -14,7 +14,7 @@ pub(crate) async fn a_new_log_is_empty(place: &Place) {
     let store = place.open("tokens").await;
     let expected = Page { era: FIRST_ERA, ..Page::default() };
     assert_eq!(store.read(0, 10).await, Ok(expected));
-    assert_eq!(store.load("keys").await, Ok(Document::default()));
+    assert_eq!(store.load("keys").await, Ok(vec![]));
     assert_eq!(store.findings().await, Ok(Vec::new()));
 }
 
@@ -192,31 +192,81 @@ pub(crate) async fn a_new_era_begins_only_where_nothing_is_lost(place: &Place) {
     }
 }
 
-// Eight tasks count in one document: no count is lost, exactly one wins each version.
+// Eight tasks count in one document, each count with its writer's name: no count is lost, and
+// exactly one wins each.
 pub(crate) async fn a_document_is_written_by_one_of_many(place: &Place) {
     let stores = place.open_twice("tokens").await;
     let mut tasks = JoinSet::new();
-    for task in 0..8 {
-        let store = Arc::clone(&stores[task % 2]);
+    for task in 0..8_u8 {
+        let store = Arc::clone(&stores[usize::from(task) % 2]);
         tasks.spawn(async move {
             let mut won = 0;
             while won < 5 {
-                let mut document = store.load("count").await.unwrap();
-                let count = document.bytes.first().copied().unwrap_or(0);
-                document.bytes = vec![count + 1];
-                won += u32::from(store.save("count", &document).await.unwrap());
+                let held = store.load("count").await.unwrap();
+                let next = [held.first().copied().unwrap_or(0) + 1, task];
+                won += u32::from(store.swap("count", &held, &next, None).await.unwrap());
             }
         });
     }
     tasks.join_all().await;
-    let expected = Document { version: 40, bytes: vec![40] };
-    assert_eq!(stores[0].load("count").await.as_ref(), Ok(&expected));
-    let stale = Document { version: 39, bytes: vec![] };
-    let early = Document { version: 41, bytes: vec![] };
-    assert_eq!(stores[0].save("count", &stale).await, Ok(false));
-    assert_eq!(stores[0].save("count", &early).await, Ok(false));
-    assert_eq!(stores[0].save("other", &stale).await, Ok(false));
-    assert_eq!(stores[1].load("count").await, Ok(expected));
+    let last = stores[0].load("count").await.unwrap();
+    assert_eq!(last[0], 40);
+    for wrong in [&b""[..], b"other", &[39, last[1]]] {
+        assert_eq!(stores[0].swap("count", wrong, b"new", None).await, Ok(false));
+    }
+    assert_eq!(stores[0].swap("absent", b"other", b"new", None).await, Ok(false));
+    assert_eq!(stores[1].load("count").await, Ok(last));
+}
+
+// A document taken away is as one that never was; what expired is gone or still there, at will.
+pub(crate) async fn a_document_can_be_taken_away(place: &Place) {
+    let store = place.open("tokens").await;
+    let (now, far) = (offswitch::clock::unix_seconds(), 1 << 33);
+    assert_eq!(store.swap("a", b"", b"one", Some(far)).await, Ok(true));
+    assert_eq!(store.swap("a", b"one", b"", None).await, Ok(true));
+    assert_eq!(store.load("a").await, Ok(vec![]));
+    assert_eq!(store.swap("a", b"one", b"", None).await, Ok(true), "gone is gone");
+    assert_eq!(store.swap("a", b"one", b"two", None).await, Ok(false));
+    assert_eq!(store.swap("a", b"", b"two", Some(now - 1000)).await, Ok(true));
+    for kept in [Some(far), None] {
+        assert_eq!(store.swap("b", b"", b"one", Some(now - 1000)).await, Ok(true));
+        let held = store.load("b").await.unwrap();
+        assert_eq!(store.swap("b", &held, b"two", kept).await, Ok(true));
+        store.append(&request(&format!("{kept:?}"), 0), b"").await.unwrap();
+        assert_eq!(store.load("b").await, Ok(b"two".to_vec()), "its time was moved");
+        assert_eq!(store.swap("b", b"two", b"", None).await, Ok(true));
+    }
+    store.append(&request("last", 0), b"").await.unwrap();
+    assert_eq!(store.load("a").await, Ok(vec![]), "its time is over");
+}
+
+// 2,500 documents beside others, of this feed and of another one: each is met, nothing else is.
+pub(crate) async fn a_scan_meets_every_document_of_its_prefix(place: &Place) {
+    let (store, other) = (place.open("tok?[e]*ns").await, place.open("tokXens").await);
+    let mut writes = JoinSet::new();
+    for number in 0..2500 {
+        let store = Arc::clone(&store);
+        writes.spawn(async move {
+            let name = format!("user:{number}");
+            store.swap(&name, b"", name.as_bytes(), None).await.unwrap()
+        });
+    }
+    assert!(writes.join_all().await.into_iter().all(|written| written));
+    assert!(store.swap("users", b"", b"no", None).await.unwrap());
+    assert!(store.swap("keys", b"", b"no", None).await.unwrap());
+    assert!(other.swap("user:other", b"", b"no", None).await.unwrap());
+    let (mut met, mut cursor) = (std::collections::BTreeSet::new(), String::new());
+    loop {
+        let stretch = store.scan("user:", &cursor).await.unwrap();
+        assert!(stretch.documents.len() < 5000);
+        for (name, bytes) in stretch.documents {
+            assert_eq!(name.as_bytes(), bytes);
+            met.insert(name);
+        }
+        let Some(next) = stretch.next else { break };
+        cursor = next;
+    }
+    assert_eq!(met.len(), 2500);
 }
 
 // Closed and opened, with another first era: log, checkpoint, requests and documents are there.
@@ -224,13 +274,12 @@ pub(crate) async fn everything_is_there_after_opening_again(place: &Place) {
     let store = place.open("tokens").await;
     fill(&*store, 4).await;
     store.trim(FIRST_ERA, &checkpoint(2, b"two")).await.unwrap();
-    let document = Document { version: 0, bytes: b"sealed".to_vec() };
-    assert!(store.save("keys", &document).await.unwrap());
+    assert!(store.swap("keys", b"", b"sealed", None).await.unwrap());
     let before = store.read(0, 10).await.unwrap();
     drop(store);
     let store = place.open("tokens").await;
     assert_eq!(store.read(0, 10).await, Ok(before));
-    assert_eq!(store.load("keys").await, Ok(Document { version: 1, ..document }));
+    assert_eq!(store.load("keys").await, Ok(b"sealed".to_vec()));
     let repeated = store.append(&request("3", 0), b"3").await.unwrap();
     assert_eq!((repeated.position.seq, repeated.repeated), (3, true));
     assert_eq!(store.append(&request("5", 0), b"5").await.unwrap().position.seq, 5);

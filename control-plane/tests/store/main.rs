@@ -47,6 +47,7 @@ macro_rules! cases {
 
 cases!(
     a_checkpoint_that_is_not_newer_changes_nothing,
+    a_document_can_be_taken_away,
     a_document_is_written_by_one_of_many,
     a_new_era_begins_only_where_nothing_is_lost,
     a_new_era_replaces_the_log,
@@ -56,6 +57,7 @@ cases!(
     a_record_of_12_megabytes_comes_back,
     a_repeated_request_answers_as_before,
     a_request_id_for_something_else_is_refused,
+    a_scan_meets_every_document_of_its_prefix,
     a_wait_ends_at_its_timeout,
     a_wait_ends_with_a_new_era,
     a_wait_ends_with_the_next_record,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use offswitch::store::{Checkpoint, Document, Page, Store, StoreError};
+use offswitch::store::{Checkpoint, Page, Store, StoreError};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -39,7 +39,7 @@ async fn compare(place: &Place, feed: &str, calls: Vec<Call>) {
 enum Call {
     Append { id: u8, content: u8, record: Vec<u8> },
     Read { after: u64, limit: usize },
-    Save { name: u8, behind: u64, bytes: Vec<u8> },
+    Swap { name: u8, knows: bool, to: Vec<u8> },
     StartEra { expected: u64, era: u64, checkpoint: Checkpoint },
     Trim { era: u64, checkpoint: Checkpoint },
 }
@@ -52,8 +52,8 @@ fn call() -> impl Strategy<Value = Call> {
         8 => (any::<u8>(), 0..4_u8, bytes())
             .prop_map(|(id, content, record)| Call::Append { id: id % 30, content, record }),
         2 => (0..25_u64, 0..5_usize).prop_map(|(after, limit)| Call::Read { after, limit }),
-        2 => (0..2_u8, prop_oneof![4 => Just(0), 1 => Just(1_u64)], bytes())
-            .prop_map(|(name, behind, bytes)| Call::Save { name, behind, bytes }),
+        2 => (0..2_u8, prop::bool::weighted(0.8), bytes())
+            .prop_map(|(name, knows, to)| Call::Swap { name, knows, to }),
         1 => (era(), era(), checkpoint())
             .prop_map(|(expected, era, checkpoint)| Call::StartEra { expected, era, checkpoint }),
         2 => (prop_oneof![4 => Just(FIRST_ERA), 1 => era()], checkpoint())
@@ -64,7 +64,7 @@ fn call() -> impl Strategy<Value = Call> {
 struct Model {
     page: Page,
     requests: HashMap<u8, (u64, u64, u8)>,
-    documents: HashMap<String, Document>,
+    documents: HashMap<String, Vec<u8>>,
 }
 
 impl Model {
@@ -89,15 +89,15 @@ impl Model {
             Call::Read { after, limit } => {
                 assert_eq!(store.read(after, limit).await.unwrap(), self.page(after, limit));
             }
-            Call::Save { name, behind, bytes } => {
+            Call::Swap { name, knows, to } => {
                 let name = name.to_string();
                 let held = self.documents.entry(name.clone()).or_default();
-                let version = held.version.saturating_sub(behind);
-                let wins = version == held.version;
-                if wins {
-                    *held = Document { version: version + 1, bytes: bytes.clone() };
+                let from = if knows { held.clone() } else { b"something else".to_vec() };
+                let stands = knows || *held == to;
+                if stands {
+                    held.clone_from(&to);
                 }
-                assert_eq!(store.save(&name, &Document { version, bytes }).await, Ok(wins));
+                assert_eq!(store.swap(&name, &from, &to, None).await, Ok(stands));
                 assert_eq!(store.load(&name).await.as_ref(), Ok(&*held));
             }
             Call::StartEra { expected, era, checkpoint } => {

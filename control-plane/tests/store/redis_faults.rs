@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use offswitch::store::{Checkpoint, Document, RedisStore, Store, StoreError};
+use offswitch::store::{Checkpoint, RedisStore, Store, StoreError};
 
 use crate::place::{FIRST_ERA, options, request};
 use crate::support::fault_proxy::{Fault, FaultProxy};
@@ -41,14 +41,13 @@ async fn a_script_that_runs_twice_has_one_effect() {
 #[tokio::test]
 async fn a_write_whose_reply_is_lost_is_answered_truthfully() {
     let (_server, proxy, store) = behind_proxy().await;
-    let document = Document { version: 0, bytes: b"a".to_vec() };
     let checkpoint = Checkpoint { seq: 1, bytes: b"one".to_vec() };
     store.append(&request("1", 0), b"one").await.unwrap();
-    store.save("other", &document).await.unwrap();
+    store.swap("other", b"", b"a", None).await.unwrap();
     proxy.set(Fault::LoseReply(1));
-    assert_eq!(store.save("keys", &document).await, Ok(true));
+    assert_eq!(store.swap("keys", b"", b"a", None).await, Ok(true));
     proxy.set(Fault::LoseReply(1));
-    assert_eq!(store.save("other", &document).await, Ok(false));
+    assert_eq!(store.swap("other", b"", b"b", None).await, Ok(false));
     proxy.set(Fault::LoseReply(1));
     assert_eq!(store.trim(FIRST_ERA, &checkpoint).await, Ok(()));
     proxy.set(Fault::LoseReply(1));
@@ -79,7 +78,7 @@ async fn an_error_of_the_server_is_never_a_success() {
         proxy.set(Fault::Answer(error));
         let appended = store.append(&request("a", 0), b"record").await;
         assert!(matches!(appended, Err(StoreError::Unavailable(_))), "{error}: {appended:?}");
-        let saved = store.save("keys", &Document::default()).await;
+        let saved = store.swap("keys", b"", b"a", None).await;
         assert!(matches!(saved, Err(StoreError::Unavailable(_))), "{error}: {saved:?}");
         proxy.set(Fault::None);
         assert_eq!(store.read(0, 10).await.unwrap().head, 0, "{error}");
@@ -176,8 +175,8 @@ async fn change_everything(store: &RedisStore) {
     let checkpoint = Checkpoint { seq: 3, bytes: b"three".to_vec() };
     assert_eq!(store.start_era(FIRST_ERA, 9, &checkpoint).await, Ok(true));
     store.trim(9, &checkpoint).await.unwrap();
-    assert_eq!(store.save("keys", &Document::default()).await, Ok(true));
-    assert_eq!(store.load("keys").await.unwrap().version, 1);
+    assert_eq!(store.swap("keys", b"", b"a", None).await, Ok(true));
+    assert_eq!(store.load("keys").await.unwrap(), b"a");
     let page = store.read(0, 10).await.unwrap();
     assert_eq!((page.era, page.head, page.checkpoint), (9, 3, checkpoint));
 }

@@ -177,8 +177,9 @@ async fn level(store: &RedisStore) -> Durability {
 }
 
 /// What the store needs, for one feed.
-const RIGHTS: [&str; 16] = [
+const RIGHTS: [&str; 19] = [
     "~{offswitch}:*",
+    "+del",
     "+evalsha",
     "+script|load",
     "+info",
@@ -187,6 +188,8 @@ const RIGHTS: [&str; 16] = [
     "+hget",
     "+hmget",
     "+hset",
+    "+mget",
+    "+scan",
     "+set",
     "+unlink",
     "+xadd",

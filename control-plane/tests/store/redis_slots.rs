@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use offswitch::store::{Checkpoint, Document, RedisOptions, RedisStore, Store};
+use offswitch::store::{Checkpoint, RedisOptions, RedisStore, Store};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -87,8 +87,11 @@ pub(crate) async fn call_everything(store: &RedisStore) {
     assert!(store.start_era(FIRST_ERA, 8, &checkpoint).await.unwrap());
     store.append(&request("3", 0), b"record").await.unwrap();
     assert_eq!(store.read(0, 10).await.unwrap().records.len(), 1);
-    assert!(store.save("keys", &Document::default()).await.unwrap());
-    assert_eq!(store.load("keys").await.unwrap().version, 1);
+    assert!(store.swap("keys", b"", b"a", None).await.unwrap());
+    assert!(store.swap("keys", b"a", b"b", Some(1 << 33)).await.unwrap());
+    assert_eq!(store.load("keys").await.unwrap(), b"b");
+    assert_eq!(store.scan("k", "").await.unwrap().documents.len(), 1);
+    assert!(store.swap("keys", b"b", b"", None).await.unwrap());
     store.wait(2, Duration::from_secs(5)).await.unwrap();
     store.wait(3, Duration::from_millis(10)).await.unwrap();
 }

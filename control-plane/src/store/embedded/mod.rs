@@ -15,9 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task;
 
 use self::writer::{File, Job, Writer};
-use super::{
-    Appended, Checkpoint, Document, Durability, Finding, Page, Request, Store, StoreError,
-};
+use super::{Appended, Checkpoint, Durability, Finding, Page, Request, Store, StoreError, Stretch};
 
 /// A store in one file, for one process at a time.
 ///
@@ -135,14 +133,27 @@ impl Store for EmbeddedStore {
         self.write(write).await
     }
 
-    async fn load(&self, name: &str) -> Result<Document, StoreError> {
+    async fn load(&self, name: &str) -> Result<Vec<u8>, StoreError> {
         let name = name.to_owned();
         self.read_with(move |transaction| tables::load(transaction, &name)).await
     }
 
-    async fn save(&self, name: &str, document: &Document) -> Result<bool, StoreError> {
-        let (name, document) = (name.to_owned(), document.clone());
-        self.write(move |transaction| tables::save(transaction, &name, &document)).await
+    async fn swap(
+        &self,
+        name: &str,
+        from: &[u8],
+        to: &[u8],
+        expires_at: Option<u64>,
+    ) -> Result<bool, StoreError> {
+        let (name, from, to) = (name.to_owned(), from.to_vec(), to.to_vec());
+        let expires_at = expires_at.unwrap_or(tables::NEVER);
+        self.write(move |transaction| tables::swap(transaction, &name, &from, &to, expires_at))
+            .await
+    }
+
+    async fn scan(&self, prefix: &str, cursor: &str) -> Result<Stretch, StoreError> {
+        let (prefix, cursor) = (prefix.to_owned(), cursor.to_owned());
+        self.read_with(move |transaction| tables::scan(transaction, &prefix, &cursor)).await
     }
 
     async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
@@ -156,7 +167,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreEr
         .unwrap_or_else(|_| Err(StoreError::Damaged("the database gave up on it".to_owned())))
 }
 
-/// Only the memory of request ids uses the clock.
+/// Only what is forgotten after a time uses the clock.
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }

@@ -4,7 +4,7 @@ use offswitch_verifier::snapshot::Position;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::super::{
-    Checkpoint, Document, PAGE_SIZE_BYTES, Page, REQUEST_MEMORY, Request, StoreError,
+    Checkpoint, PAGE_SIZE_BYTES, Page, REQUEST_MEMORY, Request, StoreError, Stretch,
 };
 
 /// What became of an append.
@@ -23,6 +23,7 @@ pub(super) fn begin(
     transaction.open_table(LOG).map_err(failed)?;
     transaction.open_table(CHECKPOINT).map_err(failed)?;
     transaction.open_table(DOCUMENTS).map_err(failed)?;
+    transaction.open_table(EXPIRIES).map_err(failed)?;
     transaction.open_table(REQUESTS).map_err(failed)?;
     transaction.open_table(REQUEST_TIMES).map_err(failed)?;
     let mut meta = transaction.open_table(META).map_err(failed)?;
@@ -156,29 +157,88 @@ pub(super) fn start_era(
 }
 
 /// See [`Store::load`](super::super::Store::load).
-pub(super) fn load(transaction: &ReadTransaction, name: &str) -> Result<Document, StoreError> {
+pub(super) fn load(transaction: &ReadTransaction, name: &str) -> Result<Vec<u8>, StoreError> {
     let documents = transaction.open_table(DOCUMENTS).map_err(failed)?;
-    let document = documents.get(name).map_err(failed)?.map(|entry| {
-        let (version, bytes) = entry.value();
-        Document { version, bytes: bytes.to_vec() }
-    });
-    Ok(document.unwrap_or_default())
+    let document = documents.get(name).map_err(failed)?;
+    Ok(document.map(|entry| entry.value().1.to_vec()).unwrap_or_default())
 }
 
-/// See [`Store::save`](super::super::Store::save).
-pub(super) fn save(
+/// See [`Store::swap`](super::super::Store::swap).
+pub(super) fn swap(
     transaction: &WriteTransaction,
     name: &str,
-    document: &Document,
+    from: &[u8],
+    to: &[u8],
+    expires_at: u64,
 ) -> Result<bool, StoreError> {
     let mut documents = transaction.open_table(DOCUMENTS).map_err(failed)?;
-    let version = documents.get(name).map_err(failed)?.map_or(0, |entry| entry.value().0);
-    let next = version.checked_add(1);
-    let Some(next) = next.filter(|_| version == document.version) else {
-        return Ok(false);
-    };
-    documents.insert(name, (next, document.bytes.as_slice())).map_err(failed)?;
+    let mut expiries = transaction.open_table(EXPIRIES).map_err(failed)?;
+    let held = documents.get(name).map_err(failed)?;
+    let (held_until, stands, is_known) =
+        held.map_or((NEVER, to.is_empty(), from.is_empty()), |entry| {
+            let (until, bytes) = entry.value();
+            (until, bytes == to, bytes == from)
+        });
+    if stands || !is_known {
+        return Ok(stands);
+    }
+    if held_until != NEVER {
+        expiries.remove((held_until, name)).map_err(failed)?;
+    }
+    if to.is_empty() {
+        documents.remove(name).map_err(failed)?;
+        return Ok(true);
+    }
+    if expires_at != NEVER {
+        expiries.insert((expires_at, name), ()).map_err(failed)?;
+    }
+    documents.insert(name, (expires_at, to)).map_err(failed)?;
     Ok(true)
+}
+
+/// Forgets documents whose time is over, a few at a time. `now` is in unix seconds.
+pub(super) fn forget_documents(transaction: &WriteTransaction, now: u64) -> Result<(), StoreError> {
+    let mut documents = transaction.open_table(DOCUMENTS).map_err(failed)?;
+    let mut expiries = transaction.open_table(EXPIRIES).map_err(failed)?;
+    for _ in 0..FORGOTTEN_AT_ONCE {
+        let first = expiries.first().map_err(failed)?;
+        let Some((at, name)) = first.map(|(key, _)| (key.value().0, key.value().1.to_owned()))
+        else {
+            break;
+        };
+        if at >= now {
+            break;
+        }
+        expiries.remove((at, name.as_str())).map_err(failed)?;
+        documents.remove(name.as_str()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// See [`Store::scan`](super::super::Store::scan). The cursor is the last name met.
+pub(super) fn scan(
+    transaction: &ReadTransaction,
+    prefix: &str,
+    cursor: &str,
+) -> Result<Stretch, StoreError> {
+    let documents = transaction.open_table(DOCUMENTS).map_err(failed)?;
+    let mut stretch = Stretch::default();
+    let begin = if cursor.is_empty() { prefix } else { cursor };
+    for entry in documents.range(begin..).map_err(failed)? {
+        let (name, document) = entry.map_err(failed)?;
+        if !name.value().starts_with(prefix) {
+            break;
+        }
+        if !cursor.is_empty() && name.value() == cursor {
+            continue;
+        }
+        if stretch.documents.len() == SCANNED_AT_ONCE {
+            stretch.next = stretch.documents.last().map(|(name, _)| name.clone());
+            break;
+        }
+        stretch.documents.push((name.value().to_owned(), document.value().1.to_vec()));
+    }
+    Ok(stretch)
 }
 
 /// An error of the database, in the store's words.
@@ -219,8 +279,12 @@ const CHECKPOINT: TableDefinition<'_, (), (u64, &[u8])> = TableDefinition::new("
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const ERA: &str = "era";
 const SEQ: &str = "seq";
-/// name → version, bytes
+/// name → when it may be forgotten (unix seconds, [`NEVER`] for never), bytes
 const DOCUMENTS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("documents");
+/// (when it may be forgotten, name), to forget what is over first
+const EXPIRIES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("expiries");
+/// When a document without an expiry may be forgotten.
+pub(super) const NEVER: u64 = u64::MAX;
 /// request id → era, seq, digest, when it was seen (unix seconds)
 const REQUESTS: TableDefinition<'_, &str, (u64, u64, [u8; 32], u64)> =
     TableDefinition::new("requests");
@@ -229,3 +293,4 @@ const REQUEST_TIMES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new
 /// Keeps one commit short, also after a long pause; more than one commit can bring under load
 /// would let the table grow.
 const FORGOTTEN_AT_ONCE: usize = 2048;
+const SCANNED_AT_ONCE: usize = 1000;

@@ -173,6 +173,7 @@ fn apply(
         return Err(error);
     }
     tables::forget_requests(transaction, unix_seconds())?;
+    tables::forget_documents(transaction, unix_seconds())?;
     tables::position_written(transaction)
 }
 

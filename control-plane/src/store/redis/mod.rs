@@ -18,13 +18,13 @@ pub use self::options::{Appendfsync, RedisOptions, Tolerance, Tolerated, Unknown
 
 use self::link::{Link, unavailable};
 use self::scripts::{Keys, digest};
-use super::{Appended, Checkpoint, Document, Finding, Page, Request, Store, StoreError};
+use super::{Appended, Checkpoint, Finding, Page, Request, Store, StoreError, Stretch};
 
 /// A store in one Redis (6.2 or later) or Valkey server, shared by any number of processes.
 ///
 /// Everything of a feed stands under one hash tag: `meta` (era, seq, the checkpoint's seq and
-/// digest), `log` (a stream whose ids are `seq-0`), `checkpoint`, `doc:<name>` and, as the only
-/// keys that expire, `request:<id>`.
+/// digest), `log` (a stream whose ids are `seq-0`), `checkpoint`, `doc:<name>` and `request:<id>`.
+/// Requests and some documents expire.
 pub struct RedisStore {
     link: Link,
     keys: Keys,
@@ -157,18 +157,35 @@ impl Store for RedisStore {
         Ok(self.link.call(&call).await?.0)
     }
 
-    async fn load(&self, name: &str) -> Result<Document, StoreError> {
-        let ((version, bytes), _): ((Option<u64>, Option<Vec<u8>>), _) =
-            self.link.call(&self.keys.load(name)).await?;
-        match (version, bytes) {
-            (None, None) => Ok(Document::default()),
-            (Some(version), Some(bytes)) => Ok(Document { version, bytes }),
-            _ => Err(StoreError::Damaged(format!("document {name:?} is incomplete"))),
-        }
+    async fn load(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        let (bytes, _): (Option<Vec<u8>>, _) = self.link.call(&self.keys.load(name)).await?;
+        Ok(bytes.unwrap_or_default())
     }
 
-    async fn save(&self, name: &str, document: &Document) -> Result<bool, StoreError> {
-        Ok(self.link.call(&self.keys.save(name, document, &nonce()?)).await?.0)
+    async fn swap(
+        &self,
+        name: &str,
+        from: &[u8],
+        to: &[u8],
+        expires_at: Option<u64>,
+    ) -> Result<bool, StoreError> {
+        Ok(self.link.call(&self.keys.swap(name, from, to, expires_at)).await?.0)
+    }
+
+    async fn scan(&self, prefix: &str, cursor: &str) -> Result<Stretch, StoreError> {
+        let ((next, keys), _): ((String, Vec<Vec<u8>>), _) =
+            self.link.call(&self.keys.scan(prefix, cursor)).await?;
+        let mut documents = Vec::with_capacity(keys.len());
+        if !keys.is_empty() {
+            let (found, _): (Vec<Option<Vec<u8>>>, _) =
+                self.link.call(&self.keys.load_all(&keys)).await?;
+            for (key, bytes) in keys.iter().zip(found) {
+                if let (Some(name), Some(bytes)) = (self.keys.name(key), bytes) {
+                    documents.push((name.to_owned(), bytes));
+                }
+            }
+        }
+        Ok(Stretch { documents, next: (next != "0").then_some(next) })
     }
 
     async fn findings(&self) -> Result<Vec<Finding>, StoreError> {

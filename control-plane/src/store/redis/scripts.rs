@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, Script};
 
-use super::super::{Checkpoint, Document, PAGE_SIZE_BYTES, REQUEST_MEMORY, Request};
+use super::super::{Checkpoint, PAGE_SIZE_BYTES, REQUEST_MEMORY, Request};
 
 /// A command with the script that it runs, if any, in case the server does not know it.
 pub(super) struct Call {
@@ -70,15 +70,35 @@ impl Keys {
     }
 
     pub(super) fn load(&self, name: &str) -> Call {
-        let mut command = redis::cmd("HMGET");
-        command.arg(self.document(name)).arg("version").arg("bytes");
+        let mut command = redis::cmd("GET");
+        command.arg(self.document(name));
         Call { command, script: None }
     }
 
-    pub(super) fn save(&self, name: &str, document: &Document, nonce: &[u8]) -> Call {
-        let mut call = Call::script(&SAVE, &[&self.document(name)]);
-        call.command.arg(document.version).arg(document.bytes.as_slice()).arg(nonce);
+    pub(super) fn swap(&self, name: &str, from: &[u8], to: &[u8], expires_at: Option<u64>) -> Call {
+        let mut call = Call::script(&SWAP, &[&self.document(name)]);
+        call.command.arg(from).arg(to).arg(expires_at.map(|at| at.to_string()).unwrap_or_default());
         call
+    }
+
+    pub(super) fn scan(&self, prefix: &str, cursor: &str) -> Call {
+        let mut command = redis::cmd("SCAN");
+        let pattern = format!("{}*", escaped(&self.document(prefix)));
+        command.arg(if cursor.is_empty() { "0" } else { cursor });
+        command.arg("MATCH").arg(pattern).arg("COUNT").arg(SCANNED_AT_ONCE);
+        Call { command, script: None }
+    }
+
+    /// Reads documents by their keys, as a scan found them.
+    pub(super) fn load_all(&self, keys: &[Vec<u8>]) -> Call {
+        let mut command = redis::cmd("MGET");
+        command.arg(keys);
+        Call { command, script: None }
+    }
+
+    /// The name of the document under `key`.
+    pub(super) fn name<'a>(&self, key: &'a [u8]) -> Option<&'a str> {
+        std::str::from_utf8(key).ok()?.strip_prefix(&self.document(""))
     }
 
     fn document(&self, name: &str) -> String {
@@ -94,6 +114,18 @@ impl Call {
     }
 }
 
+/// A pattern that matches `text` alone.
+fn escaped(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
 /// Names the content of a checkpoint; empty for none.
 pub(super) fn digest(bytes: &[u8]) -> String {
     if bytes.is_empty() { String::new() } else { blake3::hash(bytes).to_hex().to_string() }
@@ -102,9 +134,12 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("append.lua")));
 static BEGIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("begin.lua")));
 static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read.lua")));
-static SAVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("save.lua")));
 static START_ERA: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("start_era.lua")));
+static SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("swap.lua")));
 static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("trim.lua")));
+
+/// How many keys of the server are looked at in one step.
+const SCANNED_AT_ONCE: usize = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -115,14 +150,14 @@ mod tests {
     fn all_keys_of_every_script_have_the_same_hash_tag() {
         let keys = Keys::new("tokens");
         let request = Request { id: "{other}".to_owned(), digest: [0; 32] };
-        let (checkpoint, document) = (Checkpoint::default(), Document::default());
+        let checkpoint = Checkpoint::default();
         let calls = [
             keys.begin(1),
             keys.append(&request, b""),
             keys.read(0, 1, ""),
             keys.trim(1, &checkpoint),
             keys.start_era((1, 2), &checkpoint, b"", 1),
-            keys.save("{other}", &document, b""),
+            keys.swap("{other}", b"", b"", None),
         ];
         for call in calls {
             let arguments: Vec<_> = call.command.args_iter().collect();
