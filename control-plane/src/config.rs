@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::keyring::TokenAlgorithm;
 use crate::plane::Settings;
+use crate::session::Lifetimes;
 
 /// Everything an operator may set, checked.
 pub struct Config {
@@ -244,6 +245,13 @@ impl Values {
             audience: self.text("audience", 1..=256),
             access_token_seconds: self
                 .number("access_token_seconds", 10..=LONGEST_ACCESS_TOKEN_SECONDS),
+            lifetimes: Lifetimes {
+                idle_seconds: self.number("session_idle_seconds", 1..=315_360_000),
+                absolute_seconds: self.number("session_absolute_seconds", 1..=315_360_000),
+                grace_seconds: self.number("refresh_grace_seconds", 0..=600),
+            },
+            sessions_per_user: usize::try_from(self.number("sessions_per_user", 1..=100))
+                .unwrap_or(1),
             token_algorithm: algorithm.unwrap_or_default(),
             snapshot_validity_seconds: self.number("snapshot_validity_seconds", 5..=3600),
             heartbeat_seconds: self.number("heartbeat_seconds", 1..=60),
@@ -319,6 +327,27 @@ const KEYS: &[Key] = &[
         name: "access_token_seconds",
         default: "600",
         help: "How long an access token lives, 10 to 86400.",
+    },
+    Key {
+        name: "session_idle_seconds",
+        default: "1296000",
+        help: "A session that was not refreshed for so long is over, 1 to 315360000.",
+    },
+    Key {
+        name: "session_absolute_seconds",
+        default: "2592000",
+        help: "No session lives longer, however often it is refreshed, 1 to 315360000.",
+    },
+    Key {
+        name: "refresh_grace_seconds",
+        default: "60",
+        help: "How long a spent refresh token is answered with the same successor while that is \
+               unused: for lost replies and racing tabs, 0 to 600.",
+    },
+    Key {
+        name: "sessions_per_user",
+        default: "50",
+        help: "How many sessions a user may have, 1 to 100; one more ends the one idle for longest.",
     },
     Key {
         name: "token_algorithm",

@@ -3,6 +3,7 @@
 pub mod api_keys;
 pub mod clock;
 pub mod config;
+pub mod credential;
 pub mod fold;
 pub mod http;
 pub mod keyring;
@@ -10,4 +11,5 @@ pub mod master_key;
 pub mod plane;
 pub mod record;
 pub mod server;
+pub mod session;
 pub mod store;

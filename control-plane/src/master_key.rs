@@ -11,6 +11,8 @@ use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use offswitch_verifier::snapshot::Salt;
 use zeroize::Zeroizing;
 
+use crate::session::UserKey;
+
 /// 32 secret bytes, wiped from memory when dropped and never printed.
 #[derive(Clone)]
 pub struct MasterKey(Zeroizing<[u8; 32]>);
@@ -121,6 +123,18 @@ impl MasterKey {
         *blake3::keyed_hash(&self.derive(API_KEY_CONTEXT), key.as_bytes()).as_bytes()
     }
 
+    /// Proves that this master key's owner made `message` for the use that `context` names.
+    pub fn mac(&self, context: &str, message: &[u8]) -> blake3::Hash {
+        blake3::keyed_hash(&self.derive(context), message)
+    }
+
+    /// Where the sessions of `sub` are.
+    pub fn user_key(&self, sub: &str) -> UserKey {
+        let mut key = UserKey([0; 8]);
+        key.0.copy_from_slice(&self.mac(USER_CONTEXT, sub.as_bytes()).as_bytes()[..8]);
+        key
+    }
+
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(&Key::from(*self.derive(SEALING_CONTEXT)))
     }
@@ -181,6 +195,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 const API_KEY_CONTEXT: &str = "offswitch 2026-11 api key hash v1";
+const USER_CONTEXT: &str = "offswitch 2026-11 user key v1";
 const SALT_CONTEXT: &str = "offswitch 2026-11 feed salt v1";
 const SEALING_CONTEXT: &str = "offswitch 2026-11 sealing v1";
 

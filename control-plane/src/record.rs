@@ -4,6 +4,8 @@ use offswitch_verifier::MAX_LEEWAY_SECONDS;
 use offswitch_verifier::snapshot::{DeadKey, Fingerprint, Kind, Salt, UserFloor};
 use serde::{Deserialize, Serialize};
 
+use crate::store::REQUEST_MEMORY;
+
 /// One accepted request: who revoked what, when and why. Encoded with postcard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -32,6 +34,12 @@ pub enum Revocation {
         /// Its name.
         kid: String,
     },
+    /// A session cannot be refreshed any more; its access tokens live on until they expire. No
+    /// verifier hears of it: only a refresh asks.
+    Refresh {
+        /// Its id.
+        sid: String,
+    },
     /// A session, with every token that names it.
     Session {
         /// Whose session.
@@ -41,6 +49,9 @@ pub enum Revocation {
         /// The latest `exp` of its tokens, unix seconds.
         exp: u64,
     },
+    /// Every session opened so far: a red button that leaves nothing. No verifier hears of it, for
+    /// the epoch has the access tokens.
+    Sessions,
     /// One token.
     Token {
         /// Whose token.
@@ -72,6 +83,8 @@ pub struct Effects {
     pub dead_keys: Vec<DeadKey>,
     /// The epoch, or 0.
     pub epoch: u64,
+    /// Sessions of a lower version are over, for every user; 0 if the record says nothing of it.
+    pub sessions_floor: u64,
 }
 
 /// A denied token or session.
@@ -125,6 +138,8 @@ impl Record {
                 Revocation::Key { issuer, kid } => {
                     effects.dead_keys.push(DeadKey { issuer: name(issuer), kid: kid.clone() });
                 }
+                Revocation::Refresh { .. } => {}
+                Revocation::Sessions => effects.sessions_floor = seq,
                 Revocation::Session { issuer, sid, exp } => {
                     let id = Fingerprint::new(salt, Kind::Session, &name(issuer), sid).0;
                     effects.denied.push(Denied { id, until: leaves_at(*exp) });
@@ -146,11 +161,15 @@ impl Record {
 }
 
 impl Revocation {
-    /// True once no verifier can honour anything it names, so that its record may be trimmed. Keys
-    /// and the epoch live on in the checkpoint.
-    pub fn is_past(&self, now: u64) -> bool {
+    /// True once no verifier can honour anything it names, so that its record of the second `at` may
+    /// be trimmed. Keys, the epoch and the sessions' floor live on in the checkpoint, a denied
+    /// refresh in its session.
+    pub fn is_past(&self, at: u64, now: u64) -> bool {
         match self {
-            Self::Epoch { .. } | Self::Key { .. } => true,
+            // Kept for as long as the request that brought them may be repeated.
+            Self::Epoch { .. } | Self::Key { .. } | Self::Refresh { .. } | Self::Sessions => {
+                leaves_at(at.saturating_add(REQUEST_MEMORY.as_secs())) < now
+            }
             Self::Session { exp, .. } | Self::Token { exp, .. } | Self::User { exp, .. } => {
                 leaves_at(*exp) < now
             }

@@ -15,6 +15,7 @@ pub(super) struct Kept {
     pub(super) dead_keys: Vec<DeadKey>,
     pub(super) denied: Vec<Denied>,
     pub(super) users: Vec<RevokedUser>,
+    pub(super) sessions_floor: u64,
 }
 
 impl Kept {
@@ -58,11 +59,13 @@ impl Trimming {
     /// [`FoldError::Damaged`] if it cannot be read.
     pub fn take(&mut self, seq: u64, bytes: &[u8], now: u64) -> Result<bool, FoldError> {
         let record = Record::decode(bytes).map_err(|_| FoldError::Damaged { seq })?;
-        if seq != self.seq + 1 || !record.revocations.iter().all(|one| one.is_past(now)) {
+        if seq != self.seq + 1 || !record.revocations.iter().all(|one| one.is_past(record.at, now))
+        {
             return Ok(false);
         }
         let effects = record.effects(seq, Salt::default(), &self.issuer);
         self.kept.epoch = self.kept.epoch.max(effects.epoch);
+        self.kept.sessions_floor = self.kept.sessions_floor.max(effects.sessions_floor);
         for key in effects.dead_keys {
             if !self.kept.dead_keys.contains(&key) {
                 self.kept.dead_keys.push(key);

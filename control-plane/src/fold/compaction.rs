@@ -27,6 +27,7 @@ pub struct Compaction {
     pub(super) fresh_users: Vec<RevokedUser>,
     pub(super) dead_keys: Vec<DeadKey>,
     pub(super) epoch: u64,
+    pub(super) sessions_floor: u64,
 }
 
 impl Compaction {
@@ -64,7 +65,7 @@ impl Compaction {
     /// A checkpoint that stands for everything folded, in an era of its own.
     pub fn checkpoint(self, now: u64) -> Checkpoint {
         let dead_keys = self.dead_keys.clone();
-        let (epoch, reached) = (self.epoch, self.reached);
+        let (epoch, sessions_floor, reached) = (self.epoch, self.sessions_floor, self.reached);
         let validity = Validity { issued_at: now, valid_until: now };
         let (main, ()) = self.run(now, validity, |_| ());
         Kept {
@@ -73,6 +74,7 @@ impl Compaction {
             dead_keys,
             denied: main.denied.clone(),
             users: main.users.clone(),
+            sessions_floor,
         }
         .checkpoint(reached.position.seq)
     }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use offswitch_verifier::snapshot::{
-    Content, DeadKey, Fingerprint, Floor, MAX_DEAD_KEYS, Position, Salt,
+    Content, DeadKey, Fingerprint, Floor, Kind, MAX_DEAD_KEYS, Position, Salt, UserFloor,
 };
 
 use crate::record::{Denied, Effects, Record, RevokedUser};
@@ -36,6 +36,8 @@ pub struct Fold {
     step_entries: usize,
     dead_keys: Vec<DeadKey>,
     epoch: u64,
+    /// Sessions of a lower version are over, for every user.
+    sessions_floor: u64,
     /// The hash of the last record folded, if it was small enough to be read again.
     last_record: Option<blake3::Hash>,
 }
@@ -103,6 +105,7 @@ impl Fold {
             step_entries: 0,
             dead_keys: kept.dead_keys,
             epoch: kept.epoch,
+            sessions_floor: kept.sessions_floor,
             last_record: None,
         })
     }
@@ -127,6 +130,7 @@ impl Fold {
         self.last_record = (record.len() <= MAX_OVERLAP_BYTES).then(|| blake3::hash(record));
         self.absorb(&effects);
         self.epoch = self.epoch.max(effects.epoch);
+        self.sessions_floor = self.sessions_floor.max(effects.sessions_floor);
         self.bury(&effects.dead_keys);
         self.step_entries += effects.len();
         self.steps.push_back(Step { end: self.reached, effects });
@@ -208,6 +212,19 @@ impl Fold {
         }))
     }
 
+    /// True if one of the control plane's own sessions is over: revoked by itself, with its user, or
+    /// with all. `version` is the seq the log had when it was opened.
+    ///
+    /// Entries leave the fold a day after they came: until then whoever ends sessions in the store
+    /// must have done so.
+    pub fn is_session_over(&self, sid: &str, sub: &str, version: u64) -> bool {
+        let sid = Fingerprint::new(self.salt, Kind::Session, &self.issuer, sid).0;
+        let sub = Fingerprint::new(self.salt, Kind::User, &self.issuer, sub).0;
+        version < self.sessions_floor
+            || self.denied_until(sid).is_some()
+            || self.user_floor(sub).is_some_and(|floor| version < floor.minimum_version)
+    }
+
     /// Takes out what a compaction needs.
     pub fn compaction(&self) -> Compaction {
         let fresh_denied = self.fresh_denied.iter();
@@ -221,6 +238,7 @@ impl Fold {
             fresh_users: self.fresh_users.values().copied().collect(),
             dead_keys: self.dead_keys.clone(),
             epoch: self.epoch,
+            sessions_floor: self.sessions_floor,
         }
     }
 
@@ -254,6 +272,7 @@ impl Fold {
             );
         let users = other.main.users.iter().chain(other.fresh_users.values());
         self.epoch < other.epoch
+            || self.sessions_floor < other.sessions_floor
             || other.dead_keys.iter().any(|key| !self.dead_keys.contains(key))
             || denied.filter(|entry| entry.until >= now).any(|entry| !self.denies(entry))
             || users.filter(|user| user.until >= now).any(|user| !self.stops(user))
@@ -276,6 +295,7 @@ impl Fold {
         };
         self.absorb(&effects);
         self.epoch = self.epoch.max(other.epoch);
+        self.sessions_floor = self.sessions_floor.max(other.sessions_floor);
         self.bury(&other.dead_keys);
         let seq = self.reached.position.seq.max(other.reached.position.seq);
         self.reached.position.seq = seq;
@@ -286,19 +306,29 @@ impl Fold {
     }
 
     fn denies(&self, entry: Denied) -> bool {
-        let fresh = self.fresh_denied.get(&entry.id).copied();
+        self.denied_until(entry.id).is_some_and(|until| until >= entry.until)
+    }
+
+    fn denied_until(&self, id: u64) -> Option<u64> {
         let main = &self.main.denied;
-        let compacted = main.binary_search_by_key(&entry.id, |held| held.id);
+        let compacted = main.binary_search_by_key(&id, |held| held.id);
         let compacted = compacted.ok().map(|rank| main[rank].until);
-        fresh.max(compacted).is_some_and(|until| until >= entry.until)
+        self.fresh_denied.get(&id).copied().max(compacted)
     }
 
     fn stops(&self, user: &RevokedUser) -> bool {
+        self.held_user(user.id).is_some_and(|held| held.join(user) == held)
+    }
+
+    fn user_floor(&self, id: u64) -> Option<UserFloor> {
+        self.held_user(id).map(|held| held.floor)
+    }
+
+    fn held_user(&self, id: u64) -> Option<RevokedUser> {
         let main = &self.main.users;
-        let compacted = main.binary_search_by_key(&user.id, |held| held.id);
-        let held = [compacted.ok().map(|rank| main[rank]), self.fresh_users.get(&user.id).copied()];
-        let held = held.into_iter().flatten().reduce(|one, other| one.join(&other));
-        held.is_some_and(|held| held.join(user) == held)
+        let compacted = main.binary_search_by_key(&id, |held| held.id);
+        let held = [compacted.ok().map(|rank| main[rank]), self.fresh_users.get(&id).copied()];
+        held.into_iter().flatten().reduce(|one, other| one.join(&other))
     }
 
     fn bury(&mut self, keys: &[DeadKey]) {

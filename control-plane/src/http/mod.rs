@@ -5,10 +5,13 @@
 mod access;
 mod extract;
 mod feed;
+mod handover;
 mod keys;
+mod oauth;
 mod operations;
 mod problem;
 mod red_button;
+mod refresh_denylist;
 mod revocations;
 mod sessions;
 
@@ -20,7 +23,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -58,20 +61,32 @@ pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle) -> Router {
 fn routes(metrics: PrometheusHandle) -> Vec<(&'static str, Access, MethodRouter<Arc<Plane>>)> {
     let bulk = DefaultBodyLimit::max(MAX_BULK_BYTES);
     let small = || DefaultBodyLimit::max(MAX_BODY_BYTES);
+    let introspect = post(oauth::introspect::introspect).layer(small());
     let metrics = get(move || operations::metrics(metrics.clone()));
     let scope = Access::Scope;
     vec![
         ("/healthz", Access::Public, get(operations::healthz)),
         ("/readyz", Access::Public, get(operations::readyz)),
         ("/.well-known/jwks.json", Access::Public, get(keys::jwks)),
+        ("/.well-known/oauth-authorization-server", Access::Public, get(oauth::metadata)),
         ("/metrics", scope(Scope::MetricsRead), metrics),
         ("/v1/feed", scope(Scope::FeedRead), get(feed::poll)),
         ("/v1/feed/stream", scope(Scope::FeedRead), get(feed::follow)),
+        ("/oauth/introspect", scope(Scope::TokensIntrospect), introspect),
+        // Whoever shows a token has it: that is the permission to refresh or revoke it.
+        ("/oauth/revoke", Access::Public, post(oauth::revoke::revoke).layer(small())),
+        ("/oauth/token", Access::Public, post(oauth::token::refresh).layer(small())),
+        ("/v1/handover/login", scope(Scope::Handover), post(handover::login).layer(small())),
+        ("/v1/handover/logout", scope(Scope::Handover), post(handover::logout).layer(small())),
+        ("/v1/handover/token", scope(Scope::Handover), post(handover::token).layer(small())),
         ("/v1/keys", scope(Scope::KeysRead), get(keys::list)),
         ("/v1/red-button", scope(Scope::RedButton), post(red_button::press).layer(small())),
         ("/v1/revocations", scope(Scope::RevocationsRead), get(revocations::list)),
         ("/v1/revocations", scope(Scope::RevocationsWrite), post(revocations::revoke).layer(bulk)),
         ("/v1/sessions", scope(Scope::SessionsWrite), post(sessions::open).layer(small())),
+        ("/v1/users/{sub}/sessions", scope(Scope::SessionsRead), get(sessions::list)),
+        ("/v1/users/{sub}/sessions", scope(Scope::SessionsWrite), delete(sessions::end_all)),
+        (SESSION_PATH, scope(Scope::SessionsWrite), delete(sessions::end_one)),
     ]
 }
 
@@ -86,14 +101,24 @@ fn routes(metrics: PrometheusHandle) -> Vec<(&'static str, Access, MethodRouter<
     paths(
         feed::follow,
         feed::poll,
+        handover::login,
+        handover::logout,
+        handover::token,
         keys::jwks,
         keys::list,
+        oauth::introspect::introspect,
+        oauth::metadata,
+        oauth::revoke::revoke,
+        oauth::token::refresh,
         operations::healthz,
         operations::metrics,
         operations::readyz,
         red_button::press,
         revocations::list,
         revocations::revoke,
+        sessions::end_all,
+        sessions::end_one,
+        sessions::list,
         sessions::open,
     )
 )]
@@ -149,4 +174,5 @@ fn panicked() -> Response {
 
 /// 100,000 entries of about 300 bytes.
 const MAX_BULK_BYTES: usize = 32 * 1024 * 1024;
+const SESSION_PATH: &str = "/v1/users/{sub}/sessions/{session_id}";
 const MAX_BODY_BYTES: usize = 64 * 1024;

@@ -41,6 +41,11 @@ impl Problem {
         Self { status, code, detail: detail.into() }
     }
 
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// 400: the request is not what the endpoint takes.
     pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
@@ -76,6 +81,10 @@ impl From<PlaneError> for Problem {
         let store_error = match &error {
             PlaneError::Keyring(KeyringError::Store(error)) | PlaneError::Store(error) => {
                 Some(error)
+            }
+            PlaneError::SessionOver => {
+                let detail = "the session that this request opened has ended since";
+                return Self::new(StatusCode::CONFLICT, "session_ended", detail);
             }
             PlaneError::Fold(_) | PlaneError::Keyring(_) | PlaneError::TooManyDeadKeys => None,
         };

@@ -13,7 +13,7 @@ use super::access::Caller;
 use super::extract::{Body, idempotency};
 use super::problem::{Problem, ProblemDocument};
 use crate::clock::unix_seconds;
-use crate::plane::{Plane, RedButton};
+use crate::plane::{Landing, Plane, Reach, RedButton};
 use crate::record::Record;
 use crate::store::Durability;
 
@@ -24,6 +24,10 @@ pub(super) struct Press {
     /// True to be told what would happen, without it.
     #[serde(default)]
     dry_run: bool,
+    /// `end` (the default): every session is over. `keep`: refresh tokens survive, and clients
+    /// refresh.
+    #[serde(default)]
+    sessions: Landing,
     /// Why, at most 500 bytes.
     reason: Option<String>,
 }
@@ -36,6 +40,10 @@ pub(super) struct Pressed {
     dead_kids: Vec<String>,
     /// Tokens issued before this instant (unix seconds) are off.
     epoch: u64,
+    /// What becomes of the sessions.
+    sessions: Landing,
+    /// Whom it would reach; absent when it is pressed.
+    reach: Option<Reached>,
     /// The key that signs from now on; absent in a dry run.
     active_kid: Option<String>,
     /// A verifier at this position or beyond refuses; absent in a dry run.
@@ -44,6 +52,19 @@ pub(super) struct Pressed {
     /// What the record survives; absent in a dry run.
     #[schema(value_type = Option<String>)]
     durability: Option<Durability>,
+}
+
+/// Whom a red button would reach.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Reached {
+    /// Users with a living session.
+    users: u64,
+    /// Living sessions.
+    sessions: u64,
+    /// Signing keys.
+    keys: usize,
+    /// Sessions whose last access token has not expired.
+    tokens: u64,
 }
 
 /// Switches every token off: all signing keys are dead, a new one signs, the epoch is raised.
@@ -60,7 +81,7 @@ pub(super) async fn press(
     headers: HeaderMap,
     body: Body<Press>,
 ) -> Result<Json<Pressed>, Problem> {
-    let Press { dry_run, reason } = body.value;
+    let Press { dry_run, sessions, reason } = body.value;
     if reason.as_ref().is_some_and(|reason| reason.len() > 500) {
         let detail = "reason: must have at most 500 bytes";
         return Err(Problem::bad_request("invalid_red_button", detail));
@@ -68,19 +89,38 @@ pub(super) async fn press(
     let request = idempotency(&headers, &caller.id, "/v1/red-button", &body.bytes)?;
     let now = unix_seconds();
     if dry_run {
-        let RedButton { dead_kids, epoch } = plane.red_button(now);
-        let (active_kid, position, durability) = (None, None, None);
-        return Ok(Json(Pressed { dry_run, dead_kids, epoch, active_kid, position, durability }));
+        let reach = plane.reach(now).await?;
+        return Ok(Json(Pressed::would(plane.red_button(sessions, now), reach)));
     }
     let record = Record { at: now, by: caller.id, reason, revocations: vec![] };
-    let (button, revoked) = plane.press_red_button(&request, record).await?;
-    tracing::warn!(epoch = button.epoch, "the red button was pressed");
+    let (button, revoked) = plane.press_red_button(&request, record, sessions).await?;
+    tracing::warn!(epoch = button.epoch, ?sessions, "the red button was pressed");
     Ok(Json(Pressed {
         dry_run,
         dead_kids: button.dead_kids,
         epoch: button.epoch,
+        sessions: button.sessions,
+        reach: None,
         active_kid: plane.active_kid(),
         position: Some(revoked.position),
         durability: Some(revoked.durability),
     }))
+}
+
+impl Pressed {
+    /// What pressing would do.
+    fn would(button: RedButton, reach: Reach) -> Self {
+        let Reach { users, sessions, tokens } = reach;
+        let reach = Reached { users, sessions, keys: button.dead_kids.len(), tokens };
+        Self {
+            dry_run: true,
+            dead_kids: button.dead_kids,
+            epoch: button.epoch,
+            sessions: button.sessions,
+            reach: Some(reach),
+            active_kid: None,
+            position: None,
+            durability: None,
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use offswitch_verifier::snapshot::{MAX_DEAD_KEYS, Position};
 use offswitch_verifier::{Jws, VerifyingKey};
@@ -13,12 +14,15 @@ use utoipa::{IntoParams, ToSchema};
 use super::access::Caller;
 use super::extract::{Body, Params, idempotency};
 use super::problem::{Problem, ProblemDocument};
+use super::refresh_denylist;
 use crate::clock::unix_seconds;
 use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
+use crate::credential::{Credential, CredentialKind};
 use crate::keyring::TokenKey;
-use crate::plane::{Plane, PlaneError};
+use crate::plane::{Plane, PlaneError, Revoked};
 use crate::record::{Record, Revocation};
-use crate::store::Durability;
+use crate::session::SessionId;
+use crate::store::{Durability, Request};
 
 /// What to revoke: one entry, or up to 100,000 in `revocations`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -35,6 +39,8 @@ pub(super) struct Revoke {
     /// A user, with all tokens held now.
     #[schema(example = "alice")]
     sub: Option<String>,
+    /// A refresh token: its session cannot be refreshed any more, but its access tokens live on.
+    refresh_token: Option<String>,
     /// A signing key.
     kid: Option<String>,
     /// Whose; this control plane by default.
@@ -45,7 +51,7 @@ pub(super) struct Revoke {
     reason: Option<String>,
 }
 
-/// One of `token`, `jti` with `exp`, `session_id`, `sub` or `kid`.
+/// One of `token`, `jti` with `exp`, `session_id`, `sub`, `refresh_token` or `kid`.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entry {
@@ -54,6 +60,7 @@ pub(super) struct Entry {
     exp: Option<u64>,
     session_id: Option<String>,
     sub: Option<String>,
+    refresh_token: Option<String>,
     kid: Option<String>,
     issuer: Option<String>,
 }
@@ -75,10 +82,22 @@ pub(super) struct Accepted {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
+    /// `access` (the default) for the log, `refresh` for what only a refresh consults.
+    kind: Option<ListKind>,
+    /// For `kind=refresh`: `next` of the page before.
+    cursor: Option<String>,
     /// How many requests at most, 1 to 100; 20 by default.
     limit: Option<u64>,
     /// Only requests before this seq: `next` of the page before.
     before: Option<u64>,
+}
+
+/// Which list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ListKind {
+    Access,
+    Refresh,
 }
 
 /// A page of what was revoked, newest first.
@@ -112,7 +131,9 @@ pub(super) struct Listed {
 enum Shown {
     Epoch { epoch: u64 },
     Key { issuer: String, kid: String },
+    Refresh { session_id: String },
     Session { issuer: String, session_id: String, exp: u64 },
+    Sessions { version: u64 },
     Token { issuer: String, jti: String, exp: u64 },
     User { issuer: String, sub: String, version: u64 },
 }
@@ -136,15 +157,41 @@ pub(super) async fn revoke(
     let record = body.value.record(&plane, caller.id, now)?;
     let count = u64::try_from(record.revocations.len()).unwrap_or(u64::MAX);
     let revoked = plane.revoke(&request, &record).await?;
+    if record.revocations.iter().any(|one| matches!(one, Revocation::Refresh { .. })) {
+        // A refresh asks the session, not the log, whether it is denied.
+        plane.end_sessions().await?;
+    }
     metrics::counter!("offswitch_revocations_total").increment(count);
-    Ok(Json(Accepted {
-        position: revoked.position,
-        durability: revoked.durability,
-        repeated: revoked.repeated,
-    }))
+    Ok(Json(revoked.into()))
+}
+
+/// Ends a session because its holder asked: however often, the log gets one record of it.
+pub(super) async fn log_out(
+    plane: &Plane,
+    session: SessionId,
+    now: u64,
+) -> Result<Revoked, PlaneError> {
+    let digest = *blake3::hash(&session.bytes()).as_bytes();
+    let request = Request { id: format!("logout:{session}"), digest };
+    let revocations = vec![Plane::session_revocation(session, now)];
+    let (by, reason) = ("holder".to_owned(), Some("logout".to_owned()));
+    plane.revoke(&request, &Record { at: now, by, reason, revocations }).await
+}
+
+/// The `jti` and `exp` of a token whose signature is the control plane's own. It may have expired,
+/// and its key may be dead.
+pub(super) fn own_token(plane: &Plane, token: &str) -> Option<(String, u64)> {
+    let jws = Jws::parse(token).ok()?;
+    let keyring = plane.keyring();
+    let named = |key: &&TokenKey| Some(key.kid()) == jws.kid.as_deref();
+    let key = keyring.token_keys().iter().find(named)?;
+    let key = VerifyingKey::from_jwk(&key.jwk()).ok()?;
+    let claims: Claims = serde_json::from_slice(&jws.verify(&key).ok()?).ok()?;
+    (claims.iss == plane.settings().issuer).then_some((claims.jti, claims.exp))
 }
 
 /// Lists what was revoked, by which API key, why and when. Entries that expired long ago are gone.
+/// With `kind=refresh` it is the refresh denylist instead: spent and revoked refresh tokens.
 #[utoipa::path(
     get, path = "/v1/revocations", tag = "revocations", params(ListQuery),
     security(("api_key" = ["revocations:read"])),
@@ -154,7 +201,18 @@ pub(super) async fn revoke(
 pub(super) async fn list(
     State(plane): State<Arc<Plane>>,
     Params(query): Params<ListQuery>,
-) -> Result<Json<Listing>, Problem> {
+) -> Result<Response, Problem> {
+    if query.kind == Some(ListKind::Refresh) {
+        if query.limit.is_some() || query.before.is_some() {
+            let detail = "kind=refresh takes cursor, neither limit nor before";
+            return Err(Problem::bad_request("invalid_query", detail));
+        }
+        let page = refresh_denylist::page(&plane, query.cursor.as_deref()).await?;
+        return Ok(Json(page).into_response());
+    }
+    if query.cursor.is_some() {
+        return Err(Problem::bad_request("invalid_query", "cursor: is for kind=refresh"));
+    }
     let limit = query.limit.unwrap_or(20);
     if !(1..=100).contains(&limit) {
         return Err(Problem::bad_request("invalid_query", "limit: must be between 1 and 100"));
@@ -178,7 +236,7 @@ pub(super) async fn list(
     }
     let oldest = requests.last().map(|request| request.position.seq);
     let next = oldest.filter(|seq| seq.saturating_sub(1) > page.checkpoint.seq);
-    Ok(Json(Listing { requests, next }))
+    Ok(Json(Listing { requests, next }).into_response())
 }
 
 impl Revoke {
@@ -186,8 +244,17 @@ impl Revoke {
         if self.reason.as_ref().is_some_and(|reason| reason.len() > 500) {
             return Err(invalid("reason: must have at most 500 bytes"));
         }
-        let Self { token, jti, exp, session_id, sub, kid, issuer, revocations, reason } = self;
-        let single = Entry { token, jti, exp, session_id, sub, kid, issuer };
+        let single = Entry {
+            token: self.token,
+            jti: self.jti,
+            exp: self.exp,
+            session_id: self.session_id,
+            sub: self.sub,
+            refresh_token: self.refresh_token,
+            kid: self.kid,
+            issuer: self.issuer,
+        };
+        let (revocations, reason) = (self.revocations, self.reason);
         let revocations = match revocations {
             None => vec![single.check(plane, now).map_err(|problem| invalid(&problem))?],
             Some(_) if !single.is_empty() => {
@@ -224,6 +291,7 @@ impl Entry {
             && self.exp.is_none()
             && self.session_id.is_none()
             && self.sub.is_none()
+            && self.refresh_token.is_none()
             && self.kid.is_none()
             && self.issuer.is_none()
     }
@@ -231,9 +299,11 @@ impl Entry {
     /// The one thing that the entry names, or what is wrong with it, beginning with the field.
     fn check(self, plane: &Plane, now: u64) -> Result<Revocation, String> {
         let settings = plane.settings();
-        let named = [&self.token, &self.jti, &self.session_id, &self.sub, &self.kid];
+        let Self { token, jti, session_id, sub, refresh_token, kid, .. } = &self;
+        let named = [token, jti, session_id, sub, refresh_token, kid];
         if named.iter().filter(|name| name.is_some()).count() != 1 {
-            return Err("jti: name exactly one of token, jti, session_id, sub and kid".to_owned());
+            let names = "token, jti, session_id, sub, refresh_token and kid";
+            return Err(format!("jti: name exactly one of {names}"));
         }
         let issuer = self.issuer.filter(|issuer| *issuer != settings.issuer);
         bounded("issuer", issuer.as_deref(), 512)?;
@@ -250,9 +320,19 @@ impl Entry {
             if issuer.is_some() || self.exp.is_some() {
                 return Err("token: must stand alone".to_owned());
             }
-            return from_token(plane, &token);
+            let own = own_token(plane, &token);
+            let (jti, exp) = own.ok_or("token: is not an access token of this control plane")?;
+            return Ok(Revocation::Token { issuer: None, jti, exp });
         }
         let has_exp = self.exp.is_some();
+        if let Some(token) = self.refresh_token {
+            if issuer.is_some() || has_exp {
+                return Err("refresh_token: must stand alone".to_owned());
+            }
+            let own = Credential::parse(&token, CredentialKind::RefreshToken, plane.master());
+            let own = own.ok_or("refresh_token: is not a refresh token of this control plane")?;
+            return Ok(Revocation::Refresh { sid: own.session.to_string() });
+        }
         // One token's exp says nothing of the others of its session or user.
         let own = issuer.is_none();
         let outlasting = |exp: u64| if own { exp.max(latest) } else { exp };
@@ -284,6 +364,13 @@ impl Entry {
     }
 }
 
+impl From<Revoked> for Accepted {
+    fn from(revoked: Revoked) -> Self {
+        let Revoked { position, durability, repeated } = revoked;
+        Self { position, durability, repeated }
+    }
+}
+
 impl Listed {
     fn new(record: Record, position: Position, own: &str) -> Self {
         let count = record.revocations.len();
@@ -300,6 +387,8 @@ impl Shown {
         match revocation {
             Revocation::Epoch { epoch } => Self::Epoch { epoch },
             Revocation::Key { issuer, kid } => Self::Key { issuer: name(issuer), kid },
+            Revocation::Refresh { sid } => Self::Refresh { session_id: sid },
+            Revocation::Sessions => Self::Sessions { version: seq },
             Revocation::Session { issuer, sid, exp } => {
                 Self::Session { issuer: name(issuer), session_id: sid, exp }
             }
@@ -311,23 +400,6 @@ impl Shown {
             }
         }
     }
-}
-
-/// Reads `jti` and `exp` out of a token whose signature is the control plane's own. An expired
-/// token, or one whose key is dead, may still be named.
-fn from_token(plane: &Plane, token: &str) -> Result<Revocation, String> {
-    let refused = || "token: is not an access token of this control plane".to_owned();
-    let jws = Jws::parse(token).map_err(|_| refused())?;
-    let keyring = plane.keyring();
-    let named = |key: &&TokenKey| Some(key.kid()) == jws.kid.as_deref();
-    let key = keyring.token_keys().iter().find(named).ok_or_else(refused)?;
-    let key = VerifyingKey::from_jwk(&key.jwk()).map_err(|_| refused())?;
-    let payload = jws.verify(&key).map_err(|_| refused())?;
-    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| refused())?;
-    if claims.iss != plane.settings().issuer {
-        return Err(refused());
-    }
-    Ok(Revocation::Token { issuer: None, jti: claims.jti, exp: claims.exp })
 }
 
 /// What a revocation needs of an own token.

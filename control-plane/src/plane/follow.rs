@@ -27,6 +27,7 @@ impl Plane {
         tokio::spawn(self.clone().follow_log());
         tokio::spawn(self.clone().keep_base());
         tokio::spawn(self.clone().keep_documents());
+        tokio::spawn(self.clone().keep_ended());
         tokio::spawn(self.clone().keep_trimmed());
     }
 
@@ -208,11 +209,15 @@ impl Plane {
     pub async fn trim(&self, now: u64) -> Result<(), PlaneError> {
         let mut page = self.store.read(0, PAGE_RECORDS).await?;
         let (era, begin) = (page.era, page.checkpoint.seq);
+        let ended = self.ended_up_to().await?;
+        if ended.era != era {
+            return Ok(());
+        }
         let mut trimming = Trimming::begin(&self.settings.issuer, &page.checkpoint)?;
         'walk: while let Some((last, _)) = page.records.last() {
             let last = *last;
             for (seq, record) in &page.records {
-                if !trimming.take(*seq, record, now)? {
+                if *seq > ended.seq || !trimming.take(*seq, record, now)? {
                     break 'walk;
                 }
             }

@@ -3,7 +3,10 @@
 //! Every process on a store runs the same tasks; none leads. What one appends, all fold.
 
 mod continuity;
+mod endings;
 mod follow;
+mod introspect;
+mod issue;
 mod publish;
 mod revoke;
 mod sessions;
@@ -19,11 +22,13 @@ use crate::api_keys::ApiKeys;
 use crate::fold::{Fold, FoldError};
 use crate::keyring::{Keyring, KeyringError, TokenAlgorithm};
 use crate::master_key::MasterKey;
+use crate::session::Lifetimes;
 use crate::store::{Finding, Store, StoreError};
 
+pub use issue::{Issued, RESERVED_CLAIMS};
 pub use publish::Published;
-pub use revoke::{RedButton, Revoked};
-pub use sessions::{OpenedSession, RESERVED_CLAIMS, SessionRequest};
+pub use revoke::{Landing, Reach, RedButton, Revoked};
+pub use sessions::{Opened, RefreshRefusal, Refreshed, SessionRequest, StoredSessions};
 
 /// Everything one process holds. Shared by all requests.
 pub struct Plane {
@@ -39,6 +44,9 @@ pub struct Plane {
     keyring: ArcSwap<Keyring>,
     /// One reader of the keyring at a time, so that an older reading never replaces a newer one.
     reloading: tokio::sync::Mutex<()>,
+    introspector: introspect::Introspector,
+    /// One pass over the ended sessions at a time.
+    ending: tokio::sync::Mutex<()>,
     signer: ArcSwap<SnapshotSigner>,
     api_keys: ArcSwap<ApiKeys>,
     base: ArcSwapOption<Published>,
@@ -56,6 +64,10 @@ pub struct Settings {
     pub audience: String,
     /// How long an access token lives.
     pub access_token_seconds: u64,
+    /// How long sessions live.
+    pub lifetimes: Lifetimes,
+    /// How many sessions a user may have; one more ends the one idle for longest.
+    pub sessions_per_user: usize,
     /// What new token keys are.
     pub token_algorithm: TokenAlgorithm,
     /// How long a snapshot proves the feed fresh.
@@ -88,6 +100,9 @@ pub enum PlaneError {
     /// The keys cannot be had.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
+    /// The session has ended since it was opened.
+    #[error("the session has ended")]
+    SessionOver,
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -117,6 +132,8 @@ impl Plane {
             signer: ArcSwap::new(keyring.snapshot_signer(&settings.issuer)),
             keyring: ArcSwap::from_pointee(keyring),
             reloading: tokio::sync::Mutex::new(()),
+            introspector: introspect::Introspector::default(),
+            ending: tokio::sync::Mutex::new(()),
             api_keys: ArcSwap::from_pointee(api_keys),
             base: ArcSwapOption::empty(),
             deltas: publish::Deltas::default(),
@@ -131,6 +148,8 @@ impl Plane {
             master,
         });
         plane.rebuild_base(now).await;
+        // A logout that a crash interrupted must be complete before anyone can refresh.
+        plane.end_sessions().await?;
         Ok(plane)
     }
 

@@ -1,12 +1,16 @@
 //! Revoking: one append, then every verifier that follows the feed refuses.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use offswitch_verifier::snapshot::{MAX_DEAD_KEYS, Position};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Plane, PlaneError};
+use crate::fold::FoldError;
 use crate::record::{Record, Revocation};
-use crate::store::{Appended, Durability, Request};
+use crate::store::{Appended, Durability, Request, StoreError};
 
 /// What a revocation reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +30,30 @@ pub struct RedButton {
     pub dead_kids: Vec<String>,
     /// The new epoch: tokens issued before it are off, unix seconds.
     pub epoch: u64,
+    /// What becomes of the sessions.
+    pub sessions: Landing,
+}
+
+/// What a red button does to the sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Landing {
+    /// Every session is over: everyone logs in again.
+    #[default]
+    End,
+    /// Refresh tokens survive: clients refresh, and nobody logs in again.
+    Keep,
+}
+
+/// How many would notice a red button.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reach {
+    /// Users with a living session.
+    pub users: u64,
+    /// Living sessions.
+    pub sessions: u64,
+    /// Sessions whose last access token has not expired.
+    pub tokens: u64,
 }
 
 impl Plane {
@@ -44,17 +72,45 @@ impl Plane {
 
     /// What pressing the red button at `now` means: every key that may still sign or verify dies,
     /// and no token issued up to this second stands.
-    pub fn red_button(&self, now: u64) -> RedButton {
+    pub fn red_button(&self, sessions: Landing, now: u64) -> RedButton {
         let (fold, keyring) = (self.fold(), self.keyring());
         let kids = keyring.token_keys().iter().map(|key| key.kid().to_owned());
         RedButton {
             dead_kids: kids.filter(|kid| !fold.is_dead(kid)).collect(),
             epoch: fold.epoch().max(now.saturating_add(1)),
+            sessions,
         }
     }
 
-    /// Presses the red button. The log comes first: from then on the old keys are dead for every
-    /// process, and each makes sure by itself that a new one is there before it signs again.
+    /// Counts who has a living session at `now`, by looking at all of them.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn reach(&self, now: u64) -> Result<Reach, PlaneError> {
+        self.catch_up().await?;
+        let (mut reach, mut cursor) = (Reach::default(), String::new());
+        let (mut users, mut seen) = (HashSet::new(), HashSet::new());
+        let access_token_seconds = self.settings.access_token_seconds;
+        loop {
+            let stored = self.stored_sessions(&cursor).await?;
+            for session in stored.sessions.iter().filter(|one| self.is_living(one, now)) {
+                // A scan may meet a session twice.
+                if seen.insert(session.id) {
+                    reach.sessions += 1;
+                    let expires_at = session.used_at.saturating_add(access_token_seconds);
+                    reach.tokens += u64::from(expires_at > now);
+                    reach.users += u64::from(users.insert(session.id.user()));
+                }
+            }
+            let Some(next) = stored.next else { return Ok(reach) };
+            cursor = next;
+        }
+    }
+
+    /// Presses the red button. One record is the whole effect: from then on the old keys are dead
+    /// and the sessions over for every process, and each makes sure by itself that a new key is
+    /// there before it signs again. A repeated request answers with what the first one did.
     ///
     /// # Errors
     ///
@@ -63,21 +119,53 @@ impl Plane {
         &self,
         request: &Request,
         mut record: Record,
+        sessions: Landing,
     ) -> Result<(RedButton, Revoked), PlaneError> {
         self.reload_keyring().await?;
-        let button = self.red_button(record.at);
+        let button = self.red_button(sessions, record.at);
         if self.fold().dead_keys().len() + button.dead_kids.len() > MAX_DEAD_KEYS {
             return Err(PlaneError::TooManyDeadKeys);
         }
-        let keys = button.dead_kids.iter();
-        record.revocations = keys
-            .map(|kid| Revocation::Key { issuer: None, kid: kid.clone() })
-            .chain([Revocation::Epoch { epoch: button.epoch }])
-            .collect();
+        record.revocations = button.revocations();
         let revoked = self.revoke(request, &record).await?;
         self.catch_up().await?;
         self.reload_keyring().await?;
-        Ok((button, revoked))
+        let done = if revoked.repeated { self.pressed(revoked.position).await? } else { button };
+        Ok((done, revoked))
+    }
+
+    /// What the record at `position` did.
+    async fn pressed(&self, position: Position) -> Result<RedButton, PlaneError> {
+        let seq = position.seq;
+        let page = self.store.read(seq.saturating_sub(1), 1).await?;
+        let record = page.records.first().filter(|(found, _)| *found == seq);
+        let Some((_, bytes)) = record.filter(|_| page.era == position.era) else {
+            let gone = "the record of the repeated request is not there any more";
+            return Err(StoreError::Damaged(gone.to_owned()).into());
+        };
+        let record = Record::decode(bytes).map_err(|_| FoldError::Damaged { seq })?;
+        let mut done = RedButton { dead_kids: vec![], epoch: 0, sessions: Landing::Keep };
+        for revocation in record.revocations {
+            match revocation {
+                Revocation::Epoch { epoch } => done.epoch = epoch,
+                Revocation::Key { kid, .. } => done.dead_kids.push(kid),
+                Revocation::Sessions => done.sessions = Landing::End,
+                _ => {}
+            }
+        }
+        Ok(done)
+    }
+}
+
+impl RedButton {
+    fn revocations(&self) -> Vec<Revocation> {
+        let key = |kid: &String| Revocation::Key { issuer: None, kid: kid.clone() };
+        let sessions = match self.sessions {
+            Landing::End => Some(Revocation::Sessions),
+            Landing::Keep => None,
+        };
+        let epoch = Revocation::Epoch { epoch: self.epoch };
+        self.dead_kids.iter().map(key).chain([epoch]).chain(sessions).collect()
     }
 }
 

@@ -31,13 +31,21 @@ async fn each_route_opens_to_its_own_scope_alone() {
     let environment = [("OFFSWITCH_STORE", url.as_str())];
     let plane = ControlPlane::start_in(folder.path(), &environment).await;
     let routes = routes(&plane).await;
-    assert_eq!(routes.len(), 11);
+    assert_eq!(routes.len(), 21);
     let public: Vec<&str> = routes
         .iter()
         .filter(|(_, _, scope)| scope.is_none())
         .map(|(_, path, _)| path.as_str())
         .collect();
-    assert_eq!(public, ["/.well-known/jwks.json", "/healthz", "/readyz"]);
+    let expected = [
+        "/.well-known/jwks.json",
+        "/.well-known/oauth-authorization-server",
+        "/healthz",
+        "/oauth/revoke",
+        "/oauth/token",
+        "/readyz",
+    ];
+    assert_eq!(public, expected);
 
     let mut keys = Vec::new();
     for (_, _, scope) in routes.iter().filter(|(_, _, scope)| scope.is_some()) {
@@ -110,7 +118,22 @@ async fn no_secret_and_no_token_stands_in_the_store_or_the_log() {
     plane.post("/v1/revocations", &json!({ "jti": token, "exp": token })).await;
 
     let master = std::fs::read_to_string(folder.path().join("master.key")).unwrap();
-    let secrets = [plane.admin_key(), master, token];
+    let next = plane.refreshed(session["refresh_token"].as_str().unwrap()).await;
+    let offer = plane.posted("/v1/sessions", &json!({ "sub": "alice", "handover": true })).await;
+    let edge = json!({ "code": offer["handover_code"] });
+    let edge = plane.posted("/v1/handover/login", &edge).await;
+    plane.posted("/v1/handover/token", &json!({ "handle": edge["handle"] })).await;
+    let given = [
+        &session["refresh_token"],
+        &next["refresh_token"],
+        &next["access_token"],
+        &offer["handover_code"],
+        &edge["handle"],
+        &edge["access_token"],
+    ];
+    let given = given.map(|text| text.as_str().unwrap().to_owned());
+    let mut secrets = vec![plane.admin_key(), master, token];
+    secrets.extend(given);
     let mut haystack = plane.log().into_bytes();
     for key in redis.command::<Vec<String>>(&["KEYS", "*"]).await {
         haystack.extend(redis.command::<Vec<u8>>(&["DUMP", &key]).await);

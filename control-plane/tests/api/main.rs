@@ -2,6 +2,8 @@
 
 mod access;
 mod bad_input;
+mod lifecycle;
+mod oauth;
 mod revoking;
 #[path = "../support/mod.rs"]
 mod support;

@@ -13,6 +13,13 @@ use tokio::task::JoinHandle;
 pub(crate) enum Fault {
     /// The server's place is taken by one that answers with this line.
     Answer(&'static str),
+    /// After so many more the server is never heard again; the last one is executed, or is not.
+    Die {
+        after: u64,
+        executed: bool,
+    },
+    /// Nothing passes any more.
+    Dead,
     /// Executed twice; the caller gets the second answer.
     Duplicate,
     /// Executed, but the connection breaks before the answer, this many times.
@@ -55,6 +62,11 @@ impl FaultProxy {
         self.silent.store(self.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
+    /// True once a [`Fault::Die`] has struck.
+    pub(crate) fn is_dead(&self) -> bool {
+        *self.fault.lock().unwrap() == Fault::Dead
+    }
+
     /// What happens from now on.
     pub(crate) fn set(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
@@ -87,8 +99,23 @@ async fn serve(
                     continue;
                 }
                 let script = chunk.windows(7).any(|word| word == b"EVALSHA");
-                let now = if script { fault.lock().unwrap().clone() } else { Fault::None };
+                let now = match fault.lock().unwrap().clone() {
+                    Fault::Dead => Fault::Dead,
+                    fault if script => fault,
+                    _ => Fault::None,
+                };
                 match now {
+                    Fault::Dead => continue,
+                    Fault::Die { after: 0, executed } => {
+                        if executed {
+                            execute(chunk, port).await?;
+                        }
+                        *fault.lock().unwrap() = Fault::Dead;
+                        continue;
+                    }
+                    Fault::Die { after, executed } => {
+                        *fault.lock().unwrap() = Fault::Die { after: after - 1, executed };
+                    }
                     Fault::Answer(line) => {
                         client.write_all(format!("-{line}\r\n").as_bytes()).await?;
                         continue;

@@ -4,5 +4,7 @@
 
 pub(crate) mod fault_proxy;
 pub(crate) mod follower;
+pub(crate) mod in_process;
+pub(crate) mod oauth;
 pub(crate) mod process;
 pub(crate) mod redis_server;

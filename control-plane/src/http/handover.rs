@@ -1,0 +1,120 @@
+//! `POST /v1/handover/…`: the edge worker trades codes and handles; no browser calls this.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::extract::Body;
+use super::problem::{Problem, ProblemDocument};
+use super::revocations::{Accepted, log_out};
+use crate::clock::unix_seconds;
+use crate::credential::{Credential, CredentialKind};
+use crate::plane::{Issued, Plane};
+
+/// A one-time code.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Code {
+    code: String,
+}
+
+/// What stands in the cookie.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Handle {
+    handle: String,
+}
+
+/// An access token for the edge worker.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct HandedOver {
+    /// Belongs into the cookie and nowhere else; at login alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handle: Option<String>,
+    session_id: String,
+    access_token: String,
+    /// Always `Bearer`.
+    token_type: &'static str,
+    /// Seconds until the access token expires.
+    expires_in: u64,
+    /// When the access token expires, unix seconds.
+    expires_at: u64,
+    /// When the session is over at the latest, unix seconds.
+    session_expires_at: u64,
+}
+
+/// Trades a one-time code for the handle that belongs into the browser's cookie.
+#[utoipa::path(
+    post, path = "/v1/handover/login", tag = "handover", request_body = Code,
+    security(("api_key" = ["handover"])),
+    responses((status = 200, body = HandedOver), (status = "4XX", body = ProblemDocument),
+              (status = 503, body = ProblemDocument))
+)]
+pub(super) async fn login(
+    State(plane): State<Arc<Plane>>,
+    body: Body<Code>,
+) -> Result<Json<HandedOver>, Problem> {
+    let spent = || Problem::bad_request("invalid_code", "the code is unknown, spent or too old");
+    let code = Credential::parse(&body.value.code, CredentialKind::HandoverCode, plane.master());
+    let now = unix_seconds();
+    let issued = plane.redeem_code(code.ok_or_else(spent)?, now).await?.ok_or_else(spent)?;
+    Ok(Json(HandedOver::new(issued, now)))
+}
+
+/// Gives out a new access token of the session.
+#[utoipa::path(
+    post, path = "/v1/handover/token", tag = "handover", request_body = Handle,
+    security(("api_key" = ["handover"])),
+    responses((status = 200, body = HandedOver), (status = "4XX", body = ProblemDocument),
+              (status = 503, body = ProblemDocument))
+)]
+pub(super) async fn token(
+    State(plane): State<Arc<Plane>>,
+    body: Body<Handle>,
+) -> Result<Json<HandedOver>, Problem> {
+    let (handle, now) = (body.value.credential(&plane)?, unix_seconds());
+    let issued = plane.handover_token(handle, now).await?;
+    let issued =
+        issued.ok_or_else(|| Problem::new(StatusCode::GONE, "session_ended", "log in again"))?;
+    Ok(Json(HandedOver::new(issued, now)))
+}
+
+/// Logs the device out.
+#[utoipa::path(
+    post, path = "/v1/handover/logout", tag = "handover", request_body = Handle,
+    security(("api_key" = ["handover"])),
+    responses((status = 200, body = Accepted), (status = "4XX", body = ProblemDocument),
+              (status = 503, body = ProblemDocument))
+)]
+pub(super) async fn logout(
+    State(plane): State<Arc<Plane>>,
+    body: Body<Handle>,
+) -> Result<Json<Accepted>, Problem> {
+    let handle = body.value.credential(&plane)?;
+    Ok(Json(log_out(&plane, handle.session, unix_seconds()).await?.into()))
+}
+
+impl Handle {
+    fn credential(&self, plane: &Plane) -> Result<Credential, Problem> {
+        Credential::parse(&self.handle, CredentialKind::HandoverHandle, plane.master())
+            .ok_or_else(|| Problem::bad_request("invalid_handle", "there is no such handle"))
+    }
+}
+
+impl HandedOver {
+    fn new(issued: Issued, now: u64) -> Self {
+        Self {
+            handle: issued.credential.map(|handle| handle.to_string()),
+            session_id: issued.session.to_string(),
+            access_token: issued.access_token,
+            token_type: "Bearer",
+            expires_in: issued.expires_at.saturating_sub(now),
+            expires_at: issued.expires_at,
+            session_expires_at: issued.session_expires_at,
+        }
+    }
+}

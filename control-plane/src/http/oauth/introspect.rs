@@ -1,0 +1,92 @@
+//! `POST /oauth/introspect` (RFC 7662): the edge's verdict, by the edge's code.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::response::{IntoResponse, Response};
+use offswitch_verifier::Decision;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::{Form, OauthError, TEMPORARILY_UNAVAILABLE};
+use crate::clock::unix_seconds;
+use crate::credential::{Credential, CredentialKind};
+use crate::plane::Plane;
+
+/// A token to look into, as a form.
+#[derive(Debug, Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the form to the API's readers")]
+pub(in crate::http) struct IntrospectForm {
+    /// An access token, or a refresh token.
+    token: String,
+    /// `refresh_token` or `access_token`; the token says it by itself.
+    token_type_hint: Option<String>,
+}
+
+/// Says whether a token is good now, and if so what it says. The header `offswitch-verdict` has the
+/// verdict's code; the body of a token that is not good says nothing else (RFC 7662 section 2.2).
+#[utoipa::path(
+    post, path = "/oauth/introspect", tag = "oauth",
+    request_body(content = IntrospectForm, content_type = "application/x-www-form-urlencoded"),
+    security(("api_key" = ["tokens:introspect"])),
+    responses((status = 200, body = serde_json::Value), (status = 400, body = OauthError),
+              (status = 503, body = OauthError))
+)]
+pub(in crate::http) async fn introspect(
+    State(plane): State<Arc<Plane>>,
+    form: Form,
+) -> Result<Response, OauthError> {
+    let token = form.need("token", "missing_token")?;
+    let now = unix_seconds();
+    if token.starts_with(CredentialKind::RefreshToken.prefix()) {
+        return refresh_token(&plane, token, now).await;
+    }
+    let verdict = plane.introspect(token, now).await?;
+    let code = verdict.code();
+    match verdict.decision {
+        Decision::Refused(_) => Ok(answer(json!({ "active": false }), code)),
+        Decision::Undecided(_) => {
+            Err(OauthError { error: TEMPORARILY_UNAVAILABLE, error_description: code })
+        }
+        Decision::Valid(claims) => {
+            let mut found = claims.payload().clone();
+            found.insert("active".to_owned(), true.into());
+            found.insert("token_type".to_owned(), "Bearer".into());
+            Ok(answer(Value::Object(found), code))
+        }
+    }
+}
+
+async fn refresh_token(plane: &Plane, token: &str, now: u64) -> Result<Response, OauthError> {
+    let credential = Credential::parse(token, CredentialKind::RefreshToken, plane.master());
+    let session = match credential {
+        Some(credential) => plane.peek_refresh(credential, now).await?,
+        None => None,
+    };
+    let Some(session) = session else {
+        return Ok(answer(json!({ "active": false }), "session_ended"));
+    };
+    let mut found = json!({
+        "active": true,
+        "token_type": "refresh_token",
+        "iss": plane.settings().issuer,
+        "sub": session.sub,
+        "client_id": session.grant.client_id,
+        "sid": session.id.to_string(),
+        "iat": session.opened_at,
+        "exp": session.expires_at(&plane.settings().lifetimes),
+    });
+    if let Some(scope) = session.grant.scope {
+        found["scope"] = scope.into();
+    }
+    Ok(answer(found, "valid"))
+}
+
+fn answer(body: Value, code: &'static str) -> Response {
+    let mut response = Json(body).into_response();
+    response.headers_mut().insert("offswitch-verdict", HeaderValue::from_static(code));
+    response
+}

@@ -1,0 +1,130 @@
+//! The OAuth endpoints, which answer as their RFCs say.
+
+pub(super) mod introspect;
+pub(super) mod revoke;
+pub(super) mod token;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::problem::Problem;
+use crate::plane::{Plane, PlaneError};
+
+/// An error as RFC 6749 section 5.2 has it. The description is a stable code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct OauthError {
+    /// The RFC's code.
+    #[schema(example = "invalid_grant")]
+    error: &'static str,
+    /// Ours, more exactly.
+    #[schema(example = "session_ended")]
+    error_description: &'static str,
+}
+
+/// A form's fields, each once (RFC 6749 section 3.2).
+pub(super) struct Form(HashMap<String, String>);
+
+/// How a client finds everything else (RFC 8414).
+#[utoipa::path(
+    get, path = "/.well-known/oauth-authorization-server", tag = "oauth",
+    responses((status = 200, body = serde_json::Value))
+)]
+pub(super) async fn metadata(State(plane): State<Arc<Plane>>) -> Response {
+    let issuer = &plane.settings().issuer;
+    let at = |path: &str| Value::from(format!("{}{path}", issuer.trim_end_matches('/')));
+    let document = json!({
+        "issuer": issuer,
+        "token_endpoint": at("/oauth/token"),
+        "token_endpoint_auth_methods_supported": ["none"],
+        "jwks_uri": at("/.well-known/jwks.json"),
+        "revocation_endpoint": at("/oauth/revoke"),
+        "revocation_endpoint_auth_methods_supported": ["none"],
+        "introspection_endpoint": at("/oauth/introspect"),
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
+        "grant_types_supported": ["refresh_token"],
+        "response_types_supported": [],
+    });
+    let headers = [(header::CACHE_CONTROL, "public, max-age=300")];
+    (headers, Json(document)).into_response()
+}
+
+impl Form {
+    /// The field `name`, which must be there.
+    pub(super) fn need(&self, name: &str, missing: &'static str) -> Result<&str, OauthError> {
+        self.find(name).ok_or(OauthError::invalid_request(missing))
+    }
+
+    /// The field `name`; one without a value counts as absent (RFC 6749 section 3.2).
+    pub(super) fn find(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = OauthError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, OauthError> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Err(OauthError::invalid_request("unsupported_media_type"));
+        }
+        let bytes = Bytes::from_request(request, state).await;
+        let bytes = bytes.map_err(|_| OauthError::invalid_request("body_too_large"))?;
+        let mut fields = HashMap::new();
+        for (name, value) in form_urlencoded::parse(&bytes) {
+            if fields.insert(name.into_owned(), value.into_owned()).is_some() {
+                return Err(OauthError::invalid_request("repeated_parameter"));
+            }
+        }
+        Ok(Self(fields))
+    }
+}
+
+impl OauthError {
+    /// The grant is no good: of a refresh token, the client must log in again.
+    pub(super) fn invalid_grant(code: &'static str) -> Self {
+        Self { error: "invalid_grant", error_description: code }
+    }
+
+    /// The request is not what the endpoint takes.
+    pub(super) fn invalid_request(code: &'static str) -> Self {
+        Self { error: "invalid_request", error_description: code }
+    }
+}
+
+impl IntoResponse for OauthError {
+    fn into_response(self) -> Response {
+        metrics::counter!("offswitch_problems_total", "code" => self.error_description)
+            .increment(1);
+        // The store did not answer. Never `invalid_grant`: clients would throw good tokens away.
+        let is_ours = self.error == TEMPORARILY_UNAVAILABLE;
+        let status =
+            if is_ours { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST };
+        let mut response = (status, Json(self)).into_response();
+        if is_ours {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<PlaneError> for OauthError {
+    fn from(error: PlaneError) -> Self {
+        // Logged there, once.
+        let code = Problem::from(error).code();
+        Self { error: TEMPORARILY_UNAVAILABLE, error_description: code }
+    }
+}
+
+const TEMPORARILY_UNAVAILABLE: &str = "temporarily_unavailable";

@@ -1,0 +1,96 @@
+//! `POST /oauth/token`: the refresh grant (RFC 6749 section 6), with rotation (RFC 9700 section 4.14).
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Form, OauthError};
+use crate::clock::unix_seconds;
+use crate::credential::{Credential, CredentialKind};
+use crate::plane::{Plane, RefreshRefusal, Refreshed};
+
+/// A refresh, as a form.
+#[derive(Debug, Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the form to the API's readers")]
+pub(in crate::http) struct RefreshForm {
+    #[schema(example = "refresh_token")]
+    grant_type: String,
+    #[schema(example = "osr_…")]
+    refresh_token: String,
+    /// Needed where the session was opened for a client.
+    client_id: Option<String>,
+    /// At most what was granted.
+    scope: Option<String>,
+}
+
+/// New tokens (RFC 6749 section 5.1).
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct TokenAnswer {
+    access_token: String,
+    /// Always `Bearer`.
+    token_type: &'static str,
+    /// Seconds until the access token expires.
+    expires_in: u64,
+    /// The successor: the token that was shown is spent.
+    refresh_token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    /// The session's id.
+    session_id: String,
+}
+
+/// Trades a refresh token for an access token and the next refresh token. A spent token is answered
+/// with the same successor while that is unused and the grace lasts; after that it is theft, and
+/// the session is revoked.
+#[utoipa::path(
+    post, path = "/oauth/token", tag = "oauth",
+    request_body(content = RefreshForm, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, body = TokenAnswer), (status = 400, body = OauthError),
+              (status = 503, body = OauthError))
+)]
+pub(in crate::http) async fn refresh(
+    State(plane): State<Arc<Plane>>,
+    form: Form,
+) -> Result<Json<TokenAnswer>, OauthError> {
+    if form.need("grant_type", "missing_grant_type")? != "refresh_token" {
+        let code = "unsupported_grant_type";
+        return Err(OauthError { error: code, error_description: code });
+    }
+    let token = form.need("refresh_token", "missing_refresh_token")?;
+    let token = Credential::parse(token, CredentialKind::RefreshToken, plane.master());
+    let token = token.ok_or(OauthError::invalid_grant("unknown_refresh_token"))?;
+    let now = unix_seconds();
+    let refreshed = plane.refresh(token, form.find("client_id"), form.find("scope"), now).await?;
+    let issued = match refreshed {
+        Refreshed::Issued(issued) => issued,
+        Refreshed::Refused(refusal) => {
+            metrics::counter!("offswitch_refreshes_total", "outcome" => refusal.code())
+                .increment(1);
+            return Err(refusal.into());
+        }
+    };
+    metrics::counter!("offswitch_refreshes_total", "outcome" => "issued").increment(1);
+    Ok(Json(TokenAnswer {
+        access_token: issued.access_token,
+        token_type: "Bearer",
+        expires_in: issued.expires_at.saturating_sub(now),
+        refresh_token: issued.credential.map(|token| token.to_string()).unwrap_or_default(),
+        scope: issued.scope,
+        session_id: issued.session.to_string(),
+    }))
+}
+
+impl From<RefreshRefusal> for OauthError {
+    fn from(refusal: RefreshRefusal) -> Self {
+        let error = match refusal {
+            RefreshRefusal::WrongScope => "invalid_scope",
+            RefreshRefusal::SessionEnded
+            | RefreshRefusal::TokenReused
+            | RefreshRefusal::WrongClient => "invalid_grant",
+        };
+        Self { error, error_description: refusal.code() }
+    }
+}

@@ -1,0 +1,77 @@
+//! `GET /v1/revocations?kind=refresh`: what no refresh accepts any more, apart from what verifiers
+//! are told. It lives in the sessions themselves and leaves with them.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::problem::Problem;
+use crate::clock::unix_seconds;
+use crate::plane::Plane;
+use crate::session::Session;
+
+/// A page of the refresh denylist, in no particular order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RefreshDenylist {
+    denied: Vec<Denied>,
+    /// Ask for more with `cursor=` this; absent on the last page.
+    next: Option<String>,
+}
+
+/// Refresh tokens of one session that are off.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Denied {
+    session_id: String,
+    sub: String,
+    /// `revoked`: all of them. `spent`: all but the living one.
+    kind: &'static str,
+    /// How many were spent.
+    spent: u32,
+    /// When the session was revoked, unix seconds.
+    at: Option<u64>,
+    /// Who revoked it: the id of an API key, `holder` or `offswitch`.
+    by: Option<String>,
+    /// Why.
+    reason: Option<String>,
+    /// When the entry leaves: no refresh token of the session is good then, unix seconds.
+    until: u64,
+}
+
+/// The page that begins at `cursor`.
+pub(super) async fn page(plane: &Plane, cursor: Option<&str>) -> Result<RefreshDenylist, Problem> {
+    if cursor.is_some_and(|cursor| !is_cursor(cursor)) {
+        return Err(Problem::bad_request("invalid_query", "cursor: must be a page's next"));
+    }
+    plane.end_sessions().await?;
+    let stretch = plane.stored_sessions(cursor.unwrap_or_default()).await?;
+    let now = unix_seconds();
+    let denied = stretch.sessions.into_iter();
+    let denied = denied.filter_map(|session| Denied::new(session, plane, now)).collect();
+    Ok(RefreshDenylist { denied, next: stretch.next })
+}
+
+impl Denied {
+    fn new(session: Session, plane: &Plane, now: u64) -> Option<Self> {
+        let lifetimes = &plane.settings().lifetimes;
+        let until = session.absolute_end(lifetimes);
+        let kind = match session.ended {
+            Some(_) if now < until => "revoked",
+            None if session.is_live(now, lifetimes) && session.spent() > 0 => "spent",
+            _ => return None,
+        };
+        Some(Self {
+            session_id: session.id.to_string(),
+            spent: session.spent(),
+            sub: session.sub,
+            kind,
+            at: session.ended.as_ref().map(|ended| ended.at),
+            by: session.ended.as_ref().map(|ended| ended.by.clone()),
+            reason: session.ended.and_then(|ended| ended.reason),
+            until,
+        })
+    }
+}
+
+fn is_cursor(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b':';
+    text.len() <= 64 && text.bytes().all(plain)
+}

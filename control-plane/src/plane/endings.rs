@@ -1,0 +1,163 @@
+//! Ends in the store the sessions that the log has ended.
+//!
+//! The log is the one atomic step of a logout: from then on every process refuses. But its entries
+//! leave after a day, and a refresh token may live for months. So every record that ends sessions is
+//! carried out on the stored sessions too, in order and at least once: a cursor in the store says
+//! how far that has come, whoever did it, and the log is never trimmed beyond it. A crash between the
+//! two steps leaves the cursor where it was.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use offswitch_verifier::snapshot::Position;
+
+use super::continuity::PAGE_RECORDS;
+use super::sessions::ITSELF;
+use super::{Plane, PlaneError};
+use crate::clock::unix_seconds;
+use crate::fold::FoldError;
+use crate::record::{Record, Revocation};
+use crate::session::{Ended, Session, SessionId, UserKey, UserSessions};
+
+/// Sessions that one record ends: one by its id, or a user's below a version.
+enum Ending {
+    Session(SessionId),
+    User { sub: String, version: u64 },
+}
+
+impl Plane {
+    /// Carries out everything in the log that was not carried out yet.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`]; the next call goes on from there.
+    pub async fn end_sessions(&self) -> Result<(), PlaneError> {
+        let _one_at_a_time = self.ending.lock().await;
+        self.catch_up().await?;
+        let mut held = self.store.load(CURSOR).await?;
+        loop {
+            let cursor = position(&held);
+            let page = self.store.read(cursor.seq, PAGE_RECORDS).await?;
+            let is_known = cursor.era == page.era && cursor.seq >= page.checkpoint.seq;
+            let reached = if is_known {
+                for (seq, bytes) in &page.records {
+                    let record = Record::decode(bytes);
+                    let record = record.map_err(|_| FoldError::Damaged { seq: *seq })?;
+                    self.carry_out(*seq, &record).await?;
+                }
+                page.records.last().map_or(cursor.seq, |(seq, _)| *seq)
+            } else {
+                // A new era: what the log was before is in the fold, without its words.
+                let reached = self.fold().reached().position;
+                self.sweep().await?;
+                reached.seq
+            };
+            let wanted = Position { era: page.era, seq: reached }.to_string().into_bytes();
+            if wanted == held {
+                return Ok(());
+            }
+            let is_ours = self.store.swap(CURSOR, &held, &wanted, None).await?;
+            held = if is_ours { wanted } else { self.store.load(CURSOR).await? };
+        }
+    }
+
+    /// How far the log was carried out.
+    pub(super) async fn ended_up_to(&self) -> Result<Position, PlaneError> {
+        Ok(position(&self.store.load(CURSOR).await?))
+    }
+
+    /// Keeps the stored sessions at the log's heels. The pause lets one process do it for all.
+    pub(super) async fn keep_ended(self: std::sync::Arc<Self>) {
+        let mut head = self.head.subscribe();
+        loop {
+            // Only a closed channel or the time ends it otherwise, and both mean: look now.
+            let _ = tokio::time::timeout(LOOK_EVERY, head.changed()).await;
+            tokio::time::sleep(PAUSE).await;
+            if let Err(error) = self.end_sessions().await {
+                tracing::warn!(%error, "ended sessions are not carried out yet");
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+
+    async fn carry_out(&self, seq: u64, record: &Record) -> Result<(), PlaneError> {
+        let mut by_user: BTreeMap<UserKey, Vec<Ending>> = BTreeMap::new();
+        for revocation in &record.revocations {
+            match revocation {
+                Revocation::Refresh { sid } | Revocation::Session { issuer: None, sid, .. } => {
+                    if let Ok(id) = sid.parse::<SessionId>() {
+                        by_user.entry(id.user()).or_default().push(Ending::Session(id));
+                    }
+                }
+                Revocation::User { issuer: None, sub, .. } => {
+                    let ending = Ending::User { sub: sub.clone(), version: seq };
+                    by_user.entry(self.master.user_key(sub)).or_default().push(ending);
+                }
+                Revocation::Epoch { .. }
+                | Revocation::Key { .. }
+                | Revocation::Session { .. }
+                | Revocation::Sessions
+                | Revocation::Token { .. }
+                | Revocation::User { .. } => {}
+            }
+        }
+        let now = unix_seconds();
+        let Record { at, by, reason, .. } = record;
+        let ended = Ended { at: *at, by: by.clone(), reason: reason.clone() };
+        stream::iter(by_user)
+            .map(|(user, endings)| {
+                let ended = ended.clone();
+                self.change(user, now, move |sessions| {
+                    for session in &mut sessions.sessions {
+                        if endings.iter().any(|ending| ending.names(session)) {
+                            session.end(ended.clone());
+                        }
+                    }
+                })
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// Ends every stored session that the fold knows to be over.
+    async fn sweep(&self) -> Result<(), PlaneError> {
+        let now = unix_seconds();
+        let ended = Ended { at: now, by: ITSELF.to_owned(), reason: None };
+        let mut cursor = String::new();
+        loop {
+            let stored = self.stored_sessions(&cursor).await?;
+            for over in stored.sessions.iter().filter(|one| one.ended.is_none()) {
+                if self.is_over(over) {
+                    let end = |sessions: &mut UserSessions| {
+                        sessions.find(over.id).map(|session| session.end(ended.clone()));
+                    };
+                    self.change(over.id.user(), now, end).await?;
+                }
+            }
+            let Some(next) = stored.next else { return Ok(()) };
+            cursor = next;
+        }
+    }
+}
+
+impl Ending {
+    fn names(&self, session: &Session) -> bool {
+        match self {
+            Self::Session(id) => session.id == *id,
+            Self::User { sub, version } => session.sub == *sub && session.version < *version,
+        }
+    }
+}
+
+/// The position that a cursor's document names; the beginning of no era if there is none.
+fn position(document: &[u8]) -> Position {
+    let text = std::str::from_utf8(document).ok();
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+const CURSOR: &str = "sessions-ended";
+const AT_ONCE: usize = 32;
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(50);

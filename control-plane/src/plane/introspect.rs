@@ -1,0 +1,118 @@
+//! Introspection: the verifier of the edge, in this process, following this process's own feed.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use offswitch_verifier::snapshot::Position;
+use offswitch_verifier::{
+    AudienceRule, FeedConfig, IssuerConfig, KeySet, OnStale, Verdict, Verifier, VerifierConfig,
+};
+
+use super::{Plane, PlaneError};
+use crate::keyring::Keyring;
+use crate::store::StoreError;
+
+/// The verifier; none before the first question.
+#[derive(Default)]
+pub(super) struct Introspector(RwLock<Option<Held>>);
+
+struct Held {
+    verifier: Verifier,
+    /// What its keys were made of.
+    keys: KeysOf,
+}
+
+#[derive(Clone)]
+struct KeysOf {
+    keyring: Arc<Keyring>,
+    dead: usize,
+    minute: u64,
+}
+
+impl Plane {
+    /// Judges an access token of this control plane as the edge does, at the log's present end.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn introspect(&self, token: &str, now: u64) -> Result<Verdict, PlaneError> {
+        self.catch_up().await?;
+        let keys = KeysOf {
+            keyring: self.keyring.load_full(),
+            dead: self.fold().dead_keys().len(),
+            minute: now / 60,
+        };
+        {
+            let held = self.introspector.0.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(held) = held.as_ref().filter(|held| held.is_current(self, &keys, now)) {
+                return Ok(held.verifier.verify(token, now));
+            }
+        }
+        let mut held = self.introspector.0.write().unwrap_or_else(PoisonError::into_inner);
+        let verifier = self.bring_up(held.take(), keys, now)?;
+        Ok(held.insert(verifier).verifier.verify(token, now))
+    }
+
+    /// Hands the verifier the keys and every snapshot that it lacks.
+    fn bring_up(&self, held: Option<Held>, keys: KeysOf, now: u64) -> Result<Held, PlaneError> {
+        let failed = |text: String| PlaneError::from(StoreError::Damaged(text));
+        let issuer = &self.settings.issuer;
+        let mut held = match held {
+            Some(held) => held,
+            None => Held { verifier: self.new_verifier().map_err(failed)?, keys: keys.clone() },
+        };
+        let jwks = keys.keyring.jwks(|kid| self.fold().is_dead(kid)).to_string();
+        let set = KeySet::from_jwks(jwks.as_bytes()).map_err(|error| failed(error.to_string()))?;
+        held.verifier.set_keys(issuer, set);
+        held.keys = keys;
+        while !held.is_at(self.position()) || held.is_old(now) {
+            let since = held.verifier.feed().since();
+            let Some(snapshot) = self.snapshot(since) else { break };
+            let applied = held.verifier.apply(snapshot.bytes.to_vec(), now);
+            if applied.is_err() && since.is_some() {
+                // A new feed key, or a log that began anew: so does the verifier.
+                held.verifier = self.new_verifier().map_err(failed)?;
+                continue;
+            }
+            if applied.is_err() || held.verifier.feed().since() == since {
+                break;
+            }
+        }
+        Ok(held)
+    }
+
+    fn new_verifier(&self) -> Result<Verifier, String> {
+        let issuer = &self.settings.issuer;
+        // Who asks knows which audience is meant; a session may have any.
+        let rules = IssuerConfig {
+            audience: AudienceRule::Unchecked,
+            ..IssuerConfig::offswitch(issuer, &self.settings.audience)
+        };
+        let encode = |key: &[u8]| Base64UrlUnpadded::encode_string(key);
+        let feed = FeedConfig {
+            id: issuer.clone(),
+            public_keys: self.feed_keys().iter().map(|key| encode(key.public_key())).collect(),
+            max_staleness_seconds: self.settings.snapshot_validity_seconds,
+            on_stale: OnStale::Deny,
+        };
+        let config = VerifierConfig { issuers: vec![rules], feed };
+        Verifier::new(config).map_err(|problems| format!("{problems:?}"))
+    }
+}
+
+impl Held {
+    fn is_current(&self, plane: &Plane, keys: &KeysOf, now: u64) -> bool {
+        let same_keys = Arc::ptr_eq(&self.keys.keyring, &keys.keyring)
+            && (self.keys.dead, self.keys.minute) == (keys.dead, keys.minute);
+        same_keys && self.is_at(plane.position()) && !self.is_old(now)
+    }
+
+    fn is_at(&self, position: Position) -> bool {
+        self.verifier.feed().position() == Some(position)
+    }
+
+    /// A statement of the feed is used for a second.
+    fn is_old(&self, now: u64) -> bool {
+        self.verifier.feed().age_seconds(now).is_none_or(|age| age > 1)
+    }
+}

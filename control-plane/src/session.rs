@@ -1,0 +1,332 @@
+//! One user's sessions, and the rules of their lives: rotation, grace, theft, caps and expiry. Pure:
+//! the clock and all randomness are arguments, and the store only compares and swaps the outcome.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use serde::{Deserialize, Serialize};
+
+/// One login on one device: a family of refresh tokens, of which one is alive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The tokens' `sid`.
+    pub id: SessionId,
+    /// The user.
+    pub sub: String,
+    /// What its access tokens say beside the control plane's own claims.
+    pub grant: Grant,
+    /// The device, as the login named it.
+    pub device: Device,
+    /// The `ver` of its access tokens: the seq of the log when it was opened. A revocation of the
+    /// user has a higher one and ends it; a login after that has a higher one again.
+    pub version: u64,
+    /// When it was opened, unix seconds.
+    pub opened_at: u64,
+    /// When it last gave out an access token, unix seconds.
+    pub used_at: u64,
+    /// Who holds its refresh side.
+    pub holder: Holder,
+    /// Set once it is over; never unset.
+    pub ended: Option<Ended>,
+    /// A digest of the request that opened it, to notice an idempotency key used for another.
+    pub request: [u8; 16],
+}
+
+/// Names a session: the user's key, then 128 random bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SessionId {
+    user: UserKey,
+    random: [u8; 16],
+}
+
+/// Finds a user's sessions. Two users may share one by chance, so it decides nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct UserKey(pub [u8; 8]);
+
+/// What a session's access tokens say.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Grant {
+    /// The `client_id` (RFC 9068 section 2.2).
+    pub client_id: String,
+    /// True if a refresh must name the client.
+    pub client_bound: bool,
+    /// The `aud`.
+    pub audience: String,
+    /// The `scope`, if any.
+    pub scope: Option<String>,
+    /// The application's own claims, a JSON object.
+    pub claims: String,
+}
+
+/// A device, as a person would recognise it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Device {
+    /// Its name.
+    pub name: Option<String>,
+    /// The browser's or application's own name for itself.
+    pub user_agent: Option<String>,
+    /// Where the login came from.
+    pub ip: Option<String>,
+}
+
+/// Who holds the refresh side of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Holder {
+    /// The client, with a refresh token of the `generation` that is alive since `since`.
+    Client {
+        /// How often it was rotated.
+        generation: u32,
+        /// When it was rotated last, unix seconds.
+        since: u64,
+    },
+    /// The control plane; the edge worker has a handle that never leaves a cookie.
+    Edge,
+    /// Nobody yet: a one-time code waits to be traded for a handle, until `until` (unix seconds).
+    Offered {
+        /// When the code is worthless.
+        until: u64,
+    },
+}
+
+/// Why a session is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// When, unix seconds.
+    pub at: u64,
+    /// Who asked for it: the id of an API key, or the control plane itself.
+    pub by: String,
+    /// The reason given.
+    pub reason: Option<String>,
+}
+
+/// How long sessions live, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Without a refresh.
+    pub idle_seconds: u64,
+    /// In all.
+    pub absolute_seconds: u64,
+    /// How long a spent token may be shown again while its successor is unused.
+    pub grace_seconds: u64,
+}
+
+/// What a refresh token is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// The session is over, or never was.
+    Over,
+    /// A lost reply, or a tab that raced: the same successor once more, and nothing has changed.
+    Repeated {
+        /// The successor's generation.
+        generation: u32,
+    },
+    /// A spent token came back: two hold the family, and one of them is a thief.
+    Reused,
+    /// The token is spent from now on.
+    Rotated {
+        /// The successor's generation.
+        generation: u32,
+    },
+}
+
+impl Session {
+    /// From when on it gives out nothing more, unix seconds.
+    pub fn expires_at(&self, lifetimes: &Lifetimes) -> u64 {
+        self.absolute_end(lifetimes).min(self.used_at.saturating_add(lifetimes.idle_seconds))
+    }
+
+    /// The instant that no refresh moves, unix seconds.
+    pub fn absolute_end(&self, lifetimes: &Lifetimes) -> u64 {
+        self.opened_at.saturating_add(lifetimes.absolute_seconds)
+    }
+
+    /// True while it may give out access tokens, as far as the session itself knows.
+    pub fn is_live(&self, now: u64, lifetimes: &Lifetimes) -> bool {
+        self.ended.is_none() && now < self.expires_at(lifetimes)
+    }
+
+    /// Uses the refresh token of `presented` generation, whose genuineness was checked before.
+    ///
+    /// The living token rotates. Its parent is answered with the same successor while that is unused
+    /// and the grace lasts. Any older one is theft. A token ahead of what is stored was given out
+    /// before the store lost writes: the chain goes on from there, since every chain of a session
+    /// is the same one.
+    pub fn rotate(&mut self, presented: u32, now: u64, lifetimes: &Lifetimes) -> Rotation {
+        let Holder::Client { generation, since } = self.holder else {
+            return Rotation::Over;
+        };
+        if !self.is_live(now, lifetimes) {
+            return Rotation::Over;
+        }
+        let Some(successor) = presented.checked_add(1) else {
+            return Rotation::Over;
+        };
+        if presented >= generation {
+            self.holder = Holder::Client { generation: successor, since: now };
+            self.used_at = self.used_at.max(now);
+            return Rotation::Rotated { generation: successor };
+        }
+        if successor == generation && now <= since.saturating_add(lifetimes.grace_seconds) {
+            return Rotation::Repeated { generation };
+        }
+        Rotation::Reused
+    }
+
+    /// Ends it for good, unless it is over already. What no listing needs is forgotten.
+    pub fn end(&mut self, ended: Ended) {
+        if self.ended.is_none() {
+            self.ended = Some(ended);
+            self.grant = Grant::default();
+            self.device = Device::default();
+        }
+    }
+
+    /// How many refresh tokens of it are spent.
+    pub fn spent(&self) -> u32 {
+        match self.holder {
+            Holder::Client { generation, .. } => generation,
+            Holder::Edge | Holder::Offered { .. } => 0,
+        }
+    }
+}
+
+/// The sessions under one user key.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UserSessions {
+    /// In the order they were opened.
+    pub sessions: Vec<Session>,
+    /// Random, another one with each write: of two processes that want to write the same only one
+    /// has written it.
+    pub stamp: u64,
+}
+
+impl UserSessions {
+    /// Reads what [`encode`](Self::encode) made.
+    ///
+    /// # Errors
+    ///
+    /// Where the bytes are something else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        match bytes {
+            [] => Ok(Self::default()),
+            bytes => match postcard::take_from_bytes(bytes)? {
+                (sessions, []) => Ok(sessions),
+                _ => Err(postcard::Error::DeserializeBadEncoding),
+            },
+        }
+    }
+
+    /// The bytes to store; none for no sessions.
+    pub fn encode(&self) -> Vec<u8> {
+        if self.sessions.is_empty() {
+            vec![]
+        } else {
+            postcard::to_allocvec(self).unwrap_or_default()
+        }
+    }
+
+    /// The session with this id.
+    pub fn find(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|session| session.id == id)
+    }
+
+    /// Forgets sessions that expired, and those that ended once no refresh token of theirs could be
+    /// good any more. Of the ended ones those opened last are kept, [`MAX_ENDED`].
+    pub fn tidy(&mut self, now: u64, lifetimes: &Lifetimes) {
+        self.sessions.retain(|session| match session.ended {
+            Some(_) => now < session.absolute_end(lifetimes),
+            None => session.is_live(now, lifetimes),
+        });
+        let ended = self.sessions.iter().filter(|session| session.ended.is_some()).count();
+        let mut surplus = ended.saturating_sub(MAX_ENDED);
+        self.sessions.retain(|session| {
+            let goes = surplus > 0 && session.ended.is_some();
+            surplus -= usize::from(goes);
+            !goes
+        });
+    }
+
+    /// Which of `live` sessions must go before one more may be opened under `cap`: those idle for
+    /// longest.
+    pub fn surplus<'a>(live: impl Iterator<Item = &'a Session>, cap: usize) -> Vec<SessionId> {
+        let mut live: Vec<&Session> = live.collect();
+        live.sort_by_key(|session| (session.used_at, session.opened_at, session.id));
+        let count = (live.len() + 1).saturating_sub(cap);
+        live.iter().take(count).map(|session| session.id).collect()
+    }
+
+    /// When nothing of it matters any more, unix seconds.
+    pub fn forgettable_at(&self, lifetimes: &Lifetimes) -> Option<u64> {
+        self.sessions.iter().map(|session| session.absolute_end(lifetimes)).max()
+    }
+}
+
+impl SessionId {
+    /// A session of the user.
+    pub fn new(user: UserKey, random: [u8; 16]) -> Self {
+        Self { user, random }
+    }
+
+    /// Where its user's sessions are.
+    pub fn user(self) -> UserKey {
+        self.user
+    }
+
+    /// Its bytes.
+    pub fn bytes(self) -> [u8; SESSION_ID_BYTES] {
+        let mut bytes = [0; SESSION_ID_BYTES];
+        bytes[..8].copy_from_slice(&self.user.0);
+        bytes[8..].copy_from_slice(&self.random);
+        bytes
+    }
+
+    /// The session with these bytes.
+    pub fn from_bytes(bytes: [u8; SESSION_ID_BYTES]) -> Self {
+        let (mut user, mut random) = ([0; 8], [0; 16]);
+        user.copy_from_slice(&bytes[..8]);
+        random.copy_from_slice(&bytes[8..]);
+        Self { user: UserKey(user), random }
+    }
+}
+
+impl fmt::Display for UserKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&Base64UrlUnpadded::encode_string(&self.bytes()))
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// Not the id of a session of this control plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a session id")]
+pub struct NotASessionId;
+
+impl FromStr for SessionId {
+    type Err = NotASessionId;
+
+    fn from_str(text: &str) -> Result<Self, NotASessionId> {
+        let mut bytes = [0; SESSION_ID_BYTES];
+        match Base64UrlUnpadded::decode(text, &mut bytes) {
+            Ok(decoded) if decoded.len() == SESSION_ID_BYTES => Ok(Self::from_bytes(bytes)),
+            _ => Err(NotASessionId),
+        }
+    }
+}
+
+/// 32 characters of base64url.
+pub const SESSION_ID_BYTES: usize = 24;
+/// How many ended sessions of a user are remembered: enough to recognise them in a listing. That
+/// they are over does not depend on it, for what is not there gives out nothing.
+pub const MAX_ENDED: usize = 50;

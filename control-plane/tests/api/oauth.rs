@@ -1,0 +1,289 @@
+//! The OAuth endpoints: RFC 6749 section 6, RFC 7009, RFC 7662, RFC 8414; and the handover.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::follower::{Follower, now};
+use crate::support::oauth::{answer, text};
+use crate::support::process::ControlPlane;
+use crate::support::redis_server::RedisServer;
+
+#[tokio::test]
+async fn a_refresh_that_is_not_well_formed_is_refused_as_the_rfc_says() {
+    let plane = ControlPlane::start().await;
+    let session = plane.login("alice").await;
+    let good = text(&session, "refresh_token");
+    let changed = format!("{}A", &good[..83]);
+    let grant = ("grant_type", "refresh_token");
+    let bound = json!({ "sub": "bob", "client_id": "app" });
+    let bound = plane.posted("/v1/sessions", &bound).await;
+    let bound = text(&bound, "refresh_token");
+    let access = text(&session, "access_token");
+    for (fields, error, code) in [
+        (vec![], "invalid_request", "missing_grant_type"),
+        (vec![grant], "invalid_request", "missing_refresh_token"),
+        (vec![grant, ("refresh_token", "")], "invalid_request", "missing_refresh_token"),
+        (vec![("grant_type", "password")], "unsupported_grant_type", "unsupported_grant_type"),
+        (vec![grant, grant], "invalid_request", "repeated_parameter"),
+        (vec![grant, ("refresh_token", "x")], "invalid_grant", "unknown_refresh_token"),
+        (vec![grant, ("refresh_token", &changed)], "invalid_grant", "unknown_refresh_token"),
+        (vec![grant, ("refresh_token", access)], "invalid_grant", "unknown_refresh_token"),
+        (vec![grant, ("refresh_token", bound)], "invalid_grant", "wrong_client"),
+        (
+            vec![grant, ("refresh_token", bound), ("client_id", "b")],
+            "invalid_grant",
+            "wrong_client",
+        ),
+        (vec![grant, ("refresh_token", good), ("scope", "admin")], "invalid_scope", "wrong_scope"),
+    ] {
+        let response = plane.form("/oauth/token", &fields).await;
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let expected = json!({ "error": error, "error_description": code });
+        assert_eq!(answer(response).await, (StatusCode::BAD_REQUEST, expected), "{fields:?}");
+    }
+    let json = plane.request(Method::POST, "/oauth/token").json(&json!({ "grant_type": "x" }));
+    let (status, body) = answer(json.send().await.unwrap()).await;
+    assert_eq!((status.as_u16(), &body["error"]), (400, &json!("invalid_request")));
+    let large = "x".repeat(100_000);
+    let (status, body) = plane.refresh(&large).await;
+    assert_eq!((status.as_u16(), &body["error_description"]), (400, &json!("body_too_large")));
+    // Nothing of it has spent a token.
+    let (status, _) = plane.refresh(good).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+// RFC 7009: both kinds of token, whatever the hint; unknown ones are no error.
+#[tokio::test]
+async fn whoever_holds_a_token_may_revoke_it() {
+    let plane = ControlPlane::start().await;
+    let (one, two) = (plane.login("alice").await, plane.login("alice").await);
+    let spent = text(&two, "refresh_token");
+    let next = plane.refreshed(spent).await;
+    for hint in ["access_token", "refresh_token", "nonsense"] {
+        let fields = [("token", text(&one, "access_token")), ("token_type_hint", hint)];
+        assert_eq!(plane.form("/oauth/revoke", &fields).await.status(), StatusCode::OK);
+    }
+    let mut follower = Follower::start(&plane, &plane.issuer()).await;
+    assert_eq!(follower.judge(text(&one, "access_token")), "revoked_token");
+    let one = plane.refreshed(text(&one, "refresh_token")).await;
+    // A spent refresh token still is its holder's: the session ends, which is what was asked for.
+    for _ in 0..2 {
+        assert_eq!(plane.form("/oauth/revoke", &[("token", spent)]).await.status(), StatusCode::OK);
+    }
+    plane.not_refreshed(text(&next, "refresh_token"), "session_ended").await;
+    follower.follow(&plane).await;
+    assert_eq!(follower.judge(text(&next, "access_token")), "revoked_session");
+    assert_eq!(follower.judge(text(&one, "access_token")), "valid");
+    let log = plane.got("/v1/revocations").await;
+    assert_eq!(log["requests"].as_array().unwrap().len(), 2, "repeating adds nothing");
+
+    let foreign = "eyJhbGciOiJub25lIn0.e30.";
+    for unknown in ["x", foreign, "osr_AAAA", &"x".repeat(30_000)] {
+        let answered = plane.form("/oauth/revoke", &[("token", unknown)]).await;
+        assert_eq!(answered.status(), StatusCode::OK);
+        assert_eq!(answered.text().await.unwrap(), "");
+    }
+    let (status, body) = answer(plane.form("/oauth/revoke", &[]).await).await;
+    assert_eq!((status.as_u16(), &body["error"]), (400, &json!("invalid_request")));
+    assert_eq!(plane.got("/v1/revocations").await["requests"].as_array().unwrap().len(), 2);
+}
+
+// RFC 7662: the verdict of the edge, at once, and nothing more about a token that is not good.
+#[tokio::test]
+async fn introspection_gives_the_verdict_that_the_edge_gives() {
+    let plane = ControlPlane::start().await;
+    let login = json!({ "sub": "alice", "scope": "read", "claims": { "tenant": "acme" } });
+    let session = plane.posted("/v1/sessions", &login).await;
+    let access = text(&session, "access_token");
+    let (code, found) = plane.introspected(access).await;
+    assert_eq!(code, "valid");
+    for (member, value) in [
+        ("active", json!(true)),
+        ("token_type", json!("Bearer")),
+        ("sub", json!("alice")),
+        ("scope", json!("read")),
+        ("tenant", json!("acme")),
+        ("aud", json!("api")),
+        ("iss", json!(plane.issuer())),
+        ("exp", session["expires_at"].clone()),
+        ("sid", session["session_id"].clone()),
+    ] {
+        assert_eq!(found[member], value, "{member}");
+    }
+    let (code, found) = plane.introspected(text(&session, "refresh_token")).await;
+    assert_eq!((code.as_str(), &found["token_type"]), ("valid", &json!("refresh_token")));
+    assert_eq!((&found["active"], &found["sub"]), (&json!(true), &json!("alice")));
+
+    let mut follower = Follower::start(&plane, &plane.issuer()).await;
+    let mut tokens = vec![access.to_owned(), "nonsense".to_owned(), format!("{access}A")];
+    for revocation in ["token", "session_id", "sub"] {
+        let session = plane.login(revocation).await;
+        let token = text(&session, "access_token").to_owned();
+        let value = match revocation {
+            "token" => json!(token),
+            "session_id" => session["session_id"].clone(),
+            _ => json!(revocation),
+        };
+        plane.posted("/v1/revocations", &json!({ revocation: value })).await;
+        // At once, on whichever process: introspection reads the log first.
+        assert!(plane.introspected(&token).await.0.starts_with("revoked_"));
+        tokens.push(token);
+    }
+    plane.posted("/v1/red-button", &json!({})).await;
+    tokens.push(text(&plane.login("after").await, "access_token").to_owned());
+    follower.fetch_keys(&plane, &plane.issuer()).await;
+    follower.follow(&plane).await;
+    let mut codes = Vec::new();
+    for token in &tokens {
+        let (code, found) = plane.introspected(token).await;
+        assert_eq!(code, follower.judge(token));
+        if code != "valid" {
+            assert_eq!(found, json!({ "active": false }));
+        }
+        codes.push(code);
+    }
+    assert_eq!(codes.iter().filter(|code| *code == "valid").count(), 1, "{codes:?}");
+    let (code, found) = plane.introspected(text(&session, "refresh_token")).await;
+    assert_eq!((code.as_str(), found), ("session_ended", json!({ "active": false })));
+    let anonymous = plane.form("/oauth/introspect", &[("token", access)]).await;
+    assert_eq!(anonymous.status(), StatusCode::UNAUTHORIZED);
+}
+
+// RFC 8414: what it names is there.
+#[tokio::test]
+async fn the_metadata_names_the_endpoints() {
+    let plane = ControlPlane::start().await;
+    let metadata = plane.got("/.well-known/oauth-authorization-server").await;
+    assert_eq!(metadata["issuer"], plane.issuer());
+    for name in ["token_endpoint", "revocation_endpoint", "introspection_endpoint", "jwks_uri"] {
+        let path = text(&metadata, name).strip_prefix(&plane.issuer()).unwrap();
+        let answered = plane.request(Method::OPTIONS, path).send().await.unwrap().status();
+        assert_ne!(answered, StatusCode::NOT_FOUND, "{name}");
+    }
+    assert_eq!(metadata["grant_types_supported"], json!(["refresh_token"]));
+}
+
+// The code works once; the handle as long as the session; no token is ever the client's.
+#[tokio::test]
+async fn a_session_is_handed_over_to_the_edge_once() {
+    let plane = ControlPlane::start().await;
+    let offer = plane.posted("/v1/sessions", &json!({ "sub": "alice", "handover": true })).await;
+    assert_eq!(offer.as_object().unwrap().len(), 3, "{offer}");
+    let code = json!({ "code": offer["handover_code"] });
+    let login = plane.posted("/v1/handover/login", &code).await;
+    let handle = json!({ "handle": login["handle"] });
+    assert_eq!(login["session_id"], offer["session_id"]);
+    assert!(login["session_expires_at"].as_u64().unwrap() > now() + 86_400);
+    let (status, problem) = answer(plane.post("/v1/handover/login", &code).await).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (400, &json!("invalid_code")));
+    let token = plane.posted("/v1/handover/token", &handle).await;
+    assert_eq!(token.get("handle"), None);
+    let mut follower = Follower::start(&plane, &plane.issuer()).await;
+    for body in [&login, &token] {
+        assert_eq!(follower.judge(text(body, "access_token")), "valid");
+    }
+    assert_eq!(plane.devices("alice").await.len(), 1);
+    plane.posted("/v1/handover/logout", &handle).await;
+    plane.posted("/v1/handover/logout", &handle).await;
+    let (status, problem) = answer(plane.post("/v1/handover/token", &handle).await).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::GONE, &json!("session_ended")));
+    follower.follow(&plane).await;
+    assert_eq!(follower.judge(text(&token, "access_token")), "revoked_session");
+}
+
+// F09: each credential is good at its own place alone.
+#[tokio::test]
+async fn no_credential_is_good_in_the_place_of_another() {
+    let plane = ControlPlane::start().await;
+    let session = plane.login("alice").await;
+    let offer = plane.posted("/v1/sessions", &json!({ "sub": "alice", "handover": true })).await;
+    let other = plane.posted("/v1/sessions", &json!({ "sub": "alice", "handover": true })).await;
+    let edge = json!({ "code": other["handover_code"] });
+    let edge = plane.posted("/v1/handover/login", &edge).await;
+    let credentials = [
+        ("refresh", text(&session, "refresh_token")),
+        ("access", text(&session, "access_token")),
+        ("code", text(&offer, "handover_code")),
+        ("handle", text(&edge, "handle")),
+    ];
+    let follower = Follower::start(&plane, &plane.issuer()).await;
+    for (kind, credential) in credentials {
+        if kind != "refresh" {
+            plane.not_refreshed(credential, "unknown_refresh_token").await;
+        }
+        if kind != "access" {
+            assert_eq!(follower.judge(credential), "malformed");
+            let (status, _) =
+                answer(plane.post("/v1/revocations", &json!({ "token": credential })).await).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST);
+        }
+        if kind != "code" {
+            let body = json!({ "code": credential });
+            let (_, problem) = answer(plane.post("/v1/handover/login", &body).await).await;
+            assert_eq!(problem["code"], "invalid_code", "{kind}");
+        }
+        if kind != "handle" {
+            for path in ["/v1/handover/token", "/v1/handover/logout"] {
+                let body = json!({ "handle": credential });
+                let (_, problem) = answer(plane.post(path, &body).await).await;
+                assert_eq!(problem["code"], "invalid_handle", "{kind} {path}");
+            }
+        }
+        let bearer = plane.request(Method::GET, "/v1/keys").bearer_auth(credential);
+        assert_eq!(bearer.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(plane.devices("alice").await.len(), 3, "nothing of it ended a session");
+}
+
+// F10: whatever the store does, a good token is never called bad.
+#[tokio::test]
+async fn a_store_that_is_gone_is_503_and_no_token_is_called_bad() {
+    let mut redis = RedisServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = redis.url();
+    let plane = ControlPlane::start_in(folder.path(), &[("OFFSWITCH_STORE", &url)]).await;
+    let session = plane.login("alice").await;
+    let offer = plane.posted("/v1/sessions", &json!({ "sub": "alice", "handover": true })).await;
+    let edge = json!({ "code": offer["handover_code"] });
+    let edge = plane.posted("/v1/handover/login", &edge).await;
+    redis.kill();
+    let grant =
+        [("grant_type", "refresh_token"), ("refresh_token", text(&session, "refresh_token"))];
+    let access = [("token", text(&session, "access_token"))];
+    let refresh = [("token", text(&session, "refresh_token"))];
+    let introspect = plane.admin(Method::POST, "/oauth/introspect").form(&access);
+    for response in [
+        plane.form("/oauth/token", &grant).await,
+        plane.form("/oauth/revoke", &access).await,
+        plane.form("/oauth/revoke", &refresh).await,
+        introspect.send().await.unwrap(),
+    ] {
+        assert_eq!(response.headers()["retry-after"], "1");
+        let (status, body) = answer(response).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(body["error"], "temporarily_unavailable");
+    }
+    let handle = json!({ "handle": edge["handle"] });
+    for path in ["/v1/handover/token", "/v1/handover/logout"] {
+        let (status, problem) = answer(plane.post(path, &handle).await).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert_eq!(problem["code"], "store_unavailable");
+    }
+    for path in ["/v1/users/alice/sessions", "/v1/revocations?kind=refresh"] {
+        let response = plane.admin(Method::GET, path).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+    }
+    redis.start_again().await;
+    let begin = std::time::Instant::now();
+    let refreshed = loop {
+        let (status, body) = plane.refresh(text(&session, "refresh_token")).await;
+        if status == StatusCode::OK {
+            break body;
+        }
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+        assert!(begin.elapsed().as_secs() < 20);
+    };
+    plane.refreshed(text(&refreshed, "refresh_token")).await;
+    let token: Value = plane.posted("/v1/handover/token", &handle).await;
+    assert_eq!(plane.introspected(text(&token, "access_token")).await.0, "valid");
+}

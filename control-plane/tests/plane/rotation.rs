@@ -1,0 +1,294 @@
+//! The rules of a session's life, without a store: every order of events up to eight.
+
+use offswitch::session::{
+    Device, Ended, Grant, Holder, Lifetimes, MAX_ENDED, Rotation, Session, SessionId, UserKey,
+    UserSessions,
+};
+
+const LIFETIMES: Lifetimes =
+    Lifetimes { idle_seconds: 10_000, absolute_seconds: 100_000, grace_seconds: 30 };
+const BEGIN: u64 = 1_000_000;
+
+fn session(number: u8) -> Session {
+    Session {
+        id: SessionId::new(UserKey([1; 8]), [number; 16]),
+        sub: "alice".to_owned(),
+        grant: Grant { client_id: "app".to_owned(), ..Grant::default() },
+        device: Device::default(),
+        version: 0,
+        opened_at: BEGIN,
+        used_at: BEGIN,
+        holder: Holder::Client { generation: 0, since: BEGIN },
+        ended: None,
+        request: [0; 16],
+    }
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The victim refreshes and gets the answer.
+    Refresh,
+    /// The victim refreshes, and the answer is lost.
+    RefreshUnheard,
+    /// The attacker copies what the victim holds.
+    Steal,
+    /// The attacker refreshes, if there is anything to refresh with.
+    Attack,
+    /// More time than the grace goes by.
+    Wait,
+}
+
+const STEPS: [Step; 5] =
+    [Step::Refresh, Step::RefreshUnheard, Step::Steal, Step::Attack, Step::Wait];
+
+/// The session with two who may hold its tokens.
+#[derive(Clone)]
+struct World {
+    session: Session,
+    now: u64,
+    victim: u32,
+    attacker: Option<u32>,
+    /// The attacker has had an answer.
+    was_forked: bool,
+    /// An answer was lost, and the grace went by before the victim asked again.
+    is_unheard: bool,
+    was_late: bool,
+    was_stolen: bool,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            session: session(1),
+            now: BEGIN,
+            victim: 0,
+            attacker: None,
+            was_forked: false,
+            is_unheard: false,
+            was_late: false,
+            was_stolen: false,
+        }
+    }
+
+    /// What the control plane does: a theft ends the session.
+    fn rotate(&mut self, presented: u32) -> Option<u32> {
+        let was_over = self.session.ended.is_some();
+        match self.session.rotate(presented, self.now, &LIFETIMES) {
+            Rotation::Over => {
+                assert!(was_over, "only a theft ends it here");
+                None
+            }
+            Rotation::Repeated { generation } | Rotation::Rotated { generation } => {
+                assert!(!was_over, "a session that is over gives out nothing");
+                Some(generation)
+            }
+            Rotation::Reused => {
+                assert!(!was_over);
+                self.session.end(Ended { at: self.now, by: String::new(), reason: None });
+                None
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        self.now += 1;
+        match step {
+            Step::Refresh => {
+                let answer = self.rotate(self.victim);
+                self.victim = answer.unwrap_or(self.victim);
+                self.is_unheard = false;
+            }
+            Step::RefreshUnheard => {
+                self.rotate(self.victim);
+                self.is_unheard = true;
+            }
+            Step::Steal => {
+                self.attacker = Some(self.victim);
+                self.was_stolen = true;
+            }
+            Step::Attack => {
+                if let Some(presented) = self.attacker
+                    && let Some(generation) = self.rotate(presented)
+                {
+                    self.attacker = Some(generation);
+                    self.was_forked = true;
+                }
+            }
+            Step::Wait => {
+                self.now += LIFETIMES.grace_seconds;
+                self.was_late |= self.is_unheard;
+            }
+        }
+        self.check_chain();
+    }
+
+    /// F04: of all tokens ever given out at most one makes a new one.
+    fn check_chain(&self) {
+        let highest = self.victim.max(self.attacker.unwrap_or(0));
+        let makes_new = |presented: &u32| {
+            let rotation = self.session.clone().rotate(*presented, self.now, &LIFETIMES);
+            matches!(rotation, Rotation::Rotated { .. })
+        };
+        let living = (0..=highest.max(self.session.spent())).filter(makes_new).count();
+        assert_eq!(living, usize::from(self.session.ended.is_none()));
+    }
+}
+
+// F01, F03, F04, F05: attacker and victim in every order of eight steps.
+#[test]
+fn in_every_order_of_eight_steps_a_fork_ends_the_session_and_honest_clients_stay() {
+    let mut worlds = 0;
+    let mut forks = 0;
+    walk(&World::new(), 8, &mut |world| {
+        worlds += 1;
+        let is_over = world.session.ended.is_some();
+        if !world.was_stolen && !world.was_late {
+            assert!(!is_over, "an honest client was logged out");
+        }
+        if world.was_forked {
+            forks += 1;
+            let mut later = world.clone();
+            for step in [Step::Wait, Step::Refresh, Step::Wait, Step::Attack, Step::Wait] {
+                later.take(step);
+            }
+            later.take(Step::Refresh);
+            assert!(later.session.ended.is_some(), "a fork was not noticed");
+        }
+    });
+    assert_eq!(worlds, 5_usize.pow(8));
+    assert!(forks > 10_000);
+}
+
+fn walk(world: &World, left: u32, check: &mut impl FnMut(&World)) {
+    if left == 0 {
+        return check(world);
+    }
+    for step in STEPS {
+        let mut next = world.clone();
+        next.take(step);
+        walk(&next, left - 1, check);
+    }
+}
+
+// F02: the answer is lost; until the grace is over and while the successor is unused it is repeated.
+#[test]
+fn a_spent_token_is_answered_with_the_same_successor_while_that_is_unused() {
+    let mut one = session(1);
+    assert_eq!(one.rotate(0, BEGIN, &LIFETIMES), Rotation::Rotated { generation: 1 });
+    for later in [0, 1, 30] {
+        let again = one.rotate(0, BEGIN + later, &LIFETIMES);
+        assert_eq!(again, Rotation::Repeated { generation: 1 });
+    }
+    assert_eq!(one.clone().rotate(0, BEGIN + 31, &LIFETIMES), Rotation::Reused);
+    assert_eq!(one.rotate(1, BEGIN + 2, &LIFETIMES), Rotation::Rotated { generation: 2 });
+    assert_eq!(one.rotate(0, BEGIN + 2, &LIFETIMES), Rotation::Reused);
+    let none = Lifetimes { grace_seconds: 0, ..LIFETIMES };
+    assert_eq!(one.rotate(1, BEGIN + 2, &none), Rotation::Repeated { generation: 2 });
+    assert_eq!(one.rotate(1, BEGIN + 3, &none), Rotation::Reused);
+}
+
+// The store was rolled back: what was given out before goes on, and a fork is still a fork.
+#[test]
+fn a_token_ahead_of_a_store_that_lost_writes_goes_on() {
+    let mut one = session(1);
+    assert_eq!(one.rotate(7, BEGIN + 100, &LIFETIMES), Rotation::Rotated { generation: 8 });
+    assert_eq!(one.rotate(7, BEGIN + 110, &LIFETIMES), Rotation::Repeated { generation: 8 });
+    assert_eq!(one.rotate(3, BEGIN + 110, &LIFETIMES), Rotation::Reused);
+    assert_eq!(one.rotate(u32::MAX, BEGIN + 110, &LIFETIMES), Rotation::Over);
+}
+
+// F08: refreshing moves the idle end, never the absolute one.
+#[test]
+fn a_session_ends_when_idle_and_at_its_absolute_end_however_often_it_is_refreshed() {
+    let mut one = session(1);
+    assert!(one.is_live(BEGIN + 9_999, &LIFETIMES));
+    assert!(!one.is_live(BEGIN + 10_000, &LIFETIMES));
+    assert_eq!(one.rotate(0, BEGIN + 10_000, &LIFETIMES), Rotation::Over);
+    let mut now = BEGIN;
+    for generation in 1.. {
+        now += 9_000;
+        let rotation = one.rotate(generation - 1, now, &LIFETIMES);
+        if now >= BEGIN + 100_000 {
+            assert_eq!(rotation, Rotation::Over);
+            break;
+        }
+        assert_eq!(rotation, Rotation::Rotated { generation });
+        assert!(one.expires_at(&LIFETIMES) <= BEGIN + 100_000);
+    }
+    assert_eq!(one.spent(), 11);
+}
+
+// A clock that runs behind at another process moves nothing back.
+#[test]
+fn an_earlier_clock_does_not_shorten_a_session() {
+    let mut one = session(1);
+    one.rotate(0, BEGIN + 500, &LIFETIMES);
+    one.rotate(1, BEGIN + 200, &LIFETIMES);
+    assert_eq!(one.used_at, BEGIN + 500);
+}
+
+// Nobody holds a refresh token of a session that was handed over.
+#[test]
+fn a_session_at_the_edge_has_no_refresh_token() {
+    for holder in [Holder::Edge, Holder::Offered { until: BEGIN + 60 }] {
+        let mut one = Session { holder, ..session(1) };
+        assert_eq!(one.rotate(0, BEGIN, &LIFETIMES), Rotation::Over);
+        assert_eq!(one.spent(), 0);
+    }
+}
+
+// F12: the cap takes those that were idle for longest, and only as many as it must.
+#[test]
+fn the_surplus_is_what_was_idle_for_longest() {
+    let mut live: Vec<Session> = (0..5).map(session).collect();
+    for (index, used_at) in [50, 10, 40, 20, 30].into_iter().enumerate() {
+        live[index].used_at = BEGIN + used_at;
+    }
+    let surplus = |cap| UserSessions::surplus(live.iter(), cap);
+    assert_eq!(surplus(6), []);
+    assert_eq!(surplus(5), [live[1].id]);
+    assert_eq!(surplus(3), [live[1].id, live[3].id, live[4].id]);
+    assert_eq!(surplus(1).len(), 5);
+}
+
+#[test]
+fn what_is_over_is_forgotten_in_time_and_what_is_stored_comes_back() {
+    let mut held = UserSessions::default();
+    assert_eq!(held.encode(), b"");
+    let ended = |at| Some(Ended { at, by: "key".to_owned(), reason: None });
+    for number in 0..u8::try_from(MAX_ENDED).unwrap() + 10 {
+        let one = Session { ended: ended(BEGIN + u64::from(number)), ..session(number) };
+        held.sessions.push(one);
+    }
+    held.sessions.push(session(200));
+    assert_eq!(UserSessions::decode(&held.encode()), Ok(held.clone()));
+    let mut extra = held.encode();
+    extra.push(0);
+    assert!(UserSessions::decode(&extra).is_err());
+    assert!(UserSessions::decode(b"nonsense").is_err());
+    held.tidy(BEGIN + 100, &LIFETIMES);
+    assert_eq!(held.sessions.len(), MAX_ENDED + 1);
+    assert_eq!(held.sessions[0].ended, ended(BEGIN + 10), "the oldest went");
+    held.tidy(BEGIN + 10_000, &LIFETIMES);
+    assert_eq!(held.sessions.len(), MAX_ENDED, "an expired one is gone, ended ones are denied");
+    assert_eq!(held.forgettable_at(&LIFETIMES), Some(BEGIN + 100_000));
+    held.tidy(BEGIN + 100_000, &LIFETIMES);
+    assert_eq!((held.sessions.len(), held.forgettable_at(&LIFETIMES)), (0, None));
+}
+
+#[test]
+fn an_end_is_the_first_one_and_for_good() {
+    let mut one = session(1);
+    let first = Ended { at: BEGIN, by: "a".to_owned(), reason: Some("lost".to_owned()) };
+    one.end(first.clone());
+    one.end(Ended { at: BEGIN + 5, by: "b".to_owned(), reason: None });
+    assert_eq!(one.ended, Some(first));
+    assert_eq!(one.rotate(0, BEGIN, &LIFETIMES), Rotation::Over);
+    let text = one.id.to_string();
+    assert_eq!((text.len(), text.parse()), (32, Ok(one.id)));
+    let long = "A".repeat(33);
+    for wrong in ["", "a", &text[..31], &format!("{}=", &text[..31]), long.as_str()] {
+        assert!(wrong.parse::<SessionId>().is_err(), "{wrong}");
+    }
+}
