@@ -23,6 +23,9 @@ pub enum Scope {
     /// List the signing keys.
     #[serde(rename = "keys:read")]
     KeysRead,
+    /// Rotate the signing key.
+    #[serde(rename = "keys:write")]
+    KeysWrite,
     /// Read the metrics.
     #[serde(rename = "metrics:read")]
     MetricsRead,
@@ -57,6 +60,9 @@ pub struct ApiKey {
     pub scopes: Vec<Scope>,
     /// When it was created, unix seconds.
     pub created_at: u64,
+    /// From when on it opens nothing, unix seconds; never if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
     hash: String,
 }
 
@@ -72,6 +78,20 @@ pub struct FreshApiKey {
     pub key: Zeroizing<String>,
     /// What is stored of it.
     pub stored: ApiKey,
+}
+
+/// Why a key was not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// Without it nobody could call the API.
+    #[error("it is the last API key that has not expired; create another one first")]
+    Last,
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No key has this id.
+    #[error("there is no API key with this id; `offswitch keys list` shows them")]
+    Unknown,
 }
 
 impl ApiKeys {
@@ -90,6 +110,13 @@ impl ApiKeys {
         self.by_hash.get(&hash(master, key))
     }
 
+    /// All keys, oldest first.
+    pub fn list(&self) -> Vec<&ApiKey> {
+        let mut keys: Vec<_> = self.by_hash.values().collect();
+        keys.sort_by_key(|key| (key.created_at, &key.id));
+        keys
+    }
+
     /// True before the first key was made.
     pub fn is_empty(&self) -> bool {
         self.by_hash.is_empty()
@@ -106,7 +133,7 @@ impl ApiKeys {
         store.swap(DOCUMENT, &[], &bytes, None).await.map(drop)
     }
 
-    /// Makes a key and stores its hash.
+    /// Makes a key that expires at `expires_at` (unix seconds), if at all, and stores its hash.
     ///
     /// # Errors
     ///
@@ -116,6 +143,7 @@ impl ApiKeys {
         master: &MasterKey,
         name: &str,
         scopes: &[Scope],
+        expires_at: Option<u64>,
         now: u64,
     ) -> Result<FreshApiKey, StoreError> {
         let secret = Zeroizing::new(random_bytes::<32>());
@@ -126,6 +154,7 @@ impl ApiKeys {
             name: name.to_owned(),
             scopes: scopes.to_vec(),
             created_at: now,
+            expires_at,
             hash: hash(master, &key),
         };
         loop {
@@ -137,9 +166,36 @@ impl ApiKeys {
             }
         }
     }
+
+    /// Deletes the key with this id, unless no key that is good at `now` would be left: an empty
+    /// store also counts as one that was lost, and processes would write all keys back.
+    ///
+    /// # Errors
+    ///
+    /// See [`DeleteError`].
+    pub async fn delete(store: &dyn Store, id: &str, now: u64) -> Result<ApiKey, DeleteError> {
+        loop {
+            let (held, mut keys) = read(store).await?;
+            let place = keys.iter().position(|key| key.id == id).ok_or(DeleteError::Unknown)?;
+            let deleted = keys.remove(place);
+            let is_good = |key: &ApiKey| !key.is_expired(now);
+            if keys.is_empty() || (is_good(&deleted) && !keys.iter().any(is_good)) {
+                return Err(DeleteError::Last);
+            }
+            let bytes = serde_json::to_vec(&keys).unwrap_or_default();
+            if store.swap(DOCUMENT, &held, &bytes, None).await? {
+                return Ok(deleted);
+            }
+        }
+    }
 }
 
 impl ApiKey {
+    /// True once the key opens nothing any more.
+    pub fn is_expired(&self, now: u64) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now)
+    }
+
     /// True if the key may do what `scope` names.
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
@@ -148,10 +204,11 @@ impl ApiKey {
 
 impl Scope {
     /// Every scope there is.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::FeedRead,
         Self::Handover,
         Self::KeysRead,
+        Self::KeysWrite,
         Self::MetricsRead,
         Self::RedButton,
         Self::RevocationsRead,
@@ -167,6 +224,7 @@ impl Scope {
             Self::FeedRead => "feed:read",
             Self::Handover => "handover",
             Self::KeysRead => "keys:read",
+            Self::KeysWrite => "keys:write",
             Self::MetricsRead => "metrics:read",
             Self::RedButton => "red-button",
             Self::RevocationsRead => "revocations:read",
@@ -213,3 +271,58 @@ fn hash(master: &MasterKey, key: &str) -> String {
 /// Lets secret scanners find a leaked key.
 const PREFIX: &str = "osk_";
 const DOCUMENT: &str = "api-keys";
+
+#[cfg(test)]
+mod tests {
+    use super::{ApiKey, ApiKeys, DeleteError, Scope};
+    use crate::master_key::MasterKey;
+    use crate::store::{EmbeddedStore, Store};
+
+    fn store() -> (EmbeddedStore, MasterKey, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(&folder.path().join("store"), 1).unwrap();
+        let master = MasterKey::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").unwrap();
+        (store, master, folder)
+    }
+
+    async fn create(store: &dyn Store, master: &MasterKey, expires_at: Option<u64>) -> ApiKey {
+        let scopes = [Scope::FeedRead];
+        ApiKeys::create(store, master, "x", &scopes, expires_at, 100).await.unwrap().stored
+    }
+
+    #[tokio::test]
+    async fn a_key_is_expired_from_its_expiry_on() {
+        let (store, master, _folder) = store();
+        let key = create(&store, &master, Some(200)).await;
+        assert_eq!([100, 199, 200, 201].map(|now| key.is_expired(now)), [false, false, true, true]);
+    }
+
+    #[tokio::test]
+    async fn the_last_good_key_stays_and_an_unknown_one_is_named_so() {
+        let (store, master, _folder) = store();
+        let old = create(&store, &master, Some(200)).await;
+        let good = create(&store, &master, None).await;
+        let refused = ApiKeys::delete(&store, "key_x", 300).await;
+        assert!(matches!(refused, Err(DeleteError::Unknown)));
+        assert!(matches!(ApiKeys::delete(&store, &good.id, 300).await, Err(DeleteError::Last)));
+        assert_eq!(ApiKeys::delete(&store, &old.id, 300).await.unwrap(), old);
+        assert!(matches!(ApiKeys::delete(&store, &good.id, 300).await, Err(DeleteError::Last)));
+        create(&store, &master, Some(400)).await;
+        assert_eq!(ApiKeys::delete(&store, &good.id, 399).await.unwrap(), good);
+        // Not even an expired one may leave nothing: that would look like a store that was lost.
+        let last = ApiKeys::load(&store).await.unwrap().list()[0].id.clone();
+        assert!(matches!(ApiKeys::delete(&store, &last, 500).await, Err(DeleteError::Last)));
+    }
+
+    // A store that came back empty gets every key back with its expiry.
+    #[tokio::test]
+    async fn keys_are_restored_whole() {
+        let (first, master, _folder) = store();
+        create(&first, &master, Some(200)).await;
+        create(&first, &master, None).await;
+        let keys = ApiKeys::load(&first).await.unwrap();
+        let (second, _, _other) = store();
+        keys.restore(&second).await.unwrap();
+        assert_eq!(ApiKeys::load(&second).await.unwrap().list(), keys.list());
+    }
+}

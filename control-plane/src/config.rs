@@ -253,6 +253,8 @@ impl Values {
             sessions_per_user: usize::try_from(self.number("sessions_per_user", 1..=100))
                 .unwrap_or(1),
             token_algorithm: algorithm.unwrap_or_default(),
+            key_rotation_seconds: self.number_or_zero("key_rotation_seconds", 3600..=315_360_000),
+            key_publish_seconds: self.number_or_zero("key_publish_seconds", 10..=86_400),
             snapshot_validity_seconds: self.number("snapshot_validity_seconds", 5..=3600),
             heartbeat_seconds: self.number("heartbeat_seconds", 1..=60),
             base_interval_seconds: self.number("base_interval_seconds", 1..=3600),
@@ -261,6 +263,10 @@ impl Values {
         };
         if settings.heartbeat_seconds * 2 > settings.snapshot_validity_seconds {
             self.problem("heartbeat_seconds", "must be at most half of snapshot_validity_seconds");
+        }
+        let rotation_seconds = settings.key_rotation_seconds;
+        if rotation_seconds > 0 && settings.key_publish_seconds >= rotation_seconds {
+            self.problem("key_publish_seconds", "must be less than key_rotation_seconds");
         }
         settings
     }
@@ -275,6 +281,13 @@ impl Values {
         let problem = format!("must be a whole number from {} to {}", range.start(), range.end());
         let parse = |text: &str| text.parse().ok().filter(|number| range.contains(number));
         self.parse(name, &problem, parse).unwrap_or(*range.start())
+    }
+
+    fn number_or_zero(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> u64 {
+        let (start, end) = (range.start(), range.end());
+        let problem = format!("must be 0 or a whole number from {start} to {end}");
+        let allowed = |number: &u64| *number == 0 || range.contains(number);
+        self.parse(name, &problem, |text| text.parse().ok().filter(allowed)).unwrap_or_default()
     }
 
     fn parse<T>(
@@ -353,6 +366,20 @@ const KEYS: &[Key] = &[
         name: "token_algorithm",
         default: "EdDSA",
         help: "What new token-signing keys are: EdDSA or ES256.",
+    },
+    Key {
+        name: "key_rotation_seconds",
+        default: "7776000",
+        help: "After how long a new token-signing key replaces the last one, 3600 to 315360000; 0 \
+               for only when asked to (POST /v1/keys/rotate).",
+    },
+    Key {
+        name: "key_publish_seconds",
+        default: "60",
+        help: "How long a new token-signing key is published before it signs, 10 to 86400, or 0 for \
+               none: longer than verifiers cache the key set. The key set's own max-age is 15 s, \
+               and processes read it every 5 s; less than 20 suits only verifiers that fetch the \
+               key set when they meet an unknown kid, 0 only a single process.",
     },
     Key {
         name: "store",
@@ -458,6 +485,8 @@ mod tests {
             ("OFFSWITCH_REDIS_APPENDFSYNC", "never"),
             ("OFFSWITCH_REDIS_PREFIX", "{a}"),
             ("OFFSWITCH_HEARTBEAT_SECONDS", "60"),
+            ("OFFSWITCH_KEY_ROTATION_SECONDS", "3599"),
+            ("OFFSWITCH_KEY_PUBLISH_SECONDS", "9"),
             ("OFFSWITCH_LISTNE", "127.0.0.1:1"),
         ];
         let problems = load(file, &environment).err().unwrap();
@@ -475,6 +504,8 @@ mod tests {
             "redis_appendfsync",
             "redis_prefix",
             "heartbeat_seconds",
+            "key_rotation_seconds",
+            "key_publish_seconds",
             "OFFSWITCH_LISTNE",
         ] {
             let named = problems.iter().filter(|line| line.starts_with(&format!("{key}: ")));
@@ -492,6 +523,26 @@ mod tests {
             assert!(problems.iter().any(|line| line.starts_with(key.name)), "{}", key.name);
             let problems = load(&format!("{} = [1]", key.name), &[]).err().unwrap_or_default();
             assert!(problems.iter().any(|line| line.starts_with(key.name)), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn keys_may_be_rotated_by_call_alone_but_not_before_they_are_published() {
+        for (rotation, publish, works) in [
+            ("0", "0", true),
+            ("0", "86400", true),
+            ("3600", "10", true),
+            ("3600", "3599", true),
+            ("3600", "3600", false),
+            ("3601", "3600", true),
+            ("315360000", "86400", true),
+            ("315360001", "60", false),
+            ("0", "1", false),
+            ("0", "86401", false),
+        ] {
+            let file =
+                format!("key_rotation_seconds = {rotation}\nkey_publish_seconds = {publish}");
+            assert_eq!(load(&file, &[]).is_ok(), works, "{file}");
         }
     }
 

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use offswitch::api_keys::{ApiKeys, Scope};
-use offswitch::clock::unix_seconds;
+use offswitch::clock::{unix_seconds, utc};
 use offswitch::config::{self, Config, LogFormat, StoreConfig};
 use offswitch::master_key::{MasterKey, random_bytes};
 use offswitch::plane::Plane;
@@ -48,7 +48,18 @@ enum KeysCommand {
         /// What it may do; may be given more than once.
         #[arg(long = "scope", required = true)]
         scopes: Vec<Scope>,
+        /// After how many days it expires; never if absent.
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=36_500))]
+        expires_in_days: Option<u64>,
     },
+    /// Deletes an API key; running processes notice within five seconds.
+    Delete {
+        /// Its id, `key_…`.
+        #[arg(allow_hyphen_values = true)]
+        id: String,
+    },
+    /// Lists the API keys: id, name, scopes, created, expires.
+    List,
 }
 
 #[tokio::main]
@@ -67,7 +78,7 @@ async fn main() -> ExitCode {
     };
     start_log(&config);
     let outcome = match arguments.command {
-        Command::Keys(KeysCommand::Create { name, scopes }) => create(config, &name, &scopes).await,
+        Command::Keys(command) => keys(config, command).await,
         Command::Serve => serve(config).await,
     };
     match outcome {
@@ -94,7 +105,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let store = open_store(&config).await?;
     if ApiKeys::load(store.as_ref()).await?.is_empty() {
         let now = unix_seconds();
-        let fresh = ApiKeys::create(store.as_ref(), &master, "admin", &Scope::ALL, now).await?;
+        let (store, scopes) = (store.as_ref(), &Scope::ALL);
+        let fresh = ApiKeys::create(store, &master, "admin", scopes, None, now).await?;
         let path = config.data_dir.join("admin.key");
         offswitch::master_key::write_private(&path, fresh.key.as_bytes())?;
         println!("the first API key, with every scope, is in {}", path.display());
@@ -114,11 +126,34 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn create(config: Config, name: &str, scopes: &[Scope]) -> anyhow::Result<()> {
+async fn keys(config: Config, command: KeysCommand) -> anyhow::Result<()> {
     let master = master_key(&config)?;
     let store = open_store(&config).await?;
-    let fresh = ApiKeys::create(store.as_ref(), &master, name, scopes, unix_seconds()).await?;
-    println!("{}", fresh.key.as_str());
+    let (store, now) = (store.as_ref(), unix_seconds());
+    match command {
+        KeysCommand::Create { name, scopes, expires_in_days } => {
+            let expires_at = expires_in_days.map(|days| now + days * 86_400);
+            let fresh = ApiKeys::create(store, &master, &name, &scopes, expires_at, now).await?;
+            println!("{}", fresh.key.as_str());
+        }
+        KeysCommand::Delete { id } => {
+            let deleted = ApiKeys::delete(store, &id, now).await?;
+            println!("deleted {} ({})", deleted.id, deleted.name.escape_debug());
+        }
+        KeysCommand::List => {
+            for key in ApiKeys::load(store).await?.list() {
+                let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.name()).collect();
+                let (id, name) = (&key.id, key.name.escape_debug());
+                let expires = match key.expires_at {
+                    Some(at) if key.is_expired(now) => format!("{} (expired)", utc(at)),
+                    Some(at) => utc(at),
+                    None => "never".to_owned(),
+                };
+                let (scopes, created) = (scopes.join(","), utc(key.created_at));
+                println!("{id}\t{name}\t{scopes}\t{created}\t{expires}");
+            }
+        }
+    }
     Ok(())
 }
 

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
+use base64ct::{Base64, Encoding};
+use zeroize::Zeroizing;
 
 use super::problem::Problem;
 use crate::api_keys::Scope;
+use crate::clock::unix_seconds;
 use crate::plane::Plane;
 
 /// What a route asks of its caller.
@@ -45,35 +48,42 @@ async fn authorize(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match caller(&plane, request.headers(), scope) {
+    match caller(&plane, request.headers(), scope, unix_seconds()) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            let mut response = problem.into_response();
+            challenge(request.headers(), &mut response);
+            response
+        }
     }
 }
 
-/// Finds the caller's key by its hash (RFC 6750 section 2.1).
-fn caller(plane: &Plane, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
+/// Finds the caller's key by the hash of what it shows.
+fn caller(plane: &Plane, headers: &HeaderMap, scope: Scope, now: u64) -> Result<Caller, Problem> {
     let unauthorized = |code, detail: &str| Problem::new(StatusCode::UNAUTHORIZED, code, detail);
+    let unknown = || unauthorized("unknown_api_key", "no such API key");
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (value, None) = (values.next(), values.next()) else {
         return Err(unauthorized("unknown_api_key", "there is more than one authorization header"));
     };
-    let key = value
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, key)| key.trim())
-        .ok_or_else(|| unauthorized("missing_api_key", "send `Authorization: Bearer osk_…`"))?;
-    if key.len() > MAX_KEY_CHARS {
-        return Err(unauthorized("unknown_api_key", "no such API key"));
+    if value.is_some_and(|value| value.len() > MAX_HEADER_BYTES) {
+        return Err(unknown());
     }
+    let shown = value
+        .and_then(|value| value.to_str().ok())
+        .and_then(Credentials::parse)
+        .ok_or_else(|| unauthorized("missing_api_key", "send `Authorization: Bearer osk_…`"))?;
     let keys = plane.api_keys();
-    let key = keys
-        .find(plane.master(), key)
-        .ok_or_else(|| unauthorized("unknown_api_key", "no such API key"))?;
+    let key = keys.find(plane.master(), &shown.key).ok_or_else(unknown)?;
+    if shown.id.is_some_and(|id| id != key.id) {
+        return Err(unknown());
+    }
+    if key.is_expired(now) {
+        return Err(unauthorized("expired_api_key", "the API key has expired"));
+    }
     if !key.may(scope) {
         let detail = format!("the API key lacks the scope {scope}");
         return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", detail));
@@ -81,4 +91,84 @@ fn caller(plane: &Plane, headers: &HeaderMap, scope: Scope) -> Result<Caller, Pr
     Ok(Caller { id: key.id.clone() })
 }
 
-const MAX_KEY_CHARS: usize = 256;
+/// What an `Authorization` header shows.
+struct Credentials {
+    /// The key's id, where the scheme has a place for it.
+    id: Option<String>,
+    key: Zeroizing<String>,
+}
+
+impl Credentials {
+    /// Reads `Bearer` (RFC 6750 section 2.1) and `Basic` (RFC 6749 section 2.3.1: id and key, each
+    /// form-urlencoded).
+    fn parse(value: &str) -> Option<Self> {
+        let (scheme, text) = value.split_once(' ')?;
+        let text = text.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Self { id: None, key: Zeroizing::new(text.to_owned()) });
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let pair = Zeroizing::new(Base64::decode_vec(text).ok()?);
+        let (id, key) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
+        let id = form_decoded(id)?.as_str().to_owned();
+        Some(Self { id: Some(id), key: form_decoded(key)? })
+    }
+}
+
+/// Undoes `application/x-www-form-urlencoded`; nothing if it is not that, or not UTF-8.
+fn form_decoded(text: &str) -> Option<Zeroizing<String>> {
+    let mut bytes = text.bytes();
+    let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            b':' => return None,
+            byte => byte,
+        });
+    }
+    std::str::from_utf8(&decoded).ok().map(|text| Zeroizing::new(text.to_owned()))
+}
+
+/// Tells the caller the scheme that it tried (RFC 6749 section 5.2).
+fn challenge(headers: &HeaderMap, response: &mut Response) {
+    let tried = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+    let is_basic = tried.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "));
+    if is_basic && response.status() == StatusCode::UNAUTHORIZED {
+        let basic = HeaderValue::from_static("Basic realm=\"offswitch\"");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
+    }
+}
+
+/// Room for an id and a key, each character escaped, in Base64.
+const MAX_HEADER_BYTES: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::form_decoded;
+
+    #[test]
+    fn form_encoding_is_undone_or_refused() {
+        for (text, decoded) in [
+            ("key_a-Z9", Some("key_a-Z9")),
+            ("osk%5Fa%2dZ", Some("osk_a-Z")),
+            ("a+b", Some("a b")),
+            ("%C3%BC", Some("ü")),
+            ("", Some("")),
+            ("%3A", Some(":")),
+            ("a:b", None),
+            ("%", None),
+            ("%4", None),
+            ("%4g", None),
+            ("%+1", None),
+            ("%FF", None),
+        ] {
+            assert_eq!(form_decoded(text).as_deref().map(String::as_str), decoded, "{text}");
+        }
+    }
+}

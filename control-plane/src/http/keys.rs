@@ -1,4 +1,4 @@
-//! `GET /v1/keys` and `GET /.well-known/jwks.json`.
+//! `GET /v1/keys`, `POST /v1/keys/rotate` and `GET /.well-known/jwks.json`.
 
 use std::sync::Arc;
 
@@ -7,30 +7,58 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use base64ct::{Base64UrlUnpadded, Encoding};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::problem::ProblemDocument;
+use super::extract::Body;
+use super::problem::{Problem, ProblemDocument};
+use crate::clock::unix_seconds;
+use crate::keyring::{KeyState, Rotated};
 use crate::plane::Plane;
 
 /// The keys this control plane signs with.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Keys {
-    /// Those for tokens, oldest first.
+    /// Those for tokens that are not retired, in the order in which they sign.
     token_keys: Vec<TokenKey>,
     /// The public keys of the feed, base64url: verifiers must trust one of them.
     feed_public_keys: Vec<String>,
 }
 
-/// A key that signs or signed tokens.
+/// A key that signs, signed or will sign tokens.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TokenKey {
     kid: String,
     alg: &'static str,
     /// When it was created, unix seconds.
     created_at: u64,
-    /// `active`, `verifying` or `dead`.
-    state: &'static str,
+    /// `pending`, `active`, `verifying` or `dead`.
+    #[schema(value_type = String, example = "active")]
+    state: KeyState,
+    /// From when on it signs, unix seconds.
+    signs_from: u64,
+    /// When it leaves the key set, its last token long expired (unix seconds); absent while no other
+    /// key is to follow it.
+    retires_at: Option<u64>,
+}
+
+/// Asking for a new signing key.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rotate {
+    /// Why, at most 500 bytes; checked, not kept.
+    reason: Option<String>,
+}
+
+/// The new signing key.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NewKey {
+    kid: String,
+    alg: &'static str,
+    /// From when on it signs, unix seconds; until then it is only published.
+    signs_from: u64,
+    /// True if the key was pending already.
+    repeated: bool,
 }
 
 /// Lists the signing keys; private parts never leave the store unsealed.
@@ -40,17 +68,17 @@ pub(super) struct TokenKey {
 )]
 pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Json<Keys> {
     let keyring = plane.keyring();
-    let active = plane.active_kid();
-    let fold = plane.fold();
-    let keys = keyring.token_keys().iter().map(|key| TokenKey {
+    let states = {
+        let fold = plane.fold();
+        keyring.states(unix_seconds(), |kid| fold.is_dead(kid))
+    };
+    let keys = states.into_iter().map(|(key, state, retires_at)| TokenKey {
         kid: key.kid().to_owned(),
         alg: key.algorithm(),
         created_at: key.created_at(),
-        state: match key.kid() {
-            kid if fold.is_dead(kid) => "dead",
-            kid if active.as_deref() == Some(kid) => "active",
-            _ => "verifying",
-        },
+        state,
+        signs_from: key.signs_from(),
+        retires_at,
     });
     let token_keys = keys.collect();
     let feed_public_keys = plane
@@ -61,7 +89,28 @@ pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Json<Keys> {
     Json(Keys { token_keys, feed_public_keys })
 }
 
-/// The public keys that verify tokens, as a JWK set (RFC 7517). Dead keys are not in it.
+/// Makes a new signing key: published now, signing after `key_publish_seconds`; the old one's tokens
+/// stay valid. While a key is pending it is the answer, so that repeating a call is harmless.
+#[utoipa::path(
+    post, path = "/v1/keys/rotate", tag = "keys", request_body = Rotate,
+    security(("api_key" = ["keys:write"])),
+    responses((status = 200, body = NewKey), (status = "4XX", body = ProblemDocument),
+              (status = 503, body = ProblemDocument))
+)]
+pub(super) async fn rotate(
+    State(plane): State<Arc<Plane>>,
+    body: Body<Rotate>,
+) -> Result<Json<NewKey>, Problem> {
+    if body.value.reason.is_some_and(|reason| reason.len() > 500) {
+        let detail = "reason: must have at most 500 bytes";
+        return Err(Problem::bad_request("invalid_rotation", detail));
+    }
+    let rotated = plane.rotate_key(unix_seconds()).await?;
+    let Rotated { kid, algorithm: alg, signs_from, repeated } = rotated;
+    Ok(Json(NewKey { kid, alg, signs_from, repeated }))
+}
+
+/// The public keys that verify tokens, as a JWK set (RFC 7517). Dead and retired keys are not in it.
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "keys",
     responses((status = 200, body = serde_json::Value))
@@ -69,7 +118,7 @@ pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Json<Keys> {
 pub(super) async fn jwks(State(plane): State<Arc<Plane>>) -> Response {
     let jwks = {
         let fold = plane.fold();
-        plane.keyring().jwks(|kid| fold.is_dead(kid))
+        plane.keyring().jwks(unix_seconds(), |kid| fold.is_dead(kid))
     };
     let headers = [
         (header::CONTENT_TYPE, "application/jwk-set+json"),

@@ -80,6 +80,7 @@ fn routes(metrics: PrometheusHandle) -> Vec<(&'static str, Access, MethodRouter<
         ("/v1/handover/logout", scope(Scope::Handover), post(handover::logout).layer(small())),
         ("/v1/handover/token", scope(Scope::Handover), post(handover::token).layer(small())),
         ("/v1/keys", scope(Scope::KeysRead), get(keys::list)),
+        ("/v1/keys/rotate", scope(Scope::KeysWrite), post(keys::rotate).layer(small())),
         ("/v1/red-button", scope(Scope::RedButton), post(red_button::press).layer(small())),
         ("/v1/revocations", scope(Scope::RevocationsRead), get(revocations::list)),
         ("/v1/revocations", scope(Scope::RevocationsWrite), post(revocations::revoke).layer(bulk)),
@@ -106,6 +107,7 @@ fn routes(metrics: PrometheusHandle) -> Vec<(&'static str, Access, MethodRouter<
         handover::token,
         keys::jwks,
         keys::list,
+        keys::rotate,
         oauth::introspect::introspect,
         oauth::metadata,
         oauth::revoke::revoke,
@@ -128,7 +130,10 @@ struct ApiKeyScheme;
 
 impl Modify for ApiKeyScheme {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let mut bearer = Http::new(HttpAuthScheme::Bearer);
+        let basic = "An API key, `osk_…`. HTTP Basic works too, with the key's id as user name.";
+        bearer.description = Some(basic.to_owned());
+        let scheme = SecurityScheme::Http(bearer);
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("api_key", scheme);
     }

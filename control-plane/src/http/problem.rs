@@ -86,6 +86,9 @@ impl From<PlaneError> for Problem {
                 let detail = "the session that this request opened has ended since";
                 return Self::new(StatusCode::CONFLICT, "session_ended", detail);
             }
+            PlaneError::Keyring(KeyringError::TooManyKeys) => {
+                return Self::new(StatusCode::CONFLICT, "too_many_keys", error.to_string());
+            }
             PlaneError::Fold(_) | PlaneError::Keyring(_) | PlaneError::TooManyDeadKeys => None,
         };
         match store_error {

@@ -65,12 +65,12 @@ impl Plane {
     ///
     /// See [`PlaneError`].
     pub async fn reload_keyring(&self) -> Result<(), PlaneError> {
-        let algorithm = self.settings.token_algorithm;
+        let policy = self.settings.key_policy();
         let is_dead = |kid: &str| self.fold().is_dead(kid);
         let _one_at_a_time = self.reloading.lock().await;
         let (store, known, now) = (self.store.as_ref(), self.keyring.load_full(), unix_seconds());
         let keyring =
-            Keyring::load(store, &self.master, algorithm, Some(&known), now, is_dead).await?;
+            Keyring::load(store, &self.master, policy, Some(&known), now, is_dead).await?;
         if !keyring.is_same(&known) {
             self.signer.store(keyring.snapshot_signer(&self.settings.issuer));
             self.keyring.store(Arc::new(keyring));
@@ -177,8 +177,12 @@ impl Plane {
                 Ok(found) => self.api_keys.store(Arc::new(found)),
                 Err(error) => tracing::warn!(%error, "the API keys cannot be read"),
             }
-            if let Err(error) = self.reload_keyring().await {
-                tracing::warn!(%error, "the keyring cannot be read");
+            let kept = match self.reload_keyring().await {
+                Ok(()) => self.rotate_key_if_due(unix_seconds()).await.map(drop),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = kept {
+                tracing::warn!(%error, "the keyring cannot be kept current");
             }
             if let Ok(findings) = self.store.findings().await {
                 for finding in &findings {
@@ -234,6 +238,8 @@ impl Plane {
     }
 }
 
+/// Twice in the shortest `key_publish_seconds` other than 0: every process knows a new token key
+/// before any process signs with it.
 const DOCUMENTS_EVERY: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const MANY_FRESH_ENTRIES: usize = 50_000;

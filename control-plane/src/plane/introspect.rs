@@ -61,7 +61,7 @@ impl Plane {
             Some(held) => held,
             None => Held { verifier: self.new_verifier().map_err(failed)?, keys: keys.clone() },
         };
-        let jwks = keys.keyring.jwks(|kid| self.fold().is_dead(kid)).to_string();
+        let jwks = keys.keyring.jwks(now, |kid| self.fold().is_dead(kid)).to_string();
         let set = KeySet::from_jwks(jwks.as_bytes()).map_err(|error| failed(error.to_string()))?;
         held.verifier.set_keys(issuer, set);
         held.keys = keys;

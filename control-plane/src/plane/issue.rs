@@ -63,7 +63,7 @@ impl Plane {
         all.extend(scope.clone().map(|scope| ("scope".to_owned(), scope.into())));
         let keyring = self.keyring.load_full();
         let is_dead = |kid: &str| self.fold().is_dead(kid);
-        let key = keyring.active(is_dead).ok_or(KeyringError::Unreadable)?;
+        let key = keyring.active(now, is_dead).ok_or(KeyringError::Unreadable)?;
         let access_token = key.sign("at+jwt", &Value::Object(all));
         Ok(Issued {
             session: session.id,

@@ -9,6 +9,7 @@ mod introspect;
 mod issue;
 mod publish;
 mod revoke;
+mod rotate;
 mod sessions;
 
 use std::sync::atomic::AtomicU64;
@@ -19,8 +20,9 @@ use offswitch_verifier::snapshot::{Position, SnapshotSigner};
 use tokio::sync::watch;
 
 use crate::api_keys::ApiKeys;
+use crate::clock::unix_seconds;
 use crate::fold::{Fold, FoldError};
-use crate::keyring::{Keyring, KeyringError, TokenAlgorithm};
+use crate::keyring::{KeyPolicy, Keyring, KeyringError, TokenAlgorithm};
 use crate::master_key::MasterKey;
 use crate::session::Lifetimes;
 use crate::store::{Finding, Store, StoreError};
@@ -70,6 +72,10 @@ pub struct Settings {
     pub sessions_per_user: usize,
     /// What new token keys are.
     pub token_algorithm: TokenAlgorithm,
+    /// After how long a token key is replaced; 0 for only by call.
+    pub key_rotation_seconds: u64,
+    /// How long a new token key is published before it signs.
+    pub key_publish_seconds: u64,
     /// How long a snapshot proves the feed fresh.
     pub snapshot_validity_seconds: u64,
     /// How often the stream sends an empty delta.
@@ -80,6 +86,13 @@ pub struct Settings {
     pub max_revocation_seconds: u64,
     /// How long tokens of other issuers may live, for revocations that name no `exp`.
     pub foreign_token_seconds: u64,
+}
+
+impl Settings {
+    /// What new token keys are like.
+    pub fn key_policy(&self) -> KeyPolicy {
+        KeyPolicy { algorithm: self.token_algorithm, publish_seconds: self.key_publish_seconds }
+    }
 }
 
 /// What readiness and metrics tell.
@@ -124,9 +137,9 @@ impl Plane {
         now: u64,
     ) -> Result<Arc<Self>, PlaneError> {
         let fold = continuity::load(store.as_ref(), master.salt(), &settings.issuer).await?;
-        let algorithm = settings.token_algorithm;
+        let policy = settings.key_policy();
         let is_dead = |kid: &str| fold.is_dead(kid);
-        let keyring = Keyring::load(store.as_ref(), &master, algorithm, None, now, is_dead).await?;
+        let keyring = Keyring::load(store.as_ref(), &master, policy, None, now, is_dead).await?;
         let api_keys = ApiKeys::load(store.as_ref()).await?;
         let plane = Arc::new(Self {
             signer: ArcSwap::new(keyring.snapshot_signer(&settings.issuer)),
@@ -181,7 +194,9 @@ impl Plane {
     /// The name of the key that signs new tokens, if it is not dead.
     pub fn active_kid(&self) -> Option<String> {
         let fold = self.fold();
-        self.keyring.load().active(|kid| fold.is_dead(kid)).map(|key| key.kid().to_owned())
+        let keyring = self.keyring.load();
+        let active = keyring.active(unix_seconds(), |kid| fold.is_dead(kid));
+        active.map(|key| key.kid().to_owned())
     }
 
     /// The public halves of the keys that sign the feed.

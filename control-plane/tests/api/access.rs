@@ -1,5 +1,6 @@
 //! Who may call what.
 
+use base64ct::{Base64, Encoding};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -31,7 +32,7 @@ async fn each_route_opens_to_its_own_scope_alone() {
     let environment = [("OFFSWITCH_STORE", url.as_str())];
     let plane = ControlPlane::start_in(folder.path(), &environment).await;
     let routes = routes(&plane).await;
-    assert_eq!(routes.len(), 21);
+    assert_eq!(routes.len(), 22);
     let public: Vec<&str> = routes
         .iter()
         .filter(|(_, _, scope)| scope.is_none())
@@ -68,15 +69,31 @@ async fn each_route_opens_to_its_own_scope_alone() {
         assert!(begin.elapsed().as_secs() < 30, "the new keys are not known");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
+    let listed =
+        run(&["keys", "list"], &[("OFFSWITCH_STORE", &url), ("OFFSWITCH_DATA_DIR", data_dir)]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let ids: Vec<&str> = listed.lines().map(|line| line.split('\t').next().unwrap()).collect();
     for (method, path, scope) in routes.iter().filter(|(_, _, scope)| scope.is_some()) {
         let without = plane.request(method.clone(), path).send().await.unwrap();
         assert_eq!(without.status(), StatusCode::UNAUTHORIZED, "{path}");
         assert_eq!(without.headers()["www-authenticate"], "Bearer");
         for (key_scope, key) in &keys {
-            let request = plane.request(method.clone(), path).bearer_auth(key);
-            let answer = request.send().await.unwrap().status();
-            let opens = answer != StatusCode::FORBIDDEN && answer != StatusCode::UNAUTHORIZED;
-            assert_eq!(opens, scope.as_deref() == Some(*key_scope), "{path} {key_scope}: {answer}");
+            let may = scope.as_deref() == Some(*key_scope);
+            let send = async |request: reqwest::RequestBuilder| {
+                let answer = request.send().await.unwrap().status();
+                answer != StatusCode::FORBIDDEN && answer != StatusCode::UNAUTHORIZED
+            };
+            let request = || plane.request(method.clone(), path);
+            assert_eq!(send(request().bearer_auth(key)).await, may, "{path} {key_scope}");
+            let mut opened_by_basic = 0;
+            for id in &ids {
+                opened_by_basic += usize::from(send(request().basic_auth(id, Some(key))).await);
+            }
+            assert_eq!(
+                opened_by_basic,
+                usize::from(may),
+                "{path} {key_scope}: only with its own id"
+            );
         }
     }
 }
@@ -102,6 +119,57 @@ async fn wrong_credentials_are_refused_with_a_code() {
     }
     let twice = plane.admin(Method::GET, "/v1/keys").header("authorization", "Bearer other");
     assert_eq!(twice.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+}
+
+// RFC 6749 section 2.3.1: id and key in one header, each form-urlencoded. Everything else is refused.
+#[tokio::test]
+async fn http_basic_takes_a_key_with_its_own_id_and_nothing_else() {
+    let plane = ControlPlane::start().await;
+    let key = plane.admin_key();
+    let revoked = plane.posted("/v1/revocations", &json!({ "sub": "a" })).await;
+    assert_eq!(revoked["repeated"], false);
+    let by = plane.got("/v1/revocations").await["requests"][0]["by"].clone();
+    let id = by.as_str().unwrap();
+    let escaped =
+        |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02x}")).collect() };
+    let encode = |text: String| Base64::encode_string(text.as_bytes());
+    let good = encode(format!("{id}:{key}"));
+    for (value, answer) in [
+        (format!("Basic {good}"), Ok(())),
+        (format!("bAsIc {good}"), Ok(())),
+        (format!("Basic {}", encode(format!("{}:{}", escaped(id), escaped(&key)))), Ok(())),
+        ("Basic".to_owned(), Err("missing_api_key")),
+        ("Basic ".to_owned(), Err("missing_api_key")),
+        (format!("Basic {id}:{key}"), Err("missing_api_key")),
+        (format!("Basic {}", good.trim_end_matches('=').to_owned() + "!"), Err("missing_api_key")),
+        (format!("Basic {}", encode(key.clone())), Err("missing_api_key")),
+        (format!("Basic {}", encode(format!("{id}:{key}%"))), Err("missing_api_key")),
+        (format!("Basic {}", encode(format!("{id}:{key}:"))), Err("missing_api_key")),
+        (format!("Basic {}", encode(format!("{id}:%ff"))), Err("missing_api_key")),
+        (format!("Basic {}", Base64::encode_string(b"\xff:\xff")), Err("missing_api_key")),
+        (format!("Digest {good}"), Err("missing_api_key")),
+        (format!("Basic {}", encode(format!(":{key}"))), Err("unknown_api_key")),
+        (format!("Basic {}", encode(format!("{id}:"))), Err("unknown_api_key")),
+        (format!("Basic {}", encode(format!("admin:{key}"))), Err("unknown_api_key")),
+        (format!("Basic {}", encode(format!("{id}+:{key}"))), Err("unknown_api_key")),
+        (format!("Basic {}", encode(format!("{key}:{id}"))), Err("unknown_api_key")),
+        (format!("Basic {}", encode(format!("{id}:{key}+"))), Err("unknown_api_key")),
+        (format!("Basic {}", encode(format!("{id}:{}", "x".repeat(2000)))), Err("unknown_api_key")),
+        (format!("Bearer {good}"), Err("unknown_api_key")),
+    ] {
+        let request = plane.request(Method::GET, "/v1/keys").header("authorization", &value);
+        let found = request.send().await.unwrap();
+        let Err(code) = answer else {
+            assert_eq!(found.status(), StatusCode::OK, "{value}");
+            continue;
+        };
+        assert_eq!(found.status(), StatusCode::UNAUTHORIZED, "{value}");
+        let scheme =
+            if value.starts_with("Basic ") { "Basic realm=\"offswitch\"" } else { "Bearer" };
+        let scheme = if value == "Basic " { "Bearer" } else { scheme };
+        assert_eq!(found.headers()["www-authenticate"], scheme, "{value}");
+        assert_eq!(found.json::<Value>().await.unwrap()["code"], code, "{value}");
+    }
 }
 
 // Neither the store nor the log gives a key, a token or a secret away.

@@ -2,6 +2,7 @@
 
 mod access;
 mod bad_input;
+mod key_life;
 mod lifecycle;
 mod oauth;
 mod revoking;

@@ -2,9 +2,10 @@
 
 mod crashes;
 mod folding;
+mod key_rotation;
 mod outages;
 mod refreshing;
-mod rotation;
+mod session_rules;
 mod several_processes;
 #[path = "../support/mod.rs"]
 mod support;

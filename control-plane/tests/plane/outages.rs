@@ -37,6 +37,7 @@ async fn a_store_that_is_gone_is_503_and_nothing_is_acknowledged_until_it_is_bac
         ("/v1/revocations", json!({ "sub": "a" })),
         ("/v1/sessions", json!({ "sub": "a" })),
         ("/v1/red-button", json!({})),
+        ("/v1/keys/rotate", json!({})),
     ] {
         let begin = Instant::now();
         let answer = plane.post(path, &body).await;

@@ -10,10 +10,18 @@ use crate::support::follower::Follower;
 use crate::support::process::ControlPlane;
 use crate::support::redis_server::RedisServer;
 
-const ISSUER: &str = "https://auth.example";
+pub(crate) const ISSUER: &str = "https://auth.example";
 
 /// Two processes with one master key on one Redis.
 async fn two(redis: &RedisServer) -> (ControlPlane, ControlPlane, [TempDir; 2]) {
+    two_with(redis, &[]).await
+}
+
+/// Two such processes with more of the environment.
+pub(crate) async fn two_with(
+    redis: &RedisServer,
+    more: &[(&str, &str)],
+) -> (ControlPlane, ControlPlane, [TempDir; 2]) {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let url = redis.url();
     let environment = |key: &'static str| {
@@ -26,6 +34,7 @@ async fn two(redis: &RedisServer) -> (ControlPlane, ControlPlane, [TempDir; 2]) 
     let variables = environment(MASTER);
     let variables: Vec<(&str, &str)> =
         variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let variables = [&variables, more].concat();
     let one = ControlPlane::start_in(folders[0].path(), &variables).await;
     // Only the first start makes an API key; both processes know it.
     std::fs::copy(folders[0].path().join("admin.key"), folders[1].path().join("admin.key"))
@@ -106,4 +115,4 @@ async fn both_processes_publish_one_content_for_each_position() {
     assert!(chains.len() > 20, "{}", chains.len());
 }
 
-const MASTER: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+pub(crate) const MASTER: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";

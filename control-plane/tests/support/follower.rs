@@ -66,6 +66,13 @@ pub(crate) fn peek(token: &str) -> Value {
     serde_json::from_slice(&Base64UrlUnpadded::decode_vec(payload).unwrap()).unwrap()
 }
 
+/// The name of the key that signed a token.
+pub(crate) fn kid(token: &str) -> String {
+    let header = Base64UrlUnpadded::decode_vec(token.split('.').next().unwrap()).unwrap();
+    let header: Value = serde_json::from_slice(&header).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
+}
+
 pub(crate) fn now() -> u64 {
     offswitch::clock::unix_seconds()
 }

@@ -1,0 +1,234 @@
+//! When a token key is published, signs and goes: rules over all keys, the dead ones and a clock.
+//!
+//! A key is published as soon as it exists, signs from `signs_from` until its successor does, and
+//! verifies until the last token it signed has expired.
+
+use offswitch_verifier::{MAX_KEYS, MAX_LEEWAY_SECONDS};
+use serde::Serialize;
+
+use super::TokenKey;
+use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
+
+/// All token keys at one instant.
+#[derive(Clone, Copy)]
+pub(super) struct Lifetimes<'a, D> {
+    keys: &'a [TokenKey],
+    now: u64,
+    is_dead: D,
+}
+
+/// What a token key is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyState {
+    /// Signs new tokens.
+    Active,
+    /// Switched off by a revocation or the red button.
+    Dead,
+    /// Published, so that verifiers know it before it signs.
+    Pending,
+    /// Signs no more; its tokens still verify.
+    Verifying,
+}
+
+impl<'a, D: Fn(&str) -> bool> Lifetimes<'a, D> {
+    pub(super) fn new(keys: &'a [TokenKey], now: u64, is_dead: D) -> Self {
+        Self { keys, now, is_dead }
+    }
+
+    /// The key that signs: of those that may by now the last in order, whatever its algorithm. So a
+    /// key stops when its successor starts in every process, also where processes are configured
+    /// with different algorithms. If no key may sign yet, the newest signs at once.
+    pub(super) fn active(&self) -> Option<&'a TokenKey> {
+        let started = self.living().filter(|key| key.signs_from() <= self.now);
+        started.max_by_key(|key| order(key)).or_else(|| self.newest())
+    }
+
+    /// The last in order that is not dead.
+    pub(super) fn newest(&self) -> Option<&'a TokenKey> {
+        self.living().max_by_key(|key| order(key))
+    }
+
+    /// From when on a key made now signs: after every other one, and at once if there is none.
+    pub(super) fn next_start(&self, publish_seconds: u64) -> u64 {
+        self.newest().map_or(self.now, |newest| {
+            let published = self.now.saturating_add(publish_seconds);
+            published.max(newest.signs_from().saturating_add(1))
+        })
+    }
+
+    /// True if the schedule asks for a new key; never while one is pending.
+    pub(super) fn is_due(&self, rotation_seconds: u64) -> bool {
+        rotation_seconds > 0
+            && self.newest().is_some_and(|newest| {
+                newest.signs_from() <= self.now
+                    && newest.created_at().saturating_add(rotation_seconds) <= self.now
+            })
+    }
+
+    /// When `key` leaves, if it has a successor that is not dead.
+    pub(super) fn retires_at(&self, key: &TokenKey) -> Option<u64> {
+        let successors = self.living().filter(|other| order(other) > order(key));
+        let began = successors.map(TokenKey::signs_from).min()?;
+        Some(began.saturating_add(RETIRES_AFTER_SECONDS))
+    }
+
+    /// True if no token that `key` signed can be alive.
+    pub(super) fn is_retired(&self, key: &TokenKey) -> bool {
+        self.retires_at(key).is_some_and(|retires_at| retires_at <= self.now)
+    }
+
+    /// The keys whose tokens stand, oldest first: the content of the JWK set.
+    pub(super) fn published(&self) -> Vec<&'a TokenKey> {
+        let mut keys: Vec<_> = self.living().filter(|key| !self.is_retired(key)).collect();
+        keys.sort_by_key(|key| order(key));
+        keys
+    }
+
+    /// What `key` is good for; nothing once it is retired.
+    pub(super) fn state(&self, key: &TokenKey) -> Option<KeyState> {
+        let is_active = self.active().is_some_and(|active| active.kid() == key.kid());
+        if self.is_retired(key) {
+            None
+        } else if (self.is_dead)(key.kid()) {
+            Some(KeyState::Dead)
+        } else if is_active {
+            Some(KeyState::Active)
+        } else if key.signs_from() > self.now {
+            Some(KeyState::Pending)
+        } else {
+            Some(KeyState::Verifying)
+        }
+    }
+
+    fn living(&self) -> impl Iterator<Item = &'a TokenKey> {
+        self.keys.iter().filter(|key| !(self.is_dead)(key.kid()))
+    }
+}
+
+/// The same in every process, also for keys that start in the same second.
+pub(super) fn order(key: &TokenKey) -> (u64, u64, &str) {
+    (key.signs_from(), key.created_at(), key.kid())
+}
+
+/// How long a key stays after its successor began to sign. A key leaves only after its last token
+/// expired: it signed that token at the latest when its successor began, or, in a process that had
+/// not yet read of the successor, within the margin; the token lives at most
+/// [`LONGEST_ACCESS_TOKEN_SECONDS`], and a verifier accepts it for [`MAX_LEEWAY_SECONDS`] more. With
+/// anything less a rotation rejects good tokens.
+pub const RETIRES_AFTER_SECONDS: u64 =
+    LONGEST_ACCESS_TOKEN_SECONDS + MAX_LEEWAY_SECONDS + MARGIN_SECONDS;
+
+/// No rotation makes more keys than this stand at once: verifiers refuse a JWK set of more than
+/// [`MAX_KEYS`], and the red button and changes of the algorithm must still find room.
+pub const MAX_PUBLISHED_KEYS: usize = MAX_KEYS / 2;
+
+/// For clocks that differ and keyrings that are read late.
+const MARGIN_SECONDS: u64 = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::{KeyState, Lifetimes, RETIRES_AFTER_SECONDS as R};
+    use crate::keyring::{TokenAlgorithm, TokenKey};
+
+    /// Keys named by their place, created and signing at these times.
+    fn keys(times: &[(u64, u64)]) -> Vec<TokenKey> {
+        let named = |(place, &(created_at, signs_from)): (usize, &(u64, u64))| {
+            let key = TokenKey::create(TokenAlgorithm::EdDsa, created_at, signs_from);
+            key.named(&place.to_string())
+        };
+        times.iter().enumerate().map(named).collect()
+    }
+
+    /// The states as letters in the keys' order; a dot for a retired one.
+    fn states(keys: &[TokenKey], dead: &str, now: u64) -> String {
+        let lifetimes = Lifetimes::new(keys, now, |kid: &str| dead.contains(kid));
+        let letter = |key| match lifetimes.state(key) {
+            Some(KeyState::Active) => 'a',
+            Some(KeyState::Dead) => 'd',
+            Some(KeyState::Pending) => 'p',
+            Some(KeyState::Verifying) => 'v',
+            None => '.',
+        };
+        keys.iter().map(letter).collect()
+    }
+
+    // A rotation over time: published first, then signing; the old one stays for its tokens.
+    #[test]
+    fn each_key_is_pending_then_active_then_verifying_then_gone() {
+        let keys = keys(&[(100, 100), (1000, 1060), (900_000, 900_060)]);
+        for (now, expected) in [
+            (100, "app"),
+            (1000, "app"),
+            (1059, "app"),
+            (1060, "vap"),
+            (1060 + R - 1, "vap"),
+            (1060 + R, ".ap"),
+            (900_060, ".va"),
+            (900_060 + R - 1, ".va"),
+            (900_060 + R, "..a"),
+            (u64::MAX, "..a"),
+        ] {
+            assert_eq!(states(&keys, "", now), expected, "at {now}");
+        }
+    }
+
+    #[test]
+    fn dead_keys_neither_sign_nor_retire_others() {
+        let keys = keys(&[(100, 100), (1000, 1060), (2000, 2060)]);
+        for (dead, now, expected) in [
+            // The active one is dead: the one before signs again, the pending one waits its turn.
+            ("1", 1500, "adp"),
+            ("1", 2060, "vda"),
+            ("1", 1060 + R, "vda"),
+            ("1", 2060 + R, "..a"),
+            // Only a pending one is left: it signs at once.
+            ("01", 1500, "dda"),
+            ("0", 500, "dpa"),
+            ("012", 1500, "ddd"),
+            ("012", 2060 + R, "ddd"),
+        ] {
+            assert_eq!(states(&keys, dead, now), expected, "{dead} dead at {now}");
+        }
+    }
+
+    #[test]
+    fn keys_that_start_together_have_one_order_everywhere() {
+        let mut keys = keys(&[(100, 200), (101, 200), (101, 200)]);
+        assert_eq!(states(&keys, "", 200), "vva");
+        keys.reverse();
+        assert_eq!(states(&keys, "", 200), "avv");
+    }
+
+    #[test]
+    fn a_new_key_starts_after_every_other_one() {
+        for (times, now, publish_seconds, expected) in [
+            (&[][..], 50, 60, 50),
+            (&[(10, 10)], 50, 60, 110),
+            (&[(10, 10)], 50, 0, 50),
+            (&[(50, 50)], 50, 0, 51),
+            (&[(10, 10), (20, 9000)], 50, 60, 9001),
+        ] {
+            let keys = keys(times);
+            let lifetimes = Lifetimes::new(&keys, now, |_: &str| false);
+            assert_eq!(lifetimes.next_start(publish_seconds), expected, "{times:?}");
+        }
+    }
+
+    #[test]
+    fn the_schedule_counts_from_the_newest_key_that_is_not_dead() {
+        let keys = keys(&[(100, 100), (1000, 1060)]);
+        for (dead, now, rotation_seconds, expected) in [
+            ("", 4599, 3600, false),
+            ("", 4600, 3600, true),
+            ("", 1059, 10, false),
+            ("", u64::MAX, 0, false),
+            ("1", 3699, 3600, false),
+            ("1", 3700, 3600, true),
+            ("01", 9000, 3600, false),
+        ] {
+            let lifetimes = Lifetimes::new(&keys, now, |kid: &str| dead.contains(kid));
+            assert_eq!(lifetimes.is_due(rotation_seconds), expected, "{dead} dead at {now}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The private keys: those that sign tokens and those that sign the feed. All processes share them
+//! through one sealed document in the store.
+
+mod lifetime;
+mod token_key;
+
+use std::sync::Arc;
+
+use offswitch_verifier::snapshot::SnapshotSigner;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::master_key::{MasterKey, MasterKeyError, random_bytes};
+use crate::store::{Store, StoreError};
+use lifetime::{Lifetimes, order};
+use token_key::Secret;
+
+pub use lifetime::{KeyState, MAX_PUBLISHED_KEYS, RETIRES_AFTER_SECONDS};
+pub use token_key::{TokenAlgorithm, TokenKey};
+
+/// Every private key, opened. Immutable: a change makes a new one.
+pub struct Keyring {
+    sealed: Vec<u8>,
+    tokens: Vec<TokenKey>,
+    feeds: Vec<FeedSeed>,
+}
+
+/// What new token keys are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyPolicy {
+    /// Their algorithm.
+    pub algorithm: TokenAlgorithm,
+    /// How long each is published before it signs, if another one can sign meanwhile.
+    pub publish_seconds: u64,
+}
+
+/// The key that a rotation leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotated {
+    /// Its name.
+    pub kid: String,
+    /// The JOSE name of its algorithm.
+    pub algorithm: &'static str,
+    /// From when on it signs, unix seconds.
+    pub signs_from: u64,
+    /// True if it was there already: pending, or made by a process that was faster.
+    pub repeated: bool,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct FeedSeed {
+    secret: Secret,
+    created_at: u64,
+}
+
+/// The document's plain form; it leaves this file only sealed.
+#[derive(Default, Serialize, Deserialize)]
+struct Plain {
+    tokens: Vec<TokenKey>,
+    feeds: Vec<FeedSeed>,
+}
+
+/// Why there is no keyring, or no new key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// The document does not open.
+    #[error(transparent)]
+    Sealed(#[from] MasterKeyError),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// [`MAX_PUBLISHED_KEYS`] stand already.
+    #[error("there are too many token keys; the oldest must retire first")]
+    TooManyKeys,
+    /// The document opens, but is not a keyring.
+    #[error("the keyring in the store cannot be read")]
+    Unreadable,
+}
+
+impl Keyring {
+    /// Loads the keyring and makes sure that it holds a feed key, a token key that is not dead, and
+    /// every key that is `known` already and not retired: a store that comes back empty or older
+    /// gets them back. What is missing is created once for all processes.
+    ///
+    /// A process that starts, so that nothing is `known`, also adds a key if the newest has another
+    /// algorithm than new ones shall have. Only then: processes that are configured differently
+    /// would otherwise overrule each other without end.
+    ///
+    /// # Errors
+    ///
+    /// See [`KeyringError`].
+    pub async fn load(
+        store: &dyn Store,
+        master: &MasterKey,
+        policy: KeyPolicy,
+        known: Option<&Self>,
+        now: u64,
+        is_dead: impl Fn(&str) -> bool,
+    ) -> Result<Self, KeyringError> {
+        loop {
+            let document = store.load(DOCUMENT).await?;
+            let mut plain = Plain::open(&document, master)?;
+            let mut is_complete = !known.is_some_and(|known| plain.join(known, now, &is_dead));
+            if plain.feeds.is_empty() {
+                plain.feeds.push(FeedSeed { secret: Secret(random_bytes()), created_at: now });
+                is_complete = false;
+            }
+            let newest = plain.lifetimes(now, &is_dead).newest();
+            let is_missing =
+                newest.is_none_or(|newest| known.is_none() && newest.kind() != policy.algorithm);
+            if is_missing {
+                let signs_from = plain.lifetimes(now, &is_dead).next_start(policy.publish_seconds);
+                plain.tokens.push(TokenKey::create(policy.algorithm, now, signs_from));
+                is_complete = false;
+            }
+            if is_complete {
+                let Plain { tokens, feeds } = plain;
+                return Ok(Self { sealed: document, tokens, feeds });
+            }
+            plain.save(store, master, &document, now, &is_dead).await?;
+        }
+    }
+
+    /// Adds a token key that signs `policy.publish_seconds` from `now` on.
+    ///
+    /// Adds none if one is pending, or if the newest key in the store is not the one named `seen`
+    /// any more: of the processes that follow one schedule, one adds a key. The answer is the key
+    /// that is there then.
+    ///
+    /// # Errors
+    ///
+    /// See [`KeyringError`]; a key may have been added where the store's answer was lost, and
+    /// repeating the call finds it.
+    pub async fn rotate(
+        store: &dyn Store,
+        master: &MasterKey,
+        policy: KeyPolicy,
+        seen: &str,
+        now: u64,
+        is_dead: impl Fn(&str) -> bool,
+    ) -> Result<Rotated, KeyringError> {
+        let mut fresh = TokenKey::create(policy.algorithm, now, now);
+        loop {
+            let document = store.load(DOCUMENT).await?;
+            let mut plain = Plain::open(&document, master)?;
+            let lifetimes = plain.lifetimes(now, &is_dead);
+            if let Some(newest) = lifetimes.newest()
+                && (newest.kid() != seen || newest.signs_from() > now)
+            {
+                return Ok(Rotated {
+                    kid: newest.kid().to_owned(),
+                    algorithm: newest.algorithm(),
+                    signs_from: newest.signs_from(),
+                    repeated: newest.kid() != fresh.kid(),
+                });
+            }
+            if lifetimes.published().len() >= MAX_PUBLISHED_KEYS {
+                return Err(KeyringError::TooManyKeys);
+            }
+            fresh.signs_from = lifetimes.next_start(policy.publish_seconds);
+            plain.tokens.push(fresh.clone());
+            plain.save(store, master, &document, now, &is_dead).await?;
+        }
+    }
+
+    /// True if both were read from the same document.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.sealed == other.sealed
+    }
+
+    /// The key that signs new tokens at `now`.
+    pub fn active(&self, now: u64, is_dead: impl Fn(&str) -> bool) -> Option<&TokenKey> {
+        Lifetimes::new(&self.tokens, now, is_dead).active()
+    }
+
+    /// The newest token key that is not dead, pending or not.
+    pub fn newest(&self, is_dead: impl Fn(&str) -> bool) -> Option<&TokenKey> {
+        Lifetimes::new(&self.tokens, 0, is_dead).newest()
+    }
+
+    /// True if the newest token key is `rotation_seconds` old at `now`; never for 0.
+    pub fn is_rotation_due(
+        &self,
+        rotation_seconds: u64,
+        now: u64,
+        is_dead: impl Fn(&str) -> bool,
+    ) -> bool {
+        Lifetimes::new(&self.tokens, now, is_dead).is_due(rotation_seconds)
+    }
+
+    /// The keys that sign, signed or will sign tokens, in the order in which they sign. Retired ones
+    /// stay among them until the keyring is written again.
+    pub fn token_keys(&self) -> &[TokenKey] {
+        &self.tokens
+    }
+
+    /// What each token key that is not retired is good for at `now`, and when it retires if that is
+    /// known (unix seconds).
+    pub fn states(
+        &self,
+        now: u64,
+        is_dead: impl Fn(&str) -> bool,
+    ) -> Vec<(&TokenKey, KeyState, Option<u64>)> {
+        let lifetimes = Lifetimes::new(&self.tokens, now, is_dead);
+        let state = |key| Some((key, lifetimes.state(key)?, lifetimes.retires_at(key)));
+        self.tokens.iter().filter_map(state).collect()
+    }
+
+    /// The public halves of the token keys that are neither dead nor retired at `now`, as a JWK set
+    /// (RFC 7517).
+    pub fn jwks(&self, now: u64, is_dead: impl Fn(&str) -> bool) -> Value {
+        let published = Lifetimes::new(&self.tokens, now, is_dead).published();
+        json!({ "keys": published.into_iter().map(TokenKey::jwk).collect::<Vec<_>>() })
+    }
+
+    /// Signs the snapshots of `feed` with every feed key.
+    pub fn snapshot_signer(&self, feed: &str) -> Arc<SnapshotSigner> {
+        let keys = self.feeds.iter().map(|seed| seed.secret.ed25519()).collect();
+        Arc::new(SnapshotSigner::new(feed, keys))
+    }
+}
+
+impl Plain {
+    fn open(document: &[u8], master: &MasterKey) -> Result<Self, KeyringError> {
+        if document.is_empty() {
+            return Ok(Self::default());
+        }
+        let bytes = master.open(DOCUMENT, document)?;
+        match postcard::take_from_bytes(&bytes) {
+            Ok((plain, [])) => Ok(plain),
+            _ => Err(KeyringError::Unreadable),
+        }
+    }
+
+    /// Writes the keyring without its retired keys, unless another process was faster: the caller
+    /// reads it again either way.
+    async fn save(
+        mut self,
+        store: &dyn Store,
+        master: &MasterKey,
+        held: &[u8],
+        now: u64,
+        is_dead: impl Fn(&str) -> bool,
+    ) -> Result<(), KeyringError> {
+        let stays = |key: &TokenKey| !self.lifetimes(now, &is_dead).is_retired(key);
+        let stay: Vec<bool> = self.tokens.iter().map(stays).collect();
+        let mut stay = stay.into_iter();
+        self.tokens.retain(|_| stay.next().unwrap_or(true));
+        self.tokens.sort_by(|one, other| order(one).cmp(&order(other)));
+        let plain = postcard::to_allocvec(&self).map_err(|_| KeyringError::Unreadable)?;
+        let bytes = master.seal(DOCUMENT, &Zeroizing::new(plain), random_bytes())?;
+        store.swap(DOCUMENT, held, &bytes, None).await?;
+        Ok(())
+    }
+
+    /// Adds the keys that only `known` has, without those that are retired: another process has
+    /// removed them. True if there were any.
+    fn join(&mut self, known: &Keyring, now: u64, is_dead: impl Fn(&str) -> bool) -> bool {
+        let is_held = |key: &TokenKey| self.tokens.iter().any(|held| held.kid() == key.kid());
+        let missing: Vec<_> = known.tokens.iter().filter(|key| !is_held(key)).cloned().collect();
+        // What is retired is judged with the keys of both.
+        let all = [self.tokens.as_slice(), &missing].concat();
+        let lifetimes = Lifetimes::new(&all, now, is_dead);
+        let before = self.tokens.len() + self.feeds.len();
+        self.tokens.extend(missing.into_iter().filter(|key| !lifetimes.is_retired(key)));
+        for seed in &known.feeds {
+            if !self.feeds.iter().any(|held| held.secret.0 == seed.secret.0) {
+                self.feeds.push(seed.clone());
+            }
+        }
+        self.tokens.len() + self.feeds.len() > before
+    }
+
+    fn lifetimes<D: Fn(&str) -> bool>(&self, now: u64, is_dead: D) -> Lifetimes<'_, D> {
+        Lifetimes::new(&self.tokens, now, is_dead)
+    }
+}
+
+const DOCUMENT: &str = "keyring";

@@ -1,0 +1,218 @@
+//! The lives of API keys and of signing keys, as an operator sees them.
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use offswitch::api_keys::{ApiKeys, Scope};
+use offswitch::clock::utc;
+use offswitch::keyring::RETIRES_AFTER_SECONDS;
+use offswitch::master_key::MasterKey;
+use offswitch::store::{RedisOptions, RedisStore};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::follower::{Follower, kid, now};
+use crate::support::process::{ControlPlane, run};
+use crate::support::redis_server::RedisServer;
+
+async fn with_publishing(seconds: &str) -> (ControlPlane, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = [("OFFSWITCH_KEY_PUBLISH_SECONDS", seconds)];
+    (ControlPlane::start_in(folder.path(), &environment).await, folder)
+}
+
+fn states(keys: &Value) -> Vec<(&str, &str)> {
+    let keys = keys["token_keys"].as_array().unwrap().iter();
+    keys.map(|key| (key["kid"].as_str().unwrap(), key["state"].as_str().unwrap())).collect()
+}
+
+// A03: an expired key opens nothing, whichever way it is shown.
+#[tokio::test]
+async fn an_expired_api_key_is_refused_with_its_own_code() {
+    let redis = RedisServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = RedisOptions { url: redis.url(), ..RedisOptions::default() };
+    let store = RedisStore::connect(store).await.unwrap();
+    let master = MasterKey::parse(MASTER).unwrap();
+    let create = async |expires_at| {
+        ApiKeys::create(&store, &master, "x", &[Scope::KeysRead], expires_at, 100).await.unwrap()
+    };
+    let (expired, soon) = (create(Some(now())).await, create(Some(now() + 600)).await);
+    let url = redis.url();
+    let environment = [("OFFSWITCH_STORE", url.as_str()), ("OFFSWITCH_MASTER_KEY", MASTER)];
+    let plane = ControlPlane::start_in(folder.path(), &environment).await;
+    let request = || plane.request(Method::GET, "/v1/keys");
+    let answer = request().bearer_auth(soon.key.as_str()).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    for request in [
+        request().bearer_auth(expired.key.as_str()),
+        request().basic_auth(&expired.stored.id, Some(expired.key.as_str())),
+        // Not even the scope it lacks is told to it.
+        plane.request(Method::GET, "/metrics").bearer_auth(expired.key.as_str()),
+    ] {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(answer.json::<Value>().await.unwrap()["code"], "expired_api_key");
+    }
+}
+
+#[test]
+fn api_keys_are_made_listed_and_deleted_on_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = |arguments: &[&str]| {
+        let output = run(
+            &[&["keys"], arguments].concat(),
+            &[("OFFSWITCH_DATA_DIR", folder.path().to_str().unwrap())],
+        );
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    };
+    let create = ["create", "--scope", "feed:read", "--scope", "keys:write", "--name"];
+    let (_, edge, _) = keys(&[&create[..], &["edge\t1"]].concat());
+    let (_, batch, _) = keys(&[&create[..], &["batch", "--expires-in-days", "30"]].concat());
+    let (_, listed, _) = keys(&["list"]);
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(rows.len(), 2, "{listed}");
+    let row = |name: &str| rows.iter().find(|row| row[1] == name).unwrap().clone();
+    let (first, second) = (row("edge\\t1"), row("batch"));
+    assert_eq!((first[2], first[4]), ("feed:read,keys:write", "never"));
+    let in_30_days = now() + 30 * 86_400;
+    assert!((in_30_days - 60..=in_30_days).any(|at| utc(at) == second[4]), "{listed}");
+    assert!((now() - 60..=now()).any(|at| utc(at) == second[3]), "{listed}");
+    for secret in [&edge, &batch] {
+        assert!(!listed.contains(secret.trim()) && secret.starts_with("osk_"));
+    }
+    let master = std::fs::read_to_string(folder.path().join("master.key")).unwrap();
+    let master = MasterKey::parse(master.trim()).unwrap();
+    let hash = Base64UrlUnpadded::encode_string(&master.hash_api_key(edge.trim()));
+    assert!(!listed.contains(&hash));
+
+    let (done, _, error) = keys(&["delete", "key_unknown"]);
+    assert!(!done && error.contains("no API key with this id"), "{error}");
+    let (done, told, _) = keys(&["delete", first[0]]);
+    assert!(done && told.contains(first[0]), "{told}");
+    let (done, _, error) = keys(&["delete", second[0]]);
+    assert!(!done && error.contains("the last API key"), "{error}");
+    for days in ["0", "-1", "36501", "soon"] {
+        let (done, ..) = keys(&[&create[..], &["x", "--expires-in-days", days]].concat());
+        assert!(!done, "{days}");
+    }
+    assert_eq!(keys(&["list"]).1.lines().count(), 1);
+}
+
+// A07: published, not yet signing; repeating the call finds it; the old key's tokens stand.
+#[tokio::test]
+async fn a_rotation_publishes_a_key_before_it_signs() {
+    let (plane, _folder) = with_publishing("3600").await;
+    let issuer = plane.issuer();
+    let first = kid(&token(&plane).await);
+    let begin = now();
+    let made = plane.posted("/v1/keys/rotate", &json!({ "reason": "quarterly" })).await;
+    let second = made["kid"].as_str().unwrap().to_owned();
+    assert_ne!(second, first);
+    assert_eq!((&made["alg"], &made["repeated"]), (&json!("EdDSA"), &json!(false)));
+    let signs_from = made["signs_from"].as_u64().unwrap();
+    assert!((begin + 3600..=now() + 3600).contains(&signs_from));
+    let again = plane.posted("/v1/keys/rotate", &json!({})).await;
+    let expected =
+        json!({ "kid": second, "alg": "EdDSA", "signs_from": signs_from, "repeated": true });
+    assert_eq!(again, expected);
+
+    let keys = plane.got("/v1/keys").await;
+    assert_eq!(states(&keys), [(first.as_str(), "active"), (second.as_str(), "pending")]);
+    assert_eq!(keys["token_keys"][0]["retires_at"], signs_from + RETIRES_AFTER_SECONDS);
+    assert_eq!(keys["token_keys"][1]["retires_at"], Value::Null);
+    assert_eq!(keys["token_keys"][1]["signs_from"], signs_from);
+    let jwks = plane.got("/.well-known/jwks.json").await;
+    assert_eq!((&jwks["keys"][0]["kid"], &jwks["keys"][1]["kid"]), (&json!(first), &json!(second)));
+    let before = token(&plane).await;
+    assert_eq!(kid(&before), first);
+    let follower = Follower::start(&plane, &issuer).await;
+    assert_eq!(follower.judge(&before), "valid");
+
+    // The active key dies: the pending one signs at once, and verifiers know it already.
+    plane.posted("/v1/revocations", &json!({ "kid": first })).await;
+    let after = token(&plane).await;
+    assert_eq!((kid(&after), follower.judge(&after)), (second.clone(), "valid"));
+    assert_eq!(states(&plane.got("/v1/keys").await), [(&*first, "dead"), (&*second, "active")]);
+
+    let metrics = plane.admin(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.lines().any(|line| line == "offswitch_key_rotations_total 1"), "{metrics}");
+    let log = plane.log();
+    let told = log.lines().filter(|line| line.contains("a new token key is published"));
+    assert_eq!(told.filter(|line| line.contains(&second)).count(), 1, "{log}");
+    assert!(!log.contains("quarterly"));
+}
+
+// The red button kills the pending key too: whoever has the keyring has it.
+#[tokio::test]
+async fn the_red_button_leaves_neither_the_active_nor_the_pending_key() {
+    let (plane, _folder) = with_publishing("60").await;
+    plane.posted("/v1/keys/rotate", &json!({})).await;
+    let pressed = plane.posted("/v1/red-button", &json!({})).await;
+    assert_eq!(pressed["dead_kids"].as_array().unwrap().len(), 2);
+    let keys = plane.got("/v1/keys").await;
+    let states: Vec<&str> = states(&keys).iter().map(|(_, state)| *state).collect();
+    assert_eq!(states.iter().filter(|state| **state == "dead").count(), 2, "{keys}");
+    assert_eq!(states.iter().filter(|state| **state == "active").count(), 1, "{keys}");
+    assert_eq!(kid(&token(&plane).await), pressed["active_kid"]);
+    let jwks = plane.got("/.well-known/jwks.json").await;
+    assert_eq!(jwks["keys"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_published_first_signs_at_once() {
+    let (plane, _folder) = with_publishing("0").await;
+    let before = token(&plane).await;
+    let made = plane.posted("/v1/keys/rotate", &json!({})).await;
+    assert!(made["signs_from"].as_u64().unwrap() <= now() + 1);
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let after = token(&plane).await;
+    assert_eq!(kid(&after), made["kid"]);
+    let follower = Follower::start(&plane, &plane.issuer()).await;
+    assert_eq!([&before, &after].map(|token| follower.judge(token)), ["valid", "valid"]);
+}
+
+#[tokio::test]
+async fn a_changed_algorithm_makes_a_new_key_with_overlap() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plane = ControlPlane::start_in(folder.path(), &[]).await;
+    let first = kid(&token(&plane).await);
+    plane.kill();
+    let environment = [("OFFSWITCH_TOKEN_ALGORITHM", "ES256")];
+    let plane = ControlPlane::start_in(folder.path(), &environment).await;
+    let keys = plane.got("/v1/keys").await;
+    let algorithms = [0, 1].map(|place| keys["token_keys"][place]["alg"].clone());
+    assert_eq!(algorithms, ["EdDSA", "ES256"]);
+    assert_eq!(
+        states(&keys).iter().map(|(_, state)| *state).collect::<Vec<_>>(),
+        ["active", "pending"]
+    );
+    assert_eq!(kid(&token(&plane).await), first);
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_not_asked_for_exactly_is_refused_and_makes_no_key() {
+    let plane = ControlPlane::start().await;
+    let long = "x".repeat(501);
+    for (body, code) in [
+        (json!({ "reason": long }), "invalid_rotation"),
+        (json!({ "reason": 7 }), "invalid_body"),
+        (json!({ "force": true }), "invalid_body"),
+        (json!([[]]), "invalid_body"),
+        (json!(null), "invalid_body"),
+        (json!("now"), "invalid_body"),
+    ] {
+        let answer = plane.post("/v1/keys/rotate", &body).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{body}");
+        assert_eq!(answer.json::<Value>().await.unwrap()["code"], code, "{body}");
+    }
+    let empty = plane.admin(Method::POST, "/v1/keys/rotate").send().await.unwrap();
+    assert_eq!(empty.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(states(&plane.got("/v1/keys").await).len(), 1);
+}
+
+async fn token(plane: &ControlPlane) -> String {
+    let session = plane.posted("/v1/sessions", &json!({ "sub": "alice" })).await;
+    session["access_token"].as_str().unwrap().to_owned()
+}
+
+const MASTER: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
