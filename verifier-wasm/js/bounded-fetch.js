@@ -1,4 +1,4 @@
-// One HTTP GET that is bounded in bytes and time, whatever the other side does.
+// One HTTP exchange that is bounded in bytes and time, whatever the other side does.
 
 /** Why a document could not be fetched; `retryAfterSeconds` is what the server asked for. */
 export class FetchError extends Error {
@@ -11,7 +11,19 @@ export class FetchError extends Error {
 }
 
 /**
- * Fetches `url` and answers with its bytes.
+ * @typedef {{ accept: string, body?: string, contentTypes?: string[],
+ *   headers?: Record<string, string>, maxBytes: number, method?: string, signal?: AbortSignal,
+ *   statuses?: number[], timeoutSeconds: number }} Limits
+ *   `statuses` are those whose body is read, 200 alone where nothing is said.
+ */
+
+/** Fetches `url` and answers with its bytes. @param {string} url @param {Limits} limits */
+export async function boundedFetch(url, limits) {
+  return (await boundedExchange(url, limits)).bytes;
+}
+
+/**
+ * Sends a request to `url` and answers with status and bytes.
  *
  * Redirects are not followed: the answer must come from the configured address. ("manual", because
  * workerd has no "error"; a redirect then arrives as a status that is not 200.) The limit counts
@@ -19,17 +31,17 @@ export class FetchError extends Error {
  * is already too much.
  *
  * @param {string} url
- * @param {{ accept: string, contentTypes?: string[], headers?: Record<string, string>,
- *   maxBytes: number, timeoutSeconds: number, signal?: AbortSignal }} limits
- * @returns {Promise<Uint8Array>}
+ * @param {Limits} limits
+ * @returns {Promise<{ status: number, bytes: Uint8Array<ArrayBuffer> }>}
  */
-export async function boundedFetch(url, limits) {
+export async function boundedExchange(url, limits) {
   const timeout = AbortSignal.timeout(limits.timeoutSeconds * 1000);
   const signal = limits.signal ? AbortSignal.any([limits.signal, timeout]) : timeout;
   const headers = { accept: limits.accept, ...limits.headers };
+  const { body, method } = limits;
   let response;
   try {
-    response = await fetch(url, { headers, redirect: "manual", signal });
+    response = await fetch(url, { body, headers, method, redirect: "manual", signal });
   } catch (cause) {
     throw new FetchError("no answer", { cause });
   }
@@ -38,12 +50,15 @@ export async function boundedFetch(url, limits) {
     await discard(response);
     throw new FetchError(problem, { retryAfterSeconds: retryAfter(response) });
   }
-  return readBounded(response, limits.maxBytes, signal);
+  return {
+    status: response.status,
+    bytes: await readBounded(response, limits.maxBytes, signal),
+  };
 }
 
-/** @param {Response} response @param {{ contentTypes?: string[], maxBytes: number }} limits */
-function wrongAnswer(response, { contentTypes, maxBytes }) {
-  if (response.status !== 200) return `status ${response.status}`;
+/** @param {Response} response @param {Limits} limits */
+function wrongAnswer(response, { contentTypes, maxBytes, statuses = [200] }) {
+  if (!statuses.includes(response.status)) return `status ${response.status}`;
   const type = (response.headers.get("content-type") ?? "").split(";")[0].trim().toLowerCase();
   if (contentTypes && !contentTypes.includes(type)) return `content-type "${type.slice(0, 64)}"`;
   if (Number(response.headers.get("content-length")) > maxBytes) return TOO_LARGE;
@@ -51,14 +66,18 @@ function wrongAnswer(response, { contentTypes, maxBytes }) {
   return undefined;
 }
 
-/** @param {Response} response @param {number} maxBytes @param {AbortSignal} signal */
-async function readBounded(response, maxBytes, signal) {
-  const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
+/**
+ * Reads a body that is there.
+ *
+ * @param {Request | Response} message @param {number} maxBytes @param {AbortSignal} signal
+ */
+export async function readBounded(message, maxBytes, signal) {
+  const reader = /** @type {ReadableStream<Uint8Array>} */ (message.body).getReader();
   // Not every runtime's body fails with its signal once the headers have arrived.
   const stop = () => void reader.cancel(signal.reason).catch(() => {});
   signal.addEventListener("abort", stop, { once: true });
-  const declared = Number(response.headers.get("content-length"));
-  let bytes = new Uint8Array(Math.min(declared || 0, MAX_FIRST_BYTES));
+  const declared = Number(message.headers.get("content-length"));
+  let bytes = new Uint8Array(Math.min(declared || 0, maxBytes, MAX_FIRST_BYTES));
   let size = 0;
   try {
     for (;;) {
