@@ -3,9 +3,14 @@
 /** @typedef {Record<string, unknown>} Env */
 
 /**
- * @param {Env} env
- * @returns {{ upstream: URL, options: object } | { problems: string[] }}
+ * @typedef {object} Settings
+ * @property {URL} upstream
+ * @property {object} options the verifier's
+ * @property {number} jitterSeconds over which refreshes are spread after a red button
+ * @property {{ url: string, apiKey: string, authPath: string }} [handover]
  */
+
+/** @param {Env} env @returns {Settings | { problems: string[] }} */
 export function readEnv(env) {
   /** @type {string[]} */
   const problems = [];
@@ -50,5 +55,25 @@ export function readEnv(env) {
     },
   };
   const upstream = new URL(url("UPSTREAM"));
-  return problems.length > 0 ? { problems } : { upstream, options };
+  const jitterSeconds = seconds("OFFSWITCH_REFRESH_JITTER_SECONDS", 10);
+  if (!Number.isInteger(jitterSeconds)) {
+    problems.push("OFFSWITCH_REFRESH_JITTER_SECONDS must be a whole number");
+  }
+  const hasHandover = env.OFFSWITCH_HANDOVER_URL !== undefined && env.OFFSWITCH_HANDOVER_URL !== "";
+  const handover = hasHandover
+    ? {
+      url: url("OFFSWITCH_HANDOVER_URL").replace(/\/$/, ""),
+      apiKey: text("OFFSWITCH_HANDOVER_API_KEY"),
+      authPath: text("OFFSWITCH_AUTH_PATH", "/auth"),
+    }
+    : undefined;
+  if (handover && !isPath(handover.authPath)) {
+    problems.push("OFFSWITCH_AUTH_PATH must be a path like /auth");
+  }
+  return problems.length > 0 ? { problems } : { upstream, options, jitterSeconds, handover };
+}
+
+/** A path that stands in a URL as it is written here. @param {string} value */
+function isPath(value) {
+  return /^(\/[\w.~-]+)+$/.test(value) && new URL(value, "http://any").pathname === value;
 }

@@ -3,7 +3,9 @@
 // Requests of one isolate share values (the verifier, times), never promises: a promise that waits
 // for another request's I/O can hang for ever once that request is gone.
 
-import { answer, refuse, withEvidence } from "./worker-answers.js";
+import { forward } from "./forward.js";
+import { Handover } from "./handover.js";
+import { answer, deny, refuse, withEvidence } from "./worker-answers.js";
 import { readEnv } from "./worker-config.js";
 import { Verifier } from "./load-workerd.js";
 
@@ -11,29 +13,41 @@ export default {
   /**
    * @param {Request} request
    * @param {import("./worker-config.js").Env} env
-   * @param {{ waitUntil(work: Promise<unknown>): void }} context
+   * @param {Context} context
    */
   async fetch(request, env, context) {
     isolate ??= start(env);
     if (!("verifier" in isolate)) {
       return answer(503, "misconfigured", "the worker's settings are wrong");
     }
-    const { verifier, upstream } = isolate;
-    const token = bearerToken(request.headers);
-    if (token === undefined) return refuse("missing_token", "a bearer token is needed");
-    const verdict = await judge(verifier, token);
-    followLater(isolate, context);
-    if (verdict.outcome === "valid") {
-      return withEvidence(await forward(request, upstream, verdict.claims), verdict);
+    const { handover, jitterSeconds, upstream } = isolate;
+    const aid = aidFor(isolate, context);
+    if (handover?.owns(request)) return handover.route(request, aid);
+    const bearer = bearerToken(request.headers);
+    if (bearer !== undefined) {
+      const verdict = await aid.judge(bearer);
+      if (verdict.outcome !== "valid") return deny(verdict, jitterSeconds);
+      const made = await forward(request, upstream, verdict.claims, handover && {});
+      return withEvidence(made, verdict);
     }
-    const made = verdict.outcome === "refused"
-      ? refuse(verdict.code, verdict.detail)
-      : answer(503, verdict.code, verdict.detail);
-    return withEvidence(made, verdict);
+    if (handover === undefined) return refuse("missing_token", "a bearer token is needed");
+    const admitted = await handover.admit(request, aid);
+    if (admitted instanceof Response) return admitted;
+    const { token, verdict } = admitted;
+    return withEvidence(await forward(request, upstream, verdict.claims, { token }), verdict);
   },
 };
 
-/** @typedef {{ verifier: Verifier, upstream: URL, leaseUntil: number }} Isolate */
+/**
+ * @typedef {{ waitUntil(work: Promise<unknown>): void }} Context
+ *
+ * @typedef {object} Isolate
+ * @property {Verifier} verifier
+ * @property {URL} upstream
+ * @property {number} jitterSeconds
+ * @property {Handover | undefined} handover
+ * @property {number} leaseUntil one request is following the feed, milliseconds
+ */
 
 /** What the requests of this isolate share. @type {Isolate | { problems: string[] } | undefined} */
 let isolate;
@@ -44,7 +58,8 @@ function start(env) {
   let problems = "problems" in read ? read.problems : [];
   if ("options" in read) {
     try {
-      return { verifier: new Verifier(read.options), upstream: read.upstream, leaseUntil: 0 };
+      const handover = read.handover && new Handover(read.handover);
+      return { ...read, handover, verifier: new Verifier(read.options), leaseUntil: 0 };
     } catch (error) {
       problems = [/** @type {Error} */ (error).message];
     }
@@ -56,6 +71,23 @@ function start(env) {
 /** Only from the Authorization header (RFC 6750 section 2.1). @param {Headers} headers */
 function bearerToken(headers) {
   return /^bearer +(.*)$/i.exec(headers.get("authorization") ?? "")?.[1].trim();
+}
+
+/**
+ * What the handover needs of the worker for one request.
+ *
+ * @param {Isolate} isolate @param {Context} context @returns {import("./handover.js").Aid}
+ */
+function aidFor(isolate, context) {
+  return {
+    async judge(token) {
+      const verdict = await judge(isolate.verifier, token);
+      followLater(isolate, context);
+      return verdict;
+    },
+    deny: (verdict) => deny(verdict, isolate.jitterSeconds),
+    waitUntil: (work) => context.waitUntil(work),
+  };
 }
 
 /**
@@ -74,8 +106,7 @@ async function judge(verifier, token) {
 /**
  * Follows the feed after the answer, where no other request does and a poll is due.
  *
- * @param {Isolate} isolate
- * @param {{ waitUntil(work: Promise<unknown>): void }} context
+ * @param {Isolate} isolate @param {Context} context
  */
 function followLater(isolate, context) {
   const { lastRoundAt, longPollSeconds, pollSeconds } = isolate.verifier;
@@ -108,37 +139,6 @@ async function follow(isolate, until) {
       await new Promise((resume) => setTimeout(resume, pause));
     }
   }
-}
-
-/**
- * Sends the request on as it came, with the verified claims in a header that only this worker can
- * set.
- *
- * @param {Request} request @param {URL} upstream @param {Record<string, any>} claims
- */
-async function forward(request, upstream, claims) {
-  const { pathname, search } = new URL(request.url);
-  const target = new URL(upstream);
-  target.pathname = target.pathname.replace(/\/$/, "") + pathname;
-  target.search = search;
-  const headers = new Headers(request.headers);
-  for (const name of [...headers.keys()]) {
-    // Some servers read "_" as "-".
-    if (name.toLowerCase().replaceAll("_", "-").startsWith("offswitch-")) headers.delete(name);
-  }
-  headers.set("offswitch-claims", base64url(JSON.stringify(claims)));
-  try {
-    return await fetch(new Request(target, new Request(request, { headers, redirect: "manual" })));
-  } catch {
-    return answer(502, "upstream_unreachable", "the upstream did not answer");
-  }
-}
-
-/** @param {string} text */
-function base64url(text) {
-  let binary = "";
-  for (const byte of new TextEncoder().encode(text)) binary += String.fromCharCode(byte);
-  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
 /** How long a request that cannot be decided waits for the control plane. */
