@@ -1,5 +1,5 @@
-// A peer for the worker and the feed client: key set, feed and upstream on one port. Each route
-// can be replaced at any time by a handler that misbehaves.
+// A peer for the worker and the feed client: key set, feed, handover and upstream on one port. Each
+// route can be replaced at any time by a handler that misbehaves.
 
 import { createServer } from "node:http";
 
@@ -12,7 +12,11 @@ export async function startStub(state = {}) {
     snapshot: state.snapshot,
     /** Set to a handler in place of the good one. */
     feed: undefined,
-    /** Set to false to cut every connection to keys and feed. */
+    /** Answers under /handover/; see handover.mjs. */
+    handover: undefined,
+    /** Answers under /up/ in place of the echo. */
+    upstream: undefined,
+    /** Set to false to cut every connection to keys, feed and handover. */
     isUp: true,
     requests: [],
     url: "",
@@ -26,10 +30,14 @@ export async function startStub(state = {}) {
     const body = Buffer.concat(await request.toArray().catch(() => []));
     const { method, headers } = request;
     stub.requests.push({ method, path: url.pathname, search: url.search, headers, body: String(body) });
-    const isControlPlane = url.pathname === "/jwks" || url.pathname === "/feed";
+    const isControlPlane = !url.pathname.startsWith("/up");
     if (isControlPlane && !stub.isUp) return void request.socket.destroy();
     if (url.pathname === "/jwks") return void json(response, stub.jwks);
     if (url.pathname === "/feed") return void (stub.feed ?? good)(request, response);
+    if (url.pathname.startsWith("/handover/") && stub.handover) {
+      return void stub.handover(url.pathname.slice("/handover/".length), String(body), response);
+    }
+    if (stub.upstream) return void stub.upstream(request, response);
     if (url.pathname === "/up/moved") {
       return void response.writeHead(302, { location: "/elsewhere" }).end();
     }
@@ -39,6 +47,10 @@ export async function startStub(state = {}) {
     response.setHeader("content-type", "application/octet-stream");
     response.end(stub.snapshot);
   };
+  server.on("upgrade", (request, socket) => {
+    stub.requests.push({ method: "UPGRADE", path: request.url, headers: request.headers });
+    stub.upgrade?.(request, socket) ?? socket.destroy();
+  });
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
   stub.url = `http://127.0.0.1:${server.address().port}`;
   return stub;
@@ -47,7 +59,7 @@ export async function startStub(state = {}) {
 /** How often a path was asked for. */
 export const asked = (stub, path) => stub.requests.filter((one) => one.path === path).length;
 
-function json(response, value) {
+export function json(response, value) {
   response.setHeader("content-type", "application/json");
   response.end(JSON.stringify(value));
 }

@@ -24,7 +24,7 @@ export function isHandle(value) {
  */
 export function readHandle(headers) {
   const ours = pairs(headers).filter(isOurs);
-  if (ours.length !== 1 || withoutOurs(headers).includes(NAME)) return undefined;
+  if (ours.length !== 1 || JOINED.test(withoutOurs(headers))) return undefined;
   const value = ours[0].slice(ours[0].indexOf("=") + 1).trim();
   return isHandle(value) ? value : undefined;
 }
@@ -32,8 +32,7 @@ export function readHandle(headers) {
 /** Takes our cookie out of a request's headers; the others stay byte for byte. */
 export function stripCookie(/** @type {Headers} */ headers) {
   const others = withoutOurs(headers);
-  // Still in there: two Cookie fields were joined with a comma, and what is whose cannot be told.
-  if (others === "" || others.includes(NAME)) headers.delete("cookie");
+  if (others === "" || JOINED.test(others)) headers.delete("cookie");
   else headers.set("cookie", others);
 }
 
@@ -77,3 +76,7 @@ function withoutOurs(headers) {
 function isOurs(pair) {
   return pair.split(/[=;]/, 1)[0].trim() === NAME;
 }
+
+/** Two Cookie fields were joined with a comma, and ours is in the later one: what is whose cannot be
+ * told any more. */
+const JOINED = new RegExp(`,\\s*${NAME}\\s*=`);

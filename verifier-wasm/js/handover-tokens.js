@@ -106,8 +106,9 @@ export class HandoverTokens {
       if (isOurs) entry.retryAt = Date.now() + RETRY_MS;
       return;
     }
-    // A logout that came in between stands.
-    if (Date.now() >= entry.endedUntil) this.#hold(handle, entry, answer);
+    // What came in between stands: a logout, or a newer token.
+    const isWanted = Date.now() >= entry.endedUntil && (isOurs || entry.held === undefined);
+    if (isWanted) this.#hold(handle, entry, answer);
   }
 
   /** @param {string} handle @param {Entry} entry @param {AccessToken} token */
