@@ -39,8 +39,7 @@ export async function login(plane, code) {
  * @returns {Promise<AccessToken | Refused | Unreachable>}
  */
 export async function refresh(plane, handle) {
-  const refusals = { 400: "invalid_handle", 410: "session_ended" };
-  const answer = await call(plane, "token", { handle }, refusals);
+  const answer = await call(plane, "token", { handle }, ENDED);
   return "fields" in answer ? accessToken(answer.fields) : answer;
 }
 
@@ -51,7 +50,7 @@ export async function refresh(plane, handle) {
  * @returns {Promise<{ position: string } | Refused | Unreachable>}
  */
 export async function logout(plane, handle) {
-  const answer = await call(plane, "logout", { handle }, { 400: "invalid_handle" });
+  const answer = await call(plane, "logout", { handle }, ENDED);
   if (!("fields" in answer)) return answer;
   const { position } = answer.fields;
   return typeof position === "string" ? { position } : WRONG_FIELDS;
@@ -118,6 +117,8 @@ const isToken = (value) => typeof value === "string" && /^[A-Za-z0-9._-]{1,16384
 /** @param {unknown} value @returns {value is number} */
 const isSeconds = (value) => typeof value === "number" && Number.isSafeInteger(value) && value > 0;
 
+/** There is no such session any more. */
+const ENDED = { 400: "invalid_handle", 410: "session_ended" };
 const WRONG_FIELDS = { unreachable: "an answer with wrong fields" };
 const MAX_ANSWER_BYTES = 64 * 1024;
 const TIMEOUT_SECONDS = 5;

@@ -163,8 +163,8 @@ const EARLY_MS = 30_000;
 /** How long one fetch keeps the others waiting. Less than the fetch may take: who waits for an
  * answer that never comes should not have to share its fate. */
 const LEASE_MS = 3_000;
-/** How long a request waits for others, all in all. */
-const WAIT_MS = 8_000;
+/** How long a request waits for others, all in all: time for one of them to take over. */
+const WAIT_MS = 5_000;
 const STEP_MS = 25;
 /** How long a control plane that failed is spared, for one handle. */
 const RETRY_MS = 1_000;
