@@ -25,7 +25,8 @@ export async function forward(request, upstream, claims, handover) {
   if (handover?.token !== undefined) headers.set("authorization", `Bearer ${handover.token}`);
   let response;
   try {
-    response = await fetch(new Request(target, new Request(request, { headers, redirect: "manual" })));
+    const sent = new Request(request, { headers, redirect: "manual" });
+    response = await fetch(new Request(target, sent));
   } catch {
     return answer(502, "upstream_unreachable", "the upstream did not answer");
   }
@@ -38,8 +39,8 @@ function withoutSecrets(response, token) {
   const { webSocket } = /** @type {any} */ (response);
   const headers = new Headers(response.headers);
   stripAnswer(headers, token);
-  const { status, statusText } = response;
-  return new Response(response.body, /** @type {any} */ ({ headers, status, statusText, webSocket }));
+  const { body, status, statusText } = response;
+  return new Response(body, /** @type {any} */ ({ headers, status, statusText, webSocket }));
 }
 
 /** @param {string} text */

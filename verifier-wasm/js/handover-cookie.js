@@ -77,6 +77,6 @@ function isOurs(pair) {
   return pair.split(/[=;]/, 1)[0].trim() === NAME;
 }
 
-/** Two Cookie fields were joined with a comma, and ours is in the later one: what is whose cannot be
- * told any more. */
+/** Two Cookie fields were joined with a comma, and ours is in the later one: what is whose cannot
+ * be told any more. */
 const JOINED = new RegExp(`,\\s*${NAME}\\s*=`);

@@ -101,7 +101,6 @@ export class HandoverTokens {
     if (isOurs) entry.leaseUntil = 0;
     if ("refused" in answer) return this.#end(handle, entry);
     if ("unreachable" in answer) {
-      console.error(`handover: ${answer.unreachable}`);
       // If another request took over, it knows better.
       if (isOurs) entry.retryAt = Date.now() + RETRY_MS;
       return;

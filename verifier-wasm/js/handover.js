@@ -72,7 +72,7 @@ export class Handover {
     if (code instanceof Response) return code;
     const found = await login(this.#plane, code);
     if ("refused" in found) return answer(400, found.refused, "log in again for a new code");
-    if ("unreachable" in found) return unreachable(found);
+    if ("unreachable" in found) return unreachable();
     this.#tokens.keep(found.handle, found);
     const left = Math.max(found.sessionExpiresAt - Math.floor(Date.now() / 1000), 0);
     return done(cookieWith(found.handle, left));
@@ -86,7 +86,7 @@ export class Handover {
     waitUntil(work);
     const found = await work;
     // A browser that is told it is logged out while the session lives would never try again.
-    if ("unreachable" in found) return unreachable(found);
+    if ("unreachable" in found) return unreachable();
     this.#tokens.end(handle);
     return done(CLEARED_COOKIE);
   }
@@ -125,8 +125,9 @@ async function readCode(request) {
     return answer(415, "unsupported_media_type", "the body must be application/json");
   }
   const signal = AbortSignal.timeout(BODY_SECONDS * 1000);
-  const bytes = request.body && await readBounded(request, MAX_BODY_BYTES, signal).catch(() => null);
-  const code = bytes ? readObject(bytes)?.code : undefined;
+  const reading = request.body && readBounded(request, MAX_BODY_BYTES, signal);
+  const bytes = await reading?.catch(() => undefined);
+  const code = bytes && readObject(bytes)?.code;
   if (typeof code !== "string") return answer(400, "invalid_request", 'the body must be {"code"}');
   if (/^osc_[A-Za-z0-9_-]{20,200}$/.test(code)) return code;
   return answer(400, "invalid_code", "that is no login code");
@@ -142,9 +143,7 @@ function crossSite() {
   return answer(403, "cross_site_request", "only a page of this origin may ask for that");
 }
 
-/** @param {{ unreachable: string }} [why] where it is not logged yet */
-function unreachable(why) {
-  if (why) console.error(`handover: ${why.unreachable}`);
+function unreachable() {
   return answer(503, "control_plane_unreachable", "the control plane did not answer, try again");
 }
 
