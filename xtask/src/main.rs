@@ -2,6 +2,7 @@
 
 mod bench;
 mod edge_latency;
+mod refreshes;
 mod system;
 mod test;
 mod tools;
@@ -16,7 +17,10 @@ use clap::Parser;
 #[command(name = "cargo xtask")]
 enum Command {
     /// Measures the hot paths and prints the figures.
-    Bench,
+    Bench {
+        /// Only this one of them.
+        which: Option<bench::Which>,
+    },
     /// Runs the fuzz targets, each for this long.
     Fuzz {
         /// Seconds for each target.
@@ -36,7 +40,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> Result<()> {
     match Command::parse() {
-        Command::Bench => bench::run().await,
+        Command::Bench { which } => bench::run(which).await,
         Command::Fuzz { seconds } => test::fuzz(seconds),
         Command::Test => test::run().await,
         Command::Tour => tour::run().await,

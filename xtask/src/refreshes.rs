@@ -1,0 +1,117 @@
+//! Refreshes per second on durable Redis: ours, the two bare Redis calls they need, oidc-provider's.
+//!
+//! One after the other, each with a Redis of its own, 64 chains each: every chain waits for its
+//! answer before it goes on, since a refresh token is good for one use.
+
+mod bare;
+mod load;
+mod server;
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use self::load::Target;
+use self::server::Redis;
+use crate::tools::{self, root};
+
+/// Measures all three and prints how they compare.
+pub(crate) async fn measure() -> Result<()> {
+    tools::ensure_test_programs()?;
+    let build = ["build", "--quiet", "--release", "--package", "offswitch", "--locked"];
+    tools::run("cargo", &build)?;
+    println!(
+        "refreshes, {CHAINS} chains, Redis with appendfsync always, {} s after {} s of warm-up:",
+        MEASURED.as_secs(),
+        WARM_UP.as_secs()
+    );
+    let bare = bare_pairs().await.context("the bare Redis calls")?;
+    println!("  bare GET and EVALSHA in Redis: {bare:.0} pairs/s");
+    let theirs = oidc_provider().await.context("oidc-provider")?;
+    println!("  oidc-provider: {theirs:.0} refreshes/s");
+    let ours = control_plane().await.context("the control plane")?;
+    println!("  offswitch: {ours:.0} refreshes/s");
+    println!("  offswitch / bare: {:.2} (goal: at least 0.40)", ours / bare);
+    println!("  offswitch / oidc-provider: {:.2} (goal: at least 3)", ours / theirs);
+    Ok(())
+}
+
+async fn bare_pairs() -> Result<f64> {
+    let redis = Redis::start().await?;
+    bare::pairs_per_second(&redis.url).await
+}
+
+/// `offswitch serve`, with a session for each chain.
+async fn control_plane() -> Result<f64> {
+    let redis = Redis::start().await?;
+    let port = server::free_port().await?;
+    let log = std::fs::File::create(redis.folder().join("control-plane.log"))?;
+    let _process = Command::new(server::target_dir().join("release/offswitch"))
+        .arg("serve")
+        .env("OFFSWITCH_LISTEN", format!("127.0.0.1:{port}"))
+        .env("OFFSWITCH_DATA_DIR", redis.folder())
+        .env("OFFSWITCH_STORE", &redis.url)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()?;
+    let client = Client::builder().no_proxy().build()?;
+    let origin = format!("http://127.0.0.1:{port}");
+    let begin = Instant::now();
+    while !client.get(format!("{origin}/readyz")).send().await.is_ok_and(|it| it.status() == 200) {
+        ensure!(begin.elapsed() < server::START_LIMIT, "it does not become ready");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let admin_key = std::fs::read_to_string(redis.folder().join("admin.key"))?;
+    let mut tokens = Vec::with_capacity(CHAINS);
+    for chain in 0..CHAINS {
+        let request = client.post(format!("{origin}/v1/sessions")).bearer_auth(admin_key.trim());
+        let response = request.json(&json!({ "sub": format!("user-{chain}") })).send().await?;
+        let session: Value = response.error_for_status()?.json().await?;
+        let token = session["refresh_token"].as_str();
+        tokens.push(token.context("a session without a refresh token")?.to_owned());
+    }
+    load::refreshes_per_second(Target::new(port, "/oauth/token", ""), tokens).await
+}
+
+/// oidc-provider in one Node process, with the same settings of Redis.
+async fn oidc_provider() -> Result<f64> {
+    let redis = Redis::start().await?;
+    let errors = redis.folder().join("oidc-provider.log");
+    let mut process = Command::new("node")
+        .args(["tests/bench/oidc-provider.mjs", &CHAINS.to_string()])
+        .env("NODE_ENV", "production")
+        .env("REDIS_URL", &redis.url)
+        .env_remove("DEBUG")
+        .current_dir(root())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(&errors)?)
+        .kill_on_drop(true)
+        .spawn()
+        .context("node cannot be started")?;
+    let output = process.stdout.take().context("no standard output")?;
+    let first = timeout(server::START_LIMIT, BufReader::new(output).lines().next_line()).await??;
+    let Some(first) = first else {
+        bail!("it stopped:\n{}", std::fs::read_to_string(errors)?);
+    };
+    let started: Value = serde_json::from_str(&first)?;
+    let port = started["port"].as_u64().and_then(|port| u16::try_from(port).ok());
+    let tokens = started["refresh_tokens"].as_array().context("no refresh tokens")?;
+    let tokens = tokens.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let client_id = started["client_id"].as_str().context("no client")?;
+    let target =
+        Target::new(port.context("no port")?, "/token", &format!("&client_id={client_id}"));
+    load::refreshes_per_second(target, tokens).await
+}
+
+const CHAINS: usize = 64;
+const MEASURED: Duration = Duration::from_secs(5);
+const WARM_UP: Duration = Duration::from_secs(1);
