@@ -61,7 +61,19 @@ export async function logout(plane, handle) {
  * @param {Record<number, string>} refusals the code that is believed, by status
  * @returns {Promise<{ fields: Record<string, unknown> } | Refused | Unreachable>}
  */
-async function call({ url, apiKey }, path, body, refusals) {
+async function call(plane, path, body, refusals) {
+  const answer = await exchange(plane, path, body, refusals);
+  // Who runs the worker must learn of a wrong API key; the reason names no handle and no token.
+  if ("unreachable" in answer) console.error(`handover: ${answer.unreachable}`);
+  return answer;
+}
+
+/**
+ * @param {ControlPlane} plane @param {string} path @param {Record<string, string>} body
+ * @param {Record<number, string>} refusals
+ * @returns {Promise<{ fields: Record<string, unknown> } | Refused | Unreachable>}
+ */
+async function exchange({ url, apiKey }, path, body, refusals) {
   try {
     const { status, bytes } = await boundedExchange(`${url}/${path}`, {
       accept: "application/json, application/problem+json",

@@ -100,10 +100,51 @@ impl System {
         Ok(serde_json::from_str(&body)?)
     }
 
+    /// Trades a refresh token; the status tells whether it was good.
+    pub(crate) async fn refresh(&self, token: &str) -> Result<(StatusCode, Value)> {
+        let url = format!("http://127.0.0.1:{}/oauth/token", self.ports.control_plane);
+        let form = [("grant_type", "refresh_token"), ("refresh_token", token)];
+        let response = self.client.post(url).form(&form).send().await?;
+        Ok((response.status(), response.json().await?))
+    }
+
+    /// Logs a user out everywhere.
+    pub(crate) async fn log_out(&self, sub: &str) -> Result<()> {
+        let url = format!("http://127.0.0.1:{}/v1/users/{sub}/sessions", self.ports.control_plane);
+        let response = self.client.delete(url).bearer_auth(&self.admin_key).send().await?;
+        response.error_for_status()?;
+        Ok(())
+    }
+
+    /// Posts to one of the edge worker's own routes, as a page of the same origin does; answers
+    /// with the cookie that was set.
+    pub(crate) async fn post_edge(
+        &self,
+        route: &str,
+        cookie: Option<&str>,
+        body: &Value,
+    ) -> Result<Option<String>> {
+        let origin = format!("http://127.0.0.1:{}", self.ports.edge);
+        let mut request = self.client.post(format!("{origin}/auth/{route}")).json(body);
+        request = request.header("origin", origin).header("offswitch-csrf", "1");
+        if let Some(cookie) = cookie {
+            request = request.header("cookie", cookie);
+        }
+        let response = request.send().await?;
+        ensure!(response.status().is_success(), "{route} answered {}", response.status());
+        let set = response.headers().get("set-cookie").and_then(|value| value.to_str().ok());
+        Ok(set.and_then(|set| set.split(';').next()).map(str::to_owned))
+    }
+
     /// Calls the guarded application through the edge worker.
     pub(crate) async fn call_edge(&self, token: &str) -> Result<Answer> {
+        self.call_edge_as("authorization", &format!("Bearer {token}")).await
+    }
+
+    /// Calls it with one header that says who calls.
+    pub(crate) async fn call_edge_as(&self, header: &str, value: &str) -> Result<Answer> {
         let url = format!("http://127.0.0.1:{}/hello", self.ports.edge);
-        let response = self.client.get(url).bearer_auth(token).send().await?;
+        let response = self.client.get(url).header(header, value).send().await?;
         let status = response.status();
         let body: Value = response.json().await.unwrap_or_default();
         let code = body.get("code").and_then(Value::as_str).unwrap_or("valid").to_owned();
@@ -143,8 +184,11 @@ impl System {
                  OFFSWITCH_FEED_URL={origin}/v1/feed\nOFFSWITCH_FEED_ID={origin}\n\
                  OFFSWITCH_FEED_PUBLIC_KEYS={}\nOFFSWITCH_FEED_API_KEY={}\n\
                  OFFSWITCH_LONG_POLL_SECONDS={long_poll_seconds}\n\
+                 OFFSWITCH_HANDOVER_URL={origin}/v1/handover\n\
+                 OFFSWITCH_HANDOVER_API_KEY={}\n\
                  UPSTREAM=http://127.0.0.1:{}\n",
                 public_keys.join(","),
+                self.admin_key,
                 self.admin_key,
                 self.ports.upstream
             ),

@@ -60,6 +60,10 @@ async fn walk(system: &System) -> Result<()> {
     refused(system, "one device, by session", &phone_token, "revoked_session").await?;
     accepted(system, "the laptop lives on", &laptop).await?;
 
+    refresh(system).await?;
+    hand_over(system).await?;
+
+    let laptop = token(system, "carol").await?;
     let pressed = system.post("/v1/red-button", &json!({ "dry_run": true })).await?;
     let kid = pressed["dead_kids"][0].clone();
     system.post("/v1/revocations", &json!({ "kid": kid, "reason": "tour" })).await?;
@@ -72,6 +76,42 @@ async fn walk(system: &System) -> Result<()> {
     let after = token(system, "carol").await?;
     accepted(system, "a login after the red button", &after).await?;
     println!("\nEvery step did what it should.");
+    Ok(())
+}
+
+async fn refresh(system: &System) -> Result<()> {
+    let (phone, laptop) = (system.open_session("dave").await?, token(system, "dave").await?);
+    let spent = text(&phone, "refresh_token");
+    let (_, next) = system.refresh(&spent).await?;
+    accepted(system, "a refreshed token", &text(&next, "access_token")).await?;
+    let (_, newest) = system.refresh(&text(&next, "refresh_token")).await?;
+    let (status, error) = system.refresh(&spent).await?;
+    ensure!(status == 400, "a spent refresh token was answered with {status}");
+    println!(
+        "  {:<32} {} {}",
+        "a spent refresh token",
+        status.as_u16(),
+        error["error_description"]
+    );
+    refused(system, "its session, by theft", &text(&newest, "access_token"), "revoked_session")
+        .await?;
+    accepted(system, "the user's other device", &laptop).await?;
+    system.log_out("dave").await?;
+    refused(system, "logged out everywhere", &laptop, "revoked_user").await
+}
+
+async fn hand_over(system: &System) -> Result<()> {
+    let offer = json!({ "sub": "erin", "handover": true });
+    let offer = system.post("/v1/sessions", &offer).await?;
+    let code = json!({ "code": offer["handover_code"] });
+    let cookie = system.post_edge("login", None, &code).await?.unwrap_or_default();
+    let called = system.call_edge_as("cookie", &cookie).await?;
+    ensure!(called.status == 200, "the cookie is answered with {}", called.status);
+    println!("  {:<32} {} {}", "a cookie, and no token", called.status.as_u16(), called.code);
+    system.post_edge("logout", Some(&cookie), &json!({})).await?;
+    let called = system.call_edge_as("cookie", &cookie).await?;
+    ensure!(called.status == 401, "after the logout it is answered with {}", called.status);
+    println!("  {:<32} {} {}", "the cookie after the logout", called.status.as_u16(), called.code);
     Ok(())
 }
 
