@@ -56,20 +56,38 @@ pub trait Store: Send + Sync + 'static {
     async fn load(&self, name: &str) -> Result<Vec<u8>, StoreError>;
 
     /// Puts `to` in the place of `from` (either is empty for no document) and answers once it is
-    /// durable; false if something else stands there. True if `to` stands there already: writers
-    /// that must not be taken for each other write something of their own. After `expires_at` (unix
-    /// seconds) the store may forget it, soon or late: nothing may depend on when.
+    /// durable. With `at` only while the log ends there, as one step. After `expires_at` (unix
+    /// seconds) the store may forget the document, soon or late: nothing may depend on when.
+    ///
+    /// It is [`Swapped::Written`] also if `to` stands there already: writers that must not be taken
+    /// for each other write something of their own.
+    async fn swap_at(
+        &self,
+        at: Option<Position>,
+        name: &str,
+        from: &[u8],
+        to: &[u8],
+        expires_at: Option<u64>,
+    ) -> Result<Swapped, StoreError>;
+
+    /// [`swap_at`](Self::swap_at) wherever the log ends; true if `to` stands there then.
     async fn swap(
         &self,
         name: &str,
         from: &[u8],
         to: &[u8],
         expires_at: Option<u64>,
-    ) -> Result<bool, StoreError>;
+    ) -> Result<bool, StoreError> {
+        Ok(self.swap_at(None, name, from, to, expires_at).await? == Swapped::Written)
+    }
 
     /// Some documents whose names begin with `prefix`, beginning at `cursor` (the `next` of the
     /// stretch before, empty at first). What is there all the time is met at least once.
     async fn scan(&self, prefix: &str, cursor: &str) -> Result<Stretch, StoreError>;
+
+    /// The time, unix seconds, as the store's clock has it: the same for every process on it, however
+    /// their own clocks differ. As of the last [`read`](Self::read).
+    fn now(&self) -> u64;
 
     /// What an operator should know about the store now; empty if all is well.
     async fn findings(&self) -> Result<Vec<Finding>, StoreError>;
@@ -147,6 +165,17 @@ pub struct Checkpoint {
     pub seq: u64,
     /// Opaque to the store.
     pub bytes: Vec<u8>,
+}
+
+/// What became of a swap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swapped {
+    /// Something else stands there.
+    Changed,
+    /// The log ends somewhere else.
+    Moved,
+    /// What was to be written stands there.
+    Written,
 }
 
 /// Some of the documents.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offswitch::store::{Appended, Checkpoint, Durability, Page, Store, StoreError};
+use offswitch::store::{Appended, Checkpoint, Durability, Page, Store, StoreError, Swapped};
 use offswitch_verifier::snapshot::Position;
 use tokio::task::JoinSet;
 
@@ -238,6 +238,30 @@ pub(crate) async fn a_document_can_be_taken_away(place: &Place) {
     }
     store.append(&request("last", 0), b"").await.unwrap();
     assert_eq!(store.load("a").await, Ok(vec![]), "its time is over");
+}
+
+// A document that hangs on where the log ends: written while it ends there, and not once it went on.
+pub(crate) async fn a_document_is_written_only_where_the_log_ends(place: &Place) {
+    let store = place.open("tokens").await;
+    let at = |seq| Some(Position { era: FIRST_ERA, seq });
+    assert_eq!(store.swap_at(at(0), "a", b"", b"one", None).await, Ok(Swapped::Written));
+    fill(&*store, 1).await;
+    for wrong in [at(0), at(2), Some(Position { era: FIRST_ERA + 1, seq: 1 })] {
+        assert_eq!(store.swap_at(wrong, "a", b"one", b"two", None).await, Ok(Swapped::Moved));
+        assert_eq!(store.swap_at(wrong, "a", b"else", b"two", None).await, Ok(Swapped::Changed));
+        // As after an answer that was lost.
+        assert_eq!(store.swap_at(wrong, "a", b"", b"one", None).await, Ok(Swapped::Written));
+    }
+    assert_eq!(store.load("a").await, Ok(b"one".to_vec()));
+    assert_eq!(store.swap_at(at(1), "a", b"one", b"two", None).await, Ok(Swapped::Written));
+    assert_eq!(store.load("a").await, Ok(b"two".to_vec()));
+}
+
+// The store's clock is the server's, as of the last reading; here both are this machine's.
+pub(crate) async fn the_time_is_the_stores(place: &Place) {
+    let store = place.open("tokens").await;
+    store.read(0, 1).await.unwrap();
+    assert!(store.now().abs_diff(offswitch::clock::unix_seconds()) <= 2);
 }
 
 // 2,500 documents beside others, of this feed and of another one: each is met, nothing else is.

@@ -49,6 +49,7 @@ cases!(
     a_checkpoint_that_is_not_newer_changes_nothing,
     a_document_can_be_taken_away,
     a_document_is_written_by_one_of_many,
+    a_document_is_written_only_where_the_log_ends,
     a_new_era_begins_only_where_nothing_is_lost,
     a_new_era_replaces_the_log,
     a_new_log_is_empty,
@@ -65,4 +66,5 @@ cases!(
     no_seq_is_shared_or_skipped_among_appenders,
     pages_continue_where_they_ended,
     records_come_back_in_order,
+    the_time_is_the_stores,
 );

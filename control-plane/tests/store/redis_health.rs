@@ -177,7 +177,7 @@ async fn level(store: &RedisStore) -> Durability {
 }
 
 /// What the store needs, for one feed.
-const RIGHTS: [&str; 19] = [
+const RIGHTS: [&str; 20] = [
     "~{offswitch}:*",
     "+del",
     "+evalsha",
@@ -191,6 +191,7 @@ const RIGHTS: [&str; 19] = [
     "+mget",
     "+scan",
     "+set",
+    "+time",
     "+unlink",
     "+xadd",
     "+xrange",

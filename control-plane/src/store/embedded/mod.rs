@@ -6,7 +6,7 @@ mod writer;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use offswitch_verifier::snapshot::Position;
@@ -15,7 +15,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::task;
 
 use self::writer::{File, Job, Writer};
-use super::{Appended, Checkpoint, Durability, Finding, Page, Request, Store, StoreError, Stretch};
+use super::{
+    Appended, Checkpoint, Durability, Finding, Page, Request, Store, StoreError, Stretch, Swapped,
+};
+use crate::clock::unix_seconds;
 
 /// A store in one file, for one process at a time.
 ///
@@ -138,22 +141,29 @@ impl Store for EmbeddedStore {
         self.read_with(move |transaction| tables::load(transaction, &name)).await
     }
 
-    async fn swap(
+    async fn swap_at(
         &self,
+        at: Option<Position>,
         name: &str,
         from: &[u8],
         to: &[u8],
         expires_at: Option<u64>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Swapped, StoreError> {
         let (name, from, to) = (name.to_owned(), from.to_vec(), to.to_vec());
         let expires_at = expires_at.unwrap_or(tables::NEVER);
-        self.write(move |transaction| tables::swap(transaction, &name, &from, &to, expires_at))
-            .await
+        let write = move |transaction: &WriteTransaction| {
+            tables::swap(transaction, at, &name, (&from, &to), expires_at)
+        };
+        self.write(write).await
     }
 
     async fn scan(&self, prefix: &str, cursor: &str) -> Result<Stretch, StoreError> {
         let (prefix, cursor) = (prefix.to_owned(), cursor.to_owned());
         self.read_with(move |transaction| tables::scan(transaction, &prefix, &cursor)).await
+    }
+
+    fn now(&self) -> u64 {
+        unix_seconds()
     }
 
     async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
@@ -165,9 +175,4 @@ impl Store for EmbeddedStore {
 fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(StoreError::Damaged("the database gave up on it".to_owned())))
-}
-
-/// Only what is forgotten after a time uses the clock.
-fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }

@@ -4,7 +4,7 @@ use offswitch_verifier::snapshot::Position;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::super::{
-    Checkpoint, PAGE_SIZE_BYTES, Page, REQUEST_MEMORY, Request, StoreError, Stretch,
+    Checkpoint, PAGE_SIZE_BYTES, Page, REQUEST_MEMORY, Request, StoreError, Stretch, Swapped,
 };
 
 /// What became of an append.
@@ -163,14 +163,14 @@ pub(super) fn load(transaction: &ReadTransaction, name: &str) -> Result<Vec<u8>,
     Ok(document.map(|entry| entry.value().1.to_vec()).unwrap_or_default())
 }
 
-/// See [`Store::swap`](super::super::Store::swap).
+/// See [`Store::swap_at`](super::super::Store::swap_at).
 pub(super) fn swap(
     transaction: &WriteTransaction,
+    at: Option<Position>,
     name: &str,
-    from: &[u8],
-    to: &[u8],
+    (from, to): (&[u8], &[u8]),
     expires_at: u64,
-) -> Result<bool, StoreError> {
+) -> Result<Swapped, StoreError> {
     let mut documents = transaction.open_table(DOCUMENTS).map_err(failed)?;
     let mut expiries = transaction.open_table(EXPIRIES).map_err(failed)?;
     let held = documents.get(name).map_err(failed)?;
@@ -179,21 +179,29 @@ pub(super) fn swap(
             let (until, bytes) = entry.value();
             (until, bytes == to, bytes == from)
         });
-    if stands || !is_known {
-        return Ok(stands);
+    if stands {
+        return Ok(Swapped::Written);
+    }
+    if !is_known {
+        return Ok(Swapped::Changed);
+    }
+    if let Some(at) = at
+        && position_written(transaction)? != at
+    {
+        return Ok(Swapped::Moved);
     }
     if held_until != NEVER {
         expiries.remove((held_until, name)).map_err(failed)?;
     }
     if to.is_empty() {
         documents.remove(name).map_err(failed)?;
-        return Ok(true);
+        return Ok(Swapped::Written);
     }
     if expires_at != NEVER {
         expiries.insert((expires_at, name), ()).map_err(failed)?;
     }
     documents.insert(name, (expires_at, to)).map_err(failed)?;
-    Ok(true)
+    Ok(Swapped::Written)
 }
 
 /// Forgets documents whose time is over, a few at a time. `now` is in unix seconds.

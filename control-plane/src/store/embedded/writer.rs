@@ -10,8 +10,9 @@ use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 use tokio::sync::{mpsc, watch};
 
 use super::super::StoreError;
+use super::guarded;
 use super::tables::{self, failed};
-use super::{guarded, unix_seconds};
+use crate::clock::unix_seconds;
 
 /// One write. It gets the transaction, or why there is none, and answers with what made it fail,
 /// if anything, and with how to tell its caller once the commit is through.

@@ -6,6 +6,7 @@ mod options;
 mod scripts;
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,9 @@ pub use self::options::{Appendfsync, RedisOptions, Tolerance, Tolerated, Unknown
 
 use self::link::{Link, unavailable};
 use self::scripts::{Keys, digest};
-use super::{Appended, Checkpoint, Finding, Page, Request, Store, StoreError, Stretch};
+use crate::clock::unix_seconds;
+
+use super::{Appended, Checkpoint, Finding, Page, Request, Store, StoreError, Stretch, Swapped};
 
 /// A store in one Redis (6.2 or later) or Valkey server, shared by any number of processes.
 ///
@@ -30,6 +33,8 @@ pub struct RedisStore {
     keys: Keys,
     first_era: u64,
     block: Duration,
+    /// By how much the server's clock is ahead of this process's.
+    clock_ahead_seconds: AtomicI64,
     /// The newest checkpoint that was read, so that it is not transferred with every page.
     checkpoint: Mutex<Arc<Known>>,
 }
@@ -53,6 +58,7 @@ impl RedisStore {
             keys: Keys::new(prefix),
             first_era: options.first_era.max(1),
             block: options.block.max(Duration::from_millis(1)),
+            clock_ahead_seconds: AtomicI64::new(0),
             checkpoint: Mutex::default(),
         };
         let findings = store.findings().await?;
@@ -120,7 +126,9 @@ impl Store for RedisStore {
         let call = self.keys.read(after, limit, &known.digest);
         let (mut answer, _) = self.link.call::<Read>(&call).await?;
         let checkpoint = self.checkpoint(&mut answer, &known)?;
-        let (era, head, _, _, _, ids, records) = answer;
+        let (era, head, _, _, _, ids, records, time) = answer;
+        let ahead = time.saturating_sub_unsigned(unix_seconds());
+        self.clock_ahead_seconds.store(ahead, Ordering::Relaxed);
         let seqs = ids.iter().map(|id| id.strip_suffix("-0").and_then(|seq| seq.parse().ok()));
         let records = seqs.zip(records).map(|(seq, record)| Some((seq?, record)));
         let records: Option<Vec<_>> = records.collect();
@@ -162,17 +170,27 @@ impl Store for RedisStore {
         Ok(bytes.unwrap_or_default())
     }
 
-    async fn swap(
+    async fn swap_at(
         &self,
+        at: Option<Position>,
         name: &str,
         from: &[u8],
         to: &[u8],
         expires_at: Option<u64>,
-    ) -> Result<bool, StoreError> {
-        Ok(self.link.call(&self.keys.swap(name, from, to, expires_at)).await?.0)
+    ) -> Result<Swapped, StoreError> {
+        let call = self.keys.swap(at, name, (from, to), expires_at);
+        match self.link.call::<String>(&call).await?.0.as_str() {
+            "written" => Ok(Swapped::Written),
+            "changed" => Ok(Swapped::Changed),
+            _ => Ok(Swapped::Moved),
+        }
     }
 
     async fn scan(&self, prefix: &str, cursor: &str) -> Result<Stretch, StoreError> {
+        if !cursor.bytes().all(|byte| byte.is_ascii_digit()) {
+            // Another store's cursor: nothing begins there.
+            return Ok(Stretch::default());
+        }
         let ((next, keys), _): ((String, Vec<Vec<u8>>), _) =
             self.link.call(&self.keys.scan(prefix, cursor)).await?;
         let mut documents = Vec::with_capacity(keys.len());
@@ -186,6 +204,10 @@ impl Store for RedisStore {
             }
         }
         Ok(Stretch { documents, next: (next != "0").then_some(next) })
+    }
+
+    fn now(&self) -> u64 {
+        unix_seconds().saturating_add_signed(self.clock_ahead_seconds.load(Ordering::Relaxed))
     }
 
     async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
@@ -206,8 +228,8 @@ struct Known {
     bytes: Vec<u8>,
 }
 
-/// What `read.lua` answers: era, seq, the checkpoint's seq, digest and bytes, ids, records.
-type Read = (Option<u64>, u64, u64, String, Option<Vec<u8>>, Vec<String>, Vec<Vec<u8>>);
+/// What `read.lua` answers: era, seq, the checkpoint's seq, digest and bytes, ids, records, time.
+type Read = (Option<u64>, u64, u64, String, Option<Vec<u8>>, Vec<String>, Vec<Vec<u8>>, i64);
 
 /// The log, or a part of it, is not there although it was begun. Appending would give a position
 /// away a second time; a new era does not.

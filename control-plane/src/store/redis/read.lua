@@ -2,9 +2,10 @@
 -- KEYS: meta, log, checkpoint
 -- ARGV: after, limit, size of a page (bytes), digest of the checkpoint that the caller has
 -- Answers {era, seq, checkpoint's seq, its digest, its bytes if the caller has others, ids,
--- records}; the era is false where there is no log.
+-- records, the server's time (unix seconds)}; the era is false where there is no log.
+local time = redis.call('TIME')[1]
 local meta = redis.call('HMGET', KEYS[1], 'era', 'seq', 'checkpoint', 'digest')
-if not meta[1] then return {false, '0', '0', '', false, {}, {}} end
+if not meta[1] then return {false, '0', '0', '', false, {}, {}, time} end
 local checkpoint = false
 if meta[4] ~= ARGV[4] then checkpoint = redis.call('GET', KEYS[3]) end
 local after = ARGV[1]
@@ -18,4 +19,4 @@ while #ids < tonumber(ARGV[2]) and size < tonumber(ARGV[3]) do
   records[#records + 1] = entry[2][2]
   size = size + #entry[2][2]
 end
-return {meta[1], meta[2], meta[3], meta[4], checkpoint, ids, records}
+return {meta[1], meta[2], meta[3], meta[4], checkpoint, ids, records, time}

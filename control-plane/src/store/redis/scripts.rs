@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use offswitch_verifier::snapshot::Position;
 use redis::{Cmd, Script};
 
 use super::super::{Checkpoint, PAGE_SIZE_BYTES, REQUEST_MEMORY, Request};
@@ -75,9 +76,18 @@ impl Keys {
         Call { command, script: None }
     }
 
-    pub(super) fn swap(&self, name: &str, from: &[u8], to: &[u8], expires_at: Option<u64>) -> Call {
-        let mut call = Call::script(&SWAP, &[&self.document(name)]);
-        call.command.arg(from).arg(to).arg(expires_at.map(|at| at.to_string()).unwrap_or_default());
+    pub(super) fn swap(
+        &self,
+        at: Option<Position>,
+        name: &str,
+        (from, to): (&[u8], &[u8]),
+        expires_at: Option<u64>,
+    ) -> Call {
+        let mut call = Call::script(&SWAP, &[&self.document(name), &self.meta]);
+        let text = |number: Option<u64>| number.map(|number| number.to_string());
+        call.command.arg(from).arg(to).arg(text(expires_at).unwrap_or_default());
+        call.command.arg(text(at.map(|at| at.era)).unwrap_or_default());
+        call.command.arg(text(at.map(|at| at.seq)).unwrap_or_default());
         call
     }
 
@@ -157,7 +167,7 @@ mod tests {
             keys.read(0, 1, ""),
             keys.trim(1, &checkpoint),
             keys.start_era((1, 2), &checkpoint, b"", 1),
-            keys.swap("{other}", b"", b"", None),
+            keys.swap(None, "{other}", (b"", b""), None),
         ];
         for call in calls {
             let arguments: Vec<_> = call.command.args_iter().collect();

@@ -1,10 +1,15 @@
 -- Puts a document in the place of the one that the caller knows; '' is no document.
--- KEYS: document
--- ARGV: what the caller knows, what shall stand there, when it may be forgotten (unix seconds or '')
--- Answers 1 if it stands there, also if by an earlier execution of the same call.
+-- KEYS: document, meta
+-- ARGV: what the caller knows, what shall stand there, when it may be forgotten (unix seconds or ''),
+--       era and seq where the log must end ('' for anywhere)
+-- Answers 'written' also after an earlier execution of the same call.
 local held = redis.call('GET', KEYS[1]) or ''
-if held == ARGV[2] then return 1 end
-if held ~= ARGV[1] then return 0 end
+if held == ARGV[2] then return 'written' end
+if held ~= ARGV[1] then return 'changed' end
+if ARGV[4] ~= '' then
+  local meta = redis.call('HMGET', KEYS[2], 'era', 'seq')
+  if meta[1] ~= ARGV[4] or meta[2] ~= ARGV[5] then return 'moved' end
+end
 if ARGV[2] == '' then
   redis.call('DEL', KEYS[1])
 elseif ARGV[3] == '' then
@@ -12,4 +17,4 @@ elseif ARGV[3] == '' then
 else
   redis.call('SET', KEYS[1], ARGV[2], 'EXAT', ARGV[3])
 end
-return 1
+return 'written'
