@@ -40,7 +40,7 @@ fn token(number: u64) -> Revocation {
 fn rebuild(fold: &mut Fold, signer: &SnapshotSigner) -> Vec<u8> {
     let sign = |content: &Content<'_>| signer.sign(content);
     let (main, first) = fold.compaction().run(NOW, VALIDITY, sign);
-    fold.compacted_to(main);
+    fold.compacted_to(main, NOW);
     let mut times = Vec::new();
     for _ in 0..15 {
         let compaction = fold.compaction();

@@ -19,7 +19,8 @@ pub struct Record {
     pub revocations: Vec<Revocation>,
 }
 
-/// One thing that is off. `issuer` is absent for the control plane's own tokens.
+/// One thing that is off. `issuer` is absent for the control plane's own tokens. Stored by its place in
+/// this list: a new one goes to the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Revocation {
     /// The epoch of a red button: tokens issued before it are off, for every user.
@@ -39,6 +40,8 @@ pub enum Revocation {
     Refresh {
         /// Its id.
         sid: String,
+        /// When the stored session surely says so itself, unix seconds.
+        exp: u64,
     },
     /// A session, with every token that names it.
     Session {
@@ -79,6 +82,8 @@ pub struct Effects {
     pub denied: Vec<Denied>,
     /// Users.
     pub users: Vec<RevokedUser>,
+    /// Sessions that cannot be refreshed; no snapshot has them.
+    pub refresh_denied: Vec<Denied>,
     /// Keys.
     pub dead_keys: Vec<DeadKey>,
     /// The epoch, or 0.
@@ -110,7 +115,8 @@ pub struct RevokedUser {
 impl Record {
     /// The bytes that stand in the log.
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).unwrap_or_default()
+        // An empty record in its place would stop every process that reads the log.
+        postcard::to_allocvec(self).expect("plain data is always encoded")
     }
 
     /// Reads the bytes that stand in the log; nothing may be left over.
@@ -138,7 +144,10 @@ impl Record {
                 Revocation::Key { issuer, kid } => {
                     effects.dead_keys.push(DeadKey { issuer: name(issuer), kid: kid.clone() });
                 }
-                Revocation::Refresh { .. } => {}
+                Revocation::Refresh { sid, exp } => {
+                    let id = Fingerprint::new(salt, Kind::Session, own_issuer, sid).0;
+                    effects.refresh_denied.push(Denied { id, until: leaves_at(*exp) });
+                }
                 Revocation::Sessions => effects.sessions_floor = seq,
                 Revocation::Session { issuer, sid, exp } => {
                     let id = Fingerprint::new(salt, Kind::Session, &name(issuer), sid).0;
@@ -167,12 +176,13 @@ impl Revocation {
     pub fn is_past(&self, at: u64, now: u64) -> bool {
         match self {
             // Kept for as long as the request that brought them may be repeated.
-            Self::Epoch { .. } | Self::Key { .. } | Self::Refresh { .. } | Self::Sessions => {
+            Self::Epoch { .. } | Self::Key { .. } | Self::Sessions => {
                 leaves_at(at.saturating_add(REQUEST_MEMORY.as_secs())) < now
             }
-            Self::Session { exp, .. } | Self::Token { exp, .. } | Self::User { exp, .. } => {
-                leaves_at(*exp) < now
-            }
+            Self::Refresh { exp, .. }
+            | Self::Session { exp, .. }
+            | Self::Token { exp, .. }
+            | Self::User { exp, .. } => leaves_at(*exp) < now,
         }
     }
 }

@@ -29,8 +29,17 @@ pub struct Session {
     pub holder: Holder,
     /// Set once it is over; never unset.
     pub ended: Option<Ended>,
-    /// A digest of the request that opened it, to notice an idempotency key used for another.
-    pub request: [u8; 16],
+    /// The request that opened it.
+    pub request: Opening,
+}
+
+/// Names the request that opened a session, so that a repetition finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Opening {
+    /// A MAC of the idempotency key, or random where there was none.
+    pub name: [u8; 16],
+    /// A digest of what was asked for, to notice a key that is used for something else.
+    pub digest: [u8; 16],
 }
 
 /// Names a session: the user's key, then 128 random bits.
@@ -111,6 +120,15 @@ pub struct Lifetimes {
     pub grace_seconds: u64,
 }
 
+/// A time in which clients could not repeat what they had not been answered, unix seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outage {
+    /// When it began.
+    pub began_at: u64,
+    /// When it was over; before it began while it lasts.
+    pub ended_at: u64,
+}
+
 /// What a refresh token is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotation {
@@ -149,10 +167,16 @@ impl Session {
     /// Uses the refresh token of `presented` generation, whose genuineness was checked before.
     ///
     /// The living token rotates. Its parent is answered with the same successor while that is unused
-    /// and the grace lasts. Any older one is theft. A token ahead of what is stored was given out
+    /// and the grace lasts, which begins anew after an outage. Any older one is theft. A token ahead of what is stored was given out
     /// before the store lost writes: the chain goes on from there, since every chain of a session
     /// is the same one.
-    pub fn rotate(&mut self, presented: u32, now: u64, lifetimes: &Lifetimes) -> Rotation {
+    pub fn rotate(
+        &mut self,
+        presented: u32,
+        now: u64,
+        lifetimes: &Lifetimes,
+        outage: Outage,
+    ) -> Rotation {
         let Holder::Client { generation, since } = self.holder else {
             return Rotation::Over;
         };
@@ -167,6 +191,7 @@ impl Session {
             self.used_at = self.used_at.max(now);
             return Rotation::Rotated { generation: successor };
         }
+        let since = outage.grace_begin(since, lifetimes);
         if successor == generation && now <= since.saturating_add(lifetimes.grace_seconds) {
             return Rotation::Repeated { generation };
         }
@@ -188,6 +213,21 @@ impl Session {
             Holder::Client { generation, .. } => generation,
             Holder::Edge | Holder::Offered { .. } => 0,
         }
+    }
+}
+
+impl Outage {
+    /// The one before a process that starts `now`: what was answered in the hour before may not have
+    /// been heard.
+    pub fn before(now: u64) -> Self {
+        Self { began_at: now.saturating_sub(3600), ended_at: now }
+    }
+
+    /// When the grace of a token begins that was spent at `since`: where it would have run out in the
+    /// outage, at the outage's end.
+    fn grace_begin(self, since: u64, lifetimes: &Lifetimes) -> u64 {
+        let could_ask = since.saturating_add(lifetimes.grace_seconds) < self.began_at;
+        if could_ask || since > self.ended_at { since } else { self.ended_at }
     }
 }
 
@@ -220,10 +260,10 @@ impl UserSessions {
     /// The bytes to store; none for no sessions.
     pub fn encode(&self) -> Vec<u8> {
         if self.sessions.is_empty() {
-            vec![]
-        } else {
-            postcard::to_allocvec(self).unwrap_or_default()
+            return vec![];
         }
+        // No bytes in their place would delete the sessions.
+        postcard::to_allocvec(self).expect("plain data is always encoded")
     }
 
     /// The session with this id.

@@ -16,6 +16,7 @@ pub(super) struct Kept {
     pub(super) denied: Vec<Denied>,
     pub(super) users: Vec<RevokedUser>,
     pub(super) sessions_floor: u64,
+    pub(super) refresh_denied: Vec<Denied>,
 }
 
 impl Kept {
@@ -80,6 +81,7 @@ impl Trimming {
     pub fn checkpoint(mut self, now: u64) -> Checkpoint {
         self.kept.denied.retain(|entry| entry.until >= now);
         self.kept.users.retain(|user| user.until >= now);
+        self.kept.refresh_denied.retain(|entry| entry.until >= now);
         self.kept.checkpoint(self.seq)
     }
 }

@@ -28,6 +28,7 @@ pub struct Compaction {
     pub(super) dead_keys: Vec<DeadKey>,
     pub(super) epoch: u64,
     pub(super) sessions_floor: u64,
+    pub(super) refresh_denied: Vec<Denied>,
 }
 
 impl Compaction {
@@ -64,7 +65,7 @@ impl Compaction {
 
     /// A checkpoint that stands for everything folded, in an era of its own.
     pub fn checkpoint(self, now: u64) -> Checkpoint {
-        let dead_keys = self.dead_keys.clone();
+        let (dead_keys, refresh_denied) = (self.dead_keys.clone(), self.refresh_denied.clone());
         let (epoch, sessions_floor, reached) = (self.epoch, self.sessions_floor, self.reached);
         let validity = Validity { issued_at: now, valid_until: now };
         let (main, ()) = self.run(now, validity, |_| ());
@@ -75,6 +76,7 @@ impl Compaction {
             denied: main.denied.clone(),
             users: main.users.clone(),
             sessions_floor,
+            refresh_denied: refresh_denied.into_iter().filter(|one| one.until >= now).collect(),
         }
         .checkpoint(reached.position.seq)
     }

@@ -38,6 +38,8 @@ pub struct Fold {
     epoch: u64,
     /// Sessions of a lower version are over, for every user.
     sessions_floor: u64,
+    /// Sessions that cannot be refreshed, and until when that must be known here.
+    refresh_denied: HashMap<u64, u64>,
     /// The hash of the last record folded, if it was small enough to be read again.
     last_record: Option<blake3::Hash>,
 }
@@ -106,6 +108,7 @@ impl Fold {
             dead_keys: kept.dead_keys,
             epoch: kept.epoch,
             sessions_floor: kept.sessions_floor,
+            refresh_denied: kept.refresh_denied.iter().map(|one| (one.id, one.until)).collect(),
             last_record: None,
         })
     }
@@ -131,6 +134,7 @@ impl Fold {
         self.absorb(&effects);
         self.epoch = self.epoch.max(effects.epoch);
         self.sessions_floor = self.sessions_floor.max(effects.sessions_floor);
+        self.deny_refreshes(effects.refresh_denied.iter().copied());
         self.bury(&effects.dead_keys);
         self.step_entries += effects.len();
         self.steps.push_back(Step { end: self.reached, effects });
@@ -215,36 +219,35 @@ impl Fold {
     /// True if one of the control plane's own sessions is over: revoked by itself, with its user, or
     /// with all. `version` is the seq the log had when it was opened.
     ///
-    /// Entries leave the fold a day after they came: until then whoever ends sessions in the store
-    /// must have done so.
+    /// Entries leave the fold a day after they came, but none before the stored sessions say the same:
+    /// see `Plane::prunable_until`.
     pub fn is_session_over(&self, sid: &str, sub: &str, version: u64) -> bool {
         let sid = Fingerprint::new(self.salt, Kind::Session, &self.issuer, sid).0;
         let sub = Fingerprint::new(self.salt, Kind::User, &self.issuer, sub).0;
         version < self.sessions_floor
+            || self.refresh_denied.contains_key(&sid)
             || self.denied_until(sid).is_some()
             || self.user_floor(sub).is_some_and(|floor| version < floor.minimum_version)
     }
 
     /// Takes out what a compaction needs.
     pub fn compaction(&self) -> Compaction {
-        let fresh_denied = self.fresh_denied.iter();
         Compaction {
             salt: self.salt,
             reached: self.reached,
             main: self.main.clone(),
-            fresh_denied: fresh_denied
-                .map(|(id, until)| Denied { id: *id, until: *until })
-                .collect(),
+            fresh_denied: entries(&self.fresh_denied).collect(),
             fresh_users: self.fresh_users.values().copied().collect(),
             dead_keys: self.dead_keys.clone(),
             epoch: self.epoch,
             sessions_floor: self.sessions_floor,
+            refresh_denied: entries(&self.refresh_denied).collect(),
         }
     }
 
-    /// Takes a finished compaction over; false if the log has changed its era meanwhile, or an older
+    /// Takes a finished compaction of `now` over; false if the log has changed its era meanwhile, or an older
     /// compaction finished later.
-    pub fn compacted_to(&mut self, main: Arc<Main>) -> bool {
+    pub fn compacted_to(&mut self, main: Arc<Main>, now: u64) -> bool {
         let (era, held) = (self.reached.position.era, self.main.reached.position);
         if main.reached.position.era != era || main.reached.position < held {
             return false;
@@ -253,6 +256,7 @@ impl Fold {
         self.main = main;
         self.fresh_denied.clear();
         self.fresh_users.clear();
+        self.refresh_denied.retain(|_, until| *until >= now);
         let newer: Vec<Effects> = self
             .steps
             .iter()
@@ -266,13 +270,12 @@ impl Fold {
 
     /// True if `other` revokes anything still needed at `now` that this fold does not.
     pub fn lacks(&self, other: &Self, now: u64) -> bool {
-        let denied =
-            other.main.denied.iter().copied().chain(
-                other.fresh_denied.iter().map(|(id, until)| Denied { id: *id, until: *until }),
-            );
+        let denied = other.main.denied.iter().copied().chain(entries(&other.fresh_denied));
+        let mut refresh_denied = entries(&other.refresh_denied).filter(|one| one.until >= now);
         let users = other.main.users.iter().chain(other.fresh_users.values());
         self.epoch < other.epoch
             || self.sessions_floor < other.sessions_floor
+            || refresh_denied.any(|one| !self.refresh_denied.contains_key(&one.id))
             || other.dead_keys.iter().any(|key| !self.dead_keys.contains(key))
             || denied.filter(|entry| entry.until >= now).any(|entry| !self.denies(entry))
             || users.filter(|user| user.until >= now).any(|user| !self.stops(user))
@@ -281,21 +284,14 @@ impl Fold {
     /// Adds everything that `other` revokes, and moves to the later seq.
     pub fn join(&mut self, other: &Self) {
         let effects = Effects {
-            denied: other
-                .main
-                .denied
-                .iter()
-                .copied()
-                .chain(
-                    other.fresh_denied.iter().map(|(id, until)| Denied { id: *id, until: *until }),
-                )
-                .collect(),
+            denied: other.main.denied.iter().copied().chain(entries(&other.fresh_denied)).collect(),
             users: other.main.users.iter().chain(other.fresh_users.values()).copied().collect(),
             ..Effects::default()
         };
         self.absorb(&effects);
         self.epoch = self.epoch.max(other.epoch);
         self.sessions_floor = self.sessions_floor.max(other.sessions_floor);
+        self.deny_refreshes(entries(&other.refresh_denied));
         self.bury(&other.dead_keys);
         let seq = self.reached.position.seq.max(other.reached.position.seq);
         self.reached.position.seq = seq;
@@ -339,6 +335,13 @@ impl Fold {
         }
     }
 
+    fn deny_refreshes(&mut self, denied: impl Iterator<Item = Denied>) {
+        for entry in denied {
+            let until = self.refresh_denied.entry(entry.id).or_default();
+            *until = (*until).max(entry.until);
+        }
+    }
+
     fn absorb(&mut self, effects: &Effects) {
         for entry in &effects.denied {
             let until = self.fresh_denied.entry(entry.id).or_default();
@@ -376,6 +379,11 @@ impl Fold {
         let steps = position.seq.checked_sub(begin.position.seq)?;
         self.steps.get(usize::try_from(steps).ok()?.checked_sub(1)?).map(|step| step.end)
     }
+}
+
+/// The entries of a map from fingerprint to the time when it may go.
+fn entries(map: &HashMap<u64, u64>) -> impl Iterator<Item = Denied> {
+    map.iter().map(|(id, until)| Denied { id: *id, until: *until })
 }
 
 impl Effects {

@@ -12,7 +12,6 @@ use zeroize::Zeroizing;
 
 use super::problem::Problem;
 use crate::api_keys::Scope;
-use crate::clock::unix_seconds;
 use crate::plane::Plane;
 
 /// What a route asks of its caller.
@@ -48,7 +47,7 @@ async fn authorize(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match caller(&plane, request.headers(), scope, unix_seconds()) {
+    match caller(&plane, request.headers(), scope, plane.now()) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await

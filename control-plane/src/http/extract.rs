@@ -1,12 +1,15 @@
 //! Bodies, queries and headers, read strictly: what is wrong is said by name, and never with the
 //! value that was sent.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::problem::Problem;
 use crate::master_key::random_bytes;
@@ -29,8 +32,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
                 "the content-type must be application/json",
             ));
         }
-        let bytes =
-            Bytes::from_request(request, state).await.map_err(|error| unreadable(&error))?;
+        let bytes = timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+        let bytes = bytes.map_err(|_| too_slow())?.map_err(|error| unreadable(&error))?;
         let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
         let value = T::deserialize(&mut deserializer)
             .and_then(|value| deserializer.end().map(|()| value))
@@ -83,6 +86,11 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
+fn too_slow() -> Problem {
+    let detail = "the body took too long";
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail)
+}
+
 fn unreadable(error: &BytesRejection) -> Problem {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large")
@@ -105,4 +113,6 @@ fn describe(error: &serde_json::Error) -> String {
     }
 }
 
+/// For the largest bulk over a slow line.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_KEY_CHARS: usize = 128;

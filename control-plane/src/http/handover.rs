@@ -10,8 +10,7 @@ use utoipa::ToSchema;
 
 use super::extract::Body;
 use super::problem::{Problem, ProblemDocument};
-use super::revocations::{Accepted, log_out};
-use crate::clock::unix_seconds;
+use super::revocations::{Accepted, HOLDER};
 use crate::credential::{Credential, CredentialKind};
 use crate::plane::{Issued, Plane};
 
@@ -60,7 +59,7 @@ pub(super) async fn login(
 ) -> Result<Json<HandedOver>, Problem> {
     let spent = || Problem::bad_request("invalid_code", "the code is unknown, spent or too old");
     let code = Credential::parse(&body.value.code, CredentialKind::HandoverCode, plane.master());
-    let now = unix_seconds();
+    let now = plane.now();
     let issued = plane.redeem_code(code.ok_or_else(spent)?, now).await?.ok_or_else(spent)?;
     Ok(Json(HandedOver::new(issued, now)))
 }
@@ -76,7 +75,7 @@ pub(super) async fn token(
     State(plane): State<Arc<Plane>>,
     body: Body<Handle>,
 ) -> Result<Json<HandedOver>, Problem> {
-    let (handle, now) = (body.value.credential(&plane)?, unix_seconds());
+    let (handle, now) = (body.value.credential(&plane)?, plane.now());
     let issued = plane.handover_token(handle, now).await?;
     let issued =
         issued.ok_or_else(|| Problem::new(StatusCode::GONE, "session_ended", "log in again"))?;
@@ -95,7 +94,8 @@ pub(super) async fn logout(
     body: Body<Handle>,
 ) -> Result<Json<Accepted>, Problem> {
     let handle = body.value.credential(&plane)?;
-    Ok(Json(log_out(&plane, handle.session, unix_seconds()).await?.into()))
+    let ended = plane.end_once(&[handle.session], HOLDER, "logout", plane.now()).await?;
+    Ok(Json(ended.into()))
 }
 
 impl Handle {

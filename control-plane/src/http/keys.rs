@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 
 use super::extract::Body;
 use super::problem::{Problem, ProblemDocument};
-use crate::clock::unix_seconds;
 use crate::keyring::{KeyState, Rotated};
 use crate::plane::Plane;
 
@@ -70,7 +69,7 @@ pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Json<Keys> {
     let keyring = plane.keyring();
     let states = {
         let fold = plane.fold();
-        keyring.states(unix_seconds(), |kid| fold.is_dead(kid))
+        keyring.states(plane.now(), |kid| fold.is_dead(kid))
     };
     let keys = states.into_iter().map(|(key, state, retires_at)| TokenKey {
         kid: key.kid().to_owned(),
@@ -105,7 +104,7 @@ pub(super) async fn rotate(
         let detail = "reason: must have at most 500 bytes";
         return Err(Problem::bad_request("invalid_rotation", detail));
     }
-    let rotated = plane.rotate_key(unix_seconds()).await?;
+    let rotated = plane.rotate_key(plane.now()).await?;
     let Rotated { kid, algorithm: alg, signs_from, repeated } = rotated;
     Ok(Json(NewKey { kid, alg, signs_from, repeated }))
 }
@@ -118,7 +117,7 @@ pub(super) async fn rotate(
 pub(super) async fn jwks(State(plane): State<Arc<Plane>>) -> Response {
     let jwks = {
         let fold = plane.fold();
-        plane.keyring().jwks(unix_seconds(), |kid| fold.is_dead(kid))
+        plane.keyring().jwks(plane.now(), |kid| fold.is_dead(kid))
     };
     let headers = [
         (header::CONTENT_TYPE, "application/jwk-set+json"),

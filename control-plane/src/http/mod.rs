@@ -24,9 +24,9 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
+use metrics::SharedString;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
@@ -50,18 +50,15 @@ pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(|_| panicked()))
-        .layer(from_fn(measure))
-        .layer(if_not_present(header::CACHE_CONTROL, "no-store"))
-        .layer(if_not_present(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(if_not_present(header::X_FRAME_OPTIONS, "DENY"))
-        .layer(if_not_present(header::REFERRER_POLICY, "no-referrer"))
+        .layer(from_fn(around))
 }
 
 /// Deny by default: a route is reachable only through this table, and its access stands beside it.
 fn routes(metrics: PrometheusHandle) -> Vec<(&'static str, Access, MethodRouter<Arc<Plane>>)> {
     let bulk = DefaultBodyLimit::max(MAX_BULK_BYTES);
     let small = || DefaultBodyLimit::max(MAX_BODY_BYTES);
-    let introspect = post(oauth::introspect::introspect).layer(small());
+    let form = || DefaultBodyLimit::max(MAX_FORM_BYTES);
+    let introspect = post(oauth::introspect::introspect).layer(form());
     let metrics = get(move || operations::metrics(metrics.clone()));
     let scope = Access::Scope;
     vec![
@@ -74,8 +71,8 @@ fn routes(metrics: PrometheusHandle) -> Vec<(&'static str, Access, MethodRouter<
         ("/v1/feed/stream", scope(Scope::FeedRead), get(feed::follow)),
         ("/oauth/introspect", scope(Scope::TokensIntrospect), introspect),
         // Whoever shows a token has it: that is the permission to refresh or revoke it.
-        ("/oauth/revoke", Access::Public, post(oauth::revoke::revoke).layer(small())),
-        ("/oauth/token", Access::Public, post(oauth::token::refresh).layer(small())),
+        ("/oauth/revoke", Access::Public, post(oauth::revoke::revoke).layer(form())),
+        ("/oauth/token", Access::Public, post(oauth::token::refresh).layer(form())),
         ("/v1/handover/login", scope(Scope::Handover), post(handover::login).layer(small())),
         ("/v1/handover/logout", scope(Scope::Handover), post(handover::logout).layer(small())),
         ("/v1/handover/token", scope(Scope::Handover), post(handover::token).layer(small())),
@@ -139,28 +136,33 @@ impl Modify for ApiKeyScheme {
     }
 }
 
-async fn measure(request: Request, next: Next) -> Response {
+/// What holds for every request: it is measured, and its answer has the default headers.
+async fn around(request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>();
     let path = matched.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
     let method = match *request.method() {
-        Method::DELETE | Method::GET | Method::HEAD | Method::OPTIONS | Method::POST => {
-            request.method().to_string()
-        }
+        Method::DELETE => "DELETE",
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::POST => "POST",
         // Anyone may invent methods, and each would be a series of its own.
-        _ => "other".to_owned(),
+        _ => "other",
     };
     let started = Instant::now();
-    let response = next.run(request).await;
-    let labels =
-        [("path", path), ("method", method), ("status", response.status().as_u16().to_string())];
+    let mut response = next.run(request).await;
+    for (name, value) in DEFAULT_HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    let labels = [
+        ("path", SharedString::from(path)),
+        ("method", SharedString::const_str(method)),
+        ("status", SharedString::from(response.status().as_str().to_owned())),
+    ];
     metrics::counter!("offswitch_http_requests_total", &labels).increment(1);
     let seconds = started.elapsed().as_secs_f64();
     metrics::histogram!("offswitch_http_seconds", &labels[..2]).record(seconds);
     response
-}
-
-fn if_not_present(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
-    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
 }
 
 async fn not_found() -> Problem {
@@ -177,7 +179,16 @@ fn panicked() -> Response {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).into_response()
 }
 
+/// Of every answer that says nothing else.
+const DEFAULT_HEADERS: [(HeaderName, &str); 4] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
 /// 100,000 entries of about 300 bytes.
 const MAX_BULK_BYTES: usize = 32 * 1024 * 1024;
+/// The longest token that is read, and a little more.
+const MAX_FORM_BYTES: usize = 20 * 1024;
 const SESSION_PATH: &str = "/v1/users/{sub}/sessions/{session_id}";
 const MAX_BODY_BYTES: usize = 64 * 1024;

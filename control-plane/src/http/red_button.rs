@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 use super::access::Caller;
 use super::extract::{Body, idempotency};
 use super::problem::{Problem, ProblemDocument};
-use crate::clock::unix_seconds;
 use crate::plane::{Landing, Plane, Reach, RedButton};
 use crate::record::Record;
 use crate::store::Durability;
@@ -87,7 +86,7 @@ pub(super) async fn press(
         return Err(Problem::bad_request("invalid_red_button", detail));
     }
     let request = idempotency(&headers, &caller.id, "/v1/red-button", &body.bytes)?;
-    let now = unix_seconds();
+    let now = plane.now();
     if dry_run {
         let reach = plane.reach(now).await?;
         return Ok(Json(Pressed::would(plane.red_button(sessions, now), reach)));

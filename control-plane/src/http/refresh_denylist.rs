@@ -5,7 +5,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::problem::Problem;
-use crate::clock::unix_seconds;
 use crate::plane::Plane;
 use crate::session::Session;
 
@@ -43,7 +42,7 @@ pub(super) async fn page(plane: &Plane, cursor: Option<&str>) -> Result<RefreshD
     }
     plane.end_sessions().await?;
     let stretch = plane.stored_sessions(cursor.unwrap_or_default()).await?;
-    let now = unix_seconds();
+    let now = plane.now();
     let denied = stretch.sessions.into_iter();
     let denied = denied.filter_map(|session| Denied::new(session, plane, now)).collect();
     Ok(RefreshDenylist { denied, next: stretch.next })
@@ -55,6 +54,7 @@ impl Denied {
         let until = session.absolute_end(lifetimes);
         let kind = match session.ended {
             Some(_) if now < until => "revoked",
+            None if plane.is_over(&session) => "revoked",
             None if session.is_live(now, lifetimes) && session.spent() > 0 => "spent",
             _ => return None,
         };
@@ -71,7 +71,9 @@ impl Denied {
     }
 }
 
+/// What Redis gives, or the embedded store.
 fn is_cursor(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b':';
-    text.len() <= 64 && text.bytes().all(plain)
+    let is_number = text.parse::<u64>().is_ok();
+    let is_name = |key: &str| key.len() == 16 && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_number || text.strip_prefix("user:").is_some_and(is_name)
 }

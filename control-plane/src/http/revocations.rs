@@ -15,14 +15,12 @@ use super::access::Caller;
 use super::extract::{Body, Params, idempotency};
 use super::problem::{Problem, ProblemDocument};
 use super::refresh_denylist;
-use crate::clock::unix_seconds;
 use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
 use crate::credential::{Credential, CredentialKind};
 use crate::keyring::TokenKey;
 use crate::plane::{Plane, PlaneError, Revoked};
 use crate::record::{Record, Revocation};
-use crate::session::SessionId;
-use crate::store::{Durability, Request};
+use crate::store::Durability;
 
 /// What to revoke: one entry, or up to 100,000 in `revocations`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -153,41 +151,24 @@ pub(super) async fn revoke(
     body: Body<Revoke>,
 ) -> Result<Json<Accepted>, Problem> {
     let request = idempotency(&headers, &caller.id, "/v1/revocations", &body.bytes)?;
-    let now = unix_seconds();
+    let now = plane.now();
     let record = body.value.record(&plane, caller.id, now)?;
     let count = u64::try_from(record.revocations.len()).unwrap_or(u64::MAX);
     let revoked = plane.revoke(&request, &record).await?;
-    if record.revocations.iter().any(|one| matches!(one, Revocation::Refresh { .. })) {
-        // A refresh asks the session, not the log, whether it is denied.
-        plane.end_sessions().await?;
-    }
     metrics::counter!("offswitch_revocations_total").increment(count);
     Ok(Json(revoked.into()))
 }
 
-/// Ends a session because its holder asked: however often, the log gets one record of it.
-pub(super) async fn log_out(
-    plane: &Plane,
-    session: SessionId,
-    now: u64,
-) -> Result<Revoked, PlaneError> {
-    let digest = *blake3::hash(&session.bytes()).as_bytes();
-    let request = Request { id: format!("logout:{session}"), digest };
-    let revocations = vec![Plane::session_revocation(session, now)];
-    let (by, reason) = ("holder".to_owned(), Some("logout".to_owned()));
-    plane.revoke(&request, &Record { at: now, by, reason, revocations }).await
-}
-
-/// The `jti` and `exp` of a token whose signature is the control plane's own. It may have expired,
+/// The claims of a token whose signature is the control plane's own. It may have expired,
 /// and its key may be dead.
-pub(super) fn own_token(plane: &Plane, token: &str) -> Option<(String, u64)> {
+pub(super) fn own_token(plane: &Plane, token: &str) -> Option<Claims> {
     let jws = Jws::parse(token).ok()?;
     let keyring = plane.keyring();
     let named = |key: &&TokenKey| Some(key.kid()) == jws.kid.as_deref();
     let key = keyring.token_keys().iter().find(named)?;
     let key = VerifyingKey::from_jwk(&key.jwk()).ok()?;
     let claims: Claims = serde_json::from_slice(&jws.verify(&key).ok()?).ok()?;
-    (claims.iss == plane.settings().issuer).then_some((claims.jti, claims.exp))
+    (claims.iss == plane.settings().issuer).then_some(claims)
 }
 
 /// Lists what was revoked, by which API key, why and when. Entries that expired long ago are gone.
@@ -321,8 +302,8 @@ impl Entry {
                 return Err("token: must stand alone".to_owned());
             }
             let own = own_token(plane, &token);
-            let (jti, exp) = own.ok_or("token: is not an access token of this control plane")?;
-            return Ok(Revocation::Token { issuer: None, jti, exp });
+            let own = own.ok_or("token: is not an access token of this control plane")?;
+            return Ok(Revocation::Token { issuer: None, jti: own.jti, exp: own.exp });
         }
         let has_exp = self.exp.is_some();
         if let Some(token) = self.refresh_token {
@@ -331,7 +312,7 @@ impl Entry {
             }
             let own = Credential::parse(&token, CredentialKind::RefreshToken, plane.master());
             let own = own.ok_or("refresh_token: is not a refresh token of this control plane")?;
-            return Ok(Revocation::Refresh { sid: own.session.to_string() });
+            return Ok(Revocation::Refresh { sid: own.session.to_string(), exp: latest });
         }
         // One token's exp says nothing of the others of its session or user.
         let own = issuer.is_none();
@@ -387,7 +368,7 @@ impl Shown {
         match revocation {
             Revocation::Epoch { epoch } => Self::Epoch { epoch },
             Revocation::Key { issuer, kid } => Self::Key { issuer: name(issuer), kid },
-            Revocation::Refresh { sid } => Self::Refresh { session_id: sid },
+            Revocation::Refresh { sid, .. } => Self::Refresh { session_id: sid },
             Revocation::Sessions => Self::Sessions { version: seq },
             Revocation::Session { issuer, sid, exp } => {
                 Self::Session { issuer: name(issuer), session_id: sid, exp }
@@ -404,10 +385,11 @@ impl Shown {
 
 /// What a revocation needs of an own token.
 #[derive(Deserialize)]
-struct Claims {
+pub(super) struct Claims {
     iss: String,
-    jti: String,
-    exp: u64,
+    pub(super) jti: String,
+    pub(super) sid: String,
+    pub(super) exp: u64,
 }
 
 fn bounded(field: &str, text: Option<&str>, limit: usize) -> Result<(), String> {
@@ -423,6 +405,8 @@ fn invalid(detail: &str) -> Problem {
     Problem::bad_request("invalid_revocation", detail)
 }
 
+/// Stands in the log for whoever held a token and switched it off.
+pub(super) const HOLDER: &str = "holder";
 const MAX_ENTRIES: usize = 100_000;
 const MAX_ID_BYTES: usize = 256;
 const MAX_SHOWN: usize = 100;

@@ -15,7 +15,6 @@ use super::access::Caller;
 use super::extract::{Body, idempotency};
 use super::problem::{Problem, ProblemDocument};
 use super::revocations::Accepted;
-use crate::clock::unix_seconds;
 use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
 use crate::plane::{Issued, Opened, Plane, RESERVED_CLAIMS, SessionRequest};
 use crate::record::{Record, Revocation};
@@ -127,9 +126,9 @@ pub(super) async fn open(
     let named = idempotency(&headers, &caller.id, "/v1/sessions", &body.bytes)?;
     let mut request = body.value.check(caller)?;
     let name = plane.master().mac(IDEMPOTENCY_CONTEXT, named.id.as_bytes());
-    request.random.copy_from_slice(&name.as_bytes()[..16]);
-    request.digest.copy_from_slice(&named.digest[..16]);
-    let now = unix_seconds();
+    request.opening.name.copy_from_slice(&name.as_bytes()[..16]);
+    request.opening.digest.copy_from_slice(&named.digest[..16]);
+    let now = plane.now();
     let answer = match plane.open_session(request, now).await? {
         Opened::Code { session, code, expires_at } => Json(HandoverOffer {
             session_id: session.to_string(),
@@ -154,7 +153,7 @@ pub(super) async fn list(
     State(plane): State<Arc<Plane>>,
     Path(sub): Path<String>,
 ) -> Result<Json<Sessions>, Problem> {
-    let found = plane.sessions(&sub, unix_seconds()).await?;
+    let found = plane.sessions(&sub, plane.now()).await?;
     let sessions = found.into_iter().map(|session| Listed::new(session, &plane)).collect();
     Ok(Json(Sessions { sessions }))
 }
@@ -180,8 +179,8 @@ pub(super) async fn end_one(
         let detail = "the user has no session of this id";
         Problem::new(StatusCode::NOT_FOUND, "unknown_session", detail)
     })?;
-    let revocation = Plane::session_revocation(session, unix_seconds());
-    end(&plane, caller, &headers, &session_id, revocation).await
+    let revocation = Plane::session_revocation(session, plane.now());
+    end(&plane, caller, &headers, &format!("session {session_id}"), revocation).await
 }
 
 /// Logs a user out everywhere: the version of the user is raised. A login after that lives.
@@ -203,9 +202,9 @@ pub(super) async fn end_all(
         let detail = "sub: must have 1 to 256 bytes";
         return Err(Problem::bad_request("invalid_session", detail));
     }
-    let exp = unix_seconds().saturating_add(LONGEST_ACCESS_TOKEN_SECONDS);
+    let exp = plane.now().saturating_add(LONGEST_ACCESS_TOKEN_SECONDS);
     let revocation = Revocation::User { issuer: None, sub: sub.clone(), exp };
-    end(&plane, caller, &headers, &sub, revocation).await
+    end(&plane, caller, &headers, &format!("user {sub}"), revocation).await
 }
 
 async fn end(
@@ -216,7 +215,7 @@ async fn end(
     revocation: Revocation,
 ) -> Result<Json<Accepted>, Problem> {
     let request = idempotency(headers, &caller.id, "DELETE /v1/users", named.as_bytes())?;
-    let (at, reason) = (unix_seconds(), Some("logout".to_owned()));
+    let (at, reason) = (plane.now(), Some("logout".to_owned()));
     let record = Record { at, by: caller.id, reason, revocations: vec![revocation] };
     let revoked = plane.revoke(&request, &record).await?;
     metrics::counter!("offswitch_revocations_total").increment(1);
@@ -234,6 +233,8 @@ impl OpenSession {
         require((1..=256).contains(&self.sub.len()), "sub: must have 1 to 256 bytes")?;
         require(within(&self.audience, 256), "audience: must have 1 to 256 bytes")?;
         require(within(&self.scope, 1024), "scope: must have 1 to 1024 bytes")?;
+        let is_scope = self.scope.as_deref().is_none_or(is_scope);
+        require(is_scope, "scope: must be names separated by single spaces")?;
         require(within(&self.client_id, 256), "client_id: must have 1 to 256 bytes")?;
         require(within(&self.device, 128), "device: must have 1 to 128 bytes")?;
         require(within(&self.user_agent, 512), "user_agent: must have 1 to 512 bytes")?;
@@ -292,6 +293,15 @@ impl Listed {
             scope: session.grant.scope,
         }
     }
+}
+
+/// RFC 6749 section 3.3.
+pub(super) fn is_scope(text: &str) -> bool {
+    let is_name = |name: &str| {
+        let good = |byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        !name.is_empty() && name.bytes().all(good)
+    };
+    text.split(' ').all(is_name)
 }
 
 /// The verifier refuses tokens over 16 KiB; this leaves room for everything else.

@@ -1,5 +1,7 @@
 //! One key that signs tokens: its secret, its public half, its signature.
 
+use std::sync::OnceLock;
+
 use base64ct::{Base64UrlUnpadded, Encoding};
 use ed25519_dalek::Signer as _;
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,15 @@ pub struct TokenKey {
     secret: Secret,
     created_at: u64,
     pub(super) signs_from: u64,
+    /// Made of the secret when it is first used: that costs as much as a signature.
+    #[serde(skip)]
+    signer: OnceLock<Signer>,
+}
+
+#[derive(Clone)]
+enum Signer {
+    EdDsa(Box<ed25519_dalek::SigningKey>),
+    Es256(Box<p256::ecdsa::SigningKey>),
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -53,7 +64,8 @@ impl TokenKey {
                 continue;
             }
             let kid = Base64UrlUnpadded::encode_string(&random_bytes::<12>());
-            return Self { kid, algorithm, secret, created_at, signs_from };
+            let signer = OnceLock::new();
+            return Self { kid, algorithm, secret, created_at, signs_from, signer };
         }
     }
 
@@ -92,34 +104,47 @@ impl TokenKey {
     pub fn jwk(&self) -> Value {
         let encode = Base64UrlUnpadded::encode_string;
         let (kid, alg) = (&self.kid, self.algorithm());
-        match (self.algorithm, self.secret.p256()) {
-            (TokenAlgorithm::Es256, Some(key)) => {
+        match self.signer() {
+            Signer::EdDsa(key) => {
+                let x = key.verifying_key();
+                json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(x.as_bytes()),
+                        "kid": kid, "alg": alg, "use": "sig" })
+            }
+            Signer::Es256(key) => {
                 let point = key.verifying_key().to_sec1_point(false);
                 let (x, y) = point.as_bytes()[1..].split_at(32);
                 json!({ "kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y),
                         "kid": kid, "alg": alg, "use": "sig" })
             }
-            _ => {
-                let x = self.secret.ed25519().verifying_key();
-                json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(x.as_bytes()),
-                        "kid": kid, "alg": alg, "use": "sig" })
-            }
         }
     }
 
-    /// A compact JWS of type `typ` over `claims` (RFC 7515 section 7.1).
-    pub fn sign(&self, typ: &str, claims: &Value) -> String {
-        let header = json!({ "alg": self.algorithm(), "kid": self.kid, "typ": typ });
-        let encode = |value: &Value| Base64UrlUnpadded::encode_string(value.to_string().as_bytes());
+    /// A compact JWS of type `typ` over `claims`, a JSON object (RFC 7515 section 7.1).
+    pub fn sign(&self, typ: &str, claims: &str) -> String {
+        // A kid is base64url: nothing of it needs escaping.
+        let (alg, kid) = (self.algorithm(), &self.kid);
+        let header = format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"{typ}"}}"#);
+        let encode = |text: &str| Base64UrlUnpadded::encode_string(text.as_bytes());
         let signed = format!("{}.{}", encode(&header), encode(claims));
-        let signature = match (self.algorithm, self.secret.p256()) {
-            (TokenAlgorithm::Es256, Some(key)) => {
+        let signature = match self.signer() {
+            Signer::EdDsa(key) => key.sign(signed.as_bytes()).to_bytes().to_vec(),
+            Signer::Es256(key) => {
                 let signature: p256::ecdsa::Signature = key.sign(signed.as_bytes());
                 signature.to_bytes().to_vec()
             }
-            _ => self.secret.ed25519().sign(signed.as_bytes()).to_bytes().to_vec(),
         };
         format!("{signed}.{}", Base64UrlUnpadded::encode_string(&signature))
+    }
+
+    fn signer(&self) -> &Signer {
+        self.signer.get_or_init(|| match self.algorithm {
+            TokenAlgorithm::EdDsa => Signer::EdDsa(Box::new(self.secret.ed25519())),
+            // A secret that is none for P-256 was never made: see `create`.
+            TokenAlgorithm::Es256 => self.secret.p256().map_or_else(
+                || Signer::EdDsa(Box::new(self.secret.ed25519())),
+                |key| Signer::Es256(Box::new(key)),
+            ),
+        })
     }
 }
 

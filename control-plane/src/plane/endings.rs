@@ -7,18 +7,19 @@
 //! two steps leaves the cursor where it was.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use offswitch_verifier::snapshot::Position;
 
 use super::continuity::PAGE_RECORDS;
-use super::sessions::ITSELF;
+use super::sessions::{Basis, ITSELF};
 use super::{Plane, PlaneError};
-use crate::clock::unix_seconds;
 use crate::fold::FoldError;
 use crate::record::{Record, Revocation};
 use crate::session::{Ended, Session, SessionId, UserKey, UserSessions};
+use crate::store::StoreError;
 
 /// Sessions that one record ends: one by its id, or a user's below a version.
 enum Ending {
@@ -34,27 +35,31 @@ impl Plane {
     /// See [`PlaneError`]; the next call goes on from there.
     pub async fn end_sessions(&self) -> Result<(), PlaneError> {
         let _one_at_a_time = self.ending.lock().await;
+        let began_at = self.now();
         self.catch_up().await?;
         let mut held = self.store.load(CURSOR).await?;
         loop {
             let cursor = position(&held);
             let page = self.store.read(cursor.seq, PAGE_RECORDS).await?;
-            let is_known = cursor.era == page.era && cursor.seq >= page.checkpoint.seq;
+            let stretch = page.checkpoint.seq..=page.head;
+            let is_known = cursor.era == page.era && stretch.contains(&cursor.seq);
             let reached = if is_known {
                 for (seq, bytes) in &page.records {
                     let record = Record::decode(bytes);
                     let record = record.map_err(|_| FoldError::Damaged { seq: *seq })?;
                     self.carry_out(*seq, &record).await?;
                 }
-                page.records.last().map_or(cursor.seq, |(seq, _)| *seq)
+                let seq = page.records.last().map_or(cursor.seq, |(seq, _)| *seq);
+                Position { era: page.era, seq }
             } else {
                 // A new era: what the log was before is in the fold, without its words.
                 let reached = self.fold().reached().position;
                 self.sweep().await?;
-                reached.seq
+                reached
             };
-            let wanted = Position { era: page.era, seq: reached }.to_string().into_bytes();
+            let wanted = reached.to_string().into_bytes();
             if wanted == held {
+                self.carried_out_at.fetch_max(began_at, Ordering::AcqRel);
                 return Ok(());
             }
             let is_ours = self.store.swap(CURSOR, &held, &wanted, None).await?;
@@ -85,7 +90,7 @@ impl Plane {
         let mut by_user: BTreeMap<UserKey, Vec<Ending>> = BTreeMap::new();
         for revocation in &record.revocations {
             match revocation {
-                Revocation::Refresh { sid } | Revocation::Session { issuer: None, sid, .. } => {
+                Revocation::Refresh { sid, .. } | Revocation::Session { issuer: None, sid, .. } => {
                     if let Ok(id) = sid.parse::<SessionId>() {
                         by_user.entry(id.user()).or_default().push(Ending::Session(id));
                     }
@@ -102,19 +107,27 @@ impl Plane {
                 | Revocation::User { .. } => {}
             }
         }
-        let now = unix_seconds();
+        let now = self.now();
         let Record { at, by, reason, .. } = record;
         let ended = Ended { at: *at, by: by.clone(), reason: reason.clone() };
+        let ended = &ended;
         stream::iter(by_user)
-            .map(|(user, endings)| {
-                let ended = ended.clone();
-                self.change(user, now, move |sessions| {
+            .map(|(user, endings)| async move {
+                let end = |sessions: &mut UserSessions, _| {
                     for session in &mut sessions.sessions {
                         if endings.iter().any(|ending| ending.names(session)) {
                             session.end(ended.clone());
                         }
                     }
-                })
+                };
+                match self.change(user, Basis::Nothing, now, end).await {
+                    // What cannot be read gives out nothing, and must not hold up the others.
+                    Err(PlaneError::Store(StoreError::Damaged(error))) => {
+                        tracing::error!(%user, error, "a user's sessions are damaged");
+                        Ok(())
+                    }
+                    changed => changed,
+                }
             })
             .buffer_unordered(AT_ONCE)
             .try_collect()
@@ -123,17 +136,19 @@ impl Plane {
 
     /// Ends every stored session that the fold knows to be over.
     async fn sweep(&self) -> Result<(), PlaneError> {
-        let now = unix_seconds();
+        let now = self.now();
         let ended = Ended { at: now, by: ITSELF.to_owned(), reason: None };
         let mut cursor = String::new();
         loop {
             let stored = self.stored_sessions(&cursor).await?;
             for over in stored.sessions.iter().filter(|one| one.ended.is_none()) {
                 if self.is_over(over) {
-                    let end = |sessions: &mut UserSessions| {
-                        sessions.find(over.id).map(|session| session.end(ended.clone()));
+                    let end = |sessions: &mut UserSessions, _| {
+                        if let Some(session) = sessions.find(over.id) {
+                            session.end(ended.clone());
+                        }
                     };
-                    self.change(over.id.user(), now, end).await?;
+                    self.change(over.id.user(), Basis::Nothing, now, end).await?;
                 }
             }
             let Some(next) = stored.next else { return Ok(()) };

@@ -9,9 +9,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::continuity::{Continuity, PAGE_RECORDS, judge, recover};
 use super::{Plane, PlaneError};
 use crate::api_keys::ApiKeys;
-use crate::clock::unix_seconds;
 use crate::fold::Trimming;
 use crate::keyring::Keyring;
+use crate::session::Outage;
 use crate::store::StoreError;
 
 /// The last reading of the log's tail.
@@ -47,16 +47,29 @@ impl Plane {
             };
         }
         let number = self.rounds_begun.fetch_add(1, Ordering::AcqRel) + 1;
-        let began_at = unix_seconds();
+        let began_at = self.now();
         let outcome = self.read_tail().await;
         // Only now: a caller that goes away in between leaves no round behind.
         *last = Round { number, error: outcome.as_ref().err().map(ToString::to_string) };
+        self.note_outage(outcome.is_err());
         if outcome.is_ok() {
             self.current_at.fetch_max(began_at, Ordering::AcqRel);
         }
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         health.store_error = outcome.as_ref().err().map(ToString::to_string);
         outcome
+    }
+
+    /// Remembers when the store could not be asked: clients that got no answer then may ask again.
+    fn note_outage(&self, failed: bool) {
+        let now = self.now();
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        let lasts = outage.ended_at < outage.began_at;
+        if failed && !lasts {
+            *outage = Outage { began_at: now, ended_at: 0 };
+        } else if !failed && lasts {
+            outage.ended_at = now;
+        }
     }
 
     /// Reads the private keys anew, and makes a new signing key where the last one is dead.
@@ -68,7 +81,7 @@ impl Plane {
         let policy = self.settings.key_policy();
         let is_dead = |kid: &str| self.fold().is_dead(kid);
         let _one_at_a_time = self.reloading.lock().await;
-        let (store, known, now) = (self.store.as_ref(), self.keyring.load_full(), unix_seconds());
+        let (store, known, now) = (self.store.as_ref(), self.keyring.load_full(), self.now());
         let keyring =
             Keyring::load(store, &self.master, policy, Some(&known), now, is_dead).await?;
         if !keyring.is_same(&known) {
@@ -132,9 +145,10 @@ impl Plane {
     async fn start_over(&self, continuity: Continuity) -> Result<(), PlaneError> {
         let published = self.fold().clone();
         let (salt, issuer) = (self.master.salt(), &self.settings.issuer);
-        let now = unix_seconds();
+        let now = self.now();
         let store = self.store.as_ref();
-        let fold = recover(store, salt, issuer, &published, continuity, now).await?;
+        let until = self.prunable_until(now);
+        let fold = recover(store, salt, issuer, &published, continuity, until).await?;
         let reached = fold.reached().position;
         tracing::warn!(held = %published.reached().position, now = %reached, "the log moved");
         *self.fold() = fold;
@@ -146,10 +160,10 @@ impl Plane {
     async fn keep_base(self: Arc<Self>) {
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut built_at = unix_seconds();
+        let mut built_at = self.now();
         loop {
             ticks.tick().await;
-            let now = unix_seconds();
+            let now = self.now();
             let age = now.saturating_sub(built_at);
             let fresh = self.fold().fresh_len();
             let due = (fresh > 0 && age >= self.settings.base_interval_seconds)
@@ -178,7 +192,7 @@ impl Plane {
                 Err(error) => tracing::warn!(%error, "the API keys cannot be read"),
             }
             let kept = match self.reload_keyring().await {
-                Ok(()) => self.rotate_key_if_due(unix_seconds()).await.map(drop),
+                Ok(()) => self.rotate_key_if_due(self.now()).await.map(drop),
                 Err(error) => Err(error),
             };
             if let Err(error) = kept {
@@ -199,7 +213,7 @@ impl Plane {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Err(error) = self.trim(unix_seconds()).await {
+            if let Err(error) = self.trim(self.now()).await {
                 tracing::warn!(%error, "the log cannot be trimmed");
             }
         }

@@ -1,7 +1,7 @@
 //! Signing access tokens (RFC 9068).
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{Plane, PlaneError};
@@ -30,6 +30,10 @@ pub struct Issued {
 
 impl Plane {
     /// Signs an access token of `session`, with its own scope if `scope` is absent.
+    ///
+    /// # Errors
+    ///
+    /// [`PlaneError::SessionOver`] if the log has ended it; see [`PlaneError`] for the rest.
     pub(super) async fn issue(
         &self,
         session: &Session,
@@ -39,32 +43,38 @@ impl Plane {
         if self.active_kid().is_none() {
             self.reload_keyring().await?;
         }
-        // The epoch of a red button lies one second ahead of it.
-        let issued_at = now.max(self.fold().epoch());
+        let keyring = self.keyring.load_full();
+        // One look at the log for all of it: a token that is dated after a red button and signed with
+        // the key after it, for a session that the button has ended, would be stopped by nothing.
+        let (key, issued_at) = {
+            let fold = self.fold();
+            let Session { id, sub, version, .. } = session;
+            if fold.is_session_over(&id.to_string(), sub, *version) {
+                return Err(PlaneError::SessionOver);
+            }
+            let key = keyring.active(now, |kid| fold.is_dead(kid));
+            // The epoch of a red button lies one second ahead of it.
+            (key.ok_or(KeyringError::Unreadable)?, now.max(fold.epoch()))
+        };
         let session_expires_at = session.absolute_end(&self.settings.lifetimes);
         let lives_until = issued_at.saturating_add(self.settings.access_token_seconds);
         let expires_at = lives_until.min(session_expires_at);
         let token_id = random_id();
         let Grant { client_id, audience, claims, scope: granted, .. } = &session.grant;
         let scope = scope.map(str::to_owned).or_else(|| granted.clone());
-        let own = json!({
-            "iss": self.settings.issuer,
-            "sub": session.sub,
-            "aud": audience,
-            "client_id": client_id,
-            "iat": issued_at,
-            "exp": expires_at,
-            "jti": token_id,
-            "sid": session.id.to_string(),
-            "ver": session.version,
-        });
-        let mut all: Map<String, Value> = serde_json::from_str(claims).unwrap_or_default();
-        all.extend(own.as_object().cloned().unwrap_or_default());
-        all.extend(scope.clone().map(|scope| ("scope".to_owned(), scope.into())));
-        let keyring = self.keyring.load_full();
-        let is_dead = |kid: &str| self.fold().is_dead(kid);
-        let key = keyring.active(now, is_dead).ok_or(KeyringError::Unreadable)?;
-        let access_token = key.sign("at+jwt", &Value::Object(all));
+        let own = OwnClaims {
+            iss: &self.settings.issuer,
+            sub: &session.sub,
+            aud: audience,
+            client_id,
+            iat: issued_at,
+            exp: expires_at,
+            jti: &token_id,
+            sid: &session.id.to_string(),
+            ver: session.version,
+            scope: scope.as_deref(),
+        };
+        let access_token = key.sign("at+jwt", &own.with(claims));
         Ok(Issued {
             session: session.id,
             access_token,
@@ -74,6 +84,36 @@ impl Plane {
             credential: None,
             session_expires_at,
         })
+    }
+}
+
+/// What the control plane says in an access token (RFC 9068 section 2.2).
+#[derive(Serialize)]
+struct OwnClaims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    client_id: &'a str,
+    iat: u64,
+    exp: u64,
+    jti: &'a str,
+    sid: &'a str,
+    ver: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+}
+
+impl OwnClaims<'_> {
+    /// One JSON object of these and the application's own, which have none of these names: see
+    /// [`RESERVED_CLAIMS`].
+    fn with(&self, claims: &str) -> String {
+        let mut text = serde_json::to_string(self).expect("plain data is always encoded");
+        if let Some(members) = claims.strip_prefix('{') {
+            text.pop();
+            text.push(',');
+            text.push_str(members);
+        }
+        text
     }
 }
 

@@ -12,7 +12,7 @@ mod revoke;
 mod rotate;
 mod sessions;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -20,11 +20,10 @@ use offswitch_verifier::snapshot::{Position, SnapshotSigner};
 use tokio::sync::watch;
 
 use crate::api_keys::ApiKeys;
-use crate::clock::unix_seconds;
 use crate::fold::{Fold, FoldError};
 use crate::keyring::{KeyPolicy, Keyring, KeyringError, TokenAlgorithm};
 use crate::master_key::MasterKey;
-use crate::session::Lifetimes;
+use crate::session::{Lifetimes, Outage};
 use crate::store::{Finding, Store, StoreError};
 
 pub use issue::{Issued, RESERVED_CLAIMS};
@@ -47,6 +46,8 @@ pub struct Plane {
     /// One reader of the keyring at a time, so that an older reading never replaces a newer one.
     reloading: tokio::sync::Mutex<()>,
     introspector: introspect::Introspector,
+    /// When the last complete pass over the ended sessions began, unix seconds.
+    carried_out_at: AtomicU64,
     /// One pass over the ended sessions at a time.
     ending: tokio::sync::Mutex<()>,
     signer: ArcSwap<SnapshotSigner>,
@@ -55,6 +56,7 @@ pub struct Plane {
     deltas: publish::Deltas,
     head: watch::Sender<Position>,
     health: Mutex<Health>,
+    outage: Mutex<Outage>,
 }
 
 /// What an operator sets of a plane.
@@ -147,6 +149,8 @@ impl Plane {
             reloading: tokio::sync::Mutex::new(()),
             introspector: introspect::Introspector::default(),
             ending: tokio::sync::Mutex::new(()),
+            carried_out_at: AtomicU64::new(0),
+            outage: Mutex::new(Outage::before(now)),
             api_keys: ArcSwap::from_pointee(api_keys),
             base: ArcSwapOption::empty(),
             deltas: publish::Deltas::default(),
@@ -160,9 +164,10 @@ impl Plane {
             store,
             master,
         });
-        plane.rebuild_base(now).await;
         // A logout that a crash interrupted must be complete before anyone can refresh.
         plane.end_sessions().await?;
+        plane.carried_out_at.fetch_max(now, Ordering::AcqRel);
+        plane.rebuild_base(now).await;
         Ok(plane)
     }
 
@@ -181,6 +186,11 @@ impl Plane {
         self.api_keys.load()
     }
 
+    /// The time, unix seconds, the same for all processes on a store.
+    pub fn now(&self) -> u64 {
+        self.store.now()
+    }
+
     /// The master key.
     pub fn master(&self) -> &MasterKey {
         &self.master
@@ -195,7 +205,7 @@ impl Plane {
     pub fn active_kid(&self) -> Option<String> {
         let fold = self.fold();
         let keyring = self.keyring.load();
-        let active = keyring.active(unix_seconds(), |kid| fold.is_dead(kid));
+        let active = keyring.active(self.now(), |kid| fold.is_dead(kid));
         active.map(|key| key.kid().to_owned())
     }
 

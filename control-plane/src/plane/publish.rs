@@ -75,7 +75,8 @@ impl Plane {
     }
 
     /// Builds and publishes a base of everything folded so far, off the request path.
-    pub(super) async fn rebuild_base(&self, now: u64) {
+    pub async fn rebuild_base(&self, now: u64) {
+        let now = self.prunable_until(now);
         let compaction = self.fold().compaction();
         let signer = self.signer.load_full();
         let validity = self.validity();
@@ -93,10 +94,16 @@ impl Plane {
         let published = Arc::new(Published { position, issued_at, bytes: bytes.into() });
         let mut fold = self.fold();
         // A base of an era that has ended meanwhile must not take the new era's place.
-        if fold.compacted_to(main) {
+        if fold.compacted_to(main, now) {
             metrics::gauge!("offswitch_entries").set(fold.entries() as f64);
             self.base.store(Some(published));
         }
+    }
+
+    /// Until when entries of the fold may be past. Nothing leaves it before the stored sessions were
+    /// seen to say the same: a logout would be undone.
+    pub(super) fn prunable_until(&self, now: u64) -> u64 {
+        now.min(self.carried_out_at.load(Ordering::Acquire))
     }
 
     /// A process that is cut off from the log goes on serving, but no longer claims to be fresh.

@@ -1,19 +1,24 @@
 //! Sessions: opened, refreshed, handed over, listed. Every rule is in [`crate::session`]; here the
 //! store compares and swaps what the rules decide.
 //!
-//! The log says which sessions are over, and each of these reads it to its end first: what any
-//! process acknowledged holds from then on. That the stored sessions follow is `endings`' work.
+//! The log says which sessions are over. Each change is decided at the log's end and written only
+//! while it still ends there, as one step of the store: what any process acknowledged before holds,
+//! and no logout slips in between. That the stored sessions follow the log is `endings`' work.
+
+use std::sync::PoisonError;
 
 use offswitch_verifier::snapshot::Position;
 use zeroize::Zeroizing;
 
-use super::{Issued, Plane, PlaneError};
+use super::{Issued, Plane, PlaneError, Revoked};
 use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
 use crate::credential::{Credential, CredentialKind};
 use crate::master_key::random_bytes;
 use crate::record::{Record, Revocation};
-use crate::session::{Device, Grant, Holder, Rotation, Session, SessionId, UserKey, UserSessions};
-use crate::store::{Request, StoreError};
+use crate::session::{
+    Device, Grant, Holder, Opening, Outage, Rotation, Session, SessionId, UserKey, UserSessions,
+};
+use crate::store::{Request, StoreError, Swapped};
 
 /// Who logs in, and what the tokens shall say.
 #[derive(Debug, Clone, Default)]
@@ -26,10 +31,8 @@ pub struct SessionRequest {
     pub device: Device,
     /// True if the client shall hold no token: the answer is a one-time code for the edge worker.
     pub handover: bool,
-    /// The random half of the session's id; a repeated request has the same.
-    pub random: [u8; 16],
-    /// A digest of what is asked for, to notice `random` used for something else.
-    pub digest: [u8; 16],
+    /// What a repetition of the request has in common with it.
+    pub opening: Opening,
 }
 
 /// A session, just opened.
@@ -96,51 +99,34 @@ impl Plane {
     ///
     /// # Errors
     ///
-    /// [`PlaneError::SessionOver`] if it is a repetition and the session has ended since;
+    /// [`PlaneError::SessionOver`] if it is a repetition and the session has ended since, or was
+    /// handed over;
     /// [`StoreError::RequestReused`] if it only looks like one; see [`PlaneError`] for the rest.
     pub async fn open_session(
         &self,
         request: SessionRequest,
         now: u64,
     ) -> Result<Opened, PlaneError> {
-        let mut fresh = self.new_session(request, now);
-        let mut is_stored = false;
-        self.catch_up().await?;
-        let session = loop {
-            // Not below any revocation of the user so far, and below every later one, also after
-            // the user left the base.
-            let Position { seq, .. } = self.fold().reached().position;
-            fresh.version = seq;
-            let admit = |held: &mut UserSessions| self.admit(held, &fresh, is_stored, now);
-            match self.change(fresh.id.user(), now, admit).await? {
-                Admission::Admitted => is_stored = true,
-                Admission::Full(surplus) => {
-                    self.end_by_itself(&surplus, "the user has too many sessions", now).await?;
-                    continue;
-                }
-                Admission::Known(known) if known.request != fresh.request => {
-                    return Err(StoreError::RequestReused.into());
-                }
-                Admission::Known(known) => break *known,
-            }
-            // A logout that was appended before the session was stored may have been carried out
-            // already. No token of the session was given out yet: the login happens after it.
-            self.catch_up().await?;
-            if !self.is_over(&fresh) {
-                break fresh;
-            }
-        };
+        let fresh = self.new_session(request, now);
+        let session = self.admitted(&fresh, now).await?;
         if !self.is_living(&session, now) {
             return Err(PlaneError::SessionOver);
         }
         let credential = Credential { session: session.id, number: session.spent() };
-        if let Holder::Offered { until } = session.holder {
-            let code = credential.text(CredentialKind::HandoverCode, &self.master);
-            return Ok(Opened::Code { session: session.id, code, expires_at: until });
+        match session.holder {
+            Holder::Client { .. } => {
+                let mut issued = self.issue(&session, None, now).await?;
+                let token = credential.text(CredentialKind::RefreshToken, &self.master);
+                issued.credential = Some(token);
+                Ok(Opened::Tokens(issued))
+            }
+            Holder::Offered { until } if now < until => {
+                let code = credential.text(CredentialKind::HandoverCode, &self.master);
+                Ok(Opened::Code { session: session.id, code, expires_at: until })
+            }
+            // Whoever repeats the request must not get what the edge alone may have.
+            Holder::Edge | Holder::Offered { .. } => Err(PlaneError::SessionOver),
         }
-        let mut issued = self.issue(&session, None, now).await?;
-        issued.credential = Some(credential.text(CredentialKind::RefreshToken, &self.master));
-        Ok(Opened::Tokens(issued))
     }
 
     /// Trades a refresh token for an access token and its successor.
@@ -156,8 +142,8 @@ impl Plane {
         scope: Option<&str>,
         now: u64,
     ) -> Result<Refreshed, PlaneError> {
-        self.catch_up().await?;
-        let rotate = |sessions: &mut UserSessions| {
+        let outage = self.outage();
+        let rotate = |sessions: &mut UserSessions, _| {
             let session = sessions.find(token.session).filter(|one| !self.is_over(one));
             let session = session.ok_or(RefreshRefusal::SessionEnded)?;
             let Grant { client_id: owner, client_bound, scope: granted, .. } = &session.grant;
@@ -167,7 +153,7 @@ impl Plane {
             if scope.is_some_and(|scope| !is_within(scope, granted.as_deref())) {
                 return Err(RefreshRefusal::WrongScope);
             }
-            match session.rotate(token.number, now, &self.settings.lifetimes) {
+            match session.rotate(token.number, now, &self.settings.lifetimes, outage) {
                 Rotation::Over => Err(RefreshRefusal::SessionEnded),
                 Rotation::Reused => Err(RefreshRefusal::TokenReused),
                 Rotation::Repeated { generation } | Rotation::Rotated { generation } => {
@@ -175,16 +161,22 @@ impl Plane {
                 }
             }
         };
-        let (session, number) = match self.change(token.session.user(), now, rotate).await? {
-            Ok(rotated) => rotated,
-            Err(refusal) => {
-                if refusal == RefreshRefusal::TokenReused {
-                    self.stop_thief(token.session, now).await?;
+        let (session, number) =
+            match self.change(token.session.user(), Basis::LogEnd, now, rotate).await? {
+                Ok(rotated) => rotated,
+                Err(refusal) => {
+                    if refusal == RefreshRefusal::TokenReused {
+                        self.stop_thief(token.session, now).await?;
+                    }
+                    return Ok(Refreshed::Refused(refusal));
                 }
-                return Ok(Refreshed::Refused(refusal));
+            };
+        let mut issued = match self.issue(&session, scope, now).await {
+            Err(PlaneError::SessionOver) => {
+                return Ok(Refreshed::Refused(RefreshRefusal::SessionEnded));
             }
+            issued => issued?,
         };
-        let mut issued = self.issue(&session, scope, now).await?;
         let successor = Credential { session: session.id, number };
         issued.credential = Some(successor.text(CredentialKind::RefreshToken, &self.master));
         Ok(Refreshed::Issued(issued))
@@ -200,8 +192,7 @@ impl Plane {
         code: Credential,
         now: u64,
     ) -> Result<Option<Issued>, PlaneError> {
-        self.catch_up().await?;
-        let redeem = |sessions: &mut UserSessions| {
+        let redeem = |sessions: &mut UserSessions, _| {
             let session = self.living(sessions, code.session, now)?;
             match session.holder {
                 Holder::Offered { until } if now < until => session.holder = Holder::Edge,
@@ -209,10 +200,11 @@ impl Plane {
             }
             Some(session.clone())
         };
-        let Some(session) = self.change(code.session.user(), now, redeem).await? else {
+        let Some(session) = self.change(code.session.user(), Basis::LogEnd, now, redeem).await?
+        else {
             return Ok(None);
         };
-        let mut issued = self.issue(&session, None, now).await?;
+        let Some(mut issued) = self.issue_living(&session, now).await? else { return Ok(None) };
         let handle = Credential { session: session.id, number: 0 };
         issued.credential = Some(handle.text(CredentialKind::HandoverHandle, &self.master));
         Ok(Some(issued))
@@ -228,17 +220,18 @@ impl Plane {
         handle: Credential,
         now: u64,
     ) -> Result<Option<Issued>, PlaneError> {
-        self.catch_up().await?;
-        let touch = |sessions: &mut UserSessions| {
+        let touch = |sessions: &mut UserSessions, _| {
             let session = self.living(sessions, handle.session, now)?;
-            if session.holder != Holder::Edge {
-                return None;
+            match session.holder {
+                Holder::Client { .. } => return None,
+                // A genuine handle: the store has lost that its code was redeemed.
+                Holder::Edge | Holder::Offered { .. } => session.holder = Holder::Edge,
             }
             session.used_at = session.used_at.max(now);
             Some(session.clone())
         };
-        match self.change(handle.session.user(), now, touch).await? {
-            Some(session) => Ok(Some(self.issue(&session, None, now).await?)),
+        match self.change(handle.session.user(), Basis::LogEnd, now, touch).await? {
+            Some(session) => self.issue_living(&session, now).await,
             None => Ok(None),
         }
     }
@@ -265,8 +258,11 @@ impl Plane {
     pub async fn stored_sessions(&self, cursor: &str) -> Result<StoredSessions, PlaneError> {
         let stretch = self.store.scan(USER_DOCUMENTS, cursor).await?;
         let mut sessions = Vec::new();
-        for (_, bytes) in &stretch.documents {
-            sessions.extend(decode(bytes)?.sessions);
+        for (name, bytes) in &stretch.documents {
+            match decode(bytes) {
+                Ok(found) => sessions.extend(found.sessions),
+                Err(error) => tracing::error!(name, %error, "a document is passed over"),
+            }
         }
         Ok(StoredSessions { sessions, next: stretch.next })
     }
@@ -288,7 +284,8 @@ impl Plane {
             return Ok(None);
         };
         let before = session.clone();
-        let rotation = session.rotate(token.number, now, &self.settings.lifetimes);
+        let lifetimes = &self.settings.lifetimes;
+        let rotation = session.rotate(token.number, now, lifetimes, self.outage());
         let is_good = matches!(rotation, Rotation::Rotated { .. } | Rotation::Repeated { .. });
         Ok(is_good.then_some(before))
     }
@@ -299,35 +296,65 @@ impl Plane {
         Revocation::Session { issuer: None, sid: session.to_string(), exp }
     }
 
-    /// Reads a user's sessions, lets `decide` change them and stores the outcome: again from the
-    /// beginning where another process was faster.
+    /// Reads a user's sessions, lets `decide` change them at the log's end, which it is told, and
+    /// stores the outcome: again from the beginning where another process was faster, or the log went
+    /// on meanwhile and the decision rests on it.
     pub(super) async fn change<T>(
         &self,
         user: UserKey,
+        basis: Basis,
         now: u64,
-        decide: impl Fn(&mut UserSessions) -> T,
+        decide: impl Fn(&mut UserSessions, Position) -> T,
     ) -> Result<T, PlaneError> {
+        let rests_on_log = basis == Basis::LogEnd;
         let name = document(user);
         for _ in 0..ATTEMPTS {
+            let end = self.position();
             let held = self.store.load(&name).await?;
             let mut sessions = decode(&held)?;
             sessions.tidy(now, &self.settings.lifetimes);
-            let outcome = decide(&mut sessions);
+            let outcome = decide(&mut sessions, end);
             if sessions.encode() == held {
-                return Ok(outcome);
+                if rests_on_log {
+                    self.catch_up().await?;
+                }
+                if !rests_on_log || self.position() == end {
+                    return Ok(outcome);
+                }
+                continue;
             }
             sessions.stamp = u64::from_le_bytes(random_bytes());
-            let end = sessions.forgettable_at(&self.settings.lifetimes);
-            let forget_at = end.map(|end| end.saturating_add(CLOCK_MARGIN_SECONDS));
-            if self.store.swap(&name, &held, &sessions.encode(), forget_at).await? {
-                return Ok(outcome);
+            let over_at = sessions.forgettable_at(&self.settings.lifetimes);
+            let forget_at = over_at.map(|at| at.saturating_add(CLOCK_MARGIN_SECONDS));
+            let wanted = sessions.encode();
+            let at = rests_on_log.then_some(end);
+            match self.store.swap_at(at, &name, &held, &wanted, forget_at).await? {
+                Swapped::Written => return Ok(outcome),
+                Swapped::Changed => {}
+                Swapped::Moved => self.catch_up().await?,
             }
         }
-        Err(StoreError::Unavailable("a user's sessions change too often".to_owned()).into())
+        Err(busy())
+    }
+
+    /// An access token, or none if the session has ended meanwhile.
+    async fn issue_living(
+        &self,
+        session: &Session,
+        now: u64,
+    ) -> Result<Option<Issued>, PlaneError> {
+        match self.issue(session, None, now).await {
+            Err(PlaneError::SessionOver) => Ok(None),
+            issued => issued.map(Some),
+        }
+    }
+
+    fn outage(&self) -> Outage {
+        *self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True if the log has ended the session.
-    pub(super) fn is_over(&self, session: &Session) -> bool {
+    pub fn is_over(&self, session: &Session) -> bool {
         let Session { id, sub, version, .. } = session;
         self.fold().is_session_over(&id.to_string(), sub, *version)
     }
@@ -352,7 +379,7 @@ impl Plane {
             grant.audience.clone_from(&self.settings.audience);
         }
         Session {
-            id: SessionId::new(self.master.user_key(&request.sub), request.random),
+            id: SessionId::new(self.master.user_key(&request.sub), random_bytes()),
             sub: request.sub,
             grant,
             device: request.device,
@@ -365,21 +392,41 @@ impl Plane {
                 Holder::Client { generation: 0, since: now }
             },
             ended: None,
-            request: request.digest,
+            request: request.opening,
         }
     }
 
-    /// Adds `fresh`, in the place of what this call has stored before if `is_stored`.
+    /// Stores `fresh` or finds what an earlier execution of its request has stored, after making room.
+    async fn admitted(&self, fresh: &Session, now: u64) -> Result<Session, PlaneError> {
+        for _ in 0..MADE_ROOM {
+            let admit = |held: &mut UserSessions, end| self.admit(held, fresh, end, now);
+            match self.change(fresh.id.user(), Basis::LogEnd, now, admit).await? {
+                Admission::Admitted(session) => return Ok(*session),
+                Admission::Full(surplus) => {
+                    let reason = "the user has too many sessions";
+                    self.end_once(&surplus, ITSELF, reason, now).await?;
+                    self.catch_up().await?;
+                }
+                Admission::Known(known) if known.request.digest != fresh.request.digest => {
+                    return Err(StoreError::RequestReused.into());
+                }
+                Admission::Known(known) => return Ok(*known),
+            }
+        }
+        Err(busy())
+    }
+
+    /// Adds `fresh`, whose version is where the log ends: not below any revocation of the user so
+    /// far, and below every later one, also after the user left the base.
     fn admit(
         &self,
         held: &mut UserSessions,
         fresh: &Session,
-        is_stored: bool,
+        end: Position,
         now: u64,
     ) -> Admission {
-        if is_stored {
-            held.sessions.retain(|one| one.id != fresh.id);
-        } else if let Some(known) = held.find(fresh.id) {
+        let is_known = |one: &&Session| one.request.name == fresh.request.name;
+        if let Some(known) = held.sessions.iter().find(is_known) {
             return Admission::Known(Box::new(known.clone()));
         }
         let living = |one: &&Session| one.sub == fresh.sub && self.is_living(one, now);
@@ -388,45 +435,64 @@ impl Plane {
         if !surplus.is_empty() {
             return Admission::Full(surplus);
         }
-        held.sessions.push(fresh.clone());
-        Admission::Admitted
+        let session = Session { version: end.seq, ..fresh.clone() };
+        held.sessions.push(session.clone());
+        Admission::Admitted(Box::new(session))
     }
 
     /// A spent refresh token came back. The log comes first: once that is durable the session is
     /// over everywhere, access tokens included; nothing is answered before.
     async fn stop_thief(&self, session: SessionId, now: u64) -> Result<(), PlaneError> {
-        self.end_by_itself(&[session], "a spent refresh token came back", now).await?;
+        self.end_once(&[session], ITSELF, "a spent refresh token came back", now).await?;
         metrics::counter!("offswitch_refresh_tokens_reused_total").increment(1);
         tracing::warn!(%session, "a spent refresh token came back: the session is revoked");
         Ok(())
     }
 
-    async fn end_by_itself(
+    /// Ends `sessions` because `by` asked for it: however many ask, the log gets one record of it.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`]; nothing is acknowledged then.
+    pub async fn end_once(
         &self,
         sessions: &[SessionId],
+        by: &str,
         reason: &str,
         now: u64,
-    ) -> Result<(), PlaneError> {
+    ) -> Result<Revoked, PlaneError> {
         let revocations =
             sessions.iter().map(|session| Self::session_revocation(*session, now)).collect();
-        let (by, reason) = (ITSELF.to_owned(), Some(reason.to_owned()));
-        let record = Record { at: now, by, reason, revocations };
-        // Many may notice at once: the log needs one record of it.
         let names: Vec<String> = sessions.iter().map(ToString::to_string).collect();
         let digest = *blake3::hash(names.join(" ").as_bytes()).as_bytes();
-        let id = format!("{ITSELF}:end:{}", blake3::Hash::from_bytes(digest).to_hex());
-        self.revoke(&Request { id, digest }, &record).await?;
-        self.catch_up().await
+        let id = format!("{by}:end:{}", blake3::Hash::from_bytes(digest).to_hex());
+        let (by, reason) = (by.to_owned(), Some(reason.to_owned()));
+        let record = Record { at: now, by, reason, revocations };
+        self.revoke(&Request { id, digest }, &record).await
     }
+}
+
+/// What a decision about sessions rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Basis {
+    /// The log ends where it did: it has ended none of them since.
+    LogEnd,
+    /// Nothing of it can become wrong: it only ends sessions.
+    Nothing,
 }
 
 /// What became of a session that was to be stored.
 enum Admission {
-    Admitted,
+    Admitted(Box<Session>),
     /// These must go first.
     Full(Vec<SessionId>),
     /// It is there already.
     Known(Box<Session>),
+}
+
+/// Others change the same sessions, or the log goes on, faster than this can be decided.
+fn busy() -> PlaneError {
+    StoreError::Unavailable("a user's sessions change too often".to_owned()).into()
 }
 
 /// The document with a user's sessions.
@@ -452,6 +518,8 @@ pub(super) const ITSELF: &str = "offswitch";
 const USER_DOCUMENTS: &str = "user:";
 /// How long a one-time code is good.
 const CODE_SECONDS: u64 = 60;
+/// How often a login that finds no room may make some: others may log in meanwhile.
+const MADE_ROOM: usize = 8;
 /// Each attempt that fails lets another one succeed.
 const ATTEMPTS: usize = 1000;
 /// The store's clock may be ahead of ours by a day.

@@ -219,8 +219,13 @@ async fn a_denied_refresh_token_leaves_the_access_token_alive() {
     assert!(entries[1]["until"].as_u64().unwrap() > now() + 86_400);
     let log = plane.got("/v1/revocations").await;
     assert_eq!(log["requests"][0]["revocations"][0]["kind"], "refresh");
-    for wrong in ["kind=other", "kind=refresh&limit=5", "kind=refresh&cursor=%00", "cursor=user:1"]
-    {
+    for wrong in [
+        "kind=other",
+        "kind=refresh&limit=5",
+        "kind=refresh&cursor=%00",
+        "kind=refresh&cursor=abc",
+        "cursor=user:1",
+    ] {
         let listed = plane.got(&format!("/v1/revocations?{wrong}")).await;
         assert_eq!(listed["code"], "invalid_query", "{wrong}");
     }
@@ -264,6 +269,9 @@ async fn the_red_button_ends_all_sessions_or_lets_them_refresh() {
     assert_eq!(follower.judge(text(&after, "access_token")), "valid");
     let dry = plane.posted("/v1/red-button", &json!({ "dry_run": true })).await;
     assert_eq!(dry["reach"]["sessions"], 1);
+    let page = plane.got("/v1/revocations?kind=refresh").await;
+    let kinds = page["denied"].as_array().unwrap().iter().map(|entry| text(entry, "kind"));
+    assert_eq!(kinds.filter(|kind| *kind == "spent").count(), 1, "{page}");
 }
 
 #[tokio::test]
@@ -275,6 +283,8 @@ async fn a_login_that_is_not_well_formed_is_refused() {
         (json!({ "sub": "a", "user_agent": "x".repeat(513) }), "invalid_session"),
         (json!({ "sub": "a", "ip": "localhost" }), "invalid_session"),
         (json!({ "sub": "a", "client_id": "" }), "invalid_session"),
+        (json!({ "sub": "a", "scope": "a  b" }), "invalid_session"),
+        (json!({ "sub": "a", "scope": "a\"b" }), "invalid_session"),
         (json!({ "sub": "a", "claims": { "client_id": "x" } }), "invalid_session"),
         (json!({ "sub": "a", "handover": "yes" }), "invalid_body"),
     ] {

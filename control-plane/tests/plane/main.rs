@@ -3,9 +3,11 @@
 mod crashes;
 mod folding;
 mod key_rotation;
+mod ordeals;
 mod outages;
 mod refreshing;
 mod session_rules;
 mod several_processes;
+mod shutdown;
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use offswitch::credential::{Credential, CredentialKind};
 use offswitch::plane::{Opened, Plane, Refreshed, SessionRequest};
 use offswitch::record::Record;
+use offswitch::session::Opening;
 use offswitch::store::Request;
 use reqwest::{Method, StatusCode};
 use tempfile::TempDir;
@@ -151,7 +152,7 @@ async fn no_refresh_survives_a_logout_that_races_it() {
 async fn race(one: &Plane, other: &Plane, name: &str) -> bool {
     let request = SessionRequest {
         sub: format!("user-{name}"),
-        random: offswitch::master_key::random_bytes(),
+        opening: Opening { name: offswitch::master_key::random_bytes(), ..Opening::default() },
         ..SessionRequest::default()
     };
     let Opened::Tokens(session) = one.open_session(request, now()).await.unwrap() else {
@@ -160,7 +161,7 @@ async fn race(one: &Plane, other: &Plane, name: &str) -> bool {
     let parse =
         |token: &str| Credential::parse(token, CredentialKind::RefreshToken, one.master()).unwrap();
     let token = parse(session.credential.as_ref().unwrap());
-    let by_session = name.len() % 2 == 0;
+    let by_session = name.len().is_multiple_of(2);
     let revocation = if by_session {
         Plane::session_revocation(session.session, now())
     } else {

@@ -1,13 +1,14 @@
 //! The rules of a session's life, without a store: every order of events up to eight.
 
 use offswitch::session::{
-    Device, Ended, Grant, Holder, Lifetimes, MAX_ENDED, Rotation, Session, SessionId, UserKey,
-    UserSessions,
+    Device, Ended, Grant, Holder, Lifetimes, MAX_ENDED, Opening, Outage, Rotation, Session,
+    SessionId, UserKey, UserSessions,
 };
 
 const LIFETIMES: Lifetimes =
     Lifetimes { idle_seconds: 10_000, absolute_seconds: 100_000, grace_seconds: 30 };
 const BEGIN: u64 = 1_000_000;
+const CALM: Outage = Outage { began_at: 0, ended_at: 0 };
 
 fn session(number: u8) -> Session {
     Session {
@@ -20,7 +21,7 @@ fn session(number: u8) -> Session {
         used_at: BEGIN,
         holder: Holder::Client { generation: 0, since: BEGIN },
         ended: None,
-        request: [0; 16],
+        request: Opening::default(),
     }
 }
 
@@ -74,7 +75,7 @@ impl World {
     /// What the control plane does: a theft ends the session.
     fn rotate(&mut self, presented: u32) -> Option<u32> {
         let was_over = self.session.ended.is_some();
-        match self.session.rotate(presented, self.now, &LIFETIMES) {
+        match self.session.rotate(presented, self.now, &LIFETIMES, CALM) {
             Rotation::Over => {
                 assert!(was_over, "only a theft ends it here");
                 None
@@ -127,7 +128,7 @@ impl World {
     fn check_chain(&self) {
         let highest = self.victim.max(self.attacker.unwrap_or(0));
         let makes_new = |presented: &u32| {
-            let rotation = self.session.clone().rotate(*presented, self.now, &LIFETIMES);
+            let rotation = self.session.clone().rotate(*presented, self.now, &LIFETIMES, CALM);
             matches!(rotation, Rotation::Rotated { .. })
         };
         let living = (0..=highest.max(self.session.spent())).filter(makes_new).count();
@@ -175,27 +176,48 @@ fn walk(world: &World, left: u32, check: &mut impl FnMut(&World)) {
 #[test]
 fn a_spent_token_is_answered_with_the_same_successor_while_that_is_unused() {
     let mut one = session(1);
-    assert_eq!(one.rotate(0, BEGIN, &LIFETIMES), Rotation::Rotated { generation: 1 });
+    assert_eq!(one.rotate(0, BEGIN, &LIFETIMES, CALM), Rotation::Rotated { generation: 1 });
     for later in [0, 1, 30] {
-        let again = one.rotate(0, BEGIN + later, &LIFETIMES);
+        let again = one.rotate(0, BEGIN + later, &LIFETIMES, CALM);
         assert_eq!(again, Rotation::Repeated { generation: 1 });
     }
-    assert_eq!(one.clone().rotate(0, BEGIN + 31, &LIFETIMES), Rotation::Reused);
-    assert_eq!(one.rotate(1, BEGIN + 2, &LIFETIMES), Rotation::Rotated { generation: 2 });
-    assert_eq!(one.rotate(0, BEGIN + 2, &LIFETIMES), Rotation::Reused);
+    assert_eq!(one.clone().rotate(0, BEGIN + 31, &LIFETIMES, CALM), Rotation::Reused);
+    assert_eq!(one.rotate(1, BEGIN + 2, &LIFETIMES, CALM), Rotation::Rotated { generation: 2 });
+    assert_eq!(one.rotate(0, BEGIN + 2, &LIFETIMES, CALM), Rotation::Reused);
     let none = Lifetimes { grace_seconds: 0, ..LIFETIMES };
-    assert_eq!(one.rotate(1, BEGIN + 2, &none), Rotation::Repeated { generation: 2 });
-    assert_eq!(one.rotate(1, BEGIN + 3, &none), Rotation::Reused);
+    assert_eq!(one.rotate(1, BEGIN + 2, &none, CALM), Rotation::Repeated { generation: 2 });
+    assert_eq!(one.rotate(1, BEGIN + 3, &none, CALM), Rotation::Reused);
+}
+
+// F02, F10: nobody could ask while the store was away; the grace begins anew when it is back.
+#[test]
+fn an_outage_longer_than_the_grace_makes_nobody_a_thief() {
+    let outage = Outage { began_at: BEGIN + 10, ended_at: BEGIN + 500 };
+    let lasting = Outage { began_at: BEGIN + 10, ended_at: 0 };
+    let mut one = session(1);
+    assert_eq!(one.rotate(0, BEGIN, &LIFETIMES, CALM), Rotation::Rotated { generation: 1 });
+    let at = |now, outage| one.clone().rotate(0, now, &LIFETIMES, outage);
+    assert_eq!(at(BEGIN + 500, CALM), Rotation::Reused);
+    assert_eq!(at(BEGIN + 530, outage), Rotation::Repeated { generation: 1 });
+    assert_eq!(at(BEGIN + 531, outage), Rotation::Reused);
+    assert_eq!(at(BEGIN + 31, lasting), Rotation::Reused);
+    // Whose grace ran out before, or who was answered after it, had time to ask.
+    let later = Outage { began_at: BEGIN + 31, ended_at: BEGIN + 500 };
+    assert_eq!(at(BEGIN + 510, later), Rotation::Reused);
+    let earlier = Outage { began_at: BEGIN - 50, ended_at: BEGIN - 1 };
+    assert_eq!(at(BEGIN + 31, earlier), Rotation::Reused);
+    assert_eq!(one.rotate(1, BEGIN + 501, &LIFETIMES, outage), Rotation::Rotated { generation: 2 });
+    assert_eq!(one.rotate(0, BEGIN + 501, &LIFETIMES, outage), Rotation::Reused);
 }
 
 // The store was rolled back: what was given out before goes on, and a fork is still a fork.
 #[test]
 fn a_token_ahead_of_a_store_that_lost_writes_goes_on() {
     let mut one = session(1);
-    assert_eq!(one.rotate(7, BEGIN + 100, &LIFETIMES), Rotation::Rotated { generation: 8 });
-    assert_eq!(one.rotate(7, BEGIN + 110, &LIFETIMES), Rotation::Repeated { generation: 8 });
-    assert_eq!(one.rotate(3, BEGIN + 110, &LIFETIMES), Rotation::Reused);
-    assert_eq!(one.rotate(u32::MAX, BEGIN + 110, &LIFETIMES), Rotation::Over);
+    assert_eq!(one.rotate(7, BEGIN + 100, &LIFETIMES, CALM), Rotation::Rotated { generation: 8 });
+    assert_eq!(one.rotate(7, BEGIN + 110, &LIFETIMES, CALM), Rotation::Repeated { generation: 8 });
+    assert_eq!(one.rotate(3, BEGIN + 110, &LIFETIMES, CALM), Rotation::Reused);
+    assert_eq!(one.rotate(u32::MAX, BEGIN + 110, &LIFETIMES, CALM), Rotation::Over);
 }
 
 // F08: refreshing moves the idle end, never the absolute one.
@@ -204,11 +226,11 @@ fn a_session_ends_when_idle_and_at_its_absolute_end_however_often_it_is_refreshe
     let mut one = session(1);
     assert!(one.is_live(BEGIN + 9_999, &LIFETIMES));
     assert!(!one.is_live(BEGIN + 10_000, &LIFETIMES));
-    assert_eq!(one.rotate(0, BEGIN + 10_000, &LIFETIMES), Rotation::Over);
+    assert_eq!(one.rotate(0, BEGIN + 10_000, &LIFETIMES, CALM), Rotation::Over);
     let mut now = BEGIN;
     for generation in 1.. {
         now += 9_000;
-        let rotation = one.rotate(generation - 1, now, &LIFETIMES);
+        let rotation = one.rotate(generation - 1, now, &LIFETIMES, CALM);
         if now >= BEGIN + 100_000 {
             assert_eq!(rotation, Rotation::Over);
             break;
@@ -223,8 +245,8 @@ fn a_session_ends_when_idle_and_at_its_absolute_end_however_often_it_is_refreshe
 #[test]
 fn an_earlier_clock_does_not_shorten_a_session() {
     let mut one = session(1);
-    one.rotate(0, BEGIN + 500, &LIFETIMES);
-    one.rotate(1, BEGIN + 200, &LIFETIMES);
+    one.rotate(0, BEGIN + 500, &LIFETIMES, CALM);
+    one.rotate(1, BEGIN + 200, &LIFETIMES, CALM);
     assert_eq!(one.used_at, BEGIN + 500);
 }
 
@@ -233,7 +255,7 @@ fn an_earlier_clock_does_not_shorten_a_session() {
 fn a_session_at_the_edge_has_no_refresh_token() {
     for holder in [Holder::Edge, Holder::Offered { until: BEGIN + 60 }] {
         let mut one = Session { holder, ..session(1) };
-        assert_eq!(one.rotate(0, BEGIN, &LIFETIMES), Rotation::Over);
+        assert_eq!(one.rotate(0, BEGIN, &LIFETIMES, CALM), Rotation::Over);
         assert_eq!(one.spent(), 0);
     }
 }
@@ -284,7 +306,7 @@ fn an_end_is_the_first_one_and_for_good() {
     one.end(first.clone());
     one.end(Ended { at: BEGIN + 5, by: "b".to_owned(), reason: None });
     assert_eq!(one.ended, Some(first));
-    assert_eq!(one.rotate(0, BEGIN, &LIFETIMES), Rotation::Over);
+    assert_eq!(one.rotate(0, BEGIN, &LIFETIMES, CALM), Rotation::Over);
     let text = one.id.to_string();
     assert_eq!((text.len(), text.parse()), (32, Ok(one.id)));
     let long = "A".repeat(33);

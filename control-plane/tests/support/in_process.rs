@@ -5,15 +5,24 @@ use std::sync::Arc;
 use offswitch::config::Config;
 use offswitch::master_key::MasterKey;
 use offswitch::plane::Plane;
-use offswitch::store::{RedisOptions, RedisStore};
+use offswitch::store::{RedisOptions, RedisStore, Store};
 
 /// A plane on the Redis at `url`, which believes that it is `now` when it starts. Its tasks do not
 /// run.
 pub(crate) async fn plane_at(url: &str, issuer: &str, master: &str, now: u64) -> Arc<Plane> {
+    let options = RedisOptions { url: url.to_owned(), first_era: 1, ..RedisOptions::default() };
+    plane_on(Arc::new(RedisStore::connect(options).await.unwrap()), issuer, master, now).await
+}
+
+/// The same on any store.
+pub(crate) async fn plane_on(
+    store: Arc<dyn Store>,
+    issuer: &str,
+    master: &str,
+    now: u64,
+) -> Arc<Plane> {
     let environment = [("OFFSWITCH_ISSUER".to_owned(), issuer.to_owned())];
     let settings = Config::load(None, environment).ok().unwrap().settings;
-    let options = RedisOptions { url: url.to_owned(), first_era: 1, ..RedisOptions::default() };
-    let store = Arc::new(RedisStore::connect(options).await.unwrap());
     let master = MasterKey::parse(master).unwrap();
     Plane::start(settings, store, master, now).await.unwrap()
 }

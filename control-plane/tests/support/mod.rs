@@ -4,6 +4,7 @@
 
 pub(crate) mod fault_proxy;
 pub(crate) mod follower;
+pub(crate) mod gated_store;
 pub(crate) mod in_process;
 pub(crate) mod oauth;
 pub(crate) mod process;

@@ -118,6 +118,30 @@ impl ControlPlane {
         response.bytes().await.unwrap().to_vec()
     }
 
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Asks the process to stop, as a service manager does.
+    pub(crate) fn ask_to_stop(&self) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+
+    /// Waits until the process has ended, and insists that it did so by itself.
+    pub(crate) async fn until_stopped(&mut self) {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                assert!(status.success(), "{status}: {}", self.log());
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "the control plane does not stop: {}", self.log());
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Ends the process at once.
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{Form, OauthError, TEMPORARILY_UNAVAILABLE};
-use crate::clock::unix_seconds;
 use crate::credential::{Credential, CredentialKind};
 use crate::plane::Plane;
 
@@ -40,7 +39,7 @@ pub(in crate::http) async fn introspect(
     form: Form,
 ) -> Result<Response, OauthError> {
     let token = form.need("token", "missing_token")?;
-    let now = unix_seconds();
+    let now = plane.now();
     if token.starts_with(CredentialKind::RefreshToken.prefix()) {
         return refresh_token(&plane, token, now).await;
     }

@@ -6,6 +6,7 @@ pub(super) mod token;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -14,6 +15,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::problem::Problem;
@@ -79,7 +81,8 @@ impl<S: Send + Sync> FromRequest<S> for Form {
         if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(OauthError::invalid_request("unsupported_media_type"));
         }
-        let bytes = Bytes::from_request(request, state).await;
+        let bytes = timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+        let bytes = bytes.map_err(|_| OauthError::invalid_request("body_too_slow"))?;
         let bytes = bytes.map_err(|_| OauthError::invalid_request("body_too_large"))?;
         let mut fields = HashMap::new();
         for (name, value) in form_urlencoded::parse(&bytes) {
@@ -127,4 +130,6 @@ impl From<PlaneError> for OauthError {
     }
 }
 
+/// Whoever sends a form without an API key gets this long for it.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const TEMPORARILY_UNAVAILABLE: &str = "temporarily_unavailable";

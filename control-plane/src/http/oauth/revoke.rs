@@ -8,12 +8,11 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{Form, OauthError};
-use crate::clock::unix_seconds;
 use crate::credential::{Credential, CredentialKind};
-use crate::http::revocations::{log_out, own_token};
+use crate::http::revocations::{Claims, HOLDER, own_token};
 use crate::plane::{Plane, PlaneError};
 use crate::record::{Record, Revocation};
-use crate::store::Request;
+use crate::store::{Request, StoreError};
 
 /// A token to revoke, as a form.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -38,23 +37,37 @@ pub(in crate::http) async fn revoke(
     form: Form,
 ) -> Result<StatusCode, OauthError> {
     let token = form.need("token", "missing_token")?;
-    let now = unix_seconds();
+    let now = plane.now();
     let credential = Credential::parse(token, CredentialKind::RefreshToken, plane.master());
     if let Some(credential) = credential {
         // RFC 7009 section 2.1: the access tokens of the same grant go with it.
-        log_out(&plane, credential.session, now).await?;
-    } else if let Some((jti, exp)) = own_token(&plane, token).filter(|(_, exp)| *exp > now) {
-        revoke_one(&plane, jti, exp, now).await?;
+        plane.end_once(&[credential.session], HOLDER, "RFC 7009", now).await?;
+    } else if let Some(claims) = own_token(&plane, token).filter(|claims| claims.exp > now) {
+        revoke_one(&plane, claims, now).await?;
     }
     Ok(StatusCode::OK)
 }
 
-/// However often it is asked for, the log gets one record.
-async fn revoke_one(plane: &Plane, jti: String, exp: u64, now: u64) -> Result<(), PlaneError> {
+/// However often it is asked for, the log gets one record, and of one session at most
+/// [`TOKENS_OF_A_SESSION`]: who refreshes only to revoke ends the session at last (RFC 7009 section 2.1
+/// allows it), or anyone with one refresh token could fill the log.
+async fn revoke_one(plane: &Plane, claims: Claims, now: u64) -> Result<(), PlaneError> {
+    let Claims { jti, sid, exp, .. } = claims;
     let digest = *blake3::hash(jti.as_bytes()).as_bytes();
-    let id = format!("oauth:revoke:{}", blake3::Hash::from_bytes(digest).to_hex());
+    let place = digest[0] % TOKENS_OF_A_SESSION;
+    let id = format!("{HOLDER}:revoke:{}:{place}", blake3::hash(sid.as_bytes()).to_hex());
     let revocations = vec![Revocation::Token { issuer: None, jti, exp }];
-    let (by, reason) = ("oauth".to_owned(), Some("RFC 7009".to_owned()));
-    plane.revoke(&Request { id, digest }, &Record { at: now, by, reason, revocations }).await?;
-    Ok(())
+    let (by, reason) = (HOLDER.to_owned(), Some("RFC 7009".to_owned()));
+    let record = Record { at: now, by, reason, revocations };
+    match plane.revoke(&Request { id, digest }, &record).await {
+        Err(PlaneError::Store(StoreError::RequestReused)) => {
+            if let Ok(session) = sid.parse() {
+                plane.end_once(&[session], HOLDER, "RFC 7009", now).await?;
+            }
+            Ok(())
+        }
+        revoked => revoked.map(drop),
+    }
 }
+
+const TOKENS_OF_A_SESSION: u8 = 4;

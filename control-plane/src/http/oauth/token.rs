@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Form, OauthError};
-use crate::clock::unix_seconds;
 use crate::credential::{Credential, CredentialKind};
+use crate::http::sessions::is_scope;
 use crate::plane::{Plane, RefreshRefusal, Refreshed};
 
 /// A refresh, as a form.
@@ -62,7 +62,10 @@ pub(in crate::http) async fn refresh(
     let token = form.need("refresh_token", "missing_refresh_token")?;
     let token = Credential::parse(token, CredentialKind::RefreshToken, plane.master());
     let token = token.ok_or(OauthError::invalid_grant("unknown_refresh_token"))?;
-    let now = unix_seconds();
+    if form.find("scope").is_some_and(|scope| !is_scope(scope)) {
+        return Err(RefreshRefusal::WrongScope.into());
+    }
+    let now = plane.now();
     let refreshed = plane.refresh(token, form.find("client_id"), form.find("scope"), now).await?;
     let issued = match refreshed {
         Refreshed::Issued(issued) => issued,

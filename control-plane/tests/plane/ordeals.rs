@@ -1,0 +1,203 @@
+//! Sessions in bad luck: a red button in between, a store that lost a second, a damaged document, a
+//! request that comes twice.
+
+use std::sync::Arc;
+
+use offswitch::credential::{Credential, CredentialKind};
+use offswitch::plane::{Issued, Landing, Opened, Plane, PlaneError, Refreshed, SessionRequest};
+use offswitch::record::{Record, Revocation};
+use offswitch::session::Opening;
+use offswitch::store::{EmbeddedStore, Request};
+
+use crate::support::follower::now;
+use crate::support::gated_store::GatedStore;
+use crate::support::in_process::{MASTER, plane_at, plane_on};
+use crate::support::redis_server::RedisServer;
+
+const ISSUER: &str = "https://auth.example";
+const DAY: u64 = 86_400;
+
+fn login(sub: &str, handover: bool) -> SessionRequest {
+    let mut name = [0; 16];
+    name[..sub.len()].copy_from_slice(sub.as_bytes());
+    let opening = Opening { name, ..Opening::default() };
+    SessionRequest { sub: sub.to_owned(), handover, opening, ..SessionRequest::default() }
+}
+
+async fn open(plane: &Plane, sub: &str, at: u64) -> Issued {
+    match plane.open_session(login(sub, false), at).await.unwrap() {
+        Opened::Tokens(issued) => issued,
+        Opened::Code { .. } => panic!("tokens were asked for"),
+    }
+}
+
+/// Opens a session for the edge and redeems its code; `between` comes between the two.
+async fn hand_over(plane: &Plane, between: impl AsyncFnOnce()) -> Credential {
+    let opened = plane.open_session(login("alice", true), now()).await.unwrap();
+    let Opened::Code { code, .. } = opened else { panic!("a code was asked for") };
+    let code = Credential::parse(&code, CredentialKind::HandoverCode, plane.master()).unwrap();
+    between().await;
+    let issued = plane.redeem_code(code, now()).await.unwrap().unwrap();
+    let handle = issued.credential.unwrap();
+    Credential::parse(&handle, CredentialKind::HandoverHandle, plane.master()).unwrap()
+}
+
+fn token(plane: &Plane, issued: &Issued) -> Credential {
+    let text = issued.credential.as_ref().unwrap();
+    Credential::parse(text, CredentialKind::RefreshToken, plane.master()).unwrap()
+}
+
+async fn refreshes(plane: &Plane, token: Credential, at: u64) -> Option<Issued> {
+    match plane.refresh(token, None, None, at).await.unwrap() {
+        Refreshed::Issued(issued) => Some(issued),
+        Refreshed::Refused(_) => None,
+    }
+}
+
+async fn revoke(plane: &Plane, revocation: Revocation) {
+    let revocations = vec![revocation];
+    let record = Record { at: now(), by: "test".to_owned(), reason: None, revocations };
+    let id = format!("{:?}", offswitch::master_key::random_bytes::<8>());
+    plane.revoke(&Request { id, digest: [0; 32] }, &record).await.unwrap();
+    plane.catch_up().await.unwrap();
+}
+
+// A refresh waits for the store's answer; meanwhile a hard red button kills keys and sessions, and a
+// new key signs. What the refresh is answered must be stopped by one of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refresh_in_flight_does_not_survive_the_red_button() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = EmbeddedStore::open(&folder.path().join("store"), 1).unwrap();
+    let store = Arc::new(GatedStore::new(inner));
+    let plane = plane_on(store.clone(), ISSUER, MASTER, now()).await;
+    let spent = token(&plane, &open(&plane, "alice", now()).await);
+    store.arm();
+    let refreshing = {
+        let plane = plane.clone();
+        tokio::spawn(async move { refreshes(&plane, spent, now()).await })
+    };
+    store.until_reached().await;
+    let record = Record { at: now(), by: "test".to_owned(), reason: None, revocations: vec![] };
+    let request = Request { id: "button".to_owned(), digest: [0; 32] };
+    plane.press_red_button(&request, record, Landing::End).await.unwrap();
+    store.open();
+    if let Some(issued) = refreshing.await.unwrap() {
+        let verdict = plane.introspect(&issued.access_token, now() + 2).await.unwrap();
+        assert_ne!(verdict.code(), "valid");
+    }
+    assert!(refreshes(&plane, spent, now()).await.is_none());
+}
+
+// F05: a session expires, and its login's idempotency key is used again: that is another session.
+#[tokio::test]
+async fn a_spent_token_of_an_expired_session_stays_dead() {
+    let redis = RedisServer::start().await;
+    let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
+    let begun = now() - 20 * DAY;
+    let session = open(&plane, "alice", begun).await;
+    let spent = token(&plane, &session);
+    assert!(refreshes(&plane, spent, begun + 10).await.is_some());
+    assert!(refreshes(&plane, spent, now()).await.is_none(), "idle for too long");
+    let fresh = open(&plane, "alice", now()).await;
+    assert_ne!(fresh.session, session.session);
+    assert!(refreshes(&plane, spent, now()).await.is_none());
+}
+
+// A11: whoever repeats a login for the edge gets no token, before and after its code is redeemed; and
+// a session that has ended since is said to have ended, at once.
+#[tokio::test]
+async fn a_repeated_login_gives_out_nothing_that_the_first_did_not() {
+    let redis = RedisServer::start().await;
+    let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
+    hand_over(&plane, async || {
+        let again = plane.open_session(login("alice", true), now()).await;
+        assert!(matches!(again, Ok(Opened::Code { .. })));
+    })
+    .await;
+    let again = plane.open_session(login("alice", true), now()).await;
+    assert!(matches!(again, Err(PlaneError::SessionOver)));
+
+    let bob = open(&plane, "bob", now()).await;
+    revoke(&plane, Plane::session_revocation(bob.session, now())).await;
+    for _ in 0..2 {
+        let again = plane.open_session(login("bob", false), now()).await;
+        assert!(matches!(again, Err(PlaneError::SessionOver)));
+        plane.end_sessions().await.unwrap();
+    }
+}
+
+/// Keeps the store's content, or brings it back: everything since is lost.
+async fn copy(redis: &RedisServer, from: &str, to: &str) {
+    for key in redis.command::<Vec<String>>(&["KEYS", &format!("{to}{{offswitch}}*")]).await {
+        redis.command::<i64>(&["DEL", &key]).await;
+    }
+    for key in redis.command::<Vec<String>>(&["KEYS", &format!("{from}{{offswitch}}*")]).await {
+        let name = format!("{to}{}", key.strip_prefix(from).unwrap());
+        redis.command::<i64>(&["COPY", &key, &name]).await;
+    }
+}
+
+// R02, R13: Redis came back without its last writes: what was off stays off, by whatever it was.
+#[tokio::test]
+async fn what_ended_a_session_holds_when_the_store_has_lost_it() {
+    let ways: [fn(&Issued) -> Revocation; 3] = [
+        |one| Plane::session_revocation(one.session, now()),
+        |one| Revocation::Refresh { sid: one.session.to_string(), exp: now() + DAY },
+        |_| Revocation::User { issuer: None, sub: "alice".to_owned(), exp: now() + DAY },
+    ];
+    for way in ways {
+        let redis = RedisServer::start().await;
+        let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
+        let session = open(&plane, "alice", now()).await;
+        copy(&redis, "", "kept:").await;
+        revoke(&plane, way(&session)).await;
+        plane.end_sessions().await.unwrap();
+        copy(&redis, "kept:", "").await;
+        let answered = refreshes(&plane, token(&plane, &session), now()).await;
+        assert!(answered.is_none(), "{:?}", way(&session));
+    }
+}
+
+// The write that redeemed the code is lost: the handle in the cookie proves that it was redeemed.
+#[tokio::test]
+async fn a_handle_is_good_when_the_store_has_lost_its_login() {
+    let redis = RedisServer::start().await;
+    let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
+    let handle = hand_over(&plane, async || copy(&redis, "", "kept:").await).await;
+    copy(&redis, "kept:", "").await;
+    assert!(plane.handover_token(handle, now()).await.unwrap().is_some());
+    assert!(plane.handover_token(handle, now()).await.unwrap().is_some());
+}
+
+// R13: one document that cannot be read holds up nobody's logout but its own, which needs none.
+#[tokio::test]
+async fn a_damaged_document_does_not_undo_the_logouts_of_others() {
+    let redis = RedisServer::start().await;
+    let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
+    let (alice, bob) = (open(&plane, "alice", now()).await, open(&plane, "bob", now()).await);
+    let broken = format!("{{offswitch}}:doc:user:{}", alice.session.user());
+    redis.command::<()>(&["SET", &broken, "broken"]).await;
+    for session in [&alice, &bob] {
+        revoke(&plane, Plane::session_revocation(session.session, now())).await;
+    }
+    plane.end_sessions().await.unwrap();
+    let later = plane_at(&redis.url(), ISSUER, MASTER, now() + 2 * DAY).await;
+    assert!(refreshes(&later, token(&later, &bob), now() + 2 * DAY).await.is_none());
+    let damaged = later.refresh(token(&later, &alice), None, None, now()).await;
+    assert!(matches!(damaged, Err(PlaneError::Store(_))));
+}
+
+// R13: a logout was acknowledged, and the store went away for days before the stored session could
+// say so: the process still knows.
+#[tokio::test]
+async fn a_logout_is_not_forgotten_before_it_is_carried_out() {
+    let redis = RedisServer::start().await;
+    let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
+    let session = open(&plane, "bob", now()).await;
+    revoke(&plane, Plane::session_revocation(session.session, now())).await;
+    plane.rebuild_base(now() + 2 * DAY).await;
+    let later = now() + 2 * DAY;
+    assert!(refreshes(&plane, token(&plane, &session), later).await.is_none());
+    plane.end_sessions().await.unwrap();
+    assert!(refreshes(&plane, token(&plane, &session), later).await.is_none());
+}

@@ -1,0 +1,102 @@
+//! An embedded store that holds back the answer to one write of a user's sessions.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use offswitch::store::{
+    Appended, Checkpoint, EmbeddedStore, Finding, Page, Request, Store, StoreError, Stretch,
+    Swapped,
+};
+use offswitch_verifier::snapshot::Position;
+use tokio::sync::Semaphore;
+
+/// The store, and its gate.
+pub(crate) struct GatedStore {
+    inner: EmbeddedStore,
+    is_armed: AtomicBool,
+    reached: Semaphore,
+    open: Semaphore,
+}
+
+impl GatedStore {
+    pub(crate) fn new(inner: EmbeddedStore) -> Self {
+        let (reached, open) = (Semaphore::new(0), Semaphore::new(0));
+        Self { inner, is_armed: AtomicBool::new(false), reached, open }
+    }
+
+    /// Holds back the answer to the next write.
+    pub(crate) fn arm(&self) {
+        self.is_armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until a write has happened whose answer is held back.
+    pub(crate) async fn until_reached(&self) {
+        self.reached.acquire().await.unwrap().forget();
+    }
+
+    /// Lets the answer go.
+    pub(crate) fn open(&self) {
+        self.open.add_permits(1);
+    }
+}
+
+#[async_trait]
+impl Store for GatedStore {
+    async fn append(&self, request: &Request, record: &[u8]) -> Result<Appended, StoreError> {
+        self.inner.append(request, record).await
+    }
+
+    async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError> {
+        self.inner.read(after, limit).await
+    }
+
+    async fn wait(&self, after: u64, timeout: Duration) -> Result<(), StoreError> {
+        self.inner.wait(after, timeout).await
+    }
+
+    async fn trim(&self, era: u64, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        self.inner.trim(era, checkpoint).await
+    }
+
+    async fn start_era(
+        &self,
+        expected: u64,
+        era: u64,
+        checkpoint: &Checkpoint,
+    ) -> Result<bool, StoreError> {
+        self.inner.start_era(expected, era, checkpoint).await
+    }
+
+    async fn load(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        self.inner.load(name).await
+    }
+
+    async fn swap_at(
+        &self,
+        at: Option<Position>,
+        name: &str,
+        from: &[u8],
+        to: &[u8],
+        expires_at: Option<u64>,
+    ) -> Result<Swapped, StoreError> {
+        let swapped = self.inner.swap_at(at, name, from, to, expires_at).await;
+        if name.starts_with("user:") && self.is_armed.swap(false, Ordering::SeqCst) {
+            self.reached.add_permits(1);
+            self.open.acquire().await.unwrap().forget();
+        }
+        swapped
+    }
+
+    async fn scan(&self, prefix: &str, cursor: &str) -> Result<Stretch, StoreError> {
+        self.inner.scan(prefix, cursor).await
+    }
+
+    fn now(&self) -> u64 {
+        self.inner.now()
+    }
+
+    async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
+        self.inner.findings().await
+    }
+}
