@@ -2,6 +2,7 @@
 
 mod bench;
 mod edge_latency;
+mod readme;
 mod refreshes;
 mod system;
 mod test;

@@ -85,6 +85,16 @@ impl System {
         Ok(system)
     }
 
+    /// Where the control plane is.
+    pub(crate) fn origin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.control_plane)
+    }
+
+    /// Where the edge worker is.
+    pub(crate) fn edge_origin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.edge)
+    }
+
     /// Opens a session and answers with what the control plane says of it.
     pub(crate) async fn open_session(&self, sub: &str) -> Result<Value> {
         self.post("/v1/sessions", &json!({ "sub": sub })).await
@@ -92,7 +102,7 @@ impl System {
 
     /// Calls the control plane with the admin key.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        let url = format!("http://127.0.0.1:{}{path}", self.ports.control_plane);
+        let url = format!("{}{path}", self.origin());
         let request = self.client.post(url).bearer_auth(&self.admin_key).json(body);
         let response = request.send().await?;
         let (status, body) = (response.status(), response.text().await?);
@@ -102,7 +112,7 @@ impl System {
 
     /// Trades a refresh token; the status tells whether it was good.
     pub(crate) async fn refresh(&self, token: &str) -> Result<(StatusCode, Value)> {
-        let url = format!("http://127.0.0.1:{}/oauth/token", self.ports.control_plane);
+        let url = format!("{}/oauth/token", self.origin());
         let form = [("grant_type", "refresh_token"), ("refresh_token", token)];
         let response = self.client.post(url).form(&form).send().await?;
         Ok((response.status(), response.json().await?))
@@ -110,7 +120,7 @@ impl System {
 
     /// Logs a user out everywhere.
     pub(crate) async fn log_out(&self, sub: &str) -> Result<()> {
-        let url = format!("http://127.0.0.1:{}/v1/users/{sub}/sessions", self.ports.control_plane);
+        let url = format!("{}/v1/users/{sub}/sessions", self.origin());
         let response = self.client.delete(url).bearer_auth(&self.admin_key).send().await?;
         response.error_for_status()?;
         Ok(())
@@ -124,7 +134,7 @@ impl System {
         cookie: Option<&str>,
         body: &Value,
     ) -> Result<Option<String>> {
-        let origin = format!("http://127.0.0.1:{}", self.ports.edge);
+        let origin = self.edge_origin();
         let mut request = self.client.post(format!("{origin}/auth/{route}")).json(body);
         request = request.header("origin", origin).header("offswitch-csrf", "1");
         if let Some(cookie) = cookie {
@@ -143,7 +153,7 @@ impl System {
 
     /// Calls it with one header that says who calls.
     pub(crate) async fn call_edge_as(&self, header: &str, value: &str) -> Result<Answer> {
-        let url = format!("http://127.0.0.1:{}/hello", self.ports.edge);
+        let url = format!("{}/hello", self.edge_origin());
         let response = self.client.get(url).header(header, value).send().await?;
         let status = response.status();
         let body: Value = response.json().await.unwrap_or_default();
@@ -152,7 +162,7 @@ impl System {
     }
 
     async fn get(&self, path: &str) -> Result<Value> {
-        let url = format!("http://127.0.0.1:{}{path}", self.ports.control_plane);
+        let url = format!("{}{path}", self.origin());
         let response = self.client.get(url).bearer_auth(&self.admin_key).send().await?;
         Ok(response.error_for_status()?.json().await?)
     }

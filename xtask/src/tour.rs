@@ -6,6 +6,7 @@ use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::readme;
 use crate::system::{Following, Ports, System};
 use crate::tools::root;
 
@@ -28,7 +29,10 @@ pub(crate) async fn run() -> Result<()> {
     let data_dir = tempfile::tempdir()?;
     let ports = Ports::free().await?;
     let system = System::start(ports, data_dir.path(), Following::LongPolling).await?;
-    let result = walk(&system).await;
+    let mut result = walk(&system).await;
+    if result.is_ok() {
+        result = readme::run(&system, "The life of a token", data_dir.path()).await;
+    }
     if result.is_err() {
         for name in ["control-plane.log", "edge.log"] {
             let log = std::fs::read_to_string(data_dir.path().join(name)).unwrap_or_default();
