@@ -14,7 +14,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use offswitch_verifier::snapshot::Position;
 
 use super::continuity::PAGE_RECORDS;
-use super::sessions::{Basis, ITSELF};
+use super::sessions::ITSELF;
+use super::stored::Basis;
 use super::{Plane, PlaneError};
 use crate::fold::FoldError;
 use crate::record::{Record, Revocation};

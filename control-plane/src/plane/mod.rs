@@ -5,12 +5,14 @@
 mod continuity;
 mod endings;
 mod follow;
+mod handover;
 mod introspect;
 mod issue;
 mod publish;
 mod revoke;
 mod rotate;
 mod sessions;
+mod stored;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +31,8 @@ use crate::store::{Finding, Store, StoreError};
 pub use issue::{Issued, RESERVED_CLAIMS};
 pub use publish::Published;
 pub use revoke::{Landing, Reach, RedButton, Revoked};
-pub use sessions::{Opened, RefreshRefusal, Refreshed, SessionRequest, StoredSessions};
+pub use sessions::{Opened, RefreshRefusal, Refreshed, SessionRequest};
+pub use stored::StoredSessions;
 
 /// Everything one process holds. Shared by all requests.
 pub struct Plane {

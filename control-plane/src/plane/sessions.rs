@@ -1,5 +1,5 @@
-//! Sessions: opened, refreshed, handed over, listed. Every rule is in [`crate::session`]; here the
-//! store compares and swaps what the rules decide.
+//! Sessions: opened, refreshed, listed, ended. Every rule is in [`crate::session`]; the store compares
+//! and swaps what the rules decide.
 //!
 //! The log says which sessions are over. Each change is decided at the log's end and written only
 //! while it still ends there, as one step of the store: what any process acknowledged before holds,
@@ -10,15 +10,16 @@ use std::sync::PoisonError;
 use offswitch_verifier::snapshot::Position;
 use zeroize::Zeroizing;
 
+use super::stored::{Basis, busy};
 use super::{Issued, Plane, PlaneError, Revoked};
 use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
 use crate::credential::{Credential, CredentialKind};
 use crate::master_key::random_bytes;
 use crate::record::{Record, Revocation};
 use crate::session::{
-    Device, Grant, Holder, Opening, Outage, Rotation, Session, SessionId, UserKey, UserSessions,
+    Device, Grant, Holder, Opening, Outage, Rotation, Session, SessionId, UserSessions,
 };
-use crate::store::{Request, StoreError, Swapped};
+use crate::store::{Request, StoreError};
 
 /// Who logs in, and what the tokens shall say.
 #[derive(Debug, Clone, Default)]
@@ -49,15 +50,6 @@ pub enum Opened {
     },
     /// Its first tokens.
     Tokens(Issued),
-}
-
-/// Some of the stored sessions.
-#[derive(Debug)]
-pub struct StoredSessions {
-    /// In no particular order; all of a user are together.
-    pub sessions: Vec<Session>,
-    /// Where the next ones begin; absent after the last.
-    pub next: Option<String>,
 }
 
 /// The answer to a refresh.
@@ -182,60 +174,6 @@ impl Plane {
         Ok(Refreshed::Issued(issued))
     }
 
-    /// Trades a one-time code for a handle and an access token; none if the code is spent or too old.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn redeem_code(
-        &self,
-        code: Credential,
-        now: u64,
-    ) -> Result<Option<Issued>, PlaneError> {
-        let redeem = |sessions: &mut UserSessions, _| {
-            let session = self.living(sessions, code.session, now)?;
-            match session.holder {
-                Holder::Offered { until } if now < until => session.holder = Holder::Edge,
-                _ => return None,
-            }
-            Some(session.clone())
-        };
-        let Some(session) = self.change(code.session.user(), Basis::LogEnd, now, redeem).await?
-        else {
-            return Ok(None);
-        };
-        let Some(mut issued) = self.issue_living(&session, now).await? else { return Ok(None) };
-        let handle = Credential { session: session.id, number: 0 };
-        issued.credential = Some(handle.text(CredentialKind::HandoverHandle, &self.master));
-        Ok(Some(issued))
-    }
-
-    /// A new access token for the edge worker that holds `handle`; none if the session is over.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn handover_token(
-        &self,
-        handle: Credential,
-        now: u64,
-    ) -> Result<Option<Issued>, PlaneError> {
-        let touch = |sessions: &mut UserSessions, _| {
-            let session = self.living(sessions, handle.session, now)?;
-            match session.holder {
-                Holder::Client { .. } => return None,
-                // A genuine handle: the store has lost that its code was redeemed.
-                Holder::Edge | Holder::Offered { .. } => session.holder = Holder::Edge,
-            }
-            session.used_at = session.used_at.max(now);
-            Some(session.clone())
-        };
-        match self.change(handle.session.user(), Basis::LogEnd, now, touch).await? {
-            Some(session) => self.issue_living(&session, now).await,
-            None => Ok(None),
-        }
-    }
-
     /// The living sessions of `sub`, newest first.
     ///
     /// # Errors
@@ -243,28 +181,10 @@ impl Plane {
     /// See [`PlaneError`].
     pub async fn sessions(&self, sub: &str, now: u64) -> Result<Vec<Session>, PlaneError> {
         self.catch_up().await?;
-        let bytes = self.store.load(&document(self.master.user_key(sub))).await?;
-        let mut sessions = decode(&bytes)?.sessions;
+        let mut sessions = self.user_sessions(self.master.user_key(sub)).await?.sessions;
         sessions.retain(|session| session.sub == sub && self.is_living(session, now));
         sessions.reverse();
         Ok(sessions)
-    }
-
-    /// Some of the stored sessions, ended ones too, beginning at `cursor` (empty at first).
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn stored_sessions(&self, cursor: &str) -> Result<StoredSessions, PlaneError> {
-        let stretch = self.store.scan(USER_DOCUMENTS, cursor).await?;
-        let mut sessions = Vec::new();
-        for (name, bytes) in &stretch.documents {
-            match decode(bytes) {
-                Ok(found) => sessions.extend(found.sessions),
-                Err(error) => tracing::error!(name, %error, "a document is passed over"),
-            }
-        }
-        Ok(StoredSessions { sessions, next: stretch.next })
     }
 
     /// The session that a genuine refresh token names, if the token would be good for a refresh now.
@@ -278,8 +198,7 @@ impl Plane {
         now: u64,
     ) -> Result<Option<Session>, PlaneError> {
         self.catch_up().await?;
-        let bytes = self.store.load(&document(token.session.user())).await?;
-        let mut sessions = decode(&bytes)?;
+        let mut sessions = self.user_sessions(token.session.user()).await?;
         let Some(session) = self.living(&mut sessions, token.session, now) else {
             return Ok(None);
         };
@@ -294,59 +213,6 @@ impl Plane {
     pub fn session_revocation(session: SessionId, now: u64) -> Revocation {
         let exp = now.saturating_add(LONGEST_ACCESS_TOKEN_SECONDS);
         Revocation::Session { issuer: None, sid: session.to_string(), exp }
-    }
-
-    /// Reads a user's sessions, lets `decide` change them at the log's end, which it is told, and
-    /// stores the outcome: again from the beginning where another process was faster, or the log went
-    /// on meanwhile and the decision rests on it.
-    pub(super) async fn change<T>(
-        &self,
-        user: UserKey,
-        basis: Basis,
-        now: u64,
-        decide: impl Fn(&mut UserSessions, Position) -> T,
-    ) -> Result<T, PlaneError> {
-        let rests_on_log = basis == Basis::LogEnd;
-        let name = document(user);
-        for _ in 0..ATTEMPTS {
-            let end = self.position();
-            let held = self.store.load(&name).await?;
-            let mut sessions = decode(&held)?;
-            sessions.tidy(now, &self.settings.lifetimes);
-            let outcome = decide(&mut sessions, end);
-            if sessions.encode() == held {
-                if rests_on_log {
-                    self.catch_up().await?;
-                }
-                if !rests_on_log || self.position() == end {
-                    return Ok(outcome);
-                }
-                continue;
-            }
-            sessions.stamp = u64::from_le_bytes(random_bytes());
-            let over_at = sessions.forgettable_at(&self.settings.lifetimes);
-            let forget_at = over_at.map(|at| at.saturating_add(CLOCK_MARGIN_SECONDS));
-            let wanted = sessions.encode();
-            let at = rests_on_log.then_some(end);
-            match self.store.swap_at(at, &name, &held, &wanted, forget_at).await? {
-                Swapped::Written => return Ok(outcome),
-                Swapped::Changed => {}
-                Swapped::Moved => self.catch_up().await?,
-            }
-        }
-        Err(busy())
-    }
-
-    /// An access token, or none if the session has ended meanwhile.
-    async fn issue_living(
-        &self,
-        session: &Session,
-        now: u64,
-    ) -> Result<Option<Issued>, PlaneError> {
-        match self.issue(session, None, now).await {
-            Err(PlaneError::SessionOver) => Ok(None),
-            issued => issued.map(Some),
-        }
     }
 
     fn outage(&self) -> Outage {
@@ -364,7 +230,7 @@ impl Plane {
         session.is_live(now, &self.settings.lifetimes) && !self.is_over(session)
     }
 
-    fn living<'a>(
+    pub(super) fn living<'a>(
         &self,
         sessions: &'a mut UserSessions,
         id: SessionId,
@@ -472,15 +338,6 @@ impl Plane {
     }
 }
 
-/// What a decision about sessions rests on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Basis {
-    /// The log ends where it did: it has ended none of them since.
-    LogEnd,
-    /// Nothing of it can become wrong: it only ends sessions.
-    Nothing,
-}
-
 /// What became of a session that was to be stored.
 enum Admission {
     Admitted(Box<Session>),
@@ -488,22 +345,6 @@ enum Admission {
     Full(Vec<SessionId>),
     /// It is there already.
     Known(Box<Session>),
-}
-
-/// Others change the same sessions, or the log goes on, faster than this can be decided.
-fn busy() -> PlaneError {
-    StoreError::Unavailable("a user's sessions change too often".to_owned()).into()
-}
-
-/// The document with a user's sessions.
-fn document(user: UserKey) -> String {
-    format!("{USER_DOCUMENTS}{user}")
-}
-
-/// Reads a document with sessions.
-fn decode(bytes: &[u8]) -> Result<UserSessions, StoreError> {
-    let damaged = |_| StoreError::Damaged("a user's sessions cannot be read".to_owned());
-    UserSessions::decode(bytes).map_err(damaged)
 }
 
 /// RFC 6749 section 6: a refresh may ask for less than was granted, never for more.
@@ -514,13 +355,7 @@ fn is_within(scope: &str, granted: Option<&str>) -> bool {
 
 /// Stands in the log for what the control plane does by itself.
 pub(super) const ITSELF: &str = "offswitch";
-/// Begins the names of all documents with sessions.
-const USER_DOCUMENTS: &str = "user:";
 /// How long a one-time code is good.
 const CODE_SECONDS: u64 = 60;
 /// How often a login that finds no room may make some: others may log in meanwhile.
 const MADE_ROOM: usize = 8;
-/// Each attempt that fails lets another one succeed.
-const ATTEMPTS: usize = 1000;
-/// The store's clock may be ahead of ours by a day.
-const CLOCK_MARGIN_SECONDS: u64 = 86_400;

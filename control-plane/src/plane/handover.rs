@@ -1,0 +1,74 @@
+//! The handover: the edge worker holds a session's refresh side, and the browser a cookie.
+
+use super::stored::Basis;
+use super::{Issued, Plane, PlaneError};
+use crate::credential::{Credential, CredentialKind};
+use crate::session::{Holder, Session, UserSessions};
+
+impl Plane {
+    /// Trades a one-time code for a handle and an access token; none if the code is spent or too old.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn redeem_code(
+        &self,
+        code: Credential,
+        now: u64,
+    ) -> Result<Option<Issued>, PlaneError> {
+        let redeem = |sessions: &mut UserSessions, _| {
+            let session = self.living(sessions, code.session, now)?;
+            match session.holder {
+                Holder::Offered { until } if now < until => session.holder = Holder::Edge,
+                _ => return None,
+            }
+            Some(session.clone())
+        };
+        let Some(session) = self.change(code.session.user(), Basis::LogEnd, now, redeem).await?
+        else {
+            return Ok(None);
+        };
+        let Some(mut issued) = self.issue_living(&session, now).await? else { return Ok(None) };
+        let handle = Credential { session: session.id, number: 0 };
+        issued.credential = Some(handle.text(CredentialKind::HandoverHandle, &self.master));
+        Ok(Some(issued))
+    }
+
+    /// A new access token for the edge worker that holds `handle`; none if the session is over.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn handover_token(
+        &self,
+        handle: Credential,
+        now: u64,
+    ) -> Result<Option<Issued>, PlaneError> {
+        let touch = |sessions: &mut UserSessions, _| {
+            let session = self.living(sessions, handle.session, now)?;
+            match session.holder {
+                Holder::Client { .. } => return None,
+                // A genuine handle: the store has lost that its code was redeemed.
+                Holder::Edge | Holder::Offered { .. } => session.holder = Holder::Edge,
+            }
+            session.used_at = session.used_at.max(now);
+            Some(session.clone())
+        };
+        match self.change(handle.session.user(), Basis::LogEnd, now, touch).await? {
+            Some(session) => self.issue_living(&session, now).await,
+            None => Ok(None),
+        }
+    }
+
+    /// An access token, or none if the session has ended meanwhile.
+    async fn issue_living(
+        &self,
+        session: &Session,
+        now: u64,
+    ) -> Result<Option<Issued>, PlaneError> {
+        match self.issue(session, None, now).await {
+            Err(PlaneError::SessionOver) => Ok(None),
+            issued => issued.map(Some),
+        }
+    }
+}

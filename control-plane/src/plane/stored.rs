@@ -1,0 +1,114 @@
+//! The stored sessions: one document for each user, read, decided on, and swapped.
+
+use offswitch_verifier::snapshot::Position;
+
+use super::{Plane, PlaneError};
+use crate::master_key::random_bytes;
+use crate::session::{Session, UserKey, UserSessions};
+use crate::store::{StoreError, Swapped};
+
+/// Some of the stored sessions.
+#[derive(Debug)]
+pub struct StoredSessions {
+    /// In no particular order; all of a user are together.
+    pub sessions: Vec<Session>,
+    /// Where the next ones begin; absent after the last.
+    pub next: Option<String>,
+}
+
+/// What a decision about sessions rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Basis {
+    /// The log ends where it did: it has ended none of them since.
+    LogEnd,
+    /// Nothing of it can become wrong: it only ends sessions.
+    Nothing,
+}
+
+impl Plane {
+    /// Some of the stored sessions, ended ones too, beginning at `cursor` (empty at first).
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn stored_sessions(&self, cursor: &str) -> Result<StoredSessions, PlaneError> {
+        let stretch = self.store.scan(USER_DOCUMENTS, cursor).await?;
+        let mut sessions = Vec::new();
+        for (name, bytes) in &stretch.documents {
+            match decode(bytes) {
+                Ok(found) => sessions.extend(found.sessions),
+                Err(error) => tracing::error!(name, %error, "a document is passed over"),
+            }
+        }
+        Ok(StoredSessions { sessions, next: stretch.next })
+    }
+
+    /// A user's sessions as they are stored.
+    pub(super) async fn user_sessions(&self, user: UserKey) -> Result<UserSessions, PlaneError> {
+        Ok(decode(&self.store.load(&document(user)).await?)?)
+    }
+
+    /// Reads a user's sessions, lets `decide` change them at the log's end, which it is told, and
+    /// stores the outcome: again from the beginning where another process was faster, or the log went
+    /// on meanwhile and the decision rests on it.
+    pub(super) async fn change<T>(
+        &self,
+        user: UserKey,
+        basis: Basis,
+        now: u64,
+        decide: impl Fn(&mut UserSessions, Position) -> T,
+    ) -> Result<T, PlaneError> {
+        let rests_on_log = basis == Basis::LogEnd;
+        let name = document(user);
+        for _ in 0..ATTEMPTS {
+            let end = self.position();
+            let held = self.store.load(&name).await?;
+            let mut sessions = decode(&held)?;
+            sessions.tidy(now, &self.settings.lifetimes);
+            let outcome = decide(&mut sessions, end);
+            if sessions.encode() == held {
+                if rests_on_log {
+                    self.catch_up().await?;
+                }
+                if !rests_on_log || self.position() == end {
+                    return Ok(outcome);
+                }
+                continue;
+            }
+            sessions.stamp = u64::from_le_bytes(random_bytes());
+            let over_at = sessions.forgettable_at(&self.settings.lifetimes);
+            let forget_at = over_at.map(|at| at.saturating_add(CLOCK_MARGIN_SECONDS));
+            let wanted = sessions.encode();
+            let at = rests_on_log.then_some(end);
+            match self.store.swap_at(at, &name, &held, &wanted, forget_at).await? {
+                Swapped::Written => return Ok(outcome),
+                Swapped::Changed => {}
+                Swapped::Moved => self.catch_up().await?,
+            }
+        }
+        Err(busy())
+    }
+}
+
+/// Others change the same sessions, or the log goes on, faster than this can be decided.
+pub(super) fn busy() -> PlaneError {
+    StoreError::Unavailable("a user's sessions change too often".to_owned()).into()
+}
+
+/// The document with a user's sessions.
+fn document(user: UserKey) -> String {
+    format!("{USER_DOCUMENTS}{user}")
+}
+
+/// Reads a document with sessions.
+fn decode(bytes: &[u8]) -> Result<UserSessions, StoreError> {
+    let damaged = |_| StoreError::Damaged("a user's sessions cannot be read".to_owned());
+    UserSessions::decode(bytes).map_err(damaged)
+}
+
+/// Begins the names of all documents with sessions.
+const USER_DOCUMENTS: &str = "user:";
+/// Each attempt that fails lets another one succeed.
+const ATTEMPTS: usize = 1000;
+/// The store's clock may be ahead of ours by a day.
+const CLOCK_MARGIN_SECONDS: u64 = 86_400;
