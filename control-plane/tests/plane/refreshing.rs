@@ -1,7 +1,6 @@
 //! Many refreshes at once, over two processes and a network that loses and repeats.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use offswitch::credential::{Credential, CredentialKind};
 use offswitch::plane::{Opened, Plane, Refreshed, SessionRequest};
@@ -131,7 +130,6 @@ async fn no_refresh_survives_a_logout_that_races_it() {
     let one = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     let other = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     other.spawn_tasks();
-    let begin = Instant::now();
     let mut lanes = JoinSet::new();
     for lane in 0..LANES {
         let (one, other) = (Arc::clone(&one), Arc::clone(&other));
@@ -145,7 +143,6 @@ async fn no_refresh_survives_a_logout_that_races_it() {
     }
     let refreshed: usize = lanes.join_all().await.into_iter().sum();
     assert!(refreshed > RACES / 100 && refreshed < RACES, "both sides win: {refreshed}");
-    assert!(begin.elapsed() < Duration::from_secs(300));
 }
 
 /// Races a refresh at `one` with a logout at `other`; true if the refresh was answered.
