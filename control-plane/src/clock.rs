@@ -10,8 +10,8 @@ pub fn unix_seconds() -> u64 {
 /// An instant as people read it, such as `2026-03-01T12:00:00Z` (RFC 3339).
 pub fn utc(unix_seconds: u64) -> String {
     let (days, second) = (unix_seconds / 86_400, unix_seconds % 86_400);
-    // Counted from the first of March of the year 0, so that a leap day ends its year; cycles of 400
-    // years have 146,097 days.
+    // Counted from the first of March of the year 0, so that a leap day ends its year; cycles of
+    // 400 years have 146,097 days.
     let days = days + 719_468;
     let (cycle, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;

@@ -321,8 +321,8 @@ pub fn read_file(path: &Path) -> Result<String, Vec<Problem>> {
     })
 }
 
-/// No access token lives longer, whatever is configured; a revoked session or user stays in the base
-/// this long, so that lowering `access_token_seconds` lets no older token slip through.
+/// No access token lives longer, whatever is configured; a revoked session or user stays in the
+/// base this long, so that lowering `access_token_seconds` lets no older token slip through.
 pub const LONGEST_ACCESS_TOKEN_SECONDS: u64 = 86_400;
 
 const MASTER_KEY: &str = "master_key";

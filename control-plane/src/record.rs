@@ -19,8 +19,8 @@ pub struct Record {
     pub revocations: Vec<Revocation>,
 }
 
-/// One thing that is off. `issuer` is absent for the control plane's own tokens. Stored by its place in
-/// this list: a new one goes to the end.
+/// One thing that is off. `issuer` is absent for the control plane's own tokens. Stored by its
+/// place in this list: a new one goes to the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Revocation {
     /// The epoch of a red button: tokens issued before it are off, for every user.
@@ -170,8 +170,8 @@ impl Record {
 }
 
 impl Revocation {
-    /// True once no verifier can honour anything it names, so that its record of the second `at` may
-    /// be trimmed. Keys, the epoch and the sessions' floor live on in the checkpoint, a denied
+    /// True once no verifier can honour anything it names, so that its record of the second `at`
+    /// may be trimmed. Keys, the epoch and the sessions' floor live on in the checkpoint, a denied
     /// refresh in its session.
     pub fn is_past(&self, at: u64, now: u64) -> bool {
         match self {
@@ -187,8 +187,8 @@ impl Revocation {
     }
 }
 
-/// An entry leaves the base only after `exp` + the largest leeway a verifier may have + a margin for
-/// clocks that differ. Anything less lets a revoked token pass at a verifier with a slow clock.
+/// An entry leaves the base only after `exp` + the largest leeway a verifier may have + a margin
+/// for clocks that differ. Anything less lets a revoked token pass at a verifier with a slow clock.
 pub fn leaves_at(exp: u64) -> u64 {
     exp.saturating_add(MAX_LEEWAY_SECONDS).saturating_add(MARGIN_SECONDS)
 }

@@ -1,5 +1,6 @@
-//! One user's sessions, and the rules of their lives: rotation, grace, theft, caps and expiry. Pure:
-//! the clock and all randomness are arguments, and the store only compares and swaps the outcome.
+//! One user's sessions, and the rules of their lives: rotation, grace, theft, caps and expiry.
+//! Pure: the clock and all randomness are arguments, and the store only compares and swaps the
+//! outcome.
 
 use std::fmt;
 use std::str::FromStr;
@@ -166,10 +167,10 @@ impl Session {
 
     /// Uses the refresh token of `presented` generation, whose genuineness was checked before.
     ///
-    /// The living token rotates. Its parent is answered with the same successor while that is unused
-    /// and the grace lasts, which begins anew after an outage. Any older one is theft. A token ahead of what is stored was given out
-    /// before the store lost writes: the chain goes on from there, since every chain of a session
-    /// is the same one.
+    /// The living token rotates. Its parent is answered with the same successor while that is
+    /// unused and the grace lasts, which begins anew after an outage. Any older one is theft. A
+    /// token ahead of what is stored was given out before the store lost writes: the chain goes on
+    /// from there, since every chain of a session is the same one.
     pub fn rotate(
         &mut self,
         presented: u32,
@@ -217,14 +218,14 @@ impl Session {
 }
 
 impl Outage {
-    /// The one before a process that starts `now`: what was answered in the hour before may not have
-    /// been heard.
+    /// The one before a process that starts `now`: what was answered in the hour before may not
+    /// have been heard.
     pub fn before(now: u64) -> Self {
         Self { began_at: now.saturating_sub(3600), ended_at: now }
     }
 
-    /// When the grace of a token begins that was spent at `since`: where it would have run out in the
-    /// outage, at the outage's end.
+    /// When the grace of a token begins that was spent at `since`: where it would have run out in
+    /// the outage, at the outage's end.
     fn grace_begin(self, since: u64, lifetimes: &Lifetimes) -> u64 {
         let could_ask = since.saturating_add(lifetimes.grace_seconds) < self.began_at;
         if could_ask || since > self.ended_at { since } else { self.ended_at }

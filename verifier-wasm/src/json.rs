@@ -1,4 +1,5 @@
-//! JSON as this crate reads it: one object, every member name once at every depth, nothing after it.
+//! JSON as this crate reads it: one object, every member name once at every depth, nothing after
+//! it.
 
 use std::fmt;
 

@@ -205,8 +205,8 @@ fn check_claims(
     {
         return Err(Refusal::Expired { exp, now });
     }
-    // The feed has signed that its epoch has come: a red button pressed on a clock that is fast must not
-    // make every new login wait for ours.
+    // The feed has signed that its epoch has come: a red button pressed on a clock that is fast
+    // must not make every new login wait for ours.
     let issued_at = claims.issued_at.filter(|issued_at| *issued_at > epoch);
     let from = claims.not_before.max(issued_at).unwrap_or(0);
     if now.saturating_add(rules.leeway_seconds) < from {

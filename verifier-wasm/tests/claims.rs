@@ -249,7 +249,8 @@ fn a_configuration_with_an_odd_number_is_refused() {
     }
 }
 
-// X04, X16, X22, V04: what would switch a check off, or turn it into a pattern, is no configuration.
+// X04, X16, X22, V04: what would switch a check off, or turn it into a pattern, is no
+// configuration.
 #[test]
 fn a_configuration_that_would_check_too_little_is_refused() {
     let minter = Minter::new("EdDSA");
@@ -336,8 +337,8 @@ fn an_issuer_or_audience_is_compared_byte_by_byte() {
 }
 
 proptest! {
-    // V08, V10: any JSON value at all in the place of a claim gives an answer, and never "valid" for
-    // a claim that decides about time and is not a number.
+    // V08, V10: any JSON value at all in the place of a claim gives an answer, and never "valid"
+    // for a claim that decides about time and is not a number.
     #[test]
     fn no_value_of_a_time_claim_is_taken_for_absent(
         name in prop_oneof![Just("exp"), Just("iat"), Just("nbf")],

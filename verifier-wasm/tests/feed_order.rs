@@ -151,8 +151,8 @@ fn a_base_that_contradicts_a_remembered_floor_is_refused() {
     assert!(feed.is_ready() && !feed.is_forked());
 }
 
-// S06: of a delta that begins before the position held it cannot be told whether its end continues the
-// held history: it adds nothing, however far it leads. One that continues it brings the rest.
+// S06: of a delta that begins before the position held it cannot be told whether its end continues
+// the held history: it adds nothing, however far it leads. One that continues it brings the rest.
 #[test]
 fn a_delta_that_begins_before_the_position_held_adds_nothing() {
     let (ours, theirs) = forked_histories();
@@ -238,8 +238,8 @@ fn a_failed_update_leaves_the_last_good_state_and_the_next_good_one_succeeds() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    // S05: each record only adds: the base at a later position revokes all that an earlier one does,
-    // and a base with its deltas, cut anywhere, is the base of the whole.
+    // S05: each record only adds: the base at a later position revokes all that an earlier one
+    // does, and a base with its deltas, cut anywhere, is the base of the whole.
     #[test]
     fn a_later_snapshot_revokes_everything_an_earlier_one_does(
         records in records(0..12), mut cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..5),
@@ -268,8 +268,8 @@ proptest! {
         }
     }
 
-    // S06: ranges shuffled, skipped and repeated: the feed is at every moment what a base rebuilt at
-    // its position says, and a gap asks for the base.
+    // S06: ranges shuffled, skipped and repeated: the feed is at every moment what a base rebuilt
+    // at its position says, and a gap asks for the base.
     #[test]
     fn deliveries_in_any_order_end_in_the_state_of_a_rebuilt_base(
         records in records(1..10),

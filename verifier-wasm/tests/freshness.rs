@@ -106,8 +106,8 @@ fn a_repeated_or_older_statement_does_not_freshen_the_feed() {
     assert_eq!(age(&verifier), Some(10));
 }
 
-// S07: an edge whose clock is behind takes up to five minutes, then refuses; a clock that jumps back
-// makes nothing wrap.
+// S07: an edge whose clock is behind takes up to five minutes, then refuses; a clock that jumps
+// back makes nothing wrap.
 #[test]
 fn a_statement_from_the_future_is_refused_beyond_the_skew() {
     let mut verifier = verifier(60, OnStale::Deny);

@@ -143,8 +143,8 @@ fn check_map(users: &BTreeMap<u64, UserFloor>) {
     }
 }
 
-/// Members, their neighbours, and numbers that share their high or their low bits; every member of a
-/// small set, some of a large one (all in one bucket makes each look-up a walk).
+/// Members, their neighbours, and numbers that share their high or their low bits; every member of
+/// a small set, some of a large one (all in one bucket makes each look-up a walk).
 fn probes(numbers: &BTreeSet<u64>) -> Vec<u64> {
     let near = |number: u64| {
         let rotated = number.rotate_left(32);

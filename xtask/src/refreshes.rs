@@ -1,4 +1,5 @@
-//! Refreshes per second on durable Redis: ours, the two bare Redis calls they need, oidc-provider's.
+//! Refreshes per second on durable Redis: ours, the two bare Redis calls they need,
+//! oidc-provider's.
 //!
 //! One after the other, each with a Redis of its own, 64 chains each: every chain waits for its
 //! answer before it goes on, since a refresh token is good for one use.

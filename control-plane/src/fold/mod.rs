@@ -216,11 +216,11 @@ impl Fold {
         }))
     }
 
-    /// True if one of the control plane's own sessions is over: revoked by itself, with its user, or
-    /// with all. `version` is the seq the log had when it was opened.
+    /// True if one of the control plane's own sessions is over: revoked by itself, with its user,
+    /// or with all. `version` is the seq the log had when it was opened.
     ///
-    /// Entries leave the fold a day after they came, but none before the stored sessions say the same:
-    /// see `Plane::prunable_until`.
+    /// Entries leave the fold a day after they came, but none before the stored sessions say the
+    /// same: see `Plane::prunable_until`.
     pub fn is_session_over(&self, sid: &str, sub: &str, version: u64) -> bool {
         let sid = Fingerprint::new(self.salt, Kind::Session, &self.issuer, sid).0;
         let sub = Fingerprint::new(self.salt, Kind::User, &self.issuer, sub).0;
@@ -245,8 +245,8 @@ impl Fold {
         }
     }
 
-    /// Takes a finished compaction of `now` over; false if the log has changed its era meanwhile, or an older
-    /// compaction finished later.
+    /// Takes a finished compaction of `now` over; false if the log has changed its era meanwhile,
+    /// or an older compaction finished later.
     pub fn compacted_to(&mut self, main: Arc<Main>, now: u64) -> bool {
         let (era, held) = (self.reached.position.era, self.main.reached.position);
         if main.reached.position.era != era || main.reached.position < held {

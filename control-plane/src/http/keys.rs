@@ -36,8 +36,8 @@ pub(super) struct TokenKey {
     state: KeyState,
     /// From when on it signs, unix seconds.
     signs_from: u64,
-    /// When it leaves the key set, its last token long expired (unix seconds); absent while no other
-    /// key is to follow it.
+    /// When it leaves the key set, its last token long expired (unix seconds); absent while no
+    /// other key is to follow it.
     retires_at: Option<u64>,
 }
 
@@ -88,8 +88,9 @@ pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Json<Keys> {
     Json(Keys { token_keys, feed_public_keys })
 }
 
-/// Makes a new signing key: published now, signing after `key_publish_seconds`; the old one's tokens
-/// stay valid. While a key is pending it is the answer, so that repeating a call is harmless.
+/// Makes a new signing key: published now, signing after `key_publish_seconds`; the old one's
+/// tokens stay valid. While a key is pending it is the answer, so that repeating a call is
+/// harmless.
 #[utoipa::path(
     post, path = "/v1/keys/rotate", tag = "keys", request_body = Rotate,
     security(("api_key" = ["keys:write"])),
@@ -109,7 +110,8 @@ pub(super) async fn rotate(
     Ok(Json(NewKey { kid, alg, signs_from, repeated }))
 }
 
-/// The public keys that verify tokens, as a JWK set (RFC 7517). Dead and retired keys are not in it.
+/// The public keys that verify tokens, as a JWK set (RFC 7517). Dead and retired keys are not in
+/// it.
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "keys",
     responses((status = 200, body = serde_json::Value))

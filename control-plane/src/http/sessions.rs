@@ -34,8 +34,8 @@ pub(super) struct OpenSession {
     /// The application's own claims, at most 4 KiB; registered names are refused.
     #[schema(value_type = Option<Object>)]
     claims: Option<Map<String, Value>>,
-    /// The client that the tokens are for: their `client_id`, which a refresh must then name. The id
-    /// of the API key by default, which no refresh needs to name.
+    /// The client that the tokens are for: their `client_id`, which a refresh must then name. The
+    /// id of the API key by default, which no refresh needs to name.
     client_id: Option<String>,
     /// What a person would call the device, at most 128 bytes.
     #[schema(example = "Alice's phone")]

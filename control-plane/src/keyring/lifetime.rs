@@ -114,8 +114,8 @@ pub(super) fn order(key: &TokenKey) -> (u64, u64, &str) {
 /// How long a key stays after its successor began to sign. A key leaves only after its last token
 /// expired: it signed that token at the latest when its successor began, or, in a process that had
 /// not yet read of the successor, within the margin; the token lives at most
-/// [`LONGEST_ACCESS_TOKEN_SECONDS`], and a verifier accepts it for [`MAX_LEEWAY_SECONDS`] more. With
-/// anything less a rotation rejects good tokens.
+/// [`LONGEST_ACCESS_TOKEN_SECONDS`], and a verifier accepts it for [`MAX_LEEWAY_SECONDS`] more.
+/// With anything less a rotation rejects good tokens.
 pub const RETIRES_AFTER_SECONDS: u64 =
     LONGEST_ACCESS_TOKEN_SECONDS + MAX_LEEWAY_SECONDS + MARGIN_SECONDS;
 

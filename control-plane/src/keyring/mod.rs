@@ -189,8 +189,8 @@ impl Keyring {
         Lifetimes::new(&self.tokens, now, is_dead).is_due(rotation_seconds)
     }
 
-    /// The keys that sign, signed or will sign tokens, in the order in which they sign. Retired ones
-    /// stay among them until the keyring is written again.
+    /// The keys that sign, signed or will sign tokens, in the order in which they sign. Retired
+    /// ones stay among them until the keyring is written again.
     pub fn token_keys(&self) -> &[TokenKey] {
         &self.tokens
     }

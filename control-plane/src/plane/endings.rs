@@ -1,10 +1,10 @@
 //! Ends in the store the sessions that the log has ended.
 //!
 //! The log is the one atomic step of a logout: from then on every process refuses. But its entries
-//! leave after a day, and a refresh token may live for months. So every record that ends sessions is
-//! carried out on the stored sessions too, in order and at least once: a cursor in the store says
-//! how far that has come, whoever did it, and the log is never trimmed beyond it. A crash between the
-//! two steps leaves the cursor where it was.
+//! leave after a day, and a refresh token may live for months. So every record that ends sessions
+//! is carried out on the stored sessions too, in order and at least once: a cursor in the store
+//! says how far that has come, whoever did it, and the log is never trimmed beyond it. A crash
+//! between the two steps leaves the cursor where it was.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;

@@ -6,7 +6,8 @@ use crate::credential::{Credential, CredentialKind};
 use crate::session::{Holder, Session, UserSessions};
 
 impl Plane {
-    /// Trades a one-time code for a handle and an access token; none if the code is spent or too old.
+    /// Trades a one-time code for a handle and an access token; none if the code is spent or too
+    /// old.
     ///
     /// # Errors
     ///

@@ -56,15 +56,10 @@ impl Plane {
     /// Hands the verifier the keys and every snapshot that it lacks.
     fn bring_up(&self, held: Option<Held>, keys: KeysOf, now: u64) -> Result<Held, PlaneError> {
         let failed = |text: String| PlaneError::from(StoreError::Damaged(text));
-        let issuer = &self.settings.issuer;
         let mut held = match held {
             Some(held) => held,
             None => Held { verifier: self.new_verifier().map_err(failed)?, keys: keys.clone() },
         };
-        let jwks = keys.keyring.jwks(now, |kid| self.fold().is_dead(kid)).to_string();
-        let set = KeySet::from_jwks(jwks.as_bytes()).map_err(|error| failed(error.to_string()))?;
-        held.verifier.set_keys(issuer, set);
-        held.keys = keys;
         while !held.is_at(self.position()) || held.is_old(now) {
             let since = held.verifier.feed().since();
             let Some(snapshot) = self.snapshot(since) else { break };
@@ -78,6 +73,10 @@ impl Plane {
                 break;
             }
         }
+        let jwks = keys.keyring.jwks(now, |kid| self.fold().is_dead(kid)).to_string();
+        let set = KeySet::from_jwks(jwks.as_bytes()).map_err(|error| failed(error.to_string()))?;
+        held.verifier.set_keys(&self.settings.issuer, set);
+        held.keys = keys;
         Ok(held)
     }
 

@@ -44,8 +44,9 @@ impl Plane {
             self.reload_keyring().await?;
         }
         let keyring = self.keyring.load_full();
-        // One look at the log for all of it: a token that is dated after a red button and signed with
-        // the key after it, for a session that the button has ended, would be stopped by nothing.
+        // One look at the log for all of it: a token that is dated after a red button and signed
+        // with the key after it, for a session that the button has ended, would be stopped by
+        // nothing.
         let (key, issued_at) = {
             let fold = self.fold();
             let Session { id, sub, version, .. } = session;

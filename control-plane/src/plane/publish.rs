@@ -28,8 +28,8 @@ pub struct Published {
 pub(super) struct Deltas(Mutex<HashMap<Position, Arc<Published>>>);
 
 impl Plane {
-    /// The snapshot that leads on from `since`: a delta or a heartbeat, or the base where `since` is
-    /// absent or not known here.
+    /// The snapshot that leads on from `since`: a delta or a heartbeat, or the base where `since`
+    /// is absent or not known here.
     pub fn snapshot(&self, since: Option<Position>) -> Option<Arc<Published>> {
         let delta = since.and_then(|since| self.delta(since));
         delta.or_else(|| self.base.load_full())
@@ -100,8 +100,8 @@ impl Plane {
         }
     }
 
-    /// Until when entries of the fold may be past. Nothing leaves it before the stored sessions were
-    /// seen to say the same: a logout would be undone.
+    /// Until when entries of the fold may be past. Nothing leaves it before the stored sessions
+    /// were seen to say the same: a logout would be undone.
     pub(super) fn prunable_until(&self, now: u64) -> u64 {
         now.min(self.carried_out_at.load(Ordering::Acquire))
     }

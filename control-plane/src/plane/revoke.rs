@@ -57,7 +57,8 @@ pub struct Reach {
 }
 
 impl Plane {
-    /// Appends `record` and answers once it is durable, and folded here if the store lets it be read.
+    /// Appends `record` and answers once it is durable, and folded here if the store lets it be
+    /// read.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Sessions: opened, refreshed, listed, ended. Every rule is in [`crate::session`]; the store compares
-//! and swaps what the rules decide.
+//! Sessions: opened, refreshed, listed, ended. Every rule is in [`crate::session`]; the store
+//! compares and swaps what the rules decide.
 //!
 //! The log says which sessions are over. Each change is decided at the log's end and written only
 //! while it still ends there, as one step of the store: what any process acknowledged before holds,
@@ -187,7 +187,8 @@ impl Plane {
         Ok(sessions)
     }
 
-    /// The session that a genuine refresh token names, if the token would be good for a refresh now.
+    /// The session that a genuine refresh token names, if the token would be good for a refresh
+    /// now.
     ///
     /// # Errors
     ///
@@ -262,7 +263,8 @@ impl Plane {
         }
     }
 
-    /// Stores `fresh` or finds what an earlier execution of its request has stored, after making room.
+    /// Stores `fresh` or finds what an earlier execution of its request has stored, after making
+    /// room.
     async fn admitted(&self, fresh: &Session, now: u64) -> Result<Session, PlaneError> {
         for _ in 0..MADE_ROOM {
             let admit = |held: &mut UserSessions, end| self.admit(held, fresh, end, now);

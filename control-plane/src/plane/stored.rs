@@ -49,8 +49,8 @@ impl Plane {
     }
 
     /// Reads a user's sessions, lets `decide` change them at the log's end, which it is told, and
-    /// stores the outcome: again from the beginning where another process was faster, or the log went
-    /// on meanwhile and the decision rests on it.
+    /// stores the outcome: again from the beginning where another process was faster, or the log
+    /// went on meanwhile and the decision rests on it.
     pub(super) async fn change<T>(
         &self,
         user: UserKey,

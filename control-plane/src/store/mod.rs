@@ -85,8 +85,8 @@ pub trait Store: Send + Sync + 'static {
     /// stretch before, empty at first). What is there all the time is met at least once.
     async fn scan(&self, prefix: &str, cursor: &str) -> Result<Stretch, StoreError>;
 
-    /// The time, unix seconds, as the store's clock has it: the same for every process on it, however
-    /// their own clocks differ. As of the last [`read`](Self::read).
+    /// The time, unix seconds, as the store's clock has it: the same for every process on it,
+    /// however their own clocks differ. As of the last [`read`](Self::read).
     fn now(&self) -> u64;
 
     /// What an operator should know about the store now; empty if all is well.

@@ -121,7 +121,8 @@ async fn wrong_credentials_are_refused_with_a_code() {
     assert_eq!(twice.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
 }
 
-// RFC 6749 section 2.3.1: id and key in one header, each form-urlencoded. Everything else is refused.
+// RFC 6749 section 2.3.1: id and key in one header, each form-urlencoded. Everything else is
+// refused.
 #[tokio::test]
 async fn http_basic_takes_a_key_with_its_own_id_and_nothing_else() {
     let plane = ControlPlane::start().await;

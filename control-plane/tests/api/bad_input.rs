@@ -1,4 +1,5 @@
-//! Everything that can be wrong with a request: a problem document with a code, and no state changed.
+//! Everything that can be wrong with a request: a problem document with a code, and no state
+//! changed.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

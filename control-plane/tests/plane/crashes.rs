@@ -1,5 +1,5 @@
-//! Kill -9 between any two steps of what ends sessions: afterwards it has happened as a whole or not
-//! at all, and what has happened is carried out to the end.
+//! Kill -9 between any two steps of what ends sessions: afterwards it has happened as a whole or
+//! not at all, and what has happened is carried out to the end.
 
 use std::time::{Duration, Instant};
 

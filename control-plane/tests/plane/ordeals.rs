@@ -62,8 +62,8 @@ async fn revoke(plane: &Plane, revocation: Revocation) {
     plane.catch_up().await.unwrap();
 }
 
-// A refresh waits for the store's answer; meanwhile a hard red button kills keys and sessions, and a
-// new key signs. What the refresh is answered must be stopped by one of them.
+// A refresh waits for the store's answer; meanwhile a hard red button kills keys and sessions, and
+// a new key signs. What the refresh is answered must be stopped by one of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refresh_in_flight_does_not_survive_the_red_button() {
     let folder = tempfile::tempdir().unwrap();
@@ -103,8 +103,8 @@ async fn a_spent_token_of_an_expired_session_stays_dead() {
     assert!(refreshes(&plane, spent, now()).await.is_none());
 }
 
-// A11: whoever repeats a login for the edge gets no token, before and after its code is redeemed; and
-// a session that has ended since is said to have ended, at once.
+// A11: whoever repeats a login for the edge gets no token, before and after its code is redeemed;
+// and a session that has ended since is said to have ended, at once.
 #[tokio::test]
 async fn a_repeated_login_gives_out_nothing_that_the_first_did_not() {
     let redis = RedisServer::start().await;

@@ -96,8 +96,8 @@ async fn a_redis_killed_under_load_loses_no_acknowledged_revoke() {
                     plane.post("/v1/revocations", &json!({ "jti": jti, "exp": exp })).await;
                 if answer.status().is_success() {
                     let answer: Value = answer.json().await.unwrap();
-                    // A server that is still loading reports no append-only file: the level says less
-                    // then, never more.
+                    // A server that is still loading reports no append-only file: the level says
+                    // less then, never more.
                     synced.fetch_add(usize::from(answer["durability"] == "synced"), Relaxed);
                     done.push(jti);
                 } else {
@@ -193,8 +193,8 @@ async fn a_store_that_comes_back_empty_gets_everything_published_back_in_a_new_e
     assert_eq!(plane.got("/v1/keys").await, keys);
 }
 
-// S04, invariant 4: a log that was rolled back and written to again shows another record at a seq that
-// was published; both are kept, in a new era.
+// S04, invariant 4: a log that was rolled back and written to again shows another record at a seq
+// that was published; both are kept, in a new era.
 #[tokio::test]
 async fn a_log_that_was_rolled_back_and_refilled_is_noticed_and_nothing_is_lost() {
     let redis = RedisServer::start().await;

@@ -172,7 +172,8 @@ fn walk(world: &World, left: u32, check: &mut impl FnMut(&World)) {
     }
 }
 
-// F02: the answer is lost; until the grace is over and while the successor is unused it is repeated.
+// F02: the answer is lost; until the grace is over and while the successor is unused it is
+// repeated.
 #[test]
 fn a_spent_token_is_answered_with_the_same_successor_while_that_is_unused() {
     let mut one = session(1);

@@ -240,7 +240,8 @@ pub(crate) async fn a_document_can_be_taken_away(place: &Place) {
     assert_eq!(store.load("a").await, Ok(vec![]), "its time is over");
 }
 
-// A document that hangs on where the log ends: written while it ends there, and not once it went on.
+// A document that hangs on where the log ends: written while it ends there, and not once it went
+// on.
 pub(crate) async fn a_document_is_written_only_where_the_log_ends(place: &Place) {
     let store = place.open("tokens").await;
     let at = |seq| Some(Position { era: FIRST_ERA, seq });

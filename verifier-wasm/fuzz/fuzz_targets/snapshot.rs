@@ -33,7 +33,8 @@ fuzz_target!(|data: &[u8]| {
         let _ = snapshot.is_denied(Fingerprint(number));
         let _ = snapshot.user_floor(Fingerprint(number));
     }
-    // An entry in its own bucket is found again; the reader need not mend what is signed out of order.
+    // An entry in its own bucket is found again; the reader need not mend what is signed out of
+    // order.
     if denied.is_sorted_by(|one, other| one < other) {
         assert!(denied.iter().all(|id| snapshot.is_denied(*id)), "a listed entry is not found");
     }

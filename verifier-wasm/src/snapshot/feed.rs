@@ -292,8 +292,8 @@ impl Feed {
             return Err(gap);
         }
         if snapshot.from() < self.reached.position {
-            // Whether its end continues our history cannot be told; what it adds is held already, or
-            // comes with the next delta.
+            // Whether its end continues our history cannot be told; what it adds is held already,
+            // or comes with the next delta.
             return Ok(Applied::Ignored);
         }
         if self.reached.chain != snapshot.chain_from() {

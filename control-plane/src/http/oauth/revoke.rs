@@ -49,8 +49,8 @@ pub(in crate::http) async fn revoke(
 }
 
 /// However often it is asked for, the log gets one record, and of one session at most
-/// [`TOKENS_OF_A_SESSION`]: who refreshes only to revoke ends the session at last (RFC 7009 section 2.1
-/// allows it), or anyone with one refresh token could fill the log.
+/// [`TOKENS_OF_A_SESSION`]: who refreshes only to revoke ends the session at last (RFC 7009 section
+/// 2.1 allows it), or anyone with one refresh token could fill the log.
 async fn revoke_one(plane: &Plane, claims: Claims, now: u64) -> Result<(), PlaneError> {
     let Claims { jti, sid, exp, .. } = claims;
     let digest = *blake3::hash(jti.as_bytes()).as_bytes();

@@ -1,4 +1,5 @@
-//! `POST /oauth/token`: the refresh grant (RFC 6749 section 6), with rotation (RFC 9700 section 4.14).
+//! `POST /oauth/token`: the refresh grant (RFC 6749 section 6), with rotation (RFC 9700 section
+//! 4.14).
 
 use std::sync::Arc;
 
