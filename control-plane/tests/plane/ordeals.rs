@@ -126,6 +126,24 @@ async fn a_repeated_login_gives_out_nothing_that_the_first_did_not() {
     }
 }
 
+// F12: one process acknowledges a logout; another one, which has not heard of it, refuses the refresh,
+// and a login there is one after it.
+#[tokio::test]
+async fn what_one_process_acknowledged_holds_at_another_at_once() {
+    let redis = RedisServer::start().await;
+    let one = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
+    let other = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
+    let session = open(&one, "alice", now()).await;
+    revoke(&other, Plane::session_revocation(session.session, now())).await;
+    assert!(refreshes(&one, token(&one, &session), now()).await.is_none());
+    let everything = Revocation::User { issuer: None, sub: "bob".to_owned(), exp: now() + DAY };
+    revoke(&other, everything).await;
+    let fresh = open(&one, "bob", now()).await;
+    let verdict = other.introspect(&fresh.access_token, now()).await.unwrap();
+    assert_eq!(verdict.code(), "valid");
+    assert!(refreshes(&other, token(&other, &fresh), now()).await.is_some());
+}
+
 /// Keeps the store's content, or brings it back: everything since is lost.
 async fn copy(redis: &RedisServer, from: &str, to: &str) {
     for key in redis.command::<Vec<String>>(&["KEYS", &format!("{to}{{offswitch}}*")]).await {
