@@ -7,29 +7,17 @@ use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use offswitch_verifier::Decision;
-use serde::Deserialize;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
 
-use super::{Form, OauthError, TEMPORARILY_UNAVAILABLE};
+use super::{Form, OauthError, TEMPORARILY_UNAVAILABLE, TokenForm};
 use crate::credential::{Credential, CredentialKind};
 use crate::plane::Plane;
-
-/// A token to look into, as a form.
-#[derive(Debug, Deserialize, ToSchema)]
-#[expect(dead_code, reason = "describes the form to the API's readers")]
-pub(in crate::http) struct IntrospectForm {
-    /// An access token, or a refresh token.
-    token: String,
-    /// `refresh_token` or `access_token`; the token says it by itself.
-    token_type_hint: Option<String>,
-}
 
 /// Says whether a token is good now, and if so what it says. The header `offswitch-verdict` has the
 /// verdict's code; the body of a token that is not good says nothing else (RFC 7662 section 2.2).
 #[utoipa::path(
     post, path = "/oauth/introspect", tag = "oauth",
-    request_body(content = IntrospectForm, content_type = "application/x-www-form-urlencoded"),
+    request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
     security(("api_key" = ["tokens:introspect"])),
     responses((status = 200, body = serde_json::Value), (status = 400, body = OauthError),
               (status = 503, body = OauthError))

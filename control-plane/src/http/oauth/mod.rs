@@ -13,7 +13,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -30,6 +30,16 @@ pub(super) struct OauthError {
     /// Ours, more exactly.
     #[schema(example = "session_ended")]
     error_description: &'static str,
+}
+
+/// A token to revoke or to look into, as a form (RFC 7009 section 2.1, RFC 7662 section 2.1).
+#[derive(Debug, Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the form to the API's readers")]
+pub(super) struct TokenForm {
+    /// An access token, or a refresh token.
+    token: String,
+    /// `refresh_token` or `access_token`; the token says it by itself.
+    token_type_hint: Option<String>,
 }
 
 /// A form's fields, each once (RFC 6749 section 3.2).

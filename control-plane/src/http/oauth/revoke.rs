@@ -4,31 +4,19 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
-use utoipa::ToSchema;
 
-use super::{Form, OauthError};
+use super::{Form, OauthError, TokenForm};
 use crate::credential::{Credential, CredentialKind};
 use crate::http::revocations::{Claims, HOLDER, own_token};
 use crate::plane::{Plane, PlaneError};
 use crate::record::{Record, Revocation};
 use crate::store::{Request, StoreError};
 
-/// A token to revoke, as a form.
-#[derive(Debug, Deserialize, ToSchema)]
-#[expect(dead_code, reason = "describes the form to the API's readers")]
-pub(in crate::http) struct RevokeForm {
-    /// A refresh token, or an access token.
-    token: String,
-    /// `refresh_token` or `access_token`; the token says it by itself.
-    token_type_hint: Option<String>,
-}
-
 /// Revokes an access token, or with a refresh token its whole session. A token that is unknown,
 /// expired or revoked already is no error.
 #[utoipa::path(
     post, path = "/oauth/revoke", tag = "oauth",
-    request_body(content = RevokeForm, content_type = "application/x-www-form-urlencoded"),
+    request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "Revoked, or never good"),
               (status = 400, body = OauthError), (status = 503, body = OauthError))
 )]
