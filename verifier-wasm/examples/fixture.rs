@@ -1,14 +1,22 @@
 //! Signs snapshots for tests in other languages: one JSON object per line in, one per line out.
 //!
 //! In: `{feed, seed, era, from, to, issued_at, valid_until, epoch, issuer, tokens, sessions, users:
-//! [{sub, minimum_version, not_before}], dead_keys: [{issuer, kid}], extra, history}`, each with a
-//! default. `extra` adds that many entries that no token has; `history` names a fork.
-//! Out: `{public_key, snapshot}` in base64url.
+//! [{sub, minimum_version, not_before}], dead_keys: [{issuer, kid}], extra, extra_users,
+//! extra_dead_keys, history, other_seeds, salt, surplus}`, each with a default. `extra` and the
+//! like add that many entries that no token has; `history` names a fork; `other_seeds` are further
+//! keys that sign; `surplus` is how many bytes too many the body has.
+//! Out: `{public_key, snapshot}` in base64url; the key is that of `seed`.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "what serves tests may stop at once"
+)]
 
 use std::io::{BufRead, Write};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Signer, SigningKey};
 use offswitch_verifier::snapshot::{
     ChainHash, Content, DeadKey, Fingerprint, Floor, Kind, Position, Salt, SnapshotSigner,
     UserFloor,
@@ -22,13 +30,18 @@ struct Order {
     epoch: u64,
     era: u64,
     extra: u64,
+    extra_dead_keys: u64,
+    extra_users: u64,
     feed: String,
     from: u64,
     history: String,
     issued_at: u64,
     issuer: String,
+    other_seeds: Vec<u8>,
+    salt: u8,
     seed: u8,
     sessions: Vec<String>,
+    surplus: usize,
     to: u64,
     tokens: Vec<String>,
     users: Vec<User>,
@@ -46,41 +59,46 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let order: Order = serde_json::from_str(&line?)?;
-        let key = SigningKey::from_bytes(&[order.seed; 32]);
-        let public = Base64UrlUnpadded::encode_string(key.verifying_key().as_bytes());
-        let snapshot = Base64UrlUnpadded::encode_string(&order.sign(key));
+        let seeds = [&[order.seed], &order.other_seeds[..]].concat();
+        let keys: Vec<_> = seeds.iter().map(|seed| SigningKey::from_bytes(&[*seed; 32])).collect();
+        let public = keys.first().map(SigningKey::verifying_key).unwrap_or_default();
+        let public = Base64UrlUnpadded::encode_string(public.as_bytes());
+        let snapshot = match order.surplus {
+            0 => order.sign(keys),
+            surplus => extended(&order.sign(keys.clone()), surplus, &keys),
+        };
+        let snapshot = Base64UrlUnpadded::encode_string(&snapshot);
         writeln!(out, r#"{{"public_key":"{public}","snapshot":"{snapshot}"}}"#)?;
     }
     Ok(())
 }
 
 impl Order {
-    fn sign(&self, key: SigningKey) -> Vec<u8> {
-        let id = |kind, id: &String| Fingerprint::new(SALT, kind, &self.issuer, id);
+    fn sign(&self, keys: Vec<SigningKey>) -> Vec<u8> {
+        let salt = Salt([self.salt; 16]);
+        let id = |kind, id: &str| Fingerprint::new(salt, kind, &self.issuer, id);
         let tokens = self.tokens.iter().map(|jti| id(Kind::Token, jti));
         let sessions = self.sessions.iter().map(|sid| id(Kind::Session, sid));
-        let extra = (0..self.extra).map(|index| id(Kind::Token, &format!("extra {index}")));
+        let extra = names(self.extra).map(|name| id(Kind::Token, &name));
         let denied = Fingerprint::sorted(tokens.chain(sessions).chain(extra));
-        let mut users: Vec<_> = self
-            .users
-            .iter()
-            .map(|user| {
-                let floor = UserFloor {
-                    minimum_version: user.minimum_version,
-                    not_before: user.not_before,
-                };
-                (id(Kind::User, &user.sub).0, floor)
-            })
-            .collect();
+        let named = self.users.iter().map(|user| {
+            let User { minimum_version, not_before, .. } = *user;
+            (id(Kind::User, &user.sub).0, UserFloor { minimum_version, not_before })
+        });
+        let unnamed =
+            names(self.extra_users).map(|name| (id(Kind::User, &name).0, UserFloor::default()));
+        let mut users: Vec<_> = named.chain(unnamed).collect();
         users.sort_unstable_by_key(|(user, _)| *user);
-        SnapshotSigner::new(&self.feed, vec![key]).sign(&Content {
+        let dead = |kid| DeadKey { issuer: self.issuer.clone(), kid };
+        let dead_keys = self.dead_keys.iter().cloned();
+        SnapshotSigner::new(&self.feed, keys).sign(&Content {
             from: self.floor(self.from),
             to: self.floor(self.to),
             issued_at: self.issued_at,
             valid_until: self.valid_until,
-            salt: SALT,
+            salt,
             epoch: self.epoch,
-            dead_keys: self.dead_keys.clone(),
+            dead_keys: dead_keys.chain(names(self.extra_dead_keys).map(dead)).collect(),
             denied: &denied,
             users: &users,
         })
@@ -102,13 +120,18 @@ impl Default for Order {
             epoch: 0,
             era: 1,
             extra: 0,
+            extra_dead_keys: 0,
+            extra_users: 0,
             feed: "feed".to_owned(),
             from: 0,
             history: "main".to_owned(),
             issued_at: 0,
             issuer: "https://issuer.test".to_owned(),
+            other_seeds: vec![],
+            salt: 5,
             seed: 7,
             sessions: vec![],
+            surplus: 0,
             to: 0,
             tokens: vec![],
             users: vec![],
@@ -117,4 +140,19 @@ impl Default for Order {
     }
 }
 
-const SALT: Salt = Salt([5; 16]);
+/// The snapshot with so many bytes after its body, signed anew: what the builder never writes.
+fn extended(snapshot: &[u8], surplus: usize, keys: &[SigningKey]) -> Vec<u8> {
+    const SIGNATURE_BYTES: usize = 72;
+    let (envelope, body) = snapshot.split_at(6 + SIGNATURE_BYTES * keys.len());
+    let body = [body, &vec![0; surplus]].concat();
+    let message = [b"\0offswitch snapshot v1\0", &blake3::hash(&body).as_bytes()[..]].concat();
+    let mut envelope = envelope.to_vec();
+    for (place, key) in envelope[6..].chunks_mut(SIGNATURE_BYTES).zip(keys) {
+        place[8..].copy_from_slice(&key.sign(&message).to_bytes());
+    }
+    [envelope, body].concat()
+}
+
+fn names(count: u64) -> impl Iterator<Item = String> {
+    (0..count).map(|index| format!("extra {index}"))
+}

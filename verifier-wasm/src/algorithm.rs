@@ -9,6 +9,8 @@ use jwt_compact::{Algorithm as JwtAlgorithm, AlgorithmSignature};
 use p256::ecdsa::signature::Verifier as _;
 use serde::{Deserialize, Serialize};
 
+use crate::{ed25519, rsa};
+
 /// A signature algorithm of RFC 7518 section 3.1, RFC 8037 or RFC 9864.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
@@ -102,12 +104,11 @@ impl<M> Hmac<M> {
     pub(crate) const NEW: Self = Self(PhantomData);
 }
 
-/// One RSA scheme, named by its verifying key.
-pub(crate) struct Rsa<K>(PhantomData<K>);
+/// RSASSA-PKCS1-v1_5 with one hash.
+pub(crate) struct Pkcs1(pub(crate) rsa::Hash);
 
-impl<K> Rsa<K> {
-    pub(crate) const NEW: Self = Self(PhantomData);
-}
+/// RSASSA-PSS with one hash.
+pub(crate) struct Pss(pub(crate) rsa::Hash);
 
 /// A signature still in its bytes, for algorithms whose length depends on the key.
 pub(crate) struct RawSignature(Vec<u8>);
@@ -124,7 +125,7 @@ impl AlgorithmSignature for RawSignature {
 
 impl JwtAlgorithm for Ed25519 {
     type SigningKey = Infallible;
-    type VerifyingKey = ed25519_dalek::VerifyingKey;
+    type VerifyingKey = ed25519::PublicKey;
     type Signature = RawSignature;
 
     fn name(&self) -> Cow<'static, str> {
@@ -141,8 +142,7 @@ impl JwtAlgorithm for Ed25519 {
         key: &Self::VerifyingKey,
         message: &[u8],
     ) -> bool {
-        ed25519_dalek::Signature::from_slice(&signature.0)
-            .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok())
+        key.accepts(&signature.0, message)
     }
 }
 
@@ -183,50 +183,58 @@ impl<M: Mac + Clone> JwtAlgorithm for Hmac<M> {
         match *signing_key {}
     }
 
-    fn verify_signature(&self, signature: &RawSignature, key: &M, message: &[u8]) -> bool {
+    fn verify_signature(
+        &self,
+        signature: &RawSignature,
+        key: &Self::VerifyingKey,
+        message: &[u8],
+    ) -> bool {
         key.clone().chain_update(message).verify_slice(&signature.0).is_ok()
     }
 }
 
-/// An RSA verifying key of one scheme and hash.
-pub(crate) trait RsaKey {
-    fn accepts(&self, signature: &[u8], message: &[u8]) -> bool;
-}
-
-impl<D> RsaKey for rsa::pkcs1v15::VerifyingKey<D>
-where
-    D: sha2::Digest,
-{
-    fn accepts(&self, signature: &[u8], message: &[u8]) -> bool {
-        rsa::pkcs1v15::Signature::try_from(signature)
-            .is_ok_and(|signature| self.verify(message, &signature).is_ok())
-    }
-}
-
-impl<D> RsaKey for rsa::pss::VerifyingKey<D>
-where
-    D: sha2::Digest + sha2::digest::FixedOutputReset,
-{
-    fn accepts(&self, signature: &[u8], message: &[u8]) -> bool {
-        rsa::pss::Signature::try_from(signature)
-            .is_ok_and(|signature| self.verify(message, &signature).is_ok())
-    }
-}
-
-impl<K: RsaKey> JwtAlgorithm for Rsa<K> {
+impl JwtAlgorithm for Pkcs1 {
     type SigningKey = Infallible;
-    type VerifyingKey = K;
+    type VerifyingKey = rsa::PublicKey;
     type Signature = RawSignature;
 
     fn name(&self) -> Cow<'static, str> {
-        Cow::Borrowed("RSA")
+        Cow::Borrowed("RSASSA-PKCS1-v1_5")
     }
 
     fn sign(&self, signing_key: &Infallible, _message: &[u8]) -> RawSignature {
         match *signing_key {}
     }
 
-    fn verify_signature(&self, signature: &RawSignature, key: &K, message: &[u8]) -> bool {
-        key.accepts(&signature.0, message)
+    fn verify_signature(
+        &self,
+        signature: &RawSignature,
+        key: &Self::VerifyingKey,
+        message: &[u8],
+    ) -> bool {
+        key.accepts_pkcs1(self.0, &signature.0, message)
+    }
+}
+
+impl JwtAlgorithm for Pss {
+    type SigningKey = Infallible;
+    type VerifyingKey = rsa::PublicKey;
+    type Signature = RawSignature;
+
+    fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed("RSASSA-PSS")
+    }
+
+    fn sign(&self, signing_key: &Infallible, _message: &[u8]) -> RawSignature {
+        match *signing_key {}
+    }
+
+    fn verify_signature(
+        &self,
+        signature: &RawSignature,
+        key: &Self::VerifyingKey,
+        message: &[u8],
+    ) -> bool {
+        key.accepts_pss(self.0, &signature.0, message)
     }
 }

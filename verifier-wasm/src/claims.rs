@@ -1,166 +1,174 @@
 //! The claims of a token whose signature was checked, each of its one type.
 
-use serde::Serialize;
-use serde_json::{Map, Number, Value};
+use std::borrow::Cow;
 
 use crate::config::UserRule;
-use crate::json;
+use crate::json::{Object, Value};
 use crate::verdict::Refusal;
 
-/// The claims of a token that passed every check, typed where this crate knows the type.
-#[derive(Debug, Clone, PartialEq)]
-pub struct VerifiedClaims {
-    pub(crate) audience: Audience,
+/// The claims of a token that is valid, exactly as they were signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedClaims(String);
+
+impl VerifiedClaims {
+    /// The text must have been read by [`Claims::parse`].
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// All of them as JSON text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The same, taken out.
+    pub fn into_text(self) -> String {
+        self.0
+    }
+
+    /// All of them as an object.
+    pub fn payload(&self) -> serde_json::Map<String, serde_json::Value> {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
+/// What a payload says, as far as this crate knows the claim.
+#[derive(Debug, Default)]
+pub(crate) struct Claims<'a> {
+    pub(crate) audience: Audience<'a>,
     pub(crate) expires_at: Option<u64>,
     pub(crate) issued_at: Option<u64>,
-    pub(crate) issuer: Option<String>,
+    pub(crate) issuer: Option<Cow<'a, str>>,
     pub(crate) not_before: Option<u64>,
-    pub(crate) payload: Map<String, Value>,
-    pub(crate) session_id: Option<String>,
-    pub(crate) subject: Option<String>,
-    pub(crate) text: String,
-    pub(crate) token_id: Option<String>,
+    pub(crate) session_id: Option<Cow<'a, str>>,
+    pub(crate) subject: Option<Cow<'a, str>>,
+    pub(crate) token_id: Option<Cow<'a, str>>,
     pub(crate) user_version: Option<u64>,
+    /// Which of the claims that may be required are there.
+    pub(crate) present: ClaimSet,
 }
 
 /// The `aud` claim (RFC 7519 section 4.1.3).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Audience(Vec<String>);
+#[derive(Debug, Default)]
+pub(crate) enum Audience<'a> {
+    #[default]
+    Absent,
+    Many(Vec<Value<'a>>),
+    One(Cow<'a, str>),
+}
 
-impl VerifiedClaims {
-    /// Reads `payload`, which the caller has verified; a claim of the wrong type is a refusal.
-    pub(crate) fn parse(payload: Vec<u8>, user_rule: UserRule) -> Result<Self, Refusal> {
-        const NOT_AN_OBJECT: Refusal = Refusal::Malformed("the payload is not a JSON object");
-        let text = String::from_utf8(payload).map_err(|_| NOT_AN_OBJECT)?;
-        let payload = json::parse_object(text.as_bytes()).ok_or(NOT_AN_OBJECT)?;
-        Ok(Self {
-            audience: Audience::parse(payload.get("aud"))?,
-            expires_at: time(&payload, "exp")?,
-            issued_at: time(&payload, "iat")?,
-            issuer: string(&payload, "iss")?,
-            not_before: time(&payload, "nbf")?,
-            session_id: string(&payload, "sid")?,
-            subject: string(&payload, "sub")?,
-            token_id: string(&payload, "jti")?,
-            user_version: match user_rule {
-                UserRule::IssuedAt => None,
-                UserRule::VersionElseIssuedAt => version(&payload)?,
-            },
-            payload,
-            text,
-        })
-    }
-
-    /// `aud`.
-    pub fn audience(&self) -> &Audience {
-        &self.audience
-    }
-
-    /// `exp`, unix seconds, fractions cut off.
-    pub fn expires_at(&self) -> Option<u64> {
-        self.expires_at
-    }
-
-    /// `iat`, unix seconds, fractions cut off.
-    pub fn issued_at(&self) -> Option<u64> {
-        self.issued_at
-    }
-
-    /// `iss`.
-    pub fn issuer(&self) -> Option<&str> {
-        self.issuer.as_deref()
-    }
-
-    /// `sid`, the session (one login on one device).
-    pub fn session_id(&self) -> Option<&str> {
-        self.session_id.as_deref()
-    }
-
-    /// `sub`, the user.
-    pub fn subject(&self) -> Option<&str> {
-        self.subject.as_deref()
-    }
-
-    /// `jti`, the token's own id.
-    pub fn token_id(&self) -> Option<&str> {
-        self.token_id.as_deref()
-    }
-
-    /// `ver`, the user version; absent under [`UserRule::IssuedAt`].
-    pub fn user_version(&self) -> Option<u64> {
-        self.user_version
-    }
-
-    /// Every claim, as the issuer signed it.
-    pub fn payload(&self) -> &Map<String, Value> {
-        &self.payload
-    }
-
-    /// The same as JSON text, exactly as it was signed.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.payload.contains_key(name)
+impl<'a> Claims<'a> {
+    /// Reads the payload's text, whose signature the caller has checked; a claim of the wrong type
+    /// is a refusal.
+    pub(crate) fn parse(text: &'a str, user_rule: UserRule) -> Result<Self, Refusal> {
+        let mut claims = Self::default();
+        for (name, value) in Object::parse(text).ok_or(NOT_AN_OBJECT)?.into_members() {
+            let claim = match &*name {
+                "aud" => {
+                    claims.audience = Audience::read(value)?;
+                    AUD
+                }
+                "exp" => {
+                    claims.expires_at = Some(time(&value)?);
+                    EXP
+                }
+                "iat" => {
+                    claims.issued_at = Some(time(&value)?);
+                    IAT
+                }
+                "iss" => {
+                    claims.issuer = Some(string(value)?);
+                    ISS
+                }
+                "jti" => {
+                    claims.token_id = Some(string(value)?);
+                    JTI
+                }
+                "nbf" => {
+                    claims.not_before = Some(time(&value)?);
+                    NBF
+                }
+                "sid" => {
+                    claims.session_id = Some(string(value)?);
+                    SID
+                }
+                "sub" => {
+                    claims.subject = Some(string(value)?);
+                    SUB
+                }
+                "ver" => {
+                    if user_rule == UserRule::VersionElseIssuedAt {
+                        claims.user_version = Some(version(&value)?);
+                    }
+                    VER
+                }
+                _ => 0,
+            };
+            claims.present.0 |= claim;
+        }
+        Ok(claims)
     }
 }
 
-impl Audience {
-    /// True if `name` is one of the audiences.
-    pub fn contains(&self, name: &str) -> bool {
-        self.0.iter().any(|audience| audience == name)
+/// Some of the claims that a configuration may require.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ClaimSet(u16);
+
+impl ClaimSet {
+    pub(crate) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+        let bit = |name| REQUIRABLE.iter().find(|(known, _)| *known == name).map(|(_, bit)| bit);
+        Self(names.into_iter().filter_map(bit).fold(0, |set, bit| set | bit))
     }
 
-    fn parse(value: Option<&Value>) -> Result<Self, Refusal> {
-        let wrong = Refusal::Malformed("aud is neither a string nor an array of strings");
+    /// The first, in the order they are asked for, that `other` lacks.
+    pub(crate) fn first_beyond(self, other: Self) -> Option<&'static str> {
+        let lacking = self.0 & !other.0;
+        REQUIRABLE.iter().find(|(_, bit)| lacking & bit != 0).map(|(name, _)| *name)
+    }
+}
+
+impl<'a> Audience<'a> {
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Many(audiences) => audiences.iter().any(|one| one.as_text() == Some(name)),
+            Self::One(audience) => audience == name,
+        }
+    }
+
+    fn read(value: Value<'a>) -> Result<Self, Refusal> {
         match value {
-            None => Ok(Self::default()),
-            Some(Value::String(one)) => Ok(Self(vec![one.clone()])),
-            Some(Value::Array(many)) => many
-                .iter()
-                .map(|one| one.as_str().map(str::to_owned).ok_or(wrong.clone()))
-                .collect::<Result<_, _>>()
-                .map(Self),
-            Some(_) => Err(wrong),
+            Value::Text(one) => Ok(Self::One(one)),
+            Value::Array(many) if many.iter().all(|one| one.as_text().is_some()) => {
+                Ok(Self::Many(many))
+            }
+            _ => Err(Refusal::Malformed("aud is neither a string nor an array of strings")),
         }
     }
 }
 
-fn string(payload: &Map<String, Value>, name: &'static str) -> Result<Option<String>, Refusal> {
-    match payload.get(name) {
-        None => Ok(None),
-        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
-        Some(_) => Err(Refusal::Malformed("iss, sub, jti or sid is not a string with content")),
+fn string(value: Value<'_>) -> Result<Cow<'_, str>, Refusal> {
+    match value {
+        Value::Text(text) if !text.is_empty() => Ok(text),
+        _ => Err(Refusal::Malformed("iss, sub, jti or sid is not a string with content")),
     }
 }
 
-fn version(payload: &Map<String, Value>) -> Result<Option<u64>, Refusal> {
-    let wrong = Refusal::Malformed("ver is not a whole number in [0, 2^53)");
-    match payload.get("ver") {
-        None => Ok(None),
-        Some(value) => match value.as_u64() {
-            Some(version) if version < NUMBER_LIMIT => Ok(Some(version)),
-            _ => Err(wrong),
-        },
+fn version(value: &Value<'_>) -> Result<u64, Refusal> {
+    match value {
+        Value::Integer(version) if *version < NUMBER_LIMIT => Ok(*version),
+        _ => Err(Refusal::Malformed("ver is not a whole number in [0, 2^53)")),
     }
 }
 
 /// Reads a NumericDate (RFC 7519 section 2): a number in `[0, 2^53)`, a fraction is cut off.
-fn time(payload: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, Refusal> {
-    let wrong = Refusal::Malformed("exp, nbf or iat is not a number in [0, 2^53)");
-    match payload.get(name) {
-        None => Ok(None),
-        Some(Value::Number(number)) => numeric_date(number).map(Some).ok_or(wrong),
-        Some(_) => Err(wrong),
-    }
-}
-
-fn numeric_date(number: &Number) -> Option<u64> {
-    match number.as_u64() {
-        Some(whole) => (whole < NUMBER_LIMIT).then_some(whole),
-        None => whole_seconds(number.as_f64()?),
-    }
+fn time(value: &Value<'_>) -> Result<u64, Refusal> {
+    let date = match value {
+        Value::Integer(whole) => Some(*whole).filter(|whole| *whole < NUMBER_LIMIT),
+        Value::Float(number) => whole_seconds(*number),
+        _ => None,
+    };
+    date.ok_or(Refusal::Malformed("exp, nbf or iat is not a number in [0, 2^53)"))
 }
 
 /// `value` without its fraction, if it lies in `[0, 2^53)`.
@@ -172,5 +180,27 @@ pub(crate) fn whole_seconds(value: f64) -> Option<u64> {
     Some(value.trunc() as u64)
 }
 
+const AUD: u16 = 1;
+const EXP: u16 = 1 << 1;
+const IAT: u16 = 1 << 2;
+const ISS: u16 = 1 << 3;
+const JTI: u16 = 1 << 4;
+const NBF: u16 = 1 << 5;
+const SID: u16 = 1 << 6;
+const SUB: u16 = 1 << 7;
+const VER: u16 = 1 << 8;
+/// The claims that a configuration may require, in the order they are asked for.
+const REQUIRABLE: [(&str, u16); 9] = [
+    ("iss", ISS),
+    ("aud", AUD),
+    ("exp", EXP),
+    ("iat", IAT),
+    ("nbf", NBF),
+    ("sub", SUB),
+    ("jti", JTI),
+    ("sid", SID),
+    ("ver", VER),
+];
+pub(crate) const NOT_AN_OBJECT: Refusal = Refusal::Malformed("the payload is not a JSON object");
 /// Above this a JavaScript number no longer holds every whole number.
 const NUMBER_LIMIT: u64 = 1 << 53;

@@ -1,11 +1,11 @@
-//! What a verifier trusts and how strictly it judges; the same shape in Rust and as JSON.
+//! What a verifier trusts and how strictly it judges; in Rust, and as JSON with the names that the
+//! options of the npm package have.
 
-use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::Serialize;
 
 use crate::algorithm::Algorithm;
+use crate::base64url;
 use crate::config_json;
-use crate::keys::ed25519_key;
 use crate::snapshot::FeedKey;
 
 /// Everything a [`Verifier`](crate::Verifier) needs besides keys and snapshots.
@@ -19,6 +19,7 @@ pub struct VerifierConfig {
 
 /// The rules for the tokens of one issuer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct IssuerConfig {
     /// The exact `iss`.
     pub issuer: String,
@@ -60,12 +61,14 @@ pub enum UserRule {
 
 /// What is trusted of a feed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct FeedConfig {
     /// The feed's id, signed into every snapshot.
     pub id: String,
     /// Ed25519 public keys, base64url; several while the feed's key rotates.
     pub public_keys: Vec<String>,
     /// How old the newest statement of the feed may be, in seconds.
+    #[serde(rename = "maxStaleness")]
     pub max_staleness_seconds: u64,
     /// What a stale feed means for tokens that are otherwise good.
     pub on_stale: OnStale,
@@ -86,7 +89,7 @@ pub enum OnStale {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct ConfigProblem {
-    /// The field's path, such as `issuers[0].leeway_seconds`.
+    /// The field's path, such as `issuers[0].leewaySeconds`.
     pub field: String,
     /// What is wrong with it.
     pub problem: String,
@@ -99,9 +102,13 @@ impl VerifierConfig {
     ///
     /// Every problem at once.
     pub fn from_json(text: &str) -> Result<Self, Vec<ConfigProblem>> {
-        let config = config_json::read(text)?;
-        let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { Err(problems) }
+        let (config, mut problems) = config_json::read(text);
+        let of_values = config.as_ref().map(Self::problems).unwrap_or_default();
+        // What has the wrong shape was read as its default.
+        let is_new =
+            |one: &ConfigProblem| problems.iter().all(|other| !one.field.starts_with(&other.field));
+        problems.extend(of_values.into_iter().filter(is_new).collect::<Vec<_>>());
+        config.filter(|_| problems.is_empty()).ok_or(problems)
     }
 
     /// What is wrong with the configuration; empty if nothing is.
@@ -130,7 +137,7 @@ impl IssuerConfig {
         Self {
             issuer: issuer.to_owned(),
             audience: AudienceRule::AnyOf(vec![audience.to_owned()]),
-            algorithms: vec![Algorithm::EdDsa, Algorithm::Es256],
+            algorithms: default_algorithms(),
             required_claims: claims.map(str::to_owned).to_vec(),
             types: default_types(),
             leeway_seconds: default_leeway_seconds(),
@@ -159,18 +166,20 @@ impl IssuerConfig {
             "algorithms",
             "must not mix HMAC with signatures",
         );
-        require(!self.types.is_empty(), "types", "must name at least one type");
+        let types = &self.types;
+        let is_empty = types.is_empty() || types.iter().flatten().any(String::is_empty);
+        require(!is_empty, "types", "must name at least one type, none of them empty");
         require(
             self.required_claims.iter().all(|claim| KNOWN_CLAIMS.contains(&claim.as_str())),
-            "required_claims",
+            "requiredClaims",
             "may name aud, exp, iat, iss, jti, nbf, sid, sub and ver",
         );
         require(
             self.required_claims.iter().any(|claim| claim == "exp"),
-            "required_claims",
+            "requiredClaims",
             "must name exp: a token without an end could never leave the denylist",
         );
-        require(self.leeway_seconds <= MAX_LEEWAY_SECONDS, "leeway_seconds", "must be at most 300");
+        require(self.leeway_seconds <= MAX_LEEWAY_SECONDS, "leewaySeconds", "must be at most 300");
     }
 }
 
@@ -178,12 +187,13 @@ impl FeedConfig {
     /// The configured public keys, or what is wrong with them.
     pub(crate) fn keys(&self) -> Result<Vec<FeedKey>, ConfigProblem> {
         let wrong =
-            || ConfigProblem::new("feed.public_keys", "must be Ed25519 public keys in base64url");
+            || ConfigProblem::new("feed.publicKeys", "must be Ed25519 public keys in base64url");
         self.public_keys
             .iter()
             .map(|text| {
-                let bytes = Base64UrlUnpadded::decode_vec(text).map_err(|_| wrong())?;
-                ed25519_key(&bytes).map(FeedKey::new).map_err(|_| wrong())
+                let bytes = base64url::decode(text).ok_or_else(wrong)?;
+                let bytes = bytes.try_into().map_err(|_| wrong())?;
+                FeedKey::from_bytes(&bytes).map_err(|_| wrong())
             })
             .collect()
     }
@@ -194,14 +204,11 @@ impl FeedConfig {
             problems.push(ConfigProblem::new("feed.id", "must not be empty"));
         }
         if self.public_keys.is_empty() || self.public_keys.len() > MAX_FEED_KEYS {
-            problems.push(ConfigProblem::new("feed.public_keys", "must name 1 to 8 keys"));
+            problems.push(ConfigProblem::new("feed.publicKeys", "must name 1 to 8 keys"));
         }
         problems.extend(self.keys().err());
         if self.max_staleness_seconds == 0 || self.max_staleness_seconds > MAX_STALENESS_SECONDS {
-            problems.push(ConfigProblem::new(
-                "feed.max_staleness_seconds",
-                "must be between 1 and 86400",
-            ));
+            problems.push(ConfigProblem::new("feed.maxStaleness", "must be between 1 and 86400"));
         }
         problems
     }
@@ -211,6 +218,10 @@ impl ConfigProblem {
     pub(crate) fn new(field: &str, problem: &str) -> Self {
         Self { field: field.to_owned(), problem: problem.to_owned() }
     }
+}
+
+pub(crate) fn default_algorithms() -> Vec<Algorithm> {
+    vec![Algorithm::EdDsa, Algorithm::Es256]
 }
 
 pub(crate) fn default_required_claims() -> Vec<String> {

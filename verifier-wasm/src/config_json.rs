@@ -1,103 +1,123 @@
 //! Reads a [`VerifierConfig`] from JSON. Written out rather than derived: it names every problem
 //! at once, and the derived reader is several kilobytes of the wasm file.
 
-use serde_json::{Map, Value};
-
 use crate::algorithm::Algorithm;
 use crate::config::{
     AudienceRule, ConfigProblem, FeedConfig, IssuerConfig, OnStale, UserRule, VerifierConfig,
-    default_leeway_seconds, default_max_staleness_seconds, default_required_claims, default_types,
+    default_algorithms, default_leeway_seconds, default_max_staleness_seconds,
+    default_required_claims, default_types,
 };
-use crate::json;
+use crate::json::{Object, Value};
 
-/// Reads the shape; the values are judged by [`VerifierConfig::problems`].
-pub(crate) fn read(text: &str) -> Result<VerifierConfig, Vec<ConfigProblem>> {
+/// Reads the shape, and says what is wrong with it; what is wrong is left at its default. The values
+/// are judged by [`VerifierConfig::problems`].
+pub(crate) fn read(text: &str) -> (Option<VerifierConfig>, Vec<ConfigProblem>) {
     let mut problems = Vec::new();
-    let config = match json::parse_object(text.as_bytes()) {
+    let config = match Object::parse(text) {
         Some(object) => verifier(Fields::new("", object, &mut problems)),
         None => {
             problems.push(ConfigProblem::new("config", "must be one JSON object"));
             None
         }
     };
-    config.filter(|_| problems.is_empty()).ok_or(problems)
+    (config, problems)
 }
 
-fn verifier(mut fields: Fields<'_>) -> Option<VerifierConfig> {
+fn verifier(mut fields: Fields<'_, '_>) -> Option<VerifierConfig> {
     let issuers = fields.array("issuers");
-    let issuers = issuers.into_iter().enumerate().filter_map(|(index, value)| {
-        fields.object(value, &format!("issuers[{index}].")).and_then(issuer)
+    let issuers = issuers.into_iter().enumerate().map(|(index, value)| {
+        // Whatever has no fields keeps its place: the others are named by theirs.
+        let nobody = || (IssuerConfig::offswitch("", ""), None);
+        fields.object(value, &format!("issuers[{index}].")).map_or_else(nobody, issuer)
     });
-    let issuers = issuers.collect();
+    let issuers: Vec<(IssuerConfig, Option<UserRule>)> = issuers.collect();
     let feed = match fields.take("feed") {
         Some(value) => fields.object(value, "feed."),
         None => fields.missing("feed"),
     };
-    let feed = feed.and_then(self::feed);
+    // A feed is named after the issuer whose control plane signs it.
+    let first = issuers.first().map(|(first, _)| first.issuer.clone());
+    let feed = feed.map(|fields| self::feed(fields, first));
     fields.end();
-    Some(VerifierConfig { issuers, feed: feed? })
+    let feed = feed?;
+    // Only the feed's own control plane counts `ver` as the feed does.
+    let with_rule = |(config, rule): (IssuerConfig, Option<UserRule>)| {
+        let is_own = config.issuer == feed.id;
+        let otherwise = if is_own { UserRule::VersionElseIssuedAt } else { UserRule::IssuedAt };
+        IssuerConfig { user_rule: rule.unwrap_or(otherwise), ..config }
+    };
+    Some(VerifierConfig { issuers: issuers.into_iter().map(with_rule).collect(), feed })
 }
 
-fn issuer(mut fields: Fields<'_>) -> Option<IssuerConfig> {
+/// The rules, and how a revoked user's tokens are told if that is said.
+fn issuer(mut fields: Fields<'_, '_>) -> (IssuerConfig, Option<UserRule>) {
+    let rule = fields.choice("userRule", "issued_at", "version_else_issued_at");
     let config = IssuerConfig {
         issuer: fields.text("issuer"),
         audience: match fields.take("audience") {
-            Some(Value::String(word)) if word == "unchecked" => AudienceRule::Unchecked,
+            Some(Value::Text(word)) if word == "unchecked" => AudienceRule::Unchecked,
+            Some(Value::Text(audience)) => AudienceRule::AnyOf(vec![audience.into_owned()]),
             Some(value) => AudienceRule::AnyOf(fields.texts("audience", value)),
             None => fields.missing("audience").unwrap_or(AudienceRule::Unchecked),
         },
-        algorithms: fields
-            .array("algorithms")
-            .iter()
-            .filter_map(|name| fields.algorithm(name.as_str()))
-            .collect(),
-        required_claims: match fields.take("required_claims") {
-            Some(value) => fields.texts("required_claims", value),
+        algorithms: match fields.take("algorithms") {
+            Some(value) => {
+                let names = fields.texts("algorithms", value);
+                names.iter().filter_map(|name| fields.algorithm(name)).collect()
+            }
+            None => default_algorithms(),
+        },
+        required_claims: match fields.take("requiredClaims") {
+            Some(value) => fields.texts("requiredClaims", value),
             None => default_required_claims(),
         },
         types: match fields.take("types") {
             Some(value) => fields.names("types", value, Some(&Value::Null)),
             None => default_types(),
         },
-        leeway_seconds: fields.seconds("leeway_seconds", default_leeway_seconds()),
-        user_rule: match fields.choice("user_rule", "issued_at", "version_else_issued_at") {
-            Some(true) => UserRule::IssuedAt,
-            Some(false) => UserRule::VersionElseIssuedAt,
-            None => UserRule::default(),
-        },
+        leeway_seconds: fields.seconds("leewaySeconds", default_leeway_seconds()),
+        user_rule: UserRule::default(),
     };
     fields.end();
-    Some(config)
+    let rule = rule.map(|is_by_time| match is_by_time {
+        true => UserRule::IssuedAt,
+        false => UserRule::VersionElseIssuedAt,
+    });
+    (config, rule)
 }
 
-fn feed(mut fields: Fields<'_>) -> Option<FeedConfig> {
+fn feed(mut fields: Fields<'_, '_>, first_issuer: Option<String>) -> FeedConfig {
+    let id = match fields.take("id") {
+        Some(Value::Text(id)) => id.into_owned(),
+        Some(_) => fields.wrong("id", "must be a string"),
+        None => first_issuer.unwrap_or_default(),
+    };
     let config = FeedConfig {
-        id: fields.text("id"),
-        public_keys: match fields.take("public_keys") {
-            Some(value) => fields.texts("public_keys", value),
-            None => fields.missing("public_keys").unwrap_or_default(),
+        id,
+        public_keys: match fields.take("publicKeys") {
+            Some(value) => fields.texts("publicKeys", value),
+            None => fields.missing("publicKeys").unwrap_or_default(),
         },
-        max_staleness_seconds: fields
-            .seconds("max_staleness_seconds", default_max_staleness_seconds()),
-        on_stale: match fields.choice("on_stale", "allow", "deny") {
+        max_staleness_seconds: fields.seconds("maxStaleness", default_max_staleness_seconds()),
+        on_stale: match fields.choice("onStale", "allow", "deny") {
             Some(true) => OnStale::Allow,
             Some(false) => OnStale::Deny,
             None => OnStale::default(),
         },
     };
     fields.end();
-    Some(config)
+    config
 }
 
 /// The fields of one object, taken one by one; what is left at the end is unknown.
-struct Fields<'p> {
+struct Fields<'p, 'a> {
     path: String,
-    fields: Map<String, Value>,
+    fields: Object<'a>,
     problems: &'p mut Vec<ConfigProblem>,
 }
 
-impl<'p> Fields<'p> {
-    fn new(path: &str, fields: Map<String, Value>, problems: &'p mut Vec<ConfigProblem>) -> Self {
+impl<'p, 'a> Fields<'p, 'a> {
+    fn new(path: &str, fields: Object<'a>, problems: &'p mut Vec<ConfigProblem>) -> Self {
         Self { path: path.to_owned(), fields, problems }
     }
 
@@ -105,16 +125,21 @@ impl<'p> Fields<'p> {
         self.problems.push(ConfigProblem::new(&[&self.path, name].concat(), text));
     }
 
+    fn wrong<T: Default>(&mut self, name: &str, text: &str) -> T {
+        self.problem(name, text);
+        T::default()
+    }
+
     fn missing<T>(&mut self, name: &str) -> Option<T> {
         self.problem(name, "is missing");
         None
     }
 
-    fn take(&mut self, name: &str) -> Option<Value> {
+    fn take(&mut self, name: &str) -> Option<Value<'a>> {
         self.fields.remove(name)
     }
 
-    fn object(&mut self, value: Value, path: &str) -> Option<Fields<'_>> {
+    fn object<'v>(&mut self, value: Value<'v>, path: &str) -> Option<Fields<'_, 'v>> {
         match value {
             Value::Object(fields) => Some(Fields::new(path, fields, self.problems)),
             _ => {
@@ -124,7 +149,7 @@ impl<'p> Fields<'p> {
         }
     }
 
-    fn array(&mut self, name: &str) -> Vec<Value> {
+    fn array(&mut self, name: &str) -> Vec<Value<'a>> {
         match self.take(name) {
             Some(Value::Array(values)) => return values,
             Some(_) => self.problem(name, "must be an array"),
@@ -135,21 +160,26 @@ impl<'p> Fields<'p> {
 
     fn text(&mut self, name: &str) -> String {
         match self.take(name) {
-            Some(Value::String(text)) => return text,
+            Some(Value::Text(text)) => return text.into_owned(),
             Some(_) => self.problem(name, "must be a string"),
             None => self.problem(name, "is missing"),
         }
         String::new()
     }
 
-    fn texts(&mut self, name: &str, value: Value) -> Vec<String> {
+    fn texts(&mut self, name: &str, value: Value<'_>) -> Vec<String> {
         self.names(name, value, None).into_iter().flatten().collect()
     }
 
     /// An array of strings, in which `other` may stand too.
-    fn names(&mut self, name: &str, value: Value, other: Option<&Value>) -> Vec<Option<String>> {
-        let name_of = |value| match value {
-            Value::String(text) => Some(Some(text)),
+    fn names(
+        &mut self,
+        name: &str,
+        value: Value<'_>,
+        other: Option<&Value<'_>>,
+    ) -> Vec<Option<String>> {
+        let name_of = |value: Value<'_>| match value {
+            Value::Text(text) => Some(Some(text.into_owned())),
             value => (Some(&value) == other).then_some(None),
         };
         let names = match value {
@@ -162,8 +192,8 @@ impl<'p> Fields<'p> {
         })
     }
 
-    fn algorithm(&mut self, name: Option<&str>) -> Option<Algorithm> {
-        let algorithm = name.and_then(Algorithm::from_name);
+    fn algorithm(&mut self, name: &str) -> Option<Algorithm> {
+        let algorithm = Algorithm::from_name(name);
         if algorithm.is_none() {
             self.problem("algorithms", "names one that is not supported");
         }
@@ -173,18 +203,19 @@ impl<'p> Fields<'p> {
     fn seconds(&mut self, name: &str, default: u64) -> u64 {
         match self.take(name) {
             None => default,
-            Some(value) => value.as_u64().unwrap_or_else(|| {
+            Some(Value::Integer(seconds)) => seconds,
+            Some(_) => {
                 self.problem(name, "must be a whole number of seconds");
                 default
-            }),
+            }
         }
     }
 
     /// True for the word `yes`, false for the word `no`, none where the field is absent.
     fn choice(&mut self, name: &str, yes: &str, no: &str) -> Option<bool> {
         match self.take(name)? {
-            Value::String(word) if word == yes => Some(true),
-            Value::String(word) if word == no => Some(false),
+            Value::Text(word) if word == yes => Some(true),
+            Value::Text(word) if word == no => Some(false),
             _ => {
                 self.problem(name, &["must be ", yes, " or ", no].concat());
                 None
@@ -193,7 +224,7 @@ impl<'p> Fields<'p> {
     }
 
     fn end(self) {
-        for name in self.fields.keys() {
+        for name in self.fields.names() {
             self.problems
                 .push(ConfigProblem::new(&[self.path.as_str(), name].concat(), "is unknown"));
         }
@@ -202,9 +233,21 @@ impl<'p> Fields<'p> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{AudienceRule, FeedConfig, IssuerConfig, OnStale, VerifierConfig};
+    use crate::config::{AudienceRule, FeedConfig, IssuerConfig, OnStale};
+    use crate::config::{UserRule, VerifierConfig};
 
-    // What is written is read back; what is left out takes its default.
+    // A user of the issuer that the feed is named after is judged by version, of others by time.
+    #[test]
+    fn what_is_left_out_takes_its_default() {
+        let text = r#"{"issuers":[{"issuer":"a","audience":"x"},{"issuer":"b","audience":["x"]}],
+            "feed":{"publicKeys":["11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"]}}"#;
+        let config = VerifierConfig::from_json(text).ok();
+        let rules = config.iter().flat_map(|config| &config.issuers).map(|one| one.user_rule);
+        assert_eq!(rules.collect::<Vec<_>>(), [UserRule::VersionElseIssuedAt, UserRule::IssuedAt]);
+        assert_eq!(config.map(|config| config.feed.id).as_deref(), Some("a"));
+    }
+
+    // What is written is read back.
     #[test]
     fn a_configuration_reads_as_it_was_written() {
         let mut config = VerifierConfig {
@@ -230,8 +273,8 @@ mod tests {
     // V10, X16: every problem at once, each by its path; nothing is guessed.
     #[test]
     fn every_wrong_field_is_named() {
-        let text = r#"{"feed":{"id":1,"public_keys":["a",2],"on_stale":"maybe","x":0},
-            "issuers":[{"issuer":"i","algorithms":["none"],"types":[1],"leeway_seconds":1.5},3],
+        let text = r#"{"feed":{"id":1,"publicKeys":["a",2],"onStale":"maybe","x":0,"maxStaleness":0},
+            "issuers":[{"issuer":"i","algorithms":["none"],"types":[1],"leewaySeconds":1.5},3],
             "extra":{}}"#;
         let problems = VerifierConfig::from_json(text).err().unwrap_or_default();
         let fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
@@ -241,13 +284,14 @@ mod tests {
                 "issuers[0].audience",
                 "issuers[0].algorithms",
                 "issuers[0].types",
-                "issuers[0].leeway_seconds",
+                "issuers[0].leewaySeconds",
                 "issuers[1]",
                 "feed.id",
-                "feed.public_keys",
-                "feed.on_stale",
+                "feed.publicKeys",
+                "feed.onStale",
                 "feed.x",
                 "extra",
+                "feed.maxStaleness",
             ]
         );
         assert!(VerifierConfig::from_json("[]").is_err());

@@ -1,94 +1,156 @@
 //! JSON as this crate reads it: one object, every member name once at every depth, nothing after
-//! it.
+//! it. The values borrow from the text, so reading a token's claims allocates next to nothing.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
 
-/// Parses `bytes` as one JSON object.
-///
-/// Refuses a repeated member name at any depth (RFC 7515 section 4 leaves it to the reader, and
-/// readers that keep different ones can be played against each other), a byte order mark, text that
-/// is not UTF-8, more than 128 levels and anything but white space after the object.
-pub(crate) fn parse_object(bytes: &[u8]) -> Option<Map<String, Value>> {
-    match serde_json::from_slice::<Strict>(bytes) {
-        Ok(Strict(Value::Object(object))) => Some(object),
-        _ => None,
+/// One value; text borrows from the input unless it had to be unescaped.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value<'a> {
+    Array(Vec<Self>),
+    Bool,
+    Float(f64),
+    Integer(u64),
+    Null,
+    Object(Object<'a>),
+    Text(Cow<'a, str>),
+}
+
+/// The members of one object, in the order they stand in.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
+
+impl<'a> Value<'a> {
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
     }
 }
 
-/// A value without repeated names; `serde_json::Value` alone would keep the last of them.
-struct Strict(Value);
+impl<'a> Object<'a> {
+    /// Parses `text` as one JSON object.
+    ///
+    /// Refuses a repeated member name at any depth (RFC 7515 section 4 leaves it to the reader, and
+    /// readers that keep different ones can be played against each other), a byte order mark, more
+    /// than 128 levels and anything but white space after the object.
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        match serde_json::from_str(text) {
+            Ok(Value::Object(object)) => Some(object),
+            _ => None,
+        }
+    }
 
-impl<'de> Deserialize<'de> for Strict {
+    pub(crate) fn get(&self, name: &str) -> Option<&Value<'a>> {
+        self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value)
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Takes a member out.
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Value<'a>> {
+        let at = self.0.iter().position(|(found, _)| found == name)?;
+        Some(self.0.remove(at).1)
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &**name)
+    }
+
+    /// All members, in the order they stand in.
+    pub(crate) fn into_members(self) -> impl Iterator<Item = (Cow<'a, str>, Value<'a>)> {
+        self.0.into_iter()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Self)
+        deserializer.deserialize_any(Strict)
     }
 }
 
-struct StrictVisitor;
+/// Reads any value; `serde_json::Value` would keep the last of several members of one name.
+struct Strict;
 
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Value;
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a JSON value without repeated member names")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+    fn visit_unit<E: Error>(self) -> Result<Value<'de>, E> {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Value<'de>, E> {
+        Ok(Value::Bool)
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value<'de>, E> {
+        Ok(Value::Integer(value))
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value<'de>, E> {
+        #[expect(clippy::as_conversions, reason = "nobody here wants a negative number exactly")]
+        Ok(Value::Float(value as f64))
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("a number that is not finite"))
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value<'de>, E> {
+        Ok(Value::Float(value))
     }
 
-    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(Cow::Borrowed(value)))
     }
 
-    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(Cow::Owned(value.to_owned())))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value<'de>, A::Error> {
         let mut items = Vec::new();
-        while let Some(Strict(item)) = access.next_element()? {
+        while let Some(item) = access.next_element()? {
             items.push(item);
         }
         Ok(Value::Array(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some(name) = access.next_key::<String>()? {
-            let Strict(value) = access.next_value()?;
-            if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("a repeated member name"));
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value<'de>, A::Error> {
+        let mut members: Vec<(Cow<'de, str>, Value<'de>)> = Vec::with_capacity(USUAL_MEMBERS);
+        // Where further names stand, by name: thousands of members must not cost their square.
+        let mut by_name: Vec<usize> = Vec::new();
+        while let Some(Value::Text(name)) = access.next_key()? {
+            let first = members.iter().take(USUAL_MEMBERS);
+            let name_at = |at: &usize| members.get(*at).map_or("", |(name, _)| &**name);
+            let place = by_name.binary_search_by(|at| name_at(at).cmp(&name));
+            match place {
+                Err(place) if first.clone().all(|(found, _)| *found != name) => {
+                    if members.len() >= USUAL_MEMBERS {
+                        by_name.insert(place, members.len());
+                    }
+                }
+                // What is left unread here makes serde_json refuse the whole. An error of our own
+                // would bring its searches for line numbers into the wasm file, some kilobytes.
+                _ => return Ok(Value::Null),
             }
+            members.push((name, access.next_value()?));
         }
-        Ok(Value::Object(object))
+        Ok(Value::Object(Object(members)))
     }
 }
 
+/// Room for the claims of most tokens; so many names are compared one by one.
+const USUAL_MEMBERS: usize = 12;
+
 #[cfg(test)]
 mod tests {
-    use super::parse_object;
+    use super::{Object, Value};
 
     // V07, X13
     #[test]
@@ -99,35 +161,59 @@ mod tests {
             r#"{"o":{"a":1,"a":2}}"#,
             r#"{"l":[[{"a":1,"b":2,"a":3}]]}"#,
         ] {
-            assert!(parse_object(text.as_bytes()).is_none(), "{text}");
+            assert!(Object::parse(text).is_none(), "{text}");
         }
-        assert!(parse_object(br#"{"a":{"a":[{"a":1}]}}"#).is_some());
+        assert!(Object::parse(r#"{"a":{"a":[{"a":1}]}}"#).is_some());
     }
 
     // V09
     #[test]
-    fn only_one_object_in_plain_utf8_is_read() {
-        for bytes in [
-            &b"[]"[..],
-            b"1",
-            b"null",
-            b"\"a\"",
-            b"{}x",
-            b"{}{}",
-            b"{} \0",
-            b"\xef\xbb\xbf{}",
-            b"{\0}\0",
-            b"{\"a\":\"\xff\"}",
-            b"{\"a\":\"\xed\xa0\x80\"}",
-            b"{\"a\":\"\\ud800\"}",
-            b"{\"a\":1e309}",
-            b"{\"a\":NaN}",
-            b"{'a':1}",
-            b"{\"a\":1,}",
-            b"",
+    fn only_one_object_is_read() {
+        for text in [
+            "[]",
+            "1",
+            "null",
+            "\"a\"",
+            "{}x",
+            "{}{}",
+            "{} \0",
+            "\u{feff}{}",
+            "{\0}\0",
+            "{\"a\":\"\\ud800\"}",
+            "{\"a\":1e309}",
+            "{\"a\":NaN}",
+            "{'a':1}",
+            "{\"a\":1,}",
+            "{1:1}",
+            "{null:1}",
+            "",
         ] {
-            assert!(parse_object(bytes).is_none(), "{bytes:?}");
+            assert!(Object::parse(text).is_none(), "{text:?}");
         }
-        assert!(parse_object(b" \t\r\n{ } ").is_some());
+        assert!(Object::parse(" \t\r\n{ } ").is_some());
+    }
+
+    #[test]
+    fn members_are_found_as_they_were_written() {
+        let text = r#"{"n":-1,"i":7,"f":0.5,"t":"A\"","b":true,"z":null,"l":[{"x":[]}]}"#;
+        let mut object = Object::parse(text).unwrap_or_default();
+        assert_eq!(object.get("n"), Some(&Value::Float(-1.0)));
+        assert_eq!(object.get("i"), Some(&Value::Integer(7)));
+        assert_eq!(object.get("f"), Some(&Value::Float(0.5)));
+        assert_eq!(object.get("t").and_then(Value::as_text), Some("A\""));
+        assert_eq!(object.get("b"), Some(&Value::Bool));
+        assert_eq!(object.remove("z"), Some(Value::Null));
+        assert!(!object.contains("z"));
+        assert_eq!(object.names().collect::<Vec<_>>(), ["n", "i", "f", "t", "b", "l"]);
+    }
+
+    // V12: as many members as a token has room for, none of them twice.
+    #[test]
+    fn thousands_of_members_are_read() {
+        let members: Vec<_> = (0..3000).rev().map(|number| format!("\"{number}\":0")).collect();
+        let text = format!("{{{}}}", members.join(","));
+        assert!(Object::parse(&text).is_some());
+        let repeated = format!("{{{},\"1500\":1}}", members.join(","));
+        assert!(Object::parse(&repeated).is_none());
     }
 }

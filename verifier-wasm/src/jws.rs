@@ -1,22 +1,18 @@
 //! A JWS in compact serialization (RFC 7515 section 7.1), read as strictly as the RFC allows.
 
-use base64ct::{Base64UrlUnpadded, Encoding};
-use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::rc::Rc;
 
 use crate::algorithm::Algorithm;
-use crate::json;
+use crate::base64url;
+use crate::json::{Object, Value};
 use crate::keys::{MAX_KID_BYTES, VerifyingKey};
 use crate::verdict::Refusal;
 
 /// A token that was taken apart and whose signature was *not* checked.
 #[derive(Debug)]
 pub struct Jws<'a> {
-    /// The algorithm that the header names.
-    pub algorithm: Algorithm,
-    /// The key that the header names, at most 256 bytes.
-    pub kid: Option<String>,
-    /// The media type that the header names (RFC 7515 section 4.1.9).
-    pub typ: Option<String>,
+    header: Rc<Header>,
     payload: &'a str,
     signature: Vec<u8>,
     signed: &'a str,
@@ -29,6 +25,14 @@ impl<'a> Jws<'a> {
     ///
     /// [`Refusal::Malformed`] or [`Refusal::UnsupportedAlgorithm`].
     pub fn parse(token: &'a str) -> Result<Self, Refusal> {
+        Self::parse_with(token, |header| Header::read(header).map(Rc::new))
+    }
+
+    /// As [`parse`](Self::parse), with a way to come to the header that need not read it anew.
+    pub(crate) fn parse_with(
+        token: &'a str,
+        read_header: impl FnOnce(&str) -> Result<Rc<Header>, Refusal>,
+    ) -> Result<Self, Refusal> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Refusal::Malformed("the token is too long"));
         }
@@ -40,40 +44,102 @@ impl<'a> Jws<'a> {
         if header.len() > MAX_HEADER_BYTES {
             return Err(Refusal::Malformed("the header is too long"));
         }
-        let header = json::parse_object(&decode(header)?)
-            .ok_or(Refusal::Malformed("the header is not a JSON object"))?;
-        if REFUSED_HEADERS.iter().any(|name| header.contains_key(*name)) {
-            return Err(Refusal::Malformed("the header has a member that is never accepted"));
-        }
-        let Some(Value::String(name)) = header.get("alg") else {
-            return Err(Refusal::Malformed("the header names no alg"));
-        };
-        let algorithm = Algorithm::from_name(name).ok_or(Refusal::UnsupportedAlgorithm)?;
-        let kid = text(&header, "kid")?;
-        if kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
-            return Err(Refusal::Malformed("the kid is too long"));
-        }
-        if text(&header, "cty")?.is_some_and(|cty| !cty.eq_ignore_ascii_case("json")) {
-            return Err(Refusal::Malformed("the content is not JSON claims"));
-        }
-        let typ = text(&header, "typ")?;
-        Ok(Self { algorithm, kid, typ, payload, signature: decode(signature)?, signed })
+        Ok(Self { header: read_header(header)?, payload, signature: decode(signature)?, signed })
     }
 
-    /// Checks the signature with `key` and hands out the payload's bytes: the only way to them.
+    /// The algorithm that the header names.
+    pub fn algorithm(&self) -> Algorithm {
+        self.header.algorithm
+    }
+
+    /// The key that the header names, at most 256 bytes.
+    pub fn kid(&self) -> Option<&str> {
+        self.header.kid.as_deref()
+    }
+
+    /// The header, which nobody has checked.
+    pub(crate) fn header(&self) -> &Rc<Header> {
+        &self.header
+    }
+
+    /// Checks the signature with `key` and hands out the payload's bytes.
     ///
     /// # Errors
     ///
     /// [`Refusal::UnsupportedAlgorithm`] where the header names another algorithm than the key's,
     /// [`Refusal::BadSignature`], or [`Refusal::Malformed`] for a payload that is not base64url.
     pub fn verify(&self, key: &VerifyingKey) -> Result<Vec<u8>, Refusal> {
-        if self.algorithm != key.algorithm() {
+        if self.header.algorithm != key.algorithm() {
             return Err(Refusal::UnsupportedAlgorithm);
         }
         if !key.accepts(&self.signature, self.signed.as_bytes()) {
             return Err(Refusal::BadSignature);
         }
         decode(self.payload)
+    }
+
+    /// What the signature covers: header and payload as they were sent.
+    pub fn signed(&self) -> &'a str {
+        self.signed
+    }
+
+    /// The signature's bytes.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// The payload as it was sent, which nobody has checked.
+    pub(crate) fn unverified_payload(&self) -> &'a str {
+        self.payload
+    }
+}
+
+/// What a header says, as far as anything here depends on it.
+#[derive(Debug)]
+pub(crate) struct Header {
+    algorithm: Algorithm,
+    kid: Option<String>,
+    typ: Option<String>,
+}
+
+impl Header {
+    /// The media type (RFC 7515 section 4.1.9).
+    pub(crate) fn typ(&self) -> Option<&str> {
+        self.typ.as_deref()
+    }
+
+    /// Reads a token's first segment.
+    pub(crate) fn read(segment: &str) -> Result<Self, Refusal> {
+        const NOT_AN_OBJECT: Refusal = Refusal::Malformed("the header is not a JSON object");
+        let bytes = decode(segment)?;
+        let text = str::from_utf8(&bytes).map_err(|_| NOT_AN_OBJECT)?;
+        let (mut alg, mut kid, mut typ, mut cty) = (None, None, None, None);
+        for (name, value) in Object::parse(text).ok_or(NOT_AN_OBJECT)?.into_members() {
+            let place = match &*name {
+                "alg" => &mut alg,
+                "cty" => &mut cty,
+                "kid" => &mut kid,
+                "typ" => &mut typ,
+                name if REFUSED_HEADERS.contains(&name) => {
+                    let problem = "the header has a member that is never accepted";
+                    return Err(Refusal::Malformed(problem));
+                }
+                _ => continue,
+            };
+            let Value::Text(text) = value else {
+                return Err(Refusal::Malformed("a header member has the wrong type"));
+            };
+            *place = Some(text);
+        }
+        let alg = alg.ok_or(Refusal::Malformed("the header names no alg"))?;
+        let algorithm = Algorithm::from_name(&alg).ok_or(Refusal::UnsupportedAlgorithm)?;
+        if kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
+            return Err(Refusal::Malformed("the kid is too long"));
+        }
+        if cty.is_some_and(|cty| !cty.eq_ignore_ascii_case("json")) {
+            return Err(Refusal::Malformed("the content is not JSON claims"));
+        }
+        Ok(Self { algorithm, kid: kid.map(Cow::into_owned), typ: typ.map(Cow::into_owned) })
     }
 }
 
@@ -89,18 +155,9 @@ pub fn verify_jws(token: &str, key: &VerifyingKey) -> Result<Vec<u8>, Refusal> {
     Jws::parse(token)?.verify(key)
 }
 
-/// Decodes base64url without padding; every value has exactly one accepted spelling.
-fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {
-    Base64UrlUnpadded::decode_vec(segment)
-        .map_err(|_| Refusal::Malformed("a segment is not base64url without padding"))
-}
-
-fn text(header: &Map<String, Value>, name: &str) -> Result<Option<String>, Refusal> {
-    match header.get(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(Refusal::Malformed("a header member has the wrong type")),
-    }
+pub(crate) fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {
+    let malformed = Refusal::Malformed("a segment is not base64url without padding");
+    base64url::decode(segment).ok_or(malformed)
 }
 
 /// The longest token that is looked at, in bytes.

@@ -1,13 +1,13 @@
 //! Verification keys and the JWK sets (RFC 7517) that carry them.
 
-use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::KeyInit as _;
-use rsa::traits::PublicKeyParts as _;
-use serde_json::{Map, Value};
+use p256::elliptic_curve::point::AffineCoordinates as _;
 use sha2::{Sha256, Sha384, Sha512};
 
-use crate::algorithm::{Algorithm, Ed25519, Es256, Hmac, Rsa, check};
-use crate::json;
+use crate::algorithm::{Algorithm, Ed25519, Es256, Hmac, Pkcs1, Pss, check};
+use crate::json::{Object, Value};
+use crate::rsa::Hash;
+use crate::{base64url, ed25519, rsa};
 
 /// The keys of one issuer: at most [`MAX_KEYS`], every `kid` once, all asymmetric or all symmetric.
 #[derive(Debug, Clone, Default)]
@@ -29,22 +29,23 @@ impl KeySet {
         if text.len() > MAX_KEY_SET_BYTES {
             return Err(KeySetError::TooLarge);
         }
-        let object = json::parse_object(text).ok_or(KeySetError::NotJson)?;
-        let members = match object.get("keys") {
-            Some(Value::Array(keys)) => keys.clone(),
+        let text = str::from_utf8(text).map_err(|_| KeySetError::NotJson)?;
+        let mut object = Object::parse(text).ok_or(KeySetError::NotJson)?;
+        let members = match object.remove("keys") {
+            Some(Value::Array(keys)) => keys,
             Some(_) => return Err(KeySetError::NotJson),
             None => vec![Value::Object(object)],
         };
         if members.len() > MAX_KEYS {
             return Err(KeySetError::TooManyKeys);
         }
-        Self::refuse_ambiguity(&members)?;
+        refuse_ambiguity(&members)?;
         let mut set = Self::default();
-        for member in members {
-            match VerifyingKey::from_jwk(&member) {
-                Ok(key) => set.keys.push(key),
+        for (index, member) in members.iter().enumerate() {
+            match VerifyingKey::read(member) {
+                Ok(key) => set.keys.push(VerifyingKey { index, ..key }),
                 Err(problem) => {
-                    let kid = member.get("kid").and_then(Value::as_str).map(str::to_owned);
+                    let kid = member_text(member, "kid").map(str::to_owned);
                     set.refused.push(RefusedKey { kid, problem });
                 }
             }
@@ -62,34 +63,19 @@ impl KeySet {
         &self.refused
     }
 
-    /// The key named `kid`; a token without `kid` finds only a key without one.
-    pub fn find(&self, kid: Option<&str>) -> Option<&VerifyingKey> {
-        self.keys.iter().find(|key| key.kid() == kid)
-    }
-
-    fn refuse_ambiguity(members: &[Value]) -> Result<(), KeySetError> {
-        let kid = |member| Value::get(member, "kid").and_then(Value::as_str);
-        let mut kids: Vec<_> = members.iter().map(kid).collect();
-        kids.sort_unstable();
-        if kids.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
-            return Err(KeySetError::DuplicateKid);
-        }
-        let (mut symmetric, mut asymmetric) = (false, false);
-        for member in members {
-            match member.get("kty").and_then(Value::as_str) {
-                Some("oct") => symmetric = true,
-                _ => asymmetric = true,
-            }
-        }
-        if symmetric && asymmetric { Err(KeySetError::MixedKinds) } else { Ok(()) }
+    /// The key named `kid`, with its place among [`keys`](Self::keys); a token without `kid` finds
+    /// only a key without one.
+    pub fn find(&self, kid: Option<&str>) -> Option<(usize, &VerifyingKey)> {
+        self.keys.iter().enumerate().find(|(_, key)| key.kid() == kid)
     }
 }
 
 /// One verification key, bound to one algorithm and (in a set of several) one `kid`.
 #[derive(Debug, Clone)]
 pub struct VerifyingKey {
-    kid: Option<String>,
     algorithm: Algorithm,
+    index: usize,
+    kid: Option<String>,
     material: Material,
 }
 
@@ -99,8 +85,13 @@ impl VerifyingKey {
     /// # Errors
     ///
     /// See [`KeyProblem`].
-    pub fn from_jwk(jwk: &Value) -> Result<Self, KeyProblem> {
-        let object = jwk.as_object().ok_or(KeyProblem::Malformed)?;
+    pub fn from_jwk(text: &[u8]) -> Result<Self, KeyProblem> {
+        let text = str::from_utf8(text).map_err(|_| KeyProblem::Malformed)?;
+        Self::read(&Value::Object(Object::parse(text).ok_or(KeyProblem::Malformed)?))
+    }
+
+    fn read(jwk: &Value<'_>) -> Result<Self, KeyProblem> {
+        let Value::Object(object) = jwk else { return Err(KeyProblem::Malformed) };
         let kid = text(object, "kid")?;
         if kid.is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
             return Err(KeyProblem::Malformed);
@@ -114,7 +105,12 @@ impl VerifyingKey {
             return Err(KeyProblem::NotForVerifying);
         }
         let material = Material::from_jwk(algorithm, object)?;
-        Ok(Self { kid: kid.map(str::to_owned), algorithm, material })
+        Ok(Self { algorithm, index: 0, kid: kid.map(str::to_owned), material })
+    }
+
+    /// Where it stands in the set it was read from.
+    pub fn index(&self) -> usize {
+        self.index
     }
 
     /// The key's name, compared byte by byte.
@@ -135,12 +131,28 @@ impl VerifyingKey {
             Material::Hs256(key) => check(&Hmac::NEW, key, signature, message),
             Material::Hs384(key) => check(&Hmac::NEW, key, signature, message),
             Material::Hs512(key) => check(&Hmac::NEW, key, signature, message),
-            Material::Ps256(key) => check(&Rsa::NEW, key, signature, message),
-            Material::Ps384(key) => check(&Rsa::NEW, key, signature, message),
-            Material::Ps512(key) => check(&Rsa::NEW, key, signature, message),
-            Material::Rs256(key) => check(&Rsa::NEW, key, signature, message),
-            Material::Rs384(key) => check(&Rsa::NEW, key, signature, message),
-            Material::Rs512(key) => check(&Rsa::NEW, key, signature, message),
+            Material::Ps256(key) => check(&Pss(Hash::SHA256), key, signature, message),
+            Material::Ps384(key) => check(&Pss(Hash::SHA384), key, signature, message),
+            Material::Ps512(key) => check(&Pss(Hash::SHA512), key, signature, message),
+            Material::Rs256(key) => check(&Pkcs1(Hash::SHA256), key, signature, message),
+            Material::Rs384(key) => check(&Pkcs1(Hash::SHA384), key, signature, message),
+            Material::Rs512(key) => check(&Pkcs1(Hash::SHA512), key, signature, message),
+        }
+    }
+
+    /// False where `signature` cannot be this key's, whatever it signs: a host that checks
+    /// signatures in our place is not asked about those that hosts disagree on.
+    pub fn could_accept(&self, signature: &[u8]) -> bool {
+        match &self.material {
+            Material::EdDsa(_) => ed25519::is_well_formed(signature),
+            Material::Es256(_) => signature.len() == 64,
+            Material::Hs256(_) | Material::Hs384(_) | Material::Hs512(_) => true,
+            Material::Ps256(key)
+            | Material::Ps384(key)
+            | Material::Ps512(key)
+            | Material::Rs256(key)
+            | Material::Rs384(key)
+            | Material::Rs512(key) => key.is_well_formed(signature),
         }
     }
 }
@@ -205,17 +217,17 @@ pub enum KeySetError {
 
 #[derive(Clone)]
 enum Material {
-    EdDsa(ed25519_dalek::VerifyingKey),
+    EdDsa(ed25519::PublicKey),
     Es256(p256::ecdsa::VerifyingKey),
     Hs256(hmac::Hmac<Sha256>),
     Hs384(hmac::Hmac<Sha384>),
     Hs512(hmac::Hmac<Sha512>),
-    Ps256(rsa::pss::VerifyingKey<Sha256>),
-    Ps384(rsa::pss::VerifyingKey<Sha384>),
-    Ps512(rsa::pss::VerifyingKey<Sha512>),
-    Rs256(rsa::pkcs1v15::VerifyingKey<Sha256>),
-    Rs384(rsa::pkcs1v15::VerifyingKey<Sha384>),
-    Rs512(rsa::pkcs1v15::VerifyingKey<Sha512>),
+    Ps256(rsa::PublicKey),
+    Ps384(rsa::PublicKey),
+    Ps512(rsa::PublicKey),
+    Rs256(rsa::PublicKey),
+    Rs384(rsa::PublicKey),
+    Rs512(rsa::PublicKey),
 }
 
 impl std::fmt::Debug for Material {
@@ -225,9 +237,9 @@ impl std::fmt::Debug for Material {
 }
 
 impl Material {
-    fn from_jwk(algorithm: Algorithm, jwk: &Map<String, Value>) -> Result<Self, KeyProblem> {
+    fn from_jwk(algorithm: Algorithm, jwk: &Object<'_>) -> Result<Self, KeyProblem> {
         let field = |name| decode(jwk, name);
-        if jwk.contains_key("d") && !algorithm.is_symmetric() {
+        if jwk.contains("d") && !algorithm.is_symmetric() {
             return Err(KeyProblem::PrivateKey);
         }
         match (algorithm, text(jwk, "kty")?, text(jwk, "crv")?) {
@@ -258,81 +270,80 @@ impl Material {
     }
 
     fn rsa(algorithm: Algorithm, modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyProblem> {
-        let key = || rsa_key(modulus, exponent);
-        Ok(match algorithm {
-            Algorithm::Ps256 => Self::Ps256(rsa::pss::VerifyingKey::new(key()?)),
-            Algorithm::Ps384 => Self::Ps384(rsa::pss::VerifyingKey::new(key()?)),
-            Algorithm::Ps512 => Self::Ps512(rsa::pss::VerifyingKey::new(key()?)),
-            Algorithm::Rs256 => Self::Rs256(rsa::pkcs1v15::VerifyingKey::new(key()?)),
-            Algorithm::Rs384 => Self::Rs384(rsa::pkcs1v15::VerifyingKey::new(key()?)),
-            Algorithm::Rs512 => Self::Rs512(rsa::pkcs1v15::VerifyingKey::new(key()?)),
+        let variant = match algorithm {
+            Algorithm::Ps256 => Self::Ps256,
+            Algorithm::Ps384 => Self::Ps384,
+            Algorithm::Ps512 => Self::Ps512,
+            Algorithm::Rs256 => Self::Rs256,
+            Algorithm::Rs384 => Self::Rs384,
+            Algorithm::Rs512 => Self::Rs512,
             _ => return Err(KeyProblem::AlgorithmMismatch),
-        })
+        };
+        if modulus.len() > rsa::MAX_MODULUS_BYTES || exponent.len() > rsa::MAX_EXPONENT_BYTES {
+            return Err(KeyProblem::Malformed);
+        }
+        rsa::PublicKey::new(modulus, exponent).map(variant).ok_or(KeyProblem::Weak)
     }
 }
 
-/// Reads an Ed25519 public key; one of small order, or not in its one canonical spelling, would be
-/// judged differently by other implementations (ePrint 2020/1244) and is refused.
-pub(crate) fn ed25519_key(bytes: &[u8]) -> Result<ed25519_dalek::VerifyingKey, KeyProblem> {
-    let bytes: &[u8; 32] = bytes.try_into().map_err(|_| KeyProblem::Malformed)?;
-    let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| KeyProblem::Weak)?;
-    if key.is_weak() || key.to_edwards().compress().as_bytes() != bytes {
-        return Err(KeyProblem::Weak);
+/// A set in which a token's `kid` could mean two keys, or a key two kinds of them, is no set.
+fn refuse_ambiguity(members: &[Value<'_>]) -> Result<(), KeySetError> {
+    let kid = |member| member_text(member, "kid");
+    let is_repeated = |(at, member)| members.iter().take(at).any(|other| kid(other) == kid(member));
+    if members.iter().enumerate().any(is_repeated) {
+        return Err(KeySetError::DuplicateKid);
     }
-    Ok(key)
+    let is_symmetric = |member: &Value<'_>| member_text(member, "kty") == Some("oct");
+    if members.iter().any(is_symmetric) && !members.iter().all(is_symmetric) {
+        return Err(KeySetError::MixedKinds);
+    }
+    Ok(())
+}
+
+fn member_text<'a>(value: &'a Value<'_>, name: &str) -> Option<&'a str> {
+    match value {
+        Value::Object(object) => object.get(name).and_then(Value::as_text),
+        _ => None,
+    }
+}
+
+/// Reads an Ed25519 public key, which must not be weak.
+pub(crate) fn ed25519_key(bytes: &[u8]) -> Result<ed25519::PublicKey, KeyProblem> {
+    let bytes: &[u8; 32] = bytes.try_into().map_err(|_| KeyProblem::Malformed)?;
+    ed25519::PublicKey::from_bytes(bytes).ok_or(KeyProblem::Weak)
 }
 
 fn p256_key(x: &[u8], y: &[u8]) -> Result<p256::ecdsa::VerifyingKey, KeyProblem> {
-    if x.len() != 32 || y.len() != 32 {
-        return Err(KeyProblem::Malformed);
-    }
-    let point = [&[4], x, y].concat();
-    p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| KeyProblem::Weak)
+    let coordinate = |bytes| p256::FieldBytes::try_from(bytes).map_err(|_| KeyProblem::Malformed);
+    let point = p256::AffinePoint::from_coordinates(&coordinate(x)?, &coordinate(y)?);
+    let point = point.into_option().ok_or(KeyProblem::Weak)?;
+    p256::ecdsa::VerifyingKey::from_affine(point).map_err(|_| KeyProblem::Weak)
 }
 
-fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Result<rsa::PublicKey, KeyProblem> {
-    if modulus.len() > MAX_RSA_BYTES || exponent.len() > 8 {
-        return Err(KeyProblem::Malformed);
-    }
-    let key = rsa::PublicKey::new_with_size_limits(
-        rsa::BoxedUint::from_be_slice_vartime(modulus),
-        rsa::BoxedUint::from_be_slice_vartime(exponent),
-        MIN_RSA_BITS..=MAX_RSA_BITS,
-    )
-    .map_err(|_| KeyProblem::Weak)?;
-    if *key.e() < rsa::BoxedUint::from(3u8) {
-        return Err(KeyProblem::Weak);
-    }
-    Ok(key)
-}
-
-fn may_verify(key_ops: Option<&Value>) -> Result<bool, KeyProblem> {
+fn may_verify(key_ops: Option<&Value<'_>>) -> Result<bool, KeyProblem> {
     match key_ops {
         None => Ok(true),
         Some(Value::Array(operations)) => {
-            Ok(operations.iter().any(|operation| operation == "verify"))
+            Ok(operations.iter().any(|operation| operation.as_text() == Some("verify")))
         }
         Some(_) => Err(KeyProblem::Malformed),
     }
 }
 
-fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, KeyProblem> {
+fn text<'a>(object: &'a Object<'_>, name: &str) -> Result<Option<&'a str>, KeyProblem> {
     match object.get(name) {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
+        Some(Value::Text(text)) => Ok(Some(text)),
         Some(_) => Err(KeyProblem::Malformed),
     }
 }
 
-fn decode(object: &Map<String, Value>, name: &str) -> Result<Vec<u8>, KeyProblem> {
+fn decode(object: &Object<'_>, name: &str) -> Result<Vec<u8>, KeyProblem> {
     let text = text(object, name)?.ok_or(KeyProblem::Malformed)?;
-    Base64UrlUnpadded::decode_vec(text).map_err(|_| KeyProblem::Malformed)
+    base64url::decode(text).ok_or(KeyProblem::Malformed)
 }
 
 /// The most keys one set may hold.
 pub const MAX_KEYS: usize = 64;
 pub(crate) const MAX_KID_BYTES: usize = 256;
 const MAX_KEY_SET_BYTES: usize = 256 * 1024;
-const MIN_RSA_BITS: usize = 2048;
-const MAX_RSA_BITS: usize = 8192;
-const MAX_RSA_BYTES: usize = MAX_RSA_BITS / 8;

@@ -8,25 +8,32 @@
 //! seconds. `FORMAT.md` beside this crate describes the bytes of a snapshot.
 
 mod algorithm;
+mod base64url;
 #[cfg(target_arch = "wasm32")]
 mod bindings;
 mod claims;
 mod config;
 mod config_json;
+mod ed25519;
 mod json;
 mod jws;
 mod keys;
+#[cfg(any(target_arch = "wasm32", test))]
+mod known_headers;
+mod rsa;
 pub mod snapshot;
+mod standing;
 mod verdict;
 mod verifier;
 
 pub use algorithm::Algorithm;
-pub use claims::{Audience, VerifiedClaims};
+pub use claims::VerifiedClaims;
 pub use config::{
     AudienceRule, ConfigProblem, FeedConfig, IssuerConfig, MAX_LEEWAY_SECONDS, OnStale, UserRule,
     VerifierConfig,
 };
 pub use jws::{Jws, MAX_HEADER_BYTES, MAX_TOKEN_BYTES, verify_jws};
 pub use keys::{KeyProblem, KeySet, KeySetError, MAX_KEYS, RefusedKey, VerifyingKey};
-pub use verdict::{Decision, Evidence, Refusal, Undecided, Verdict};
-pub use verifier::Verifier;
+pub use standing::Standing;
+pub use verdict::{Decision, Evidence, Objection, Refusal, Undecided, Verdict};
+pub use verifier::{KeyId, Pending, Staleness, Verifier};

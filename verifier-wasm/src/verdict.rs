@@ -69,9 +69,39 @@ impl Serialize for Decision {
         match self {
             Self::Refused(refusal) => map.serialize_entry("detail", &refusal.to_string())?,
             Self::Undecided(undecided) => map.serialize_entry("detail", &undecided.to_string())?,
-            Self::Valid(claims) => map.serialize_entry("claims", claims.payload())?,
+            Self::Valid(claims) => map.serialize_entry("claims", &claims.payload())?,
         }
         map.end()
+    }
+}
+
+/// Why a token whose signature and claims hold is not valid now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Objection {
+    /// It must not be honoured.
+    Refused(Refusal),
+    /// It cannot be decided.
+    Undecided(Undecided),
+}
+
+impl From<Refusal> for Objection {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Undecided> for Objection {
+    fn from(undecided: Undecided) -> Self {
+        Self::Undecided(undecided)
+    }
+}
+
+impl From<Objection> for Decision {
+    fn from(objection: Objection) -> Self {
+        match objection {
+            Objection::Refused(refusal) => Self::Refused(refusal),
+            Objection::Undecided(undecided) => Self::Undecided(undecided),
+        }
     }
 }
 

@@ -88,7 +88,7 @@ fn an_algorithm_that_is_not_configured_is_refused() {
     for alg in ALGORITHMS {
         let mut jwk = Minter::new(alg).jwk();
         jwk.as_object_mut().unwrap().remove("alg");
-        assert!(VerifyingKey::from_jwk(&jwk).is_err(), "{alg}");
+        assert!(VerifyingKey::from_jwk(jwk.to_string().as_bytes()).is_err(), "{alg}");
     }
 }
 

@@ -53,7 +53,9 @@ fn follow(snapshots: &[Vec<u8>], order: &[usize], restart: usize, eras: [&Histor
     for (step, number) in order.iter().enumerate() {
         if step == restart {
             feed = follower();
-            feed.resume(floor);
+            let history = eras[usize::from(floor.position.era == 2)];
+            let seq = usize::try_from(floor.position.seq).unwrap();
+            feed.resume(history.range(seq, seq, NOW)).unwrap();
             position = None;
         }
         let applied = feed.apply(snapshots[*number].clone(), NOW + 10);
@@ -85,8 +87,8 @@ fn a_resumed_verifier_is_undecided_until_it_reaches_its_floor() {
     let token = minter.token(&claims());
     let (history, _) = two_eras();
     let mut verifier = minter.cold_verifier();
-    verifier.feed_mut().resume(history.floor(5));
-    verifier.feed_mut().resume(history.floor(3));
+    verifier.feed_mut().resume(history.range(4, 5, NOW)).unwrap();
+    verifier.feed_mut().resume(history.base(3)).unwrap();
     assert_eq!(verifier.feed().floor(), history.floor(5));
     for (from, to, code) in [(0, 3, "no_snapshot"), (3, 4, "no_snapshot"), (4, 5, "revoked_token")]
     {
@@ -113,7 +115,7 @@ fn another_history_at_a_known_position_is_a_fork() {
     for restarted in [false, true] {
         let mut verifier = minter.cold_verifier();
         if restarted {
-            verifier.feed_mut().resume(ours.floor(6));
+            verifier.feed_mut().resume(ours.range(6, 6, NOW)).unwrap();
             verifier.apply(ours.base(3), NOW).unwrap();
             verifier.apply(ours.range(3, 6, NOW), NOW).unwrap();
         } else {
@@ -139,12 +141,26 @@ fn another_history_at_a_known_position_is_a_fork() {
     }
 }
 
+// S03, S09: what no trusted key has signed for this feed is no floor.
+#[test]
+fn only_a_snapshot_of_the_feed_raises_the_floor() {
+    let (history, _) = two_eras();
+    let mut feed = follower();
+    let mut stranger = history.base(5);
+    *stranger.last_mut().unwrap() ^= 1;
+    assert_eq!(feed.resume(stranger).unwrap_err().code(), "snapshot_bad_signature");
+    assert_eq!(feed.resume(vec![255; 48]).unwrap_err().code(), "snapshot_malformed");
+    let other = SnapshotSigner::new("feed-2", vec![signing_key(1)]);
+    let error = feed.resume(history.range_signed(&other, 0, 5, NOW)).unwrap_err();
+    assert_eq!((error, feed.floor()), (ApplyError::WrongFeed, Floor::default()));
+}
+
 // S04: a floor from before a restart is a known position too.
 #[test]
 fn a_base_that_contradicts_a_remembered_floor_is_refused() {
     let (ours, theirs) = forked_histories();
     let mut feed = follower();
-    feed.resume(ours.floor(6));
+    feed.resume(ours.base(6)).unwrap();
     assert_eq!(feed.apply(theirs.base(6), NOW).unwrap_err().code(), "feed_fork");
     assert_eq!((feed.position(), feed.is_ready()), (None, false));
     assert_eq!(feed.apply(ours.base(6), NOW), Ok(Applied::Replaced));
@@ -200,7 +216,6 @@ fn a_failed_update_leaves_the_last_good_state_and_the_next_good_one_succeeds() {
             (feed::seal(&[1, 2, 3]), "snapshot_malformed"),
             (history.range_signed(&other_key, 0, 6, NOW), "snapshot_unknown_key"),
             (history.range_signed(&other_feed, 0, 6, NOW), "wrong_feed"),
-            (history.range(0, 6, NOW + 301), "snapshot_from_the_future"),
             (History::new(9, vec![Record::Token(1); 9]).range(8, 9, NOW), "feed_gap"),
             (
                 History {
@@ -230,6 +245,10 @@ fn a_failed_update_leaves_the_last_good_state_and_the_next_good_one_succeeds() {
             assert_eq!(feed.apply(theirs.range(6, 7, NOW), NOW).unwrap_err().code(), "feed_fork");
             assert_eq!(state(&feed), before);
         }
+        // What comes from the future changes how old all this seems, and nothing else.
+        let future = feed.apply(history.range(0, 6, NOW + 301), NOW).unwrap_err();
+        assert_eq!(future.code(), "snapshot_from_the_future");
+        assert_eq!((state(&feed).0, state(&feed).2), (before.0, before.2));
         assert_eq!(feed.apply(good, NOW), Ok(applied));
     }
     assert_eq!(Model::of(&feed), next_era.model(3));

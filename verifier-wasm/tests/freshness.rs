@@ -11,7 +11,8 @@
 mod support;
 
 use offswitch_verifier::snapshot::{Applied, Content};
-use offswitch_verifier::{OnStale, Verifier};
+use offswitch_verifier::{Jws, OnStale, Staleness, Verifier};
+use serde_json::json;
 use support::feed::{History, Record, VALID_SECONDS, signer};
 use support::{ISSUER, Minter, NOW, claims_with, feed};
 
@@ -142,6 +143,65 @@ fn token() -> String {
     let mut claims = claims_with("jti", "token-14".into());
     claims["exp"] = (NOW + 100_000).into();
     Minter::new("EdDSA").token(&claims)
+}
+
+const DAY: u64 = 86_400;
+
+// E06: a clock that is a day behind does not keep an old snapshot fresh. What the feed signs a day
+// ahead of it is not taken over, but it proves what time it is at least.
+#[test]
+fn a_clock_that_is_behind_makes_what_is_held_stale() {
+    for on_stale in [OnStale::Deny, OnStale::Allow] {
+        let mut verifier = verifier(60, on_stale);
+        verifier.apply(history().base(2), NOW).unwrap();
+        let mut tomorrow = claims_with("iat", (NOW + DAY).into());
+        tomorrow["exp"] = json!(NOW + DAY + 600);
+        let fresh = Minter::new("EdDSA").token(&tomorrow);
+        let old = Minter::new("EdDSA").token(&claims_with("jti", json!("old")));
+        assert_eq!(verifier.verify(&old, NOW).code(), "valid");
+        assert_eq!(verifier.verify(&fresh, NOW).code(), "not_yet_valid");
+        verifier.apply(history().range(2, 2, NOW + DAY), NOW).unwrap_err();
+        // The old token has ended by then, whatever our clock says; of the new one we cannot tell,
+        // whatever the policy: a snapshot makes no token valid.
+        assert_eq!(verifier.verify(&old, NOW).code(), "expired");
+        assert_eq!(verifier.verify(&fresh, NOW).code(), "stale_snapshot");
+        assert_eq!(verifier.verify(&fresh, NOW).evidence.age_seconds, Some(DAY));
+        // A statement that fits our clock again: it was the other clock that was wrong.
+        verifier.apply(history().range(2, 2, NOW + 1), NOW).unwrap();
+        assert_eq!(verifier.verify(&old, NOW).code(), "valid");
+        assert_eq!(verifier.verify(&fresh, NOW).code(), "not_yet_valid");
+    }
+}
+
+// E06: a session opened later than anything held shows that the feed has gone on.
+#[test]
+fn a_token_of_a_later_session_tells_that_the_feed_is_behind() {
+    let mut verifier = verifier(60, OnStale::Deny);
+    verifier.apply(history().base(2), NOW).unwrap();
+    for (version, is_behind) in [(1, false), (2, false), (3, true)] {
+        let mut claims = claims_with("ver", version.into());
+        claims["jti"] = json!("new");
+        let token = Minter::new("EdDSA").token(&claims);
+        let jws = Jws::parse(&token).unwrap();
+        let (standing, _) = verifier.admit(&jws).unwrap();
+        assert_eq!(verifier.is_behind(&standing), is_behind, "{version}");
+        assert_eq!(verifier.judge(&standing, NOW, Staleness::Configured), Ok(()));
+    }
+}
+
+// A verdict may be asked for with a stricter or a laxer policy than the configured one.
+#[test]
+fn how_stale_the_feed_may_be_can_be_said_for_one_verdict() {
+    for on_stale in [OnStale::Deny, OnStale::Allow] {
+        let mut verifier = verifier(60, on_stale);
+        verifier.apply(history().base(2), NOW).unwrap();
+        let jws = token();
+        let (standing, _) = verifier.admit(&Jws::parse(&jws).unwrap()).unwrap();
+        let at = |after, staleness| verifier.judge(&standing, NOW + after, staleness).is_ok();
+        assert!(at(5, Staleness::AtMost(5)) && !at(6, Staleness::AtMost(5)));
+        assert!(at(90, Staleness::AtMost(90)) && at(400, Staleness::Any));
+        assert_eq!(at(61, Staleness::Configured), on_stale == OnStale::Allow);
+    }
 }
 
 fn verifier(max_staleness_seconds: u64, on_stale: OnStale) -> Verifier {

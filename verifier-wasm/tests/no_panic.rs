@@ -73,7 +73,7 @@ proptest! {
         }
         for (name, value) in Minter::new(ALGORITHMS[other]).jwk().as_object().unwrap() {
             jwk[name] = value.clone();
-            if let Ok(key) = VerifyingKey::from_jwk(&jwk) {
+            if let Ok(key) = VerifyingKey::from_jwk(jwk.to_string().as_bytes()) {
                 prop_assert!(!key.accepts(&[0; 64], b"") && !key.accepts(&text, &text));
             }
         }

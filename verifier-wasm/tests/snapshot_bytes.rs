@@ -84,7 +84,7 @@ fn of_two_signatures_each_trusted_one_must_be_right() {
     let history = history();
     let both = SnapshotSigner::new(FEED, vec![signing_key(1), signing_key(2)]);
     let good = history.range_signed(&both, 0, 6, NOW);
-    let key = |number| FeedKey::new(signing_key(number).verifying_key());
+    let key = |number| FeedKey::from_bytes(signing_key(number).verifying_key().as_bytes()).unwrap();
     for trusted in [vec![key(1)], vec![key(2)], vec![key(1), key(2)], vec![key(3), key(2)]] {
         assert!(Snapshot::open(good.clone(), &trusted).is_ok());
     }

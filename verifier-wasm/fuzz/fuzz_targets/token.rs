@@ -60,7 +60,7 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     rules.required_claims.retain(|claim| claim != "sid" && claim != "ver");
     let config = serde_json::json!({
         "issuers": [rules],
-        "feed": { "id": "f", "public_keys": [encode(key().verifying_key().as_bytes())] },
+        "feed": { "id": "f", "publicKeys": [encode(key().verifying_key().as_bytes())] },
     });
     let config = VerifierConfig::from_json(&config.to_string()).expect("a good configuration");
     let mut verifier = Verifier::new(config).expect("a good configuration");

@@ -42,8 +42,11 @@ impl SnapshotSigner {
     /// A signer for the feed `feed`; only the first eight keys sign.
     pub fn new(feed: &str, keys: Vec<SigningKey>) -> Self {
         let keys = keys.into_iter().take(MAX_SIGNATURES);
-        let keys = keys.map(|key| (key.clone(), FeedKey::new(key.verifying_key()))).collect();
-        Self { feed: feed.to_owned(), keys }
+        // A key that signs has a public half of prime order, which is never refused.
+        let with_public = |key: SigningKey| {
+            FeedKey::from_bytes(key.verifying_key().as_bytes()).ok().map(|public| (key, public))
+        };
+        Self { feed: feed.to_owned(), keys: keys.filter_map(with_public).collect() }
     }
 
     /// The feed's id.

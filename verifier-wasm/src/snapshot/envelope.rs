@@ -1,24 +1,29 @@
 //! The outermost bytes: magic, version, signatures, body. Nothing inside is read before the
 //! signature was checked.
 
-use ed25519_dalek::Signature;
+use crate::ed25519::PublicKey;
+use crate::keys::{KeyProblem, ed25519_key};
 
 /// A public key whose signature under a snapshot is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedKey {
     id: [u8; KEY_ID_BYTES],
-    key: ed25519_dalek::VerifyingKey,
+    key: PublicKey,
 }
 
 impl FeedKey {
-    /// A key named by the first eight bytes of its own hash.
-    pub fn new(key: ed25519_dalek::VerifyingKey) -> Self {
+    /// Reads a key; it is named by the first eight bytes of its own hash.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyProblem::Weak`].
+    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyProblem> {
         let mut id = [0; KEY_ID_BYTES];
-        let hash = blake3::hash(key.as_bytes());
+        let hash = blake3::hash(bytes);
         for (to, from) in id.iter_mut().zip(hash.as_bytes()) {
             *to = *from;
         }
-        Self { id, key }
+        Ok(Self { id, key: ed25519_key(bytes)? })
     }
 
     /// The public key's 32 bytes.
@@ -75,7 +80,7 @@ pub(super) fn open(bytes: &[u8], trusted: &[FeedKey]) -> Result<usize, OpenError
     let message = message(body);
     for entry in signatures.chunks(SIGNATURE_ENTRY_BYTES) {
         let Some((key, signature)) = find(trusted, entry) else { continue };
-        if key.key.verify_strict(&message, &signature).is_err() {
+        if !key.key.accepts(signature, &message) {
             return Err(OpenError::BadSignature);
         }
     }
@@ -87,10 +92,9 @@ pub(super) fn message(body: &[u8]) -> Vec<u8> {
     [SIGNING_PREFIX, blake3::hash(body).as_bytes()].concat()
 }
 
-fn find<'a>(trusted: &'a [FeedKey], entry: &[u8]) -> Option<(&'a FeedKey, Signature)> {
+fn find<'a, 'b>(trusted: &'a [FeedKey], entry: &'b [u8]) -> Option<(&'a FeedKey, &'b [u8])> {
     let (id, signature) = entry.split_first_chunk::<KEY_ID_BYTES>()?;
-    let key = trusted.iter().find(|key| key.id == *id)?;
-    Some((key, Signature::from_slice(signature).ok()?))
+    Some((trusted.iter().find(|key| key.id == *id)?, signature))
 }
 
 pub(super) const MAGIC: &[u8; 4] = b"OFSW";

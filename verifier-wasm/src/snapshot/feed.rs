@@ -1,10 +1,11 @@
 //! The state a verifier builds by following a feed: one base read in place and an overlay of what
 //! came after it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::envelope::{FeedKey, OpenError};
-use super::fingerprint::{Fingerprint, Kind};
+use super::fingerprint::{Fingerprint, Kind, Salt};
 use super::opened::{DeadKey, Snapshot};
 use super::position::{ChainHash, Position};
 use super::user_map::UserFloor;
@@ -25,6 +26,8 @@ pub struct Feed {
     epoch: u64,
     issued_at: u64,
     valid_until: u64,
+    /// What a snapshot says that was refused as signed in the future: our own clock may be behind.
+    witnessed_at: u64,
     forked: bool,
     /// How large the overlay may grow before a base is asked for.
     overlay_limit: usize,
@@ -132,6 +135,7 @@ impl Feed {
             epoch: 0,
             issued_at: 0,
             valid_until: 0,
+            witnessed_at: 0,
             forked: false,
             overlay_limit: OVERLAY_LIMIT,
         }
@@ -142,11 +146,17 @@ impl Feed {
         &self.trusted
     }
 
-    /// Resumes at a floor remembered from before a restart: nothing older will be trusted.
-    pub fn resume(&mut self, floor: Floor) {
-        if floor.position > self.floor.position {
-            self.floor = floor;
-        }
+    /// Resumes at the end of a snapshot that was kept from before a restart: nothing older will be
+    /// trusted. The rest of the snapshot is not applied.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::Open`] and [`ApplyError::WrongFeed`]: a floor that nobody has signed could keep a
+    /// verifier from deciding for ever.
+    pub fn resume(&mut self, snapshot: Vec<u8>) -> Result<(), ApplyError> {
+        let end = self.open(snapshot)?.end();
+        self.raise_floor(end);
+        Ok(())
     }
 
     /// Applies one snapshot, or changes nothing and says why. `now` is in unix seconds.
@@ -155,12 +165,10 @@ impl Feed {
     ///
     /// See [`ApplyError`].
     pub fn apply(&mut self, bytes: Vec<u8>, now: u64) -> Result<Applied, ApplyError> {
-        let snapshot = Snapshot::open(bytes, &self.trusted)?;
-        if snapshot.feed() != self.id {
-            return Err(ApplyError::WrongFeed);
-        }
+        let snapshot = self.open(bytes)?;
         let issued_at = snapshot.issued_at();
         if issued_at > now.saturating_add(MAX_SKEW_SECONDS) {
+            self.witnessed_at = self.witnessed_at.max(issued_at);
             return Err(ApplyError::FromTheFuture { issued_at, now });
         }
         self.refuse_contradiction(&snapshot)?;
@@ -175,7 +183,8 @@ impl Feed {
         self.base.as_ref().map(|_| self.reached.position)
     }
 
-    /// The newest position ever seen, with its chain hash: remember it across restarts.
+    /// The newest position ever seen, with its chain hash. The snapshot that raised it is what to
+    /// [`resume`](Self::resume) at after a restart.
     pub fn floor(&self) -> Floor {
         self.floor
     }
@@ -188,8 +197,15 @@ impl Feed {
         (!self.forked && !full).then_some(self.reached.position)
     }
 
-    /// Seconds since the feed's newest signed statement.
+    /// `now`, or a later time that the feed has signed: what seems to come from the future shows
+    /// that our own clock may be behind, and then all that is held is older than it looks.
+    pub fn proven_time(&self, now: u64) -> u64 {
+        now.max(self.witnessed_at)
+    }
+
+    /// Seconds since the feed's newest signed statement that is in force.
     pub fn age_seconds(&self, now: u64) -> Option<u64> {
+        let now = self.proven_time(now);
         self.base.as_ref().map(|_| now.saturating_sub(self.issued_at))
     }
 
@@ -205,7 +221,7 @@ impl Feed {
 
     /// True where even the feed's own statement no longer claims to be fresh.
     pub fn is_past_validity(&self, now: u64) -> bool {
-        now > self.valid_until.saturating_add(VALIDITY_SKEW_SECONDS)
+        self.proven_time(now) > self.valid_until.saturating_add(VALIDITY_SKEW_SECONDS)
     }
 
     /// Tokens issued before this instant (unix seconds) are off; 0 for none.
@@ -213,38 +229,55 @@ impl Feed {
         self.epoch
     }
 
+    /// The key of the fingerprints; none before the first base.
+    pub fn salt(&self) -> Option<Salt> {
+        self.base.as_ref().map(Snapshot::salt)
+    }
+
     /// True if the issuer's key of this name was declared dead.
     pub fn is_dead(&self, issuer: &str, kid: &str) -> bool {
-        let same = |key: &DeadKey| key.issuer == issuer && key.kid == kid;
-        self.overlay.dead_keys.iter().any(|(key, _)| same(key))
-            || self.base.as_ref().is_some_and(|base| base.dead_keys().iter().any(same))
+        self.dead_keys().any(|key| key.issuer == issuer && key.kid == kid)
+    }
+
+    fn dead_keys(&self) -> impl Iterator<Item = &DeadKey> {
+        let base = self.base.iter().flat_map(Snapshot::dead_keys);
+        base.chain(self.overlay.dead_keys.iter().map(|(key, _)| key))
     }
 
     /// True if this token or session was revoked.
     pub fn is_denied(&self, kind: Kind, issuer: &str, id: &str) -> bool {
-        self.base.as_ref().is_some_and(|base| {
-            let id = Fingerprint::new(base.salt(), kind, issuer, id);
-            self.overlay.denied.contains_key(&id) || base.is_denied(id)
-        })
+        self.salt().is_some_and(|salt| self.holds(Fingerprint::new(salt, kind, issuer, id)))
     }
 
     /// What tokens of this user must show, if the user was ever revoked.
     pub fn user_floor(&self, issuer: &str, subject: &str) -> Option<UserFloor> {
-        let base = self.base.as_ref()?;
-        let user = Fingerprint::new(base.salt(), Kind::User, issuer, subject);
+        self.floor_of(Fingerprint::new(self.salt()?, Kind::User, issuer, subject))
+    }
+
+    /// True if the token or session of this fingerprint was revoked.
+    pub(crate) fn holds(&self, id: Fingerprint) -> bool {
+        let in_base = || self.base.as_ref().is_some_and(|base| base.is_denied(id));
+        self.overlay.denied.contains_key(&id) || in_base()
+    }
+
+    /// What tokens of the user of this fingerprint must show, if the user was ever revoked.
+    pub(crate) fn floor_of(&self, user: Fingerprint) -> Option<UserFloor> {
         let newer = self.overlay.users.get(&user).map(|(floor, _)| *floor);
-        match (base.user_floor(user), newer) {
+        match (self.base.as_ref().and_then(|base| base.user_floor(user)), newer) {
             (Some(one), Some(other)) => Some(one.join(other)),
             (one, other) => one.or(other),
         }
     }
 
+    fn open(&self, bytes: Vec<u8>) -> Result<Snapshot, ApplyError> {
+        let snapshot = Snapshot::open(bytes, &self.trusted)?;
+        if snapshot.feed() == self.id { Ok(snapshot) } else { Err(ApplyError::WrongFeed) }
+    }
+
     /// A position whose chain hash is known must not come with another one.
     fn refuse_contradiction(&mut self, snapshot: &Snapshot) -> Result<(), ApplyError> {
-        let ends = [
-            Floor { position: snapshot.from(), chain: snapshot.chain_from() },
-            Floor { position: snapshot.to(), chain: snapshot.chain_to() },
-        ];
+        let start = Floor { position: snapshot.from(), chain: snapshot.chain_from() };
+        let ends = [start, snapshot.end()];
         let held = self.known.iter().chain([&self.floor]);
         for known in held {
             if ends.iter().any(|end| end.position == known.position && end.chain != known.chain) {
@@ -257,7 +290,7 @@ impl Feed {
 
     /// A base takes the place of the one before; what is held beyond it stays on top.
     fn replace(&mut self, snapshot: Snapshot) -> Applied {
-        let end = Floor { position: snapshot.to(), chain: snapshot.chain_to() };
+        let end = snapshot.end();
         let held = self.base.as_ref().map(|base| (base.to(), base.salt()));
         match held {
             Some((to, _)) if end.position <= to => {
@@ -306,13 +339,18 @@ impl Feed {
             return Ok(Applied::Refreshed);
         }
         self.overlay.add(snapshot);
-        self.reach(Floor { position: to, chain: snapshot.chain_to() });
+        self.reach(snapshot.end());
         Ok(Applied::Extended)
     }
 
     /// Only a statement about everything that is held proves that it is fresh.
     fn refresh(&mut self, snapshot: &Snapshot, to: Position) {
         if to >= self.reached.position {
+            // A newer statement that our clock can place: what seemed to be the future was another's
+            // mistake.
+            if snapshot.issued_at() > self.issued_at {
+                self.witnessed_at = 0;
+            }
             self.issued_at = self.issued_at.max(snapshot.issued_at());
             self.valid_until = self.valid_until.max(snapshot.valid_until());
         }
@@ -329,6 +367,10 @@ impl Feed {
         if end.position > self.reached.position {
             self.reached = end;
         }
+        self.raise_floor(end);
+    }
+
+    fn raise_floor(&mut self, end: Floor) {
         if end.position > self.floor.position {
             self.floor = end;
         }
@@ -338,10 +380,32 @@ impl Feed {
 /// What deltas added, each with the position by which it is certain.
 #[derive(Debug, Default)]
 struct Overlay {
-    denied: BTreeMap<Fingerprint, Position>,
-    users: BTreeMap<Fingerprint, (UserFloor, Position)>,
+    denied: ByFingerprint<Position>,
+    users: ByFingerprint<(UserFloor, Position)>,
     /// Few: red buttons and retired keys.
     dead_keys: Vec<(DeadKey, Position)>,
+}
+
+type ByFingerprint<T> = HashMap<Fingerprint, T, BuildHasherDefault<Ready>>;
+
+/// A fingerprint is a hash already, keyed with the feed's salt.
+#[derive(Default)]
+struct Ready(u64);
+
+impl Hasher for Ready {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 impl Overlay {

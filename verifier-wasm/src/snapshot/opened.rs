@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::envelope::{self, FeedKey, OpenError};
+use super::feed::Floor;
 use super::fingerprint::{Fingerprint, Salt};
 use super::position::{ChainHash, Position};
 use super::sorted_set::SortedSet;
@@ -99,6 +100,11 @@ impl Snapshot {
     /// The chain hash at [`to`](Self::to).
     pub fn chain_to(&self) -> ChainHash {
         self.header.chain_to
+    }
+
+    /// Where it leads.
+    pub(super) fn end(&self) -> Floor {
+        Floor { position: self.to(), chain: self.chain_to() }
     }
 
     /// When it was signed, unix seconds.

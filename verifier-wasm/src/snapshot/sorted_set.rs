@@ -85,10 +85,10 @@ impl SortedSet {
             let after = zeros.saturating_add(u64::from(gaps.count_ones()));
             while zeros / SAMPLE < after / SAMPLE {
                 let skip = SAMPLE.saturating_sub(zeros % SAMPLE);
-                gaps = drop_ones(gaps, skip.saturating_sub(1));
-                let bit = start.saturating_add(u64::from(gaps.trailing_zeros()));
-                samples.push(u32::try_from(bit.saturating_add(1)).ok()?);
-                gaps &= gaps.wrapping_sub(1);
+                let bit = nth_one(gaps, skip.saturating_sub(1));
+                gaps &= !mask(u32::try_from(bit.saturating_add(1)).ok()?);
+                let after = start.saturating_add(bit).saturating_add(1);
+                samples.push(u32::try_from(after).ok()?);
                 zeros = zeros.saturating_add(skip);
             }
             zeros = after;
@@ -116,8 +116,8 @@ impl SortedSet {
             index = index.checked_add(1).filter(|next| *next < high.len() / 8)?;
             gaps = !word(high, index);
         }
-        gaps = drop_ones(gaps, left.saturating_sub(1));
-        start = wide(index).saturating_mul(64).saturating_add(u64::from(gaps.trailing_zeros()));
+        let bit = nth_one(gaps, left.saturating_sub(1));
+        start = wide(index).saturating_mul(64).saturating_add(bit);
         Some(start.saturating_add(1))
     }
 }
@@ -153,12 +153,18 @@ fn ones(mut content: u64, index: usize) -> impl Iterator<Item = u64> {
     })
 }
 
-/// `content` without its lowest `count` ones.
-fn drop_ones(mut content: u64, count: u64) -> u64 {
-    for _ in 0..count {
-        content &= content.wrapping_sub(1);
+/// Where the `nth` one of `content` is, counted from zero; 63 if there are fewer.
+fn nth_one(mut content: u64, mut nth: u64) -> u64 {
+    let mut bit: u64 = 0;
+    for half in [32, 16, 8, 4, 2, 1] {
+        let below = u64::from((content & mask(half)).count_ones());
+        if nth >= below {
+            nth = nth.saturating_sub(below);
+            content >>= half;
+            bit = bit.saturating_add(u64::from(half));
+        }
     }
-    content
+    bit
 }
 
 /// Writes the set of `numbers`, which must ascend strictly; the counterpart of [`SortedSet::read`].
@@ -179,4 +185,4 @@ pub(super) fn write(numbers: &[u64], out: &mut Vec<u8>) {
 }
 
 /// One sample for this many buckets: a look-up walks about twice as many bits.
-const SAMPLE: u64 = 512;
+const SAMPLE: u64 = 64;

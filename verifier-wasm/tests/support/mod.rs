@@ -51,7 +51,7 @@ impl Minter {
     }
 
     pub(crate) fn verifying_key(&self) -> VerifyingKey {
-        VerifyingKey::from_jwk(&self.jwk()).unwrap()
+        VerifyingKey::from_jwk(self.jwk().to_string().as_bytes()).unwrap()
     }
 
     pub(crate) fn keys(&self) -> KeySet {
@@ -249,8 +249,17 @@ fn rsa_key() -> rsa::PrivateKey {
     rsa::PrivateKey::from_p_q(prime(PRIME_P), prime(PRIME_Q), 65_537u64.into()).unwrap()
 }
 
-/// Counts instead of drawing: salts and blinding need not be secret here.
-struct Counter(u64);
+/// Draws the same numbers in every run (SplitMix64): nothing here need be secret.
+pub(crate) struct Counter(pub(crate) u64);
+
+impl Counter {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let number = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        number ^ (number >> 31)
+    }
+}
 
 impl rsa::rand_core::TryRng for Counter {
     type Error = std::convert::Infallible;
@@ -260,8 +269,7 @@ impl rsa::rand_core::TryRng for Counter {
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        Ok((self.0 ^ (self.0 >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9))
+        Ok(self.next())
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {

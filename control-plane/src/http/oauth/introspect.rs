@@ -39,7 +39,7 @@ pub(in crate::http) async fn introspect(
             Err(OauthError { error: TEMPORARILY_UNAVAILABLE, error_description: code })
         }
         Decision::Valid(claims) => {
-            let mut found = claims.payload().clone();
+            let mut found = claims.payload();
             found.insert("active".to_owned(), true.into());
             found.insert("token_type".to_owned(), "Bearer".into());
             Ok(answer(Value::Object(found), code))

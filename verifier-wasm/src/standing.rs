@@ -1,0 +1,97 @@
+//! What is left of a token once its signature and its claims were checked.
+
+use std::borrow::Cow;
+
+use crate::claims::Claims;
+use crate::config::IssuerConfig;
+use crate::snapshot::{Feed, Fingerprint, Kind, Salt};
+use crate::verdict::Refusal;
+use crate::verifier::KeyId;
+
+/// An admitted token, reduced to what time and the feed decide about.
+///
+/// It is as good as the token as long as [`Verifier::is_current`](crate::Verifier::is_current) says
+/// so, and small: remembering it makes the next verdict about the same token a few look-ups.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    pub(crate) key: KeyId,
+    pub(crate) generation: u32,
+    pub(crate) user_version: Option<u64>,
+    expires_at: Option<u64>,
+    issued_at: Option<u64>,
+    leeway_seconds: u64,
+    not_before: Option<u64>,
+    session: Option<Fingerprint>,
+    token: Option<Fingerprint>,
+    user: Option<Fingerprint>,
+}
+
+impl Standing {
+    pub(crate) fn new(
+        key: KeyId,
+        rules: &IssuerConfig,
+        claims: &Claims<'_>,
+        salt: Salt,
+        generation: u32,
+    ) -> Self {
+        let fingerprint = |kind, id: &Option<Cow<'_, str>>| {
+            id.as_deref().map(|id| Fingerprint::new(salt, kind, &rules.issuer, id))
+        };
+        Self {
+            key,
+            generation,
+            user_version: claims.user_version,
+            expires_at: claims.expires_at,
+            issued_at: claims.issued_at,
+            leeway_seconds: rules.leeway_seconds,
+            not_before: claims.not_before,
+            session: fingerprint(Kind::Session, &claims.session_id),
+            token: fingerprint(Kind::Token, &claims.token_id),
+            user: fingerprint(Kind::User, &claims.subject),
+        }
+    }
+
+    pub(crate) fn check_end(&self, now: u64) -> Result<(), Refusal> {
+        match self.expires_at {
+            Some(exp) if now >= exp.saturating_add(self.leeway_seconds) => {
+                Err(Refusal::Expired { exp, now })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn check_start(&self, epoch: u64, now: u64) -> Result<(), Refusal> {
+        // The feed has signed that its epoch has come: a red button pressed on a clock that is fast
+        // must not make every new login wait for ours.
+        let issued_at = self.issued_at.filter(|issued_at| *issued_at > epoch);
+        let from = self.not_before.max(issued_at).unwrap_or(0);
+        if now.saturating_add(self.leeway_seconds) < from {
+            return Err(Refusal::NotYetValid { from, now });
+        }
+        Ok(())
+    }
+
+    /// Asks for the epoch, the token, the session and the user, in this order.
+    pub(crate) fn check_revocations(&self, feed: &Feed) -> Result<(), Refusal> {
+        let epoch = feed.epoch();
+        if epoch > 0 && self.issued_at.is_none_or(|issued_at| issued_at < epoch) {
+            return Err(Refusal::RevokedEpoch { epoch });
+        }
+        if self.token.is_some_and(|token| feed.holds(token)) {
+            return Err(Refusal::RevokedToken);
+        }
+        if self.session.is_some_and(|session| feed.holds(session)) {
+            return Err(Refusal::RevokedSession);
+        }
+        if let Some(floor) = self.user.and_then(|user| feed.floor_of(user)) {
+            let stands = match self.user_version {
+                Some(version) => version >= floor.minimum_version,
+                None => self.issued_at.is_some_and(|issued_at| issued_at >= floor.not_before),
+            };
+            if !stands {
+                return Err(Refusal::RevokedUser);
+            }
+        }
+        Ok(())
+    }
+}
