@@ -1,0 +1,141 @@
+//! The vectors of the format, `vectors/`: what these bytes mean they mean in every version.
+
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may stop at once")]
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use offswitch_verifier::snapshot::{Feed, FeedKey, Fingerprint, Kind, Snapshot, UserFloor};
+use serde_json::Value;
+
+// S17: the results, the contents and the state that vectors.json lists for each case.
+#[test]
+fn every_vector_means_what_is_written_beside_it() {
+    let golden = golden();
+    let cases = golden["cases"].as_array().unwrap();
+    assert!(cases.len() >= 25, "{} cases", cases.len());
+    for case in cases {
+        let trusted = trusted(&golden, case);
+        let now = number(&golden["now"]).saturating_add(10);
+        let mut feed = Feed::new(text(&golden["feed"]).to_owned(), trusted.clone());
+        let files = case["apply"].as_array().unwrap();
+        let mut result = "";
+        for file in files {
+            result = match feed.apply(bytes(text(file)), now) {
+                Ok(applied) => applied.code(),
+                Err(problem) => problem.code(),
+            };
+        }
+        let what = text(&case["what"]);
+        assert_eq!(result, text(&case["result"]), "{what}");
+        let position = feed.position().map(|position| position.to_string());
+        assert_eq!(position.as_deref(), case["position"].as_str(), "{what}");
+        if let Some(age) = case["age_seconds"].as_u64() {
+            assert_eq!(feed.age_seconds(now), Some(age), "{what}");
+        }
+        check_state(&feed, text(&golden["issuer"]), case);
+        let last = Snapshot::open(bytes(text(files.last().unwrap())), &trusted);
+        match case["snapshot"].as_object() {
+            Some(_) => check_contents(&last.unwrap(), case, text(&golden["issuer"])),
+            None => assert!(last.is_err(), "{what}"),
+        }
+    }
+}
+
+// S17, S10: whatever of a vector is changed or missing, nothing is read and nothing panics.
+#[test]
+fn no_part_of_a_vector_is_read_for_the_whole() {
+    let golden = golden();
+    let trusted = trusted(&golden, &golden["cases"][0]);
+    for file in golden["files"].as_array().unwrap() {
+        let whole = bytes(text(&file["file"]));
+        if Snapshot::open(whole.clone(), &trusted).is_err() {
+            continue;
+        }
+        // Signatures of keys that are not trusted are passed over, and nothing else is.
+        let others = file["order"]["other_seeds"].as_array().map_or(0, Vec::len);
+        let passed_over = 78..78_usize.saturating_add(others.saturating_mul(72));
+        // The large ones are large in one part only.
+        let step = whole.len().div_ceil(400);
+        for length in (0..whole.len()).step_by(step) {
+            assert!(Snapshot::open(whole[..length].to_vec(), &trusted).is_err(), "{file}");
+        }
+        for at in (0..whole.len()).step_by(step) {
+            let mut changed = whole.clone();
+            changed[at] ^= 0x10;
+            let opened = Snapshot::open(changed, &trusted);
+            assert_eq!(opened.is_ok(), passed_over.contains(&at), "{file}: byte {at}");
+        }
+    }
+}
+
+fn check_state(feed: &Feed, issuer: &str, case: &Value) {
+    let what = text(&case["what"]);
+    for (names, is_revoked) in [(&case["revoked"], true), (&case["stands"], false)] {
+        for (list, kind) in [("tokens", Kind::Token), ("sessions", Kind::Session)] {
+            for id in names[list].as_array().into_iter().flatten() {
+                assert_eq!(feed.is_denied(kind, issuer, text(id)), is_revoked, "{what}: {id}");
+            }
+        }
+        for kid in names["keys"].as_array().into_iter().flatten() {
+            assert_eq!(feed.is_dead(issuer, text(kid)), is_revoked, "{what}: {kid}");
+        }
+        for user in names["users"].as_array().into_iter().flatten() {
+            // Those that stand are names alone.
+            let name = user.as_str().unwrap_or_else(|| text(&user["sub"]));
+            let floor = feed.user_floor(issuer, name);
+            assert_eq!(floor, is_revoked.then(|| floor_of(user)), "{what}: {user}");
+        }
+    }
+}
+
+fn check_contents(snapshot: &Snapshot, case: &Value, issuer: &str) {
+    let expected = &case["snapshot"];
+    assert_eq!(snapshot.from().to_string(), text(&expected["from"]));
+    assert_eq!(snapshot.to().to_string(), text(&expected["to"]));
+    assert_eq!(snapshot.issued_at(), number(&expected["issued_at"]));
+    assert_eq!(snapshot.valid_until(), number(&expected["valid_until"]));
+    assert_eq!(snapshot.epoch(), number(&expected["epoch"]));
+    let counts = [snapshot.denied_count(), snapshot.users_count(), snapshot.dead_keys().len()];
+    let names = ["denied", "users", "dead_keys"];
+    assert_eq!(counts.map(Some), names.map(|name| usize::try_from(number(&expected[name])).ok()));
+    assert_eq!(snapshot.denied().count(), snapshot.denied_count());
+    assert!(snapshot.denied().is_sorted() && snapshot.users().is_sorted_by_key(|(user, _)| user));
+    for id in snapshot.denied() {
+        assert!(snapshot.is_denied(id));
+    }
+    for (user, floor) in snapshot.users() {
+        assert_eq!(snapshot.user_floor(user), Some(floor));
+    }
+    let nobody = Fingerprint::new(snapshot.salt(), Kind::Token, issuer, "nobody");
+    assert!(!snapshot.is_denied(nobody) && snapshot.user_floor(nobody).is_none());
+}
+
+fn golden() -> Value {
+    serde_json::from_slice(&bytes("vectors.json")).unwrap()
+}
+
+fn bytes(file: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/vectors/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn trusted(golden: &Value, case: &Value) -> Vec<FeedKey> {
+    let key = |seed: &Value| {
+        let key = Base64UrlUnpadded::decode_vec(text(&golden["public_keys"][text(seed)])).unwrap();
+        FeedKey::from_bytes(&key.try_into().unwrap()).unwrap()
+    };
+    case["trust"].as_array().unwrap().iter().map(key).collect()
+}
+
+fn floor_of(user: &Value) -> UserFloor {
+    UserFloor {
+        minimum_version: number(&user["minimum_version"]),
+        not_before: number(&user["not_before"]),
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap()
+}
