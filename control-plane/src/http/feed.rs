@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use base64ct::{Base64, Encoding};
@@ -37,17 +37,19 @@ pub(super) struct StreamQuery {
 }
 
 /// One snapshot that leads on from `since`: a delta, a heartbeat if there is nothing new, or the
-/// base where `since` is absent or unknown.
+/// base where `since` is absent or unknown. With `If-None-Match` the same snapshot is not sent twice.
 #[utoipa::path(
     get, path = "/v1/feed", tag = "feed", params(FeedQuery),
     security(("api_key" = ["feed:read"])),
     responses((status = 200, description = "A signed snapshot, see FORMAT.md",
                content_type = "application/octet-stream"),
+              (status = 304, description = "The snapshot that the entity tag names"),
               (status = "4XX", body = ProblemDocument), (status = 503, body = ProblemDocument))
 )]
 pub(super) async fn poll(
     State(plane): State<Arc<Plane>>,
     Params(query): Params<FeedQuery>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let since = query.since.as_deref().map(position).transpose()?;
     let wait = query.wait.unwrap_or(0);
@@ -61,11 +63,22 @@ pub(super) async fn poll(
         }
     }
     let snapshot = plane.snapshot(since).ok_or_else(not_ready)?;
-    let headers = [
-        (header::CONTENT_TYPE.as_str(), "application/octet-stream".to_owned()),
-        ("offswitch-position", snapshot.position.to_string()),
-    ];
-    Ok((headers, snapshot.bytes.clone()).into_response())
+    // At one address a position and the moment of its signature name one content.
+    let tag = format!("\"{}-{}\"", snapshot.position, snapshot.issued_at);
+    let is_known = headers.get_all(header::IF_NONE_MATCH).iter().any(|tags| names(tags, &tag));
+    let described =
+        [(header::ETAG.as_str(), tag), ("offswitch-position", snapshot.position.to_string())];
+    if is_known {
+        return Ok((StatusCode::NOT_MODIFIED, described).into_response());
+    }
+    let content_type = [(header::CONTENT_TYPE, "application/octet-stream")];
+    Ok((described, content_type, snapshot.bytes.clone()).into_response())
+}
+
+/// True if `tag` is one of an `If-None-Match` field's (RFC 9110 section 13.1.2).
+fn names(tags: &HeaderValue, tag: &str) -> bool {
+    let tags = tags.to_str().unwrap_or_default().split(',');
+    tags.map(str::trim).any(|one| one.strip_prefix("W/").unwrap_or(one) == tag)
 }
 
 /// The feed as server-sent events: `snapshot` events whose id is the position and whose data is the

@@ -164,9 +164,9 @@ pub(super) async fn revoke(
 pub(super) fn own_token(plane: &Plane, token: &str) -> Option<Claims> {
     let jws = Jws::parse(token).ok()?;
     let keyring = plane.keyring();
-    let named = |key: &&TokenKey| Some(key.kid()) == jws.kid.as_deref();
+    let named = |key: &&TokenKey| Some(key.kid()) == jws.kid();
     let key = keyring.token_keys().iter().find(named)?;
-    let key = VerifyingKey::from_jwk(&key.jwk()).ok()?;
+    let key = VerifyingKey::from_jwk(key.jwk().to_string().as_bytes()).ok()?;
     let claims: Claims = serde_json::from_slice(&jws.verify(&key).ok()?).ok()?;
     (claims.iss == plane.settings().issuer).then_some(claims)
 }

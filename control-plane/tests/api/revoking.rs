@@ -265,6 +265,40 @@ async fn the_stream_sends_base_delta_and_heartbeat_and_resumes_where_it_ended() 
     assert_eq!(open(delta).from().to_string(), first);
 }
 
+// A mirror or a cache asks whether it has the newest already. The tag is of one address: what leads on
+// from somewhere else is another snapshot.
+#[tokio::test]
+async fn a_snapshot_that_is_known_is_not_sent_again() {
+    let plane = ControlPlane::start().await;
+    let get = async |tags: Option<&str>| {
+        let request = plane.admin(Method::GET, "/v1/feed");
+        let request = tags.into_iter().fold(request, |it, tags| it.header("if-none-match", tags));
+        request.send().await.unwrap()
+    };
+    let first = get(None).await;
+    let tag = first.headers()["etag"].to_str().unwrap().to_owned();
+    assert!(tag.starts_with('"') && tag.ends_with('"'), "{tag}");
+    for (tags, status) in [
+        (tag.clone(), 304),
+        (format!("\"other\", W/{tag}"), 304),
+        ("\"other\"".to_owned(), 200),
+        (tag.trim_matches('"').to_owned(), 200),
+        (String::new(), 200),
+    ] {
+        let answer = get(Some(&tags)).await;
+        // The base may be built anew meanwhile; then it has another tag, and is sent.
+        if answer.headers()["etag"] != tag.as_str() {
+            assert_eq!(answer.status(), 200);
+            continue;
+        }
+        assert_eq!(answer.status(), status, "{tags}");
+        assert_eq!(answer.bytes().await.unwrap().is_empty(), status == 304);
+    }
+    let position = first.headers()["offswitch-position"].to_str().unwrap();
+    let delta = plane.admin(Method::GET, &format!("/v1/feed?since={position}"));
+    assert_eq!(delta.send().await.unwrap().status(), 200);
+}
+
 #[tokio::test]
 async fn the_metrics_count_revocations_requests_and_problems() {
     let plane = ControlPlane::start().await;
