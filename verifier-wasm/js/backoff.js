@@ -2,11 +2,13 @@
 
 export class Backoff {
   #failures = 0;
+  /** When the pause began, and when it ends: a clock that was set back to before it ends it too. */
+  #from = 0;
   #notBefore = 0;
 
   /** True while the other side is being spared. @param {number} now unix seconds */
   isWaiting(now) {
-    return now < this.#notBefore;
+    return now >= this.#from && now < this.#notBefore;
   }
 
   /**
@@ -16,7 +18,7 @@ export class Backoff {
    * @param {number} now @param {number} seconds
    */
   begin(now, seconds) {
-    if (this.#failures > 0) this.#notBefore = now + seconds;
+    if (this.#failures > 0) this.#pause(now, seconds);
   }
 
   succeeded() {
@@ -29,7 +31,13 @@ export class Backoff {
     const most = Math.min(FIRST_SECONDS * 2 ** this.#failures, LONGEST_SECONDS);
     this.#failures += 1;
     const jittered = most * (0.5 + Math.random() / 2);
-    this.#notBefore = now + Math.max(jittered, Math.min(retryAfterSeconds, LONGEST_SECONDS));
+    this.#pause(now, Math.max(jittered, Math.min(retryAfterSeconds, LONGEST_SECONDS)));
+  }
+
+  /** @param {number} now @param {number} seconds */
+  #pause(now, seconds) {
+    this.#from = now;
+    this.#notBefore = now + seconds;
   }
 }
 

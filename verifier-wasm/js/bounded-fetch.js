@@ -5,7 +5,6 @@ export class FetchError extends Error {
   /** @param {string} message @param {{ cause?: unknown, retryAfterSeconds?: number }} [more] */
   constructor(message, more = {}) {
     super(message, { cause: more.cause });
-    this.name = "FetchError";
     this.retryAfterSeconds = more.retryAfterSeconds;
   }
 }
@@ -17,28 +16,37 @@ export class FetchError extends Error {
  *   `statuses` are those whose body is read, 200 alone where nothing is said.
  */
 
-/** Fetches `url` and answers with its bytes. @param {string} url @param {Limits} limits */
-export async function boundedFetch(url, limits) {
-  return (await boundedExchange(url, limits)).bytes;
-}
-
 /**
- * Sends a request to `url` and answers with status and bytes.
- *
- * Redirects are not followed: the answer must come from the configured address. ("manual", because
- * workerd has no "error"; a redirect then arrives as a status that is not 200.) The limit counts
- * bytes after decompression, as they arrive; what the server declares is only believed where it
- * is already too much.
+ * Sends a request to `url` and answers with status, bytes and the entity tag that came with them.
+ * The limit counts bytes after decompression, as they arrive; what the server declares is only
+ * believed where it is already too much.
  *
  * @param {string} url
  * @param {Limits} limits
- * @returns {Promise<{ status: number, bytes: Uint8Array<ArrayBuffer> }>}
+ * @returns {Promise<{ status: number, bytes: Uint8Array<ArrayBuffer>, etag: string | null }>}
  */
 export async function boundedExchange(url, limits) {
   const timeout = AbortSignal.timeout(limits.timeoutSeconds * 1000);
   const signal = limits.signal ? AbortSignal.any([limits.signal, timeout]) : timeout;
+  const response = await boundedResponse(url, { ...limits, signal });
+  const { headers, status } = response;
+  const isRead = status !== NOT_MODIFIED;
+  const bytes = isRead ? await readBounded(response, limits.maxBytes, signal) : new Uint8Array();
+  return { status, bytes, etag: headers.get("etag") };
+}
+
+/**
+ * Sends a request to `url` and answers once the headers are there and as they should be.
+ *
+ * Redirects are not followed: the answer must come from the configured address. ("manual", because
+ * workerd has no "error"; a redirect then arrives as a status that is not 200.)
+ *
+ * @param {string} url
+ * @param {Limits} limits of which `signal` bounds the time
+ */
+export async function boundedResponse(url, limits) {
+  const { body, method, signal } = limits;
   const headers = { accept: limits.accept, ...limits.headers };
-  const { body, method } = limits;
   let response;
   try {
     response = await fetch(url, { body, headers, method, redirect: "manual", signal });
@@ -47,18 +55,16 @@ export async function boundedExchange(url, limits) {
   }
   const problem = wrongAnswer(response, limits);
   if (problem !== undefined) {
-    await discard(response);
+    await response.body?.cancel().catch(() => {});
     throw new FetchError(problem, { retryAfterSeconds: retryAfter(response) });
   }
-  return {
-    status: response.status,
-    bytes: await readBounded(response, limits.maxBytes, signal),
-  };
+  return response;
 }
 
 /** @param {Response} response @param {Limits} limits */
 function wrongAnswer(response, { contentTypes, maxBytes, statuses = [200] }) {
   if (!statuses.includes(response.status)) return `status ${response.status}`;
+  if (response.status === NOT_MODIFIED) return undefined;
   const type = (response.headers.get("content-type") ?? "").split(";")[0].trim().toLowerCase();
   if (contentTypes && !contentTypes.includes(type)) return `content-type "${type.slice(0, 64)}"`;
   if (Number(response.headers.get("content-length")) > maxBytes) return TOO_LARGE;
@@ -76,8 +82,7 @@ export async function readBounded(message, maxBytes, signal) {
   // Not every runtime's body fails with its signal once the headers have arrived.
   const stop = () => void reader.cancel(signal.reason).catch(() => {});
   signal.addEventListener("abort", stop, { once: true });
-  const declared = Number(message.headers.get("content-length"));
-  let bytes = new Uint8Array(Math.min(declared || 0, maxBytes, MAX_FIRST_BYTES));
+  let bytes = new Uint8Array();
   let size = 0;
   try {
     for (;;) {
@@ -86,7 +91,11 @@ export async function readBounded(message, maxBytes, signal) {
       if (done) break;
       const end = size + value.byteLength;
       if (end > maxBytes) throw new FetchError(TOO_LARGE);
-      if (end > bytes.byteLength) bytes = grown(bytes, size, Math.max(end, size * 2));
+      if (end > bytes.byteLength) {
+        const larger = new Uint8Array(Math.max(end, size * 2));
+        larger.set(bytes);
+        bytes = larger;
+      }
       bytes.set(value, size);
       size = end;
     }
@@ -100,24 +109,12 @@ export async function readBounded(message, maxBytes, signal) {
   return size === bytes.byteLength ? bytes : bytes.slice(0, size);
 }
 
-/** @param {Uint8Array} bytes @param {number} used @param {number} size */
-function grown(bytes, used, size) {
-  const larger = new Uint8Array(size);
-  larger.set(bytes.subarray(0, used));
-  return larger;
-}
-
-/** @param {Response} response */
-async function discard(response) {
-  await response.body?.cancel().catch(() => {});
-}
-
-/** @param {Response} response */
+/** Seconds or a date (RFC 9110 section 10.2.3). @param {Response} response */
 function retryAfter(response) {
-  const seconds = Number(response.headers.get("retry-after") ?? NaN);
-  return Number.isFinite(seconds) && seconds >= 0 ? seconds : undefined;
+  const text = response.headers.get("retry-after") ?? "";
+  const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1000;
+  return seconds > 0 ? seconds : undefined;
 }
 
+const NOT_MODIFIED = 304;
 const TOO_LARGE = "the answer is too large";
-/** What is set aside for a declared length before any of it has arrived. */
-const MAX_FIRST_BYTES = 16 * 1024 * 1024;

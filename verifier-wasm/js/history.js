@@ -3,48 +3,42 @@
 export class History {
   /** @type {Uint8Array | undefined} */
   #base;
-  /** @type {Uint8Array[]} */
-  #deltas = [];
+  /** What came after it, in order. @type {{ what: string, bytes: Uint8Array }[]} */
+  #later = [];
   #deltasBytes = 0;
-  /** @type {Uint8Array | undefined} */
-  #heartbeat;
 
   /**
-   * Remembers one snapshot that was applied.
+   * Remembers one snapshot.
    *
    * Costs as much memory as the base, outside wasm. Of the deltas at most a few megabytes are
    * kept: without the rest a replaced instance is undecided until the next round, never wrong.
    *
-   * @param {string} applied @param {Uint8Array} bytes @param {boolean} moved the position grew
+   * @param {string} what came of it @param {Uint8Array} bytes @param {boolean} moved the position grew
    */
-  remember(applied, bytes, moved) {
+  remember(what, bytes, moved) {
+    const size = bytes.byteLength;
     // A base that repeats the one held proves freshness too; it is not kept twice.
-    const isHeartbeat = applied === "refreshed" && bytes.byteLength <= MAX_HEARTBEAT_BYTES;
-    if (isHeartbeat) this.#heartbeat = bytes;
-    if (applied === "replaced" || (applied === "refreshed" && !isHeartbeat)) {
+    if (what === "replaced" || (what === "refreshed" && size > MAX_HEARTBEAT_BYTES)) {
       this.#base = bytes;
-      if (moved) this.#forgetDeltas();
-    }
-    if (applied === "extended") {
-      if (this.#deltasBytes + bytes.byteLength > MAX_DELTAS_BYTES) return;
-      this.#deltas.push(bytes);
-      this.#deltasBytes += bytes.byteLength;
+      if (moved) this.#deltasBytes = 0;
+      this.#later = this.#later.filter((one) => !moved && (what !== "replaced" || !WARNINGS.includes(one.what)));
+    } else if (what === "extended") {
+      if (this.#deltasBytes + size > MAX_DELTAS_BYTES) return;
+      this.#deltasBytes += size;
+      this.#later.push({ what, bytes });
+    } else if (what === "refreshed" || WARNINGS.includes(what)) {
+      this.#later = [...this.#later.filter((one) => one.what !== what), { what, bytes }];
     }
   }
 
   /** Everything to apply again, oldest first. */
   *snapshots() {
     if (this.#base !== undefined) yield this.#base;
-    yield* this.#deltas;
-    if (this.#heartbeat !== undefined) yield this.#heartbeat;
-  }
-
-  #forgetDeltas() {
-    this.#deltas = [];
-    this.#deltasBytes = 0;
-    this.#heartbeat = undefined;
+    for (const { bytes } of this.#later) yield bytes;
   }
 }
 
+/** What was refused and taught something all the same. */
+const WARNINGS = ["feed_fork", "snapshot_from_the_future"];
 const MAX_HEARTBEAT_BYTES = 4096;
 const MAX_DELTAS_BYTES = 8 * 1024 * 1024;

@@ -10,7 +10,7 @@ export interface IssuerOptions {
   /** Which `aud` is accepted; `"unchecked"` for providers whose access tokens carry none. */
   audience: string | string[] | "unchecked";
   /** A JWK set, or the URL of one. */
-  keys: JsonWebKeySet | string;
+  keys: JsonWebKeySet | string | URL;
   /** Default `["EdDSA", "ES256"]`. */
   algorithms?: Algorithm[];
   /** The claims that make a token revocable. Default `["exp", "iat", "sub", "jti"]`. */
@@ -31,7 +31,8 @@ export type Algorithm =
 
 /** What is trusted of a feed, and how it is followed. */
 export interface FeedOptions {
-  url: string;
+  /** The feed, or several addresses of the same one: the next is asked when one fails or lags. */
+  url: string | URL | Array<string | URL>;
   /** The feed's id, signed into every snapshot. Default: the issuer. */
   id?: string;
   /** Ed25519 public keys, base64url; several while the feed's key rotates. */
@@ -42,20 +43,39 @@ export interface FeedOptions {
   onStale?: "deny" | "allow";
   /** Sent as a bearer token. */
   apiKey?: string;
+  /** How `createVerifier` follows the feed where timers outlive a request. Default `"stream"`, which
+   * polls between two streams and where none gets through. Workers poll or long-poll. */
+  follow?: "stream" | "long-poll" | "poll";
   /** Seconds between two polls. Default 1. */
   pollSeconds?: number;
-  /** Seconds that the feed may hold a request back until there is news; 0 for plain polling. */
-  longPoll?: number;
+  /** Seconds that a long poll may be held back until there is news, at most 60. Default 20. */
+  longPollSeconds?: number;
   /** The largest snapshot that is read. Default 256 MiB. */
   maxBytes?: number;
-  /** How long one answer of the feed may take, without `longPoll`. Default 30. */
+  /** How long an answer of the feed may take, long polls apart. Default 30. */
   timeoutSeconds?: number;
+  /** Keeps floor and snapshots across restarts. See `offswitch/stores` and `offswitch/file-store`. */
+  store?: Store;
+}
+
+/** Where floor and snapshots are kept: one of `offswitch/stores`, or made there by `keep`. */
+export interface Store {
+  keeper(
+    engine: any,
+    clock: () => number,
+    maxBytes: number,
+    tell: (problem: string) => void,
+  ): any;
 }
 
 export interface SharedOptions {
   /** Further issuers, or all of them. */
   issuers?: IssuerOptions[];
   feed: FeedOptions;
+  /** How many tokens are remembered whose signature was good. Default 10,000; 0 for none. */
+  rememberedTokens?: number;
+  /** Told of every snapshot and every failure, for metrics. */
+  onEvent?: (event: VerifierEvent) => void;
   /** The wasm file, where a bundler loses it: a module, bytes, a Response or a URL. */
   wasm?: unknown;
   /** Unix seconds; read anew for every verdict. */
@@ -73,17 +93,19 @@ export interface Evidence {
   age_seconds: number | null;
 }
 
+/** A plain object, frozen in depth: all verdicts on one token share it. */
 export interface Claims {
-  iss: string;
-  sub?: string;
-  aud?: string | string[];
-  exp: number;
-  iat?: number;
-  nbf?: number;
-  jti?: string;
-  sid?: string;
-  ver?: number;
-  [name: string]: unknown;
+  readonly iss: string;
+  readonly sub?: string;
+  readonly aud?: string | readonly string[];
+  readonly exp: number;
+  readonly iat?: number;
+  readonly nbf?: number;
+  readonly jti?: string;
+  readonly sid?: string;
+  readonly ver?: number;
+  readonly scope?: string;
+  readonly [name: string]: unknown;
 }
 
 export type RefusalCode =
@@ -99,11 +121,69 @@ export type Verdict =
   | { outcome: "refused"; code: RefusalCode; detail: string; evidence: Evidence }
   | { outcome: "undecided"; code: UndecidedCode; detail: string; evidence: Evidence };
 
+/** What may be asked for a single verdict in place of what is configured. */
+export interface Policy {
+  /** How old the feed may be, in seconds, 1 to 86400; more is undecided whatever is configured. */
+  maxStaleness?: number;
+  /** `"allow"` honours what a snapshot of any age does not revoke. */
+  onStale?: "deny" | "allow";
+}
+
+/** What a route asks for. */
+export interface RoutePolicy extends Policy {
+  /** Scopes that the token must have, all of them. */
+  scopes?: string[];
+  /** Answers in place of a 503 when nothing can be decided. */
+  onUndecided?: (verdict: Extract<Verdict, { outcome: "undecided" }>, ...request: any[]) => any;
+  /** Seconds over which clients are told to spread their refreshes after a red button. Default 10. */
+  retryJitterSeconds?: number;
+}
+
 export type ApplyResult =
   | { applied: "extended" | "ignored" | "refreshed" | "replaced" }
   | { error: string; detail: string; needsBase: boolean };
 
-export type RoundResult = ApplyResult | { skipped: true } | { error: string; detail: string };
+export type RoundResult =
+  | ApplyResult
+  | { skipped: true }
+  | { error: string; detail: string };
+
+export type VerifierEvent =
+  | ({ type: "snapshot"; bytes: number } & ApplyResult & Evidence)
+  | { type: "failure"; error: string; detail: string };
+
+export interface FeedStatus {
+  /** The address that is asked next. */
+  url: string;
+  /** Unix seconds. */
+  last_round_at: number | null;
+  rounds: number;
+  failures: number;
+  last_failure: { at: number; url: string; error: string; detail: string } | null;
+}
+
+export interface KeysStatus {
+  issuer: string;
+  ready: boolean;
+  /** Unix seconds; null for keys that were given with the options. */
+  fetched_at: number | null;
+  /** Why the last fetch failed. */
+  problem: string | null;
+}
+
+export interface Status extends Evidence {
+  ready: boolean;
+  following: "stream" | "long-poll" | "poll" | "requests" | null;
+  feed: FeedStatus;
+  keys: KeysStatus[];
+  /** How many tokens `onRevoked` watches. */
+  watched: number;
+  instance: {
+    /** How often it trapped and was replaced. */
+    replaced: number;
+    memory_bytes: number;
+  };
+}
 
 export interface RequestOptions {
   signal?: AbortSignal;
@@ -111,20 +191,28 @@ export interface RequestOptions {
 }
 
 export class Verifier {
-  /** Does no I/O. Throws a TypeError that names every problem. */
+  /** Does no I/O. Throws a TypeError with the code `invalid_options` that names every problem. */
   constructor(options: VerifierOptions);
-  verifySync(token: string): Verdict;
-  verify(token: string, options?: RequestOptions): Promise<Verdict>;
+  /** With nothing but wasm. */
+  verifySync(token: string, policy?: Policy): Verdict;
+  /** With what is fastest here for the signature; an unknown key is looked for once more. */
+  verify(token: string, options?: Policy & RequestOptions): Promise<Verdict>;
+  /** Calls back once, when the token is refused; answers with what stops that. */
+  onRevoked(
+    token: string,
+    callback: (verdict: Extract<Verdict, { outcome: "refused" }>) => void,
+  ): () => void;
+  /** Takes one signed snapshot, from wherever it comes. */
   apply(bytes: Uint8Array): ApplyResult;
+  /** The position to ask the feed for more from. */
   since(): string | undefined;
+  /** One round of the feed, and the keys once they are old. */
   refresh(options?: RequestOptions & { waitSeconds?: number }): Promise<RoundResult>;
+  /** Follows the feed after a request's answer, where nothing else outlives it. */
+  followLater(waitUntil: (work: Promise<unknown>) => void): void;
   refreshKeys(olderThanSeconds?: number, options?: RequestOptions): Promise<boolean>;
+  status(): Status;
   readonly isReady: boolean;
-  readonly lastRoundAt: number;
-  /** Bytes of the wasm instance, which all verifiers share. */
-  readonly memoryBytes: number;
-  readonly pollSeconds: number;
-  readonly longPollSeconds: number;
   onClose(stop: () => void): void;
   close(): void;
 }

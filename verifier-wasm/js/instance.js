@@ -2,52 +2,82 @@
 
 import { __wbg_reset_state, initSync } from "../pkg/offswitch.js";
 
-let generation = 0;
-let broken = false;
+/** Grows whenever the instance was replaced: everything made before it is gone. */
+export let generation = 0;
+let isBroken = false;
+/** When the instance trapped of late, milliseconds. @type {number[]} */
+let traps = [];
 
 /** Thrown in place of a trap, after the instance was replaced. */
-export class TrapError extends Error {
-  /** @param {unknown} cause */
-  constructor(cause) {
-    super("the verifier's wasm instance failed and was replaced", { cause });
-    this.name = "TrapError";
+export class TrapError extends Error {}
+
+/** The instance's memory. @returns {WebAssembly.Memory} */
+export function instanceMemory() {
+  // Once there is an instance, initSync answers with it.
+  return /** @type {any} */ (initSync)().memory;
+}
+
+/** Runs what others have handed in: whatever fails there must break nothing here. @param {() => unknown} call */
+export async function unharmed(call) {
+  try {
+    await call();
+  } catch {
+    // It is theirs.
   }
 }
 
-/** Grows whenever the instance was replaced: everything made before it is gone. */
-export function instanceGeneration() {
-  return generation;
-}
-
-/** The size of the instance's memory. */
-export function instanceMemoryBytes() {
-  // Once there is an instance, initSync answers with it.
-  return /** @type {any} */ (initSync)().memory.buffer.byteLength;
+/** Runs what a trap must not break; answers with `otherwise` in its place. @template T @param {() => T} work @param {(trap: TrapError) => T} otherwise */
+export function survive(work, otherwise) {
+  try {
+    return work();
+  } catch (cause) {
+    const error = afterError(cause);
+    if (error instanceof TrapError) return otherwise(error);
+    throw error;
+  }
 }
 
 /**
- * Runs `call` into wasm. After a trap nothing in the instance can be trusted, so a new one takes
- * its place.
+ * Makes sure that there is an instance that works.
  *
- * @template T
- * @param {() => T} call
- * @returns {T}
+ * One that traps over and over is left alone for a while: each new one costs the time to load what
+ * was held, and whoever found a way to make it trap must not be able to spend all of it.
  */
-export function guarded(call) {
-  if (broken) replaceInstance();
-  try {
-    return call();
-  } catch (error) {
-    // A RangeError is an exhausted stack: it unwinds past the code that restores wasm's own stack.
-    if (!(error instanceof WebAssembly.RuntimeError || error instanceof RangeError)) throw error;
-    generation += 1;
-    broken = true;
-    replaceInstance();
-    throw new TrapError(error);
+export function ensureInstance() {
+  if (traps.length >= MAX_TRAPS) {
+    const now = Date.now();
+    // Whatever way the clock was moved.
+    if (Math.abs(now - /** @type {number} */ (traps.at(-1))) < REST_MS) {
+      throw new TrapError("wasm keeps failing and rests");
+    }
+    traps = [];
   }
+  if (isBroken) replaceInstance();
+}
+
+/**
+ * Answers with what a call into wasm is to throw in place of `error`. After a trap nothing in the
+ * instance can be trusted, so a new one takes its place.
+ *
+ * @param {unknown} error
+ */
+export function afterError(error) {
+  // A RangeError is an exhausted stack: it unwinds past the code that restores wasm's own stack.
+  if (!(error instanceof WebAssembly.RuntimeError || error instanceof RangeError)) return error;
+  const now = Date.now();
+  traps = [...traps.filter((at) => now - at < TRAPS_WITHIN_MS), now];
+  generation += 1;
+  isBroken = true;
+  replaceInstance();
+  return new TrapError("wasm failed and was replaced", { cause: error });
 }
 
 function replaceInstance() {
   __wbg_reset_state();
-  broken = false;
+  isBroken = false;
 }
+
+/** So many traps within so long a time are too many. */
+const MAX_TRAPS = 5;
+const TRAPS_WITHIN_MS = 10_000;
+const REST_MS = 2_000;

@@ -1,14 +1,14 @@
-// Node, Deno and Bun: wasm is read from the file beside this one.
+// Node.
 
-import { readFileSync } from "node:fs";
-import { initSync, verifyJws, verifySignature } from "../pkg/offswitch.js";
 import { creating } from "./create-verifier.js";
+import { follow } from "./follow.js";
+import { nodeCrypto } from "./host-node-crypto.js";
+import { RSA, useHost } from "./host.js";
+import { load } from "./load-file.js";
 
-initSync({ module: readFileSync(new URL("../pkg/offswitch_bg.wasm", import.meta.url)) });
+useHost(`ES256 ${RSA}`, nodeCrypto);
 
-/** Nothing is left to load; here so that every runtime exports the same. */
-export async function load() {}
-
-export const createVerifier = creating(load, { follow: true });
+export const createVerifier = creating(load, follow);
+export { load };
 export { Verifier } from "./verifier.js";
-export { verifyJws, verifySignature };
+export { verifyJws, verifySignature } from "./layers.js";

@@ -1,14 +1,20 @@
 // Workers: wasm is imported as a compiled module. The feed is refreshed by requests, in waitUntil.
 
-import { initSync, verifyJws, verifySignature } from "../pkg/offswitch.js";
+import { initSync } from "../pkg/offswitch.js";
 import module from "../pkg/offswitch_bg.wasm";
 import { creating } from "./create-verifier.js";
+import { webCrypto } from "./host-webcrypto.js";
+import { EDDSA, RSA, useHost } from "./host.js";
+import { RequestFollower } from "./request-follower.js";
+import { Verifier, followByRequests } from "./verifier.js";
 
-initSync({ module });
+initSync(module);
+useHost(`${EDDSA} ES256 ${RSA}`, webCrypto);
+followByRequests((verifier) => new RequestFollower(verifier));
 
 /** Nothing is left to load; here so that every runtime exports the same. */
 export async function load() {}
 
-export const createVerifier = creating(load, { follow: false });
-export { Verifier } from "./verifier.js";
-export { verifyJws, verifySignature };
+export const createVerifier = creating(load);
+export { Verifier };
+export { verifyJws, verifySignature } from "./layers.js";

@@ -1,11 +1,19 @@
-// Reads the options of createVerifier: every problem at once, nothing guessed.
+// Reads the options of createVerifier: every problem at once, nothing guessed. What the verifier in
+// wasm is configured with is handed on as it was given, and judged there.
+
+import { WasmVerifier } from "../pkg/offswitch.js";
 
 /**
  * @typedef {object} Settings What the options come to.
- * @property {string} config the VerifierConfig of the Rust crate, as JSON
- * @property {{ issuer: string, url?: string, jwks?: string }[]} keySources
- * @property {import("./feed.js").FeedSettings & { pollSeconds: number, longPollSeconds: number }} feed
+ * @property {Uint8Array} config the VerifierConfig of the Rust crate, as JSON
+ * @property {{ issuer: string, url?: string, jwks?: string }[]} keySources in the order of the issuers
+ * @property {import("./feed.js").FeedSettings} feed
+ * @property {number} rememberedTokens
+ * @property {import("./index.d.ts").Store} [store]
+ * @property {(event: import("./index.d.ts").VerifierEvent) => void} [onEvent]
  * @property {() => number} clock unix seconds
+ *
+ * @typedef {Record<string, any>} Fields
  */
 
 /**
@@ -16,127 +24,149 @@
 export function readOptions(options) {
   /** @type {string[]} */
   const problems = [];
-  const top = fields(options, "options", OPTION_NAMES, problems);
-  const feed = fields(top.feed, "feed", FEED_NAMES, problems);
-  const issuers = [];
-  if (top.issuers === undefined || top.issuer !== undefined) issuers.push(issuerOf(top, "", problems));
-  if (top.issuers !== undefined) {
-    if (!Array.isArray(top.issuers)) problems.push("issuers must be an array");
-    else {
-      top.issuers.forEach((one, index) => {
-        const path = `issuers[${index}]`;
-        issuers.push(issuerOf(fields(one, path, ISSUER_NAMES, problems), `${path}.`, problems));
-      });
-    }
-  }
-  const check = checker("feed.", feed, problems);
-  const url = check("url", isUrl, "must be an http(s) URL", undefined);
-  const number = "must be a finite number";
+  // What is asked for here is taken out; what is left, wasm knows or finds unknown.
+  const { feed: given, wasm, ...top } = fields(options, "options", problems);
+  const feed = { ...fields(given, "feed", problems) };
+  const ask = taker("", top, problems);
+  const askFeed = taker("feed.", feed, problems);
+  const seconds = (/** @type {string} */ name, /** @type {number} */ otherwise, most = MAX_SECONDS) =>
+    askFeed(name, (value) => isPositive(value) && value <= most, `must be seconds > 0 and <= ${most}`, otherwise);
+  const urls = askFeed("url", isUrls, "must be 1 to 8 http(s) URLs", undefined);
   const settings = {
-    url: String(url),
-    apiKey: check("apiKey", isText, "must be a non-empty string", null) ?? undefined,
-    maxBytes: check("maxBytes", isPositive, `${number} > 0`, 256 * 1024 * 1024),
-    timeoutSeconds: check("timeoutSeconds", isPositive, `${number} > 0`, 30),
-    pollSeconds: check("pollSeconds", isPositive, `${number} > 0`, 1),
-    longPollSeconds: check("longPoll", isSeconds, `${number} of seconds >= 0`, 0),
+    urls: [urls].flat().map(String),
+    apiKey: askFeed("apiKey", (value) => typeof value === "string" && value, "must be a string", null),
+    maxBytes: askFeed("maxBytes", isPositive, "must be a number > 0", 256 * 1024 * 1024),
+    maxStalenessSeconds: feed.maxStaleness ?? 60,
+    timeoutSeconds: seconds("timeoutSeconds", 30),
+    follow: askFeed("follow", (value) => FOLLOW.includes(value), `must be one of ${FOLLOW}`, FOLLOW[0]),
+    pollSeconds: seconds("pollSeconds", 1),
+    longPollSeconds: seconds("longPollSeconds", 20, MAX_LONG_POLL_SECONDS),
   };
-  const feedConfig = {
-    id: check("id", isText, "must be a non-empty string", issuers[0]?.config.issuer),
-    public_keys: check("publicKeys", isTexts, "must be an array of strings", undefined),
-    max_staleness_seconds: check("maxStaleness", isWhole, "must be a whole number of seconds", 60),
-    on_stale: check("onStale", isText, 'must be "deny" or "allow"', "deny"),
-  };
-  for (const { config } of issuers) {
-    config.user_rule ??= config.issuer === feedConfig.id ? "version_else_issued_at" : "issued_at";
-  }
-  const clock = top.clock ?? (() => Date.now() / 1000);
-  if (typeof clock !== "function") problems.push("clock must be a function");
-  if (problems.length > 0) throw new TypeError(problems.join("; "));
-  return {
-    config: JSON.stringify({ issuers: issuers.map(({ config }) => config), feed: feedConfig }),
-    keySources: issuers.map(({ source }) => source),
-    feed: settings,
-    clock: /** @type {() => number} */ (clock),
-  };
-}
-
-/** @param {Fields} given @param {string} path @param {string[]} problems */
-function issuerOf(given, path, problems) {
-  const check = checker(path, given, problems);
-  const audience = check("audience", (value) => isText(value) || isTexts(value),
-    'must be an audience, an array of them, or "unchecked"', undefined);
-  const issuer = check("issuer", isText, "must be a non-empty string", undefined);
-  const keys = check("keys", isKeys, "must be a JWK set or the http(s) URL of one", undefined);
-  const isOne = typeof audience === "string" && audience !== "unchecked";
-  return {
-    config: {
-      issuer,
-      audience: isOne ? [audience] : audience,
-      algorithms: check("algorithms", isTexts, ARRAY, ["EdDSA", "ES256"]),
-      required_claims: check("requiredClaims", isTexts, ARRAY, ["exp", "iat", "sub", "jti"]),
-      types: check("types", isTypes, "must be an array of strings and null", ["at+jwt"]),
-      leeway_seconds: check("leewaySeconds", isWhole, "must be a whole number of seconds", 30),
-      // Only the feed's own control plane counts `ver` as the feed does.
-      user_rule: check("userRule", isText, "must be a string", null),
-    },
-    source: typeof keys === "string" ? { issuer, url: keys } : { issuer, jwks: JSON.stringify(keys) },
-  };
-}
-
-/** @typedef {Record<string, unknown>} Fields */
-
-/** @param {unknown} value @param {string} path @param {string[]} names @param {string[]} problems */
-function fields(value, path, names, problems) {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    problems.push(`${path} must be an object`);
-    return {};
-  }
-  for (const name of Object.keys(value)) {
-    if (!names.includes(name)) problems.push(`${path}.${name} is unknown`);
-  }
-  return /** @type {Fields} */ (value);
+  const store = askFeed("store", (value) => isFunction(value?.keeper), "must be a store", null);
+  const clock = ask("clock", isFunction, FUNCTION, () => Date.now() / 1000);
+  const onEvent = ask("onEvent", isFunction, FUNCTION, null);
+  const rememberedTokens = ask("rememberedTokens", isCapacity, "must be a whole number <= 1000000", 10_000);
+  const others = ask("issuers", Array.isArray, "must be an array", []);
+  const isSaid = Object.values(top).some((value) => value !== undefined);
+  const issuers = Array.isArray(others) ? [...others] : [];
+  if (isSaid || issuers.length === 0) issuers.unshift(top);
+  const keySources = issuers.map((one, at) => keySource(one, `issuers[${at}].keys`, problems));
+  const config = new TextEncoder().encode(json({
+    issuers: issuers.map((one) => (typeof one === "object" && one ? { ...one, keys: undefined } : one)),
+    feed,
+  }, "options", problems));
+  problems.push(...WasmVerifier.problems(config).split("; "));
+  refuse(problems.filter(Boolean));
+  return { config, keySources, feed: settings, rememberedTokens, store, onEvent, clock };
 }
 
 /**
- * Takes one field or its default; an undefined default makes the field required.
+ * Reads what a single verdict may be asked for with; other members are for others to read.
+ *
+ * @param {unknown} policy
+ * @returns {{ maxStaleness?: number, onStale?: "allow" | "deny" }}
+ */
+export function readPolicy(policy) {
+  /** @type {string[]} */
+  const problems = [];
+  const { maxStaleness, onStale } = fields(policy, "the policy", problems);
+  if (maxStaleness !== undefined && !(isSeconds(maxStaleness) && Number.isInteger(maxStaleness))) {
+    problems.push(`maxStaleness must be whole seconds > 0 and <= ${MAX_SECONDS}`);
+  }
+  if (onStale !== undefined && onStale !== "allow" && onStale !== "deny") {
+    problems.push('onStale must be "deny" or "allow"');
+  }
+  refuse(problems);
+  return { maxStaleness, onStale };
+}
+
+/** @param {string} message */
+export function invalid(message) {
+  return Object.assign(new TypeError(message), { code: "invalid_options" });
+}
+
+/** @param {string[]} problems */
+function refuse(problems) {
+  if (problems.length > 0) throw invalid(problems.join("; "));
+}
+
+/** @param {any} given @param {string} path @param {string[]} problems */
+function keySource(given, path, problems) {
+  const { issuer, keys } = given ?? {};
+  if (isUrl(keys)) return { issuer, url: String(keys) };
+  if (typeof keys !== "object" || keys === null) {
+    problems.push(`${path} must be a JWK set or the http(s) URL of one`);
+  }
+  return { issuer, jwks: json(keys, path, problems) };
+}
+
+/** @param {unknown} value @param {string} path @param {string[]} problems */
+function json(value, path, problems) {
+  try {
+    return JSON.stringify(value, faithful);
+  } catch {
+    problems.push(`${path} cannot be written as JSON`);
+    return "{}";
+  }
+}
+
+/**
+ * What JSON would leave out, or say as something else, becomes what no option may be.
+ *
+ * @this {any} @param {string} name
+ */
+function faithful(name) {
+  const value = this[name];
+  if (value === undefined && !Array.isArray(this)) return value;
+  const kind = typeof value === "object" ? Object.prototype.toString.call(value) : typeof value;
+  const isFaithful = /^(string|boolean|\[object (Array|Null|Object)])$/.test(kind) || Number.isFinite(value);
+  return isFaithful ? value : {};
+}
+
+/** @param {any} value @param {string} path @param {string[]} problems @returns {Fields} */
+function fields(value, path, problems) {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  problems.push(`${path} must be an object`);
+  return {};
+}
+
+/**
+ * Takes one field out, or its default; an undefined default makes the field required.
  *
  * @param {string} path @param {Fields} given @param {string[]} problems
- * @returns {(name: string, holds: (value: unknown) => boolean, text: string, otherwise: any) => any}
+ * @returns {(name: string, holds: (value: any) => unknown, text: string, otherwise: any) => any}
  */
-function checker(path, given, problems) {
+function taker(path, given, problems) {
   return (name, holds, text, otherwise) => {
     const value = given[name];
-    if (value === undefined && otherwise !== undefined) return otherwise;
-    if (value === undefined) problems.push(`${path}${name} is missing`);
-    else if (!holds(value)) problems.push(`${path}${name} ${text}`);
+    delete given[name];
+    if (value === undefined && otherwise !== undefined) return otherwise ?? undefined;
+    if (!holds(value)) problems.push(`${path}${name} ${value === undefined ? "is missing" : text}`);
     return value;
   };
 }
 
-/** @param {unknown} value */
-const isText = (value) => typeof value === "string" && value !== "";
-/** @param {unknown} value */
-const isTexts = (value) => Array.isArray(value) && value.every(isText);
-/** @param {unknown} value */
-const isTypes = (value) => Array.isArray(value) && value.every((one) => one === null || isText(one));
-/** @param {unknown} value */
-const isSeconds = (value) => typeof value === "number" && Number.isFinite(value) && value >= 0;
-/** @param {unknown} value */
-const isPositive = (value) => isSeconds(value) && value !== 0;
-/** @param {unknown} value */
-const isWhole = (value) => Number.isSafeInteger(value) && Number(value) >= 0;
-/** @param {unknown} value */
-const isUrl = (value) => {
-  if (value instanceof URL) value = value.href;
-  return typeof value === "string" && /^https?:\/\//.test(value) && URL.canParse(value);
+/** @param {any} value */
+const isFunction = (value) => typeof value === "function";
+/** @param {any} value */
+const isPositive = (value) => Number.isFinite(value) && value > 0;
+/** @param {any} value */
+const isSeconds = (value) => isPositive(value) && value <= MAX_SECONDS;
+/** @param {any} value */
+const isCapacity = (value) => Number.isInteger(value) && value >= 0 && value <= 1_000_000;
+/** @param {any} value */
+const isUrl = (value) =>
+  (typeof value === "string" || value instanceof URL) && PLAIN_URL.test(String(value)) && URL.canParse(value);
+/** @param {any} value */
+const isUrls = (value) => {
+  const all = [value].flat();
+  return all.length > 0 && all.length <= 8 && all.every(isUrl);
 };
-/** @param {unknown} value */
-const isKeys = (value) =>
-  typeof value === "string" ? isUrl(value) : typeof value === "object" && value !== null;
 
-const ARRAY = "must be an array of strings";
-const ISSUER_NAMES = ["algorithms", "audience", "issuer", "keys", "leewaySeconds",
-  "requiredClaims", "types", "userRule"];
-const OPTION_NAMES = [...ISSUER_NAMES, "clock", "feed", "issuers", "wasm"];
-const FEED_NAMES = ["apiKey", "id", "longPoll", "maxBytes", "maxStaleness", "onStale",
-  "pollSeconds", "publicKeys", "timeoutSeconds", "url"];
+const FUNCTION = "must be a function";
+const MAX_SECONDS = 86_400;
+/** The control plane holds none longer. */
+const MAX_LONG_POLL_SECONDS = 60;
+/** One with credentials in it would be shown in status and events. */
+const PLAIN_URL = /^https?:\/\/[^/?#@]+([/?#]|$)/;
+const FOLLOW = ["stream", "long-poll", "poll"];

@@ -1,37 +1,35 @@
-// The verifier as JavaScript sees it: wasm decides, this file carries bytes to and fro.
+// The verifier as a JavaScript program meets it: one engine that judges, the key sets and the feed
+// it lives on, and what others want to know of all that.
 
-import { WasmVerifier } from "../pkg/offswitch.js";
+import { ANY_AGE, Engine, NO_EVIDENCE } from "./engine.js";
 import { FeedClient } from "./feed.js";
-import { History } from "./history.js";
-import { TrapError, guarded, instanceGeneration, instanceMemoryBytes } from "./instance.js";
+import { TrapError, afterError, generation, instanceMemory, survive, unharmed } from "./instance.js";
 import { KeySource } from "./key-source.js";
-import { readOptions } from "./options.js";
+import { readOptions, readPolicy } from "./options.js";
+import { Watchers } from "./watchers.js";
 
 /**
- * @typedef {{ position: string | null, age_seconds: number | null }} Evidence
- *
- * @typedef {{ outcome: "valid", code: "valid", claims: Record<string, any>, evidence: Evidence }
- *   | { outcome: "refused" | "undecided", code: string, detail: string, evidence: Evidence }} Verdict
- *
- * @typedef {{ applied: "extended" | "ignored" | "refreshed" | "replaced" }
- *   | { error: string, detail: string, needsBase: boolean }} ApplyResult
+ * @typedef {import("./index.d.ts").Verdict} Verdict
+ * @typedef {import("./index.d.ts").ApplyResult} ApplyResult
+ * @typedef {import("./index.d.ts").RoundResult} RoundResult
+ * @typedef {import("./index.d.ts").RequestOptions} RequestOptions
  */
 
 export class Verifier {
   #clock;
-  #config;
-  /** @type {string | undefined} */
-  #floor;
-  #generation = -1;
-  #history = new History();
-  #keySources;
+  #engine;
   #feed;
-  /** @type {WasmVerifier | undefined} */
-  #wasm;
+  #follower;
+  #keeper;
+  #keySources;
+  #settings;
+  #watchers;
   // No AbortController here: in Workers its signal would belong to the request that made it.
   #isClosed = false;
   /** @type {(() => void)[]} */
   #closing = [];
+  /** How the feed is followed, once it is. @type {"long-poll" | "poll" | "requests" | "stream" | null} */
+  following = null;
 
   /**
    * Reads the options and does no I/O: until keys and a base arrive, verdicts are undecided.
@@ -41,55 +39,63 @@ export class Verifier {
    */
   constructor(options) {
     const settings = readOptions(options);
+    this.#settings = settings;
     this.#clock = settings.clock;
-    this.#config = settings.config;
+    this.#engine = new Engine(settings.config, settings.clock, settings.rememberedTokens);
+    this.#watchers = new Watchers(({ isKnown, slot, token }) => survive(() => {
+      const verdict = this.#engine.review(slot, token, isKnown);
+      return verdict && this.#withoutKeys(verdict);
+    }, () => undefined));
     this.#keySources = settings.keySources.map((source) => new KeySource(source, this.#clock));
-    this.#feed = new FeedClient(
-      settings.feed,
-      { since: () => this.since(), apply: (bytes) => this.apply(bytes) },
-      this.#clock,
-    );
-    this.pollSeconds = settings.feed.pollSeconds;
-    this.longPollSeconds = settings.feed.longPollSeconds;
-    try {
-      this.#current();
-    } catch (error) {
-      throw new TypeError(/** @type {Error} */ (error).message);
-    }
+    this.#keySources.forEach(({ jwks }, place) => {
+      if (jwks !== undefined) this.#engine.setKeys(place, jwks);
+    });
+    this.#feed = new FeedClient(settings.feed, this, this.#clock);
+    this.#keeper = settings.store?.keeper(this.#engine, this.#clock, settings.feed.maxBytes,
+      (/** @type {string} */ detail) => this.#tell({ type: "failure", error: "store_failed", detail }));
+    this.#follower = followerOf(this);
   }
 
   /**
-   * Judges one token now. Answers always: a failure of the verifier itself is undecided.
+   * Judges one token now, with nothing but wasm. Answers always: a failure of the verifier itself is
+   * undecided.
    *
-   * @param {string} token
+   * @param {string} token @param {import("./index.d.ts").Policy} [policy]
    * @returns {Verdict}
    */
-  verifySync(token) {
-    if (typeof token !== "string") throw new TypeError("token must be a string");
+  verifySync(token, policy) {
+    insist(token, "string", "token");
+    const staleness = this.#stalenessOf(policy);
     try {
-      const verdict = JSON.parse(guarded(() => this.#current().verify(token, this.#clock())));
-      return this.#withoutKeys(verdict);
+      const known = this.#engine.recall(token, staleness);
+      return known ?? this.#withoutKeys(this.#engine.verifySync(token, staleness));
     } catch (error) {
-      if (!(error instanceof TrapError)) throw error;
-      const evidence = { position: null, age_seconds: null };
-      return { outcome: "undecided", code: "verifier_failed", detail: error.message, evidence };
+      return undecided(error);
     }
   }
 
   /**
-   * As `verifySync`; for an unknown key the issuer's keys are fetched again first, at most once
-   * per cooldown whatever tokens claim.
+   * As `verifySync`, with what is fastest here for the signature. For an unknown key the issuer's
+   * keys are fetched again first, at most once per cooldown whatever tokens claim.
    *
-   * @param {string} token
-   * @param {{ signal?: AbortSignal, timeoutSeconds?: number }} [options]
+   * @param {string} token @param {import("./index.d.ts").Policy & RequestOptions} [options]
    * @returns {Promise<Verdict>}
    */
   async verify(token, options) {
-    const verdict = this.verifySync(token);
-    if (verdict.code !== "unknown_key" || !(await this.refreshKeys(COOLDOWN_SECONDS, options))) {
-      return verdict;
+    insist(token, "string", "token");
+    const staleness = this.#stalenessOf(options);
+    try {
+      const known = this.#engine.recall(token, staleness);
+      if (known !== undefined) return known;
+      const found = this.#engine.verify(token, staleness);
+      let verdict = found instanceof Promise ? await found : found;
+      if (verdict.code === "unknown_key" && (await this.refreshKeys(COOLDOWN_SECONDS, options))) {
+        verdict = await this.#engine.verify(token, staleness);
+      }
+      return this.#withoutKeys(verdict);
+    } catch (error) {
+      return undecided(error);
     }
-    return this.verifySync(token);
   }
 
   /**
@@ -100,68 +106,133 @@ export class Verifier {
    */
   apply(bytes) {
     if (!(bytes instanceof Uint8Array)) throw new TypeError("bytes must be a Uint8Array");
-    try {
-      const before = this.since();
-      /** @type {ApplyResult} */
-      const result = JSON.parse(guarded(() => this.#current().apply(bytes, this.#clock())));
-      if ("applied" in result) {
-        this.#history.remember(result.applied, bytes, this.since() !== before);
-      }
-      this.#floor = guarded(() => this.#current().floor());
-      return result;
-    } catch (error) {
-      if (!(error instanceof TrapError)) throw error;
-      return { error: "verifier_failed", detail: error.message, needsBase: false };
-    }
+    // A copy: whoever hands bytes in may do anything with them afterwards.
+    const result = this.#apply(bytes.slice());
+    this.#tell({ type: "snapshot", bytes: bytes.byteLength, ...result, ...this.#evidence() });
+    if ("applied" in result && result.applied !== "ignored") this.#watchers.look();
+    return result;
   }
 
   /** The position to ask the feed for more from; undefined where a base is wanted. */
   since() {
-    return guarded(() => this.#current().since());
+    return this.#engine.since();
+  }
+
+  /**
+   * Calls back once, when `token` is not good any more: to close what it opened, such as a WebSocket
+   * or a stream. It is judged again whenever the feed is heard of, so at least every few seconds.
+   *
+   * @param {string} token @param {(verdict: Verdict) => void} callback
+   * @returns {() => void} stops watching
+   */
+  onRevoked(token, callback) {
+    insist(token, "string", "token");
+    insist(callback, "function", "callback");
+    return this.#watchers.add(token, callback);
   }
 
   /**
    * One round of the feed, and the keys once they are old. Failures are answered, not thrown.
    *
-   * @param {{ waitSeconds?: number, signal?: AbortSignal, timeoutSeconds?: number }} [options]
+   * @param {RequestOptions & { waitSeconds?: number }} [options]
+   * @returns {Promise<RoundResult>}
    */
   async refresh(options = {}) {
-    const { signal, timeoutSeconds } = options;
-    await this.refreshKeys(KEYS_MAX_AGE_SECONDS, { signal, timeoutSeconds });
-    return this.#feed.round(options);
+    await this.#keeper?.restore((/** @type {Uint8Array} */ bytes) => this.#apply(bytes));
+    const keys = this.refreshKeys(KEYS_MAX_AGE_SECONDS, options);
+    const result = await this.#feed.round(options);
+    if ("error" in result) this.#tell({ type: "failure", ...result });
+    // An issuer that hangs holds up no revocation; where nothing outlives a request, that waits.
+    if (this.following === null || this.following === "requests") await keys;
+    await this.#keeper?.save();
+    return result;
   }
 
-  /** When the feed was last followed successfully, unix seconds. */
-  get lastRoundAt() {
-    return this.#feed.lastRoundAt;
+  /**
+   * Follows the feed's stream until it ends. The answer tells why it did.
+   *
+   * @param {import("./feed.js").Follower} events reads a stream @param {AbortSignal} signal
+   * @returns {Promise<RoundResult>}
+   */
+  async followStream(events, signal) {
+    const result = await this.#feed.stream(events, signal, () => {
+      void unharmed(() => this.refreshKeys(KEYS_MAX_AGE_SECONDS));
+      void unharmed(() => this.#keeper?.save());
+    });
+    if ("error" in result && !signal.aborted) this.#tell({ type: "failure", ...result });
+    return result;
+  }
+
+  /**
+   * Follows the feed after a request's answer, where the platform ends everything else with it. Does
+   * nothing where no poll is due, and in runtimes in which `createVerifier` follows the feed.
+   *
+   * @param {(work: Promise<unknown>) => void} waitUntil
+   */
+  followLater(waitUntil) {
+    this.#follower?.later(waitUntil);
   }
 
   /**
    * Fetches the key sets that nobody has asked for in `olderThanSeconds`; true if one came.
    *
-   * @param {number} [olderThanSeconds]
-   * @param {{ signal?: AbortSignal, timeoutSeconds?: number }} [options]
+   * @param {number} [olderThanSeconds] @param {RequestOptions} [options]
    */
   async refreshKeys(olderThanSeconds = 0, options) {
-    const due = this.#keySources.filter((source) => source.isOlderThan(olderThanSeconds));
-    const tries = due.map(async (source) => {
-      const before = source.jwks;
-      const accept = (/** @type {string} */ jwks) =>
-        void guarded(() => this.#current().setKeys(source.issuer, jwks));
-      await source.refresh(accept, options);
-      return source.jwks !== before;
+    const tries = this.#keySources.map(async (source, place) => {
+      if (!source.isOlderThan(olderThanSeconds)) return false;
+      const { jwks } = source;
+      const problem = await source.refresh((text) => this.#engine.setKeys(place, text), options);
+      if (problem !== undefined) this.#tell({ type: "failure", error: "keys_unreachable", detail: problem });
+      return source.jwks !== jwks;
     });
     return (await Promise.all(tries)).includes(true);
   }
 
   /** True once there are keys for every issuer and a base to judge by. */
   get isReady() {
-    return this.#hasKeys() && this.since() !== undefined;
+    return this.#hasKeys() && this.#evidence().position !== null;
   }
 
-  /** How much memory the wasm instance has taken; every verifier of this runtime shares it. */
-  get memoryBytes() {
-    return instanceMemoryBytes();
+  /**
+   * Runs `catchUp` when a token shows that the feed has gone on beyond what is held, at most once in
+   * the time of two polls.
+   *
+   * @param {() => void} catchUp
+   */
+  onBehind(catchUp) {
+    let last = -Infinity;
+    this.#engine.onBehind = () => {
+      const now = Date.now() / 1000;
+      if (Math.abs(now - last) < this.feedSettings.pollSeconds * 2) return;
+      last = now;
+      catchUp();
+    };
+  }
+
+  /** How long ago the feed was last followed successfully. */
+  get secondsSinceRound() {
+    return Math.abs(this.#clock() - this.#feed.lastRoundAt);
+  }
+
+  /** What was asked for under `feed`, with the defaults. */
+  get feedSettings() {
+    return this.#settings.feed;
+  }
+
+  /** How the verifier is: what it has, what it lacks, what went wrong last. */
+  status() {
+    const { position, age_seconds } = this.#evidence();
+    return {
+      ready: this.isReady,
+      position,
+      age_seconds,
+      following: this.following,
+      feed: this.#feed.status(),
+      keys: this.#keySources.map((source) => source.status()),
+      watched: this.#watchers.size,
+      instance: { replaced: generation, memory_bytes: instanceMemory().buffer.byteLength },
+    };
   }
 
   /** Runs `stop` when the verifier is closed. @param {() => void} stop */
@@ -173,36 +244,65 @@ export class Verifier {
   close() {
     this.#isClosed = true;
     for (const stop of this.#closing.splice(0)) stop();
-    if (this.#generation === instanceGeneration()) this.#wasm?.free();
-    this.#wasm = undefined;
+    this.#watchers.clear();
+    void unharmed(() => this.#keeper?.save(true));
+    this.#engine.close();
+  }
+
+  /** @param {Uint8Array} bytes @returns {ApplyResult} */
+  #apply(bytes) {
+    return survive(() => this.#engine.apply(bytes), ({ message }) =>
+      ({ error: "verifier_failed", detail: message, needsBase: false }));
+  }
+
+  /** @param {import("./index.d.ts").Policy | undefined} policy */
+  #stalenessOf(policy) {
+    if (policy === undefined) return 0;
+    const { maxStaleness, onStale } = readPolicy(policy);
+    if (onStale === "allow") return ANY_AGE;
+    return maxStaleness ?? (onStale === "deny" ? this.feedSettings.maxStalenessSeconds : 0);
+  }
+
+  #evidence() {
+    return survive(() => (this.#isClosed ? NO_EVIDENCE : this.#engine.evidence()), () => NO_EVIDENCE);
   }
 
   #hasKeys() {
     return this.#keySources.every((source) => source.jwks !== undefined);
   }
 
-  /** A key is only unknown where the keys are known. */
-  #withoutKeys(/** @type {Verdict} */ verdict) {
+  /** A key is only unknown where the keys are known. @param {Verdict} verdict @returns {Verdict} */
+  #withoutKeys(verdict) {
     if (verdict.code !== "unknown_key" || this.#hasKeys()) return verdict;
     const detail = "the issuer's keys could not be fetched yet";
-    const { evidence } = verdict;
-    return /** @type {Verdict} */ ({ outcome: "undecided", code: "no_keys", detail, evidence });
+    return { outcome: "undecided", code: "no_keys", detail, evidence: verdict.evidence };
   }
 
-  /** The verifier in wasm, made anew with all it knew if its instance was replaced. */
-  #current() {
-    if (this.#isClosed) throw new Error("the verifier is closed");
-    if (this.#wasm !== undefined && this.#generation === instanceGeneration()) return this.#wasm;
-    const wasm = new WasmVerifier(this.#config);
-    for (const { issuer, jwks } of this.#keySources) {
-      if (jwks !== undefined) wasm.setKeys(issuer, jwks);
-    }
-    if (this.#floor !== undefined) wasm.resume(this.#floor);
-    for (const bytes of this.#history.snapshots()) wasm.apply(bytes, this.#clock());
-    this.#wasm = wasm;
-    this.#generation = instanceGeneration();
-    return wasm;
+  /** @param {import("./index.d.ts").VerifierEvent} event */
+  #tell(event) {
+    void unharmed(() => this.#settings.onEvent?.(event));
   }
+}
+
+/** Makes what follows the feed by requests, where a runtime wants that. @type {(verifier: Verifier) => { later(waitUntil: (work: Promise<unknown>) => void): void } | undefined} */
+let followerOf = () => undefined;
+
+/** Sets how requests follow the feed; a loader does so once. @param {typeof followerOf} make */
+export function followByRequests(make) {
+  followerOf = make;
+}
+
+/** @param {unknown} value @param {string} type @param {string} name */
+function insist(value, type, name) {
+  if (typeof value !== type) throw new TypeError(`${name} must be a ${type}`);
+}
+
+/** @param {unknown} cause @returns {Verdict} */
+function undecided(cause) {
+  const error = afterError(cause);
+  if (!(error instanceof TrapError)) throw error;
+  const detail = error.message;
+  return { outcome: "undecided", code: "verifier_failed", detail, evidence: NO_EVIDENCE };
 }
 
 /** Whatever unknown keys tokens name, an issuer's key set is fetched this often at most; after a red

@@ -1,5 +1,4 @@
-/** What a bundler or workerd makes of an imported wasm file. */
-declare module "*.wasm" {
-  const module: WebAssembly.Module;
-  export default module;
-}
+/** What a bundler or runtime makes of the wasm file: a module, its bytes or its address. Any one
+ * can be handed to `createVerifier({ wasm })`. */
+declare const wasm: unknown;
+export default wasm;

@@ -1,163 +1,344 @@
 //! The one file that touches `wasm_bindgen`: it converts and never decides.
 //!
-//! Only strings, numbers and bytes cross the boundary; structured answers are JSON text.
+//! Numbers cross the boundary as they are. Whatever is longer lies in a buffer at an address that
+//! never changes, or at one that stands in it: tokens and signatures, and each call's answer as JSON
+//! text. That keeps the JavaScript around it small, and the calls fast.
 
 #![expect(unreachable_pub, reason = "wasm_bindgen exports public items only")]
 
-use base64ct::{Base64UrlUnpadded, Encoding};
+use std::collections::VecDeque;
+
 use js_sys::Uint8Array;
-use serde::Serialize;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::claims::whole_seconds;
-use crate::config::VerifierConfig;
+use crate::claims::{VerifiedClaims, whole_seconds};
+use crate::config::{ConfigProblem, VerifierConfig};
+use crate::jws::{Jws, MAX_TOKEN_BYTES};
 use crate::keys::{KeySet, VerifyingKey};
-use crate::snapshot::{ChainHash, Floor};
-use crate::verdict::{Decision, Evidence};
-use crate::verifier::Verifier;
+use crate::known_headers::KnownHeaders;
+use crate::snapshot::Applied;
+use crate::standing::Standing;
+use crate::verdict::{Evidence, Objection, Refusal};
+use crate::verifier::{KeyId, Pending, Staleness, Verifier};
 
-/// A verifier in wasm; `offswitch`'s JavaScript wraps it.
-#[wasm_bindgen(js_name = WasmVerifier)]
+/// A verifier in wasm; `engine.js` wraps it.
+#[wasm_bindgen]
 #[derive(Debug)]
-pub struct WasmVerifier(Verifier);
+pub struct WasmVerifier {
+    verifier: Verifier,
+    buffer: Box<Buffer>,
+    /// What the last call left to be read.
+    answer: String,
+    headers: KnownHeaders,
+    /// Tokens whose signatures are being checked elsewhere, by ticket; the oldest are forgotten.
+    pending: VecDeque<(u32, Pending)>,
+    next_ticket: u32,
+    /// What JavaScript remembers tokens for, by the slot it chose.
+    standings: Vec<Option<Standing>>,
+}
 
-#[wasm_bindgen(js_class = WasmVerifier)]
+/// What both sides read and write; `engine.js` has the same places.
+#[repr(C)]
+#[derive(Debug)]
+struct Buffer {
+    /// Where the answer lies, and how long it is.
+    answer: [u32; 2],
+    /// Of the last candidate: the key's number, the lengths of the signature and of what it signs.
+    candidate: [u32; 3],
+    signature: [u8; MAX_SIGNATURE_BYTES],
+    /// One byte longer than a token may be, so that a longer one is seen to be.
+    token: [u8; MAX_TOKEN_BYTES + 1],
+}
+
+#[wasm_bindgen]
 impl WasmVerifier {
-    /// Reads a [`VerifierConfig`] from JSON; throws with every problem at once.
-    #[wasm_bindgen(constructor)]
-    pub fn new(config: &str) -> Result<Self, js_sys::Error> {
-        VerifierConfig::from_json(config).and_then(Verifier::new).map(Self).map_err(|problems| {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            js_sys::Error::new(&lines.join("; "))
+    /// Makes a verifier of a [`VerifierConfig`] in JSON; none where [`problems`](Self::problems)
+    /// has something to tell.
+    pub fn make(config: &[u8]) -> Option<Self> {
+        let buffer = Buffer {
+            answer: [0; 2],
+            candidate: [0; 3],
+            signature: [0; MAX_SIGNATURE_BYTES],
+            token: [0; MAX_TOKEN_BYTES + 1],
+        };
+        Some(Self {
+            verifier: verifier_of(config).ok()?,
+            buffer: Box::new(buffer),
+            answer: String::new(),
+            headers: KnownHeaders::default(),
+            pending: VecDeque::with_capacity(MAX_PENDING),
+            next_ticket: 0,
+            standings: Vec::new(),
         })
     }
 
-    /// Replaces an issuer's keys with a JWK set; answers with the names of keys left out, as JSON.
+    /// What is wrong with a configuration, all of it.
+    pub fn problems(config: &[u8]) -> String {
+        let problems = verifier_of(config).err().unwrap_or_default();
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        lines.join("; ")
+    }
+
+    /// Where the buffer lies.
+    pub fn address(&self) -> *const u32 {
+        self.buffer.answer.as_ptr()
+    }
+
+    /// Replaces the keys of the issuer that was configured as the `issuer`-th with a JWK set. The
+    /// answer has the number of each key that loads and its place in the set,
+    /// `{"keys": [[number, place], …]}`; or it is `{"problem": …}`.
     #[wasm_bindgen(js_name = setKeys)]
-    pub fn set_keys(&mut self, issuer: &str, jwks: &str) -> Result<String, js_sys::Error> {
-        let keys = KeySet::from_jwks(jwks.as_bytes()).map_err(error)?;
-        let refused: Vec<_> = keys
-            .refused()
-            .iter()
-            .map(|key| Refused { kid: key.kid.clone(), problem: key.problem.to_string() })
-            .collect();
-        if !self.0.set_keys(issuer, keys) {
-            return Err(js_sys::Error::new("no such issuer is configured"));
-        }
-        serde_json::to_string(&refused).map_err(error)
-    }
-
-    /// Applies one snapshot at `now` (unix seconds); answers with what changed, as JSON.
-    pub fn apply(&mut self, snapshot: &Uint8Array, now: f64) -> Result<String, js_sys::Error> {
-        let answer = match self.0.apply(snapshot.to_vec(), clock(now)?) {
-            Ok(applied) => Answer::Applied { applied: applied.code() },
-            Err(problem) => Answer::Failed {
-                error: problem.code(),
-                detail: problem.to_string(),
-                needs_base: problem.needs_base(),
-            },
+    pub fn set_keys(&mut self, issuer: usize, jwks: &[u8]) {
+        let answer = match KeySet::from_jwks(jwks) {
+            Err(problem) => format!(r#"{{"problem":"{problem}"}}"#),
+            Ok(keys) => {
+                let pair = |(key, one): (usize, &VerifyingKey)| {
+                    format!("[{},{}]", KeyId { issuer, key }.number(), one.index())
+                };
+                let numbers: Vec<String> = keys.keys().iter().enumerate().map(pair).collect();
+                self.verifier.set_keys_of(issuer, keys);
+                format!(r#"{{"keys":[{}]}}"#, numbers.join(","))
+            }
         };
-        serde_json::to_string(&answer).map_err(error)
+        self.say(answer);
     }
 
-    /// The position to ask the feed for more from, or undefined where a base is wanted.
-    pub fn since(&self) -> Option<String> {
-        self.0.feed().since().map(|position| position.to_string())
-    }
-
-    /// The newest position ever seen with its chain hash, to be remembered across restarts.
-    pub fn floor(&self) -> String {
-        let floor = self.0.feed().floor();
-        format!("{}.{}", floor.position, Base64UrlUnpadded::encode_string(&floor.chain.0))
-    }
-
-    /// Resumes at a remembered floor.
-    pub fn resume(&mut self, floor: &str) -> Result<(), js_sys::Error> {
-        let wrong = || js_sys::Error::new("not a floor");
-        let (position, chain) = floor.rsplit_once('.').ok_or_else(wrong)?;
-        let position = position.parse().map_err(error)?;
-        let chain = Base64UrlUnpadded::decode_vec(chain).map_err(|_| wrong())?;
-        let chain = ChainHash(chain.try_into().map_err(|_| wrong())?);
-        self.0.feed_mut().resume(Floor { position, chain });
-        Ok(())
-    }
-
-    /// Judges a token at `now` (unix seconds); the verdict as JSON.
-    pub fn verify(&self, token: &str, now: f64) -> Result<String, js_sys::Error> {
-        let verdict = self.0.verify(token, clock(now)?);
-        // The claims go out as they were signed: writing them anew would cost time and an eighth
-        // of the wasm file.
-        let (detail, claims) = match &verdict.decision {
-            Decision::Refused(refusal) => (Some(refusal.to_string()), None),
-            Decision::Undecided(undecided) => (Some(undecided.to_string()), None),
-            Decision::Valid(claims) => (None, Some(claims.text())),
+    /// Applies one snapshot at `now` (unix seconds); the answer tells what changed, the code if the
+    /// floor was raised.
+    pub fn apply(&mut self, snapshot: &Uint8Array, now: f64) -> u32 {
+        let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
+        let floor = self.verifier.feed().floor();
+        let applied = self.verifier.apply(snapshot.to_vec(), now);
+        let answer = match &applied {
+            Ok(applied) => format!(r#"{{"applied":"{}"}}"#, applied.code()),
+            Err(problem) => format!(
+                r#"{{"error":"{}","detail":"{problem}","needsBase":{}}}"#,
+                problem.code(),
+                problem.needs_base()
+            ),
         };
-        let outcome = verdict.decision.outcome();
-        let answer = Judged { outcome, code: verdict.code(), detail, evidence: verdict.evidence };
-        let mut text = serde_json::to_string(&answer).map_err(error)?;
-        if let Some(claims) = claims {
-            text.pop();
-            text.extend([",\"claims\":", claims, "}"]);
+        let feed = self.verifier.feed();
+        let code = match () {
+            () if feed.floor() != floor => codes::RAISED,
+            () if feed.is_ready() && applied == Ok(Applied::Refreshed) => codes::AT_FLOOR,
+            () => codes::VALID,
+        };
+        self.say(answer);
+        code
+    }
+
+    /// Where the feed stands at `now` (unix seconds): the answer is
+    /// `{"since": …, "evidence": {"position": …, "age_seconds": …}}`.
+    pub fn feed(&mut self, now: f64) -> u32 {
+        let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
+        let since = self.verifier.feed().since().map(|position| format!("\"{position}\""));
+        let evidence = evidence(self.verifier.evidence(now));
+        self.say(format!(
+            r#"{{"since":{},"evidence":{evidence}}}"#,
+            since.as_deref().unwrap_or("null")
+        ));
+        codes::VALID
+    }
+
+    /// Resumes at the end of a snapshot.
+    pub fn resume(&mut self, snapshot: &Uint8Array) -> u32 {
+        let feed = self.verifier.feed_mut();
+        let floor = feed.floor();
+        match feed.resume(snapshot.to_vec()) {
+            Err(_) => codes::NOT_VALID,
+            Ok(()) if feed.floor() == floor => codes::VALID,
+            Ok(()) => codes::RAISED,
         }
-        Ok(text)
+    }
+
+    /// Judges the token in the buffer at `now` (unix seconds) and remembers its standing in `slot`.
+    /// The answer has the claims of a token that is valid, and the whole verdict on another.
+    pub fn verify(&mut self, length: usize, now: f64, slot: usize, staleness: u32) -> u32 {
+        let admitted = read(&self.buffer.token, length, &self.headers).and_then(|jws| {
+            let admitted = self.verifier.admit(&jws)?;
+            self.headers.keep(&jws);
+            Ok(admitted)
+        });
+        self.conclude(admitted, now, slot, staleness)
+    }
+
+    /// Looks for the `nth` key that may have signed the token in the buffer, and leaves there what
+    /// it takes to check that. Answers with a ticket for
+    /// [`verify_vouched_for`](Self::verify_vouched_for), or with 0 if there is no such key.
+    pub fn candidate(&mut self, length: usize, nth: usize) -> u32 {
+        self.find_candidate(length, nth).unwrap_or(NO_TICKET)
+    }
+
+    /// As [`verify`](Self::verify), for a token whose signature the caller has found to be the
+    /// candidate's; with 0 as ticket, to be no candidate's.
+    #[wasm_bindgen(js_name = verifyVouchedFor)]
+    pub fn verify_vouched_for(
+        &mut self,
+        ticket: u32,
+        now: f64,
+        slot: usize,
+        staleness: u32,
+    ) -> u32 {
+        if ticket == NO_TICKET {
+            return self.conclude(Err(Refusal::BadSignature), now, slot, staleness);
+        }
+        let held = self.pending.iter().find(|(held, _)| *held == ticket);
+        match held.and_then(|(_, pending)| self.verifier.admit_vouched_for(pending)) {
+            Some(admitted) => self.conclude(admitted, now, slot, staleness),
+            None => codes::FORGOTTEN,
+        }
+    }
+
+    /// Judges at `now` the token that is remembered in `slot`.
+    pub fn judge(&mut self, slot: usize, now: f64, staleness: u32) -> u32 {
+        let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
+        match self.standings.get(slot) {
+            Some(Some(standing)) if self.verifier.is_current(standing) => {
+                match self.verifier.judge(standing, now, staleness_of(staleness)) {
+                    Ok(()) if self.verifier.is_behind(standing) => codes::VALID_BUT_BEHIND,
+                    Ok(()) => codes::VALID,
+                    Err(objection) => self.object(&objection, now),
+                }
+            }
+            _ => codes::FORGOTTEN,
+        }
     }
 }
 
-/// A verdict without its claims.
-#[derive(Serialize)]
-struct Judged {
-    outcome: &'static str,
-    code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
-    evidence: Evidence,
+impl WasmVerifier {
+    fn find_candidate(&mut self, length: usize, nth: usize) -> Option<u32> {
+        let Buffer { candidate, token, signature, .. } = &mut *self.buffer;
+        let jws = read(token, length, &self.headers).ok()?;
+        let id = self.verifier.candidate(&jws, nth)?;
+        let found = jws.signature();
+        *candidate = [id.number(), found.len(), jws.signed().len()].map(number);
+        signature.get_mut(..found.len())?.copy_from_slice(found);
+        let pending = self.verifier.suspend(&jws, id);
+        self.headers.keep(&jws);
+        // Never 0, and never one that is still out: there are far fewer places than numbers.
+        self.next_ticket = self.next_ticket.wrapping_add(1).max(1);
+        self.pending.truncate(MAX_PENDING.saturating_sub(1));
+        self.pending.push_front((self.next_ticket, pending));
+        Some(self.next_ticket)
+    }
+
+    fn conclude(
+        &mut self,
+        admitted: Result<(Standing, VerifiedClaims), Refusal>,
+        now: f64,
+        slot: usize,
+        staleness: u32,
+    ) -> u32 {
+        let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
+        let judged = admitted.map_err(Objection::from).and_then(|(standing, claims)| {
+            self.verifier.judge(&standing, now, staleness_of(staleness))?;
+            Ok((standing, claims))
+        });
+        let (standing, claims) = match judged {
+            Ok(admitted) => admitted,
+            Err(objection) => return self.object(&objection, now),
+        };
+        self.say(claims.into_text());
+        if slot >= self.standings.len() && slot < MAX_SLOTS {
+            self.standings.resize(slot.saturating_add(1), None);
+        }
+        if let Some(place) = self.standings.get_mut(slot) {
+            *place = Some(standing);
+        }
+        let is_behind = self.verifier.is_behind(&standing);
+        if is_behind { codes::VALID_BUT_BEHIND } else { codes::VALID }
+    }
+
+    /// Leaves the verdict of a token that is not valid.
+    fn object(&mut self, objection: &Objection, now: u64) -> u32 {
+        let (outcome, code, detail) = match objection {
+            Objection::Refused(refusal) => ("refused", refusal.code(), refusal.to_string()),
+            Objection::Undecided(undecided) => {
+                ("undecided", undecided.code(), undecided.to_string())
+            }
+        };
+        let evidence = evidence(self.verifier.evidence(now));
+        // Neither a code nor a detail has anything of the token in it, nor anything to escape.
+        self.say(format!(
+            r#"{{"outcome":"{outcome}","code":"{code}","detail":"{detail}","evidence":{evidence}}}"#
+        ));
+        codes::NOT_VALID
+    }
+
+    fn say(&mut self, answer: String) {
+        self.answer = answer;
+        self.buffer.answer = [self.answer.as_ptr().addr(), self.answer.len()].map(number);
+    }
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Answer {
-    Applied {
-        applied: &'static str,
-    },
-    Failed {
-        error: &'static str,
-        detail: String,
-        #[serde(rename = "needsBase")]
-        needs_base: bool,
-    },
+/// What the calls that judge answer with; `engine.js` has the same numbers.
+mod codes {
+    /// The token is good now.
+    pub(super) const VALID: u32 = 0;
+    /// It is, and it shows that the feed has gone on.
+    pub(super) const VALID_BUT_BEHIND: u32 = 1;
+    /// The answer is the verdict; or the snapshot is none of the feed's.
+    pub(super) const NOT_VALID: u32 = 2;
+    /// The slot is empty, or what it holds is not current any more.
+    pub(super) const FORGOTTEN: u32 = 3;
+    /// The time is not a finite number of seconds.
+    pub(super) const WRONG_CLOCK: u32 = 4;
+    /// The floor is higher than before.
+    pub(super) const RAISED: u32 = 5;
+    /// The floor is as before, and a fresh statement ends there.
+    pub(super) const AT_FLOOR: u32 = 6;
 }
 
-#[derive(Serialize)]
-struct Refused {
-    kid: Option<String>,
-    problem: String,
-}
-
-/// The signature layer alone: true if `signature` is the key's under `message`.
+/// The signature layer alone: true if `signature` is the JWK's under `message`.
 #[wasm_bindgen(js_name = verifySignature)]
-pub fn verify_signature(
-    jwk: &str,
-    message: &[u8],
-    signature: &[u8],
-) -> Result<bool, js_sys::Error> {
-    let keys = KeySet::from_jwks(jwk.as_bytes()).map_err(error)?;
-    Ok(keys.keys().iter().any(|key| key.accepts(signature, message)))
+pub fn verify_signature(jwk: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let keys = KeySet::from_jwks(jwk).unwrap_or_default();
+    keys.keys().iter().any(|key| key.accepts(signature, message))
 }
 
 /// The JWS layer alone: the payload of `token` if one of the keys signed it.
 #[wasm_bindgen(js_name = verifyJws)]
-pub fn verify_jws(jwks: &str, token: &str) -> Result<Option<Vec<u8>>, js_sys::Error> {
-    let keys = KeySet::from_jwks(jwks.as_bytes()).map_err(error)?;
-    let verify = |key: &VerifyingKey| crate::verify_jws(token, key).ok();
-    Ok(keys.keys().iter().find_map(verify))
+pub fn verify_jws(jwks: &[u8], token: &[u8]) -> Option<Vec<u8>> {
+    let keys = KeySet::from_jwks(jwks).ok()?;
+    let token = str::from_utf8(token).ok()?;
+    keys.keys().iter().find_map(|key| crate::verify_jws(token, key).ok())
 }
 
-fn clock(now: f64) -> Result<u64, js_sys::Error> {
-    whole_seconds(now)
-        .ok_or_else(|| js_sys::Error::new("now must be unix seconds, finite and >= 0"))
+fn verifier_of(config: &[u8]) -> Result<Verifier, Vec<ConfigProblem>> {
+    VerifierConfig::from_json(str::from_utf8(config).unwrap_or_default()).and_then(Verifier::new)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err asks for")]
-fn error(error: impl ToString) -> js_sys::Error {
-    js_sys::Error::new(&error.to_string())
+/// Takes the token apart that is in the buffer.
+fn read<'a>(buffer: &'a [u8], length: usize, headers: &KnownHeaders) -> Result<Jws<'a>, Refusal> {
+    let Some(token) = buffer.get(..length) else {
+        return Err(Refusal::Malformed("the token is too long"));
+    };
+    Jws::parse_with(str::from_utf8(token).unwrap_or_default(), |header| headers.read(header))
 }
+
+fn evidence(Evidence { position, age_seconds }: Evidence) -> String {
+    let position = position.map_or("null".to_owned(), |position| format!("\"{position}\""));
+    let age_seconds = age_seconds.map_or("null".to_owned(), |age| age.to_string());
+    format!(r#"{{"position":{position},"age_seconds":{age_seconds}}}"#)
+}
+
+fn staleness_of(number: u32) -> Staleness {
+    match number {
+        0 => Staleness::Configured,
+        u32::MAX => Staleness::Any,
+        seconds => Staleness::AtMost(seconds.into()),
+    }
+}
+
+/// Addresses and sizes have 32 bits here.
+fn number(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+const NO_TICKET: u32 = 0;
+/// Of the longest RSA key that loads.
+const MAX_SIGNATURE_BYTES: usize = 1024;
+/// How many signatures may be checked elsewhere at a time before a token must be read again.
+const MAX_PENDING: usize = 32;
+/// JavaScript chooses slots from zero upwards.
+const MAX_SLOTS: usize = 1 << 24;

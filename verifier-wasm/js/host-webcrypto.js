@@ -1,0 +1,27 @@
+// Signatures by WebCrypto. HMAC is not among them: wasm is faster than the way to another thread.
+
+import { publicPart } from "./host.js";
+
+/** @type {import("./host.js").KeyImporter} */
+export async function webCrypto(jwk) {
+  const parameters = /** @type {any} */ (parametersOf(jwk.alg));
+  const { subtle } = globalThis.crypto;
+  const key = await subtle.importKey("jwk", publicPart(jwk), parameters, false, ["verify"]);
+  // Copies: the answer comes later, and by then another token may lie in the same memory. WebCrypto
+  // has to copy by itself; a host that forgot would vouch for a forgery.
+  return (signature, signed) => subtle.verify(parameters, key, signature.slice(), signed.slice());
+}
+
+/** What WebCrypto calls a JOSE algorithm, to import a key and to verify; it reads of it what it needs. */
+function parametersOf(/** @type {string | undefined} */ alg = "") {
+  const bits = alg.slice(2);
+  return { hash: `SHA-${bits}`, saltLength: Number(bits) / 8, ...FAMILIES[alg.slice(0, 2)] };
+}
+
+/** @type {Record<string, { name: string, namedCurve?: string }>} */
+const FAMILIES = {
+  ES: { name: "ECDSA", namedCurve: "P-256" },
+  Ed: { name: "Ed25519" },
+  PS: { name: "RSA-PSS" },
+  RS: { name: "RSASSA-PKCS1-v1_5" },
+};

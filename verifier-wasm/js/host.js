@@ -1,0 +1,44 @@
+// Who checks signatures beside wasm. Each runtime's loader says so, for the algorithms at which its
+// own cryptography was measured to be faster (BENCHMARKS.md); the verdict is the same.
+
+/**
+ * @typedef {(signature: Uint8Array, signed: Uint8Array) => boolean | Promise<boolean>} HostKey
+ *
+ * @typedef {(jwk: JsonWebKey) => HostKey | Promise<HostKey>} KeyImporter
+ */
+
+/** By the `alg` of the keys they import. @type {Map<string | undefined, KeyImporter>} */
+const importers = new Map();
+
+/** Has keys of some algorithms imported by `importer`. @param {string} algs @param {KeyImporter} importer */
+export function useHost(algs, importer) {
+  for (const alg of algs.split(" ")) importers.set(alg, importer);
+}
+
+/** True if the host may know keys of this algorithm. @param {string | undefined} alg */
+export function isHosted(alg) {
+  return importers.has(alg);
+}
+
+/**
+ * The key as the host knows it, or null: then wasm checks its signatures.
+ *
+ * @param {JsonWebKey} jwk a key that wasm has accepted
+ * @returns {Promise<HostKey | null>}
+ */
+export async function importKey(jwk) {
+  try {
+    return (await importers.get(jwk.alg)?.(jwk)) ?? null;
+  } catch {
+    return null; // an algorithm or a curve that this version of the runtime does not know
+  }
+}
+
+/** The members that are the key itself; its other members were judged by wasm. */
+export function publicPart(/** @type {JsonWebKey} */ { crv, e, kty, n, x, y }) {
+  return { crv, e, kty, n, x, y };
+}
+
+/** What both names of Ed25519 mean. */
+export const EDDSA = "EdDSA Ed25519";
+export const RSA = "PS256 PS384 PS512 RS256 RS384 RS512";

@@ -1,0 +1,172 @@
+// Keeps floor and snapshots in a store, so that a restart neither trusts anything older nor has to
+// wait for the feed. The floor is kept as the signed snapshot that leads there: whatever is read back
+// is checked like anything that comes from the feed.
+
+/**
+ * @typedef {import("./stores.d.ts").Place} Place
+ * @typedef {import("./index.d.ts").ApplyResult} ApplyResult
+ */
+
+export class Keeper {
+  #clock;
+  #engine;
+  #maxBytes;
+  #place;
+  #tell;
+  #floor = new Kept("floor", 2);
+  #snapshots = new Kept("snapshots", 60);
+  #isLast = false;
+  #isRestored = false;
+  /** Times rather than promises: one request never waits for what another one began. */
+  #readAt = -Infinity;
+  #writingSince = -Infinity;
+
+  /**
+   * @param {Place} place @param {import("./engine.js").Engine} engine @param {() => number} clock
+   * @param {number} maxBytes of one snapshot @param {(problem: string) => void} tell
+   */
+  constructor(place, engine, clock, maxBytes, tell) {
+    this.#place = place;
+    this.#engine = engine;
+    this.#clock = clock;
+    this.#maxBytes = maxBytes;
+    this.#tell = tell;
+  }
+
+  /**
+   * Brings back what was kept, once. A store that lies costs nothing but what it held; one that fails
+   * is asked again.
+   *
+   * @param {(bytes: Uint8Array) => ApplyResult} apply
+   */
+  async restore(apply) {
+    if (this.#isRestored || !this.#isPast(this.#readAt, READ_AGAIN_SECONDS)) return;
+    this.#readAt = this.#clock();
+    try {
+      const floor = await inTime(this.#place.read(this.#floor.name));
+      this.#isRestored = true;
+      if (isSnapshot(floor, this.#maxBytes) && !this.#engine.resume(floor)) {
+        this.#tell("the floor that was kept is none of this feed, or of a key that is not trusted");
+      }
+      const snapshots = await inTime(this.#place.read(this.#snapshots.name));
+      for (const bytes of unpack(snapshots)) if (isSnapshot(bytes, this.#maxBytes)) apply(bytes);
+    } catch (error) {
+      this.#tell(`nothing was read: ${reason(error)}`);
+    }
+  }
+
+  /**
+   * Keeps what has changed, each thing at most so often: stores count their writes. One write at a
+   * time: of two, the older could be the last to land. Before the store was read nothing is written,
+   * for it may hold a higher floor.
+   *
+   * @param {boolean} [isLast] true to keep at least the floor, whenever it was kept before
+   */
+  async save(isLast = false) {
+    this.#isLast ||= isLast;
+    if (!this.#isRestored || !this.#isPast(this.#writingSince, LONGEST_WRITE_SECONDS)) return;
+    this.#writingSince = this.#clock();
+    const writing = this.#saveWhatIsDue().finally(() => {
+      this.#writingSince = -Infinity;
+    });
+    await inTime(writing).catch((error) => this.#tell(`nothing was kept: ${reason(error)}`));
+  }
+
+  async #saveWhatIsDue() {
+    const { newest } = this.#engine;
+    if (newest === undefined) return;
+    // A copy: whoever is handed bytes may do anything with them.
+    if (this.#isDue(this.#floor)) await this.#write(this.#floor, newest, newest.slice());
+    if (this.#isLast) {
+      // What came while that was written, nobody comes back for.
+      if (this.#engine.newest !== newest) await this.#saveWhatIsDue();
+    } else if (this.#isDue(this.#snapshots)) {
+      await this.#write(this.#snapshots, this.#engine.newest, pack([...this.#engine.snapshots()]));
+    }
+  }
+
+  /** @param {Kept} kept */
+  #isDue(kept) {
+    const isTime = this.#isLast || this.#isPast(kept.at, kept.seconds);
+    return isTime && kept.newest !== this.#engine.newest;
+  }
+
+  /** @param {Kept} kept @param {Uint8Array | undefined} newest @param {Uint8Array} bytes */
+  async #write(kept, newest, bytes) {
+    kept.at = this.#clock();
+    await this.#place.write(kept.name, bytes);
+    kept.newest = newest;
+  }
+
+  /** Whatever way the clock was moved. @param {number} at @param {number} seconds */
+  #isPast(at, seconds) {
+    return Math.abs(this.#clock() - at) >= seconds;
+  }
+}
+
+/** What is kept under one name, and how often at most. */
+class Kept {
+  at = -Infinity;
+  /** The newest snapshot when it was kept. @type {Uint8Array | undefined} */
+  newest;
+
+  /** @param {string} name @param {number} seconds */
+  constructor(name, seconds) {
+    this.name = name;
+    this.seconds = seconds;
+  }
+}
+
+/** @param {unknown} bytes @param {number} maxBytes @returns {bytes is Uint8Array} */
+function isSnapshot(bytes, maxBytes) {
+  return bytes instanceof Uint8Array && bytes.byteLength <= maxBytes;
+}
+
+/** @param {unknown} error */
+function reason(error) {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** A store that never answers holds nobody up. @template T @param {Promise<T>} work @returns {Promise<T>} */
+async function inTime(work) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error("the store did not answer")), MAX_STORE_MS);
+  });
+  try {
+    return await Promise.race([work, /** @type {Promise<never>} */ (late)]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Several snapshots as one text of bytes: each with its length before it. @param {Uint8Array[]} parts */
+function pack(parts) {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + 4 + part.byteLength, 0));
+  const view = new DataView(bytes.buffer);
+  let at = 0;
+  for (const part of parts) {
+    view.setUint32(at, part.byteLength);
+    bytes.set(part, at + 4);
+    at += 4 + part.byteLength;
+  }
+  return bytes;
+}
+
+/** The counterpart of `pack`; stops at the first thing that does not fit. @param {unknown} bytes */
+function* unpack(bytes) {
+  if (!(bytes instanceof Uint8Array)) return;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 0; at + 4 <= bytes.byteLength; ) {
+    const end = at + 4 + view.getUint32(at);
+    if (end > bytes.byteLength) return;
+    yield bytes.slice(at + 4, end);
+    at = end;
+  }
+}
+
+const MAX_STORE_MS = 5_000;
+const READ_AGAIN_SECONDS = 30;
+/** One that has not settled by then was cut off with the request that began it. */
+const LONGEST_WRITE_SECONDS = 60;

@@ -1,0 +1,22 @@
+// Vercel's edge runtime: wasm is imported as a compiled module. The feed is refreshed by requests, in
+// waitUntil.
+
+import { initSync } from "../pkg/offswitch.js";
+import module from "../pkg/offswitch_bg.wasm?module";
+import { creating } from "./create-verifier.js";
+import { webCrypto } from "./host-webcrypto.js";
+import { EDDSA, RSA, useHost } from "./host.js";
+import { RequestFollower } from "./request-follower.js";
+import { Verifier, followByRequests } from "./verifier.js";
+
+// The sandbox of `next dev` and `next start` compiles modules in another realm than this code runs in.
+initSync(Object.setPrototypeOf(module, WebAssembly.Module.prototype));
+useHost(`${EDDSA} ES256 ${RSA}`, webCrypto);
+followByRequests((verifier) => new RequestFollower(verifier));
+
+/** Nothing is left to load; here so that every runtime exports the same. */
+export async function load() {}
+
+export const createVerifier = creating(load);
+export { Verifier };
+export { verifyJws, verifySignature } from "./layers.js";

@@ -1,0 +1,23 @@
+import type { Store } from "offswitch";
+
+/** A place for a few named pieces of bytes. What it answers is checked, so it need not be trusted
+ * with more than not losing the floor. */
+export interface Place {
+  read(name: string): Promise<Uint8Array | undefined>;
+  write(name: string, bytes: Uint8Array): Promise<void>;
+}
+
+/** Makes a store of any such place. */
+export function keep(place: Place): Store & Place;
+
+/** The Cache API of browsers and Workers. */
+export function cacheStore(name?: string): Store & Place;
+
+/** A Workers KV namespace. */
+export function kvStore(
+  namespace: {
+    get(key: string, type: "arrayBuffer"): Promise<ArrayBuffer | null>;
+    put(key: string, value: ArrayBufferView): Promise<void>;
+  },
+  prefix?: string,
+): Store & Place;
