@@ -1,7 +1,7 @@
 // Sends a request on to the upstream, and cleans its answer of what is not for the browser.
 
 import { stripAnswer, stripCookie } from "./handover-cookie.js";
-import { answer } from "./worker-answers.js";
+import { problem, responseOf } from "./answers.js";
 
 /**
  * Sends the request on as it came, with the verified claims in a header that only this worker can
@@ -28,7 +28,7 @@ export async function forward(request, upstream, claims, handover) {
     const sent = new Request(request, { headers, redirect: "manual" });
     response = await fetch(new Request(target, sent));
   } catch {
-    return answer(502, "upstream_unreachable", "the upstream did not answer");
+    return responseOf(problem(502, "upstream_unreachable", "the upstream did not answer"));
   }
   return handover ? withoutSecrets(response, handover.token) : response;
 }

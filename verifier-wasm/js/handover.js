@@ -1,12 +1,12 @@
 // The handover: a browser holds a cookie, this worker trades it for an access token. No token ever
 // reaches the browser, and the cookie is set by a login and cleared by a logout, nowhere else.
 
+import { problem, refusal, responseOf, withEvidence } from "./answers.js";
 import { readBounded } from "./bounded-fetch.js";
 import { login, logout, readObject } from "./handover-client.js";
 import { CLEARED_COOKIE, cookieWith, readHandle } from "./handover-cookie.js";
 import { HandoverTokens } from "./handover-tokens.js";
 import { cookieUse, isOwnScript } from "./same-origin.js";
-import { answer, refuse, withEvidence } from "./worker-answers.js";
 
 /**
  * @typedef {import("./verifier.js").Verdict} Verdict
@@ -104,10 +104,10 @@ export class Handover {
 
   /** @param {string | undefined} handle @param {Aid} aid @returns {Promise<Admitted | Response>} */
   async #trade(handle, { deny, judge, waitUntil }) {
-    if (handle === undefined) return refuse("missing_token", "a bearer token or a login is needed");
+    if (handle === undefined) return refused("missing_token", "a bearer token or a login is needed");
     for (let isSecond = false; ; isSecond = true) {
       const found = await this.#tokens.find(handle, waitUntil);
-      if ("ended" in found) return refuse("session_ended", "the session is over, log in again");
+      if ("ended" in found) return refused("session_ended", "the session is over, log in again");
       if ("unreachable" in found) return unreachable();
       const { token, sessionExpiresAt } = found.held;
       const verdict = await judge(token);
@@ -137,6 +137,16 @@ async function readCode(request) {
 function done(cookie) {
   const headers = { "cache-control": "no-store", ...(cookie && { "set-cookie": cookie }) };
   return new Response(null, { status: 204, headers });
+}
+
+/** @param {number} status @param {string} code @param {string} detail @param {Record<string, string>} [headers] */
+function answer(status, code, detail, headers) {
+  return responseOf(problem(status, code, detail, headers));
+}
+
+/** @param {string} code @param {string} detail */
+function refused(code, detail) {
+  return responseOf(refusal(code, detail));
 }
 
 function crossSite() {

@@ -21,9 +21,13 @@ export function readEnv(env) {
   };
   const url = (/** @type {string} */ name, /** @type {string} */ otherwise = "") => {
     const value = text(name, otherwise);
-    const isUrl = /^https?:\/\//.test(value) && URL.canParse(value);
-    if (value !== "" && !isUrl) problems.push(`${name} must be an http(s) URL`);
-    return isUrl ? value : "http://missing.invalid";
+    if (value !== "" && !isUrl(value)) problems.push(`${name} must be an http(s) URL`);
+    return isUrl(value) ? value : "http://missing.invalid";
+  };
+  const urls = (/** @type {string} */ name) => {
+    const values = text(name).split(",").map((value) => value.trim());
+    if (!values.every(isUrl)) problems.push(`${name} must be an http(s) URL, or several with commas`);
+    return values;
   };
   const seconds = (/** @type {string} */ name, /** @type {number} */ otherwise) => {
     const value = env[name] === undefined || env[name] === "" ? otherwise : Number(env[name]);
@@ -35,6 +39,8 @@ export function readEnv(env) {
     problems.push("OFFSWITCH_ON_STALE must be deny or allow");
   }
   const issuer = text("OFFSWITCH_ISSUER");
+  // A request does not live long enough for more.
+  const longPollSeconds = Math.min(seconds("OFFSWITCH_LONG_POLL_SECONDS", 0), 25);
   const options = {
     issuer,
     audience: text("OFFSWITCH_AUDIENCE").split(",").map((name) => name.trim()),
@@ -44,14 +50,15 @@ export function readEnv(env) {
     types: ["at+jwt"],
     userRule: /** @type {const} */ ("version_else_issued_at"),
     feed: {
-      url: url("OFFSWITCH_FEED_URL"),
+      url: urls("OFFSWITCH_FEED_URL"),
       id: env.OFFSWITCH_FEED_ID || issuer,
       publicKeys: text("OFFSWITCH_FEED_PUBLIC_KEYS").split(",").map((key) => key.trim()),
       apiKey: env.OFFSWITCH_FEED_API_KEY || undefined,
       maxStaleness: seconds("OFFSWITCH_MAX_STALENESS_SECONDS", 60),
       onStale,
       pollSeconds: seconds("OFFSWITCH_POLL_SECONDS", 1),
-      longPoll: seconds("OFFSWITCH_LONG_POLL_SECONDS", 0),
+      follow: longPollSeconds > 0 ? "long-poll" : "poll",
+      longPollSeconds: longPollSeconds || undefined,
     },
   };
   const upstream = new URL(url("UPSTREAM"));
@@ -72,6 +79,9 @@ export function readEnv(env) {
   }
   return problems.length > 0 ? { problems } : { upstream, options, jitterSeconds, handover };
 }
+
+/** @param {string} value */
+const isUrl = (value) => /^https?:\/\//.test(value) && URL.canParse(value);
 
 /** A path that stands in a URL as it is written here. @param {string} value */
 function isPath(value) {

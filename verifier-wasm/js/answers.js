@@ -1,0 +1,95 @@
+// What is answered in place of the guarded application: problem documents (RFC 9457) with a stable
+// code, as data, so that every framework can send them.
+
+/**
+ * @typedef {{ status: number, headers: Record<string, string>, body: { type: string, title: string,
+ *   status: number, code: string, detail: string } }} Problem
+ *
+ * @typedef {import("./index.d.ts").Verdict} Verdict
+ */
+
+/**
+ * @param {number} status @param {string} code @param {string} detail
+ * @param {Record<string, string>} [headers]
+ * @returns {Problem}
+ */
+export function problem(status, code, detail, headers = {}) {
+  return {
+    status,
+    headers: {
+      "cache-control": "no-store",
+      "content-type": "application/problem+json",
+      ...(status === 503 ? { "retry-after": "1" } : {}),
+      ...headers,
+    },
+    body: { type: "about:blank", title: TITLES[status], status, code, detail },
+  };
+}
+
+/**
+ * A 401 as RFC 6750 section 3 has it: without a token there is no error to speak of.
+ *
+ * @param {string} code @param {string} detail @param {Record<string, string>} [headers]
+ */
+export function refusal(code, detail, headers = {}) {
+  const challenge = code === "missing_token"
+    ? "Bearer"
+    : `Bearer error="invalid_token", error_description="${code}"`;
+  return problem(401, code, detail, { "www-authenticate": challenge, ...headers });
+}
+
+/**
+ * The answer to a token that is not valid.
+ *
+ * After a red button every client wants a new token at once. Each is told another time to come
+ * back, which spreads them.
+ *
+ * @param {Verdict} verdict @param {number} jitterSeconds
+ */
+export function denial(verdict, jitterSeconds) {
+  const { code, outcome } = verdict;
+  const detail = "detail" in verdict ? verdict.detail : "";
+  if (outcome !== "refused") return problem(503, code, detail);
+  const isMassEvent = ["revoked_epoch", "revoked_key", "unknown_key"].includes(code);
+  if (!isMassEvent || jitterSeconds === 0) return refusal(code, detail);
+  return refusal(code, detail, { "retry-after": `${1 + Math.floor(Math.random() * jitterSeconds)}` });
+}
+
+/** A valid token that does not go far enough (RFC 6750 section 3.1). @param {string[]} scopes */
+export function insufficientScope(scopes) {
+  const scope = scopes.join(" ");
+  const challenge = `Bearer error="insufficient_scope", scope="${scope}"`;
+  const detail = `the token must have the scope ${scope}`;
+  return problem(403, "insufficient_scope", detail, { "www-authenticate": challenge });
+}
+
+/** @param {Problem} problem */
+export function responseOf({ status, headers, body }) {
+  return new Response(JSON.stringify(body), { status, headers });
+}
+
+/**
+ * Adds what the verdict was based on.
+ *
+ * @param {Response} response @param {Verdict} verdict
+ */
+export function withEvidence(response, { code, evidence }) {
+  if (response.status === 101) return response;
+  const made = new Response(response.body, response);
+  made.headers.set("offswitch-verdict", code);
+  made.headers.delete("offswitch-position");
+  if (evidence.position !== null) made.headers.set("offswitch-position", evidence.position);
+  return made;
+}
+
+/** @type {Record<number, string>} */
+const TITLES = {
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  415: "Unsupported Media Type",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+};

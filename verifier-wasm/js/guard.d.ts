@@ -1,0 +1,10 @@
+import type { RoutePolicy, Verdict, Verifier } from "offswitch";
+
+type Valid = Extract<Verdict, { outcome: "valid" }>;
+
+/** Lets only requests through whose bearer token is good now. */
+export function guard<Rest extends any[]>(
+  verifier: Verifier | ((request: Request, ...rest: Rest) => Verifier | Promise<Verifier>),
+  handler: (request: Request, verdict: Valid, ...rest: Rest) => Response | Promise<Response>,
+  policy?: RoutePolicy,
+): (request: Request, ...rest: Rest) => Promise<Response>;
