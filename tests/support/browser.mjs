@@ -1,21 +1,28 @@
-// A headless Chromium with a page that can import this repository's modules.
+// A headless Chromium with a page that can import the modules of a folder: this repository's.
 
 import { execFileSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { extname } from "node:path";
+import { extname, join } from "node:path";
 import { chromium } from "playwright-core";
 import { ROOT } from "./fixture.mjs";
 
-const TYPES = { ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
+const TYPES = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".wasm": "application/wasm",
+};
 
-export async function startPage() {
+export async function startPage(folder = ROOT) {
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, "http://page");
     const type = TYPES[extname(pathname)];
-    if (type === undefined) return void response.setHeader("content-type", "text/html").end("<!doctype html>");
+    if (type === undefined) {
+      return void response.setHeader("content-type", "text/html").end("<!doctype html>");
+    }
     try {
-      const bytes = await readFile(ROOT + pathname.slice(1));
+      const bytes = await readFile(join(folder, pathname));
       response.setHeader("content-type", type).end(bytes);
     } catch {
       response.writeHead(404).end();
@@ -28,11 +35,12 @@ export async function startPage() {
       "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
   const page = await (await browser.newContext()).newPage();
-  await page.goto(`http://127.0.0.1:${server.address().port}/`);
+  const url = `http://127.0.0.1:${server.address().port}`;
+  await page.goto(url);
   const close = async () => {
     await browser.close();
     server.closeAllConnections();
     server.close();
   };
-  return { page, close };
+  return { page, url, close };
 }

@@ -19,9 +19,10 @@ export const now = () => Math.floor(Date.now() / 1000);
  */
 export function sign(orders) {
   // Built before the time is taken: on a fresh machine it is minutes later afterwards.
-  cargo("build", "");
+  exampleOf("fixture");
   const filled = orders.map((order) => ({ issued_at: now(), valid_until: now() + 600, ...order }));
-  const printed = cargo("run", filled.map((order) => `${JSON.stringify(order)}\n`).join(""));
+  const input = filled.map((order) => `${JSON.stringify(order)}\n`).join("");
+  const printed = runExample("fixture", input);
   const lines = printed.trim().split("\n").map((line) => JSON.parse(line));
   return {
     publicKey: lines[0].public_key,
@@ -29,12 +30,25 @@ export function sign(orders) {
   };
 }
 
-/** @param {"build" | "run"} verb @param {string} input */
-function cargo(verb, input) {
-  const example = ["-p", "offswitch-verifier", "--features", "builder", "--example", "fixture"];
-  const run = spawnSync("cargo", [verb, "-q", ...example], { cwd: ROOT, input, maxBuffer: 1 << 30 });
-  if (run.status !== 0) throw new Error(String(run.stderr));
-  return String(run.stdout);
+/** What an example of the verifier's crate prints. @param {string} name @param {string} input */
+export const runExample = (name, input) => run(exampleOf(name), [], input);
+
+/** The program that an example is, built once. @param {string} name @returns {string} */
+function exampleOf(name) {
+  const example = ["-p", "offswitch-verifier", "--features", "builder", "--example", name];
+  examples[name] ??= run("cargo", ["build", "-q", ...example, "--message-format=json"])
+    .split("\n").filter(Boolean).map((line) => JSON.parse(line))
+    .find(({ executable, target }) => executable && target.name === name).executable;
+  return examples[name];
+}
+
+const examples = {};
+
+/** @param {string} program @param {string[]} args @param {string} [input] */
+function run(program, args, input = "") {
+  const ended = spawnSync(program, args, { cwd: ROOT, input, maxBuffer: 1 << 30 });
+  if (ended.status !== 0) throw new Error(String(ended.stderr));
+  return String(ended.stdout);
 }
 
 /** A signing key of `alg` with its public (for HMAC: only) JWK. */

@@ -8,10 +8,13 @@ import { createServer } from "node:http";
  */
 export async function startStub(state = {}) {
   const stub = {
+    /** Or a handler in place of the good one. */
     jwks: state.jwks,
     snapshot: state.snapshot,
     /** Set to a handler in place of the good one. */
     feed: undefined,
+    /** Answers at /feed/stream; without it there is no stream. */
+    stream: undefined,
     /** Answers under /handover/; see handover.mjs. */
     handover: undefined,
     /** Answers under /up/ in place of the echo. */
@@ -32,8 +35,13 @@ export async function startStub(state = {}) {
     stub.requests.push({ method, path: url.pathname, search: url.search, headers, body: String(body) });
     const isControlPlane = !url.pathname.startsWith("/up");
     if (isControlPlane && !stub.isUp) return void request.socket.destroy();
-    if (url.pathname === "/jwks") return void json(response, stub.jwks);
+    if (url.pathname === "/jwks") {
+      return void (typeof stub.jwks === "function" ? stub.jwks : keySet)(request, response);
+    }
     if (url.pathname === "/feed") return void (stub.feed ?? good)(request, response);
+    if (url.pathname === "/feed/stream") {
+      return void (stub.stream ?? missing)(request, response);
+    }
     if (url.pathname.startsWith("/handover/") && stub.handover) {
       return void stub.handover(url.pathname.slice("/handover/".length), String(body), response);
     }
@@ -47,6 +55,8 @@ export async function startStub(state = {}) {
     response.setHeader("content-type", "application/octet-stream");
     response.end(stub.snapshot);
   };
+  const keySet = (_, response) => json(response, stub.jwks);
+  const missing = (_, response) => void response.writeHead(404).end();
   server.on("upgrade", (request, socket) => {
     stub.requests.push({ method: "UPGRADE", path: request.url, headers: request.headers });
     stub.upgrade?.(request, socket) ?? socket.destroy();

@@ -3,9 +3,13 @@
 import { Miniflare } from "miniflare";
 import { AUDIENCE, ISSUER, ROOT } from "./fixture.mjs";
 
-/** @param {string} script path from the repository's top @param {Record<string, string>} [bindings] */
-export async function startWorkerd(script, bindings = {}) {
+/**
+ * @param {string} script path from the repository's top
+ * @param {Record<string, string>} [bindings] @param {object} [more] what else Miniflare is to do
+ */
+export async function startWorkerd(script, bindings = {}, more = {}) {
   const workerd = new Miniflare({
+    ...more,
     bindings,
     compatibilityDate: "2026-04-01",
     host: "127.0.0.1",
@@ -20,7 +24,7 @@ export async function startWorkerd(script, bindings = {}) {
     telemetry: { enabled: false },
   });
   const url = String(await workerd.ready).replace(/\/$/, "");
-  return { url, close: () => workerd.dispose() };
+  return { url, workerd, close: () => workerd.dispose() };
 }
 
 /** Starts the edge worker against a stub. */
