@@ -10,5 +10,14 @@ expectConformance("Chromium", (data) =>
     const offswitch = await import("/verifier-wasm/js/load-browser.js");
     const { runSuite } = await import("/tests/conformance/suite.mjs");
     await offswitch.load();
-    return runSuite(offswitch, given);
-  }, data));
+    return runSuite(offswitch, JSON.parse(given));
+  }, JSON.stringify(data)));
+
+expectConformance("a worker of Chromium", (data) =>
+  browser.page.evaluate((given) => new Promise((done, failed) => {
+    const worker = new Worker("/tests/conformance/browser-worker.mjs", { type: "module" });
+    worker.onmessage = ({ data: { found, error } }) =>
+      found ? done(found) : failed(new Error(error));
+    worker.onerror = (event) => failed(new Error(event.message));
+    worker.postMessage(given);
+  }), JSON.stringify(data)));

@@ -1,30 +1,105 @@
 // What every runtime must answer. Knows nothing of the runtime: it is handed the package and data.
 
+import { isHosted } from "../../verifier-wasm/js/host.js";
+import { webCrypto } from "../../verifier-wasm/js/host-webcrypto.js";
+import { ALGORITHMS } from "./algorithms.mjs";
+import { provokeFailures } from "./failures.mjs";
+import { forceHost, isForced } from "./forced-host.mjs";
 import { judgeVectors } from "./wycheproof.mjs";
 
 /**
- * @param {{ Verifier: any, verifyJws: any, verifySignature: any }} offswitch
- * @param {{ cases?: object, vectors?: object }} data as cases.mjs or wycheproof.mjs makes it
- * @returns {{ count: number, differences: object[] }}
+ * @param {{ Verifier: any, verifyJws: any, verifySignature: any, nodeCrypto?: any }} offswitch the
+ *   package, with the importer of keys for node:crypto where there is one
+ * @param {{ cases?: any, failures?: any, vectors?: any }} data as expect.mjs makes it
  */
-export function runSuite(offswitch, data) {
-  if (data.vectors) return judgeVectors(offswitch, data.vectors);
-  const { verifiers, cases } = data.cases;
-  const differences = [];
-  const made = {};
-  let offset = 0;
-  for (const [name, { options, now, snapshots }] of Object.entries(verifiers)) {
-    made[name] = new offswitch.Verifier({ ...options, clock: () => now + offset });
-    for (const text of snapshots) made[name].apply(bytes(text));
-  }
-  for (const { name, verifier, token, at = 0, outcome, code } of cases) {
-    offset = at;
-    const verdict = made[verifier].verifySync(token);
-    if (verdict.outcome !== outcome || (code !== undefined && verdict.code !== code)) {
-      differences.push({ name, expected: code ?? outcome, found: verdict.code });
-    }
-  }
-  return { count: cases.length, differences };
+export async function runSuite(offswitch, data) {
+  const { nodeCrypto } = offswitch;
+  const hosts = { WebCrypto: webCrypto, ...(nodeCrypto && { "node:crypto": nodeCrypto }) };
+  if (data.failures) return provokeFailures(offswitch, data.failures);
+  if (data.vectors) return judgeVectors(offswitch, hosts, data.vectors);
+  return judgeCases(offswitch, hosts, data.cases);
 }
 
-const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+/** Judges every case on every path that a signature can take. */
+async function judgeCases({ Verifier }, hosts, data) {
+  if (isForced()) throw new Error("the loader's choice of hosts is gone: start the runtime anew");
+  const chosen = ALGORITHMS.filter(isHosted);
+  const anew = { rememberedTokens: 0 };
+  const bySync = (verifier, token, policy) => [verifier.verifySync(token, policy)];
+  const byHost = async (verifier, token, policy) => [await verifier.verify(token, policy)];
+  const thrice = async (verifier, token, policy) => [
+    verifier.verifySync(token, policy),
+    await verifier.verify(token, policy),
+    verifier.verifySync(token, policy),
+  ];
+  const passes = [
+    await judgePass("wasm alone", Verifier, data, anew, bySync),
+    await judgePass("the loader's host", Verifier, data, anew, byHost),
+    await judgePass("remembered", Verifier, data, {}, thrice),
+  ];
+  for (const [name, importer] of Object.entries(hosts)) {
+    const checks = forceHost(importer);
+    passes.push({ ...(await judgePass(`${name} for all`, Verifier, data, anew, byHost)), checks });
+  }
+  return { chosen, passes };
+}
+
+/** @param {(verifier: any, token: string, policy?: object) => any} ask for one or more verdicts */
+async function judgePass(name, Verifier, { verifiers, cases }, options, ask) {
+  const differences = [];
+  const compare = (of, expected, found) => {
+    if (found !== expected) differences.push({ name: of, expected, found });
+  };
+  const made = {};
+  let offset = 0;
+  for (const [of, { now, snapshots, options: own }] of Object.entries(verifiers)) {
+    made[of] = new Verifier({ ...own, ...options, clock: () => now + offset });
+    for (const { bytes, code } of snapshots) compare(of, code, apply(made[of], bytes));
+  }
+  let [valid, remembered] = [0, 0];
+  for (const batch of inBatches(cases)) {
+    offset = batch[0].at ?? 0;
+    // Asked all at once, as requests are.
+    await Promise.all(batch.map(async (one) => {
+      const verifier = made[one.verifier];
+      if (one.apply !== undefined) return compare(one.name, one.code, apply(verifier, one.apply));
+      const verdicts = await ask(verifier, one.token, one.policy);
+      for (const { outcome, code, claims } of verdicts) {
+        compare(one.name, `${one.outcome} ${one.code}`, `${outcome} ${code}`);
+        const isExpected = outcome === one.outcome;
+        if (isExpected) compare(one.name, JSON.stringify(one.claims), JSON.stringify(claims));
+      }
+      if (verdicts.every(({ outcome }) => outcome === "valid")) valid += 1;
+      // All verdicts on a token that is remembered share its claims.
+      const isShared = verdicts.every(({ claims }) => claims && claims === verdicts[0].claims);
+      if (verdicts.length > 1 && isShared) remembered += 1;
+    }));
+  }
+  for (const verifier of Object.values(made)) verifier.close();
+  return { name, count: cases.length, valid, remembered, differences };
+}
+
+/** Cases of one instant that may be asked about at once; a snapshot that arrives is alone. */
+function* inBatches(cases) {
+  let batch = [];
+  for (const one of cases) {
+    const [first] = batch;
+    const isApart = first && (first.at !== one.at || first.apply || one.apply !== undefined);
+    if (isApart || batch.length === AT_ONCE) {
+      yield batch;
+      batch = [];
+    }
+    batch.push(one);
+  }
+  yield batch;
+}
+
+/** What applying a snapshot comes to. @param {any} verifier @param {string} text in base64 */
+function apply(verifier, text) {
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const result = verifier.apply(bytes);
+  return result.applied ?? result.error;
+}
+
+/** More than wasm keeps tickets for: some tokens must be read again. */
+const AT_ONCE = 100;

@@ -3,6 +3,6 @@ import { runSuite } from "./suite.mjs";
 
 export default {
   async fetch(request) {
-    return Response.json(runSuite(offswitch, await request.json()));
+    return Response.json(await runSuite(offswitch, await request.json()));
   },
 };

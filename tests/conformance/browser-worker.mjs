@@ -1,0 +1,13 @@
+// The suite in a dedicated worker.
+
+import * as offswitch from "../../verifier-wasm/js/load-browser.js";
+import { runSuite } from "./suite.mjs";
+
+addEventListener("message", async ({ data }) => {
+  try {
+    await offswitch.load();
+    postMessage({ found: await runSuite(offswitch, JSON.parse(data)) });
+  } catch (error) {
+    postMessage({ error: String(error.stack) });
+  }
+});

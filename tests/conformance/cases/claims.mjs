@@ -1,0 +1,157 @@
+// Claims: each of its one type, those that are required, and all others handed on as they are.
+
+import { AUDIENCE, ISSUER } from "../../support/fixture.mjs";
+import { ALGORITHMS } from "../algorithms.mjs";
+import { either, refused, valid } from "./expected.mjs";
+import { NOW, claimsText, compact, headerText, token } from "./keys.mjs";
+import { CLAIMS } from "./verifiers.mjs";
+
+export function claimCases(verifiers, keys) {
+  return [
+    ...wrongTypes(keys.EdDSA, ["EdDSA", "strict", "lax", "lax by time"]),
+    ...ALGORITHMS.flatMap((alg) => wrongTypes(keys[alg], [alg], [null, [], {}, ""])),
+    ...missing(keys.ES256),
+    ...audiences(verifiers, keys.ES256),
+    ...issuers(keys.EdDSA),
+    ...handedOn(keys.EdDSA),
+  ];
+}
+
+// V08, X14, X28: every known claim with every type there is, whether it is required or not: either
+// its type is right or the token is malformed, and no value counts as absent.
+function wrongTypes(key, verifiers, values = VALUES) {
+  return verifiers.flatMap((verifier) => CLAIMS.flatMap((claim) => values.map((value) => {
+    const text = token(key, { nbf: NOW - 10, [claim]: value });
+    const name = `${key.alg}: ${claim} is ${JSON.stringify(value)}`;
+    const code = codeOf(verifier, claim, value);
+    return either(code === "valid", code, verifier, name, text,
+      code === "malformed" ? { jose: "the type of a claim" } : {});
+  })));
+}
+
+const VALUES = [
+  null, true, false, "", "1", `${NOW + 600}`, 0, 1.5, -1, [], [1], [null], [["api"]], [""], {},
+  { exp: NOW + 600 }, [NOW + 600],
+];
+
+/** What a verifier says of a token whose `claim` is `value`, and which is good otherwise. */
+function codeOf(verifier, claim, value) {
+  const isString = (one) => typeof one === "string";
+  const isText = isString(value) && value !== "";
+  const isTime = typeof value === "number" && value >= 0;
+  const isLax = verifier.startsWith("lax");
+  switch (claim) {
+    case "aud":
+      if (![value].flat().every(isString)) return "malformed";
+      return isLax ? "valid" : "wrong_audience";
+    case "exp": return isTime ? "expired" : "malformed";
+    case "iat": case "nbf": return isTime ? "valid" : "malformed";
+    case "iss": return isText ? "wrong_issuer" : "malformed";
+    case "ver":
+      if (verifier === "lax by time") return "valid";
+      return isTime && Number.isInteger(value) ? "valid" : "malformed";
+    default: return isText ? "valid" : "malformed";
+  }
+}
+
+// V08, X28: a token that cannot be revoked for want of a claim.
+function missing(key) {
+  const without = (claim) => token(key, { nbf: NOW - 10, [claim]: undefined });
+  const code = (verifier, claim) => {
+    if (claim === "iss") return "wrong_issuer";
+    if (claim === "aud" && verifier !== "lax") return "wrong_audience";
+    const required = { ES256: ["exp", "iat", "sub", "jti"], strict: CLAIMS, lax: ["exp"] };
+    return required[verifier].includes(claim) ? "missing_claim" : "valid";
+  };
+  const bare = { sub: undefined, jti: undefined, iat: undefined, sid: undefined, ver: undefined };
+  const another = { EXP: NOW + 600, "exp ": NOW + 600, expires_at: NOW + 600 };
+  return ["ES256", "strict", "lax"].flatMap((verifier) => [
+    ...CLAIMS.map((claim) => {
+      const expected = code(verifier, claim);
+      return either(expected === "valid", expected, verifier, `no ${claim}`, without(claim));
+    }),
+    refused("wrong_issuer", verifier, "no claims at all", compact(key, headerText(key), "{}")),
+    either(verifier === "lax", "missing_claim", verifier, "little more than exp", token(key, bare)),
+    // Whatever looks like a claim and is none.
+    refused("missing_claim", verifier, "exp in other letters",
+      token(key, { exp: undefined, nbf: NOW, ...another })),
+    refused("missing_claim", verifier, "exp in an object",
+      token(key, { exp: undefined, nbf: NOW, claims: { exp: NOW + 600 } })),
+  ]);
+}
+
+function audiences(verifiers, key) {
+  verifiers.add("several audiences", [key.jwk],
+    { algorithms: ["ES256"], audience: ["api", "https://api.test/"] });
+  const good = [AUDIENCE, [AUDIENCE], ["other", AUDIENCE], [AUDIENCE, AUDIENCE], ["", AUDIENCE]];
+  const bad = [
+    "other", ["other"], [], "API", "api ", " api", "api\0", "apі", "ap", "apis", "api,other", "*",
+    "unchecked", "https://api.test", ["api "], [""], ["a", "p", "i"], "__proto__",
+  ];
+  const [first, second] = ["https://api.test/", ["https://api.test/", "x"]];
+  return [
+    ...["ES256", "several audiences"].flatMap((verifier) => [
+      ...good.map((aud) => valid(verifier, `aud ${JSON.stringify(aud)}`, token(key, { aud }))),
+      ...bad.map((aud) =>
+        refused("wrong_audience", verifier, `aud ${JSON.stringify(aud)}`, token(key, { aud }))),
+    ]),
+    ...[first, second].flatMap((aud) => [
+      valid("several audiences", `aud ${JSON.stringify(aud)}`, token(key, { aud })),
+      refused("wrong_audience", "ES256", `aud ${JSON.stringify(aud)}`, token(key, { aud })),
+    ]),
+    ...[...good, ...bad, undefined].map((aud) =>
+      valid("lax", `unchecked aud ${JSON.stringify(aud)}`, token(key, { aud }))),
+  ];
+}
+
+function issuers(key) {
+  const bad = [
+    `${ISSUER}/`, ISSUER.toUpperCase(), ` ${ISSUER}`, `${ISSUER}\0`,
+    ISSUER.replace("https", "http"), `${ISSUER}.attacker.example`, ISSUER.replace("i", "і"),
+    "https://issuer.test:443", "//issuer.test", "issuer.test", "*", ISSUER.slice(0, -1), "null",
+  ];
+  return bad.map((iss) =>
+    refused("wrong_issuer", "EdDSA", `iss ${JSON.stringify(iss)}`, token(key, { iss })));
+}
+
+// V13, V17: what is handed on is what was signed, however it was spelled.
+function handedOn(key) {
+  const values = [
+    '{"a":[1,2,{"b":null}]}', '"\\u0041\\n\\"\\\\\\/"', '"🔑 ключ \u2028 \u007f"',
+    '"\\ud83d\\udd11"', "0.1", "-0", "1e-7", "1E+2", "123456789012345678901234567890",
+    "-9007199254740993", "1.7976931348623157e308", "5e-324", "true", "[]", "{}", '""', '"\\u0000"',
+    '"<script>"', '{"__proto__":{"admin":true},"constructor":1,"toString":"x","length":0}',
+    '{"":{"":{"":0}}}', `[${"0,".repeat(2000)}0]`, `"${"x".repeat(5000)}"`,
+  ];
+  const names = [
+    "x", "__proto__", "constructor", "hasOwnProperty", "", " ", "exp ", "EXP", "\\u0065xpires",
+    "a.b", "$ref", "then", "toJSON",
+  ];
+  const withMember = (name, value) =>
+    compact(key, headerText(key), `${claimsText().slice(0, -1)},"${name}":${value}}`);
+  const nested = (depth, open = "[", inside = "", close = "]") =>
+    withMember("x", open.repeat(depth) + inside + close.repeat(depth));
+  const deep = (depth) =>
+    refused("malformed", "EdDSA", `${depth} levels`, nested(depth), { jose: "depth" });
+  return [
+    ...values.map((value) =>
+      valid("EdDSA", `a claim ${value.slice(0, 30)}`, withMember("x", value))),
+    ...names.map((name) => valid("EdDSA", `a claim named ${name}`, withMember(name, '{"a":1}'))),
+    valid("EdDSA", "a sub in other letters",
+      token(key, { sub: "ключ 🔑", jti: "\u0000", sid: "\u2028" })),
+    valid("EdDSA", "a sub that is escaped",
+      compact(key, headerText(key), claimsText().replace('"user"', '"\\u0075\\u0073er"'))),
+    valid("EdDSA", "exp that is escaped",
+      compact(key, headerText(key), claimsText().replace('"exp"', '"\\u0065xp"'))),
+    // V13, X21: 128 levels with the outermost, and then no further.
+    ...[1, 64, 126].map((depth) => valid("EdDSA", `${depth} levels`, nested(depth))),
+    ...[127, 128, 129, 1000, 5000].map(deep),
+    valid("EdDSA", "100 objects in each other", nested(100, '{"a":', "0", "}")),
+    refused("malformed", "EdDSA", "500 objects in each other", nested(500, '{"a":', "0", "}"),
+      { jose: "depth" }),
+    refused("malformed", "EdDSA", "arrays that do not end",
+      compact(key, headerText(key), "[".repeat(10_000))),
+    refused("malformed", "EdDSA", "a header of arrays",
+      compact(key, `{"alg":"EdDSA","x":${"[".repeat(2900)}`, claimsText())),
+  ];
+}

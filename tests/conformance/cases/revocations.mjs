@@ -1,0 +1,205 @@
+// What the feed says: dead keys, epoch, tokens, sessions, users, and when it says nothing.
+
+import { ALGORITHMS, SYMMETRIC } from "../algorithms.mjs";
+import { applied, either, refused, undecided, valid } from "./expected.mjs";
+import { NOW, makeKey, rename, segments, token } from "./keys.mjs";
+import { twin } from "./signatures.mjs";
+
+export function revocationCases(verifiers, keys) {
+  const dead = makeKey("EdDSA", "dead");
+  const pair = [keys.EdDSA, keys.ES256, dead].map(({ jwk }) => jwk);
+  const revoking = [["good", "replaced"], ["revoking", "replaced"]];
+  verifiers.add("revoking", pair, {}, revoking);
+  // The default for an issuer that the feed is not named after.
+  verifiers.add("by time", pair, { userRule: undefined }, revoking);
+  verifiers.add("epoch", pair, {}, [["good", "replaced"], ["epoch", "replaced"]]);
+  for (const alg of ALGORITHMS) {
+    const algorithms = SYMMETRIC.includes(alg) ? SYMMETRIC : ["EdDSA", "ES256", alg];
+    verifiers.add(`revoking ${alg}`, [keys[alg].jwk], { algorithms }, revoking);
+  }
+  return [
+    ...["EdDSA", "ES256"].flatMap((alg) => revoked(keys[alg])),
+    ...ALGORITHMS.flatMap((alg) => revokedOf(`revoking ${alg}`, keys[alg])),
+    refused("revoked_key", "revoking", "a dead key", token(dead)),
+    ...reencoded(keys.ES256),
+    ...epochs(keys.EdDSA),
+    ...undecidedCases(verifiers, keys),
+    ...arriving(verifiers, keys),
+  ];
+}
+
+function revoked(key) {
+  const one = (code, claims, verifier = "revoking") =>
+    either(code === "valid", code, verifier, `${key.alg}: ${JSON.stringify(claims)}`,
+      token(key, claims));
+  return [
+    one("revoked_token", { jti: "gone" }), one("valid", { jti: "gone " }),
+    one("valid", { jti: "Gone" }), one("valid", { sid: "gone" }),
+    one("revoked_session", { sid: "left" }), one("valid", { jti: "left" }),
+    one("valid", { sub: "left" }), one("valid", { sid: undefined }),
+    one("revoked_user", { sub: "out", ver: 4 }), one("valid", { sub: "out", ver: 5 }),
+    one("valid", { sub: "out", ver: 6 }),
+    one("revoked_user", { sub: "out", ver: 0 }),
+    one("valid", { sub: "out", ver: 9007199254740991 }),
+    // X28: a ver of the wrong type is not a missing one, nor the other way round.
+    one("malformed", { sub: "out", ver: "5" }), one("malformed", { sub: "out", ver: null }),
+    one("malformed", { sub: "out", ver: 5.5 }),
+    one("revoked_user", { sub: "out", ver: undefined }),
+    one("valid", { sub: "out", ver: undefined, iat: NOW - 5 }),
+    one("revoked_user", { sub: "out", ver: undefined, iat: NOW - 6 }),
+    one("revoked_user", { sub: "out", ver: 9 }, "by time"),
+    one("valid", { sub: "out", ver: 0, iat: NOW - 5 }, "by time"),
+    one("valid", { sub: "out", ver: "x", iat: NOW }, "by time"),
+    one("revoked_user", { sub: "out", ver: null }, "by time"),
+    one("valid", {}), one("valid", {}, "by time"),
+    // The token before its session, and that before the user.
+    one("revoked_token", { jti: "gone", sid: "left", sub: "out", ver: 1 }),
+    one("revoked_session", { sid: "left", sub: "out", ver: 1 }),
+    // What is over is over, whatever else it is.
+    one("expired", { jti: "gone", exp: NOW - 500 }),
+    one("not_yet_valid", { jti: "gone", nbf: NOW + 500 }),
+    one("wrong_audience", { jti: "gone", aud: "other" }),
+    one("missing_claim", { jti: undefined, sid: "left" }),
+  ].map((entry) =>
+    (entry.code === "malformed" ? { ...entry, jose: "the type of a claim" } : entry));
+}
+
+function revokedOf(verifier, key) {
+  return [
+    refused("revoked_token", verifier, `${key.alg}: revoked token`, token(key, { jti: "gone" })),
+    refused("revoked_session", verifier, `${key.alg}: revoked session`,
+      token(key, { sid: "left" })),
+    refused("revoked_user", verifier, `${key.alg}: revoked user`,
+      token(key, { sub: "out", ver: 4 })),
+    // The issuer of that dead key is another.
+    valid(verifier, `${key.alg}: none of it`, token(key, { sub: "out", ver: 5 })),
+  ];
+}
+
+// V16, X28, X06: whatever bytes a revoked token is given, it stays revoked or is no token any more.
+function reencoded(key) {
+  return [{ jti: "gone" }, { sid: "left" }, { sub: "out", ver: 1 }].flatMap((claims, index) => {
+    const code = ["revoked_token", "revoked_session", "revoked_user"][index];
+    const text = token(key, claims);
+    const [header, payload, tail] = segments(text);
+    const padded = (segment) => segment + "=".repeat((4 - (segment.length % 4)) % 4 || 1);
+    const others = [
+      `${text}=`, `${text}==`, `${padded(header)}.${payload}.${tail}`, `${text}\n`, ` ${text}`,
+      `${header}.${payload}.${padded(tail)}`,
+    ];
+    return [
+      refused(code, "revoking", `${code}: as it was`, text),
+      refused(code, "revoking", `${code}: its twin`, twin(text)),
+      refused("bad_signature", "revoking", `${code}: longer`, `${text}AA`),
+      ...others.map((one, at) =>
+        refused("malformed", "revoking", `${code}: spelled ${at}`, one, { jose: "base64url" })),
+    ];
+  });
+}
+
+function epochs(key) {
+  const one = (code, claims) =>
+    either(code === "valid", code, "epoch", `epoch: ${JSON.stringify(claims)}`, token(key, claims));
+  return [
+    one("revoked_epoch", {}), one("revoked_epoch", { iat: NOW - 6 }),
+    one("valid", { iat: NOW - 5 }), one("valid", { iat: NOW }),
+    one("revoked_epoch", { iat: NOW - 5.5 }), one("revoked_epoch", { iat: 0 }),
+    one("missing_claim", { iat: undefined }),
+    one("revoked_epoch", { jti: "gone" }),
+  ];
+}
+
+// E01: what is good otherwise cannot be decided; what is not is refused all the same.
+function undecidedCases(verifiers, keys) {
+  const kinds = {
+    nothing: ["no_snapshot", []],
+    stale: ["stale_snapshot", [["stale", "replaced"]]],
+    fork: ["feed_fork", [["good", "replaced"], ["fork", "feed_fork"]]],
+    "the wrong feed": ["no_snapshot", [["another feed", "wrong_feed"]]],
+    "an unknown key": ["no_snapshot", [["another key", "snapshot_unknown_key"]]],
+    "a delta alone": ["no_snapshot", [["delta", "feed_gap"]]],
+    // A clock that is behind: the feed proves that it is later.
+    "a slow clock":
+      ["stale_snapshot", [["good", "replaced"], ["future", "snapshot_from_the_future"]]],
+  };
+  const jwks = [keys.EdDSA.jwk, keys.ES256.jwk];
+  verifiers.add("stale, allowed", jwks, { feed: { onStale: "allow" } }, [["stale", "replaced"]]);
+  verifiers.add("nothing, allowed", jwks, { feed: { onStale: "allow" } }, []);
+  verifiers.add("patient", jwks, { feed: { maxStaleness: 100 } }, [["patient", "replaced"]]);
+  const good = ["EdDSA", "ES256"].map((alg) => token(keys[alg]));
+  const bad = [["expired", { exp: NOW - 500 }], ["wrong_audience", { aud: "x" }],
+    ["missing_claim", { jti: undefined }]];
+  const allow = { policy: { onStale: "allow" } };
+  const cases = Object.entries(kinds).flatMap(([verifier, [code, snapshots]]) => {
+    verifiers.add(verifier, jwks, {}, snapshots);
+    return [
+      ...good.map((text, at) => undecided(code, verifier, `${verifier}: good token ${at}`, text)),
+      ...bad.map(([refusal, claims]) =>
+        refused(refusal, verifier, `${verifier}: ${refusal}`, token(keys.EdDSA, claims))),
+      refused("bad_signature", verifier, `${verifier}: forged`,
+        `${good[0].slice(0, -40)}${"A".repeat(40)}`),
+      refused("unknown_key", verifier, `${verifier}: unknown key`,
+        token(rename(keys.EdDSA, { kid: "nobody's" }))),
+      code === "stale_snapshot"
+        ? valid(verifier, `${verifier}: good and allowed`, good[0], allow)
+        : undecided(code, verifier, `${verifier}: good and allowed`, good[0], allow),
+    ];
+  });
+  const patient = (at, policy) => ({ at, policy });
+  const [text] = good;
+  return [
+    ...cases,
+    valid("stale, allowed", "a good token", text),
+    undecided("no_snapshot", "nothing, allowed", "a good token", text),
+    undecided("stale_snapshot", "stale, allowed", "a good token, not for this route", text,
+      { policy: { maxStaleness: 10 } }),
+    // V10, S07: the age of the snapshot to the second, as configured and as asked for.
+    valid("patient", "100 s old", text, patient(100)),
+    undecided("stale_snapshot", "patient", "101 s old", text, patient(101)),
+    valid("patient", "10 s old of 10", text, patient(10, { maxStaleness: 10 })),
+    undecided("stale_snapshot", "patient", "11 s old of 10", text,
+      patient(11, { maxStaleness: 10 })),
+    valid("patient", "101 s old of 200", text, patient(101, { maxStaleness: 200 })),
+    valid("patient", "300 s old of any", text, patient(300, { onStale: "allow" })),
+    refused("expired", "a slow clock", "expired by the feed's time",
+      token(keys.EdDSA, { exp: NOW + 400 }), { jose: "the feed's time" }),
+  ];
+}
+
+// V17, S06: the same tokens between one snapshot and the next.
+function arriving(verifiers, keys) {
+  const name = verifiers.add("arriving", [keys.EdDSA.jwk, keys.ES256.jwk]);
+  const bytes = verifiers.snapshots;
+  const [gone, other] = [token(keys.EdDSA, { jti: "gone" }), token(keys.ES256)];
+  const flipped = (at) => bytes.delta.map((byte, place) => (place === at ? byte ^ 1 : byte));
+  const still = (when) =>
+    [valid(name, `not revoked ${when}`, gone), valid(name, `good ${when}`, other)];
+  const bad = (code, what, one) => [applied(code, name, what, one), ...still(`after ${what}`)];
+  return [
+    ...still("yet"),
+    ...bad("snapshot_malformed", "nothing at all", Buffer.alloc(0)),
+    ...bad("snapshot_malformed", "a text", Buffer.from("[]")),
+    ...bad("snapshot_malformed", "a token", Buffer.from(gone)),
+    ...bad("snapshot_malformed", "another magic", flipped(0)),
+    ...bad("snapshot_unknown_version", "another version", flipped(4)),
+    ...bad("snapshot_bad_signature", "another last byte", flipped(bytes.delta.length - 1)),
+    ...bad("wrong_feed", "another feed's base", bytes["another feed"]),
+    ...bad("snapshot_unknown_key", "a base of another key", bytes["another key"]),
+    ...bad("feed_gap", "a gap", bytes.gap),
+    ...bad("refreshed", "the base again", bytes.good),
+    applied("extended", name, "the delta", bytes.delta),
+    refused("revoked_token", name, "revoked by the delta", gone),
+    valid(name, "good after the delta", other),
+    applied("ignored", name, "the delta again", bytes.delta),
+    refused("revoked_token", name, "revoked after the delta came again", gone),
+    applied("refreshed", name, "a heartbeat", bytes.heartbeat),
+    refused("revoked_token", name, "revoked after a heartbeat", gone),
+    valid(name, "good for longer after a heartbeat", other, { at: 80 }),
+    applied("replaced", name, "a base of a new era", bytes["another era"]),
+    refused("revoked_token", name, "revoked in the new era", gone),
+    valid(name, "good in the new era", other),
+    applied("ignored", name, "a base of the old era", bytes.revoking),
+    refused("revoked_token", name, "revoked after an old base", gone),
+    valid(name, "nothing more revoked by an old base", token(keys.EdDSA, { sid: "left" })),
+  ];
+}

@@ -1,0 +1,145 @@
+// Signatures that only look like signatures, and ones that only look as if they were none.
+
+import { createHash, createHmac, randomBytes } from "node:crypto";
+import { SYMMETRIC } from "../algorithms.mjs";
+import { ORDER, P, TORSION, compress, forge, fromBytes, secretOf, toBytes } from "./edwards.mjs";
+import { refused, valid } from "./expected.mjs";
+import { base64url, inputOf, segments, signature, token } from "./keys.mjs";
+
+export function signatureCases(_, keys) {
+  return [
+    ...es256(keys.ES256),
+    ...ed25519(keys.EdDSA),
+    ...SYMMETRIC.flatMap((alg) => hmac(keys[alg])),
+  ];
+}
+
+/** A case for a signature that must not be taken for the key's. */
+const bad = (key, input, name, bytes, more) =>
+  refused("bad_signature", key.alg, `${key.alg}: ${name}`, `${input}.${base64url(bytes)}`, more);
+
+function es256(key) {
+  // X06, V15: a high S is valid JWS.
+  const twins = Array.from({ length: 24 }, (_, index) => {
+    const text = token(key, { jti: `twin ${index}` });
+    const other = twin(text);
+    return [valid("ES256", `twin ${index}`, text), valid("ES256", `other twin ${index}`, other)];
+  }).flat();
+  const input = inputOf(key);
+  const good = signature(key, input);
+  const [r, s] = [good.subarray(0, 32), good.subarray(32)];
+  // X05: psychic signatures, and numbers at the borders of their range.
+  const borders = [0n, 1n, 2n, N - 1n, N, N + 1n, N + 2n, 2n ** 256n - 1n].map(bytes32);
+  const parts = [...borders, r, s];
+  const pairs = parts.flatMap((left) => parts.map((right) => Buffer.concat([left, right])));
+  const psychic = pairs
+    .filter((pair) => !pair.equals(good))
+    .map((pair, index) => bad(key, input, `borders ${index}`, pair));
+  const lengths = [0, 1, 31, 32, 33, 48, 63, 65, 66, 70, 71, 72, 96, 127, 128, 256].map((length) =>
+    bad(key, input, `${length} bytes`, resized(good, length)));
+  return [
+    ...twins, ...psychic, ...lengths,
+    bad(key, input, "DER", signature(key, input, { dsaEncoding: "der" })),
+    bad(key, input, "r and s in front of each other", Buffer.concat([good, good])),
+    bad(key, input, "-r", Buffer.concat([bytes32(N - number(r)), s])),
+    bad(key, input, "of another message", signature(key, `${input}x`)),
+    refused("bad_signature", "ES256", "ES256: no signature", `${input}.`),
+  ];
+}
+
+/** The same token with (r, n - s) for (r, s). */
+export function twin(text) {
+  const [header, payload, tail] = segments(text);
+  const bytes = Buffer.from(tail, "base64url");
+  const other = Buffer.concat([bytes.subarray(0, 32), bytes32(N - number(bytes.subarray(32)))]);
+  return `${header}.${payload}.${base64url(other)}`;
+}
+
+// X07, V15: where implementations of Ed25519 are known to differ.
+function ed25519(key) {
+  const input = inputOf(key);
+  const secret = secretOf(key.secret.export({ format: "jwk" }));
+  const good = signature(key, input);
+  const [R, S] = [good.subarray(0, 32), fromBytes(good.subarray(32))];
+  const withS = (number) => Buffer.concat([R, toBytes(number)]);
+  const larger = Array.from({ length: 15 }, (_, index) => S + BigInt(index + 1) * ORDER)
+    .filter((number) => number < 2n ** 256n)
+    .map((number, index) => bad(key, input, `S + ${index + 1} L`, withS(number)));
+  const neutral = Buffer.from([1, ...new Uint8Array(31)]);
+  const withSign = Buffer.from(neutral);
+  withSign[31] = 0x80;
+  const spellings = {
+    neutral,
+    "neutral with a sign": withSign,
+    "neutral, not reduced": toBytes(P + 1n),
+    "neutral, not reduced, with a sign": toBytes(P + 1n).fill(0xff, 31),
+  };
+  const small = Object.entries(spellings).map(([name, bytes]) =>
+    bad(key, input, `R is ${name}`, forge(secret, input, { R: bytes }),
+      // The key's owner made it, and OpenSSL asks for no more than the equation.
+      name === "neutral" ? { jose: "R of small order" } : {}));
+  const orders = TORSION.flatMap((point, index) => [
+    bad(key, input, `R of small order ${index}, S = 0`,
+      Buffer.concat([compress(point), toBytes(0n)])),
+  ]);
+  const parts = TORSION.slice(1).map((added, index) =>
+    bad(key, input, `R with a part of small order ${index}`, forge(secret, input, { added })));
+  const bits = Array.from({ length: 64 }, (_, index) => {
+    const flipped = Buffer.from(good);
+    flipped[index] ^= 1 << (index % 8);
+    return bad(key, input, `a bit of byte ${index}`, flipped);
+  });
+  const lengths = [0, 1, 31, 32, 33, 63, 65, 96, 128].map((length) =>
+    bad(key, input, `${length} bytes`, resized(good, length)));
+  const prehashed = createHash("sha512").update(input).digest();
+  return [
+    valid("EdDSA", "EdDSA: a signature of our own arithmetic",
+      `${input}.${base64url(forge(secret, input))}`),
+    ...larger, ...small, ...orders, ...parts, ...bits, ...lengths,
+    bad(key, input, "Ed25519ph", forge(secret, prehashed, { prefix: prefix(1, "") })),
+    bad(key, input, "Ed25519ctx", forge(secret, input, { prefix: prefix(0, "JWT") })),
+    bad(key, input, "R and S the other way round", Buffer.concat([toBytes(S), R])),
+    bad(key, input, "R in the other byte order",
+      Buffer.concat([Buffer.from(R).reverse(), toBytes(S)])),
+  ];
+}
+
+/** dom2 of RFC 8032 section 5.1. */
+const prefix = (flag, context) => Buffer.concat([
+  Buffer.from("SigEd25519 no Ed25519 collisions"),
+  Buffer.from([flag, context.length]),
+  Buffer.from(context),
+]);
+
+// V19: a tag that was cut, or padded, or that another secret or hash made.
+function hmac(key) {
+  const input = inputOf(key);
+  const tag = signature(key, input);
+  const lengths = [0, 1, 8, 10, 16, 20, 24, 31, 32, 33, 47, 48, 49, 63, 64, 65, 96, 128]
+    .filter((length) => length !== tag.length)
+    .map((length) => bad(key, input, `a tag of ${length} bytes`, resized(tag, length)));
+  const flips = Array.from({ length: tag.length }, (_, at) => {
+    const flipped = Buffer.from(tag);
+    flipped[at] ^= 0x80;
+    return bad(key, input, `a bit of byte ${at}`, flipped);
+  });
+  const long = createHmac("sha512", key.secret).update(input).digest().subarray(0, tag.length);
+  return [
+    ...lengths, ...flips,
+    ...(key.alg === "HS512" ? [] : [bad(key, input, "SHA-512 cut to length", long)]),
+    bad(key, input, "another secret", randomBytes(tag.length)),
+    bad(key, input, "a tag over the payload alone", signature(key, segments(input)[1])),
+    bad(key, input, "the plain hash", createHash(`sha${key.alg.slice(2)}`).update(input).digest()),
+  ];
+}
+
+function resized(bytes, length) {
+  const other = Buffer.alloc(length);
+  bytes.copy(other);
+  return other;
+}
+
+const number = (bytes) => BigInt(`0x${bytes.toString("hex")}`);
+const bytes32 = (value) => Buffer.from(value.toString(16).padStart(64, "0"), "hex");
+/** The order of P-256. */
+const N = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
