@@ -10,16 +10,32 @@ const read = (folder) =>
     .filter((name) => name.endsWith(".js"))
     .map((name) => [name, readFileSync(`${ROOT}${folder}/${name}`, "utf8")]);
 
-// E12: no code from strings; all that is logged is what is wrong with the settings or the way to
-// the control plane.
-test("the package evaluates no text and logs no token", () => {
-  for (const [name, text] of [...read("verifier-wasm/js"), ...read("verifier-wasm/pkg")]) {
-    assert.doesNotMatch(text, /\beval\(|new Function\(|setTimeout\(["'`]/, name);
+const own = read("verifier-wasm/js");
+
+// E12: no code from strings, in any spelling.
+test("the package evaluates no text", () => {
+  for (const [name, text] of [...own, ...read("verifier-wasm/pkg")]) {
+    assert.doesNotMatch(text, /\beval\b|\bFunction\(|setTimeout\(["'`]|setInterval\(/, name);
+    assert.doesNotMatch(text, /\bimport\((?!\s*["'])/, `${name} imports what was computed`);
   }
-  const logs = read("verifier-wasm/js").flatMap(([, text]) => text.match(/console\..*/g) ?? []);
-  assert.equal(logs.length, 2);
-  assert.match(logs[0], /^console\.error\(`handover: \$\{answer\.unreachable\}`\)/);
-  assert.match(logs[1], /^console\.error\(`misconfigured: /);
+});
+
+// E12: all that is logged is what is wrong with the settings or the way to the control plane, and
+// only the worker logs at all.
+test("the package logs no token", () => {
+  const logs = own.flatMap(([name, text]) =>
+    [...text.matchAll(/\bconsole\b.*/g)].map(([line]) => [name, line]));
+  assert.deepEqual(logs.map(([name]) => name).sort(), ["handover-client.js", "worker.js"]);
+  const { "handover-client.js": handover, "worker.js": worker } = Object.fromEntries(logs);
+  assert.match(handover, /^console\.error\(`handover: \$\{answer\.unreachable\}`\)/);
+  assert.match(worker, /^console\.error\(`misconfigured: \$\{problems\.join/);
+  for (const [name, text] of own) assert.doesNotMatch(text, /process\.std(out|err)|debugger/, name);
+});
+
+// E05: a Worker's modules are run once, long before any request.
+test("no module reads a clock or chance while it is loaded", () => {
+  const reads = /^(export )?(const|let|var) [^=]*= [^(]*(Date|Math\.random|performance)\b/m;
+  for (const [name, text] of own) assert.doesNotMatch(text, reads, name);
 });
 
 // A12: the wasm file names no path of the machine that built it.

@@ -1,0 +1,223 @@
+// createVerifier with a feed that streams: what it does as long as it runs.
+
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { createVerifier } from "offswitch";
+import { STREAM_TYPE, eventOf, openStream, optionsOf, send, until } from "../support/feed.mjs";
+import { mint, sign, signingKey } from "../support/fixture.mjs";
+import { asked, startStub } from "../support/stub.mjs";
+
+const key = await signingKey("EdDSA");
+const { publicKey, snapshots } = sign([
+  { to: 2 },
+  { from: 2, to: 3, tokens: ["token"] },
+  { to: 9, tokens: ["token"] },
+  { from: 8, to: 9 },
+  { from: 2, to: 3, extra: 70_000 },
+  { from: 3, to: 4, tokens: ["token"] },
+  { to: 4, extra: 70_000, tokens: ["token"] },
+  { to: 2, history: "fork" },
+]);
+const [base, delta, newer, gap, flood, afterFlood, floodBase, fork] = snapshots;
+const good = await mint(key);
+const open = [];
+after(async () => {
+  for (const one of open) await one.close();
+});
+
+/** A verifier that follows a stub's stream, with little pause between stream and poll. */
+async function follow(feed = {}, more = {}) {
+  const stub = await startStub({ snapshot: base });
+  const stream = stub.stream = openStream();
+  const parts = { key, publicKey, url: `${stub.url}/feed` };
+  const how = { pollSeconds: 0.05, timeoutSeconds: 60, ...feed };
+  const options = optionsOf(parts, more, how);
+  open.push(stub);
+  const verifier = await createVerifier(options);
+  open.push(verifier);
+  assert.equal(verifier.status().following, "stream");
+  assert.ok(await until(() => stream.followers.size === 1));
+  return { stub, stream, verifier };
+}
+
+const isRevoked = (verifier) => () => verifier.verifySync(good).code === "revoked_token";
+
+// S15: a revocation is there as soon as it was sent, and whoever watches is told.
+test("a revocation comes over the stream without another request", async () => {
+  const { stub, stream, verifier } = await follow();
+  const told = [];
+  verifier.onRevoked(good, (verdict) => told.push(verdict.code));
+  const before = stub.requests.length;
+  assert.equal(verifier.verifySync(good).code, "valid");
+  stream.send(delta);
+  assert.ok(await until(isRevoked(verifier)));
+  assert.deepEqual(told, ["revoked_token"]);
+  assert.equal(stub.requests.length, before);
+});
+
+// S15, S14: a server that goes away is come back to, where the stream was left, after a poll.
+for (const how of ["end", "reset"]) {
+  test(`a stream's ${how} is followed by a poll and the next stream`, async () => {
+    const { stub, stream, verifier } = await follow();
+    const polls = asked(stub, "/feed");
+    stream.send(delta);
+    assert.ok(await until(isRevoked(verifier)));
+    for (let times = 2; times <= 4; times += 1) {
+      stream[how]();
+      assert.ok(await until(() => stream.requests.length === times && stream.followers.size === 1));
+      assert.equal(stream.requests.at(-1).headers["last-event-id"], "1.3");
+    }
+    assert.ok(asked(stub, "/feed") > polls);
+  });
+}
+
+// S06: gap, base by polling, stream again.
+test("a gap in the stream brings the base by polling, and the stream goes on from it", async () => {
+  const { stub, stream, verifier } = await follow();
+  stub.feed = (request, response) =>
+    send(request.url.includes("since=") ? gap : newer)(request, response);
+  stream.send(gap);
+  assert.ok(await until(() => verifier.since() === "1.9"));
+  stub.feed = undefined;
+  assert.ok(await until(() => stream.requests.at(-1).headers["last-event-id"] === "1.9"));
+  assert.ok(isRevoked(verifier)());
+});
+
+// S06, S09, S14: a fork ends with a base that is newer, and not with the same one over and over.
+test("a stream whose feed is forked brings the base once, and goes on", async () => {
+  const { stub, stream, verifier } = await follow();
+  // As the control plane does: whoever holds nothing that leads on gets the base first.
+  stub.stream = (request, response) => {
+    stream(request, response);
+    if (!request.headers["last-event-id"]) response.write(eventOf(base));
+  };
+  assert.equal(verifier.apply(fork).error, "feed_fork");
+  assert.equal(verifier.verifySync(good).code, "feed_fork");
+  stream.reset();
+  assert.ok(await until(() => stream.requests.length > 1 && stream.followers.size === 1));
+  const before = stub.requests.length;
+  await new Promise((resume) => setTimeout(resume, 2000));
+  const bases = stub.requests.length - before;
+  assert.ok(bases <= 2, `${bases} more bases in 2 s`);
+  stream.send(newer);
+  assert.ok(await until(isRevoked(verifier)));
+  assert.equal(verifier.since(), "1.9");
+});
+
+const NO_STREAM = {
+  "answered with 404": (_, response) => response.writeHead(404).end(),
+  "held back for ever": () => {},
+  "answered by a page": send("<html>", { "content-type": "text/html" }),
+  "closed at once": send("", { "content-type": STREAM_TYPE }),
+  reset: (request) => request.socket.resetAndDestroy(),
+};
+for (const [what, handler] of Object.entries(NO_STREAM)) {
+  // S15, S09: a proxy that lets no stream through costs promptness, nothing else.
+  test(`where streams are ${what} the feed is polled`, async () => {
+    const { stub, stream, verifier } = await follow({ timeoutSeconds: 0.5 });
+    stub.stream = handler;
+    stream.end();
+    stub.feed = send(delta);
+    assert.ok(await until(isRevoked(verifier), 60));
+  });
+}
+
+// S07, S08: a connection that is dead without a word is noticed by its silence.
+test("a stream that falls silent is left, and polling brings what it did not", async () => {
+  const { stub, verifier } = await follow({ timeoutSeconds: 0.5 });
+  stub.feed = send(delta);
+  assert.ok(await until(isRevoked(verifier), 30));
+  assert.equal(verifier.status().feed.last_failure.detail, "the stream fell silent");
+});
+
+// E06: a token of a session that the feed does not know of yet shows that the stream is behind.
+test("a token that shows the stream to be behind brings a poll", async () => {
+  const { stub, stream, verifier } = await follow({}, { userRule: "version_else_issued_at" });
+  const beat = setInterval(() => stream.send(base), 100);
+  stub.feed = send(delta);
+  const newSession = await mint(key, { jti: "other", ver: 3 });
+  assert.equal(verifier.verifySync(newSession).code, "valid");
+  const isTold = await until(() => {
+    verifier.verifySync(newSession);
+    return isRevoked(verifier)();
+  }, 10);
+  clearInterval(beat);
+  assert.ok(isTold, "the stream that lags is all that is listened to");
+});
+
+// E08, S06: what deltas add is not kept for ever beside the base.
+test("a stream that has brought more than the base holds is left for a newer base", async () => {
+  const { stub, stream, verifier } = await follow();
+  stream.send(flood);
+  assert.ok(await until(() => verifier.status().position === "1.3"));
+  assert.equal(verifier.since(), undefined, "a base is wanted");
+  stub.feed = (request, response) =>
+    send(request.url.includes("since=") ? afterFlood : floodBase)(request, response);
+  const isAsked = () => stub.requests.some((one) => one.path === "/feed" && one.search === "");
+  stub.requests.length = 0;
+  stream.send(afterFlood);
+  assert.ok(await until(isRevoked(verifier)));
+  assert.ok(await until(isAsked, 5), "no base is asked for as long as the stream lasts");
+});
+
+// E04: after close nothing is asked for, whatever was going on.
+test("a closed verifier lets go of its stream and asks for nothing", async () => {
+  const { stub, stream, verifier } = await follow();
+  const told = [];
+  verifier.onRevoked(good, (verdict) => {
+    told.push(verdict.code);
+    verifier.close();
+  });
+  stream.send(delta);
+  assert.ok(await until(() => stream.followers.size === 0));
+  const before = stub.requests.length;
+  await new Promise((resume) => setTimeout(resume, 600));
+  assert.equal(stub.requests.length, before);
+  assert.deepEqual(told, ["revoked_token"]);
+  assert.equal(verifier.status().watched, 0);
+});
+
+/** As above, with keys that are fetched, and a time that can be moved. */
+async function followWithKeySet() {
+  const time = { ahead: 0 };
+  const keySet = await startStub({ jwks: { keys: [key.jwk] } });
+  open.push(keySet);
+  const clock = () => Date.now() / 1000 + time.ahead;
+  const more = { keys: `${keySet.url}/jwks`, clock };
+  return { ...(await follow({ maxStaleness: 7200 }, more)), keySet, time };
+}
+
+// V17, S13: a key that its issuer has withdrawn is forgotten although the stream never ends.
+test("the keys are fetched anew while the stream is followed", async () => {
+  const { keySet, stream, time, verifier } = await followWithKeySet();
+  const other = await signingKey("EdDSA", "other");
+  keySet.jwks = { keys: [other.jwk] };
+  time.ahead = 290;
+  stream.send(base);
+  assert.ok(await until(() => verifier.status().feed.rounds === 2));
+  assert.equal(verifier.verifySync(good).code, "valid");
+  time.ahead = 310;
+  stream.send(base);
+  assert.ok(await until(() => verifier.verifySync(good).code === "unknown_key"));
+  assert.equal(stream.requests.length, 1);
+});
+
+// S09: an issuer that hangs is not the feed's fault: revocations go on.
+test("a key set that is never answered does not hold the stream up", async () => {
+  const { keySet, stream, time, verifier } = await followWithKeySet();
+  keySet.jwks = () => {};
+  time.ahead = 310;
+  stream.write(eventOf(base) + eventOf(delta));
+  assert.ok(await until(isRevoked(verifier), 5), "the delta waits for the key set");
+});
+
+// S09: the same for a round by itself: the feed does not wait for the keys' time-out.
+test("a poll brings a revocation although the key set is never answered", async () => {
+  const { keySet, stub, time, verifier } = await followWithKeySet();
+  keySet.jwks = () => {};
+  stub.feed = send(delta);
+  time.ahead = 310;
+  const round = verifier.refresh();
+  assert.ok(await until(isRevoked(verifier), 5), "the poll waits for the key set");
+  await round;
+});

@@ -1,0 +1,95 @@
+// The vectors of the snapshot format, through the package.
+
+import assert from "node:assert/strict";
+import { readdirSync, statSync } from "node:fs";
+import { test } from "node:test";
+import { Verifier } from "offswitch";
+import { AUDIENCE, ROOT, mint, signingKey } from "../support/fixture.mjs";
+import { bytesOf, golden, made } from "../support/golden.mjs";
+
+const { cases, feed, files, issuer, now, public_keys: publicKeys } = golden;
+const keys = { live: await signingKey("EdDSA", "live"), dead: await signingKey("EdDSA", "dead") };
+
+function verifierFor(trust, userRule) {
+  return new Verifier({
+    issuer, audience: AUDIENCE, userRule, clock: () => now + 10,
+    keys: { keys: Object.values(keys).map(({ jwk }) => jwk) },
+    feed: {
+      url: "http://feed.test/feed", id: feed, maxStaleness: 600,
+      publicKeys: trust.map((seed) => publicKeys[seed]),
+    },
+  });
+}
+
+/** A token that differs from one that nothing is known of in what `claims` says. */
+const token = (claims, kid = "live") => {
+  const nobody = { jti: "nobody", sid: "nobody", sub: "nobody", ver: 0 };
+  return mint(keys[kid], { iss: issuer, iat: now, exp: now + 600, ...nobody, ...claims });
+};
+
+/** Tokens, by what they are to be refused with or "valid", for each rule about users. */
+async function expectations({ revoked = {}, stands = {}, snapshot }) {
+  const all = [];
+  const expect = async (code, claims, kid, rule = "version_else_issued_at") =>
+    all.push({ code, claims, rule, token: await token(claims, kid) });
+  for (const jti of revoked.tokens ?? []) await expect("revoked_token", { jti });
+  for (const sid of revoked.sessions ?? []) await expect("revoked_session", { sid });
+  for (const kid of revoked.keys ?? []) await expect("revoked_key", {}, kid);
+  for (const { sub, minimum_version: ver, not_before: iat } of revoked.users ?? []) {
+    if (ver > 0) await expect("revoked_user", { sub, ver: ver - 1 });
+    await expect("valid", { sub, ver });
+    if (iat > 0) await expect("revoked_user", { sub, iat: iat - 1 }, "live", "issued_at");
+    await expect("valid", { sub, iat: Math.max(iat, now - 500) }, "live", "issued_at");
+  }
+  for (const jti of stands.tokens ?? []) await expect("valid", { jti });
+  for (const sid of stands.sessions ?? []) await expect("valid", { sid });
+  for (const sub of stands.users ?? []) await expect("valid", { sub });
+  for (const kid of stands.keys ?? []) await expect("valid", {}, kid);
+  if (snapshot?.epoch) {
+    await expect("revoked_epoch", { iat: snapshot.epoch - 1 });
+    await expect("valid", { iat: snapshot.epoch });
+  }
+  return all;
+}
+
+for (const one of cases) {
+  // S17: what these bytes mean they mean in every version; what cannot be read changes nothing.
+  test(`golden: ${one.what}`, async () => {
+    const { age_seconds = null, apply, position, result, trust } = one;
+    const verifiers = {};
+    for (const rule of ["version_else_issued_at", "issued_at"]) {
+      const verifier = verifiers[rule] = verifierFor(trust, rule);
+      const results = apply.map((file) => verifier.apply(bytesOf(file)));
+      const { applied, error } = results.pop();
+      assert.equal(applied ?? error, result);
+      for (const earlier of results) assert.deepEqual(earlier, { applied: "replaced" });
+      const status = verifier.status();
+      assert.equal(status.position, position);
+      if (age_seconds !== null) assert.equal(status.age_seconds, age_seconds);
+    }
+    for (const { code, claims, rule, token } of await expectations(one)) {
+      assert.equal(verifiers[rule].verifySync(token).code, code, JSON.stringify(claims));
+    }
+    if (position === null) {
+      assert.equal(verifiers.issued_at.verifySync(await token({})).code, "no_snapshot");
+    }
+  });
+}
+
+// S17: an encoder that changed would change bytes that others sign and cache.
+test("the files are what the builder makes today", () => {
+  for (const [file, bytes] of Object.entries(made())) {
+    assert.ok(Buffer.from(bytesOf(file)).equals(bytes), file);
+  }
+});
+
+test("each file is spoken of, used and small", () => {
+  const folder = `${ROOT}verifier-wasm/vectors`;
+  const names = readdirSync(folder).filter((name) => name !== "vectors.json");
+  assert.deepEqual(names.sort(), files.map(({ file }) => file).sort());
+  const used = new Set(cases.flatMap(({ apply }) => apply));
+  assert.deepEqual([...used].sort(), names);
+  const sizes = readdirSync(folder).map((name) => statSync(`${folder}/${name}`).size);
+  const size = sizes.reduce((sum, one) => sum + one);
+  assert.ok(size < 100_000, `${size} bytes`);
+});

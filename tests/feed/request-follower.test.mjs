@@ -1,0 +1,113 @@
+// Following by requests, as in Workers: with virtual time, and requests that may be cut off.
+
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+import { Verifier } from "offswitch";
+import { RequestFollower } from "../../verifier-wasm/js/request-follower.js";
+import { SNAPSHOT_TYPE, optionsOf } from "../support/feed.mjs";
+import { sign, signingKey } from "../support/fixture.mjs";
+import { VirtualTime, settled } from "../support/virtual-time.mjs";
+
+const key = await signingKey("EdDSA");
+/** Virtual time begins two hours after the snapshot was signed. */
+const years = { issued_at: 1_800_000_000 - 7200, valid_until: 2_000_000_000 };
+const { publicKey, snapshots: [base] } = sign([{ to: 1, ...years }]);
+let time;
+afterEach(() => time.stop());
+
+const answer = () => new Response(base, { headers: { "content-type": SNAPSHOT_TYPE } });
+
+/** A verifier that holds a base, and what follows it; `polls` has the time of each request. */
+async function start(feed = {}, more = {}) {
+  const polls = [];
+  const state = { answer, polls };
+  time = new VirtualTime((url, request) => {
+    polls.push(time.now / 1000);
+    return state.answer(url, request);
+  });
+  const parts = { key, publicKey, url: "http://feed.test/feed" };
+  const verifier = new Verifier(optionsOf(parts, more, { maxStaleness: 86_400, ...feed }));
+  const follower = new RequestFollower(verifier);
+  const works = [];
+  const ask = () => follower.later((work) => void works.push(work));
+  await verifier.refresh();
+  /** Requests that come ten times a second. */
+  state.requests = async (seconds) => {
+    for (let tenth = 0; tenth < seconds * 10; tenth += 1) {
+      ask();
+      await time.pass(0.1);
+    }
+  };
+  return Object.assign(state, { ask, verifier, works });
+}
+
+// S14, S15: however many requests come, the feed is asked as often as is configured.
+test("requests poll as often as configured, and no two at a time", async () => {
+  const { polls, requests, works } = await start({ follow: "poll", pollSeconds: 2 });
+  await requests(20);
+  assert.ok(polls.length >= 9 && polls.length <= 11, polls.join());
+  assert.equal(works.length, polls.length - 1, "nothing is left to wait for where nothing is due");
+});
+
+// E06: the clock that verdicts are made by may be another than the machine's.
+for (const [what, offset] of [["an hour ahead", 3600], ["an hour behind", -3600]]) {
+  test(`a clock option that is ${what} changes nothing of how often is polled`, async () => {
+    const clock = () => time.unix + offset;
+    const { polls, requests } = await start({ follow: "poll", pollSeconds: 2 }, { clock });
+    await requests(20);
+    assert.ok(polls.length >= 9 && polls.length <= 11, `${polls.length} polls in 20 s`);
+  });
+}
+
+// E04: a request that is cut off leaves a poll that never ends; after a while another takes over.
+test("a poll that never ends holds the others up for seconds only", async () => {
+  const state = await start({ follow: "poll", pollSeconds: 1 });
+  state.answer = () => new Promise(() => {});
+  time.now += 2000;
+  state.ask();
+  await settled();
+  state.answer = answer;
+  const before = state.polls.length;
+  await state.requests(15);
+  assert.ok(state.polls.length >= before + 5, `${state.polls.length - before} polls in 15 s`);
+});
+
+// E04, E05: also when the wall clock is set back in between.
+test("a poll that never ends holds nobody up although the clock was set back", async () => {
+  const state = await start({ follow: "poll", pollSeconds: 1 });
+  state.answer = () => new Promise(() => {});
+  time.now += 2000;
+  state.ask();
+  await settled();
+  time.wallOffset = -86_400_000;
+  state.answer = answer;
+  const before = state.polls.length;
+  await state.requests(60);
+  assert.ok(state.polls.length >= before + 5, `${state.polls.length - before} polls in a minute`);
+});
+
+// S14: a feed that fails is spared, by requests too.
+test("requests spare a feed that fails", async () => {
+  const state = await start({ follow: "poll", pollSeconds: 1 });
+  state.answer = () => { throw new TypeError("connection refused"); };
+  await state.requests(60);
+  assert.ok(state.polls.length < 12, `${state.polls.length} tries in a minute`);
+});
+
+// S15: a long poll lives as long as the platform lets a request live on, and is renewed.
+test("requests keep one long poll open at a time", async () => {
+  const state = await start({ follow: "long-poll", longPollSeconds: 10 });
+  let open = 0;
+  let most = 0;
+  state.answer = (url) => new Promise((resolve) => {
+    open += 1;
+    most = Math.max(most, open);
+    setTimeout(() => {
+      open -= 1;
+      resolve(answer());
+    }, Number(url.searchParams.get("wait")) * 1000);
+  });
+  await state.requests(60);
+  assert.equal(most, 1);
+  assert.ok(state.polls.length <= 12, state.polls.join());
+});

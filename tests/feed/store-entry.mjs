@@ -1,0 +1,23 @@
+// A worker that keeps floor and snapshots in KV or in the cache, and does as it is told.
+
+import { Verifier } from "../../verifier-wasm/js/load-workerd.js";
+import { cacheStore, kvStore } from "../../verifier-wasm/js/stores.js";
+
+let ahead = 0;
+let verifier;
+
+export default {
+  async fetch(request, env) {
+    const { options, place, seconds, token } = await request.json();
+    ahead += seconds ?? 0;
+    if (options) {
+      verifier?.close();
+      const store = place === "kv" ? kvStore(env.PLACE) : cacheStore("feed");
+      const clock = () => Date.now() / 1000 + ahead;
+      verifier = new Verifier({ ...options, clock, feed: { ...options.feed, store } });
+    }
+    const result = await verifier.refresh();
+    const { code } = verifier.verifySync(token);
+    return Response.json({ result, code, position: verifier.status().position });
+  },
+};

@@ -1,0 +1,331 @@
+// Stores that lie, fail, hang or are somebody else's.
+
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { createVerifier } from "offswitch";
+import { fileStore } from "offswitch/file-store";
+import { keep } from "offswitch/stores";
+import { WasmVerifier } from "../../verifier-wasm/pkg/offswitch.js";
+import { eventOf, openStream, optionsOf, until, verifierOf } from "../support/feed.mjs";
+import { mint, now, sign, signingKey } from "../support/fixture.mjs";
+import { memoryPlace, packed } from "../support/places.mjs";
+import { startStub } from "../support/stub.mjs";
+
+const key = await signingKey("EdDSA");
+const { publicKey, snapshots } = sign([
+  { to: 2, tokens: ["gone"] },
+  { from: 2, to: 3, tokens: ["token"] },
+  { to: 1 },
+  { to: 9, feed: "another" },
+  { to: 9, seed: 8 },
+  { to: 2, history: "fork" },
+  { to: 3, tokens: ["gone", "token"], issued_at: now() - 500, valid_until: now() - 400 },
+  { to: 3, tokens: ["gone", "token"] },
+]);
+const [base, delta, older, otherFeed, otherKey, fork, stale, newer] = snapshots;
+const good = await mint(key);
+const gone = await mint(key, { jti: "gone" });
+const open = [];
+after(async () => {
+  for (const one of open) await one.close();
+});
+
+async function start(store, more = {}) {
+  const stub = await startStub({ snapshot: base });
+  open.push(stub);
+  const parts = { key, publicKey, url: `${stub.url}/feed` };
+  const events = [];
+  const onEvent = (event) => events.push(event);
+  return { events, stub, ...verifierOf(parts, { onEvent }, { store, ...more }) };
+}
+
+/** What was told of the store. */
+const problems = (events) => events.filter(({ error }) => error === "store_failed");
+
+const noise = (size) => {
+  const bytes = Buffer.alloc(size);
+  for (let at = 0; at < size; at += 1) bytes[at] = (at * 151 + 77) % 256;
+  return new Uint8Array(bytes);
+};
+const lengthOnly = (length) => {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(length);
+  return new Uint8Array(bytes);
+};
+
+/** What a store may come back with, by what it is. */
+const LIES = {
+  nothing: {},
+  "empty bytes": { floor: new Uint8Array(), snapshots: new Uint8Array() },
+  noise: { floor: noise(47), snapshots: noise(10_000) },
+  "a floor that is a byte too long": { floor: new Uint8Array([...newer, 0]) },
+  "text for bytes": { floor: "1.2", snapshots: "OFSW" },
+  "numbers, null and objects": { floor: 12, snapshots: null },
+  "an ArrayBuffer": { floor: new Uint8Array(newer).buffer, snapshots: packed(base).buffer },
+  "an older base": { floor: older, snapshots: packed(older) },
+  "another feed's base": { snapshots: packed(otherFeed) },
+  "a stranger's base": { snapshots: packed(otherKey) },
+  "one good and one corrupt": { snapshots: packed(base, noise(500), delta.subarray(9)) },
+  "a snapshot that is cut off": { snapshots: packed(base).subarray(0, base.length - 1) },
+  "a length of four gigabytes": { snapshots: lengthOnly(0xffffffff) },
+  "lengths of nothing": { snapshots: new Uint8Array(40_000) },
+  "a snapshot thousands of times": { snapshots: packed(...Array(3000).fill(older)) },
+  "a delta without its base": { snapshots: packed(delta) },
+  "nothing but zeros": { floor: new Uint8Array(48), snapshots: new Uint8Array(48) },
+};
+
+for (const [what, kept] of Object.entries(LIES)) {
+  // S03, S09: what a store says is checked like anything else, and the feed makes good for it.
+  test(`a store that answers ${what} costs nothing but what it held`, async () => {
+    const { verifier } = await start(keep({
+      read: async (name) => kept[name],
+      write: async () => {},
+    }));
+    assert.ok("applied" in (await verifier.refresh()));
+    assert.equal(verifier.verifySync(good).code, "valid");
+    assert.equal(verifier.verifySync(gone).code, "revoked_token");
+    assert.equal(verifier.since(), "1.2");
+  });
+}
+
+const BROKEN = {
+  throws: () => { throw new Error("no"); },
+  rejects: async () => { throw "not even an error"; },
+  "is no promise": () => 5,
+  "answers with what cannot be read": async () => new Proxy({}, { getPrototypeOf() { throw 1; } }),
+};
+for (const [what, call] of Object.entries(BROKEN)) {
+  // S03, S09: reading and writing may fail in any way.
+  test(`a store that ${what} is as good as none`, async () => {
+    const { stub, verifier, time } = await start(keep({ read: call, write: call }));
+    assert.deepEqual(await verifier.refresh(), { applied: "replaced" });
+    stub.snapshot = delta;
+    time.ahead = 100;
+    assert.deepEqual(await verifier.refresh(), { applied: "extended" });
+  });
+}
+
+// E01, S07: what a store kept for too long is as stale as if it came from the feed.
+test("an old state that was kept is stale, and revokes all the same", async () => {
+  const { stub, verifier } = await start(memoryPlace({ snapshots: packed(stale) }));
+  stub.isUp = false;
+  await verifier.refresh();
+  const other = await mint(key, { jti: "other" });
+  assert.equal(verifier.verifySync(good).code, "revoked_token");
+  assert.equal(verifier.verifySync(other).code, "stale_snapshot");
+});
+
+// S03: a history that was kept and is not the feed's: a newer base settles it, until then nothing
+// is decided.
+test("a fork that was kept is noticed", async () => {
+  const { stub, verifier } = await start(memoryPlace({ snapshots: packed(fork) }));
+  const result = await verifier.refresh();
+  assert.equal(result.error, "feed_fork");
+  assert.equal(verifier.verifySync(good).code, "feed_fork");
+  stub.snapshot = delta;
+  assert.equal(verifier.verifySync(good).outcome, "undecided");
+});
+
+for (const [what, floor] of Object.entries({
+  "full of ones": new Uint8Array(48).fill(255),
+  "of noise": noise(48),
+  "of another feed": otherFeed,
+  "of a stranger": otherKey,
+  "of which one bit was changed": Uint8Array.from(newer, (byte, at) => at === 99 ? byte ^ 1 : byte),
+})) {
+  // S03, S09: one bad write or one changed bit must not turn the verifier off for ever.
+  test(`a floor ${what} does not keep the verifier from deciding for good`, async () => {
+    const { stub, time, verifier } = await start(memoryPlace({ floor }));
+    for (const bytes of [base, base, newer]) {
+      stub.snapshot = bytes;
+      await verifier.refresh();
+      time.ahead += 31;
+    }
+    assert.equal(verifier.verifySync(await mint(key, { jti: "other" })).code, "valid");
+  });
+}
+
+// S03: two feeds in one place, as with one KV namespace for two verifiers: neither is the other's.
+test("two feeds that share a place do not share their floors", async () => {
+  const place = memoryPlace();
+  const { snapshots: [far] } = sign([{ to: 900, feed: "far" }]);
+  const one = await start(place, { id: "far" });
+  one.stub.snapshot = far;
+  await one.verifier.refresh();
+  assert.equal(one.verifier.since(), "1.900");
+  const other = await start(place);
+  await other.verifier.refresh();
+  assert.equal(other.verifier.verifySync(good).code, "valid");
+});
+
+// S08, E08: what is larger than a snapshot may be is not for wasm, whose memory never shrinks.
+test("a store cannot make the verifier load more than a feed could", async () => {
+  const huge = packed(new Uint8Array(64 << 20), base);
+  const { verifier } = await start(memoryPlace({ snapshots: huge }), { maxBytes: 1 << 20 });
+  const before = verifier.status().instance.memory_bytes;
+  await verifier.refresh();
+  assert.equal(verifier.verifySync(good).code, "valid");
+  const grown = (verifier.status().instance.memory_bytes - before) / (1 << 20);
+  assert.ok(grown < 16, `${grown} MiB more`);
+});
+
+// S03: a place may keep the very bytes it is handed, and spoil them.
+test("a store that spoils what it was handed spoils nothing of the verifier's", async () => {
+  const spoil = async (_, bytes) => void bytes.fill(0);
+  const { stub, time, verifier } = await start(keep({ read: async () => undefined, write: spoil }));
+  await verifier.refresh();
+  stub.snapshot = delta;
+  time.ahead = 61;
+  await verifier.refresh();
+  const { judge, verify } = WasmVerifier.prototype;
+  const trap = () => { throw new WebAssembly.RuntimeError("unreachable"); };
+  Object.assign(WasmVerifier.prototype, { judge: trap, verify: trap });
+  assert.equal(verifier.verifySync(good).code, "verifier_failed");
+  Object.assign(WasmVerifier.prototype, { judge, verify });
+  assert.equal(verifier.verifySync(good).code, "revoked_token");
+  assert.equal(verifier.since(), "1.3");
+});
+
+// S03, S09: a read that fails says nothing of what is kept, which may be more than the feed shows.
+test("nothing is written over what is kept until a read has succeeded", async () => {
+  const place = memoryPlace({ floor: newer });
+  let reads = 0;
+  let isDown = true;
+  const read = async (name) => {
+    reads += 1;
+    if (isDown) throw new Error("no place to read from");
+    return place.read(name);
+  };
+  const { events, stub, time, verifier } = await start(keep({ read, write: place.write }));
+  assert.deepEqual(await verifier.refresh(), { applied: "replaced" });
+  assert.equal(verifier.verifySync(good).code, "valid", "the floor is not known yet");
+  assert.deepEqual(problems(events).map(({ type }) => type), ["failure"]);
+  assert.match(problems(events)[0].detail, /no place to read from/);
+  const before = reads;
+  isDown = false;
+  time.ahead = 29;
+  await verifier.refresh();
+  assert.equal(reads, before, "it is spared for 30 s");
+  assert.deepEqual(place.writes, []);
+  time.ahead = 31;
+  await verifier.refresh();
+  assert.ok(reads > before);
+  assert.deepEqual(Buffer.from(place.kept.get("floor")), newer);
+  assert.equal(verifier.verifySync(await mint(key, { jti: "other" })).code, "no_snapshot");
+  stub.snapshot = newer;
+  time.ahead = 62;
+  await verifier.refresh();
+  assert.equal(verifier.verifySync(good).code, "revoked_token");
+  assert.equal(problems(events).length, 1);
+});
+
+// S03, S09: closing in good order is no reason to write either.
+test("a verifier that is closed before it could read leaves what is kept", async () => {
+  const place = memoryPlace({ floor: newer });
+  const read = async () => { throw new Error("no"); };
+  const { verifier } = await start(keep({ read, write: place.write }));
+  await verifier.refresh();
+  verifier.close();
+  await new Promise((resume) => setTimeout(resume, 50));
+  assert.deepEqual(place.writes, []);
+  assert.deepEqual(Buffer.from(place.kept.get("floor")), newer);
+});
+
+const FOREIGN = { "a stranger's": otherKey, "another feed's": otherFeed };
+for (const [what, floor] of Object.entries(FOREIGN)) {
+  // S03, S13: where the key was replaced, the floor that it had signed is gone: that must be told.
+  test(`a floor of ${what} that was kept is told`, async () => {
+    const { events, verifier } = await start(memoryPlace({ floor }));
+    await verifier.refresh();
+    assert.deepEqual(problems(events).map(({ type }) => type), ["failure"]);
+    assert.match(problems(events)[0].detail, /floor/);
+    assert.equal(verifier.verifySync(good).code, "valid");
+  });
+}
+
+// E12: what is as it should be is no failure.
+test("of a store that works no failure is told", async () => {
+  for (const place of [memoryPlace(), memoryPlace({ floor: base, snapshots: packed(base) })]) {
+    const { events, stub, time, verifier } = await start(place);
+    for (const bytes of [base, delta, newer]) {
+      stub.snapshot = bytes;
+      time.ahead += 61;
+      await verifier.refresh();
+    }
+    assert.deepEqual(problems(events), []);
+  }
+});
+
+/** Leaves no memory for so many bytes until the answer is called. */
+function withoutMemoryFor(size) {
+  const { Uint8Array: original } = globalThis;
+  globalThis.Uint8Array = new Proxy(original, {
+    construct(target, args, newTarget) {
+      if (args[0] === size) throw new RangeError("Array buffer allocation failed");
+      return Reflect.construct(target, args, newTarget);
+    },
+  });
+  return () => void (globalThis.Uint8Array = original);
+}
+
+// S09, E03: what is kept may be hundreds of megabytes, and there may be no memory to pack it in.
+test("a keeper that has no memory to pack in takes nothing but its own work down", async () => {
+  const stub = await startStub({ snapshot: base });
+  const stream = stub.stream = openStream();
+  const place = memoryPlace();
+  const events = [];
+  const time = { ahead: 0 };
+  const parts = { key, publicKey, url: `${stub.url}/feed`, time };
+  const more = { onEvent: (event) => events.push(event) };
+  const feed = { store: place, pollSeconds: 0.05 };
+  const verifier = await createVerifier(optionsOf(parts, more, feed));
+  open.push(verifier, stub);
+  assert.ok(await until(() => stream.followers.size === 1, 30));
+  const unhandled = [];
+  const note = (reason) => unhandled.push(reason);
+  process.on("unhandledRejection", note);
+  const giveBack = withoutMemoryFor(packed(base, delta).length);
+  try {
+    time.ahead = 61;
+    stream.send(delta);
+    assert.ok(await until(() => verifier.verifySync(good).code === "revoked_token"));
+    assert.ok(await until(() => place.writes.length === 3), "the floor is kept all the same");
+    await new Promise((resume) => setTimeout(resume, 50));
+  } finally {
+    giveBack();
+    process.off("unhandledRejection", note);
+  }
+  assert.deepEqual(unhandled, []);
+  assert.match(problems(events).map(({ detail }) => detail).join(), /allocation failed/);
+  time.ahead = 122;
+  stream.send(newer);
+  const isKept = () => place.writes.length === 4;
+  assert.ok(await until(isKept), "it is kept once there is memory again");
+  assert.deepEqual(place.writes.slice(2), ["floor", "snapshots"]);
+  assert.equal(stream.requests.length, 1);
+});
+
+// E02: a store that never answers costs a start some seconds, and no verdict.
+test("a store whose reads never settle holds nobody up for ever", { timeout: 60_000 }, async () => {
+  const never = () => new Promise(() => {});
+  const { verifier } = await start(keep({ read: never, write: async () => {} }));
+  const refresh = verifier.refresh();
+  assert.equal(verifier.verifySync(good).code, "no_snapshot");
+  assert.deepEqual(await refresh, { applied: "replaced" });
+  assert.equal(verifier.verifySync(good).code, "valid");
+});
+
+// S15, S09: keeping is a courtesy to the next start; revocations do not wait for it.
+test("a store whose writes never settle holds no revocation up", { timeout: 60_000 }, async () => {
+  const stub = await startStub({ snapshot: base });
+  const stream = stub.stream = openStream();
+  const store = keep({ read: async () => undefined, write: () => new Promise(() => {}) });
+  const parts = { key, publicKey, url: `${stub.url}/feed` };
+  const verifier = await createVerifier(optionsOf(parts, {}, { store, pollSeconds: 0.05 }));
+  open.push(verifier, stub);
+  assert.ok(await until(() => stream.followers.size === 1, 30));
+  stream.write(eventOf(base));
+  stream.write(eventOf(delta));
+  const isTold = await until(() => verifier.verifySync(good).code === "revoked_token", 4);
+  assert.ok(isTold, "the delta waits until the store's write is given up");
+});

@@ -1,0 +1,92 @@
+// KV and the Cache API as places, in real workerd.
+
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { optionsOf } from "../support/feed.mjs";
+import { mint, now, sign, signingKey } from "../support/fixture.mjs";
+import { packed, positionIn } from "../support/places.mjs";
+import { startStub } from "../support/stub.mjs";
+import { startWorkerd } from "../support/workerd.mjs";
+
+const key = await signingKey("EdDSA");
+const { publicKey, snapshots: [base, delta, second, third] } = sign([
+  { to: 2, valid_until: now() + 86_400 },
+  { from: 2, to: 3, tokens: ["token"], valid_until: now() + 86_400 },
+  { from: 3, to: 4, valid_until: now() + 86_400 },
+  { from: 4, to: 5, valid_until: now() + 86_400 },
+]);
+const good = await mint(key, { exp: now() + 86_400 });
+const stub = await startStub();
+const edge = await startWorkerd("tests/feed/store-entry.mjs", {}, { kvNamespaces: ["PLACE"] });
+const kv = await edge.workerd.getKVNamespace("PLACE");
+after(async () => {
+  await edge.close();
+  await stub.close();
+});
+
+const parts = { key, publicKey, url: `${stub.url}/feed` };
+const options = optionsOf(parts, {}, { maxStaleness: 86_400 });
+
+/** Lets the feed answer with `bytes`, or fail without; `place` begins a new verifier there. */
+async function ask(bytes, place) {
+  stub.isUp = bytes !== undefined;
+  stub.snapshot = bytes;
+  const body = JSON.stringify({ options: place && options, place, seconds: 61, token: good });
+  const response = await fetch(edge.url, { method: "POST", body });
+  assert.equal(response.status, 200, await response.clone().text());
+  return response.json();
+}
+
+for (const place of ["kv", "cache"]) {
+  // S03, E02: what one isolate has kept there the next one has without the feed.
+  test(`a verifier that restarts on its ${place} has what it had`, async () => {
+    assert.deepEqual(await ask(base, place), {
+      result: { applied: "replaced" }, code: "valid", position: "1.2",
+    });
+    assert.equal((await ask(delta)).code, "revoked_token");
+    const { code, position, result } = await ask(undefined, place);
+    assert.deepEqual([code, position, result.error], ["revoked_token", "1.3", "feed_unreachable"]);
+    assert.deepEqual(await ask(second), {
+      result: { applied: "extended" }, code: "revoked_token", position: "1.4",
+    });
+  });
+}
+
+const bytesIn = async (name) => new Uint8Array(await kv.get(name, "arrayBuffer"));
+
+// S03: its names are its own, so that a namespace may be shared with other things.
+test("what is kept in KV has a prefix", async () => {
+  const { keys } = await kv.list();
+  assert.deepEqual(keys.map(({ name }) => name), ["offswitch:floor", "offswitch:snapshots"]);
+  assert.equal(positionIn(await bytesIn("offswitch:floor")), "1.4");
+});
+
+// E10: KV may answer with what was true a minute ago; it is ignored, and the feed counts.
+test("a KV that is behind lowers no floor of a verifier that runs", async () => {
+  const names = ["offswitch:floor", "offswitch:snapshots"];
+  for (const name of names) await kv.delete(name);
+  await ask(base, "kv");
+  const early = [await bytesIn(names[0]), await bytesIn(names[1])];
+  for (const bytes of [delta, second]) await ask(bytes);
+  for (const [nth, name] of names.entries()) await kv.put(name, early[nth]);
+  assert.equal((await ask(base)).position, "1.4");
+  assert.equal((await ask(third)).position, "1.5");
+  assert.equal(positionIn(await bytesIn("offswitch:floor")), "1.5");
+});
+
+// E10, E01: a verifier that starts with what is behind takes it for no more than it is.
+test("a KV of which the snapshots are behind the floor decides nothing by itself", async () => {
+  await kv.put("offswitch:snapshots", packed(base));
+  const { code, position } = await ask(undefined, "kv");
+  assert.deepEqual([code, position], ["no_snapshot", "1.2"]);
+  assert.equal((await ask(delta)).code, "revoked_token");
+});
+
+// S09: a namespace full of rubbish.
+test("a KV full of rubbish costs a start its head start", async () => {
+  await kv.put("offswitch:floor", "rubbish");
+  await kv.put("offswitch:snapshots", "rubbish".repeat(10_000));
+  assert.deepEqual(await ask(base, "kv"), {
+    result: { applied: "replaced" }, code: "valid", position: "1.2",
+  });
+});

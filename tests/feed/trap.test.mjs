@@ -1,0 +1,148 @@
+// What a trap costs: the request at which it happens, and nothing else.
+
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { Verifier } from "offswitch";
+import { optionsOf } from "../support/feed.mjs";
+import { mint, now, sign, signingKey } from "../support/fixture.mjs";
+import { CALLS, exhausted, later, trapping, unreachable } from "../support/traps.mjs";
+
+const key = await signingKey("EdDSA");
+const es256 = await signingKey("ES256");
+const years = { valid_until: now() + 1e8 };
+const { publicKey, snapshots: [base, delta, more] } = sign([
+  { to: 2, tokens: ["gone"], ...years },
+  { from: 2, to: 3, tokens: ["later"], ...years },
+  { from: 3, to: 4, tokens: ["last"], ...years },
+]);
+const exp = now() + 1e7;
+const [good, gone, newer, last] = await Promise.all(
+  ["token", "gone", "later", "last"].map((jti) => mint(key, { jti, exp })));
+const byHost = await mint(es256, { exp });
+const parts = { key, publicKey, url: "http://feed.test/feed" };
+// The circuit breaker counts what happens within ten seconds.
+beforeEach(() => later(11));
+
+function start(...snapshots) {
+  const keys = { keys: [key.jwk, es256.jwk] };
+  const verifier = new Verifier(optionsOf(parts, { keys }, { maxStaleness: 86_400 }));
+  for (const bytes of snapshots) verifier.apply(bytes);
+  return verifier;
+}
+
+const codes = (verifier) => [good, gone, newer].map((token) => verifier.verifySync(token).code);
+const HELD = ["valid", "revoked_token", "revoked_token"];
+
+// E03: more bytes than wasm can address are a real trap; what was held is in force again.
+test("a snapshot that no memory can hold leaves the last good state in force", () => {
+  const verifier = start(base, delta);
+  const memory = verifier.status().instance.memory_bytes;
+  for (let round = 0; round < 3; round += 1) {
+    const result = verifier.apply(new Uint8Array(2 ** 31));
+    assert.equal(result.error, "verifier_failed");
+    assert.deepEqual(codes(verifier), HELD);
+  }
+  assert.ok(verifier.status().instance.memory_bytes <= memory);
+});
+
+for (const [what, error] of Object.entries({ "a trap": unreachable, "no stack": exhausted })) {
+  // E03, S03: what a trap may cost is freshness, never the floor.
+  test(`after ${what} everything that was held is in force again`, async () => {
+    const verifier = start(base, delta);
+    const other = start(base);
+    assert.equal(verifier.verifySync(good).code, "valid");
+    const failed = trapping(() => verifier.verifySync(good), undefined, error);
+    assert.deepEqual([failed.outcome, failed.code], ["undecided", "verifier_failed"]);
+    assert.deepEqual(failed.evidence, { position: null, age_seconds: null });
+    assert.deepEqual(codes(verifier), HELD);
+    assert.equal(verifier.since(), "1.3");
+    assert.equal(other.verifySync(good).code, "valid", "all verifiers share the instance");
+    assert.equal(other.since(), "1.2");
+    assert.deepEqual(verifier.apply(more), { applied: "extended" });
+    assert.equal(verifier.verifySync(last).code, "revoked_token");
+  });
+}
+
+for (const call of CALLS) {
+  // E03: wherever it happens, nothing is thrown that is no trap of ours, and the next call works.
+  test(`a trap in ${call} is survived`, async () => {
+    const verifier = start(base);
+    const told = [];
+    verifier.onRevoked(good, ({ code }) => told.push(code));
+    const results = [];
+    const attempt = async (run) => results.push(await run());
+    await trapping(() => attempt(() => verifier.verifySync(good)), [call]);
+    await trapping(() => attempt(() => verifier.verify(byHost)), [call]);
+    await trapping(() => attempt(() => verifier.apply(delta)), [call]);
+    assert.deepEqual(told, []);
+    later(11);
+    verifier.apply(delta);
+    assert.deepEqual(codes(verifier), HELD, JSON.stringify(results));
+    assert.equal((await verifier.verify(byHost)).code, "valid");
+    assert.deepEqual(told, []);
+    assert.equal(verifier.status().position, "1.3");
+  });
+}
+
+// E03: many verdicts at once, of which one meets the trap.
+test("verdicts that are under way when the instance is replaced are decided anew", async () => {
+  const verifier = start(base);
+  const first = Array.from({ length: 20 }, () => verifier.verify(byHost));
+  trapping(() => verifier.verifySync(good));
+  const outcomes = (await Promise.all(first)).map(({ code }) => code);
+  assert.deepEqual(outcomes, Array(20).fill("valid"));
+});
+
+const { snapshots: [fork, future, newBase] } = sign([
+  { to: 2, history: "fork", ...years },
+  { from: 2, to: 3, issued_at: now() + 900, valid_until: now() + 1500 },
+  { to: 3, tokens: ["gone", "later"], ...years },
+]);
+
+const trap = (verifier) =>
+  assert.equal(trapping(() => verifier.verifySync(good)).code, "verifier_failed");
+
+// E03, S03: two histories were signed; a trap is no reason to trust one of them again.
+test("a trap does not undo that the feed was found forked", () => {
+  const verifier = start(base);
+  assert.equal(verifier.apply(fork).error, "feed_fork");
+  for (let times = 0; times < 2; times += 1) {
+    trap(verifier);
+    assert.equal(verifier.verifySync(good).code, "feed_fork");
+    assert.equal(verifier.verifySync(gone).code, "revoked_token");
+    assert.equal(verifier.since(), undefined, "a base is wanted");
+  }
+  verifier.apply(newBase);
+  trap(verifier);
+  assert.equal(verifier.verifySync(good).code, "valid", "a newer base has settled it");
+});
+
+// E03, E06: the feed has shown that the clock is wrong, and it still is after a trap.
+test("a trap does not undo the warning of a snapshot from the future", () => {
+  const verifier = start(base);
+  assert.equal(verifier.apply(future).error, "snapshot_from_the_future");
+  const { age_seconds } = verifier.status();
+  assert.ok(age_seconds >= 890, `${age_seconds} s`);
+  trap(verifier);
+  assert.equal(verifier.verifySync(good).code, "valid");
+  assert.ok(verifier.status().age_seconds >= age_seconds, "what is held looks as old as before");
+});
+
+// E03, E06: nor once a delta of the present was applied, which is no younger than what is held.
+test("a trap does not undo that warning after a delta either", () => {
+  const verifier = start(base);
+  verifier.apply(future);
+  assert.deepEqual(verifier.apply(delta), { applied: "extended" });
+  const { age_seconds } = verifier.status();
+  trap(verifier);
+  assert.equal(verifier.since(), "1.3");
+  assert.ok(Math.abs(verifier.status().age_seconds - age_seconds) < 5, `${age_seconds} s`);
+});
+
+// E03: what it costs is told.
+test("the status counts how often the instance was replaced", () => {
+  const verifier = start(base);
+  const before = verifier.status().instance.replaced;
+  for (let times = 0; times < 3; times += 1) trapping(() => verifier.verifySync(good));
+  assert.equal(verifier.status().instance.replaced, before + 3);
+});

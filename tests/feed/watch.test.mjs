@@ -1,0 +1,260 @@
+// onRevoked: being told when a token is not good any more.
+
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { WasmVerifier } from "../../verifier-wasm/pkg/offswitch.js";
+import { verifierOf } from "../support/feed.mjs";
+import { ISSUER, mint, now, sign, signingKey } from "../support/fixture.mjs";
+import { json, startStub } from "../support/stub.mjs";
+
+const key = await signingKey("EdDSA");
+const epoch = now();
+const { publicKey, snapshots } = sign([
+  { to: 2 },
+  { from: 2, to: 3, tokens: ["token"] },
+  { from: 2, to: 3, sessions: ["session"] },
+  { from: 2, to: 3, users: [{ sub: "user", minimum_version: 2, not_before: 0 }] },
+  { from: 2, to: 3, dead_keys: [{ issuer: ISSUER, kid: key.kid }] },
+  { from: 2, to: 3, epoch },
+  { from: 2, to: 2 },
+  { from: 3, to: 4, tokens: ["other"] },
+  { to: 2, history: "fork" },
+  { from: 3, to: 3 },
+]);
+const [base, byToken, bySession, byUser, byKey, byEpoch, heartbeat, another, fork] = snapshots;
+const nextHeartbeat = snapshots[9];
+const exp = epoch + 3600;
+const good = await mint(key, { exp });
+const other = await mint(key, { jti: "other", sid: "other", sub: "other", iat: epoch, exp });
+const stub = await startStub({ jwks: { keys: [key.jwk] }, snapshot: base });
+after(stub.close);
+const parts = { key, publicKey, url: `${stub.url}/feed` };
+
+/** A verifier with a base, and a list of what its watchers were told. */
+function start(more = {}, feed = {}) {
+  const rule = { userRule: "version_else_issued_at" };
+  const { time, verifier } = verifierOf(parts, { ...rule, ...more }, feed);
+  const told = [];
+  const watch = (token, name = "token") =>
+    verifier.onRevoked(token, (verdict) => told.push([name, verdict.code]));
+  verifier.apply(base);
+  return { time, told, verifier, watch };
+}
+
+for (const [code, delta] of Object.entries({
+  revoked_token: byToken, revoked_session: bySession, revoked_user: byUser, revoked_epoch: byEpoch,
+})) {
+  // V17, S15: once, with the verdict, and nobody else.
+  test(`who watches a token that is refused with ${code} is told once`, () => {
+    const { told, verifier, watch } = start();
+    let whole;
+    verifier.onRevoked(good, (verdict) => { whole = verdict; });
+    watch(good);
+    watch(other, "another");
+    verifier.apply(heartbeat);
+    assert.deepEqual(told, []);
+    verifier.apply(delta);
+    assert.deepEqual(told, [["token", code]]);
+    const { outcome, code: named, evidence } = whole;
+    assert.deepEqual([outcome, named, evidence.position], ["refused", code, "1.3"]);
+    assert.deepEqual(Object.keys(whole), ["outcome", "code", "detail", "evidence"]);
+    verifier.apply(delta);
+    verifier.apply(another);
+    assert.deepEqual(told, [["token", code], ["another", "revoked_token"]]);
+    assert.equal(verifier.status().watched, 0);
+  });
+}
+
+test("who watches a token of a dead key is told once", () => {
+  const { told, verifier, watch } = start();
+  watch(good);
+  verifier.apply(byKey);
+  verifier.apply(byKey);
+  assert.deepEqual(told, [["token", "revoked_key"]]);
+});
+
+// V10: the feed's heartbeat is what looks at the time.
+test("who watches a token is told when it expires", async () => {
+  const { time, told, verifier, watch } = start();
+  watch(await mint(key, { exp: now() + 60 }));
+  time.ahead = 80;
+  verifier.apply(heartbeat);
+  assert.deepEqual(told, [], "within the leeway");
+  time.ahead = 100;
+  verifier.apply(heartbeat);
+  assert.deepEqual(told, [["token", "expired"]]);
+});
+
+// E01: whoever cannot decide tells nobody that a token is revoked.
+test("what is undecided is not told", async () => {
+  const { time, told, verifier, watch } = start();
+  watch(good);
+  time.ahead = 700;
+  verifier.apply(heartbeat);
+  assert.equal(verifier.verifySync(good).code, "stale_snapshot");
+  time.ahead = 0;
+  verifier.apply(fork);
+  verifier.apply(heartbeat);
+  assert.equal(verifier.verifySync(good).code, "feed_fork");
+  assert.deepEqual(told, []);
+  assert.equal(verifier.status().watched, 1);
+});
+
+// E01, E02: an issuer that could not be asked yet has withdrawn no key.
+test("a token whose issuer's keys were never fetched is not refused", async () => {
+  const { time, told, verifier, watch } = start({ keys: `${stub.url}/missing` });
+  watch(good);
+  await verifier.refresh();
+  assert.equal(verifier.verifySync(good).code, "no_keys");
+  verifier.apply(heartbeat);
+  assert.deepEqual(told, []);
+  assert.equal(verifier.status().watched, 1);
+  stub.upstream = (_, response) => json(response, stub.jwks);
+  time.ahead = 31;
+  await verifier.refreshKeys();
+  verifier.apply(byToken);
+  assert.deepEqual(told, [["token", "revoked_token"]]);
+});
+
+// V17: what was known of one watcher's token says nothing of the token that takes its place.
+test("a token that is watched in the place of a revoked one is judged by itself", () => {
+  const { told, verifier, watch } = start();
+  watch(good, "first");
+  verifier.apply(heartbeat);
+  verifier.apply(byToken);
+  assert.deepEqual(told, [["first", "revoked_token"]]);
+  watch(other, "second");
+  verifier.apply(nextHeartbeat);
+  assert.deepEqual(told.slice(1), [], "the second is good");
+  verifier.apply(another);
+  assert.deepEqual(told.slice(1), [["second", "revoked_token"]]);
+});
+
+// V17: and the other way round, which would miss a revocation.
+test("a token that is watched in the place of one nobody watches any more is not missed", () => {
+  const { told, verifier, watch } = start();
+  const stop = watch(other, "first");
+  verifier.apply(heartbeat);
+  stop();
+  watch(good, "second");
+  verifier.apply(heartbeat);
+  verifier.apply(byToken);
+  assert.deepEqual(told, [["second", "revoked_token"]]);
+});
+
+test("who has stopped watching is not told, however often and from wherever it stops", () => {
+  const { told, verifier, watch } = start();
+  const stops = [watch(good, "a"), watch(good, "b"), watch(good, "c")];
+  stops[0]();
+  stops[0]();
+  verifier.onRevoked(good, () => stops.forEach((stop) => stop()));
+  watch(good, "d");
+  verifier.apply(byToken);
+  assert.deepEqual(told.map(([name]) => name), ["b", "c", "d"]);
+  stops.forEach((stop) => stop());
+  watch(other, "e");
+  watch(other, "f");
+  verifier.apply(another);
+  assert.deepEqual(told.map(([name]) => name), ["b", "c", "d", "e", "f"]);
+});
+
+test("one that stops another before its turn spares it", () => {
+  const { told, verifier, watch } = start();
+  let stop;
+  verifier.onRevoked(good, () => stop());
+  stop = watch(good, "spared");
+  verifier.apply(byToken);
+  assert.deepEqual(told, []);
+  assert.equal(verifier.status().watched, 0);
+});
+
+test("a callback that throws keeps neither the others nor the feed from going on", () => {
+  const { told, verifier, watch } = start();
+  verifier.onRevoked(good, () => { throw new Error("broken"); });
+  verifier.onRevoked(good, () => { throw undefined; });
+  watch(good, "after");
+  assert.deepEqual(verifier.apply(byToken), { applied: "extended" });
+  assert.deepEqual(told, [["after", "revoked_token"]]);
+});
+
+// A client that comes back at once with the same token must not be told of it without end.
+test("a callback that watches again does not run for ever", () => {
+  const { verifier } = start();
+  let calls = 0;
+  const watch = () => verifier.onRevoked(good, () => {
+    calls += 1;
+    if (calls < 1000) watch();
+  });
+  watch();
+  verifier.apply(byToken);
+  assert.equal(calls, 1, "once for each look");
+  verifier.apply(another);
+  assert.equal(calls, 2);
+});
+
+// E03: what is watched is not lost with the instance.
+test("watching survives a trap, also one while watchers are looked at", () => {
+  const { told, verifier, watch } = start();
+  watch(good);
+  watch(other, "another");
+  const { judge, verify } = WasmVerifier.prototype;
+  const trap = () => { throw new WebAssembly.RuntimeError("unreachable"); };
+  Object.assign(WasmVerifier.prototype, { judge: trap, verify: trap });
+  verifier.apply(heartbeat);
+  Object.assign(WasmVerifier.prototype, { judge, verify });
+  assert.deepEqual(told, []);
+  verifier.apply(byToken);
+  assert.deepEqual(told, [["token", "revoked_token"]]);
+});
+
+test("watching survives new keys, and tells of a key that was withdrawn", async () => {
+  const { told, verifier, watch } = start({ keys: `${stub.url}/jwks` });
+  await verifier.refreshKeys();
+  watch(good);
+  const next = await signingKey("EdDSA", "next");
+  stub.jwks = { keys: [next.jwk, key.jwk] };
+  await verifier.refreshKeys();
+  verifier.apply(heartbeat);
+  assert.deepEqual(told, []);
+  stub.jwks = { keys: [next.jwk] };
+  await verifier.refreshKeys();
+  verifier.apply(heartbeat);
+  assert.deepEqual(told, [["token", "unknown_key"]]);
+  stub.jwks = { keys: [key.jwk] };
+});
+
+test("a thousand tokens are told apart, and none is told of another's end", async () => {
+  const { told, verifier, watch } = start();
+  const tokens = [good, other];
+  for (let one = 0; one < 30; one += 1) {
+    tokens.push(await mint(key, { jti: `j${one}`, sid: `s${one}`, sub: `u${one}` }));
+  }
+  for (let one = 0; one < 5000; one += 1) watch(tokens[one % 32], one);
+  verifier.apply(heartbeat);
+  assert.equal(verifier.status().watched, 5000);
+  verifier.apply(byToken);
+  assert.equal(told.length, Math.ceil(5000 / 32));
+  assert.ok(told.every(([one]) => one % 32 === 0));
+  assert.equal(verifier.status().watched, 5000 - told.length);
+  verifier.apply(another);
+  assert.ok(told.every(([one]) => one % 32 <= 1));
+});
+
+test("a token that is no good to begin with is told at the next look, not at once", () => {
+  for (const rememberedTokens of [0, 1, 10_000]) {
+    const { told, verifier, watch } = start({ rememberedTokens });
+    watch("nonsense");
+    watch(good.slice(0, -5), "cut");
+    assert.deepEqual(told, []);
+    verifier.apply(heartbeat);
+    assert.deepEqual(told.map(([, code]) => code), ["malformed", "malformed"]);
+  }
+});
+
+test("what cannot be watched is a TypeError", () => {
+  const { verifier } = start();
+  for (const args of [[undefined, () => {}], [good], [good, "x"], [5, () => {}], [null, null]]) {
+    assert.throws(() => verifier.onRevoked(...args), TypeError);
+  }
+  assert.equal(verifier.status().watched, 0);
+});
