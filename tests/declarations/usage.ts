@@ -1,6 +1,6 @@
 // Compiled by `npm run types`, never run: what the package's types allow and what they do not.
 
-import { createVerifier, type Verdict } from "offswitch";
+import { Verifier, createVerifier, type Verdict } from "offswitch";
 
 const feed = { url: "https://issuer/v1/feed", publicKeys: ["key"], maxStaleness: 60 };
 const verifier = await createVerifier({
@@ -13,7 +13,37 @@ else if (verdict.code === "stale_snapshot") verdict.detail.length;
 
 // @ts-expect-error claims come with a valid verdict only
 verdict.claims;
+// @ts-expect-error all verdicts on one token share them
+if (verdict.outcome === "valid") verdict.claims.sub = "other";
 // @ts-expect-error there is no such option
 await createVerifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed, leeway: 3 });
 // @ts-expect-error a verifier without issuers trusts nobody
 await createVerifier({ feed });
+new Verifier({ issuers: [{ issuer: "i", audience: "unchecked", keys: { keys: [] } }], feed });
+
+// What is asked for a single verdict.
+verifier.verifySync("token", { maxStaleness: 5 }).outcome === "undecided";
+await verifier.verify("token", { onStale: "allow", timeoutSeconds: 1 });
+await verifier.verify("token", { signal: AbortSignal.timeout(1) });
+// @ts-expect-error nothing is waited for
+verifier.verifySync("token", { timeoutSeconds: 1 });
+// @ts-expect-error a policy denies or allows
+verifier.verifySync("token", { onStale: "maybe" });
+// @ts-expect-error scopes are for routes
+verifier.verifySync("token", { scopes: ["read"] });
+
+// What is told of a verifier.
+const { ready, position, following, feed: followed, keys, watched, instance } = verifier.status();
+const told: [boolean, string | null, number] = [ready, position, watched + instance.replaced];
+told.push(followed.last_failure?.at ?? 0, keys[0].fetched_at ?? 0);
+following satisfies "stream" | "long-poll" | "poll" | "requests" | null;
+// @ts-expect-error a status is read, and says so by other names
+verifier.status().isReady;
+
+// What happens once a token is refused.
+const stop: () => void = verifier.onRevoked("token", ({ code, detail }) => code + detail.length);
+stop();
+// @ts-expect-error only a refusal is told
+verifier.onRevoked("token", ({ claims }) => claims);
+// @ts-expect-error a token is watched for somebody
+verifier.onRevoked("token");

@@ -1,0 +1,6 @@
+// An app in a browser, for bundlers that know nothing of wasm.
+
+import { createVerifier } from "offswitch/inline";
+import { judge } from "./judge.js";
+
+window.run = async ({ options, tokens }) => judge(await createVerifier(options), tokens);

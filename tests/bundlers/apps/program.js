@@ -1,0 +1,11 @@
+// A program for Node, Deno or Bun: reads what it is given as JSON, writes what it found as JSON.
+
+import { readFileSync } from "node:fs";
+import { createVerifier } from "offswitch";
+import { judge } from "./judge.js";
+
+const { options, tokens, wasm } = JSON.parse(readFileSync(0, "utf8"));
+const more = wasm === undefined ? {} : { wasm: readFileSync(wasm) };
+createVerifier({ ...options, ...more })
+  .then((verifier) => judge(verifier, tokens))
+  .then((codes) => console.log(JSON.stringify(codes)));

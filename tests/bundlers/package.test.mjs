@@ -1,0 +1,91 @@
+// The tarball as npm would publish it: what is in it, and what others' linters think of it.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { cpSync, readFileSync, readdirSync } from "node:fs";
+import { join, posix, relative } from "node:path";
+import { after, test } from "node:test";
+import { promisify } from "node:util";
+import { ROOT } from "../support/fixture.mjs";
+import { makeConsumer } from "./consumer.mjs";
+
+const consumer = makeConsumer();
+after(consumer.close);
+const read = (path) => readFileSync(join(consumer.package, path), "utf8");
+const manifest = JSON.parse(read("package.json"));
+const packed = readdirSync(consumer.package, { recursive: true, withFileTypes: true })
+  .filter((entry) => entry.isFile())
+  .map((entry) => relative(consumer.package, join(entry.parentPath ?? entry.path, entry.name)))
+  .sort();
+
+/** Every file that a value of `exports` names, whatever the condition. */
+const named = (value) =>
+  typeof value === "string" ? [value] : Object.values(value).flatMap(named);
+
+/** What a file imports, refers to in its types or fetches from beside itself. */
+function referredTo(path) {
+  if (path.endsWith(".wasm")) return [];
+  const own = /(?:from|import|import\(|new URL\() ?["'](\.[^"'?]*)[?\w]*["']/g;
+  return [...read(path).matchAll(own)].map(([, to]) => posix.join(posix.dirname(path), to));
+}
+
+// What nothing leads to would be dead weight, or something that was not meant to be published.
+test("the tarball holds what its entry points lead to, and what npm adds", () => {
+  const reached = new Set(named(manifest.exports).map((path) => posix.normalize(path)));
+  for (const path of reached) for (const next of referredTo(path)) reached.add(next);
+  const added = ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "package.json"];
+  assert.deepEqual(packed, [...reached, ...added].sort());
+});
+
+test("the tarball holds code, types, wasm and words, and nothing else", () => {
+  const shape = /^(js\/[a-z-]+(\.d\.ts|\.js)|pkg\/offswitch(\.js|_bg\.wasm|_inline\.js)|[^/]+)$/;
+  for (const path of packed) assert.match(path, shape);
+  for (const path of packed.filter((path) => !path.endsWith(".wasm"))) {
+    assert.ok(!read(path).includes(ROOT), `${path} names this machine`);
+  }
+});
+
+test("the licences are the repository's", () => {
+  for (const name of ["LICENSE-APACHE", "LICENSE-MIT"]) {
+    assert.equal(read(name), readFileSync(join(ROOT, name), "utf8"));
+  }
+});
+
+test("the package has no dependencies and runs no script when it is installed", () => {
+  assert.deepEqual([manifest.dependencies, manifest.scripts], [undefined, undefined]);
+  assert.ok(Object.values(manifest.peerDependenciesMeta).every(({ optional }) => optional));
+});
+
+test("every entry point is in the README", () => {
+  for (const entry of Object.keys(manifest.exports)) {
+    assert.ok(read("README.md").includes(posix.join("offswitch", entry)), entry);
+  }
+});
+
+/** Runs a program that npm has installed for the tests; fails if it does. */
+async function run(program, ...args) {
+  const path = join(ROOT, "node_modules/.bin", program);
+  try {
+    const { stdout } = await promisify(execFile)(path, args, { cwd: consumer.folder });
+    return stdout;
+  } catch ({ stdout, stderr }) {
+    return assert.fail(`${program}: ${stdout}${stderr}`);
+  }
+}
+
+test("publint has nothing to say", async () => {
+  assert.match(await run("publint", "run", consumer.tarball, "--strict"), /All good!/);
+});
+
+test("Are The Types Wrong finds every entry point's types right", async () => {
+  await run("attw", consumer.tarball, "--profile", "esm-only", "--no-definitely-typed");
+});
+
+// As a project's own compiler sees the types, with both ways in which it may look for them.
+test("the published types allow what the repository's own do", async () => {
+  cpSync(join(ROOT, "tests/declarations/usage.ts"), join(consumer.folder, "usage.ts"));
+  const options = ["--noEmit", "--strict", "--target", "es2022", "--lib", "es2023,dom"];
+  for (const how of ["--module nodenext", "--module esnext --moduleResolution bundler"]) {
+    await run("tsc", ...options, ...how.split(" "), "--types", "", "usage.ts");
+  }
+});

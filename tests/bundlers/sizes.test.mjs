@@ -1,0 +1,44 @@
+// What an app pays to judge tokens, as it travels: the package's own JavaScript in each runtime's
+// variant, and the wasm file.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+import { makeConsumer } from "./consumer.mjs";
+
+const MAX_WASM_BYTES = 110_000;
+const MAX_JS_BYTES = 10_000;
+
+const consumer = makeConsumer();
+after(consumer.close);
+const zipped = (bytes) => gzipSync(bytes, { level: 9 }).byteLength;
+
+test("the wasm file is small enough for an edge worker's first request", (context) => {
+  const bytes = readFileSync(consumer.resolve("offswitch/wasm"));
+  context.diagnostic(`wasm: ${bytes.byteLength} bytes, ${zipped(bytes)} gzipped`);
+  assert.ok(zipped(bytes) <= MAX_WASM_BYTES, `${zipped(bytes)} bytes gzipped`);
+});
+
+for (const condition of ["workerd", "edge-light", "deno", "bun", "browser", "node"]) {
+  test(`the JavaScript that an app gets for ${condition} is small`, async (context) => {
+    const { outputFiles: [{ contents }] } = await build({
+      stdin: {
+        contents: 'export { createVerifier } from "offswitch";',
+        resolveDir: consumer.folder,
+      },
+      bundle: true,
+      conditions: [condition],
+      external: ["node:*", "*.wasm", "*.wasm?module"],
+      format: "esm",
+      logLevel: "error",
+      minify: true,
+      platform: "neutral",
+      write: false,
+    });
+    const size = zipped(contents);
+    context.diagnostic(`${condition}: ${contents.byteLength} bytes, ${size} gzipped`);
+    assert.ok(size <= MAX_JS_BYTES, `${size} bytes gzipped`);
+  });
+}

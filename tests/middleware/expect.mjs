@@ -1,0 +1,65 @@
+// The tests of one framework: `run` serves the routes, asks for every case and brings the answers.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { CASES, served, unauthorized, unavailable } from "./cases.mjs";
+import { prepare } from "./given.mjs";
+
+/**
+ * @param {string} framework
+ * @param {(given: any) => Promise<ReturnType<typeof import("./ask.mjs").askAll>>} run
+ */
+export function expectAnswers(framework, run) {
+  describe(`behind ${framework}`, () => {
+    let control;
+    let seen;
+    before(async () => {
+      control = await prepare();
+      seen = await run(control.given);
+    });
+    after(() => control.close());
+
+    for (const [name, [, , expected]] of Object.entries(CASES)) {
+      test(name, () => check(seen.answers[name], expected));
+    }
+
+    // After a red button everybody wants a new token: the answers spread them.
+    test("after a mass event everybody is told another time", () => {
+      assert.ok(new Set(seen.spread).size > 1, String(seen.spread));
+      for (const one of seen.spread) checkWithin(one, [1, 3600]);
+    });
+
+    // E02: the process is not started again, and nobody tells it that the control plane is there.
+    test("a route is undecided until the control plane is there, then it serves", () => {
+      check(seen.late.first, unavailable("no_keys"));
+      check(seen.late.last, served());
+    });
+
+    test("a token that is revoked while the server runs is refused from then on", () => {
+      check(seen.going.first, served());
+      check(seen.going.last, unauthorized("revoked_token"));
+    });
+  });
+}
+
+function check({ status, headers, text }, { told, ...expected }) {
+  assert.equal(status, expected.status, text);
+  if (told !== undefined) return assert.deepEqual(JSON.parse(text), told);
+  assert.equal(headers["www-authenticate"], expected.challenge);
+  assert.equal(headers["cache-control"], "no-store");
+  assert.match(headers["content-type"], /^application\/problem\+json(; ?charset=utf-8)?$/);
+  checkWithin(headers["retry-after"], expected.retryAfter);
+  if (expected.code === undefined) return assert.equal(text, "");
+  const { detail, ...document } = JSON.parse(text);
+  const { code, title } = expected;
+  assert.deepEqual(document, { type: "about:blank", title, status, code });
+  assert.ok(typeof detail === "string" && detail !== "");
+}
+
+/** @param {string | undefined} seconds @param {[number, number] | undefined} limits */
+function checkWithin(seconds, limits) {
+  if (limits === undefined) return assert.equal(seconds, undefined);
+  const [least, most] = limits;
+  assert.match(seconds, /^[0-9]+$/);
+  assert.ok(Number(seconds) >= least && Number(seconds) <= most, seconds);
+}

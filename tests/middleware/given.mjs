@@ -1,0 +1,56 @@
+// What every framework is given: two control planes and the tokens that are shown. All of it is
+// JSON, so that a server in another process or runtime can be told.
+
+import { ISSUER, mint, now, sign, signingKey } from "../support/fixture.mjs";
+import { startStub } from "../support/stub.mjs";
+
+/** How old the one snapshot is: old for some routes, and fresh enough for others. */
+const AGE_SECONDS = 300;
+
+export async function prepare() {
+  const key = await signingKey("EdDSA");
+  const dead = await signingKey("EdDSA", "dead");
+  const jwks = { keys: [key.jwk, dead.jwk] };
+  const held = {
+    epoch: now() - 1000,
+    dead_keys: [{ issuer: ISSUER, kid: "dead" }],
+    issued_at: now() - AGE_SECONDS, valid_until: now() + 3600,
+  };
+  const { publicKey, snapshots: [first, next] } = sign([
+    { ...held, to: 4, tokens: ["gone"] },
+    { ...held, to: 5, tokens: ["gone", "going"] },
+  ]);
+  const plane = await startStub({ jwks, snapshot: first });
+  const late = await startStub({ jwks, snapshot: first });
+  late.isUp = false;
+  onTold(plane, () => (plane.snapshot = next));
+  onTold(late, () => (late.isUp = true));
+  const good = await mint(key);
+  const [, payload, signature] = good.split(".");
+  const header = JSON.stringify({ alg: "EdDSA", kid: "unknown", typ: "at+jwt" });
+  const tokens = {
+    good,
+    going: await mint(key, { jti: "going" }),
+    revoked: await mint(key, { jti: "gone" }),
+    expired: await mint(key, { exp: now() - 3600 }),
+    malformed: "nonsense",
+    unknownKey: `${Buffer.from(header).toString("base64url")}.${payload}.${signature}`,
+    deadKey: await mint(dead),
+    beforeRedButton: await mint(key, { iat: now() - 2000 }),
+    read: await mint(key, { scope: "read" }),
+    readWrite: await mint(key, { scope: "openid write read" }),
+    similar: await mint(key, { scope: "readwrite reader" }),
+    listed: await mint(key, { scope: ["read"] }),
+  };
+  const close = () => Promise.all([plane.close(), late.close()]);
+  const given = { jwks, late: late.url, plane: plane.url, publicKey, tokens };
+  return { close, given, plane };
+}
+
+/** Whoever asks for the cases says when, and may sit in another process: see ask.mjs. */
+function onTold(stub, change) {
+  stub.upstream = (request, response) => {
+    if (request.url === "/up/now") change();
+    response.end();
+  };
+}

@@ -1,0 +1,15 @@
+// Hono in a Worker: the verifiers come from the request's env, once per isolate. Workers resolve no
+// names of packages: Hono is named by its file.
+
+import { Hono } from "../../node_modules/hono/dist/index.js";
+import { offswitch } from "../../verifier-wasm/js/hono.js";
+import { Verifier } from "../../verifier-wasm/js/load-workerd.js";
+import { honoRoutes } from "./hono-routes.mjs";
+import { makeVerifiers } from "./routes.mjs";
+
+let verifiers;
+
+export default honoRoutes(Hono, offswitch, (name) => async (c) => {
+  verifiers ??= await makeVerifiers((options) => new Verifier(options), JSON.parse(c.env.GIVEN));
+  return verifiers[name];
+});
