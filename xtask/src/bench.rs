@@ -1,37 +1,91 @@
-//! The figures: hot paths natively and in wasm, the way of a revoke to the edge, refreshes.
+//! The figures: the npm package beside its peers, hot paths natively and in wasm, the way of a revoke
+//! to the edge, refreshes. All of them together are written into BENCHMARKS.md.
 
-use anyhow::Result;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use tokio::process::Command;
 
 use crate::system::Following;
-use crate::tools;
+use crate::tools::{self, root};
 use crate::{edge_latency, refreshes, wasm};
 
 /// What can be measured by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Which {
+    /// The npm package beside its peers, in every runtime.
+    Package,
     /// Refreshes per second on durable Redis, beside what Redis allows and what oidc-provider does.
     Refreshes,
 }
 
-/// Measures everything, or the one thing asked for, once and prints it.
+/// Measures the one thing asked for and prints it, or everything and writes it down.
 pub(crate) async fn run(which: Option<Which>) -> Result<()> {
     tools::ensure_npm_packages()?;
     match which {
-        Some(Which::Refreshes) => refreshes::measure().await,
-        None => everything().await,
+        Some(Which::Package) => println!("{}", package().await?),
+        Some(Which::Refreshes) => println!("{}", refreshes::measure().await?),
+        None => {
+            let path = root().join("BENCHMARKS.md");
+            std::fs::write(path, everything().await?)?;
+            println!("written to BENCHMARKS.md");
+        }
     }
+    Ok(())
 }
 
-async fn everything() -> Result<()> {
-    tools::ensure_wasm_target()?;
-    wasm::build()?;
-    tools::run(
-        "cargo",
-        &["bench", "--quiet", "--package", "offswitch", "--locked", "--bench", "hot_paths"],
-    )?;
-    tools::run("npm", &["run", "--silent", "bench", "--workspace", "tests"])?;
-    edge_latency::measure(Following::LongPolling, 200).await?;
-    edge_latency::measure(Following::Polling, 100).await?;
-    refreshes::measure().await
+async fn everything() -> Result<String> {
+    let package = package().await?;
+    let hot_paths =
+        ["bench", "--quiet", "--package", "offswitch", "--locked", "--bench", "hot_paths"];
+    let sections = [
+        ("Hot paths of the control plane", printed_by("cargo", &hot_paths).await?),
+        ("A base of a million entries in wasm, Node", printed_by("node", &[LOAD]).await?),
+        (
+            "From a revoke to the edge worker",
+            edge_latency::measure(Following::LongPolling, 200).await?
+                + &edge_latency::measure(Following::Polling, 100).await?,
+        ),
+        ("Refreshes", refreshes::measure().await?),
+    ];
+    let mut text = format!("{HEAD}\n{}\n\n## The npm package\n\n{package}\n", machine()?);
+    text.push_str("\n## The control plane and the edge worker\n");
+    for (title, printed) in sections {
+        text.push_str(&format!("\n### {title}\n\n```\n{}\n```\n", printed.trim_end()));
+    }
+    Ok(text)
 }
+
+async fn package() -> Result<String> {
+    tools::ensure_wasm_target()?;
+    tools::ensure_bench_programs()?;
+    wasm::build()?;
+    printed_by("node", &["tests/bench/report.mjs"]).await
+}
+
+async fn printed_by(program: &str, arguments: &[&str]) -> Result<String> {
+    println!("$ {program} {}", arguments.join(" "));
+    let mut command = Command::new(program);
+    let output = command.args(arguments).current_dir(root()).stderr(Stdio::inherit());
+    let output = output.output().await.with_context(|| format!("{program} cannot be started"))?;
+    ensure!(output.status.success(), "{program} {} failed", arguments.join(" "));
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+}
+
+/// What it was measured on, and when.
+fn machine() -> Result<String> {
+    let date = std::process::Command::new("date").args(["-u", "+%F"]).output()?.stdout;
+    let cores = std::thread::available_parallelism()?;
+    let about = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = about.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = model.map_or("an unknown processor", |(_, model)| model.trim());
+    Ok(format!("{}, {cores} cores of {model}.\n", String::from_utf8(date)?.trim()))
+}
+
+const LOAD: &str = "tests/bench/load.mjs";
+const HEAD: &str = "# Benchmarks
+
+Written by `cargo xtask bench`, everything in one run. The machine is shared and noisy: compare figures
+of one table, where contestants took turns and the median of the rounds stands. Ratios come first.
+";

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::system::{Following, Ports, System};
 
-/// Revokes `count` tokens one after the other and prints how long each stayed good.
-pub(crate) async fn measure(following: Following, count: usize) -> Result<()> {
+/// Revokes `count` tokens one after the other; a line about how long each stayed good.
+pub(crate) async fn measure(following: Following, count: usize) -> Result<String> {
     let data_dir = tempfile::tempdir()?;
     let system = System::start(Ports::free().await?, data_dir.path(), following).await?;
     let mut times = Vec::with_capacity(count);
@@ -28,12 +28,11 @@ pub(crate) async fn measure(following: Following, count: usize) -> Result<()> {
     }
     times.sort_unstable();
     let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)].as_millis();
-    println!(
+    Ok(format!(
         "revoke answered to refused at the edge, {following:?}, {count} revokes: \
-         p50 {} ms, p99 {} ms, max {} ms",
+         p50 {} ms, p99 {} ms, max {} ms\n",
         at(50),
         at(99),
         at(100)
-    );
-    Ok(())
+    ))
 }

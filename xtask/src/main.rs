@@ -17,9 +17,9 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask")]
 enum Command {
-    /// Measures the hot paths and prints the figures.
+    /// Measures everything beside its peers and writes BENCHMARKS.md.
     Bench {
-        /// Only this one of them.
+        /// Only this one of them, which is printed.
         which: Option<bench::Which>,
     },
     /// Runs the fuzz targets, each for this long.

@@ -22,17 +22,11 @@ use self::load::Target;
 use self::server::Redis;
 use crate::tools::{self, root};
 
-/// Measures all three and prints how they compare.
-pub(crate) async fn measure() -> Result<()> {
+/// Measures all three and tells how they compare.
+pub(crate) async fn measure() -> Result<String> {
     tools::ensure_test_programs()?;
     let build = ["build", "--quiet", "--release", "--package", "offswitch", "--locked"];
     tools::run("cargo", &build)?;
-    println!(
-        "refreshes, {CHAINS} chains, Redis with appendfsync always, {} s after {} s of warm-up, \
-         median of {ROUNDS} rounds:",
-        MEASURED.as_secs(),
-        WARM_UP.as_secs()
-    );
     let (mut bare, mut theirs, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     // In turns, so that a machine that is busy for a while slows down all three.
     for _ in 0..ROUNDS {
@@ -40,21 +34,27 @@ pub(crate) async fn measure() -> Result<()> {
         theirs.push(oidc_provider().await.context("oidc-provider")?);
         ours.push(control_plane().await.context("the control plane")?);
     }
-    let bare = print("bare GET and compare-and-swap in Redis, pairs/s", bare);
-    let theirs = print("oidc-provider, refreshes/s", theirs);
-    let ours = print("offswitch, refreshes/s", ours);
-    println!("  offswitch / bare: {:.2} (goal: at least 0.40)", ours / bare);
-    println!("  offswitch / oidc-provider: {:.2} (goal: at least 3)", ours / theirs);
-    Ok(())
+    let (bare, bare_line) = told("bare GET and compare-and-swap in Redis, pairs/s", bare);
+    let (theirs, their_line) = told("oidc-provider, refreshes/s", theirs);
+    let (ours, our_line) = told("offswitch, refreshes/s", ours);
+    Ok(format!(
+        "offswitch / oidc-provider: {:.2} (goal: at least 3)\n\
+         offswitch / bare: {:.2} (goal: at least 0.40)\n\
+         {CHAINS} chains, Redis with appendfsync always, {} s after {} s of warm-up, median of \
+         {ROUNDS} rounds:\n{bare_line}{their_line}{our_line}",
+        ours / theirs,
+        ours / bare,
+        MEASURED.as_secs(),
+        WARM_UP.as_secs()
+    ))
 }
 
-/// Prints the figures of all rounds; the median.
-fn print(what: &str, mut rounds: Vec<f64>) -> f64 {
+/// The median of all rounds, and a line with all of them.
+fn told(what: &str, mut rounds: Vec<f64>) -> (f64, String) {
     rounds.sort_unstable_by(f64::total_cmp);
     let median = rounds[rounds.len() / 2];
     let all: Vec<_> = rounds.iter().map(|figure| format!("{figure:.0}")).collect();
-    println!("  {what}: {median:.0} ({})", all.join(", "));
-    median
+    (median, format!("  {what}: {median:.0} ({})\n", all.join(", ")))
 }
 
 async fn bare_pairs() -> Result<f64> {

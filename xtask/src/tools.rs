@@ -46,7 +46,14 @@ pub(crate) fn ensure_npm_packages() -> Result<()> {
 /// Programs that only tests need, from the system's package manager.
 pub(crate) fn ensure_test_programs() -> Result<()> {
     ensure_program("redis-server", "redis-server")?;
+    ensure_program("faketime", "faketime")?;
     ensure_program("chromium", "chromium")
+}
+
+/// Programs that only benchmarks need besides.
+pub(crate) fn ensure_bench_programs() -> Result<()> {
+    ensure_program("redis-server", "redis-server")?;
+    ensure_program("wrk", "wrk")
 }
 
 /// The fuzzer's command.

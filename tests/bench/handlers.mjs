@@ -1,0 +1,90 @@
+// Requests per second on one core of the same Fetch handler: guarded by Offswitch, guarded by jose and
+// a look-up in Redis, and not guarded at all. wrk makes the load from the other core.
+
+import { execFile, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { promisify } from "node:util";
+import { RUNTIMES } from "../support/runtimes.mjs";
+import { median } from "./clock.mjs";
+
+const run = promisify(execFile);
+const SERVER = new URL("server.mjs", import.meta.url).pathname;
+
+/**
+ * @param {keyof typeof RUNTIMES} runtime @param {string} folder of the material @param {any} material
+ * @param {{ rounds: number, seconds: number }} how
+ * @returns {Promise<Record<"offswitch" | "jose" | "nothing", number>>} requests per second
+ */
+export async function measureHandlers(runtime, folder, material, { rounds, seconds }) {
+  const place = mkdtempSync(`${tmpdir()}/offswitch-bench-`);
+  const script = `${place}/tokens.lua`;
+  writeFileSync(script, luaFor(material.algorithms.EdDSA.tokens.slice(0, TOKENS)));
+  const redisPort = await freePort();
+  const redis = spawn("redis-server", ["--port", `${redisPort}`, "--save", "", "--dir", place], { stdio: "ignore" });
+  try {
+    const rates = { offswitch: [], jose: [], nothing: [] };
+    for (let round = 0; round < rounds; round += 1) {
+      for (const [which, all] of Object.entries(rates)) {
+        all.push(await measure(runtime, [which, folder, `redis://127.0.0.1:${redisPort}`], script, seconds));
+      }
+    }
+    return Object.fromEntries(Object.entries(rates).map(([which, all]) => [which, median(all)]));
+  } finally {
+    redis.kill();
+    rmSync(place, { recursive: true, force: true });
+  }
+}
+
+async function measure(runtime, args, script, seconds) {
+  const [command, ...first] = RUNTIMES[runtime];
+  const server = spawn("taskset", ["-c", "0", command, ...first, SERVER, ...args], {
+    env: { ...process.env, NODE_ENV: "production" }, stdio: ["ignore", "pipe", "inherit"],
+  });
+  try {
+    const { port } = JSON.parse(await firstLine(server.stdout));
+    const load = async (duration) => {
+      const { stdout } = await run("taskset", ["-c", "1", "wrk", "-t1", "-c32", `-d${duration}s`,
+        "-s", script, `http://127.0.0.1:${port}/`]);
+      if (/Non-2xx/.test(stdout)) throw new Error(stdout);
+      return Number(/Requests\/sec: +([\d.]+)/.exec(stdout)?.[1]);
+    };
+    await load(2);
+    return await load(seconds);
+  } finally {
+    server.kill("SIGKILL");
+  }
+}
+
+async function firstLine(stream) {
+  let text = "";
+  for await (const chunk of stream.setEncoding("utf8")) {
+    text += chunk;
+    if (text.includes("\n")) return text.split("\n")[0];
+  }
+  throw new Error("the server stopped");
+}
+
+function freePort() {
+  return new Promise((found) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => found(port));
+    });
+  });
+}
+
+/** wrk asks for each request: the tokens in turn. */
+function luaFor(tokens) {
+  return `local tokens = {${tokens.map((token) => `"${token}"`).join(",")}}
+local at = 0
+request = function()
+  at = at % #tokens + 1
+  return wrk.format("GET", "/", { ["Authorization"] = "Bearer " .. tokens[at] })
+end
+`;
+}
+
+/** How many users knock. */
+const TOKENS = 1000;
