@@ -25,7 +25,10 @@ async function judgeCases({ Verifier }, hosts, data) {
   if (isForced()) throw new Error("the loader's choice of hosts is gone: start the runtime anew");
   const chosen = ALGORITHMS.filter(isHosted);
   const anew = { rememberedTokens: 0 };
-  const bySync = (verifier, token, policy) => [verifier.verifySync(token, policy)];
+  const bySync = (verifier, token, policy) => {
+    const verdict = verifier.verifySync(token, policy);
+    return [policy === undefined ? explained(verdict, verifier.explain(token)) : verdict];
+  };
   const byHost = async (verifier, token, policy) => [await verifier.verify(token, policy)];
   const thrice = async (verifier, token, policy) => [
     verifier.verifySync(token, policy),
@@ -92,6 +95,12 @@ function* inBatches(cases) {
     batch.push(one);
   }
   yield batch;
+}
+
+/** The verdict, if the first check that did not pass says the same. */
+function explained(verdict, steps) {
+  const { code } = steps.find(({ result }) => result !== "passed") ?? { code: "valid" };
+  return code === verdict.code ? verdict : { ...verdict, code: `${verdict.code}, by its steps ${code}` };
 }
 
 /** What applying a snapshot comes to. @param {any} verifier @param {string} text in base64 */

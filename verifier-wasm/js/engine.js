@@ -118,6 +118,14 @@ export class Engine {
     });
   }
 
+  /** What each check makes of a token. @param {string} token @returns {import("./index.d.ts").Step[]} */
+  explain(token) {
+    return this.#guarded((wasm) => {
+      check(wasm.explain(this.#write(token), this.#clock()));
+      return JSON.parse(this.#answer());
+    });
+  }
+
   /** @param {Uint8Array} bytes @returns {ApplyResult} */
   apply(bytes) {
     return this.#guarded((wasm) => {

@@ -121,6 +121,20 @@ export type Verdict =
   | { outcome: "refused"; code: RefusalCode; detail: string; evidence: Evidence }
   | { outcome: "undecided"; code: UndecidedCode; detail: string; evidence: Evidence };
 
+/** What one check makes of a token. */
+export interface Step {
+  check:
+    | "format" | "algorithm" | "key" | "signature" | "claims" | "type" | "issuer" | "audience"
+    | "required_claims" | "expiry" | "start" | "revoked_key" | "epoch" | "token" | "session" | "user"
+    | "freshness";
+  /** `"not_reached"` where an earlier check has left nothing to ask. */
+  result: "passed" | "refused" | "undecided" | "not_reached";
+  code?: RefusalCode | UndecidedCode;
+  detail?: string;
+  /** What was revoked was so at this position at the latest. */
+  position?: string;
+}
+
 /** What may be asked for a single verdict in place of what is configured. */
 export interface Policy {
   /** How old the feed may be, in seconds, 1 to 86400; more is undecided whatever is configured. */
@@ -197,6 +211,8 @@ export class Verifier {
   verifySync(token: string, policy?: Policy): Verdict;
   /** With what is fastest here for the signature; an unknown key is looked for once more. */
   verify(token: string, options?: Policy & RequestOptions): Promise<Verdict>;
+  /** Every check by itself, in the order in which a verdict asks them: for people, not for requests. */
+  explain(token: string): Step[];
   /** Calls back once, when the token is refused; answers with what stops that. */
   onRevoked(
     token: string,

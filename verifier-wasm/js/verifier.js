@@ -99,6 +99,17 @@ export class Verifier {
   }
 
   /**
+   * What each check makes of a token by itself, in the order in which a verdict asks them: for people
+   * who want to know why. With nothing but wasm.
+   *
+   * @param {string} token
+   */
+  explain(token) {
+    insist(token, "string", "token");
+    return this.#engine.explain(token);
+  }
+
+  /**
    * Takes one signed snapshot. Never throws for bad bytes: the last good state stays in force.
    *
    * @param {Uint8Array} bytes

@@ -13,6 +13,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::claims::{VerifiedClaims, whole_seconds};
 use crate::config::{ConfigProblem, VerifierConfig};
+use crate::explain::Step;
 use crate::jws::{Jws, MAX_TOKEN_BYTES};
 use crate::keys::{KeySet, VerifyingKey};
 use crate::known_headers::KnownHeaders;
@@ -189,6 +190,16 @@ impl WasmVerifier {
         }
     }
 
+    /// What each check makes of the token in the buffer at `now` (unix seconds): the answer is
+    /// `[{"check": …, "result": …, "code": …, "detail": …, "position": …}, …]`.
+    pub fn explain(&mut self, length: usize, now: f64) -> u32 {
+        let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
+        let token = read(&self.buffer.token, length, &self.headers);
+        let steps: Vec<String> = self.verifier.explain(token, now).iter().map(step).collect();
+        self.say(format!("[{}]", steps.join(",")));
+        codes::VALID
+    }
+
     /// Judges at `now` the token that is remembered in `slot`.
     pub fn judge(&mut self, slot: usize, now: f64, staleness: u32) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
@@ -251,17 +262,8 @@ impl WasmVerifier {
 
     /// Leaves the verdict of a token that is not valid.
     fn object(&mut self, objection: &Objection, now: u64) -> u32 {
-        let (outcome, code, detail) = match objection {
-            Objection::Refused(refusal) => ("refused", refusal.code(), refusal.to_string()),
-            Objection::Undecided(undecided) => {
-                ("undecided", undecided.code(), undecided.to_string())
-            }
-        };
         let evidence = evidence(self.verifier.evidence(now));
-        // Neither a code nor a detail has anything of the token in it, nor anything to escape.
-        self.say(format!(
-            r#"{{"outcome":"{outcome}","code":"{code}","detail":"{detail}","evidence":{evidence}}}"#
-        ));
+        self.say(format!(r#"{{"outcome":{},"evidence":{evidence}}}"#, reason(objection)));
         codes::NOT_VALID
     }
 
@@ -314,6 +316,27 @@ fn read<'a>(buffer: &'a [u8], length: usize, headers: &KnownHeaders) -> Result<J
         return Err(Refusal::Malformed("the token is too long"));
     };
     Jws::parse_with(str::from_utf8(token).unwrap_or_default(), |header| headers.read(header))
+}
+
+/// An outcome and what belongs to it, as members of an object. Neither a code nor a detail has anything
+/// of the token in it, nor anything to escape.
+fn reason(objection: &Objection) -> String {
+    let (outcome, code, detail) = match objection {
+        Objection::Refused(refusal) => ("refused", refusal.code(), refusal.to_string()),
+        Objection::Undecided(undecided) => ("undecided", undecided.code(), undecided.to_string()),
+    };
+    format!(r#""{outcome}","code":"{code}","detail":"{detail}""#)
+}
+
+fn step(Step { check, finding, position }: &Step) -> String {
+    let result = match finding {
+        None => r#""not_reached""#.to_owned(),
+        Some(Ok(())) => r#""passed""#.to_owned(),
+        Some(Err(objection)) => reason(objection),
+    };
+    let position =
+        position.map_or(String::new(), |position| format!(r#","position":"{position}""#));
+    format!(r#"{{"check":"{}","result":{result}{position}}}"#, check.name())
 }
 
 fn evidence(Evidence { position, age_seconds }: Evidence) -> String {

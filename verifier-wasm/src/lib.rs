@@ -15,6 +15,7 @@ mod claims;
 mod config;
 mod config_json;
 mod ed25519;
+mod explain;
 mod json;
 mod jws;
 mod keys;
@@ -32,6 +33,7 @@ pub use config::{
     AudienceRule, ConfigProblem, FeedConfig, IssuerConfig, MAX_LEEWAY_SECONDS, OnStale, UserRule,
     VerifierConfig,
 };
+pub use explain::{Check, Step};
 pub use jws::{Jws, MAX_HEADER_BYTES, MAX_TOKEN_BYTES, verify_jws};
 pub use keys::{KeyProblem, KeySet, KeySetError, MAX_KEYS, RefusedKey, VerifyingKey};
 pub use standing::Standing;

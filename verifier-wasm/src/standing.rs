@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::claims::Claims;
 use crate::config::IssuerConfig;
+use crate::explain::Check;
 use crate::snapshot::{Feed, Fingerprint, Kind, Salt};
 use crate::verdict::Refusal;
 use crate::verifier::KeyId;
@@ -73,25 +74,46 @@ impl Standing {
 
     /// Asks for the epoch, the token, the session and the user, in this order.
     pub(crate) fn check_revocations(&self, feed: &Feed) -> Result<(), Refusal> {
+        self.check_epoch(feed)?;
+        self.check_token(feed)?;
+        self.check_session(feed)?;
+        self.check_user(feed)
+    }
+
+    pub(crate) fn check_epoch(&self, feed: &Feed) -> Result<(), Refusal> {
         let epoch = feed.epoch();
         if epoch > 0 && self.issued_at.is_none_or(|issued_at| issued_at < epoch) {
             return Err(Refusal::RevokedEpoch { epoch });
         }
-        if self.token.is_some_and(|token| feed.holds(token)) {
-            return Err(Refusal::RevokedToken);
-        }
-        if self.session.is_some_and(|session| feed.holds(session)) {
-            return Err(Refusal::RevokedSession);
-        }
-        if let Some(floor) = self.user.and_then(|user| feed.floor_of(user)) {
-            let stands = match self.user_version {
-                Some(version) => version >= floor.minimum_version,
-                None => self.issued_at.is_some_and(|issued_at| issued_at >= floor.not_before),
-            };
-            if !stands {
-                return Err(Refusal::RevokedUser);
-            }
-        }
         Ok(())
+    }
+
+    pub(crate) fn check_token(&self, feed: &Feed) -> Result<(), Refusal> {
+        let is_revoked = self.token.is_some_and(|token| feed.holds(token));
+        if is_revoked { Err(Refusal::RevokedToken) } else { Ok(()) }
+    }
+
+    pub(crate) fn check_session(&self, feed: &Feed) -> Result<(), Refusal> {
+        let is_revoked = self.session.is_some_and(|session| feed.holds(session));
+        if is_revoked { Err(Refusal::RevokedSession) } else { Ok(()) }
+    }
+
+    pub(crate) fn check_user(&self, feed: &Feed) -> Result<(), Refusal> {
+        let Some(floor) = self.user.and_then(|user| feed.floor_of(user)) else { return Ok(()) };
+        let stands = match self.user_version {
+            Some(version) => version >= floor.minimum_version,
+            None => self.issued_at.is_some_and(|issued_at| issued_at >= floor.not_before),
+        };
+        if stands { Ok(()) } else { Err(Refusal::RevokedUser) }
+    }
+
+    /// Under which fingerprint the feed is asked in a check.
+    pub(crate) fn id_of(&self, check: Check) -> Option<Fingerprint> {
+        match check {
+            Check::Session => self.session,
+            Check::Token => self.token,
+            Check::User => self.user,
+            _ => None,
+        }
     }
 }

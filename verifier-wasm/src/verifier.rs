@@ -146,9 +146,15 @@ impl Verifier {
     ///
     /// Why the token is refused for good.
     pub fn admit(&self, jws: &Jws<'_>) -> Result<(Standing, VerifiedClaims), Refusal> {
+        let (key, payload) = self.authenticate(jws)?;
+        self.read_claims(jws.header(), key, payload)
+    }
+
+    /// Finds the key that the token's signature is of, and hands out the payload.
+    pub(crate) fn authenticate(&self, jws: &Jws<'_>) -> Result<(KeyId, Vec<u8>), Refusal> {
         for key in self.candidates(jws) {
             match self.key(key).map(|(_, key)| jws.verify(key)) {
-                Some(Ok(payload)) => return self.stand(jws.header(), key, payload),
+                Some(Ok(payload)) => return Ok((key, payload)),
                 // Its signature is good: what is wrong beside it, no other key can tell.
                 Some(Err(error)) if error != Refusal::BadSignature => return Err(error),
                 _ => {}
@@ -174,7 +180,7 @@ impl Verifier {
         pending: &Pending,
     ) -> Option<Result<(Standing, VerifiedClaims), Refusal>> {
         let Pending { generation, header, key, payload } = pending;
-        let admit = || self.stand(header, *key, jws::decode(payload)?);
+        let admit = || self.read_claims(header, *key, jws::decode(payload)?);
         (*generation == self.generation).then(admit)
     }
 
@@ -216,24 +222,10 @@ impl Verifier {
         now: u64,
         staleness: Staleness,
     ) -> Result<(), Objection> {
-        let feed = &self.feed;
-        let proven = feed.proven_time(now);
-        standing.check_end(proven)?;
-        if let Err(refusal) = standing.check_start(feed.epoch(), now) {
-            // Our own clock is behind; the feed may tell us so, but it cannot make a token valid.
-            return Err(match standing.check_start(feed.epoch(), proven) {
-                Ok(()) => {
-                    Undecided::StaleSnapshot { age_seconds: feed.age_seconds(now).unwrap_or(0) }
-                        .into()
-                }
-                Err(_) => refusal.into(),
-            });
-        }
-        let issuer = self.issuers.get(standing.key.issuer);
-        if issuer.and_then(|issuer| issuer.dead.get(standing.key.key)) != Some(&false) {
-            return Err(Refusal::RevokedKey.into());
-        }
-        standing.check_revocations(feed)?;
+        standing.check_end(self.feed.proven_time(now))?;
+        self.check_start(standing, now)?;
+        self.check_key(standing)?;
+        standing.check_revocations(&self.feed)?;
         match self.hesitate(now, staleness) {
             Some(undecided) => Err(undecided.into()),
             None => Ok(()),
@@ -267,24 +259,58 @@ impl Verifier {
     }
 
     /// Checks the claims of a token whose signature is good.
-    fn stand(
+    fn read_claims(
         &self,
         header: &Header,
         key: KeyId,
         payload: Vec<u8>,
     ) -> Result<(Standing, VerifiedClaims), Refusal> {
-        let Issuer { required, rules, .. } =
-            self.issuers.get(key.issuer).ok_or(Refusal::UnknownKey)?;
+        let (rules, _) = self.key(key).ok_or(Refusal::UnknownKey)?;
         let text = String::from_utf8(payload).map_err(|_| NOT_AN_OBJECT)?;
         let claims = Claims::parse(&text, rules.user_rule)?;
-        check_claims(rules, *required, header.typ(), &claims)?;
-        let salt = self.feed.salt().unwrap_or_default();
-        let standing = Standing::new(key, rules, &claims, salt, self.generation);
+        check_type(rules, header.typ())?;
+        check_issuer(rules, &claims)?;
+        check_audience(rules, &claims)?;
+        self.check_required(key, &claims)?;
+        let standing = self.stand(key, rules, &claims);
         Ok((standing, VerifiedClaims::new(text)))
     }
 
+    pub(crate) fn stand(&self, key: KeyId, rules: &IssuerConfig, claims: &Claims<'_>) -> Standing {
+        Standing::new(key, rules, claims, self.feed.salt().unwrap_or_default(), self.generation)
+    }
+
+    pub(crate) fn check_required(&self, key: KeyId, claims: &Claims<'_>) -> Result<(), Refusal> {
+        let issuer = self.issuers.get(key.issuer).ok_or(Refusal::UnknownKey)?;
+        match issuer.required.first_beyond(claims.present) {
+            Some(name) => Err(Refusal::MissingClaim(name)),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn check_start(&self, standing: &Standing, now: u64) -> Result<(), Objection> {
+        let feed = &self.feed;
+        let Err(refusal) = standing.check_start(feed.epoch(), now) else { return Ok(()) };
+        // Our own clock may be behind; the feed may tell us so, but it cannot make a token valid.
+        Err(match standing.check_start(feed.epoch(), feed.proven_time(now)) {
+            Ok(()) => {
+                let age_seconds = feed.age_seconds(now).unwrap_or(0);
+                Undecided::StaleSnapshot { age_seconds }.into()
+            }
+            Err(_) => refusal.into(),
+        })
+    }
+
+    pub(crate) fn check_key(&self, standing: &Standing) -> Result<(), Refusal> {
+        let KeyId { issuer, key } = standing.key;
+        match self.issuers.get(issuer).and_then(|issuer| issuer.dead.get(key)) {
+            Some(false) => Ok(()),
+            _ => Err(Refusal::RevokedKey),
+        }
+    }
+
     /// Why an otherwise good token cannot be called valid.
-    fn hesitate(&self, now: u64, staleness: Staleness) -> Option<Undecided> {
+    pub(crate) fn hesitate(&self, now: u64, staleness: Staleness) -> Option<Undecided> {
         if !self.feed.is_ready() {
             return Some(Undecided::NoSnapshot);
         }
@@ -323,28 +349,22 @@ impl KeyId {
     }
 }
 
-/// Type, issuer, audience and required claims, for a payload that is authentic.
-fn check_claims(
-    rules: &IssuerConfig,
-    required: ClaimSet,
-    typ: Option<&str>,
-    claims: &Claims<'_>,
-) -> Result<(), Refusal> {
-    if !rules.types.iter().any(|expected| same_type(expected.as_deref(), typ)) {
-        return Err(Refusal::WrongType);
-    }
-    if claims.issuer.as_deref() != Some(rules.issuer.as_str()) {
-        return Err(Refusal::WrongIssuer);
-    }
-    if let AudienceRule::AnyOf(names) = &rules.audience
-        && !names.iter().any(|name| claims.audience.contains(name))
-    {
-        return Err(Refusal::WrongAudience);
-    }
-    match required.first_beyond(claims.present) {
-        Some(name) => Err(Refusal::MissingClaim(name)),
-        None => Ok(()),
-    }
+pub(crate) fn check_type(rules: &IssuerConfig, typ: Option<&str>) -> Result<(), Refusal> {
+    let is_expected = rules.types.iter().any(|expected| same_type(expected.as_deref(), typ));
+    if is_expected { Ok(()) } else { Err(Refusal::WrongType) }
+}
+
+pub(crate) fn check_issuer(rules: &IssuerConfig, claims: &Claims<'_>) -> Result<(), Refusal> {
+    let is_expected = claims.issuer.as_deref() == Some(rules.issuer.as_str());
+    if is_expected { Ok(()) } else { Err(Refusal::WrongIssuer) }
+}
+
+pub(crate) fn check_audience(rules: &IssuerConfig, claims: &Claims<'_>) -> Result<(), Refusal> {
+    let is_expected = match &rules.audience {
+        AudienceRule::AnyOf(names) => names.iter().any(|name| claims.audience.contains(name)),
+        AudienceRule::Unchecked => true,
+    };
+    if is_expected { Ok(()) } else { Err(Refusal::WrongAudience) }
 }
 
 /// Media types compare without case, and `application/` may be left out (RFC 7515 section 4.1.9).

@@ -269,6 +269,14 @@ impl Feed {
         }
     }
 
+    /// The position at which the token, session or user of this fingerprint was last revoked, or that
+    /// of the base which has it.
+    pub(crate) fn revoked_at(&self, id: Fingerprint) -> Option<Position> {
+        let Overlay { denied, users, .. } = &self.overlay;
+        let newer = denied.get(&id).or_else(|| users.get(&id).map(|(_, position)| position));
+        newer.copied().or_else(|| self.base.as_ref().map(|base| base.to()))
+    }
+
     fn open(&self, bytes: Vec<u8>) -> Result<Snapshot, ApplyError> {
         let snapshot = Snapshot::open(bytes, &self.trusted)?;
         if snapshot.feed() == self.id { Ok(snapshot) } else { Err(ApplyError::WrongFeed) }

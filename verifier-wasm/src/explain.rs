@@ -1,0 +1,196 @@
+//! Why a token is good or is not: every check by itself, for people to read.
+//!
+//! The checks are those of [`Verifier::verify`], in its order. It stops at the first that fails;
+//! here each is asked that still has something to ask.
+
+use crate::claims::{Claims, NOT_AN_OBJECT};
+use crate::jws::Jws;
+use crate::snapshot::Position;
+use crate::standing::Standing;
+use crate::verdict::{Objection, Refusal, Undecided};
+use crate::verifier::{self, KeyId, Staleness, Verifier};
+
+/// What came of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What was asked.
+    pub check: Check,
+    /// What came of it; none where an earlier check has left nothing to ask.
+    pub finding: Option<Result<(), Objection>>,
+    /// What was revoked was so at this position at the latest.
+    pub position: Option<Position>,
+}
+
+/// What a verifier asks, in this order.
+#[expect(missing_docs, reason = "the names are the names of the checks")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Check {
+    Format,
+    Algorithm,
+    Key,
+    Signature,
+    Claims,
+    Type,
+    Issuer,
+    Audience,
+    RequiredClaims,
+    Expiry,
+    Start,
+    RevokedKey,
+    Epoch,
+    Token,
+    Session,
+    User,
+    Freshness,
+}
+
+impl Verifier {
+    /// What each check makes of a token, as [`Jws::parse`] has read it, at `now` (unix seconds).
+    pub fn explain(&self, token: Result<Jws<'_>, Refusal>, now: u64) -> Vec<Step> {
+        let mut steps = Steps(vec![]);
+        match token.and_then(|jws| Ok((jws.header().clone(), self.authenticate(&jws)?))) {
+            Err(refusal) => steps.fail(Check::before_claims(&refusal), refusal),
+            Ok((header, (key, payload))) => {
+                let typ = header.typ();
+                if let Err(refusal) = self.explain_claims(&mut steps, typ, key, payload, now) {
+                    steps.fail(Check::Claims, refusal);
+                }
+            }
+        }
+        steps.complete()
+    }
+
+    /// Fails where the claims cannot be read.
+    fn explain_claims(
+        &self,
+        steps: &mut Steps,
+        typ: Option<&str>,
+        key: KeyId,
+        payload: Vec<u8>,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        let (rules, _) = self.key(key).ok_or(Refusal::UnknownKey)?;
+        let text = String::from_utf8(payload).map_err(|_| NOT_AN_OBJECT)?;
+        let claims = Claims::parse(&text, rules.user_rule)?;
+        steps.reach(Check::Type);
+        steps.add(Check::Type, verifier::check_type(rules, typ));
+        steps.add(Check::Issuer, verifier::check_issuer(rules, &claims));
+        steps.add(Check::Audience, verifier::check_audience(rules, &claims));
+        steps.add(Check::RequiredClaims, self.check_required(key, &claims));
+        self.explain_standing(steps, &self.stand(key, rules, &claims), now);
+        Ok(())
+    }
+
+    fn explain_standing(&self, steps: &mut Steps, standing: &Standing, now: u64) {
+        let feed = self.feed();
+        steps.add(Check::Expiry, standing.check_end(feed.proven_time(now)));
+        steps.add(Check::Start, self.check_start(standing, now));
+        // What nobody has told of yet was not found to be there.
+        let known = || feed.position().map(drop).ok_or(Objection::from(Undecided::NoSnapshot));
+        let rules: [(Check, Result<(), Refusal>); 5] = [
+            (Check::RevokedKey, self.check_key(standing)),
+            (Check::Epoch, standing.check_epoch(feed)),
+            (Check::Token, standing.check_token(feed)),
+            (Check::Session, standing.check_session(feed)),
+            (Check::User, standing.check_user(feed)),
+        ];
+        for (check, found) in rules {
+            steps.add(check, known().and_then(|()| found.map_err(Objection::from)));
+            if let (Some(step), Some(id)) = (steps.0.last_mut(), standing.id_of(check))
+                && let Some(Err(_)) = step.finding
+            {
+                step.position = feed.revoked_at(id);
+            }
+        }
+        let hesitation = self.hesitate(now, Staleness::Configured);
+        steps.add(Check::Freshness, hesitation.map_or(Ok(()), Err));
+    }
+}
+
+/// The checks that were made so far.
+struct Steps(Vec<Step>);
+
+impl Steps {
+    fn add<E: Into<Objection>>(&mut self, check: Check, finding: Result<(), E>) {
+        let finding = Some(finding.map_err(Into::into));
+        self.0.push(Step { check, finding, position: None });
+    }
+
+    /// The checks before this one have all passed.
+    fn reach(&mut self, next: Check) {
+        self.fill(Some(&Ok(())), |check| check < next);
+    }
+
+    fn fail(&mut self, check: Check, refusal: Refusal) {
+        self.reach(check);
+        self.add(check, Err::<(), _>(refusal));
+    }
+
+    /// With those that were not asked.
+    fn complete(mut self) -> Vec<Step> {
+        self.fill(None, |_| true);
+        self.0
+    }
+
+    fn fill(&mut self, finding: Option<&Result<(), Objection>>, belongs: impl Fn(Check) -> bool) {
+        let left = Check::ALL.into_iter().skip(self.0.len()).filter(|check| belongs(*check));
+        let step = |check| Step { check, finding: finding.cloned(), position: None };
+        self.0.extend(left.map(step));
+    }
+}
+
+impl Check {
+    /// All of them, in the order they are asked in.
+    pub const ALL: [Self; 17] = [
+        Self::Format,
+        Self::Algorithm,
+        Self::Key,
+        Self::Signature,
+        Self::Claims,
+        Self::Type,
+        Self::Issuer,
+        Self::Audience,
+        Self::RequiredClaims,
+        Self::Expiry,
+        Self::Start,
+        Self::RevokedKey,
+        Self::Epoch,
+        Self::Token,
+        Self::Session,
+        Self::User,
+        Self::Freshness,
+    ];
+
+    /// Its name, the same wherever it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Format => "format",
+            Self::Algorithm => "algorithm",
+            Self::Key => "key",
+            Self::Signature => "signature",
+            Self::Claims => "claims",
+            Self::Type => "type",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::RequiredClaims => "required_claims",
+            Self::Expiry => "expiry",
+            Self::Start => "start",
+            Self::RevokedKey => "revoked_key",
+            Self::Epoch => "epoch",
+            Self::Token => "token",
+            Self::Session => "session",
+            Self::User => "user",
+            Self::Freshness => "freshness",
+        }
+    }
+
+    /// Which check it is that refuses a token of which no claim has been read.
+    fn before_claims(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::BadSignature => Self::Signature,
+            Refusal::UnknownKey => Self::Key,
+            Refusal::UnsupportedAlgorithm => Self::Algorithm,
+            _ => Self::Format,
+        }
+    }
+}
