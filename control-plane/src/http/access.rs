@@ -17,6 +17,8 @@ use crate::plane::Plane;
 /// What a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
+    /// Any API key.
+    AnyKey,
     /// Nothing.
     Public,
     /// An API key with this scope.
@@ -36,14 +38,16 @@ pub(super) fn guard(
     access: Access,
     plane: &Arc<Plane>,
 ) -> MethodRouter<Arc<Plane>> {
-    match access {
-        Access::Public => route,
-        Access::Scope(scope) => route.layer(from_fn_with_state((plane.clone(), scope), authorize)),
-    }
+    let scope = match access {
+        Access::Public => return route,
+        Access::AnyKey => None,
+        Access::Scope(scope) => Some(scope),
+    };
+    route.layer(from_fn_with_state((plane.clone(), scope), authorize))
 }
 
 async fn authorize(
-    State((plane, scope)): State<(Arc<Plane>, Scope)>,
+    State((plane, scope)): State<(Arc<Plane>, Option<Scope>)>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -61,7 +65,12 @@ async fn authorize(
 }
 
 /// Finds the caller's key by the hash of what it shows.
-fn caller(plane: &Plane, headers: &HeaderMap, scope: Scope, now: u64) -> Result<Caller, Problem> {
+fn caller(
+    plane: &Plane,
+    headers: &HeaderMap,
+    scope: Option<Scope>,
+    now: u64,
+) -> Result<Caller, Problem> {
     let unauthorized = |code, detail: &str| Problem::new(StatusCode::UNAUTHORIZED, code, detail);
     let unknown = || unauthorized("unknown_api_key", "no such API key");
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
@@ -83,7 +92,7 @@ fn caller(plane: &Plane, headers: &HeaderMap, scope: Scope, now: u64) -> Result<
     if key.is_expired(now) {
         return Err(unauthorized("expired_api_key", "the API key has expired"));
     }
-    if !key.may(scope) {
+    if let Some(scope) = scope.filter(|scope| !key.may(*scope)) {
         let detail = format!("the API key lacks the scope {scope}");
         return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", detail));
     }

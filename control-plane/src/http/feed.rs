@@ -59,6 +59,7 @@ pub(super) async fn poll(
     if let Some(since) = since {
         keep_pace(&plane, since).await;
         if wait > 0 && plane.position() == since {
+            let _waiting = Follower::new("long_poll");
             plane.wait_beyond(since, Duration::from_secs(wait)).await;
         }
     }
@@ -104,8 +105,8 @@ pub(super) async fn follow(
     }
     plane.snapshot(since).ok_or_else(not_ready)?;
     let heartbeat = Duration::from_secs(plane.settings().heartbeat_seconds);
-    let begin = (plane, since, true);
-    Ok(Sse::new(stream::unfold(begin, move |(plane, since, first)| async move {
+    let begin = (plane, since, true, Follower::new("stream"));
+    Ok(Sse::new(stream::unfold(begin, move |(plane, since, first, follower)| async move {
         if let Some(since) = since.filter(|_| !first) {
             plane.wait_beyond(since, heartbeat).await;
         }
@@ -115,8 +116,24 @@ pub(super) async fn follow(
             tokio::time::sleep(heartbeat).await;
         }
         let event = event(&snapshot);
-        Some((Ok(event), (plane, Some(snapshot.position), false)))
+        Some((Ok(event), (plane, Some(snapshot.position), false, follower)))
     })))
+}
+
+/// Counts one who waits for news, as long as it lives.
+struct Follower(&'static str);
+
+impl Follower {
+    fn new(kind: &'static str) -> Self {
+        metrics::gauge!("offswitch_followers", "kind" => kind).increment(1.0);
+        Self(kind)
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        metrics::gauge!("offswitch_followers", "kind" => self.0).decrement(1.0);
+    }
 }
 
 /// A follower that was at a faster process may be ahead of this one for a moment.

@@ -9,6 +9,7 @@ mod handover;
 mod keys;
 mod oauth;
 mod operations;
+mod page;
 mod problem;
 mod red_button;
 mod refresh_denylist;
@@ -27,6 +28,8 @@ use axum::routing::{MethodRouter, delete, get, post};
 use metrics::SharedString;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::{Any, CorsLayer};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
@@ -41,13 +44,18 @@ use access::Access;
 pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle) -> Router {
     let mut router = Router::new();
     for (path, access, route) in routes(metrics) {
-        router = router.route(path, access::guard(route, access, &plane));
+        let mut route = access::guard(route, access, &plane);
+        if READABLE_ANYWHERE.contains(&path) {
+            // The layer answers what browsers ask first; without a route it would not be asked.
+            route = route.options(async || StatusCode::NO_CONTENT).layer(readable_anywhere());
+        }
+        router = router.route(path, route);
     }
     let docs = SwaggerUi::new("/docs").url("/openapi.json", Api::openapi());
     router
         .with_state(plane)
         .merge(docs)
-        .fallback(not_found)
+        .fallback_service(get(page::serve).fallback(not_found).layer(CompressionLayer::new()))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(|_| panicked()))
         .layer(from_fn(around))
@@ -82,6 +90,7 @@ fn routes(metrics: PrometheusHandle) -> Vec<(&'static str, Access, MethodRouter<
         ("/v1/revocations", scope(Scope::RevocationsRead), get(revocations::list)),
         ("/v1/revocations", scope(Scope::RevocationsWrite), post(revocations::revoke).layer(bulk)),
         ("/v1/sessions", scope(Scope::SessionsWrite), post(sessions::open).layer(small())),
+        ("/v1/status", Access::AnyKey, get(operations::status)),
         ("/v1/users/{sub}/sessions", scope(Scope::SessionsRead), get(sessions::list)),
         ("/v1/users/{sub}/sessions", scope(Scope::SessionsWrite), delete(sessions::end_all)),
         (SESSION_PATH, scope(Scope::SessionsWrite), delete(sessions::end_one)),
@@ -112,6 +121,7 @@ fn routes(metrics: PrometheusHandle) -> Vec<(&'static str, Access, MethodRouter<
         operations::healthz,
         operations::metrics,
         operations::readyz,
+        operations::status,
         red_button::press,
         revocations::list,
         revocations::revoke,
@@ -165,6 +175,15 @@ async fn around(request: Request, next: Next) -> Response {
     response
 }
 
+/// Pages of other origins may read it: with an API key that they send themselves, or without any.
+fn readable_anywhere() -> CorsLayer {
+    CorsLayer::new()
+        .allow_headers([header::AUTHORIZATION, header::IF_NONE_MATCH])
+        .allow_methods([Method::GET])
+        .allow_origin(Any)
+        .expose_headers([header::ETAG, header::RETRY_AFTER])
+}
+
 async fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such endpoint; see /docs")
 }
@@ -185,6 +204,13 @@ const DEFAULT_HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
+];
+/// What verifiers need, in the pages of whatever origin they run.
+const READABLE_ANYWHERE: [&str; 4] = [
+    "/.well-known/jwks.json",
+    "/.well-known/oauth-authorization-server",
+    "/v1/feed",
+    "/v1/feed/stream",
 ];
 /// 100,000 entries of about 300 bytes.
 const MAX_BULK_BYTES: usize = 32 * 1024 * 1024;

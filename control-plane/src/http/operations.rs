@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use metrics_exporter_prometheus::PrometheusHandle;
 use offswitch_verifier::snapshot::Position;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::problem::ProblemDocument;
+use super::access::Caller;
+use super::problem::{Problem, ProblemDocument};
 use crate::plane::Plane;
-use crate::store::Finding;
+use crate::store::{Durability, Finding};
 
 /// Whether this process can serve, and what an operator should know.
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,6 +52,60 @@ pub(super) async fn readyz(State(plane): State<Arc<Plane>>) -> (StatusCode, Json
         findings: health.findings,
     };
     (status, Json(body))
+}
+
+/// The process, its store and the key that asks.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Status {
+    /// The API key that was sent.
+    key: KeyStatus,
+    /// The version of the control plane.
+    version: &'static str,
+    /// What a revocation survives that is acknowledged now: `memory`, `written` or `synced`; absent
+    /// while that is not known.
+    #[schema(value_type = Option<String>)]
+    durability: Option<Durability>,
+    /// The issuer whose tokens it signs, and the id of its feed.
+    issuer: String,
+}
+
+/// What an API key may do.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct KeyStatus {
+    id: String,
+    name: String,
+    scopes: Vec<&'static str>,
+    /// Unix seconds; absent if it never expires.
+    expires_at: Option<u64>,
+}
+
+/// What the API key that is sent may do, and how this process is.
+#[utoipa::path(
+    get, path = "/v1/status", tag = "operations", security(("api_key" = [])),
+    responses((status = 200, body = Status), (status = 401, body = ProblemDocument))
+)]
+pub(super) async fn status(
+    State(plane): State<Arc<Plane>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Status>, Problem> {
+    let keys = plane.api_keys();
+    // It may have been deleted since it was found.
+    let key = keys.list().into_iter().find(|key| key.id == caller.id);
+    let Some(key) = key else {
+        let detail = "no such API key";
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "unknown_api_key", detail));
+    };
+    Ok(Json(Status {
+        key: KeyStatus {
+            id: key.id.clone(),
+            name: key.name.clone(),
+            scopes: key.scopes.iter().map(|scope| scope.name()).collect(),
+            expires_at: key.expires_at,
+        },
+        version: env!("CARGO_PKG_VERSION"),
+        durability: plane.store().durability(),
+        issuer: plane.settings().issuer.clone(),
+    }))
 }
 
 /// Metrics in the text format of Prometheus.

@@ -167,6 +167,7 @@ impl Plane {
             store,
             master,
         });
+        metrics::gauge!("offswitch_log_seq").set(plane.position().seq as f64);
         // A logout that a crash interrupted must be complete before anyone can refresh.
         plane.end_sessions().await?;
         plane.carried_out_at.fetch_max(now, Ordering::AcqRel);

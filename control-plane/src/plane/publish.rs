@@ -91,6 +91,7 @@ impl Plane {
         metrics::histogram!("offswitch_base_seconds").record(started.elapsed().as_secs_f64());
         metrics::gauge!("offswitch_base_bytes").set(bytes.len() as f64);
         let issued_at = validity.issued_at;
+        metrics::gauge!("offswitch_base_issued_at_seconds").set(issued_at as f64);
         let published = Arc::new(Published { position, issued_at, bytes: bytes.into() });
         let mut fold = self.fold();
         // A base of an era that has ended meanwhile must not take the new era's place.

@@ -1,7 +1,7 @@
 //! Revoking: one append, then every verifier that follows the feed refuses.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use offswitch_verifier::snapshot::{MAX_DEAD_KEYS, Position};
 use serde::{Deserialize, Serialize};
@@ -64,10 +64,12 @@ impl Plane {
     ///
     /// See [`PlaneError`]; nothing is acknowledged then.
     pub async fn revoke(&self, request: &Request, record: &Record) -> Result<Revoked, PlaneError> {
+        let began = Instant::now();
         let Appended { position, durability, repeated } =
             self.store.append(request, &record.encode()).await?;
         // Durable already: that this process has folded it is only a courtesy to its feed readers.
         self.wait_folded(position, LONGEST_FOLD).await;
+        metrics::histogram!("offswitch_publish_seconds").record(began.elapsed().as_secs_f64());
         Ok(Revoked { position, durability, repeated })
     }
 

@@ -91,6 +91,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// What an operator should know about the store now; empty if all is well.
     async fn findings(&self) -> Result<Vec<Finding>, StoreError>;
+
+    /// What a record survives that is acknowledged now, as far as that is known.
+    fn durability(&self) -> Option<Durability>;
 }
 
 /// Names one request, so that repeating it has no second effect.

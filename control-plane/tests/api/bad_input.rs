@@ -213,7 +213,7 @@ async fn queries_and_headers_are_read_strictly() {
 async fn unknown_paths_and_methods_are_problems_too() {
     let plane = ControlPlane::start().await;
     for (method, path, status, code) in [
-        (Method::GET, "/", 404, "not_found"),
+        (Method::GET, "/v1", 404, "not_found"),
         (Method::GET, "/v2/feed", 404, "not_found"),
         (Method::DELETE, "/v1/revocations", 405, "method_not_allowed"),
         (Method::GET, "/v1/sessions", 405, "method_not_allowed"),

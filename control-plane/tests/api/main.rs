@@ -5,6 +5,7 @@ mod bad_input;
 mod key_life;
 mod lifecycle;
 mod oauth;
+mod page;
 mod revoking;
 #[path = "../support/mod.rs"]
 mod support;

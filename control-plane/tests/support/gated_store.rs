@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use offswitch::store::{
-    Appended, Checkpoint, EmbeddedStore, Finding, Page, Request, Store, StoreError, Stretch,
-    Swapped,
+    Appended, Checkpoint, Durability, EmbeddedStore, Finding, Page, Request, Store, StoreError,
+    Stretch, Swapped,
 };
 use offswitch_verifier::snapshot::Position;
 use tokio::sync::Semaphore;
@@ -98,5 +98,9 @@ impl Store for GatedStore {
 
     async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
         self.inner.findings().await
+    }
+
+    fn durability(&self) -> Option<Durability> {
+        self.inner.durability()
     }
 }

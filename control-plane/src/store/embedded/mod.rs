@@ -169,6 +169,10 @@ impl Store for EmbeddedStore {
     async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
         self.read_with(tables::position).await.map(|_| Vec::new())
     }
+
+    fn durability(&self) -> Option<Durability> {
+        Some(Durability::Synced)
+    }
 }
 
 /// Turns a panic of the database over damaged content into an error.

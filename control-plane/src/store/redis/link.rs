@@ -81,6 +81,11 @@ impl Link {
     }
 
     /// Asks the server how it is and remembers the answer for the connection in use.
+    /// As the server was found when it was last looked at.
+    pub(super) fn durability(&self) -> Option<Durability> {
+        lock(&self.shared).as_ref().map(|shared| shared.health.durability)
+    }
+
     pub(super) async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
         let used = AtomicU64::new(0);
         let Ok(answer) = timeout(self.deadline, self.ask(&used)).await else {

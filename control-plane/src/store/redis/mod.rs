@@ -21,7 +21,9 @@ use self::link::{Link, unavailable};
 use self::scripts::{Keys, digest};
 use crate::clock::unix_seconds;
 
-use super::{Appended, Checkpoint, Finding, Page, Request, Store, StoreError, Stretch, Swapped};
+use super::{
+    Appended, Checkpoint, Durability, Finding, Page, Request, Store, StoreError, Stretch, Swapped,
+};
 
 /// A store in one Redis (6.2 or later) or Valkey server, shared by any number of processes.
 ///
@@ -212,6 +214,10 @@ impl Store for RedisStore {
 
     async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
         self.link.findings().await
+    }
+
+    fn durability(&self) -> Option<Durability> {
+        self.link.durability()
     }
 }
 
