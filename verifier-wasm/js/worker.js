@@ -5,6 +5,7 @@ import { denial, problem, responseOf, withEvidence } from "./answers.js";
 import { authorize, judge, readRoutePolicy } from "./authorize.js";
 import { forward } from "./forward.js";
 import { Handover } from "./handover.js";
+import { pageFor } from "./page.js";
 import { readEnv } from "./worker-config.js";
 import { Verifier } from "./load-workerd.js";
 
@@ -15,6 +16,8 @@ export default {
    * @param {Context} context
    */
   async fetch(request, env, context) {
+    const page = pageFor(request, env);
+    if (page !== undefined) return page;
     isolate ??= start(env);
     if (!("verifier" in isolate)) {
       return responseOf(problem(503, "misconfigured", "the worker's settings are wrong"));

@@ -2,6 +2,7 @@
 
 mod bench;
 mod edge_latency;
+mod page;
 mod readme;
 mod refreshes;
 mod system;
@@ -28,6 +29,8 @@ enum Command {
         #[arg(long, default_value_t = 300)]
         seconds: u64,
     },
+    /// Builds the browser page, and the wasm in it.
+    Page,
     /// Runs every test there is.
     Test,
     /// Starts the whole system on free ports, walks the tour by itself and stops.
@@ -43,6 +46,12 @@ async fn main() -> Result<()> {
     match Command::parse() {
         Command::Bench { which } => bench::run(which).await,
         Command::Fuzz { seconds } => test::fuzz(seconds),
+        Command::Page => {
+            tools::ensure_wasm_target()?;
+            tools::ensure_npm_packages()?;
+            wasm::build()?;
+            page::build()
+        }
         Command::Test => test::run().await,
         Command::Tour => tour::run().await,
         Command::Up => tour::up().await,

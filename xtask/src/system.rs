@@ -1,4 +1,4 @@
-//! The whole system on one machine: control plane, upstream, edge worker in workerd, page.
+//! The whole system on one machine: control plane with its page, upstream, edge worker in workerd.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,8 +11,8 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tower_http::services::ServeDir;
 
+use crate::page;
 use crate::tools::{self, root};
 use crate::wasm;
 
@@ -22,7 +22,6 @@ pub(crate) struct Ports {
     pub(crate) control_plane: u16,
     pub(crate) edge: u16,
     pub(crate) upstream: u16,
-    pub(crate) page: u16,
 }
 
 /// How the edge worker follows the feed.
@@ -49,8 +48,7 @@ pub(crate) struct Answer {
 
 impl Ports {
     /// Those that the README names.
-    pub(crate) const USUAL: Self =
-        Self { control_plane: 8400, edge: 8401, upstream: 8402, page: 8403 };
+    pub(crate) const USUAL: Self = Self { control_plane: 8400, edge: 8401, upstream: 8402 };
 
     /// Free ones.
     pub(crate) async fn free() -> Result<Self> {
@@ -58,7 +56,6 @@ impl Ports {
             control_plane: free_port().await?,
             edge: free_port().await?,
             upstream: free_port().await?,
-            page: free_port().await?,
         })
     }
 }
@@ -69,10 +66,9 @@ impl System {
         tools::ensure_wasm_target()?;
         tools::ensure_npm_packages()?;
         wasm::build()?;
+        page::build()?;
         tools::run("cargo", &["build", "--quiet", "--package", "offswitch", "--locked"])?;
         serve(ports.upstream, Router::new().fallback(echo)).await?;
-        serve(ports.page, Router::new().fallback_service(ServeDir::new(root().join("www"))))
-            .await?;
         let control_plane = start_control_plane(ports, data_dir)?;
         let client = Client::builder().no_proxy().build()?;
         let origin = format!("http://127.0.0.1:{}", ports.control_plane);
@@ -144,6 +140,12 @@ impl System {
         ensure!(response.status().is_success(), "{route} answered {}", response.status());
         let set = response.headers().get("set-cookie").and_then(|value| value.to_str().ok());
         Ok(set.and_then(|set| set.split(';').next()).map(str::to_owned))
+    }
+
+    /// What a browser is shown at an address.
+    pub(crate) async fn get_page(&self, address: &str) -> Result<String> {
+        let response = self.client.get(address).send().await?.error_for_status()?;
+        Ok(response.text().await?)
     }
 
     /// Calls the guarded application through the edge worker.

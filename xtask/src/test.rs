@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{tools, tour, wasm};
+use crate::{page, tools, tour, wasm};
 
 /// Runs the Rust tests, the JavaScript tests in every runtime, and the tour.
 pub(crate) async fn run() -> Result<()> {
@@ -10,6 +10,7 @@ pub(crate) async fn run() -> Result<()> {
     tools::ensure_npm_packages()?;
     tools::ensure_test_programs()?;
     wasm::build()?;
+    page::build()?;
     tour::run().await?;
     tools::run("cargo", &["test", "--workspace", "--all-features", "--locked"])?;
     tools::run("npm", &["test"])

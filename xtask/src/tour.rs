@@ -66,6 +66,7 @@ async fn walk(system: &System) -> Result<()> {
 
     refresh(system).await?;
     hand_over(system).await?;
+    look_at_page(system).await?;
 
     let laptop = token(system, "carol").await?;
     let pressed = system.post("/v1/red-button", &json!({ "dry_run": true })).await?;
@@ -102,6 +103,15 @@ async fn refresh(system: &System) -> Result<()> {
     accepted(system, "the user's other device", &laptop).await?;
     system.log_out("dave").await?;
     refused(system, "logged out everywhere", &laptop, "revoked_user").await
+}
+
+async fn look_at_page(system: &System) -> Result<()> {
+    for address in [system.origin(), format!("{}/offswitch", system.edge_origin())] {
+        let page = system.get_page(&format!("{address}/")).await?;
+        ensure!(page.contains("<title>Offswitch</title>"), "{address} does not serve the page");
+        println!("  {:<32} {address}/", "the page");
+    }
+    Ok(())
 }
 
 async fn hand_over(system: &System) -> Result<()> {
@@ -164,7 +174,7 @@ async fn wait(
 }
 
 fn print_tour(system: &System) {
-    let Ports { control_plane, edge, page, upstream } = system.ports;
+    let Ports { control_plane, edge, upstream } = system.ports;
     let key = &system.admin_key;
     println!(
         r#"
@@ -172,7 +182,7 @@ Offswitch is running.
 
   control plane   http://127.0.0.1:{control_plane}        (API: http://127.0.0.1:{control_plane}/docs)
   edge worker     http://127.0.0.1:{edge}        (guards http://127.0.0.1:{upstream})
-  page            http://127.0.0.1:{page}
+  page            http://127.0.0.1:{control_plane}/       (at the edge: http://127.0.0.1:{edge}/offswitch/)
   admin key       {key}
 
 The tour, in another terminal:
