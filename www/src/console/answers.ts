@@ -1,0 +1,111 @@
+// What the control plane answers, by the names of its API (see /docs).
+
+/** How the process that serves this page is. */
+export interface Readiness {
+  ready: boolean;
+  position: string;
+  store_reachable?: boolean;
+  findings?: Finding[];
+}
+
+/** What the control plane says of itself to whoever has a key. */
+export interface Status {
+  key: { id: string; name: string; scopes: string[]; expires_at: number | null };
+  version: string;
+  durability: string | null;
+  issuer: string;
+}
+
+/** Something about the store that an operator should know. */
+export interface Finding {
+  code: string;
+  detail: string;
+  fatal: boolean;
+}
+
+/** A revocation was recorded: verifiers at `position` or beyond refuse. */
+export interface Accepted {
+  position: string;
+  durability: string;
+  repeated: boolean;
+}
+
+/** A living session: one device of a user. Times are unix seconds. */
+export interface Session {
+  session_id: string;
+  device: string | null;
+  user_agent: string | null;
+  ip: string | null;
+  client_id: string;
+  scope: string | null;
+  opened_at: number;
+  last_used_at: number;
+  refreshes: number;
+  expires_at: number;
+}
+
+/** A session just opened. */
+export interface Tokens {
+  session_id: string;
+  access_token: string;
+  refresh_token: string;
+  expires_at: number;
+  session_expires_at: number;
+  jti: string;
+}
+
+export interface SigningKeys {
+  token_keys: SigningKey[];
+  feed_public_keys: string[];
+}
+
+export interface SigningKey {
+  kid: string;
+  alg: string;
+  created_at: number;
+  /** `pending`, `active`, `verifying` or `dead`. */
+  state: string;
+  signs_from: number;
+  retires_at: number | null;
+}
+
+export interface NewKey {
+  kid: string;
+  alg: string;
+  signs_from: number;
+  repeated: boolean;
+}
+
+/** What the red button did, or would do. */
+export interface Pressed {
+  dry_run: boolean;
+  dead_kids: string[];
+  epoch: number;
+  sessions: string;
+  reach: { users: number; sessions: number; keys: number; tokens: number } | null;
+  active_kid: string | null;
+  position: string | null;
+  durability: string | null;
+}
+
+/** A page of the log, newest first; more lies before the seq `next`. */
+export interface LogPage {
+  requests: LogRequest[];
+  next: number | null;
+}
+
+export interface LogRequest {
+  position: string;
+  at: number;
+  /** The id of the API key that asked, `holder` or `offswitch`. */
+  by: string;
+  reason: string | null;
+  count: number;
+  /** The first 100. */
+  revocations: LogEntry[];
+}
+
+export interface LogEntry {
+  kind: string;
+  [field: string]: unknown;
+}

@@ -1,0 +1,146 @@
+// The console: what the control plane that serves this page does, and what it can be told to do.
+
+import type { ComponentChildren } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import "./console.css";
+import type { Readiness } from "./answers";
+import { KeyField, useAccess, type Access } from "./access";
+import { Boundary } from "./boundary";
+import { Bulk } from "./bulk";
+import { Elsewhere } from "./elsewhere";
+import { Keys } from "./keys";
+import { Charts, Health } from "./live";
+import { useLive, type Live } from "./live-use";
+import { RecentLog } from "./log";
+import { useSecondHand } from "./polling";
+import { RedButton } from "./red-button";
+import { Revoke } from "./revoke";
+import { Users } from "./users";
+
+export function Console({ isShown }: { isShown: boolean }) {
+  return <Boundary><Inside isShown={isShown} /></Boundary>;
+}
+
+function Inside({ isShown }: { isShown: boolean }) {
+  const access = useAccess();
+  const live = useLive(access, isShown);
+  const part = usePart();
+  const { where, readiness } = live;
+  if (where === null) return <p class="quiet" role="status">Asking who serves this page…</p>;
+  if (readiness === null && where.place === "elsewhere") return <Elsewhere />;
+  return (
+    <div class="console">
+      <h1 class="hearing">Console</h1>
+      <section class="card state" aria-label="Control plane and API key">
+        <State live={live} readiness={readiness} />
+        <KeyField access={access} />
+      </section>
+      <nav class="parts" aria-label="Parts of the console">
+        {PARTS.map(([name, text]) => (
+          <a key={name} href={name === "live" ? "#console" : `#console/${name}`}
+            aria-current={part === name ? "page" : undefined}>{text}</a>
+        ))}
+      </nav>
+      {/* What was fetched or typed under a key goes when it is forgotten. */}
+      <Parts key={access.generation} access={access} live={live} part={part} isShown={isShown} />
+    </div>
+  );
+}
+
+interface PartsShown {
+  access: Access;
+  live: Live;
+  part: Part;
+  isShown: boolean;
+}
+
+function Parts({ access, live, part, isShown }: PartsShown) {
+  const position = live.readiness?.position ?? "";
+  const inside: Record<Part, ComponentChildren> = {
+    live: (
+      <>
+        <Charts access={access} history={live.history} problem={live.metricsProblem} />
+        <div class="live-columns">
+          <RecentLog access={access} log={live.log} problem={live.logProblem}
+            onOlder={live.older} />
+          {live.readiness && <Health readiness={live.readiness} status={access.status} />}
+        </div>
+      </>
+    ),
+    users: <Users access={access} />,
+    revoke: <Revoke access={access} />,
+    bulk: <Bulk access={access} />,
+    "red-button": <RedButton access={access} isShown={isShown && part === "red-button"} />,
+    keys: <Keys access={access} isShown={isShown && part === "keys"} position={position} />,
+  };
+  return (
+    <>
+      {PARTS.map(([name]) => (
+        <div key={name} hidden={part !== name}><Boundary>{inside[name]}</Boundary></div>
+      ))}
+    </>
+  );
+}
+
+function State({ live, readiness }: { live: Live; readiness: Readiness | null }) {
+  const { where, polling } = live;
+  const nowMs = useSecondHand(polling.retryAtMs !== null);
+  const isSilent = where?.place !== "control_plane";
+  const look = isSilent ? "bad" : readiness?.ready ? "good" : "unknown";
+  const word = isSilent ? "No answer" : readiness?.ready ? "Ready" : "Not ready";
+  const { findings = [] } = readiness ?? {};
+  const left_seconds = Math.max(0, Math.ceil(((polling.retryAtMs ?? 0) - nowMs) / 1000));
+  const problem = where?.place === "silent" ? where.problem.detail
+    : where?.place === "elsewhere" ? "Somebody else answers at this address now." : null;
+  return (
+    <div class="state-line">
+      <p class="tight row">
+        <strong class={`light ${look}`} role="status">{word}</strong>
+        {readiness && <span class="quiet">position <code>{readiness.position}</code></span>}
+        {findings.length > 0 && (
+          <a class="unknown" href="#console">
+            {findings.length} {findings.length === 1 ? "finding" : "findings"}
+          </a>
+        )}
+      </p>
+      {problem !== null && (
+        <div class="notice bad">
+          <p class="tight" role="alert">
+            {problem}{readiness && " What is shown below is what was known last."}
+          </p>
+          <p class="row tight">
+            <span class="quiet">Asked again in {left_seconds} s.</span>
+            <button type="button" onClick={polling.retry}>Ask now</button>
+          </p>
+        </div>
+      )}
+    </div>
+  );
+}
+
+function usePart(): Part {
+  const [part, setPart] = useState(partOf(location.hash) ?? "live");
+  useEffect(() => {
+    // Leaving for the inspector leaves the part as it is.
+    const follow = () => setPart((before) => partOf(location.hash) ?? before);
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
+  }, []);
+  return part;
+}
+
+function partOf(hash: string): Part | null {
+  if (!hash.startsWith("#console")) return null;
+  const name = hash.slice("#console/".length);
+  return PARTS.find(([one]) => one === name)?.[0] ?? "live";
+}
+
+type Part = "live" | "users" | "revoke" | "bulk" | "red-button" | "keys";
+const PARTS: [Part, string][] = [
+  ["live", "Live"],
+  ["users", "Users"],
+  ["revoke", "Revoke"],
+  ["bulk", "Bulk"],
+  ["keys", "Keys"],
+  ["red-button", "Red button"],
+];

@@ -1,0 +1,52 @@
+// The pages of the log that were fetched, as one list without holes.
+
+import type { LogPage, LogRequest } from "./answers";
+
+export interface Log {
+  /** Newest first. */
+  requests: readonly LogRequest[];
+  /** Where older ones are asked for; null if there are none. */
+  next: number | null;
+}
+
+/**
+ * Puts the newest page in front of what is held; what does not join it is let go. The list stays as
+ * long as it was, so that a busy log does not fill the page.
+ */
+export function withNewest(held: Log | null, page: LogPage): Log {
+  const whole = { requests: page.requests, next: page.next ?? null };
+  const oldest = page.requests.at(-1);
+  if (held === null || oldest === undefined) return whole;
+  const from = held.requests.findIndex(({ position }) => position === oldest.position);
+  if (from === -1) return whole;
+  const all = [...page.requests, ...held.requests.slice(from + 1)];
+  const requests = all.slice(0, Math.max(page.requests.length, held.requests.length));
+  const last = requests.at(-1);
+  const isCut = last !== undefined && requests.length < all.length;
+  return { requests, next: isCut ? seqOf(last) : held.next };
+}
+
+export function withOlder(held: Log, page: LogPage): Log {
+  const known = new Set(held.requests.map(({ position }) => position));
+  const older = page.requests.filter(({ position }) => !known.has(position));
+  return { requests: [...held.requests, ...older], next: page.next ?? null };
+}
+
+function seqOf({ position }: LogRequest): number | null {
+  const seq = Number(position.split(".")[1]);
+  return Number.isSafeInteger(seq) ? seq : null;
+}
+
+/** What an entry names, and by which kind. */
+export function named(entry: { kind: string; [field: string]: unknown }): [string, unknown] {
+  switch (entry.kind) {
+    case "epoch": return ["every token before", entry["epoch"]];
+    case "key": return ["key", entry["kid"]];
+    case "refresh": return ["refresh tokens of", entry["session_id"]];
+    case "session": return ["session", entry["session_id"]];
+    case "sessions": return ["every session", ""];
+    case "token": return ["token", entry["jti"]];
+    case "user": return ["user", entry["sub"]];
+    default: return [entry.kind, ""];
+  }
+}

@@ -1,0 +1,77 @@
+// How answers are shown: what was recorded, or what went wrong.
+
+import type { ComponentChildren } from "preact";
+import type { Accepted } from "./answers";
+import type { Answer, Problem } from "./request";
+import { Foreign } from "./foreign";
+import { milliseconds } from "./figures";
+
+/** Room for the newest answer; screen readers are told of it. */
+export function Outcome({ answer, done }: { answer: Answer<Accepted> | null; done: string }) {
+  return (
+    <div role="status">
+      {answer?.ok && <Recorded accepted={answer.value} tookMs={answer.tookMs} done={done} />}
+      {answer?.ok === false && <ProblemNotice problem={answer.problem} />}
+    </div>
+  );
+}
+
+function Recorded(
+  { accepted, tookMs, done }: { accepted: Accepted; tookMs: number; done: string },
+) {
+  const { position, durability, repeated } = accepted;
+  return (
+    <div class="notice good">
+      <p class="tight">
+        <strong>{repeated ? "Already recorded; nothing was done twice." : done}</strong>
+      </p>
+      <Facts facts={[
+        ["Position", <code>{position}</code>],
+        ["Durability", <DurabilityWord level={durability} />],
+        ["Took", milliseconds(tookMs)],
+      ]} />
+    </div>
+  );
+}
+
+export function ProblemNotice({ problem }: { problem: Problem }) {
+  const { status, code, detail } = problem;
+  return (
+    <div class="notice bad">
+      <p class="tight"><strong>{headline(problem)}</strong></p>
+      <p class="tight"><Foreign text={detail} /></p>
+      <p class="tight quiet small">
+        <code><Foreign text={code} /></code>{status > 0 && <>, HTTP {status}</>}
+      </p>
+    </div>
+  );
+}
+
+export function DurabilityWord({ level }: { level: string }) {
+  const meaning = DURABILITIES[level];
+  return <><strong><Foreign text={level} /></strong>{meaning && <>: {meaning}</>}</>;
+}
+
+/** Names and values, side by side. */
+export function Facts({ facts }: { facts: [string, ComponentChildren][] }) {
+  return (
+    <dl class="facts">
+      {facts.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}
+    </dl>
+  );
+}
+
+function headline({ status, code }: Problem): string {
+  if (status === 0) return "No answer. Whether it was done is not known; repeating is harmless.";
+  if (status === 401) return "The API key was not accepted.";
+  if (status === 403) return "The API key may not do this.";
+  if (code === "store_unavailable") return "The store does not answer. Nothing was acknowledged.";
+  if (status >= 500) return "The control plane cannot do this now.";
+  return "The control plane refused this.";
+}
+
+const DURABILITIES: Record<string, string> = {
+  memory: "lost if the store's process ends",
+  synced: "flushed to disk before the answer",
+  written: "a power cut may lose the last second",
+};

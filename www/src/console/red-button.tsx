@@ -1,0 +1,171 @@
+// The red button: first its reach, then a typed confirmation, then it is pressed.
+
+import { useEffect, useId, useRef, useState } from "preact/hooks";
+import type { Pressed } from "./answers";
+import { Needs, may, type Access } from "./access";
+import { Field } from "./field";
+import { count } from "./figures";
+import { Foreign } from "./foreign";
+import { Moment } from "./moment";
+import { DurabilityWord, Facts, ProblemNotice } from "./outcome";
+import { useSecondHand } from "./polling";
+import { reasonProblem } from "./revocation";
+import { useSubmit } from "./submit";
+
+export function RedButton({ access, isShown }: { access: Access; isShown: boolean }) {
+  const [landing, setLanding] = useState<Landing>("end");
+  const [reason, setReason] = useState("");
+  const [complaint, complain] = useState<string | null>(null);
+  const [look, setLook] = useState<{ pressed: Pressed; atMs: number } | null>(null);
+  const looking = useSubmit<Pressed>();
+  const pressing = useSubmit<Pressed>();
+  const nowMs = useSecondHand(isShown && look !== null);
+  const id = useId();
+  const isOld = look !== null && nowMs - look.atMs > FRESH_MS;
+  const canPress = may(access, "red-button");
+  const lookFirst = async () => {
+    pressing.clear();
+    setLook(null);
+    const body = JSON.stringify({ dry_run: true, sessions: landing });
+    const told = await looking.send(String(Date.now()), (key) => access.plane.redButton(body, key));
+    if (told?.ok) setLook({ pressed: told.value, atMs: Date.now() });
+  };
+  const press = async () => {
+    const problem = reasonProblem(reason);
+    complain(problem);
+    // A computer that slept may have shown old numbers as new ones.
+    if (problem !== null || look === null || Date.now() - look.atMs > FRESH_MS) return;
+    const body = JSON.stringify({ sessions: landing, ...(reason !== "" && { reason }) });
+    const call = (key: string) => access.plane.redButton(body, key);
+    const told = await pressing.send(`${look.atMs} ${body}`, call);
+    if (told?.ok) setLook(null);
+  };
+  return (
+    <section class="card red" aria-labelledby={`${id}-title`}>
+      <h2 id={`${id}-title`}>Red button</h2>
+      <p>Switches every token off: all signing keys are dead, a new one signs, the epoch is raised.
+        There is no way back.</p>
+      <Needs access={access} scope="red-button" to="press it" />
+      <Landings chosen={landing} onChoose={setLanding} />
+      <Field label="Reason" note="optional, stands in the log" value={reason} onInput={setReason} />
+      <p class="row submit">
+        <button type="button" class="primary" onClick={lookFirst}
+          disabled={looking.isBusy || pressing.isBusy || !canPress}>
+          {looking.isBusy ? "Looking…" : look === null ? "Look first" : "Look again"}
+        </button>
+        <span class="quiet">nothing is switched off by looking</span>
+      </p>
+      <div role="status">
+        {looking.answer?.ok === false && <ProblemNotice problem={looking.answer.problem} />}
+        {look !== null && <Reach pressed={look.pressed} age_seconds={(nowMs - look.atMs) / 1000} />}
+        {isOld && <p class="notice unknown">These numbers are older than a minute. Look again before
+          you press.</p>}
+      </div>
+      {look !== null && <Press key={look.atMs} phrase={phraseFor(look.pressed)}
+        isDisabled={isOld || !canPress || pressing.isBusy} onPress={press} />}
+      <div role="alert">
+        {complaint && <p class="notice bad">{complaint}</p>}
+        {pressing.answer?.ok === false && <ProblemNotice problem={pressing.answer.problem} />}
+        {pressing.answer?.ok && <Done pressed={pressing.answer.value} />}
+      </div>
+    </section>
+  );
+}
+
+function Landings({ chosen, onChoose }: { chosen: Landing; onChoose(one: Landing): void }) {
+  const id = useId();
+  return (
+    <fieldset class="kinds">
+      <legend>Sessions</legend>
+      {LANDINGS.map(([one, name, meaning]) => (
+        <label key={one} class="choice">
+          <input type="radio" name={id} checked={chosen === one} onChange={() => onChoose(one)} />
+          <span>{name} <span class="quiet">{meaning}</span></span>
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
+function Reach({ pressed, age_seconds }: { pressed: Pressed; age_seconds: number }) {
+  const { reach, epoch, dead_kids } = pressed;
+  const numbers: [number | undefined, string][] = [
+    [reach?.users, "users"], [reach?.sessions, "sessions"], [reach?.tokens, "tokens"],
+    [reach?.keys ?? dead_kids.length, "keys"],
+  ];
+  return (
+    <div class="reach">
+      <h3>It would reach</h3>
+      <dl class="numbers">
+        {numbers.map(([value, name]) => (
+          <div key={name}><dt>{name}</dt><dd>{value === undefined ? "?" : count(value)}</dd></div>
+        ))}
+      </dl>
+      <Facts facts={[
+        ["Epoch", <>
+          tokens issued before <Moment at={epoch} /> <code class="quiet">{epoch}</code>
+        </>],
+        ["Keys that die", <Kids kids={dead_kids} />],
+      ]} />
+      <p class="quiet small" aria-hidden="true">
+        counted {Math.max(0, Math.floor(age_seconds))} s ago
+      </p>
+    </div>
+  );
+}
+
+function Press(
+  { phrase, isDisabled, onPress }: { phrase: string; isDisabled: boolean; onPress(): void },
+) {
+  const [typed, type] = useState("");
+  const field = useRef<HTMLInputElement>(null);
+  const id = useId();
+  useEffect(() => field.current?.focus(), []);
+  const isRight = typed === phrase;
+  const submit = (event: Event) => {
+    event.preventDefault();
+    if (isRight && !isDisabled) onPress();
+  };
+  return (
+    <form class="press" onSubmit={submit}>
+      <label for={id}>To press it, type <code class="phrase">{phrase}</code></label>
+      <input id={id} ref={field} class="mono" value={typed} autocomplete="off" spellcheck={false}
+        autocapitalize="off" onInput={(event) => type(event.currentTarget.value)} />
+      <button class="danger big" disabled={!isRight || isDisabled}>Press the red button</button>
+    </form>
+  );
+}
+
+function Done({ pressed }: { pressed: Pressed }) {
+  const { position, durability, active_kid, dead_kids, epoch, sessions } = pressed;
+  return (
+    <div class="notice good">
+      <p class="tight"><strong>Pressed. Every token issued before is off.</strong></p>
+      <Facts facts={[
+        ["Position", <code>{position ?? "not told"}</code>],
+        ["Durability", <DurabilityWord level={durability ?? "not told"} />],
+        ["Epoch", <Moment at={epoch} />],
+        ["Sessions", sessions === "keep" ? "kept: clients refresh" : "ended: all log in again"],
+        ["Dead keys", <Kids kids={dead_kids} />],
+        ["Signs now", <code><Foreign text={active_kid ?? "not told"} /></code>],
+      ]} />
+    </div>
+  );
+}
+
+function Kids({ kids }: { kids: string[] }) {
+  if (kids.length === 0) return <span class="quiet">none</span>;
+  return <>{kids.map((kid) => <div key={kid}><code><Foreign text={kid} /></code></div>)}</>;
+}
+
+function phraseFor({ reach }: Pressed): string {
+  const tokens = reach?.tokens ?? 0;
+  return `switch off ${tokens} ${tokens === 1 ? "token" : "tokens"}`;
+}
+
+type Landing = "end" | "keep";
+const LANDINGS: [Landing, string, string][] = [
+  ["end", "End every session:", "everyone logs in again"],
+  ["keep", "Keep the sessions:", "refresh tokens survive and clients refresh"],
+];
+const FRESH_MS = 60_000;

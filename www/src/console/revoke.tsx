@@ -1,0 +1,107 @@
+// Revokes one token, session, user or key.
+
+import { useId, useState } from "preact/hooks";
+import type { Accepted } from "./answers";
+import { Needs, may, type Access } from "./access";
+import { Field } from "./field";
+import { Outcome } from "./outcome";
+import { KIND_NAMES, KINDS, entryOf, isKind, reasonProblem, type Kind } from "./revocation";
+import { useSubmit } from "./submit";
+
+export function Revoke({ access }: { access: Access }) {
+  const [draft, setDraft] = useState(EMPTY);
+  const [complaint, complain] = useState<string | null>(null);
+  const [done, setDone] = useState("Revoked.");
+  const { isBusy, answer, send, clear } = useSubmit<Accepted>();
+  const id = useId();
+  const put = (change: Partial<Draft>) => setDraft((before) => ({ ...before, ...change }));
+  const { kind, name, exp, issuer, reason } = draft;
+  const submit = async (event: Event) => {
+    event.preventDefault();
+    const checked = bodyOf(draft);
+    complain("complaint" in checked ? checked.complaint : null);
+    if ("complaint" in checked) return clear();
+    await send(checked.body, (key) => access.plane.revoke(checked.body, key));
+    setDone(`Revoked. ${EFFECTS[kind]}`);
+  };
+  const isOwnOnly = kind === "token" || kind === "refresh_token";
+  return (
+    <section class="card" aria-labelledby={`${id}-title`}>
+      <h2 id={`${id}-title`}>Revoke</h2>
+      <Needs access={access} scope="revocations:write" to="revoke" />
+      <form onSubmit={submit}>
+        <fieldset class="kinds">
+          <legend>What</legend>
+          {KIND_NAMES.map((one) => (
+            <label key={one} class="choice">
+              <input type="radio" name={`${id}-kind`} value={one} checked={kind === one}
+                onChange={(event) => {
+                  const { value } = event.currentTarget;
+                  if (isKind(value)) put({ kind: value, name: "" });
+                }} />
+              {KINDS[one]}
+            </label>
+          ))}
+        </fieldset>
+        <p class="quiet small">{EFFECTS[kind]}</p>
+        <Field key={kind} label={LABELS[kind]} value={name} isExact {...(isOwnOnly && { rows: 4 })}
+          onInput={(value) => put({ name: value })} />
+        {kind === "jti" && <Field label="exp" note="the token's own" value={exp} isExact
+          placeholder="1800000000 or 2030-01-31T12:00:00Z"
+          onInput={(value) => put({ exp: value })} />}
+        <Field label="Reason" note="optional, stands in the log" value={reason}
+          onInput={(value) => put({ reason: value })} />
+        {!isOwnOnly && <Field label="Issuer" note="optional; this control plane's own by default"
+          value={issuer} placeholder="https://your-idp.example"
+          onInput={(value) => put({ issuer: value })} />}
+        <p class="row submit">
+          <button class="danger" disabled={isBusy || !may(access, "revocations:write")}>
+            {isBusy ? "Revoking…" : "Revoke"}
+          </button>
+        </p>
+      </form>
+      <div role="alert">{complaint && <p class="notice bad">{complaint}</p>}</div>
+      <Outcome answer={answer} done={done} />
+    </section>
+  );
+}
+
+function bodyOf(draft: Draft): { body: string } | { complaint: string } {
+  const { kind, exp, issuer, reason } = draft;
+  const isSecret = kind === "token" || kind === "refresh_token";
+  // Nothing around a token belongs to it; a user's name may well begin with a space.
+  const name = isSecret ? draft.name.trim() : draft.name;
+  if (name === "") return { complaint: `Enter the ${LABELS[kind].toLowerCase()} first.` };
+  const fields = { [kind]: name, ...(kind === "jti" && { exp }), ...(!isSecret && { issuer }) };
+  const checked = entryOf(fields);
+  if ("complaint" in checked) return checked;
+  const problem = reasonProblem(reason);
+  if (problem !== null) return { complaint: problem };
+  return { body: JSON.stringify({ ...checked.entry, ...(reason !== "" && { reason }) }) };
+}
+
+interface Draft {
+  kind: Kind;
+  name: string;
+  exp: string;
+  issuer: string;
+  reason: string;
+}
+
+const EMPTY: Draft = { kind: "token", name: "", exp: "", issuer: "", reason: "" };
+const LABELS: Record<Kind, string> = {
+  jti: "jti",
+  kid: "kid",
+  refresh_token: "Refresh token",
+  session_id: "Session id",
+  sub: "User (sub)",
+  token: "Access token",
+};
+const EFFECTS: Record<Kind, string> = {
+  jti: "One token is off, for whoever holds it.",
+  kid: "Every token that this key signed is off, for good.",
+  refresh_token: "Its session cannot be refreshed; its access token lives out its minutes.",
+  session_id: "One device is logged out: every token of that login is off.",
+  sub: "Every token that the user holds now is off; the next login works at once.",
+  token: "This one token is off; its claims are read by the control plane.",
+};

@@ -1,0 +1,96 @@
+// Follows a feed by polls, once a second, and hands what comes to the verifier.
+
+import { messageOf, type FetchElsewhere } from "./issuer-keys";
+import type { FeedSource, Verification } from "./verification";
+
+export interface FeedState {
+  /** What went wrong in the last round; undefined if nothing did. */
+  problem?: string;
+  rounds: number;
+}
+
+/** Polls until the answer is called; `tell` hears of every round. */
+export function pollFeed(
+  feed: FeedSource,
+  verification: Verification,
+  fetchElsewhere: FetchElsewhere,
+  tell: (state: FeedState) => void,
+): () => void {
+  let isStopped = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let [rounds, failures, wantsBase] = [0, 0, false];
+  const round = async () => {
+    const since = wantsBase ? undefined : verification.since();
+    let problem: string | undefined;
+    try {
+      const found = await ask(feed, since, fetchElsewhere);
+      if (isStopped) return;
+      const result = verification.apply(found);
+      wantsBase = "error" in result && result.needsBase;
+      if ("error" in result) problem = `The snapshot is not accepted: ${result.detail}`;
+    } catch (error) {
+      problem = messageOf(error);
+    }
+    if (isStopped) return;
+    rounds += 1;
+    failures = problem === undefined ? 0 : failures + 1;
+    tell({ problem, rounds });
+    // What fails again and again is not asked as often.
+    const pause = Math.min(PAUSE_MS * 2 ** Math.max(failures - 2, 0), MAX_PAUSE_MS);
+    timer = setTimeout(round, wantsBase && since !== undefined ? 0 : pause);
+  };
+  void round();
+  return () => {
+    isStopped = true;
+    clearTimeout(timer);
+  };
+}
+
+/** The feed's public keys, which its control plane tells who may read keys. */
+export async function askPublicKeys(
+  { url, apiKey }: { url: string; apiKey: string },
+  fetchElsewhere: FetchElsewhere,
+): Promise<string[]> {
+  const address = new URL("keys", withoutQuery(url)).href;
+  const { status, bytes } = await fetchElsewhere(address, authorization(apiKey));
+  if (status !== 200) throw new Error(refusalOf(status, "keys:read"));
+  const answer: unknown = JSON.parse(new TextDecoder().decode(bytes));
+  const keys = (answer as { feed_public_keys?: unknown } | null)?.feed_public_keys;
+  if (!Array.isArray(keys) || keys.length === 0) throw new Error(`${address} names no feed keys.`);
+  return keys.map(String);
+}
+
+async function ask(
+  { url, apiKey }: FeedSource,
+  since: string | undefined,
+  fetchElsewhere: FetchElsewhere,
+): Promise<Uint8Array> {
+  const address = withoutQuery(url);
+  if (since !== undefined) address.searchParams.set("since", since);
+  const { status, bytes } = await fetchElsewhere(address.href, authorization(apiKey));
+  if (status !== 200) throw new Error(refusalOf(status, "feed:read"));
+  return bytes;
+}
+
+function withoutQuery(url: string): URL {
+  const isUrl = /^https?:\/\//i.test(url) && URL.canParse(url);
+  if (!isUrl) throw new Error("The feed is no http(s) URL.");
+  const address = new URL(url);
+  address.search = "";
+  return address;
+}
+
+function authorization(apiKey: string): Record<string, string> {
+  const key = apiKey.trim();
+  return key === "" ? {} : { authorization: `Bearer ${key}` };
+}
+
+function refusalOf(status: number, scope: string): string {
+  if (status === 401) return "The feed does not know this API key (status 401).";
+  if (status === 403) return `The API key lacks the scope ${scope} (status 403).`;
+  if (status === 404) return "There is no feed at this address (status 404).";
+  return `The feed answered with status ${status}.`;
+}
+
+const PAUSE_MS = 1000;
+const MAX_PAUSE_MS = 15_000;

@@ -1,0 +1,28 @@
+// Fetches what lies elsewhere, for the page that embeds this document. It is handed addresses and
+// headers, and never a token.
+
+import { MAX_OUTSIDE_BYTES, type OutsideAnswer, type OutsideRequest } from "./outside";
+
+addEventListener("message", async ({ data, origin, source }: MessageEvent<OutsideRequest>) => {
+  if (origin !== location.origin || source !== parent) return;
+  const answer = await ask(data);
+  parent.postMessage(answer, location.origin, "bytes" in answer ? [answer.bytes] : []);
+});
+parent.postMessage("ready", location.origin);
+
+async function ask({ id, url, headers }: OutsideRequest): Promise<OutsideAnswer> {
+  try {
+    const response = await fetch(url, {
+      headers,
+      cache: "no-store",
+      credentials: "omit",
+      referrerPolicy: "no-referrer",
+      signal: AbortSignal.timeout(15_000),
+    });
+    const bytes = await response.arrayBuffer();
+    if (bytes.byteLength > MAX_OUTSIDE_BYTES) throw new Error("the answer is too large");
+    return { id, status: response.status, bytes };
+  } catch (error) {
+    return { id, problem: error instanceof Error ? error.message : String(error) };
+  }
+}

@@ -1,0 +1,60 @@
+// The page: two views, and what holds for both.
+
+import type { ComponentType } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { Inspector } from "./inspector/inspector";
+import { Policy } from "./policy";
+
+type View = "inspector" | "console";
+type Shown = ComponentType<{ isShown: boolean }>;
+
+export function Page() {
+  const [view, show] = useState(viewOf(location.hash));
+  useEffect(() => {
+    const follow = () => show(viewOf(location.hash));
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
+  }, []);
+  const link = (name: View, text: string) => (
+    <a href={`#${name}`} aria-current={view === name ? "page" : undefined}>{text}</a>
+  );
+  return (
+    <>
+      <a class="skip" href="#main">Skip to the content</a>
+      <header class="top">
+        <p class="brand"><span class="switch" aria-hidden="true" />Offswitch</p>
+        <nav aria-label="Views">{link("inspector", "Inspector")}{link("console", "Console")}</nav>
+      </header>
+      <main id="main">
+        {/* Both stay: what was typed or fetched in one is there when you come back. */}
+        <div hidden={view !== "inspector"}><Inspector isShown={view === "inspector"} /></div>
+        <div hidden={view !== "console"}><Later isShown={view === "console"} /></div>
+      </main>
+      <footer class="bottom"><Policy /></footer>
+    </>
+  );
+}
+
+/** The console, fetched when it is first wanted: whoever inspects a token does not wait for it. */
+function Later({ isShown }: { isShown: boolean }) {
+  const [Console, set] = useState<Shown | undefined>();
+  const [problem, setProblem] = useState("");
+  useEffect(() => {
+    if (!isShown || Console !== undefined) return;
+    const load = async () => {
+      try {
+        const { Console: found } = await import("./console/console");
+        set(() => found);
+      } catch {
+        setProblem("The console could not be loaded: is the network there?");
+      }
+    };
+    void load();
+  }, [isShown, Console]);
+  if (Console !== undefined) return <Console isShown={isShown} />;
+  return <p role="status">{problem || "Loading the console…"}</p>;
+}
+
+function viewOf(hash: string): View {
+  return hash.startsWith("#console") ? "console" : "inspector";
+}
