@@ -1,4 +1,4 @@
-// A real control plane on its embedded store, in a process of its own.
+// A real control plane in a process of its own, on its embedded store unless told otherwise.
 
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -7,12 +7,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ROOT } from "./fixture.mjs";
 
-export async function startControlPlane() {
+/** @param {Record<string, string>} settings More of the environment: `OFFSWITCH_…`. */
+export async function startControlPlane(settings = {}) {
   const built = spawnSync("cargo", ["build", "--quiet", "--package", "offswitch"], { cwd: ROOT });
   if (built.status !== 0) throw new Error(String(built.stderr));
   const folder = await mkdtemp(join(tmpdir(), "offswitch-plane-"));
   const port = await freePort();
-  const plane = new ControlPlane(folder, port);
+  const plane = new ControlPlane(folder, port, settings);
   await plane.start();
   return plane;
 }
@@ -20,24 +21,24 @@ export async function startControlPlane() {
 class ControlPlane {
   #child;
   #folder;
-  #port;
+  #environment;
 
-  constructor(folder, port) {
+  constructor(folder, port, settings) {
     this.#folder = folder;
-    this.#port = port;
     this.url = `http://127.0.0.1:${port}`;
+    // A variable that it does not know is an error to it.
+    const mine = Object.entries(process.env).filter(([name]) => !name.startsWith("OFFSWITCH_"));
+    this.#environment = {
+      ...Object.fromEntries(mine),
+      OFFSWITCH_DATA_DIR: folder,
+      OFFSWITCH_LISTEN: `127.0.0.1:${port}`,
+      ...settings,
+    };
   }
 
   async start() {
-    // A variable that it does not know is an error to it.
-    const mine = Object.entries(process.env).filter(([name]) => !name.startsWith("OFFSWITCH_"));
-    const env = {
-      ...Object.fromEntries(mine),
-      OFFSWITCH_DATA_DIR: this.#folder,
-      OFFSWITCH_LISTEN: `127.0.0.1:${this.#port}`,
-    };
-    const binary = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug/offswitch");
-    this.#child = spawn(binary, ["serve"], { env, stdio: ["ignore", "ignore", "inherit"] });
+    const stdio = ["ignore", "ignore", "inherit"];
+    this.#child = spawn(BINARY, ["serve"], { env: this.#environment, stdio });
     for (let tries = 0; tries < 600; tries += 1) {
       const ready = await fetch(`${this.url}/readyz`).catch(() => undefined);
       if (ready?.ok) break;
@@ -51,6 +52,26 @@ class ControlPlane {
     const gone = new Promise((resume) => this.#child.once("exit", resume));
     this.#child.kill("SIGKILL");
     await gone;
+  }
+
+  /** A new API key. On the embedded store that wants the control plane stopped. */
+  createKey(name, ...scopes) {
+    const asked = ["--name", name, ...scopes.flatMap((one) => ["--scope", one])];
+    return this.#keys("create", ...asked).trim();
+  }
+
+  /** Under the same condition. */
+  deleteKey(name) {
+    const lines = this.#keys("list").split("\n").map((line) => line.split("\t"));
+    const [id] = lines.find(([, its]) => its === name);
+    this.#keys("delete", id);
+  }
+
+  #keys(...asked) {
+    const settings = { env: this.#environment, encoding: "utf8" };
+    const { status, stdout, stderr } = spawnSync(BINARY, ["keys", ...asked], settings);
+    if (status !== 0) throw new Error(stderr);
+    return stdout;
   }
 
   /** Calls it with the admin key; throws unless that succeeds. */
@@ -71,10 +92,12 @@ class ControlPlane {
   }
 }
 
-async function freePort() {
+export async function freePort() {
   const server = createServer();
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
   const { port } = server.address();
   await new Promise((closed) => server.close(closed));
   return port;
 }
+
+const BINARY = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug/offswitch");

@@ -1,0 +1,37 @@
+// What axe-core finds in a page, and whether the page fits a narrow screen.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+
+/** Fails on what is serious or critical in what is shown now, in the light and in the dark. */
+export async function assertAccessible(page, what) {
+  await page.evaluate(AXE);
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    const found = await page.evaluate(async () => {
+      const { violations } = await globalThis.axe.run(document, { resultTypes: ["violations"] });
+      return violations.map(({ id, impact, nodes }) => ({
+        id, impact, places: nodes.map(({ html, failureSummary }) => `${html}: ${failureSummary}`),
+      }));
+    });
+    const grave = found.filter(({ impact }) => ["critical", "serious"].includes(impact));
+    assert.deepEqual(grave, [], `${what}, ${colorScheme}`);
+  }
+}
+
+/** Fails where a screen of 320 px would have to be scrolled sideways. */
+export async function assertNarrow(page, what) {
+  await page.setViewportSize({ width: 320, height: 640 });
+  const { wide, beyond } = await page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement;
+    const sticksOut = (one) => one.getBoundingClientRect().right > clientWidth + 1;
+    const all = [...document.querySelectorAll("main *")].filter(sticksOut);
+    const beyond = all.slice(0, 5).map((one) => one.outerHTML.slice(0, 200));
+    return { wide: scrollWidth - clientWidth, beyond };
+  });
+  assert.ok(wide <= 0, `${what} sticks out by ${wide} px: ${beyond.join("\n")}`);
+  await page.setViewportSize({ width: 1280, height: 800 });
+}
+
+const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");

@@ -1,0 +1,190 @@
+// The console's bulk revocation: files of ids, good ones and garbage, sent by the page as they are.
+
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { ISSUER, mint, now, signingKey } from "../support/fixture.mjs";
+import { until } from "../support/feed.mjs";
+import { consoleTests, follow, newestOf } from "./console.mjs";
+import { becomes, says, servePage } from "./open.mjs";
+
+const { plane, pageTest } = await servePage();
+const consoleTest = consoleTests(pageTest, plane);
+const key = await signingKey("EdDSA");
+const { verifier } = await follow(plane, {
+  issuer: ISSUER, keys: { keys: [key.jwk] }, requiredClaims: ["exp", "iat", "sub", "jti"],
+});
+const REGION = "Bulk revoke";
+const EXP = now() + 600;
+
+/** Chooses a file as a person does. */
+const choose = (page, name, content) => page.getByLabel("Drop a file here, or choose one")
+  .setInputFiles({ name, mimeType: "text/plain", buffer: Buffer.from(content) });
+
+/** What the verifier says of each of these once it is at `position`. */
+async function codesOf(tokens, position) {
+  const seq = (text) => Number(text.split(".")[1]);
+  assert.ok(await until(() => seq(verifier.status().position ?? "0.0") >= seq(position)));
+  return tokens.map((token) => verifier.verifySync(token).code);
+}
+
+const tokensOf = (jtis) => Promise.all(jtis.map((jti) => mint(key, { jti, exp: EXP })));
+
+// 2,500 rows, three of which are bad: one has no exp, one an exp that only the control plane
+// refuses, one a field too many.
+consoleTest("2,500 ids of a CSV are sent, and three bad lines reported", async (it, page) => {
+  const jtis = Array.from({ length: 2500 }, (_, index) => `csv-${index}`);
+  const bad = { 100: "", 1200: "8000000000", 2400: `${EXP},"two, fields"` };
+  const rows = jtis.map((jti, index) => `${jti},${bad[index] ?? EXP}`);
+  const tokens = await tokensOf(jtis);
+  await it.go("Bulk");
+  await choose(page, "leaked.csv", `\uFEFFjti,exp\r\n${rows.join("\r\n")}\r\n`);
+  await says(it.part(REGION), /leaked\.csv[\s\S]*CSV[\s\S]*csv-0[\s\S]*csv-4/);
+  await it.field(REGION, "Issuer, where a row has none").fill(ISSUER);
+  await it.field(REGION, "Reason, where a row has none").fill("leaked");
+  await it.button("Revoke all of it").click();
+  const text = await says(it.part(REGION), /Done/, 30);
+  assert.match(text, /100 %[\s\S]*revoked\s+2,497\s+failed\s+3\b/);
+  const failed = page.getByRole("table", { name: "The first rows that failed" });
+  assert.equal(await failed.getByRole("row").count(), 1 + 3);
+  const told = await failed.innerText();
+  assert.match(told, /^102\s+csv-100\s+invalid_row\s+exp: is missing/m);
+  assert.match(told, /^1202\s+jti csv-1200\s+invalid_revocation\s+exp: lies too far/m);
+  assert.match(told, /^2402\s+invalid_row\s+has 3 fields where there are 2 columns/m);
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("link", { name: "Download report (CSV)" }).click(),
+  ]);
+  const report = (await readFile(await download.path(), "utf8")).split("\r\n");
+  assert.equal(report[0], "line,kind,id,code,detail");
+  const lines = report.slice(1, -1).map((line) => line.split(",")[0]);
+  assert.deepEqual(lines.sort(), ['"102"', '"1202"', '"2402"']);
+  const codes = await codesOf(tokens, /Position\s+(\S+)/.exec(text)[1]);
+  const alive = codes.flatMap((code, index) => (code === "revoked_token" ? [] : [[index, code]]));
+  assert.deepEqual(alive, Object.keys(bad).map((index) => [Number(index), "valid"]));
+  assert.equal((await newestOf(plane)).reason, "leaked");
+}, { expects: [/status of 400 .*\/v1\/revocations/] });
+
+// One object a line, as the API takes it; each may have a reason of its own.
+consoleTest("an NDJSON file is sent, and bad lines are reported", async (it, page) => {
+  const jtis = Array.from({ length: 40 }, (_, index) => `json-${index}`);
+  const lines = jtis.map((jti, index) =>
+    JSON.stringify({ jti, exp: EXP, issuer: ISSUER, reason: `batch ${index % 2}` }));
+  lines.splice(7, 0, "{not json", '{"jti":"x","unknown":"name"}');
+  const tokens = await tokensOf(jtis);
+  await it.go("Bulk");
+  await choose(page, "leaked.ndjson", lines.join("\n"));
+  await says(it.part(REGION), /NDJSON/);
+  await it.button("Revoke all of it").click();
+  const text = await says(it.part(REGION), /Done/, 30);
+  assert.match(text, /revoked\s+40\s+failed\s+2\s+requests\s+2\b/);
+  const failed = page.getByRole("table", { name: "The first rows that failed" });
+  await says(failed, /^8\s+invalid_row\s+is not JSON/m);
+  await says(failed, /^9\s+invalid_row\s+unknown: is not a name that the API knows/m);
+  const codes = await codesOf(tokens, /Position\s+(\S+)/.exec(text)[1]);
+  assert.deepEqual(codes.filter((code) => code !== "revoked_token"), []);
+});
+
+// Far behind what the preview looks at: a row in another encoding would be an id that nobody has.
+consoleTest("a row that is not UTF-8 is reported, and not sent", async (it, page) => {
+  const blank = "\n".repeat(300_000);
+  const start = Buffer.from(`jti,exp,issuer\nutf-8,${EXP},${ISSUER}\n${blank}`);
+  const end = Buffer.from(`zo\xEB,${EXP},${ISSUER}\n`, "latin1");
+  await it.go("Bulk");
+  await choose(page, "mixed.csv", Buffer.concat([start, end]));
+  await it.button("Revoke all of it").click();
+  await says(it.part(REGION), /Done[\s\S]*revoked\s+1\s+failed\s+1\b/);
+  await says(it.part(REGION), /^300003\s+unreadable_row\s+has bytes that are not UTF-8/m);
+});
+
+// A file without column names: what the column holds is chosen, and a jti needs a time.
+consoleTest("a single column of ids is sent as what it is said to be", async (it, page) => {
+  const tokenOf = (sub) => mint(key, { sub, jti: `of-${sub}` });
+  const tokens = await Promise.all(["one", "two"].map(tokenOf));
+  await it.go("Bulk");
+  await choose(page, "users.txt", "one\ntwo\n");
+  await it.button("Revoke all of it").click();
+  await says(it.part(REGION), /exp: is missing; a jti is kept until its token expires/);
+  await page.getByLabel("The column holds").selectOption("sub");
+  await it.field(REGION, "Issuer, where a row has none").fill(ISSUER);
+  await it.button("Revoke all of it").click();
+  const text = await says(it.part(REGION), /Done[\s\S]*revoked\s+2\s/);
+  const codes = await codesOf(tokens, /Position\s+(\S+)/.exec(text)[1]);
+  assert.deepEqual(codes, ["revoked_user", "revoked_user"]);
+});
+
+// Other parts answer while 100 requests go out; what was sent until it is cancelled stays revoked.
+consoleTest("100,000 lines do not block the page, and can be cancelled", async (it, page) => {
+  const rows = Array.from({ length: 100_000 }, (_, index) => `many-${index},${EXP},${ISSUER}`);
+  await it.go("Bulk");
+  await choose(page, "many.csv", `jti,exp,issuer\n${rows.join("\n")}\n`);
+  await it.field(REGION, "Reason, where a row has none").fill("many");
+  await page.evaluate(() => {
+    window.longest_ms = 0;
+    let last = performance.now();
+    setInterval(() => {
+      window.longest_ms = Math.max(window.longest_ms, performance.now() - last);
+      last = performance.now();
+    }, 20);
+  });
+  await it.button("Revoke all of it").click();
+  await says(it.part(REGION), /Revoking…[\s\S]*^revoked\s+[1-9]/m);
+  const bar = page.getByRole("progressbar", { name: "How much of the file was sent" });
+  const share = await bar.evaluate(({ value }) => value);
+  assert.ok(share > 0 && share < 1, `${share}`);
+  await it.go("Users");
+  await page.getByLabel("Device (optional)").fill("typed meanwhile");
+  await it.go("Bulk");
+  await says(it.part(REGION), /Revoking…/);
+  await it.button("Pause").click();
+  await says(it.part(REGION), /Paused/);
+  await it.button("Resume").click();
+  await says(it.part(REGION), /Revoking…/);
+  await it.button("Cancel").click();
+  const text = await says(it.part(REGION), /Cancelled: what was revoked stays revoked/);
+  const longest_ms = await page.evaluate(() => window.longest_ms);
+  assert.ok(longest_ms < 2000, `the page stood still for ${longest_ms} ms`);
+  // The request that was under way is told of, too: the log has exactly what is shown.
+  const shown = async () =>
+    Number(/^revoked\s+([\d,]+)/m.exec(await it.part(REGION).innerText())[1].replaceAll(",", ""));
+  await becomes(async () => await shown() - await loggedOf("many"), 0);
+  const count = await shown();
+  assert.ok(count > 0 && count < 100_000, text);
+  const samples = await tokensOf(["many-0", `many-${count - 1}`, `many-${count}`, "many-99999"]);
+  assert.deepEqual(await codesOf(samples, (await newestOf(plane)).position),
+    ["revoked_token", "revoked_token", "valid", "valid"]);
+});
+
+/** How many revocations the log has under a reason. */
+async function loggedOf(reason) {
+  const { requests } = await plane.call("GET", "/v1/revocations?limit=100");
+  const its = requests.filter((request) => request.reason === reason);
+  return its.reduce((sum, { count }) => sum + count, 0);
+}
+
+// Files that are none: each is refused with what is wrong with it, and nothing is sent.
+for (const [what, name, content, pattern] of [
+  ["an empty file", "empty.csv", "", /The file is empty\./],
+  ["blank lines", "blank.csv", "\n\n \n", /The file has no rows\./],
+  ["a header alone", "header.csv", "jti,exp\n", /column names and no rows/],
+  ["binary", "photo.csv", Buffer.from(`\x89PNG\r\n${"\xFF\0".repeat(9)}`, "latin1"), /not a text/],
+  ["binary without an ending", "photo", randomBytes(50_000), /not a text/],
+  ["UTF-16", "utf16.csv", Buffer.from("jti,exp\na,1\n", "utf16le"), /not a text/],
+  ["one line of 5 MB", "line.csv", "x".repeat(5_000_000), /longer than 32,768 characters/],
+  ["one line of 5 MB of JSON", "line.ndjson", `{"jti":"${"x".repeat(5_000_000)}"}`, /longer than/],
+  ["columns without names", "columns.csv", "a,b\nc,d\n", /the first row must name them/],
+  ["a column that stands there twice", "twice.csv", "jti,jti\na,b\n", /stands there twice/],
+]) {
+  consoleTest(`${what} is refused in words`, async (it, page) => {
+    const before = await newestOf(plane);
+    await it.go("Bulk");
+    await choose(page, name, content);
+    await says(it.part(REGION), pattern);
+    const send = it.button("Revoke all of it");
+    if (await send.isVisible()) {
+      await send.click();
+      await says(it.part(REGION), /Done[\s\S]*revoked\s+0\s+failed\s+1\b/);
+    }
+    assert.deepEqual(await newestOf(plane), before);
+  });
+}

@@ -1,0 +1,162 @@
+// The console's API key: what it opens, what is said where it does not, and where it is not kept.
+
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { readFile } from "node:fs/promises";
+import { extname, join } from "node:path";
+import { after } from "node:test";
+import { ROOT } from "../support/fixture.mjs";
+import { consoleOf, consoleTests, logIn } from "./console.mjs";
+import { says, servePage } from "./open.mjs";
+
+const { plane, pageTest } = await servePage();
+await plane.kill();
+const few = plane.createKey("few", "sessions:read", "metrics:read");
+await plane.start();
+const consoleTest = consoleTests(pageTest, plane);
+const AT_CONSOLE = { at: `${plane.url}/#console` };
+const REFUSED = (status) => new RegExp(`status of ${status} `);
+
+// Nobody has typed anything: every part says what it wants, and nothing was asked with a key.
+pageTest("without a key every part says which scope it needs", async (page) => {
+  const it = consoleOf(page);
+  await says(it.state, /Ready/);
+  for (const [name, scope] of SCOPES) {
+    await it.go(name);
+    await says(page.getByText("Enter an API key with the scope").locator("visible=true"), scope);
+  }
+  await it.button("Use key").click();
+  await says(it.state, /Enter an API key first\./);
+}, AT_CONSOLE);
+
+// A key that the control plane does not know: said once, and another can be entered.
+pageTest("a wrong key is refused in words, and the right one works after it", async (page) => {
+  const it = consoleOf(page);
+  await it.use("osk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+  await says(it.state, /The API key was not accepted\.[\s\S]*unknown_api_key, HTTP 401/);
+  await it.go("Revoke");
+  await says(it.part("Revoke"), /Enter another key with the scope revocations:write/);
+  assert.ok(await it.part("Revoke").getByRole("button", { name: "Revoke" }).isDisabled());
+  await it.use("osk with a space");
+  await says(it.state, /neither spaces nor special characters/);
+  await it.use(plane.apiKey);
+  await says(it.scopes, /may:\s+revocations:write/);
+  assert.ok(await it.part("Revoke").getByRole("button", { name: "Revoke" }).isEnabled());
+}, { ...AT_CONSOLE, expects: [REFUSED(401)] });
+
+// A key with two scopes: what it may do works, what it may not do is said by the scope's name.
+consoleTest("a key without a scope is told which one it lacks, and the rest works", async (it) => {
+  await logIn(plane, "alice", { device: "phone" });
+  const scopes = await says(it.scopes, /may:\s+sessions:read/);
+  for (const lacking of ["revocations:write", "revocations:read", "keys:write", "red-button"]) {
+    assert.match(scopes, new RegExp(`may not:\\s+${lacking}`));
+  }
+  await says(it.part("Recent log"), /lacks the scope revocations:read/);
+  for (const [name, region, scope, press] of [
+    ["Revoke", "Revoke", "revocations:write", "Revoke"],
+    ["Keys", "Signing keys", "keys:read", "Rotate the signing key"],
+    ["Red button", "Red button", "red-button", "Look first"],
+  ]) {
+    await it.go(name);
+    await says(it.part(region), new RegExp(`lacks the scope ${scope}`));
+    assert.ok(await it.part(region).getByRole("button", { name: press }).isDisabled(), press);
+  }
+  await it.go("Users");
+  await it.list("alice");
+  await says(it.part("Users and their devices"), /1 device of alice[\s\S]*sessions:write/);
+  assert.ok(await it.button("Log out phone").isDisabled());
+}, { apiKey: few, expects: [REFUSED(403)] });
+
+// A key that is gone from the store while the page holds it.
+consoleTest("a key that was deleted on the server is said to be refused", async (it) => {
+  const text = await says(it.scopes, /sessions:read/);
+  assert.match(text, /may:\s+metrics:read/);
+  await plane.kill();
+  plane.deleteKey("few");
+  await plane.start();
+  await says(it.state, /The API key was not accepted\./, 30);
+}, { apiKey: few, expects: [REFUSED(403), REFUSED(401), /ERR_CONNECTION_REFUSED/] });
+
+// Forget: the key, what it fetched, and every request with it.
+consoleTest("a forgotten key takes along what it fetched", async (it, page) => {
+  await logIn(plane, "bob", { device: "tablet" });
+  await it.go("Users");
+  await it.list("bob");
+  await says(it.part("Users and their devices"), /tablet/);
+  await it.button("Forget key").click();
+  await it.keyField.waitFor();
+  await says(it.part("Users and their devices"), /Enter an API key with the scope sessions:read/);
+  assert.doesNotMatch(await page.content(), /tablet/);
+  const asked = [];
+  page.on("request", (request) => asked.push(request));
+  await page.waitForResponse((response) => response.url().endsWith("/readyz"));
+  await page.waitForResponse((response) => response.url().endsWith("/readyz"));
+  for (const request of asked) {
+    assert.equal((await request.allHeaders()).authorization, undefined, request.url());
+  }
+});
+
+// Whoever looks at the disk, at the address or at the history finds no key.
+consoleTest("the key is kept in memory alone", async (it, page) => {
+  await says(it.scopes, /may:\s+red-button/);
+  await it.go("Keys");
+  await says(it.part("Signing keys"), /signs new tokens/);
+  const kept = await page.evaluate(async () => JSON.stringify({
+    local: { ...localStorage }, session: { ...sessionStorage }, cookie: document.cookie,
+    url: location.href, state: history.state, name: window.name,
+    databases: await indexedDB.databases(), caches: await caches.keys(),
+    entries: performance.getEntries().map(({ name }) => name),
+  }));
+  assert.ok(!kept.includes("osk_"), kept);
+  assert.deepEqual(JSON.parse(kept).local, {});
+  assert.deepEqual(JSON.parse(kept).session, {});
+  assert.deepEqual(await page.context().cookies(), []);
+  assert.ok(!(await page.content()).includes(plane.apiKey));
+  await page.reload();
+  await it.keyField.waitFor();
+  assert.equal(await it.keyField.inputValue(), "");
+});
+
+// An edge worker or a server of files: one knows no readyz, the other answers to everything.
+for (const [kind, answer] of [["404", 404], ["its own page", 200]]) {
+  const elsewhere = await serveFiles(answer);
+  pageTest(`a server that answers readyz with ${kind} is no control plane`, async (page) => {
+    await says(page.getByRole("main"), /that is not a control plane/);
+    const field = page.getByLabel("Address of the control plane");
+    await field.fill("javascript:alert(1)");
+    await says(page.getByRole("main"), /This is not an address/);
+    await field.fill(plane.url);
+    await page.getByRole("link", { name: `Open ${plane.url}` }).click();
+    await says(consoleOf(page).state, /Ready/);
+  }, {
+    at: `${elsewhere}/#console`, origins: [plane.url], expects: [/status of 404 .*\/readyz/],
+  });
+}
+
+/** The page from a server that answers whatever it does not know with `status`. */
+async function serveFiles(status) {
+  const folder = join(ROOT, "www/dist");
+  const index = await readFile(join(folder, "index.html"));
+  const server = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url, "http://page");
+    const type = TYPES[extname(pathname)];
+    const file = pathname === "/" ? index
+      : await readFile(join(folder, pathname)).catch(() => undefined);
+    if (file === undefined) return void response.writeHead(status, TYPE_HTML).end(index);
+    response.writeHead(200, { "content-type": type ?? "text/html" }).end(file);
+  });
+  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+  after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${server.address().port}`;
+}
+
+const TYPE_HTML = { "content-type": "text/html" };
+const TYPES = { ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml" };
+const SCOPES = [
+  ["Live", /metrics:read[\s\S]*revocations:read/], ["Users", /sessions:read/],
+  ["Revoke", /revocations:write/], ["Bulk", /revocations:write/], ["Keys", /keys:read/],
+  ["Red button", /red-button/],
+];

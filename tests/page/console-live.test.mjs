@@ -1,0 +1,140 @@
+// The console's live part: charts, the log, hostile values in it, and a control plane that dies.
+
+import assert from "node:assert/strict";
+import { consoleOf, consoleTests, logIn, newestOf } from "./console.mjs";
+import { becomes, says, servePage } from "./open.mjs";
+
+const { plane, pageTest } = await servePage();
+const consoleTest = consoleTests(pageTest, plane);
+const revoke = (sub, reason) => plane.call("POST", "/v1/revocations", { sub, reason });
+
+// Each chart is a picture with a text of what it shows; a canvas is drawn behind it.
+consoleTest("charts appear, and the rate moves when something is revoked", async (it, page) => {
+  const chart = (title) => page.getByRole("img", { name: new RegExp(`^${title} in the last`) });
+  const label = (title) => chart(title).getAttribute("aria-label");
+  const within = (title, pattern) =>
+    becomes(async () => pattern.test(await label(title)), true);
+  await within("Revocations per second", /now 0, between 0 and 0\./);
+  const { seq: before } = await positionOf();
+  for (let count = 0; count < 20; count += 1) await revoke(`user-${count}`, "load");
+  await within("Revocations per second", /between 0 and (?!0\.$)[\d.]+\.$/);
+  await within("Position in the log", new RegExp(`now ${before + 20},`));
+  await within("Snapshot size", /now \d+(\.\d)? (B|KiB),/);
+  await within("Snapshot age", /now \d+ (s|min)/);
+  await within("Revoke to publish", /p50: now \d+(\.\d+)? (ms|µs|s), .*p99: now/);
+  await says(it.part("Last five minutes"), /20 revocations since its start/);
+  await says(it.state, new RegExp(`position\\s+${(await positionOf()).text}`));
+  const drawn = await chart("Revocations per second").locator("canvas").evaluate((canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return data.some((value) => value !== 0);
+  });
+  assert.ok(drawn, "something is drawn");
+});
+
+// Somebody follows the feed as a stream, and goes.
+consoleTest("a follower of the feed is counted as a subscriber", async (it, page) => {
+  const name = /^Subscribers in the last five minutes\. streams: now 1,/;
+  const ending = new AbortController();
+  const following = await fetch(`${plane.url}/v1/feed/stream`, {
+    headers: { authorization: `Bearer ${plane.apiKey}` }, signal: ending.signal,
+  });
+  assert.equal(following.status, 200);
+  await page.getByRole("img", { name }).waitFor();
+  ending.abort();
+  await page.getByRole("img", { name: /^Subscribers .* streams: now 0,/ }).waitFor();
+});
+
+// Older pages are fetched on request; what was revoked last stands first.
+consoleTest("the log shows who revoked what and why, newest first", async (it, page) => {
+  for (let count = 0; count < 30; count += 1) await revoke(`logged-${count}`, `reason ${count}`);
+  const { by, position } = await newestOf(plane);
+  const rows = page.getByRole("table", { name: /newest first/ }).getByRole("row");
+  const first = await says(rows.nth(1), /logged-29/);
+  for (const part of ["user", "reason 29", by, position]) assert.ok(first.includes(part), first);
+  await says(rows.nth(2), /logged-28[\s\S]*reason 28/);
+  assert.equal(await rows.count(), 1 + 20);
+  await it.button("More").click();
+  await says(rows.nth(30), /logged-0\b/);
+  await revoke("last of all", "seen at once");
+  await says(rows.nth(1), /last of all[\s\S]*seen at once/);
+});
+
+// Everything here was chosen by somebody else: it is text, and cannot turn its neighbours around.
+consoleTest("hostile values in the log and of devices are shown as text", async (it, page) => {
+  page.on("dialog", (dialog) => assert.fail(dialog.message()));
+  const isText = async (place) => {
+    const text = await says(place, /onerror/);
+    assert.ok(text.includes(SHOWN), text);
+    assert.doesNotMatch(text, /[\0\u202E\u2066\u2069\u200B]/);
+    assert.equal(await place.locator("img, script, h1").count(), 0);
+  };
+  await logIn(plane, HOSTILE, { device: HOSTILE, scope: "<h1>" });
+  await plane.call("POST", "/v1/revocations", { session_id: HOSTILE, reason: HOSTILE });
+  await plane.call("POST", "/v1/revocations", { sub: HOSTILE, reason: HOSTILE });
+  const { by } = await newestOf(plane);
+  const rows = page.getByRole("table", { name: /newest first/ }).getByRole("row");
+  await says(rows.nth(1), new RegExp(`user[\\s\\S]*${by}`));
+  await says(rows.nth(2), /session/);
+  for (const row of [rows.nth(1), rows.nth(2)]) {
+    await isText(row.getByRole("cell").nth(0));
+    await isText(row.getByRole("cell").nth(1));
+  }
+  await logIn(plane, HOSTILE, { device: HOSTILE, scope: "<h1>" });
+  await it.go("Users");
+  const user = it.part("Users and their devices").getByRole("textbox");
+  await user.fill(HOSTILE);
+  await user.press("Enter");
+  await isText(page.getByRole("table", { name: /^Living sessions/ }).getByRole("rowheader"));
+  await isText(it.part("Users and their devices").getByRole("heading", { level: 3 }));
+});
+
+// A crash, and the process again on the same port and folder. Nobody touches the page.
+consoleTest("a dead control plane is told of, and its return too", async (it, page) => {
+  await says(it.state, /Ready/);
+  await plane.kill();
+  const text = await says(it.state, /No answer/);
+  assert.match(text, /Nobody answers: the control plane or the network is down\./);
+  assert.match(text, /what was known last/);
+  await says(it.state, /Asked again in \d+ s\./);
+  // The page is alive: parts open, and an attempt is answered with what is wrong.
+  await it.go("Users");
+  await it.list("alice");
+  await says(it.part("Users and their devices"), /Nobody answers/);
+  await it.go("Revoke");
+  await it.part("Revoke").getByRole("radio", { name: "User", exact: true }).check();
+  await it.field("Revoke", "User (sub)").fill("alice");
+  await it.button("Revoke").click();
+  await says(it.part("Revoke"), /Whether it was done is not known; repeating is harmless\./);
+  await plane.start();
+  await says(it.state, /Ready/, 30);
+  assert.doesNotMatch(await it.state.innerText(), /No answer|Nobody answers/);
+  await it.button("Revoke").click();
+  await it.recorded("Revoke", /Revoked\./);
+  await it.go("Live");
+  await says(page.getByRole("table", { name: /newest first/ }).getByRole("row").nth(1), /alice/);
+}, { expects: [/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE/] });
+
+// Hidden, it asks for nothing; shown again, it goes on.
+consoleTest("the console asks for nothing while the inspector is shown", async (it, page) => {
+  await says(it.state, /Ready/);
+  await page.getByRole("link", { name: "Inspector" }).click();
+  await page.getByRole("heading", { name: "Token inspector" }).waitFor();
+  const asked = [];
+  page.on("request", (request) => void asked.push(new URL(request.url()).pathname));
+  // Nothing is there to be awaited; two rounds would have begun. One that had may still end.
+  await page.waitForTimeout(2500);
+  assert.ok(!asked.includes("/readyz"), asked.join());
+  await page.getByRole("link", { name: "Console" }).click();
+  await page.waitForResponse((response) => response.url().endsWith("/readyz"));
+  await says(consoleOf(page).state, /Ready/);
+});
+
+async function positionOf() {
+  const { position } = await (await fetch(`${plane.url}/readyz`)).json();
+  return { text: position, seq: Number(position.split(".")[1]) };
+}
+
+const HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script><h1>\"'&amp;{{7*7}}"
+  + "\u202Egnp.exe\u2066\u200B\u2069\u0007</td></table>";
+const SHOWN = "<img src=x onerror=alert(1)><script>alert(2)</script><h1>\"'&amp;{{7*7}}"
+  + "\\u{202E}gnp.exe\\u{2066}\\u{200B}\\u{2069}\\u{7}</td></table>";

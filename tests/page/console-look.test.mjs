@@ -1,0 +1,136 @@
+// Every part of the console as people with a screen reader, a dark room or a small screen have it,
+// and the way from it to the inspector.
+
+import assert from "node:assert/strict";
+import { assertAccessible, assertNarrow } from "./axe.mjs";
+import { consoleOf, consoleTests, logIn } from "./console.mjs";
+import { becomes, says, servePage } from "./open.mjs";
+
+const { plane, pageTest } = await servePage();
+const consoleTest = consoleTests(pageTest, plane);
+const LONG = "x".repeat(120);
+const long = { device: LONG, scope: LONG };
+await logIn(plane, "alice", { device: "phone" });
+await logIn(plane, "alice", long);
+for (const entry of [{ sub: LONG }, { session_id: LONG }]) {
+  await plane.call("POST", "/v1/revocations", { ...entry, reason: LONG });
+}
+
+/** Each part, brought to where it shows the most. */
+const PARTS = {
+  async Live(it, page) {
+    await says(page.getByRole("table", { name: /newest first/ }), /xxx/);
+    await page.getByRole("img", { name: /^Revocations per second .* now/ }).waitFor();
+  },
+  async Users(it, page) {
+    await it.list("alice");
+    await says(it.part("Users and their devices"), /2 devices of alice/);
+    await it.button("Log out phone").click();
+    const opening = it.part("Open a session for trying");
+    await opening.getByRole("textbox", { name: "User (sub)" }).fill("bob");
+    await it.button("Open session").click();
+    await it.button("Show Access token").click();
+    await says(opening, /eyJ/);
+    await page.getByRole("heading", { name: /device of bob/ }).waitFor();
+    await it.button("Log out everywhere").click();
+  },
+  async Revoke(it) {
+    const revoking = it.part("Revoke");
+    await revoking.getByRole("radio", { name: "User", exact: true }).check();
+    await it.field("Revoke", "User (sub)").fill("nobody");
+    await it.button("Revoke").click();
+    await it.recorded("Revoke", /Revoked\./);
+  },
+  async Bulk(it, page) {
+    const buffer = Buffer.from(`jti,exp,issuer\n${LONG},1,${LONG}\na,,\nb,1\n`);
+    await page.getByLabel("Drop a file here, or choose one")
+      .setInputFiles({ name: `${LONG}.csv`, mimeType: "text/csv", buffer });
+    await page.getByText("What will be sent").click();
+    await it.button("Revoke all of it").waitFor();
+    await assertAccessible(page, "the preview of a file");
+    await assertNarrow(page, "the preview of a file");
+    await it.button("Revoke all of it").click();
+    await says(it.part("Bulk revoke"), /Done[\s\S]*What failed/);
+  },
+  async Keys(it) {
+    await it.button("Rotate the signing key").click();
+    await it.button("Yes, rotate").click();
+    await says(it.part("Signing keys"), /published, does not sign yet/);
+  },
+  async "Red button"(it) {
+    await it.button("Look first").click();
+    await says(it.part("Red button"), /It would reach/);
+  },
+};
+
+for (const [name, prepare] of Object.entries(PARTS)) {
+  // Filled with what it can show, long names among it.
+  consoleTest(`${name}: axe finds nothing grave, and it fits 320 px`, async (it, page) => {
+    await it.go(name);
+    await prepare(it, page);
+    await assertAccessible(page, name);
+    await assertNarrow(page, name);
+  });
+}
+
+// The first thing that a newcomer sees, and what a wrong key leads to.
+pageTest("without a key: axe finds nothing grave, and it fits 320 px", async (page) => {
+  const it = consoleOf(page);
+  await says(it.state, /Ready/);
+  await assertAccessible(page, "without a key");
+  await it.use("osk_wrong");
+  await says(it.state, /not accepted/);
+  await assertAccessible(page, "a wrong key");
+  await assertNarrow(page, "a wrong key");
+}, { at: `${plane.url}/#console`, expects: [/status of 401 /] });
+
+// Charts are drawn anew in the colours of the other theme.
+consoleTest("charts follow the theme", async (it, page) => {
+  const name = /^Position in the log .* now/;
+  const canvas = page.getByRole("img", { name }).locator("canvas");
+  await page.emulateMedia({ colorScheme: "light" });
+  await canvas.waitFor();
+  const inkOf = () => canvas.evaluate((one) => {
+    const { data } = one.getContext("2d").getImageData(0, 0, one.width, one.height);
+    let [sum, count] = [0, 0];
+    for (let at = 0; at < data.length; at += 4) {
+      if (data[at + 3] < 200) continue;
+      sum += data[at] + data[at + 1] + data[at + 2];
+      count += 1;
+    }
+    return sum / count / 3;
+  });
+  const light = await inkOf();
+  await page.emulateMedia({ colorScheme: "dark" });
+  await page.waitForFunction(() => matchMedia("(prefers-color-scheme: dark)").matches);
+  // Its grid, which is most of it, goes from light to dark.
+  await becomes(async () => await inkOf() < light - 50, true);
+});
+
+// The token goes by an event: it is in no address, and the inspector shows it at once.
+consoleTest("an opened session's token is handed to the inspector", async (it, page) => {
+  await it.go("Users");
+  const opening = it.part("Open a session for trying");
+  await opening.getByRole("textbox", { name: "User (sub)" }).fill("carol");
+  await opening.getByRole("textbox", { name: "Device (optional)" }).fill("kiosk");
+  await it.button("Open session").click();
+  await says(opening, /The session is open\./);
+  assert.doesNotMatch(await opening.innerText(), /eyJ|osr_/);
+  await it.button("Show Refresh token").click();
+  await says(opening, /osr_/);
+  await it.button("Show Access token").click();
+  const [token] = /eyJ[\w-]+\.[\w-]+\.[\w-]+/.exec(await opening.innerText());
+  await it.button("Inspect").click();
+  const field = page.getByRole("textbox", { name: "Token", exact: true });
+  await field.waitFor();
+  assert.equal(await field.inputValue(), token);
+  await says(page.getByRole("main"), /carol/);
+  assert.equal(new URL(page.url()).hash, "#inspector");
+  assert.ok(await page.evaluate(() => JSON.stringify(history.state)?.includes("eyJ") !== true));
+  const { sessions } = await plane.call("GET", "/v1/users/carol/sessions");
+  assert.deepEqual(sessions.map(({ device }) => device), ["kiosk"]);
+  // Back in the console everything stands as it was left.
+  await page.getByRole("link", { name: "Console" }).click();
+  await it.go("Users");
+  await says(opening, /osr_/);
+});

@@ -1,0 +1,48 @@
+// What axe-core and a narrow screen have to say of the inspector.
+
+import assert from "node:assert/strict";
+import axe from "axe-core";
+import { says, servePage } from "./open.mjs";
+import { inspectorOf, plainClaims, unsigned } from "./inspector.mjs";
+
+const { pageTest } = await servePage();
+
+/** What the page shows when it is looked at. */
+const STATES = {
+  empty: async () => {},
+  "with a verified token": async (page) => {
+    await inspectorOf(page).button("Try an example").click();
+    await says(inspectorOf(page).state, /Signed/);
+  },
+  "with all that can go wrong": async (page) => {
+    const inspector = inspectorOf(page);
+    const token = unsigned(plainClaims({ exp: 1, email: "a@b.test", long: "x".repeat(500), rtl: "\u202ea" }));
+    await page.getByText("Compare with another token").click();
+    await inspector.field("The other token").fill(`${unsigned({ sub: "b" }).slice(0, -3)}*`);
+    await page.getByRole("checkbox", { name: /^Follow a feed/ }).check();
+    await inspector.verify({ token: `${token}*`, keys: "a secret" });
+    await inspector.button("Link with this token").click();
+    await says(inspector.state, /Decoded, not verified/);
+  },
+};
+for (const colorScheme of ["light", "dark"]) {
+  for (const width of [320, 1280]) {
+    // WCAG 1.4.10 has 320 pixels as the width where nothing may be lost to the side.
+    pageTest(`${colorScheme}, ${width} pixels wide: nothing serious, nothing to scroll sideways`, async (page) => {
+      await page.evaluate(axe.source);
+      for (const [state, bring] of Object.entries(STATES)) {
+        await bring(page);
+        const found = await page.evaluate(async () => {
+          const { violations } = await window.axe.run(document, { iframes: false, resultTypes: ["violations"] });
+          return violations.filter(({ impact }) => ["serious", "critical"].includes(impact))
+            .map(({ id, nodes }) => [id, ...nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`)]);
+        });
+        assert.deepEqual(found, [], state);
+        const { wide, narrow } = await page.evaluate(() => ({
+          wide: document.documentElement.scrollWidth, narrow: document.documentElement.clientWidth,
+        }));
+        assert.ok(wide <= narrow, `${state}: ${wide} in ${narrow} pixels`);
+      }
+    }, { context: { colorScheme, viewport: { width, height: 800 } } });
+  }
+}

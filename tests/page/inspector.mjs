@@ -1,0 +1,58 @@
+// What the tests of the inspector have in common: its parts by role and name, and tokens.
+
+import { now } from "../support/fixture.mjs";
+
+/** The parts of the inspector, as people and screen readers find them. */
+export function inspectorOf(page) {
+  const button = (name) => page.getByRole("button", { name, exact: true });
+  const field = (name) => page.getByLabel(name, { exact: true });
+  const part = (name) => page.getByRole("region", { name });
+  return {
+    button,
+    field,
+    part,
+    token: page.getByRole("textbox", { name: "Token", exact: true }),
+    keys: page.getByRole("textbox", { name: /^Or paste them/ }),
+    state: part("State of the token"),
+    tokenCard: part("The token"),
+    header: part(/^Header/),
+    claims: part(/^Claims/),
+    warnings: part(/^Worth a look/),
+    verifying: page.getByRole("form", { name: "Verify" }),
+    /** The row of a claim or header member. */
+    row: (name) => page.getByRole("row").filter({
+      has: page.getByRole("rowheader", { name, exact: true }),
+    }),
+    /** Each check as `[name, result, code]`. */
+    steps: async () => {
+      const shown = await part("Why, step by step").getByRole("listitem").allInnerTexts();
+      return shown.map((text) => {
+        const pattern = /^(?:\S\s+)?(.+?) (passed|refused|undecided|not reached)(?: (\w+))?$/m;
+        return pattern.exec(text)?.slice(1) ?? [text];
+      });
+    },
+    verify: async ({ token, keys }) => {
+      await page.getByRole("textbox", { name: "Token", exact: true }).fill(token);
+      const text = typeof keys === "string" ? keys : JSON.stringify(keys);
+      await page.getByRole("textbox", { name: /^Or paste them/ }).fill(text);
+      await button("Verify").click();
+    },
+  };
+}
+
+/** A segment of a token that holds `value`: text and bytes as they are, everything else as JSON. */
+export function segment(value) {
+  const isRaw = typeof value === "string" || Buffer.isBuffer(value);
+  return Buffer.from(isRaw ? value : JSON.stringify(value)).toString("base64url");
+}
+
+/** A token that nobody signed. */
+export function unsigned(claims, header = { alg: "EdDSA", kid: "k", typ: "at+jwt" }) {
+  return `${segment(header)}.${segment(claims)}.${segment("no signature")}`;
+}
+
+/** Claims about which there is nothing to warn of. */
+export const plainClaims = (more = {}) => ({
+  iss: "https://issuer.test", sub: "alice", aud: "api", jti: "one", iat: now() - 10,
+  exp: now() + 600, ...more,
+});

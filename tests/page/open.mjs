@@ -1,0 +1,137 @@
+// The page in real Chromium, at the address of a real control plane that serves it.
+//
+// Whatever a test is about, it fails on a violation of the policy, on an uncaught error, on an error
+// in the console and on a request to an origin that it did not name.
+
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { chromium } from "playwright-core";
+import { startControlPlane } from "../support/control-plane.mjs";
+import { until } from "../support/feed.mjs";
+import { ROOT } from "../support/fixture.mjs";
+
+/** A name of this machine that is no secure context, as a page that came by plain HTTP is none. */
+export const INSECURE_HOST = "plain.test";
+
+/**
+ * Starts one Chromium, and a control plane with these settings; both end with the file's tests.
+ *
+ * @param {Record<string, string>} [settings] more of its environment
+ */
+export async function servePage(settings) {
+  const plane = await startControlPlane(settings);
+  after(() => plane.close());
+  return { plane, pageTest: await openBrowser(plane.url) };
+}
+
+/**
+ * Starts one Chromium. The answer declares a test that is handed a page of its own, in a context of
+ * its own, which has loaded `url`.
+ *
+ * @param {string} url
+ */
+export async function openBrowser(url) {
+  buildPage();
+  const browser = await chromium.launch({
+    executablePath: execFileSync("which", ["chromium"], { encoding: "utf8" }).trim(),
+    args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+      "--disable-background-networking", "--disable-component-update", "--disable-sync",
+      `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`],
+  });
+  after(() => browser.close());
+
+  /**
+   * @param {string} name
+   * @param {(page: import("playwright-core").Page) => Promise<void>} run
+   * @param {object} [options]
+   * @param {string} [options.at] the address, where it is not the page's own; empty opens none
+   * @param {object} [options.context] of Playwright's `newContext`
+   * @param {RegExp[]} [options.expects] problems that are part of the test
+   * @param {string[]} [options.origins] others that may be asked
+   */
+  return (name, run, { at = `${url}/`, context: settings, expects = [], origins = [] } = {}) =>
+    test(name, async () => {
+      // Every context would keep a copy of the page for itself; what is kept has tests of its own.
+      const context = await browser.newContext({ serviceWorkers: "block", ...settings });
+      context.setDefaultTimeout(PATIENCE_SECONDS * 1000);
+      const found = await watch(context, [at, url, ...origins]);
+      try {
+        const page = await context.newPage();
+        if (at !== "") await page.goto(at);
+        await run(page);
+        await settle(page);
+      } finally {
+        await context.close();
+      }
+      const problems = found.filter((one) => !expects.some((pattern) => pattern.test(one)));
+      assert.deepEqual(problems, [], "what the browser complained of");
+    });
+}
+
+/** Waits until what `locator` shows fits; fails with what it showed at last. */
+export async function says(locator, pattern, seconds = PATIENCE_SECONDS) {
+  let text = "";
+  const found = await until(async () => {
+    text = (await locator.allInnerTexts()).join("\n");
+    return pattern.test(text);
+  }, seconds);
+  assert.ok(found, `${pattern} is not in what is shown: ${text.slice(0, 2000)}`);
+  return text;
+}
+
+/** The same for everything: what `read` answers with becomes `expected`. */
+export async function becomes(read, expected, seconds = PATIENCE_SECONDS) {
+  let last;
+  const same = async () => {
+    last = await read();
+    try {
+      assert.deepEqual(last, expected);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  if (!await until(same, seconds)) assert.deepEqual(last, expected);
+}
+
+/** Gathers everything that the browser complains of, in all pages and frames of a context. */
+async function watch(context, allowed) {
+  const found = [];
+  const origins = new Set(allowed.filter((one) => one !== "").map((one) => new URL(one).origin));
+  await context.exposeBinding("tellViolation", (_, text) => void found.push(text));
+  await context.addInitScript(() => {
+    addEventListener("securitypolicyviolation", ({ blockedURI, effectiveDirective }) => {
+      window.tellViolation(`policy violated: ${effectiveDirective} by ${blockedURI}`);
+    });
+  });
+  context.on("console", (message) => {
+    if (message.type() !== "error") return;
+    found.push(`console: ${message.text()} (${message.location().url})`);
+  });
+  context.on("weberror", (error) => found.push(`uncaught: ${error.error().stack}`));
+  context.on("request", (request) => {
+    const { origin, protocol } = new URL(request.url());
+    if (protocol === "blob:" || protocol === "data:") return;
+    if (!origins.has(origin)) found.push(`asked another origin: ${request.url()}`);
+  });
+  return found;
+}
+
+/** What the browser still has to tell is told before a call into the page answers. */
+async function settle(page) {
+  if (!page.isClosed()) await page.evaluate(() => new Promise(requestAnimationFrame));
+}
+
+/** As `cargo xtask page` does, where nobody has built it yet. */
+function buildPage() {
+  const folder = join(ROOT, "www");
+  if (existsSync(join(folder, "dist/index.html"))) return;
+  const built = spawnSync("npx", ["vite", "build"], { cwd: folder });
+  if (built.status !== 0) throw new Error(String(built.stderr));
+}
+
+/** How long something that must come may take on a busy machine. */
+const PATIENCE_SECONDS = 20;
