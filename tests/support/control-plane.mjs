@@ -9,7 +9,8 @@ import { ROOT } from "./fixture.mjs";
 
 /** @param {Record<string, string>} settings More of the environment: `OFFSWITCH_…`. */
 export async function startControlPlane(settings = {}) {
-  const built = spawnSync("cargo", ["build", "--quiet", "--package", "offswitch"], { cwd: ROOT });
+  const build = ["build", "--quiet", "--workspace", "--all-features", "--bin", "offswitch"];
+  const built = spawnSync("cargo", build, { cwd: ROOT });
   if (built.status !== 0) throw new Error(String(built.stderr));
   const folder = await mkdtemp(join(tmpdir(), "offswitch-plane-"));
   const port = await freePort();

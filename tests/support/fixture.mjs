@@ -35,7 +35,7 @@ export const runExample = (name, input) => run(exampleOf(name), [], input);
 
 /** The program that an example is, built once. @param {string} name @returns {string} */
 function exampleOf(name) {
-  const example = ["-p", "offswitch-verifier", "--features", "builder", "--example", name];
+  const example = ["--workspace", "--all-features", "--example", name];
   examples[name] ??= run("cargo", ["build", "-q", ...example, "--message-format=json"])
     .split("\n").filter(Boolean).map((line) => JSON.parse(line))
     .find(({ executable, target }) => executable && target.name === name).executable;

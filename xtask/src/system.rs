@@ -67,7 +67,9 @@ impl System {
         tools::ensure_npm_packages()?;
         wasm::build()?;
         page::build()?;
-        tools::run("cargo", &["build", "--quiet", "--package", "offswitch", "--locked"])?;
+        // With the features that the tests are built with: nothing is compiled twice.
+        let build = ["build", "--quiet", "--workspace", "--all-features", "--bin", "offswitch"];
+        tools::run("cargo", &[&build[..], &["--locked"]].concat())?;
         serve(ports.upstream, Router::new().fallback(echo)).await?;
         let control_plane = start_control_plane(ports, data_dir)?;
         let client = Client::builder().no_proxy().build()?;
