@@ -13,12 +13,16 @@ use offswitch_verifier::snapshot::{Feed, FeedKey, Fingerprint, Kind, Snapshot};
 fuzz_target!(|data: &[u8]| {
     let Some((door, rest)) = data.split_first() else { return };
     let bytes = if door % 8 == 0 { rest.to_vec() } else { seal(rest) };
-    let trusted = vec![FeedKey::new(key().verifying_key())];
+    let trusted = vec![FeedKey::from_bytes(key().verifying_key().as_bytes()).expect("a good key")];
     let mut feed = Feed::new("f".to_owned(), trusted.clone());
     let before = feed.floor().position;
     let applied = feed.apply(bytes.clone(), NOW);
     assert!(feed.floor().position >= before);
     assert!(applied.is_ok() || feed.position().is_none());
+    let reached = feed.floor().position;
+    let resumed = feed.resume(bytes.clone());
+    assert!(resumed.is_ok() || applied.is_err());
+    assert!(feed.floor().position >= reached);
     let _ = feed.is_denied(Kind::Token, "i", "t");
     let _ = feed.is_denied(Kind::Session, "i", "s");
     let _ = feed.user_floor("i", "u");
