@@ -6,18 +6,22 @@ import { createRequire } from "node:module";
 
 /** Fails on what is serious or critical in what is shown now, in the light and in the dark. */
 export async function assertAccessible(page, what) {
-  await page.evaluate(AXE);
   for (const colorScheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme });
-    const found = await page.evaluate(async () => {
-      const { violations } = await globalThis.axe.run(document, { resultTypes: ["violations"] });
-      return violations.map(({ id, impact, nodes }) => ({
-        id, impact, places: nodes.map(({ html, failureSummary }) => `${html}: ${failureSummary}`),
-      }));
-    });
-    const grave = found.filter(({ impact }) => ["critical", "serious"].includes(impact));
-    assert.deepEqual(grave, [], `${what}, ${colorScheme}`);
+    assert.deepEqual(await graveOf(page), [], `${what}, ${colorScheme}`);
   }
+}
+
+/** What is serious or critical in what is shown now. */
+export async function graveOf(page) {
+  await page.evaluate(AXE);
+  const found = await page.evaluate(async () => {
+    const { violations } = await globalThis.axe.run(document, { resultTypes: ["violations"] });
+    return violations.map(({ id, impact, nodes }) => ({
+      id, impact, places: nodes.map(({ html, failureSummary }) => `${html}: ${failureSummary}`),
+    }));
+  });
+  return found.filter(({ impact }) => ["critical", "serious"].includes(impact));
 }
 
 /** Fails where a screen of 320 px would have to be scrolled sideways. */

@@ -1,7 +1,7 @@
 // What axe-core and a narrow screen have to say of the inspector.
 
 import assert from "node:assert/strict";
-import axe from "axe-core";
+import { graveOf } from "./axe.mjs";
 import { says, servePage } from "./open.mjs";
 import { inspectorOf, plainClaims, unsigned } from "./inspector.mjs";
 
@@ -29,15 +29,9 @@ for (const colorScheme of ["light", "dark"]) {
   for (const width of [320, 1280]) {
     // WCAG 1.4.10 has 320 pixels as the width where nothing may be lost to the side.
     pageTest(`${colorScheme}, ${width} pixels wide: nothing serious, nothing to scroll sideways`, async (page) => {
-      await page.evaluate(axe.source);
       for (const [state, bring] of Object.entries(STATES)) {
         await bring(page);
-        const found = await page.evaluate(async () => {
-          const { violations } = await window.axe.run(document, { iframes: false, resultTypes: ["violations"] });
-          return violations.filter(({ impact }) => ["serious", "critical"].includes(impact))
-            .map(({ id, nodes }) => [id, ...nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`)]);
-        });
-        assert.deepEqual(found, [], state);
+        assert.deepEqual(await graveOf(page), [], state);
         const { wide, narrow } = await page.evaluate(() => ({
           wide: document.documentElement.scrollWidth, narrow: document.documentElement.clientWidth,
         }));
