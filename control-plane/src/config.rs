@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::keyring::TokenAlgorithm;
 use crate::plane::Settings;
+use crate::server::Limits;
 use crate::session::Lifetimes;
 
 /// Everything an operator may set, checked.
@@ -28,6 +29,8 @@ pub struct Config {
     pub log: String,
     /// How it is logged.
     pub log_format: LogFormat,
+    /// What connections may take.
+    pub limits: Limits,
     /// What the plane needs.
     pub settings: Settings,
 }
@@ -174,6 +177,9 @@ impl Values {
         });
         let store = self.store();
         let settings = self.settings(listen);
+        let max_connections = self.number("max_connections", 1..=1_000_000);
+        let max_connections = usize::try_from(max_connections).unwrap_or(usize::MAX);
+        let limits = Limits { max_connections, ..Limits::default() };
         let master_key = self.set.remove(MASTER_KEY);
         if !self.problems.is_empty() {
             return Err(self.problems);
@@ -186,6 +192,7 @@ impl Values {
             master_key_file,
             log: log.unwrap_or_default(),
             log_format: log_format.unwrap_or(LogFormat::Text),
+            limits,
             settings,
         })
     }
@@ -442,6 +449,12 @@ const KEYS: &[Key] = &[
         default: "604800",
         help: "How long tokens of other issuers may live, for revocations without exp, 60 to \
                31536000.",
+    },
+    Key {
+        name: "max_connections",
+        default: "20000",
+        help: "How many connections there may be, 1 to 1000000, but at most as many as the process \
+               may have files open, less 256.",
     },
     Key { name: "log", default: "info", help: "What is logged, a tracing filter." },
     Key { name: "log_format", default: "text", help: "text or json." },

@@ -15,7 +15,6 @@ use offswitch::master_key::{MasterKey, random_bytes};
 use offswitch::plane::Plane;
 use offswitch::store::{Appendfsync, EmbeddedStore, RedisOptions, RedisStore, Store};
 use offswitch::{http, server};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A request makes many small things and drops them: that was a sixth of a refresh's time.
@@ -101,8 +100,7 @@ fn load(path: Option<&Path>) -> Result<Config, Vec<config::Problem>> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(config.listen)
-        .await
+    let listener = server::bind(config.listen)
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
     let master = master_key(&config)?;
@@ -126,7 +124,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     });
     let (issuer, position) = (&plane.settings().issuer, plane.position());
     tracing::info!(listen = %listener.local_addr()?, issuer, %position, "serving");
-    server::run(listener, http::router(plane, metrics), stop_asked()).await;
+    server::run(
+        listener,
+        http::router(plane, metrics),
+        config.limits.within_open_files(),
+        stop_asked(),
+    )
+    .await;
     Ok(())
 }
 

@@ -1,0 +1,101 @@
+//! One connection, from its first byte to its end.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::io::ErrorKind;
+use std::pin::pin;
+use std::sync::Arc;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Version};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::Limits;
+use super::activity::{Activity, Reason};
+use super::answer::Answer;
+use super::http2::Streams;
+use super::stream::Stream;
+
+/// Serves `router` on `stream` until its peer goes, has to go, or `stopping` changes and what was
+/// asked is answered.
+pub(super) async fn serve(
+    stream: TcpStream,
+    router: Router,
+    builder: &Builder<Streams>,
+    limits: &Limits,
+    mut stopping: watch::Receiver<()>,
+) {
+    let activity = Arc::new(Activity::new(limits));
+    let stream = Stream::new(stream, activity.clone(), limits.write_timeout);
+    let router = TowerToHyperService::new(router);
+    let asked = activity.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let asking = asked.ask(request.version() == Version::HTTP_2);
+        let answering = router.call(request);
+        async move {
+            let response = answering.await?;
+            Ok::<_, Infallible>(response.map(|body| Answer::new(body, asking)))
+        }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut look = pin!(sleep_until(Instant::now() + limits.header_timeout));
+    let (mut is_leaving, mut is_stopping) = (false, false);
+    loop {
+        tokio::select! {
+            outcome = connection.as_mut() => {
+                if let Err(error) = outcome {
+                    tracing::debug!(%error, "a connection ended");
+                    if is_timeout(error.as_ref()) {
+                        closed(Reason::WriteTimeout);
+                    }
+                }
+                return;
+            }
+            () = look.as_mut() => {
+                if is_leaving {
+                    // The rest of the last answer was not taken.
+                    return;
+                }
+                match activity.judge(Instant::now()) {
+                    Ok(next) => look.as_mut().reset(next),
+                    Err(Reason::Idle) => {
+                        closed(Reason::Idle);
+                        // What it asks in this moment is still answered.
+                        connection.as_mut().graceful_shutdown();
+                        is_leaving = true;
+                        look.as_mut().reset(Instant::now() + limits.write_timeout);
+                    }
+                    Err(reason) => return closed(reason),
+                }
+            }
+            _ = stopping.changed(), if !is_stopping => {
+                is_stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+fn closed(reason: Reason) {
+    metrics::counter!("offswitch_connections_closed_total", "reason" => reason.name()).increment(1);
+}
+
+/// Whether the stream ended the connection, or the kernel below it.
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|error| error.kind() == ErrorKind::TimedOut) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
