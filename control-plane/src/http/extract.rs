@@ -1,15 +1,19 @@
 //! Bodies, queries and headers, read strictly: what is wrong is said by name, and never with the
 //! value that was sent.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body as HttpBody, Bytes};
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use futures_util::TryStreamExt;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::problem::Problem;
 use crate::master_key::random_bytes;
@@ -32,13 +36,68 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
                 "the content-type must be application/json",
             ));
         }
-        let bytes = timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
-        let bytes = bytes.map_err(|_| too_slow())?.map_err(|error| unreadable(&error))?;
+        let bytes = whole_body(request, state).await?;
         let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
         let value = T::deserialize(&mut deserializer)
             .and_then(|value| deserializer.end().map(|()| value))
             .map_err(|error| Problem::bad_request("invalid_body", describe(&error)))?;
         Ok(Self { value, bytes })
+    }
+}
+
+/// Why there is no body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyError {
+    TooLarge,
+    TooSlow,
+    Unreadable,
+}
+
+impl BodyError {
+    /// The stable code.
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::TooLarge => "body_too_large",
+            Self::TooSlow => "body_too_slow",
+            Self::Unreadable => "invalid_body",
+        }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        let (status, detail) = match error {
+            BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
+            BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body took too long"),
+            BodyError::Unreadable => (StatusCode::BAD_REQUEST, "the body could not be read"),
+        };
+        Self::new(status, error.code(), detail)
+    }
+}
+
+/// Reads the body to its end. Time is given for what came already: a large bulk may come over a
+/// slow line, and who sends a byte now and then gains nothing by it.
+pub(super) async fn whole_body<S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<Bytes, BodyError> {
+    let received = Arc::new(AtomicUsize::new(0));
+    let counter = received.clone();
+    let request = request.map(|body| {
+        HttpBody::from_stream(body.into_data_stream().inspect_ok(move |piece| {
+            counter.fetch_add(piece.len(), Ordering::Relaxed);
+        }))
+    });
+    let begin = Instant::now();
+    let mut reading = pin!(Bytes::from_request(request, state));
+    loop {
+        let earned = received.load(Ordering::Relaxed) / LEAST_BYTES_PER_SECOND;
+        let end = begin + BODY_GRACE + Duration::from_secs(earned as u64);
+        match timeout_at(end, reading.as_mut()).await {
+            Ok(read) => return read.map_err(|error| unreadable(&error)),
+            Err(_) if received.load(Ordering::Relaxed) / LEAST_BYTES_PER_SECOND > earned => {}
+            Err(_) => return Err(BodyError::TooSlow),
+        }
     }
 }
 
@@ -86,16 +145,11 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
-fn too_slow() -> Problem {
-    let detail = "the body took too long";
-    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail)
-}
-
-fn unreadable(error: &BytesRejection) -> Problem {
+fn unreadable(error: &BytesRejection) -> BodyError {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large")
+        BodyError::TooLarge
     } else {
-        Problem::bad_request("invalid_body", "the body could not be read")
+        BodyError::Unreadable
     }
 }
 
@@ -113,6 +167,8 @@ fn describe(error: &serde_json::Error) -> String {
     }
 }
 
-/// For the largest bulk over a slow line.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long any body may take; most come with the header.
+const BODY_GRACE: Duration = Duration::from_secs(10);
+/// So many bytes give another second.
+const LEAST_BYTES_PER_SECOND: usize = 64 * 1024;
 const MAX_KEY_CHARS: usize = 128;

@@ -6,18 +6,16 @@ pub(super) mod token;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::time::timeout;
 use utoipa::ToSchema;
 
+use super::extract::whole_body;
 use super::problem::Problem;
 use crate::plane::{Plane, PlaneError};
 
@@ -91,9 +89,8 @@ impl<S: Send + Sync> FromRequest<S> for Form {
         if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(OauthError::invalid_request("unsupported_media_type"));
         }
-        let bytes = timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
-        let bytes = bytes.map_err(|_| OauthError::invalid_request("body_too_slow"))?;
-        let bytes = bytes.map_err(|_| OauthError::invalid_request("body_too_large"))?;
+        let bytes = whole_body(request, state).await;
+        let bytes = bytes.map_err(|error| OauthError::invalid_request(error.code()))?;
         let mut fields = HashMap::new();
         for (name, value) in form_urlencoded::parse(&bytes) {
             if fields.insert(name.into_owned(), value.into_owned()).is_some() {
@@ -140,6 +137,4 @@ impl From<PlaneError> for OauthError {
     }
 }
 
-/// Whoever sends a form without an API key gets this long for it.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const TEMPORARILY_UNAVAILABLE: &str = "temporarily_unavailable";
