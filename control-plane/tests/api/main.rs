@@ -2,10 +2,13 @@
 
 mod access;
 mod bad_input;
+mod connection_limits;
+mod hostile_clients;
 mod key_life;
 mod lifecycle;
 mod oauth;
 mod page;
 mod revoking;
+mod slow_readers;
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,6 +6,8 @@ pub(crate) mod fault_proxy;
 pub(crate) mod follower;
 pub(crate) mod gated_store;
 pub(crate) mod in_process;
+pub(crate) mod local_server;
 pub(crate) mod oauth;
 pub(crate) mod process;
+pub(crate) mod raw_http2;
 pub(crate) mod redis_server;

@@ -1,0 +1,114 @@
+//! How many connections there may be, and how long each may do nothing.
+
+use std::time::{Duration, Instant};
+
+use offswitch::server::Limits;
+use reqwest::Client;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+
+use crate::support::local_server::{LocalServer, counted, short_limits};
+use crate::support::raw_http2::{DATA, END_STREAM, RawHttp2};
+
+// A01: beyond the cap there is an answer that says so, and none is refused once there is room.
+#[tokio::test]
+async fn a_connection_too_many_is_answered_503_until_there_is_room() {
+    let server = LocalServer::start(Limits { max_connections: 10, ..Limits::default() }).await;
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        let mut connection = server.connect().await;
+        connection.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        assert!(connection.read(&mut [0; 1024]).await.unwrap() > 0);
+        held.push(connection);
+    }
+    let refused = counted("offswitch_connections_refused_total", "too_many_connections");
+    let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
+    let answer = client.get(server.url("/healthz")).send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "5");
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(problem["code"], "too_many_connections");
+    // A large request gets the answer as well, instead of a reset.
+    let large = client.post(server.url("/v1/revocations")).body(vec![b' '; 100_000]);
+    assert_eq!(large.send().await.unwrap().status(), 503);
+    let refused = counted("offswitch_connections_refused_total", "too_many") - refused;
+    assert!(refused >= 2.0);
+    held.pop();
+    let begin = Instant::now();
+    while client.get(server.url("/healthz")).send().await.unwrap().status() != 200 {
+        assert!(begin.elapsed() < Duration::from_secs(10), "the place is not free again");
+    }
+}
+
+// A01: the answers to those who are too many are few at a time, and soon over.
+#[tokio::test]
+async fn those_who_are_refused_and_stay_are_cut_off() {
+    let server = LocalServer::start(Limits { max_connections: 1, ..Limits::default() }).await;
+    let mut only = server.connect().await;
+    only.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert!(only.read(&mut [0; 1024]).await.unwrap() > 0);
+    let mut others = Vec::new();
+    for _ in 0..200 {
+        others.push(server.connect().await);
+    }
+    for mut other in others {
+        let end = timeout(Duration::from_secs(10), other.read(&mut [0; 64])).await.unwrap();
+        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    }
+    only.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert!(only.read(&mut [0; 1024]).await.unwrap() > 0);
+}
+
+// A01: a connection may pause between requests, not for ever; and a header that begins after a
+// pause has its own time.
+#[tokio::test]
+async fn a_connection_that_asks_nothing_any_more_is_closed() {
+    let limits = Limits { idle_timeout: Duration::from_secs(3), ..short_limits() };
+    let server = LocalServer::start(limits).await;
+    let idle = counted("offswitch_connections_closed_total", "idle");
+    let mut connection = server.connect().await;
+    for _ in 0..3 {
+        connection.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        assert!(connection.read(&mut [0; 1024]).await.unwrap() > 0);
+        sleep(Duration::from_millis(2200)).await;
+    }
+    let end = timeout(Duration::from_secs(10), connection.read(&mut [0; 64])).await.unwrap();
+    assert!(matches!(end, Ok(0)), "{end:?}");
+
+    let mut connection = RawHttp2::begin(server.connect().await).await;
+    connection.get(1, "/healthz").await;
+    let begin = Instant::now();
+    timeout(Duration::from_secs(10), async {
+        let mut answered = false;
+        while let Some(frame) = connection.next().await {
+            answered |= frame.kind == DATA && frame.flags & END_STREAM > 0;
+        }
+        assert!(answered);
+    })
+    .await
+    .unwrap();
+    assert!(begin.elapsed() > Duration::from_secs(2));
+    assert!(counted("offswitch_connections_closed_total", "idle") - idle >= 2.0);
+
+    let mut connection = server.connect().await;
+    connection.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert!(connection.read(&mut [0; 1024]).await.unwrap() > 0);
+    connection.write_all(b"GET /heal").await.unwrap();
+    let end = timeout(Duration::from_secs(10), connection.read(&mut [0; 64])).await.unwrap();
+    assert!(matches!(end, Ok(0)), "{end:?}");
+}
+
+// A01: headers that are too long or too many are refused, in both versions.
+#[tokio::test]
+async fn headers_beyond_the_limits_are_refused() {
+    let server = LocalServer::start(Limits::default()).await;
+    let client = Client::builder().no_proxy().build().unwrap();
+    let long = "x".repeat(40_000);
+    let answer = client.get(server.url("/healthz")).header("x-long", long).send().await.unwrap();
+    assert_eq!(answer.status(), 431);
+    let many = (0..120).fold(client.get(server.url("/healthz")), |request, number| {
+        request.header(format!("x-{number}"), "x")
+    });
+    assert_eq!(many.send().await.unwrap().status(), 431);
+}

@@ -1,0 +1,110 @@
+//! The accept loop inside the test's own process, with limits that a test need not wait for long.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use offswitch::api_keys::{ApiKeys, Scope};
+use offswitch::clock::unix_seconds;
+use offswitch::config::Config;
+use offswitch::http;
+use offswitch::master_key::MasterKey;
+use offswitch::plane::{Plane, Settings};
+use offswitch::server::{self, Limits};
+use offswitch::store::EmbeddedStore;
+use tempfile::TempDir;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::in_process::MASTER;
+
+/// A server, stopped when it is dropped.
+pub(crate) struct LocalServer {
+    address: SocketAddr,
+    admin_key: String,
+    task: JoinHandle<()>,
+    _folder: Option<TempDir>,
+}
+
+impl LocalServer {
+    /// One that serves the whole API.
+    pub(crate) async fn start(limits: Limits) -> Self {
+        Self::start_with(limits, |_| ()).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn start_with(limits: Limits, change: impl FnOnce(&mut Settings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let now = unix_seconds();
+        let store = Arc::new(EmbeddedStore::open(&folder.path().join("log.redb"), now).unwrap());
+        let master = MasterKey::parse(MASTER).unwrap();
+        let scopes = &Scope::ALL;
+        let key = ApiKeys::create(store.as_ref(), &master, "admin", scopes, None, now).await;
+        let mut settings = Config::load(None, []).ok().unwrap().settings;
+        change(&mut settings);
+        let plane = Plane::start(settings, store, master, now).await.unwrap();
+        plane.spawn_tasks();
+        let mut server = Self::serve(limits, http::router(plane, metrics())).await;
+        server.admin_key = key.unwrap().key.to_string();
+        server._folder = Some(folder);
+        server
+    }
+
+    /// One that serves `router`.
+    pub(crate) async fn serve(limits: Limits, router: Router) -> Self {
+        metrics();
+        let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(server::run(listener, router, limits, std::future::pending()));
+        Self { address, admin_key: String::new(), task, _folder: None }
+    }
+
+    pub(crate) fn admin_key(&self) -> &str {
+        &self.admin_key
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// A connection whose peer's system takes next to nothing before it is read.
+    pub(crate) async fn connect_narrowly(&self) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(2048).unwrap();
+        socket.connect(self.address).await.unwrap()
+    }
+}
+
+impl Drop for LocalServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Limits that are over soon.
+pub(crate) fn short_limits() -> Limits {
+    Limits {
+        header_timeout: Duration::from_secs(2),
+        idle_timeout: Duration::from_secs(2),
+        write_timeout: Duration::from_secs(1),
+        ..Limits::default()
+    }
+}
+
+/// The sum of a metric's series whose line contains `label`. All tests of a binary count together.
+pub(crate) fn counted(name: &str, label: &str) -> f64 {
+    let text = metrics().render();
+    let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
+    lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+}
+
+fn metrics() -> PrometheusHandle {
+    static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+    METRICS.get_or_init(|| PrometheusBuilder::new().install_recorder().unwrap()).clone()
+}

@@ -1,0 +1,77 @@
+//! HTTP/2 by the frame (RFC 9113), for what no client does by itself.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+pub(crate) const CONTINUATION: u8 = 9;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
+
+/// One end of a connection.
+pub(crate) struct RawHttp2(pub(crate) TcpStream);
+
+/// A frame that came.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl RawHttp2 {
+    /// Begins, with a first window of 65,535 bytes for everything.
+    pub(crate) async fn begin(mut connection: TcpStream) -> Self {
+        connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        connection.write_all(&frame(SETTINGS, 0, 0, b"")).await.unwrap();
+        Self(connection)
+    }
+
+    /// Asks for `path` on `stream`.
+    pub(crate) async fn get(&mut self, stream: u32, path: &str) {
+        let head = head(0x82, path);
+        let frame = frame(HEADERS, END_HEADERS | END_STREAM, stream, &head);
+        self.0.write_all(&frame).await.unwrap();
+    }
+
+    /// The next frame, or none if the connection is over. Settings and pings are acknowledged.
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
+        loop {
+            let mut head = [0; 9];
+            self.0.read_exact(&mut head).await.ok()?;
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            self.0.read_exact(&mut payload).await.ok()?;
+            let (kind, flags) = (head[3], head[4]);
+            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            const PING: u8 = 6;
+            if flags == 0 && (kind == PING || kind == SETTINGS) {
+                let payload = if kind == PING { payload } else { Vec::new() };
+                let _ = self.0.write_all(&frame(kind, 1, 0, &payload)).await;
+                continue;
+            }
+            return Some(Frame { kind, flags, stream, payload });
+        }
+    }
+}
+
+/// The bytes of a frame.
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = vec![length[1], length[2], length[3], kind, flags];
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// A header block (RFC 7541): `method` as an index, the rest in plain text.
+pub(crate) fn head(method: u8, path: &str) -> Vec<u8> {
+    let mut block = vec![method, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
+    block.extend(path.bytes());
+    block.extend(b"\x01\x01a\x0f\x10\x21application/x-www-form-urlencoded");
+    block
+}
