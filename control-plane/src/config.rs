@@ -177,8 +177,7 @@ impl Values {
         });
         let store = self.store();
         let settings = self.settings(listen);
-        let max_connections = self.number("max_connections", 1..=1_000_000);
-        let max_connections = usize::try_from(max_connections).unwrap_or(usize::MAX);
+        let max_connections = self.count("max_connections", 1..=1_000_000);
         let limits = Limits { max_connections, ..Limits::default() };
         let master_key = self.set.remove(MASTER_KEY);
         if !self.problems.is_empty() {
@@ -257,8 +256,7 @@ impl Values {
                 absolute_seconds: self.number("session_absolute_seconds", 1..=315_360_000),
                 grace_seconds: self.number("refresh_grace_seconds", 0..=600),
             },
-            sessions_per_user: usize::try_from(self.number("sessions_per_user", 1..=100))
-                .unwrap_or(1),
+            sessions_per_user: self.count("sessions_per_user", 1..=100),
             token_algorithm: algorithm.unwrap_or_default(),
             key_rotation_seconds: self.number_or_zero("key_rotation_seconds", 3600..=315_360_000),
             key_publish_seconds: self.number_or_zero("key_publish_seconds", 10..=86_400),
@@ -267,6 +265,7 @@ impl Values {
             base_interval_seconds: self.number("base_interval_seconds", 1..=3600),
             max_revocation_seconds: self.number("max_revocation_seconds", 86_400..=315_360_000),
             foreign_token_seconds: self.number("foreign_token_seconds", 60..=31_536_000),
+            max_followers: self.count("max_followers", 1..=1_000_000),
         };
         if settings.heartbeat_seconds * 2 > settings.snapshot_validity_seconds {
             self.problem("heartbeat_seconds", "must be at most half of snapshot_validity_seconds");
@@ -288,6 +287,10 @@ impl Values {
         let problem = format!("must be a whole number from {} to {}", range.start(), range.end());
         let parse = |text: &str| text.parse().ok().filter(|number| range.contains(number));
         self.parse(name, &problem, parse).unwrap_or(*range.start())
+    }
+
+    fn count(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> usize {
+        usize::try_from(self.number(name, range)).unwrap_or(usize::MAX)
     }
 
     fn number_or_zero(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> u64 {
@@ -455,6 +458,12 @@ const KEYS: &[Key] = &[
         default: "20000",
         help: "How many connections there may be, 1 to 1000000, but at most as many as the process \
                may have files open, less 256.",
+    },
+    Key {
+        name: "max_followers",
+        default: "15000",
+        help: "How many streams and long polls may wait for news at this process, 1 to 1000000; \
+               over HTTP/1 each holds a connection, so that max_connections should leave room.",
     },
     Key { name: "log", default: "info", help: "What is logged, a tracing filter." },
     Key { name: "log_format", default: "text", help: "text or json." },

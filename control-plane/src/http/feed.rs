@@ -12,6 +12,7 @@ use base64ct::{Base64, Encoding};
 use futures_util::{Stream, stream};
 use offswitch_verifier::snapshot::Position;
 use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::IntoParams;
 
 use super::extract::Params;
@@ -59,7 +60,7 @@ pub(super) async fn poll(
     if let Some(since) = since {
         keep_pace(&plane, since).await;
         if wait > 0 && plane.position() == since {
-            let _waiting = Follower::new("long_poll");
+            let _waiting = Follower::new("long_poll", &plane)?;
             plane.wait_beyond(since, Duration::from_secs(wait)).await;
         }
     }
@@ -105,7 +106,8 @@ pub(super) async fn follow(
     }
     plane.snapshot(since).ok_or_else(not_ready)?;
     let heartbeat = Duration::from_secs(plane.settings().heartbeat_seconds);
-    let begin = (plane, since, true, Follower::new("stream"));
+    let follower = Follower::new("stream", &plane)?;
+    let begin = (plane, since, true, follower);
     Ok(Sse::new(stream::unfold(begin, move |(plane, since, first, follower)| async move {
         if let Some(since) = since.filter(|_| !first) {
             plane.wait_beyond(since, heartbeat).await;
@@ -121,18 +123,25 @@ pub(super) async fn follow(
 }
 
 /// Counts one who waits for news, as long as it lives.
-struct Follower(&'static str);
+struct Follower {
+    kind: &'static str,
+    _place: OwnedSemaphorePermit,
+}
 
 impl Follower {
-    fn new(kind: &'static str) -> Self {
+    fn new(kind: &'static str, plane: &Plane) -> Result<Self, Problem> {
+        let place = plane.follower_places().clone().try_acquire_owned().map_err(|_| {
+            let detail = "no more than max_followers may wait at this process";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_followers", detail)
+        })?;
         metrics::gauge!("offswitch_followers", "kind" => kind).increment(1.0);
-        Self(kind)
+        Ok(Self { kind, _place: place })
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        metrics::gauge!("offswitch_followers", "kind" => self.0).decrement(1.0);
+        metrics::gauge!("offswitch_followers", "kind" => self.kind).decrement(1.0);
     }
 }
 

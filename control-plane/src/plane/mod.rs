@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use offswitch_verifier::snapshot::{Position, SnapshotSigner};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::api_keys::ApiKeys;
 use crate::fold::{Fold, FoldError};
@@ -58,6 +58,7 @@ pub struct Plane {
     base: ArcSwapOption<Published>,
     deltas: publish::Deltas,
     head: watch::Sender<Position>,
+    follower_places: Arc<Semaphore>,
     health: Mutex<Health>,
     outage: Mutex<Outage>,
 }
@@ -91,6 +92,8 @@ pub struct Settings {
     pub max_revocation_seconds: u64,
     /// How long tokens of other issuers may live, for revocations that name no `exp`.
     pub foreign_token_seconds: u64,
+    /// How many may wait for news at this process.
+    pub max_followers: usize,
 }
 
 impl Settings {
@@ -157,6 +160,7 @@ impl Plane {
             api_keys: ArcSwap::from_pointee(api_keys),
             base: ArcSwapOption::empty(),
             deltas: publish::Deltas::default(),
+            follower_places: Arc::new(Semaphore::new(settings.max_followers)),
             head: watch::Sender::new(fold.reached().position),
             fold: Mutex::new(fold),
             following: tokio::sync::Mutex::default(),
@@ -221,6 +225,11 @@ impl Plane {
     /// The position folded so far.
     pub fn position(&self) -> Position {
         *self.head.borrow()
+    }
+
+    /// One for each who may wait for news here.
+    pub fn follower_places(&self) -> &Arc<Semaphore> {
+        &self.follower_places
     }
 
     /// A view of the folded log; held only for as long as one look takes.
