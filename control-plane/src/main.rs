@@ -1,5 +1,6 @@
 //! `offswitch`: the control plane's commands. This file only wires.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -111,7 +112,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         let fresh = ApiKeys::create(store, &master, "admin", scopes, None, now).await?;
         let path = config.data_dir.join("admin.key");
         offswitch::master_key::write_private(&path, fresh.key.as_bytes())?;
-        println!("the first API key, with every scope, is in {}", path.display());
+        // Where this cannot be written, the file is there all the same.
+        let mut out = std::io::stdout();
+        let _ = writeln!(out, "the first API key, with every scope, is in {}", path.display());
     }
     let plane = Plane::start(config.settings, store, master, unix_seconds()).await?;
     plane.spawn_tasks();
@@ -198,7 +201,10 @@ fn master_key(config: &Config) -> anyhow::Result<MasterKey> {
 fn start_log(config: &Config) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(config.log.parse::<tracing_subscriber::EnvFilter>().unwrap_or_default())
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // It would say so where it could not write, and end the task that wanted to log: a full disk
+        // must not end the following of the log.
+        .log_internal_errors(false);
     match config.log_format {
         LogFormat::Json => log.json().init(),
         LogFormat::Text => log.init(),

@@ -97,6 +97,15 @@ impl From<PlaneError> for Problem {
                 "idempotency_key_reused",
                 "the idempotency key was used for another request",
             ),
+            Some(StoreError::Full(_)) => {
+                tracing::error!(%error, "the store is full");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "store_full",
+                    "nothing was acknowledged; give the store room, then repeat the request with \
+                     the same idempotency key",
+                )
+            }
             Some(StoreError::Unavailable(_)) => {
                 tracing::error!(%error, "the store is unavailable");
                 Self::new(

@@ -203,6 +203,12 @@ impl Plane {
                     tracing::error!(code = finding.code, detail = finding.detail, "store finding");
                 }
                 let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+                for gone in &health.findings {
+                    metrics::gauge!("offswitch_store_finding", "code" => gone.code).set(0.0);
+                }
+                for finding in &findings {
+                    metrics::gauge!("offswitch_store_finding", "code" => finding.code).set(1.0);
+                }
                 health.findings = findings;
             }
         }

@@ -207,6 +207,9 @@ pub enum StoreError {
     /// What is stored cannot be read.
     #[error("the store's content is damaged: {0}")]
     Damaged(String),
+    /// The store has no room, in memory or on its disk; nothing is known to have been written.
+    #[error("the store is full: {0}")]
+    Full(String),
     /// The request id was used before for something else.
     #[error("the idempotency key was used for another request")]
     RequestReused,

@@ -167,7 +167,14 @@ impl Store for EmbeddedStore {
     }
 
     async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
-        self.read_with(tables::position).await.map(|_| Vec::new())
+        let failure = self.file.failure().clone();
+        let code = match &failure {
+            Some(StoreError::Full(_)) => "store_full",
+            Some(_) => "store_write_error",
+            None => return self.read_with(tables::position).await.map(|_| Vec::new()),
+        };
+        let detail = failure.map(|failure| format!("the last write failed: {failure}"));
+        Ok(vec![Finding { code, detail: detail.unwrap_or_default(), fatal: code != "store_full" }])
     }
 
     fn durability(&self) -> Option<Durability> {

@@ -1,5 +1,7 @@
 //! What stands in the file, and the steps on it; each runs within a transaction of its caller.
 
+use std::io::ErrorKind;
+
 use offswitch_verifier::snapshot::Position;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
@@ -255,9 +257,13 @@ pub(super) fn failed(error: impl Into<redb::Error>) -> StoreError {
         redb::Error::DatabaseAlreadyOpen => {
             StoreError::Unavailable("another process has the file open".to_owned())
         }
-        redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            StoreError::Damaged(error.to_string())
-        }
+        redb::Error::Io(error) => match error.kind() {
+            ErrorKind::InvalidData => StoreError::Damaged(error.to_string()),
+            ErrorKind::QuotaExceeded | ErrorKind::StorageFull => {
+                StoreError::Full(error.to_string())
+            }
+            _ => StoreError::Unavailable(error.to_string()),
+        },
         error @ (redb::Error::Corrupted(_)
         | redb::Error::TableDoesNotExist(_)
         | redb::Error::TableIsMultimap(_)

@@ -1,8 +1,9 @@
 //! The file and the one thread that writes it.
 
 use std::fmt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use offswitch_verifier::snapshot::Position;
@@ -27,12 +28,18 @@ pub(super) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 pub(super) struct File {
     path: PathBuf,
     database: RwLock<Option<Database>>,
+    /// Why the last write failed, if it did.
+    failure: Mutex<Option<StoreError>>,
 }
 
 impl File {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let database = open(path)?;
-        Ok(Self { path: path.to_owned(), database: RwLock::new(Some(database)) })
+        Ok(Self {
+            path: path.to_owned(),
+            database: RwLock::new(Some(database)),
+            failure: Mutex::default(),
+        })
     }
 
     /// Runs `work` on a consistent view. This blocks.
@@ -51,12 +58,17 @@ impl File {
         &self,
         work: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.open_again()?;
-        let written = self.write_open(work);
+        let written = self.open_again().and_then(|()| self.write_open(work));
+        *self.failure() = written.as_ref().err().cloned();
         if written.is_err() {
             *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
         }
         written
+    }
+
+    /// Why the last write failed, if it did.
+    pub(super) fn failure(&self) -> MutexGuard<'_, Option<StoreError>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write_open<T>(
@@ -81,6 +93,9 @@ impl File {
         }
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         if database.is_none() {
+            if matches!(*self.failure(), Some(StoreError::Unavailable(_))) {
+                write_again(&self.path)?;
+            }
             *database = Some(open(&self.path)?);
         }
         Ok(())
@@ -184,6 +199,24 @@ fn open(path: &Path) -> Result<Database, StoreError> {
     guarded(|| builder.create(path).map_err(failed))
 }
 
+/// Writes the whole file once more. After a flush that failed, systems take for written what is
+/// not, and say so only once: the next flush would vouch for pages that were never on the disk.
+fn write_again(path: &Path) -> Result<(), StoreError> {
+    let rewrite = || {
+        let file = std::fs::File::options().read(true).write(true).open(path)?;
+        let (mut buffer, mut at) = (vec![0; 1 << 20], 0);
+        loop {
+            let length = file.read_at(&mut buffer, at)?;
+            if length == 0 {
+                return file.sync_all();
+            }
+            file.write_all_at(&buffer[..length], at)?;
+            at += length as u64;
+        }
+    };
+    rewrite().map_err(|error: std::io::Error| failed(redb::Error::Io(error)))
+}
+
 /// How many writes may wait, and how many share one commit.
 const QUEUE_LENGTH: usize = 256;
 
@@ -218,7 +251,7 @@ mod tests {
     #[test]
     fn a_failed_write_fails_the_batch_it_is_in() {
         let (_directory, file) = new_file();
-        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let told = Arc::new(Mutex::new(Vec::new()));
         let job = |failure: Option<StoreError>| -> Job {
             let told = Arc::clone(&told);
             let reply: Reply = Box::new(move |committed| told.lock().unwrap().push(committed));

@@ -65,6 +65,12 @@ impl Health {
         Self { run_id, role, durability, info }
     }
 
+    /// How much memory is used, and how much may be, if that is limited.
+    fn memory(&self) -> Option<(u64, u64)> {
+        let number = |name: &str| self.info.get(name)?.parse::<u64>().ok();
+        number("used_memory").zip(number("maxmemory")).filter(|(_, most)| *most > 0)
+    }
+
     /// What an operator should know. `first_run_id` is the one that this process connected to.
     pub(super) fn findings(&self, tolerance: &Tolerance, first_run_id: &str) -> Vec<Finding> {
         let fatal = |tolerated: Tolerated| !tolerance.accepts(tolerated);
@@ -96,6 +102,21 @@ impl Health {
         if self.durability != Durability::Memory && write_status != "ok" {
             let detail = format!("aof_last_write_status is {write_status}; look at its disk");
             found("store_write_error", true, detail);
+        }
+        if told("rdb_last_bgsave_status") == "err" {
+            let detail = "rdb_last_bgsave_status is err; look at its disk".to_owned();
+            found("store_snapshot_error", false, detail);
+        }
+        if let Some((used, most)) = self.memory() {
+            let detail = format!(
+                "used_memory is {used} of {most} bytes (maxmemory): nothing can be revoked when \
+                 it is used up; give it more"
+            );
+            if used >= most {
+                found("store_full", false, detail);
+            } else if used >= most / 10 * 9 {
+                found("store_nearly_full", false, detail);
+            }
         }
         if self.run_id != first_run_id {
             let detail = format!("run_id was {first_run_id} and is {}", self.run_id);
@@ -159,6 +180,26 @@ mod tests {
             codes(&info, "eviction,no_append_only_file,replica"),
             [("store_write_error", true)]
         );
+    }
+
+    // R16: memory runs out; whoever starts then can still serve what is there.
+    #[test]
+    fn memory_that_runs_out_is_a_finding() {
+        let with = |used: u64, most: u64| {
+            codes(&format!("{GOOD}used_memory:{used}\r\nmaxmemory:{most}\r\n"), "")
+        };
+        assert_eq!(with(u64::MAX, 0), []);
+        assert_eq!(with(899, 1000), []);
+        assert_eq!(with(900, 1000), [("store_nearly_full", false)]);
+        assert_eq!(with(1000, 1000), [("store_full", false)]);
+    }
+
+    // R15: the last snapshot of the server's own could not be written.
+    #[test]
+    fn a_failed_snapshot_of_the_server_is_a_finding() {
+        let info = |status: &str| format!("{GOOD}rdb_last_bgsave_status:{status}\r\n");
+        assert_eq!(codes(&info("ok"), ""), []);
+        assert_eq!(codes(&info("err"), ""), [("store_snapshot_error", false)]);
     }
 
     // What a server does not tell is not taken for good.

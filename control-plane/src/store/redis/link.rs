@@ -274,6 +274,11 @@ fn needs_another_server(error: &RedisError) -> bool {
 pub(super) fn unavailable(error: &RedisError) -> StoreError {
     match error.code() {
         Some("WRONGTYPE") => StoreError::Damaged(error.to_string()),
+        Some("OOM") => StoreError::Full(error.to_string()),
+        // Of `appendfsync everysec`; with `always` the server ends.
+        Some("MISCONF") if error.to_string().contains("No space left") => {
+            StoreError::Full(error.to_string())
+        }
         _ => StoreError::Unavailable(error.to_string()),
     }
 }
