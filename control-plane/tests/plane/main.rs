@@ -2,6 +2,7 @@
 
 mod crashes;
 mod folding;
+mod full_stores;
 mod key_rotation;
 mod ordeals;
 mod outages;

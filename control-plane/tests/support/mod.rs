@@ -11,3 +11,4 @@ pub(crate) mod oauth;
 pub(crate) mod process;
 pub(crate) mod raw_http2;
 pub(crate) mod redis_server;
+pub(crate) mod small_disk;

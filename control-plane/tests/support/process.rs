@@ -123,6 +123,11 @@ impl ControlPlane {
         self.port
     }
 
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Asks the process to stop, as a service manager does.
     pub(crate) fn ask_to_stop(&self) {
         let id = self.process.id().to_string();
