@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::keyring::TokenAlgorithm;
-use crate::plane::Settings;
+use crate::plane::{MOST_ENTRIES, Settings};
 use crate::server::Limits;
 use crate::session::Lifetimes;
 
@@ -265,6 +265,7 @@ impl Values {
             base_interval_seconds: self.number("base_interval_seconds", 1..=3600),
             max_revocation_seconds: self.number("max_revocation_seconds", 86_400..=315_360_000),
             foreign_token_seconds: self.number("foreign_token_seconds", 60..=31_536_000),
+            max_entries: self.count("max_entries", 1..=MOST_ENTRIES as u64),
             max_followers: self.count("max_followers", 1..=1_000_000),
         };
         if settings.heartbeat_seconds * 2 > settings.snapshot_validity_seconds {
@@ -458,6 +459,12 @@ const KEYS: &[Key] = &[
         default: "20000",
         help: "How many connections there may be, 1 to 1000000, but at most as many as the process \
                may have files open, less 256.",
+    },
+    Key {
+        name: "max_entries",
+        default: "100000000",
+        help: "How many tokens, sessions and users may be revoked at once, 1 to 130023424; logouts \
+               and thefts may use the rest. Each takes about 20 bytes here and 8 or less in a base.",
     },
     Key {
         name: "max_followers",

@@ -170,6 +170,14 @@ impl Record {
 }
 
 impl Revocation {
+    /// True if it takes a place of its own in every snapshot for as long as it is needed.
+    pub fn is_entry(&self) -> bool {
+        match self {
+            Self::Session { .. } | Self::Token { .. } | Self::User { .. } => true,
+            Self::Epoch { .. } | Self::Key { .. } | Self::Refresh { .. } | Self::Sessions => false,
+        }
+    }
+
     /// True once no verifier can honour anything it names, so that its record of the second `at`
     /// may be trimmed. Keys, the epoch and the sessions' floor live on in the checkpoint, a denied
     /// refresh in its session.

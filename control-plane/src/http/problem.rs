@@ -89,7 +89,16 @@ impl From<PlaneError> for Problem {
             PlaneError::Keyring(KeyringError::TooManyKeys) => {
                 return Self::new(StatusCode::CONFLICT, "too_many_keys", error.to_string());
             }
-            PlaneError::Fold(_) | PlaneError::Keyring(_) | PlaneError::TooManyDeadKeys => None,
+            PlaneError::TooManyDeadKeys => {
+                return Self::new(StatusCode::CONFLICT, "too_many_dead_keys", error.to_string());
+            }
+            PlaneError::TooManyEntries { .. } => {
+                tracing::error!(%error, "nothing more can be revoked");
+                // Not a 503: it is not over in a moment, but when entries expire.
+                let status = StatusCode::INSUFFICIENT_STORAGE;
+                return Self::new(status, "too_many_entries", error.to_string());
+            }
+            PlaneError::Fold(_) | PlaneError::Keyring(_) => None,
         };
         match store_error {
             Some(StoreError::RequestReused) => Self::new(

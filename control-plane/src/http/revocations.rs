@@ -142,7 +142,9 @@ enum Shown {
     params(("idempotency-key" = Option<String>, Header, description = "Repeating is harmless")),
     security(("api_key" = ["revocations:write"])),
     responses((status = 200, body = Accepted), (status = "4XX", body = ProblemDocument),
-              (status = 503, body = ProblemDocument))
+              (status = 503, body = ProblemDocument),
+              (status = 507, description = "too_many_entries: until some expire, see max_entries",
+               body = ProblemDocument))
 )]
 pub(super) async fn revoke(
     State(plane): State<Arc<Plane>>,
@@ -154,6 +156,7 @@ pub(super) async fn revoke(
     let now = plane.now();
     let record = body.value.record(&plane, caller.id, now)?;
     let count = u64::try_from(record.revocations.len()).unwrap_or(u64::MAX);
+    plane.need_allowed(&record)?;
     let revoked = plane.revoke(&request, &record).await?;
     metrics::counter!("offswitch_revocations_total").increment(count);
     Ok(Json(revoked.into()))
@@ -259,7 +262,7 @@ impl Revoke {
         let keys = revocations.iter().filter(|one| matches!(one, Revocation::Key { .. })).count();
         // The rest is kept for red buttons: they must never find it full.
         if keys > 0 && plane.fold().dead_keys().len() + keys > MAX_DEAD_KEYS / 2 {
-            return Err(invalid("kid: there are too many dead keys already"));
+            return Err(PlaneError::TooManyDeadKeys.into());
         }
         Ok(Record { at: now, by, reason, revocations })
     }

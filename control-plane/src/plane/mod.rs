@@ -30,7 +30,7 @@ use crate::store::{Finding, Store, StoreError};
 
 pub use issue::{Issued, RESERVED_CLAIMS};
 pub use publish::Published;
-pub use revoke::{Landing, Reach, RedButton, Revoked};
+pub use revoke::{Landing, MOST_ENTRIES, Reach, RedButton, Revoked};
 pub use sessions::{Opened, RefreshRefusal, Refreshed, SessionRequest};
 pub use stored::StoredSessions;
 
@@ -92,6 +92,9 @@ pub struct Settings {
     pub max_revocation_seconds: u64,
     /// How long tokens of other issuers may live, for revocations that name no `exp`.
     pub foreign_token_seconds: u64,
+    /// How many tokens, sessions and users may be revoked at once by whoever may revoke any; at
+    /// most [`MOST_ENTRIES`].
+    pub max_entries: usize,
     /// How many may wait for news at this process.
     pub max_followers: usize,
 }
@@ -130,6 +133,14 @@ pub enum PlaneError {
     /// No snapshot has room for one more dead key.
     #[error("there are too many dead keys")]
     TooManyDeadKeys,
+    /// There is no room for so many tokens, sessions and users more.
+    #[error("{held} tokens, sessions and users are revoked, of at most {most}")]
+    TooManyEntries {
+        /// How many are revoked already.
+        held: usize,
+        /// How many may be.
+        most: usize,
+    },
 }
 
 impl Plane {

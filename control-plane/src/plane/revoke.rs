@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use offswitch_verifier::snapshot::{MAX_DEAD_KEYS, Position};
+use offswitch_verifier::snapshot::{MAX_DEAD_KEYS, MAX_ENTRIES, Position};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -64,6 +64,7 @@ impl Plane {
     ///
     /// See [`PlaneError`]; nothing is acknowledged then.
     pub async fn revoke(&self, request: &Request, record: &Record) -> Result<Revoked, PlaneError> {
+        self.need_room(record, MOST_ENTRIES)?;
         let began = Instant::now();
         let Appended { position, durability, repeated } =
             self.store.append(request, &record.encode()).await?;
@@ -71,6 +72,25 @@ impl Plane {
         self.wait_folded(position, LONGEST_FOLD).await;
         metrics::histogram!("offswitch_publish_seconds").record(began.elapsed().as_secs_f64());
         Ok(Revoked { position, durability, repeated })
+    }
+
+    /// Refuses `record` where more would be revoked than the operator allows. What ends sessions, a
+    /// logout or a theft, is not asked this: it may use the room up to [`MOST_ENTRIES`].
+    ///
+    /// # Errors
+    ///
+    /// [`PlaneError::TooManyEntries`].
+    pub fn need_allowed(&self, record: &Record) -> Result<(), PlaneError> {
+        self.need_room(record, self.settings.max_entries)
+    }
+
+    fn need_room(&self, record: &Record, most: usize) -> Result<(), PlaneError> {
+        let entries = record.revocations.iter().filter(|one| one.is_entry()).count();
+        let held = self.fold().entries();
+        if entries > 0 && held.saturating_add(entries) > most {
+            return Err(PlaneError::TooManyEntries { held, most });
+        }
+        Ok(())
     }
 
     /// What pressing the red button at `now` means: every key that may still sign or verify dies,
@@ -172,4 +192,8 @@ impl RedButton {
     }
 }
 
+/// No more tokens, sessions and users are ever revoked at once: verifiers refuse a snapshot beyond
+/// their own bound, and would be stuck with the one before. The difference is for processes that
+/// revoke side by side, each before it has seen the others' records of up to 100,000 entries.
+pub const MOST_ENTRIES: usize = MAX_ENTRIES - (1 << 22);
 const LONGEST_FOLD: Duration = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 mod access;
 mod bad_input;
 mod connection_limits;
+mod entry_limits;
 mod follower_limit;
 mod hostile_clients;
 mod key_life;

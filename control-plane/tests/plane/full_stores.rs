@@ -40,6 +40,7 @@ async fn an_embedded_store_on_a_full_disk_refuses_until_there_is_room_and_keeps_
 }
 
 // R15: whatever the process says goes to a full disk, and it works all the same.
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_log_that_cannot_be_written_ends_nothing() {
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());

@@ -1,0 +1,74 @@
+//! How much may be revoked at once.
+
+use offswitch::server::Limits;
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+
+use crate::support::local_server::{LocalServer, counted};
+
+// Revoking stops before a snapshot is too large for any verifier; ending sessions, keys and the red
+// button do not.
+#[tokio::test]
+async fn what_is_revoked_at_once_is_bounded_and_logouts_go_on() {
+    let change = |settings: &mut offswitch::plane::Settings| settings.max_entries = 5;
+    let server = LocalServer::start_with(Limits::default(), change).await;
+    let mut sessions = Vec::new();
+    for sub in ["a", "b"] {
+        let answer = post(&server, "/v1/sessions", &json!({ "sub": sub })).await;
+        sessions.push(answer.json::<Value>().await.unwrap());
+    }
+    let exp = offswitch::clock::unix_seconds() + 3600;
+    let token = |number: usize| json!({ "jti": format!("t-{number}"), "exp": exp });
+    let several: Vec<Value> = (0..6).map(token).collect();
+    let before = counted("offswitch_problems_total", "too_many_entries");
+    refused(&server, &json!({ "revocations": several })).await;
+    let several: Vec<Value> = (0..4).map(token).collect();
+    assert!(
+        post(&server, REVOCATIONS, &json!({ "revocations": several })).await.status().is_success()
+    );
+    assert!(post(&server, REVOCATIONS, &json!({ "sub": "c" })).await.status().is_success());
+    refused(&server, &token(7)).await;
+    refused(&server, &json!({ "sub": "d" })).await;
+    assert!(counted("offswitch_problems_total", "too_many_entries") - before >= 3.0);
+    let client = Client::builder().no_proxy().build().unwrap();
+    let id = sessions[0]["session_id"].as_str().unwrap();
+    for path in [format!("/v1/users/a/sessions/{id}"), "/v1/users/b/sessions".to_owned()] {
+        let delete = client.delete(server.url(&path)).bearer_auth(server.admin_key());
+        assert!(delete.send().await.unwrap().status().is_success(), "{path}");
+    }
+    let key = json!({ "issuer": "https://idp.example", "kid": "stolen" });
+    assert!(post(&server, REVOCATIONS, &key).await.status().is_success());
+    assert!(post(&server, "/v1/red-button", &json!({})).await.status().is_success());
+}
+
+// Dead keys stay for ever: half of the room is for red buttons.
+#[tokio::test]
+async fn dead_keys_are_bounded_and_the_red_button_still_finds_room() {
+    let server = LocalServer::start(Limits::default()).await;
+    let key =
+        |number: usize| json!({ "issuer": "https://idp.example", "kid": format!("k{number}") });
+    let keys: Vec<Value> = (0..512).map(key).collect();
+    assert!(
+        post(&server, REVOCATIONS, &json!({ "revocations": keys })).await.status().is_success()
+    );
+    let answer = post(&server, REVOCATIONS, &key(512)).await;
+    assert_eq!(answer.status(), 409);
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(problem["code"], "too_many_dead_keys");
+    assert!(post(&server, "/v1/red-button", &json!({})).await.status().is_success());
+}
+
+async fn post(server: &LocalServer, path: &str, body: &Value) -> Response {
+    let client = Client::builder().no_proxy().build().unwrap();
+    let request = client.post(server.url(path)).bearer_auth(server.admin_key());
+    request.json(body).send().await.unwrap()
+}
+
+async fn refused(server: &LocalServer, body: &Value) {
+    let answer = post(server, REVOCATIONS, body).await;
+    assert_eq!(answer.status(), 507, "{body}");
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(problem["code"], "too_many_entries");
+}
+
+const REVOCATIONS: &str = "/v1/revocations";
