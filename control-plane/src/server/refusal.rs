@@ -48,7 +48,8 @@ const ANSWER: &str = "HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/problem+json\r\ncontent-length: 168\r\ncache-control: no-store\r\n\
     retry-after: 5\r\nconnection: close\r\n\r\n\
     {\"type\":\"urn:offswitch:problem:too_many_connections\",\"title\":\"Service Unavailable\",\
-    \"status\":503,\"code\":\"too_many_connections\",\"detail\":\"there are too many connections\"}";
+    \"status\":503,\"code\":\"too_many_connections\",\
+    \"detail\":\"there are too many connections\"}";
 const AT_ONCE: usize = 64;
 const LONGEST: Duration = Duration::from_secs(2);
 
