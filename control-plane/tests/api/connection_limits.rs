@@ -1,15 +1,18 @@
 //! How many connections there may be, and how long each may do nothing.
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use offswitch::server::Limits;
 use reqwest::Client;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::support::local_server::{LocalServer, counted, short_limits};
 use crate::support::raw_http2::{DATA, END_STREAM, RawHttp2};
+use crate::support::redis_server::free_port;
 
 // A01: beyond the cap there is an answer that says so, and none is refused once there is room.
 #[tokio::test]
@@ -39,6 +42,46 @@ async fn a_connection_too_many_is_answered_503_until_there_is_room() {
     while client.get(server.url("/healthz")).send().await.unwrap().status() != 200 {
         assert!(begin.elapsed() < Duration::from_secs(10), "the place is not free again");
     }
+}
+
+// A01: a process that may have 400 files open takes 144 connections, and answers the next one.
+#[tokio::test]
+async fn the_cap_leaves_room_among_the_open_files() {
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    let log = std::fs::File::create(folder.path().join("log")).unwrap();
+    let mut process = Command::new("sh")
+        .args(["-c", "ulimit -n 400 && exec \"$0\" serve", env!("CARGO_BIN_EXE_offswitch")])
+        .env("OFFSWITCH_LISTEN", format!("127.0.0.1:{port}"))
+        .env("OFFSWITCH_DATA_DIR", folder.path())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
+    let url = format!("http://127.0.0.1:{port}/healthz");
+    let begin = Instant::now();
+    while client.get(&url).send().await.is_err() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it did not start");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let mut held = Vec::new();
+    let mut answer = [0; 1024];
+    let refused = loop {
+        let mut connection = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        connection.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let length = connection.read(&mut answer).await.unwrap();
+        if answer[..length].starts_with(b"HTTP/1.1 503") {
+            break held.len();
+        }
+        assert!(answer[..length].starts_with(b"HTTP/1.1 200"));
+        held.push(connection);
+    };
+    // The last answer's connection may not have been counted out yet.
+    assert!((143..=144).contains(&refused), "{refused}");
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    assert!(log.contains("there is no room for max_connections"), "{log}");
+    process.kill().unwrap();
+    process.wait().unwrap();
 }
 
 // A01: the answers to those who are too many are few at a time, and soon over.
