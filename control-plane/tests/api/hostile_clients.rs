@@ -79,6 +79,30 @@ async fn bodies_that_come_by_the_byte_are_given_up_and_delay_nobody() {
     honest_in_the_meantime("slow bodies", &attacked, &spared, attack).await;
 }
 
+// A01: a large body over a slow line is nobody's attack.
+#[tokio::test]
+async fn a_body_that_comes_steadily_has_more_than_ten_seconds() {
+    let server = LocalServer::start(Limits::default()).await;
+    let mut connection = server.connect().await;
+    let (piece, pieces) = (vec![b' '; 10_000], 120);
+    let body = br#"{"sub":"a"}"#;
+    let head = format!(
+        "POST /v1/revocations HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        server.admin_key(),
+        piece.len() * pieces + body.len()
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..pieces {
+        connection.write_all(&piece).await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+    }
+    connection.write_all(body).await.unwrap();
+    let mut answer = [0; 1024];
+    let length = connection.read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+}
+
 // A01, RUSTSEC-2026-0258: DATA frames without data, as many as the line carries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_empty_data_frames_ends_the_connection_and_delays_nobody() {
