@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use offswitch::api_keys::{ApiKeys, Scope};
 use offswitch::clock::{unix_seconds, utc};
 use offswitch::config::{self, Config, LogFormat, StoreConfig};
 use offswitch::master_key::{MasterKey, random_bytes};
-use offswitch::plane::Plane;
+use offswitch::plane::{Loading, Plane};
 use offswitch::store::{Appendfsync, EmbeddedStore, RedisOptions, RedisStore, Store};
 use offswitch::{http, server};
 use tokio::signal::unix::{SignalKind, signal};
@@ -104,6 +105,29 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = server::bind(config.listen)
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
+    let listen = listener.local_addr()?;
+    let loading = Arc::new(Loading::default());
+    let router = Arc::new(ArcSwap::from_pointee(http::starting(loading.clone())));
+    let limits = config.limits.clone().within_open_files();
+    let mut serving = tokio::spawn(server::run(listener, router.clone(), limits, stop_asked()));
+    let plane = tokio::select! {
+        started = start(config, &loading) => started?,
+        stopped = &mut serving => return Ok(stopped?),
+    };
+    let (issuer, position) = (plane.settings().issuer.clone(), plane.position());
+    tracing::info!(%listen, issuer, %position, "serving");
+    router.store(Arc::new(http::router(plane, metrics.clone())));
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(METRICS_UPKEEP).await;
+            metrics.run_upkeep();
+        }
+    });
+    Ok(serving.await?)
+}
+
+/// Everything before the first request can be served.
+async fn start(config: Config, loading: &Loading) -> anyhow::Result<Arc<Plane>> {
     let master = master_key(&config)?;
     let store = open_store(&config).await?;
     if ApiKeys::load(store.as_ref()).await?.is_empty() {
@@ -116,25 +140,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         let mut out = std::io::stdout();
         let _ = writeln!(out, "the first API key, with every scope, is in {}", path.display());
     }
-    let plane = Plane::start(config.settings, store, master, unix_seconds()).await?;
+    let plane = Plane::start(config.settings, store, master, unix_seconds(), loading).await?;
     plane.spawn_tasks();
-    let upkeep = metrics.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(METRICS_UPKEEP).await;
-            upkeep.run_upkeep();
-        }
-    });
-    let (issuer, position) = (&plane.settings().issuer, plane.position());
-    tracing::info!(listen = %listener.local_addr()?, issuer, %position, "serving");
-    server::run(
-        listener,
-        http::router(plane, metrics),
-        config.limits.within_open_files(),
-        stop_asked(),
-    )
-    .await;
-    Ok(())
+    Ok(plane)
 }
 
 async fn keys(config: Config, command: KeysCommand) -> anyhow::Result<()> {

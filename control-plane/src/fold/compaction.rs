@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use offswitch_verifier::snapshot::{ChainHash, Content, DeadKey, Floor, Position, Salt, UserFloor};
 
-use super::Validity;
 use super::checkpoint::Kept;
+use super::{DeniedSet, Validity};
 use crate::record::{Denied, RevokedUser};
 use crate::store::Checkpoint;
 
@@ -13,7 +13,7 @@ use crate::store::Checkpoint;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Main {
     pub(super) reached: Floor,
-    pub(super) denied: Vec<Denied>,
+    pub(super) denied: DeniedSet,
     pub(super) users: Vec<RevokedUser>,
 }
 
@@ -41,13 +41,12 @@ impl Compaction {
     ) -> (Arc<Main>, T) {
         let main = Main {
             reached: self.reached,
-            denied: merge_denied(&self.main.denied, self.fresh_denied, now),
+            denied: self.main.denied.merged(self.fresh_denied, now),
             users: merge_users(self.main.users.iter().copied().chain(self.fresh_users))
                 .into_iter()
                 .filter(|user| user.until >= now)
                 .collect(),
         };
-        let denied: Vec<u64> = main.denied.iter().map(|entry| entry.id).collect();
         let position = Position { era: self.reached.position.era, seq: 0 };
         let signed = sign(&Content {
             from: Floor { position, chain: ChainHash::default() },
@@ -57,7 +56,7 @@ impl Compaction {
             salt: self.salt,
             epoch: self.epoch,
             dead_keys: self.dead_keys,
-            denied: &denied,
+            denied: main.denied.ids(),
             users: &floors(&main.users),
         });
         (Arc::new(main), signed)
@@ -73,34 +72,12 @@ impl Compaction {
             chain: reached.chain,
             epoch,
             dead_keys,
-            denied: main.denied.clone(),
+            denied: main.denied.iter().collect(),
             users: main.users.clone(),
             sessions_floor,
             refresh_denied: refresh_denied.into_iter().filter(|one| one.until >= now).collect(),
         }
         .checkpoint(reached.position.seq)
-    }
-}
-
-/// Merges the sorted `main` with unsorted `fresh`, without what is past at `now`.
-fn merge_denied(main: &[Denied], mut fresh: Vec<Denied>, now: u64) -> Vec<Denied> {
-    fresh.sort_unstable();
-    let mut merged: Vec<Denied> = Vec::with_capacity(main.len() + fresh.len());
-    let (mut left, mut right) = (main.iter().peekable(), fresh.iter().peekable());
-    loop {
-        let next = match (left.peek(), right.peek()) {
-            (Some(one), Some(other)) if one.id <= other.id => left.next(),
-            (_, Some(_)) => right.next(),
-            (_, None) => left.next(),
-        };
-        let Some(next) = next else { return merged };
-        if next.until < now {
-            continue;
-        }
-        match merged.last_mut() {
-            Some(last) if last.id == next.id => last.until = last.until.max(next.until),
-            _ => merged.push(*next),
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod compaction;
+mod denied_set;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use compaction::{floors, merge_users};
 
 pub use checkpoint::Trimming;
 pub use compaction::{Compaction, Main};
+use denied_set::DeniedSet;
 
 /// Everything that is revoked up to one position.
 ///
@@ -31,8 +33,9 @@ pub struct Fold {
     fresh_denied: HashMap<u64, u64>,
     fresh_users: HashMap<u64, RevokedUser>,
     steps: VecDeque<Step>,
-    /// Where the log stands before the oldest step.
+    /// Where the log stands before the oldest step, and the epoch there.
     steps_begin: Floor,
+    steps_begin_epoch: u64,
     step_entries: usize,
     dead_keys: Vec<DeadKey>,
     epoch: u64,
@@ -48,11 +51,48 @@ pub struct Fold {
 #[derive(Debug, Clone)]
 struct Step {
     end: Floor,
+    /// The epoch there.
+    epoch: u64,
     effects: Effects,
 }
 
+/// What stands in the log between two positions, ready to be signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delta {
+    from: Floor,
+    to: Floor,
+    validity: Validity,
+    salt: Salt,
+    epoch: u64,
+    dead_keys: Vec<DeadKey>,
+    denied: Vec<u64>,
+    users: Vec<(u64, UserFloor)>,
+}
+
+impl Delta {
+    /// Where it leads.
+    pub fn position(&self) -> Position {
+        self.to.position
+    }
+
+    /// The same as what a signer takes.
+    pub fn borrow(&self) -> Content<'_> {
+        Content {
+            from: self.from,
+            to: self.to,
+            issued_at: self.validity.issued_at,
+            valid_until: self.validity.valid_until,
+            salt: self.salt,
+            epoch: self.epoch,
+            dead_keys: self.dead_keys.clone(),
+            denied: &self.denied,
+            users: &self.users,
+        }
+    }
+}
+
 /// When a snapshot is signed and until when it proves the feed fresh, unix seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Validity {
     /// When it is signed.
     pub issued_at: u64,
@@ -94,7 +134,8 @@ impl Fold {
         let kept = Kept::read(checkpoint)?;
         let position = Position { era, seq: checkpoint.seq };
         let reached = Floor { position, chain: kept.chain };
-        let main = Main { reached, denied: kept.denied, users: kept.users };
+        let denied = kept.denied.into_iter().collect();
+        let main = Main { reached, denied, users: kept.users };
         Ok(Self {
             salt,
             issuer: issuer.to_owned(),
@@ -104,6 +145,7 @@ impl Fold {
             fresh_users: HashMap::new(),
             steps: VecDeque::new(),
             steps_begin: reached,
+            steps_begin_epoch: kept.epoch,
             step_entries: 0,
             dead_keys: kept.dead_keys,
             epoch: kept.epoch,
@@ -137,7 +179,7 @@ impl Fold {
         self.deny_refreshes(effects.refresh_denied.iter().copied());
         self.bury(&effects.dead_keys);
         self.step_entries += effects.len();
-        self.steps.push_back(Step { end: self.reached, effects });
+        self.steps.push_back(Step { end: self.reached, epoch: self.epoch, effects });
         self.forget_steps();
         Ok(())
     }
@@ -185,35 +227,42 @@ impl Fold {
         self.dead_keys.iter().any(|key| key.issuer == self.issuer && key.kid == kid)
     }
 
-    /// Everything after `since` as the content of one delta, if it is still known step by step;
-    /// at the present position that is a heartbeat.
-    pub fn delta<T>(
-        &self,
-        since: Position,
-        validity: Validity,
-        sign: impl FnOnce(&Content<'_>) -> T,
-    ) -> Option<T> {
-        let from = self.floor_at(since)?;
+    /// Everything after `since` up to `to` as the content of one delta, if both are still known
+    /// step by step; where they are the same that is a heartbeat.
+    pub fn delta(&self, since: Position, to: Position, validity: Validity) -> Option<Delta> {
+        let (from, to) = (self.floor_at(since)?, self.floor_at(to)?);
         let (mut denied, mut users, mut dead_keys) = (Vec::new(), Vec::new(), Vec::new());
-        for step in self.steps.iter().rev().take_while(|step| step.end.position > since) {
+        let up_to = self.steps.iter().rev().skip_while(|step| step.end.position > to.position);
+        let mut epoch = None;
+        for step in up_to.take_while(|step| step.end.position > since) {
             denied.extend(step.effects.denied.iter().map(|entry| Fingerprint(entry.id)));
             users.extend(step.effects.users.iter().copied());
             dead_keys.extend(step.effects.dead_keys.iter().cloned());
+            epoch.get_or_insert(step.epoch);
         }
         dead_keys.sort();
         dead_keys.dedup();
-        let users = floors(&merge_users(users));
-        Some(sign(&Content {
+        Some(Delta {
             from,
-            to: self.reached,
-            issued_at: validity.issued_at,
-            valid_until: validity.valid_until,
+            to,
+            validity,
             salt: self.salt,
-            epoch: self.epoch,
+            // One content for one position, whatever has come after it.
+            epoch: epoch.unwrap_or_else(|| self.epoch_at(to.position)),
             dead_keys,
-            denied: &Fingerprint::sorted(denied),
-            users: &users,
-        }))
+            denied: Fingerprint::sorted(denied),
+            users: floors(&merge_users(users)),
+        })
+    }
+
+    /// What is held sorted, so that its end can come elsewhere.
+    pub fn held(&self) -> Arc<Main> {
+        self.main.clone()
+    }
+
+    fn epoch_at(&self, position: Position) -> u64 {
+        let step = self.step_at(position);
+        step.map_or(self.steps_begin_epoch, |step| step.epoch)
     }
 
     /// True if one of the control plane's own sessions is over: revoked by itself, with its user,
@@ -270,7 +319,7 @@ impl Fold {
 
     /// True if `other` revokes anything still needed at `now` that this fold does not.
     pub fn lacks(&self, other: &Self, now: u64) -> bool {
-        let denied = other.main.denied.iter().copied().chain(entries(&other.fresh_denied));
+        let denied = other.main.denied.iter().chain(entries(&other.fresh_denied));
         let mut refresh_denied = entries(&other.refresh_denied).filter(|one| one.until >= now);
         let users = other.main.users.iter().chain(other.fresh_users.values());
         self.epoch < other.epoch
@@ -284,7 +333,7 @@ impl Fold {
     /// Adds everything that `other` revokes, and moves to the later seq.
     pub fn join(&mut self, other: &Self) {
         let effects = Effects {
-            denied: other.main.denied.iter().copied().chain(entries(&other.fresh_denied)).collect(),
+            denied: other.main.denied.iter().chain(entries(&other.fresh_denied)).collect(),
             users: other.main.users.iter().chain(other.fresh_users.values()).copied().collect(),
             ..Effects::default()
         };
@@ -299,6 +348,7 @@ impl Fold {
         self.steps.clear();
         self.step_entries = 0;
         self.steps_begin = self.reached;
+        self.steps_begin_epoch = self.epoch;
     }
 
     fn denies(&self, entry: Denied) -> bool {
@@ -306,10 +356,7 @@ impl Fold {
     }
 
     fn denied_until(&self, id: u64) -> Option<u64> {
-        let main = &self.main.denied;
-        let compacted = main.binary_search_by_key(&id, |held| held.id);
-        let compacted = compacted.ok().map(|rank| main[rank].until);
-        self.fresh_denied.get(&id).copied().max(compacted)
+        self.fresh_denied.get(&id).copied().max(self.main.denied.until(id))
     }
 
     fn stops(&self, user: &RevokedUser) -> bool {
@@ -360,6 +407,7 @@ impl Fold {
                 Some(step) if step.end.position <= self.main.reached.position => {
                     self.step_entries -= step.effects.len();
                     self.steps_begin = step.end;
+                    self.steps_begin_epoch = step.epoch;
                     self.steps.pop_front();
                 }
                 _ => return,
@@ -373,11 +421,14 @@ impl Fold {
         if position == begin.position {
             return Some(begin);
         }
-        if position.era != begin.position.era {
-            return None;
-        }
-        let steps = position.seq.checked_sub(begin.position.seq)?;
-        self.steps.get(usize::try_from(steps).ok()?.checked_sub(1)?).map(|step| step.end)
+        self.step_at(position).map(|step| step.end)
+    }
+
+    /// The step that ends at `position`.
+    fn step_at(&self, position: Position) -> Option<&Step> {
+        let begin = self.steps_begin.position;
+        let steps = position.seq.checked_sub(begin.seq).filter(|_| position.era == begin.era)?;
+        self.steps.get(usize::try_from(steps).ok()?.checked_sub(1)?)
     }
 }
 

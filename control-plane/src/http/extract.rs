@@ -11,13 +11,14 @@ use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use base64ct::{Base64UrlUnpadded, Encoding};
 use futures_util::TryStreamExt;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::problem::Problem;
 use crate::master_key::random_bytes;
-use crate::store;
+use crate::store::{self, REQUEST_MEMORY, UNNAMED_REQUEST_MEMORY};
 
 /// A JSON body, with the bytes it was read from.
 pub(super) struct Body<T> {
@@ -126,12 +127,15 @@ pub(super) fn idempotency(
     let mut keys = headers.get_all("idempotency-key").iter();
     let digest = *blake3::hash(&[path.as_bytes(), b"\0", body].concat()).as_bytes();
     let Some(key) = keys.next() else {
-        let id = blake3::Hash::from(random_bytes::<32>()).to_hex().to_string();
-        return Ok(store::Request { id, digest });
+        let id = Base64UrlUnpadded::encode_string(&random_bytes::<16>());
+        return Ok(store::Request { id, digest, memory: UNNAMED_REQUEST_MEMORY });
     };
     let key = key.to_str().ok().filter(|key| (1..=MAX_KEY_CHARS).contains(&key.len()));
     match (key, keys.next()) {
-        (Some(key), None) => Ok(store::Request { id: format!("{caller}:{key}"), digest }),
+        (Some(key), None) => {
+            let id = format!("{caller}:{key}");
+            Ok(store::Request { id, digest, memory: REQUEST_MEMORY })
+        }
         _ => Err(Problem::bad_request(
             "invalid_idempotency_key",
             "the idempotency-key header must stand once, with 1 to 128 printable characters",

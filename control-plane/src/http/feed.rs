@@ -4,12 +4,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use base64ct::{Base64, Encoding};
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use offswitch_verifier::snapshot::Position;
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
@@ -17,7 +16,7 @@ use utoipa::IntoParams;
 
 use super::extract::Params;
 use super::problem::{Problem, ProblemDocument};
-use crate::plane::{Plane, Published};
+use crate::plane::Plane;
 
 /// Where a follower stands.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -95,7 +94,7 @@ pub(super) async fn follow(
     State(plane): State<Arc<Plane>>,
     Params(query): Params<StreamQuery>,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+) -> Result<Response, Problem> {
     let last = match headers.get("last-event-id") {
         Some(value) => Some(value.to_str().map_err(|_| wrong_position())?.to_owned()),
         None => query.since,
@@ -105,21 +104,14 @@ pub(super) async fn follow(
         keep_pace(&plane, since).await;
     }
     plane.snapshot(since).ok_or_else(not_ready)?;
-    let heartbeat = Duration::from_secs(plane.settings().heartbeat_seconds);
-    let follower = Follower::new("stream", &plane)?;
-    let begin = (plane, since, true, follower);
-    Ok(Sse::new(stream::unfold(begin, move |(plane, since, first, follower)| async move {
-        if let Some(since) = since.filter(|_| !first) {
-            plane.wait_beyond(since, heartbeat).await;
-        }
-        let snapshot = plane.snapshot(since)?;
-        if !first && since.is_some_and(|since| snapshot.position < since) {
-            // A base that is older than what was sent: the newer one is being built.
-            tokio::time::sleep(heartbeat).await;
-        }
-        let event = event(&snapshot);
-        Some((Ok(event), (plane, Some(snapshot.position), false, follower)))
-    })))
+    let begin = (plane.following(since), Follower::new("stream", &plane)?);
+    let events = stream::unfold(begin, async |(mut following, follower)| {
+        let snapshot = following.next().await?;
+        Some((Ok::<_, Infallible>(snapshot.event()), (following, follower)))
+    });
+    let headers =
+        [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    Ok((headers, Body::from_stream(events)).into_response())
 }
 
 /// Counts one who waits for news, as long as it lives.
@@ -150,13 +142,6 @@ async fn keep_pace(plane: &Plane, since: Position) {
     if since > plane.position() && since.era == plane.position().era {
         plane.wait_folded(since, Duration::from_secs(1)).await;
     }
-}
-
-fn event(snapshot: &Published) -> Event {
-    Event::default()
-        .event("snapshot")
-        .id(snapshot.position.to_string())
-        .data(Base64::encode_string(&snapshot.bytes))
 }
 
 fn position(text: &str) -> Result<Position, Problem> {

@@ -15,6 +15,7 @@ mod red_button;
 mod refresh_denylist;
 mod revocations;
 mod sessions;
+mod starting;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -35,6 +36,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
 pub use problem::Problem;
+pub use starting::starting;
 
 use crate::api_keys::Scope;
 use crate::plane::Plane;

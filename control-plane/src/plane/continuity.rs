@@ -1,9 +1,12 @@
 //! Reads the log, and makes sure that what was published once is never published less.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
 use offswitch_verifier::snapshot::{Position, Salt};
 
 use super::PlaneError;
-use crate::fold::Fold;
+use crate::fold::{Fold, Validity};
 use crate::store::{Page, Store};
 
 /// How what the store holds relates to what was folded.
@@ -29,8 +32,40 @@ pub(super) fn judge(held: Position, page: &Page) -> Continuity {
     Continuity::Continues
 }
 
-/// Folds the whole log from its checkpoint.
-pub(super) async fn load(store: &dyn Store, salt: Salt, issuer: &str) -> Result<Fold, PlaneError> {
+/// How far a starting process has read the log.
+#[derive(Debug, Default)]
+pub struct Loading {
+    read: AtomicU64,
+    head: AtomicU64,
+}
+
+impl Loading {
+    /// The seq read so far.
+    pub fn read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// The seq to read to; 0 before it is known.
+    pub fn head(&self) -> u64 {
+        self.head.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, read: u64, head: u64) {
+        self.read.store(read, Ordering::Relaxed);
+        self.head.store(head, Ordering::Relaxed);
+        metrics::gauge!("offswitch_log_seq").set(read as f64);
+    }
+}
+
+/// Folds the whole log from its checkpoint, a page at a time: beside the folded entries, memory
+/// holds one page and what came since the last compaction.
+pub(super) async fn load(
+    store: &dyn Store,
+    salt: Salt,
+    issuer: &str,
+    loading: &Loading,
+) -> Result<Fold, PlaneError> {
+    let mut told_at = Instant::now();
     'again: loop {
         let first = store.read(0, PAGE_RECORDS).await?;
         let mut fold = Fold::begin(salt, issuer, first.era, &first.checkpoint)?;
@@ -39,7 +74,17 @@ pub(super) async fn load(store: &dyn Store, salt: Salt, issuer: &str) -> Result<
             for (seq, record) in &page.records {
                 fold.push(*seq, record)?;
             }
+            if fold.fresh_len() > LOADED_AT_ONCE.max(fold.entries() / 4) {
+                // Nothing is past as long as nobody has looked at the stored sessions.
+                let (main, ()) = fold.compaction().run(0, Validity::default(), |_| ());
+                fold.compacted_to(main, 0);
+            }
             let reached = fold.reached().position;
+            loading.note(reached.seq, page.head);
+            if told_at.elapsed() >= TELL_EVERY {
+                told_at = Instant::now();
+                tracing::info!(read = reached.seq, of = page.head, "loading the log");
+            }
             if reached.seq >= page.head {
                 return Ok(fold);
             }
@@ -63,7 +108,7 @@ pub(super) async fn recover(
 ) -> Result<Fold, PlaneError> {
     let held = published.reached().position;
     loop {
-        let mut found = load(store, salt, issuer).await?;
+        let mut found = load(store, salt, issuer, &Loading::default()).await?;
         let at = found.reached().position;
         // In the same era a position must not get another content than the one that was published.
         let may_continue = continuity == Continuity::Moved || at.era > held.era;
@@ -78,8 +123,10 @@ pub(super) async fn recover(
     }
 }
 
-/// How many records are read at once.
-pub(super) const PAGE_RECORDS: usize = 512;
+/// How many records are read at once: what a script in Redis finds in a few milliseconds.
+pub(super) const PAGE_RECORDS: usize = 2048;
+const LOADED_AT_ONCE: usize = 200_000;
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

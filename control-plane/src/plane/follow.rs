@@ -24,6 +24,7 @@ pub(super) struct Round {
 impl Plane {
     /// Starts the tasks; they end with the runtime.
     pub fn spawn_tasks(self: &Arc<Self>) {
+        tokio::spawn(self.clone().keep_announced());
         tokio::spawn(self.clone().follow_log());
         tokio::spawn(self.clone().keep_base());
         tokio::spawn(self.clone().keep_documents());

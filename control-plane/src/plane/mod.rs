@@ -2,6 +2,8 @@
 //!
 //! Every process on a store runs the same tasks; none leads. What one appends, all fold.
 
+mod announce;
+mod append;
 mod continuity;
 mod endings;
 mod follow;
@@ -28,6 +30,8 @@ use crate::master_key::MasterKey;
 use crate::session::{Lifetimes, Outage};
 use crate::store::{Finding, Store, StoreError};
 
+pub use announce::Following;
+pub use continuity::Loading;
 pub use issue::{Issued, RESERVED_CLAIMS};
 pub use publish::Published;
 pub use revoke::{Landing, MOST_ENTRIES, Reach, RedButton, Revoked};
@@ -37,6 +41,7 @@ pub use stored::StoredSessions;
 /// Everything one process holds. Shared by all requests.
 pub struct Plane {
     settings: Settings,
+    appender: Arc<append::Appender>,
     store: Arc<dyn Store>,
     master: MasterKey,
     fold: Mutex<Fold>,
@@ -58,6 +63,7 @@ pub struct Plane {
     base: ArcSwapOption<Published>,
     deltas: publish::Deltas,
     head: watch::Sender<Position>,
+    announced: watch::Sender<announce::Announcement>,
     follower_places: Arc<Semaphore>,
     health: Mutex<Health>,
     outage: Mutex<Outage>,
@@ -144,7 +150,8 @@ pub enum PlaneError {
 }
 
 impl Plane {
-    /// Loads the keys and the whole log and publishes the first base.
+    /// Loads the keys and the whole log, telling `loading` how far it is, and publishes the first
+    /// base.
     ///
     /// # Errors
     ///
@@ -154,8 +161,10 @@ impl Plane {
         store: Arc<dyn Store>,
         master: MasterKey,
         now: u64,
+        loading: &Loading,
     ) -> Result<Arc<Self>, PlaneError> {
-        let fold = continuity::load(store.as_ref(), master.salt(), &settings.issuer).await?;
+        let (salt, issuer) = (master.salt(), &settings.issuer);
+        let fold = continuity::load(store.as_ref(), salt, issuer, loading).await?;
         let policy = settings.key_policy();
         let is_dead = |kid: &str| fold.is_dead(kid);
         let keyring = Keyring::load(store.as_ref(), &master, policy, None, now, is_dead).await?;
@@ -173,12 +182,14 @@ impl Plane {
             deltas: publish::Deltas::default(),
             follower_places: Arc::new(Semaphore::new(settings.max_followers)),
             head: watch::Sender::new(fold.reached().position),
+            announced: watch::Sender::new(announce::Announcement::at(fold.reached().position)),
             fold: Mutex::new(fold),
             following: tokio::sync::Mutex::default(),
             rounds_begun: AtomicU64::new(0),
             current_at: AtomicU64::new(now),
             health: Mutex::new(Health::default()),
             settings,
+            appender: append::Appender::new(store.clone()),
             store,
             master,
         });

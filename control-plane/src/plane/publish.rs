@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
+use base64ct::{Base64, Encoding};
 use offswitch_verifier::snapshot::Position;
 use tokio::time::timeout;
 
@@ -13,7 +14,7 @@ use super::Plane;
 use crate::fold::Validity;
 
 /// One signed snapshot, ready to be sent.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Published {
     /// Where it leads.
     pub position: Position,
@@ -21,17 +22,42 @@ pub struct Published {
     pub issued_at: u64,
     /// Its bytes.
     pub bytes: Bytes,
+    event: OnceLock<Bytes>,
 }
 
-/// The deltas that followers at the same position share.
+impl Published {
+    fn new(position: Position, issued_at: u64, bytes: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self { position, issued_at, bytes: bytes.into(), event: OnceLock::new() })
+    }
+
+    /// The same as a server-sent event, encoded once for all who are sent it.
+    pub fn event(&self) -> Bytes {
+        let encode = || {
+            let data = Base64::encode_string(&self.bytes);
+            format!("event: snapshot\nid: {}\ndata: {data}\n\n", self.position).into()
+        };
+        self.event.get_or_init(encode).clone()
+    }
+}
+
+/// The deltas that followers at the same position share, by where they begin and end.
 #[derive(Default)]
-pub(super) struct Deltas(Mutex<HashMap<Position, Arc<Published>>>);
+pub(super) struct Deltas(Mutex<HashMap<(Position, Position), Arc<Published>>>);
 
 impl Plane {
     /// The snapshot that leads on from `since`: a delta or a heartbeat, or the base where `since`
     /// is absent or not known here.
     pub fn snapshot(&self, since: Option<Position>) -> Option<Arc<Published>> {
-        let delta = since.and_then(|since| self.delta(since));
+        self.snapshot_between(since, self.position())
+    }
+
+    /// The same, going no further than `to` where it is a delta.
+    pub(super) fn snapshot_between(
+        &self,
+        since: Option<Position>,
+        to: Position,
+    ) -> Option<Arc<Published>> {
+        let delta = since.and_then(|since| self.delta(since, to));
         delta.or_else(|| self.base.load_full())
     }
 
@@ -48,29 +74,26 @@ impl Plane {
         let _ = timeout(longest, head.wait_for(|head| *head >= position)).await;
     }
 
-    fn delta(&self, since: Position) -> Option<Arc<Published>> {
-        let position = self.position();
+    fn delta(&self, since: Position, to: Position) -> Option<Arc<Published>> {
         let validity = self.validity();
-        {
-            let deltas = self.deltas.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = deltas.get(&since);
-            if let Some(known) = known
-                .filter(|known| known.position == position && known.issued_at == validity.issued_at)
-            {
-                return Some(known.clone());
-            }
+        let deltas = || self.deltas.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = deltas().get(&(since, to)).cloned();
+        if let Some(known) = known.filter(|known| known.issued_at == validity.issued_at) {
+            return Some(known);
         }
         let signer = self.signer.load_full();
-        let (position, bytes) = self
-            .fold()
-            .delta(since, validity, |content| (content.to.position, signer.sign(content)))?;
+        let content = self.fold().delta(since, to, validity)?;
+        // Signing holds up nobody who waits for the fold.
         let made =
-            Arc::new(Published { position, issued_at: validity.issued_at, bytes: bytes.into() });
-        let mut deltas = self.deltas.0.lock().unwrap_or_else(PoisonError::into_inner);
-        deltas.retain(|_, known| known.position == position && known.issued_at == made.issued_at);
-        if deltas.len() < MAX_SHARED_DELTAS {
-            deltas.insert(since, made.clone());
+            Published::new(content.position(), validity.issued_at, signer.sign(&content.borrow()));
+        let mut deltas = deltas();
+        if deltas.len() >= MAX_SHARED_DELTAS {
+            deltas.retain(|_, known| known.issued_at == made.issued_at);
         }
+        if deltas.len() >= MAX_SHARED_DELTAS {
+            deltas.clear();
+        }
+        deltas.insert((since, to), made.clone());
         Some(made)
     }
 
@@ -92,13 +115,19 @@ impl Plane {
         metrics::gauge!("offswitch_base_bytes").set(bytes.len() as f64);
         let issued_at = validity.issued_at;
         metrics::gauge!("offswitch_base_issued_at_seconds").set(issued_at as f64);
-        let published = Arc::new(Published { position, issued_at, bytes: bytes.into() });
-        let mut fold = self.fold();
-        // A base of an era that has ended meanwhile must not take the new era's place.
-        if fold.compacted_to(main, now) {
-            metrics::gauge!("offswitch_entries").set(fold.entries() as f64);
-            self.base.store(Some(published));
+        let published = Published::new(position, issued_at, bytes);
+        let held;
+        {
+            let mut fold = self.fold();
+            held = fold.held();
+            // A base of an era that has ended meanwhile must not take the new era's place.
+            if fold.compacted_to(main, now) {
+                metrics::gauge!("offswitch_entries").set(fold.entries() as f64);
+                self.base.store(Some(published));
+            }
         }
+        // Freeing what was held takes milliseconds where it is large: not under the lock.
+        drop(held);
     }
 
     /// Until when entries of the fold may be past. Nothing leaves it before the stored sessions

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{Plane, PlaneError};
 use crate::fold::FoldError;
 use crate::record::{Record, Revocation};
-use crate::store::{Appended, Durability, Request, StoreError};
+use crate::store::{Append, Appended, Durability, Request, StoreError};
 
 /// What a revocation reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +66,8 @@ impl Plane {
     pub async fn revoke(&self, request: &Request, record: &Record) -> Result<Revoked, PlaneError> {
         self.need_room(record, MOST_ENTRIES)?;
         let began = Instant::now();
-        let Appended { position, durability, repeated } =
-            self.store.append(request, &record.encode()).await?;
+        let append = Append { request: request.clone(), record: record.encode() };
+        let Appended { position, durability, repeated } = self.appender.append(append).await?;
         // Durable already: that this process has folded it is only a courtesy to its feed readers.
         self.wait_folded(position, LONGEST_FOLD).await;
         metrics::histogram!("offswitch_publish_seconds").record(began.elapsed().as_secs_f64());

@@ -19,7 +19,7 @@ use crate::record::{Record, Revocation};
 use crate::session::{
     Device, Grant, Holder, Opening, Outage, Rotation, Session, SessionId, UserSessions,
 };
-use crate::store::{Request, StoreError};
+use crate::store::{REQUEST_MEMORY, Request, StoreError};
 
 /// Who logs in, and what the tokens shall say.
 #[derive(Debug, Clone, Default)]
@@ -336,7 +336,7 @@ impl Plane {
         let id = format!("{by}:end:{}", blake3::Hash::from_bytes(digest).to_hex());
         let (by, reason) = (by.to_owned(), Some(reason.to_owned()));
         let record = Record { at: now, by, reason, revocations };
-        self.revoke(&Request { id, digest }, &record).await
+        self.revoke(&Request { id, digest, memory: REQUEST_MEMORY }, &record).await
     }
 }
 

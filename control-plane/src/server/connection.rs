@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
@@ -23,22 +24,21 @@ use super::answer::Answer;
 use super::http2::Streams;
 use super::stream::Stream;
 
-/// Serves `router` on `stream` until its peer goes, has to go, or `stopping` changes and what was
+/// Serves on `stream`, each request with what `router` is then, until its peer goes, has to go, or `stopping` changes and what was
 /// asked is answered.
 pub(super) async fn serve(
     stream: TcpStream,
-    router: Router,
+    router: Arc<ArcSwap<Router>>,
     builder: &Builder<Streams>,
     limits: &Limits,
     mut stopping: watch::Receiver<()>,
 ) {
     let activity = Arc::new(Activity::new(limits));
     let stream = Stream::new(stream, activity.clone(), limits.write_timeout);
-    let router = TowerToHyperService::new(router);
     let asked = activity.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let asking = asked.ask(request.version() == Version::HTTP_2);
-        let answering = router.call(request);
+        let answering = TowerToHyperService::new(router.load().as_ref().clone()).call(request);
         async move {
             let response = answering.await?;
             Ok::<_, Infallible>(response.map(|body| Answer::new(body, asking)))

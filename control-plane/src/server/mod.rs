@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto::Builder;
@@ -39,11 +40,11 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `router` on `listener` until `shutdown` ends, then lets open requests finish for as long
+/// Serves on `listener`, each request with what `router` is then, until `shutdown` ends, then lets open requests finish for as long
 /// as the limits say.
 pub async fn run(
     listener: TcpListener,
-    router: Router,
+    router: Arc<ArcSwap<Router>>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {

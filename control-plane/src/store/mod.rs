@@ -19,11 +19,20 @@ pub use redis::{Appendfsync, RedisOptions, RedisStore, Tolerance, Tolerated, Unk
 /// The log and the documents of one feed.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Appends one record and answers once it is durable, with the level that was reached.
+    /// Appends records in this order, all of them or none, and answers once they are durable, each
+    /// with its position and the level that was reached.
     ///
-    /// A request id that was seen within [`REQUEST_MEMORY`] appends nothing and answers as before;
-    /// with another digest it is [`StoreError::RequestReused`].
-    async fn append(&self, request: &Request, record: &[u8]) -> Result<Appended, StoreError>;
+    /// A request id that the store still remembers appends nothing and answers as before; used for
+    /// another digest there is no answer to it, and the others are appended.
+    async fn append_all(&self, batch: Vec<Append>) -> Result<Vec<Option<Appended>>, StoreError>;
+
+    /// [`append_all`](Self::append_all) of one record; [`StoreError::RequestReused`] where the id
+    /// was used for another digest.
+    async fn append(&self, request: &Request, record: &[u8]) -> Result<Appended, StoreError> {
+        let batch = vec![Append { request: request.clone(), record: record.to_vec() }];
+        let appended = self.append_all(batch).await?.pop().flatten();
+        appended.ok_or(StoreError::RequestReused)
+    }
 
     /// At most `limit` records after seq `after`, in order, with where the log stands.
     ///
@@ -96,6 +105,15 @@ pub trait Store: Send + Sync + 'static {
     fn durability(&self) -> Option<Durability>;
 }
 
+/// One record that is to be appended, and the request that brought it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    /// Names the request.
+    pub request: Request,
+    /// Opaque to the store.
+    pub record: Vec<u8>,
+}
+
 /// Names one request, so that repeating it has no second effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -103,6 +121,8 @@ pub struct Request {
     pub id: String,
     /// A digest of what is asked for, to notice a key that is used for something else.
     pub digest: [u8; 32],
+    /// How long the id must be remembered at least.
+    pub memory: Duration,
 }
 
 /// What an append reached.
@@ -218,8 +238,12 @@ pub enum StoreError {
     Unavailable(String),
 }
 
-/// How long a request id is remembered.
+/// How long a request id is remembered that its caller chose, and may send again.
 pub const REQUEST_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long an id is remembered that was made up here: nobody but the store's own repetitions after
+/// a broken connection can send it again, and each remembered id costs Redis some 200 bytes.
+pub const UNNAMED_REQUEST_MEMORY: Duration = Duration::from_secs(120);
 
 /// A page ends with the record that makes it this large, so that neither memory nor a deadline
 /// depends on how many large records there are.

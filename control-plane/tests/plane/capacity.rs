@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use offswitch::config::Config;
 use offswitch::master_key::MasterKey;
-use offswitch::plane::{MOST_ENTRIES, Plane, PlaneError};
+use offswitch::plane::{Loading, MOST_ENTRIES, Plane, PlaneError};
 use offswitch::record::{Record, Revocation};
-use offswitch::store::{EmbeddedStore, Request, Store};
+use offswitch::store::{EmbeddedStore, REQUEST_MEMORY, Request, Store};
 use offswitch_verifier::snapshot::MAX_ENTRIES;
 
 use crate::support::follower::now;
@@ -30,7 +30,7 @@ async fn room_is_free_again_when_entries_expire() {
         }],
     };
     for number in 0..3 {
-        let request = Request { id: number.to_string(), digest: [0; 32] };
+        let request = Request { id: number.to_string(), digest: [0; 32], memory: REQUEST_MEMORY };
         plane.need_allowed(&record(number)).unwrap();
         plane.revoke(&request, &record(number)).await.unwrap();
         plane.catch_up().await.unwrap();
@@ -52,5 +52,5 @@ fn what_may_be_revoked_is_less_than_what_verifiers_load() {
 async fn plane(store: &Arc<dyn Store>, now: u64) -> Arc<Plane> {
     let settings = Config::load(Some("max_entries = 3"), []).ok().unwrap().settings;
     let master = MasterKey::parse(MASTER).unwrap();
-    Plane::start(settings, store.clone(), master, now).await.unwrap()
+    Plane::start(settings, store.clone(), master, now, &Loading::default()).await.unwrap()
 }

@@ -38,7 +38,8 @@ fn base(fold: &mut Fold, now: u64) -> Vec<u8> {
 
 fn delta(fold: &Fold, since: Position) -> Option<Vec<u8>> {
     let signer = signer();
-    fold.delta(since, VALIDITY, |content| signer.sign(content))
+    let delta = fold.delta(since, fold.reached().position, VALIDITY)?;
+    Some(signer.sign(&delta.borrow()))
 }
 
 fn revocation() -> impl Strategy<Value = Revocation> {

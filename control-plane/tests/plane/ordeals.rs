@@ -7,7 +7,7 @@ use offswitch::credential::{Credential, CredentialKind};
 use offswitch::plane::{Issued, Landing, Opened, Plane, PlaneError, Refreshed, SessionRequest};
 use offswitch::record::{Record, Revocation};
 use offswitch::session::Opening;
-use offswitch::store::{EmbeddedStore, Request};
+use offswitch::store::{EmbeddedStore, REQUEST_MEMORY, Request};
 
 use crate::support::follower::now;
 use crate::support::gated_store::GatedStore;
@@ -58,7 +58,7 @@ async fn revoke(plane: &Plane, revocation: Revocation) {
     let revocations = vec![revocation];
     let record = Record { at: now(), by: "test".to_owned(), reason: None, revocations };
     let id = format!("{:?}", offswitch::master_key::random_bytes::<8>());
-    plane.revoke(&Request { id, digest: [0; 32] }, &record).await.unwrap();
+    plane.revoke(&Request { id, digest: [0; 32], memory: REQUEST_MEMORY }, &record).await.unwrap();
     plane.catch_up().await.unwrap();
 }
 
@@ -78,7 +78,7 @@ async fn a_refresh_in_flight_does_not_survive_the_red_button() {
     };
     store.until_reached().await;
     let record = Record { at: now(), by: "test".to_owned(), reason: None, revocations: vec![] };
-    let request = Request { id: "button".to_owned(), digest: [0; 32] };
+    let request = Request { id: "button".to_owned(), digest: [0; 32], memory: REQUEST_MEMORY };
     plane.press_red_button(&request, record, Landing::End).await.unwrap();
     store.open();
     if let Some(issued) = refreshing.await.unwrap() {

@@ -6,7 +6,7 @@ use offswitch::credential::{Credential, CredentialKind};
 use offswitch::plane::{Opened, Plane, Refreshed, SessionRequest};
 use offswitch::record::Record;
 use offswitch::session::Opening;
-use offswitch::store::Request;
+use offswitch::store::{REQUEST_MEMORY, Request};
 use reqwest::{Method, StatusCode};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -167,7 +167,7 @@ async fn race(one: &Plane, other: &Plane, name: &str) -> bool {
     };
     let record =
         Record { at: now(), by: "test".to_owned(), reason: None, revocations: vec![revocation] };
-    let logout = Request { id: name.to_owned(), digest: [0; 32] };
+    let logout = Request { id: name.to_owned(), digest: [0; 32], memory: REQUEST_MEMORY };
     let (refreshed, revoked) =
         tokio::join!(one.refresh(token, None, None, now()), other.revoke(&logout, &record));
     revoked.unwrap();

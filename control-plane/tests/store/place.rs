@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use offswitch::store::{EmbeddedStore, RedisOptions, RedisStore, Request, Store};
+use offswitch::store::{EmbeddedStore, REQUEST_MEMORY, RedisOptions, RedisStore, Request, Store};
 use tempfile::TempDir;
 
 use crate::support::redis_server::RedisServer;
@@ -58,7 +58,7 @@ pub(crate) fn options(url: &str) -> RedisOptions {
 
 /// A request whose digest follows from `content`.
 pub(crate) fn request(id: &str, content: u8) -> Request {
-    Request { id: id.to_owned(), digest: [content; 32] }
+    Request { id: id.to_owned(), digest: [content; 32], memory: REQUEST_MEMORY }
 }
 
 pub(crate) const FIRST_ERA: u64 = 7;

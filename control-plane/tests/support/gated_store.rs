@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use offswitch::store::{
-    Appended, Checkpoint, Durability, EmbeddedStore, Finding, Page, Request, Store, StoreError,
+    Append, Appended, Checkpoint, Durability, EmbeddedStore, Finding, Page, Store, StoreError,
     Stretch, Swapped,
 };
 use offswitch_verifier::snapshot::Position;
@@ -43,8 +43,8 @@ impl GatedStore {
 
 #[async_trait]
 impl Store for GatedStore {
-    async fn append(&self, request: &Request, record: &[u8]) -> Result<Appended, StoreError> {
-        self.inner.append(request, record).await
+    async fn append_all(&self, batch: Vec<Append>) -> Result<Vec<Option<Appended>>, StoreError> {
+        self.inner.append_all(batch).await
     }
 
     async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError> {

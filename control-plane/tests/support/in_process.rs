@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use offswitch::config::Config;
 use offswitch::master_key::MasterKey;
-use offswitch::plane::Plane;
+use offswitch::plane::{Loading, Plane};
 use offswitch::store::{RedisOptions, RedisStore, Store};
 
 /// A plane on the Redis at `url`, which believes that it is `now` when it starts. Its tasks do not
@@ -24,7 +24,7 @@ pub(crate) async fn plane_on(
     let environment = [("OFFSWITCH_ISSUER".to_owned(), issuer.to_owned())];
     let settings = Config::load(None, environment).ok().unwrap().settings;
     let master = MasterKey::parse(master).unwrap();
-    Plane::start(settings, store, master, now).await.unwrap()
+    Plane::start(settings, store, master, now, &Loading::default()).await.unwrap()
 }
 
 /// A master key for tests.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use offswitch::api_keys::{ApiKeys, Scope};
@@ -11,7 +12,7 @@ use offswitch::clock::unix_seconds;
 use offswitch::config::Config;
 use offswitch::http;
 use offswitch::master_key::MasterKey;
-use offswitch::plane::{Plane, Settings};
+use offswitch::plane::{Loading, Plane, Settings};
 use offswitch::server::{self, Limits};
 use offswitch::store::EmbeddedStore;
 use tempfile::TempDir;
@@ -44,7 +45,7 @@ impl LocalServer {
         let key = ApiKeys::create(store.as_ref(), &master, "admin", scopes, None, now).await;
         let mut settings = Config::load(None, []).ok().unwrap().settings;
         change(&mut settings);
-        let plane = Plane::start(settings, store, master, now).await.unwrap();
+        let plane = Plane::start(settings, store, master, now, &Loading::default()).await.unwrap();
         plane.spawn_tasks();
         let mut server = Self::serve(limits, http::router(plane, metrics())).await;
         server.admin_key = key.unwrap().key.to_string();
@@ -57,6 +58,7 @@ impl LocalServer {
         metrics();
         let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
+        let router = Arc::new(ArcSwap::from_pointee(router));
         let task = tokio::spawn(server::run(listener, router, limits, std::future::pending()));
         Self { address, admin_key: String::new(), task, _folder: None }
     }

@@ -10,7 +10,7 @@ use crate::credential::{Credential, CredentialKind};
 use crate::http::revocations::{Claims, HOLDER, own_token};
 use crate::plane::{Plane, PlaneError};
 use crate::record::{Record, Revocation};
-use crate::store::{Request, StoreError};
+use crate::store::{REQUEST_MEMORY, Request, StoreError};
 
 /// Revokes an access token, or with a refresh token its whole session. A token that is unknown,
 /// expired or revoked already is no error.
@@ -47,7 +47,7 @@ async fn revoke_one(plane: &Plane, claims: Claims, now: u64) -> Result<(), Plane
     let revocations = vec![Revocation::Token { issuer: None, jti, exp }];
     let (by, reason) = (HOLDER.to_owned(), Some("RFC 7009".to_owned()));
     let record = Record { at: now, by, reason, revocations };
-    match plane.revoke(&Request { id, digest }, &record).await {
+    match plane.revoke(&Request { id, digest, memory: REQUEST_MEMORY }, &record).await {
         Err(PlaneError::Store(StoreError::RequestReused)) => {
             if let Ok(session) = sid.parse() {
                 plane.end_once(&[session], HOLDER, "RFC 7009", now).await?;

@@ -16,7 +16,7 @@ use tokio::task;
 
 use self::writer::{File, Job, Writer};
 use super::{
-    Appended, Checkpoint, Durability, Finding, Page, Request, Store, StoreError, Stretch, Swapped,
+    Append, Appended, Checkpoint, Durability, Finding, Page, Store, StoreError, Stretch, Swapped,
 };
 use crate::clock::unix_seconds;
 
@@ -86,21 +86,21 @@ impl EmbeddedStore {
 
 #[async_trait]
 impl Store for EmbeddedStore {
-    async fn append(&self, request: &Request, record: &[u8]) -> Result<Appended, StoreError> {
-        let (request, record) = (request.clone(), record.to_vec());
+    async fn append_all(&self, batch: Vec<Append>) -> Result<Vec<Option<Appended>>, StoreError> {
         let now = unix_seconds();
         let write = move |transaction: &WriteTransaction| {
-            tables::append(transaction, &request, &record, now)
+            let append = |one: &Append| tables::append(transaction, &one.request, &one.record, now);
+            batch.iter().map(append).collect::<Result<Vec<_>, _>>()
         };
-        match self.write(write).await? {
-            tables::Outcome::Appended(position) => {
-                Ok(Appended { position, durability: Durability::Synced, repeated: false })
-            }
-            tables::Outcome::Repeated(position) => {
-                Ok(Appended { position, durability: Durability::Synced, repeated: true })
-            }
-            tables::Outcome::Reused => Err(StoreError::RequestReused),
-        }
+        let appended = |position, repeated| {
+            Some(Appended { position, durability: Durability::Synced, repeated })
+        };
+        let outcomes = self.write(write).await?.into_iter().map(|outcome| match outcome {
+            tables::Outcome::Appended(position) => appended(position, false),
+            tables::Outcome::Repeated(position) => appended(position, true),
+            tables::Outcome::Reused => None,
+        });
+        Ok(outcomes.collect())
     }
 
     async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError> {

@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn a_file_that_failed_is_opened_again() {
         let (_directory, file) = new_file();
-        let request = Request { id: "a".to_owned(), digest: [0; 32] };
+        let request = Request { id: "a".to_owned(), digest: [0; 32], memory: REQUEST_MEMORY };
         let failed = file.write(|transaction| {
             tables::append(transaction, &request, b"record", 0)?;
             Err::<(), _>(StoreError::Unavailable("no space left".to_owned()))
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn requests_are_forgotten_after_their_time() {
         let (_directory, file) = new_file();
-        let request = Request { id: "a".to_owned(), digest: [0; 32] };
+        let request = Request { id: "a".to_owned(), digest: [0; 32], memory: REQUEST_MEMORY };
         let append = |now| {
             let append = |transaction: &WriteTransaction| {
                 tables::forget_requests(transaction, now)?;

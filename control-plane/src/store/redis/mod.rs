@@ -22,7 +22,7 @@ use self::scripts::{Keys, digest};
 use crate::clock::unix_seconds;
 
 use super::{
-    Appended, Checkpoint, Durability, Finding, Page, Request, Store, StoreError, Stretch, Swapped,
+    Append, Appended, Checkpoint, Durability, Finding, Page, Store, StoreError, Stretch, Swapped,
 };
 
 /// A store in one Redis (6.2 or later) or Valkey server, shared by any number of processes.
@@ -110,17 +110,24 @@ impl RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
-    async fn append(&self, request: &Request, record: &[u8]) -> Result<Appended, StoreError> {
-        let call = self.keys.append(request, record);
-        let ((outcome, era, seq), durability): ((String, Option<u64>, Option<u64>), _) =
-            self.link.call(&call).await?;
-        let position = era.zip(seq).map(|(era, seq)| Position { era, seq });
-        match (outcome.as_str(), position) {
-            ("appended", Some(position)) => Ok(Appended { position, durability, repeated: false }),
-            ("repeated", Some(position)) => Ok(Appended { position, durability, repeated: true }),
-            ("reused", _) => Err(StoreError::RequestReused),
-            _ => Err(gone()),
+    async fn append_all(&self, batch: Vec<Append>) -> Result<Vec<Option<Appended>>, StoreError> {
+        let call = self.keys.append(&batch);
+        let (answer, durability): (Vec<String>, _) = self.link.call(&call).await?;
+        let (outcomes, []) = answer.get(1..).unwrap_or_default().as_chunks::<3>() else {
+            return Err(gone());
+        };
+        if outcomes.len() != batch.len() {
+            return Err(gone());
         }
+        let number = |text: &String| text.parse::<u64>().map_err(|_| gone());
+        let appended = outcomes.iter().map(|[outcome, era, seq]| {
+            if outcome == "reused" {
+                return Ok(None);
+            }
+            let position = Position { era: number(era)?, seq: number(seq)? };
+            Ok(Some(Appended { position, durability, repeated: outcome == "repeated" }))
+        });
+        appended.collect()
     }
 
     async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError> {

@@ -10,13 +10,18 @@ local checkpoint = false
 if meta[4] ~= ARGV[4] then checkpoint = redis.call('GET', KEYS[3]) end
 local after = ARGV[1]
 if tonumber(meta[3]) > tonumber(after) then after = meta[3] end
+local limit, most = tonumber(ARGV[2]), tonumber(ARGV[3])
 local last, size, ids, records = after .. '-0', 0, {}, {}
-while #ids < tonumber(ARGV[2]) and size < tonumber(ARGV[3]) do
-  local entry = redis.call('XRANGE', KEYS[2], '(' .. last, '+', 'COUNT', 1)[1]
-  if not entry then break end
-  last = entry[1]
-  ids[#ids + 1] = last
-  records[#records + 1] = entry[2][2]
-  size = size + #entry[2][2]
+-- Eight at a time: a page may be too large by seven records, which a caller still takes.
+while #ids < limit and size < most do
+  local entries = redis.call('XRANGE', KEYS[2], '(' .. last, '+', 'COUNT', math.min(8, limit - #ids))
+  if #entries == 0 then break end
+  for _, entry in ipairs(entries) do
+    last = entry[1]
+    ids[#ids + 1] = last
+    records[#records + 1] = entry[2][2]
+    size = size + #entry[2][2]
+    if size >= most then break end
+  end
 end
 return {meta[1], meta[2], meta[3], meta[4], checkpoint, ids, records, time}

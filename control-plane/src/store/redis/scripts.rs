@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use offswitch_verifier::snapshot::Position;
 use redis::{Cmd, Script};
 
-use super::super::{Checkpoint, PAGE_SIZE_BYTES, REQUEST_MEMORY, Request};
+use super::super::{Append, Checkpoint, PAGE_SIZE_BYTES};
 
 /// A command with the script that it runs, if any, in case the server does not know it.
 pub(super) struct Call {
@@ -35,11 +35,17 @@ impl Keys {
         call
     }
 
-    pub(super) fn append(&self, request: &Request, record: &[u8]) -> Call {
-        let key = format!("{}:request:{}", self.prefix, request.id);
-        let mut call = Call::script(&APPEND, &[&self.meta, &self.log, &key]);
-        let digest = blake3::Hash::from_bytes(request.digest).to_hex();
-        call.command.arg(digest.as_str()).arg(record).arg(REQUEST_MEMORY.as_secs());
+    pub(super) fn append(&self, batch: &[Append]) -> Call {
+        let key = |one: &Append| format!("{}:request:{}", self.prefix, one.request.id);
+        let requests: Vec<String> = batch.iter().map(key).collect();
+        let fixed = [&self.meta, &self.log];
+        let keys: Vec<&str> = fixed.into_iter().chain(&requests).map(String::as_str).collect();
+        let mut call = Call::script(&APPEND, &keys);
+        for Append { request, record } in batch {
+            let digest = blake3::Hash::from_bytes(request.digest).to_hex();
+            let memory = request.memory.as_secs();
+            call.command.arg(digest.as_str()).arg(record.as_slice()).arg(memory);
+        }
         call
     }
 
@@ -153,17 +159,22 @@ const SCANNED_AT_ONCE: usize = 1000;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::super::Request;
     use super::*;
 
     // R12: a cluster hashes what stands between the first braces, and nothing else.
     #[test]
     fn all_keys_of_every_script_have_the_same_hash_tag() {
         let keys = Keys::new("tokens");
-        let request = Request { id: "{other}".to_owned(), digest: [0; 32] };
+        let id = "{other}".to_owned();
+        let request = Request { id, digest: [0; 32], memory: Duration::from_secs(1) };
+        let append = Append { request, record: vec![] };
         let checkpoint = Checkpoint::default();
         let calls = [
             keys.begin(1),
-            keys.append(&request, b""),
+            keys.append(&[append.clone(), append]),
             keys.read(0, 1, ""),
             keys.trim(1, &checkpoint),
             keys.start_era((1, 2), &checkpoint, b"", 1),

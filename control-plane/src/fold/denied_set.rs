@@ -1,0 +1,103 @@
+//! Denied tokens and sessions, sorted, in two columns: 12 bytes an entry.
+
+use crate::record::Denied;
+
+/// Fingerprints in ascending order, each once, with the time from when on it may go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct DeniedSet {
+    ids: Vec<u64>,
+    /// Unix seconds; [`FOR_EVER`] stands for everything later.
+    until: Vec<u32>,
+}
+
+impl DeniedSet {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The fingerprints, as a snapshot wants them.
+    pub(super) fn ids(&self) -> &[u64] {
+        &self.ids
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Denied> + '_ {
+        let entries = self.ids.iter().zip(&self.until);
+        entries.map(|(id, until)| Denied { id: *id, until: widened(*until) })
+    }
+
+    /// From when on `id` may go, if it is there.
+    pub(super) fn until(&self, id: u64) -> Option<u64> {
+        let rank = self.ids.binary_search(&id).ok()?;
+        self.until.get(rank).map(|until| widened(*until))
+    }
+
+    /// These with unsorted `fresh` ones, without what is past at `now`.
+    pub(super) fn merged(&self, mut fresh: Vec<Denied>, now: u64) -> Self {
+        fresh.sort_unstable();
+        let room = self.len() + fresh.len();
+        let mut merged = Self { ids: Vec::with_capacity(room), until: Vec::with_capacity(room) };
+        let mut fresh = fresh.into_iter().peekable();
+        for held in self.iter() {
+            while let Some(next) = fresh.next_if(|next| next.id < held.id) {
+                merged.push(next, now);
+            }
+            merged.push(held, now);
+        }
+        fresh.for_each(|next| merged.push(next, now));
+        merged
+    }
+
+    /// Adds what is not smaller than the last one.
+    fn push(&mut self, next: Denied, now: u64) {
+        if next.until < now {
+            return;
+        }
+        let until = u32::try_from(next.until).unwrap_or(FOR_EVER);
+        match (self.ids.last(), self.until.last_mut()) {
+            (Some(last), Some(held)) if *last == next.id => *held = (*held).max(until),
+            _ => {
+                self.ids.push(next.id);
+                self.until.push(until);
+            }
+        }
+    }
+}
+
+impl FromIterator<Denied> for DeniedSet {
+    fn from_iter<T: IntoIterator<Item = Denied>>(entries: T) -> Self {
+        Self::default().merged(entries.into_iter().collect(), 0)
+    }
+}
+
+/// An entry must never go too early: what does not fit stays.
+fn widened(until: u32) -> u64 {
+    if until == FOR_EVER { u64::MAX } else { u64::from(until) }
+}
+
+const FOR_EVER: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // An entry whose time does not fit into its column never goes.
+    #[test]
+    fn what_is_too_late_for_its_column_stays_for_ever() {
+        let late = u64::from(u32::MAX) + 5;
+        let set: DeniedSet =
+            [Denied { id: 1, until: late }, Denied { id: 2, until: 7 }].into_iter().collect();
+        assert_eq!(set.until(1), Some(u64::MAX));
+        assert_eq!(set.merged(vec![], late * 2).ids(), [1]);
+    }
+
+    // The same entry from both sides stays once, for the longer of its times.
+    #[test]
+    fn an_entry_that_is_named_again_stays_as_long_as_the_longer_one_says() {
+        let entry = |id, until| Denied { id, until };
+        let set: DeniedSet = [entry(5, 10), entry(3, 10)].into_iter().collect();
+        let merged = set.merged(vec![entry(3, 30), entry(9, 1), entry(4, 20), entry(3, 2)], 10);
+        let expected = [entry(3, 30), entry(4, 20), entry(5, 10)];
+        assert_eq!(merged.iter().collect::<Vec<_>>(), expected);
+    }
+}

@@ -1,0 +1,114 @@
+//! Group commit: appends that arrive while the store is busy with others go to it together.
+//!
+//! They share a call, a flush and a publication. A lone one goes at once: nothing waits for company.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::store::{Append, Appended, Store, StoreError};
+
+/// The queue before a store. One batch is on its way at a time.
+pub(super) struct Appender {
+    store: Arc<dyn Store>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    size_bytes: usize,
+    /// True while a task sends batches.
+    is_busy: bool,
+}
+
+struct Waiting {
+    append: Append,
+    answer: oneshot::Sender<Result<Option<Appended>, StoreError>>,
+}
+
+impl Appender {
+    pub(super) fn new(store: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self { store, queue: Mutex::default() })
+    }
+
+    /// Appends one record. Whoever drops this before the answer may have appended it or not.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::append`]; where a batch fails, also for what waited behind it.
+    pub(super) async fn append(self: &Arc<Self>, append: Append) -> Result<Appended, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut queue = self.queue();
+            if queue.size_bytes > MOST_WAITING_BYTES {
+                let text = "too much waits for the store already";
+                return Err(StoreError::Unavailable(text.to_owned()));
+            }
+            queue.size_bytes += append.record.len();
+            queue.waiting.push_back(Waiting { append, answer });
+            if !queue.is_busy {
+                queue.is_busy = true;
+                // A task of its own: a caller that goes away takes nobody's answer with it.
+                tokio::spawn(self.clone().send_batches());
+            }
+        }
+        let gone = || StoreError::Unavailable("the append was not carried out".to_owned());
+        answered.await.map_err(|_| gone())??.ok_or(StoreError::RequestReused)
+    }
+
+    async fn send_batches(self: Arc<Self>) {
+        while let Some(batch) = self.next_batch() {
+            metrics::histogram!("offswitch_append_batch").record(batch.len() as f64);
+            let (appends, answers): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|one| (one.append, one.answer)).unzip();
+            match self.store.append_all(appends).await {
+                Ok(appended) => {
+                    for (answer, appended) in answers.into_iter().zip(appended) {
+                        // A caller that has gone misses nothing: what is appended stays.
+                        let _ = answer.send(Ok(appended));
+                    }
+                }
+                Err(error) => {
+                    let behind = self.take_all().into_iter().map(|one| one.answer);
+                    for answer in answers.into_iter().chain(behind) {
+                        let _ = answer.send(Err(error.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What goes to the store next; with nothing left the task ends.
+    fn next_batch(&self) -> Option<Vec<Waiting>> {
+        let mut queue = self.queue();
+        let (mut batch, mut size_bytes) = (Vec::new(), 0_usize);
+        while batch.len() < BATCH_RECORDS && size_bytes < BATCH_BYTES {
+            let Some(one) = queue.waiting.pop_front() else { break };
+            size_bytes += one.append.record.len();
+            batch.push(one);
+        }
+        queue.size_bytes = queue.size_bytes.saturating_sub(size_bytes);
+        queue.is_busy = !batch.is_empty();
+        queue.is_busy.then_some(batch)
+    }
+
+    /// What waited behind a batch that failed: each would wait for the same time-out once more.
+    fn take_all(&self) -> VecDeque<Waiting> {
+        let mut queue = self.queue();
+        queue.size_bytes = 0;
+        std::mem::take(&mut queue.waiting)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lua takes some thousand keys and arguments at once.
+const BATCH_RECORDS: usize = 256;
+/// What the store takes well within its deadline.
+const BATCH_BYTES: usize = 4 << 20;
+/// Two bulk requests of the largest size, and room for others.
+const MOST_WAITING_BYTES: usize = 128 << 20;
