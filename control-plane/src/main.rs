@@ -1,6 +1,8 @@
 //! `offswitch`: the control plane's commands. This file only wires.
 
 use std::io::Write;
+mod snapshot_command;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use offswitch::plane::{Loading, Plane};
 use offswitch::store::{Appendfsync, EmbeddedStore, RedisOptions, RedisStore, Store};
 use offswitch::{http, server};
 use tokio::signal::unix::{SignalKind, signal};
+
+use self::snapshot_command::SnapshotCommand;
 
 /// A request makes many small things and drops them: that was a sixth of a refresh's time.
 #[global_allocator]
@@ -41,6 +45,9 @@ enum Command {
     Keys(KeysCommand),
     /// Serves the HTTP API.
     Serve,
+    /// Makes and explains snapshots.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,24 +80,38 @@ async fn main() -> ExitCode {
     let command = Arguments::command().mut_subcommand("serve", |serve| serve.after_help(help));
     let arguments = command.try_get_matches().and_then(|found| Arguments::from_arg_matches(&found));
     let arguments = arguments.unwrap_or_else(|error| error.exit());
-    let config = match load(arguments.config.as_deref()) {
-        Ok(config) => config,
-        Err(problems) => {
-            eprintln!("the configuration has {} problem(s):", problems.len());
-            problems.iter().for_each(|problem| eprintln!("  {problem}"));
-            return ExitCode::from(2);
-        }
-    };
-    start_log(&config);
+    let path = arguments.config.as_deref();
     let outcome = match arguments.command {
-        Command::Keys(command) => keys(config, command).await,
-        Command::Serve => serve(config).await,
+        Command::Keys(command) => match configured(path) {
+            Ok(config) => keys(config, command).await,
+            Err(code) => return code,
+        },
+        Command::Serve => match configured(path) {
+            Ok(config) => serve(config).await,
+            Err(code) => return code,
+        },
+        Command::Snapshot(command) => snapshot_command::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("offswitch: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// The configuration, with the log begun as it says; every problem with it is printed.
+fn configured(path: Option<&Path>) -> Result<Config, ExitCode> {
+    match load(path) {
+        Ok(config) => {
+            start_log(&config);
+            Ok(config)
+        }
+        Err(problems) => {
+            eprintln!("the configuration has {} problem(s):", problems.len());
+            problems.iter().for_each(|problem| eprintln!("  {problem}"));
+            Err(ExitCode::from(2))
         }
     }
 }

@@ -13,6 +13,7 @@ mod page;
 mod problem;
 mod red_button;
 mod refresh_denylist;
+mod revocation_stream;
 mod revocations;
 mod sessions;
 mod starting;

@@ -16,6 +16,14 @@ pub struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
+    progress: Option<Progress>,
+}
+
+/// How far a request came that is carried out in parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Progress {
+    accepted: u64,
+    line: u64,
 }
 
 /// The answer's body.
@@ -33,12 +41,24 @@ pub(super) struct ProblemDocument {
     code: &'static str,
     /// What exactly is wrong, for people.
     detail: String,
+    /// Of a streamed request: how many entries were accepted, and stay so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted: Option<u64>,
+    /// Of a streamed request: the line that is wrong, or that was reached, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
 }
 
 impl Problem {
     /// A problem of the request's own making, or of the server's.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into() }
+        Self { status, code, detail: detail.into(), progress: None }
+    }
+
+    /// Tells also how many entries were accepted before it, and in which line of the body (from 1).
+    pub(super) fn after(mut self, accepted: u64, line: u64) -> Self {
+        self.progress = Some(Progress { accepted, line });
+        self
     }
 
     /// The stable code.
@@ -60,6 +80,8 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             code: self.code,
             detail: self.detail,
+            accepted: self.progress.map(|progress| progress.accepted),
+            line: self.progress.map(|progress| progress.line),
         };
         metrics::counter!("offswitch_problems_total", "code" => self.code).increment(1);
         let mut response = (self.status, Json(document)).into_response();

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::extract::{FromRequest, Request as HttpRequest, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use offswitch_verifier::snapshot::{MAX_DEAD_KEYS, Position};
@@ -12,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
-use super::extract::{Body, Params, idempotency};
+use super::extract::{Body, Params, idempotency, is_of_type};
 use super::problem::{Problem, ProblemDocument};
-use super::refresh_denylist;
+use super::{refresh_denylist, revocation_stream};
 use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
 use crate::credential::{Credential, CredentialKind};
 use crate::keyring::TokenKey;
@@ -74,6 +73,14 @@ pub(super) struct Accepted {
     durability: Durability,
     /// True if this request had been accepted before.
     repeated: bool,
+}
+
+/// Of a streamed bulk.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RevokeQuery {
+    /// Why, at most 500 bytes; for `application/x-ndjson` only.
+    reason: Option<String>,
 }
 
 /// Which revocations to list.
@@ -136,10 +143,15 @@ enum Shown {
     User { issuer: String, sub: String, version: u64 },
 }
 
-/// Revokes a token, a session, a user, a key, or many of them at once.
+/// Revokes a token, a session, a user, a key, or many of them at once: up to 100,000 in
+/// `revocations`, all or none.
+///
+/// As `application/x-ndjson` the body is one entry a line, up to 10,000,000 of them, appended a
+/// thousand at a time as they come. The answer has `accepted` too; a problem has `accepted` and
+/// `line`, and what was accepted before it stays revoked.
 #[utoipa::path(
-    post, path = "/v1/revocations", tag = "revocations", request_body = Revoke,
-    params(("idempotency-key" = Option<String>, Header, description = "Repeating is harmless")),
+    post, path = "/v1/revocations", tag = "revocations", request_body(content((Revoke = "application/json"), (Entry = "application/x-ndjson"))),
+    params(RevokeQuery, ("idempotency-key" = Option<String>, Header, description = "Repeating is harmless")),
     security(("api_key" = ["revocations:write"])),
     responses((status = 200, body = Accepted), (status = "4XX", body = ProblemDocument),
               (status = 503, body = ProblemDocument),
@@ -149,9 +161,20 @@ enum Shown {
 pub(super) async fn revoke(
     State(plane): State<Arc<Plane>>,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Body<Revoke>,
-) -> Result<Json<Accepted>, Problem> {
+    Params(query): Params<RevokeQuery>,
+    request: HttpRequest,
+) -> Result<Response, Problem> {
+    check_reason(query.reason.as_deref())?;
+    let headers = request.headers().clone();
+    if is_of_type(&headers, "application/x-ndjson") {
+        let body = request.into_body();
+        return revocation_stream::revoke(plane, caller.id, headers, query.reason, body).await;
+    }
+    if query.reason.is_some() {
+        let detail = "reason: stands in the body, unless that is application/x-ndjson";
+        return Err(Problem::bad_request("invalid_query", detail));
+    }
+    let body = Body::<Revoke>::from_request(request, &()).await?;
     let request = idempotency(&headers, &caller.id, "/v1/revocations", &body.bytes)?;
     let now = plane.now();
     let record = body.value.record(&plane, caller.id, now)?;
@@ -159,7 +182,7 @@ pub(super) async fn revoke(
     plane.need_allowed(&record)?;
     let revoked = plane.revoke(&request, &record).await?;
     metrics::counter!("offswitch_revocations_total").increment(count);
-    Ok(Json(revoked.into()))
+    Ok(Json(Accepted::from(revoked)).into_response())
 }
 
 /// The claims of a token whose signature is the control plane's own. It may have expired,
@@ -225,9 +248,7 @@ pub(super) async fn list(
 
 impl Revoke {
     fn record(self, plane: &Plane, by: String, now: u64) -> Result<Record, Problem> {
-        if self.reason.as_ref().is_some_and(|reason| reason.len() > 500) {
-            return Err(invalid("reason: must have at most 500 bytes"));
-        }
+        check_reason(self.reason.as_deref())?;
         let single = Entry {
             token: self.token,
             jti: self.jti,
@@ -259,13 +280,19 @@ impl Revoke {
                 })
                 .collect::<Result<_, _>>()?,
         };
-        let keys = revocations.iter().filter(|one| matches!(one, Revocation::Key { .. })).count();
-        // The rest is kept for red buttons: they must never find it full.
-        if keys > 0 && plane.fold().dead_keys().len() + keys > MAX_DEAD_KEYS / 2 {
-            return Err(PlaneError::TooManyDeadKeys.into());
-        }
+        check_dead_keys(plane, &revocations)?;
         Ok(Record { at: now, by, reason, revocations })
     }
+}
+
+/// Refuses keys beyond what may die by name: the rest is kept for red buttons, which must never find
+/// it full.
+pub(super) fn check_dead_keys(plane: &Plane, revocations: &[Revocation]) -> Result<(), Problem> {
+    let keys = revocations.iter().filter(|one| matches!(one, Revocation::Key { .. })).count();
+    if keys > 0 && plane.fold().dead_keys().len() + keys > MAX_DEAD_KEYS / 2 {
+        return Err(PlaneError::TooManyDeadKeys.into());
+    }
+    Ok(())
 }
 
 impl Entry {
@@ -281,7 +308,7 @@ impl Entry {
     }
 
     /// The one thing that the entry names, or what is wrong with it, beginning with the field.
-    fn check(self, plane: &Plane, now: u64) -> Result<Revocation, String> {
+    pub(super) fn check(self, plane: &Plane, now: u64) -> Result<Revocation, String> {
         let settings = plane.settings();
         let Self { token, jti, session_id, sub, refresh_token, kid, .. } = &self;
         let named = [token, jti, session_id, sub, refresh_token, kid];
@@ -400,6 +427,13 @@ fn bounded(field: &str, text: Option<&str>, limit: usize) -> Result<(), String> 
         Some(text) if text.is_empty() || text.len() > limit => {
             Err(format!("{field}: must have 1 to {limit} bytes"))
         }
+        _ => Ok(()),
+    }
+}
+
+fn check_reason(reason: Option<&str>) -> Result<(), Problem> {
+    match reason {
+        Some(reason) if reason.len() > 500 => Err(invalid("reason: must have at most 500 bytes")),
         _ => Ok(()),
     }
 }

@@ -1,11 +1,13 @@
 //! Introspection: the verifier of the edge, in this process, following this process's own feed.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_verifier::snapshot::Position;
 use offswitch_verifier::{
-    AudienceRule, FeedConfig, IssuerConfig, KeySet, OnStale, Verdict, Verifier, VerifierConfig,
+    AudienceRule, Decision, FeedConfig, IssuerConfig, Jws, KeySet, OnStale, Staleness, Standing,
+    Verdict, VerifiedClaims, Verifier, VerifierConfig,
 };
 
 use super::{Plane, PlaneError};
@@ -18,6 +20,9 @@ pub(super) struct Introspector(RwLock<Option<Held>>);
 
 struct Held {
     verifier: Verifier,
+    /// Tokens whose signature and claims were found good, by the hash of all their bytes: who asks
+    /// about a token asks again. Time and revocation are judged each time.
+    remembered: Mutex<HashMap<blake3::Hash, (Standing, VerifiedClaims)>>,
     /// What its keys were made of.
     keys: KeysOf,
 }
@@ -45,12 +50,12 @@ impl Plane {
         {
             let held = self.introspector.0.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(held) = held.as_ref().filter(|held| held.is_current(self, &keys, now)) {
-                return Ok(held.verifier.verify(token, now));
+                return Ok(held.judge(token, now));
             }
         }
         let mut held = self.introspector.0.write().unwrap_or_else(PoisonError::into_inner);
         let verifier = self.bring_up(held.take(), keys, now)?;
-        Ok(held.insert(verifier).verifier.verify(token, now))
+        Ok(held.insert(verifier).judge(token, now))
     }
 
     /// Hands the verifier the keys and every snapshot that it lacks.
@@ -58,7 +63,10 @@ impl Plane {
         let failed = |text: String| PlaneError::from(StoreError::Damaged(text));
         let mut held = match held {
             Some(held) => held,
-            None => Held { verifier: self.new_verifier().map_err(failed)?, keys: keys.clone() },
+            None => {
+                let verifier = self.new_verifier().map_err(failed)?;
+                Held { verifier, remembered: Mutex::default(), keys: keys.clone() }
+            }
         };
         while !held.is_at(self.position()) || held.is_old(now) {
             let since = held.verifier.feed().since();
@@ -100,6 +108,35 @@ impl Plane {
 }
 
 impl Held {
+    fn judge(&self, token: &str, now: u64) -> Verdict {
+        let id = blake3::hash(token.as_bytes());
+        let remembered = || self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = remembered().get(&id).cloned();
+        let known = known.filter(|(standing, _)| self.verifier.is_current(standing));
+        let admitted = match known {
+            Some(known) => Ok(known),
+            None => {
+                Jws::parse(token).and_then(|jws| self.verifier.admit(&jws)).inspect(|admitted| {
+                    let mut remembered = remembered();
+                    if remembered.len() >= MOST_REMEMBERED {
+                        remembered.clear();
+                    }
+                    remembered.insert(id, admitted.clone());
+                })
+            }
+        };
+        let decision = match admitted {
+            Err(refusal) => Decision::Refused(refusal),
+            Ok((standing, claims)) => {
+                match self.verifier.judge(&standing, now, Staleness::Configured) {
+                    Err(objection) => objection.into(),
+                    Ok(()) => Decision::Valid(Box::new(claims)),
+                }
+            }
+        };
+        Verdict { decision, evidence: self.verifier.evidence(now) }
+    }
+
     fn is_current(&self, plane: &Plane, keys: &KeysOf, now: u64) -> bool {
         let same_keys = Arc::ptr_eq(&self.keys.keyring, &keys.keyring)
             && (self.keys.dead, self.keys.minute) == (keys.dead, keys.minute);
@@ -115,3 +152,6 @@ impl Held {
         self.verifier.feed().age_seconds(now).is_none_or(|age| age > 1)
     }
 }
+
+/// Of a few hundred bytes each.
+const MOST_REMEMBERED: usize = 20_000;

@@ -2,6 +2,7 @@
 
 mod access;
 mod bad_input;
+mod bulk_stream;
 mod connection_limits;
 mod entry_limits;
 mod follower_limit;
@@ -12,5 +13,6 @@ mod oauth;
 mod page;
 mod revoking;
 mod slow_readers;
+mod snapshot_command;
 #[path = "../support/mod.rs"]
 mod support;
