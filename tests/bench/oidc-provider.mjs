@@ -1,5 +1,5 @@
 // oidc-provider over Redis, to be measured against: prints its port and one refresh token for each
-// chain as JSON, serves until stdin closes.
+// chain and an opaque access token as JSON, serves until stdin closes.
 //
 // Set up to do what Offswitch does for a refresh and no more: rotation, an access token signed with
 // EdDSA that is not stored, no ID token, no client secret, no session to look up.
@@ -88,6 +88,7 @@ const provider = new Provider("http://127.0.0.1", {
   clientDefaults: { id_token_signed_response_alg: "EdDSA" },
   features: {
     devInteractions: { enabled: false },
+    introspection: { enabled: true },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => RESOURCE,
@@ -120,8 +121,14 @@ for (let chain = 0; chain < chains; chain += 1) {
   });
   refreshTokens.push(await token.save());
 }
+const accessToken = new provider.AccessToken({
+  accountId: "somebody", client, gty: "authorization_code", scope: "openid",
+});
+const accessTokenText = await accessToken.save();
 const server = provider.listen(0, "127.0.0.1", () => {
   const { port } = server.address();
-  console.log(JSON.stringify({ port, client_id: CLIENT, refresh_tokens: refreshTokens }));
+  console.log(JSON.stringify({
+    port, client_id: CLIENT, refresh_tokens: refreshTokens, access_token: accessTokenText,
+  }));
 });
 process.stdin.resume().on("end", () => process.exit(0));

@@ -9,11 +9,13 @@ use tokio::process::Command;
 
 use crate::system::Following;
 use crate::tools::{self, root};
-use crate::{edge_latency, refreshes, wasm};
+use crate::{capacity, edge_latency, refreshes, wasm};
 
 /// What can be measured by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Which {
+    /// What the control plane holds on this machine, beside bare Redis and bare Axum.
+    ControlPlane,
     /// The npm package beside its peers, in every runtime.
     Package,
     /// Refreshes per second on durable Redis, beside what Redis allows and what oidc-provider does.
@@ -24,6 +26,7 @@ pub(crate) enum Which {
 pub(crate) async fn run(which: Option<Which>) -> Result<()> {
     tools::ensure_npm_packages()?;
     match which {
+        Some(Which::ControlPlane) => drop(capacity::measure().await?),
         Some(Which::Package) => println!("{}", package().await?),
         Some(Which::Refreshes) => println!("{}", refreshes::measure().await?),
         None => {
@@ -40,6 +43,7 @@ async fn everything() -> Result<String> {
     let hot_paths =
         ["bench", "--quiet", "--package", "offswitch", "--locked", "--bench", "hot_paths"];
     let sections = [
+        ("What one control plane holds", capacity::measure().await?),
         ("Hot paths of the control plane", printed_by("cargo", &hot_paths).await?),
         ("A base of a million entries in wasm, Node", printed_by("node", &[LOAD]).await?),
         (

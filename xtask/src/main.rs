@@ -1,6 +1,7 @@
 //! `cargo xtask …`: the project's own commands.
 
 mod bench;
+mod capacity;
 mod edge_latency;
 mod page;
 mod readme;

@@ -5,13 +5,13 @@
 //! answer before it goes on, since a refresh token is good for one use.
 
 mod bare;
-mod load;
-mod server;
+pub(crate) mod load;
+pub(crate) mod server;
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -19,14 +19,12 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use self::load::Target;
-use self::server::Redis;
-use crate::tools::{self, root};
+use self::server::{ControlPlane, Redis};
+use crate::tools::root;
 
 /// Measures all three and tells how they compare.
 pub(crate) async fn measure() -> Result<String> {
-    tools::ensure_test_programs()?;
-    let build = ["build", "--quiet", "--release", "--package", "offswitch", "--locked"];
-    tools::run("cargo", &build)?;
+    server::build()?;
     let (mut bare, mut theirs, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     // In turns, so that a machine that is busy for a while slows down all three.
     for _ in 0..ROUNDS {
@@ -65,35 +63,18 @@ async fn bare_pairs() -> Result<f64> {
 /// `offswitch serve`, with a session for each chain.
 async fn control_plane() -> Result<f64> {
     let redis = Redis::start().await?;
-    let port = server::free_port().await?;
-    let log = std::fs::File::create(redis.folder().join("control-plane.log"))?;
-    let _process = Command::new(server::target_dir().join("release/offswitch"))
-        .arg("serve")
-        .env("OFFSWITCH_LISTEN", format!("127.0.0.1:{port}"))
-        .env("OFFSWITCH_DATA_DIR", redis.folder())
-        .env("OFFSWITCH_STORE", &redis.url)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()?;
+    let plane = ControlPlane::start(&redis).await?;
     let client = Client::builder().no_proxy().build()?;
-    let origin = format!("http://127.0.0.1:{port}");
-    let begin = Instant::now();
-    while !client.get(format!("{origin}/readyz")).send().await.is_ok_and(|it| it.status() == 200) {
-        ensure!(begin.elapsed() < server::START_LIMIT, "it does not become ready");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let admin_key = std::fs::read_to_string(redis.folder().join("admin.key"))?;
+    let origin = plane.origin();
     let mut tokens = Vec::with_capacity(CHAINS);
     for chain in 0..CHAINS {
-        let request = client.post(format!("{origin}/v1/sessions")).bearer_auth(admin_key.trim());
+        let request = client.post(format!("{origin}/v1/sessions")).bearer_auth(&plane.admin_key);
         let response = request.json(&json!({ "sub": format!("user-{chain}") })).send().await?;
         let session: Value = response.error_for_status()?.json().await?;
         let token = session["refresh_token"].as_str();
         tokens.push(token.context("a session without a refresh token")?.to_owned());
     }
-    load::refreshes_per_second(Target::new(port, "/oauth/token", ""), tokens).await
+    load::refreshes_per_second(Target::new(plane.port, "/oauth/token", ""), tokens).await
 }
 
 /// oidc-provider in one Node process, with the same settings of Redis.

@@ -303,8 +303,9 @@ impl Fold {
         }
         let since = main.reached.position;
         self.main = main;
-        self.fresh_denied.clear();
-        self.fresh_users.clear();
+        // Not cleared: a burst would leave its room behind.
+        self.fresh_denied = HashMap::new();
+        self.fresh_users = HashMap::new();
         self.refresh_denied.retain(|_, until| *until >= now);
         let newer: Vec<Effects> = self
             .steps

@@ -74,7 +74,7 @@ pub(super) async fn load(
             for (seq, record) in &page.records {
                 fold.push(*seq, record)?;
             }
-            if fold.fresh_len() > LOADED_AT_ONCE.max(fold.entries() / 4) {
+            if fold.fresh_len() > LOADED_AT_ONCE.max(fold.entries() / 8) {
                 // Nothing is past as long as nobody has looked at the stored sessions.
                 let (main, ()) = fold.compaction().run(0, Validity::default(), |_| ());
                 fold.compacted_to(main, 0);

@@ -4,6 +4,7 @@ mod capacity;
 mod crashes;
 mod folding;
 mod full_stores;
+mod group_commit;
 mod key_rotation;
 mod ordeals;
 mod outages;

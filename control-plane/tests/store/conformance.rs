@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offswitch::store::{Appended, Checkpoint, Durability, Page, Store, StoreError, Swapped};
+use offswitch::store::{
+    Append, Appended, Checkpoint, Durability, Page, Store, StoreError, Swapped,
+};
 use offswitch_verifier::snapshot::Position;
 use tokio::task::JoinSet;
 
@@ -53,6 +55,38 @@ pub(crate) async fn a_repeated_request_answers_as_before(place: &Place) {
     let again = store.append(&request("a", 1), b"one").await.unwrap();
     assert_eq!(again, Appended { repeated: true, ..first });
     assert_eq!(store.read(0, 10).await.unwrap().head, 2);
+}
+
+// A batch with a request that was executed, one whose id is taken, and the same one twice: what is
+// new is appended in order, each of the others is answered by itself.
+pub(crate) async fn records_that_come_together_are_judged_one_by_one(place: &Place) {
+    let store = place.open("tokens").await;
+    store.append(&request("old", 1), b"old").await.unwrap();
+    let append = |id: &str, content, record: &[u8]| Append {
+        request: request(id, content),
+        record: record.to_vec(),
+    };
+    let batch = vec![
+        append("a", 1, b"a"),
+        append("old", 1, b"old"),
+        append("old", 2, b"other"),
+        append("b", 1, b"b"),
+        append("a", 1, b"a"),
+    ];
+    let answers = store.append_all(batch.clone()).await.unwrap();
+    let told = |answers: &[Option<Appended>]| {
+        let one = |answer: &Option<Appended>| answer.map(|one| (one.position.seq, one.repeated));
+        answers.iter().map(one).collect::<Vec<_>>()
+    };
+    let repeated = |seq| Some((seq, true));
+    let expected = [Some((2, false)), repeated(1), None, Some((3, false)), repeated(2)];
+    assert_eq!(told(&answers), expected);
+    let again = store.append_all(batch).await.unwrap();
+    assert_eq!(told(&again), [repeated(2), repeated(1), None, repeated(3), repeated(2)]);
+    assert_eq!(store.append_all(vec![]).await, Ok(vec![]));
+    let records = store.read(0, 10).await.unwrap().records;
+    let expected: Vec<(u64, &[u8])> = vec![(1, b"old"), (2, b"a"), (3, b"b")];
+    assert_eq!(records.iter().map(|(seq, one)| (*seq, &one[..])).collect::<Vec<_>>(), expected);
 }
 
 // The same id with another digest: refused, nothing is appended.

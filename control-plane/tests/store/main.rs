@@ -66,5 +66,6 @@ cases!(
     no_seq_is_shared_or_skipped_among_appenders,
     pages_continue_where_they_ended,
     records_come_back_in_order,
+    records_that_come_together_are_judged_one_by_one,
     the_time_is_the_stores,
 );

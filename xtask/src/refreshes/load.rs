@@ -18,7 +18,7 @@ use super::{MEASURED, WARM_UP};
 
 /// A token endpoint on this machine.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
+pub(crate) struct Target {
     port: u16,
     path: String,
     /// Of the form, beside grant type and refresh token, each after an `&`.
@@ -27,7 +27,7 @@ pub(super) struct Target {
 
 /// Counts what one chain finishes within the measured time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Counting {
+pub(crate) struct Counting {
     begin: Instant,
     end: Instant,
     now: Instant,
@@ -35,13 +35,13 @@ pub(super) struct Counting {
 }
 
 /// One connection and what was read from it.
-struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Target {
-    pub(super) fn new(port: u16, path: &str, more_fields: &str) -> Self {
+    pub(crate) fn new(port: u16, path: &str, more_fields: &str) -> Self {
         Self { port, path: path.to_owned(), more_fields: more_fields.to_owned() }
     }
 
@@ -63,28 +63,28 @@ impl Target {
 
 impl Counting {
     /// The warm-up begins now.
-    pub(super) fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         let now = Instant::now();
         let begin = now + WARM_UP;
         Self { begin, end: begin + MEASURED, now, counted: 0 }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.now >= self.end
     }
 
     /// One more is finished.
-    pub(super) fn count(&mut self) {
+    pub(crate) fn count(&mut self) {
         self.now = Instant::now();
         self.counted += u64::from(self.now >= self.begin && self.now < self.end);
     }
 
-    pub(super) fn counted(&self) -> u64 {
+    pub(crate) fn counted(&self) -> u64 {
         self.counted
     }
 
     /// Waits for all chains; what they counted, per second.
-    pub(super) async fn rate(&self, mut chains: JoinSet<Result<u64>>) -> Result<f64> {
+    pub(crate) async fn rate(&self, mut chains: JoinSet<Result<u64>>) -> Result<f64> {
         let mut sum = 0_u64;
         let limit = self.end + GRACE;
         while let Some(counted) =
@@ -97,14 +97,19 @@ impl Counting {
 }
 
 impl Connection {
-    async fn open(port: u16) -> Result<Self> {
+    pub(crate) async fn open(port: u16) -> Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(LARGEST_ANSWER_BYTES) })
     }
 
+    /// Sends one request; the body of the answer, which must be a 200 and text.
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<&str> {
+        Ok(std::str::from_utf8(self.exchange_bytes(request).await?)?)
+    }
+
     /// Sends one request; the body of the answer, which must be a 200.
-    async fn exchange(&mut self, request: &[u8]) -> Result<&str> {
+    pub(crate) async fn exchange_bytes(&mut self, request: &[u8]) -> Result<&[u8]> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
         let mut body = None;
@@ -118,9 +123,9 @@ impl Connection {
                 && self.buffer.len() >= begin + size
             {
                 ensure!(self.buffer.len() == begin + size, "more than one answer");
-                let text = std::str::from_utf8(&self.buffer[begin..])?;
-                ensure!(status == 200, "answered {status}: {text}");
-                return Ok(text);
+                let body = &self.buffer[begin..];
+                ensure!(status == 200, "answered {status}: {}", String::from_utf8_lossy(body));
+                return Ok(body);
             }
             ensure!(self.buffer.len() < LARGEST_ANSWER_BYTES, "the answer is too large");
         }
@@ -132,7 +137,7 @@ impl Connection {
 /// # Errors
 ///
 /// Whatever is answered but 200 with another refresh token ends the run.
-pub(super) async fn refreshes_per_second(target: Target, tokens: Vec<String>) -> Result<f64> {
+pub(crate) async fn refreshes_per_second(target: Target, tokens: Vec<String>) -> Result<f64> {
     one_thread(async move {
         let target = Arc::new(target);
         let mut connections = Vec::with_capacity(tokens.len());
@@ -170,7 +175,7 @@ async fn chain(
 
 /// Runs the load on one thread of its own: chains that wait most of the time need no more, and
 /// nothing is handed from core to core.
-pub(super) async fn one_thread(
+pub(crate) async fn one_thread(
     work: impl Future<Output = Result<f64>> + Send + 'static,
 ) -> Result<f64> {
     let thread =

@@ -5,22 +5,23 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use reqwest::Client;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
-use crate::tools::root;
+use crate::tools::{self, root};
 
 /// A running server with a folder of its own; both go when it is dropped.
-pub(super) struct Redis {
-    pub(super) url: String,
+pub(crate) struct Redis {
+    pub(crate) url: String,
     _process: Child,
     folder: TempDir,
 }
 
 impl Redis {
     /// Starts one on a free port and waits until it takes connections.
-    pub(super) async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         // Not in the system's temporary folder: that may be memory, where flushing costs nothing.
         let folder = tempfile::tempdir_in(target_dir())?;
         let port = free_port().await?;
@@ -44,20 +45,77 @@ impl Redis {
     }
 
     /// Its folder, also for the files of who uses it.
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 }
 
+/// A running `offswitch serve`, as it is released; it stops when dropped.
+pub(crate) struct ControlPlane {
+    pub(crate) port: u16,
+    pub(crate) admin_key: String,
+    pub(crate) started_in: Duration,
+    process: Child,
+}
+
+impl ControlPlane {
+    /// Starts one on `redis`, with its files in that one's folder.
+    pub(crate) async fn start(redis: &Redis) -> Result<Self> {
+        let port = free_port().await?;
+        let log = std::fs::File::create(redis.folder().join("control-plane.log"))?;
+        let begin = Instant::now();
+        let process = Command::new(target_dir().join("release/offswitch"))
+            .arg("serve")
+            .env("OFFSWITCH_LISTEN", format!("127.0.0.1:{port}"))
+            .env("OFFSWITCH_DATA_DIR", redis.folder())
+            .env("OFFSWITCH_STORE", &redis.url)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()?;
+        let client = Client::builder().no_proxy().build()?;
+        let ready = format!("http://127.0.0.1:{port}/readyz");
+        while !client.get(&ready).send().await.is_ok_and(|answer| answer.status() == 200) {
+            ensure!(begin.elapsed() < START_LIMIT, "it does not become ready");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let started_in = begin.elapsed();
+        let admin_key = std::fs::read_to_string(redis.folder().join("admin.key"))?;
+        Ok(Self { port, admin_key: admin_key.trim().to_owned(), started_in, process })
+    }
+
+    /// Its address.
+    pub(crate) fn origin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Memory that its process has in use, bytes.
+    pub(crate) fn resident_bytes(&self) -> Result<u64> {
+        let id = self.process.id().context("it has stopped")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        Ok(kib.context("no VmRSS")? * 1024)
+    }
+}
+
+/// Builds the control plane as it is released, with what it is measured beside.
+pub(crate) fn build() -> Result<()> {
+    tools::ensure_test_programs()?;
+    let build = ["build", "--quiet", "--release", "--package", "offswitch", "--locked"];
+    tools::run("cargo", &[&build[..], &["--bins", "--examples"]].concat())
+}
+
 /// A port that nobody listens on.
-pub(super) async fn free_port() -> Result<u16> {
+pub(crate) async fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port())
 }
 
 /// Where Cargo builds.
-pub(super) fn target_dir() -> PathBuf {
+pub(crate) fn target_dir() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR");
     target.map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-pub(super) const START_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);

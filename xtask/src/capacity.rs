@@ -1,0 +1,72 @@
+//! What one control plane holds on this machine, each figure beside its bare peer in the same run.
+
+mod followers;
+mod revokes;
+mod standing;
+mod throughput;
+
+use anyhow::Result;
+use tokio::process::Command;
+
+use crate::refreshes::server::{self, ControlPlane, Redis};
+use crate::tools::root;
+
+/// Measures everything and tells it line by line.
+pub(crate) async fn measure() -> Result<String> {
+    server::build()?;
+    let mut told = String::new();
+    let mut tell = |figure: String| {
+        print!("{figure}");
+        told += &figure;
+    };
+    tell(revokes::single().await?);
+    tell(revokes::bulk().await?);
+    tell(throughput::polls().await?);
+    tell(throughput::introspection().await?);
+    tell(followers::busy().await?);
+    tell(followers::idle().await?);
+    tell(standing::cold_start().await?);
+    tell(fold().await?);
+    Ok(told)
+}
+
+/// The fold with ten million entries, in a process of its own.
+async fn fold() -> Result<String> {
+    let bench = ["bench", "--quiet", "--package", "offswitch", "--locked", "--bench", "capacity"];
+    let output = Command::new("cargo").args(bench).current_dir(root()).output().await?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// A Redis that flushes each write, and a control plane on it.
+async fn system() -> Result<(Redis, ControlPlane)> {
+    let redis = Redis::start().await?;
+    let plane = ControlPlane::start(&redis).await?;
+    Ok((redis, plane))
+}
+
+/// The figure at so many percent of sorted ones.
+fn at<T: Copy>(sorted: &[T], percent: f64) -> T {
+    let last = sorted.len().saturating_sub(1);
+    sorted[((sorted.len() as f64 * percent / 100.0) as usize).min(last)]
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// One request with the admin key.
+fn request(plane: &ControlPlane, method: &str, path: &str, kind: &str, body: &str) -> Vec<u8> {
+    let ControlPlane { port, admin_key, .. } = plane;
+    let size = body.len();
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {admin_key}\r\n\
+         content-type: {kind}\r\ncontent-length: {size}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+const CONNECTIONS: usize = 64;
+const ROUNDS: usize = 3;
+const JSON: &str = "application/json";

@@ -1,0 +1,58 @@
+//! What a full store costs: a cold start, and memory in Redis.
+
+use anyhow::{Context, Result};
+use reqwest::Client;
+use serde_json::{Value, json};
+
+use super::revokes::revokes_per_second;
+use super::{ControlPlane, system};
+
+/// A million revocations, each a record of its own; then a second process starts on them.
+pub(super) async fn cold_start() -> Result<String> {
+    let (redis, plane) = system().await?;
+    let sessions = session_bytes(&plane, &redis.url).await?;
+    let mut connection =
+        redis::Client::open(redis.url.as_str())?.get_multiplexed_async_connection().await?;
+    let mut count = 0_u64;
+    while count < 1_000_000 {
+        revokes_per_second(&plane, 256, 1).await?;
+        count = redis::cmd("XLEN").arg("{offswitch}:log").query_async(&mut connection).await?;
+    }
+    let mut usage = redis::cmd("MEMORY");
+    usage.arg("USAGE").arg("{offswitch}:log").arg("SAMPLES").arg(0);
+    let log: u64 = usage.query_async(&mut connection).await?;
+    drop(plane);
+    let mut starts = Vec::new();
+    let mut resident = 0;
+    for _ in 0..3 {
+        let plane = ControlPlane::start(&redis).await?;
+        starts.push(plane.started_in.as_secs_f64());
+        resident = plane.resident_bytes()?;
+    }
+    let start = super::median(starts);
+    Ok(format!(
+        "cold start with {count} revocations in as many records in Redis: first base after \
+         {start:.2} s (goal 5 s for a million), {} MB resident\n\
+         Redis memory: {:.0} bytes a live revocation, {sessions:.0} bytes a session\n",
+        resident / 1_000_000,
+        log as f64 / count as f64
+    ))
+}
+
+/// What the document of a user with one session takes.
+async fn session_bytes(plane: &ControlPlane, url: &str) -> Result<f64> {
+    let client = Client::builder().no_proxy().build()?;
+    let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+    let open = client.post(format!("{}/v1/sessions", plane.origin()));
+    let body = json!({ "sub": "somebody@example.com", "device": "Firefox on Linux" });
+    let open = open.bearer_auth(&plane.admin_key).json(&body).send().await?;
+    let _: Value = open.error_for_status()?.json().await?;
+    let mut find = redis::cmd("KEYS");
+    find.arg("{offswitch}:doc:user:*");
+    let keys: Vec<String> = find.query_async(&mut connection).await?;
+    let key = keys.first().context("no document")?;
+    let mut usage = redis::cmd("MEMORY");
+    usage.arg("USAGE").arg(key);
+    let bytes: u64 = usage.query_async(&mut connection).await?;
+    Ok(bytes as f64)
+}
