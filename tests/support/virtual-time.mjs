@@ -14,6 +14,9 @@ const REAL = {
   setTimeout: globalThis.setTimeout,
 };
 
+/** One for all: where it was made says nothing here, and finding that out costs more than a poll. */
+const LATE = new DOMException("too late", "TimeoutError");
+
 /** Milliseconds since the epoch at which it begins. */
 const BEGIN = 1_800_000_000_000;
 
@@ -35,7 +38,7 @@ export class VirtualTime {
     globalThis.clearTimeout = (timer) => timer?.cancel?.();
     AbortSignal.timeout = (milliseconds) => {
       const abort = new AbortController();
-      const late = () => abort.abort(new DOMException("too late", "TimeoutError"));
+      const late = () => abort.abort(LATE);
       this.#later(late, milliseconds);
       return abort.signal;
     };
@@ -86,9 +89,32 @@ export class VirtualTime {
     const at = this.now + Math.max(1, Math.ceil(milliseconds));
     const timers = this.#due.get(at) ?? new Set();
     this.#due.set(at, timers);
-    const timer = { run, cancel: () => timers.delete(timer), unref: () => timer, ref: () => timer };
+    const timer = new Timer(run, timers);
     timers.add(timer);
     return timer;
+  }
+}
+
+/** One that waits, among those of its millisecond. */
+class Timer {
+  #all;
+
+  /** @param {() => void} run @param {Set<Timer>} all */
+  constructor(run, all) {
+    this.run = run;
+    this.#all = all;
+  }
+
+  cancel() {
+    this.#all.delete(this);
+  }
+
+  ref() {
+    return this;
+  }
+
+  unref() {
+    return this;
   }
 }
 

@@ -32,6 +32,12 @@ enum Command {
     },
     /// Builds the browser page, and the wasm in it.
     Page,
+    /// Simulates ten thousand edge isolates that follow one feed, in virtual time.
+    Simulate {
+        /// The same seed gives the same figures.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Runs every test there is.
     Test,
     /// Starts the whole system on free ports, walks the tour by itself and stops.
@@ -52,6 +58,14 @@ async fn main() -> Result<()> {
             tools::ensure_npm_packages()?;
             wasm::build()?;
             page::build()
+        }
+        Command::Simulate { seed } => {
+            tools::ensure_wasm_target()?;
+            tools::ensure_npm_packages()?;
+            wasm::build()?;
+            let seed = seed.to_string();
+            let run = ["--max-semi-space-size=128", "tests/simulate/run.mjs", "--seed", &seed];
+            tools::run("node", &run)
         }
         Command::Test => test::run().await,
         Command::Tour => tour::run().await,

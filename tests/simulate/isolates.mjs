@@ -1,0 +1,124 @@
+// Edge isolates: the package's own policy of following and of judging requests, over a verifier that
+// is either the real one or a stand-in with which ten thousand fit.
+
+import { Verifier } from "offswitch";
+import { FeedClient } from "../../verifier-wasm/js/feed.js";
+import { readOptions } from "../../verifier-wasm/js/options.js";
+import { optionsOf } from "../support/feed.mjs";
+import { mint, signingKey } from "../support/fixture.mjs";
+import { BEGIN_SECONDS, VALID_SECONDS, publicKey, recognise, revoked } from "./log.mjs";
+
+const key = await signingKey("EdDSA");
+const claims = { iat: BEGIN_SECONDS, exp: BEGIN_SECONDS + 86_400 };
+/** By the record that revokes it; 0 is never revoked. @type {Map<number, string>} */
+const tokens = new Map();
+
+/** The token that a record revokes. @param {number} seq */
+export async function mintFor(seq) {
+  const jti = seq === 0 ? "good" : revoked(seq);
+  if (!tokens.has(seq)) tokens.set(seq, await mint(key, { ...claims, jti, sid: `of ${jti}` }));
+}
+
+const parts = (name) => ({ key, publicKey, url: `http://${name}.feed.test/feed` });
+const optionsFor = (name, feed) =>
+  optionsOf(parts(name), { rememberedTokens: 16 }, { maxStaleness: VALID_SECONDS, ...feed });
+
+/** Read once for all: they differ in the address alone. */
+let settings;
+
+/**
+ * The real verifier.
+ *
+ * @param {string} name @param {object} feed @param {(seq: number) => void} onPosition
+ */
+export function realVerifier(name, feed, onPosition) {
+  const onEvent = ({ position }) => position && onPosition(Number(position.split(".")[1]));
+  const verifier = new Verifier({ ...optionsFor(name, feed), onEvent });
+  return Object.assign(verifier, { token: (seq) => tokens.get(seq) });
+}
+
+/**
+ * Stands in for a verifier: the feed client is the package's own and reads the real bytes, but
+ * instead of checking every signature again it looks up what the bytes are, and holds where it
+ * stands instead of a copy of the entries. These are the rules of snapshot/feed.rs and verifier.rs.
+ */
+export class StandIn {
+  following = null;
+  #client;
+  #held = { baseTo: -1, era: 0, issuedAt: 0, to: -1 };
+  #onPosition;
+
+  constructor(name, feed, onPosition) {
+    settings ??= readOptions(optionsFor("any", {})).feed;
+    this.feedSettings = { ...settings, ...feed, urls: [parts(name).url] };
+    this.#onPosition = onPosition;
+    this.#client = new FeedClient(this.feedSettings, this, nowSeconds);
+  }
+
+  token(seq) {
+    return seq;
+  }
+
+  /** No token here is ahead of the feed. */
+  onBehind() {}
+
+  get secondsSinceRound() {
+    return Math.abs(nowSeconds() - this.#client.lastRoundAt);
+  }
+
+  /** @param {object} options */
+  refresh(options) {
+    return this.#client.round(options);
+  }
+
+  since() {
+    const { era, to } = this.#held;
+    return to < 0 ? undefined : `${era}.${to}`;
+  }
+
+  status() {
+    const { issuedAt, to } = this.#held;
+    return { age_seconds: to < 0 ? null : Math.floor(nowSeconds()) - BEGIN_SECONDS - issuedAt };
+  }
+
+  apply(bytes) {
+    const snapshot = recognise(bytes);
+    const held = this.#held;
+    const applied = snapshot.base ? this.#replace(snapshot) : this.#extend(snapshot);
+    if (held !== this.#held) this.#onPosition(this.#held.to);
+    return applied;
+  }
+
+  async verify(seq) {
+    return this.verifySync(seq);
+  }
+
+  verifySync(seq) {
+    const { to } = this.#held;
+    if (to < 0) return { outcome: "undecided" };
+    if (seq > 0 && to >= seq) return { outcome: "refused" };
+    // `valid_until` lies as far ahead as may be waited, and its own leeway comes on top.
+    return { outcome: this.status().age_seconds > VALID_SECONDS ? "undecided" : "valid" };
+  }
+
+  #replace({ era, issuedAt, to }) {
+    const held = this.#held;
+    const isNewEra = era > held.era;
+    if (era < held.era || (!isNewEra && to < held.to)) return { applied: "ignored" };
+    const newest = Math.max(issuedAt, held.issuedAt);
+    const applied = isNewEra || to > held.baseTo ? "replaced" : "refreshed";
+    this.#held = { baseTo: to, era, issuedAt: newest, to };
+    return { applied };
+  }
+
+  #extend({ era, from, issuedAt, to }) {
+    const held = this.#held;
+    const isGap = held.to < 0 || era > held.era || from > held.to;
+    if (isGap) return { error: "feed_gap", needsBase: true };
+    if (era < held.era || from < held.to) return { applied: "ignored" };
+    this.#held = { ...held, issuedAt: Math.max(issuedAt, held.issuedAt), to };
+    return { applied: to === held.to ? "refreshed" : "extended" };
+  }
+}
+
+const nowSeconds = () => Date.now() / 1000;

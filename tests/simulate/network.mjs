@@ -1,0 +1,216 @@
+// The network of a simulation: one publisher, points of presence with a cache each, and losses.
+
+import { chance } from "../support/chance.mjs";
+
+/** Round trips, milliseconds: at least so much, and up to so much more. */
+const TO_CACHE = { least: 4, spread: 16 };
+const TO_ORIGIN = { least: 20, spread: 140 };
+/** By how much two round trips on one way differ at most. */
+const JITTER_MS = 20;
+/** How long a cache waits for the publisher. */
+const CACHE_TIMEOUT_MS = 2000;
+
+export const LONGEST_TO_CACHE = (TO_CACHE.least + TO_CACHE.spread + JITTER_MS) / 1000;
+export const LONGEST_TO_ORIGIN = (TO_ORIGIN.least + TO_ORIGIN.spread + JITTER_MS) / 1000;
+
+/** The publisher, as fast as it is asked to be: what it would need is what is measured. */
+export class Origin {
+  /** When each request came, seconds, and what each answer weighed. */
+  arrivals = [];
+  bytes = 0;
+  /** The most requests that waited for news at the same time. */
+  mostHeld = 0;
+  isUp = true;
+  #log;
+  #now;
+  /** @type {Set<{ answer: () => void, fail: () => void }>} */
+  #held = new Set();
+
+  /** @param {import("./log.mjs").Log} log @param {() => number} now seconds */
+  constructor(log, now) {
+    this.#log = log;
+    this.#now = now;
+  }
+
+  /** Resolves with a snapshot, or rejects where no connection is taken or one breaks. */
+  answer(since, waitSeconds) {
+    this.arrivals.push(this.#now());
+    if (!this.isUp) throw new TypeError("connection refused");
+    if (waitSeconds === 0 || since !== this.#log.position) return this.#snapshot(since);
+    return new Promise((resolve, reject) => {
+      const end = (finish) => () => {
+        clearTimeout(timer);
+        this.#held.delete(held);
+        finish();
+      };
+      const answer = end(() => resolve(this.#snapshot(since)));
+      const held = { answer, fail: end(() => reject(new TypeError("connection reset"))) };
+      const timer = setTimeout(answer, waitSeconds * 1000);
+      this.#held.add(held);
+      this.mostHeld = Math.max(this.mostHeld, this.#held.size);
+    });
+  }
+
+  revoke() {
+    this.#log.revoke(this.#now());
+    for (const held of [...this.#held]) held.answer();
+  }
+
+  goDown() {
+    this.isUp = false;
+    for (const held of [...this.#held]) held.fail();
+  }
+
+  comeBack(era) {
+    this.#log.restart(this.#now(), era);
+    this.isUp = true;
+  }
+
+  #snapshot(since) {
+    const snapshot = this.#log.snapshot(since, this.#now());
+    this.bytes += snapshot.bytes.length;
+    return snapshot;
+  }
+}
+
+/** One point of presence: its way to the publisher, and a cache if the scenario has caches. */
+export class Presence {
+  /** How many requests came to it. */
+  requests = 0;
+  isCutOff = false;
+  #cache;
+  /** By address: the answer and when it came. */
+  #entries = new Map();
+  /** By address: the request that is under way, for all who ask meanwhile. */
+  #underWay = new Map();
+  #losses;
+  #now;
+  #origin;
+  #random;
+  #roundTrip;
+
+  /**
+   * @param {Origin} origin @param {() => number} now seconds
+   * @param {{ cache?: { ttl: number, staleIfError: number }, losses: number, seed: number }} how
+   */
+  constructor(origin, now, { cache, losses, seed }) {
+    this.#origin = origin;
+    this.#now = now;
+    this.#cache = cache;
+    this.#losses = losses;
+    this.#random = chance(seed);
+    this.#roundTrip = TO_ORIGIN.least + this.#random() * TO_ORIGIN.spread;
+  }
+
+  /** @param {string | null} since @param {number} waitSeconds */
+  async answer(since, waitSeconds) {
+    this.requests += 1;
+    if (this.#cache === undefined) return this.#fetch(since, waitSeconds);
+    const known = this.#entries.get(since);
+    if (known && this.#now() - known.at < this.#cache.ttl) return known.snapshot;
+    let fetching = this.#underWay.get(since);
+    if (fetching === undefined) {
+      fetching = this.#refill(since).finally(() => this.#underWay.delete(since));
+      this.#underWay.set(since, fetching);
+    }
+    return fetching;
+  }
+
+  async #refill(since) {
+    try {
+      const late = after(CACHE_TIMEOUT_MS).then(() => Promise.reject(new TypeError("timed out")));
+      const snapshot = await Promise.race([this.#fetch(since, 0), late]);
+      this.#entries.set(since, { at: this.#now(), snapshot });
+      return snapshot;
+    } catch (error) {
+      const known = this.#entries.get(since);
+      const age = known ? this.#now() - known.at : Infinity;
+      if (age < this.#cache.ttl + this.#cache.staleIfError) return known.snapshot;
+      throw error;
+    }
+  }
+
+  async #fetch(since, waitSeconds) {
+    await delayOrLoss(this.#losses, this.#random, this.isCutOff);
+    const half = (this.#roundTrip + this.#random() * JITTER_MS) / 2;
+    await after(half);
+    try {
+      return await this.#origin.answer(since, waitSeconds);
+    } finally {
+      await after(half);
+    }
+  }
+}
+
+/** The way of one isolate to its point of presence. */
+export class Way {
+  #losses;
+  #presence;
+  #random;
+  #roundTrip;
+
+  /** @param {Presence} presence @param {{ losses: number, seed: number }} how */
+  constructor(presence, { losses, seed }) {
+    this.#presence = presence;
+    this.#losses = losses;
+    this.#random = chance(seed);
+    this.#roundTrip = TO_CACHE.least + this.#random() * TO_CACHE.spread;
+  }
+
+  /** @param {URL} url @param {RequestInit} request */
+  async answer(url, { headers }) {
+    await delayOrLoss(this.#losses, this.#random, false);
+    const half = (this.#roundTrip + this.#random() * JITTER_MS) / 2;
+    await after(half);
+    const wait = Number(url.searchParams.get("wait") ?? 0);
+    let answer = FAILED;
+    try {
+      const snapshot = await this.#presence.answer(url.searchParams.get("since"), wait);
+      // As the control plane names it: the position and the moment of the signature.
+      const tag = `"${snapshot.era}.${snapshot.to}-${snapshot.issuedAt}"`;
+      const isKnown = headers["if-none-match"] === tag;
+      answer = isKnown ? answerOf(304, undefined, tag) : answerOf(200, snapshot.bytes, tag);
+    } catch {
+      // Whoever stands in between says so with a status.
+    }
+    await after(half);
+    return answer;
+  }
+}
+
+/** What is lost is reset at once or, as often, never answered. */
+function delayOrLoss(share, random, isCutOff) {
+  if (isCutOff) return new Promise(() => {});
+  if (share === 0) return undefined;
+  const drawn = random();
+  if (drawn < share / 2) return new Promise(() => {});
+  if (drawn < share) throw new TypeError("connection reset");
+  return undefined;
+}
+
+/** As much of a Response as the feed client reads: a real one costs as much as all the rest. */
+function answerOf(status, bytes, tag = null) {
+  const headers = { "content-type": SNAPSHOT_TYPE, etag: tag };
+  return {
+    status,
+    headers: { get: (name) => headers[name] ?? null },
+    body: bytes === undefined ? null : { getReader: () => readerOf(bytes) },
+  };
+}
+
+function readerOf(bytes) {
+  let next = { done: false, value: bytes };
+  return {
+    cancel: async () => {},
+    read: async () => {
+      const read = next;
+      next = { done: true, value: undefined };
+      return read;
+    },
+  };
+}
+
+const after = (milliseconds) => new Promise((resume) => setTimeout(resume, milliseconds));
+
+const SNAPSHOT_TYPE = "application/octet-stream";
+const FAILED = answerOf(502, undefined);

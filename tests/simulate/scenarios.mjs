@@ -1,0 +1,36 @@
+// What is simulated. Times are seconds of virtual time.
+
+const POLL = { follow: "poll", pollSeconds: 1 };
+const CACHE = { ttl: 1, staleIfError: 60 };
+const LOSSES = 0.05;
+
+/** `isSteady`: the bound of polling holds for every isolate, since nothing goes wrong. */
+export const SCENARIOS = [
+  { name: "1. steady, no cache", feed: POLL, isSteady: true, seconds: 26 },
+  { name: "2. steady, cache", cache: CACHE, feed: POLL, isSteady: true, seconds: 26 },
+  {
+    name: "3. losses and partitions, cache",
+    cache: CACHE, feed: POLL, losses: LOSSES, seconds: 108,
+    partitions: [{ from: 10, seconds: 30, share: 0.1 }, { from: 10, seconds: 64, share: 0 }],
+  },
+  {
+    name: "4a. restart of 30 s, no cache",
+    feed: POLL, outage: { from: 10, seconds: 30 }, seconds: 74,
+  },
+  {
+    name: "4b. restart of 30 s, cache",
+    cache: CACHE, feed: POLL, outage: { from: 10, seconds: 30 }, seconds: 74,
+  },
+  {
+    name: "5a. down for 75 s, no cache",
+    feed: POLL, outage: { from: 10, seconds: 75 }, seconds: 119,
+  },
+  {
+    name: "5b. down for 75 s, then a new era, cache",
+    cache: CACHE, feed: POLL, outage: { from: 10, seconds: 75, era: 2 }, seconds: 119,
+  },
+  {
+    name: "6. steady, long polls, no cache",
+    feed: { follow: "long-poll", longPollSeconds: 20, pollSeconds: 1 }, isSteady: true, seconds: 26,
+  },
+];

@@ -1,0 +1,72 @@
+// The simulation itself, with a few hundred isolates: what it states holds, and would be noticed if
+// it did not.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { SCENARIOS } from "./scenarios.mjs";
+import { HARD_BOUND_SECONDS, boundOf, simulate } from "./simulation.mjs";
+import { REQUESTS_OF_A_CACHE, violations } from "./verdicts.mjs";
+
+const SIZE = { isolates: 200, presences: 10, seed: 7 };
+const scenarioOf = (number) => SCENARIOS.find(({ name }) => name.startsWith(number));
+
+// S15: polling through a cache is late by the poll, the cache and the way, and by nothing else.
+test("behind a cache nobody accepts a revoked token for longer than is stated", async () => {
+  const scenario = scenarioOf("2");
+  const result = await simulate(scenario, SIZE);
+  assert.deepEqual(violations(scenario, result, SIZE), []);
+  assert.ok(result.refused.all <= boundOf(scenario), `${result.refused.all} s`);
+  assert.ok(result.longestAccepted > 1, "some did accept it: there was something to notice");
+});
+
+// S14: what isolates ask for comes to the caches; the origin sees the caches alone.
+test("four times the isolates behind the same caches are no more to the origin", async () => {
+  const scenario = scenarioOf("2");
+  const few = await simulate(scenario, { ...SIZE, isolates: 100 });
+  const many = await simulate(scenario, { ...SIZE, isolates: 400 });
+  assert.ok(many.cacheRequestsPerSecond > 3.5 * few.cacheRequestsPerSecond);
+  const most = SIZE.presences * REQUESTS_OF_A_CACHE;
+  assert.ok(many.peakPerSecond <= most, `${many.peakPerSecond} requests in a second`);
+  assert.ok(many.requestsPerSecond < 1.5 * few.requestsPerSecond);
+});
+
+// T03: a run is found again by its seed.
+test("the same seed gives the same run, and another seed another", async () => {
+  const scenario = { ...scenarioOf("3"), seconds: 45 };
+  const small = { ...SIZE, isolates: 60, presences: 5 };
+  const runs = [];
+  for (const seed of [7, 7, 8]) runs.push(await simulate(scenario, { ...small, seed }));
+  assert.deepEqual(runs[0], runs[1]);
+  assert.notEqual(runs[0].trace, runs[2].trace);
+});
+
+// The stand-ins are worth as much as they do what real verifiers do, era change and losses included.
+for (const number of ["3", "5b", "6"]) {
+  test(`stand-ins do what real verifiers do: ${scenarioOf(number).name}`, async () => {
+    const small = { isolates: 20, presences: 3, seed: 7 };
+    const scenario = scenarioOf(number);
+    const standIn = await simulate(scenario, small);
+    const real = await simulate(scenario, { ...small, isReal: true });
+    assert.ok(real.events > 1000);
+    assert.deepEqual(real, standIn);
+  });
+}
+
+// E01, S15: past valid_until everybody is undecided, and nobody for longer than the longest pause.
+test("a publisher that is away for too long leaves everybody undecided, then nobody", async () => {
+  const scenario = scenarioOf("5b");
+  const small = { ...SIZE, isolates: 100 };
+  const result = await simulate(scenario, small);
+  assert.deepEqual(violations(scenario, result, small), []);
+  assert.equal(result.undecided.isolates, small.isolates);
+  assert.ok(result.longestAccepted > 55 && result.longestAccepted <= HARD_BOUND_SECONDS);
+});
+
+// A bound that cannot be broken proves nothing: here is a cache that keeps what it has for too long.
+test("a cache that is later than it says is noticed", async () => {
+  const scenario = scenarioOf("2");
+  const late = { ...scenario, cache: { ...scenario.cache, ttl: 6 } };
+  const result = await simulate(late, SIZE);
+  const found = violations(scenario, result, SIZE);
+  assert.ok(found.some((text) => text.includes("accepted")), found.join());
+});

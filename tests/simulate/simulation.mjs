@@ -1,0 +1,179 @@
+// One scenario, in virtual time: the same seed gives the same run.
+
+import { judge } from "../../verifier-wasm/js/authorize.js";
+import { RequestFollower } from "../../verifier-wasm/js/request-follower.js";
+import { chance } from "../support/chance.mjs";
+import { VirtualTime } from "../support/virtual-time.mjs";
+import { StandIn, mintFor, realVerifier } from "./isolates.mjs";
+import { Log, VALID_SECONDS } from "./log.mjs";
+import { LONGEST_TO_CACHE, LONGEST_TO_ORIGIN, Origin, Presence, Way } from "./network.mjs";
+import { Watch } from "./watch.mjs";
+
+/** Isolates start within so many seconds; what is measured begins once they have settled. */
+const STARTING_SECONDS = 2;
+const SETTLED_SECONDS = 8;
+/** An isolate's requests: so many a second, each gap between half and one and a half of the mean. */
+const REQUESTS_PER_SECOND = 2;
+const LONGEST_GAP = 1.5 / REQUESTS_PER_SECOND;
+/** Timers have whole milliseconds. */
+const GRAIN_SECONDS = 0.02;
+const REVOKE_EACH_SECONDS = 2;
+/** Each of so many revocations is watched until the last isolate refuses its token. */
+const WATCH_EACH = 5;
+/** Times in snapshots are whole seconds: one more may pass before a snapshot counts as too old. */
+export const HARD_BOUND_SECONDS = VALID_SECONDS + 1;
+/** The longest that a client spares a feed after failures (backoff.js). */
+export const LONGEST_PAUSE = 30;
+
+/**
+ * Until when an isolate that reaches its feed refuses, seconds after the revoke: what it had asked
+ * for just before may come late and old, then it polls again with the next request that is due.
+ */
+export function boundOf({ cache, feed }) {
+  const round = LONGEST_TO_CACHE + LONGEST_TO_ORIGIN;
+  const poll = feed.follow === "poll" ? feed.pollSeconds : 0.1;
+  return (cache?.ttl ?? 0) + poll + LONGEST_GAP + 1.5 * round + GRAIN_SECONDS;
+}
+
+/**
+ * @param {object} scenario see scenarios.mjs
+ * @param {{ isolates: number, isReal?: boolean, presences: number, seed: number }} size
+ */
+export async function simulate(scenario, { isolates, isReal = false, presences, seed }) {
+  /** @type {Map<string, Way>} */
+  const ways = new Map();
+  const time = new VirtualTime((url, request) => ways.get(url.hostname).answer(url, request), seed);
+  // Of a real signal the most expensive part is never used here, and there is one for each request.
+  AbortSignal.timeout = (milliseconds) => /** @type {any} */ (new Deadline(milliseconds));
+  const now = () => time.now / 1000;
+  const log = new Log();
+  const origin = new Origin(log, now);
+  const watch = new Watch(isolates, now);
+  const draw = chance(seed);
+  const { cache, losses = 0 } = scenario;
+  const points = Array.from({ length: presences }, () =>
+    new Presence(origin, now, { cache, losses, seed: draw() * 2 ** 32 }));
+  await prepare(scenario);
+  // A first record, so that no position is 0.
+  log.revoke(0);
+  for (let at = 0; at < isolates; at += 1) {
+    const presence = points[Math.floor(draw() * presences)];
+    ways.set(`${at}.feed.test`, new Way(presence, { losses, seed: draw() * 2 ** 32 }));
+    const random = chance(draw() * 2 ** 32);
+    const make = isReal ? realVerifier : (...given) => new StandIn(...given);
+    const begin = () => {
+      const verifier = make(String(at), scenario.feed, (seq) => watch.reached(at, seq));
+      serve(at, verifier, watch, random);
+      closing.push(() => verifier.close?.());
+    };
+    setTimeout(begin, random() * STARTING_SECONDS * 1000);
+  }
+  const closing = [];
+  plan(scenario, { draw, log, origin, points, watch });
+  let before;
+  try {
+    await time.pass(SETTLED_SECONDS);
+    before = { bytes: origin.bytes, requests: requestsOf(points) };
+    watch.begin();
+    await time.pass(scenario.seconds - SETTLED_SECONDS);
+  } finally {
+    time.stop();
+    for (const close of closing) close();
+  }
+  const measured = scenario.seconds - SETTLED_SECONDS;
+  return {
+    ...watch.result(scenario.seconds - boundOf(scenario) - (scenario.isSteady ? 0 : LONGEST_PAUSE)),
+    ...load(origin.arrivals, SETTLED_SECONDS, measured),
+    bytesPerSecond: (origin.bytes - before.bytes) / measured,
+    cacheRequestsPerSecond: cache ? (requestsOf(points) - before.requests) / measured : undefined,
+    mostHeld: origin.mostHeld,
+  };
+}
+
+/** What a request needs of an AbortSignal. */
+class Deadline {
+  aborted = false;
+  reason = undefined;
+  /** @type {Set<() => void>} */
+  #listeners = new Set();
+
+  constructor(milliseconds) {
+    setTimeout(() => {
+      this.aborted = true;
+      this.reason = LATE;
+      for (const listener of [...this.#listeners]) listener();
+    }, milliseconds);
+  }
+
+  addEventListener(_, listener) {
+    this.#listeners.add(listener);
+  }
+
+  removeEventListener(_, listener) {
+    this.#listeners.delete(listener);
+  }
+}
+
+const LATE = new DOMException("too late", "TimeoutError");
+
+/** All tokens that will be watched, minted before time begins to pass. */
+async function prepare({ seconds }) {
+  await mintFor(0);
+  for (let seq = 1; seq <= seconds / REVOKE_EACH_SECONDS + 2; seq += 1) await mintFor(seq);
+}
+
+/** Requests to one isolate, as the edge worker serves them. */
+function serve(isolate, verifier, watch, random) {
+  const follower = new RequestFollower(verifier);
+  const waitUntil = () => {};
+  const request = async () => {
+    const seq = watch.tokenFor(isolate);
+    setTimeout(() => void request(), (0.5 + random()) * (1000 / REQUESTS_PER_SECOND));
+    const { outcome } = await judge(verifier, verifier.token(seq), {});
+    follower.later(waitUntil);
+    watch.judged(isolate, seq, outcome, verifier.status().age_seconds);
+  };
+  void request();
+}
+
+/** What happens when. */
+function plan({ outage, partitions = [], seconds }, { draw, log, origin, points, watch }) {
+  const at = (second, run) => setTimeout(run, second * 1000);
+  const back = outage && outage.from + outage.seconds;
+  const isDown = (second) => outage && second >= outage.from && second < back;
+  const revoke = (isWatched) => {
+    origin.revoke();
+    if (isWatched && watch.isMeasuring) watch.watch(log.seq);
+  };
+  for (let turn = 1; turn * REVOKE_EACH_SECONDS < seconds; turn += 1) {
+    // At a moment of chance: on the second all would meet snapshots that have just been signed.
+    const second = turn * REVOKE_EACH_SECONDS + draw();
+    // Around an outage the worst revocation alone is watched.
+    if (!isDown(second)) at(second, () => revoke(!outage && turn % WATCH_EACH === 0));
+  }
+  if (outage) {
+    // The worst moment to revoke: acknowledged, and gone before anybody has asked.
+    at(outage.from - 0.001, () => revoke(true));
+    at(outage.from, () => origin.goDown());
+    at(back, () => origin.comeBack(outage.era));
+  }
+  for (const { from, seconds: lasting, share } of partitions) {
+    const some = points.filter(() => draw() < share);
+    const cutOff = some.length > 0 ? some : points.slice(0, 1);
+    at(from, () => cutOff.forEach((point) => { point.isCutOff = true; }));
+    at(from + lasting, () => cutOff.forEach((point) => { point.isCutOff = false; }));
+  }
+}
+
+const requestsOf = (points) => points.reduce((sum, { requests }) => sum + requests, 0);
+
+/** @param {number[]} arrivals in order */
+function load(arrivals, from, measured) {
+  const times = arrivals.filter((at) => at >= from);
+  let peak = 0;
+  for (let first = 0, last = 0; last < times.length; last += 1) {
+    while (times[last] - times[first] >= 1) first += 1;
+    peak = Math.max(peak, last - first + 1);
+  }
+  return { requestsPerSecond: times.length / measured, peakPerSecond: peak };
+}

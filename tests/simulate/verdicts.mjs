@@ -1,0 +1,45 @@
+// What is stated about each scenario, held against what a run of it has measured.
+
+import { HARD_BOUND_SECONDS, LONGEST_PAUSE, boundOf } from "./simulation.mjs";
+
+/** What a cache asks of its publisher: this often a second at most, while all is well. */
+export const REQUESTS_OF_A_CACHE = 3;
+
+/**
+ * Everything that does not hold, as sentences.
+ *
+ * @param {object} scenario @param {object} result
+ * @param {{ isolates: number, presences: number }} size
+ */
+export function violations(scenario, result, { isolates, presences }) {
+  const { cache, feed, isSteady, losses = 0, outage } = scenario;
+  const bound = boundOf(scenario);
+  const found = [];
+  const hold = (holds, text) => void (holds || found.push(`${scenario.name}: ${text}`));
+  const { longestAccepted, longestAge, peakPerSecond, refused, undecided, watched } = result;
+  hold(watched > 0, "no revocation was watched");
+  hold(longestAccepted <= HARD_BOUND_SECONDS,
+    `a revoked token was accepted for ${longestAccepted} s, more than ${HARD_BOUND_SECONDS} s`);
+  hold(longestAge < HARD_BOUND_SECONDS, `a snapshot that was ${longestAge} s old was relied on`);
+  if (isSteady) {
+    hold(longestAccepted <= bound,
+      `a revoked token was accepted for ${longestAccepted} s, not ${bound} s`);
+    hold(refused.all <= bound, `an isolate refused only after ${refused.all} s, not ${bound} s`);
+    hold(undecided.isolates === 0, `${undecided.isolates} isolates were undecided`);
+  }
+  if (isSteady && cache) {
+    const most = presences * REQUESTS_OF_A_CACHE;
+    hold(peakPerSecond <= most, `${peakPerSecond} requests in a second at the origin, not ${most}`);
+  }
+  if (!cache && feed.follow === "poll") {
+    const most = (2 * isolates) / feed.pollSeconds;
+    hold(peakPerSecond <= most, `${peakPerSecond} requests in a second at the origin, not ${most}`);
+  }
+  if (outage && losses === 0) {
+    const back = outage.from + outage.seconds;
+    const latest = back + LONGEST_PAUSE + bound;
+    hold(undecided.last < latest && undecided.still === 0, `undecided until ${undecided.last} s`);
+    hold(refused.all <= latest - outage.from, `an isolate refused only after ${refused.all} s`);
+  }
+  return found;
+}
