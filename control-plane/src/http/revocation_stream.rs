@@ -39,6 +39,10 @@ struct Upload {
     records: u64,
     accepted: u64,
     line: u64,
+    /// The line of the first of `entries`.
+    begins_at: u64,
+    /// The first line of a record that could not be appended: from there on nothing is known.
+    failed_at: Option<u64>,
     last: Option<Revoked>,
 }
 
@@ -60,11 +64,18 @@ pub(super) async fn revoke(
         records: 0,
         accepted: 0,
         line: 0,
+        begins_at: 0,
+        failed_at: None,
         last: None,
     };
     match upload.read(body).await {
         Ok(finished) => Ok(Json(finished).into_response()),
-        Err(problem) => Err(problem.after(upload.accepted, upload.line)),
+        Err(problem) => {
+            let line = upload.line;
+            // The good lines before a wrong one: who goes on at that line must not miss them.
+            let problem = upload.append().await.err().unwrap_or(problem);
+            Err(problem.after(upload.accepted, upload.failed_at.unwrap_or(line)))
+        }
     }
 }
 
@@ -109,6 +120,9 @@ impl Upload {
         let entry: Entry =
             serde_json::from_slice(line).map_err(|error| invalid(&describe(&error)))?;
         let revocation = entry.check(&self.plane, self.plane.now());
+        if self.entries.is_empty() {
+            self.begins_at = self.line;
+        }
         self.entries.push(revocation.map_err(|problem| invalid(&problem))?);
         self.lines.extend_from_slice(line);
         self.lines.push(b'\n');
@@ -122,9 +136,11 @@ impl Upload {
         }
         let mut request = idempotency(&self.headers, &self.caller, "/v1/revocations", &self.lines)?;
         if self.headers.contains_key("idempotency-key") {
-            request.id = format!("{}/{}", request.id, self.records);
+            // With its length: a record that a wrong line cut short is not the mended one.
+            request.id = format!("{}/{}.{}", request.id, self.records, self.entries.len());
         }
         let revocations = std::mem::take(&mut self.entries);
+        self.failed_at = Some(self.begins_at);
         let count = revocations.len() as u64;
         let (by, reason) = (self.caller.clone(), self.reason.clone());
         let record = Record { at: self.plane.now(), by, reason, revocations };
@@ -132,6 +148,7 @@ impl Upload {
         self.plane.need_allowed(&record)?;
         self.last = Some(self.plane.revoke(&request, &record).await?);
         metrics::counter!("offswitch_revocations_total").increment(count);
+        self.failed_at = None;
         self.accepted += count;
         self.records += 1;
         self.lines.clear();

@@ -40,7 +40,7 @@ async fn each_line_of_a_stream_is_revoked_and_counted() {
     assert_eq!(follower.judge(&token), "revoked_token");
 }
 
-// Line 1,501 is wrong: the record before it is durable, and the caller learns where to go on.
+// Line 1,501 is wrong: all lines before it are durable, and the caller learns where to go on.
 #[tokio::test]
 async fn a_wrong_line_is_named_and_what_was_accepted_before_it_stays() {
     let plane = ControlPlane::start().await;
@@ -52,8 +52,13 @@ async fn a_wrong_line_is_named_and_what_was_accepted_before_it_stays() {
     ] {
         let body = format!("{}{wrong}\n{}", lines(1500), lines(3));
         let problem = problem(upload(&plane, body).send().await.unwrap(), 400, code).await;
-        assert_eq!((&problem["accepted"], &problem["line"]), (&json!(1000), &json!(1501)));
+        assert_eq!((&problem["accepted"], &problem["line"]), (&json!(1500), &json!(1501)));
     }
+    let mended = |body: String| upload(&plane, body).header("idempotency-key", "mended").send();
+    let wrong = format!("{}{{\n{}", lines(1500), lines(3));
+    problem(mended(wrong).await.unwrap(), 400, "invalid_body").await;
+    let whole: Value = mended(lines(2000)).await.unwrap().json().await.unwrap();
+    assert_eq!(whole["accepted"], 2000);
     let not_utf8 = [b"{\"jti\":\"".as_slice(), &[0xff, 0xfe], b"\",\"exp\":1}\n"].concat();
     problem(upload(&plane, not_utf8).send().await.unwrap(), 400, "invalid_body").await;
     let long = format!("{{\"jti\":\"{}", "x".repeat(70_000));
