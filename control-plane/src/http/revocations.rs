@@ -146,7 +146,7 @@ enum Shown {
 /// Revokes a token, a session, a user, a key, or many of them at once: up to 100,000 in
 /// `revocations`, all or none.
 ///
-/// As `application/x-ndjson` the body is one entry a line, up to 10,000,000 of them, appended a
+/// As `application/x-ndjson` the body is one entry a line, up to 10,000,000 lines, appended a
 /// thousand at a time as they come. The answer has `accepted` too; a problem has `accepted` and
 /// `line`, and what was accepted before it stays revoked.
 #[utoipa::path(

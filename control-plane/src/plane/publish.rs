@@ -87,13 +87,11 @@ impl Plane {
         let made =
             Published::new(content.position(), validity.issued_at, signer.sign(&content.borrow()));
         let mut deltas = deltas();
-        if deltas.len() >= MAX_SHARED_DELTAS {
-            deltas.retain(|_, known| known.issued_at == made.issued_at);
+        // Nobody asks for an older second again, and a bulk's delta is large.
+        deltas.retain(|_, known| known.issued_at == made.issued_at);
+        if deltas.len() < MAX_SHARED_DELTAS {
+            deltas.insert((since, to), made.clone());
         }
-        if deltas.len() >= MAX_SHARED_DELTAS {
-            deltas.clear();
-        }
-        deltas.insert((since, to), made.clone());
         Some(made)
     }
 

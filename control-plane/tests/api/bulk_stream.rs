@@ -1,9 +1,11 @@
 //! Bulk revocation as a stream: a line at a time, and nothing that was accepted is lost.
 
+use offswitch::server::Limits;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
 use crate::support::follower::{Follower, now, peek};
+use crate::support::local_server::LocalServer;
 use crate::support::process::ControlPlane;
 
 fn upload(plane: &ControlPlane, body: impl Into<reqwest::Body>) -> RequestBuilder {
@@ -94,4 +96,25 @@ async fn a_stream_needs_the_scope_and_its_reason_has_a_limit() {
     let request = plane.request(Method::POST, "/v1/revocations?reason=why");
     let request = request.bearer_auth(plane.admin_key()).json(&json!({ "sub": "a" }));
     problem(request.send().await.unwrap(), 400, "invalid_query").await;
+}
+
+// The second record is refused: the problem names its first line, so that whoever goes on there misses
+// nothing, and the first record stays.
+#[tokio::test]
+async fn a_record_that_fails_is_named_by_its_first_line() {
+    let change = |settings: &mut offswitch::plane::Settings| settings.max_entries = 1500;
+    let server = LocalServer::start_with(Limits::default(), change).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = client.post(server.url("/v1/revocations")).bearer_auth(server.admin_key());
+    let request = request.header("content-type", "application/x-ndjson").body(lines(3000));
+    let told = problem(request.send().await.unwrap(), 507, "too_many_entries").await;
+    assert_eq!((&told["accepted"], &told["line"]), (&json!(1000), &json!(1001)));
+}
+
+// Ten million and one empty lines: they are not read to the end of time.
+#[tokio::test]
+async fn lines_have_a_limit_even_if_they_are_empty() {
+    let plane = ControlPlane::start().await;
+    let answer = upload(&plane, "\n".repeat(10_000_001)).send().await.unwrap();
+    problem(answer, 400, "too_many_revocations").await;
 }

@@ -1,5 +1,6 @@
 //! What the control plane promises beyond one request: publication, several processes, outages.
 
+mod announcing;
 mod capacity;
 mod crashes;
 mod folding;
