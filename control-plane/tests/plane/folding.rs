@@ -214,3 +214,21 @@ fn a_log_that_skips_or_is_damaged_is_not_folded() {
 
 /// When a request of `NOW` can no longer be repeated.
 const LATER: u64 = NOW + 100_000;
+
+// S04: a delta to an earlier position says the same whatever has come after it: the red button's epoch is
+// not in it, nor a key that died later.
+#[test]
+fn a_delta_to_an_earlier_position_is_the_same_after_later_records() {
+    let mut fold = empty();
+    let begin = fold.reached().position;
+    let token = Revocation::Token { issuer: None, jti: "a".to_owned(), exp: NOW + 60 };
+    fold.push(1, &record(vec![token])).unwrap();
+    let to = fold.reached().position;
+    let (delta, heartbeat) = (fold.delta(begin, to, VALIDITY), fold.delta(to, to, VALIDITY));
+    assert!(delta.is_some() && heartbeat.is_some());
+    fold.push(2, &record(vec![Revocation::Epoch { epoch: NOW + 9 }])).unwrap();
+    assert_eq!(fold.delta(begin, to, VALIDITY), delta);
+    assert_eq!(fold.delta(to, to, VALIDITY), heartbeat);
+    let further = fold.delta(begin, fold.reached().position, VALIDITY);
+    assert_eq!(further.map(|delta| delta.borrow().epoch), Some(NOW + 9));
+}
