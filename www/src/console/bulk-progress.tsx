@@ -28,7 +28,7 @@ export function BulkProgress({ bulk, onRetry }: { bulk: Bulk; onRetry(): void })
         <div><dt>requests</dt><dd>{count(requests)}</dd></div>
       </dl>
       <div role="status">{problem && <ProblemNotice problem={problem} />}</div>
-      {isActive && <Controls bulk={bulk} phase={phase} />}
+      {isActive && phase !== "cancelling" && <Controls bulk={bulk} phase={phase} />}
       {last && (
         <Facts facts={[
           ["Position", <code>{last.position}</code>],
@@ -99,6 +99,7 @@ function Download({ failures }: { failures: readonly Failure[] }) {
 }
 
 const HEADLINES: Record<Progress["phase"], string> = {
+  cancelling: "Cancelling…",
   cancelled: "Cancelled: what was revoked stays revoked",
   done: "Done",
   paused: "Paused",

@@ -14,7 +14,8 @@ export type Send = (body: string, idempotencyKey: string) => Promise<Answer<Acce
 export type Source = AsyncIterable<{ row: Row | Failure; taken: number }>;
 
 export interface Progress {
-  phase: "running" | "waiting" | "paused" | "done" | "cancelled";
+  /** It is `cancelling` until the request that was under way has ended. */
+  phase: "running" | "waiting" | "paused" | "done" | "cancelling" | "cancelled";
   /** Rows read. */
   rows: number;
   taken: number;
@@ -66,8 +67,7 @@ export class BulkRun {
       const detail = "The file could not be read to its end. Did it change or move?";
       this.#note({ problem: { status: 0, code: "unreadable_file", detail } });
     }
-    // What was under way when it was cancelled has ended by now, and counts.
-    this.#set(this.#isCancelled ? {} : { phase: "done" });
+    this.#set({ phase: this.#isCancelled ? "cancelled" : "done" });
   }
 
   pause() {
@@ -81,7 +81,7 @@ export class BulkRun {
 
   /** What was accepted stays so; a request under way ends first. */
   cancel() {
-    if (this.#progress.phase !== "done") this.#set({ phase: "cancelled" });
+    if (!["done", "cancelled"].includes(this.#progress.phase)) this.#set({ phase: "cancelling" });
     this.#wake();
   }
 
@@ -123,7 +123,7 @@ export class BulkRun {
     }
     this.#fail(refused(row, code, place?.[2] ?? detail));
     this.#refusedInARow += 1;
-    if (this.#refusedInARow === this.#patience) {
+    if (this.#refusedInARow === this.#patience && !this.#isCancelled) {
       this.#patience *= 10;
       const why = `${this.#refusedInARow} rows were refused in a row, the last one with: ${detail}`;
       this.#set({ phase: "paused", problem: { status, code, detail: why } });
@@ -173,7 +173,7 @@ export class BulkRun {
   }
 
   get #isCancelled(): boolean {
-    return this.#is("cancelled");
+    return this.#is("cancelling");
   }
 
   #is(phase: Progress["phase"]): boolean {

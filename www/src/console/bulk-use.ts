@@ -9,7 +9,7 @@ export interface Bulk {
   progress: Progress | null;
   /** What `progress.taken` counts up to. */
   total: number;
-  /** It was begun, and neither finished nor cancelled. */
+  /** It was begun, and has neither finished nor been cancelled to its end. */
   isActive: boolean;
   begin(source: Source, total: number): void;
   pause(): void;
@@ -26,7 +26,7 @@ export function useBulkRun(access: Access): Bulk {
   // A key that was replaced while it was paused goes on with what is left.
   const plane = useRef(access.plane);
   plane.current = access.plane;
-  const isActive = progress !== null && ["running", "waiting", "paused"].includes(progress.phase);
+  const isActive = progress !== null && !["done", "cancelled"].includes(progress.phase);
   useEffect(() => {
     if (!isActive) return;
     const timer = setInterval(() => setProgress(run.current?.progress ?? null), LOOK_EVERY_MS);
