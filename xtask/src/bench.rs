@@ -22,11 +22,12 @@ pub(crate) enum Which {
     Refreshes,
 }
 
-/// Measures the one thing asked for and prints it, or everything and writes it down.
-pub(crate) async fn run(which: Option<Which>) -> Result<()> {
+/// Measures the one thing asked for and prints it, or everything and writes it down. `parts` choose
+/// among what is measured of the control plane; none stand for all.
+pub(crate) async fn run(which: Option<Which>, parts: &[capacity::Part]) -> Result<()> {
     tools::ensure_npm_packages()?;
     match which {
-        Some(Which::ControlPlane) => drop(capacity::measure().await?),
+        Some(Which::ControlPlane) => drop(capacity::measure(parts).await?),
         Some(Which::Package) => println!("{}", package().await?),
         Some(Which::Refreshes) => println!("{}", refreshes::measure().await?),
         None => {
@@ -43,7 +44,7 @@ async fn everything() -> Result<String> {
     let hot_paths =
         ["bench", "--quiet", "--package", "offswitch", "--locked", "--bench", "hot_paths"];
     let sections = [
-        ("What one control plane holds", capacity::measure().await?),
+        ("What one control plane holds", capacity::measure(&[]).await?),
         ("Hot paths of the control plane", printed_by("cargo", &hot_paths).await?),
         ("A base of a million entries in wasm, Node", printed_by("node", &[LOAD]).await?),
         (

@@ -6,27 +6,51 @@ mod standing;
 mod throughput;
 
 use anyhow::Result;
+use clap::ValueEnum;
 use tokio::process::Command;
 
 use crate::refreshes::server::{self, ControlPlane, Redis};
 use crate::tools::root;
 
-/// Measures everything and tells it line by line.
-pub(crate) async fn measure() -> Result<String> {
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Single revokes per second, beside bare `EVAL`.
+    Revokes,
+    /// Entries per second in requests of a thousand.
+    Bulk,
+    /// Polls per second, beside a fixed body.
+    Polls,
+    /// Introspections per second, beside oidc-provider.
+    Introspection,
+    /// How soon a thousand followers hear of a revoke.
+    Followers,
+    /// What ten thousand idle followers take.
+    Idle,
+    /// A start with a million revocations in Redis.
+    Start,
+    /// The fold with ten million entries.
+    Fold,
+}
+
+/// Measures `parts`, or everything where there are none, and tells it line by line.
+pub(crate) async fn measure(parts: &[Part]) -> Result<String> {
     server::build()?;
     let mut told = String::new();
-    let mut tell = |figure: String| {
+    for part in if parts.is_empty() { Part::value_variants() } else { parts } {
+        let figure = match part {
+            Part::Revokes => revokes::single().await?,
+            Part::Bulk => revokes::bulk().await?,
+            Part::Polls => throughput::polls().await?,
+            Part::Introspection => throughput::introspection().await?,
+            Part::Followers => followers::busy().await?,
+            Part::Idle => followers::idle().await?,
+            Part::Start => standing::cold_start().await?,
+            Part::Fold => fold().await?,
+        };
         print!("{figure}");
         told += &figure;
-    };
-    tell(revokes::single().await?);
-    tell(revokes::bulk().await?);
-    tell(throughput::polls().await?);
-    tell(throughput::introspection().await?);
-    tell(followers::busy().await?);
-    tell(followers::idle().await?);
-    tell(standing::cold_start().await?);
-    tell(fold().await?);
+    }
     Ok(told)
 }
 

@@ -23,6 +23,8 @@ enum Command {
     Bench {
         /// Only this one of them, which is printed.
         which: Option<bench::Which>,
+        /// Of `control-plane`: only these parts of it.
+        parts: Vec<capacity::Part>,
     },
     /// Runs the fuzz targets, each for this long.
     Fuzz {
@@ -51,7 +53,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> Result<()> {
     match Command::parse() {
-        Command::Bench { which } => bench::run(which).await,
+        Command::Bench { which, parts } => bench::run(which, &parts).await,
         Command::Fuzz { seconds } => test::fuzz(seconds),
         Command::Page => {
             tools::ensure_wasm_target()?;
