@@ -6,7 +6,7 @@ import { Fleet, ahead } from "../support/fleet.mjs";
 import { settled } from "../support/virtual-time.mjs";
 
 /** The longest that a client spares a server after a failure, seconds. */
-const LONGEST_PAUSE = 30;
+const LONGEST_PAUSE = 10;
 let fleet;
 afterEach(() => fleet.stop());
 

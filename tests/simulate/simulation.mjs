@@ -23,7 +23,7 @@ const WATCH_EACH = 5;
 /** Times in snapshots are whole seconds: one more may pass before a snapshot counts as too old. */
 export const HARD_BOUND_SECONDS = VALID_SECONDS + 1;
 /** The longest that a client spares a feed after failures (backoff.js). */
-export const LONGEST_PAUSE = 30;
+export const LONGEST_PAUSE = 10;
 
 /**
  * Until when an isolate that reaches its feed refuses, seconds after the revoke: what it had asked

@@ -31,7 +31,7 @@ export class Backoff {
     const most = Math.min(FIRST_SECONDS * 2 ** this.#failures, LONGEST_SECONDS);
     this.#failures += 1;
     const jittered = most * (0.5 + Math.random() / 2);
-    this.#pause(now, Math.max(jittered, Math.min(retryAfterSeconds, LONGEST_SECONDS)));
+    this.#pause(now, Math.max(jittered, Math.min(retryAfterSeconds, LONGEST_ASKED_SECONDS)));
   }
 
   /** @param {number} now @param {number} seconds */
@@ -42,4 +42,8 @@ export class Backoff {
 }
 
 const FIRST_SECONDS = 0.5;
-const LONGEST_SECONDS = 30;
+/** A sixth of the time that a snapshot is good for by default: by that much less may a server be
+ * away before verifiers are undecided (docs/scale.md). */
+const LONGEST_SECONDS = 10;
+/** What a server that asks for peace may ask for. */
+const LONGEST_ASKED_SECONDS = 30;
