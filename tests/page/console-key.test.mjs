@@ -1,12 +1,8 @@
 // The console's API key: what it opens, what is said where it does not, and where it is not kept.
 
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
-import { readFile } from "node:fs/promises";
-import { extname, join } from "node:path";
-import { after } from "node:test";
-import { ROOT } from "../support/fixture.mjs";
 import { consoleOf, consoleTests, logIn } from "./console.mjs";
+import { serveFiles } from "./files.mjs";
 import { says, servePage } from "./open.mjs";
 
 const { plane, pageTest } = await servePage();
@@ -118,8 +114,9 @@ consoleTest("the key is kept in memory alone", async (it, page) => {
 });
 
 // An edge worker or a server of files: one knows no readyz, the other answers to everything.
-for (const [kind, answer] of [["404", 404], ["its own page", 200]]) {
-  const elsewhere = await serveFiles(answer);
+for (const [kind, status] of [["404", 404], ["its own page", 200]]) {
+  const elsewhere = await serveFiles((_, response, index) =>
+    response.writeHead(status, { "content-type": "text/html" }).end(index));
   pageTest(`a server that answers readyz with ${kind} is no control plane`, async (page) => {
     await says(page.getByRole("main"), /that is not a control plane/);
     const field = page.getByLabel("Address of the control plane");
@@ -133,28 +130,6 @@ for (const [kind, answer] of [["404", 404], ["its own page", 200]]) {
   });
 }
 
-/** The page from a server that answers whatever it does not know with `status`. */
-async function serveFiles(status) {
-  const folder = join(ROOT, "www/dist");
-  const index = await readFile(join(folder, "index.html"));
-  const server = createServer(async (request, response) => {
-    const { pathname } = new URL(request.url, "http://page");
-    const type = TYPES[extname(pathname)];
-    const file = pathname === "/" ? index
-      : await readFile(join(folder, pathname)).catch(() => undefined);
-    if (file === undefined) return void response.writeHead(status, TYPE_HTML).end(index);
-    response.writeHead(200, { "content-type": type ?? "text/html" }).end(file);
-  });
-  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
-  after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${server.address().port}`;
-}
-
-const TYPE_HTML = { "content-type": "text/html" };
-const TYPES = { ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml" };
 const SCOPES = [
   ["Live", /metrics:read[\s\S]*revocations:read/], ["Users", /sessions:read/],
   ["Revoke", /revocations:write/], ["Bulk", /revocations:write/], ["Keys", /keys:read/],

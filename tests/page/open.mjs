@@ -126,7 +126,7 @@ async function settle(page) {
 }
 
 /** As `cargo xtask page` does, where nobody has built it yet. */
-function buildPage() {
+export function buildPage() {
   const folder = join(ROOT, "www");
   if (existsSync(join(folder, "dist/index.html"))) return;
   const built = spawnSync("npx", ["vite", "build"], { cwd: folder });

@@ -8,12 +8,14 @@ import { KeyField, useAccess, type Access } from "./access";
 import { Boundary } from "./boundary";
 import { Bulk } from "./bulk";
 import { Elsewhere } from "./elsewhere";
+import { count } from "./figures";
 import { Keys } from "./keys";
 import { Charts, Health } from "./live";
 import { useLive, type Live } from "./live-use";
 import { RecentLog } from "./log";
 import { useSecondHand } from "./polling";
 import { RedButton } from "./red-button";
+import type { Loading } from "./request";
 import { Revoke } from "./revoke";
 import { Users } from "./users";
 
@@ -85,9 +87,7 @@ function Parts({ access, live, part, isShown }: PartsShown) {
 function State({ live, readiness }: { live: Live; readiness: Readiness | null }) {
   const { where, polling } = live;
   const nowMs = useSecondHand(polling.retryAtMs !== null);
-  const isSilent = where?.place !== "control_plane";
-  const look = isSilent ? "bad" : readiness?.ready ? "good" : "unknown";
-  const word = isSilent ? "No answer" : readiness?.ready ? "Ready" : "Not ready";
+  const [look, word] = lightOf(where, readiness);
   const { findings = [] } = readiness ?? {};
   const left_seconds = Math.max(0, Math.ceil(((polling.retryAtMs ?? 0) - nowMs) / 1000));
   const problem = where?.place === "silent" ? where.problem.detail
@@ -103,6 +103,12 @@ function State({ live, readiness }: { live: Live; readiness: Readiness | null })
           </a>
         )}
       </p>
+      {where?.place === "starting" && (
+        <p class="notice unknown tight">
+          {progress(where.loading)} It does nothing else until that is done.
+          {readiness && " What is shown below is what was known last."}
+        </p>
+      )}
       {problem !== null && (
         <div class="notice bad">
           <p class="tight" role="alert">
@@ -116,6 +122,17 @@ function State({ live, readiness }: { live: Live; readiness: Readiness | null })
       )}
     </div>
   );
+}
+
+function lightOf(where: Live["where"], readiness: Readiness | null): [string, string] {
+  if (where?.place === "starting") return ["unknown", "Starting"];
+  if (where?.place !== "control_plane") return ["bad", "No answer"];
+  return readiness?.ready ? ["good", "Ready"] : ["unknown", "Not ready"];
+}
+
+function progress({ read, of }: Loading): string {
+  const far = of > 0 ? `: ${count(read)} of ${count(of)} records` : "";
+  return `The control plane reads its log${far}.`;
 }
 
 function usePart(): Part {

@@ -40,7 +40,8 @@ export function useLive(access: Access, isShown: boolean): Live {
     const where = await plane.readiness();
     const readiness = where.place === "control_plane" ? where.readiness : null;
     put((before) => ({ where, readiness: readiness ?? before.readiness }));
-    if (readiness === null) return false;
+    // It answers nothing else, but it does answer: no reason to ask less often.
+    if (readiness === null) return where.place === "starting";
     if (access.isTrying) return true;
     if (may(access, "metrics:read")) {
       const answer = await plane.metrics();

@@ -65,6 +65,7 @@ function headline({ status, code }: Problem): string {
   if (status === 0) return "No answer. Whether it was done is not known; repeating is harmless.";
   if (status === 401) return "The API key was not accepted.";
   if (status === 403) return "The API key may not do this.";
+  if (code === "starting") return "The control plane is starting. Nothing was done.";
   if (code === "store_full") return "The store has no room. Nothing was acknowledged.";
   if (code === "store_unavailable") return "The store does not answer. Nothing was acknowledged.";
   if (status >= 500) return "The control plane cannot do this now.";

@@ -50,14 +50,23 @@ export async function ask<T>(path: string, call: Call): Promise<Answer<T>> {
 export type Whereabouts<T> =
   | { place: "control_plane"; readiness: T }
   | { place: "elsewhere" }
+  | { place: "starting"; loading: Loading }
   | { place: "silent"; problem: Problem };
 
-/** Readiness is the same document with 200 and with 503. */
+/** How far a control plane that starts has read its log; `of` is 0 before it knows. */
+export interface Loading {
+  read: number;
+  of: number;
+}
+
+/** Readiness is the same document with 200 and with 503, but for a process that starts. */
 export async function askReadiness<T>(isRight: Call["isRight"]): Promise<Whereabouts<T>> {
   const answer = await fetched("/readyz", { isRight });
   if ("problem" in answer) return { place: "silent", problem: answer.problem };
   const value = parsed(answer.text);
   if (isRight(value)) return { place: "control_plane", readiness: value as T };
+  const loading = isObject(value) ? value["loading"] : undefined;
+  if (isLoading(loading)) return { place: "starting", loading };
   const { status } = answer.response;
   if (status < 500) return { place: "elsewhere" };
   const detail = `Something in front of the control plane answers HTTP ${status}.`;
@@ -71,6 +80,10 @@ export function nowSeconds(): number {
 
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isLoading(value: unknown): value is Loading & Record<string, unknown> {
+  return isObject(value) && [value["read"], value["of"]].every(Number.isSafeInteger);
 }
 
 async function fetched(

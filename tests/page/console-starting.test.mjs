@@ -1,0 +1,44 @@
+// The console while its control plane starts: a stand-in answers as control-plane's starting.rs does,
+// for as long as the test wants.
+
+import assert from "node:assert/strict";
+import { consoleOf } from "./console.mjs";
+import { serveFiles } from "./files.mjs";
+import { openBrowser, says } from "./open.mjs";
+
+/** What `/readyz` answers with; the rest is 503 `starting` until it is ready. */
+let readiness;
+const url = await serveFiles((request, response) => {
+  const isReadiness = request.url === "/readyz";
+  const problem = { type: "about:blank", title: "Service Unavailable", status: 503, code: "starting",
+    detail: "the process still reads the log; /readyz says how far it is" };
+  const status = isReadiness && readiness.ready ? 200 : 503;
+  const body = JSON.stringify(isReadiness ? readiness : problem);
+  response.writeHead(status, { "content-type": "application/json" }).end(body);
+});
+const pageTest = await openBrowser(url);
+const loading = (read, of) => ({ ready: false, loading: { read, of } });
+const STARTING = { at: `${url}/#console`, expects: [/status of 503 /] };
+readiness = loading(0, 0);
+
+// A long log is read for minutes: that is neither an outage nor something wrong in between.
+pageTest("a control plane that starts is said to start, and how far it is", async (page) => {
+  const it = consoleOf(page);
+  const first = await says(it.state, /Starting[\s\S]*The control plane reads its log\./);
+  assert.doesNotMatch(first, /records|No answer|Not ready|HTTP|Asked again/);
+  readiness = loading(1_200_000, 3_000_000);
+  await says(it.state, /reads its log: 1,200,000 of 3,000,000 records\./);
+  await it.use("osk_any");
+  await it.go("Revoke");
+  await it.part("Revoke").getByRole("radio", { name: "User", exact: true }).check();
+  await it.field("Revoke", "User (sub)").fill("alice");
+  await it.button("Revoke").click();
+  await says(it.part("Revoke"), /The control plane is starting\. Nothing was done\./);
+  for (const name of ["Live", "Users", "Bulk", "Keys", "Red button"]) await it.go(name);
+  assert.doesNotMatch(await page.getByRole("main").innerText(), /undefined|NaN|null/);
+  readiness = { ready: true, position: "1.3000000", store_reachable: true, findings: [] };
+  const ready = await says(it.state, /Ready[\s\S]*position 1\.3000000/);
+  assert.doesNotMatch(ready, /Starting|reads its log/);
+  readiness = loading(3, 7);
+  await says(it.state, /Starting[\s\S]*3 of 7 records\.[\s\S]*what was known last/);
+}, STARTING);
