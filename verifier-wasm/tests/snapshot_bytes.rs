@@ -264,6 +264,35 @@ fn a_snapshot_a_thousand_times_the_usual_size_is_read() {
     assert!(!feed.is_past_validity(u64::MAX) && !feed.is_denied(Kind::Token, ISSUER, "none"));
 }
 
+// What nobody has verified can still be shown, and says of itself who is said to have signed it.
+#[test]
+fn a_snapshot_is_shown_without_a_key_and_whatever_was_done_to_it() {
+    let history = history();
+    let both = SnapshotSigner::new(FEED, vec![signing_key(1), signing_key(2)]);
+    for (from, to) in [(0, 6), (2, 6), (6, 6)] {
+        let good = history.range_signed(&both, from, to, NOW);
+        let shown = Snapshot::peek_unverified(good.clone()).unwrap();
+        assert_eq!((shown.feed(), shown.to()), (FEED, history.floor(to).position));
+        let ids: Vec<_> = both.feed_keys().iter().map(FeedKey::id).collect();
+        assert_eq!(Snapshot::claimed_signers(&good).collect::<Vec<_>>(), ids);
+        let sizes = shown.part_sizes();
+        assert_eq!(sizes.envelope_bytes, body_at(2));
+        let body = sizes.header_bytes + sizes.denied_bytes + sizes.users_bytes;
+        assert_eq!(sizes.envelope_bytes + body, good.len());
+        for bit in 0..good.len() * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(shown) = Snapshot::peek_unverified(bytes) {
+                assert_eq!(shown.denied().count(), shown.denied_count());
+                assert_eq!(shown.users().count(), shown.users_count());
+            }
+        }
+        for length in 0..good.len() {
+            assert!(Snapshot::peek_unverified(good[..length].to_vec()).is_err(), "{length}");
+        }
+    }
+}
+
 fn history() -> History {
     use Record::{DeadKey, Epoch, Session, Token, User};
     History::new(1, vec![Token(1), Session(2), User(3, 4), Epoch(77), DeadKey(9), Token(200)])

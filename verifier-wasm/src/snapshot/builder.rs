@@ -68,7 +68,7 @@ impl SnapshotSigner {
         bytes.push(VERSION);
         bytes.push(u8::try_from(self.keys.len()).unwrap_or(0));
         for (key, public) in &self.keys {
-            bytes.extend_from_slice(public.id());
+            bytes.extend_from_slice(&public.id().0);
             bytes.extend_from_slice(&key.sign(&message).to_bytes());
         }
         bytes.extend_from_slice(&body);

@@ -7,12 +7,16 @@ use crate::keys::{KeyProblem, ed25519_key};
 /// A public key whose signature under a snapshot is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedKey {
-    id: [u8; KEY_ID_BYTES],
+    id: FeedKeyId,
     key: PublicKey,
 }
 
+/// Names a public key in a snapshot: the first eight bytes of the key's BLAKE3 hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedKeyId(pub [u8; KEY_ID_BYTES]);
+
 impl FeedKey {
-    /// Reads a key; it is named by the first eight bytes of its own hash.
+    /// Reads a key.
     ///
     /// # Errors
     ///
@@ -23,7 +27,7 @@ impl FeedKey {
         for (to, from) in id.iter_mut().zip(hash.as_bytes()) {
             *to = *from;
         }
-        Ok(Self { id, key: ed25519_key(bytes)? })
+        Ok(Self { id: FeedKeyId(id), key: ed25519_key(bytes)? })
     }
 
     /// The public key's 32 bytes.
@@ -31,9 +35,9 @@ impl FeedKey {
         self.key.as_bytes()
     }
 
-    #[cfg(feature = "builder")]
-    pub(super) fn id(&self) -> &[u8; KEY_ID_BYTES] {
-        &self.id
+    /// What names it in a snapshot.
+    pub fn id(&self) -> FeedKeyId {
+        self.id
     }
 }
 
@@ -54,11 +58,39 @@ pub enum OpenError {
     UnknownVersion(u8),
 }
 
+impl OpenError {
+    /// The stable code string.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadSignature => "snapshot_bad_signature",
+            Self::Malformed(_) => "snapshot_malformed",
+            Self::UnknownKey => "snapshot_unknown_key",
+            Self::UnknownVersion(_) => "snapshot_unknown_version",
+        }
+    }
+}
+
 /// Checks the signatures and answers with where the body begins.
 ///
 /// At least one signature must be by a trusted key, and every signature by a trusted key must be
 /// right. Signatures by other keys are passed over, so that a feed can change its key.
 pub(super) fn open(bytes: &[u8], trusted: &[FeedKey]) -> Result<usize, OpenError> {
+    let (signatures, body) = split(bytes)?;
+    if !entries(signatures).any(|(id, _)| find(trusted, id).is_some()) {
+        return Err(OpenError::UnknownKey);
+    }
+    let message = message(body);
+    for (id, signature) in entries(signatures) {
+        let Some(key) = find(trusted, id) else { continue };
+        if !key.key.accepts(signature, &message) {
+            return Err(OpenError::BadSignature);
+        }
+    }
+    Ok(bytes.len().saturating_sub(body.len()))
+}
+
+/// Takes the envelope apart: its signatures, and the body.
+pub(super) fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), OpenError> {
     let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(OpenError::Malformed("too short"))?;
     let [magic @ .., version, count] = header;
     if magic != MAGIC {
@@ -73,18 +105,16 @@ pub(super) fn open(bytes: &[u8], trusted: &[FeedKey]) -> Result<usize, OpenError
     }
     let at = HEADER_BYTES.saturating_add(count.saturating_mul(SIGNATURE_ENTRY_BYTES));
     let signatures = bytes.get(HEADER_BYTES..at).ok_or(OpenError::Malformed("too short"))?;
-    let body = bytes.get(at..).unwrap_or_default();
-    if !signatures.chunks(SIGNATURE_ENTRY_BYTES).any(|entry| find(trusted, entry).is_some()) {
-        return Err(OpenError::UnknownKey);
-    }
-    let message = message(body);
-    for entry in signatures.chunks(SIGNATURE_ENTRY_BYTES) {
-        let Some((key, signature)) = find(trusted, entry) else { continue };
-        if !key.key.accepts(signature, &message) {
-            return Err(OpenError::BadSignature);
-        }
-    }
-    Ok(at)
+    Ok((signatures, bytes.get(at..).unwrap_or_default()))
+}
+
+/// Each signature, with the id of the key that is said to have made it.
+pub(super) fn entries(signatures: &[u8]) -> impl Iterator<Item = (FeedKeyId, &[u8])> {
+    let entries = signatures.chunks(SIGNATURE_ENTRY_BYTES);
+    entries.filter_map(|entry| {
+        let (id, signature) = entry.split_first_chunk::<KEY_ID_BYTES>()?;
+        Some((FeedKeyId(*id), signature))
+    })
 }
 
 /// What is signed: a prefix that no other signed thing begins with, and the BLAKE3 of the body.
@@ -92,9 +122,8 @@ pub(super) fn message(body: &[u8]) -> Vec<u8> {
     [SIGNING_PREFIX, blake3::hash(body).as_bytes()].concat()
 }
 
-fn find<'a, 'b>(trusted: &'a [FeedKey], entry: &'b [u8]) -> Option<(&'a FeedKey, &'b [u8])> {
-    let (id, signature) = entry.split_first_chunk::<KEY_ID_BYTES>()?;
-    Some((trusted.iter().find(|key| key.id == *id)?, signature))
+fn find(trusted: &[FeedKey], id: FeedKeyId) -> Option<&FeedKey> {
+    trusted.iter().find(|key| key.id == id)
 }
 
 pub(super) const MAGIC: &[u8; 4] = b"OFSW";

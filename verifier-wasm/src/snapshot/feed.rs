@@ -107,10 +107,7 @@ impl ApplyError {
             Self::Fork { .. } => "feed_fork",
             Self::Gap { .. } => "feed_gap",
             Self::FromTheFuture { .. } => "snapshot_from_the_future",
-            Self::Open(OpenError::BadSignature) => "snapshot_bad_signature",
-            Self::Open(OpenError::Malformed(_)) => "snapshot_malformed",
-            Self::Open(OpenError::UnknownKey) => "snapshot_unknown_key",
-            Self::Open(OpenError::UnknownVersion(_)) => "snapshot_unknown_version",
+            Self::Open(error) => error.code(),
             Self::WrongFeed => "wrong_feed",
         }
     }

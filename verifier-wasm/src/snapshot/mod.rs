@@ -9,6 +9,8 @@ mod builder;
 mod envelope;
 mod feed;
 mod fingerprint;
+#[cfg(feature = "builder")]
+mod inspection;
 mod opened;
 mod position;
 mod sorted_set;
@@ -16,9 +18,11 @@ mod user_map;
 
 #[cfg(feature = "builder")]
 pub use builder::{Content, SnapshotSigner};
-pub use envelope::{FeedKey, OpenError};
+pub use envelope::{FeedKey, FeedKeyId, OpenError};
 pub use feed::{Applied, ApplyError, Feed, Floor};
 pub use fingerprint::{Fingerprint, Kind, Salt};
+#[cfg(feature = "builder")]
+pub use inspection::PartSizes;
 pub use opened::{DeadKey, MAX_DEAD_KEYS, MAX_ENTRIES, Snapshot};
 pub use position::{ChainHash, Position, PositionError};
 pub use user_map::UserFloor;

@@ -12,10 +12,10 @@ use super::user_map::{Columns, UserFloor, UserMap};
 /// The log folded over the range `(from, to]`, signed by a trusted key and well-formed.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     header: Header,
-    denied: SortedSet,
-    users: UserMap,
+    pub(super) denied: SortedSet,
+    pub(super) users: UserMap,
 }
 
 /// A key that must not be trusted any more.
@@ -55,6 +55,11 @@ impl Snapshot {
     /// anything is allocated for it, and no byte may be left over.
     pub fn open(bytes: Vec<u8>, trusted: &[FeedKey]) -> Result<Self, OpenError> {
         let body_at = envelope::open(&bytes, trusted)?;
+        Self::read(bytes, body_at)
+    }
+
+    /// Reads what stands from `body_at` on, whoever signed it.
+    pub(super) fn read(bytes: Vec<u8>, body_at: usize) -> Result<Self, OpenError> {
         let body = bytes.get(body_at..).unwrap_or_default();
         let (header, rest) = postcard::take_from_bytes::<Header>(body)
             .map_err(|_| OpenError::Malformed("the header"))?;

@@ -34,6 +34,12 @@ impl SortedSet {
         self.count
     }
 
+    /// How many bytes of the snapshot it takes.
+    #[cfg(feature = "builder")]
+    pub(super) fn size_bytes(&self) -> usize {
+        self.low.len().saturating_add(self.high.len())
+    }
+
     /// The rank of `number`, if the set holds it.
     pub(super) fn rank(&self, bytes: &[u8], number: u64) -> Option<usize> {
         if self.count == 0 {

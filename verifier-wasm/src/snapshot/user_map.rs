@@ -69,6 +69,13 @@ impl UserMap {
         self.users.len()
     }
 
+    /// How many bytes of the snapshot it takes.
+    #[cfg(feature = "builder")]
+    pub(super) fn size_bytes(&self) -> usize {
+        let columns = self.versions.len().saturating_add(self.not_befores.len());
+        self.users.size_bytes().saturating_add(columns)
+    }
+
     /// What tokens of the user with this fingerprint must show.
     pub(super) fn find(&self, bytes: &[u8], user: u64) -> Option<UserFloor> {
         self.users.rank(bytes, user).map(|rank| self.floor(bytes, rank))
