@@ -1,8 +1,8 @@
 //! `offswitch`: the control plane's commands. This file only wires.
 
-use std::io::Write;
 mod snapshot_command;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -90,7 +90,10 @@ async fn main() -> ExitCode {
             Ok(config) => serve(config).await,
             Err(code) => return code,
         },
-        Command::Snapshot(command) => snapshot_command::run(command),
+        Command::Snapshot(command) => match snapshot_command::run(command) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,10 +1,14 @@
 //! `offswitch snapshot`, on made-up snapshots and on real ones.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
+use offswitch_verifier::snapshot::{
+    ChainHash, Content, DeadKey, Floor, Position, Salt, SnapshotSigner, UserFloor,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::process::ControlPlane;
 
@@ -16,6 +20,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
+/// A base in `folder`, and the key that signed it.
 fn simulated(folder: &Path, tokens: &str, users: &str) -> (String, String) {
     let file = folder.join("base").to_str().unwrap().to_owned();
     let made = snapshot(&["simulate", "--tokens", tokens, "--users", users, "--out", &file]);
@@ -25,59 +30,213 @@ fn simulated(folder: &Path, tokens: &str, users: &str) -> (String, String) {
     (file, key.to_owned())
 }
 
+/// What a program reads, with the exit code.
+fn as_json(arguments: &[&str]) -> (Value, Option<i32>) {
+    let answer = snapshot(&[&["inspect", "--json"][..], arguments].concat());
+    assert!(answer.stderr.is_empty(), "{}", text(&answer.stderr));
+    (serde_json::from_slice(&answer.stdout).unwrap(), answer.status.code())
+}
+
+fn file(folder: &TempDir, name: &str, content: &[u8]) -> String {
+    let path = folder.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_simulated_base_is_verified_and_explained() {
     let folder = tempfile::tempdir().unwrap();
     let (file, key) = simulated(folder.path(), "5000", "70");
     let arguments = ["--jti", "token-17", "--jti", "token-5000", "--sub", "user-3", "--sub", "x"];
     let told = snapshot(&[&["inspect", &file, "--key", &key][..], &arguments].concat());
-    assert!(told.status.success(), "{}", text(&told.stderr));
+    assert_eq!(told.status.code(), Some(0), "{}", text(&told.stderr));
     let told = text(&told.stdout);
+    assert!(told.starts_with("signature: verified, by key "), "{told}");
     for line in [
-        "a base of \"https://simulated.invalid\", signed by a given key",
+        "a base of \"https://simulated.invalid\"",
         "positions: after 1.0 up to 1.5070",
-        "denied tokens and sessions: 5000",
-        "users: 70",
+        "epoch: none",
         "token \"token-17\": denied",
         "token \"token-5000\": not denied",
         "user \"x\": not named",
     ] {
         assert!(told.lines().any(|found| found == line), "{line} in {told}");
     }
+    assert!(told.contains("denied tokens and sessions: 5000 in "), "{told}");
     assert!(told.contains("user \"user-3\": off below version 4"), "{told}");
 }
 
-// What an operator may hand in by mistake: each has an answer in words and no success.
+// Someone has only the file: it is explained, but the first line and the exit code say that anyone may
+// have made it, so that a script which forgot the key does not go on.
 #[test]
-fn whatever_is_no_snapshot_of_the_feed_is_refused_in_words() {
+fn without_a_key_a_snapshot_is_explained_as_not_verified() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, key) = simulated(folder.path(), "100", "0");
-    let (_, other) = simulated(folder.path().join(".").as_path(), "100", "0");
-    let bytes = std::fs::read(&file).unwrap();
+    let (base, key) = simulated(folder.path(), "100", "0");
+    let told = snapshot(&["inspect", &base, "--jti", "token-7"]);
+    assert_eq!(told.status.code(), Some(3));
+    let told = text(&told.stdout);
+    assert!(told.starts_with("signature: NOT VERIFIED"), "{told}");
+    assert!(told.ends_with("token \"token-7\": denied\n"), "{told}");
+    let (told, code) = as_json(&[&base]);
+    assert_eq!((&told["signature"], code), (&json!("not_verified"), Some(3)));
+    let (verified, _) = as_json(&[&base, "--key", &key]);
+    assert_eq!(
+        (&told["verified_by"], &told["also_signed_by"]),
+        (&json!([]), &verified["verified_by"])
+    );
+    // A forged one has nothing else to show for itself.
+    let mut bytes = std::fs::read(&base).unwrap();
+    bytes[20] ^= 1;
+    let forged = file(&folder, "forged", &bytes);
+    assert_eq!(as_json(&[&forged]).1, Some(3));
+    let (told, code) = as_json(&[&forged, "--key", &key]);
+    assert_eq!((&told["code"], code), (&json!("snapshot_bad_signature"), Some(1)));
+}
+
+// A program reads every field, and a key of the feed that was not given is no obstacle.
+#[test]
+fn every_field_stands_in_the_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [1, 2].map(|byte| ed25519_dalek::SigningKey::from_bytes(&[byte; 32]));
+    let signer = SnapshotSigner::new("https://feed.example", keys.to_vec());
+    let at = |seq, byte| Floor { position: Position { era: 5, seq }, chain: ChainHash([byte; 32]) };
+    let dead = DeadKey { issuer: "https://idp.example".to_owned(), kid: "k\u{1b}[2J\n".to_owned() };
+    let floor = UserFloor { minimum_version: 8, not_before: 1_700_000_000 };
+    let delta = signer.sign(&Content {
+        from: at(7, 0xaa),
+        to: at(9, 0xbb),
+        issued_at: 1_764_342_000,
+        valid_until: 1_764_342_060,
+        salt: Salt([1; 16]),
+        epoch: 951_782_400,
+        dead_keys: vec![dead],
+        denied: &[3, 4],
+        users: &[(1, floor)],
+    });
+    let delta = file(&folder, "delta", &delta);
+    use base64ct::{Base64UrlUnpadded, Encoding};
+    let [first, second] =
+        [0, 1].map(|one| Base64UrlUnpadded::encode_string(signer.feed_keys()[one].public_key()));
+    let (told, code) = as_json(&[&delta, "--key", &second]);
+    assert_eq!(code, Some(0));
+    let ids = |told: &Value, name: &str| told[name].as_array().unwrap().len();
+    assert_eq!((ids(&told, "verified_by"), ids(&told, "also_signed_by")), (1, 1));
+    let (both, _) = as_json(&[&delta, "--key", &first, "--key", &second]);
+    assert_eq!((ids(&both, "verified_by"), ids(&both, "also_signed_by")), (2, 0));
+    for (name, value) in [
+        ("kind", json!("delta")),
+        ("feed", json!("https://feed.example")),
+        ("from", json!("5.7")),
+        ("to", json!("5.9")),
+        ("chain_from", json!("aa".repeat(32))),
+        ("chain_to", json!("bb".repeat(32))),
+        ("issued_at", json!(1_764_342_000)),
+        ("issued_at_utc", json!("2025-11-28T15:00:00Z")),
+        ("valid_until", json!(1_764_342_060)),
+        ("valid_until_utc", json!("2025-11-28T15:01:00Z")),
+        ("fresh", json!(false)),
+        ("salt", json!("01".repeat(16))),
+        ("epoch", json!(951_782_400)),
+        ("epoch_utc", json!("2000-02-29T00:00:00Z")),
+        ("dead_keys", json!([{ "issuer": "https://idp.example", "kid": "k\u{1b}[2J\n" }])),
+        ("denied", json!({ "count": 2, "size_bytes": 24, "bits_per_entry": 96.0 })),
+        ("asked", json!([])),
+        ("envelope_bytes", json!(150)),
+    ] {
+        assert_eq!(told[name], value, "{name}");
+    }
+    assert_eq!(told["users"]["count"], 1);
+    assert!(told["age_seconds"].as_i64().unwrap() > 0);
+    let parts = ["envelope_bytes", "header_bytes"].map(|name| told[name].as_u64().unwrap());
+    let collections = ["denied", "users"].map(|name| told[name]["size_bytes"].as_u64().unwrap());
+    let sum = parts.iter().chain(&collections).sum::<u64>();
+    assert_eq!(told["size_bytes"], sum);
+    // For people: what an id holds does nothing to the terminal.
+    let told = text(&snapshot(&["inspect", &delta, "--key", &first]).stdout);
+    assert!(told.contains("dead key: \"k\\u{1b}[2J\\n\" of"), "{told}");
+    assert!(told.contains("stale: verifiers cannot decide with it"), "{told}");
+}
+
+// What an operator may hand in by mistake: each has its code, and no success.
+#[test]
+fn whatever_is_no_snapshot_of_the_feed_is_refused_by_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, _) = simulated(folder.path(), "100", "0");
+    let foreign = std::fs::read(&base).unwrap();
+    let (base, key) = simulated(folder.path(), "100", "0");
+    let bytes = std::fs::read(&base).unwrap();
     let mut flipped = bytes.clone();
     *flipped.last_mut().unwrap() ^= 1;
-    let wrong = folder.path().join("wrong").to_str().unwrap().to_owned();
-    for (content, told) in [
-        (&b""[..], "malformed"),
-        (b"<!doctype html><title>502 Bad Gateway</title>", "not a snapshot"),
-        (&bytes[..bytes.len() - 1], "wrong"),
-        (&flipped, "wrong"),
+    let newer = [b"OFSW\x02", &bytes[5..]].concat();
+    for (content, with_key, without_key) in [
+        (&b""[..], "snapshot_malformed", Some("snapshot_malformed")),
+        (b"<!doctype html><title>502</title>", "snapshot_malformed", Some("snapshot_malformed")),
+        (&bytes[..50], "snapshot_malformed", Some("snapshot_malformed")),
+        (&bytes[..100], "snapshot_bad_signature", Some("snapshot_malformed")),
+        (&bytes[..bytes.len() - 1], "snapshot_bad_signature", Some("snapshot_malformed")),
+        (&[&bytes[..], b"\n"].concat(), "snapshot_bad_signature", Some("snapshot_malformed")),
+        (&newer, "snapshot_unknown_version", Some("snapshot_unknown_version")),
+        (&flipped, "snapshot_bad_signature", Some("snapshot_malformed")),
+        (&foreign, "snapshot_unknown_key", None),
     ] {
-        std::fs::write(&wrong, content).unwrap();
-        let answer = snapshot(&["inspect", &wrong, "--key", &other]);
-        assert_eq!(answer.status.code(), Some(1));
-        assert!(text(&answer.stderr).contains(told), "{told} in {}", text(&answer.stderr));
+        let wrong = file(&folder, "wrong", content);
+        let (told, code) = as_json(&[&wrong, "--key", &key]);
+        assert_eq!((&told["code"], code), (&json!(with_key), Some(1)), "{told}");
+        let answer = snapshot(&["inspect", &wrong, "--key", &key]);
+        assert_eq!((answer.status.code(), answer.stdout), (Some(1), vec![]));
+        assert!(text(&answer.stderr).starts_with(&format!("offswitch: {with_key}: ")));
+        let (told, code) = as_json(&[&wrong]);
+        let expected = without_key.map_or(Some(3), |_| Some(1));
+        assert_eq!((told["code"].as_str(), code), (without_key, expected), "{told}");
     }
-    let answer = snapshot(&["inspect", &file, "--key", &key]);
-    assert!(text(&answer.stderr).contains("no trusted key"), "{}", text(&answer.stderr));
-    let folder = folder.path().to_str().unwrap();
-    for (file, key) in [("nowhere", other.as_str()), (folder, &other), (&file, "short")] {
-        let answer = snapshot(&["inspect", file, "--key", key]);
-        assert_eq!(answer.status.code(), Some(1));
+    let (told, _) = as_json(&[&file(&folder, "foreign", &foreign), "--key", &key]);
+    assert!(told["detail"].as_str().unwrap().contains("it is signed by "), "{told}");
+    let place = folder.path().to_str().unwrap();
+    for (file, key, code) in [
+        ("nowhere", key.as_str(), "file_unreadable"),
+        (place, &key, "file_unreadable"),
+        (&base, "short", "invalid_key"),
+        // Of small order: it would accept signatures that nobody made.
+        (&base, &"A".repeat(43), "invalid_key"),
+    ] {
+        let (told, exit) = as_json(&[file, "--key", key]);
+        assert_eq!((&told["code"], exit), (&json!(code), Some(1)), "{told}");
     }
-    for arguments in [&["inspect", &file][..], &["simulate", "--tokens", "-1"], &["inspect"]] {
+    for arguments in
+        [&["inspect"][..], &["inspect", &base, "--jsno"], &["simulate", "--tokens", "-1"]]
+    {
         assert_eq!(snapshot(arguments).status.code(), Some(2));
     }
+}
+
+// However a file was cut or damaged: an answer, and never a panic (101).
+#[test]
+fn no_damage_makes_it_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, _) = simulated(folder.path(), "3", "2");
+    let good = std::fs::read(&base).unwrap();
+    for at in (0..good.len()).step_by(5) {
+        let cut = file(&folder, "cut", &good[..at]);
+        assert_eq!(snapshot(&["inspect", &cut]).status.code(), Some(1), "{at}");
+        let mut bytes = good.clone();
+        bytes[at] = 0xff;
+        let damaged = file(&folder, "damaged", &bytes);
+        let code = snapshot(&["inspect", &damaged]).status.code();
+        assert!(matches!(code, Some(1 | 3)), "{at}: {code:?}");
+    }
+}
+
+// `offswitch snapshot inspect - | head -1`, with a reader that has gone already.
+#[test]
+fn a_reader_that_goes_early_makes_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, key) = simulated(folder.path(), "3", "2");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offswitch"));
+    command.args(["snapshot", "inspect", "-", "--key", &key]).stdout(writer).stderr(Stdio::piped());
+    let answer = command.stdin(std::fs::File::open(base).unwrap()).output().unwrap();
+    assert_eq!(answer.status.code(), Some(1), "{}", text(&answer.stderr));
 }
 
 #[tokio::test]
@@ -90,14 +249,21 @@ async fn what_a_control_plane_publishes_can_be_inspected() {
     let first = plane.posted("/v1/revocations", &json!({ "sub": "alice" })).await;
     let position = first["position"].as_str().unwrap().to_owned();
     let more = plane.posted("/v1/revocations", &json!({ "session_id": "s-1" })).await;
-    assert_ne!(more["position"], position.as_str());
-    let delta = get(format!("/v1/feed?since={position}")).await.unwrap().bytes().await.unwrap();
+    let newest = more["position"].as_str().unwrap().to_owned();
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("delta");
-    std::fs::write(&file, delta).unwrap();
-    let file = file.to_str().unwrap();
-    let told = snapshot(&["inspect", file, "--key", key, "--session", "s-1", "--session", "s-2"]);
+    for (query, kind) in [
+        ("", "base"),
+        (&*format!("?since={position}"), "delta"),
+        (&*format!("?since={newest}"), "heartbeat"),
+    ] {
+        let bytes = get(format!("/v1/feed{query}")).await.unwrap().bytes().await.unwrap();
+        let (told, code) = as_json(&[&file(&folder, "published", &bytes), "--key", key]);
+        assert_eq!((&told["kind"], code), (&json!(kind), Some(0)));
+        assert_eq!((&told["feed"], &told["fresh"]), (&json!(plane.issuer()), &json!(true)));
+    }
+    let delta = get(format!("/v1/feed?since={position}")).await.unwrap().bytes().await.unwrap();
+    let delta = file(&folder, "delta", &delta);
+    let told = snapshot(&["inspect", &delta, "--key", key, "--session", "s-1", "--session", "s-2"]);
     let told = text(&told.stdout);
-    assert!(told.starts_with(&format!("a delta of {:?}", plane.issuer())), "{told}");
     assert!(told.contains("session \"s-1\": denied\nsession \"s-2\": not denied"), "{told}");
 }

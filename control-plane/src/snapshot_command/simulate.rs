@@ -1,0 +1,88 @@
+//! `offswitch snapshot simulate`: a base of any size, with made-up entries.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Context;
+use base64ct::{Base64UrlUnpadded, Encoding};
+use clap::{Args, value_parser};
+use ed25519_dalek::SigningKey;
+use offswitch::clock::unix_seconds;
+use offswitch::master_key::random_bytes;
+use offswitch_verifier::snapshot::{
+    ChainHash, Content, Fingerprint, Floor, Kind, MAX_ENTRIES, Position, Salt, Snapshot,
+    SnapshotSigner, UserFloor,
+};
+
+/// Writes a base with made-up tokens (`token-0`, …) and users (`user-0`, …), signed by a key of its
+/// own, and tells what it takes.
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// How many denied tokens.
+    #[arg(long, value_parser = value_parser!(u64).range(0..=MAX_ENTRIES as u64))]
+    tokens: u64,
+    /// How many users with a minimum version.
+    #[arg(long, value_parser = value_parser!(u64).range(0..=MAX_ENTRIES as u64))]
+    users: u64,
+    /// Where to write it.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+impl Simulate {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let Self { tokens, users, out } = self;
+        let (salt, now) = (Salt::default(), unix_seconds());
+        let signer = SnapshotSigner::new(FEED, vec![SigningKey::from_bytes(&random_bytes())]);
+        let print = |kind, name: &str, number| {
+            Fingerprint::new(salt, kind, FEED, &format!("{name}-{number}"))
+        };
+        let denied = Fingerprint::sorted((0..tokens).map(|one| print(Kind::Token, "token", one)));
+        let floor = |number| UserFloor { minimum_version: number + 1, not_before: now };
+        let mut named: Vec<(u64, UserFloor)> =
+            (0..users).map(|one| (print(Kind::User, "user", one).0, floor(one))).collect();
+        named.sort_unstable_by_key(|(id, _)| *id);
+        named.dedup_by_key(|(id, _)| *id);
+        let at = |seq| Floor { position: Position { era: 1, seq }, chain: ChainHash::default() };
+        let begin = Instant::now();
+        let bytes = signer.sign(&Content {
+            from: at(0),
+            to: at(tokens.saturating_add(users).max(1)),
+            issued_at: now,
+            valid_until: now + 3600,
+            salt,
+            epoch: 0,
+            dead_keys: vec![],
+            denied: &denied,
+            users: &named,
+        });
+        let built_in = begin.elapsed();
+        File::create(&out)
+            .and_then(|mut file| file.write_all(&bytes))
+            .with_context(|| format!("{} cannot be written", out.display()))?;
+        let begin = Instant::now();
+        let snapshot = Snapshot::open(bytes, &signer.feed_keys())?;
+        println!("{}", size(&snapshot));
+        println!(
+            "built and signed in {built_in:.1?}, verified and loaded in {:.1?}",
+            begin.elapsed()
+        );
+        for key in signer.feed_keys() {
+            println!("--key {}", Base64UrlUnpadded::encode_string(key.public_key()));
+        }
+        Ok(())
+    }
+}
+
+fn size(snapshot: &Snapshot) -> String {
+    let entries = snapshot.denied_count() + snapshot.users_count();
+    let bytes = snapshot.size_bytes();
+    match entries {
+        0 => format!("{bytes} bytes"),
+        _ => format!("{bytes} bytes, {:.1} bits an entry", bytes as f64 * 8.0 / entries as f64),
+    }
+}
+
+const FEED: &str = "https://simulated.invalid";
