@@ -1,0 +1,148 @@
+//! Every key of the configuration, with its default and its explanation.
+
+/// A key that may be set.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) default: &'static str,
+    pub(super) help: &'static str,
+}
+
+pub(super) const MASTER_KEY: &str = "master_key";
+
+pub(super) const KEYS: &[Key] = &[
+    Key { name: "listen", default: "127.0.0.1:8400", help: "Address and port of the HTTP API." },
+    Key {
+        name: "issuer",
+        default: "",
+        help: "The `iss` of tokens and the id of the feed: the public URL of this control plane. \
+               http:// and the listen address if not set.",
+    },
+    Key { name: "audience", default: "api", help: "The `aud` of tokens, 1 to 256 bytes." },
+    Key {
+        name: "access_token_seconds",
+        default: "600",
+        help: "How long an access token lives, 10 to 86400.",
+    },
+    Key {
+        name: "session_idle_seconds",
+        default: "1296000",
+        help: "A session that was not refreshed for so long is over, 1 to 315360000.",
+    },
+    Key {
+        name: "session_absolute_seconds",
+        default: "2592000",
+        help: "No session lives longer, however often it is refreshed, 1 to 315360000.",
+    },
+    Key {
+        name: "refresh_grace_seconds",
+        default: "60",
+        help: "How long a spent refresh token is answered with the same successor while that is \
+               unused: for lost replies and racing tabs, 0 to 600.",
+    },
+    Key {
+        name: "sessions_per_user",
+        default: "50",
+        help: "How many sessions a user may have, 1 to 100; one more ends the one idle for longest.",
+    },
+    Key {
+        name: "token_algorithm",
+        default: "EdDSA",
+        help: "What new token-signing keys are: EdDSA or ES256.",
+    },
+    Key {
+        name: "key_rotation_seconds",
+        default: "7776000",
+        help: "After how long a new token-signing key replaces the last one, 3600 to 315360000; 0 \
+               for only when asked to (POST /v1/keys/rotate).",
+    },
+    Key {
+        name: "key_publish_seconds",
+        default: "60",
+        help: "How long a new token-signing key is published before it signs, 10 to 86400, or 0 for \
+               none: longer than verifiers cache the key set. The key set's own max-age is 15 s, \
+               and processes read it every 5 s; less than 20 suits only verifiers that fetch the \
+               key set when they meet an unknown kid, 0 only a single process.",
+    },
+    Key {
+        name: "store",
+        default: "embedded",
+        help: "Where the log is kept: embedded (a file in data_dir), redis://… or unix://….",
+    },
+    Key {
+        name: "data_dir",
+        default: "offswitch-data",
+        help: "Folder for the embedded store, the master key and the first API key.",
+    },
+    Key {
+        name: MASTER_KEY,
+        default: "",
+        help: "The master key, 32 bytes in base64url; from the environment only.",
+    },
+    Key {
+        name: "master_key_file",
+        default: "",
+        help: "File with the master key, readable by its owner alone; made on the first start. \
+               master.key in data_dir if not set. All processes on a store need the same key.",
+    },
+    Key {
+        name: "redis_prefix",
+        default: "offswitch",
+        help: "Prefix and hash tag of all keys in Redis, 1 to 64 bytes.",
+    },
+    Key {
+        name: "redis_tolerate",
+        default: "",
+        help: "What would otherwise be refused: eviction, no_append_only_file, replica.",
+    },
+    Key {
+        name: "redis_appendfsync",
+        default: "detect",
+        help: "detect asks the server; always vouches for it where CONFIG is forbidden.",
+    },
+    Key {
+        name: "snapshot_validity_seconds",
+        default: "60",
+        help: "How long a snapshot proves the feed fresh, 5 to 3600.",
+    },
+    Key {
+        name: "heartbeat_seconds",
+        default: "2",
+        help: "How often the stream proves the feed fresh, 1 to 60.",
+    },
+    Key {
+        name: "base_interval_seconds",
+        default: "10",
+        help: "How often at most a new base is built, 1 to 3600.",
+    },
+    Key {
+        name: "max_revocation_seconds",
+        default: "31622400",
+        help: "How far in the future a revoked token's exp may lie, 86400 to 315360000.",
+    },
+    Key {
+        name: "foreign_token_seconds",
+        default: "604800",
+        help: "How long tokens of other issuers may live, for revocations without exp, 60 to \
+               31536000.",
+    },
+    Key {
+        name: "max_connections",
+        default: "20000",
+        help: "How many connections there may be, 1 to 1000000, but at most as many as the process \
+               may have files open, less 256.",
+    },
+    Key {
+        name: "max_entries",
+        default: "100000000",
+        help: "How many tokens, sessions and users may be revoked at once, 1 to 130023424; logouts \
+               and thefts may use the rest. Each takes about 20 bytes here and 8 or less in a base.",
+    },
+    Key {
+        name: "max_followers",
+        default: "15000",
+        help: "How many streams and long polls may wait for news at this process, 1 to 1000000; \
+               over HTTP/1 each holds a connection, so that max_connections should leave room.",
+    },
+    Key { name: "log", default: "info", help: "What is logged, a tracing filter." },
+    Key { name: "log_format", default: "text", help: "text or json." },
+];

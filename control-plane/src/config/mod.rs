@@ -1,0 +1,235 @@
+//! The configuration: defaults that run, a TOML file over them, the environment over both. Every
+//! problem is reported at once, by the key's name.
+
+mod keys;
+mod values;
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use self::keys::{KEYS, Key};
+use self::values::Values;
+use crate::plane::Settings;
+use crate::server::Limits;
+
+/// Everything an operator may set, checked.
+pub struct Config {
+    /// Where the HTTP API listens.
+    pub listen: SocketAddr,
+    /// Where the log is kept.
+    pub store: StoreConfig,
+    /// The folder for the embedded store, the master key and the first API key.
+    pub data_dir: PathBuf,
+    /// The master key from the environment, if it is there.
+    pub master_key: Option<Zeroizing<String>>,
+    /// The file that holds the master key otherwise.
+    pub master_key_file: PathBuf,
+    /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub log: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+    /// What connections may take.
+    pub limits: Limits,
+    /// What the plane needs.
+    pub settings: Settings,
+}
+
+/// Which store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// One file in the data folder.
+    Embedded,
+    /// A Redis server.
+    Redis {
+        /// Its URL.
+        url: String,
+        /// The prefix of all keys, their hash tag.
+        prefix: String,
+        /// Findings that are tolerated.
+        tolerate: Vec<String>,
+        /// True if the operator vouches for `appendfsync always`.
+        vouched_always: bool,
+    },
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// One thing wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct Problem {
+    /// The key's name.
+    pub key: String,
+    /// What is wrong. Never the value: it may be a secret.
+    pub problem: String,
+}
+
+impl Config {
+    /// Reads the configuration from the text of a TOML file and the environment's variables.
+    ///
+    /// # Errors
+    ///
+    /// Every problem at once.
+    pub fn load(
+        file: Option<&str>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut values = Values::default();
+        values.read_file(file.unwrap_or_default());
+        values.read_environment(environment);
+        values.check()
+    }
+
+    /// Explains every key, for `--help`.
+    pub fn help() -> String {
+        let mut text = String::from(
+            "Configuration: each key may stand in the TOML file given with --config, or in the\n\
+             environment as OFFSWITCH_<KEY> in capitals, which counts more.\n",
+        );
+        for Key { name, default, help } in KEYS {
+            let default = if default.is_empty() { "none" } else { default };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n  {name}  [default: {default}]\n      {help}\n");
+        }
+        text
+    }
+}
+
+/// Reads the file named on the command line.
+///
+/// # Errors
+///
+/// As a problem of the key `config file`.
+pub fn read_file(path: &Path) -> Result<String, Vec<Problem>> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let problem = format!("{} cannot be read: {error}", path.display());
+        vec![Problem { key: "config file".to_owned(), problem }]
+    })
+}
+
+/// No access token lives longer, whatever is configured; a revoked session or user stays in the
+/// base this long, so that lowering `access_token_seconds` lets no older token slip through.
+pub const LONGEST_ACCESS_TOKEN_SECONDS: u64 = 86_400;
+
+#[cfg(test)]
+mod tests {
+    use super::keys::KEYS;
+    use super::{Config, StoreConfig};
+
+    fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+        let environment =
+            environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        Config::load(Some(file), environment)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_defaults_run() {
+        let config = load("", &[("HOME", "/nowhere")]).ok().unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8400");
+        assert_eq!(config.settings.issuer, "http://127.0.0.1:8400");
+        assert_eq!(config.store, StoreConfig::Embedded);
+    }
+
+    #[test]
+    fn the_environment_counts_more_than_the_file() {
+        let file = "listen = \"127.0.0.1:1\"\naccess_token_seconds = 20";
+        let config = load(file, &[("OFFSWITCH_LISTEN", "127.0.0.1:2")]).ok().unwrap();
+        assert_eq!(config.listen.port(), 2);
+        assert_eq!(config.settings.access_token_seconds, 20);
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once_by_name_and_without_the_value() {
+        let file = "listen = \"here\"\naudience = \"\"\nstore = \"mysql://secret\"\nlog = true\n\
+                    colour = \"red\"\nmaster_key = \"secret\"\nlog_format = \"xml\"";
+        let environment = [
+            ("OFFSWITCH_ACCESS_TOKEN_SECONDS", "9"),
+            ("OFFSWITCH_TOKEN_ALGORITHM", "RS256"),
+            ("OFFSWITCH_REDIS_TOLERATE", "everything"),
+            ("OFFSWITCH_REDIS_APPENDFSYNC", "never"),
+            ("OFFSWITCH_REDIS_PREFIX", "{a}"),
+            ("OFFSWITCH_HEARTBEAT_SECONDS", "60"),
+            ("OFFSWITCH_KEY_ROTATION_SECONDS", "3599"),
+            ("OFFSWITCH_KEY_PUBLISH_SECONDS", "9"),
+            ("OFFSWITCH_LISTNE", "127.0.0.1:1"),
+        ];
+        let problems = load(file, &environment).err().unwrap();
+        for key in [
+            "listen",
+            "audience",
+            "store",
+            "log",
+            "colour",
+            "master_key",
+            "log_format",
+            "access_token_seconds",
+            "token_algorithm",
+            "redis_tolerate",
+            "redis_appendfsync",
+            "redis_prefix",
+            "heartbeat_seconds",
+            "key_rotation_seconds",
+            "key_publish_seconds",
+            "OFFSWITCH_LISTNE",
+        ] {
+            let named = problems.iter().filter(|line| line.starts_with(&format!("{key}: ")));
+            assert_eq!(named.count(), 1, "{key} in {problems:?}");
+        }
+        assert!(!problems.join("\n").contains("secret"), "{problems:?}");
+    }
+
+    #[test]
+    fn each_key_refuses_what_is_too_long_or_of_the_wrong_type() {
+        let long = "x".repeat(5000);
+        for key in KEYS.iter().filter(|key| key.name != "log" && key.name != "master_key") {
+            let variable = format!("OFFSWITCH_{}", key.name.to_uppercase());
+            let problems = load("", &[(&variable, &long)]).err().unwrap_or_default();
+            assert!(problems.iter().any(|line| line.starts_with(key.name)), "{}", key.name);
+            let problems = load(&format!("{} = [1]", key.name), &[]).err().unwrap_or_default();
+            assert!(problems.iter().any(|line| line.starts_with(key.name)), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn keys_may_be_rotated_by_call_alone_but_not_before_they_are_published() {
+        for (rotation, publish, works) in [
+            ("0", "0", true),
+            ("0", "86400", true),
+            ("3600", "10", true),
+            ("3600", "3599", true),
+            ("3600", "3600", false),
+            ("3601", "3600", true),
+            ("315360000", "86400", true),
+            ("315360001", "60", false),
+            ("0", "1", false),
+            ("0", "86401", false),
+        ] {
+            let file =
+                format!("key_rotation_seconds = {rotation}\nkey_publish_seconds = {publish}");
+            assert_eq!(load(&file, &[]).is_ok(), works, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_is_reported_without_its_content() {
+        let problems = load("listen = \"127.0.0.1:1\"\nmaster_key secret", &[]).err().unwrap();
+        assert_eq!(problems, ["config file: is not TOML, line 2"]);
+    }
+
+    #[test]
+    fn the_help_explains_each_key() {
+        let help = Config::help();
+        assert!(KEYS.iter().all(|key| help.contains(&format!("\n  {}  [", key.name))));
+    }
+}

@@ -1,0 +1,227 @@
+//! What was set, and where it is checked.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use super::keys::{KEYS, MASTER_KEY};
+use super::{Config, LONGEST_ACCESS_TOKEN_SECONDS, LogFormat, Problem, StoreConfig};
+use crate::keyring::TokenAlgorithm;
+use crate::plane::{MOST_ENTRIES, Settings};
+use crate::server::Limits;
+use crate::session::Lifetimes;
+
+/// What was set, and what is wrong so far.
+#[derive(Default)]
+pub(super) struct Values {
+    set: BTreeMap<String, Zeroizing<String>>,
+    problems: Vec<Problem>,
+}
+
+impl Values {
+    pub(super) fn read_file(&mut self, text: &str) {
+        let table: toml::Table = match text.parse() {
+            Ok(table) => table,
+            Err(error) => {
+                let place =
+                    error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+                return self.problem("config file", &format!("is not TOML, line {place}"));
+            }
+        };
+        for (name, value) in table {
+            let text = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                _ => {
+                    self.problem(&name, "must be a string or a whole number");
+                    continue;
+                }
+            };
+            if name == MASTER_KEY {
+                self.problem(&name, "must come from the environment or from master_key_file");
+            } else if KEYS.iter().any(|key| key.name == name) {
+                self.set.insert(name, Zeroizing::new(text));
+            } else {
+                self.problem(&name, "there is no such key");
+            }
+        }
+    }
+
+    pub(super) fn read_environment(
+        &mut self,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) {
+        for (variable, text) in environment {
+            let Some(name) = variable.strip_prefix("OFFSWITCH_") else { continue };
+            let name = name.to_ascii_lowercase();
+            if KEYS.iter().any(|key| key.name == name) {
+                self.set.insert(name, Zeroizing::new(text));
+            } else {
+                self.problem(&variable, "there is no such key");
+            }
+        }
+    }
+
+    pub(super) fn check(mut self) -> Result<Config, Vec<Problem>> {
+        let listen =
+            self.parse("listen", "must be an address and a port", |text| text.parse().ok());
+        let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        let data_dir = PathBuf::from(self.text("data_dir", 1..=4096));
+        let master_key_file = match self.text("master_key_file", 0..=4096) {
+            path if path.is_empty() => data_dir.join("master.key"),
+            path => PathBuf::from(path),
+        };
+        let log_format = self.parse("log_format", "must be text or json", |text| match text {
+            "json" => Some(LogFormat::Json),
+            "text" => Some(LogFormat::Text),
+            _ => None,
+        });
+        let log = self.parse("log", "must be a tracing filter", |text| {
+            text.parse::<tracing_subscriber::EnvFilter>().ok().map(|_| text.to_owned())
+        });
+        let store = self.store();
+        let settings = self.settings(listen);
+        let max_connections = self.count("max_connections", 1..=1_000_000);
+        let limits = Limits { max_connections, ..Limits::default() };
+        let master_key = self.set.remove(MASTER_KEY);
+        if !self.problems.is_empty() {
+            return Err(self.problems);
+        }
+        Ok(Config {
+            listen,
+            store,
+            data_dir,
+            master_key,
+            master_key_file,
+            log: log.unwrap_or_default(),
+            log_format: log_format.unwrap_or(LogFormat::Text),
+            limits,
+            settings,
+        })
+    }
+
+    fn store(&mut self) -> StoreConfig {
+        let store = self.text("store", 1..=4096);
+        let prefix = self.text("redis_prefix", 1..=64);
+        if prefix.contains(['{', '}']) {
+            self.problem("redis_prefix", "must not contain { or }");
+        }
+        let tolerate = self.parse(
+            "redis_tolerate",
+            "may name eviction, no_append_only_file and replica, separated by commas",
+            |text| {
+                let names: Vec<String> = text
+                    .split(',')
+                    .map(|name| name.trim().to_owned())
+                    .filter(|name| !name.is_empty())
+                    .collect();
+                let known = ["eviction", "no_append_only_file", "replica"];
+                names.iter().all(|name| known.contains(&name.as_str())).then_some(names)
+            },
+        );
+        let fsync =
+            self.parse("redis_appendfsync", "must be detect or always", |text| match text {
+                "always" => Some(true),
+                "detect" => Some(false),
+                _ => None,
+            });
+        if store == "embedded" {
+            return StoreConfig::Embedded;
+        }
+        if !["redis://", "unix://"].iter().any(|scheme| store.starts_with(scheme)) {
+            self.problem("store", "must be embedded, redis://… or unix://…");
+        }
+        StoreConfig::Redis {
+            url: store,
+            prefix,
+            tolerate: tolerate.unwrap_or_default(),
+            vouched_always: fsync.unwrap_or(false),
+        }
+    }
+
+    fn settings(&mut self, listen: SocketAddr) -> Settings {
+        let issuer = match self.text("issuer", 0..=512) {
+            issuer if issuer.is_empty() => format!("http://{listen}"),
+            issuer => issuer,
+        };
+        let algorithm =
+            self.parse("token_algorithm", "must be EdDSA or ES256", |text| match text {
+                "EdDSA" => Some(TokenAlgorithm::EdDsa),
+                "ES256" => Some(TokenAlgorithm::Es256),
+                _ => None,
+            });
+        let settings = Settings {
+            issuer,
+            audience: self.text("audience", 1..=256),
+            access_token_seconds: self
+                .number("access_token_seconds", 10..=LONGEST_ACCESS_TOKEN_SECONDS),
+            lifetimes: Lifetimes {
+                idle_seconds: self.number("session_idle_seconds", 1..=315_360_000),
+                absolute_seconds: self.number("session_absolute_seconds", 1..=315_360_000),
+                grace_seconds: self.number("refresh_grace_seconds", 0..=600),
+            },
+            sessions_per_user: self.count("sessions_per_user", 1..=100),
+            token_algorithm: algorithm.unwrap_or_default(),
+            key_rotation_seconds: self.number_or_zero("key_rotation_seconds", 3600..=315_360_000),
+            key_publish_seconds: self.number_or_zero("key_publish_seconds", 10..=86_400),
+            snapshot_validity_seconds: self.number("snapshot_validity_seconds", 5..=3600),
+            heartbeat_seconds: self.number("heartbeat_seconds", 1..=60),
+            base_interval_seconds: self.number("base_interval_seconds", 1..=3600),
+            max_revocation_seconds: self.number("max_revocation_seconds", 86_400..=315_360_000),
+            foreign_token_seconds: self.number("foreign_token_seconds", 60..=31_536_000),
+            max_entries: self.count("max_entries", 1..=MOST_ENTRIES as u64),
+            max_followers: self.count("max_followers", 1..=1_000_000),
+        };
+        if settings.heartbeat_seconds * 2 > settings.snapshot_validity_seconds {
+            self.problem("heartbeat_seconds", "must be at most half of snapshot_validity_seconds");
+        }
+        let rotation_seconds = settings.key_rotation_seconds;
+        if rotation_seconds > 0 && settings.key_publish_seconds >= rotation_seconds {
+            self.problem("key_publish_seconds", "must be less than key_rotation_seconds");
+        }
+        settings
+    }
+
+    fn text(&mut self, name: &str, length: std::ops::RangeInclusive<usize>) -> String {
+        let problem = format!("must have {} to {} bytes", length.start(), length.end());
+        self.parse(name, &problem, |text| length.contains(&text.len()).then(|| text.to_owned()))
+            .unwrap_or_default()
+    }
+
+    fn number(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> u64 {
+        let problem = format!("must be a whole number from {} to {}", range.start(), range.end());
+        let parse = |text: &str| text.parse().ok().filter(|number| range.contains(number));
+        self.parse(name, &problem, parse).unwrap_or(*range.start())
+    }
+
+    fn count(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> usize {
+        usize::try_from(self.number(name, range)).unwrap_or(usize::MAX)
+    }
+
+    fn number_or_zero(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> u64 {
+        let (start, end) = (range.start(), range.end());
+        let problem = format!("must be 0 or a whole number from {start} to {end}");
+        let allowed = |number: &u64| *number == 0 || range.contains(number);
+        self.parse(name, &problem, |text| text.parse().ok().filter(allowed)).unwrap_or_default()
+    }
+
+    fn parse<T>(
+        &mut self,
+        name: &str,
+        problem: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let default = KEYS.iter().find(|key| key.name == name).map_or("", |key| key.default);
+        let parsed = parse(self.set.get(name).map_or(default, |text| text.as_str()));
+        if parsed.is_none() {
+            self.problem(name, problem);
+        }
+        parsed
+    }
+
+    fn problem(&mut self, key: &str, problem: &str) {
+        self.problems.push(Problem { key: key.to_owned(), problem: problem.to_owned() });
+    }
+}
