@@ -37,6 +37,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
 pub use problem::Problem;
+pub use revocation_stream::UploadLimits;
 pub use starting::starting;
 
 use crate::api_keys::Scope;

@@ -41,7 +41,7 @@ pub(super) struct ProblemDocument {
     code: &'static str,
     /// What exactly is wrong, for people.
     detail: String,
-    /// Of a streamed request: how many entries were accepted, and stay so.
+    /// Of a streamed request: how many entries before `line` were accepted, and stay so.
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted: Option<u64>,
     /// Of a streamed request: the line that is wrong, or that was reached, from 1.

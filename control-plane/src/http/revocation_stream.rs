@@ -1,5 +1,7 @@
 //! Bulk revocation as a stream: one entry a line, appended as it comes.
 
+use std::future::ready;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,43 +9,70 @@ use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
 use serde::Serialize;
-use tokio::time::timeout;
+use serde_json::json;
+use tokio::time::{sleep, timeout};
 
 use super::extract::{describe, idempotency};
 use super::problem::Problem;
 use super::revocations::{Accepted, Entry, check_dead_keys};
-use crate::plane::{Plane, Revoked};
+use crate::plane::{Plane, PlaneError, Revoked};
 use crate::record::{Record, Revocation};
+
+/// What a streamed upload may take of this process. A request carries another one as an extension
+/// where a test cannot wait so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadLimits {
+    /// A sender that is slow is served; one that has stopped is not waited for.
+    pub idle_timeout: Duration,
+}
+
+impl Default for UploadLimits {
+    fn default() -> Self {
+        Self { idle_timeout: Duration::from_secs(30) }
+    }
+}
 
 /// What became of all lines.
 #[derive(Debug, Serialize)]
 struct Finished {
     /// How many entries.
     accepted: u64,
-    /// Of the last record.
+    /// Of all records together.
     #[serde(flatten)]
-    last: Accepted,
+    whole: Accepted,
 }
 
-/// One request while its body comes. Memory holds one record and one piece of the body.
+/// One request while its body comes. Memory holds few records and one piece of the body.
 struct Upload {
     plane: Arc<Plane>,
     caller: String,
     headers: HeaderMap,
+    limits: UploadLimits,
     reason: Option<String>,
     entries: Vec<Revocation>,
     /// The lines of `entries`, to tell a repeated upload from another one.
     lines: Vec<u8>,
+    /// How many records were sent to the store.
     records: u64,
+    /// Those that it has not answered, in the order of the lines.
+    in_flight: FuturesOrdered<Pin<Box<dyn Future<Output = Sent> + Send>>>,
     accepted: u64,
     line: u64,
     /// The line of the first of `entries`.
     begins_at: u64,
     /// The first line of a record that could not be appended: from there on nothing is known.
     failed_at: Option<u64>,
-    last: Option<Revoked>,
+    whole: Option<Revoked>,
+}
+
+/// A record that the store has answered.
+struct Sent {
+    begins_at: u64,
+    entries: u64,
+    outcome: Result<Revoked, PlaneError>,
 }
 
 /// Revokes every line of `body`. What was appended stays, whatever comes after it.
@@ -51,6 +80,7 @@ pub(super) async fn revoke(
     plane: Arc<Plane>,
     caller: String,
     headers: HeaderMap,
+    limits: UploadLimits,
     reason: Option<String>,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -58,34 +88,39 @@ pub(super) async fn revoke(
         plane,
         caller,
         headers,
+        limits,
         reason,
         entries: Vec::new(),
         lines: Vec::new(),
         records: 0,
+        in_flight: FuturesOrdered::new(),
         accepted: 0,
         line: 0,
         begins_at: 0,
         failed_at: None,
-        last: None,
+        whole: None,
     };
-    match upload.read(body).await {
+    // HTTP/2 has empty ones, and they are no sign of life.
+    let mut pieces = body.into_data_stream().try_filter(|piece| ready(!piece.is_empty()));
+    match upload.read(&mut pieces).await {
         Ok(finished) => Ok(Json(finished).into_response()),
         Err(problem) => {
             let line = upload.line;
             // The good lines before a wrong one: who goes on at that line must not miss them.
-            let problem = upload.append().await.err().unwrap_or(problem);
+            let problem = upload.finish().await.err().unwrap_or(problem);
+            tokio::spawn(linger(pieces));
             Err(problem.after(upload.accepted, upload.failed_at.unwrap_or(line)))
         }
     }
 }
 
 impl Upload {
-    async fn read(&mut self, body: Body) -> Result<Finished, Problem> {
-        let mut pieces = body.into_data_stream();
+    async fn read(
+        &mut self,
+        pieces: &mut (impl Stream<Item = Result<Bytes, axum::Error>> + Unpin),
+    ) -> Result<Finished, Problem> {
         let mut rest: Vec<u8> = Vec::new();
-        while let Some(piece) = timeout(IDLE, pieces.next()).await.map_err(|_| too_slow())? {
-            let piece: Bytes = piece
-                .map_err(|_| Problem::bad_request("invalid_body", "the body could not be read"))?;
+        while let Some(piece) = self.next(pieces).await? {
             let mut lines = piece.split(|byte| *byte == b'\n').peekable();
             while let Some(line) = lines.next() {
                 rest.extend_from_slice(line);
@@ -102,9 +137,26 @@ impl Upload {
         if !rest.is_empty() {
             self.take(&rest).await?;
         }
-        self.append().await?;
-        let last = self.last.ok_or_else(|| invalid("there is no entry in the body"))?;
-        Ok(Finished { accepted: self.accepted, last: last.into() })
+        self.finish().await?;
+        let whole = self.whole.ok_or_else(|| invalid("there is no entry in the body"))?;
+        Ok(Finished { accepted: self.accepted, whole: whole.into() })
+    }
+
+    /// The next piece of the body. Until it comes, the store's answers are taken.
+    async fn next(
+        &mut self,
+        pieces: &mut (impl Stream<Item = Result<Bytes, axum::Error>> + Unpin),
+    ) -> Result<Option<Bytes>, Problem> {
+        let mut idle = pin!(sleep(self.limits.idle_timeout));
+        loop {
+            tokio::select! {
+                piece = pieces.next() => {
+                    return piece.transpose().map_err(|_| invalid("the body could not be read"));
+                }
+                Some(sent) = self.in_flight.next() => self.settle(sent)?,
+                () = idle.as_mut() => return Err(too_slow()),
+            }
+        }
     }
 
     async fn take(&mut self, line: &[u8]) -> Result<(), Problem> {
@@ -127,34 +179,122 @@ impl Upload {
         self.entries.push(revocation.map_err(|problem| invalid(&problem))?);
         self.lines.extend_from_slice(line);
         self.lines.push(b'\n');
-        if self.entries.len() == RECORD_ENTRIES { self.append().await } else { Ok(()) }
+        if self.entries.len() == RECORD_ENTRIES { self.send().await } else { Ok(()) }
     }
 
-    /// Appends what was gathered, and waits until it is durable: the sender waits as well.
-    async fn append(&mut self) -> Result<(), Problem> {
+    /// Sends what was gathered on its way to the store, behind what is there already.
+    async fn send(&mut self) -> Result<(), Problem> {
         if self.entries.is_empty() {
             return Ok(());
         }
-        let mut request = idempotency(&self.headers, &self.caller, "/v1/revocations", &self.lines)?;
+        let record = Record {
+            at: self.plane.now(),
+            by: self.caller.clone(),
+            reason: self.reason.clone(),
+            revocations: std::mem::take(&mut self.entries),
+        };
+        let (begins_at, entries) = (self.begins_at, record.revocations.len());
+        self.settle_down_to(self.room_in_flight(&record)).await?;
+        if let Err(problem) = self.check(&record) {
+            self.failed_at = Some(begins_at);
+            return Err(problem);
+        }
+        let mut request =
+            idempotency(&self.headers, &self.caller, "/v1/revocations", &self.body())?;
+        self.lines.clear();
         if self.headers.contains_key("idempotency-key") {
             // With its length: a record that a wrong line cut short is not the mended one.
-            request.id = format!("{}/{}.{}", request.id, self.records, self.entries.len());
+            request.id = format!("{}/{}.{entries}", request.id, self.records);
         }
-        let revocations = std::mem::take(&mut self.entries);
-        self.failed_at = Some(self.begins_at);
-        let count = revocations.len() as u64;
-        let (by, reason) = (self.caller.clone(), self.reason.clone());
-        let record = Record { at: self.plane.now(), by, reason, revocations };
-        check_dead_keys(&self.plane, &record.revocations)?;
-        self.plane.need_allowed(&record)?;
-        self.last = Some(self.plane.revoke(&request, &record).await?);
-        metrics::counter!("offswitch_revocations_total").increment(count);
-        self.failed_at = None;
-        self.accepted += count;
+        let plane = self.plane.clone();
+        self.in_flight.push_back(Box::pin(async move {
+            let outcome = plane.revoke(&request, &record).await;
+            Sent { begins_at, entries: entries as u64, outcome }
+        }));
         self.records += 1;
-        self.lines.clear();
+        // It begins now, not when the next answer is waited for.
+        match self.in_flight.next().now_or_never().flatten() {
+            Some(sent) => self.settle(sent),
+            None => Ok(()),
+        }
+    }
+
+    /// How many records may be on their way when this one is sent. None where what it is held against
+    /// has to contain all of them.
+    fn room_in_flight(&self, record: &Record) -> usize {
+        let is_key = |one: &Revocation| matches!(one, Revocation::Key { .. });
+        let room = self.plane.settings().max_entries.saturating_sub(self.plane.fold().entries());
+        let is_close = room < RECORD_ENTRIES * (MOST_IN_FLIGHT + 1);
+        if is_close || record.revocations.iter().any(is_key) { 0 } else { MOST_IN_FLIGHT - 1 }
+    }
+
+    fn check(&self, record: &Record) -> Result<(), Problem> {
+        check_dead_keys(&self.plane, &record.revocations)?;
+        Ok(self.plane.need_allowed(record)?)
+    }
+
+    /// What makes a request with the same idempotency key the same one: the reason, which no line can
+    /// be taken for, and the lines.
+    fn body(&self) -> Vec<u8> {
+        let reason = self.reason.as_ref().map(|reason| json!(reason).to_string() + "\n");
+        [reason.unwrap_or_default().as_bytes(), &self.lines].concat()
+    }
+
+    /// Sends the rest and waits until all is durable.
+    async fn finish(&mut self) -> Result<(), Problem> {
+        self.send().await?;
+        self.settle_down_to(0).await
+    }
+
+    async fn settle_down_to(&mut self, in_flight: usize) -> Result<(), Problem> {
+        while self.in_flight.len() > in_flight {
+            let Some(sent) = self.in_flight.next().await else { break };
+            self.settle(sent)?;
+        }
         Ok(())
     }
+
+    fn settle(&mut self, sent: Sent) -> Result<(), Problem> {
+        match sent.outcome {
+            Ok(revoked) => {
+                metrics::counter!("offswitch_revocations_total").increment(sent.entries);
+                self.accepted += sent.entries;
+                self.whole = Some(self.whole.map_or(revoked, |whole| joined(whole, revoked)));
+                Ok(())
+            }
+            Err(error) => {
+                self.failed_at = Some(sent.begins_at);
+                // Whatever becomes of those behind it, who asks goes on at this one.
+                self.in_flight.clear();
+                self.entries.clear();
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// What can be said of both records.
+fn joined(one: Revoked, other: Revoked) -> Revoked {
+    Revoked {
+        position: one.position.max(other.position),
+        durability: one.durability.min(other.durability),
+        repeated: one.repeated && other.repeated,
+    }
+}
+
+/// Takes what the sender has on its way, or goes on to send, while it reads the answer: a connection
+/// that is closed with unread bytes is reset, and the reset overtakes the answer.
+async fn linger(mut pieces: impl Stream<Item = Result<Bytes, axum::Error>> + Unpin) {
+    let mut left = LINGER_BYTES;
+    let taken = async {
+        while let Some(Ok(piece)) = pieces.next().await {
+            left = left.saturating_sub(piece.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = timeout(LINGER, taken).await;
 }
 
 fn invalid(detail: &str) -> Problem {
@@ -165,8 +305,33 @@ fn too_slow() -> Problem {
     Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "no more of the body came")
 }
 
-/// A sender that is slow is served; one that has stopped is not waited for.
-const IDLE: Duration = Duration::from_secs(30);
+/// A sender that reads only after it has sent everything gets its answer up to here.
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
 const MAX_LINE_BYTES: usize = 64 * 1024;
 const MAX_LINES: u64 = 10_000_000;
+/// While the store flushes some, the next ones are read.
+const MOST_IN_FLIGHT: usize = 4;
 const RECORD_ENTRIES: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::joined;
+    use crate::plane::Revoked;
+    use crate::store::Durability;
+    use offswitch_verifier::snapshot::Position;
+
+    // The store lost its append-only file for a while: the answer promises no more than the weakest.
+    #[test]
+    fn an_upload_is_as_durable_as_its_weakest_record_and_repeated_only_as_a_whole() {
+        let record = |seq, durability, repeated| {
+            let position = Position { era: 1, seq };
+            Revoked { position, durability, repeated }
+        };
+        let synced = record(1, Durability::Synced, true);
+        let memory = record(2, Durability::Memory, false);
+        assert_eq!(joined(synced, memory), memory);
+        assert_eq!(joined(memory, record(1, Durability::Written, true)), memory);
+        assert!(joined(synced, record(3, Durability::Synced, true)).repeated);
+    }
+}

@@ -68,10 +68,11 @@ pub(super) struct Accepted {
     /// A verifier at this position or beyond refuses.
     #[schema(value_type = String, example = "1763942400.17")]
     position: Position,
-    /// What the record survives: `memory`, `written` or `synced`.
+    /// What the record survives: `memory`, `written` or `synced`; of a streamed bulk, what all of its
+    /// records do.
     #[schema(value_type = String, example = "synced")]
     durability: Durability,
-    /// True if this request had been accepted before.
+    /// True if this request had been accepted before; of a streamed bulk, all of it.
     repeated: bool,
 }
 
@@ -147,8 +148,9 @@ enum Shown {
 /// `revocations`, all or none.
 ///
 /// As `application/x-ndjson` the body is one entry a line, up to 10,000,000 lines, appended a
-/// thousand at a time as they come. The answer has `accepted` too; a problem has `accepted` and
-/// `line`, and what was accepted before it stays revoked.
+/// thousand at a time as they come. The answer has `accepted` too; a problem has `accepted`, the number
+/// of entries before `line`, which stay revoked, and `line`, where to go on: what comes after it may be
+/// revoked or not.
 #[utoipa::path(
     post, path = "/v1/revocations", tag = "revocations", request_body(content((Revoke = "application/json"), (Entry = "application/x-ndjson"))),
     params(RevokeQuery, ("idempotency-key" = Option<String>, Header, description = "Repeating is harmless")),
@@ -167,8 +169,9 @@ pub(super) async fn revoke(
     check_reason(query.reason.as_deref())?;
     let headers = request.headers().clone();
     if is_of_type(&headers, "application/x-ndjson") {
-        let body = request.into_body();
-        return revocation_stream::revoke(plane, caller.id, headers, query.reason, body).await;
+        let limits = request.extensions().get().copied().unwrap_or_default();
+        let (reason, body) = (query.reason, request.into_body());
+        return revocation_stream::revoke(plane, caller.id, headers, limits, reason, body).await;
     }
     if query.reason.is_some() {
         let detail = "reason: stands in the body, unless that is application/x-ndjson";

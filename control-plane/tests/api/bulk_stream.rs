@@ -1,12 +1,25 @@
 //! Bulk revocation as a stream: a line at a time, and nothing that was accepted is lost.
 
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use axum::Extension;
+use futures_util::stream::unfold;
+use offswitch::http::UploadLimits;
 use offswitch::server::Limits;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
+use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::follower::{Follower, now, peek};
 use crate::support::local_server::LocalServer;
 use crate::support::process::ControlPlane;
+use crate::support::raw_http2::{DATA, END_HEADERS, HEADERS, RawHttp2, authorize, frame, head_of};
+use crate::support::redis_server::RedisServer;
 
 fn upload(plane: &ControlPlane, body: impl Into<reqwest::Body>) -> RequestBuilder {
     let request = plane.request(Method::POST, "/v1/revocations").bearer_auth(plane.admin_key());
@@ -83,6 +96,50 @@ async fn an_upload_that_is_repeated_with_its_key_appends_nothing_twice() {
     assert_eq!(told["accepted"], 2000);
 }
 
+// The same lines for another reason are another request, as they are in JSON.
+#[tokio::test]
+async fn the_reason_is_part_of_what_an_idempotency_key_names() {
+    let plane = ControlPlane::start().await;
+    let send = async |reason: &str| {
+        let path = format!("/v1/revocations{reason}");
+        let request = plane.admin(Method::POST, &path).header("idempotency-key", "why");
+        let request = request.header("content-type", "application/x-ndjson").body(lines(1500));
+        request.send().await.unwrap()
+    };
+    let first: Value = send("?reason=theft").await.json().await.unwrap();
+    let again: Value = send("?reason=theft").await.json().await.unwrap();
+    assert_eq!((&first["repeated"], &again["repeated"]), (&json!(false), &json!(true)));
+    assert_eq!(first["position"], again["position"]);
+    for other in ["", "?reason=loss"] {
+        let told = problem(send(other).await, 422, "idempotency_key_reused").await;
+        assert_eq!((&told["accepted"], &told["line"]), (&json!(0), &json!(1)));
+    }
+}
+
+// An upload that was cut off goes on where the first one did not come: it is no repetition.
+#[tokio::test]
+async fn an_upload_is_repeated_only_if_all_of_it_was() {
+    let plane = ControlPlane::start().await;
+    let exp = now() + 600;
+    let line = |one: usize| format!("{{\"jti\":\"line-{one}\",\"exp\":{exp}}}\n");
+    let lines = |count: usize| (0..count).map(line).collect::<String>();
+    let send = async |body: String| {
+        let answer = upload(&plane, body).header("idempotency-key", "on").send().await.unwrap();
+        answer.json::<Value>().await.unwrap()
+    };
+    let first = send(lines(2000)).await;
+    let more = send(lines(3000)).await;
+    assert_eq!((&more["accepted"], &more["repeated"]), (&json!(3000), &json!(false)));
+    assert_ne!(first["position"], more["position"]);
+    assert_eq!(send(lines(3000)).await["repeated"], true);
+    // Its beginning alone is answered with where that stands.
+    let beginning = send(lines(2000)).await;
+    assert_eq!(
+        (&beginning["position"], &beginning["repeated"]),
+        (&first["position"], &json!(true))
+    );
+}
+
 #[tokio::test]
 async fn a_stream_needs_the_scope_and_its_reason_has_a_limit() {
     let plane = ControlPlane::start().await;
@@ -118,3 +175,150 @@ async fn lines_have_a_limit_even_if_they_are_empty() {
     let answer = upload(&plane, "\n".repeat(10_000_001)).send().await.unwrap();
     problem(answer, 400, "too_many_revocations").await;
 }
+
+// Several records are on their way, but no key dies beyond the room that there is: the second thousand
+// waits to be counted until the first is in the log.
+#[tokio::test]
+async fn dead_keys_are_counted_across_the_records_of_a_stream() {
+    let server = LocalServer::start(Limits::default()).await;
+    let keys = |record: usize| {
+        let key = move |one: usize| format!("{{\"issuer\":\"a\",\"kid\":\"k-{record}-{one}\"}}\n");
+        (0..300).map(key).collect::<String>() + &lines(700)
+    };
+    let body = lines(2000) + &keys(0) + &keys(1) + &lines(1000);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = client.post(server.url("/v1/revocations")).bearer_auth(server.admin_key());
+    let request = request.header("content-type", "application/x-ndjson").body(body);
+    let told = problem(request.send().await.unwrap(), 409, "too_many_dead_keys").await;
+    assert_eq!((&told["accepted"], &told["line"]), (&json!(3000), &json!(3001)));
+}
+
+// The store goes away in the middle of a long upload: the answer names the first line that nobody
+// vouches for, and all before it are counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_dies_during_an_upload_is_told_with_the_line_it_came_to() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::start(redis.port()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let plane = ControlPlane::start_in(folder.path(), &[("OFFSWITCH_STORE", &proxy.url())]).await;
+    let (sender, pieces) = mpsc::channel(1);
+    let pieces = unfold(pieces, async |mut pieces: mpsc::Receiver<String>| {
+        Some((Ok::<_, Infallible>(pieces.recv().await?), pieces))
+    });
+    let answer = tokio::spawn(upload(&plane, reqwest::Body::wrap_stream(Box::pin(pieces))).send());
+    sender.send(lines(3000)).await.unwrap();
+    while plane.got("/v1/revocations").await["requests"].as_array().unwrap().len() < 3 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    proxy.set(Fault::Dead);
+    sender.send(lines(3000)).await.unwrap();
+    let answer = answer.await.unwrap().unwrap();
+    let told = problem(answer, 503, "store_unavailable").await;
+    assert_eq!((&told["accepted"], &told["line"]), (&json!(3000), &json!(3001)));
+}
+
+// A wrong line at the beginning of a large upload: the answer is there before the sender is done, and
+// comes through nevertheless, also to one who reads nothing before that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_answer_to_a_wrong_line_reaches_whoever_still_sends() {
+    let server = LocalServer::start(Limits::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let body = format!("{}[]\n{}", lines(1), lines(400_000));
+    let file = folder.path().join("lines");
+    std::fs::write(&file, &body).unwrap();
+    for expect in ["Expect:", "Expect: 100-continue"] {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--noproxy", "*", "--header", expect]);
+        curl.arg("--header").arg(format!("authorization: Bearer {}", server.admin_key()));
+        curl.args(["--header", "content-type: application/x-ndjson", "--data-binary"]);
+        curl.arg(format!("@{}", file.display())).arg(server.url("/v1/revocations"));
+        let answer = curl.output().await.unwrap();
+        let told = String::from_utf8_lossy(&answer.stdout);
+        assert!(told.contains("\"line\":2"), "{told} {}", String::from_utf8_lossy(&answer.stderr));
+    }
+    let mut connection = server.connect().await;
+    let head = chunked(&server);
+    connection.write_all(head.as_bytes()).await.unwrap();
+    for piece in body.as_bytes().chunks(50_000) {
+        connection.write_all(&chunk(piece)).await.unwrap();
+        sleep(Duration::from_micros(200)).await;
+    }
+    connection.write_all(b"0\r\n\r\n").await.unwrap();
+    let told = answered(&mut connection).await;
+    assert!(told.starts_with("HTTP/1.1 400") && told.contains("\"line\":2"), "{told}");
+}
+
+// A sender that stops in the middle is told so, with what was accepted; one that goes on slowly is not.
+#[tokio::test]
+async fn an_upload_that_stops_is_given_up_and_a_slow_one_is_served() {
+    let server = impatient().await;
+    let line = lines(1);
+    let begin = Instant::now();
+    let mut connection = server.connect().await;
+    connection.write_all(chunked(&server).as_bytes()).await.unwrap();
+    connection.write_all(&chunk(line.as_bytes())).await.unwrap();
+    let told = answered(&mut connection).await;
+    assert!(told.starts_with("HTTP/1.1 408") && told.contains("body_too_slow"), "{told}");
+    assert!(told.contains("\"accepted\":1,\"line\":1"), "{told}");
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    let mut connection = server.connect().await;
+    connection.write_all(chunked(&server).as_bytes()).await.unwrap();
+    for piece in line.as_bytes().chunks(8) {
+        connection.write_all(&chunk(piece)).await.unwrap();
+        sleep(IDLE / 3).await;
+    }
+    connection.write_all(b"0\r\n\r\n").await.unwrap();
+    let told = answered(&mut connection).await;
+    assert!(told.starts_with("HTTP/1.1 200") && told.contains("\"accepted\":1"), "{told}");
+}
+
+// HTTP/2 can say nothing in a frame of its own, for ever: it counts as nothing.
+#[tokio::test]
+async fn empty_data_frames_are_no_sign_of_life() {
+    let server = impatient().await;
+    let mut connection = RawHttp2::begin(server.connect().await).await;
+    let mut block = head_of(0x83, "/v1/revocations", "application/x-ndjson");
+    authorize(&mut block, server.admin_key());
+    connection.0.write_all(&frame(HEADERS, END_HEADERS, 1, &block)).await.unwrap();
+    connection.0.write_all(&frame(DATA, 0, 1, lines(1).as_bytes())).await.unwrap();
+    let begin = Instant::now();
+    let told = loop {
+        assert!(begin.elapsed() < 10 * IDLE, "empty frames keep an upload open");
+        let _ = connection.0.write_all(&frame(DATA, 0, 1, b"")).await;
+        let Ok(frame) = timeout(IDLE / 5, connection.next()).await else { continue };
+        let frame = frame.unwrap();
+        if frame.kind == DATA {
+            break String::from_utf8(frame.payload).unwrap();
+        }
+    };
+    assert!(told.contains("body_too_slow"), "{told}");
+}
+
+/// A server that waits only briefly for more of an upload.
+async fn impatient() -> LocalServer {
+    let limits = UploadLimits { idle_timeout: IDLE };
+    let layer = |router: axum::Router| router.layer(Extension(limits));
+    LocalServer::start_layered(Limits::default(), |_| (), layer).await
+}
+
+/// The header of an upload in chunks.
+fn chunked(server: &LocalServer) -> String {
+    format!(
+        "POST /v1/revocations HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\
+         content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n",
+        server.admin_key()
+    )
+}
+
+fn chunk(content: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", content.len()).as_bytes(), content, b"\r\n"].concat()
+}
+
+/// The first bytes of the answer.
+async fn answered(connection: &mut tokio::net::TcpStream) -> String {
+    let mut answer = [0; 2048];
+    let length = timeout(Duration::from_secs(20), connection.read(&mut answer)).await;
+    String::from_utf8_lossy(&answer[..length.unwrap().unwrap()]).into_owned()
+}
+
+const IDLE: Duration = Duration::from_secs(1);

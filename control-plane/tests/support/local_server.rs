@@ -37,6 +37,15 @@ impl LocalServer {
 
     /// The same with other settings.
     pub(crate) async fn start_with(limits: Limits, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_layered(limits, change, |router| router).await
+    }
+
+    /// The same with layers around the API.
+    pub(crate) async fn start_layered(
+        limits: Limits,
+        change: impl FnOnce(&mut Settings),
+        layer: impl FnOnce(Router) -> Router,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let now = unix_seconds();
         let store = Arc::new(EmbeddedStore::open(&folder.path().join("log.redb"), now).unwrap());
@@ -47,7 +56,7 @@ impl LocalServer {
         change(&mut settings);
         let plane = Plane::start(settings, store, master, now, &Loading::default()).await.unwrap();
         plane.spawn_tasks();
-        let mut server = Self::serve(limits, http::router(plane, metrics())).await;
+        let mut server = Self::serve(limits, layer(http::router(plane, metrics()))).await;
         server.admin_key = key.unwrap().key.to_string();
         server._folder = Some(folder);
         server

@@ -70,8 +70,26 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 
 /// A header block (RFC 7541): `method` as an index, the rest in plain text.
 pub(crate) fn head(method: u8, path: &str) -> Vec<u8> {
-    let mut block = vec![method, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
-    block.extend(path.bytes());
-    block.extend(b"\x01\x01a\x0f\x10\x21application/x-www-form-urlencoded");
+    head_of(method, path, "application/x-www-form-urlencoded")
+}
+
+/// The same for a body of this type.
+pub(crate) fn head_of(method: u8, path: &str, content_type: &str) -> Vec<u8> {
+    let mut block = vec![method, 0x86];
+    literal(&mut block, b"\x04", path);
+    literal(&mut block, b"\x01", "a");
+    literal(&mut block, b"\x0f\x10", content_type);
     block
+}
+
+/// Adds an `authorization` with an API key.
+pub(crate) fn authorize(block: &mut Vec<u8>, key: &str) {
+    literal(block, b"\x0f\x08", &format!("Bearer {key}"));
+}
+
+/// A field whose name is an index, and whose value is shorter than 127 bytes.
+fn literal(block: &mut Vec<u8>, name: &[u8], value: &str) {
+    block.extend(name);
+    block.push(u8::try_from(value.len()).ok().filter(|length| *length < 127).unwrap());
+    block.extend(value.bytes());
 }
