@@ -25,7 +25,7 @@ pub(super) struct Readiness {
     position: Position,
     /// True if the last attempt to read the store succeeded.
     store_reachable: bool,
-    /// What the store's own check found.
+    /// What the checks of the store and of the base found.
     #[schema(value_type = Vec<Object>)]
     findings: Vec<Finding>,
 }

@@ -199,7 +199,8 @@ impl Plane {
             if let Err(error) = kept {
                 tracing::warn!(%error, "the keyring cannot be kept current");
             }
-            if let Ok(findings) = self.store.findings().await {
+            if let Ok(mut findings) = self.store.findings().await {
+                findings.extend(self.base_finding());
                 for finding in &findings {
                     tracing::error!(code = finding.code, detail = finding.detail, "store finding");
                 }

@@ -16,7 +16,7 @@ mod rotate;
 mod sessions;
 mod stored;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -61,6 +61,8 @@ pub struct Plane {
     signer: ArcSwap<SnapshotSigner>,
     api_keys: ArcSwap<ApiKeys>,
     base: ArcSwapOption<Published>,
+    /// True while the last base that was built is none that a verifier would load.
+    is_base_too_large: AtomicBool,
     deltas: publish::Deltas,
     head: watch::Sender<Position>,
     announced: watch::Sender<announce::Announcement>,
@@ -117,7 +119,7 @@ impl Settings {
 pub struct Health {
     /// The error of the last attempt to read the store, if it failed.
     pub store_error: Option<String>,
-    /// What the store's own check found.
+    /// What the checks of the store and of the base found.
     pub findings: Vec<Finding>,
 }
 
@@ -179,6 +181,7 @@ impl Plane {
             outage: Mutex::new(Outage::before(now)),
             api_keys: ArcSwap::from_pointee(api_keys),
             base: ArcSwapOption::empty(),
+            is_base_too_large: AtomicBool::new(false),
             deltas: publish::Deltas::default(),
             follower_places: Arc::new(Semaphore::new(settings.max_followers)),
             head: watch::Sender::new(fold.reached().position),

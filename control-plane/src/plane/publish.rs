@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use base64ct::{Base64, Encoding};
-use offswitch_verifier::snapshot::Position;
+use offswitch_verifier::snapshot::{Content, MAX_DEAD_KEYS, MAX_ENTRIES, Position};
 use tokio::time::timeout;
 
 use super::Plane;
 use crate::fold::Validity;
+use crate::store::Finding;
 
 /// One signed snapshot, ready to be sent.
 #[derive(Debug)]
@@ -103,17 +104,22 @@ impl Plane {
         let validity = self.validity();
         let started = std::time::Instant::now();
         let built = tokio::task::spawn_blocking(move || {
-            compaction.run(now, validity, |content| (content.to.position, signer.sign(content)))
+            compaction.run(now, validity, |content| {
+                (content.to.position, is_loadable(content).then(|| signer.sign(content)))
+            })
         });
         let Ok((main, (position, bytes))) = built.await else {
             tracing::error!("building the base failed");
             return;
         };
         metrics::histogram!("offswitch_base_seconds").record(started.elapsed().as_secs_f64());
-        metrics::gauge!("offswitch_base_bytes").set(bytes.len() as f64);
-        let issued_at = validity.issued_at;
-        metrics::gauge!("offswitch_base_issued_at_seconds").set(issued_at as f64);
-        let published = Published::new(position, issued_at, bytes);
+        self.is_base_too_large.store(bytes.is_none(), Ordering::Relaxed);
+        let published = bytes.map(|bytes| {
+            metrics::gauge!("offswitch_base_bytes").set(bytes.len() as f64);
+            let issued_at = validity.issued_at;
+            metrics::gauge!("offswitch_base_issued_at_seconds").set(issued_at as f64);
+            Published::new(position, issued_at, bytes)
+        });
         let held;
         {
             let mut fold = self.fold();
@@ -121,11 +127,22 @@ impl Plane {
             // A base of an era that has ended meanwhile must not take the new era's place.
             if fold.compacted_to(main, now) {
                 metrics::gauge!("offswitch_entries").set(fold.entries() as f64);
-                self.base.store(Some(published));
+                if published.is_some() {
+                    self.base.store(published);
+                }
             }
         }
         // Freeing what was held takes milliseconds where it is large: not under the lock.
         drop(held);
+    }
+
+    /// What an operator must know where the last base was not published.
+    pub(super) fn base_finding(&self) -> Option<Finding> {
+        let detail = "no verifier would load a base of so many entries or dead keys: the one before \
+                      stays published until enough of them have expired";
+        let finding =
+            || Finding { code: "base_too_large", detail: detail.to_owned(), fatal: false };
+        self.is_base_too_large.load(Ordering::Relaxed).then(finding)
     }
 
     /// Until when entries of the fold may be past. Nothing leaves it before the stored sessions
@@ -142,5 +159,33 @@ impl Plane {
     }
 }
 
+/// Revoking stops long before, at each process by what it has seen: many at once can still go beyond.
+fn is_loadable(content: &Content<'_>) -> bool {
+    let entries = content.denied.len().max(content.users.len());
+    entries <= MAX_ENTRIES && content.dead_keys.len() <= MAX_DEAD_KEYS
+}
+
 /// Followers are at few different positions; more than this are not worth remembering.
 const MAX_SHARED_DELTAS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::is_loadable;
+    use offswitch_verifier::snapshot::{Content, DeadKey, MAX_DEAD_KEYS, MAX_ENTRIES};
+
+    // The bounds are the verifier's own. The zeros are never touched, and take no memory.
+    #[test]
+    fn a_base_that_no_verifier_loads_is_not_published() {
+        let denied = vec![0; MAX_ENTRIES + 1];
+        let key = DeadKey { issuer: "a".to_owned(), kid: "k".to_owned() };
+        for (entries, dead_keys, loadable) in [
+            (MAX_ENTRIES, MAX_DEAD_KEYS, true),
+            (MAX_ENTRIES + 1, 0, false),
+            (0, MAX_DEAD_KEYS + 1, false),
+        ] {
+            let dead_keys = vec![key.clone(); dead_keys];
+            let content = Content { denied: &denied[..entries], dead_keys, ..Content::default() };
+            assert_eq!(is_loadable(&content), loadable, "{entries}");
+        }
+    }
+}
