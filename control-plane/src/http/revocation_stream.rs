@@ -1,16 +1,15 @@
 //! Bulk revocation as a stream: one entry a line, appended as it comes.
 
-use std::future::ready;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::FuturesOrdered;
-use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
@@ -100,8 +99,7 @@ pub(super) async fn revoke(
         failed_at: None,
         whole: None,
     };
-    // HTTP/2 has empty ones, and they are no sign of life.
-    let mut pieces = body.into_data_stream().try_filter(|piece| ready(!piece.is_empty()));
+    let mut pieces = body.into_data_stream();
     match upload.read(&mut pieces).await {
         Ok(finished) => Ok(Json(finished).into_response()),
         Err(problem) => {
@@ -115,10 +113,7 @@ pub(super) async fn revoke(
 }
 
 impl Upload {
-    async fn read(
-        &mut self,
-        pieces: &mut (impl Stream<Item = Result<Bytes, axum::Error>> + Unpin),
-    ) -> Result<Finished, Problem> {
+    async fn read(&mut self, pieces: &mut BodyDataStream) -> Result<Finished, Problem> {
         let mut rest: Vec<u8> = Vec::new();
         while let Some(piece) = self.next(pieces).await? {
             let mut lines = piece.split(|byte| *byte == b'\n').peekable();
@@ -143,10 +138,7 @@ impl Upload {
     }
 
     /// The next piece of the body. Until it comes, the store's answers are taken.
-    async fn next(
-        &mut self,
-        pieces: &mut (impl Stream<Item = Result<Bytes, axum::Error>> + Unpin),
-    ) -> Result<Option<Bytes>, Problem> {
+    async fn next(&mut self, pieces: &mut BodyDataStream) -> Result<Option<Bytes>, Problem> {
         let mut idle = pin!(sleep(self.limits.idle_timeout));
         loop {
             tokio::select! {
@@ -284,7 +276,7 @@ fn joined(one: Revoked, other: Revoked) -> Revoked {
 
 /// Takes what the sender has on its way, or goes on to send, while it reads the answer: a connection
 /// that is closed with unread bytes is reset, and the reset overtakes the answer.
-async fn linger(mut pieces: impl Stream<Item = Result<Bytes, axum::Error>> + Unpin) {
+async fn linger(mut pieces: BodyDataStream) {
     let mut left = LINGER_BYTES;
     let taken = async {
         while let Some(Ok(piece)) = pieces.next().await {
