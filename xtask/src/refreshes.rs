@@ -8,19 +8,14 @@ mod bare;
 pub(crate) mod load;
 pub(crate) mod server;
 
-use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use reqwest::Client;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
-use tokio::time::timeout;
 
 use self::load::Target;
-use self::server::{ControlPlane, Redis};
-use crate::tools::root;
+use self::server::{ControlPlane, OidcProvider, Redis};
 
 /// Measures all three and tells how they compare.
 pub(crate) async fn measure() -> Result<String> {
@@ -77,35 +72,13 @@ async fn control_plane() -> Result<f64> {
     load::refreshes_per_second(Target::new(plane.port, "/oauth/token", ""), tokens).await
 }
 
-/// oidc-provider in one Node process, with the same settings of Redis.
+/// oidc-provider, with the same settings of Redis.
 async fn oidc_provider() -> Result<f64> {
     let redis = Redis::start().await?;
-    let errors = redis.folder().join("oidc-provider.log");
-    let mut process = Command::new("node")
-        .args(["tests/bench/oidc-provider.mjs", &CHAINS.to_string()])
-        .env("NODE_ENV", "production")
-        .env("REDIS_URL", &redis.url)
-        .env_remove("DEBUG")
-        .current_dir(root())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(std::fs::File::create(&errors)?)
-        .kill_on_drop(true)
-        .spawn()
-        .context("node cannot be started")?;
-    let output = process.stdout.take().context("no standard output")?;
-    let first = timeout(server::START_LIMIT, BufReader::new(output).lines().next_line()).await??;
-    let Some(first) = first else {
-        bail!("it stopped:\n{}", std::fs::read_to_string(errors)?);
-    };
-    let started: Value = serde_json::from_str(&first)?;
-    let port = started["port"].as_u64().and_then(|port| u16::try_from(port).ok());
-    let tokens = started["refresh_tokens"].as_array().context("no refresh tokens")?;
-    let tokens = tokens.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-    let client_id = started["client_id"].as_str().context("no client")?;
-    let target =
-        Target::new(port.context("no port")?, "/token", &format!("&client_id={client_id}"));
-    load::refreshes_per_second(target, tokens).await
+    let provider = OidcProvider::start(&redis, CHAINS).await?;
+    let client = format!("&client_id={}", provider.client_id);
+    let target = Target::new(provider.port, "/token", &client);
+    load::refreshes_per_second(target, provider.refresh_tokens).await
 }
 
 const CHAINS: usize = 64;

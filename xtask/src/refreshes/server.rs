@@ -1,14 +1,17 @@
-//! A Redis that flushes every write before it answers.
+//! What is measured, and a Redis for it that flushes every write before it answers.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use reqwest::Client;
+use serde::Deserialize;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use crate::tools::{self, root};
 
@@ -98,6 +101,54 @@ impl ControlPlane {
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         Ok(kib.context("no VmRSS")? * 1024)
     }
+}
+
+/// A running oidc-provider in one Node process; it stops when dropped.
+pub(crate) struct OidcProvider {
+    pub(crate) port: u16,
+    pub(crate) client_id: String,
+    /// The first chain's.
+    #[expect(dead_code, reason = "until throughput.rs starts its provider here, too")]
+    pub(crate) access_token: String,
+    /// One for each chain.
+    pub(crate) refresh_tokens: Vec<String>,
+    _process: Child,
+}
+
+impl OidcProvider {
+    /// Starts one on `redis`, with so many grants made in advance.
+    pub(crate) async fn start(redis: &Redis, chains: usize) -> Result<Self> {
+        let errors = redis.folder().join("oidc-provider.log");
+        let mut process = Command::new("node")
+            .args(["tests/bench/oidc-provider.mjs", &chains.to_string()])
+            .env("NODE_ENV", "production")
+            .env("REDIS_URL", &redis.url)
+            .env_remove("DEBUG")
+            .current_dir(root())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(&errors)?)
+            .kill_on_drop(true)
+            .spawn()
+            .context("node cannot be started")?;
+        let output = process.stdout.take().context("no standard output")?;
+        let first = timeout(START_LIMIT, BufReader::new(output).lines().next_line()).await??;
+        let Some(first) = first else {
+            bail!("it stopped:\n{}", std::fs::read_to_string(errors)?);
+        };
+        let Started { port, client_id, access_token, refresh_tokens } =
+            serde_json::from_str(&first)?;
+        Ok(Self { port, client_id, access_token, refresh_tokens, _process: process })
+    }
+}
+
+/// What oidc-provider says once it serves.
+#[derive(Deserialize)]
+struct Started {
+    port: u16,
+    client_id: String,
+    access_token: String,
+    refresh_tokens: Vec<String>,
 }
 
 /// Builds the control plane as it is released, with what it is measured beside.
