@@ -5,14 +5,20 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use offswitch_verifier::snapshot::Position;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::store::{Append, Appended, Store, StoreError};
+
+/// Records that this process appended, each with the position it got.
+pub(super) type Own = Vec<(Position, Vec<u8>)>;
 
 /// The queue before a store. One batch is on its way at a time.
 pub(super) struct Appender {
     store: Arc<dyn Store>,
     queue: Mutex<Queue>,
+    /// Tells of each batch: whoever folds the log need not read it back from the store.
+    own: mpsc::Sender<Own>,
 }
 
 #[derive(Default)]
@@ -29,8 +35,15 @@ struct Waiting {
 }
 
 impl Appender {
-    pub(super) fn new(store: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { store, queue: Mutex::default() })
+    /// With where it tells of what was appended.
+    pub(super) fn new(store: Arc<dyn Store>) -> (Arc<Self>, mpsc::Receiver<Own>) {
+        let (own, told) = mpsc::channel(BATCHES_TOLD);
+        (Arc::new(Self { store, queue: Mutex::default(), own }), told)
+    }
+
+    /// True while something is on its way to the store.
+    pub(super) fn is_busy(&self) -> bool {
+        self.queue().is_busy
     }
 
     /// Appends one record. Whoever drops this before the answer may have appended it or not.
@@ -63,8 +76,14 @@ impl Appender {
             metrics::histogram!("offswitch_append_batch").record(batch.len() as f64);
             let (appends, answers): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|one| (one.append, one.answer)).unzip();
+            let records = appends.iter().map(|append| append.record.clone());
+            let records: Vec<_> = if is_large(&appends) { vec![] } else { records.collect() };
             match self.store.append_all(appends).await {
                 Ok(appended) => {
+                    let positions = appended.iter().map(|one| one.map(|one| one.position));
+                    let own = positions.zip(records).filter_map(|(at, record)| Some((at?, record)));
+                    // Where nobody takes them, the log itself tells of them.
+                    let _ = self.own.try_send(own.collect());
                     for (answer, appended) in answers.into_iter().zip(appended) {
                         // A caller that has gone misses nothing: what is appended stays.
                         let _ = answer.send(Ok(appended));
@@ -106,6 +125,14 @@ impl Appender {
     }
 }
 
+/// What is copied is small beside what the store does with it.
+fn is_large(appends: &[Append]) -> bool {
+    appends.iter().map(|append| append.record.len()).sum::<usize>() > LARGE_BYTES
+}
+
+/// More than are on their way at once.
+const BATCHES_TOLD: usize = 8;
+const LARGE_BYTES: usize = 1 << 20;
 /// Lua takes some thousand keys and arguments at once.
 const BATCH_RECORDS: usize = 256;
 /// What the store takes well within its deadline.

@@ -1,11 +1,14 @@
 //! The tasks that keep a process current: follow the log, rebuild the base, trim what is past.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use offswitch_verifier::snapshot::Position;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use super::append::Own;
 use super::continuity::{Continuity, PAGE_RECORDS, judge, recover};
 use super::{Plane, PlaneError};
 use crate::api_keys::ApiKeys;
@@ -96,9 +99,7 @@ impl Plane {
         loop {
             let after = self.position().seq;
             let caught_up = match self.catch_up().await {
-                Ok(()) => {
-                    self.store.wait(self.position().seq, LONGEST_WAIT).await.map_err(Into::into)
-                }
+                Ok(()) => self.fold_own().await,
                 Err(error) => Err(error),
             };
             if let Err(error) = caught_up {
@@ -111,6 +112,68 @@ impl Plane {
                 tracing::error!(%error, "the signing key is dead and there is no new one yet");
             }
         }
+    }
+
+    /// Folds what this process appends, without reading it back, until there may be something else
+    /// in the log; at the latest after [`LONGEST_WAIT`].
+    ///
+    /// A record that got the very next seq of the same era leaves no room for another's before it.
+    /// How fresh the process is, and that the log kept what it had, only a reading tells.
+    async fn fold_own(&self) -> Result<(), PlaneError> {
+        let mut own = self.own.lock().await;
+        let end = Instant::now() + LONGEST_WAIT;
+        loop {
+            let after = self.position().seq;
+            let left = end.saturating_duration_since(Instant::now());
+            let mut news = pin!(self.store.wait(after, left));
+            let waited = loop {
+                tokio::select! {
+                    Some(batch) = own.recv() => {
+                        if !self.fold_batch(batch).await {
+                            self.catch_up().await?;
+                        }
+                    }
+                    waited = news.as_mut() => break waited,
+                }
+            };
+            waited?;
+            let is_ours = self.appender.is_busy() || !own.is_empty();
+            if self.position().seq == after && is_ours {
+                // Most likely it is what the store has just taken from here.
+                let Ok(Some(batch)) = timeout(OWN_SOON, own.recv()).await else { return Ok(()) };
+                if !self.fold_batch(batch).await {
+                    return Ok(());
+                }
+            }
+            if self.position().seq == after || Instant::now() >= end {
+                return Ok(());
+            }
+        }
+    }
+
+    /// False if these records do not follow on what is folded: then the log has to be read.
+    async fn fold_batch(&self, batch: Own) -> bool {
+        let _only_reader = self.following.lock().await;
+        let (follows, held, reached) = {
+            let mut fold = self.fold();
+            let held = fold.reached().position;
+            let follows = batch.iter().all(|(position, record)| {
+                let next = fold.reached().position.seq + 1;
+                let is_known = position.seq < next;
+                position.era == held.era
+                    && (is_known || (position.seq == next && fold.push(next, record).is_ok()))
+            });
+            (follows, held, fold.reached().position)
+        };
+        if reached != held {
+            self.note_reached(reached);
+        }
+        follows
+    }
+
+    fn note_reached(&self, reached: Position) {
+        self.head.send_replace(reached);
+        metrics::gauge!("offswitch_log_seq").set(reached.seq as f64);
     }
 
     async fn read_tail(&self) -> Result<(), PlaneError> {
@@ -137,8 +200,7 @@ impl Plane {
                 }
                 fold.reached().position
             };
-            self.head.send_replace(reached);
-            metrics::gauge!("offswitch_log_seq").set(reached.seq as f64);
+            self.note_reached(reached);
         }
     }
 
@@ -265,5 +327,7 @@ impl Plane {
 const DOCUMENTS_EVERY: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const MANY_FRESH_ENTRIES: usize = 50_000;
+/// The answer to an append comes at about the same time as the news of it.
+const OWN_SOON: Duration = Duration::from_millis(50);
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 const TRIM_EVERY: Duration = Duration::from_secs(60);

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use offswitch_verifier::snapshot::{Position, SnapshotSigner};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::api_keys::ApiKeys;
 use crate::fold::{Fold, FoldError};
@@ -42,6 +42,8 @@ pub use stored::StoredSessions;
 pub struct Plane {
     settings: Settings,
     appender: Arc<append::Appender>,
+    /// What this process appended; whoever follows the log takes it.
+    own: tokio::sync::Mutex<mpsc::Receiver<append::Own>>,
     store: Arc<dyn Store>,
     master: MasterKey,
     fold: Mutex<Fold>,
@@ -171,6 +173,7 @@ impl Plane {
         let is_dead = |kid: &str| fold.is_dead(kid);
         let keyring = Keyring::load(store.as_ref(), &master, policy, None, now, is_dead).await?;
         let api_keys = ApiKeys::load(store.as_ref()).await?;
+        let (appender, own) = append::Appender::new(store.clone());
         let plane = Arc::new(Self {
             signer: ArcSwap::new(keyring.snapshot_signer(&settings.issuer)),
             keyring: ArcSwap::from_pointee(keyring),
@@ -192,7 +195,8 @@ impl Plane {
             current_at: AtomicU64::new(now),
             health: Mutex::new(Health::default()),
             settings,
-            appender: append::Appender::new(store.clone()),
+            appender,
+            own: tokio::sync::Mutex::new(own),
             store,
             master,
         });

@@ -1,12 +1,13 @@
 //! Revokes that arrive together, and a process that starts on a full store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use offswitch::plane::Loading;
+use offswitch::plane::{Loading, Plane};
 use offswitch::record::{Record, Revocation};
 use offswitch::store::{REQUEST_MEMORY, Request};
-use offswitch_verifier::snapshot::Snapshot;
+use offswitch_verifier::snapshot::{Position, Snapshot};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -16,6 +17,25 @@ use crate::support::in_process::{MASTER, plane_at};
 use crate::support::process::ControlPlane;
 use crate::support::redis_server::RedisServer;
 
+async fn revoke(plane: &Plane, jti: String) -> Position {
+    let request = Request { id: jti.clone(), digest: [0; 32], memory: REQUEST_MEMORY };
+    let revocations = vec![Revocation::Token { issuer: None, jti, exp: now() + 60 }];
+    let record = Record { at: now(), by: "test".to_owned(), reason: None, revocations };
+    plane.revoke(&request, &record).await.unwrap().position
+}
+
+/// How often Redis was told to do `command`.
+async fn calls(redis: &RedisServer, command: &str) -> u64 {
+    let mut stats = redis::cmd("INFO");
+    stats.arg("commandstats");
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let told: String = stats.query_async(&mut connection).await.unwrap();
+    let name = format!("cmdstat_{command}:calls=");
+    let calls = told.lines().find_map(|line| line.strip_prefix(&name));
+    calls.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+}
+
 // Two hundred at once: each has a position of its own, all are in the log, and Redis was asked far
 // less often. One that comes alone afterwards is not held up.
 #[tokio::test]
@@ -23,38 +43,50 @@ async fn revokes_that_arrive_together_share_calls_of_the_store() {
     let redis = RedisServer::start().await;
     let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     plane.spawn_tasks();
-    let calls = async || {
-        let mut stats = redis::cmd("INFO");
-        stats.arg("commandstats");
-        let client = redis::Client::open(redis.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        let told: String = stats.query_async(&mut connection).await.unwrap();
-        let appends = told.lines().find_map(|line| line.strip_prefix("cmdstat_hset:calls="));
-        appends.map_or(0, |rest| rest.split(',').next().unwrap().parse::<u64>().unwrap())
-    };
-    let before = calls().await;
-    let revoke = |number: u64| {
-        let plane = plane.clone();
-        async move {
-            let (id, jti) = (format!("r-{number}"), format!("t-{number}"));
-            let request = Request { id, digest: [0; 32], memory: REQUEST_MEMORY };
-            let revocations = vec![Revocation::Token { issuer: None, jti, exp: now() + 60 }];
-            let record = Record { at: now(), by: "test".to_owned(), reason: None, revocations };
-            plane.revoke(&request, &record).await.unwrap().position
-        }
-    };
-    let mut positions = join_all((0..200).map(revoke)).await;
+    let before = calls(&redis, "hset").await;
+    let mut positions = join_all((0..200).map(|number| revoke(&plane, format!("{number}")))).await;
     positions.sort_unstable();
     positions.dedup();
     assert_eq!(positions.len(), 200);
     // Each batch writes the seq once.
-    let batches = calls().await - before;
+    let batches = calls(&redis, "hset").await - before;
     assert!(batches < 50, "{batches} batches");
-    assert_eq!(revoke(200).await.seq, 201);
+    assert_eq!(revoke(&plane, "alone".to_owned()).await.seq, 201);
     let base = plane.snapshot(None).unwrap();
     let all = plane.snapshot(Some(base.position)).unwrap();
     let snapshot = Snapshot::open(all.bytes.to_vec(), &plane.feed_keys()).unwrap();
     assert_eq!((snapshot.denied_count(), snapshot.to().seq), (201, 201));
+}
+
+// Two processes append at the same time: what one knows by itself has the other's in between, and
+// both fold the same.
+#[tokio::test]
+async fn two_processes_that_append_at_once_fold_the_same() {
+    let redis = RedisServer::start().await;
+    let one = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
+    let other = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
+    one.spawn_tasks();
+    other.spawn_tasks();
+    let revokes = (0..400).map(|number| {
+        let plane = if number % 2 == 0 { &one } else { &other };
+        let after = Duration::from_millis(number / 8);
+        async move {
+            tokio::time::sleep(after).await;
+            revoke(plane, format!("{number}")).await
+        }
+    });
+    let last = join_all(revokes).await.into_iter().max().unwrap();
+    for plane in [&one, &other] {
+        plane.wait_folded(last, Duration::from_secs(10)).await;
+    }
+    assert_eq!(one.fold().reached(), other.fold().reached());
+    assert_eq!((last.seq, one.position()), (400, last));
+    for plane in [&one, &other] {
+        let since = Some(Position { seq: 0, ..last });
+        let all = plane.snapshot(since).unwrap();
+        let snapshot = Snapshot::open(all.bytes.to_vec(), &plane.feed_keys()).unwrap();
+        assert_eq!((snapshot.denied_count(), snapshot.to()), (400, last));
+    }
 }
 
 // The log cannot be read in a moment: the process says that it is alive, not ready, and how far it
