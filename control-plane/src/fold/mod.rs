@@ -56,6 +56,31 @@ struct Step {
     effects: Effects,
 }
 
+/// What the steps between two positions hold, as it was found.
+#[derive(Debug)]
+pub struct Taken {
+    from: Floor,
+    to: Floor,
+    validity: Validity,
+    salt: Salt,
+    epoch: u64,
+    dead_keys: Vec<DeadKey>,
+    denied: Vec<Fingerprint>,
+    users: Vec<RevokedUser>,
+}
+
+impl Taken {
+    /// Sorts it.
+    pub fn delta(self) -> Delta {
+        let Self { from, to, validity, salt, epoch, mut dead_keys, denied, users } = self;
+        dead_keys.sort();
+        dead_keys.dedup();
+        let denied = Fingerprint::sorted(denied);
+        let users = floors(&merge_users(users));
+        Delta { from, to, validity, salt, epoch, dead_keys, denied, users }
+    }
+}
+
 /// What stands in the log between two positions, ready to be signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delta {
@@ -230,6 +255,12 @@ impl Fold {
     /// Everything after `since` up to `to` as the content of one delta, if both are still known
     /// step by step; where they are the same that is a heartbeat.
     pub fn delta(&self, since: Position, to: Position, validity: Validity) -> Option<Delta> {
+        Some(self.taken(since, to, validity)?.delta())
+    }
+
+    /// The same as it stands in the steps: what takes long is left to [`Taken::delta`], for which
+    /// the fold need not be held.
+    pub fn taken(&self, since: Position, to: Position, validity: Validity) -> Option<Taken> {
         let (from, to) = (self.floor_at(since)?, self.floor_at(to)?);
         let (mut denied, mut users, mut dead_keys) = (Vec::new(), Vec::new(), Vec::new());
         let up_to = self.steps.iter().rev().skip_while(|step| step.end.position > to.position);
@@ -240,19 +271,9 @@ impl Fold {
             dead_keys.extend(step.effects.dead_keys.iter().cloned());
             epoch.get_or_insert(step.epoch);
         }
-        dead_keys.sort();
-        dead_keys.dedup();
-        Some(Delta {
-            from,
-            to,
-            validity,
-            salt: self.salt,
-            // One content for one position, whatever has come after it.
-            epoch: epoch.unwrap_or_else(|| self.epoch_at(to.position)),
-            dead_keys,
-            denied: Fingerprint::sorted(denied),
-            users: floors(&merge_users(users)),
-        })
+        // One content for one position, whatever has come after it.
+        let epoch = epoch.unwrap_or_else(|| self.epoch_at(to.position));
+        Some(Taken { from, to, validity, salt: self.salt, epoch, dead_keys, denied, users })
     }
 
     /// What is held sorted, so that its end can come elsewhere.

@@ -48,6 +48,8 @@ impl Plane {
     /// once the followers had time to take the last one. What comes meanwhile goes together.
     pub(super) async fn keep_announced(self: Arc<Self>) {
         let mut head = self.head.subscribe();
+        // What was folded before this task began is news, too.
+        head.mark_changed();
         while head.changed().await.is_ok() {
             let to = *head.borrow_and_update();
             let from = self.announced.borrow().to;
@@ -99,7 +101,8 @@ impl Following {
 
     /// What leads to the last announcement, if that is beyond the follower.
     fn news(&mut self) -> Option<Arc<Published>> {
-        let last = self.news.borrow_and_update();
+        // A copy: what is made below must not hold up who announces.
+        let last = self.news.borrow_and_update().clone();
         if self.since.is_some_and(|since| last.to <= since) {
             return None;
         }

@@ -83,14 +83,18 @@ impl Plane {
             return Some(known);
         }
         let signer = self.signer.load_full();
-        let content = self.fold().delta(since, to, validity)?;
-        // Signing holds up nobody who waits for the fold.
+        // The head may be told of a moment after it is folded, and `since` be the newer of the two.
+        let to = to.max(since);
+        // Sorting and signing hold up nobody who waits for the fold.
+        let taken = self.fold().taken(since, to, validity)?;
+        let content = taken.delta();
         let made =
             Published::new(content.position(), validity.issued_at, signer.sign(&content.borrow()));
         let mut deltas = deltas();
         // Nobody asks for an older second again, and a bulk's delta is large.
         deltas.retain(|_, known| known.issued_at == made.issued_at);
-        if deltas.len() < MAX_SHARED_DELTAS {
+        let shared_bytes: usize = deltas.values().map(|known| known.bytes.len()).sum();
+        if deltas.len() < MAX_SHARED_DELTAS && shared_bytes < MAX_SHARED_BYTES {
             deltas.insert((since, to), made.clone());
         }
         Some(made)
@@ -167,6 +171,8 @@ fn is_loadable(content: &Content<'_>) -> bool {
 
 /// Followers are at few different positions; more than this are not worth remembering.
 const MAX_SHARED_DELTAS: usize = 1024;
+/// While the store is away no second passes, and none of them is let go.
+const MAX_SHARED_BYTES: usize = 32 << 20;
 
 #[cfg(test)]
 mod tests {
