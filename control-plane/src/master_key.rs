@@ -15,7 +15,11 @@ use crate::session::UserKey;
 
 /// 32 secret bytes, wiped from memory when dropped and never printed.
 #[derive(Clone)]
-pub struct MasterKey(Zeroizing<[u8; 32]>);
+pub struct MasterKey {
+    secret: Zeroizing<[u8; 32]>,
+    /// Derived once: each request asks for it.
+    api_keys: Zeroizing<[u8; 32]>,
+}
 
 /// Why there is no master key, or why something sealed does not open.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +56,12 @@ impl MasterKey {
         let bytes = Base64UrlUnpadded::decode_vec(text.trim()).map(Zeroizing::new);
         let bytes = bytes.map_err(|_| MasterKeyError::Malformed)?;
         let bytes = bytes.as_slice().try_into().map_err(|_| MasterKeyError::Malformed)?;
-        Ok(Self(Zeroizing::new(bytes)))
+        Ok(Self::new(bytes))
+    }
+
+    fn new(secret: [u8; 32]) -> Self {
+        let api_keys = Zeroizing::new(blake3::derive_key(API_KEY_CONTEXT, &secret));
+        Self { secret: Zeroizing::new(secret), api_keys }
     }
 
     /// Reads the key from `path`; a file that is not there is written with `fresh` bytes, readable
@@ -74,7 +83,7 @@ impl MasterKey {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let text = Zeroizing::new(Base64UrlUnpadded::encode_string(&fresh));
                 write_private(path, text.as_bytes()).map_err(failed)?;
-                Ok(Self(Zeroizing::new(fresh)))
+                Ok(Self::new(fresh))
             }
             Err(error) => Err(failed(error)),
         }
@@ -120,7 +129,7 @@ impl MasterKey {
 
     /// The hash under which an API key is stored.
     pub fn hash_api_key(&self, key: &str) -> [u8; 32] {
-        *blake3::keyed_hash(&self.derive(API_KEY_CONTEXT), key.as_bytes()).as_bytes()
+        *blake3::keyed_hash(&self.api_keys, key.as_bytes()).as_bytes()
     }
 
     /// Proves that this master key's owner made `message` for the use that `context` names.
@@ -140,7 +149,7 @@ impl MasterKey {
     }
 
     fn derive(&self, context: &str) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(blake3::derive_key(context, self.0.as_slice()))
+        Zeroizing::new(blake3::derive_key(context, self.secret.as_slice()))
     }
 }
 

@@ -7,6 +7,7 @@ mod extract;
 mod feed;
 mod handover;
 mod keys;
+mod measured;
 mod oauth;
 mod operations;
 mod page;
@@ -22,12 +23,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
-use metrics::SharedString;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -43,11 +43,14 @@ pub use starting::starting;
 use crate::api_keys::Scope;
 use crate::plane::Plane;
 use access::Access;
+use measured::Measured;
 
 /// The whole API over `plane`.
 pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle) -> Router {
     let mut router = Router::new();
-    for (path, access, route) in routes(metrics) {
+    let routes = routes(metrics);
+    let measured = Measured::new(routes.iter().map(|(path, ..)| *path));
+    for (path, access, route) in routes {
         let mut route = access::guard(route, access, &plane);
         if READABLE_ANYWHERE.contains(&path) {
             // The layer answers what browsers ask first; without a route it would not be asked.
@@ -62,7 +65,7 @@ pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle) -> Router {
         .fallback_service(get(page::serve).fallback(not_found).layer(CompressionLayer::new()))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(|_| panicked()))
-        .layer(from_fn(around))
+        .layer(from_fn_with_state(measured, around))
 }
 
 /// Deny by default: a route is reachable only through this table, and its access stands beside it.
@@ -151,31 +154,15 @@ impl Modify for ApiKeyScheme {
 }
 
 /// What holds for every request: it is measured, and its answer has the default headers.
-async fn around(request: Request, next: Next) -> Response {
-    let matched = request.extensions().get::<MatchedPath>();
-    let path = matched.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
-    let method = match *request.method() {
-        Method::DELETE => "DELETE",
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        Method::POST => "POST",
-        // Anyone may invent methods, and each would be a series of its own.
-        _ => "other",
-    };
-    let started = Instant::now();
+async fn around(State(measured): State<Arc<Measured>>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let (method, started) = (request.method().clone(), Instant::now());
     let mut response = next.run(request).await;
     for (name, value) in DEFAULT_HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
-    let labels = [
-        ("path", SharedString::from(path)),
-        ("method", SharedString::const_str(method)),
-        ("status", SharedString::from(response.status().as_str().to_owned())),
-    ];
-    metrics::counter!("offswitch_http_requests_total", &labels).increment(1);
-    let seconds = started.elapsed().as_secs_f64();
-    metrics::histogram!("offswitch_http_seconds", &labels[..2]).record(seconds);
+    let path = path.as_ref().map(MatchedPath::as_str);
+    measured.note(path, &method, response.status(), started.elapsed());
     response
 }
 
@@ -186,6 +173,8 @@ fn readable_anywhere() -> CorsLayer {
         .allow_methods([Method::GET])
         .allow_origin(Any)
         .expose_headers([header::ETAG, header::RETRY_AFTER])
+        // The same for every origin, and caches may know it.
+        .vary([])
 }
 
 async fn not_found() -> Problem {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::access::Caller;
-use super::extract::{Body, idempotency};
+use super::extract::{Body, InPath, idempotency};
 use super::problem::{Problem, ProblemDocument};
 use super::revocations::Accepted;
 use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
@@ -151,7 +151,7 @@ pub(super) async fn open(
 )]
 pub(super) async fn list(
     State(plane): State<Arc<Plane>>,
-    Path(sub): Path<String>,
+    InPath(sub): InPath<String>,
 ) -> Result<Json<Sessions>, Problem> {
     let found = plane.sessions(&sub, plane.now()).await?;
     let sessions = found.into_iter().map(|session| Listed::new(session, &plane)).collect();
@@ -170,7 +170,7 @@ pub(super) async fn list(
 pub(super) async fn end_one(
     State(plane): State<Arc<Plane>>,
     Extension(caller): Extension<Caller>,
-    Path((sub, session_id)): Path<(String, String)>,
+    InPath((sub, session_id)): InPath<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<Accepted>, Problem> {
     let session = session_id.parse::<SessionId>().ok();
@@ -195,7 +195,7 @@ pub(super) async fn end_one(
 pub(super) async fn end_all(
     State(plane): State<Arc<Plane>>,
     Extension(caller): Extension<Caller>,
-    Path(sub): Path<String>,
+    InPath(sub): InPath<String>,
     headers: HeaderMap,
 ) -> Result<Json<Accepted>, Problem> {
     if !(1..=256).contains(&sub.len()) {
