@@ -1,6 +1,6 @@
 //! What a full store costs: a cold start, and memory in Redis.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use reqwest::Client;
 use serde_json::{Value, json};
 
@@ -13,9 +13,10 @@ pub(super) async fn cold_start() -> Result<String> {
     let sessions = session_bytes(&plane, &redis.url).await?;
     let mut connection =
         redis::Client::open(redis.url.as_str())?.get_multiplexed_async_connection().await?;
-    let mut count = 0_u64;
+    let (mut count, mut run) = (0_u64, 0);
     while count < 1_000_000 {
-        revokes_per_second(&plane, 256, 1).await?;
+        run += 1;
+        revokes_per_second(&plane, 256, 1, run).await?;
         count = redis::cmd("XLEN").arg("{offswitch}:log").query_async(&mut connection).await?;
     }
     let mut usage = redis::cmd("MEMORY");
@@ -28,15 +29,26 @@ pub(super) async fn cold_start() -> Result<String> {
         let plane = ControlPlane::start(&redis).await?;
         starts.push(plane.started_in.as_secs_f64());
         resident = plane.resident_bytes()?;
+        let entries = entries(&plane).await?;
+        ensure!(entries == count, "{entries} entries of {count} records");
     }
     let start = super::median(starts);
     Ok(format!(
         "cold start with {count} revocations in as many records in Redis: first base after \
          {start:.2} s (goal 5 s for a million), {} MB resident\n\
-         Redis memory: {:.0} bytes a live revocation, {sessions:.0} bytes a session\n",
+         Redis memory: {:.0} bytes of the log a live revocation, {sessions:.0} bytes a session\n",
         resident / 1_000_000,
         log as f64 / count as f64
     ))
+}
+
+/// How many entries its base has.
+async fn entries(plane: &ControlPlane) -> Result<u64> {
+    let client = Client::builder().no_proxy().build()?;
+    let metrics = client.get(format!("{}/metrics", plane.origin())).bearer_auth(&plane.admin_key);
+    let metrics = metrics.send().await?.error_for_status()?.text().await?;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("offswitch_entries "));
+    Ok(line.context("no offswitch_entries")?.parse()?)
 }
 
 /// What the document of a user with one session takes.

@@ -1,19 +1,17 @@
 //! Answers per second: polls beside a fixed body, introspection beside oidc-provider.
 
-use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use reqwest::Client;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use super::{CONNECTIONS, JSON, ROUNDS, median, request, system};
+use super::{CONNECTIONS, ControlPlane, JSON, ROUNDS, median, request, system};
 use crate::refreshes::load::{Connection, Counting, one_thread};
-use crate::refreshes::server::{Redis, free_port, target_dir};
-use crate::tools::root;
+use crate::refreshes::server::{OidcProvider, Redis, free_port, target_dir};
 
 /// `GET /v1/feed?since=` with a small delta, beside the same accept loop and Axum with a fixed body.
 pub(super) async fn polls() -> Result<String> {
@@ -35,7 +33,11 @@ pub(super) async fn polls() -> Result<String> {
         .spawn()?;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let bare = format!("GET / HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n").into_bytes();
-    let poll = request(&plane, "GET", &path, JSON, "");
+    let ControlPlane { port: own_port, admin_key, .. } = &plane;
+    let poll = format!(
+        "GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{own_port}\r\nauthorization: Bearer {admin_key}\r\n\r\n"
+    )
+    .into_bytes();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         theirs.push(per_second(port, bare.clone()).await?);
@@ -51,70 +53,85 @@ pub(super) async fn polls() -> Result<String> {
 
 /// Introspection of an access token beside oidc-provider with Redis.
 pub(super) async fn introspection() -> Result<String> {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut known, mut fresh, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         theirs.push(oidc_provider().await.context("oidc-provider")?);
         let (_redis, plane) = system().await?;
-        let client = Client::builder().no_proxy().build()?;
-        let open = client.post(format!("{}/v1/sessions", plane.origin()));
-        let open = open.bearer_auth(&plane.admin_key).json(&json!({ "sub": "somebody" }));
-        let session: Value = open.send().await?.error_for_status()?.json().await?;
-        let token = session["access_token"].as_str().context("no access token")?;
-        let form = "application/x-www-form-urlencoded";
-        let body = format!("token={token}");
-        ours.push(
-            per_second(plane.port, request(&plane, "POST", "/oauth/introspect", form, &body))
-                .await?,
-        );
+        let requests = introspections(&plane).await?;
+        known.push(per_second(plane.port, requests[0].clone()).await?);
+        fresh.push(per_second_in_turn(plane.port, requests).await?);
     }
-    let (ours, theirs) = (median(ours), median(theirs));
+    let (known, fresh, theirs) = (median(known), median(fresh), median(theirs));
     Ok(format!(
-        "introspection: {ours:.0}/s, {:.1} times oidc-provider with {theirs:.0}/s (goal 5)\n",
-        ours / theirs
+        "introspection: {known:.0}/s of one token, {:.1} times oidc-provider with {theirs:.0}/s (goal 5); \
+         {fresh:.0}/s of {TOKENS} tokens in turn, whose signatures are verified each time, {:.1} times\n",
+        known / theirs,
+        fresh / theirs
     ))
+}
+
+/// A request for each of more tokens than are remembered.
+async fn introspections(plane: &ControlPlane) -> Result<Vec<Vec<u8>>> {
+    let mut opening = JoinSet::new();
+    for of in 0..CONNECTIONS {
+        let login = |number: usize| {
+            let body = json!({ "sub": format!("user {of} {number}") }).to_string();
+            request(plane, "POST", "/v1/sessions", JSON, &body)
+        };
+        let logins: Vec<_> = (0..TOKENS.div_ceil(CONNECTIONS)).map(login).collect();
+        let port = plane.port;
+        opening.spawn(async move {
+            let mut connection = Connection::open(port).await?;
+            let mut tokens = Vec::new();
+            for login in logins {
+                let session: Value = serde_json::from_str(connection.exchange(&login).await?)?;
+                tokens.push(session["access_token"].as_str().context("no token")?.to_owned());
+            }
+            anyhow::Ok(tokens)
+        });
+    }
+    let mut requests = Vec::new();
+    while let Some(tokens) = opening.join_next().await {
+        for token in tokens?? {
+            let body = format!("token={token}");
+            requests.push(request(plane, "POST", "/oauth/introspect", FORM, &body));
+        }
+    }
+    Ok(requests)
 }
 
 async fn oidc_provider() -> Result<f64> {
     let redis = Redis::start().await?;
-    let mut process = Command::new("node")
-        .args(["tests/bench/oidc-provider.mjs", "1"])
-        .env("NODE_ENV", "production")
-        .env("REDIS_URL", &redis.url)
-        .env_remove("DEBUG")
-        .current_dir(root())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(std::fs::File::create(redis.folder().join("oidc-provider.log"))?)
-        .kill_on_drop(true)
-        .spawn()?;
-    let output = process.stdout.take().context("no standard output")?;
-    let first = BufReader::new(output).lines().next_line().await?.context("it stopped")?;
-    let started: Value = serde_json::from_str(&first)?;
-    let port = started["port"].as_u64().and_then(|port| u16::try_from(port).ok());
-    let port = port.context("no port")?;
-    let token = started["access_token"].as_str().context("no access token")?;
-    let client_id = started["client_id"].as_str().context("no client")?;
-    let body = format!("token={token}&client_id={client_id}");
+    let peer = OidcProvider::start(&redis, 1).await?;
+    let OidcProvider { port, client_id, access_token, .. } = &peer;
+    let body = format!("token={access_token}&client_id={client_id}");
     let request = format!(
         "POST /token/introspection HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\
          content-type: application/x-www-form-urlencoded\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
     );
-    per_second(port, request.into_bytes()).await
+    per_second(*port, request.into_bytes()).await
 }
 
 /// How many answers of 200 the same request gets, from all connections together.
 async fn per_second(port: u16, request: Vec<u8>) -> Result<f64> {
+    per_second_in_turn(port, vec![request]).await
+}
+
+/// The same for many requests, each connection taking those that are its own in turn.
+async fn per_second_in_turn(port: u16, requests: Vec<Vec<u8>>) -> Result<f64> {
     one_thread(async move {
         let counting = Counting::begin();
+        let requests = Arc::new(requests);
         let mut chains = JoinSet::new();
-        for _ in 0..CONNECTIONS {
-            let (request, mut counting) = (request.clone(), counting);
+        for number in 0..CONNECTIONS {
+            let (requests, mut counting) = (requests.clone(), counting);
             chains.spawn(async move {
                 let mut connection = Connection::open(port).await?;
-                while !counting.is_over() {
-                    let answer = connection.exchange_bytes(&request).await?;
+                let mut its = requests.iter().cycle().skip(number).step_by(CONNECTIONS);
+                while let (false, Some(request)) = (counting.is_over(), its.next()) {
+                    let answer = connection.exchange_bytes(request).await?;
                     anyhow::ensure!(!answer.starts_with(b"{\"active\":false"), "not active");
                     counting.count();
                 }
@@ -125,3 +142,7 @@ async fn per_second(port: u16, request: Vec<u8>) -> Result<f64> {
     })
     .await
 }
+
+const FORM: &str = "application/x-www-form-urlencoded";
+/// Half as many again as the control plane remembers.
+const TOKENS: usize = 30_000;

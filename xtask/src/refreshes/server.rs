@@ -108,7 +108,6 @@ pub(crate) struct OidcProvider {
     pub(crate) port: u16,
     pub(crate) client_id: String,
     /// The first chain's.
-    #[expect(dead_code, reason = "until throughput.rs starts its provider here, too")]
     pub(crate) access_token: String,
     /// One for each chain.
     pub(crate) refresh_tokens: Vec<String>,
