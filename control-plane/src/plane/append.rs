@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use offswitch_verifier::snapshot::Position;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinError;
 
 use crate::store::{Append, Appended, Store, StoreError};
 
@@ -50,7 +51,8 @@ impl Appender {
     ///
     /// # Errors
     ///
-    /// Those of [`Store::append`]; where a batch fails, also for what waited behind it.
+    /// Those of [`Store::append`]; where the store does not answer a batch, also for what waited
+    /// behind it.
     pub(super) async fn append(self: &Arc<Self>, append: Append) -> Result<Appended, StoreError> {
         let (answer, answered) = oneshot::channel();
         {
@@ -74,11 +76,16 @@ impl Appender {
     async fn send_batches(self: Arc<Self>) {
         while let Some(batch) = self.next_batch() {
             metrics::histogram!("offswitch_append_batch").record(batch.len() as f64);
+            let is_large = batch.iter().any(Waiting::is_large);
             let (appends, answers): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|one| (one.append, one.answer)).unzip();
             let records = appends.iter().map(|append| append.record.clone());
-            let records: Vec<_> = if is_large(&appends) { vec![] } else { records.collect() };
-            match self.store.append_all(appends).await {
+            let records: Vec<_> = if is_large { vec![] } else { records.collect() };
+            let store = self.store.clone();
+            // A task of its own: a panic of the store fails this batch, and the queue goes on.
+            let appending = tokio::spawn(async move { store.append_all(appends).await });
+            let panicked = |error: JoinError| StoreError::Damaged(error.to_string());
+            match appending.await.unwrap_or_else(|error| Err(panicked(error))) {
                 Ok(appended) => {
                     let positions = appended.iter().map(|one| one.map(|one| one.position));
                     let own = positions.zip(records).filter_map(|(at, record)| Some((at?, record)));
@@ -90,7 +97,9 @@ impl Appender {
                     }
                 }
                 Err(error) => {
-                    let behind = self.take_all().into_iter().map(|one| one.answer);
+                    let is_late = matches!(error, StoreError::Unavailable(_));
+                    let behind = if is_late { self.take_behind(is_large) } else { VecDeque::new() };
+                    let behind = behind.into_iter().map(|one| one.answer);
                     for answer in answers.into_iter().chain(behind) {
                         let _ = answer.send(Err(error.clone()));
                     }
@@ -104,7 +113,8 @@ impl Appender {
         let mut queue = self.queue();
         let (mut batch, mut size_bytes) = (Vec::new(), 0_usize);
         while batch.len() < BATCH_RECORDS && size_bytes < BATCH_BYTES {
-            let Some(one) = queue.waiting.pop_front() else { break };
+            let goes = |next: &mut Waiting| batch.is_empty() || !next.is_large();
+            let Some(one) = queue.waiting.pop_front_if(goes) else { break };
             size_bytes += one.append.record.len();
             batch.push(one);
         }
@@ -113,11 +123,16 @@ impl Appender {
         queue.is_busy.then_some(batch)
     }
 
-    /// What waited behind a batch that failed: each would wait for the same time-out once more.
-    fn take_all(&self) -> VecDeque<Waiting> {
+    /// What waited behind a batch that the store did not answer in time, and would only wait for
+    /// the same time-out again. Behind a large record that is other large ones: the store may be
+    /// quick enough for the rest.
+    fn take_behind(&self, is_large: bool) -> VecDeque<Waiting> {
         let mut queue = self.queue();
-        queue.size_bytes = 0;
-        std::mem::take(&mut queue.waiting)
+        let waiting = std::mem::take(&mut queue.waiting);
+        let (behind, rest) = waiting.into_iter().partition(|one| !is_large || one.is_large());
+        queue.waiting = rest;
+        queue.size_bytes = queue.waiting.iter().map(|one| one.append.record.len()).sum();
+        behind
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -125,17 +140,19 @@ impl Appender {
     }
 }
 
-/// What is copied is small beside what the store does with it.
-fn is_large(appends: &[Append]) -> bool {
-    appends.iter().map(|append| append.record.len()).sum::<usize>() > LARGE_BYTES
+impl Waiting {
+    /// True if it goes to the store by itself: nobody pays for another's upload.
+    fn is_large(&self) -> bool {
+        self.append.record.len() >= BATCH_BYTES
+    }
 }
 
-/// More than are on their way at once.
+/// Of which whoever folds is told: more than are on their way at once.
 const BATCHES_TOLD: usize = 8;
-const LARGE_BYTES: usize = 1 << 20;
 /// Lua takes some thousand keys and arguments at once.
 const BATCH_RECORDS: usize = 256;
-/// What the store takes well within its deadline.
-const BATCH_BYTES: usize = 4 << 20;
+/// A batch ends with the record that makes it this large: the store takes it well within its
+/// deadline.
+const BATCH_BYTES: usize = 1 << 20;
 /// Two bulk requests of the largest size, and room for others.
 const MOST_WAITING_BYTES: usize = 128 << 20;

@@ -1,28 +1,23 @@
 //! Revokes that arrive together, and a process that starts on a full store.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use offswitch::plane::{Loading, Plane};
+use offswitch::plane::{Loading, Plane, PlaneError};
 use offswitch::record::{Record, Revocation};
-use offswitch::store::{REQUEST_MEMORY, Request};
+use offswitch::store::{Append, EmbeddedStore, REQUEST_MEMORY, Request, StoreError};
 use offswitch_verifier::snapshot::{Position, Snapshot};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::several_processes::ISSUER;
 use crate::support::follower::now;
-use crate::support::in_process::{MASTER, plane_at};
+use crate::support::gated_store::GatedStore;
+use crate::support::in_process::{MASTER, plane_at, plane_on};
 use crate::support::process::ControlPlane;
 use crate::support::redis_server::RedisServer;
-
-async fn revoke(plane: &Plane, jti: String) -> Position {
-    let request = Request { id: jti.clone(), digest: [0; 32], memory: REQUEST_MEMORY };
-    let revocations = vec![Revocation::Token { issuer: None, jti, exp: now() + 60 }];
-    let record = Record { at: now(), by: "test".to_owned(), reason: None, revocations };
-    plane.revoke(&request, &record).await.unwrap().position
-}
 
 /// How often Redis was told to do `command`.
 async fn calls(redis: &RedisServer, command: &str) -> u64 {
@@ -44,14 +39,15 @@ async fn revokes_that_arrive_together_share_calls_of_the_store() {
     let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     plane.spawn_tasks();
     let before = calls(&redis, "hset").await;
-    let mut positions = join_all((0..200).map(|number| revoke(&plane, format!("{number}")))).await;
+    let revoke = async |id: String| revoke(&plane, &id, 1).await.unwrap();
+    let mut positions = join_all((0..200).map(|number| revoke(number.to_string()))).await;
     positions.sort_unstable();
     positions.dedup();
     assert_eq!(positions.len(), 200);
     // Each batch writes the seq once.
     let batches = calls(&redis, "hset").await - before;
     assert!(batches < 50, "{batches} batches");
-    assert_eq!(revoke(&plane, "alone".to_owned()).await.seq, 201);
+    assert_eq!(revoke("alone".to_owned()).await.seq, 201);
     let base = plane.snapshot(None).unwrap();
     let all = plane.snapshot(Some(base.position)).unwrap();
     let snapshot = Snapshot::open(all.bytes.to_vec(), &plane.feed_keys()).unwrap();
@@ -72,7 +68,7 @@ async fn two_processes_that_append_at_once_fold_the_same() {
         let after = Duration::from_millis(number / 8);
         async move {
             tokio::time::sleep(after).await;
-            revoke(plane, format!("{number}")).await
+            revoke(plane, &number.to_string(), 1).await.unwrap()
         }
     });
     let last = join_all(revokes).await.into_iter().max().unwrap();
@@ -87,6 +83,62 @@ async fn two_processes_that_append_at_once_fold_the_same() {
         let snapshot = Snapshot::open(all.bytes.to_vec(), &plane.feed_keys()).unwrap();
         assert_eq!((snapshot.denied_count(), snapshot.to()), (400, last));
     }
+}
+
+// The store panics under one batch: whoever is in it is told, and nobody after it waits for ever.
+#[tokio::test]
+async fn a_batch_that_makes_the_store_panic_does_not_hold_up_the_next() {
+    let panics = |batch: &[Append]| {
+        assert!(!batch.iter().any(|one| one.request.id == "bad"), "as the test wants it");
+        Ok(())
+    };
+    let (_folder, plane) = plane_before(panics).await;
+    let bad = tokio::time::timeout(PATIENCE, revoke(&plane, "bad", 1)).await.unwrap();
+    assert!(bad.is_err(), "{bad:?}");
+    tokio::time::timeout(PATIENCE, revoke(&plane, "good", 1)).await.unwrap().unwrap();
+}
+
+// A record that the store does not take in time fails by itself: neither what came with it nor
+// what waits behind it.
+#[tokio::test]
+async fn a_large_record_that_the_store_is_too_slow_for_fails_alone() {
+    let (_folder, plane) =
+        plane_before(|batch| if large(batch) { too_late() } else { Ok(()) }).await;
+    let revokes = [revoke(&plane, "a", 1), revoke(&plane, "large", LARGE), revoke(&plane, "b", 1)];
+    let [a, large, b] = join_all(revokes).await.try_into().unwrap();
+    assert!(large.is_err() && a.is_ok() && b.is_ok(), "{a:?} {large:?} {b:?}");
+}
+
+// A batch that does not fit says nothing of the next one.
+#[tokio::test]
+async fn what_waits_behind_a_batch_that_does_not_fit_is_tried() {
+    let full = || Err(StoreError::Full("as the test wants it".to_owned()));
+    let (_folder, plane) =
+        plane_before(move |batch| if large(batch) { Ok(()) } else { full() }).await;
+    let revokes = [revoke(&plane, "a", 1), revoke(&plane, "large", LARGE)];
+    let [a, large] = join_all(revokes).await.try_into().unwrap();
+    assert!(matches!(a, Err(PlaneError::Store(StoreError::Full(_)))), "{a:?}");
+    assert!(large.is_ok(), "{large:?}");
+}
+
+// A store that does not answer: whoever waits is told after two deadlines at the latest, however
+// much there is.
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_not_asked_again_for_all_that_waits() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let (_folder, plane) = plane_before(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        too_late()
+    })
+    .await;
+    let revokes = ["a", "b", "c", "d"].map(|id| revoke(&plane, id, LARGE));
+    let outcomes = join_all(revokes.into_iter().chain([revoke(&plane, "e", 1)])).await;
+    assert!(outcomes.iter().all(Result::is_err), "{outcomes:?}");
+    assert_eq!(calls.swap(0, Ordering::SeqCst), 2);
+    let revokes = [("f", 1), ("g", LARGE), ("h", 1)].map(|(id, size)| revoke(&plane, id, size));
+    assert!(join_all(revokes).await.iter().all(Result::is_err));
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
 }
 
 // The log cannot be read in a moment: the process says that it is alive, not ready, and how far it
@@ -149,3 +201,35 @@ async fn a_full_store_is_read_page_by_page() {
     let told = String::from_utf8(told.stdout).unwrap();
     assert!(told.contains("denied tokens and sessions: 262500 in "), "{told}");
 }
+
+/// A plane on an embedded store; `hook` sees every batch first.
+async fn plane_before(
+    hook: impl Fn(&[Append]) -> Result<(), StoreError> + Send + Sync + 'static,
+) -> (tempfile::TempDir, Arc<Plane>) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(&folder.path().join("log.redb"), 1).unwrap();
+    let store = Arc::new(GatedStore::new(store).before_append(hook));
+    let plane = plane_on(store, ISSUER, MASTER, now()).await;
+    plane.spawn_tasks();
+    (folder, plane)
+}
+
+/// Revokes a token with a record of about `size_bytes`.
+async fn revoke(plane: &Plane, id: &str, size_bytes: usize) -> Result<Position, PlaneError> {
+    let request = Request { id: id.to_owned(), digest: [0; 32], memory: REQUEST_MEMORY };
+    let token = Revocation::Token { issuer: None, jti: id.to_owned(), exp: now() + 60 };
+    let reason = Some("x".repeat(size_bytes));
+    let record = Record { at: now(), by: "test".to_owned(), reason, revocations: vec![token] };
+    Ok(plane.revoke(&request, &record).await?.position)
+}
+
+fn large(batch: &[Append]) -> bool {
+    batch.iter().any(|one| one.record.len() >= LARGE)
+}
+
+fn too_late() -> Result<(), StoreError> {
+    Err(StoreError::Unavailable("no answer in time".to_owned()))
+}
+
+const LARGE: usize = 2 << 20;
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,4 +1,5 @@
-//! An embedded store that holds back the answer to one write of a user's sessions.
+//! An embedded store that holds back the answer to one write of a user's sessions, and whose appends
+//! a test may let fail.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,12 +18,25 @@ pub(crate) struct GatedStore {
     is_armed: AtomicBool,
     reached: Semaphore,
     open: Semaphore,
+    before_append: Option<Hook>,
 }
+
+/// Sees a batch first; an error is the batch's.
+type Hook = Box<dyn Fn(&[Append]) -> Result<(), StoreError> + Send + Sync>;
 
 impl GatedStore {
     pub(crate) fn new(inner: EmbeddedStore) -> Self {
         let (reached, open) = (Semaphore::new(0), Semaphore::new(0));
-        Self { inner, is_armed: AtomicBool::new(false), reached, open }
+        Self { inner, is_armed: AtomicBool::new(false), reached, open, before_append: None }
+    }
+
+    /// Lets `hook` see every batch before it is appended.
+    pub(crate) fn before_append(
+        mut self,
+        hook: impl Fn(&[Append]) -> Result<(), StoreError> + Send + Sync + 'static,
+    ) -> Self {
+        self.before_append = Some(Box::new(hook));
+        self
     }
 
     /// Holds back the answer to the next write.
@@ -44,6 +58,7 @@ impl GatedStore {
 #[async_trait]
 impl Store for GatedStore {
     async fn append_all(&self, batch: Vec<Append>) -> Result<Vec<Option<Appended>>, StoreError> {
+        self.before_append.as_ref().map_or(Ok(()), |hook| hook(&batch))?;
         self.inner.append_all(batch).await
     }
 
