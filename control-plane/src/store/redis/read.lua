@@ -12,9 +12,12 @@ local after = ARGV[1]
 if tonumber(meta[3]) > tonumber(after) then after = meta[3] end
 local limit, most = tonumber(ARGV[2]), tonumber(ARGV[3])
 local last, size, ids, records = after .. '-0', 0, {}, {}
--- Eight at a time: a page may be too large by seven records, which a caller still takes.
+-- Eight at a time, but one by one where records are large: what the page has no room for was copied
+-- for nothing, and a record may have tens of megabytes.
+local count = 1
 while #ids < limit and size < most do
-  local entries = redis.call('XRANGE', KEYS[2], '(' .. last, '+', 'COUNT', math.min(8, limit - #ids))
+  local most_entries = math.min(count, limit - #ids)
+  local entries = redis.call('XRANGE', KEYS[2], '(' .. last, '+', 'COUNT', most_entries)
   if #entries == 0 then break end
   for _, entry in ipairs(entries) do
     last = entry[1]
@@ -23,5 +26,6 @@ while #ids < limit and size < most do
     size = size + #entry[2][2]
     if size >= most then break end
   end
+  count = string.len(records[#records]) < 65536 and 8 or 1
 end
 return {meta[1], meta[2], meta[3], meta[4], checkpoint, ids, records, time}
