@@ -97,7 +97,8 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "redis_appendfsync",
         default: "detect",
-        help: "detect asks the server; always vouches for it where CONFIG is forbidden.",
+        help: "detect asks the server; always vouches for it, and for no-appendfsync-on-rewrite no, \
+               where CONFIG is forbidden.",
     },
     Key {
         name: "snapshot_validity_seconds",

@@ -50,7 +50,7 @@ pub enum StoreConfig {
         prefix: String,
         /// Findings that are tolerated.
         tolerate: Vec<String>,
-        /// True if the operator vouches for `appendfsync always`.
+        /// True if the operator vouches for `appendfsync always` and `no-appendfsync-on-rewrite no`.
         vouched_always: bool,
     },
 }

@@ -56,6 +56,20 @@ async fn a_change_at_runtime_is_found() {
     assert_eq!(level(&store).await, Durability::Memory);
 }
 
+// A server that does not flush while it rewrites its file has not flushed before every answer.
+#[tokio::test]
+async fn a_server_that_leaves_flushes_out_is_not_synced() {
+    let durable = ["--appendonly", "yes", "--appendfsync", "always"];
+    let skipping = ["--no-appendfsync-on-rewrite", "yes"];
+    let server = RedisServer::start_with(&[&durable[..], &skipping].concat()).await;
+    let store = connect(&server, "").await.unwrap();
+    assert_eq!(level(&store).await, Durability::Written);
+    assert_eq!(findings(&store).await, [("store_skips_flushes", false)]);
+    server.command::<()>(&["CONFIG", "SET", "no-appendfsync-on-rewrite", "no"]).await;
+    assert_eq!(findings(&store).await, []);
+    assert_eq!(level(&store).await, Durability::Synced);
+}
+
 // R07: keys were evicted, although the policy is harmless again.
 #[tokio::test]
 async fn evicted_keys_are_found() {

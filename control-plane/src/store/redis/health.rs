@@ -16,6 +16,7 @@ pub(super) struct Health {
     pub(super) role: Role,
     /// What an acknowledged write survives.
     pub(super) durability: Durability,
+    flushing: Flushing,
     info: HashMap<String, String>,
 }
 
@@ -24,6 +25,30 @@ pub(super) struct Health {
 pub(super) enum Role {
     Primary,
     Replica,
+}
+
+/// When the append-only file is flushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flushing {
+    /// Before every answer.
+    Always,
+    /// After the answer, or nobody knows.
+    Later,
+    /// Not at all while a child writes a dump or a new file, whatever is set otherwise.
+    Skipping,
+}
+
+impl Flushing {
+    fn new(settings: &HashMap<String, String>) -> Self {
+        let is = |name: &str, value: &str| settings.get(name).is_some_and(|found| found == value);
+        if is("no-appendfsync-on-rewrite", "yes") {
+            Self::Skipping
+        } else if is("appendfsync", "always") && is("no-appendfsync-on-rewrite", "no") {
+            Self::Always
+        } else {
+            Self::Later
+        }
+    }
 }
 
 impl Health {
@@ -41,28 +66,36 @@ impl Health {
             )));
         }
         let mut config = redis::cmd("CONFIG");
-        config.arg("GET").arg("appendfsync");
-        let policy = match config.query_async::<Vec<String>>(connection).await {
-            Ok(pair) => pair.into_iter().nth(1),
+        config.arg("GET").arg("*appendfsync*");
+        let flushing = match config.query_async::<HashMap<String, String>>(connection).await {
+            Ok(settings) => Some(Flushing::new(&settings)),
             Err(error) if is_refusal(&error) => None,
             Err(error) => return Err(error),
         };
-        Ok(Self::new(&info, policy.as_deref(), asserted))
+        let asserted = match asserted {
+            Appendfsync::Always => Flushing::Always,
+            Appendfsync::Detect => Flushing::Later,
+        };
+        Ok(Self::new(&info, flushing.unwrap_or(asserted)))
     }
 
-    fn new(info: &str, appendfsync: Option<&str>, asserted: Appendfsync) -> Self {
+    fn new(info: &str, flushing: Flushing) -> Self {
         let pairs = info.lines().filter_map(|line| line.split_once(':'));
         let info: HashMap<_, _> =
             pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
         let is = |name: &str, value: &str| info.get(name).is_some_and(|found| found == value);
-        let durability = match (is("aof_enabled", "1"), appendfsync, asserted) {
-            (false, _, _) => Durability::Memory,
-            (true, Some("always"), _) | (true, None, Appendfsync::Always) => Durability::Synced,
-            (true, _, _) => Durability::Written,
+        let durability = match (is("aof_enabled", "1"), flushing) {
+            (false, _) => Durability::Memory,
+            (true, Flushing::Always) => Durability::Synced,
+            (true, Flushing::Later | Flushing::Skipping) => Durability::Written,
         };
         let role = if is("role", "master") { Role::Primary } else { Role::Replica };
         let run_id = info.get("run_id").cloned().unwrap_or_default();
-        Self { run_id, role, durability, info }
+        Self { run_id, role, durability, flushing, info }
+    }
+
+    fn major_version(&self) -> Option<u32> {
+        self.info.get("redis_version")?.split('.').next()?.parse().ok()
     }
 
     /// How much memory is used, and how much may be, if that is limited.
@@ -93,6 +126,16 @@ impl Health {
         if self.durability == Durability::Memory {
             let detail = "there is no append-only file; set appendonly yes and appendfsync always";
             found("store_keeps_no_file", fatal(Tolerated::NoAppendOnlyFile), detail.to_owned());
+        }
+        if self.durability != Durability::Memory && self.flushing == Flushing::Skipping {
+            let detail = "no-appendfsync-on-rewrite is yes: nothing is flushed to disk while the \
+                          server writes a dump or a new file; set it to no";
+            found("store_skips_flushes", false, detail.to_owned());
+        }
+        if self.major_version().is_none_or(|version| version < OLDEST_MAJOR_VERSION) {
+            let version = told("redis_version");
+            let detail = format!("redis_version is {version}; 7.0 or later is needed");
+            found("store_too_old", true, detail);
         }
         if self.role == Role::Replica {
             let detail = format!("its role is {}; connect to the primary", told("role"));
@@ -126,6 +169,10 @@ impl Health {
     }
 }
 
+/// From 7.0 on a server without room, in memory or on disk, refuses a script before it has written
+/// anything. Older ones may stop it between two records, and the log would be ahead of its seq.
+const OLDEST_MAJOR_VERSION: u32 = 7;
+
 /// Whether the server answered that it does not do this: forbidden, renamed or switched off.
 fn is_refusal(error: &RedisError) -> bool {
     matches!(
@@ -138,11 +185,11 @@ fn is_refusal(error: &RedisError) -> bool {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "# Server\r\nrun_id:a\r\nmaxmemory_policy:noeviction\r\nevicted_keys:0\r\n\
+    const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:a\r\nmaxmemory_policy:noeviction\r\nevicted_keys:0\r\n\
         aof_enabled:1\r\naof_last_write_status:ok\r\nrole:master\r\n";
 
     fn codes(info: &str, tolerance: &str) -> Vec<(&'static str, bool)> {
-        let health = Health::new(info, Some("always"), Appendfsync::Detect);
+        let health = Health::new(info, Flushing::Always);
         let findings = health.findings(&tolerance.parse().unwrap(), "a");
         findings.into_iter().map(|finding| (finding.code, finding.fatal)).collect()
     }
@@ -205,19 +252,48 @@ mod tests {
     // What a server does not tell is not taken for good.
     #[test]
     fn an_empty_answer_is_refused() {
-        let expected = ["store_evicts", "store_evicted", "store_keeps_no_file", "store_is_replica"];
+        let expected = [
+            "store_evicts",
+            "store_evicted",
+            "store_keeps_no_file",
+            "store_too_old",
+            "store_is_replica",
+        ];
         assert_eq!(codes("run_id:a", ""), expected.map(|code| (code, true)));
+    }
+
+    // A server whose scripts may stop half-way; a Valkey says what it is compatible with.
+    #[test]
+    fn a_server_before_7_cannot_be_tolerated() {
+        for version in ["6.2.14", "6.3.4", "seven"] {
+            let info = GOOD.replace("7.0.15", version);
+            let all = "eviction,no_append_only_file,replica";
+            assert_eq!(codes(&info, all), [("store_too_old", true)], "{version}");
+        }
+        for version in ["7.2.4", "8.0.0", "10.0.1"] {
+            assert_eq!(codes(&GOOD.replace("7.0.15", version), ""), [], "{version}");
+        }
     }
 
     // The level is never better than what is known.
     #[test]
-    fn durability_is_what_the_server_says_or_the_operator_asserts() {
-        let level = |info: &str, policy, asserted| Health::new(info, policy, asserted).durability;
+    fn a_file_is_flushed_always_only_where_both_settings_say_so() {
+        let flushing = |appendfsync: &str, on_rewrite: &str| {
+            let named = [("appendfsync", appendfsync), ("no-appendfsync-on-rewrite", on_rewrite)];
+            let settings = named.into_iter().filter(|(_, value)| !value.is_empty());
+            Flushing::new(&settings.map(|(name, value)| (name.into(), value.into())).collect())
+        };
+        assert_eq!(flushing("always", "no"), Flushing::Always);
+        assert_eq!(flushing("always", "yes"), Flushing::Skipping);
+        assert_eq!(flushing("everysec", "yes"), Flushing::Skipping);
+        assert_eq!(flushing("everysec", "no"), Flushing::Later);
+        assert_eq!(flushing("always", ""), Flushing::Later);
+        assert_eq!(flushing("", ""), Flushing::Later);
+        let level = |info: &str, flushing| Health::new(info, flushing).durability;
         let none = GOOD.replace("aof_enabled:1", "aof_enabled:0");
-        assert_eq!(level(GOOD, Some("always"), Appendfsync::Detect), Durability::Synced);
-        assert_eq!(level(GOOD, Some("everysec"), Appendfsync::Always), Durability::Written);
-        assert_eq!(level(GOOD, None, Appendfsync::Detect), Durability::Written);
-        assert_eq!(level(GOOD, None, Appendfsync::Always), Durability::Synced);
-        assert_eq!(level(&none, Some("always"), Appendfsync::Always), Durability::Memory);
+        assert_eq!(level(GOOD, Flushing::Always), Durability::Synced);
+        assert_eq!(level(GOOD, Flushing::Later), Durability::Written);
+        assert_eq!(level(GOOD, Flushing::Skipping), Durability::Written);
+        assert_eq!(level(&none, Flushing::Always), Durability::Memory);
     }
 }

@@ -25,7 +25,7 @@ use super::{
     Append, Appended, Checkpoint, Durability, Finding, Page, Store, StoreError, Stretch, Swapped,
 };
 
-/// A store in one Redis (6.2 or later) or Valkey server, shared by any number of processes.
+/// A store in one Redis (7.0 or later) or Valkey server, shared by any number of processes.
 ///
 /// Everything of a feed stands under one hash tag: `meta` (era, seq, the checkpoint's seq and
 /// digest), `log` (a stream whose ids are `seq-0`), `checkpoint`, `doc:<name>` and `request:<id>`.

@@ -59,7 +59,8 @@ impl fmt::Debug for RedisOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Appendfsync {
-    /// Before every answer: the operator's word, where the server does not let it be read.
+    /// Before every answer, also while the server rewrites the file (`no-appendfsync-on-rewrite
+    /// no`): the operator's word, where the server does not let it be read.
     Always,
     /// As the server says; not before every answer where it does not say.
     #[default]
