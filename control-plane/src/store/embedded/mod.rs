@@ -20,7 +20,8 @@ use super::{
 };
 use crate::clock::unix_seconds;
 
-/// A store in one file, for one process at a time.
+/// A store in one file, for one process at a time: the file beside it whose name ends in `.lock` is
+/// locked for as long as the store is open, and stays behind.
 ///
 /// All writes go through one thread that commits whatever has queued up together, so that many
 /// concurrent appends share one flush to disk. Dropping the store finishes the writes that were

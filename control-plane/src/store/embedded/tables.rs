@@ -27,7 +27,8 @@ pub(super) fn begin(
     transaction.open_table(DOCUMENTS).map_err(failed)?;
     transaction.open_table(EXPIRIES).map_err(failed)?;
     transaction.open_table(REQUESTS).map_err(failed)?;
-    transaction.open_table(REQUEST_TIMES).map_err(failed)?;
+    transaction.open_table(REQUEST_EXPIRIES).map_err(failed)?;
+    take_over_request_times(transaction)?;
     let mut meta = transaction.open_table(META).map_err(failed)?;
     if meta.get(ERA).map_err(failed)?.is_none() {
         meta.insert(ERA, first_era.max(1)).map_err(failed)?;
@@ -44,10 +45,8 @@ pub(super) fn append(
     now: u64,
 ) -> Result<Outcome, StoreError> {
     let mut requests = transaction.open_table(REQUESTS).map_err(failed)?;
-    let known = requests.get(request.id.as_str()).map_err(failed)?.map(|entry| entry.value());
-    if let Some((era, seq, digest, _)) = known {
-        let same = digest == request.digest;
-        return Ok(if same { Outcome::Repeated(Position { era, seq }) } else { Outcome::Reused });
+    if let Some(known) = known(&requests, request)? {
+        return Ok(known);
     }
     let mut meta = transaction.open_table(META).map_err(failed)?;
     let Position { era, seq } = stand(&meta)?;
@@ -56,28 +55,54 @@ pub(super) fn append(
     log.insert(seq, record).map_err(failed)?;
     meta.insert(SEQ, seq).map_err(failed)?;
     requests.insert(request.id.as_str(), (era, seq, request.digest, now)).map_err(failed)?;
-    let mut times = transaction.open_table(REQUEST_TIMES).map_err(failed)?;
-    times.insert((now, request.id.as_str()), ()).map_err(failed)?;
+    let mut expiries = transaction.open_table(REQUEST_EXPIRIES).map_err(failed)?;
+    let expires_at = now.saturating_add(request.memory.as_secs());
+    expiries.insert((expires_at, request.id.as_str()), ()).map_err(failed)?;
     Ok(Outcome::Appended(Position { era, seq }))
 }
 
-/// Forgets requests older than [`REQUEST_MEMORY`], a few at a time. `now` is in unix seconds.
+/// What became of `request`, if it was executed before.
+fn known(
+    requests: &impl ReadableTable<&'static str, (u64, u64, [u8; 32], u64)>,
+    request: &Request,
+) -> Result<Option<Outcome>, StoreError> {
+    let known = requests.get(request.id.as_str()).map_err(failed)?.map(|entry| entry.value());
+    Ok(known.map(|(era, seq, digest, _)| match digest == request.digest {
+        true => Outcome::Repeated(Position { era, seq }),
+        false => Outcome::Reused,
+    }))
+}
+
+/// Forgets requests whose time is over, a few at a time. `now` is in unix seconds.
 pub(super) fn forget_requests(transaction: &WriteTransaction, now: u64) -> Result<(), StoreError> {
-    let oldest = now.saturating_sub(REQUEST_MEMORY.as_secs());
-    let mut times = transaction.open_table(REQUEST_TIMES).map_err(failed)?;
+    let mut expiries = transaction.open_table(REQUEST_EXPIRIES).map_err(failed)?;
     let mut requests = transaction.open_table(REQUESTS).map_err(failed)?;
     for _ in 0..FORGOTTEN_AT_ONCE {
-        let first = times.first().map_err(failed)?;
+        let first = expiries.first().map_err(failed)?;
         let Some((at, id)) = first.map(|(key, _)| (key.value().0, key.value().1.to_owned())) else {
             break;
         };
-        if at >= oldest {
+        if at >= now {
             break;
         }
-        times.remove((at, id.as_str())).map_err(failed)?;
+        expiries.remove((at, id.as_str())).map_err(failed)?;
         requests.remove(id.as_str()).map_err(failed)?;
     }
     Ok(())
+}
+
+/// A file of the first version has the times when requests came, and all were kept for a day.
+fn take_over_request_times(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    let mut expiries = transaction.open_table(REQUEST_EXPIRIES).map_err(failed)?;
+    let times = transaction.open_table(REQUEST_TIMES).map_err(failed)?;
+    for entry in times.iter().map_err(failed)? {
+        let (key, ()) = entry.map(|(key, value)| (key, value.value())).map_err(failed)?;
+        let (seen_at, id) = key.value();
+        let expires_at = seen_at.saturating_add(REQUEST_MEMORY.as_secs());
+        expiries.insert((expires_at, id), ()).map_err(failed)?;
+    }
+    drop(times);
+    transaction.delete_table(REQUEST_TIMES).map(drop).map_err(failed)
 }
 
 /// See [`Store::read`](super::super::Store::read).
@@ -302,9 +327,28 @@ pub(super) const NEVER: u64 = u64::MAX;
 /// request id → era, seq, digest, when it was seen (unix seconds)
 const REQUESTS: TableDefinition<'_, &str, (u64, u64, [u8; 32], u64)> =
     TableDefinition::new("requests");
-/// (when it was seen, request id), to forget the oldest first
+/// (when it may be forgotten, request id), to forget what is over first
+const REQUEST_EXPIRIES: TableDefinition<'_, (u64, &str), ()> =
+    TableDefinition::new("request_expiries");
+/// (when it was seen, request id), in files of the first version
 const REQUEST_TIMES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("request_times");
 /// Keeps one commit short, also after a long pause; more than one commit can bring under load
 /// would let the table grow.
 const FORGOTTEN_AT_ONCE: usize = 2048;
 const SCANNED_AT_ONCE: usize = 1000;
+
+/// Moves the requests' expiries to where the first version looked for their times.
+#[cfg(test)]
+pub(super) fn as_the_first_version_had_it(
+    transaction: &WriteTransaction,
+) -> Result<(), StoreError> {
+    let expiries = transaction.open_table(REQUEST_EXPIRIES).map_err(failed)?;
+    let mut times = transaction.open_table(REQUEST_TIMES).map_err(failed)?;
+    for entry in expiries.iter().map_err(failed)? {
+        let (key, _) = entry.map_err(failed)?;
+        let (expires_at, id) = key.value();
+        times.insert((expires_at - REQUEST_MEMORY.as_secs(), id), ()).map_err(failed)?;
+    }
+    drop((expiries, times));
+    transaction.delete_table(REQUEST_EXPIRIES).map(drop).map_err(failed)
+}

@@ -1,8 +1,11 @@
 //! The file and the one thread that writes it.
 
 use std::fmt;
+use std::fs::TryLockError;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
@@ -30,16 +33,17 @@ pub(super) struct File {
     database: RwLock<Option<Database>>,
     /// Why the last write failed, if it did.
     failure: Mutex<Option<StoreError>>,
+    /// Dropped after the database.
+    lock: Lock,
 }
 
 impl File {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = open(path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            database: RwLock::new(Some(database)),
-            failure: Mutex::default(),
-        })
+        let lock = Lock::take(path)?;
+        let (database, failure) = (RwLock::new(None), Mutex::default());
+        let file = Self { path: path.to_owned(), database, failure, lock };
+        file.open_again()?;
+        Ok(file)
     }
 
     /// Runs `work` on a consistent view. This blocks.
@@ -60,7 +64,10 @@ impl File {
     ) -> Result<T, StoreError> {
         let written = self.open_again().and_then(|()| self.write_open(work));
         *self.failure() = written.as_ref().err().cloned();
-        if written.is_err() {
+        if let Err(error) = &written {
+            if matches!(error, StoreError::Unavailable(_)) {
+                self.lock.set_flush_failed(true);
+            }
             *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
         }
         written
@@ -93,12 +100,52 @@ impl File {
         }
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         if database.is_none() {
-            if matches!(*self.failure(), Some(StoreError::Unavailable(_))) {
+            if self.lock.flush_failed() {
                 write_again(&self.path)?;
+                self.lock.set_flush_failed(false);
             }
             *database = Some(open(&self.path)?);
         }
         Ok(())
+    }
+}
+
+/// Keeps other processes away for as long as this one lives: the database lets go of its own lock
+/// where it is put away, and whoever wrote to the file meanwhile would be overwritten. Its file is
+/// not empty while a flush has failed, so that a process that starts after this one knows. It need
+/// not survive the machine: then nothing is left of what the system had not written.
+struct Lock {
+    file: std::fs::File,
+    flush_failed: AtomicBool,
+}
+
+impl Lock {
+    fn take(path: &Path) -> Result<Self, StoreError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let mut options = std::fs::File::options();
+        options.create(true).truncate(false).read(true).write(true);
+        let in_words = |error| failed(redb::Error::Io(error));
+        let file = options.open(name).map_err(in_words)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(failed(redb::Error::DatabaseAlreadyOpen)),
+            Err(TryLockError::Error(error)) => return Err(in_words(error)),
+        }
+        let flush_failed = file.metadata().map_err(in_words)?.len() > 0;
+        Ok(Self { file, flush_failed: AtomicBool::new(flush_failed) })
+    }
+
+    fn flush_failed(&self) -> bool {
+        self.flush_failed.load(Ordering::Acquire)
+    }
+
+    fn set_flush_failed(&self, has_failed: bool) {
+        self.flush_failed.store(has_failed, Ordering::Release);
+        // A hole: it needs no room, where there may be none.
+        if let Err(error) = self.file.set_len(u64::from(has_failed)) {
+            tracing::error!(%error, "the next process may not learn whether a flush has failed");
+        }
     }
 }
 
@@ -203,7 +250,11 @@ fn open(path: &Path) -> Result<Database, StoreError> {
 /// not, and say so only once: the next flush would vouch for pages that were never on the disk.
 fn write_again(path: &Path) -> Result<(), StoreError> {
     let rewrite = || {
-        let file = std::fs::File::options().read(true).write(true).open(path)?;
+        let file = match std::fs::File::options().read(true).write(true).open(path) {
+            // It was taken away; what was not flushed went with it.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
         let (mut buffer, mut at) = (vec![0; 1 << 20], 0);
         loop {
             let length = file.read_at(&mut buffer, at)?;
@@ -222,6 +273,8 @@ const QUEUE_LENGTH: usize = 256;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::super::{REQUEST_MEMORY, Request};
     use super::*;
 
@@ -247,6 +300,55 @@ mod tests {
         assert!(matches!(appended, Ok(tables::Outcome::Appended(Position { seq: 1, .. }))));
     }
 
+    // Between a failed write and the next one the file is closed, and still nobody else's.
+    #[test]
+    fn a_file_that_failed_stays_this_process_s() {
+        let (directory, file) = new_file();
+        let path = directory.path().join("log.redb");
+        let error = StoreError::Unavailable("an I/O error".to_owned());
+        assert_eq!(file.write(|_| Err::<(), _>(error.clone())), Err(error));
+        let other = File::open(&path).unwrap_err();
+        assert_eq!(other, failed(redb::Error::DatabaseAlreadyOpen));
+        drop(file);
+        File::open(&path).unwrap();
+    }
+
+    // The process ends before it could write the file again: the next one does it, and only then.
+    #[test]
+    fn a_flush_that_failed_is_known_to_the_next_process() {
+        let (directory, file) = new_file();
+        let path = directory.path().join("log.redb");
+        let error = StoreError::Unavailable("an I/O error".to_owned());
+        assert_eq!(file.write(|_| Err::<(), _>(error.clone())), Err(error));
+        drop(file);
+        assert!(Lock::take(&path).unwrap().flush_failed());
+        drop(File::open(&path).unwrap());
+        assert!(!Lock::take(&path).unwrap().flush_failed());
+        let full = StoreError::Full("no space left".to_owned());
+        let file = File::open(&path).unwrap();
+        assert_eq!(file.write(|_| Err::<(), _>(full.clone())), Err(full));
+        assert!(!file.lock.flush_failed());
+    }
+
+    // A file of the first version: what it remembers is kept for the rest of its day.
+    #[test]
+    fn requests_of_the_first_version_are_remembered_for_a_day() {
+        let (_directory, file) = new_file();
+        let request = Request { id: "a".to_owned(), digest: [0; 32], memory: REQUEST_MEMORY };
+        let append = |now| {
+            file.write(|transaction| {
+                tables::forget_requests(transaction, now)?;
+                tables::append(transaction, &request, b"", now)
+            })
+        };
+        append(5).unwrap();
+        file.write(tables::as_the_first_version_had_it).unwrap();
+        file.write(|transaction| tables::begin(transaction, 1)).unwrap();
+        let memory = REQUEST_MEMORY.as_secs();
+        assert!(matches!(append(5 + memory), Ok(tables::Outcome::Repeated(_))));
+        assert!(matches!(append(6 + memory), Ok(tables::Outcome::Appended(_))));
+    }
+
     // One write of a batch fails: its neighbours are told so as well, for nothing is committed.
     #[test]
     fn a_failed_write_fails_the_batch_it_is_in() {
@@ -269,6 +371,26 @@ mod tests {
             [Err(failure.clone()), Err(failure.clone()), Err(failure)]
         );
     }
+
+    // An id that nobody chose costs its place for two minutes, not for a day.
+    #[test]
+    fn each_request_is_remembered_for_its_own_time() {
+        let (_directory, file) = new_file();
+        let append = |id: &str, memory: Duration, now| {
+            let request = Request { id: id.to_owned(), digest: [0; 32], memory };
+            let append = |transaction: &WriteTransaction| {
+                tables::forget_requests(transaction, now)?;
+                tables::append(transaction, &request, b"", now)
+            };
+            matches!(file.write(append).unwrap(), tables::Outcome::Repeated(_))
+        };
+        assert!(!append("named", REQUEST_MEMORY, 5) && !append("unnamed", UNNAMED, 5));
+        assert!(append("unnamed", UNNAMED, 5 + UNNAMED.as_secs()));
+        assert!(!append("unnamed", UNNAMED, 6 + UNNAMED.as_secs()));
+        assert!(append("named", REQUEST_MEMORY, 6 + UNNAMED.as_secs()));
+    }
+
+    const UNNAMED: Duration = super::super::super::UNNAMED_REQUEST_MEMORY;
 
     // The memory of requests ends, so that the file does not grow for ever.
     #[test]
