@@ -3,8 +3,9 @@
 use offswitch_verifier::snapshot::{ChainHash, DeadKey, Salt};
 use serde::{Deserialize, Serialize};
 
-use super::FoldError;
-use crate::record::{Denied, Record, RevokedUser};
+use super::compaction::merge_users;
+use super::{DeniedSet, FoldError};
+use crate::record::{Denied, Record, Revocation, RevokedUser};
 use crate::store::Checkpoint;
 
 /// The checkpoint's bytes, in postcard.
@@ -29,6 +30,10 @@ impl Kept {
         }
     }
 
+    fn entries(&self) -> usize {
+        self.denied.len() + self.users.len() + self.refresh_denied.len()
+    }
+
     pub(super) fn checkpoint(&self, seq: u64) -> Checkpoint {
         Checkpoint { seq, bytes: postcard::to_allocvec(self).unwrap_or_default() }
     }
@@ -39,6 +44,7 @@ impl Kept {
 pub struct Trimming {
     seq: u64,
     kept: Kept,
+    salt: Salt,
     issuer: String,
 }
 
@@ -48,23 +54,35 @@ impl Trimming {
     /// # Errors
     ///
     /// [`FoldError::Damaged`] if it cannot be read.
-    pub fn begin(issuer: &str, checkpoint: &Checkpoint) -> Result<Self, FoldError> {
+    pub fn begin(salt: Salt, issuer: &str, checkpoint: &Checkpoint) -> Result<Self, FoldError> {
         let kept = Kept::read(checkpoint)?;
-        Ok(Self { seq: checkpoint.seq, kept, issuer: issuer.to_owned() })
+        Ok(Self { seq: checkpoint.seq, kept, salt, issuer: issuer.to_owned() })
     }
 
     /// Takes the next record in, if nothing of it must stay at `now`; false ends the walk.
+    ///
+    /// Of a record older than [`LISTED_SECONDS`] some entries may live on: the checkpoint carries
+    /// them, up to [`MOST_CARRIED`] in all. Otherwise one token that is good for a year would keep
+    /// every record that came after it.
     ///
     /// # Errors
     ///
     /// [`FoldError::Damaged`] if it cannot be read.
     pub fn take(&mut self, seq: u64, bytes: &[u8], now: u64) -> Result<bool, FoldError> {
         let record = Record::decode(bytes).map_err(|_| FoldError::Damaged { seq })?;
-        if seq != self.seq + 1 || !record.revocations.iter().all(|one| one.is_past(record.at, now))
-        {
+        let lives = |one: &&Revocation| !one.is_past(record.at, now);
+        let carried = record.revocations.iter().filter(lives).count();
+        let is_old = record.at.saturating_add(LISTED_SECONDS) < now;
+        let may_go = carried == 0 || is_old && self.kept.entries() + carried <= MOST_CARRIED;
+        if seq != self.seq + 1 || !may_go {
             return Ok(false);
         }
-        let effects = record.effects(seq, Salt::default(), &self.issuer);
+        let effects = record.effects(seq, self.salt, &self.issuer);
+        self.kept.denied.extend(effects.denied.iter().filter(|one| one.until >= now));
+        self.kept.users.extend(effects.users.iter().filter(|one| one.until >= now));
+        self.kept
+            .refresh_denied
+            .extend(effects.refresh_denied.iter().filter(|one| one.until >= now));
         self.kept.epoch = self.kept.epoch.max(effects.epoch);
         self.kept.sessions_floor = self.kept.sessions_floor.max(effects.sessions_floor);
         for key in effects.dead_keys {
@@ -79,9 +97,21 @@ impl Trimming {
 
     /// The checkpoint that stands for everything taken in.
     pub fn checkpoint(mut self, now: u64) -> Checkpoint {
-        self.kept.denied.retain(|entry| entry.until >= now);
+        self.kept.denied = living(&self.kept.denied, now);
+        self.kept.refresh_denied = living(&self.kept.refresh_denied, now);
         self.kept.users.retain(|user| user.until >= now);
-        self.kept.refresh_denied.retain(|entry| entry.until >= now);
+        // A fold looks its users up by their order.
+        self.kept.users = merge_users(self.kept.users);
         self.kept.checkpoint(self.seq)
     }
 }
+
+/// What is not past at `now`, each once.
+fn living(denied: &[Denied], now: u64) -> Vec<Denied> {
+    DeniedSet::default().merged(denied.to_vec(), now).iter().collect()
+}
+
+/// For how long at least `GET /v1/revocations` shows what still has an effect.
+const LISTED_SECONDS: u64 = 7 * 24 * 60 * 60;
+/// Every reader of the log's beginning gets the checkpoint, 15 bytes an entry.
+const MOST_CARRIED: usize = 10_000;

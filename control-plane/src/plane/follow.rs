@@ -193,14 +193,15 @@ impl Plane {
             if fresh.is_empty() {
                 return Ok(());
             }
-            let reached = {
+            let (folded, reached) = {
                 let mut fold = self.fold();
-                for (seq, record) in fresh {
-                    fold.push(*seq, record)?;
-                }
-                fold.reached().position
+                let folded =
+                    fresh.into_iter().try_for_each(|(seq, record)| fold.push(*seq, record));
+                (folded, fold.reached().position)
             };
+            // Also what comes before a record that cannot be read.
             self.note_reached(reached);
+            folded?;
         }
     }
 
@@ -296,12 +297,13 @@ impl Plane {
     /// See [`PlaneError`].
     pub async fn trim(&self, now: u64) -> Result<(), PlaneError> {
         let mut page = self.store.read(0, PAGE_RECORDS).await?;
-        let (era, begin) = (page.era, page.checkpoint.seq);
+        let (era, begin, head) = (page.era, page.checkpoint.seq, page.head);
         let ended = self.ended_up_to().await?;
         if ended.era != era {
             return Ok(());
         }
-        let mut trimming = Trimming::begin(&self.settings.issuer, &page.checkpoint)?;
+        let mut trimming =
+            Trimming::begin(self.master.salt(), &self.settings.issuer, &page.checkpoint)?;
         'walk: while let Some((last, _)) = page.records.last() {
             let last = *last;
             for (seq, record) in &page.records {
@@ -318,6 +320,8 @@ impl Plane {
         if checkpoint.seq > begin {
             self.store.trim(era, &checkpoint).await?;
         }
+        // What every start reads; it grows for as long as nothing can be trimmed.
+        metrics::gauge!("offswitch_log_records").set(head.saturating_sub(checkpoint.seq) as f64);
         Ok(())
     }
 }

@@ -179,7 +179,7 @@ fn trimming_takes_only_the_past_and_keeps_dead_keys_epoch_and_chain() {
     .into_iter()
     .map(record)
     .collect();
-    let mut trimming = Trimming::begin(ISSUER, &Checkpoint::default()).unwrap();
+    let mut trimming = Trimming::begin(Salt([3; 16]), ISSUER, &Checkpoint::default()).unwrap();
     let mut walking = true;
     for (seq, bytes) in (1..).zip(&log) {
         whole.push(seq, bytes).unwrap();

@@ -7,6 +7,7 @@ mod folding;
 mod full_stores;
 mod group_commit;
 mod key_rotation;
+mod odd_logs;
 mod ordeals;
 mod outages;
 mod refreshing;

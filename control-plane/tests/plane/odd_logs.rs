@@ -1,0 +1,90 @@
+//! Logs with something in them that is unlike the rest.
+
+use std::sync::Arc;
+
+use offswitch::plane::Plane;
+use offswitch::record::{Record, Revocation};
+use offswitch::store::{EmbeddedStore, REQUEST_MEMORY, Request, Store};
+use offswitch_verifier::snapshot::{Feed, Kind};
+
+use crate::several_processes::ISSUER;
+use crate::support::follower::now;
+use crate::support::in_process::{MASTER, plane_on};
+
+// A record that this version cannot read: what stands before it on the same page is published, and
+// a logout among that is not undone by waiting.
+#[tokio::test]
+async fn what_comes_before_a_damaged_record_is_published() {
+    let (_folder, store) = store();
+    let plane = plane_on(store.clone(), ISSUER, MASTER, now()).await;
+    append(&*store, "good", token("good", now() + 60)).await;
+    store.append(&request("bad"), b"not a record").await.unwrap();
+    assert!(plane.catch_up().await.is_err());
+    assert_eq!(plane.position().seq, 1);
+    let known = plane.snapshot(None).unwrap().position;
+    assert_eq!(plane.snapshot(Some(known)).unwrap().position.seq, 1);
+}
+
+// One token is good for a year: a week later the log goes all the same, and the token stays off,
+// also at a process that starts then.
+#[tokio::test]
+async fn an_entry_that_lives_long_does_not_keep_the_log_of_everyone() {
+    let (_folder, store) = store();
+    let plane = plane_on(store.clone(), ISSUER, MASTER, now()).await;
+    append(&*store, "first", token("first", now() + 60)).await;
+    append(&*store, "long", token("long", now() + 366 * DAY)).await;
+    append(&*store, "user", user("alice", now() + 366 * DAY)).await;
+    append(&*store, "last", token("last", now() + 60)).await;
+    plane.end_sessions().await.unwrap();
+    plane.trim(now() + 2 * DAY).await.unwrap();
+    assert_eq!(store.read(0, 10).await.unwrap().checkpoint.seq, 1, "too early: it is listed still");
+    plane.trim(now() + 8 * DAY).await.unwrap();
+    assert_eq!(store.read(0, 10).await.unwrap().checkpoint.seq, 4);
+    let fresh = plane_on(store.clone(), ISSUER, MASTER, now()).await;
+    let feed = followed(&fresh);
+    assert!(feed.is_denied(Kind::Token, ISSUER, "long"));
+    assert_eq!(feed.user_floor(ISSUER, "alice").unwrap().minimum_version, 3);
+    assert!(!feed.is_denied(Kind::Token, ISSUER, "first"));
+    assert_eq!(fresh.fold().reached(), plane.fold().reached());
+    assert!(!fresh.fold().lacks(&plane.fold(), now() + 8 * DAY));
+    // The process that was there goes on, and so does the next trim.
+    append(&*store, "more", token("more", now() + 60)).await;
+    plane.catch_up().await.unwrap();
+    assert_eq!((plane.position().era, plane.position().seq), (1, 5));
+    plane.end_sessions().await.unwrap();
+    plane.trim(now() + 367 * DAY + 8 * DAY).await.unwrap();
+    let fresh = plane_on(store, ISSUER, MASTER, now()).await;
+    assert_eq!(fresh.fold().entries(), 0);
+}
+
+fn store() -> (tempfile::TempDir, Arc<EmbeddedStore>) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(EmbeddedStore::open(&folder.path().join("log.redb"), 1).unwrap());
+    (folder, store)
+}
+
+async fn append(store: &dyn Store, id: &str, revocation: Revocation) {
+    let (by, revocations) = ("test".to_owned(), vec![revocation]);
+    let record = Record { at: now(), by, reason: None, revocations };
+    store.append(&request(id), &record.encode()).await.unwrap();
+}
+
+fn request(id: &str) -> Request {
+    Request { id: id.to_owned(), digest: [0; 32], memory: REQUEST_MEMORY }
+}
+
+fn token(jti: &str, exp: u64) -> Revocation {
+    Revocation::Token { issuer: None, jti: jti.to_owned(), exp }
+}
+
+fn user(sub: &str, exp: u64) -> Revocation {
+    Revocation::User { issuer: None, sub: sub.to_owned(), exp }
+}
+
+fn followed(plane: &Plane) -> Feed {
+    let mut feed = Feed::new(ISSUER.to_owned(), plane.feed_keys());
+    feed.apply(plane.snapshot(None).unwrap().bytes.to_vec(), now()).unwrap();
+    feed
+}
+
+const DAY: u64 = 24 * 60 * 60;
