@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{Plane, PlaneError};
 use crate::fold::FoldError;
 use crate::record::{Record, Revocation};
-use crate::store::{Append, Appended, Durability, Request, StoreError};
+use crate::store::{Append, Appended, Durability, Request, StoreError, UNNAMED_REQUEST_MEMORY};
 
 /// What a revocation reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,9 @@ impl Plane {
     ///
     /// See [`PlaneError`]; nothing is acknowledged then.
     pub async fn revoke(&self, request: &Request, record: &Record) -> Result<Revoked, PlaneError> {
-        self.need_room(record, MOST_ENTRIES)?;
+        if let Err(refusal) = self.need_room(record, MOST_ENTRIES) {
+            return self.recalled(request, refusal).await;
+        }
         let began = Instant::now();
         let append = Append { request: request.clone(), record: record.encode() };
         let Appended { position, durability, repeated } = self.appender.append(append).await?;
@@ -74,13 +76,51 @@ impl Plane {
         Ok(Revoked { position, durability, repeated })
     }
 
-    /// Refuses `record` where more would be revoked than the operator allows. What ends sessions, a
-    /// logout or a theft, is not asked this: it may use the room up to [`MOST_ENTRIES`].
+    /// [`revoke`](Self::revoke) within what [`need_allowed`](Self::need_allowed) allows.
     ///
     /// # Errors
     ///
-    /// [`PlaneError::TooManyEntries`].
+    /// See [`PlaneError`]; nothing is acknowledged then.
+    pub async fn revoke_allowed(
+        &self,
+        request: &Request,
+        record: &Record,
+    ) -> Result<Revoked, PlaneError> {
+        match self.need_allowed(record) {
+            Ok(()) => self.revoke(request, record).await,
+            Err(refusal) => self.recalled(request, refusal).await,
+        }
+    }
+
+    /// What an earlier execution of `request` reached. Only where there was none is it refused: a
+    /// caller whose answer was lost must not take an accepted revocation for a refused one.
+    async fn recalled(
+        &self,
+        request: &Request,
+        refusal: PlaneError,
+    ) -> Result<Revoked, PlaneError> {
+        if request.memory <= UNNAMED_REQUEST_MEMORY {
+            return Err(refusal);
+        }
+        let known = self.store.recall(request).await?.ok_or(refusal)?;
+        let Appended { position, durability, repeated } = known;
+        Ok(Revoked { position, durability, repeated })
+    }
+
+    /// Refuses `record` where more would be revoked than the operator allows, or more keys would die
+    /// than by name may: the rest of their room is for red buttons, which must never find it full.
+    /// What ends sessions, a logout or a theft, is not asked this: it may use the room up to
+    /// [`MOST_ENTRIES`].
+    ///
+    /// # Errors
+    ///
+    /// [`PlaneError::TooManyEntries`], [`PlaneError::TooManyDeadKeys`].
     pub fn need_allowed(&self, record: &Record) -> Result<(), PlaneError> {
+        let is_key = |one: &&Revocation| matches!(one, Revocation::Key { .. });
+        let keys = record.revocations.iter().filter(is_key).count();
+        if keys > 0 && self.fold().dead_keys().len() + keys > MAX_DEAD_KEYS / 2 {
+            return Err(PlaneError::TooManyDeadKeys);
+        }
         self.need_room(record, self.settings.max_entries)
     }
 
@@ -146,11 +186,13 @@ impl Plane {
     ) -> Result<(RedButton, Revoked), PlaneError> {
         self.reload_keyring().await?;
         let button = self.red_button(sessions, record.at);
-        if self.fold().dead_keys().len() + button.dead_kids.len() > MAX_DEAD_KEYS {
-            return Err(PlaneError::TooManyDeadKeys);
-        }
+        let has_room = self.fold().dead_keys().len() + button.dead_kids.len() <= MAX_DEAD_KEYS;
         record.revocations = button.revocations();
-        let revoked = self.revoke(request, &record).await?;
+        let revoked = if has_room {
+            self.revoke(request, &record).await?
+        } else {
+            self.recalled(request, PlaneError::TooManyDeadKeys).await?
+        };
         self.catch_up().await?;
         self.reload_keyring().await?;
         let done = if revoked.repeated { self.pressed(revoked.position).await? } else { button };

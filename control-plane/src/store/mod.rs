@@ -34,6 +34,10 @@ pub trait Store: Send + Sync + 'static {
         appended.ok_or(StoreError::RequestReused)
     }
 
+    /// What an earlier execution of `request` reached, as far as the store remembers it;
+    /// [`StoreError::RequestReused`] where the id was used for another digest. Appends nothing.
+    async fn recall(&self, request: &Request) -> Result<Option<Appended>, StoreError>;
+
     /// At most `limit` records after seq `after`, in order, with where the log stands.
     ///
     /// Where `after` lies before the checkpoint, the page begins at the checkpoint. A page also

@@ -58,6 +58,41 @@ async fn dead_keys_are_bounded_and_the_red_button_still_finds_room() {
     assert!(post(&server, "/v1/red-button", &json!({})).await.status().is_success());
 }
 
+// Accepted, but the answer was lost: whoever asks again gets it, although there is no room any more.
+// Another request under the same key is told so, and one that nobody knows is refused as ever.
+#[tokio::test]
+async fn a_repeated_request_is_answered_where_there_is_no_more_room() {
+    let change = |settings: &mut offswitch::plane::Settings| settings.max_entries = 2;
+    let server = LocalServer::start_with(Limits::default(), change).await;
+    let exp = offswitch::clock::unix_seconds() + 3600;
+    let tokens = json!({ "revocations": [{ "jti": "a", "exp": exp }, { "jti": "b", "exp": exp }] });
+    let keys: Vec<Value> = (0..512)
+        .map(|number| json!({ "issuer": "https://idp.example", "kid": format!("k{number}") }))
+        .collect();
+    let one_more = json!({ "jti": "c", "exp": exp });
+    for (name, body, status) in
+        [("tokens", tokens, 507), ("keys", json!({ "revocations": keys }), 409)]
+    {
+        let first = named(&server, name, &body).await;
+        assert_eq!(first.status(), 200, "{name}");
+        let first: Value = first.json().await.unwrap();
+        let again = named(&server, name, &body).await;
+        assert_eq!(again.status(), 200, "{name}");
+        let again: Value = again.json().await.unwrap();
+        assert_eq!((&again["position"], &again["repeated"]), (&first["position"], &json!(true)));
+        let other = named(&server, &format!("other {name}"), &body).await;
+        assert_eq!(other.status(), status, "{name}");
+        let reused = named(&server, name, &one_more).await;
+        assert_eq!(reused.json::<Value>().await.unwrap()["code"], "idempotency_key_reused");
+    }
+}
+
+async fn named(server: &LocalServer, name: &str, body: &Value) -> Response {
+    let client = Client::builder().no_proxy().build().unwrap();
+    let request = client.post(server.url(REVOCATIONS)).bearer_auth(server.admin_key());
+    request.header("idempotency-key", name).json(body).send().await.unwrap()
+}
+
 async fn post(server: &LocalServer, path: &str, body: &Value) -> Response {
     let client = Client::builder().no_proxy().build().unwrap();
     let request = client.post(server.url(path)).bearer_auth(server.admin_key());

@@ -57,6 +57,18 @@ pub(crate) async fn a_repeated_request_answers_as_before(place: &Place) {
     assert_eq!(store.read(0, 10).await.unwrap().head, 2);
 }
 
+// Only looked up: the first answer, nothing, or that the id was used for something else.
+pub(crate) async fn a_request_is_recalled_and_nothing_is_appended(place: &Place) {
+    let store = place.open("tokens").await;
+    assert_eq!(store.recall(&request("a", 1)).await, Ok(None));
+    let first = store.append(&request("a", 1), b"one").await.unwrap();
+    let expected = Appended { repeated: true, ..first };
+    assert_eq!(store.recall(&request("a", 1)).await, Ok(Some(expected)));
+    assert_eq!(store.recall(&request("a", 2)).await, Err(StoreError::RequestReused));
+    assert_eq!(store.recall(&request("b", 1)).await, Ok(None));
+    assert_eq!(store.read(0, 10).await.unwrap().head, 1);
+}
+
 // A batch with a request that was executed, one whose id is taken, and the same one twice: what is
 // new is appended in order, each of the others is answered by itself.
 pub(crate) async fn records_that_come_together_are_judged_one_by_one(place: &Place) {

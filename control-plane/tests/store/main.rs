@@ -58,6 +58,7 @@ cases!(
     a_record_of_12_megabytes_comes_back,
     a_repeated_request_answers_as_before,
     a_request_id_for_something_else_is_refused,
+    a_request_is_recalled_and_nothing_is_appended,
     a_scan_meets_every_document_of_its_prefix,
     a_wait_ends_at_its_timeout,
     a_wait_ends_with_a_new_era,

@@ -81,6 +81,7 @@ pub(crate) async fn call_everything(store: &RedisStore) {
     for id in ["1", "2", "2"] {
         store.append(&request(id, 0), b"record").await.unwrap();
     }
+    assert!(store.recall(&request("2", 0)).await.unwrap().is_some());
     let checkpoint = Checkpoint { seq: 1, bytes: b"one".to_vec() };
     store.trim(FIRST_ERA, &checkpoint).await.unwrap();
     let checkpoint = Checkpoint { seq: 2, bytes: b"two".to_vec() };

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use offswitch::store::{
-    Append, Appended, Checkpoint, Durability, EmbeddedStore, Finding, Page, Store, StoreError,
-    Stretch, Swapped,
+    Append, Appended, Checkpoint, Durability, EmbeddedStore, Finding, Page, Request, Store,
+    StoreError, Stretch, Swapped,
 };
 use offswitch_verifier::snapshot::Position;
 use tokio::sync::Semaphore;
@@ -60,6 +60,10 @@ impl Store for GatedStore {
     async fn append_all(&self, batch: Vec<Append>) -> Result<Vec<Option<Appended>>, StoreError> {
         self.before_append.as_ref().map_or(Ok(()), |hook| hook(&batch))?;
         self.inner.append_all(batch).await
+    }
+
+    async fn recall(&self, request: &Request) -> Result<Option<Appended>, StoreError> {
+        self.inner.recall(request).await
     }
 
     async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError> {

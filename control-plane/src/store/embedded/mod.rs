@@ -16,7 +16,8 @@ use tokio::task;
 
 use self::writer::{File, Job, Writer};
 use super::{
-    Append, Appended, Checkpoint, Durability, Finding, Page, Store, StoreError, Stretch, Swapped,
+    Append, Appended, Checkpoint, Durability, Finding, Page, Request, Store, StoreError, Stretch,
+    Swapped,
 };
 use crate::clock::unix_seconds;
 
@@ -93,15 +94,14 @@ impl Store for EmbeddedStore {
             let append = |one: &Append| tables::append(transaction, &one.request, &one.record, now);
             batch.iter().map(append).collect::<Result<Vec<_>, _>>()
         };
-        let appended = |position, repeated| {
-            Some(Appended { position, durability: Durability::Synced, repeated })
-        };
-        let outcomes = self.write(write).await?.into_iter().map(|outcome| match outcome {
-            tables::Outcome::Appended(position) => appended(position, false),
-            tables::Outcome::Repeated(position) => appended(position, true),
-            tables::Outcome::Reused => None,
-        });
-        Ok(outcomes.collect())
+        Ok(self.write(write).await?.into_iter().map(appended).collect())
+    }
+
+    async fn recall(&self, request: &Request) -> Result<Option<Appended>, StoreError> {
+        let request = request.clone();
+        let known =
+            self.read_with(move |transaction| tables::recall(transaction, &request)).await?;
+        known.map(|outcome| appended(outcome).ok_or(StoreError::RequestReused)).transpose()
     }
 
     async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError> {
@@ -181,6 +181,15 @@ impl Store for EmbeddedStore {
     fn durability(&self) -> Option<Durability> {
         Some(Durability::Synced)
     }
+}
+
+fn appended(outcome: tables::Outcome) -> Option<Appended> {
+    let (position, repeated) = match outcome {
+        tables::Outcome::Appended(position) => (position, false),
+        tables::Outcome::Repeated(position) => (position, true),
+        tables::Outcome::Reused => return None,
+    };
+    Some(Appended { position, durability: Durability::Synced, repeated })
 }
 
 /// Turns a panic of the database over damaged content into an error.

@@ -61,6 +61,14 @@ pub(super) fn append(
     Ok(Outcome::Appended(Position { era, seq }))
 }
 
+/// See [`Store::recall`](super::super::Store::recall).
+pub(super) fn recall(
+    transaction: &ReadTransaction,
+    request: &Request,
+) -> Result<Option<Outcome>, StoreError> {
+    known(&transaction.open_table(REQUESTS).map_err(failed)?, request)
+}
+
 /// What became of `request`, if it was executed before.
 fn known(
     requests: &impl ReadableTable<&'static str, (u64, u64, [u8; 32], u64)>,

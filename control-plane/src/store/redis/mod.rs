@@ -18,11 +18,12 @@ use tokio::time::Instant;
 pub use self::options::{Appendfsync, RedisOptions, Tolerance, Tolerated, UnknownTolerance};
 
 use self::link::{Link, unavailable};
-use self::scripts::{Keys, digest};
+use self::scripts::{Keys, digest, digest_of};
 use crate::clock::unix_seconds;
 
 use super::{
-    Append, Appended, Checkpoint, Durability, Finding, Page, Store, StoreError, Stretch, Swapped,
+    Append, Appended, Checkpoint, Durability, Finding, Page, Request, Store, StoreError, Stretch,
+    Swapped,
 };
 
 /// A store in one Redis (7.0 or later) or Valkey server, shared by any number of processes.
@@ -128,6 +129,20 @@ impl Store for RedisStore {
             Ok(Some(Appended { position, durability, repeated: outcome == "repeated" }))
         });
         appended.collect()
+    }
+
+    async fn recall(&self, request: &Request) -> Result<Option<Appended>, StoreError> {
+        let (known, durability): (Option<String>, _) =
+            self.link.call(&self.keys.recall(request)).await?;
+        let Some(known) = known else { return Ok(None) };
+        let mut parts = known.split(' ');
+        let (era, seq, digest) = (parts.next(), parts.next(), parts.next());
+        if digest != Some(digest_of(request).as_str()) {
+            return Err(StoreError::RequestReused);
+        }
+        let number = |text: Option<&str>| text.and_then(|text| text.parse().ok()).ok_or_else(gone);
+        let position = Position { era: number(era)?, seq: number(seq)? };
+        Ok(Some(Appended { position, durability, repeated: true }))
     }
 
     async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError> {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use offswitch_verifier::snapshot::Position;
 use redis::{Cmd, Script};
 
-use super::super::{Append, Checkpoint, PAGE_SIZE_BYTES};
+use super::super::{Append, Checkpoint, PAGE_SIZE_BYTES, Request};
 
 /// A command with the script that it runs, if any, in case the server does not know it.
 pub(super) struct Call {
@@ -36,17 +36,21 @@ impl Keys {
     }
 
     pub(super) fn append(&self, batch: &[Append]) -> Call {
-        let key = |one: &Append| format!("{}:request:{}", self.prefix, one.request.id);
-        let requests: Vec<String> = batch.iter().map(key).collect();
+        let requests: Vec<String> = batch.iter().map(|one| self.request(&one.request)).collect();
         let fixed = [&self.meta, &self.log];
         let keys: Vec<&str> = fixed.into_iter().chain(&requests).map(String::as_str).collect();
         let mut call = Call::script(&APPEND, &keys);
         for Append { request, record } in batch {
-            let digest = blake3::Hash::from_bytes(request.digest).to_hex();
             let memory = request.memory.as_secs();
-            call.command.arg(digest.as_str()).arg(record.as_slice()).arg(memory);
+            call.command.arg(digest_of(request)).arg(record.as_slice()).arg(memory);
         }
         call
+    }
+
+    pub(super) fn recall(&self, request: &Request) -> Call {
+        let mut command = redis::cmd("GET");
+        command.arg(self.request(request));
+        Call { command, script: None }
     }
 
     pub(super) fn read(&self, after: u64, limit: usize, known_digest: &str) -> Call {
@@ -117,6 +121,10 @@ impl Keys {
         std::str::from_utf8(key).ok()?.strip_prefix(&self.document(""))
     }
 
+    fn request(&self, request: &Request) -> String {
+        format!("{}:request:{}", self.prefix, request.id)
+    }
+
     fn document(&self, name: &str) -> String {
         format!("{}:doc:{name}", self.prefix)
     }
@@ -142,6 +150,11 @@ fn escaped(text: &str) -> String {
     pattern
 }
 
+/// What a request is remembered with.
+pub(super) fn digest_of(request: &Request) -> String {
+    blake3::Hash::from_bytes(request.digest).to_hex().to_string()
+}
+
 /// Names the content of a checkpoint; empty for none.
 pub(super) fn digest(bytes: &[u8]) -> String {
     if bytes.is_empty() { String::new() } else { blake3::hash(bytes).to_hex().to_string() }
@@ -161,7 +174,6 @@ const SCANNED_AT_ONCE: usize = 1000;
 mod tests {
     use std::time::Duration;
 
-    use super::super::super::Request;
     use super::*;
 
     // R12: a cluster hashes what stands between the first braces, and nothing else.
