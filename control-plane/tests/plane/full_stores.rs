@@ -80,6 +80,14 @@ async fn a_flush_that_fails_acknowledges_nothing_and_loses_nothing() {
         acknowledged.extend(more);
         assert_eq!(problem["code"], "store_unavailable");
         found(&plane, "store_write_error", true).await;
+        // The file is closed until the next write, and nobody else's all the same.
+        let other = Command::new(env!("CARGO_BIN_EXE_offswitch"))
+            .args(["keys", "list"])
+            .env("OFFSWITCH_DATA_DIR", folder.path())
+            .output()
+            .unwrap();
+        let told = String::from_utf8(other.stderr).unwrap();
+        assert!(told.contains("another process has the file open"), "{told}");
         fault.end();
         acknowledged.push(until_revoked(&plane).await);
     }
