@@ -198,6 +198,50 @@ fn trimming_takes_only_the_past_and_keeps_dead_keys_epoch_and_chain() {
     assert!(rest.lacks(&whole, NOW));
 }
 
+// Week-old records go with a few entries that live on; what is named twice stays for the longer of its
+// times. More than a checkpoint may carry end the walk, and so does a younger record.
+#[test]
+fn trimming_carries_few_living_entries_of_old_records_and_no_more() {
+    let token = |jti: &str, exp| Revocation::Token { issuer: None, jti: jti.to_owned(), exp };
+    let refresh = |exp| Revocation::Refresh { sid: "s".to_owned(), exp };
+    let user = |number| Revocation::User { issuer: None, sub: format!("u{number}"), exp: FAR };
+    let log = [
+        record(vec![token("a", FAR + 5), refresh(FAR + 5), token("past", NOW)]),
+        record(vec![token("a", FAR), refresh(FAR)]),
+        record((0..50).map(user).collect()),
+        record((0..40).rev().map(user).collect()),
+    ];
+    let week_later = NOW + 7 * 24 * 60 * 60 + 1;
+    let begin = || Trimming::begin(Salt([3; 16]), ISSUER, &Checkpoint::default()).unwrap();
+    assert!(!begin().take(1, &log[0], week_later - 1).unwrap());
+    let (mut trimming, mut whole) = (begin(), empty());
+    for (seq, bytes) in (1..).zip(&log) {
+        assert!(trimming.take(seq, bytes, week_later).unwrap());
+        whole.push(seq, bytes).unwrap();
+    }
+    let many = record((0..10_000).map(|one| token(&one.to_string(), FAR)).collect());
+    assert!(!trimming.take(5, &many, week_later).unwrap());
+    let checkpoint = trimming.checkpoint(week_later);
+    assert_eq!(checkpoint.seq, 4);
+    let mut rest = Fold::begin(Salt([3; 16]), ISSUER, 1, &checkpoint).unwrap();
+    base(&mut whole, week_later);
+    assert_eq!(rest.entries(), whole.entries());
+    assert_eq!(rest.reached(), whole.reached());
+    for now in [week_later, FAR, leaves_at(FAR + 5)] {
+        assert!(!rest.lacks(&whole, now) && !whole.lacks(&rest, now));
+    }
+    let contents = [&mut rest, &mut whole].map(|fold| base(fold, week_later));
+    assert_eq!(contents[0], contents[1]);
+    assert!(rest.is_session_over("s", "nobody", 9) && rest.is_session_over("t", "u0", 3));
+    assert!(!rest.is_session_over("t", "u0", 4) && rest.is_session_over("t", "u49", 2));
+    // Carried on by the next trim, until their time has come.
+    let again = Trimming::begin(Salt([3; 16]), ISSUER, &checkpoint).unwrap();
+    assert_eq!(again.checkpoint(week_later), checkpoint);
+    let later = Trimming::begin(Salt([3; 16]), ISSUER, &checkpoint).unwrap();
+    let later = later.checkpoint(leaves_at(FAR) + 1);
+    assert_eq!(Fold::begin(Salt([3; 16]), ISSUER, 1, &later).unwrap().entries(), 1);
+}
+
 #[test]
 fn a_log_that_skips_or_is_damaged_is_not_folded() {
     let mut fold = empty();
@@ -211,6 +255,9 @@ fn a_log_that_skips_or_is_damaged_is_not_folded() {
     let checkpoint = Checkpoint { seq: 1, bytes: vec![1, 2, 3] };
     assert!(Fold::begin(Salt::default(), ISSUER, 1, &checkpoint).is_err());
 }
+
+/// When long-lived tokens of the tests expire.
+const FAR: u64 = NOW + 366 * 24 * 60 * 60;
 
 /// When a request of `NOW` can no longer be repeated.
 const LATER: u64 = NOW + 100_000;
