@@ -133,6 +133,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let loading = Arc::new(Loading::default());
     let router = Arc::new(ArcSwap::from_pointee(http::starting(loading.clone())));
     let limits = config.limits.clone().within_open_files();
+    let limits = limits.beside_followers(config.settings.max_followers);
     let mut serving = tokio::spawn(server::run(listener, router.clone(), limits, stop_asked()));
     let plane = tokio::select! {
         started = start(config, &loading) => started?,

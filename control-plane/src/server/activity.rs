@@ -1,23 +1,28 @@
 //! What a connection's peer is doing: asking, beginning to ask, or nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Limits;
+use super::in_flight::Place;
+use super::progress::Progress;
 
 /// Of one connection; shared by its stream, its requests and its watch.
 #[derive(Debug)]
 pub(super) struct Activity {
-    header_timeout: Duration,
-    idle_timeout: Duration,
+    limits: Arc<Limits>,
+    /// Of the answer over HTTP/1; each stream over HTTP/2 is watched by itself.
+    progress: Progress,
     state: Mutex<State>,
 }
 
 /// A request that was not answered to the end yet.
 #[derive(Debug)]
-pub(super) struct Asking(Arc<Activity>);
+pub(super) struct Asking {
+    activity: Arc<Activity>,
+    _place: Place,
+}
 
 /// Why a connection is closed by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,11 +46,10 @@ struct State {
 
 impl Activity {
     /// Of a connection that was just accepted: its first header is being waited for.
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: Arc<Limits>) -> Self {
         let now = Instant::now();
         let state = State { asking: 0, header_since: Some(now), is_http2: false, quiet_since: now };
-        let &Limits { header_timeout, idle_timeout, .. } = limits;
-        Self { header_timeout, idle_timeout, state: Mutex::new(state) }
+        Self { limits, progress: Progress::default(), state: Mutex::new(state) }
     }
 
     /// Something came from the peer.
@@ -57,26 +61,28 @@ impl Activity {
     }
 
     /// A request's header is complete; it is being answered until what is returned is dropped.
-    pub(super) fn ask(self: &Arc<Self>, is_http2: bool) -> Asking {
+    pub(super) fn ask(self: &Arc<Self>, is_http2: bool, place: Place) -> Asking {
         let mut state = self.state();
         state.asking += 1;
         state.header_since = None;
         state.is_http2 = is_http2;
         drop(state);
-        Asking(self.clone())
+        Asking { activity: self.clone(), _place: place }
+    }
+
+    pub(super) fn is_asking(&self) -> bool {
+        self.state().asking > 0
     }
 
     /// When to look again, or why the connection has to go.
     pub(super) fn judge(&self, now: Instant) -> Result<Instant, Reason> {
         let state = self.state();
         // A header may begin right after.
-        let soon = now + self.header_timeout;
-        if state.asking > 0 {
-            return Ok(soon);
-        }
+        let soon = now + self.limits.header_timeout;
         let (end, reason) = match state.header_since {
-            Some(since) => (since + self.header_timeout, Reason::HeaderTimeout),
-            None => (state.quiet_since + self.idle_timeout, Reason::Idle),
+            _ if state.asking > 0 => (self.progress.due().unwrap_or(soon), Reason::WriteTimeout),
+            Some(since) => (since + self.limits.header_timeout, Reason::HeaderTimeout),
+            None => (state.quiet_since + self.limits.idle_timeout, Reason::Idle),
         };
         if end <= now { Err(reason) } else { Ok(end.min(soon)) }
     }
@@ -86,9 +92,23 @@ impl Activity {
     }
 }
 
+impl Asking {
+    /// Over HTTP/1.
+    pub(super) fn progress(&self) -> &Progress {
+        &self.activity.progress
+    }
+
+    /// Until when a piece has to be taken that is handed out now, of what was there at `since`.
+    pub(super) fn due(&self, since: Instant) -> Instant {
+        let limits = &self.activity.limits;
+        (Instant::now() + limits.write_timeout).min(since + limits.answer_timeout)
+    }
+}
+
 impl Drop for Asking {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        self.activity.progress.taken();
+        let mut state = self.activity.state();
         state.asking -= 1;
         state.quiet_since = Instant::now();
     }

@@ -6,26 +6,32 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes};
 use hyper::body::{Frame, SizeHint};
+use tokio::time::Instant;
 
 use super::activity::Asking;
-use super::http2::Progress;
+use super::progress::{Piece, Progress};
 
 /// The body of one answer. Its request counts as being answered as long as it lives.
 pub(super) struct Answer {
     body: Body,
     /// What the body gave already and is not handed out yet.
     rest: Bytes,
-    progress: Option<Arc<Progress>>,
-    _asking: Asking,
+    /// When the body gave it.
+    since: Instant,
+    /// Of an answer over HTTP/2, where more streams than this one have their own.
+    stream: Option<Arc<Progress>>,
+    was_handed_out: bool,
+    asking: Asking,
 }
 
 impl Answer {
     pub(super) fn new(body: Body, asking: Asking) -> Self {
-        Self { body, rest: Bytes::new(), progress: Progress::of_this_task(), _asking: asking }
+        let (since, stream) = (Instant::now(), Progress::of_this_stream());
+        Self { body, rest: Bytes::new(), since, stream, was_handed_out: false, asking }
     }
 
-    /// Asking for the next piece shows that the peer takes them. What it stops at keeps no more
-    /// than a piece in memory: the last one is a copy, so that it does not hold on to a base.
+    /// What its peer stops at keeps no more than a piece in memory: the last one is a copy, so that
+    /// it does not hold on to a base.
     fn next_piece(&mut self) -> Bytes {
         if self.rest.len() > PIECE_BYTES {
             let piece = self.rest.split_to(PIECE_BYTES);
@@ -35,6 +41,19 @@ impl Answer {
             return piece;
         }
         std::mem::take(&mut self.rest)
+    }
+
+    /// Over HTTP/1 asking for the next piece shows that the last one was taken. An HTTP/2 stream
+    /// asks before: where it is open by a byte, all of the piece waits in its queue, and nobody would
+    /// watch it there after the last one.
+    fn poll_taken(&self, context: &mut Context<'_>) -> Poll<()> {
+        match &self.stream {
+            Some(stream) => stream.poll_taken(context),
+            None => {
+                self.asking.progress().taken();
+                Poll::Ready(())
+            }
+        }
     }
 }
 
@@ -46,27 +65,33 @@ impl hyper::body::Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if let Some(progress) = &self.progress {
-            progress.resume();
-        }
+        ready!(self.poll_taken(context));
         if self.rest.is_empty() {
             match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => self.rest = data,
+                    Ok(data) => (self.rest, self.since) = (data, Instant::now()),
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                 },
                 end => return Poll::Ready(end),
             }
         }
-        let piece = self.next_piece();
-        if let Some(progress) = &self.progress {
-            progress.hand_out();
+        let mut piece = self.next_piece();
+        let due = self.asking.due(self.since);
+        match &self.stream {
+            Some(stream) => {
+                stream.hand_out(due);
+                piece = Bytes::from_owner(Piece::new(piece, stream.clone()));
+            }
+            None => self.asking.progress().hand_out(due),
         }
+        self.was_handed_out = true;
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        // Over HTTP/2 the end comes by itself, after the last piece was taken.
+        let is_awaited = self.stream.is_some() && self.was_handed_out;
+        !is_awaited && self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -2,12 +2,14 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::future::ready;
 use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use futures_util::future::Either;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Version};
@@ -22,23 +24,32 @@ use super::Limits;
 use super::activity::{Activity, Reason};
 use super::answer::Answer;
 use super::http2::Streams;
+use super::in_flight::InFlight;
 use super::stream::Stream;
 
-/// Serves on `stream`, each request with what `router` is then, until its peer goes, has to go, or `stopping` changes and what was
-/// asked is answered.
+/// Serves on `stream`, each request with what `router` is then, until its peer goes, has to go, or
+/// `stopping` changes and what was asked is answered.
 pub(super) async fn serve(
     stream: TcpStream,
     router: Arc<ArcSwap<Router>>,
     builder: &Builder<Streams>,
-    limits: &Limits,
+    limits: Arc<Limits>,
+    in_flight: InFlight,
     mut stopping: watch::Receiver<()>,
 ) {
-    let activity = Arc::new(Activity::new(limits));
+    let activity = Arc::new(Activity::new(limits.clone()));
     let stream = Stream::new(stream, activity.clone(), limits.write_timeout);
     let asked = activity.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let asking = asked.ask(request.version() == Version::HTTP_2);
-        let answering = TowerToHyperService::new(router.load().as_ref().clone()).call(request);
+        let (place, refusal) = in_flight.enter();
+        let asking = asked.ask(request.version() == Version::HTTP_2, place);
+        let answering = match refusal {
+            Some(refusal) => Either::Left(ready(Ok(refusal))),
+            None => {
+                let router = router.load().as_ref().clone();
+                Either::Right(TowerToHyperService::new(router).call(request))
+            }
+        };
         async move {
             let response = answering.await?;
             Ok::<_, Infallible>(response.map(|body| Answer::new(body, asking)))
@@ -59,7 +70,7 @@ pub(super) async fn serve(
                 return;
             }
             () = look.as_mut() => {
-                if is_leaving {
+                if is_leaving && !activity.is_asking() {
                     // The rest of the last answer was not taken.
                     return;
                 }

@@ -5,7 +5,9 @@ mod activity;
 mod answer;
 mod connection;
 mod http2;
+mod in_flight;
 mod limits;
+mod progress;
 mod refusal;
 mod stream;
 
@@ -25,6 +27,7 @@ use tokio::time::timeout;
 pub use limits::Limits;
 
 use http2::Streams;
+use in_flight::InFlight;
 use refusal::Refusals;
 
 /// Listens at `address`, where many may knock at once.
@@ -40,8 +43,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves on `listener`, each request with what `router` is then, until `shutdown` ends, then lets open requests finish for as long
-/// as the limits say.
+/// Serves on `listener`, each request with what `router` is then, until `shutdown` ends, then lets
+/// open requests finish for as long as the limits say.
 pub async fn run(
     listener: TcpListener,
     router: Arc<ArcSwap<Router>>,
@@ -51,6 +54,7 @@ pub async fn run(
     let builder = Arc::new(builder(&limits));
     let limits = Arc::new(limits);
     let places = Arc::new(Semaphore::new(limits.max_connections));
+    let in_flight = InFlight::new(limits.max_requests);
     let refusals = Refusals::new();
     let (stop, stopping) = watch::channel(());
     metrics::gauge!("offswitch_connections_limit").set(limits.max_connections as f64);
@@ -75,11 +79,11 @@ pub async fn run(
             continue;
         };
         let (router, stopping) = (router.clone(), stopping.clone());
-        let (builder, limits) = (builder.clone(), limits.clone());
+        let (builder, limits, in_flight) = (builder.clone(), limits.clone(), in_flight.clone());
         tokio::spawn(async move {
             let _place = place;
             let _counted = Counted::new();
-            connection::serve(stream, router, &builder, &limits, stopping).await;
+            connection::serve(stream, router, &builder, limits, in_flight, stopping).await;
         });
     }
     drop((listener, stopping));

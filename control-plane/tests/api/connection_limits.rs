@@ -3,15 +3,17 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::routing::get;
 use offswitch::server::Limits;
 use reqwest::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::support::local_server::{LocalServer, counted, short_limits};
-use crate::support::raw_http2::{DATA, END_STREAM, RawHttp2};
+use crate::support::raw_http2::{DATA, END_STREAM, GOAWAY, RawHttp2};
 use crate::support::redis_server::free_port;
 
 // A01: beyond the cap there is an answer that says so, and none is refused once there is room.
@@ -140,6 +142,72 @@ async fn a_connection_that_asks_nothing_any_more_is_closed() {
     connection.write_all(b"GET /heal").await.unwrap();
     let end = timeout(Duration::from_secs(10), connection.read(&mut [0; 64])).await.unwrap();
     assert!(matches!(end, Ok(0)), "{end:?}");
+}
+
+// A01: what an HTTP/2 peer asks while its idle connection is being closed is answered, however long
+// that takes: it may not have heard of the closing yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_while_an_idle_connection_is_closed_is_answered() {
+    let long_poll = get(async || {
+        sleep(Duration::from_secs(8)).await;
+        "news"
+    });
+    let router = Router::new().route("/small", get(async || "small")).route("/poll", long_poll);
+    let server = LocalServer::serve(short_limits(), router).await;
+    let mut connection = RawHttp2::begin(server.connect().await).await;
+    connection.get(1, "/small").await;
+    // The ping after it is not answered: that is how the server knows that it was heard.
+    while connection.next_unacknowledged().await.unwrap().kind != GOAWAY {}
+    connection.get(3, "/poll").await;
+    let answer = async {
+        while let Some(frame) = connection.next_unacknowledged().await {
+            if frame.kind == DATA && frame.stream == 3 {
+                return frame.payload;
+            }
+        }
+        panic!("the connection ended");
+    };
+    assert_eq!(timeout(Duration::from_secs(20), answer).await.unwrap(), b"news");
+}
+
+// A01: no more requests are answered at once than the limit says, however few connections they
+// come by; the others are told so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_too_many_is_answered_503_until_there_is_room() {
+    let long_poll = get(async || {
+        sleep(Duration::from_secs(4)).await;
+        "news"
+    });
+    let router = Router::new().route("/small", get(async || "small")).route("/poll", long_poll);
+    let server = LocalServer::serve(Limits { max_requests: 3, ..Limits::default() }, router).await;
+    let mut connection = RawHttp2::begin(server.connect().await).await;
+    for stream in [1, 3, 5, 7] {
+        connection.get(stream, "/poll").await;
+    }
+    let refused = counted("offswitch_requests_refused_total", "too_many_requests_in_flight");
+    // The fourth one's answer comes before those of the others.
+    let (mut streams, mut text) = (Vec::new(), Vec::new());
+    while text.is_empty() {
+        let frame = connection.next().await.unwrap();
+        if frame.kind == DATA {
+            streams.push(frame.stream);
+            text = frame.payload;
+        }
+    }
+    let problem: Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!((&problem["code"], streams), (&json!("too_many_requests_in_flight"), vec![7]));
+    let client = Client::builder().no_proxy().build().unwrap();
+    let answer = client.get(server.url("/small")).send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    let more = counted("offswitch_requests_refused_total", "too_many_requests_in_flight");
+    assert!(more - refused >= 1.0);
+    let begin = Instant::now();
+    while client.get(server.url("/small")).send().await.unwrap().status() != 200 {
+        assert!(begin.elapsed() < Duration::from_secs(20), "the place is not free again");
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 // A01: headers that are too long or too many are refused, in both versions.

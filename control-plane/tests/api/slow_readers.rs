@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::Path;
 use axum::routing::get;
 use futures_util::stream;
 use offswitch::server::Limits;
@@ -76,8 +77,7 @@ async fn a_stream_that_is_not_read_is_reset_and_its_neighbours_are_not() {
     assert_eq!((taken, held.load(Ordering::SeqCst)), (65_535, 0));
     assert!(counted("offswitch_streams_reset_total", "write_timeout") - before >= 1.0);
     // Room for the connection again, which the first stream had used up.
-    let window = crate::support::raw_http2::frame(8, 0, 0, &65_535_u32.to_be_bytes());
-    connection.0.write_all(&window).await.unwrap();
+    connection.widen(0, 65_535).await;
     connection.get(3, "/small").await;
     let mut seen = (false, false);
     while let Some(frame) = connection.next().await {
@@ -88,6 +88,146 @@ async fn a_stream_that_is_not_read_is_reset_and_its_neighbours_are_not() {
         }
     }
     assert_eq!(seen, (true, true));
+}
+
+// A01: a stream's window that is open by one byte takes the first of an answer and leaves the rest,
+// however small the answer is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_piece_of_a_streams_answer_does_not_wait_for_ever() {
+    let limits = Limits { idle_timeout: Duration::from_secs(30), ..short_limits() };
+    let (server, held) = server(limits).await;
+    let before = counted("offswitch_streams_reset_total", "write_timeout");
+    let mut connection = RawHttp2::begin_with_window(server.connect().await, 1).await;
+    connection.get(1, "/small").await;
+    connection.get(3, "/whole/1000").await;
+    connection.get(5, "/rare").await;
+    let (mut taken, mut reset) = (0, Vec::new());
+    let both = timeout(Duration::from_secs(20), async {
+        while reset.len() < 2 {
+            let frame = connection.next().await.unwrap();
+            match frame.kind {
+                DATA => taken += frame.payload.len(),
+                RST_STREAM => reset.push(frame.stream),
+                _ => {}
+            }
+        }
+    });
+    assert!(both.await.is_ok(), "{reset:?}");
+    reset.sort_unstable();
+    assert_eq!((reset, taken), (vec![1, 3], 2));
+    until(|| held.load(Ordering::SeqCst) == 1, "the answer is given up").await;
+    assert!(counted("offswitch_streams_reset_total", "write_timeout") - before >= 2.0);
+    // Nothing was there for the third one yet.
+    connection.widen(5, 10).await;
+    let mut news = Vec::new();
+    while let Some(frame) = connection.next().await {
+        news.extend(frame.payload);
+        if frame.stream == 5 && frame.flags & END_STREAM > 0 {
+            break;
+        }
+    }
+    assert!(news.ends_with(b"news"));
+}
+
+// A01: who takes an answer over HTTP/2, at once or in small parts, gets all of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_read_gets_everything() {
+    let (server, _) =
+        server(Limits { write_timeout: Duration::from_secs(20), ..short_limits() }).await;
+    for (path, window, expected) in [
+        ("/small", 65_535, 5),
+        ("/whole/0", 65_535, 0),
+        ("/whole/65536", 1_000, 65_536),
+        ("/whole/200000", 1_000, 200_000),
+        ("/large", 1 << 20, LARGE_BYTES),
+        ("/whole/67108864", 1 << 20, LARGE_BYTES),
+    ] {
+        let mut connection = RawHttp2::begin_with_window(server.connect().await, window).await;
+        connection.get(1, path).await;
+        let (begin, mut taken) = (Instant::now(), 0);
+        loop {
+            let frame = connection.next().await.unwrap();
+            assert_ne!(frame.kind, RST_STREAM, "{path}");
+            let length = u32::try_from(frame.payload.len()).unwrap();
+            if frame.kind == DATA {
+                taken += frame.payload.len();
+                if length > 0 {
+                    connection.widen(0, length).await;
+                    connection.widen(1, length).await;
+                }
+            }
+            if frame.stream == 1 && frame.flags & END_STREAM > 0 {
+                break;
+            }
+        }
+        println!("{path} through a window of {window}: {:?}", begin.elapsed());
+        assert_eq!(taken, expected, "{path}");
+    }
+}
+
+// A01: whoever takes a base by the kilobyte holds it in memory no longer than the limit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_takes_too_long_for_one_answer_is_dropped() {
+    let limits = Limits { answer_timeout: Duration::from_secs(3), ..short_limits() };
+    let (server, held) = server(limits).await;
+    let mut connection = server.connect_narrowly().await;
+    connection.write_all(b"GET /whole/67108864 HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut http2 = RawHttp2::begin(server.connect().await).await;
+    http2.get(1, "/whole/67108864").await;
+    until(|| held.load(Ordering::SeqCst) == 2, "both are being answered").await;
+    let (begin, mut buffer) = (Instant::now(), vec![0; 32 << 10]);
+    let first = async {
+        while connection.read(&mut buffer).await.is_ok_and(|length| length > 0) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let second = async {
+        while let Some(frame) = http2.next().await
+            && frame.kind != RST_STREAM
+        {
+            let length = u32::try_from(frame.payload.len()).unwrap();
+            if frame.kind == DATA && length > 0 {
+                sleep(Duration::from_millis(20)).await;
+                http2.widen(0, length).await;
+                http2.widen(1, length).await;
+            }
+        }
+    };
+    // What lies in the kernel's buffers is not in ours, and takes longer.
+    let readers = async { tokio::join!(first, second) };
+    let freed = until(|| held.load(Ordering::SeqCst) == 0, "the memory is free");
+    tokio::select! {
+        () = freed => {}
+        () = async {
+            readers.await;
+            std::future::pending().await
+        } => {}
+    }
+    assert!(begin.elapsed() > Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
+// A01: many small answers one after the other, as a follower gets them, have no end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_reads_has_no_limit() {
+    let limits = Limits { answer_timeout: Duration::from_secs(2), ..short_limits() };
+    let (server, held) = server(limits).await;
+    let mut connection = server.connect().await;
+    connection.write_all(b"GET /events HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut http2 = RawHttp2::begin(server.connect().await).await;
+    http2.get(1, "/events").await;
+    let begin = Instant::now();
+    let mut buffer = vec![0; 32 << 10];
+    while begin.elapsed() < Duration::from_secs(6) {
+        assert!(connection.read(&mut buffer).await.unwrap() > 0);
+        let frame = http2.next().await.unwrap();
+        assert_ne!(frame.kind, RST_STREAM);
+        if frame.kind == DATA {
+            let length = u32::try_from(frame.payload.len()).unwrap();
+            http2.widen(0, length).await;
+            http2.widen(1, length).await;
+        }
+    }
+    assert_eq!(held.load(Ordering::SeqCst), 2);
 }
 
 // A01: small events that lie in the kernel's buffers, because the follower takes none of them.
@@ -187,9 +327,16 @@ async fn server(limits: Limits) -> (LocalServer, Arc<AtomicUsize>) {
             Body::from_stream(chunks)
         })
     };
+    let whole = |held: &Arc<AtomicUsize>| {
+        let held = held.clone();
+        get(async move |Path(size_bytes): Path<usize>| {
+            Bytes::from_owner(Whole(vec![b'x'; size_bytes], Held::new(&held)))
+        })
+    };
     let megabyte = Bytes::from(vec![b'x'; 1 << 20]);
     let router = Router::new()
         .route("/small", get(async || "small"))
+        .route("/whole/{size_bytes}", whole(&held))
         .route("/large", chunks(&held, Duration::ZERO, megabyte, LARGE_BYTES >> 20))
         .route(
             "/events",
@@ -212,6 +359,15 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// An answer in one piece.
+struct Whole(Vec<u8>, #[expect(dead_code, reason = "counted while it lives")] Held);
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 

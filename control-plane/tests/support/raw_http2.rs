@@ -7,6 +7,9 @@ pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
@@ -25,10 +28,23 @@ pub(crate) struct Frame {
 
 impl RawHttp2 {
     /// Begins, with a first window of 65,535 bytes for everything.
-    pub(crate) async fn begin(mut connection: TcpStream) -> Self {
+    pub(crate) async fn begin(connection: TcpStream) -> Self {
+        Self::begin_with_window(connection, 65_535).await
+    }
+
+    /// Begins, with a first window of so many bytes for each stream.
+    pub(crate) async fn begin_with_window(mut connection: TcpStream, size_bytes: u32) -> Self {
+        connection.set_nodelay(true).unwrap();
         connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-        connection.write_all(&frame(SETTINGS, 0, 0, b"")).await.unwrap();
+        let window = [&[0, 4][..], &size_bytes.to_be_bytes()].concat();
+        connection.write_all(&frame(SETTINGS, 0, 0, &window)).await.unwrap();
         Self(connection)
+    }
+
+    /// Takes so many bytes more of `stream`; of all together where it is 0.
+    pub(crate) async fn widen(&mut self, stream: u32, more_bytes: u32) {
+        let frame = frame(WINDOW_UPDATE, 0, stream, &more_bytes.to_be_bytes());
+        let _ = self.0.write_all(&frame).await;
     }
 
     /// Asks for `path` on `stream`.
@@ -41,14 +57,7 @@ impl RawHttp2 {
     /// The next frame, or none if the connection is over. Settings and pings are acknowledged.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         loop {
-            let mut head = [0; 9];
-            self.0.read_exact(&mut head).await.ok()?;
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; length as usize];
-            self.0.read_exact(&mut payload).await.ok()?;
-            let (kind, flags) = (head[3], head[4]);
-            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-            const PING: u8 = 6;
+            let Frame { kind, flags, stream, payload } = self.next_unacknowledged().await?;
             if flags == 0 && (kind == PING || kind == SETTINGS) {
                 let payload = if kind == PING { payload } else { Vec::new() };
                 let _ = self.0.write_all(&frame(kind, 1, 0, &payload)).await;
@@ -56,6 +65,17 @@ impl RawHttp2 {
             }
             return Some(Frame { kind, flags, stream, payload });
         }
+    }
+
+    /// The next frame of any kind, or none if the connection is over.
+    pub(crate) async fn next_unacknowledged(&mut self) -> Option<Frame> {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).await.ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        self.0.read_exact(&mut payload).await.ok()?;
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 }
 

@@ -1,0 +1,113 @@
+//! How far an answer has come: the piece of it that its peer is to take now.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use tokio::time::{Instant, sleep_until};
+
+/// Of a stream over HTTP/2, of a connection over HTTP/1.
+#[derive(Debug, Default)]
+pub(super) struct Progress(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Until when the piece that was handed out has to be taken, where there is one.
+    due: Option<Instant>,
+    waiting: Option<Waker>,
+}
+
+/// A piece that counts as taken once nobody keeps it any more.
+pub(super) struct Piece {
+    bytes: Bytes,
+    progress: Arc<Progress>,
+}
+
+impl Progress {
+    /// Of the stream that the present task answers; none over HTTP/1.
+    pub(super) fn of_this_stream() -> Option<Arc<Self>> {
+        OF_STREAM.try_with(Clone::clone).ok()
+    }
+
+    /// Runs what answers a stream, which ends it, until it is over or its peer is too late. True if
+    /// it is over.
+    pub(super) async fn watch(answering: impl Future<Output = ()>, look_every: Duration) -> bool {
+        let progress = Arc::new(Self::default());
+        OF_STREAM
+            .scope(progress.clone(), async {
+                tokio::select! {
+                    () = answering => true,
+                    () = progress.late(look_every) => false,
+                }
+            })
+            .await
+    }
+
+    pub(super) fn hand_out(&self, due: Instant) {
+        self.state().due = Some(due);
+    }
+
+    pub(super) fn taken(&self) {
+        let mut state = self.state();
+        state.due = None;
+        let waiting = state.waiting.take();
+        drop(state);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+    }
+
+    /// Pending while a piece is to be taken.
+    pub(super) fn poll_taken(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if state.due.is_none() {
+            return Poll::Ready(());
+        }
+        state.waiting = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.state().due
+    }
+
+    /// Ends once a piece was not taken in time.
+    async fn late(&self, look_every: Duration) {
+        loop {
+            let now = Instant::now();
+            let look = now + look_every;
+            let next = self.due().map_or(look, |due| due.min(look));
+            if next <= now {
+                return;
+            }
+            sleep_until(next).await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Piece {
+    pub(super) fn new(bytes: Bytes, progress: Arc<Progress>) -> Self {
+        Self { bytes, progress }
+    }
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.progress.taken();
+    }
+}
+
+tokio::task_local! {
+    static OF_STREAM: Arc<Progress>;
+}
