@@ -30,7 +30,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any, CorsLayer};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -62,7 +61,7 @@ pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle) -> Router {
     router
         .with_state(plane)
         .merge(docs)
-        .fallback_service(get(page::serve).fallback(not_found).layer(CompressionLayer::new()))
+        .fallback_service(get(page::serve).fallback(not_found))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(|_| panicked()))
         .layer(from_fn_with_state(measured, around))

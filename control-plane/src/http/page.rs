@@ -1,9 +1,17 @@
 //! The browser page, which is part of the binary: `www/` as Vite has built it.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use axum::body::Bytes;
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use rust_embed::{EmbeddedFile, RustEmbed};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rust_embed::RustEmbed;
+use tokio::sync::Mutex;
 
 use super::problem::Problem;
 
@@ -19,17 +27,18 @@ pub(super) async fn serve(request: Request) -> Response {
         "/" => "index.html",
         path => path.trim_start_matches('/'),
     };
-    match Page::get(path) {
-        Some(file) => answer(path, &file, &request),
-        None => missing(request.uri()),
-    }
+    let Some(file) = Page::get(path) else { return missing(request.uri()) };
+    let data = match file.data {
+        Cow::Borrowed(data) => Bytes::from_static(data),
+        Cow::Owned(data) => data.into(),
+    };
+    answer(path, file.metadata.sha256_hash(), data, request.headers()).await
 }
 
-fn answer(path: &str, file: &EmbeddedFile, request: &Request) -> Response {
-    let hash: String =
-        file.metadata.sha256_hash().iter().map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("\"{hash}\"");
-    let known = request.headers().get(header::IF_NONE_MATCH);
+async fn answer(path: &str, hash: Hash, data: Bytes, headers: &HeaderMap) -> Response {
+    let tag: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let tag = format!("\"{tag}\"");
+    let known = headers.get(header::IF_NONE_MATCH);
     let is_known = known.is_some_and(|known| known.as_bytes() == tag.as_bytes());
     // What is named after its content never changes.
     let caching = match path.starts_with("assets/") {
@@ -43,13 +52,49 @@ fn answer(path: &str, file: &EmbeddedFile, request: &Request) -> Response {
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
         (header::CACHE_CONTROL, HeaderValue::from_static(caching)),
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type(path))),
+        (header::VARY, HeaderValue::from_static("accept-encoding")),
         (header::X_FRAME_OPTIONS, HeaderValue::from_static(framing)),
     ];
     let tag = [(header::ETAG, tag)];
-    match is_known {
-        true => (StatusCode::NOT_MODIFIED, described, tag).into_response(),
-        false => (described, tag, file.data.clone().into_owned()).into_response(),
+    if is_known {
+        return (StatusCode::NOT_MODIFIED, described, tag).into_response();
     }
+    if takes_gzip(headers)
+        && let Some(zipped) = zipped(hash, &data).await
+    {
+        return (described, tag, [(header::CONTENT_ENCODING, "gzip")], zipped).into_response();
+    }
+    (described, tag, data).into_response()
+}
+
+/// Whether gzip is named, and not with a weight of zero (RFC 9110 section 12.5.3).
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let codings = values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
+    let mut weights = codings.filter_map(|coding| {
+        let (name, parameter) = coding.split_once(';').unwrap_or((coding, "q=1"));
+        let weight = parameter.trim().trim_start_matches(['q', 'Q', '=']).parse::<f32>();
+        name.trim().eq_ignore_ascii_case("gzip").then(|| weight.unwrap_or(0.0))
+    });
+    weights.any(|weight| weight > 0.0)
+}
+
+/// The file as gzip, which is made once.
+async fn zipped(hash: Hash, data: &Bytes) -> Option<Bytes> {
+    static ZIPPED: Mutex<BTreeMap<Hash, Bytes>> = Mutex::const_new(BTreeMap::new());
+    let mut zipped = ZIPPED.lock().await;
+    if let Some(bytes) = zipped.get(&hash) {
+        return Some(bytes.clone());
+    }
+    let data = data.clone();
+    let zip = move || {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&data)?;
+        encoder.finish()
+    };
+    let bytes: Bytes = tokio::task::spawn_blocking(zip).await.ok()?.ok()?.into();
+    zipped.insert(hash, bytes.clone());
+    Some(bytes)
 }
 
 fn missing(uri: &Uri) -> Response {
@@ -70,5 +115,55 @@ fn content_type(path: &str) -> &'static str {
         Some("svg") => "image/svg+xml",
         Some("wasm") => "application/wasm",
         _ => "application/octet-stream",
+    }
+}
+
+/// SHA-256, of a file's content.
+type Hash = [u8; 32];
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use axum::body::to_bytes;
+    use flate2::read::GzDecoder;
+
+    use super::*;
+
+    // The same file for everyone, smaller where gzip is understood, and not sent to who has it.
+    #[tokio::test]
+    async fn a_file_is_sent_as_gzip_to_those_who_take_it() {
+        let data = Bytes::from("off ".repeat(1000));
+        for (encodings, expected) in [
+            ("", None),
+            ("br", None),
+            ("gzip;q=0, br", None),
+            ("identity;q=0.5, gzip; q=0.3", Some("gzip")),
+            ("br, GZIP", Some("gzip")),
+        ] {
+            let headers = HeaderMap::from_iter([(
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static(encodings),
+            )]);
+            let response = answer("a.js", [7; 32], data.clone(), &headers).await;
+            assert_eq!(response.headers()[header::VARY], "accept-encoding");
+            let encoding = response.headers().get(header::CONTENT_ENCODING).cloned();
+            assert_eq!(encoding.as_ref().map(|it| it.to_str().unwrap()), expected, "{encodings}");
+            let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            let mut plain = Vec::new();
+            match expected {
+                None => plain = body.to_vec(),
+                Some(_) => {
+                    assert!(body.len() < 200);
+                    GzDecoder::new(&body[..]).read_to_end(&mut plain).unwrap();
+                }
+            }
+            assert_eq!(plain, data, "{encodings}");
+        }
+        let tag = HeaderValue::from_str(&format!("\"{}\"", "07".repeat(32))).unwrap();
+        let known = HeaderMap::from_iter([(header::IF_NONE_MATCH, tag.clone())]);
+        let response = answer("a.js", [7; 32], data, &known).await;
+        assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(response.headers()[header::ETAG], tag);
     }
 }
