@@ -198,6 +198,9 @@ async fn queries_and_headers_are_read_strictly() {
         let problem: Value = answer.json().await.unwrap();
         assert_eq!(problem["code"], "invalid_query", "{path}");
     }
+    let answer = plane.admin(Method::GET, "/v1/users/%ff/sessions").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(answer.json::<Value>().await.unwrap()["code"], "invalid_path");
     let stream = plane.admin(Method::GET, "/v1/feed/stream").header("last-event-id", "x");
     assert_eq!(stream.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
     let long = "k".repeat(129);
