@@ -1,6 +1,7 @@
 //! What a connection's peer is doing: asking, beginning to ask, or nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -74,15 +75,20 @@ impl Activity {
         self.state().asking > 0
     }
 
-    /// When to look again, or why the connection has to go.
-    pub(super) fn judge(&self, now: Instant) -> Result<Instant, Reason> {
+    /// When to look again, or why the connection has to go. Where few places are left for others,
+    /// one that asks nothing goes sooner.
+    pub(super) fn judge(&self, now: Instant, is_crowded: bool) -> Result<Instant, Reason> {
         let state = self.state();
         // A header may begin right after.
         let soon = now + self.limits.header_timeout;
+        let idle_timeout = match is_crowded {
+            true => self.limits.idle_timeout.min(CROWDED_IDLE_TIMEOUT),
+            false => self.limits.idle_timeout,
+        };
         let (end, reason) = match state.header_since {
             _ if state.asking > 0 => (self.progress.due().unwrap_or(soon), Reason::WriteTimeout),
             Some(since) => (since + self.limits.header_timeout, Reason::HeaderTimeout),
-            None => (state.quiet_since + self.limits.idle_timeout, Reason::Idle),
+            None => (state.quiet_since + idle_timeout, Reason::Idle),
         };
         if end <= now { Err(reason) } else { Ok(end.min(soon)) }
     }
@@ -124,3 +130,6 @@ impl Reason {
         }
     }
 }
+
+/// Honest clients pause for longer, and have to connect again; with no place left they could not.
+const CROWDED_IDLE_TIMEOUT: Duration = Duration::from_secs(5);

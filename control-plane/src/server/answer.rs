@@ -44,8 +44,8 @@ impl Answer {
     }
 
     /// Over HTTP/1 asking for the next piece shows that the last one was taken. An HTTP/2 stream
-    /// asks before: where it is open by a byte, all of the piece waits in its queue, and nobody would
-    /// watch it there after the last one.
+    /// asks before: where it is open by a byte, all of the piece goes into its queue, and after the
+    /// last piece nobody would watch that.
     fn poll_taken(&self, context: &mut Context<'_>) -> Poll<()> {
         match &self.stream {
             Some(stream) => stream.poll_taken(context),

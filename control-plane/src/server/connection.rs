@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::Limits;
@@ -28,9 +28,10 @@ use super::in_flight::InFlight;
 use super::stream::Stream;
 
 /// Serves on `stream`, each request with what `router` is then, until its peer goes, has to go, or
-/// `stopping` changes and what was asked is answered.
+/// `stopping` changes and what was asked is answered. It keeps its place for so long.
 pub(super) async fn serve(
     stream: TcpStream,
+    place: OwnedSemaphorePermit,
     router: Arc<ArcSwap<Router>>,
     builder: &Builder<Streams>,
     limits: Arc<Limits>,
@@ -74,7 +75,8 @@ pub(super) async fn serve(
                     // The rest of the last answer was not taken.
                     return;
                 }
-                match activity.judge(Instant::now()) {
+                let free = place.semaphore().available_permits();
+                match activity.judge(Instant::now(), free <= limits.max_connections / 10) {
                     Ok(next) => look.as_mut().reset(next),
                     Err(Reason::Idle) => {
                         closed(Reason::Idle);

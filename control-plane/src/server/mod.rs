@@ -81,9 +81,8 @@ pub async fn run(
         let (router, stopping) = (router.clone(), stopping.clone());
         let (builder, limits, in_flight) = (builder.clone(), limits.clone(), in_flight.clone());
         tokio::spawn(async move {
-            let _place = place;
             let _counted = Counted::new();
-            connection::serve(stream, router, &builder, limits, in_flight, stopping).await;
+            connection::serve(stream, place, router, &builder, limits, in_flight, stopping).await;
         });
     }
     drop((listener, stopping));

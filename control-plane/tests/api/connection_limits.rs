@@ -144,6 +144,27 @@ async fn a_connection_that_asks_nothing_any_more_is_closed() {
     assert!(matches!(end, Ok(0)), "{end:?}");
 }
 
+// A01: where all places are taken, those who have asked and ask nothing more make room soon.
+#[tokio::test]
+async fn connections_that_ask_nothing_make_room_when_there_is_none() {
+    let limits = Limits { header_timeout: Duration::from_secs(2), ..Limits::default() };
+    assert!(limits.idle_timeout > Duration::from_secs(60));
+    let server = LocalServer::start(Limits { max_connections: 10, ..limits }).await;
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        let mut connection = server.connect().await;
+        connection.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        assert!(connection.read(&mut [0; 1024]).await.unwrap() > 0);
+        held.push(connection);
+    }
+    let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
+    let begin = Instant::now();
+    while client.get(server.url("/healthz")).send().await.unwrap().status() != 200 {
+        assert!(begin.elapsed() < Duration::from_secs(30), "nobody made room");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
 // A01: what an HTTP/2 peer asks while its idle connection is being closed is answered, however long
 // that takes: it may not have heard of the closing yet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
