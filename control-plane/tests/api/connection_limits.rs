@@ -196,7 +196,7 @@ async fn what_is_asked_while_an_idle_connection_is_closed_is_answered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_too_many_is_answered_503_until_there_is_room() {
     let long_poll = get(async || {
-        sleep(Duration::from_secs(4)).await;
+        sleep(Duration::from_secs(8)).await;
         "news"
     });
     let router = Router::new().route("/small", get(async || "small")).route("/poll", long_poll);
