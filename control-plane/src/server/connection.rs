@@ -3,9 +3,10 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::ready;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -14,18 +15,16 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Version};
 use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::Limits;
 use super::activity::{Activity, Reason};
 use super::answer::Answer;
-use super::http2::Streams;
 use super::in_flight::InFlight;
 use super::stream::Stream;
+use super::{Builders, Limits};
 
 /// Serves on `stream`, each request with what `router` is then, until its peer goes, has to go, or
 /// `stopping` changes and what was asked is answered. It keeps its place for so long.
@@ -33,12 +32,23 @@ pub(super) async fn serve(
     stream: TcpStream,
     place: OwnedSemaphorePermit,
     router: Arc<ArcSwap<Router>>,
-    builder: &Builder<Streams>,
+    builders: &Builders,
     limits: Arc<Limits>,
     in_flight: InFlight,
     mut stopping: watch::Receiver<()>,
 ) {
     let activity = Arc::new(Activity::new(limits.clone()));
+    let header_ends = Instant::now() + limits.header_timeout;
+    let is_http2 = tokio::select! {
+        looked = timeout_at(header_ends, begins_as_http2(&stream)) => looked,
+        _ = stopping.changed() => return,
+    };
+    let builder = match is_http2 {
+        Ok(Ok(true)) => &builders.http2,
+        Ok(Ok(false)) => &builders.http1,
+        Ok(Err(_)) => return,
+        Err(_) => return closed(Reason::HeaderTimeout),
+    };
     let stream = Stream::new(stream, activity.clone(), limits.write_timeout);
     let asked = activity.clone();
     let service = service_fn(move |request: Request<Incoming>| {
@@ -57,7 +67,7 @@ pub(super) async fn serve(
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut look = pin!(sleep_until(Instant::now() + limits.header_timeout));
+    let mut look = pin!(sleep_until(header_ends));
     let (mut is_leaving, mut is_stopping) = (false, false);
     loop {
         tokio::select! {
@@ -96,6 +106,26 @@ pub(super) async fn serve(
     }
 }
 
+/// Looks at what the peer sends first, and leaves it there. hyper-util would look by itself, but
+/// takes it away, and hyper reads the rest into a buffer of twice the size.
+async fn begins_as_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let count = stream.peek(&mut first).await?;
+        if count == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        if first[..count] != PREFACE[..count] {
+            return Ok(false);
+        }
+        if count == PREFACE.len() {
+            return Ok(true);
+        }
+        // Something is there: waiting for the socket would not wait for the rest.
+        sleep(REST_OF_PREFACE).await;
+    }
+}
+
 fn closed(reason: Reason) {
     metrics::counter!("offswitch_connections_closed_total", "reason" => reason.name()).increment(1);
 }
@@ -104,7 +134,7 @@ fn closed(reason: Reason) {
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        let io = error.downcast_ref::<std::io::Error>();
+        let io = error.downcast_ref::<io::Error>();
         if io.is_some_and(|error| error.kind() == ErrorKind::TimedOut) {
             return true;
         }
@@ -112,3 +142,7 @@ fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     }
     false
 }
+
+/// RFC 9113 section 3.4.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const REST_OF_PREFACE: Duration = Duration::from_millis(20);

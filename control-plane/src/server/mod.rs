@@ -51,7 +51,10 @@ pub async fn run(
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let builder = Arc::new(builder(&limits));
+    let builders = Arc::new(Builders {
+        http1: builder(&limits).http1_only(),
+        http2: builder(&limits).http2_only(),
+    });
     let limits = Arc::new(limits);
     let places = Arc::new(Semaphore::new(limits.max_connections));
     let in_flight = InFlight::new(limits.max_requests);
@@ -79,10 +82,10 @@ pub async fn run(
             continue;
         };
         let (router, stopping) = (router.clone(), stopping.clone());
-        let (builder, limits, in_flight) = (builder.clone(), limits.clone(), in_flight.clone());
+        let (builders, limits, in_flight) = (builders.clone(), limits.clone(), in_flight.clone());
         tokio::spawn(async move {
             let _counted = Counted::new();
-            connection::serve(stream, place, router, &builder, limits, in_flight, stopping).await;
+            connection::serve(stream, place, router, &builders, limits, in_flight, stopping).await;
         });
     }
     drop((listener, stopping));
@@ -90,6 +93,12 @@ pub async fn run(
     if timeout(limits.shutdown_timeout, stop.closed()).await.is_err() {
         tracing::warn!("some requests were still open at the end");
     }
+}
+
+/// How connections of either version are served.
+struct Builders {
+    http1: Builder<Streams>,
+    http2: Builder<Streams>,
 }
 
 fn builder(limits: &Limits) -> Builder<Streams> {
