@@ -145,7 +145,8 @@ impl Drop for Counted {
 const BACKLOG: u32 = 4096;
 /// How often an HTTP/2 peer must show that it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Of HTTP/1: a longer header is answered with 431.
+/// Of HTTP/1: a longer header is answered with 431. It is looked at before each read, so that at
+/// most twice as much is ever held.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// Of HTTP/2, unpacked; also bounds how many CONTINUATION frames there may be.
 const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
