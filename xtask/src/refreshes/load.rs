@@ -103,12 +103,12 @@ impl Connection {
         Ok(Self { stream, buffer: Vec::with_capacity(LARGEST_ANSWER_BYTES) })
     }
 
-    /// Sends one request; the body of the answer, which must be a 200 and text.
+    /// Sends one request; the body of the answer, which must be a success and text.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<&str> {
         Ok(std::str::from_utf8(self.exchange_bytes(request).await?)?)
     }
 
-    /// Sends one request; the body of the answer, which must be a 200.
+    /// Sends one request; the body of the answer, which must be a success.
     pub(crate) async fn exchange_bytes(&mut self, request: &[u8]) -> Result<&[u8]> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
@@ -124,7 +124,11 @@ impl Connection {
             {
                 ensure!(self.buffer.len() == begin + size, "more than one answer");
                 let body = &self.buffer[begin..];
-                ensure!(status == 200, "answered {status}: {}", String::from_utf8_lossy(body));
+                ensure!(
+                    (200..300).contains(&status),
+                    "answered {status}: {}",
+                    String::from_utf8_lossy(body)
+                );
                 return Ok(body);
             }
             ensure!(self.buffer.len() < LARGEST_ANSWER_BYTES, "the answer is too large");
