@@ -85,6 +85,35 @@ async fn two_processes_that_append_at_once_fold_the_same() {
     }
 }
 
+// A request that is refused within a batch has no position: what stands beside it in the batch is
+// folded as the record that it is, and whoever reads the log folds the same.
+#[tokio::test]
+async fn a_refused_request_leaves_its_batch_in_step() {
+    let redis = RedisServer::start().await;
+    let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
+    plane.spawn_tasks();
+    revoke(&plane, "used", 1).await.unwrap();
+    let reused = async {
+        let request = Request { id: "used".to_owned(), digest: [1; 32], memory: REQUEST_MEMORY };
+        let token = Revocation::Token { issuer: None, jti: "other".to_owned(), exp: now() + 60 };
+        let (by, revocations) = ("test".to_owned(), vec![token]);
+        let record = Record { at: now(), by, reason: None, revocations };
+        plane.revoke(&request, &record).await
+    };
+    // The first goes alone, and the other three wait for it together.
+    let (first, before, reused, last) = tokio::join!(
+        revoke(&plane, "first", 1),
+        revoke(&plane, "before", 1),
+        reused,
+        revoke(&plane, "last", 1)
+    );
+    assert!(matches!(reused, Err(PlaneError::Store(StoreError::RequestReused))), "{reused:?}");
+    assert!(first.is_ok() && before.is_ok());
+    let reader = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
+    assert_eq!(plane.fold().reached(), reader.fold().reached());
+    assert_eq!(plane.position(), last.unwrap());
+}
+
 // The store panics under one batch: whoever is in it is told, and nobody after it waits for ever.
 #[tokio::test]
 async fn a_batch_that_makes_the_store_panic_does_not_hold_up_the_next() {
