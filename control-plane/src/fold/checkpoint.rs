@@ -61,9 +61,9 @@ impl Trimming {
 
     /// Takes the next record in, if nothing of it must stay at `now`; false ends the walk.
     ///
-    /// Of a record older than a week some entries may live on: the checkpoint carries
-    /// them, up to 10,000 in all. Otherwise one token that is good for a year would keep
-    /// every record that came after it.
+    /// Of a record older than a week some entries may live on: the checkpoint carries them, up to
+    /// 10,000 in all. Otherwise one token that is good for a year would keep every record that came
+    /// after it.
     ///
     /// # Errors
     ///

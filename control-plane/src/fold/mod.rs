@@ -59,12 +59,8 @@ struct Step {
 /// What the steps between two positions hold, as it was found.
 #[derive(Debug)]
 pub struct Taken {
-    from: Floor,
-    to: Floor,
-    validity: Validity,
-    salt: Salt,
-    epoch: u64,
-    dead_keys: Vec<DeadKey>,
+    /// All but the entries.
+    delta: Delta,
     denied: Vec<Fingerprint>,
     users: Vec<RevokedUser>,
 }
@@ -72,12 +68,12 @@ pub struct Taken {
 impl Taken {
     /// Sorts it.
     pub fn delta(self) -> Delta {
-        let Self { from, to, validity, salt, epoch, mut dead_keys, denied, users } = self;
-        dead_keys.sort();
-        dead_keys.dedup();
-        let denied = Fingerprint::sorted(denied);
-        let users = floors(&merge_users(users));
-        Delta { from, to, validity, salt, epoch, dead_keys, denied, users }
+        let Self { mut delta, denied, users } = self;
+        delta.dead_keys.sort();
+        delta.dead_keys.dedup();
+        delta.denied = Fingerprint::sorted(denied);
+        delta.users = floors(&merge_users(users));
+        delta
     }
 }
 
@@ -273,7 +269,17 @@ impl Fold {
         }
         // One content for one position, whatever has come after it.
         let epoch = epoch.unwrap_or_else(|| self.epoch_at(to.position));
-        Some(Taken { from, to, validity, salt: self.salt, epoch, dead_keys, denied, users })
+        let delta = Delta {
+            from,
+            to,
+            validity,
+            salt: self.salt,
+            epoch,
+            dead_keys,
+            denied: vec![],
+            users: vec![],
+        };
+        Some(Taken { delta, denied, users })
     }
 
     /// What is held sorted, so that its end can come elsewhere.
