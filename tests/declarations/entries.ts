@@ -25,7 +25,7 @@ policy.onUndecided = ({ code, detail }) => `${code satisfies string} ${detail.le
 // @ts-expect-error scopes are several
 policy.scopes = "read";
 // @ts-expect-error claims are never undecided
-policy.onUndecided = ({ claims }) => claims;
+policy.onUndecided = ({ claims }) => claims.sub;
 // @ts-expect-error the member is scopes
 hono(verifier, { scope: ["read"] });
 // @ts-expect-error a verifier must have been waited for
@@ -62,6 +62,7 @@ const server = Fastify();
 server.addHook("onRequest", fastify(verifier));
 server.get("/", { preHandler: fastify(verifier, policy) }, async ({ offswitch }) =>
   offswitch?.outcome === "valid" ? offswitch.claims.sub : offswitch?.detail);
+server.get("/sub", async ({ offswitch }) => offswitch?.claims?.sub);
 // @ts-expect-error not every request has a verdict
 server.get("/claims", async (request) => request.offswitch.claims);
 declare const request: Express.Request;

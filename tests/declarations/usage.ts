@@ -11,8 +11,10 @@ const verdict: Verdict = await verifier.verify("token");
 if (verdict.outcome === "valid") verdict.claims.sub?.length;
 else if (verdict.code === "stale_snapshot") verdict.detail.length;
 
+// Without a question first, claims may be missing.
+verdict.claims?.sub satisfies string | undefined;
 // @ts-expect-error claims come with a valid verdict only
-verdict.claims;
+verdict.claims.sub;
 // @ts-expect-error all verdicts on one token share them
 if (verdict.outcome === "valid") verdict.claims.sub = "other";
 // @ts-expect-error there is no such option
@@ -44,6 +46,6 @@ verifier.status().isReady;
 const stop: () => void = verifier.onRevoked("token", ({ code, detail }) => code + detail.length);
 stop();
 // @ts-expect-error only a refusal is told
-verifier.onRevoked("token", ({ claims }) => claims);
+verifier.onRevoked("token", ({ claims }) => claims.sub);
 // @ts-expect-error a token is watched for somebody
 verifier.onRevoked("token");

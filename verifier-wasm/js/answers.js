@@ -48,7 +48,7 @@ export function refusal(code, detail, headers = {}) {
  */
 export function denial(verdict, jitterSeconds) {
   const { code, outcome } = verdict;
-  const detail = "detail" in verdict ? verdict.detail : "";
+  const { detail = "" } = verdict;
   if (outcome !== "refused") return problem(503, code, detail);
   const isMassEvent = ["revoked_epoch", "revoked_key", "unknown_key"].includes(code);
   if (!isMassEvent || jitterSeconds === 0) return refusal(code, detail);

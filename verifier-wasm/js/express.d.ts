@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { RoutePolicy, Verdict, Verifier } from "offswitch";
 
 declare global {
@@ -9,8 +10,14 @@ declare global {
   }
 }
 
+type Handed = [
+  request: IncomingMessage & { offswitch?: Verdict },
+  response: ServerResponse,
+  next: (error?: unknown) => void,
+];
+
 /** A middleware; `request.offswitch` is the verdict. */
 export function offswitch(
   verifier: Verifier,
-  policy?: RoutePolicy,
-): (request: any, response: any, next: (error?: unknown) => void) => Promise<void>;
+  policy?: RoutePolicy<Handed>,
+): (...handed: Handed) => Promise<void>;

@@ -11,5 +11,5 @@ declare module "fastify" {
 /** A hook for `onRequest`; `request.offswitch` is the verdict. */
 export function offswitch(
   verifier: Verifier,
-  policy?: RoutePolicy,
+  policy?: RoutePolicy<[request: FastifyRequest, reply: FastifyReply]>,
 ): (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>;

@@ -3,8 +3,8 @@ import type { RoutePolicy, Verdict, Verifier } from "offswitch";
 type Valid = Extract<Verdict, { outcome: "valid" }>;
 
 /** Lets only requests through whose bearer token is good now. */
-export function guard<Rest extends any[]>(
+export function guard<Rest extends unknown[]>(
   verifier: Verifier | ((request: Request, ...rest: Rest) => Verifier | Promise<Verifier>),
   handler: (request: Request, verdict: Valid, ...rest: Rest) => Response | Promise<Response>,
-  policy?: RoutePolicy,
+  policy?: RoutePolicy<[request: Request, ...rest: Rest]>,
 ): (request: Request, ...rest: Rest) => Promise<Response>;

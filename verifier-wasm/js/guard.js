@@ -7,7 +7,7 @@ import { authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
  * Lets only requests through whose bearer token is good now. The handler gets the verdict, with the
  * token's claims, after the request.
  *
- * @template {any[]} Rest
+ * @template {unknown[]} Rest
  * @param {import("./verifier.js").Verifier
  *   | ((request: Request, ...rest: Rest) => import("./verifier.js").Verifier | Promise<import("./verifier.js").Verifier>)} verifier
  *   or a function that has it, for runtimes in which a request brings the settings
@@ -27,7 +27,7 @@ export function guard(verifier, handler, policy) {
     );
     if (!("problem" in found)) return handler(request, found.verdict, ...rest);
     if (found.verdict?.outcome === "undecided" && rules.onUndecided) {
-      return rules.onUndecided(found.verdict, request, ...rest);
+      return /** @type {any} */ (rules.onUndecided(found.verdict, request, ...rest));
     }
     return responseOf(found.problem);
   };

@@ -1,4 +1,4 @@
-import type { MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
 import type { RoutePolicy, Verdict, Verifier } from "offswitch";
 
 type Valid = Extract<Verdict, { outcome: "valid" }>;
@@ -12,6 +12,6 @@ declare module "hono" {
 
 /** A middleware; `c.get("offswitch")` is the verdict. */
 export function offswitch(
-  verifier: Verifier | ((c: any) => Verifier | Promise<Verifier>),
-  policy?: RoutePolicy,
+  verifier: Verifier | ((c: Context) => Verifier | Promise<Verifier>),
+  policy?: RoutePolicy<[request: Request, c: Context]>,
 ): MiddlewareHandler;

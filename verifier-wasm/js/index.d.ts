@@ -12,16 +12,16 @@ export interface IssuerOptions {
   /** A JWK set, or the URL of one. */
   keys: JsonWebKeySet | string | URL;
   /** Default `["EdDSA", "ES256"]`. */
-  algorithms?: Algorithm[];
+  algorithms?: Algorithm[] | undefined;
   /** The claims that make a token revocable. Default `["exp", "iat", "sub", "jti"]`. */
-  requiredClaims?: string[];
+  requiredClaims?: string[] | undefined;
   /** Accepted header types; `null` accepts a token without `typ`. Default `["at+jwt"]`. */
-  types?: Array<string | null>;
+  types?: Array<string | null> | undefined;
   /** How far clocks may differ, at most 300. Default 30. */
-  leewaySeconds?: number;
+  leewaySeconds?: number | undefined;
   /** How a revoked user's tokens are told from newer ones. Default: by `ver` for the issuer that the
    * feed is named after, by `iat` for every other. */
-  userRule?: "version_else_issued_at" | "issued_at";
+  userRule?: "version_else_issued_at" | "issued_at" | undefined;
 }
 
 export type Algorithm =
@@ -34,52 +34,52 @@ export interface FeedOptions {
   /** The feed, or several addresses of the same one: the next is asked when one fails or lags. */
   url: string | URL | Array<string | URL>;
   /** The feed's id, signed into every snapshot. Default: the issuer. */
-  id?: string;
+  id?: string | undefined;
   /** Ed25519 public keys, base64url; several while the feed's key rotates. */
   publicKeys: string[];
   /** How old the newest statement of the feed may be, in seconds. Default 60. */
-  maxStaleness?: number;
+  maxStaleness?: number | undefined;
   /** What a stale feed means for tokens that are otherwise good. Default `"deny"`. */
-  onStale?: "deny" | "allow";
+  onStale?: "deny" | "allow" | undefined;
   /** Sent as a bearer token. */
-  apiKey?: string;
+  apiKey?: string | undefined;
   /** How `createVerifier` follows the feed where timers outlive a request. Default `"stream"`, which
    * polls between two streams and where none gets through. Workers poll or long-poll. */
-  follow?: "stream" | "long-poll" | "poll";
+  follow?: "stream" | "long-poll" | "poll" | undefined;
   /** Seconds between two polls. Default 1. */
-  pollSeconds?: number;
+  pollSeconds?: number | undefined;
   /** Seconds that a long poll may be held back until there is news, at most 60. Default 20. */
-  longPollSeconds?: number;
+  longPollSeconds?: number | undefined;
   /** The largest snapshot that is read. Default 256 MiB. */
-  maxBytes?: number;
+  maxBytes?: number | undefined;
   /** How long an answer of the feed may take, long polls apart. Default 30. */
-  timeoutSeconds?: number;
+  timeoutSeconds?: number | undefined;
   /** Keeps floor and snapshots across restarts. See `offswitch/stores` and `offswitch/file-store`. */
-  store?: Store;
+  store?: Store | undefined;
 }
 
 /** Where floor and snapshots are kept: one of `offswitch/stores`, or made there by `keep`. */
 export interface Store {
   keeper(
-    engine: any,
+    engine: object,
     clock: () => number,
     maxBytes: number,
     tell: (problem: string) => void,
-  ): any;
+  ): object;
 }
 
 export interface SharedOptions {
   /** Further issuers, or all of them. */
-  issuers?: IssuerOptions[];
+  issuers?: IssuerOptions[] | undefined;
   feed: FeedOptions;
   /** How many tokens are remembered whose signature was good. Default 10,000; 0 for none. */
-  rememberedTokens?: number;
+  rememberedTokens?: number | undefined;
   /** Told of every snapshot and every failure, for metrics. */
-  onEvent?: (event: VerifierEvent) => void;
+  onEvent?: ((event: VerifierEvent) => void) | undefined;
   /** The wasm file, where a bundler loses it: a module, bytes, a Response or a URL. */
   wasm?: unknown;
   /** Unix seconds; read anew for every verdict. */
-  clock?: () => number;
+  clock?: (() => number) | undefined;
 }
 
 export type VerifierOptions =
@@ -117,9 +117,9 @@ export type UndecidedCode =
   | "no_snapshot" | "stale_snapshot" | "feed_fork" | "no_keys" | "verifier_failed";
 
 export type Verdict =
-  | { outcome: "valid"; code: "valid"; claims: Claims; evidence: Evidence }
-  | { outcome: "refused"; code: RefusalCode; detail: string; evidence: Evidence }
-  | { outcome: "undecided"; code: UndecidedCode; detail: string; evidence: Evidence };
+  | { outcome: "valid"; code: "valid"; claims: Claims; detail?: undefined; evidence: Evidence }
+  | { outcome: "refused"; code: RefusalCode; claims?: undefined; detail: string; evidence: Evidence }
+  | { outcome: "undecided"; code: UndecidedCode; claims?: undefined; detail: string; evidence: Evidence };
 
 /** What one check makes of a token. */
 export interface Step {
@@ -138,19 +138,19 @@ export interface Step {
 /** What may be asked for a single verdict in place of what is configured. */
 export interface Policy {
   /** How old the feed may be, in seconds, 1 to 86400; more is undecided whatever is configured. */
-  maxStaleness?: number;
+  maxStaleness?: number | undefined;
   /** `"allow"` honours what a snapshot of any age does not revoke. */
-  onStale?: "deny" | "allow";
+  onStale?: "deny" | "allow" | undefined;
 }
 
-/** What a route asks for. */
-export interface RoutePolicy extends Policy {
+/** What a route asks for. `Handed` is what the framework hands to a handler of the route. */
+export interface RoutePolicy<Handed extends unknown[] = unknown[]> extends Policy {
   /** Scopes that the token must have, all of them. */
-  scopes?: string[];
+  scopes?: string[] | undefined;
   /** Answers in place of a 503 when nothing can be decided. */
-  onUndecided?: (verdict: Extract<Verdict, { outcome: "undecided" }>, ...request: any[]) => any;
+  onUndecided?(verdict: Extract<Verdict, { outcome: "undecided" }>, ...request: Handed): unknown;
   /** Seconds over which clients are told to spread their refreshes after a red button. Default 10. */
-  retryJitterSeconds?: number;
+  retryJitterSeconds?: number | undefined;
 }
 
 export type ApplyResult =
@@ -200,8 +200,8 @@ export interface Status extends Evidence {
 }
 
 export interface RequestOptions {
-  signal?: AbortSignal;
-  timeoutSeconds?: number;
+  signal?: AbortSignal | undefined;
+  timeoutSeconds?: number | undefined;
 }
 
 export class Verifier {

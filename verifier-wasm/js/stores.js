@@ -13,7 +13,7 @@ import { Keeper } from "./keeper.js";
  * @param {Place} place @returns {Store & Place}
  */
 export function keep(place) {
-  return { ...place, keeper: (...parts) => new Keeper(place, ...parts) };
+  return { ...place, keeper: (engine, ...more) => new Keeper(place, /** @type {any} */ (engine), ...more) };
 }
 
 /**

@@ -51,8 +51,9 @@ export class Verifier {
       if (jwks !== undefined) this.#engine.setKeys(place, jwks);
     });
     this.#feed = new FeedClient(settings.feed, this, this.#clock);
-    this.#keeper = settings.store?.keeper(this.#engine, this.#clock, settings.feed.maxBytes,
-      (/** @type {string} */ detail) => this.#tell({ type: "failure", error: "store_failed", detail }));
+    this.#keeper = /** @type {import("./keeper.js").Keeper | undefined} */ (
+      settings.store?.keeper(this.#engine, this.#clock, settings.feed.maxBytes,
+        (detail) => this.#tell({ type: "failure", error: "store_failed", detail })));
     this.#follower = followerOf(this);
   }
 
