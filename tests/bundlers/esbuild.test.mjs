@@ -55,6 +55,12 @@ for (const format of ["esm", "iife"]) {
     assert.deepEqual(await runPage(`inline-${format}.js`, type), VERDICTS);
   });
 
+  // D36: esbuild leaves the wasm file behind, and says nothing.
+  test(`a page as ${format} judges without the wasm file`, async () => {
+    await bundle("page.js", `alone/js/page-${format}.js`, { format });
+    assert.deepEqual(await runPage(`alone/js/page-${format}.js`, type), VERDICTS);
+  });
+
   test(`a page as ${format} judges with a wasm file that it names`, async () => {
     await bundle("page.js", `page-${format}/page.js`, { format });
     copyFileSync(consumer.resolve("offswitch/wasm"), join(consumer.folder, "built/anywhere.wasm"));
@@ -74,6 +80,18 @@ for (const [format, extension] of [["esm", "mjs"], ["cjs", "cjs"]]) {
 
   test(`a Node program with offswitch/inline as ${format} is one file that judges`, async () => {
     const path = await bundle("inline-program.js", `inline/program.${extension}`, how);
+    assert.deepEqual(await runNode(path), VERDICTS);
+  });
+
+  // D36
+  test(`a Node program as ${format} is one file that judges`, async () => {
+    const path = await bundle("program.js", `alone-node/program.${extension}`, how);
+    assert.deepEqual(await runNode(path), VERDICTS);
+  });
+
+  // With conditions of its own, esbuild does not say that it is a bundler.
+  test(`a Node program as ${format} judges where the file is lost`, async () => {
+    const path = await bundle("program.js", `lost/program.${extension}`, { ...how, conditions: ["node"] });
     assert.deepEqual(await runNode(path), VERDICTS);
   });
 

@@ -25,20 +25,24 @@ const named = (value) =>
 /** What a file imports, refers to in its types or fetches from beside itself. */
 function referredTo(path) {
   if (path.endsWith(".wasm")) return [];
-  const own = /(?:from|import|import\(|new URL\() ?["'](\.[^"'?]*)[?\w]*["']/g;
-  return [...read(path).matchAll(own)].map(([, to]) => posix.join(posix.dirname(path), to));
+  const own = /(from|import|import\(|require\(|new URL\() ?["'](\.[^"'?]*)[?\w]*["']/g;
+  return [...read(path).matchAll(own)].map(([, how, to]) => {
+    // The CommonJS half reads the one wasm file that there is.
+    const from = how === "new URL(" ? path.replace(/^cjs\//, "") : path;
+    return posix.join(posix.dirname(from), to);
+  });
 }
 
 // What nothing leads to would be dead weight, or something that was not meant to be published.
 test("the tarball holds what its entry points lead to, and what npm adds", () => {
   const reached = new Set(named(manifest.exports).map((path) => posix.normalize(path)));
   for (const path of reached) for (const next of referredTo(path)) reached.add(next);
-  const added = ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "package.json"];
+  const added = ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "cjs/package.json"];
   assert.deepEqual(packed, [...reached, ...added].sort());
 });
 
 test("the tarball holds code, types, wasm and words, and nothing else", () => {
-  const shape = /^(js\/[a-z-]+(\.d\.ts|\.js)|pkg\/offswitch(\.js|_bg\.wasm|_inline\.js)|[^/]+)$/;
+  const shape = /^((cjs\/)?js\/([a-z]+\/)?[a-z0-9-]+(\.d\.ts|\.js)|cjs\/(package\.json|pkg\/offswitch\.js)|pkg\/offswitch(\.js|_bg\.wasm|_inline\.js)|[^/]+)$/;
   for (const path of packed) assert.match(path, shape);
   for (const path of packed.filter((path) => !path.endsWith(".wasm"))) {
     assert.ok(!read(path).includes(ROOT), `${path} names this machine`);
@@ -58,6 +62,7 @@ test("the package has no dependencies and runs no script when it is installed", 
 
 test("every entry point is in the README", () => {
   for (const entry of Object.keys(manifest.exports)) {
+    if (entry === "./package.json") continue;
     assert.ok(read("README.md").includes(posix.join("offswitch", entry)), entry);
   }
 });
@@ -79,6 +84,12 @@ test("publint has nothing to say", async () => {
 
 test("Are The Types Wrong finds every entry point's types right", async () => {
   await run("attw", consumer.tarball, "--profile", "esm-only", "--no-definitely-typed");
+});
+
+// D35: with the CommonJS entries, and for compilers that know no `exports`.
+test("Are The Types Wrong finds the types right however they are resolved", async () => {
+  const onlyModules = ["inline", "wasm", "worker", "package.json"];
+  await run("attw", consumer.tarball, "--exclude-entrypoints", ...onlyModules, "--no-definitely-typed");
 });
 
 // As a project's own compiler sees the types, with both ways in which it may look for them.

@@ -9,7 +9,8 @@ import { build } from "esbuild";
 import { makeConsumer } from "./consumer.mjs";
 
 const MAX_WASM_BYTES = 110_000;
-const MAX_JS_BYTES = 10_000;
+/** 10 KiB: Deno, which reads it from disk, needs the last 200 bytes for the way to the inlined wasm. */
+const MAX_JS_BYTES = 10_240;
 
 const consumer = makeConsumer();
 after(consumer.close);
@@ -23,14 +24,15 @@ test("the wasm file is small enough for an edge worker's first request", (contex
 
 for (const condition of ["workerd", "edge-light", "deno", "bun", "browser", "node"]) {
   test(`the JavaScript that an app gets for ${condition} is small`, async (context) => {
-    const { outputFiles: [{ contents }] } = await build({
+    const { outputFiles: [{ contents, text }] } = await build({
       stdin: {
         contents: 'export { createVerifier } from "offswitch";',
         resolveDir: consumer.folder,
       },
       bundle: true,
       conditions: [condition],
-      external: ["node:*", "*.wasm", "*.wasm?module"],
+      // The wasm inside the JavaScript is imported where the file is lost, and only then.
+      external: ["node:*", "*.wasm", "*.wasm?module", "./inline.js"],
       format: "esm",
       logLevel: "error",
       minify: true,
@@ -40,5 +42,6 @@ for (const condition of ["workerd", "edge-light", "deno", "bun", "browser", "nod
     const size = zipped(contents);
     context.diagnostic(`${condition}: ${contents.byteLength} bytes, ${size} gzipped`);
     assert.ok(size <= MAX_JS_BYTES, `${size} bytes gzipped`);
+    assert.doesNotMatch(text, /from ?"\.\/inline/, "the inlined wasm is loaded at the start");
   });
 }

@@ -1,6 +1,7 @@
 // The one wasm instance of this runtime, and what to do when it traps.
 
 import { __wbg_reset_state, initSync } from "../pkg/offswitch.js";
+import { notLoaded } from "./loading/not-loaded.js";
 
 /** Grows whenever the instance was replaced: everything made before it is gone. */
 export let generation = 0;
@@ -15,6 +16,15 @@ export class TrapError extends Error {}
 export function instanceMemory() {
   // Once there is an instance, initSync answers with it.
   return /** @type {any} */ (initSync)().memory;
+}
+
+/** Throws where wasm was not loaded yet: without this the first call into it fails without a reason. */
+export function ensureLoaded() {
+  try {
+    instanceMemory();
+  } catch {
+    throw notLoaded("await load() before new Verifier()");
+  }
 }
 
 /** Runs what others have handed in: whatever fails there must break nothing here. @param {() => unknown} call */

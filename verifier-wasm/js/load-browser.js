@@ -1,32 +1,31 @@
-// Browsers and bundlers: wasm is fetched from beside this file, or given as `wasm`.
+// Browsers and bundlers: wasm is fetched from next to this file, or given as `wasm`.
 
 import { initSync } from "../pkg/offswitch.js";
 import { creating } from "./create-verifier.js";
 import { follow } from "./follow.js";
 import { webCrypto } from "./host-webcrypto.js";
 import { RSA, useHost } from "./host.js";
+import { inlineInstead } from "./loading/fallback.js";
+import { moduleOf } from "./loading/given.js";
 
 useHost(`ES256 ${RSA}`, webCrypto);
 
+let isLoaded = false;
+
 /**
- * Brings wasm to life; `createVerifier` does so by itself.
+ * Loads wasm; `createVerifier` calls it.
  *
  * @param {any} [wasm] a WebAssembly.Module, its bytes, a Response or a URL, or a promise of one
  */
-export async function load(wasm = new URL("../pkg/offswitch_bg.wasm", import.meta.url)) {
-  const given = await wasm;
-  const isAddress = typeof given === "string" || given instanceof URL;
-  const found = isAddress ? await fetch(given) : given;
-  initSync(await compiled(found));
+export async function load(wasm) {
+  if (isLoaded) return;
+  initSync(await (wasm === undefined ? found().catch(inlineInstead) : moduleOf(wasm)));
+  isLoaded = true;
 }
 
-/** @param {any} found @returns {Promise<WebAssembly.Module>} */
-async function compiled(found) {
-  if (found instanceof WebAssembly.Module) return found;
-  if (!(found instanceof Response)) return WebAssembly.compile(found);
-  if (!found.ok) throw new Error(`wasm could not be fetched: status ${found.status}`);
-  // Whatever content-type the server has for it.
-  return WebAssembly.compile(await found.arrayBuffer());
+/** The file, in a function that fails late: in some bundles import.meta.url is empty. */
+async function found() {
+  return moduleOf(new URL("../pkg/offswitch_bg.wasm", import.meta.url));
 }
 
 export const createVerifier = creating(load, follow);

@@ -1,16 +1,26 @@
-// Deno.
+// Deno: wasm is read from its file, if the program may read it.
 
+import { readFileSync } from "node:fs";
 import { creating } from "./create-verifier.js";
 import { follow } from "./follow.js";
 import { nodeCrypto } from "./host-node-crypto.js";
 import { webCrypto } from "./host-webcrypto.js";
 import { EDDSA, RSA, useHost } from "./host.js";
-import { load } from "./load-file.js";
+import { loadAtStart } from "./loading/at-start.js";
+import { inlineInstead } from "./loading/fallback.js";
 
 useHost(`${EDDSA} ${RSA}`, nodeCrypto);
 useHost("ES256", webCrypto);
 
+function file() {
+  const path = new URL("../pkg/offswitch_bg.wasm", import.meta.url);
+  // Asked first: reading without the permission would stop and ask the person at the terminal.
+  const { state } = /** @type {any} */ (globalThis).Deno.permissions.querySync({ name: "read", path });
+  if (state !== "granted") throw new Error("no --allow-read");
+  return readFileSync(path);
+}
+
+export const load = loadAtStart(file, inlineInstead);
 export const createVerifier = creating(load, follow);
-export { load };
 export { Verifier } from "./verifier.js";
 export { verifyJws, verifySignature } from "./layers.js";

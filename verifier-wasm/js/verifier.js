@@ -3,7 +3,9 @@
 
 import { ANY_AGE, Engine, NO_EVIDENCE } from "./engine.js";
 import { FeedClient } from "./feed.js";
-import { TrapError, afterError, generation, instanceMemory, survive, unharmed } from "./instance.js";
+import {
+  TrapError, afterError, ensureLoaded, generation, instanceMemory, survive, unharmed,
+} from "./instance.js";
 import { KeySource } from "./key-source.js";
 import { readOptions, readPolicy } from "./options.js";
 import { Watchers } from "./watchers.js";
@@ -38,6 +40,7 @@ export class Verifier {
    * @throws {TypeError} naming every problem
    */
   constructor(options) {
+    ensureLoaded();
     const settings = readOptions(options);
     this.#settings = settings;
     this.#clock = settings.clock;

@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::tools::root;
+use crate::tools::{self, root};
 
 /// Writes `verifier-wasm/pkg`: one wasm file and its bindings, for every runtime the same.
 pub(crate) fn build() -> Result<()> {
@@ -41,7 +41,9 @@ pub(crate) fn build() -> Result<()> {
         package.join("offswitch_inline.js"),
         format!("// offswitch_bg.wasm, zipped.\nexport const zipped = \"{zipped}\";\n"),
     )?;
-    Ok(())
+    // The CommonJS half is made from the same JavaScript.
+    tools::ensure_npm_packages()?;
+    tools::run("node", &["verifier-wasm/build/commonjs.mjs"])
 }
 
 /// Cargo joins these flags to those of `.cargo/config.toml`; no path of this machine gets into

@@ -1,0 +1,131 @@
+// Writes and signs snapshots as FORMAT.md describes them: the control plane's side, for tests.
+
+import { blake3 } from "./blake3.js";
+import { siphash } from "./siphash.js";
+
+/**
+ * @typedef {object} Content What one snapshot says; times are unix seconds.
+ * @property {string} feed
+ * @property {number} era
+ * @property {number} from the seq after which the range begins; 0 for a base
+ * @property {number} to the seq with which it ends
+ * @property {Uint8Array} chainFrom
+ * @property {Uint8Array} chainTo
+ * @property {number} issuedAt
+ * @property {number} validUntil
+ * @property {Uint8Array} salt
+ * @property {number} epoch
+ * @property {{ issuer: string, kid: string }[]} deadKeys
+ * @property {bigint[]} denied fingerprints, in any order
+ * @property {{ user: bigint, minimumVersion: number, notBefore: number }[]} users likewise
+ *
+ * @typedef {object} FeedKey
+ * @property {Uint8Array} publicKey
+ * @property {(message: Uint8Array) => Promise<Uint8Array>} sign
+ */
+
+/** @param {Content} content @param {FeedKey[]} keys @returns {Promise<Uint8Array>} */
+export async function signSnapshot(content, keys) {
+  const body = bodyOf(content);
+  const message = joined([PREFIX, blake3(body)]);
+  const signatures = keys.map(async ({ publicKey, sign }) =>
+    joined([blake3(publicKey).subarray(0, 8), await sign(message)]));
+  return joined([MAGIC, [VERSION, keys.length], ...(await Promise.all(signatures)), body]);
+}
+
+/**
+ * @param {Uint8Array} salt @param {"session" | "token" | "user"} kind
+ * @param {string} issuer @param {string} id
+ */
+export function fingerprint(salt, kind, issuer, id) {
+  const name = utf8(issuer);
+  const length = new Uint8Array(8);
+  new DataView(length.buffer).setBigUint64(0, BigInt(name.length), true);
+  return siphash(salt, joined([utf8(kind[0]), length, name, utf8(id)]));
+}
+
+/** @param {Content} content */
+function bodyOf(content) {
+  const denied = ascending([...new Set(content.denied)], (number) => number);
+  const users = ascending(content.users, ({ user }) => user);
+  const versions = column(users.map(({ minimumVersion }) => BigInt(minimumVersion)));
+  const notBefores = column(users.map(({ notBefore }) => BigInt(notBefore)));
+  return joined([
+    text(content.feed), varint(content.era), varint(content.from), varint(content.to),
+    content.chainFrom, content.chainTo, varint(content.issuedAt), varint(content.validUntil),
+    content.salt, varint(content.epoch), varint(content.deadKeys.length),
+    ...content.deadKeys.flatMap(({ issuer, kid }) => [text(issuer), text(kid)]),
+    varint(denied.length), varint(users.length),
+    varint(versions.base), [Number(versions.width)],
+    varint(notBefores.base), [Number(notBefores.width)],
+    sortedSet(denied), sortedSet(users.map(({ user }) => user)), versions.packed, notBefores.packed,
+  ]);
+}
+
+/** Numbers less the smallest one, in as many bits as the largest takes. @param {bigint[]} numbers */
+function column(numbers) {
+  const [base = 0n, ...others] = ascending(numbers, (number) => number);
+  const width = bitsOf((others.at(-1) ?? base) - base);
+  return { base, width, packed: packed(numbers.map((number) => number - base), width) };
+}
+
+/** Elias-Fano: the low bits packed, the high bits as a bitmap. @param {bigint[]} numbers ascending */
+function sortedSet(numbers) {
+  const count = BigInt(numbers.length);
+  if (count === 0n) return new Uint8Array();
+  const width = 64n - bitsOf(count) > 63n ? 63n : 64n - bitsOf(count);
+  let bitmap = 0n;
+  numbers.forEach((number, rank) => (bitmap |= 1n << ((number >> width) + BigInt(rank))));
+  const low = packed(numbers.map((number) => BigInt.asUintN(Number(width), number)), width);
+  return joined([low, wordsOf(bitmap, count + (1n << (64n - width)))]);
+}
+
+/** Numbers of `width` bits without gaps, from bit 0 upwards. @param {bigint[]} numbers @param {bigint} width */
+function packed(numbers, width) {
+  const all = numbers.reduce((sum, number, at) => sum | (number << (width * BigInt(at))), 0n);
+  return wordsOf(all, width * BigInt(numbers.length));
+}
+
+/** Bits as whole 64-bit words, little-endian. @param {bigint} bits @param {bigint} count */
+function wordsOf(bits, count) {
+  const view = new DataView(new ArrayBuffer(8 * Number((count + 63n) / 64n)));
+  for (let at = 0; at < view.byteLength; at += 8) {
+    view.setBigUint64(at, BigInt.asUintN(64, bits >> BigInt(8 * at)), true);
+  }
+  return new Uint8Array(view.buffer);
+}
+
+/** How many bits it takes to write a number; none for zero. @param {bigint} number */
+const bitsOf = (number) => (number === 0n ? 0n : BigInt(number.toString(2).length));
+
+/** @template T @param {T[]} items @param {(item: T) => bigint} by @returns {T[]} */
+const ascending = (items, by) => [...items].sort((a, b) => (by(a) < by(b) ? -1 : Number(by(a) > by(b))));
+
+/** A number as postcard writes it: seven bits a byte, the lowest first. @param {number | bigint} number */
+function varint(number) {
+  const bytes = [];
+  let left = BigInt(number);
+  for (; left > 127n; left >>= 7n) bytes.push(Number(left & 127n) | 128);
+  return [...bytes, Number(left)];
+}
+
+/** @param {string} value */
+const text = (value) => joined([varint(utf8(value).length), utf8(value)]);
+
+/** @param {string} value */
+const utf8 = (value) => new TextEncoder().encode(value);
+
+/** @param {ArrayLike<number>[]} parts */
+function joined(parts) {
+  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+const MAGIC = utf8("OFSW");
+const VERSION = 1;
+const PREFIX = utf8("\0offswitch snapshot v1\0");
