@@ -67,7 +67,9 @@ const FORGED = {
   },
   "of text/plain": { headers: { origin: "https://evil.example", "content-type": "text/plain" }, body },
   "without an Origin": { headers: { ...own, ...json, origin: undefined }, body },
-  "with a null Origin": { headers: { ...own, ...json, origin: "null" }, body },
+  "with a null Origin": { headers: { ...own, ...json, origin: "null", "sec-fetch-site": undefined }, body },
+  "with a null Origin of another site":
+    { headers: { ...own, ...json, origin: "null", "sec-fetch-site": "cross-site" }, body },
   "with an empty Origin": { headers: { ...own, ...json, origin: "" }, body },
   "of a sister domain": { headers: { ...own, ...json, origin: `http://a.127.0.0.1:${port}` }, body },
   "of another port": { headers: { ...own, ...json, origin: "http://127.0.0.1:1" }, body },
@@ -142,6 +144,40 @@ test("a WebSocket of another origin is not opened with the cookie", async () => 
     const done = await effects(() => send("/socket", { method: "GET", headers }));
     assertNoEffect(done, 403, "cross_site_request");
   }
+});
+
+// D113: a link on another site leads to the page it names. What fills no tab, and what changes
+// something, stays without the cookie.
+test("a link from another site is followed with the cookie, a frame or an image is not", async () => {
+  const landing = { "sec-fetch-mode": "navigate", "sec-fetch-dest": "document" };
+  for (const site of ["cross-site", "same-site"]) {
+    const headers = { ...landing, "sec-fetch-site": site };
+    assert.equal((await send("/read", { method: "GET", headers })).status, 200, site);
+    const others = [
+      ["HEAD", headers], ["GET", { ...headers, "sec-fetch-dest": "iframe" }],
+      ["GET", { ...headers, "sec-fetch-dest": "object" }], ["GET", { ...headers, "sec-fetch-dest": "embed" }],
+      ["GET", { ...headers, "sec-fetch-dest": "image", "sec-fetch-mode": "no-cors" }],
+      ["GET", { ...headers, "sec-fetch-mode": "no-cors" }], ["GET", { ...headers, "sec-fetch-dest": undefined }],
+    ];
+    for (const [method, sent] of others) {
+      const done = await effects(() => send("/read", { method, headers: sent }));
+      assertNoEffect(done, 401, method === "HEAD" ? undefined : "missing_token");
+    }
+    for (const method of ["POST", "PUT", "PATCH", "DELETE"]) {
+      const done = await effects(() => send("/transfer", { method, headers }));
+      assertNoEffect(done, 403, "cross_site_request");
+    }
+  }
+});
+
+// D111: under Referrer-Policy: no-referrer a page's own form sends a null Origin.
+test("a null Origin is our own where the browser says that the request is", async () => {
+  const headers = { ...own, ...json, origin: "null" };
+  const login = await effects(() =>
+    send("/auth/login", { headers, body: JSON.stringify({ code: codeOf("no-referrer") }) }));
+  assert.deepEqual([login.answer.status, login.reached], [204, ["/handover/login"]]);
+  const form = { origin: "null", "sec-fetch-site": "same-origin", "content-type": "application/x-www-form-urlencoded" };
+  assert.equal((await send("/transfer", { headers: form, body: "a=1" })).status, 200);
 });
 
 // The counter-test: the same requests with everything right do have their effect.

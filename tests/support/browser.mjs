@@ -14,7 +14,8 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
-export async function startPage(folder = ROOT) {
+/** @param {string} [folder] @param {import("playwright-core").BrowserContextOptions} [options] */
+export async function startPage(folder = ROOT, options = {}) {
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, "http://page");
     const type = TYPES[extname(pathname)];
@@ -34,7 +35,7 @@ export async function startPage(folder = ROOT) {
     args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
       "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
-  const page = await (await browser.newContext()).newPage();
+  const page = await (await browser.newContext(options)).newPage();
   const url = `http://127.0.0.1:${server.address().port}`;
   await page.goto(url);
   const close = async () => {

@@ -2,10 +2,11 @@
 
 /**
  * The prefix makes browsers insist on `Secure`, `Path=/` and no `Domain`: no sister domain and no
- * plain connection can plant a cookie of this name.
+ * plain connection can plant a cookie of this name. That holds for exactly these bytes.
  */
 const NAME = "__Host-offswitch";
-const ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=Strict";
+/** Lax, so that a link from another site finds the user logged in; see same-origin.js for the rest. */
+const ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=Lax";
 
 /**
  * True for what the control plane may hand out as a handle.
@@ -17,22 +18,30 @@ export function isHandle(value) {
 }
 
 /**
- * The handle in a request's cookies. Several cookies of the name, or one of another shape, count
- * as none: it is not for this worker to guess which one is meant.
+ * The handle in a request's cookies, or the code that says why there is none.
+ *
+ * The name is compared byte by byte, after the one space that browsers put before it: a cookie whose
+ * name only looks like ours may come from a sister domain, and neither counts nor takes the place of
+ * ours. Two of exactly our name are refused: there is no telling which one is meant.
  *
  * @param {Headers} headers
+ * @returns {{ handle: string } | { code: "ambiguous_cookie" | "invalid_cookie" | "missing_token" }}
  */
 export function readHandle(headers) {
-  const ours = pairs(headers).filter(isOurs);
-  if (ours.length !== 1 || JOINED.test(withoutOurs(headers))) return undefined;
-  const value = ours[0].slice(ours[0].indexOf("=") + 1).trim();
-  return isHandle(value) ? value : undefined;
+  const ours = pairs(headers).map((pair) => pair.replace(/^ /, "")).filter((pair) => pair.startsWith(`${NAME}=`));
+  if (ours.length === 0) return { code: "missing_token" };
+  if (ours.length > 1) return { code: "ambiguous_cookie" };
+  const handle = ours[0].slice(NAME.length + 1);
+  return isHandle(handle) ? { handle } : { code: "invalid_cookie" };
 }
 
-/** Takes our cookie out of a request's headers; the others stay byte for byte. */
+/**
+ * Takes our cookie out of a request's headers, with all that a lenient reader could take for it;
+ * the others stay byte for byte.
+ */
 export function stripCookie(/** @type {Headers} */ headers) {
-  const others = withoutOurs(headers);
-  if (others === "" || JOINED.test(others)) headers.delete("cookie");
+  const others = pairs(headers).filter((pair) => !LIKE_OURS.test(pair)).join(";").replace(/^ +/, "");
+  if (others === "") headers.delete("cookie");
   else headers.set("cookie", others);
 }
 
@@ -45,9 +54,9 @@ export function stripCookie(/** @type {Headers} */ headers) {
  */
 export function stripAnswer(headers, token) {
   const cookies = headers.getSetCookie();
-  if (cookies.some(isOurs)) {
+  if (cookies.some(isLikeOurs)) {
     headers.delete("set-cookie");
-    for (const one of cookies) if (!isOurs(one)) headers.append("set-cookie", one);
+    for (const one of cookies) if (!isLikeOurs(one)) headers.append("set-cookie", one);
   }
   if (token === undefined) return;
   headers.delete("authorization");
@@ -67,16 +76,13 @@ function pairs(headers) {
   return (headers.get("cookie") ?? "").split(";");
 }
 
-/** @param {Headers} headers */
-function withoutOurs(headers) {
-  return pairs(headers).filter((pair) => !isOurs(pair)).join(";").replace(/^ +/, "");
+/** @param {string} cookie a Set-Cookie value */
+function isLikeOurs(cookie) {
+  return LIKE_OURS.test(cookie.split(";", 1)[0]);
 }
 
-/** @param {string} pair `name=value`, and for a Set-Cookie what follows it */
-function isOurs(pair) {
-  return pair.split(/[=;]/, 1)[0].trim() === NAME;
-}
-
-/** Two Cookie fields were joined with a comma, and ours is in the later one: what is whose cannot
- * be told any more. */
-const JOINED = new RegExp(`,\\s*${NAME}\\s*=`);
+/**
+ * Our name in any spelling: with blanks and other characters around it, after a comma that joined two
+ * fields, or as the value of a cookie without a name, which browsers send as if it were the name.
+ */
+const LIKE_OURS = new RegExp(`(^|,)[^A-Za-z0-9_,-]*${NAME}[^A-Za-z0-9_,-]*(=|$)`, "i");

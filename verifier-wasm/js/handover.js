@@ -19,6 +19,8 @@ import { cookieUse, isOwnScript } from "./same-origin.js";
  * @typedef {Extract<Verdict, { outcome: "valid" }>} Valid
  *
  * @typedef {{ token: string, verdict: Valid, sessionExpiresAt: number }} Admitted
+ *
+ * @typedef {ReturnType<typeof readHandle>} Read
  */
 
 export class Handover {
@@ -42,15 +44,15 @@ export class Handover {
   async route(request, aid) {
     const path = new URL(request.url).pathname.slice(this.#authPath.length);
     if (!["/login", "/logout", "/session"].includes(path)) {
-      return answer(404, "not_found", "there is no such route");
+      return answer(404, "not_found", `expected ${this.#authPath}/login, /logout or /session`);
     }
     if (request.method !== "POST") {
-      return answer(405, "method_not_allowed", "POST only", { allow: "POST" });
+      return answer(405, "method_not_allowed", `expected POST, found ${request.method}`, { allow: "POST" });
     }
     if (!isOwnScript(request)) return crossSite();
     if (path === "/login") return this.#login(request);
-    const handle = readHandle(request.headers);
-    return path === "/logout" ? this.#logout(handle, aid) : this.#session(handle, aid);
+    const found = readHandle(request.headers);
+    return path === "/logout" ? this.#logout(found, aid) : this.#session(found, aid);
   }
 
   /**
@@ -60,10 +62,10 @@ export class Handover {
    * @returns {Promise<Admitted | Response>} a response where there is none
    */
   async admit(request, aid) {
-    const handle = readHandle(request.headers);
-    const use = handle === undefined ? "ignored" : cookieUse(request);
+    const found = readHandle(request.headers);
+    const use = "code" in found && found.code === "missing_token" ? "ignored" : cookieUse(request);
     if (use === "refused") return crossSite();
-    return this.#trade(use === "used" ? handle : undefined, aid);
+    return this.#trade(use === "used" ? found : { code: "missing_token" }, aid);
   }
 
   /** @param {Request} request */
@@ -71,16 +73,22 @@ export class Handover {
     const code = await readCode(request);
     if (code instanceof Response) return code;
     const found = await login(this.#plane, code);
-    if ("refused" in found) return answer(400, found.refused, "log in again for a new code");
+    if ("refused" in found) return answer(400, found.refused, "the code is used up or too old; log in again for a new one");
     if ("unreachable" in found) return unreachable();
     this.#tokens.keep(found.handle, found);
     const left = Math.max(found.sessionExpiresAt - Math.floor(Date.now() / 1000), 0);
     return done(cookieWith(found.handle, left));
   }
 
-  /** @param {string | undefined} handle @param {Aid} aid */
-  async #logout(handle, { waitUntil }) {
-    if (handle === undefined) return done();
+  /**
+   * Answers 204 only if this request ended the session. Whatever else is the end of it, the browser
+   * forgets the cookie, and the page learns by a code that nothing was ended here.
+   *
+   * @param {Read} read @param {Aid} aid
+   */
+  async #logout(read, { waitUntil }) {
+    if ("code" in read) return loggedOut(read.code === "missing_token" ? "no_session" : read.code);
+    const { handle } = read;
     // A page that is left while it logs out still logs out.
     const work = logout(this.#plane, handle);
     waitUntil(work);
@@ -88,12 +96,12 @@ export class Handover {
     // A browser that is told it is logged out while the session lives would never try again.
     if ("unreachable" in found) return unreachable();
     this.#tokens.end(handle);
-    return done(CLEARED_COOKIE);
+    return "refused" in found ? loggedOut(found.refused) : done(CLEARED_COOKIE);
   }
 
-  /** @param {string | undefined} handle @param {Aid} aid */
-  async #session(handle, aid) {
-    const admitted = await this.#trade(handle, aid);
+  /** @param {Read} read @param {Aid} aid */
+  async #session(read, aid) {
+    const admitted = await this.#trade(read, aid);
     if (admitted instanceof Response) return admitted;
     const { sessionExpiresAt, verdict } = admitted;
     const { exp, sid, sub } = verdict.claims;
@@ -102,9 +110,10 @@ export class Handover {
     return withEvidence(Response.json(told, { headers }), verdict);
   }
 
-  /** @param {string | undefined} handle @param {Aid} aid @returns {Promise<Admitted | Response>} */
-  async #trade(handle, { deny, judge, waitUntil }) {
-    if (handle === undefined) return refused("missing_token", "a bearer token or a login is needed");
+  /** @param {Read} read @param {Aid} aid @returns {Promise<Admitted | Response>} */
+  async #trade(read, { deny, judge, waitUntil }) {
+    if ("code" in read) return refused(read.code, WHY_NO_HANDLE[read.code]);
+    const { handle } = read;
     for (let isSecond = false; ; isSecond = true) {
       const found = await this.#tokens.find(handle, waitUntil);
       if ("ended" in found) return refused("session_ended", "the session is over, log in again");
@@ -122,21 +131,27 @@ export class Handover {
 async function readCode(request) {
   const type = (request.headers.get("content-type") ?? "").split(";")[0].trim().toLowerCase();
   if (type !== "application/json") {
-    return answer(415, "unsupported_media_type", "the body must be application/json");
+    return answer(415, "unsupported_media_type", "expected a body of the type application/json");
   }
   const signal = AbortSignal.timeout(BODY_SECONDS * 1000);
   const reading = request.body && readBounded(request, MAX_BODY_BYTES, signal);
   const bytes = await reading?.catch(() => undefined);
   const code = bytes && readObject(bytes)?.code;
-  if (typeof code !== "string") return answer(400, "invalid_request", 'the body must be {"code"}');
+  if (typeof code !== "string") return answer(400, "invalid_request", 'expected a JSON object {"code": "osc_…"} as the body');
   if (/^osc_[A-Za-z0-9_-]{20,200}$/.test(code)) return code;
-  return answer(400, "invalid_code", "that is no login code");
+  return answer(400, "invalid_code", "expected a login code, osc_ and its characters, as POST /v1/sessions answers it");
 }
 
 /** @param {string} [cookie] */
 function done(cookie) {
   const headers = { "cache-control": "no-store", ...(cookie && { "set-cookie": cookie }) };
   return new Response(null, { status: 204, headers });
+}
+
+/** The answer to a logout that has ended nothing. @param {string} code */
+function loggedOut(code) {
+  const detail = "no session was ended by this request; the cookie was cleared";
+  return answer(code === "session_ended" ? 410 : 400, code, detail, { "set-cookie": CLEARED_COOKIE });
 }
 
 /** @param {number} status @param {string} code @param {string} detail @param {Record<string, string>} [headers] */
@@ -150,13 +165,19 @@ function refused(code, detail) {
 }
 
 function crossSite() {
-  return answer(403, "cross_site_request", "only a page of this origin may ask for that");
+  const detail = "expected a request of a page of this origin: its Origin, and offswitch-csrf: 1 on the cookie's routes";
+  return answer(403, "cross_site_request", detail);
 }
 
 function unreachable() {
   return answer(503, "control_plane_unreachable", "the control plane did not answer, try again");
 }
 
+const WHY_NO_HANDLE = {
+  ambiguous_cookie: "found several cookies of the session, expected one; log in again",
+  invalid_cookie: "the cookie is not one that a login sets; log in again",
+  missing_token: "send a bearer token or log in first",
+};
 /** What a newer token of the same session may be free of. */
 const REFRESH_HELPS = ["expired", "revoked_epoch", "revoked_key", "unknown_key"];
 const MAX_BODY_BYTES = 4 * 1024;

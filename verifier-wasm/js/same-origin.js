@@ -1,21 +1,25 @@
 // Which requests may act with a cookie: those that a page of this very origin makes.
 //
-// `SameSite=Strict` alone does not do: a sister domain is the same site, and so is another port.
+// `SameSite` alone does not do: a sister domain is the same site, and so is another port.
 
 /**
- * The rule for requests that may change something: an `Origin` that is there and our own. Browsers
- * send it with each of them; `null` is the origin of sandboxed frames and of redirects.
+ * The rule for requests that may change something. `Sec-Fetch-Site` decides if the browser sends it:
+ * no page can forge it. Without it there must be an `Origin`, and it must be our own.
+ *
+ * `Origin: null` is what a page under `Referrer-Policy: no-referrer` sends. It counts only together
+ * with `Sec-Fetch-Site: same-origin`, since sandboxed frames and redirects send it too.
  *
  * @param {Request} request
  */
 export function isSameOrigin({ headers, url }) {
-  const site = headers.get("sec-fetch-site");
-  return headers.get("origin") === new URL(url).origin && (site === null || site === "same-origin");
+  const [origin, site] = [headers.get("origin"), headers.get("sec-fetch-site")];
+  if (site !== null && site !== "same-origin") return false;
+  return origin === new URL(url).origin || (origin === "null" && site !== null);
 }
 
 /**
  * The rule for the cookie's own routes. The custom header is one that a form cannot send and that
- * another origin's script may only send after a preflight, which nobody here answers.
+ * another origin's script may only send after a preflight, which the worker never answers.
  *
  * @param {Request} request
  */
@@ -37,6 +41,19 @@ export function cookieUse(request) {
   if (isWebSocket || (method !== "GET" && method !== "HEAD")) {
     return isSameOrigin(request) ? "used" : "refused";
   }
-  // "none" is the user's own doing: typed, bookmarked. Without the header it is no browser.
-  return [null, "none", "same-origin"].includes(headers.get("sec-fetch-site")) ? "used" : "ignored";
+  // "none" is the user's own doing: typed, bookmarked. Without the header it is no browser, or an old
+  // one, whose SameSite rule holds other sites off.
+  if ([null, "none", "same-origin"].includes(headers.get("sec-fetch-site"))) return "used";
+  return isLandingFromAnotherSite(request) ? "used" : "ignored";
+}
+
+/**
+ * True for a link that was followed to here: a GET that fills the whole tab, so that the site the
+ * link was on sees nothing of the answer. Frames, images and scripts have other destinations.
+ *
+ * @param {Request} request
+ */
+function isLandingFromAnotherSite({ headers, method }) {
+  return method === "GET"
+    && headers.get("sec-fetch-mode") === "navigate" && headers.get("sec-fetch-dest") === "document";
 }
