@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { ROOT } from "../support/fixture.mjs";
 
 const read = (folder) =>
-  readdirSync(ROOT + folder)
+  readdirSync(ROOT + folder, { recursive: true })
     .filter((name) => name.endsWith(".js"))
     .map((name) => [name, readFileSync(`${ROOT}${folder}/${name}`, "utf8")]);
 
@@ -15,7 +15,9 @@ const own = read("verifier-wasm/js");
 // E12: no code from strings, in any spelling.
 test("the package evaluates no text", () => {
   for (const [name, text] of [...own, ...read("verifier-wasm/pkg")]) {
-    assert.doesNotMatch(text, /\beval\b|\bFunction\(|setTimeout\(["'`]|setInterval\(/, name);
+    // A Content-Security-Policy names it to allow WebAssembly and nothing else.
+    const code = text.replaceAll("'wasm-unsafe-eval'", "");
+    assert.doesNotMatch(code, /\beval\b|\bFunction\(|setTimeout\(["'`]|setInterval\(/, name);
     assert.doesNotMatch(text, /\bimport\((?!\s*["'])/, `${name} imports what was computed`);
   }
 });

@@ -251,10 +251,19 @@ test("a token that is no good to begin with is told at the next look, not at onc
   }
 });
 
-test("what cannot be watched is a TypeError", () => {
+test("a watcher without a callback is a TypeError", () => {
   const { verifier } = start();
-  for (const args of [[undefined, () => {}], [good], [good, "x"], [5, () => {}], [null, null]]) {
+  for (const args of [[good], [good, "x"], [null, null]]) {
     assert.throws(() => verifier.onRevoked(...args), TypeError);
   }
+  assert.equal(verifier.status().watched, 0);
+});
+
+// D34: what a request brings in place of a token ends its connection, and never the process.
+test("what is no string is refused at the next look", () => {
+  const { told, verifier, watch } = start();
+  for (const token of [undefined, null, 5, {}, ["x"]]) watch(token, typeof token);
+  verifier.apply(heartbeat);
+  assert.deepEqual(told.map(([, code]) => code), Array(5).fill("malformed"));
   assert.equal(verifier.status().watched, 0);
 });

@@ -63,6 +63,7 @@ export async function boundedResponse(url, limits) {
 
 /** @param {Response} response @param {Limits} limits */
 function wrongAnswer(response, { contentTypes, maxBytes, statuses = [200] }) {
+  if (isRedirect(response)) return REDIRECTED;
   if (!statuses.includes(response.status)) return `status ${response.status}`;
   if (response.status === NOT_MODIFIED) return undefined;
   const type = (response.headers.get("content-type") ?? "").split(";")[0].trim().toLowerCase();
@@ -70,6 +71,11 @@ function wrongAnswer(response, { contentTypes, maxBytes, statuses = [200] }) {
   if (Number(response.headers.get("content-length")) > maxBytes) return TOO_LARGE;
   if (response.body === null) return "an empty answer";
   return undefined;
+}
+
+/** Browsers show a redirect that was not followed without its status. @param {Response} response */
+function isRedirect({ status, type }) {
+  return type === "opaqueredirect" || [301, 302, 303, 307, 308].includes(status);
 }
 
 /**
@@ -117,4 +123,5 @@ function retryAfter(response) {
 }
 
 const NOT_MODIFIED = 304;
+const REDIRECTED = "a redirect, which is not followed: configure the address that it leads to";
 const TOO_LARGE = "the answer is too large";

@@ -5,6 +5,7 @@ import { WasmVerifier } from "../pkg/offswitch.js";
 import { History } from "./history.js";
 import { importKey, isHosted } from "./host.js";
 import { afterError, ensureInstance, generation, instanceMemory } from "./instance.js";
+import { parseExactly } from "./claims/exact-json.js";
 import { invalid } from "./options.js";
 import { Remembered } from "./remembered.js";
 
@@ -23,7 +24,8 @@ export class Engine {
   #history = new History();
   /** The snapshot that leads to the newest position ever seen, once there is one. @type {Uint8Array | undefined} */
   newest;
-  /** The key sets in force, as JSON text, by the place of their issuer. @type {Map<number, string>} */
+  /** The key sets in force, as JSON text, and what is wrong with them, by the place of their issuer.
+   * @type {Map<number, { jwks: string, problem?: string }>} */
   #keySets = new Map();
   /** The keys that load and that the host may know, by number. @type {Map<number, JsonWebKey>} */
   #jwks = new Map();
@@ -71,9 +73,10 @@ export class Engine {
     const code = wasm.judge(entry.slot, now, staleness);
     if (code === VALID) {
       if (Math.floor(now) !== this.#evidenceAt) this.#look(now);
-      return { outcome: "valid", code: "valid", claims: entry.claims, evidence: this.#evidence };
+      const { claims, claimsJson } = entry;
+      return { outcome: "valid", code: "valid", claims, claimsJson, evidence: this.#evidence };
     }
-    if (code !== FORGOTTEN) return this.#verdict(code, entry.claims, now);
+    if (code !== FORGOTTEN) return this.#verdict(code, entry, now);
     this.#remembered.clear();
     return undefined;
   }
@@ -158,15 +161,19 @@ export class Engine {
   }
 
   /**
-   * Takes the JWK set of the issuer at `place` over; throws if it is not usable.
+   * Takes the JWK set of the issuer at `place` over; throws if it is not well-formed. One without
+   * a usable key is taken over too, since the issuer has withdrawn the others: the answer is then
+   * what is wrong with it.
    *
    * @param {number} place @param {string} jwks
    */
   setKeys(place, jwks) {
-    this.#guarded(() => {
-      if (this.#keySets.get(place) === jwks) return;
-      this.#load(place, jwks);
-      this.#keySets.set(place, jwks);
+    return this.#guarded(() => {
+      const held = this.#keySets.get(place);
+      if (held?.jwks === jwks) return held.problem;
+      const problem = this.#load(place, jwks);
+      this.#keySets.set(place, { jwks, problem });
+      return problem;
     });
   }
 
@@ -282,18 +289,19 @@ export class Engine {
   #conclude(code, token, now) {
     if (code > VALID_BUT_BEHIND) return this.#verdict(code, NO_CLAIMS, now);
     this.#remembered.vacate();
-    const claims = frozen(JSON.parse(this.#answer()));
-    this.#remembered.put(token, claims);
-    return this.#verdict(code, claims, now);
+    const claimsJson = this.#answer();
+    const claims = frozen(parseExactly(claimsJson));
+    this.#remembered.put(token, claims, claimsJson);
+    return this.#verdict(code, { claims, claimsJson }, now);
   }
 
-  /** @param {number} code @param {Claims} claims @param {number} now @returns {Verdict} */
-  #verdict(code, claims, now) {
+  /** @param {number} code @param {{ claims: Claims, claimsJson: string }} payload @param {number} now @returns {Verdict} */
+  #verdict(code, { claims, claimsJson }, now) {
     check(code);
     if (code === NOT_VALID) return JSON.parse(this.#answer());
     if (code === VALID_BUT_BEHIND) this.onBehind();
     if (Math.floor(now) !== this.#evidenceAt) this.#look(now);
-    return { outcome: "valid", code: "valid", claims, evidence: this.#evidence };
+    return { outcome: "valid", code: "valid", claims, claimsJson, evidence: this.#evidence };
   }
 
   /** Looks where the feed stands: renews the evidence that all verdicts of one second share. */
@@ -331,11 +339,11 @@ export class Engine {
     this.#token = new Uint8Array(buffer, address + TOKEN_AT, MAX_TOKEN_BYTES + 1);
   }
 
-  /** @param {number} place @param {string} jwks */
+  /** @param {number} place @param {string} jwks @returns {string | undefined} */
   #load(place, jwks) {
     this.#current().setKeys(place, encoder.encode(jwks));
     const { keys, problem } = JSON.parse(this.#answer());
-    if (problem !== undefined) throw invalid(`issuers[${place}].keys: ${problem}`);
+    if (keys === undefined) throw invalid(`issuers[${place}].keys: ${problem}`);
     // No member name of the set stands twice: wasm has refused that.
     const set = JSON.parse(jwks);
     this.#keysVersion += 1;
@@ -347,6 +355,7 @@ export class Engine {
       if (isHosted(jwk.alg)) this.#jwks.set(number, jwk);
       else this.#hostKeys.set(number, null);
     }
+    return problem;
   }
 
   /** The verifier in wasm, made anew with all it knew if its instance was replaced. */
@@ -361,7 +370,7 @@ export class Engine {
     this.#memory = NO_BYTES;
     this.#evidenceAt = -1;
     this.#remembered.clear();
-    for (const [place, jwks] of this.#keySets) this.#load(place, jwks);
+    for (const [place, { jwks }] of this.#keySets) this.#load(place, jwks);
     if (this.newest !== undefined) wasm.resume(this.newest);
     for (const bytes of this.#history.snapshots()) wasm.apply(bytes, this.#clock());
     return wasm;
@@ -406,8 +415,8 @@ const TOO_LONG = 0x7fffffff;
 /** A key's number is its issuer's place and, in so many bits, its own. */
 const KEY_BITS = 6;
 const NO_BYTES = new Uint8Array();
-/** @type {any} */
-const NO_CLAIMS = Object.freeze({});
+/** @type {{ claims: any, claimsJson: string }} */
+const NO_CLAIMS = Object.freeze({ claims: Object.freeze({}), claimsJson: "" });
 /** @type {Evidence} */
 export const NO_EVIDENCE = Object.freeze({ position: null, age_seconds: null });
 const encoder = new TextEncoder();

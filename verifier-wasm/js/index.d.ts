@@ -3,14 +3,22 @@ export interface JsonWebKeySet {
   keys: Array<Record<string, unknown>>;
 }
 
+/** Where a JWK set is fetched from that wants more than a plain request. */
+export interface KeysAddress {
+  url: string | URL;
+  /** Sent with each request for the set, such as `authorization`. */
+  headers?: Record<string, string> | undefined;
+}
+
 /** The rules for the tokens of one issuer. */
 export interface IssuerOptions {
   /** The exact `iss`. */
   issuer: string;
   /** Which `aud` is accepted; `"unchecked"` for providers whose access tokens carry none. */
   audience: string | string[] | "unchecked";
-  /** A JWK set, or the URL of one. */
-  keys: JsonWebKeySet | string | URL;
+  /** A JWK set, or where it is fetched from. Redirects are not followed: the set must be at exactly
+   * this address, and headers are sent nowhere else. */
+  keys: JsonWebKeySet | string | URL | KeysAddress;
   /** Default `["EdDSA", "ES256"]`. */
   algorithms?: Algorithm[] | undefined;
   /** The claims that make a token revocable. Default `["exp", "iat", "sub", "jti"]`. */
@@ -93,7 +101,8 @@ export interface Evidence {
   age_seconds: number | null;
 }
 
-/** A plain object, frozen in depth: all verdicts on one token share it. */
+/** A plain object, frozen in depth: all verdicts on one token share it. Integers beyond 2^53 are
+ * `bigint`, so that none is altered; `claimsJson` has the text as it was signed. */
 export interface Claims {
   readonly iss: string;
   readonly sub?: string;
@@ -104,22 +113,24 @@ export interface Claims {
   readonly jti?: string;
   readonly sid?: string;
   readonly ver?: number;
-  readonly scope?: string;
+  readonly scope?: string | readonly string[];
+  readonly scp?: string | readonly string[];
   readonly [name: string]: unknown;
 }
 
 export type RefusalCode =
-  | "malformed" | "unsupported_algorithm" | "unknown_key" | "bad_signature" | "expired"
+  | "missing_token" | "malformed" | "unsupported_algorithm" | "unknown_key" | "bad_signature" | "expired"
   | "not_yet_valid" | "wrong_issuer" | "wrong_audience" | "wrong_type" | "missing_claim"
   | "revoked_token" | "revoked_session" | "revoked_user" | "revoked_key" | "revoked_epoch";
 
 export type UndecidedCode =
-  | "no_snapshot" | "stale_snapshot" | "feed_fork" | "no_keys" | "verifier_failed";
+  | "no_snapshot" | "stale_snapshot" | "feed_fork" | "no_keys" | "keys_unavailable"
+  | "verifier_failed";
 
 export type Verdict =
-  | { outcome: "valid"; code: "valid"; claims: Claims; detail?: undefined; evidence: Evidence }
-  | { outcome: "refused"; code: RefusalCode; claims?: undefined; detail: string; evidence: Evidence }
-  | { outcome: "undecided"; code: UndecidedCode; claims?: undefined; detail: string; evidence: Evidence };
+  | { outcome: "valid"; code: "valid"; claims: Claims; claimsJson: string; detail?: undefined; evidence: Evidence }
+  | { outcome: "refused"; code: RefusalCode; claims?: undefined; claimsJson?: undefined; detail: string; evidence: Evidence }
+  | { outcome: "undecided"; code: UndecidedCode; claims?: undefined; claimsJson?: undefined; detail: string; evidence: Evidence };
 
 /** What one check makes of a token. */
 export interface Step {
@@ -145,7 +156,7 @@ export interface Policy {
 
 /** What a route asks for. `Handed` is what the framework hands to a handler of the route. */
 export interface RoutePolicy<Handed extends unknown[] = unknown[]> extends Policy {
-  /** Scopes that the token must have, all of them. */
+  /** Scopes that the token must have, all of them, in `scope` or `scp`. */
   scopes?: string[] | undefined;
   /** Answers in place of a 503 when nothing can be decided. */
   onUndecided?(verdict: Extract<Verdict, { outcome: "undecided" }>, ...request: Handed): unknown;
@@ -202,20 +213,23 @@ export interface Status extends Evidence {
 export interface RequestOptions {
   signal?: AbortSignal | undefined;
   timeoutSeconds?: number | undefined;
+  /** Where the platform ends a request's work with its answer: lets a fetch of keys go on. */
+  waitUntil?: ((work: Promise<unknown>) => void) | undefined;
 }
 
 export class Verifier {
   /** Does no I/O. Throws a TypeError with the code `invalid_options` that names every problem. */
   constructor(options: VerifierOptions);
-  /** With nothing but wasm. */
-  verifySync(token: string, policy?: Policy): Verdict;
-  /** With what is fastest here for the signature; an unknown key is looked for once more. */
-  verify(token: string, options?: Policy & RequestOptions): Promise<Verdict>;
-  /** Every check by itself, in the order in which a verdict asks them: for people, not for requests. */
-  explain(token: string): Step[];
+  /** With nothing but wasm. Whatever a request brings in place of a token is refused, never thrown. */
+  verifySync(token: unknown, policy?: Policy): Verdict;
+  /** With what is fastest here for the signature; waits while the key set is fetched that may have an
+   * unknown key. Whatever a request brings in place of a token is refused, never thrown. */
+  verify(token: unknown, options?: Policy & RequestOptions): Promise<Verdict>;
+  /** Every check separately, in the order in which a verdict asks them: for people, not for requests. */
+  explain(token: unknown): Step[];
   /** Calls back once, when the token is refused; answers with what stops that. */
   onRevoked(
-    token: string,
+    token: unknown,
     callback: (verdict: Extract<Verdict, { outcome: "refused" }>) => void,
   ): () => void;
   /** Takes one signed snapshot, from wherever it comes. */

@@ -6,7 +6,8 @@ import { WasmVerifier } from "../pkg/offswitch.js";
 /**
  * @typedef {object} Settings What the options come to.
  * @property {Uint8Array} config the VerifierConfig of the Rust crate, as JSON
- * @property {{ issuer: string, url?: string, jwks?: string }[]} keySources in the order of the issuers
+ * @property {{ issuer: string, url?: string, headers?: Record<string, string>, jwks?: string }[]} keySources
+ *   in the order of the issuers
  * @property {import("./feed.js").FeedSettings} feed
  * @property {number} rememberedTokens
  * @property {import("./index.d.ts").Store} [store]
@@ -95,7 +96,15 @@ function keySource(given, path, problems) {
   const { issuer, keys } = given ?? {};
   if (isUrl(keys)) return { issuer, url: String(keys) };
   if (typeof keys !== "object" || keys === null) {
-    problems.push(`${path} must be a JWK set or the http(s) URL of one`);
+    problems.push(`${path} must be a JWK set, the http(s) URL of one, or { url, headers }`);
+  } else if (keys.url !== undefined && keys.keys === undefined && keys.kty === undefined) {
+    const { url, headers, ...others } = keys;
+    if (!isUrl(url)) problems.push(`${path}.url must be an http(s) URL`);
+    if (headers !== undefined && !isHeaders(headers)) {
+      problems.push(`${path}.headers must be an object of header names with their values as strings`);
+    }
+    for (const name of Object.keys(others)) problems.push(`${path}.${name} is unknown`);
+    return { issuer, url: String(url), headers: { ...headers } };
   }
   return { issuer, jwks: json(keys, path, problems) };
 }
@@ -161,6 +170,15 @@ const isUrl = (value) =>
 const isUrls = (value) => {
   const all = [value].flat();
   return all.length > 0 && all.length <= 8 && all.every(isUrl);
+};
+
+/** @param {any} value */
+const isHeaders = (value) => {
+  try {
+    return [...new Headers(value)].length === Object.values(value).filter((one) => typeof one === "string").length;
+  } catch {
+    return false; // a name or a value that no header has
+  }
 };
 
 const FUNCTION = "must be a function";

@@ -6,6 +6,7 @@
  * @property {number} slot where wasm holds what is left to judge
  * @property {string} token
  * @property {import("./index.d.ts").Claims} claims
+ * @property {string} claimsJson the payload they were read from
  * @property {number} bucket
  * @property {Entry | undefined} next in the same bucket
  * @property {boolean} isUsed since it was last passed over
@@ -63,9 +64,9 @@ export class Remembered {
   /**
    * Remembers a token in the slot that was reserved.
    *
-   * @param {string} token @param {Entry["claims"]} claims
+   * @param {string} token @param {Entry["claims"]} claims @param {string} claimsJson
    */
-  put(token, claims) {
+  put(token, claims, claimsJson) {
     if (this.#capacity === 0) return;
     const slot = this.reserve();
     this.vacate();
@@ -73,7 +74,7 @@ export class Remembered {
     if (this.find(token) !== undefined) return;
     this.#reserved = undefined;
     const bucket = hash(token) & this.#mask;
-    const entry = { slot, token, claims, bucket, next: this.#buckets[bucket], isUsed: false };
+    const entry = { slot, token, claims, claimsJson, bucket, next: this.#buckets[bucket], isUsed: false };
     this.#buckets[bucket] = entry;
     this.#slots[slot] = entry;
     this.#characters += token.length;

@@ -6,8 +6,8 @@ import { FeedClient } from "./feed.js";
 import {
   TrapError, afterError, ensureLoaded, generation, instanceMemory, survive, unharmed,
 } from "./instance.js";
-import { KeySource } from "./key-source.js";
-import { readOptions, readPolicy } from "./options.js";
+import { KeySources } from "./keys/key-sources.js";
+import { invalid, readOptions, readPolicy } from "./options.js";
 import { Watchers } from "./watchers.js";
 
 /**
@@ -23,7 +23,7 @@ export class Verifier {
   #feed;
   #follower;
   #keeper;
-  #keySources;
+  #keys;
   #settings;
   #watchers;
   // No AbortController here: in Workers its signal would belong to the request that made it.
@@ -47,12 +47,15 @@ export class Verifier {
     this.#engine = new Engine(settings.config, settings.clock, settings.rememberedTokens);
     this.#watchers = new Watchers(({ isKnown, slot, token }) => survive(() => {
       const verdict = this.#engine.review(slot, token, isKnown);
-      return verdict && this.#withoutKeys(verdict);
+      return verdict && this.#keys.doubted(verdict, token);
     }, () => undefined));
-    this.#keySources = settings.keySources.map((source) => new KeySource(source, this.#clock));
-    this.#keySources.forEach(({ jwks }, place) => {
-      if (jwks !== undefined) this.#engine.setKeys(place, jwks);
+    settings.keySources.forEach(({ jwks }, place) => {
+      const problem = jwks && this.#engine.setKeys(place, jwks);
+      if (problem) throw invalid(`issuers[${place}].keys: ${problem}`);
     });
+    this.#keys = new KeySources(settings.keySources, this.#clock,
+      (place, jwks) => this.#engine.setKeys(place, jwks),
+      (detail) => this.#tell({ type: "failure", error: "keys_unreachable", detail }));
     this.#feed = new FeedClient(settings.feed, this, this.#clock);
     this.#keeper = /** @type {import("./keeper.js").Keeper | undefined} */ (
       settings.store?.keeper(this.#engine, this.#clock, settings.feed.maxBytes,
@@ -64,15 +67,15 @@ export class Verifier {
    * Judges one token now, with nothing but wasm. Answers always: a failure of the verifier itself is
    * undecided.
    *
-   * @param {string} token @param {import("./index.d.ts").Policy} [policy]
+   * @param {unknown} token @param {import("./index.d.ts").Policy} [policy]
    * @returns {Verdict}
    */
   verifySync(token, policy) {
-    insist(token, "string", "token");
+    if (typeof token !== "string") return this.#refuse(token);
     const staleness = this.#stalenessOf(policy);
     try {
       const known = this.#engine.recall(token, staleness);
-      return known ?? this.#withoutKeys(this.#engine.verifySync(token, staleness));
+      return known ?? this.#keys.doubted(this.#engine.verifySync(token, staleness), token);
     } catch (error) {
       return undecided(error);
     }
@@ -80,23 +83,24 @@ export class Verifier {
 
   /**
    * As `verifySync`, with what is fastest here for the signature. For an unknown key the issuer's
-   * keys are fetched again first, at most once per cooldown whatever tokens claim.
+   * keys are fetched again first, at most once per cooldown whatever tokens claim; all tokens of
+   * unknown keys wait for the same fetch.
    *
-   * @param {string} token @param {import("./index.d.ts").Policy & RequestOptions} [options]
+   * @param {unknown} token @param {import("./index.d.ts").Policy & RequestOptions} [options]
    * @returns {Promise<Verdict>}
    */
   async verify(token, options) {
-    insist(token, "string", "token");
+    if (typeof token !== "string") return this.#refuse(token);
     const staleness = this.#stalenessOf(options);
     try {
       const known = this.#engine.recall(token, staleness);
       if (known !== undefined) return known;
-      const found = this.#engine.verify(token, staleness);
-      let verdict = found instanceof Promise ? await found : found;
-      if (verdict.code === "unknown_key" && (await this.refreshKeys(COOLDOWN_SECONDS, options))) {
-        verdict = await this.#engine.verify(token, staleness);
-      }
-      return this.#withoutKeys(verdict);
+      const judge = () => this.#engine.verify(token, staleness);
+      const found = judge();
+      const verdict = found instanceof Promise ? await found : found;
+      if (verdict.code !== "unknown_key") return verdict;
+      const newer = await this.#keys.search(token, judge, options);
+      return newer ?? this.#keys.doubted(verdict, token, true);
     } catch (error) {
       return undecided(error);
     }
@@ -106,11 +110,10 @@ export class Verifier {
    * What each check makes of a token by itself, in the order in which a verdict asks them: for people
    * who want to know why. With nothing but wasm.
    *
-   * @param {string} token
+   * @param {unknown} token
    */
   explain(token) {
-    insist(token, "string", "token");
-    return this.#engine.explain(token);
+    return this.#engine.explain(textOf(token));
   }
 
   /**
@@ -137,13 +140,12 @@ export class Verifier {
    * Calls back once, when `token` is not good any more: to close what it opened, such as a WebSocket
    * or a stream. It is judged again whenever the feed is heard of, so at least every few seconds.
    *
-   * @param {string} token @param {(verdict: Verdict) => void} callback
+   * @param {unknown} token @param {(verdict: Verdict) => void} callback
    * @returns {() => void} stops watching
    */
   onRevoked(token, callback) {
-    insist(token, "string", "token");
-    insist(callback, "function", "callback");
-    return this.#watchers.add(token, callback);
+    if (typeof callback !== "function") throw new TypeError("callback must be a function");
+    return this.#watchers.add(textOf(token), callback);
   }
 
   /**
@@ -194,19 +196,12 @@ export class Verifier {
    * @param {number} [olderThanSeconds] @param {RequestOptions} [options]
    */
   async refreshKeys(olderThanSeconds = 0, options) {
-    const tries = this.#keySources.map(async (source, place) => {
-      if (!source.isOlderThan(olderThanSeconds)) return false;
-      const { jwks } = source;
-      const problem = await source.refresh((text) => this.#engine.setKeys(place, text), options);
-      if (problem !== undefined) this.#tell({ type: "failure", error: "keys_unreachable", detail: problem });
-      return source.jwks !== jwks;
-    });
-    return (await Promise.all(tries)).includes(true);
+    return this.#keys.refresh(olderThanSeconds, options);
   }
 
   /** True once there are keys for every issuer and a base to judge by. */
   get isReady() {
-    return this.#hasKeys() && this.#evidence().position !== null;
+    return this.#keys.areThere && this.#evidence().position !== null;
   }
 
   /**
@@ -244,7 +239,7 @@ export class Verifier {
       age_seconds,
       following: this.following,
       feed: this.#feed.status(),
-      keys: this.#keySources.map((source) => source.status()),
+      keys: this.#keys.status(),
       watched: this.#watchers.size,
       instance: { replaced: generation, memory_bytes: instanceMemory().buffer.byteLength },
     };
@@ -282,15 +277,12 @@ export class Verifier {
     return survive(() => (this.#isClosed ? NO_EVIDENCE : this.#engine.evidence()), () => NO_EVIDENCE);
   }
 
-  #hasKeys() {
-    return this.#keySources.every((source) => source.jwks !== undefined);
-  }
-
-  /** A key is only unknown where the keys are known. @param {Verdict} verdict @returns {Verdict} */
-  #withoutKeys(verdict) {
-    if (verdict.code !== "unknown_key" || this.#hasKeys()) return verdict;
-    const detail = "the issuer's keys could not be fetched yet";
-    return { outcome: "undecided", code: "no_keys", detail, evidence: verdict.evidence };
+  /** The verdict on what a caller has in place of a token. @param {unknown} found @returns {Verdict} */
+  #refuse(found) {
+    const isMissing = found === undefined || found === null;
+    const code = isMissing ? "missing_token" : "malformed";
+    const detail = `expected the token as a string, found ${isMissing ? "none" : `a value of type ${typeof found}`}`;
+    return { outcome: "refused", code, detail, evidence: this.#evidence() };
   }
 
   /** @param {import("./index.d.ts").VerifierEvent} event */
@@ -307,10 +299,8 @@ export function followByRequests(make) {
   followerOf = make;
 }
 
-/** @param {unknown} value @param {string} type @param {string} name */
-function insist(value, type, name) {
-  if (typeof value !== type) throw new TypeError(`${name} must be a ${type}`);
-}
+/** What is no string is judged as the empty one, which is malformed. @param {unknown} token */
+const textOf = (token) => (typeof token === "string" ? token : "");
 
 /** @param {unknown} cause @returns {Verdict} */
 function undecided(cause) {
@@ -320,8 +310,5 @@ function undecided(cause) {
   return { outcome: "undecided", code: "verifier_failed", detail, evidence: NO_EVIDENCE };
 }
 
-/** Whatever unknown keys tokens name, an issuer's key set is fetched this often at most; after a red
- * button every new login waits for it. */
-const COOLDOWN_SECONDS = 2;
 /** A key that its issuer withdrew is forgotten after this. */
 const KEYS_MAX_AGE_SECONDS = 300;

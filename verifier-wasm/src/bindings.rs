@@ -15,7 +15,7 @@ use crate::claims::{VerifiedClaims, whole_seconds};
 use crate::config::{ConfigProblem, VerifierConfig};
 use crate::explain::Step;
 use crate::jws::{Jws, MAX_TOKEN_BYTES};
-use crate::keys::{KeySet, VerifyingKey};
+use crate::keys::{KeySet, KeySetError, VerifyingKey};
 use crate::known_headers::KnownHeaders;
 use crate::snapshot::Applied;
 use crate::standing::Standing;
@@ -87,10 +87,15 @@ impl WasmVerifier {
 
     /// Replaces the keys of the issuer that was configured as the `issuer`-th with a JWK set. The
     /// answer has the number of each key that loads and its place in the set,
-    /// `{"keys": [[number, place], …]}`; or it is `{"problem": …}`.
+    /// `{"keys": [[number, place], …]}`. A set without a usable key withdraws the keys before it, and
+    /// the answer names the problem too; a malformed one changes nothing: `{"problem": …}`.
     #[wasm_bindgen(js_name = setKeys)]
     pub fn set_keys(&mut self, issuer: usize, jwks: &[u8]) {
         let answer = match KeySet::from_jwks(jwks) {
+            Err(problem @ KeySetError::NoUsableKey(_)) => {
+                self.verifier.set_keys_of(issuer, KeySet::default());
+                format!(r#"{{"keys":[],"problem":"{problem}"}}"#)
+            }
             Err(problem) => format!(r#"{{"problem":"{problem}"}}"#),
             Ok(keys) => {
                 let pair = |(key, one): (usize, &VerifyingKey)| {

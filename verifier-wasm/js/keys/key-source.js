@@ -1,0 +1,138 @@
+// Where one issuer's keys come from: given with the options, or fetched from its JWK set's URL.
+//
+// Requests share values here, never promises: that a fetch is under way is a time until which the
+// others wait for it, so a request that is cut off delays them but never blocks them.
+
+import { Backoff } from "../backoff.js";
+import { boundedExchange } from "../bounded-fetch.js";
+
+export class KeySource {
+  #backoff = new Backoff();
+  #askedAt = -Infinity;
+  #clock;
+  #headers;
+  /** True since the last fetch brought nothing. */
+  #isFailing = false;
+  /** How many fetches have begun, and which of them brought what is held. */
+  #begun = 0;
+  #accepted = 0;
+  /** Until when others wait for the newest fetch, in milliseconds that only grow. */
+  #leaseUntil = -Infinity;
+  /** @type {number | null} */
+  #fetchedAt = null;
+  /** @type {string | null} */
+  #problem = null;
+  #url;
+  /** The last well-formed JWK set, as JSON text. @type {string | undefined} */
+  jwks;
+  /** When the fetch began that brought it, in milliseconds as above. */
+  confirmedAt = -Infinity;
+
+  /**
+   * @param {{ issuer: string, url?: string, headers?: Record<string, string>, jwks?: string }} source
+   * @param {() => number} clock
+   */
+  constructor({ issuer, url, headers, jwks }, clock) {
+    this.issuer = issuer;
+    this.jwks = jwks;
+    this.#url = url;
+    this.#headers = headers;
+    this.#clock = clock;
+  }
+
+  /** True if a fetch may bring something: there is a URL, and the last fetch is `seconds` ago. */
+  isOlderThan(/** @type {number} */ seconds) {
+    return this.#url !== undefined && Math.abs(this.#clock() - this.#askedAt) >= seconds;
+  }
+
+  /** True if the issuer may have published a key by `time` (milliseconds) that is not held here. */
+  isOpenAt(/** @type {number} */ time) {
+    return this.#url !== undefined && this.confirmedAt < time;
+  }
+
+  /** True while a fetch is under way that other requests wait for. */
+  isBusy(/** @type {number} */ now) {
+    return now < this.#leaseUntil;
+  }
+
+  /** True while no fetch may begin because the last one failed. */
+  isResting(/** @type {number} */ now) {
+    return !this.isBusy(now) && this.#backoff.isWaiting(this.#clock());
+  }
+
+  /** The milliseconds until a fetch for an unknown key may begin: once per cooldown, and after a
+   * failure as the backoff says. */
+  waitMs(/** @type {number} */ now) {
+    return Math.max(this.#leaseUntil, this.confirmedAt + COOLDOWN_MS) - now;
+  }
+
+  /** Why it is not known which keys the issuer has now; undefined if it is. */
+  doubt(/** @type {number} */ now) {
+    if (this.#url === undefined) return undefined;
+    if (this.isBusy(now) && this.#begun > this.#accepted) return "they are being fetched";
+    return this.#isFailing ? `fetching them failed: ${this.#problem}` : undefined;
+  }
+
+  /**
+   * Fetches the set and hands it to `accept`, which throws if it is not well-formed and answers with
+   * what is wrong with it if it has no usable key. What was there before stays on any failure.
+   * Answers with what went wrong, if anything did.
+   *
+   * @param {(jwks: string) => string | undefined} accept
+   * @param {{ signal?: AbortSignal, timeoutSeconds?: number }} [options]
+   * @returns {Promise<string | undefined>}
+   */
+  async refresh(accept, { signal, timeoutSeconds = 10 } = {}) {
+    const now = this.#clock();
+    if (this.#url === undefined || this.#backoff.isWaiting(now)) return undefined;
+    this.#backoff.begin(now, timeoutSeconds);
+    const turn = (this.#begun += 1);
+    const begunAt = performance.now();
+    const lease = (this.#leaseUntil = begunAt + Math.min(LEASE_MS, timeoutSeconds * 1000));
+    if (this.jwks !== undefined) this.#askedAt = now;
+    try {
+      const jwks = await this.#fetch(signal, timeoutSeconds);
+      // One that began earlier and is late has what the issuer said before.
+      if (turn < this.#accepted) return undefined;
+      this.#problem = accept(jwks) ?? null;
+      this.#accepted = turn;
+      this.jwks = jwks;
+      this.confirmedAt = begunAt;
+      this.#isFailing = false;
+      this.#askedAt = this.#fetchedAt = this.#clock();
+      this.#backoff.succeeded();
+    } catch (error) {
+      const { retryAfterSeconds } = /** @type {{ retryAfterSeconds?: number }} */ (error);
+      this.#backoff.failed(this.#clock(), retryAfterSeconds);
+      this.#isFailing = true;
+      this.#problem = error instanceof Error ? error.message : String(error);
+    } finally {
+      if (this.#leaseUntil === lease) this.#leaseUntil = -Infinity;
+    }
+    return this.#problem ?? undefined;
+  }
+
+  /** @param {AbortSignal | undefined} signal @param {number} timeoutSeconds */
+  async #fetch(signal, timeoutSeconds) {
+    const { bytes } = await boundedExchange(/** @type {string} */ (this.#url), {
+      accept: "application/jwk-set+json, application/json",
+      headers: this.#headers,
+      maxBytes: MAX_KEY_SET_BYTES,
+      signal,
+      timeoutSeconds,
+    });
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  }
+
+  /** @returns {import("../index.d.ts").KeysStatus} */
+  status() {
+    const { issuer, jwks } = this;
+    return { issuer, ready: jwks !== undefined, fetched_at: this.#fetchedAt, problem: this.#problem };
+  }
+}
+
+const MAX_KEY_SET_BYTES = 256 * 1024;
+/** However many unknown keys tokens name, an issuer's key set is fetched this often at most for them. */
+const COOLDOWN_MS = 2_000;
+/** How long others wait for a fetch before one of them tries as well. */
+const LEASE_MS = 3_000;

@@ -1,0 +1,204 @@
+// The key sets of all issuers, and the search for a key that none of them has yet.
+//
+// A token of an unknown key is refused only if every set it could be in was fetched after the token
+// had arrived. Until then, and if a set cannot be fetched, it cannot be decided (invariant 6).
+
+import { KeySource } from "./key-source.js";
+
+/**
+ * @typedef {import("../index.d.ts").Verdict} Verdict
+ * @typedef {import("../index.d.ts").RequestOptions} RequestOptions
+ */
+
+export class KeySources {
+  #accept;
+  #sources;
+  #tell;
+  /** Grows with each set that is taken over. */
+  #version = 0;
+  /** Key ids that were in a set and left it; the newest. @type {Set<string>} */
+  #withdrawn = new Set();
+  /** How many searches began since `#countedFrom`; a count of those under way would never come down
+   * for requests that are cut off. */
+  #searches = 0;
+  #countedFrom = -Infinity;
+
+  /**
+   * @param {ConstructorParameters<typeof KeySource>[0][]} sources @param {() => number} clock
+   * @param {(place: number, jwks: string) => string | undefined} accept
+   * @param {(problem: string) => void} tell
+   */
+  constructor(sources, clock, accept, tell) {
+    this.#accept = accept;
+    this.#tell = tell;
+    this.#sources = sources.map((source) => new KeySource(source, clock));
+  }
+
+  /** True once there is a set for every issuer. */
+  get areThere() {
+    return this.#sources.every((source) => source.jwks !== undefined);
+  }
+
+  status() {
+    return this.#sources.map((source) => source.status());
+  }
+
+  /**
+   * Fetches the sets that were not asked for in `olderThanSeconds`; true if one changed.
+   *
+   * @param {number} olderThanSeconds @param {RequestOptions} [options]
+   */
+  async refresh(olderThanSeconds, options) {
+    const due = this.#sources.filter((source) => source.isOlderThan(olderThanSeconds));
+    const now = performance.now();
+    const changes = due.map(async (source) => {
+      const { jwks } = source;
+      // With an age, the answer to another request's fetch will do.
+      if (olderThanSeconds > 0 && source.isBusy(now)) await this.#settled(source);
+      else await this.#fetch(source, options);
+      return source.jwks !== jwks;
+    });
+    return (await Promise.all(changes)).includes(true);
+  }
+
+  /**
+   * Looks for the key of a token: judges again with each set that comes, until it is known or no set
+   * can have it. Undefined if that cannot be found out now.
+   *
+   * @param {string} token @param {() => Verdict | Promise<Verdict>} judge
+   * @param {RequestOptions} [options]
+   * @returns {Promise<Verdict | undefined>}
+   */
+  async search(token, judge, { signal, timeoutSeconds = SEARCH_SECONDS, waitUntil } = {}) {
+    const began = performance.now();
+    const end = began + timeoutSeconds * 1000;
+    const since = this.#withdrawn.has(peek(token, 0)?.kid) ? began - WITHDRAWN_MS : began;
+    const sources = this.#sourcesFor(token);
+    let version = this.#version;
+    if (this.#isTooMany(began)) return undefined;
+    for (let now = began; ; now = performance.now()) {
+      const open = sources.filter((source) => source.isOpenAt(since));
+      if (open.length === 0) return judge();
+      if (now >= end || signal?.aborted || open.every((one) => one.isResting(now))) return undefined;
+      const free = open.filter((source) => source.waitMs(now) <= 0);
+      const work = free.map((source) => this.#fetch(source, { signal, timeoutSeconds }));
+      // A fetch goes on although the client that caused it is gone.
+      for (const one of work) waitUntil?.(one);
+      await Promise.race([...work, pause(Math.min(stepOf(open, now), end - now))]);
+      if (this.#version === version) continue;
+      version = this.#version;
+      const verdict = await judge();
+      if (verdict.code !== "unknown_key") return verdict;
+    }
+  }
+
+  /**
+   * A verdict about an unknown key, as far as it is known which keys the issuer has.
+   *
+   * @param {Verdict} verdict @param {string} token
+   * @param {boolean} [isOpen] true if a search has not found that out
+   * @returns {Verdict}
+   */
+  doubted(verdict, token, isOpen = false) {
+    if (verdict.code !== "unknown_key") return verdict;
+    const now = performance.now();
+    const sources = this.#sourcesFor(token);
+    const missing = sources.find((source) => source.jwks === undefined);
+    const found = missing ?? sources.find((source) => source.doubt(now) !== undefined);
+    if (found === undefined && !isOpen) return verdict;
+    const reason = found?.doubt(now) ?? "they were not fetched since the token arrived";
+    const detail = `the issuer's keys are not known: ${reason}; try again later`;
+    const code = missing ? "no_keys" : "keys_unavailable";
+    return { outcome: "undecided", code, detail, evidence: verdict.evidence };
+  }
+
+  /**
+   * The sources that can have the key of a token: those of the issuer that it names. Nothing has
+   * signed that name yet. It makes no token valid, it only spares the other issuers.
+   *
+   * @param {string} token
+   */
+  #sourcesFor(token) {
+    const claims = peek(token, 1);
+    return claims ? this.#sources.filter(({ issuer }) => issuer === claims.iss) : this.#sources;
+  }
+
+  /** @param {KeySource} source @param {RequestOptions} [options] */
+  async #fetch(source, options) {
+    const place = this.#sources.indexOf(source);
+    const problem = await source.refresh((jwks) => {
+      const found = this.#accept(place, jwks);
+      if (jwks !== source.jwks) {
+        this.#version += 1;
+        this.#compare(source.jwks, jwks);
+      }
+      return found;
+    }, options);
+    if (problem !== undefined) this.#tell(problem);
+  }
+
+  /** Waits until another request's fetch has ended, or is not waited for any more. @param {KeySource} source */
+  async #settled(source) {
+    while (source.isBusy(performance.now())) await pause(STEP_MS);
+  }
+
+  /** @param {string | undefined} before @param {string} after */
+  #compare(before, after) {
+    const kids = kidsIn(after);
+    for (const kid of before === undefined ? [] : kidsIn(before)) this.#withdrawn.add(kid);
+    for (const kid of kids) this.#withdrawn.delete(kid);
+    for (const kid of this.#withdrawn) {
+      if (this.#withdrawn.size <= MAX_WITHDRAWN) break;
+      this.#withdrawn.delete(kid);
+    }
+  }
+
+  /** @param {number} now */
+  #isTooMany(now) {
+    if (now - this.#countedFrom >= SEARCH_SECONDS * 1000) {
+      this.#countedFrom = now;
+      this.#searches = 0;
+    }
+    this.#searches += 1;
+    return this.#searches > MAX_SEARCHES;
+  }
+}
+
+/** How long to wait before looking again: short while a fetch is under way, else until one may begin. @param {KeySource[]} open @param {number} now */
+function stepOf(open, now) {
+  const waits = open.map((source) => (source.isBusy(now) ? STEP_MS : source.waitMs(now)));
+  return Math.max(STEP_MS, Math.min(...waits));
+}
+
+/** @param {number} milliseconds */
+function pause(milliseconds) {
+  return new Promise((resume) => setTimeout(resume, milliseconds));
+}
+
+/** The key ids of a set that was found to be well-formed. @param {string} jwks @returns {string[]} */
+function kidsIn(jwks) {
+  const set = JSON.parse(jwks);
+  const keys = Array.isArray(set.keys) ? set.keys : [set];
+  return keys.map((/** @type {any} */ key) => key?.kid).filter((/** @type {any} */ kid) => typeof kid === "string");
+}
+
+/** One of a token's JSON segments, as far as it can be read before anything is verified. @param {string} token @param {number} nth */
+function peek(token, nth) {
+  try {
+    const text = atob(token.split(".", 2)[nth].replaceAll("-", "+").replaceAll("_", "/"));
+    return JSON.parse(decoder.decode(Uint8Array.from(text, (one) => one.charCodeAt(0))));
+  } catch {
+    return undefined;
+  }
+}
+
+/** How long the search for a key may take if the caller does not say so. */
+const SEARCH_SECONDS = 5;
+/** So many searches may begin within that time; more are undecided immediately. */
+const MAX_SEARCHES = 2_000;
+const STEP_MS = 25;
+/** A key that left its set is not searched for again within this time: after a red button every
+ * client still shows tokens of the old keys. */
+const WITHDRAWN_MS = 10_000;
+const MAX_WITHDRAWN = 256;
+const decoder = new TextDecoder();
