@@ -7,8 +7,8 @@ import { CASES } from "./cases.mjs";
  * @param {any} given see given.mjs
  */
 export async function askAll(send, given) {
-  const ask = async (path, { token, scheme = "Bearer", authorization, method, body }) => {
-    const header = token === undefined ? authorization : `${scheme} ${given.tokens[token]}`;
+  const ask = async (path, { token, scheme = "Bearer", suffix = "", authorization, method, body }) => {
+    const header = token === undefined ? authorization : `${scheme} ${given.tokens[token]}${suffix}`;
     const headers = header === undefined ? {} : { authorization: header };
     const response = await send(path, { headers, method, body });
     const { status } = response;

@@ -36,13 +36,24 @@ export const CASES = {
   "a good token reaches the handler with its claims": ["/plain", { token: "good" }, served()],
   "the scheme's spelling does not matter":
     ["/plain", { token: "good", scheme: "bearer" }, served()],
-  "more spaces do not matter": ["/plain", { token: "good", scheme: "BEARER  " }, served()],
+  "the scheme may be in capitals": ["/plain", { token: "good", scheme: "BEARER" }, served()],
   "the handler gets the body":
     ["/plain", { token: "good", method: "POST", body: "the body" }, served("the body")],
 
   "a revoked token is refused": ["/plain", { token: "revoked" }, revoked],
   "an expired token is refused": ["/plain", { token: "expired" }, unauthorized("expired")],
   "what is no token is malformed": ["/plain", { token: "malformed" }, unauthorized("malformed")],
+  // D20: RFC 6750 section 2.1 has exactly one space between the scheme and the token.
+  "two spaces before a token are one too many":
+    ["/plain", { token: "good", scheme: "Bearer " }, unauthorized("malformed")],
+  "a tab before a token is no space": ["/plain", { token: "good", scheme: "Bearer \t" }, unauthorized("malformed")],
+  "a no-break space before a token is no space":
+    ["/plain", { token: "good", scheme: "Bearer \u00a0" }, unauthorized("malformed")],
+  "a no-break space behind a token is part of it":
+    ["/plain", { token: "good", suffix: "\u00a0" }, unauthorized("malformed")],
+  "the bytes of a byte order mark behind a token are part of it":
+    ["/plain", { token: "good", suffix: "\u00ef\u00bb\u00bf" }, unauthorized("malformed")],
+  "a tab in place of the space makes another scheme": ["/plain", { authorization: "Bearer\tx" }, missing],
   "two tokens are none":
     ["/plain", { authorization: "Bearer a, Bearer b" }, unauthorized("malformed")],
 
@@ -61,7 +72,12 @@ export const CASES = {
   "all scopes are asked for": ["/read-write", { token: "read" }, forbidden("read write")],
   "a scope that contains the name is another": ["/read", { token: "similar" }, forbidden("read")],
   "a token without a scope has none": ["/read", { token: "good" }, forbidden("read")],
-  "a scope that is not a string is none": ["/read", { token: "listed" }, forbidden("read")],
+  // D109: as Okta, Entra ID and others write them.
+  "scopes in an array are read": ["/read-write", { token: "listed" }, served()],
+  "scopes in scp are read": ["/read-write", { token: "scp" }, served()],
+  "scopes in an array in scp are read": ["/read-write", { token: "scpListed" }, served()],
+  "a name with a space in an array is one scope": ["/read", { token: "listedJoined" }, forbidden("read")],
+  "a scope that is neither text nor a list is none": ["/read", { token: "numbered" }, forbidden("read")],
   "a refused token is not asked for its scope": ["/read", { token: "revoked" }, revoked],
   "a missing scope is nothing undecided": ["/own-scope", { token: "good" }, forbidden("read")],
 

@@ -40,7 +40,11 @@ export async function prepare() {
     read: await mint(key, { scope: "read" }),
     readWrite: await mint(key, { scope: "openid write read" }),
     similar: await mint(key, { scope: "readwrite reader" }),
-    listed: await mint(key, { scope: ["read"] }),
+    listed: await mint(key, { scope: ["write", "read"] }),
+    scp: await mint(key, { scp: "read write" }),
+    scpListed: await mint(key, { scp: ["read", "write"] }),
+    listedJoined: await mint(key, { scope: ["read write"] }),
+    numbered: await mint(key, { scope: 5, scp: { read: true } }),
   };
   const close = () => Promise.all([plane.close(), late.close()]);
   const given = { jwks, late: late.url, plane: plane.url, publicKey, tokens };

@@ -55,11 +55,14 @@ export function denial(verdict, jitterSeconds) {
   return refusal(code, detail, { "retry-after": `${1 + Math.floor(Math.random() * jitterSeconds)}` });
 }
 
-/** A valid token that does not go far enough (RFC 6750 section 3.1). @param {string[]} scopes */
-export function insufficientScope(scopes) {
-  const scope = scopes.join(" ");
-  const challenge = `Bearer error="insufficient_scope", scope="${scope}"`;
-  const detail = `the token must have the scope ${scope}`;
+/**
+ * A valid token that does not go far enough (RFC 6750 section 3.1).
+ *
+ * @param {string[]} scopes what the route needs @param {string[]} missing what the token lacks of it
+ */
+export function insufficientScope(scopes, missing) {
+  const challenge = `Bearer error="insufficient_scope", scope="${scopes.join(" ")}"`;
+  const detail = `expected a token with the scope ${scopes.join(" ")}, found one without ${missing.join(" ")}`;
   return problem(403, "insufficient_scope", detail, { "www-authenticate": challenge });
 }
 

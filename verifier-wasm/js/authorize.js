@@ -9,7 +9,7 @@ import { invalid, readPolicy } from "./options.js";
  * @typedef {import("./index.d.ts").RoutePolicy} RoutePolicy
  * @typedef {Extract<import("./index.d.ts").Verdict, { outcome: "valid" }>} Valid
  *
- * @typedef {{ verdict: Valid } | { problem: import("./answers.js").Problem,
+ * @typedef {{ token: string, verdict: Valid } | { problem: import("./answers.js").Problem,
  *   verdict?: import("./index.d.ts").Verdict }} Authorization
  */
 
@@ -23,7 +23,7 @@ export function readRoutePolicy(policy = {}) {
   const { maxStaleness, onStale } = readPolicy(policy);
   const { onUndecided, retryJitterSeconds = 10, scopes = [] } = policy;
   const unknown = Object.keys(policy).find((name) => !NAMES.includes(name));
-  if (unknown !== undefined) throw invalid(`the policy's ${unknown} is unknown`);
+  if (unknown !== undefined) throw invalid(`the policy's ${unknown} is unknown, expected one of ${NAMES.join(", ")}`);
   if (!Array.isArray(scopes) || !scopes.every((scope) => typeof scope === "string" && SCOPE.test(scope))) {
     throw invalid("scopes must be an array of scope names");
   }
@@ -38,7 +38,7 @@ export function readRoutePolicy(policy = {}) {
 
 /** Notices a forgotten `await createVerifier`. @param {Verifier} verifier */
 export function checkVerifier(verifier) {
-  if (typeof verifier?.verify !== "function") throw invalid("the verifier is none");
+  if (typeof verifier?.verify !== "function") throw invalid(EXPECTED_VERIFIER);
 }
 
 /**
@@ -51,17 +51,41 @@ export function checkVerifier(verifier) {
  * @returns {Promise<Authorization>}
  */
 export async function authorize(verifier, header, policy, waitUntil) {
-  const token = /^bearer +(.*)$/i.exec(header ?? "")?.[1].trim();
-  if (token === undefined) return { problem: refusal("missing_token", "a bearer token is needed") };
-  const verdict = await judge(verifier, token, policy);
+  const token = bearerToken(header);
+  if (token === undefined) {
+    return { problem: refusal("missing_token", "expected the header Authorization: Bearer <token>") };
+  }
+  const verdict = await judge(verifier, token, policy, waitUntil);
   if (waitUntil !== undefined) verifier.followLater(waitUntil);
   if (verdict.outcome !== "valid") {
     return { problem: denial(verdict, policy.retryJitterSeconds), verdict };
   }
-  const { scope } = verdict.claims;
-  const given = typeof scope === "string" ? scope.split(" ") : [];
-  if (policy.scopes.every((wanted) => given.includes(wanted))) return { verdict };
-  return { problem: insufficientScope(policy.scopes), verdict };
+  const given = scopesOf(verdict.claims);
+  const missing = policy.scopes.filter((wanted) => !given.includes(wanted));
+  return missing.length === 0
+    ? { token, verdict }
+    : { problem: insufficientScope(policy.scopes, missing), verdict };
+}
+
+/**
+ * What follows "Bearer" and exactly one space, as it is: blanks of any other kind are part of what
+ * the verifier then finds malformed. Undefined for any other scheme, or without a token.
+ *
+ * @param {string | null | undefined} header
+ */
+export function bearerToken(header) {
+  return /^bearer (.*)$/is.exec(header ?? "")?.[1];
+}
+
+/**
+ * The scopes of a token, as issuers write them: `scope` (RFC 8693 section 4.2), or `scp` as Okta and
+ * Entra ID do; a string with spaces between them, or an array.
+ *
+ * @param {import("./index.d.ts").Claims} claims
+ * @returns {unknown[]}
+ */
+function scopesOf({ scope, scp }) {
+  return [scope, scp].flatMap((said) => (typeof said === "string" ? said.split(" ") : said));
 }
 
 /**
@@ -69,16 +93,19 @@ export async function authorize(verifier, header, policy, waitUntil) {
  * client's backoff spares a control plane that is down.
  *
  * @param {Verifier} verifier @param {string} token @param {import("./index.d.ts").Policy} [policy]
+ * @param {(work: Promise<unknown>) => void} [waitUntil]
  */
-export async function judge(verifier, token, policy) {
+export async function judge(verifier, token, policy, waitUntil) {
   const timeoutSeconds = CATCH_UP_SECONDS;
-  const verdict = await verifier.verify(token, { ...policy, timeoutSeconds });
-  if (verdict.outcome !== "undecided") return verdict;
+  const verdict = await verifier.verify(token, { ...policy, timeoutSeconds, waitUntil });
+  // The feed says nothing of keys, and these were just searched for.
+  if (verdict.outcome !== "undecided" || verdict.code === "keys_unavailable") return verdict;
   // A feed that has answered just now has nothing newer for the next request.
   if (verifier.secondsSinceRound >= PAUSE_SECONDS) await verifier.refresh({ timeoutSeconds });
   return verifier.verifySync(token, policy);
 }
 
+const EXPECTED_VERIFIER = "expected a Verifier; did you forget `await createVerifier(…)`?";
 const NAMES = ["maxStaleness", "onStale", "onUndecided", "retryJitterSeconds", "scopes"];
 /** The least time between two requests that ask a feed which answers, but with what is too old. */
 const PAUSE_SECONDS = 0.5;

@@ -1,36 +1,45 @@
 // Sends a request on to the upstream, and cleans its answer of what is not for the browser.
 
 import { stripAnswer, stripCookie } from "./handover-cookie.js";
-import { problem, responseOf } from "./answers.js";
 
 /**
  * Sends the request on as it came, with the verified claims in a header that only this worker can
- * set. With a `handover` our cookie stays here, and its token takes the place of a bearer token.
+ * set: the token's payload, byte for byte as it was signed. With a `cookie` our cookie stays here;
+ * where it was used, the token that it was traded for takes its place.
  *
- * @param {Request} request @param {URL} upstream @param {Record<string, any>} claims
- * @param {{ token?: string }} [handover] the token that a cookie was traded for
+ * @param {Request} request @param {URL} upstream @param {string} token that was found good
+ * @param {"none" | "removed" | "used"} cookie
+ * @param {AbortSignal} signal ends the exchange, also while the answer's body is on its way
+ * @returns {Promise<Response | undefined>} undefined if the upstream did not answer
  */
-export async function forward(request, upstream, claims, handover) {
+export async function forward(request, upstream, token, cookie, signal) {
   const { pathname, search } = new URL(request.url);
   const target = new URL(upstream);
   target.pathname = target.pathname.replace(/\/$/, "") + pathname;
   target.search = search;
   const headers = new Headers(request.headers);
-  for (const name of [...headers.keys()]) {
-    // Some servers read "_" as "-".
-    if (name.toLowerCase().replaceAll("_", "-").startsWith("offswitch-")) headers.delete(name);
-  }
-  headers.set("offswitch-claims", base64url(JSON.stringify(claims)));
-  if (handover) stripCookie(headers);
-  if (handover?.token !== undefined) headers.set("authorization", `Bearer ${handover.token}`);
+  for (const name of [...headers.keys()]) if (isOurs(name)) headers.delete(name);
+  headers.set("offswitch-claims", token.split(".")[1]);
+  if (cookie !== "none") stripCookie(headers);
+  if (cookie === "used") headers.set("authorization", `Bearer ${token}`);
   let response;
   try {
     const sent = new Request(request, { headers, redirect: "manual" });
-    response = await fetch(new Request(target, sent));
+    response = await fetch(new Request(target, sent), { signal });
   } catch {
-    return responseOf(problem(502, "upstream_unreachable", "the upstream did not answer"));
+    return undefined;
   }
-  return handover ? withoutSecrets(response, handover.token) : response;
+  return cookie === "none" ? response : withoutSecrets(response, cookie === "used" ? token : undefined);
+}
+
+/**
+ * True for a name that an upstream may read as one of ours. Servers make variables of header names
+ * (CGI and its heirs): letters and digits stay, and any other character becomes the same one.
+ *
+ * @param {string} name
+ */
+export function isOurs(name) {
+  return /^offswitch-/i.test(name.replace(/[^a-z0-9]/gi, "-"));
 }
 
 /** @param {Response} response @param {string} [token] */
@@ -41,11 +50,4 @@ function withoutSecrets(response, token) {
   stripAnswer(headers, token);
   const { body, status, statusText } = response;
   return new Response(body, /** @type {any} */ ({ headers, status, statusText, webSocket }));
-}
-
-/** @param {string} text */
-function base64url(text) {
-  let binary = "";
-  for (const byte of new TextEncoder().encode(text)) binary += String.fromCharCode(byte);
-  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }

@@ -8,6 +8,9 @@ import { Handover } from "./handover.js";
 import { pageFor } from "./page.js";
 import { readEnv } from "./worker-config.js";
 import { Verifier } from "./load-workerd.js";
+import { ownAnswer, pageAnswer } from "./worker/headers.js";
+import { watch } from "./worker/watch.js";
+import { relayWebSocket } from "./worker/web-socket.js";
 
 export default {
   /**
@@ -16,31 +19,27 @@ export default {
    * @param {Context} context
    */
   async fetch(request, env, context) {
-    const page = pageFor(request, env);
-    if (page !== undefined) return page;
+    const page = await pageFor(request, env);
+    if (page !== undefined) return pageAnswer(request, page);
     isolate ??= start(env);
     if (!("verifier" in isolate)) {
-      return responseOf(problem(503, "misconfigured", "the worker's settings are wrong"));
+      const detail = "the worker's settings are wrong; its log names each of them";
+      return ownAnswer(request, responseOf(problem(503, "misconfigured", detail)));
     }
-    const { handover, policy, upstream, verifier } = isolate;
+    const { handover, policy, verifier } = isolate;
     const waitUntil = (/** @type {Promise<unknown>} */ work) => context.waitUntil(work);
     const aid = aidFor(isolate, waitUntil);
-    if (handover?.owns(request)) return handover.route(request, aid);
+    if (handover?.owns(request)) return ownAnswer(request, await handover.route(request, aid));
     const header = request.headers.get("authorization");
-    const isBearer = /^bearer /i.test(header ?? "");
-    if (handover !== undefined && !isBearer) {
+    if (handover !== undefined && !/^bearer( |$)/i.test(header ?? "")) {
       const admitted = await handover.admit(request, aid);
-      if (admitted instanceof Response) return admitted;
-      const { token, verdict } = admitted;
-      return withEvidence(await forward(request, upstream, verdict.claims, { token }), verdict);
+      if (admitted instanceof Response) return ownAnswer(request, admitted);
+      return passOn(request, isolate, admitted, "used");
     }
     const found = await authorize(verifier, header, policy, waitUntil);
-    if ("problem" in found) {
-      const answer = responseOf(found.problem);
-      return found.verdict ? withEvidence(answer, found.verdict) : answer;
-    }
-    const made = await forward(request, upstream, found.verdict.claims, handover && {});
-    return withEvidence(made, found.verdict);
+    if ("token" in found) return passOn(request, isolate, found, handover ? "removed" : "none");
+    const answer = ownAnswer(request, responseOf(found.problem));
+    return found.verdict ? withEvidence(answer, found.verdict) : answer;
   },
 };
 
@@ -60,6 +59,26 @@ export default {
  * @type {Isolate | { problems: string[] } | undefined}
  */
 let isolate;
+
+/**
+ * Sends a request on whose token is good, and watches the token for as long as the answer takes.
+ *
+ * @param {Request} request @param {Isolate} isolate
+ * @param {{ token: string, verdict: import("./authorize.js").Valid }} found
+ * @param {"none" | "removed" | "used"} cookie
+ */
+async function passOn(request, { upstream, verifier }, { token, verdict }, cookie) {
+  const over = new AbortController();
+  const response = await forward(request, upstream, token, cookie, over.signal);
+  if (response === undefined) {
+    const detail = "the upstream did not answer; try again later";
+    return withEvidence(ownAnswer(request, responseOf(problem(502, "upstream_unreachable", detail))), verdict);
+  }
+  if (response.status === 101) return relayWebSocket(response, verifier, token);
+  // The timer ends with the request, once the last byte of the answer is sent.
+  if (response.body !== null) watch(verifier, token, ({ code }) => over.abort(new Error(code)));
+  return withEvidence(response, verdict);
+}
 
 /** @param {import("./worker-config.js").Env} env */
 function start(env) {
@@ -87,7 +106,7 @@ function start(env) {
 function aidFor({ policy, verifier }, waitUntil) {
   return {
     async judge(token) {
-      const verdict = await judge(verifier, token);
+      const verdict = await judge(verifier, token, undefined, waitUntil);
       verifier.followLater(waitUntil);
       return verdict;
     },

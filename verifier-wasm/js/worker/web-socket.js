@@ -1,0 +1,61 @@
+// A WebSocket through the worker: both ends are accepted here and every message is passed on, so that
+// both can be closed with a code that says why.
+
+import { watch } from "./watch.js";
+
+/**
+ * The answer that opens the socket to the client; `response` is the upstream's. Either side's close
+ * reaches the other. A token that is not good any more closes both: 4401 if it is refused, 4503 if
+ * it cannot be decided.
+ *
+ * @param {Response} response @param {import("../verifier.js").Verifier} verifier
+ * @param {string} token
+ */
+export function relayWebSocket(response, verifier, token) {
+  const upstream = /** @type {any} */ (response).webSocket;
+  const { 0: client, 1: server } = new /** @type {any} */ (globalThis).WebSocketPair();
+  const stop = watch(verifier, token, ({ code, outcome }) => {
+    const status = outcome === "refused" ? REFUSED : UNDECIDED;
+    for (const socket of [server, upstream]) close(socket, status, code);
+  });
+  join(upstream, server, stop);
+  join(server, upstream, stop);
+  const { headers, status } = response;
+  return new Response(null, /** @type {any} */ ({ headers, status, webSocket: client }));
+}
+
+/** Passes on what `from` says to `to`. @param {any} from @param {any} to @param {() => void} ended */
+function join(from, to, ended) {
+  from.binaryType = "arraybuffer";
+  from.addEventListener("message", (/** @type {any} */ { data }) => {
+    try {
+      to.send(data);
+    } catch {
+      close(from, GONE, "the other side is gone");
+    }
+  });
+  from.addEventListener("close", (/** @type {any} */ { code, reason }) => {
+    ended();
+    for (const socket of [to, from]) close(socket, code, reason);
+  });
+  from.addEventListener("error", () => {
+    ended();
+    for (const socket of [to, from]) close(socket, GONE, "the other side failed");
+  });
+  from.accept();
+}
+
+/** Closes a socket that may be closed already. @param {any} socket @param {number} code @param {string} reason */
+function close(socket, code, reason) {
+  try {
+    // Codes that only say how a connection was lost are never sent (RFC 6455 section 7.4.1).
+    if ([1004, 1005, 1006, 1015].includes(code)) socket.close();
+    else socket.close(code, reason);
+  } catch {
+    // It is.
+  }
+}
+
+const REFUSED = 4401;
+const UNDECIDED = 4503;
+const GONE = 1011;
