@@ -72,17 +72,15 @@ export function responseOf({ status, headers, body }) {
 }
 
 /**
- * Adds what the verdict was based on.
+ * Adds to a response made here what the verdict was based on.
  *
  * @param {Response} response @param {Verdict} verdict
  */
 export function withEvidence(response, { code, evidence }) {
-  if (response.status === 101) return response;
-  const made = new Response(response.body, response);
-  made.headers.set("offswitch-verdict", code);
-  made.headers.delete("offswitch-position");
-  if (evidence.position !== null) made.headers.set("offswitch-position", evidence.position);
-  return made;
+  response.headers.set("offswitch-verdict", code);
+  response.headers.delete("offswitch-position");
+  if (evidence.position !== null) response.headers.set("offswitch-position", evidence.position);
+  return response;
 }
 
 /** @type {Record<number, string>} */

@@ -9,10 +9,9 @@ import { stripAnswer, stripCookie } from "./handover-cookie.js";
  *
  * @param {Request} request @param {URL} upstream @param {string} token that was found good
  * @param {"none" | "removed" | "used"} cookie
- * @param {AbortSignal} signal ends the exchange, also while the answer's body is on its way
  * @returns {Promise<Response | undefined>} undefined if the upstream did not answer
  */
-export async function forward(request, upstream, token, cookie, signal) {
+export async function forward(request, upstream, token, cookie) {
   const { pathname, search } = new URL(request.url);
   const target = new URL(upstream);
   target.pathname = target.pathname.replace(/\/$/, "") + pathname;
@@ -25,7 +24,9 @@ export async function forward(request, upstream, token, cookie, signal) {
   let response;
   try {
     const sent = new Request(request, { headers, redirect: "manual" });
-    response = await fetch(new Request(target, sent), { signal });
+    // The body's bytes stay as they are; workerd alone knows the name.
+    const asItIs = /** @type {RequestInit} */ ({ encodeResponseBody: "manual" });
+    response = await fetch(new Request(target, sent), asItIs);
   } catch {
     return undefined;
   }
@@ -49,5 +50,5 @@ function withoutSecrets(response, token) {
   const headers = new Headers(response.headers);
   stripAnswer(headers, token);
   const { body, status, statusText } = response;
-  return new Response(body, /** @type {any} */ ({ headers, status, statusText, webSocket }));
+  return new Response(body, /** @type {any} */ ({ encodeBody: "manual", headers, status, statusText, webSocket }));
 }

@@ -9,7 +9,7 @@ import { pageFor } from "./page.js";
 import { readEnv } from "./worker-config.js";
 import { Verifier } from "./load-workerd.js";
 import { ownAnswer, pageAnswer } from "./worker/headers.js";
-import { watch } from "./worker/watch.js";
+import { watchedAnswer } from "./worker/stream.js";
 import { relayWebSocket } from "./worker/web-socket.js";
 
 export default {
@@ -68,16 +68,13 @@ let isolate;
  * @param {"none" | "removed" | "used"} cookie
  */
 async function passOn(request, { upstream, verifier }, { token, verdict }, cookie) {
-  const over = new AbortController();
-  const response = await forward(request, upstream, token, cookie, over.signal);
+  const response = await forward(request, upstream, token, cookie);
   if (response === undefined) {
     const detail = "the upstream did not answer; try again later";
     return withEvidence(ownAnswer(request, responseOf(problem(502, "upstream_unreachable", detail))), verdict);
   }
   if (response.status === 101) return relayWebSocket(response, verifier, token);
-  // The timer ends with the request, once the last byte of the answer is sent.
-  if (response.body !== null) watch(verifier, token, ({ code }) => over.abort(new Error(code)));
-  return withEvidence(response, verdict);
+  return withEvidence(watchedAnswer(response, verifier, token), verdict);
 }
 
 /** @param {import("./worker-config.js").Env} env */
