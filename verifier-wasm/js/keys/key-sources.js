@@ -81,8 +81,8 @@ export class KeySources {
       if (open.length === 0) return judge();
       if (now >= end || signal?.aborted || open.every((one) => one.isResting(now))) return undefined;
       const free = open.filter((source) => source.waitMs(now) <= 0);
-      const work = free.map((source) => this.#fetch(source, { signal, timeoutSeconds }));
-      // A fetch goes on although the client that caused it is gone.
+      // The fetch is everyone's: it goes on although the caller that began it gives up or is gone.
+      const work = free.map((source) => this.#fetch(source, { timeoutSeconds: SEARCH_SECONDS }));
       for (const one of work) waitUntil?.(one);
       await Promise.race([...work, pause(Math.min(stepOf(open, now), end - now))]);
       if (this.#version === version) continue;

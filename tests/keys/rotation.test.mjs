@@ -1,0 +1,164 @@
+// Tokens of a key that is not known yet, many at the same time, while the key set is slow, down or
+// wrong. I16, D102. The same in workerd: ../edge/rotation.test.mjs.
+
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { Verifier } from "offswitch";
+import { guard } from "offswitch/guard";
+import { AUDIENCE, ISSUER, mint, sign, signingKey } from "../support/fixture.mjs";
+import { asked, json, startStub } from "../support/stub.mjs";
+
+const old = await signingKey("EdDSA", "old");
+const next = await signingKey("ES256", "next");
+const { publicKey, snapshots: [base] } = sign([{ to: 2 }]);
+const goodOld = await mint(old);
+const goodNext = await mint(next);
+const open = [];
+after(async () => {
+  for (const one of open) await one.close();
+});
+
+/** A verifier that holds the old key, and whose issuer has published the next one since. */
+async function start(more = {}) {
+  const stub = await startStub({ jwks: { keys: [old.jwk] }, snapshot: base });
+  const verifier = new Verifier({
+    issuer: ISSUER, audience: AUDIENCE, keys: `${stub.url}/jwks`, ...more,
+    feed: { url: `${stub.url}/feed`, id: "feed", publicKeys: [publicKey], maxStaleness: 600 },
+  });
+  await verifier.refresh();
+  open.push(stub, verifier);
+  stub.jwks = { keys: [old.jwk, next.jwk] };
+  const before = asked(stub, "/jwks");
+  return { stub, verifier, fetches: () => asked(stub, "/jwks") - before };
+}
+
+const sleep = (milliseconds) => new Promise((resume) => setTimeout(resume, milliseconds));
+const slow = (set, milliseconds) => async (_, response) => {
+  await sleep(milliseconds);
+  json(response, set);
+};
+
+/** Asks a guarded route 100 times at the same time; answers with how often each status came. */
+async function crowd(verifier, token, size = 100) {
+  const handle = guard(verifier, () => new Response("served"));
+  const headers = { authorization: `Bearer ${token}` };
+  const answers = await Promise.all(Array.from({ length: size }, () => handle(new Request("http://api.test/", { headers }))));
+  const counts = {};
+  for (const { status, headers: told } of answers) {
+    counts[status] = (counts[status] ?? 0) + 1;
+    if (status === 503) assert.match(told.get("retry-after"), /^[1-9]/);
+  }
+  return { counts, codes: new Set(await Promise.all(answers.map(async (one) => (one.status === 200 ? "served" : (await one.json()).code)))) };
+}
+
+// I16, D102
+test("100 requests with a new key wait for one fetch, however slow it is", async () => {
+  const { stub, verifier, fetches } = await start();
+  await sleep(2100); // the cooldown of the first fetch
+  stub.jwks = slow({ keys: [old.jwk, next.jwk] }, 1500);
+  assert.deepEqual((await crowd(verifier, goodNext)).counts, { 200: 100 });
+  assert.equal(fetches(), 1);
+});
+
+// I16: the set was fetched a moment before the rotation, so that the next fetch has to wait.
+test("100 requests with a key that is newer than the last fetch wait for the next one", async () => {
+  const { verifier, fetches } = await start();
+  assert.deepEqual((await crowd(verifier, goodNext)).counts, { 200: 100 });
+  assert.equal(fetches(), 1);
+});
+
+// I16: a fetch that was under way when the key was published does not say that the key is unknown.
+test("a set that is older than the token is not the last word on its key", async () => {
+  const { stub, verifier, fetches } = await start();
+  await sleep(2100);
+  stub.jwks = slow({ keys: [old.jwk] }, 1000);
+  const early = crowd(verifier, await mint(await signingKey("EdDSA", "never")), 1);
+  await sleep(300);
+  stub.jwks = { keys: [old.jwk, next.jwk] };
+  assert.deepEqual((await crowd(verifier, goodNext)).counts, { 200: 100 });
+  assert.deepEqual([...(await early).codes], ["unknown_key"]);
+  assert.equal(fetches(), 2);
+});
+
+const FAILURES = {
+  "is down": (_, response) => void response.destroy(),
+  "answers 500": (_, response) => void response.writeHead(500).end(),
+  "answers what is no JSON": (_, response) => void response.end("<html>"),
+  "answers a set with a key twice": (_, response) => json(response, { keys: [old.jwk, old.jwk] }),
+  "redirects": (_, response) => void response.writeHead(302, { location: "/elsewhere" }).end(),
+  "answers too much": (_, response) => void response.end("x".repeat(300_000)),
+};
+for (const [name, answer] of Object.entries(FAILURES)) {
+  // I16, E01, invariant 6
+  test(`while the key set ${name}, a new key is undecided and known keys stay`, async () => {
+    const { stub, verifier, fetches } = await start();
+    stub.jwks = answer;
+    const { counts, codes } = await crowd(verifier, goodNext);
+    assert.deepEqual([counts, [...codes]], [{ 503: 100 }, ["keys_unavailable"]]);
+    assert.ok(fetches() <= 3, `${fetches()} fetches`);
+    const { outcome, detail } = verifier.verifySync(goodNext);
+    assert.equal(outcome, "undecided");
+    assert.match(detail, /fetching them failed: ./);
+    assert.equal(verifier.verifySync(goodOld).code, "valid");
+    stub.jwks = { keys: [old.jwk, next.jwk] };
+    const end = Date.now() + 10_000;
+    while ((await verifier.verify(goodNext)).code !== "valid") assert.ok(Date.now() < end, "it recovers alone");
+  });
+}
+
+test("a key set that never answers leaves a new key undecided within the time that was given", async () => {
+  const { stub, verifier } = await start();
+  stub.jwks = () => {};
+  const began = Date.now();
+  const verdicts = await Promise.all(Array.from({ length: 100 }, () => verifier.verify(goodNext, { timeoutSeconds: 3 })));
+  assert.deepEqual([...new Set(verdicts.map(({ code }) => code))], ["keys_unavailable"]);
+  assert.ok(Date.now() - began < 6000);
+});
+
+// I16: a red button of our own: the old keys leave the set while every client still shows them.
+test("tokens of a key that has left the set are refused without waiting", async () => {
+  const { stub, verifier, fetches } = await start();
+  stub.jwks = { keys: [next.jwk] };
+  assert.deepEqual((await crowd(verifier, goodNext)).counts, { 200: 100 });
+  const began = Date.now();
+  const { counts, codes } = await crowd(verifier, goodOld);
+  assert.deepEqual([counts, [...codes]], [{ 401: 100 }, ["unknown_key"]]);
+  assert.ok(Date.now() - began < 1000, `${Date.now() - began} ms`);
+  assert.equal(fetches(), 1);
+});
+
+// A token that names another issuer can be of none of these keys: nobody is asked.
+test("a token of a foreign issuer causes no fetch", async () => {
+  const { verifier, fetches } = await start();
+  const foreign = await mint(await signingKey("EdDSA", "foreign"), { iss: "https://elsewhere.test" });
+  assert.equal((await verifier.verify(foreign)).code, "unknown_key");
+  assert.equal(fetches(), 0);
+});
+
+// One issuer that is down says nothing of another's tokens.
+test("an issuer whose keys cannot be fetched does not hold up another one", async () => {
+  const down = await startStub({ jwks: (_, response) => void response.destroy() });
+  open.push(down);
+  const other = { issuer: "https://down.test", audience: AUDIENCE, keys: `${down.url}/jwks` };
+  const { verifier } = await start({ issuers: [other] });
+  assert.deepEqual((await crowd(verifier, goodNext)).counts, { 200: 100 });
+  const { codes } = await crowd(verifier, await mint(next, { iss: "https://down.test" }), 1);
+  // Its key is the first issuer's: the signature decides.
+  assert.deepEqual([...codes], ["wrong_issuer"]);
+  const unknown = await mint(await signingKey("EdDSA", "never"), { iss: "https://down.test" });
+  assert.equal((await verifier.verify(unknown)).code, "no_keys");
+});
+
+// E04: who fetches gives up; the others do not.
+test("a caller that gives up does not end the search of the others", async () => {
+  const { stub, verifier } = await start();
+  await sleep(2100);
+  stub.jwks = slow({ keys: [next.jwk] }, 500);
+  const abort = new AbortController();
+  const first = verifier.verify(goodNext, { signal: abort.signal });
+  await sleep(50);
+  const others = crowd(verifier, goodNext);
+  abort.abort();
+  assert.equal((await first).outcome, "undecided");
+  assert.deepEqual((await others).counts, { 200: 100 });
+});
