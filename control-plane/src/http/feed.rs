@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use offswitch_verifier::snapshot::Position;
@@ -95,7 +95,7 @@ pub(super) async fn follow(
     Params(query): Params<StreamQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let last = match headers.get("last-event-id") {
+    let last = match headers.get(LAST_EVENT_ID) {
         Some(value) => Some(value.to_str().map_err(|_| wrong_position())?.to_owned()),
         None => query.since,
     };
@@ -158,3 +158,5 @@ fn not_ready() -> Problem {
 }
 
 const MAX_WAIT_SECONDS: u64 = 60;
+/// With it a follower resumes a stream (the standard of server-sent events).
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");

@@ -168,9 +168,10 @@ async fn around(State(measured): State<Arc<Measured>>, request: Request, next: N
 }
 
 /// Pages of other origins may read it: with an API key that they send themselves, or without any.
+/// A page that resumes the feed's stream sends the position it has.
 fn readable_anywhere() -> CorsLayer {
     CorsLayer::new()
-        .allow_headers([header::AUTHORIZATION, header::IF_NONE_MATCH])
+        .allow_headers([header::AUTHORIZATION, header::IF_NONE_MATCH, feed::LAST_EVENT_ID])
         .allow_methods([Method::GET])
         .allow_origin(Any)
         .expose_headers([header::ETAG, header::RETRY_AFTER])

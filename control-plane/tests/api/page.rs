@@ -12,6 +12,7 @@ async fn pages_of_other_origins_may_read_the_feed_and_the_keys_and_nothing_else(
     for (path, is_readable) in [
         ("/.well-known/jwks.json", true),
         ("/v1/feed", true),
+        ("/v1/feed/stream", true),
         ("/v1/keys", false),
         ("/v1/revocations", false),
         ("/v1/status", false),
@@ -25,8 +26,18 @@ async fn pages_of_other_origins_may_read_the_feed_and_the_keys_and_nothing_else(
             .request(Method::OPTIONS, path)
             .header(header::ORIGIN, origin)
             .header("access-control-request-method", "GET")
-            .header("access-control-request-headers", "authorization");
-        assert_eq!(asked.send().await.unwrap().status().is_success(), is_readable, "{path}");
+            .header("access-control-request-headers", "authorization")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(asked.status().is_success(), is_readable, "{path}");
+        // D31: what a verifier sends, the position of a stream that it resumes included.
+        let headers = asked.headers().get(header::ACCESS_CONTROL_ALLOW_HEADERS);
+        let headers = headers.map_or("", |all| all.to_str().unwrap()).to_ascii_lowercase();
+        let allowed: Vec<_> = headers.split(',').map(str::trim).collect();
+        for name in ["authorization", "if-none-match", "last-event-id"] {
+            assert_eq!(allowed.contains(&name), is_readable, "{path}: {name}");
+        }
     }
     // Without a key there is nothing to read from anywhere.
     let without = plane.request(Method::GET, "/v1/feed").header(header::ORIGIN, origin);
