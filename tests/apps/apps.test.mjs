@@ -1,0 +1,141 @@
+// The package in other people's tools (N02, N03): each application of the table is built from the packed
+// package and started; a token is accepted, revoked at a real control plane, and refused within two seconds.
+
+import assert from "node:assert/strict";
+import { basename, join } from "node:path";
+import { after, describe, test } from "node:test";
+import WebSocket from "ws";
+import { startPage } from "../support/browser.mjs";
+import { freePort, startControlPlane } from "../support/control-plane.mjs";
+import { run, start } from "./commands.mjs";
+import { APPS } from "./table.mjs";
+import { makeWorkspace } from "./workspace.mjs";
+
+const workspace = makeWorkspace();
+const plane = await startControlPlane();
+const { feed_public_keys: [FEED_PUBLIC_KEY] } = await plane.call("GET", "/v1/keys");
+const settings = { FEED_API_KEY: plane.apiKey, FEED_PUBLIC_KEY, ISSUER: plane.url };
+const closing = [() => plane.close(), () => workspace.close()];
+after(async () => {
+  for (const close of closing) await close();
+});
+
+// APPS="Next, Astro" node --test tests/apps runs those whose names begin so.
+const wanted = process.env.APPS?.split(",").map((name) => name.trim());
+const chosen = Object.entries(APPS)
+  .filter(([name]) => wanted === undefined || wanted.some((one) => name.startsWith(one)));
+
+describe("the package in other people's tools", { concurrency: 2 }, () => {
+  for (const [name, app] of chosen) {
+    test(name, { timeout: 240_000 }, async (context) => {
+      const folder = workspace.copy(app.folder, name.replace(/\W+/g, "-").toLowerCase());
+      const how = { cwd: folder, newest: app.newest };
+      for (const command of app.build ?? []) await run(command, how);
+      if (app.test) await run(app.test, how);
+      if (app.page) await judgeInPage(context, folder, app.page);
+      if (app.start) await judgeInServer(context, app, how);
+    });
+  }
+});
+
+/** A token for a user of its own. */
+async function login(name) {
+  const sub = `${name}-${crypto.randomUUID()}`;
+  const { access_token: token } = await plane.call("POST", "/v1/sessions", { sub, scope: "read" });
+  return { sub, token };
+}
+
+/** Revokes the user, and waits for the refusal that `isRefused` sees. */
+async function revoked(context, what, sub, isRefused) {
+  await plane.call("POST", "/v1/revocations", { sub });
+  const began = performance.now();
+  for (;;) {
+    const refused = await isRefused();
+    const took = performance.now() - began;
+    if (refused) return context.diagnostic(`${what}: refused after ${Math.round(took)} ms`);
+    assert.ok(took < MAX_MS, `${what}: still accepted ${Math.round(took)} ms after the revocation`);
+    await new Promise((resume) => setTimeout(resume, 20));
+  }
+}
+
+async function judgeInServer(context, app, how) {
+  const port = await freePort();
+  const vars = Object.entries(settings).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
+  const command = app.start.flatMap((part) =>
+    part === "PORT" ? [String(port)] : part === "VARS" ? vars : [part]);
+  const env = { ...settings, HOST: "127.0.0.1", NODE_ENV: "production", PORT: String(port) };
+  const server = start(command, { ...how, env });
+  try {
+    const origin = `http://127.0.0.1:${port}`;
+    for (const path of app.paths ?? ["/api/me"]) await judgeRoute(context, server, origin + path);
+    if (app.socket) await judgeSocket(context, `ws://127.0.0.1:${port}/socket`);
+  } catch (error) {
+    throw new Error(`${error.message}\n${server.printed()}`, { cause: error });
+  } finally {
+    await server.stop();
+  }
+}
+
+async function judgeRoute(context, server, url) {
+  const { sub, token } = await login("route");
+  const ask = (headers) => fetch(url, { headers, signal: AbortSignal.timeout(30_000) });
+  const withToken = () => ask({ authorization: `Bearer ${token}` });
+  await answering(server, () => ask({}));
+  assert.equal((await ask({})).status, 401, "a request without a token");
+  const accepted = await withToken();
+  const text = await accepted.text();
+  assert.deepEqual([accepted.status, text], [200, JSON.stringify({ sub })]);
+  await revoked(context, new URL(url).pathname, sub, async () => {
+    const response = await withToken();
+    if (response.status === 200) return void (await response.text());
+    assert.deepEqual([response.status, (await response.json()).code], [401, "revoked_user"]);
+    return true;
+  });
+}
+
+/** Waits until the server answers. */
+async function answering(server, ask) {
+  const end = performance.now() + 60_000;
+  while (performance.now() < end && !server.hasEnded()) {
+    const response = await ask().catch(() => undefined);
+    if (response !== undefined) return void (await response.text());
+    await new Promise((resume) => setTimeout(resume, 100));
+  }
+  assert.fail(server.hasEnded() ? "the server has ended" : "the server does not answer");
+}
+
+async function judgeSocket(context, url) {
+  const { sub, token } = await login("socket");
+  const socket = new WebSocket(`${url}?token=${token}`);
+  const closed = new Promise((resolve) => socket.on("close", (code, reason) => resolve([code, `${reason}`])));
+  const greeting = await new Promise((resolve) => socket.once("message", (data) => resolve(`${data}`)));
+  assert.equal(greeting, sub);
+  let end;
+  void closed.then((how) => (end = how));
+  await revoked(context, "socket", sub, async () => end);
+  assert.deepEqual(end, [4401, "revoked_user"]);
+}
+
+// N06: the page's origin is not the control plane's.
+async function judgeInPage(context, folder, file) {
+  const browser = await startPage(join(folder, "dist"));
+  try {
+    const { page, url } = browser;
+    const failures = [];
+    page.on("pageerror", ({ message }) => failures.push(message));
+    if (file.endsWith(".html")) await page.goto(`${url}/index.html`);
+    else await page.addScriptTag({ url: `/${basename(file)}`, type: "module" });
+    await page.waitForFunction(() => "start" in window);
+    await page.evaluate((all) => window.start(all), settings);
+    const { sub, token } = await login("page");
+    const codeOf = () => page.evaluate(async (text) => (await window.verifier.verify(text)).code, token);
+    assert.equal(await codeOf(), "valid");
+    await revoked(context, "page", sub, async () => (await codeOf()) === "revoked_user");
+    assert.deepEqual(failures, []);
+  } finally {
+    await browser.close();
+  }
+}
+
+/** What N02 asks for. */
+const MAX_MS = 2_000;

@@ -1,0 +1,7 @@
+export default {
+  devtool: false,
+  entry: "./server.js",
+  mode: "production",
+  output: { filename: "main.cjs" },
+  target: "node",
+};

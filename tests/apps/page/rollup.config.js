@@ -1,0 +1,7 @@
+import resolve from "@rollup/plugin-node-resolve";
+
+export default {
+  input: "page.js",
+  output: { dir: "dist" },
+  plugins: [resolve({ browser: true })],
+};

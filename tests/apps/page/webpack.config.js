@@ -1,0 +1,1 @@
+export default { devtool: false, entry: { page: "./page.js" }, mode: "production", target: "web" };
