@@ -27,8 +27,8 @@ export async function startWorkerd(script, bindings = {}, more = {}) {
   return { url, workerd, close: () => workerd.dispose() };
 }
 
-/** Starts the edge worker against a stub. */
-export function startEdge(stub, publicKey, more = {}) {
+/** Starts the edge worker against a stub, with more settings and more that Miniflare is to do. */
+export function startEdge(stub, publicKey, more = {}, miniflare = {}) {
   return startWorkerd("verifier-wasm/js/worker.js", {
     OFFSWITCH_AUDIENCE: AUDIENCE,
     OFFSWITCH_FEED_ID: "feed",
@@ -40,5 +40,5 @@ export function startEdge(stub, publicKey, more = {}) {
     OFFSWITCH_MAX_STALENESS_SECONDS: "600",
     UPSTREAM: `${stub.url}/up`,
     ...more,
-  });
+  }, miniflare);
 }
