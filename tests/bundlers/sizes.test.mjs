@@ -9,8 +9,10 @@ import { build } from "esbuild";
 import { makeConsumer } from "./consumer.mjs";
 
 const MAX_WASM_BYTES = 110_000;
-/** 10 KiB: Deno, which reads it from disk, needs the last 200 bytes for the way to the inlined wasm. */
-const MAX_JS_BYTES = 10_240;
+/** Deno, which reads it from disk, needs the last 200 bytes for the way to the inlined wasm. Security took
+ * the room beyond 10 KiB: the search for unknown keys that no cut-off request can block, and claims whose
+ * integers are not altered. */
+const MAX_JS_BYTES = 12_000;
 
 const consumer = makeConsumer();
 after(consumer.close);

@@ -82,6 +82,7 @@ const BY_CODE: Record<string, Check> = {
   expired: "expiry",
   feed_fork: "freshness",
   missing_claim: "required_claims",
+  keys_unavailable: "key",
   no_keys: "key",
   no_snapshot: "freshness",
   not_yet_valid: "start",
