@@ -49,6 +49,13 @@ test("no spelling of our header names comes through from a client", async () => 
   assert.equal(headers["offswitch-claims"], good.split(".")[1]);
 });
 
+// D03: a header that `Connection` names is taken out by the next proxy (RFC 9110 section 7.6.1).
+test("a client cannot have the claims taken out on the way", async () => {
+  const { headers } = JSON.parse(await send(edge.url, { connection: "close, offswitch-claims, Offswitch-Claims" }));
+  assert.equal(headers["offswitch-claims"], good.split(".")[1]);
+  assert.doesNotMatch(headers.connection ?? "", /offswitch/i);
+});
+
 test("a name that only begins alike is the client's own", async () => {
   const { headers } = JSON.parse(await send(edge.url, { offswitches: "kept", "x-offswitch-claims": "kept" }));
   assert.deepEqual([headers.offswitches, headers["x-offswitch-claims"]], ["kept", "kept"]);

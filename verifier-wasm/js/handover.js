@@ -129,8 +129,7 @@ export class Handover {
 
 /** The code in a login's body. @param {Request} request @returns {Promise<string | Response>} */
 async function readCode(request) {
-  const type = (request.headers.get("content-type") ?? "").split(";")[0].trim().toLowerCase();
-  if (type !== "application/json") {
+  if (!/^application\/json *(;|$)/i.test(request.headers.get("content-type") ?? "")) {
     return answer(415, "unsupported_media_type", "expected a body of the type application/json");
   }
   const signal = AbortSignal.timeout(BODY_SECONDS * 1000);
