@@ -23,7 +23,9 @@ export function readRoutePolicy(policy = {}) {
   const { maxStaleness, onStale } = readPolicy(policy);
   const { onUndecided, retryJitterSeconds = 10, scopes = [] } = policy;
   const unknown = Object.keys(policy).find((name) => !NAMES.includes(name));
-  if (unknown !== undefined) throw invalid(`the policy's ${unknown} is unknown, expected one of ${NAMES.join(", ")}`);
+  if (unknown !== undefined) {
+    throw invalid(`the policy's ${unknown} is unknown, expected one of ${NAMES.join(", ")}`);
+  }
   if (!Array.isArray(scopes) || !scopes.every((scope) => typeof scope === "string" && SCOPE.test(scope))) {
     throw invalid("scopes must be an array of scope names");
   }

@@ -295,7 +295,10 @@ export class Engine {
     return this.#verdict(code, { claims, claimsJson }, now);
   }
 
-  /** @param {number} code @param {{ claims: Claims, claimsJson: string }} payload @param {number} now @returns {Verdict} */
+  /**
+   * @param {number} code @param {{ claims: Claims, claimsJson: string }} payload @param {number} now
+   * @returns {Verdict}
+   */
   #verdict(code, { claims, claimsJson }, now) {
     check(code);
     if (code === NOT_VALID) return JSON.parse(this.#answer());

@@ -28,7 +28,9 @@ export function isHandle(value) {
  * @returns {{ handle: string } | { code: "ambiguous_cookie" | "invalid_cookie" | "missing_token" }}
  */
 export function readHandle(headers) {
-  const ours = pairs(headers).map((pair) => pair.replace(/^ /, "")).filter((pair) => pair.startsWith(`${NAME}=`));
+  const ours = pairs(headers)
+    .map((pair) => pair.replace(/^ /, ""))
+    .filter((pair) => pair.startsWith(`${NAME}=`));
   if (ours.length === 0) return { code: "missing_token" };
   if (ours.length > 1) return { code: "ambiguous_cookie" };
   const handle = ours[0].slice(NAME.length + 1);

@@ -47,7 +47,8 @@ export class Handover {
       return answer(404, "not_found", `expected ${this.#authPath}/login, /logout or /session`);
     }
     if (request.method !== "POST") {
-      return answer(405, "method_not_allowed", `expected POST, found ${request.method}`, { allow: "POST" });
+      const detail = `expected POST, found ${request.method}`;
+      return answer(405, "method_not_allowed", detail, { allow: "POST" });
     }
     if (!isOwnScript(request)) return crossSite();
     if (path === "/login") return this.#login(request);
@@ -73,7 +74,9 @@ export class Handover {
     const code = await readCode(request);
     if (code instanceof Response) return code;
     const found = await login(this.#plane, code);
-    if ("refused" in found) return answer(400, found.refused, "the code is used up or too old; log in again for a new one");
+    if ("refused" in found) {
+      return answer(400, found.refused, "the code is used up or too old; log in again for a new one");
+    }
     if ("unreachable" in found) return unreachable();
     this.#tokens.keep(found.handle, found);
     const left = Math.max(found.sessionExpiresAt - Math.floor(Date.now() / 1000), 0);
@@ -136,9 +139,12 @@ async function readCode(request) {
   const reading = request.body && readBounded(request, MAX_BODY_BYTES, signal);
   const bytes = await reading?.catch(() => undefined);
   const code = bytes && readObject(bytes)?.code;
-  if (typeof code !== "string") return answer(400, "invalid_request", 'expected a JSON object {"code": "osc_…"} as the body');
+  if (typeof code !== "string") {
+    return answer(400, "invalid_request", 'expected a JSON object {"code": "osc_…"} as the body');
+  }
   if (/^osc_[A-Za-z0-9_-]{20,200}$/.test(code)) return code;
-  return answer(400, "invalid_code", "expected a login code, osc_ and its characters, as POST /v1/sessions answers it");
+  const detail = "expected a login code, osc_ and its characters, as POST /v1/sessions answers it";
+  return answer(400, "invalid_code", detail);
 }
 
 /** @param {string} [cookie] */
@@ -164,7 +170,7 @@ function refused(code, detail) {
 }
 
 function crossSite() {
-  const detail = "expected a request of a page of this origin: its Origin, and offswitch-csrf: 1 on the cookie's routes";
+  const detail = "expected a request of a page of this origin, and offswitch-csrf: 1 on the cookie's routes";
   return answer(403, "cross_site_request", detail);
 }
 

@@ -281,7 +281,8 @@ export class Verifier {
   #refuse(found) {
     const isMissing = found === undefined || found === null;
     const code = isMissing ? "missing_token" : "malformed";
-    const detail = `expected the token as a string, found ${isMissing ? "none" : `a value of type ${typeof found}`}`;
+    const kind = isMissing ? "none" : `a value of type ${typeof found}`;
+    const detail = `expected the token as a string, found ${kind}`;
     return { outcome: "refused", code, detail, evidence: this.#evidence() };
   }
 

@@ -71,7 +71,8 @@ async function passOn(request, { upstream, verifier }, { token, verdict }, cooki
   const response = await forward(request, upstream, token, cookie);
   if (response === undefined) {
     const detail = "the upstream did not answer; try again later";
-    return withEvidence(ownAnswer(request, responseOf(problem(502, "upstream_unreachable", detail))), verdict);
+    const answer = responseOf(problem(502, "upstream_unreachable", detail));
+    return withEvidence(ownAnswer(request, answer), verdict);
   }
   if (response.status === 101) return relayWebSocket(response, verifier, token);
   return withEvidence(watchedAnswer(response, verifier, token), verdict);

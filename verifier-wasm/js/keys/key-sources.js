@@ -137,7 +137,11 @@ export class KeySources {
     if (problem !== undefined) this.#tell(problem);
   }
 
-  /** Waits until another request's fetch has ended, or is not waited for any more. @param {KeySource} source */
+  /**
+   * Waits until another request's fetch has ended, or is not waited for any more.
+   *
+   * @param {KeySource} source
+   */
   async #settled(source) {
     while (source.isBusy(performance.now())) await pause(STEP_MS);
   }
@@ -164,7 +168,11 @@ export class KeySources {
   }
 }
 
-/** How long to wait before looking again: short while a fetch is under way, else until one may begin. @param {KeySource[]} open @param {number} now */
+/**
+ * How long to wait before looking again: a moment while a fetch is under way, else until one may begin.
+ *
+ * @param {KeySource[]} open @param {number} now
+ */
 function stepOf(open, now) {
   const waits = open.map((source) => (source.isBusy(now) ? STEP_MS : source.waitMs(now)));
   return Math.max(STEP_MS, Math.min(...waits));
@@ -179,10 +187,15 @@ function pause(milliseconds) {
 function kidsIn(jwks) {
   const set = JSON.parse(jwks);
   const keys = Array.isArray(set.keys) ? set.keys : [set];
-  return keys.map((/** @type {any} */ key) => key?.kid).filter((/** @type {any} */ kid) => typeof kid === "string");
+  return keys.map((/** @type {any} */ key) => key?.kid)
+    .filter((/** @type {unknown} */ kid) => typeof kid === "string");
 }
 
-/** One of a token's JSON segments, as far as it can be read before anything is verified. @param {string} token @param {number} nth */
+/**
+ * One of a token's JSON segments, as far as it can be read before anything is verified.
+ *
+ * @param {string} token @param {number} nth
+ */
 function peek(token, nth) {
   try {
     const text = atob(token.split(".", 2)[nth].replaceAll("-", "+").replaceAll("_", "/"));

@@ -14,9 +14,11 @@ export function watchedAnswer(response, verifier, token) {
   const length = headers.get("content-length");
   const init = /** @type {ResponseInit} */ ({ encodeBody: "manual", headers, status, statusText });
   // What is short has arrived before anything could be revoked.
-  if (body === null || (length !== null && Number(length) <= SHORT_BYTES)) return new Response(body, init);
+  const isShort = length !== null && Number(length) <= SHORT_BYTES;
+  if (body === null || isShort) return new Response(body, init);
   const { FixedLengthStream, IdentityTransformStream } = /** @type {any} */ (globalThis);
-  const { readable, writable } = length === null ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
+  const { readable, writable } =
+    length === null ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
   const over = new AbortController();
   const stop = watch(verifier, token, ({ code }) => over.abort(new Error(code)));
   // It fails where the client or the upstream is gone, too.

@@ -45,7 +45,11 @@ function join(from, to, ended) {
   from.accept();
 }
 
-/** Closes a socket that may be closed already. @param {any} socket @param {number} code @param {string} reason */
+/**
+ * Closes a socket that may be closed already.
+ *
+ * @param {any} socket @param {number} code @param {string} reason
+ */
 function close(socket, code, reason) {
   try {
     // Codes that only say how a connection was lost are never sent (RFC 6455 section 7.4.1).
