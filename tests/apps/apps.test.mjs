@@ -7,6 +7,7 @@ import { after, describe, test } from "node:test";
 import WebSocket from "ws";
 import { startPage } from "../support/browser.mjs";
 import { freePort, startControlPlane } from "../support/control-plane.mjs";
+import { answersMe, ask } from "./answers.mjs";
 import { run, start } from "./commands.mjs";
 import { APPS } from "./table.mjs";
 import { makeWorkspace } from "./workspace.mjs";
@@ -78,30 +79,13 @@ async function judgeInServer(context, app, how) {
 
 async function judgeRoute(context, server, url) {
   const { sub, token } = await login("route");
-  const ask = (headers) => fetch(url, { headers, signal: AbortSignal.timeout(30_000) });
-  const withToken = () => ask({ authorization: `Bearer ${token}` });
-  await answering(server, () => ask({}));
-  assert.equal((await ask({})).status, 401, "a request without a token");
-  const accepted = await withToken();
-  const text = await accepted.text();
-  assert.deepEqual([accepted.status, text], [200, JSON.stringify({ sub })]);
+  await answersMe(server, url, { sub, token });
   await revoked(context, new URL(url).pathname, sub, async () => {
-    const response = await withToken();
+    const response = await ask(url, token);
     if (response.status === 200) return void (await response.text());
     assert.deepEqual([response.status, (await response.json()).code], [401, "revoked_user"]);
     return true;
   });
-}
-
-/** Waits until the server answers. */
-async function answering(server, ask) {
-  const end = performance.now() + 60_000;
-  while (performance.now() < end && !server.hasEnded()) {
-    const response = await ask().catch(() => undefined);
-    if (response !== undefined) return void (await response.text());
-    await new Promise((resume) => setTimeout(resume, 100));
-  }
-  assert.fail(server.hasEnded() ? "the server has ended" : "the server does not answer");
 }
 
 async function judgeSocket(context, url) {

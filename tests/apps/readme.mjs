@@ -1,0 +1,76 @@
+// The JavaScript in the READMEs, and what surrounds each block when it is compiled and run. Only the
+// example's address and feed key are replaced.
+
+import { readFileSync } from "node:fs";
+import { ROOT } from "../support/fixture.mjs";
+
+/** Something open, which remembers how it was closed. */
+const SOCKET = `const closed: unknown[] = [];
+  const socket = { close: (...how: unknown[]) => closed.push(...how) };`;
+
+/**
+ * How a block is run, by a text that it contains. `before` and the block are compiled; `after` checks what
+ * came of it. The first block of a README comes before each of the others, unless they are `alone`.
+ */
+const SURROUNDINGS = [
+  { has: "await verifier.verify(token)", after: 'equal(verdict.code, "valid");' },
+  { has: "offswitch/hono", after: 'await expectMe((init) => app.request("/api/me", init));' },
+  {
+    has: 'from "express"',
+    after: `const server = app.listen(0, "127.0.0.1");
+      await new Promise((listening) => server.once("listening", listening));
+      await expectMe((init) => fetch(\`http://127.0.0.1:\${server.address().port}/api/me\`, init));
+      server.closeAllConnections();
+      server.close();`,
+  },
+  {
+    has: "offswitch/fastify",
+    after: `const address = await app.listen({ host: "127.0.0.1", port: 0 });
+      await expectMe((init) => fetch(\`\${address}/api/me\`, init));
+      await app.close();`,
+  },
+  {
+    has: "Deno.serve",
+    runtime: "Deno",
+    before: SOCKET,
+    after: `await expectMe((init) => fetch(\`http://\${process.env.DENO_SERVE_ADDRESS.slice(4)}/\`, init));`,
+  },
+  { has: "cloudflare:workers", alone: true, runtime: "workerd" },
+  { has: "verifier.explain", after: "" },
+  {
+    has: "const stop = verifier.onRevoked",
+    before: SOCKET,
+    after: `await revoke();
+      while (closed.length === 0) await new Promise((resume) => setTimeout(resume, 20));
+      equal(String(closed), "4401,revoked_user");`,
+  },
+  {
+    has: "offswitch/file-store",
+    after: `equal(kept.verifySync(token).code, "valid");
+      await kept.refresh();
+      const { readdirSync } = await import("node:fs");
+      equal(readdirSync("./offswitch").length > 0, true);`,
+  },
+  { has: "offswitch/testing", alone: true, after: 'equal(verifier.verifySync(token).code, "revoked_user");' },
+];
+
+/** Each block as a program. @returns {{ name: string, text: string, after: string, runtime: string }[]} */
+export function programs() {
+  return ["README.md", "verifier-wasm/README.md"].flatMap((readme) => {
+    const found = readFileSync(ROOT + readme, "utf8").matchAll(/^```js\n(.*?)^```$/gms);
+    const blocks = Array.from(found, ([, text]) => text);
+    return blocks.map((block, at) => {
+      const { after, alone, before = "", runtime = "Node" } = surroundings(block);
+      const others = alone ? [] : [TOKEN, ...(at === 0 ? [] : [blocks[0]])];
+      return { name: `${readme}, block ${at + 1}`, text: [...others, before, block].join("\n"), after, runtime };
+    });
+  });
+}
+
+function surroundings(block) {
+  const found = SURROUNDINGS.findLast(({ has }) => block.includes(has));
+  if (found === undefined) throw new Error(`tests/apps/readme.mjs does not say how to run this:\n${block}`);
+  return found;
+}
+
+const TOKEN = "const token = `${process.env.TOKEN}`;";
