@@ -127,6 +127,13 @@ test("tokens of a key that has left the set are refused without waiting", async 
   assert.equal(fetches(), 1);
 });
 
+test("keys that were given with the options are all there are, however many others tokens name", async () => {
+  const { verifier, fetches } = await start({ keys: { keys: [old.jwk] } });
+  const verdicts = await Promise.all(Array.from({ length: 3000 }, () => verifier.verify(goodNext)));
+  assert.deepEqual([...new Set(verdicts.map(({ code }) => code))], ["unknown_key"]);
+  assert.equal(fetches(), 0);
+});
+
 // A token that names another issuer can be of none of these keys: nobody is asked.
 test("a token of a foreign issuer causes no fetch", async () => {
   const { verifier, fetches } = await start();

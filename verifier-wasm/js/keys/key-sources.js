@@ -75,10 +75,10 @@ export class KeySources {
     const since = this.#withdrawn.has(peek(token, 0)?.kid) ? began - WITHDRAWN_MS : began;
     const sources = this.#sourcesFor(token);
     let version = this.#version;
-    if (this.#isTooMany(began)) return undefined;
     for (let now = began; ; now = performance.now()) {
       const open = sources.filter((source) => source.isOpenAt(since));
       if (open.length === 0) return judge();
+      if (now === began && this.#isTooMany(began)) return undefined;
       if (now >= end || signal?.aborted || open.every((one) => one.isResting(now))) return undefined;
       const free = open.filter((source) => source.waitMs(now) <= 0);
       // The fetch is everyone's: it goes on although the caller that began it gives up or is gone.
