@@ -131,3 +131,15 @@ test("a link on another site leads to the guarded page, and a frame there does n
   await visitor.setContent(`<iframe src="${edge.url}/page"></iframe>`);
   assert.equal((await framed).status(), 401);
 });
+
+// D111: such a form sends a null Origin, and Sec-Fetch-Site tells that it is our own.
+test("a form of our own page under no-referrer is served", async () => {
+  await page.goto(`${edge.url}/`);
+  await post("/auth/login", { code: codeOf("careful") });
+  await page.setContent(`<meta name="referrer" content="no-referrer">
+    <form method="post" action="/transfer"><input name="a" value="1"><button>send</button></form>`);
+  const [answer] = await Promise.all([page.waitForNavigation(), page.click("button")]);
+  assert.equal(answer.status(), 200);
+  const sent = stub.requests.findLast(({ path }) => path === "/up/transfer").headers;
+  assert.deepEqual([sent.origin, sent["sec-fetch-site"]], ["null", "same-origin"]);
+});

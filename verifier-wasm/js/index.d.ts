@@ -227,7 +227,9 @@ export class Verifier {
   verify(token: unknown, options?: Policy & RequestOptions): Promise<Verdict>;
   /** Every check separately, in the order in which a verdict asks them: for people, not for requests. */
   explain(token: unknown): Step[];
-  /** Calls back once, when the token is refused; answers with what stops that. */
+  /** Calls back once, when the token is refused; answers with what stops that. In Workers the callback
+   * may run during another request, which cannot close a connection of this one: there, judge the token
+   * again with a timer of the request that opened it, as the edge worker does. */
   onRevoked(
     token: unknown,
     callback: (verdict: Extract<Verdict, { outcome: "refused" }>) => void,
