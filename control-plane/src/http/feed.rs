@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -60,7 +60,11 @@ pub(super) async fn poll(
         keep_pace(&plane, since).await;
         if wait > 0 && plane.position() == since {
             let _waiting = Follower::new("long_poll", &plane)?;
-            plane.wait_beyond(since, Duration::from_secs(wait)).await;
+            tokio::select! {
+                () = plane.wait_beyond(since, Duration::from_secs(wait)) => {}
+                // Answered as when the time is over: with a proof that the feed is fresh now.
+                () = plane.stopping() => {}
+            }
         }
     }
     let snapshot = plane.snapshot(since).ok_or_else(not_ready)?;
@@ -104,10 +108,13 @@ pub(super) async fn follow(
         keep_pace(&plane, since).await;
     }
     plane.snapshot(since).ok_or_else(not_ready)?;
-    let begin = (plane.following(since), Follower::new("stream", &plane)?);
-    let events = stream::unfold(begin, async |(mut following, follower)| {
-        let snapshot = following.next().await?;
-        Some((Ok::<_, Infallible>(snapshot.event()), (following, follower)))
+    let begin = Some((plane.following(since), Follower::new("stream", &plane)?));
+    let events = stream::unfold(begin, async |state| {
+        let (mut following, follower) = state?;
+        Some(match following.next().await {
+            Some(snapshot) => (Ok::<_, Infallible>(snapshot.event()), Some((following, follower))),
+            None => (Ok(Bytes::from_static(LAST_EVENT)), None),
+        })
     });
     let headers =
         [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
@@ -157,6 +164,8 @@ fn not_ready() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
 }
 
+/// Says when to come back; to readers that do not know `retry` it is nothing.
+const LAST_EVENT: &[u8] = b": the process stops; follow again\nretry: 1000\n\n";
 const MAX_WAIT_SECONDS: u64 = 60;
 /// With it a follower resumes a stream (the standard of server-sent events).
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");

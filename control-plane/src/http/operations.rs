@@ -43,7 +43,8 @@ pub(super) async fn healthz() -> &'static str {
 )]
 pub(super) async fn readyz(State(plane): State<Arc<Plane>>) -> (StatusCode, Json<Readiness>) {
     let health = plane.health();
-    let ready = plane.is_ready();
+    // One that is being stopped still answers; new requests belong elsewhere.
+    let ready = plane.is_ready() && !plane.is_stopping();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = Readiness {
         ready,

@@ -28,6 +28,7 @@ pub(super) struct Announcement {
 pub struct Following {
     plane: Arc<Plane>,
     news: watch::Receiver<Announcement>,
+    stopping: watch::Receiver<bool>,
     beats: tokio::time::Interval,
     beat: Duration,
     told_at: Instant,
@@ -63,6 +64,23 @@ impl Plane {
         }
     }
 
+    /// Ends every stream and every long poll, now and from now on: the process is asked to stop, and
+    /// its followers find the feed elsewhere, or here again in a moment.
+    pub fn stop_following(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// True once the process is asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Ends when the process is asked to stop.
+    pub async fn stopping(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.stopping.subscribe().wait_for(|is_stopping| *is_stopping).await;
+    }
+
     /// Follows the feed from `since` on, or from a base.
     pub fn following(self: &Arc<Self>, since: Option<Position>) -> Following {
         let beat = Duration::from_secs(self.settings.heartbeat_seconds);
@@ -71,14 +89,23 @@ impl Plane {
         let now = Instant::now();
         let mut beats = interval_at(now + phase, beat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let news = self.announced.subscribe();
-        Following { plane: self.clone(), news, beats, beat, told_at: now, since, is_new: true }
+        let (news, stopping) = (self.announced.subscribe(), self.stopping.subscribe());
+        Following {
+            plane: self.clone(),
+            news,
+            stopping,
+            beats,
+            beat,
+            told_at: now,
+            since,
+            is_new: true,
+        }
     }
 }
 
 impl Following {
     /// The next snapshot for this follower: news as soon as they are announced, or a heartbeat.
-    /// None where the process has nothing to hand out.
+    /// None where the process has nothing to hand out, or is asked to stop.
     pub async fn next(&mut self) -> Option<Arc<Published>> {
         if std::mem::take(&mut self.is_new) {
             return self.tell(self.plane.snapshot(self.since)?);
@@ -89,6 +116,7 @@ impl Following {
             }
             tokio::select! {
                 changed = self.news.changed() => changed.ok()?,
+                () = stopped(&mut self.stopping) => return None,
                 _ = self.beats.tick() => {
                     // Who was told something a moment ago needs no heartbeat.
                     if self.told_at.elapsed() >= self.beat / 2 {
@@ -118,6 +146,10 @@ impl Following {
         self.told_at = Instant::now();
         Some(snapshot)
     }
+}
+
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
 }
 
 /// What handing an announcement to one follower takes of a core, with room for everything else.

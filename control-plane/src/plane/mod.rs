@@ -69,6 +69,8 @@ pub struct Plane {
     head: watch::Sender<Position>,
     announced: watch::Sender<announce::Announcement>,
     follower_places: Arc<Semaphore>,
+    /// True once the process is asked to stop.
+    stopping: watch::Sender<bool>,
     health: Mutex<Health>,
     outage: Mutex<Outage>,
 }
@@ -187,6 +189,7 @@ impl Plane {
             is_base_too_large: AtomicBool::new(false),
             deltas: publish::Deltas::default(),
             follower_places: Arc::new(Semaphore::new(settings.max_followers)),
+            stopping: watch::Sender::new(false),
             head: watch::Sender::new(fold.reached().position),
             announced: watch::Sender::new(announce::Announcement::at(fold.reached().position)),
             fold: Mutex::new(fold),

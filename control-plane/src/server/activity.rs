@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Limits;
 use super::in_flight::Place;
 use super::progress::Progress;
+use super::stopping::{LAST_PATIENCE, Stopping};
 
 /// Of one connection; shared by its stream, its requests and its watch.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub(super) struct Activity {
     limits: Arc<Limits>,
     /// Of the answer over HTTP/1; each stream over HTTP/2 is watched by itself.
     progress: Progress,
+    stopping: Stopping,
     state: Mutex<State>,
 }
 
@@ -37,6 +39,10 @@ pub(super) enum Reason {
 struct State {
     /// How many requests are being answered.
     asking: usize,
+    /// How many of them wait for more of their body.
+    awaiting: usize,
+    /// When something came from the peer last.
+    read_at: Instant,
     /// When the header that is being read began; only where nothing is being answered.
     header_since: Option<Instant>,
     /// Its reads are not all headers: there are answers to pings, and window updates.
@@ -47,17 +53,35 @@ struct State {
 
 impl Activity {
     /// Of a connection that was just accepted: its first header is being waited for.
-    pub(super) fn new(limits: Arc<Limits>) -> Self {
+    pub(super) fn new(limits: Arc<Limits>, stopping: Stopping) -> Self {
         let now = Instant::now();
-        let state = State { asking: 0, header_since: Some(now), is_http2: false, quiet_since: now };
-        Self { limits, progress: Progress::default(), state: Mutex::new(state) }
+        let state = State {
+            asking: 0,
+            awaiting: 0,
+            read_at: now,
+            header_since: Some(now),
+            is_http2: false,
+            quiet_since: now,
+        };
+        Self { limits, progress: Progress::default(), stopping, state: Mutex::new(state) }
     }
 
     /// Something came from the peer.
     pub(super) fn note_read(&self) {
         let mut state = self.state();
+        state.read_at = Instant::now();
         if state.asking == 0 && !state.is_http2 {
-            state.header_since.get_or_insert_with(Instant::now);
+            let now = state.read_at;
+            state.header_since.get_or_insert(now);
+        }
+    }
+
+    /// One request more, or one less, waits for more of its body.
+    pub(super) fn note_awaited(&self, is_awaited: bool) {
+        let mut state = self.state();
+        match is_awaited {
+            true => state.awaiting += 1,
+            false => state.awaiting = state.awaiting.saturating_sub(1),
         }
     }
 
@@ -73,6 +97,20 @@ impl Activity {
 
     pub(super) fn is_asking(&self) -> bool {
         self.state().asking > 0
+    }
+
+    /// True if nothing is being answered any more, or only requests whose bodies do not come.
+    pub(super) fn is_stalled(&self, now: Instant) -> bool {
+        let state = self.state();
+        match state.asking {
+            0 => state.quiet_since + LAST_PATIENCE <= now,
+            asking => state.awaiting >= asking && state.read_at + LAST_PATIENCE <= now,
+        }
+    }
+
+    /// The process is asked to stop: what the peer is to take has little time left.
+    pub(super) fn hasten(&self) {
+        self.progress.hasten(Instant::now() + LAST_PATIENCE);
     }
 
     /// When to look again, or why the connection has to go. Where few places are left for others,
@@ -107,7 +145,11 @@ impl Asking {
     /// Until when a piece has to be taken that is handed out now, of what was there at `since`.
     pub(super) fn due(&self, since: Instant) -> Instant {
         let limits = &self.activity.limits;
-        (Instant::now() + limits.write_timeout).min(since + limits.answer_timeout)
+        let patience = match self.activity.stopping.is_now() {
+            true => limits.write_timeout.min(LAST_PATIENCE),
+            false => limits.write_timeout,
+        };
+        (Instant::now() + patience).min(since + limits.answer_timeout)
     }
 }
 

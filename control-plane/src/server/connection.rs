@@ -17,17 +17,20 @@ use hyper::{Request, Version};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::activity::{Activity, Reason};
 use super::answer::Answer;
 use super::in_flight::InFlight;
+use super::request_body::RequestBody;
+use super::stopping::{LAST_PATIENCE, Stopping};
 use super::stream::Stream;
-use super::{Builders, Limits};
+use super::{Builders, Limits, head};
 
 /// Serves on `stream`, each request with what `router` is then, until its peer goes, has to go, or
-/// `stopping` changes and what was asked is answered. It keeps its place for so long.
+/// `stopping` begins and what was asked is answered; a connection that comes later still has one
+/// request. It keeps its place for that long.
 pub(super) async fn serve(
     stream: TcpStream,
     place: OwnedSemaphorePermit,
@@ -35,16 +38,19 @@ pub(super) async fn serve(
     builders: &Builders,
     limits: Arc<Limits>,
     in_flight: InFlight,
-    mut stopping: watch::Receiver<()>,
+    mut stopping: Stopping,
 ) {
-    let activity = Arc::new(Activity::new(limits.clone()));
-    let header_ends = Instant::now() + limits.header_timeout;
+    let activity = Arc::new(Activity::new(limits.clone(), stopping.clone()));
+    let is_last = stopping.is_now();
+    let patience = if is_last { LAST_PATIENCE } else { limits.header_timeout };
+    let header_ends = Instant::now() + patience;
     let is_http2 = tokio::select! {
         looked = timeout_at(header_ends, begins_as_http2(&stream)) => looked,
-        _ = stopping.changed() => return,
+        () = stopping.begins(), if !is_last => return,
     };
     let builder = match is_http2 {
         Ok(Ok(true)) => &builders.http2,
+        Ok(Ok(false)) if is_last => &builders.last_http1,
         Ok(Ok(false)) => &builders.http1,
         Ok(Err(_)) => return,
         Err(_) => return closed(Reason::HeaderTimeout),
@@ -54,10 +60,11 @@ pub(super) async fn serve(
     let service = service_fn(move |request: Request<Incoming>| {
         let (place, refusal) = in_flight.enter();
         let asking = asked.ask(request.version() == Version::HTTP_2, place);
-        let answering = match refusal {
+        let answering = match refusal.or_else(|| head::refusal(&request)) {
             Some(refusal) => Either::Left(ready(Ok(refusal))),
             None => {
                 let router = router.load().as_ref().clone();
+                let request = request.map(|body| RequestBody::new(body, asked.clone()));
                 Either::Right(TowerToHyperService::new(router).call(request))
             }
         };
@@ -68,40 +75,52 @@ pub(super) async fn serve(
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut look = pin!(sleep_until(header_ends));
-    let (mut is_leaving, mut is_stopping) = (false, false);
+    let (mut is_leaving, mut is_stopping) = (false, is_last);
     loop {
         tokio::select! {
-            outcome = connection.as_mut() => {
-                if let Err(error) = outcome {
-                    tracing::debug!(%error, "a connection ended");
-                    if is_timeout(error.as_ref()) {
-                        closed(Reason::WriteTimeout);
-                    }
-                }
-                return;
-            }
+            outcome = connection.as_mut() => return ended(outcome),
             () = look.as_mut() => {
-                if is_leaving && !activity.is_asking() {
-                    // The rest of the last answer was not taken.
+                let now = Instant::now();
+                let is_over = match is_stopping {
+                    true => activity.is_stalled(now),
+                    false => is_leaving && !activity.is_asking(),
+                };
+                if is_over {
+                    // The rest of the last answer was not taken, or of a request not sent.
                     return;
                 }
                 let free = place.semaphore().available_permits();
-                match activity.judge(Instant::now(), free <= limits.max_connections / 10) {
+                match activity.judge(now, free <= limits.max_connections / 10) {
+                    Ok(next) if is_stopping => {
+                        connection.as_mut().graceful_shutdown();
+                        look.as_mut().reset(next.min(now + LAST_PATIENCE));
+                    }
                     Ok(next) => look.as_mut().reset(next),
-                    Err(Reason::Idle) => {
+                    Err(Reason::Idle) if !is_stopping => {
                         closed(Reason::Idle);
                         // What it asks in this moment is still answered.
                         connection.as_mut().graceful_shutdown();
                         is_leaving = true;
-                        look.as_mut().reset(Instant::now() + limits.write_timeout);
+                        look.as_mut().reset(now + limits.write_timeout);
                     }
                     Err(reason) => return closed(reason),
                 }
             }
-            _ = stopping.changed(), if !is_stopping => {
+            () = stopping.begins(), if !is_stopping => {
                 is_stopping = true;
+                activity.hasten();
                 connection.as_mut().graceful_shutdown();
+                look.as_mut().reset(Instant::now() + LAST_PATIENCE);
             }
+        }
+    }
+}
+
+fn ended(outcome: Result<(), Box<dyn Error + Send + Sync>>) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection ended");
+        if is_timeout(error.as_ref()) {
+            closed(Reason::WriteTimeout);
         }
     }
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 use hyper::rt::Executor;
 
 use super::progress::Progress;
+use super::stopping::Stopping;
 
 /// Runs what answers a stream, and ends the stream once its peer takes too long.
 #[derive(Debug, Clone)]
 pub(super) struct Streams {
     pub(super) write_timeout: Duration,
+    pub(super) stopping: Stopping,
 }
 
 impl<F> Executor<F> for Streams
@@ -18,7 +20,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, answering: F) {
-        let watched = Progress::watch(answering, self.write_timeout);
+        let watched = Progress::watch(answering, self.write_timeout, self.stopping.clone());
         tokio::spawn(async move {
             // Dropping what answers it resets the stream.
             if !watched.await {

@@ -4,11 +4,14 @@
 mod activity;
 mod answer;
 mod connection;
+mod head;
 mod http2;
 mod in_flight;
 mod limits;
 mod progress;
 mod refusal;
+mod request_body;
+mod stopping;
 mod stream;
 
 use std::io;
@@ -18,17 +21,20 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use futures_util::FutureExt;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 pub use limits::Limits;
 
+use head::MAX_HEAD_BYTES;
 use http2::Streams;
 use in_flight::InFlight;
 use refusal::Refusals;
+use stopping::Stopping;
 
 /// Listens at `address`, where many may knock at once.
 ///
@@ -43,55 +49,105 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves on `listener`, each request with what `router` is then, until `shutdown` ends, then lets
-/// open requests finish for as long as the limits say.
+/// Serves on `listener`, each request with what `router` is then, until `shutdown` ends. Then what was
+/// asked is answered, for as long as the limits say, and meanwhile new connections are served, too:
+/// where one process has the store, no other could take a revocation.
 pub async fn run(
     listener: TcpListener,
     router: Arc<ArcSwap<Router>>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let builders = Arc::new(Builders {
-        http1: builder(&limits).http1_only(),
-        http2: builder(&limits).http2_only(),
-    });
-    let limits = Arc::new(limits);
-    let places = Arc::new(Semaphore::new(limits.max_connections));
-    let in_flight = InFlight::new(limits.max_requests);
-    let refusals = Refusals::new();
-    let (stop, stopping) = watch::channel(());
-    metrics::gauge!("offswitch_connections_limit").set(limits.max_connections as f64);
-    tracing::info!(max_connections = limits.max_connections, "accepting connections");
-    tokio::pin!(shutdown);
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+    let (stop, stopping) = watch::channel(false);
+    let server = Server::new(router, limits, stopping);
+    tracing::info!(max_connections = server.limits.max_connections, "accepting connections");
+    let (before, open) = watch::channel(());
+    server.accept(&listener, open, shutdown).await;
+    let deadline = Instant::now() + server.limits.shutdown_timeout;
+    tracing::info!("stopping: open requests are answered, streams and long polls end");
+    stop.send_replace(true);
+    let (after, open) = watch::channel(());
+    server
+        .accept(&listener, open, async { drop(timeout_at(deadline, before.closed()).await) })
+        .await;
+    drop(listener);
+    let closed = async { tokio::join!(before.closed(), after.closed()) };
+    if timeout_at(deadline, closed).await.is_err() {
+        tracing::warn!("some requests were still open at the end");
+    }
+}
+
+/// What every connection is served with.
+struct Server {
+    router: Arc<ArcSwap<Router>>,
+    builders: Arc<Builders>,
+    limits: Arc<Limits>,
+    places: Arc<Semaphore>,
+    in_flight: InFlight,
+    refusals: Refusals,
+    stopping: Stopping,
+}
+
+impl Server {
+    fn new(router: Arc<ArcSwap<Router>>, limits: Limits, stopping: watch::Receiver<bool>) -> Self {
+        let stopping = Stopping::new(stopping);
+        let builders = Arc::new(Builders {
+            http1: builder(&limits, &stopping).http1_only(),
+            http2: builder(&limits, &stopping).http2_only(),
+            last_http1: last(builder(&limits, &stopping)).http1_only(),
+        });
+        metrics::gauge!("offswitch_connections_limit").set(limits.max_connections as f64);
+        Self {
+            router,
+            builders,
+            places: Arc::new(Semaphore::new(limits.max_connections)),
+            in_flight: InFlight::new(limits.max_requests),
+            refusals: Refusals::new(),
+            limits: Arc::new(limits),
+            stopping,
+        }
+    }
+
+    /// Accepts connections until `end`, and those that wait in the queue by then. Each holds `open`.
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+        open: watch::Receiver<()>,
+        end: impl Future<Output = ()>,
+    ) {
+        tokio::pin!(end);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = &mut end => break,
+            };
+            match accepted {
+                Ok((stream, _)) => self.serve(stream, &open),
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
                     metrics::counter!("offswitch_connections_refused_total", "reason" => "accept")
                         .increment(1);
                     tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
                 }
-            },
-            () = &mut shutdown => break,
+            }
+        }
+        while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
+            self.serve(stream, &open);
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, open: &watch::Receiver<()>) {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            return self.refusals.refuse(stream);
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            refusals.refuse(stream);
-            continue;
-        };
-        let (router, stopping) = (router.clone(), stopping.clone());
-        let (builders, limits, in_flight) = (builders.clone(), limits.clone(), in_flight.clone());
+        let (router, builders, limits) =
+            (self.router.clone(), self.builders.clone(), self.limits.clone());
+        let (in_flight, stopping, open) =
+            (self.in_flight.clone(), self.stopping.clone(), open.clone());
         tokio::spawn(async move {
-            let _counted = Counted::new();
+            let _counted = (Counted::new(), open);
             connection::serve(stream, place, router, &builders, limits, in_flight, stopping).await;
         });
-    }
-    drop((listener, stopping));
-    stop.send_replace(());
-    if timeout(limits.shutdown_timeout, stop.closed()).await.is_err() {
-        tracing::warn!("some requests were still open at the end");
     }
 }
 
@@ -99,23 +155,31 @@ pub async fn run(
 struct Builders {
     http1: Builder<Streams>,
     http2: Builder<Streams>,
+    /// One request for each connection.
+    last_http1: Builder<Streams>,
 }
 
-fn builder(limits: &Limits) -> Builder<Streams> {
-    let mut builder = Builder::new(Streams { write_timeout: limits.write_timeout });
+fn last(mut builder: Builder<Streams>) -> Builder<Streams> {
+    builder.http1().keep_alive(false);
+    builder
+}
+
+fn builder(limits: &Limits, stopping: &Stopping) -> Builder<Streams> {
+    let streams = Streams { write_timeout: limits.write_timeout, stopping: stopping.clone() };
+    let mut builder = Builder::new(streams);
     builder
         .http1()
         .timer(TokioTimer::new())
         // It would run while nothing is asked, too: `activity` tells the two apart.
         .header_read_timeout(None)
-        .max_buf_size(MAX_HEADER_BYTES);
+        .max_buf_size(MAX_READ_AHEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(limits.write_timeout)
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .max_header_list_size(MAX_HEAD_BYTES as u32)
         .max_frame_size(MAX_FRAME_BYTES)
         .max_send_buf_size(MAX_SENT_AHEAD_BYTES)
         // "Rapid reset" (CVE-2023-44487), and its sibling in which we are made to reset.
@@ -145,11 +209,9 @@ impl Drop for Counted {
 const BACKLOG: u32 = 4096;
 /// How often an HTTP/2 peer must show that it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Of HTTP/1: a longer header is answered with 431. It is looked at before each read, so that at
-/// most twice as much is ever held.
-const MAX_HEADER_BYTES: usize = 32 * 1024;
-/// Of HTTP/2, unpacked; also bounds how many CONTINUATION frames there may be.
-const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
+/// What is read ahead over HTTP/1. It is looked at before each read, so that at most twice as much
+/// is ever held; how large a header may be is told in `head`.
+const MAX_READ_AHEAD_BYTES: usize = 32 * 1024;
 const MAX_FRAME_BYTES: u32 = 16 * 1024;
 /// Followers of the stream through one connection, say of a proxy, each take one.
 const MAX_STREAMS: u32 = 256;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use tokio::time::{Instant, sleep_until};
 
+use super::stopping::{LAST_PATIENCE, Stopping};
+
 /// Of a stream over HTTP/2, of a connection over HTTP/1.
 #[derive(Debug, Default)]
 pub(super) struct Progress(Mutex<State>);
@@ -32,13 +34,17 @@ impl Progress {
 
     /// Runs what answers a stream, which ends it, until it is over or its peer is too late. True if
     /// it is over.
-    pub(super) async fn watch(answering: impl Future<Output = ()>, look_every: Duration) -> bool {
+    pub(super) async fn watch(
+        answering: impl Future<Output = ()>,
+        look_every: Duration,
+        stopping: Stopping,
+    ) -> bool {
         let progress = Arc::new(Self::default());
         OF_STREAM
             .scope(progress.clone(), async {
                 tokio::select! {
                     () = answering => true,
-                    () = progress.late(look_every) => false,
+                    () = progress.late(look_every, stopping) => false,
                 }
             })
             .await
@@ -46,6 +52,12 @@ impl Progress {
 
     pub(super) fn hand_out(&self, due: Instant) {
         self.state().due = Some(due);
+    }
+
+    /// The piece that is to be taken has no longer than until `end`.
+    pub(super) fn hasten(&self, end: Instant) {
+        let mut state = self.state();
+        state.due = state.due.map(|due| due.min(end));
     }
 
     pub(super) fn taken(&self) {
@@ -73,7 +85,8 @@ impl Progress {
     }
 
     /// Ends once a piece was not taken in time.
-    async fn late(&self, look_every: Duration) {
+    async fn late(&self, mut look_every: Duration, mut stopping: Stopping) {
+        let mut is_stopping = false;
         loop {
             let now = Instant::now();
             let look = now + look_every;
@@ -81,7 +94,14 @@ impl Progress {
             if next <= now {
                 return;
             }
-            sleep_until(next).await;
+            tokio::select! {
+                () = sleep_until(next) => {}
+                () = stopping.begins(), if !is_stopping => {
+                    is_stopping = true;
+                    look_every = LAST_PATIENCE;
+                    self.hasten(Instant::now() + LAST_PATIENCE);
+                }
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::support::local_server::{LocalServer, counted, short_limits};
-use crate::support::raw_http2::{DATA, END_STREAM, GOAWAY, RawHttp2};
+use crate::support::raw_http2::{DATA, END_STREAM, GOAWAY, RawHttp2, head, new_field};
 use crate::support::redis_server::free_port;
 
 // A01: beyond the cap there is an answer that says so, and none is refused once there is room.
@@ -231,17 +231,38 @@ async fn a_request_too_many_is_answered_503_until_there_is_room() {
     }
 }
 
-// A01: headers that are too long or too many are refused, in both versions.
+// A01, D114: headers that are too long or too many are refused, and both versions take the same.
 #[tokio::test]
 async fn headers_beyond_the_limits_are_refused() {
     let server = LocalServer::start(Limits::default()).await;
     let client = Client::builder().no_proxy().build().unwrap();
-    // Twice the limit: it is looked at before a read, and a read may go beyond it.
-    let long = "x".repeat(70_000);
-    let answer = client.get(server.url("/healthz")).header("x-long", long).send().await.unwrap();
-    assert_eq!(answer.status(), 431);
-    let many = (0..120).fold(client.get(server.url("/healthz")), |request, number| {
-        request.header(format!("x-{number}"), "x")
-    });
-    assert_eq!(many.send().await.unwrap().status(), 431);
+    let with_fields = |count: usize, length: usize| {
+        let value = "x".repeat(length);
+        (0..count).map(move |number| (format!("x-field-{number}"), value.clone()))
+    };
+    for (count, length, status) in [
+        (1, 15_000, 200),
+        (1, 16_400, 431),
+        (1, 33_000, 431),
+        (1, 70_000, 431),
+        (90, 10, 200),
+        (90, 150, 431),
+        (120, 1, 431),
+    ] {
+        let request = with_fields(count, length)
+            .fold(client.get(server.url("/healthz")), |request, (name, value)| {
+                request.header(name, value)
+            });
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), status, "HTTP/1 with {count} of {length} bytes");
+
+        let mut connection = RawHttp2::begin(server.connect().await).await;
+        let mut block = head(0x82, "/healthz");
+        with_fields(count, length).for_each(|(name, value)| new_field(&mut block, &name, &value));
+        connection.request(1, &block).await;
+        let answered = timeout(Duration::from_secs(10), connection.status(1)).await.unwrap();
+        // What is much too large may end the connection as well.
+        let answered = answered.unwrap_or(431);
+        assert_eq!(answered, status, "HTTP/2 with {count} of {length} bytes");
+    }
 }

@@ -54,6 +54,34 @@ impl RawHttp2 {
         self.0.write_all(&frame).await.unwrap();
     }
 
+    /// Asks on `stream` with a header block of any length.
+    pub(crate) async fn request(&mut self, stream: u32, block: &[u8]) {
+        let mut pieces = block.chunks(16_000).peekable();
+        let mut kind = HEADERS;
+        while let Some(piece) = pieces.next() {
+            let end = if pieces.peek().is_none() { END_HEADERS } else { 0 };
+            let flags = end | if kind == HEADERS { END_STREAM } else { 0 };
+            // The other side may have enough already.
+            let _ = self.0.write_all(&frame(kind, flags, stream, piece)).await;
+            kind = CONTINUATION;
+        }
+    }
+
+    /// The status that `stream` is answered with, where it is one of those that HPACK has a number
+    /// for, or 431 in digits.
+    pub(crate) async fn status(&mut self, stream: u32) -> Option<u16> {
+        loop {
+            let answer = self.next().await?;
+            if answer.kind == HEADERS && answer.stream == stream {
+                return match answer.payload.first()? {
+                    0x88 => Some(200),
+                    // A literal, Huffman-coded or not: nothing else is expected.
+                    _ => Some(431),
+                };
+            }
+        }
+    }
+
     /// The next frame, or none if the connection is over. Settings and pings are acknowledged.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         loop {
@@ -105,6 +133,28 @@ pub(crate) fn head_of(method: u8, path: &str, content_type: &str) -> Vec<u8> {
 /// Adds an `authorization` with an API key.
 pub(crate) fn authorize(block: &mut Vec<u8>, key: &str) {
     literal(block, b"\x0f\x08", &format!("Bearer {key}"));
+}
+
+/// Adds a field in plain text.
+pub(crate) fn new_field(block: &mut Vec<u8>, name: &str, value: &str) {
+    block.push(0);
+    block.push(u8::try_from(name.len()).ok().filter(|length| *length < 127).unwrap());
+    block.extend(name.bytes());
+    integer(block, value.len());
+    block.extend(value.bytes());
+}
+
+/// A number with a prefix of seven bits (RFC 7541 section 5.1).
+fn integer(block: &mut Vec<u8>, number: usize) {
+    let Some(mut rest) = number.checked_sub(127) else {
+        return block.push(u8::try_from(number).unwrap());
+    };
+    block.push(127);
+    while rest >= 128 {
+        block.push(u8::try_from(rest % 128).unwrap() | 0x80);
+        rest /= 128;
+    }
+    block.push(u8::try_from(rest).unwrap());
 }
 
 /// A field whose name is an index, and whose value is shorter than 127 bytes.
