@@ -9,6 +9,7 @@ pub mod http;
 pub mod keyring;
 pub mod master_key;
 pub mod plane;
+pub mod private_files;
 pub mod record;
 pub mod server;
 pub mod session;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -11,6 +11,7 @@ use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use offswitch_verifier::snapshot::Salt;
 use zeroize::Zeroizing;
 
+use crate::private_files::{Exposure, exposure};
 use crate::session::UserKey;
 
 /// 32 secret bytes, wiped from memory when dropped and never printed.
@@ -35,9 +36,12 @@ pub enum MasterKeyError {
     /// Not 32 bytes in base64url.
     #[error("the master key must be 32 bytes in base64url without padding")]
     Malformed,
-    /// Others than the owner may read the file.
-    #[error("the master key file {path} must be readable by its owner alone (chmod 600)")]
-    Readable {
+    /// Anyone may write to the file.
+    #[error(
+        "other users may write to the master key file {path}; make sure that the key in it is \
+         yours, then run: chmod 600 {path}"
+    )]
+    Writable {
         /// The file.
         path: String,
     },
@@ -73,11 +77,17 @@ impl MasterKey {
     pub fn from_file(path: &Path, fresh: [u8; 32]) -> Result<Self, MasterKeyError> {
         let name = path.display().to_string();
         let failed = |source| MasterKeyError::File { path: name.clone(), source };
-        match fs::read_to_string(path).map(Zeroizing::new) {
-            Ok(text) => {
-                if others_may_read(path).map_err(failed)? {
-                    return Err(MasterKeyError::Readable { path: name });
+        match fs::File::open(path) {
+            Ok(mut file) => {
+                match exposure(&file).map_err(failed)? {
+                    Exposure::Private => {}
+                    Exposure::Readable => {
+                        tracing::warn!(path = name, "other users can read the master key file");
+                    }
+                    Exposure::Writable => return Err(MasterKeyError::Writable { path: name }),
                 }
+                let mut text = Zeroizing::new(String::new());
+                file.read_to_string(&mut text).map_err(failed)?;
                 Self::parse(&text)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -172,17 +182,6 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-#[cfg(unix)]
-fn others_may_read(path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(fs::metadata(path)?.permissions().mode() & 0o077 != 0)
-}
-
-#[cfg(not(unix))]
-fn others_may_read(_path: &Path) -> io::Result<bool> {
-    Ok(false)
-}
-
 /// Writes a new file that only its owner can read, whole and flushed before it has its name.
 ///
 /// # Errors
@@ -229,17 +228,23 @@ mod tests {
         assert_eq!(format!("{key:?}"), "MasterKey(…)");
     }
 
-    #[cfg(unix)]
+    // D108, O05: as Kubernetes mounts them; what anyone can replace is nobody's key.
     #[test]
-    fn a_master_key_file_that_others_can_read_is_refused() {
+    fn a_master_key_file_that_others_can_write_is_refused() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/master.key");
         MasterKey::from_file(&path, [9; 32]).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        MasterKey::from_file(&path, [1; 32]).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        let error = MasterKey::from_file(&path, [1; 32]).unwrap_err();
-        assert!(error.to_string().contains("chmod 600"), "{error}");
+        for (mode, works) in
+            [(0o400, true), (0o440, true), (0o640, true), (0o444, true), (0o666, false)]
+        {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let read = MasterKey::from_file(&path, [1; 32]);
+            assert_eq!(read.is_ok(), works, "{mode:o}");
+            if let Err(error) = read {
+                assert!(error.to_string().contains("chmod 600"), "{error}");
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::TryLockError;
 use std::io::ErrorKind;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -17,6 +17,7 @@ use super::super::StoreError;
 use super::guarded;
 use super::tables::{self, failed};
 use crate::clock::unix_seconds;
+use crate::private_files::close_file;
 
 /// One write. It gets the transaction, or why there is none, and answers with what made it fail,
 /// if anything, and with how to tell its caller once the commit is through.
@@ -124,8 +125,12 @@ impl Lock {
         let mut name = path.as_os_str().to_owned();
         name.push(".lock");
         let mut options = std::fs::File::options();
-        options.create(true).truncate(false).read(true).write(true);
+        // Who may open it could hold the lock.
+        options.create(true).truncate(false).read(true).write(true).mode(0o600);
         let in_words = |error| failed(redb::Error::Io(error));
+        for path in [path, Path::new(&name)] {
+            close_file(path).map_err(in_words)?;
+        }
         let file = options.open(name).map_err(in_words)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -243,6 +248,13 @@ fn apply(
 fn open(path: &Path) -> Result<Database, StoreError> {
     let mut builder = Database::builder();
     builder.set_check_integrity_on_open(true);
+    // Made here, since the database would make it readable for others.
+    match std::fs::File::options().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            return Err(failed(redb::Error::Io(error)));
+        }
+        _ => {}
+    }
     guarded(|| builder.create(path).map_err(failed))
 }
 
