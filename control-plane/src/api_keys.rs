@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::master_key::{MasterKey, random_bytes};
 use crate::store::{Store, StoreError};
+use crate::telemetry::audit;
 
 /// What a key may do; a route asks for exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -162,6 +163,7 @@ impl ApiKeys {
             keys.push(stored.clone());
             let bytes = serde_json::to_vec(&keys).unwrap_or_default();
             if store.swap(DOCUMENT, &held, &bytes, None).await? {
+                audit::api_key("api_key_created", &stored.id, &stored.scope_names());
                 return Ok(FreshApiKey { key, stored });
             }
         }
@@ -184,6 +186,7 @@ impl ApiKeys {
             }
             let bytes = serde_json::to_vec(&keys).unwrap_or_default();
             if store.swap(DOCUMENT, &held, &bytes, None).await? {
+                audit::api_key("api_key_deleted", &deleted.id, &deleted.scope_names());
                 return Ok(deleted);
             }
         }
@@ -194,6 +197,11 @@ impl ApiKey {
     /// True once the key opens nothing any more.
     pub fn is_expired(&self, now: u64) -> bool {
         self.expires_at.is_some_and(|expires_at| expires_at <= now)
+    }
+
+    /// The names of its scopes, with commas between them.
+    fn scope_names(&self) -> String {
+        self.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(",")
     }
 
     /// True if the key may do what `scope` names.

@@ -1,26 +1,20 @@
 //! `offswitch`: the control plane's commands. This file only wires.
 
+mod process;
+mod serve_command;
 mod snapshot_command;
 
-use std::io::Write;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::Context;
-use arc_swap::ArcSwap;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use metrics_exporter_prometheus::PrometheusBuilder;
 use offswitch::api_keys::{ApiKeys, Scope};
 use offswitch::clock::{unix_seconds, utc};
-use offswitch::config::{self, Config, LogFormat, StoreConfig};
-use offswitch::master_key::{MasterKey, random_bytes};
-use offswitch::plane::{Loading, Plane};
-use offswitch::store::{Appendfsync, EmbeddedStore, RedisOptions, RedisStore, Store};
-use offswitch::{http, server};
-use tokio::signal::unix::{SignalKind, signal};
+use offswitch::config::{self, Config};
+use offswitch::telemetry;
 
+use self::serve_command::ServeOptions;
 use self::snapshot_command::SnapshotCommand;
 
 /// A request makes many small things and drops them: that was a sixth of a refresh's time.
@@ -44,7 +38,7 @@ enum Command {
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Serves the HTTP API.
-    Serve,
+    Serve(ServeOptions),
     /// Makes and explains snapshots.
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
@@ -76,18 +70,20 @@ enum KeysCommand {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    process::keep_private();
     let help = Config::help();
     let command = Arguments::command().mut_subcommand("serve", |serve| serve.after_help(help));
     let arguments = command.try_get_matches().and_then(|found| Arguments::from_arg_matches(&found));
     let arguments = arguments.unwrap_or_else(|error| error.exit());
     let path = arguments.config.as_deref();
     let outcome = match arguments.command {
-        Command::Keys(command) => match configured(path) {
+        Command::Keys(command) => match configured(path, Vec::new()) {
             Ok(config) => keys(config, command).await,
             Err(code) => return code,
         },
-        Command::Serve => match configured(path) {
-            Ok(config) => serve(config).await,
+        Command::Serve(options) => match configured(path, options.variables()) {
+            Ok(config) if options.check => return serve_command::check(&config).await,
+            Ok(config) => serve_command::serve(config).await,
             Err(code) => return code,
         },
         Command::Snapshot(command) => match snapshot_command::run(command) {
@@ -105,10 +101,10 @@ async fn main() -> ExitCode {
 }
 
 /// The configuration, with the log begun as it says; every problem with it is printed.
-fn configured(path: Option<&Path>) -> Result<Config, ExitCode> {
-    match load(path) {
+fn configured(path: Option<&Path>, options: Vec<(OsString, OsString)>) -> Result<Config, ExitCode> {
+    match load(path, options) {
         Ok(config) => {
-            start_log(&config);
+            telemetry::start_log(&config);
             Ok(config)
         }
         Err(problems) => {
@@ -119,60 +115,18 @@ fn configured(path: Option<&Path>) -> Result<Config, ExitCode> {
     }
 }
 
-fn load(path: Option<&Path>) -> Result<Config, Vec<config::Problem>> {
+fn load(
+    path: Option<&Path>,
+    options: Vec<(OsString, OsString)>,
+) -> Result<Config, Vec<config::Problem>> {
     let file = path.map(config::read_file).transpose()?;
-    let environment = std::env::vars().filter(|(name, _)| name != "OFFSWITCH_CONFIG");
-    Config::load(file.as_deref(), environment)
-}
-
-async fn serve(config: Config) -> anyhow::Result<()> {
-    let listener = server::bind(config.listen)
-        .with_context(|| format!("cannot listen on {}", config.listen))?;
-    let metrics = PrometheusBuilder::new().install_recorder()?;
-    let listen = listener.local_addr()?;
-    let loading = Arc::new(Loading::default());
-    let router = Arc::new(ArcSwap::from_pointee(http::starting(loading.clone())));
-    let limits = config.limits.clone().within_open_files();
-    let limits = limits.beside_followers(config.settings.max_followers);
-    let mut serving = tokio::spawn(server::run(listener, router.clone(), limits, stop_asked()));
-    let plane = tokio::select! {
-        started = start(config, &loading) => started?,
-        stopped = &mut serving => return Ok(stopped?),
-    };
-    let (issuer, position) = (plane.settings().issuer.clone(), plane.position());
-    tracing::info!(%listen, issuer, %position, "serving");
-    router.store(Arc::new(http::router(plane, metrics.clone())));
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(METRICS_UPKEEP).await;
-            metrics.run_upkeep();
-        }
-    });
-    Ok(serving.await?)
-}
-
-/// Everything before the first request can be served.
-async fn start(config: Config, loading: &Loading) -> anyhow::Result<Arc<Plane>> {
-    let master = master_key(&config)?;
-    let store = open_store(&config).await?;
-    if ApiKeys::load(store.as_ref()).await?.is_empty() {
-        let now = unix_seconds();
-        let (store, scopes) = (store.as_ref(), &Scope::ALL);
-        let fresh = ApiKeys::create(store, &master, "admin", scopes, None, now).await?;
-        let path = config.data_dir.join("admin.key");
-        offswitch::master_key::write_private(&path, fresh.key.as_bytes())?;
-        // Where this cannot be written, the file is there all the same.
-        let mut out = std::io::stdout();
-        let _ = writeln!(out, "the first API key, with every scope, is in {}", path.display());
-    }
-    let plane = Plane::start(config.settings, store, master, unix_seconds(), loading).await?;
-    plane.spawn_tasks();
-    Ok(plane)
+    let environment = std::env::vars_os().filter(|(name, _)| name != "OFFSWITCH_CONFIG");
+    Config::load(file.as_deref(), environment.chain(options))
 }
 
 async fn keys(config: Config, command: KeysCommand) -> anyhow::Result<()> {
-    let master = master_key(&config)?;
-    let store = open_store(&config).await?;
+    let store = serve_command::open_store(&config).await?;
+    let master = serve_command::master_key(&config, store.as_ref()).await?;
     let (store, now) = (store.as_ref(), unix_seconds());
     match command {
         KeysCommand::Create { name, scopes, expires_in_days } => {
@@ -199,61 +153,4 @@ async fn keys(config: Config, command: KeysCommand) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
-    let first_era = unix_seconds();
-    Ok(match &config.store {
-        StoreConfig::Embedded => {
-            std::fs::create_dir_all(&config.data_dir)?;
-            Arc::new(EmbeddedStore::open(&config.data_dir.join("offswitch.redb"), first_era)?)
-        }
-        StoreConfig::Redis { url, prefix, tolerate, vouched_always } => {
-            let appendfsync =
-                if *vouched_always { Appendfsync::Always } else { Appendfsync::Detect };
-            let options = RedisOptions {
-                url: url.clone(),
-                prefix: prefix.clone(),
-                tolerance: tolerate.join(",").parse()?,
-                first_era,
-                appendfsync,
-                ..RedisOptions::default()
-            };
-            Arc::new(RedisStore::connect(options).await?)
-        }
-    })
-}
-
-fn master_key(config: &Config) -> anyhow::Result<MasterKey> {
-    Ok(match &config.master_key {
-        Some(text) => MasterKey::parse(text)?,
-        None => MasterKey::from_file(&config.master_key_file, random_bytes())?,
-    })
-}
-
-fn start_log(config: &Config) {
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(config.log.parse::<tracing_subscriber::EnvFilter>().unwrap_or_default())
-        .with_writer(std::io::stderr)
-        // It would say so where it could not write, and end the task that wanted to log: a full disk
-        // must not end the following of the log.
-        .log_internal_errors(false);
-    match config.log_format {
-        LogFormat::Json => log.json().init(),
-        LogFormat::Text => log.init(),
-    }
-}
-
-/// Histograms keep every sample until they are tidied up.
-const METRICS_UPKEEP: Duration = Duration::from_secs(5);
-
-/// Ends when the process is asked to stop.
-async fn stop_asked() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
 }

@@ -10,12 +10,17 @@ pub(super) struct Key {
 pub(super) const MASTER_KEY: &str = "master_key";
 
 pub(super) const KEYS: &[Key] = &[
-    Key { name: "listen", default: "127.0.0.1:8400", help: "Address and port of the HTTP API." },
+    Key {
+        name: "listen",
+        default: "127.0.0.1:8400",
+        help: "Address or host name, and port, of the HTTP API.",
+    },
     Key {
         name: "issuer",
         default: "",
-        help: "The `iss` of tokens and the id of the feed: the public URL of this control plane. \
-               http:// and the listen address if not set.",
+        help: "The `iss` of tokens and the id of the feed: the public URL of this control plane. The \
+               store remembers it. If not set: the one that the store remembers, or at the first \
+               start http:// and the listen address.",
     },
     Key { name: "audience", default: "api", help: "The `aud` of tokens, 1 to 256 bytes." },
     Key {
@@ -85,6 +90,12 @@ pub(super) const KEYS: &[Key] = &[
                master.key in data_dir if not set. All processes on a store need the same key.",
     },
     Key {
+        name: "store_start_timeout_seconds",
+        default: "300",
+        help: "How long a start waits for a store that does not answer, up to 86400; 0 for ever. \
+               Meanwhile /readyz answers 503.",
+    },
+    Key {
         name: "redis_prefix",
         default: "offswitch",
         help: "Prefix and hash tag of all keys in Redis, 1 to 64 bytes.",
@@ -144,6 +155,11 @@ pub(super) const KEYS: &[Key] = &[
         help: "How many streams and long polls may wait for news at this process, 1 to 1000000; \
                over HTTP/1 each holds a connection, so that max_connections should leave room.",
     },
-    Key { name: "log", default: "info", help: "What is logged, a tracing filter." },
+    Key {
+        name: "log",
+        default: "info",
+        help: "What is logged: error, warn, info, debug, trace or off, or a tracing filter such as \
+               info,offswitch::audit=off. Lines of the target offswitch::audit say who changed what.",
+    },
     Key { name: "log_format", default: "text", help: "text or json." },
 ];

@@ -1,12 +1,16 @@
 //! The configuration: defaults that run, a TOML file over them, the environment over both. Every
 //! problem is reported at once, by the key's name.
 
+mod addresses;
+mod environment;
 mod keys;
 mod values;
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -19,8 +23,12 @@ use crate::server::Limits;
 pub struct Config {
     /// Where the HTTP API listens.
     pub listen: SocketAddr,
+    /// False if the issuer in `settings` is only the listen address.
+    pub issuer_is_set: bool,
     /// Where the log is kept.
     pub store: StoreConfig,
+    /// How long a start waits for the store; for ever if absent.
+    pub store_start_timeout: Option<Duration>,
     /// The folder for the embedded store, the master key and the first API key.
     pub data_dir: PathBuf,
     /// The master key from the environment, if it is there.
@@ -33,8 +41,12 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What connections may take.
     pub limits: Limits,
+    /// False if `max_connections` is the default.
+    pub max_connections_is_set: bool,
     /// What the plane needs.
     pub settings: Settings,
+    /// What was ignored, to be logged. Never with a value.
+    pub warnings: Vec<String>,
 }
 
 /// Which store.
@@ -75,14 +87,15 @@ pub struct Problem {
 }
 
 impl Config {
-    /// Reads the configuration from the text of a TOML file and the environment's variables.
+    /// Reads the configuration from the text of a TOML file and the environment's variables; of two
+    /// with one name the later one wins.
     ///
     /// # Errors
     ///
     /// Every problem at once.
     pub fn load(
         file: Option<&str>,
-        environment: impl IntoIterator<Item = (String, String)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, Vec<Problem>> {
         let mut values = Values::default();
         values.read_file(file.unwrap_or_default());
@@ -93,8 +106,9 @@ impl Config {
     /// Explains every key, for `--help`.
     pub fn help() -> String {
         let mut text = String::from(
-            "Configuration: each key may stand in the TOML file given with --config, or in the\n\
-             environment as OFFSWITCH_<KEY> in capitals, which counts more.\n",
+            "Configuration: each key can be set in the TOML file given with --config, or as the\n\
+             environment variable OFFSWITCH_<KEY>, in capitals; the environment wins over the file,\n\
+             and an option of the command line over both.\n",
         );
         for Key { name, default, help } in KEYS {
             let default = if default.is_empty() { "none" } else { default };
@@ -117,6 +131,9 @@ pub fn read_file(path: &Path) -> Result<String, Vec<Problem>> {
     })
 }
 
+/// Of the environment's variables that are ours.
+pub const PREFIX: &str = "OFFSWITCH_";
+
 /// No access token lives longer, whatever is configured; a revoked session or user stays in the
 /// base this long, so that lowering `access_token_seconds` lets no older token slip through.
 pub const LONGEST_ACCESS_TOKEN_SECONDS: u64 = 86_400;
@@ -127,8 +144,7 @@ mod tests {
     use super::{Config, StoreConfig};
 
     fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
-        let environment =
-            environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let environment = environment.iter().map(|(name, text)| (name.into(), text.into()));
         Config::load(Some(file), environment)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
@@ -162,7 +178,6 @@ mod tests {
             ("OFFSWITCH_HEARTBEAT_SECONDS", "60"),
             ("OFFSWITCH_KEY_ROTATION_SECONDS", "3599"),
             ("OFFSWITCH_KEY_PUBLISH_SECONDS", "9"),
-            ("OFFSWITCH_LISTNE", "127.0.0.1:1"),
         ];
         let problems = load(file, &environment).err().unwrap();
         for key in [
@@ -181,7 +196,6 @@ mod tests {
             "heartbeat_seconds",
             "key_rotation_seconds",
             "key_publish_seconds",
-            "OFFSWITCH_LISTNE",
         ] {
             let named = problems.iter().filter(|line| line.starts_with(&format!("{key}: ")));
             assert_eq!(named.count(), 1, "{key} in {problems:?}");
@@ -219,6 +233,106 @@ mod tests {
                 format!("key_rotation_seconds = {rotation}\nkey_publish_seconds = {publish}");
             assert_eq!(load(&file, &[]).is_ok(), works, "{file}");
         }
+    }
+
+    // D106, O05: a Kubernetes Service named offswitch, what is not UTF-8, and a slip of the keyboard.
+    #[test]
+    fn variables_that_are_not_ours_are_ignored_with_a_warning_that_names_no_value() {
+        use std::os::unix::ffi::OsStringExt;
+        let not_utf8 = || std::ffi::OsString::from_vec(b"secret\xff".to_vec());
+        let variables = vec![
+            ("OFFSWITCH_PORT".into(), "tcp://secret:8400".into()),
+            ("OFFSWITCH_PORT_8400_TCP_ADDR".into(), "secret".into()),
+            ("OFFSWITCH_SERVICE_HOST".into(), "secret".into()),
+            ("OFFSWITCH_REDIS_SERVICE_PORT_HTTP".into(), "secret".into()),
+            ("OFFSWITCH_LISTNE".into(), "secret".into()),
+            ("OFFSWITCH_EDGE".into(), not_utf8()),
+            (not_utf8(), "secret".into()),
+            ("OFFSWITCH_AUDIENCE".into(), "shop".into()),
+        ];
+        let config = Config::load(None, variables).ok().unwrap();
+        assert_eq!(config.settings.audience, "shop");
+        let text = config.warnings.join("\n");
+        assert!(text.contains("OFFSWITCH_LISTNE (did you mean OFFSWITCH_LISTEN?)"), "{text}");
+        for name in ["OFFSWITCH_PORT,", "OFFSWITCH_SERVICE_HOST", "OFFSWITCH_EDGE"] {
+            assert!(text.contains(name), "{name} in {text}");
+        }
+        assert!(!text.contains("secret"), "{text}");
+        assert!(config.warnings.len() <= 2, "{text}");
+
+        let problems = Config::load(None, [("OFFSWITCH_AUDIENCE".into(), not_utf8())]);
+        let problems = problems.err().unwrap();
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].to_string(), "audience: the environment variable is not UTF-8");
+    }
+
+    // D42, R27: what is not understood is refused, with the reason and never with the value.
+    #[test]
+    fn a_store_url_that_is_not_understood_is_refused() {
+        for (url, part) in [
+            ("redis://host?tls=true", "tls"),
+            ("redis://host?cluster=true", "cluster"),
+            ("redis://host/0?protocol=resp3", "protocol"),
+            ("redis://host#insecure", "#"),
+            ("redis://host/zero", "database"),
+            ("redis://", "host"),
+            ("rediss://host", "TLS"),
+            ("http://host", "embedded"),
+            ("host:6379", "embedded"),
+            ("Embedded", "embedded"),
+            ("unix:///tmp/redis.sock?tls=true", "tls"),
+            ("unix:///tmp/redis.sock#insecure", "#"),
+        ] {
+            let url = match url.starts_with("redis") {
+                true => url.replace("//", "//user:hunter2@"),
+                false => url.to_owned(),
+            };
+            let problems = load("", &[("OFFSWITCH_STORE", &url)]).err().unwrap_or_default();
+            assert_eq!(problems.len(), 1, "{url}: {problems:?}");
+            assert!(
+                problems[0].starts_with("store: ") && problems[0].contains(part),
+                "{problems:?}"
+            );
+            assert!(!problems[0].contains("hunter2"), "{problems:?}");
+        }
+        for url in [
+            "redis://user:p%40ss@host:6380/3",
+            "redis://[::1]:6379",
+            "unix:///tmp/redis.sock?db=1&user=a&pass=b",
+        ] {
+            assert!(load("", &[("OFFSWITCH_STORE", url)]).is_ok(), "{url}");
+        }
+    }
+
+    // D42: these started silently, or did not start.
+    #[test]
+    fn the_issuer_is_a_url_the_log_a_filter_and_the_address_may_be_a_name() {
+        for (key, value, works) in [
+            ("ISSUER", "auth.example", false),
+            ("ISSUER", "ftp://auth.example", false),
+            ("ISSUER", "https://auth.example?a=b", false),
+            ("ISSUER", "https://auth.example#a", false),
+            ("ISSUER", "https://user:secret@auth.example", false),
+            ("ISSUER", "https://auth.example", true),
+            ("ISSUER", "https://auth.example/realms/one", true),
+            ("ISSUER", "http://127.0.0.1:8400", true),
+            ("LOG", "loud", false),
+            ("LOG", "info,loud", false),
+            ("LOG", "offswitch=loud", false),
+            ("LOG", "INFO", true),
+            ("LOG", "warn,offswitch::audit=info", true),
+            ("LISTEN", "localhost:8500", true),
+            ("LISTEN", "[::1]:8500", true),
+            ("LISTEN", "localhost", false),
+            ("LISTEN", "8500", false),
+            ("LISTEN", "no.such.host.invalid:8500", false),
+        ] {
+            let loaded = load("", &[(&format!("OFFSWITCH_{key}"), value)]);
+            assert_eq!(loaded.is_ok(), works, "{key}={value}: {:?}", loaded.err());
+        }
+        let config = load("", &[("OFFSWITCH_LISTEN", "localhost:8500")]).ok().unwrap();
+        assert!(config.listen.ip().is_loopback() && config.listen.port() == 8500);
+        assert_eq!(config.settings.issuer, "http://localhost:8500");
     }
 
     #[test]

@@ -1,23 +1,31 @@
 //! What was set, and where it is checked.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::keys::{KEYS, MASTER_KEY};
-use super::{Config, LONGEST_ACCESS_TOKEN_SECONDS, LogFormat, Problem, StoreConfig};
+use super::{
+    Config, LONGEST_ACCESS_TOKEN_SECONDS, LogFormat, PREFIX, Problem, StoreConfig, addresses,
+    environment,
+};
 use crate::keyring::TokenAlgorithm;
 use crate::plane::{MOST_ENTRIES, Settings};
 use crate::server::Limits;
 use crate::session::Lifetimes;
+use crate::store::check_store_url;
+use crate::telemetry;
 
 /// What was set, and what is wrong so far.
 #[derive(Default)]
 pub(super) struct Values {
     set: BTreeMap<String, Zeroizing<String>>,
     problems: Vec<Problem>,
+    warnings: Vec<String>,
 }
 
 impl Values {
@@ -44,30 +52,44 @@ impl Values {
             } else if KEYS.iter().any(|key| key.name == name) {
                 self.set.insert(name, Zeroizing::new(text));
             } else {
-                self.problem(&name, "there is no such key");
+                let problem = environment::unknown(&name);
+                self.problem(&name, &problem);
             }
         }
     }
 
+    /// Variables that are not ours are ignored, with a warning: a Kubernetes Service named offswitch
+    /// sets a dozen. No value is ever repeated.
     pub(super) fn read_environment(
         &mut self,
-        environment: impl IntoIterator<Item = (String, String)>,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) {
-        for (variable, text) in environment {
-            let Some(name) = variable.strip_prefix("OFFSWITCH_") else { continue };
+        let mut foreign = Vec::new();
+        for (variable, value) in variables {
+            let Some(variable) = variable.to_str() else { continue };
+            let Some(name) = variable.strip_prefix(PREFIX) else { continue };
             let name = name.to_ascii_lowercase();
-            if KEYS.iter().any(|key| key.name == name) {
-                self.set.insert(name, Zeroizing::new(text));
-            } else {
-                self.problem(&variable, "there is no such key");
+            if !KEYS.iter().any(|key| key.name == name) {
+                foreign.push(variable.to_owned());
+                continue;
+            }
+            match value.into_string() {
+                Ok(text) => drop(self.set.insert(name, Zeroizing::new(text))),
+                Err(_) => self.problem(&name, "the environment variable is not UTF-8"),
             }
         }
+        self.warnings.extend(environment::foreign(foreign));
     }
 
     pub(super) fn check(mut self) -> Result<Config, Vec<Problem>> {
-        let listen =
-            self.parse("listen", "must be an address and a port", |text| text.parse().ok());
-        let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listen = self.parse(
+            "listen",
+            "must be an address or a host name that can be resolved, and a port, such as \
+             127.0.0.1:8400",
+            |text| Some((addresses::resolve(text)?, text.to_owned())),
+        );
+        let (listen, listen_text) = listen
+            .unwrap_or_else(|| (SocketAddr::from(([127, 0, 0, 1], 0)), "127.0.0.1:0".to_owned()));
         let data_dir = PathBuf::from(self.text("data_dir", 1..=4096));
         let master_key_file = match self.text("master_key_file", 0..=4096) {
             path if path.is_empty() => data_dir.join("master.key"),
@@ -78,19 +100,27 @@ impl Values {
             "text" => Some(LogFormat::Text),
             _ => None,
         });
-        let log = self.parse("log", "must be a tracing filter", |text| {
-            text.parse::<tracing_subscriber::EnvFilter>().ok().map(|_| text.to_owned())
-        });
+        let log = self.parse(
+            "log",
+            "must be error, warn, info, debug, trace or off, or a list of target=level",
+            |text| telemetry::filter(text).map(|_| text.to_owned()),
+        );
         let store = self.store();
-        let settings = self.settings(listen);
+        let issuer_is_set = self.set.get("issuer").is_some_and(|issuer| !issuer.is_empty());
+        let settings = self.settings(&listen_text);
+        let start_timeout = self.number("store_start_timeout_seconds", 0..=86_400);
         let max_connections = self.count("max_connections", 1..=1_000_000);
         let limits = Limits { max_connections, ..Limits::default() };
+        let max_connections_is_set = self.set.contains_key("max_connections");
         let master_key = self.set.remove(MASTER_KEY);
         if !self.problems.is_empty() {
             return Err(self.problems);
         }
         Ok(Config {
             listen,
+            issuer_is_set,
+            store_start_timeout: (start_timeout > 0).then(|| Duration::from_secs(start_timeout)),
+            warnings: self.warnings,
             store,
             data_dir,
             master_key,
@@ -98,6 +128,7 @@ impl Values {
             log: log.unwrap_or_default(),
             log_format: log_format.unwrap_or(LogFormat::Text),
             limits,
+            max_connections_is_set,
             settings,
         })
     }
@@ -130,8 +161,8 @@ impl Values {
         if store == "embedded" {
             return StoreConfig::Embedded;
         }
-        if !["redis://", "unix://"].iter().any(|scheme| store.starts_with(scheme)) {
-            self.problem("store", "must be embedded, redis://… or unix://…");
+        if let Err(problem) = check_store_url(&store) {
+            self.problem("store", &problem);
         }
         StoreConfig::Redis {
             url: store,
@@ -141,11 +172,17 @@ impl Values {
         }
     }
 
-    fn settings(&mut self, listen: SocketAddr) -> Settings {
+    fn settings(&mut self, listen: &str) -> Settings {
         let issuer = match self.text("issuer", 0..=512) {
             issuer if issuer.is_empty() => format!("http://{listen}"),
             issuer => issuer,
         };
+        if !addresses::is_issuer(&issuer) {
+            self.problem(
+                "issuer",
+                "must be a URL such as https://auth.example, without query and fragment",
+            );
+        }
         let algorithm =
             self.parse("token_algorithm", "must be EdDSA or ES256", |text| match text {
                 "EdDSA" => Some(TokenAlgorithm::EdDsa),

@@ -13,6 +13,7 @@ use super::problem::{Problem, ProblemDocument};
 use super::revocations::{Accepted, HOLDER};
 use crate::credential::{Credential, CredentialKind};
 use crate::plane::{Issued, Plane};
+use crate::telemetry::audit;
 
 /// A one-time code.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -61,6 +62,7 @@ pub(super) async fn login(
     let code = Credential::parse(&body.value.code, CredentialKind::HandoverCode, plane.master());
     let now = plane.now();
     let issued = plane.redeem_code(code.ok_or_else(spent)?, now).await?.ok_or_else(spent)?;
+    audit::session("session_handed_over", "holder", &issued.session, plane.master());
     Ok(Json(HandedOver::new(issued, now)))
 }
 

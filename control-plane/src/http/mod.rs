@@ -38,7 +38,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 pub use problem::Problem;
 pub use revocation_stream::UploadLimits;
-pub use starting::starting;
+pub use starting::{Starting, starting};
 
 use crate::api_keys::Scope;
 use crate::plane::Plane;

@@ -19,6 +19,7 @@ use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
 use crate::plane::{Issued, Opened, Plane, RESERVED_CLAIMS, SessionRequest};
 use crate::record::{Record, Revocation};
 use crate::session::{Device, Grant, Session, SessionId};
+use crate::telemetry::audit;
 
 /// A login.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -124,12 +125,16 @@ pub(super) async fn open(
     body: Body<OpenSession>,
 ) -> Result<(StatusCode, Response), Problem> {
     let named = idempotency(&headers, &caller.id, "/v1/sessions", &body.bytes)?;
+    let by = caller.id.clone();
     let mut request = body.value.check(caller)?;
     let name = plane.master().mac(IDEMPOTENCY_CONTEXT, named.id.as_bytes());
     request.opening.name.copy_from_slice(&name.as_bytes()[..16]);
     request.opening.digest.copy_from_slice(&named.digest[..16]);
     let now = plane.now();
-    let answer = match plane.open_session(request, now).await? {
+    let opened = plane.open_session(request, now).await?;
+    let (Opened::Code { session, .. } | Opened::Tokens(Issued { session, .. })) = &opened;
+    audit::session("session_opened", &by, session, plane.master());
+    let answer = match opened {
         Opened::Code { session, code, expires_at } => Json(HandoverOffer {
             session_id: session.to_string(),
             handover_code: code.to_string(),

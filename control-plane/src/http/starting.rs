@@ -1,6 +1,7 @@
-//! What a process answers while it still reads the log.
+//! What a process answers before it can serve.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -11,18 +12,45 @@ use super::operations;
 use super::problem::Problem;
 use crate::plane::Loading;
 
+/// How far a start is.
+#[derive(Debug, Default)]
+pub struct Starting {
+    loading: Loading,
+    waits_for_store: AtomicBool,
+}
+
+impl Starting {
+    /// How far the log is read.
+    pub fn loading(&self) -> &Loading {
+        &self.loading
+    }
+
+    /// Notes whether the store does not answer yet.
+    pub fn waits_for_store(&self, is_waiting: bool) {
+        self.waits_for_store.store(is_waiting, Ordering::Relaxed);
+    }
+}
+
 /// Alive, not ready, and how far it is: everything else is asked to come back.
-pub fn starting(loading: Arc<Loading>) -> Router {
+pub fn starting(starting: Arc<Starting>) -> Router {
     let readiness = async move || {
-        let (read, of) = (loading.read(), loading.head());
-        let body = json!({ "ready": false, "loading": { "read": read, "of": of } });
+        let (read, of) = (starting.loading.read(), starting.loading.head());
+        let is_waiting = starting.waits_for_store.load(Ordering::Relaxed);
+        let body = json!({
+            "ready": false,
+            "code": CODE,
+            "waits_for_store": is_waiting,
+            "loading": { "read": read, "of": of },
+        });
         (StatusCode::SERVICE_UNAVAILABLE, Json(body))
     };
     Router::new()
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(readiness))
         .fallback(async || {
-            let detail = "the process still reads the log; /readyz says how far it is";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail)
+            let detail = "the process is starting; /readyz says how far it is";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, CODE, detail)
         })
 }
+
+const CODE: &str = "starting";

@@ -122,6 +122,24 @@ impl Keyring {
         }
     }
 
+    /// True if `store` holds a keyring, sealed under whichever master key.
+    ///
+    /// # Errors
+    ///
+    /// As the store.
+    pub async fn is_in(store: &dyn Store) -> Result<bool, StoreError> {
+        Ok(!store.load(DOCUMENT).await?.is_empty())
+    }
+
+    /// Makes sure that `master` opens the keyring in `store`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// See [`KeyringError`].
+    pub async fn opens(store: &dyn Store, master: &MasterKey) -> Result<(), KeyringError> {
+        Plain::open(&store.load(DOCUMENT).await?, master).map(drop)
+    }
+
     /// Adds a token key that signs `policy.publish_seconds` from `now` on.
     ///
     /// Adds none if one is pending, or if the newest key in the store is not the one named `seen`

@@ -11,6 +11,7 @@ use super::{Plane, PlaneError};
 use crate::fold::FoldError;
 use crate::record::{Record, Revocation};
 use crate::store::{Append, Appended, Durability, Request, StoreError, UNNAMED_REQUEST_MEMORY};
+use crate::telemetry::audit;
 
 /// What a revocation reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,9 @@ impl Plane {
         // Durable already: that this process has folded it is only a courtesy to its feed readers.
         self.wait_folded(position, LONGEST_FOLD).await;
         metrics::histogram!("offswitch_publish_seconds").record(began.elapsed().as_secs_f64());
+        if !repeated {
+            audit::revoked(record, position);
+        }
         Ok(Revoked { position, durability, repeated })
     }
 

@@ -3,6 +3,7 @@
 
 use super::{Plane, PlaneError};
 use crate::keyring::{Keyring, Rotated};
+use crate::telemetry::audit;
 
 impl Plane {
     /// Adds a token key that signs after `key_publish_seconds`; answers with the pending one if
@@ -48,6 +49,7 @@ impl Plane {
         if !rotated.repeated {
             metrics::counter!("offswitch_key_rotations_total").increment(1);
             tracing::info!(kid = rotated.kid, "a new token key is published");
+            audit::signing_key("token_key_added", &rotated.kid);
         }
         self.reload_keyring().await?;
         Ok(rotated)

@@ -42,18 +42,20 @@ impl Default for Limits {
 
 impl Limits {
     /// The same limits, with no more connections than the process may have files open, whose limit
-    /// is raised first as far as the system lets it.
-    pub fn within_open_files(self) -> Self {
+    /// is raised first as far as the system lets it. That is worth a warning where the operator has
+    /// asked for so many.
+    pub fn within_open_files(self, is_asked_for: bool) -> Self {
         let open_files = raise_open_files();
         let possible = open_files.saturating_sub(RESERVED_FILES).max(1);
         let max_connections = self.max_connections.min(possible);
         if max_connections < self.max_connections {
-            tracing::warn!(
-                open_files,
-                wanted = self.max_connections,
-                max_connections,
-                "there is no room for max_connections; raise the limit of open files (ulimit -n)"
-            );
+            let wanted = self.max_connections;
+            let text =
+                "there is no room for max_connections; raise the limit of open files (ulimit -n)";
+            match is_asked_for {
+                true => tracing::warn!(open_files, wanted, max_connections, "{text}"),
+                false => tracing::info!(open_files, wanted, max_connections, "{text}"),
+            }
         }
         Self { max_connections, ..self }
     }

@@ -14,7 +14,9 @@ use offswitch_verifier::snapshot::Position;
 use serde::Serialize;
 
 pub use embedded::EmbeddedStore;
-pub use redis::{Appendfsync, RedisOptions, RedisStore, Tolerance, Tolerated, UnknownTolerance};
+pub use redis::{
+    Appendfsync, RedisOptions, RedisStore, Tolerance, Tolerated, UnknownTolerance, check_store_url,
+};
 
 /// The log and the documents of one feed.
 #[async_trait]

@@ -235,11 +235,11 @@ async fn unknown_paths_and_methods_are_problems_too() {
 fn a_wrong_configuration_is_reported_whole_before_anything_is_bound() {
     let output = run(
         &["serve"],
-        &[("OFFSWITCH_LISTEN", "nowhere"), ("OFFSWITCH_STORE", "x"), ("OFFSWITCH_COLOUR", "red")],
+        &[("OFFSWITCH_LISTEN", "nowhere"), ("OFFSWITCH_STORE", "x"), ("OFFSWITCH_LOG", "loud")],
     );
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8(output.stderr).unwrap();
-    for key in ["listen", "store", "OFFSWITCH_COLOUR"] {
+    for key in ["listen", "store", "log"] {
         assert!(text.contains(&format!("  {key}: ")), "{text}");
     }
     let help = run(&["serve", "--help"], &[]);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use offswitch::plane::{Loading, Plane, PlaneError};
+use offswitch::plane::{Plane, PlaneError};
 use offswitch::record::{Record, Revocation};
 use offswitch::store::{Append, EmbeddedStore, REQUEST_MEMORY, Request, StoreError};
 use offswitch_verifier::snapshot::{Position, Snapshot};
@@ -176,7 +176,7 @@ async fn a_store_that_does_not_answer_is_not_asked_again_for_all_that_waits() {
 async fn a_starting_process_tells_how_far_it_is() {
     let listener = offswitch::server::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
-    let router = offswitch::http::starting(Arc::new(Loading::default()));
+    let router = offswitch::http::starting(Arc::default());
     let router = Arc::new(arc_swap::ArcSwap::from_pointee(router));
     let limits = offswitch::server::Limits::default();
     tokio::spawn(offswitch::server::run(listener, router.clone(), limits, std::future::pending()));
@@ -186,7 +186,9 @@ async fn a_starting_process_tells_how_far_it_is() {
     let ready = get("/readyz").await;
     assert_eq!(ready.status(), 503);
     let ready: Value = ready.json().await.unwrap();
-    assert_eq!(ready, json!({ "ready": false, "loading": { "read": 0, "of": 0 } }));
+    let expected = json!({ "ready": false, "code": "starting", "waits_for_store": false,
+                           "loading": { "read": 0, "of": 0 } });
+    assert_eq!(ready, expected);
     let feed = get("/v1/feed").await;
     assert_eq!(
         (feed.status().as_u16(), &feed.headers()["retry-after"]),

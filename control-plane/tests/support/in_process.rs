@@ -21,7 +21,7 @@ pub(crate) async fn plane_on(
     master: &str,
     now: u64,
 ) -> Arc<Plane> {
-    let environment = [("OFFSWITCH_ISSUER".to_owned(), issuer.to_owned())];
+    let environment = [("OFFSWITCH_ISSUER".into(), issuer.into())];
     let settings = Config::load(None, environment).ok().unwrap().settings;
     let master = MasterKey::parse(master).unwrap();
     Plane::start(settings, store, master, now, &Loading::default()).await.unwrap()

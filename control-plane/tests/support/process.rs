@@ -15,6 +15,7 @@ use super::redis_server::free_port;
 pub(crate) struct ControlPlane {
     client: Client,
     data_dir: PathBuf,
+    issuer: String,
     port: u16,
     process: Child,
     _folder: Option<TempDir>,
@@ -45,8 +46,9 @@ impl ControlPlane {
             .spawn()
             .unwrap();
         let client = Client::builder().no_proxy().build().unwrap();
+        let issuer = issuer_of(data_dir, environment, port);
         let data_dir = data_dir.to_owned();
-        let mut plane = Self { client, data_dir, port, process, _folder: None };
+        let mut plane = Self { client, data_dir, issuer, port, process, _folder: None };
         plane.until_ready().await;
         plane
     }
@@ -79,7 +81,7 @@ impl ControlPlane {
 
     /// The id of its feed and of its tokens.
     pub(crate) fn issuer(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.issuer.clone()
     }
 
     /// A request without a key.
@@ -159,6 +161,72 @@ impl Drop for ControlPlane {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A process that may not serve yet; killed when it is dropped.
+pub(crate) struct Launched {
+    process: Child,
+    port: u16,
+    log: PathBuf,
+}
+
+impl Launched {
+    /// One on a free port with its data in `data_dir`, and what `change` adds.
+    pub(crate) fn start(data_dir: &Path, change: impl FnOnce(&mut Command)) -> Self {
+        let (port, log) = (free_port(), data_dir.join("log"));
+        let file = std::fs::File::create(&log).unwrap();
+        let mut command = command();
+        command
+            .arg("serve")
+            .env("OFFSWITCH_LISTEN", format!("127.0.0.1:{port}"))
+            .env("OFFSWITCH_DATA_DIR", data_dir)
+            .stdout(file.try_clone().unwrap())
+            .stderr(file);
+        change(&mut command);
+        Self { process: command.spawn().unwrap(), port, log }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    pub(crate) async fn until_ready(&self) {
+        let client = Client::builder().no_proxy().build().unwrap();
+        let begin = Instant::now();
+        loop {
+            let answer = client.get(self.url("/readyz")).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "it did not start: {}", self.log());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for Launched {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The issuer that was set, or that of the first start in this folder, which the store remembers.
+fn issuer_of(data_dir: &Path, environment: &[(&str, &str)], port: u16) -> String {
+    if let Some((_, issuer)) = environment.iter().find(|(name, _)| *name == "OFFSWITCH_ISSUER") {
+        return (*issuer).to_owned();
+    }
+    let path = data_dir.join("issuer-of-the-test");
+    let known = std::fs::read_to_string(&path);
+    known.unwrap_or_else(|_| {
+        let issuer = format!("http://127.0.0.1:{port}");
+        std::fs::write(path, &issuer).unwrap();
+        issuer
+    })
 }
 
 /// Runs the binary to its end.

@@ -12,6 +12,7 @@ use super::{Form, OauthError};
 use crate::credential::{Credential, CredentialKind};
 use crate::http::sessions::is_scope;
 use crate::plane::{Plane, RefreshRefusal, Refreshed};
+use crate::telemetry::audit;
 
 /// A refresh, as a form.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -73,10 +74,12 @@ pub(in crate::http) async fn refresh(
         Refreshed::Refused(refusal) => {
             metrics::counter!("offswitch_refreshes_total", "outcome" => refusal.code())
                 .increment(1);
+            audit::refused_refresh(refusal.code());
             return Err(refusal.into());
         }
     };
     metrics::counter!("offswitch_refreshes_total", "outcome" => "issued").increment(1);
+    audit::session("session_refreshed", "holder", &issued.session, plane.master());
     Ok(Json(TokenAnswer {
         access_token: issued.access_token,
         token_type: "Bearer",

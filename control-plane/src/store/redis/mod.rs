@@ -15,7 +15,9 @@ use offswitch_verifier::snapshot::Position;
 use redis::Value;
 use tokio::time::Instant;
 
-pub use self::options::{Appendfsync, RedisOptions, Tolerance, Tolerated, UnknownTolerance};
+pub use self::options::{
+    Appendfsync, RedisOptions, Tolerance, Tolerated, UnknownTolerance, check_store_url,
+};
 
 use self::link::{Link, unavailable};
 use self::scripts::{Keys, digest, digest_of};

@@ -5,7 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use redis::IntoConnectionInfo;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// How a [`RedisStore`](super::RedisStore) is reached and used.
 #[derive(Clone)]
@@ -39,6 +41,42 @@ impl Default for RedisOptions {
             block: Duration::from_secs(1),
         }
     }
+}
+
+/// Refuses the URL of a store that is not understood to its end: a parameter that is ignored, such
+/// as `?tls=true`, would leave the operator believing something about the connection.
+///
+/// # Errors
+///
+/// What was found and what is expected, without the URL: it may have a password.
+pub fn check_store_url(text: &str) -> Result<(), String> {
+    let expected = "must be embedded, redis://user:password@host:port/database or unix:///path";
+    let url = Url::parse(text).map_err(|_| expected.to_owned())?;
+    let parameters: &[&str] = match url.scheme() {
+        "redis" => &[],
+        "unix" => &["db", "user", "pass"],
+        "rediss" => return Err("TLS (rediss://) is not supported yet".to_owned()),
+        _ => return Err(expected.to_owned()),
+    };
+    if url.fragment().is_some() {
+        return Err("the URL must not have a fragment (#…)".to_owned());
+    }
+    for (name, _) in url.query_pairs() {
+        if !parameters.contains(&name.as_ref()) {
+            let known = match parameters {
+                [] => "it takes none".to_owned(),
+                known => format!("there are {}", known.join(", ")),
+            };
+            let name = name.escape_debug();
+            return Err(format!("unknown parameter {name} in the URL; {known}"));
+        }
+    }
+    if url.scheme() == "redis" && url.host_str().is_none_or(str::is_empty) {
+        return Err("the URL names no host".to_owned());
+    }
+    // The error's text has a constant, never a part of the URL.
+    let read = url.into_connection_info().map(drop);
+    read.map_err(|error| format!("the URL cannot be used: {error}"))
 }
 
 impl fmt::Debug for RedisOptions {

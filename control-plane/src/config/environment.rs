@@ -1,0 +1,58 @@
+//! What is said about names that are no settings, in the environment and in the file.
+
+use super::PREFIX;
+use super::keys::KEYS;
+
+/// Warns of variables that begin as ours do. Those of a Kubernetes Service (`OFFSWITCH_PORT`,
+/// `OFFSWITCH_SERVICE_HOST` and the like) are set by nobody's mistake.
+pub(super) fn foreign(mut variables: Vec<String>) -> Vec<String> {
+    variables.sort();
+    variables.dedup();
+    let (services, others): (Vec<_>, Vec<_>) =
+        variables.into_iter().partition(|variable| is_of_a_service(variable));
+    let mut warnings = Vec::new();
+    if !services.is_empty() {
+        let names = services.join(", ");
+        warnings.push(format!("ignored, since a Kubernetes Service sets them: {names}"));
+    }
+    if !others.is_empty() {
+        let names: Vec<String> = others.iter().map(|variable| with_closest(variable)).collect();
+        let names = names.join(", ");
+        warnings.push(format!("these environment variables are no settings, and ignored: {names}"));
+    }
+    warnings
+}
+
+/// What is wrong with an unknown key of the file.
+pub(super) fn unknown(name: &str) -> String {
+    match closest(name) {
+        Some(known) => format!("unknown setting; did you mean {known}?"),
+        None => "unknown setting; `offswitch serve --help` lists them".to_owned(),
+    }
+}
+
+/// `NAME_SERVICE_HOST`, `NAME_SERVICE_PORT[_…]`, `NAME_PORT` and `NAME_PORT_<number>_<protocol>[_…]`.
+fn is_of_a_service(variable: &str) -> bool {
+    let is_number = |rest: &str| rest.starts_with(|first: char| first.is_ascii_digit());
+    variable.ends_with("_SERVICE_HOST")
+        || variable.contains("_SERVICE_PORT")
+        || variable.ends_with("_PORT")
+        || variable.split("_PORT_").skip(1).any(is_number)
+}
+
+fn with_closest(variable: &str) -> String {
+    let name = variable.strip_prefix(PREFIX).unwrap_or(variable).to_ascii_lowercase();
+    match closest(&name) {
+        Some(known) => {
+            format!("{variable} (did you mean {PREFIX}{}?)", known.to_ascii_uppercase())
+        }
+        None => variable.to_owned(),
+    }
+}
+
+/// The setting that differs from `name` by a slip or two.
+fn closest(name: &str) -> Option<&'static str> {
+    let distance = |known: &str| strsim::damerau_levenshtein(name, known);
+    let known = KEYS.iter().map(|key| key.name).min_by_key(|known| distance(known))?;
+    (distance(known) <= (known.len() / 4).clamp(1, 3)).then_some(known)
+}

@@ -1,0 +1,98 @@
+//! `offswitch serve --check`: would it start?
+
+use std::process::ExitCode;
+
+use offswitch::config::Config;
+use offswitch::keyring::Keyring;
+use offswitch::master_key::MasterKey;
+use offswitch::server;
+use offswitch::store::Store;
+
+use super::{issuer, opening};
+
+/// Looks at everything that a start needs, prints what was found, and serves nothing. The
+/// configuration was read already.
+pub(crate) async fn check(config: &Config) -> ExitCode {
+    let mut report = Report::default();
+    report.note("configuration", Ok("every setting is understood".to_owned()));
+    report.note("listen", listen(config));
+    match opening::open_store(config).await {
+        Err(error) => report.note("store", Err(format!("{error:#}"))),
+        Ok(store) => {
+            let store = store.as_ref();
+            report.note("store", Ok("it answers".to_owned()));
+            report.note_findings(store).await;
+            report.note("master key", master_key(config, store).await);
+            report.note("issuer", issuer(config, store).await);
+        }
+    }
+    match report.problems {
+        0 => println!("serve would start"),
+        problems => println!("{problems} problem(s): serve would not start"),
+    }
+    ExitCode::from(u8::from(report.problems > 0))
+}
+
+#[derive(Default)]
+struct Report {
+    problems: usize,
+}
+
+impl Report {
+    fn note(&mut self, what: &str, outcome: Result<String, String>) {
+        let (word, text) = match &outcome {
+            Ok(text) => ("ok", text),
+            Err(text) => ("PROBLEM", text),
+        };
+        self.problems += usize::from(outcome.is_err());
+        println!("{what}: {word}: {text}");
+    }
+
+    async fn note_findings(&mut self, store: &dyn Store) {
+        match store.findings().await {
+            Err(error) => self.note("store", Err(error.to_string())),
+            Ok(findings) => {
+                for finding in findings {
+                    let text = format!("{}: {}", finding.code, finding.detail);
+                    let outcome = if finding.fatal { Err(text) } else { Ok(text) };
+                    self.note("store finding", outcome);
+                }
+            }
+        }
+    }
+}
+
+fn listen(config: &Config) -> Result<String, String> {
+    match server::bind(config.listen) {
+        Ok(_) => Ok(format!("{} is free", config.listen)),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(format!("{} is in use", config.listen))
+        }
+        Err(error) => Err(format!("{} cannot be used: {error}", config.listen)),
+    }
+}
+
+/// Makes no key: a check leaves nothing behind but an empty store.
+async fn master_key(config: &Config, store: &dyn Store) -> Result<String, String> {
+    let in_words = |error: anyhow::Error| format!("{error:#}");
+    let is_sealed = Keyring::is_in(store).await.map_err(|error| error.to_string())?;
+    let is_made = config.master_key.is_none() && !config.master_key_file.exists();
+    if is_made && !is_sealed {
+        return Ok(format!("it will be made in {}", config.master_key_file.display()));
+    }
+    let master: MasterKey = opening::master_key(config, store).await.map_err(in_words)?;
+    if !is_sealed {
+        return Ok("it will seal the store".to_owned());
+    }
+    Keyring::opens(store, &master).await.map_err(|error| error.to_string())?;
+    Ok("it opens the store".to_owned())
+}
+
+async fn issuer(config: &Config, store: &dyn Store) -> Result<String, String> {
+    let in_words = |error: anyhow::Error| format!("{error:#}");
+    let configured = config.settings.issuer.clone();
+    match issuer::remembered(store).await.map_err(in_words)? {
+        None => Ok(configured),
+        Some(known) => issuer::agree(known, &configured, config.issuer_is_set).map_err(in_words),
+    }
+}

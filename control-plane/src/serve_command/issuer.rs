@@ -1,0 +1,45 @@
+//! The issuer of the first start, which the store remembers: tokens, sessions and snapshots carry
+//! it, and under another one no verifier would accept any of them.
+
+use anyhow::bail;
+use offswitch::store::Store;
+
+/// The issuer to serve as. `configured` must be what the store remembers, if that was set; if it is
+/// only the listen address, what the store remembers counts more.
+pub(super) async fn settle(
+    store: &dyn Store,
+    configured: &str,
+    is_set: bool,
+) -> anyhow::Result<String> {
+    let remembered = remembered(store).await?;
+    match remembered {
+        Some(remembered) => agree(remembered, configured, is_set),
+        None => {
+            // Another process may have been faster; its word counts.
+            store.swap(DOCUMENT, &[], configured.as_bytes(), None).await?;
+            let first = self::remembered(store).await?;
+            agree(first.unwrap_or_else(|| configured.to_owned()), configured, is_set)
+        }
+    }
+}
+
+/// The issuer of the first start on `store`, if there was one.
+pub(super) async fn remembered(store: &dyn Store) -> anyhow::Result<Option<String>> {
+    let bytes = store.load(DOCUMENT).await?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok((!text.is_empty()).then_some(text))
+}
+
+/// The issuer that both say, or the remembered one where the other is only a default.
+pub(super) fn agree(remembered: String, configured: &str, is_set: bool) -> anyhow::Result<String> {
+    if is_set && remembered != configured {
+        bail!(
+            "the store belongs to the issuer {remembered}, and the configuration says \
+             {configured}: set issuer to {remembered}, or use another store (another data_dir, \
+             Redis database or redis_prefix) for the new issuer"
+        );
+    }
+    Ok(remembered)
+}
+
+const DOCUMENT: &str = "issuer";

@@ -1,0 +1,129 @@
+//! `offswitch serve`.
+
+mod check;
+mod issuer;
+mod opening;
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use base64ct::{Base64UrlUnpadded, Encoding};
+use clap::Args;
+use offswitch::config::Config;
+use offswitch::http::{self, Starting};
+use offswitch::plane::Plane;
+use offswitch::{server, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+pub(crate) use check::check;
+pub(crate) use opening::{master_key, open_store};
+
+/// What of the configuration can be set on the command line.
+#[derive(Debug, Args)]
+pub(crate) struct ServeOptions {
+    /// Address or host name, and port, of the HTTP API.
+    #[arg(long)]
+    listen: Option<OsString>,
+    /// Folder for the embedded store, the master key and the first API key.
+    #[arg(long)]
+    data_dir: Option<OsString>,
+    /// Where the log is kept; a URL with a password is better set in the environment.
+    #[arg(long)]
+    store: Option<OsString>,
+    /// Checks the configuration, the store and the keys, prints what it finds, and ends: with 0 if
+    /// `serve` would start.
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+impl ServeOptions {
+    /// As variables of the environment.
+    pub(crate) fn variables(&self) -> Vec<(OsString, OsString)> {
+        let options = [
+            ("OFFSWITCH_LISTEN", &self.listen),
+            ("OFFSWITCH_DATA_DIR", &self.data_dir),
+            ("OFFSWITCH_STORE", &self.store),
+        ];
+        let set = options.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+        set.map(|(name, value)| (name.into(), value)).collect()
+    }
+}
+
+/// Serves until the process is asked to stop.
+pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
+    let listener = server::bind(config.listen)
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let metrics = telemetry::install_metrics()?;
+    let starting = Arc::new(Starting::default());
+    let router = Arc::new(ArcSwap::from_pointee(http::starting(starting.clone())));
+    let limits = config.limits.clone().within_open_files(config.max_connections_is_set);
+    let limits = limits.beside_followers(config.settings.max_followers);
+    let address = listener.local_addr()?;
+    let stopping = stopping();
+    let stop = stopped(stopping.clone());
+    let mut serving = tokio::spawn(server::run(listener, router.clone(), limits, stop));
+    let plane = tokio::select! {
+        started = opening::start(config, &starting) => started?,
+        stopped = &mut serving => return Ok(stopped?),
+    };
+    router.store(Arc::new(http::router(plane.clone(), metrics.clone())));
+    introduce(&plane, address);
+    tokio::spawn(async move {
+        stopped(stopping).await;
+        plane.stop_following();
+    });
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(METRICS_UPKEEP).await;
+            metrics.run_upkeep();
+        }
+    });
+    Ok(serving.await?)
+}
+
+/// What an operator needs next; none of it is secret.
+fn introduce(plane: &Plane, listen: std::net::SocketAddr) {
+    let (issuer, position) = (&plane.settings().issuer, plane.position());
+    tracing::info!(%listen, issuer, %position, "serving");
+    let keys = plane.feed_keys();
+    let keys = keys.iter().map(|key| Base64UrlUnpadded::encode_string(key.public_key()));
+    let keys: Vec<String> = keys.collect();
+    tracing::info!(
+        page = format!("http://{listen}/"),
+        api = format!("http://{listen}/docs"),
+        feed = format!("http://{listen}/v1/feed"),
+        feed_id = issuer,
+        feed_public_keys = keys.join(","),
+        "give verifiers the feed's address, id and public keys, and an API key with the scope \
+         feed:read (offswitch keys create, or POST /v1/api-keys)"
+    );
+}
+
+/// Becomes true when the process is asked to stop.
+fn stopping() -> watch::Receiver<bool> {
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(async move {
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        stop.send_replace(true);
+        // For as long as anything waits for it.
+        stop.closed().await;
+    });
+    stopping
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    if stopping.wait_for(|is_stopping| *is_stopping).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Histograms keep every sample until they are tidied up.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);

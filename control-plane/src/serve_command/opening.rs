@@ -1,0 +1,151 @@
+//! Everything before the first request can be served.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use offswitch::api_keys::{ApiKeys, Scope};
+use offswitch::clock::unix_seconds;
+use offswitch::config::{Config, StoreConfig};
+use offswitch::http::Starting;
+use offswitch::keyring::{Keyring, KeyringError};
+use offswitch::master_key::{MasterKey, random_bytes, write_private};
+use offswitch::plane::{Plane, PlaneError};
+use offswitch::private_files::private_folder;
+use offswitch::store::{Appendfsync, EmbeddedStore, RedisOptions, RedisStore, Store, StoreError};
+use tokio::time::{Instant, sleep};
+
+use super::issuer;
+
+/// Starts, again and again for as long as the configuration allows while the store does not answer:
+/// machines start in any order, and a Redis reads its file for minutes.
+pub(super) async fn start(config: Config, starting: &Starting) -> anyhow::Result<Arc<Plane>> {
+    let begin = Instant::now();
+    let (mut pause, mut last) = (FIRST_PAUSE, String::new());
+    loop {
+        let error = match start_once(&config, starting).await {
+            Ok(plane) => return Ok(plane),
+            Err(error) if is_over_soon(&error) => error,
+            Err(error) => return Err(error),
+        };
+        starting.waits_for_store(true);
+        if config.store_start_timeout.is_some_and(|longest| begin.elapsed() + pause > longest) {
+            let seconds = begin.elapsed().as_secs();
+            return Err(error.context(format!(
+                "the store could not be used within {seconds} s (store_start_timeout_seconds)"
+            )));
+        }
+        let text = format!("{error:#}");
+        if text != last {
+            tracing::warn!(error = text, "waiting for the store");
+            last = text;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<Plane>> {
+    let store = open_store(config).await?;
+    starting.waits_for_store(false);
+    let master = master_key(config, store.as_ref()).await?;
+    let mut settings = config.settings.clone();
+    settings.issuer =
+        issuer::settle(store.as_ref(), &settings.issuer, config.issuer_is_set).await?;
+    if ApiKeys::load(store.as_ref()).await?.is_empty() {
+        first_api_key(config, store.as_ref(), &master).await?;
+    }
+    let plane = Plane::start(settings, store, master, unix_seconds(), starting.loading()).await;
+    let plane = plane.map_err(|error| in_words(error, config))?;
+    plane.spawn_tasks();
+    Ok(plane)
+}
+
+async fn first_api_key(
+    config: &Config,
+    store: &dyn Store,
+    master: &MasterKey,
+) -> anyhow::Result<()> {
+    let scopes = &Scope::ALL;
+    let fresh = ApiKeys::create(store, master, "admin", scopes, None, unix_seconds()).await?;
+    let path = config.data_dir.join("admin.key");
+    write_private(&path, fresh.key.as_bytes())
+        .with_context(|| format!("the first API key cannot be written to {}", path.display()))?;
+    tracing::info!(file = %path.display(), "the first API key, with every scope, is in this file");
+    Ok(())
+}
+
+/// Opens the store, once.
+pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let folder = &config.data_dir;
+    // With Redis it may be a file system that nothing can be written to.
+    if config.store == StoreConfig::Embedded || folder.exists() {
+        private_folder(folder)
+            .with_context(|| format!("the data folder {} cannot be used", folder.display()))?;
+    }
+    let first_era = unix_seconds();
+    Ok(match &config.store {
+        StoreConfig::Embedded => {
+            Arc::new(EmbeddedStore::open(&folder.join("offswitch.redb"), first_era)?)
+        }
+        StoreConfig::Redis { url, prefix, tolerate, vouched_always } => {
+            let appendfsync =
+                if *vouched_always { Appendfsync::Always } else { Appendfsync::Detect };
+            let options = RedisOptions {
+                url: url.clone(),
+                prefix: prefix.clone(),
+                tolerance: tolerate.join(",").parse()?,
+                first_era,
+                appendfsync,
+                ..RedisOptions::default()
+            };
+            Arc::new(RedisStore::connect(options).await?)
+        }
+    })
+}
+
+/// The master key. A new one is made only for a store that holds nothing sealed.
+pub(crate) async fn master_key(config: &Config, store: &dyn Store) -> anyhow::Result<MasterKey> {
+    if let Some(text) = &config.master_key {
+        return Ok(MasterKey::parse(text)?);
+    }
+    let path = &config.master_key_file;
+    if !path.try_exists()? && Keyring::is_in(store).await? {
+        return Err(anyhow!(
+            "the store is sealed under a master key, and {} is not there: put the master key of \
+             this store there (mode 0600), or into OFFSWITCH_MASTER_KEY; without it the store \
+             cannot be used",
+            path.display()
+        ));
+    }
+    Ok(MasterKey::from_file(path, random_bytes())?)
+}
+
+/// What to do about a keyring that does not open.
+fn in_words(error: PlaneError, config: &Config) -> anyhow::Error {
+    let is_sealed = matches!(&error, PlaneError::Keyring(KeyringError::Sealed(_)));
+    let error = anyhow::Error::from(error);
+    if !is_sealed {
+        return error;
+    }
+    let place = match config.master_key {
+        Some(_) => "OFFSWITCH_MASTER_KEY".to_owned(),
+        None => config.master_key_file.display().to_string(),
+    };
+    error.context(format!(
+        "the master key in {place} does not open the store; put the right one there"
+    ))
+}
+
+/// True where waiting may help: the store does not answer, or another process is about to let go of
+/// the file.
+fn is_over_soon(error: &anyhow::Error) -> bool {
+    let of_plane = error.downcast_ref::<PlaneError>().and_then(|error| match error {
+        PlaneError::Store(error) | PlaneError::Keyring(KeyringError::Store(error)) => Some(error),
+        _ => None,
+    });
+    matches!(error.downcast_ref::<StoreError>().or(of_plane), Some(StoreError::Unavailable(_)))
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);

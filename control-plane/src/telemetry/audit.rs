@@ -1,0 +1,59 @@
+//! One log line for everything that changes who is let in, under the target `offswitch::audit`.
+//!
+//! A line says who did it (the id of the API key), what and how many, and where it stands in the
+//! log of revocations: `GET /v1/revocations` shows the rest there. It has no token, no secret and
+//! no subject, so that a log may be kept longer, and read by more people, than what it is about.
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use offswitch_verifier::snapshot::Position;
+
+use crate::master_key::MasterKey;
+use crate::record::{Record, Revocation};
+use crate::session::SessionId;
+
+/// A record was appended: revocations, a logout, a theft or a red button.
+pub fn revoked(record: &Record, position: Position) {
+    let mut kinds: Vec<&str> = record.revocations.iter().map(kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let (kinds, count) = (kinds.join(","), record.revocations.len());
+    tracing::info!(target: AUDIT, event = "revoked", by = record.by, kinds, count, %position);
+}
+
+/// A session was opened, refreshed or handed over. Its id stands there as a keyed hash: lines of one
+/// session can be found together, and nobody learns an id to end.
+pub fn session(event: &'static str, by: &str, id: &SessionId, master: &MasterKey) {
+    let hash = master.mac(ID_CONTEXT, id.to_string().as_bytes());
+    let session = Base64UrlUnpadded::encode_string(&hash.as_bytes()[..9]);
+    tracing::info!(target: AUDIT, event, by, session);
+}
+
+/// A refresh of a genuine token was refused, for the reason that `code` names.
+pub fn refused_refresh(code: &'static str) {
+    tracing::info!(target: AUDIT, event = "refresh_refused", code);
+}
+
+/// An API key was made or deleted.
+pub fn api_key(event: &'static str, id: &str, scopes: &str) {
+    tracing::info!(target: AUDIT, event, id, scopes);
+}
+
+/// A signing key was added or removed.
+pub fn signing_key(event: &'static str, kid: &str) {
+    tracing::info!(target: AUDIT, event, kid);
+}
+
+fn kind(revocation: &Revocation) -> &'static str {
+    match revocation {
+        Revocation::Epoch { .. } => "epoch",
+        Revocation::Key { .. } => "key",
+        Revocation::Refresh { .. } => "refresh",
+        Revocation::Session { .. } => "session",
+        Revocation::Sessions => "sessions",
+        Revocation::Token { .. } => "token",
+        Revocation::User { .. } => "user",
+    }
+}
+
+const AUDIT: &str = "offswitch::audit";
+const ID_CONTEXT: &str = "offswitch 2026-11 audit id v1";

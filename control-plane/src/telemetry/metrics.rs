@@ -1,0 +1,194 @@
+//! Every metric, with its meaning.
+
+use metrics::Unit;
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use self::Kind::{Counter, Gauge, Histogram};
+
+/// Makes the process's metrics recordable, described, and durations as histograms: those of several
+/// processes can be added up.
+///
+/// # Errors
+///
+/// If the process has a recorder already.
+pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_batch".to_owned()), &RECORDS)?
+        .install_recorder()?;
+    for (kind, name, unit, help) in METRICS {
+        match kind {
+            Counter => metrics::describe_counter!(*name, *unit, *help),
+            Gauge => metrics::describe_gauge!(*name, *unit, *help),
+            Histogram => metrics::describe_histogram!(*name, *unit, *help),
+        }
+    }
+    Ok(handle)
+}
+
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+const METRICS: &[(Kind, &str, Unit, &str)] = &[
+    (
+        Counter,
+        "offswitch_connections_closed_total",
+        Unit::Count,
+        "Connections that were closed by this process, by reason.",
+    ),
+    (
+        Counter,
+        "offswitch_connections_refused_total",
+        Unit::Count,
+        "Connections that were not served, by reason.",
+    ),
+    (
+        Counter,
+        "offswitch_http_requests_total",
+        Unit::Count,
+        "Answered requests, by path, method and status.",
+    ),
+    (
+        Counter,
+        "offswitch_key_rotations_total",
+        Unit::Count,
+        "Token-signing keys that this process added by rotation.",
+    ),
+    (
+        Counter,
+        "offswitch_problems_total",
+        Unit::Count,
+        "Answers that were problem documents or OAuth errors, by code.",
+    ),
+    (
+        Counter,
+        "offswitch_refresh_tokens_reused_total",
+        Unit::Count,
+        "Sessions that were revoked since a spent refresh token came back.",
+    ),
+    (Counter, "offswitch_refreshes_total", Unit::Count, "Answered refresh requests, by outcome."),
+    (
+        Counter,
+        "offswitch_requests_refused_total",
+        Unit::Count,
+        "Requests that were not served, by reason.",
+    ),
+    (
+        Counter,
+        "offswitch_revocations_total",
+        Unit::Count,
+        "Acknowledged entries of revocation requests.",
+    ),
+    (Counter, "offswitch_sessions_total", Unit::Count, "Opened sessions."),
+    (
+        Counter,
+        "offswitch_streams_reset_total",
+        Unit::Count,
+        "HTTP/2 streams that were reset by this process, by reason.",
+    ),
+    (Gauge, "offswitch_base_bytes", Unit::Bytes, "Size of the published base."),
+    (
+        Gauge,
+        "offswitch_base_issued_at_seconds",
+        Unit::Seconds,
+        "When the published base was signed, in unix seconds.",
+    ),
+    (Gauge, "offswitch_connections", Unit::Count, "Open connections."),
+    (Gauge, "offswitch_connections_limit", Unit::Count, "How many connections may be open."),
+    (Gauge, "offswitch_entries", Unit::Count, "Revoked tokens, sessions and users that are held."),
+    (
+        Gauge,
+        "offswitch_followers",
+        Unit::Count,
+        "Streams and long polls that wait for news, by kind.",
+    ),
+    (
+        Gauge,
+        "offswitch_log_records",
+        Unit::Count,
+        "Records after the checkpoint, which every start reads.",
+    ),
+    (Gauge, "offswitch_log_seq", Unit::Count, "Sequence number of the last folded record."),
+    (
+        Gauge,
+        "offswitch_requests_limit",
+        Unit::Count,
+        "How many requests may be answered at the same time.",
+    ),
+    (
+        Gauge,
+        "offswitch_store_finding",
+        Unit::Count,
+        "1 while the store has this finding, by code; 0 once it is over.",
+    ),
+    (
+        Histogram,
+        "offswitch_append_batch",
+        Unit::Count,
+        "Records that went to the store in one call.",
+    ),
+    (
+        Histogram,
+        "offswitch_base_seconds",
+        Unit::Seconds,
+        "Duration of building a base, in seconds.",
+    ),
+    (
+        Histogram,
+        "offswitch_http_seconds",
+        Unit::Seconds,
+        "Duration from a request to the head of its answer, in seconds, by path and method.",
+    ),
+    (
+        Histogram,
+        "offswitch_publish_seconds",
+        Unit::Seconds,
+        "Duration from a revocation to its publication by this process, in seconds.",
+    ),
+];
+/// From a durable append on a fast disk to a long poll.
+const SECONDS: [f64; 17] = [
+    0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0,
+    60.0,
+];
+const RECORDS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::METRICS;
+
+    // D44: a new metric is described here, with its unit in its name or its text.
+    #[test]
+    fn every_metric_of_the_source_is_described_and_no_other() {
+        let mut used = BTreeSet::new();
+        collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut used);
+        let described: BTreeSet<String> =
+            METRICS.iter().map(|(_, name, ..)| (*name).to_owned()).collect();
+        assert_eq!(described, used);
+        assert_eq!(described.len(), METRICS.len(), "one is described twice");
+    }
+
+    fn collect(folder: &Path, used: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, used);
+            } else if !path.ends_with("telemetry/metrics.rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                for begin in ["counter!(", "gauge!(", "histogram!("] {
+                    used.extend(
+                        text.split(begin)
+                            .skip(1)
+                            .map(|rest| rest.split('"').nth(1).unwrap_or_default().to_owned()),
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What operators read of a process: the log, its audit lines, and the metrics.
+
+pub mod audit;
+mod log;
+mod metrics;
+
+pub use log::{filter, start_log};
+pub use metrics::install_metrics;

@@ -1,0 +1,57 @@
+//! What the process leaves on disk and in memory, and who can look at it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::support::process::ControlPlane;
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+// D09: what it keeps is for its own user alone, also where an earlier start left more open.
+#[tokio::test]
+async fn the_data_folder_and_all_files_in_it_are_closed_to_other_users() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data");
+    std::fs::create_dir(&data_dir).unwrap();
+    set_mode(&data_dir, 0o755);
+    let mut plane = ControlPlane::start_in(&data_dir, &[]).await;
+    plane.posted("/v1/revocations", &json!({ "sub": "alice" })).await;
+    let files = ["admin.key", "master.key", "offswitch.redb", "offswitch.redb.lock"];
+    assert_eq!(mode(&data_dir), 0o700);
+    assert!(plane.log().contains("other users could use this"), "{}", plane.log());
+    for file in files {
+        assert_eq!(mode(&data_dir.join(file)), 0o600, "{file}");
+    }
+    plane.kill();
+    for file in &files[2..] {
+        set_mode(&data_dir.join(file), 0o644);
+    }
+    let _plane = ControlPlane::start_in(&data_dir, &[]).await;
+    for file in files {
+        assert_eq!(mode(&data_dir.join(file)), 0o600, "{file}");
+    }
+}
+
+// D20, A07: no core dump, and no look into the memory of a process that others of its user run.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_process_cannot_be_dumped() {
+    use std::os::unix::fs::MetadataExt;
+    let plane = ControlPlane::start().await;
+    let proc = format!("/proc/{}", plane.id());
+    let limits = std::fs::read_to_string(format!("{proc}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    // The files of a process that cannot be dumped belong to root, whoever runs it.
+    assert_eq!(std::fs::metadata(format!("{proc}/mem")).unwrap().uid(), 0);
+    let filter = format!("{proc}/coredump_filter");
+    assert_eq!(std::fs::metadata(filter).unwrap().uid(), 0);
+}

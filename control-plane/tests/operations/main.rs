@@ -1,0 +1,8 @@
+//! What an operator sees and sets: flags, files, logs, metrics, and how a process starts.
+
+mod files;
+mod logs;
+mod metrics;
+mod starting;
+#[path = "../support/mod.rs"]
+mod support;
