@@ -169,3 +169,36 @@ test("a caller that gives up does not end the search of the others", async () =>
   assert.equal((await first).outcome, "undecided");
   assert.deepEqual((await others).counts, { 200: 100 });
 });
+
+// In Workers `performance.now()` is the wall clock's, which may be set back.
+test("a clock that is set back neither blocks a fetch nor confirms what is older", async (context) => {
+  const { stub, verifier, fetches } = await start();
+  const { now } = performance;
+  context.after(() => { performance.now = now; });
+  performance.now = () => now.call(performance) - 3_600_000;
+  assert.deepEqual((await crowd(verifier, goodNext)).counts, { 200: 100 });
+  assert.equal(fetches(), 1);
+  stub.jwks = () => {};
+  performance.now = () => now.call(performance);
+  const unanswered = verifier.verify(await mint(await signingKey("EdDSA", "never")), { timeoutSeconds: 0.2 });
+  await sleep(50);
+  stub.jwks = { keys: [old.jwk, next.jwk] };
+  performance.now = () => now.call(performance) - 3_600_000;
+  assert.equal((await verifier.verify(await mint(await signingKey("EdDSA", "other")))).code, "unknown_key");
+  assert.equal((await unanswered).code, "keys_unavailable");
+});
+
+// V17: what fails late says nothing about what has come since.
+test("a fetch that fails after a newer one succeeded leaves no doubt", async () => {
+  const { stub, verifier } = await start();
+  let fail;
+  stub.jwks = (_, response) => { fail = () => response.destroy(); };
+  const first = verifier.refreshKeys();
+  while (fail === undefined) await sleep(10);
+  stub.jwks = { keys: [next.jwk] };
+  assert.equal(await verifier.refreshKeys(), true);
+  fail();
+  await first;
+  assert.equal(verifier.verifySync(goodOld).code, "unknown_key");
+  assert.equal(verifier.status().keys[0].problem, null);
+});

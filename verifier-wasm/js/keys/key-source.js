@@ -16,7 +16,7 @@ export class KeySource {
   /** How many fetches have begun, and which of them brought what is held. */
   #begun = 0;
   #accepted = 0;
-  /** Until when others wait for the newest fetch, in milliseconds that only grow. */
+  /** Until when others wait for the newest fetch, in milliseconds. */
   #leaseUntil = -Infinity;
   /** @type {number | null} */
   #fetchedAt = null;
@@ -47,12 +47,13 @@ export class KeySource {
 
   /** True if the issuer may have published a key by `time` (milliseconds) that is not held here. */
   isOpenAt(/** @type {number} */ time) {
-    return this.#url !== undefined && this.confirmedAt < time;
+    const isConfirmed = this.confirmedAt >= time && this.confirmedAt <= performance.now();
+    return this.#url !== undefined && !isConfirmed;
   }
 
   /** True while a fetch is under way that other requests wait for. */
   isBusy(/** @type {number} */ now) {
-    return now < this.#leaseUntil;
+    return isWithin(this.#leaseUntil - now);
   }
 
   /** True while no fetch may begin because the last one failed. */
@@ -63,7 +64,8 @@ export class KeySource {
   /** The milliseconds until a fetch for an unknown key may begin: once per cooldown, and after a
    * failure as the backoff says. */
   waitMs(/** @type {number} */ now) {
-    return Math.max(this.#leaseUntil, this.confirmedAt + COOLDOWN_MS) - now;
+    const left = [this.#leaseUntil - now, this.confirmedAt + COOLDOWN_MS - now];
+    return Math.max(0, ...left.filter(isWithin));
   }
 
   /** Why it is not known which keys the issuer has now; undefined if it is. */
@@ -102,6 +104,7 @@ export class KeySource {
       this.#askedAt = this.#fetchedAt = this.#clock();
       this.#backoff.succeeded();
     } catch (error) {
+      if (turn < this.#accepted) return undefined;
       const { retryAfterSeconds } = /** @type {{ retryAfterSeconds?: number }} */ (error);
       this.#backoff.failed(this.#clock(), retryAfterSeconds);
       this.#isFailing = true;
@@ -130,6 +133,13 @@ export class KeySource {
     return { issuer, ready: jwks !== undefined, fetched_at: this.#fetchedAt, problem: this.#problem };
   }
 }
+
+/**
+ * False for what is over, and for what is too far away: then the clock has been set back.
+ *
+ * @param {number} left milliseconds
+ */
+const isWithin = (left) => left > 0 && left <= LEASE_MS;
 
 const MAX_KEY_SET_BYTES = 256 * 1024;
 /** However many unknown keys tokens name, an issuer's key set is fetched this often at most for them. */

@@ -79,7 +79,8 @@ export class KeySources {
       const open = sources.filter((source) => source.isOpenAt(since));
       if (open.length === 0) return judge();
       if (now === began && this.#isTooMany(began)) return undefined;
-      if (now >= end || signal?.aborted || open.every((one) => one.isResting(now))) return undefined;
+      const isOver = now >= end || now < began; // before it began: the clock was set back
+      if (isOver || signal?.aborted || open.every((one) => one.isResting(now))) return undefined;
       const free = open.filter((source) => source.waitMs(now) <= 0);
       // The fetch is everyone's: it goes on although the caller that began it gives up or is gone.
       const work = free.map((source) => this.#fetch(source, { timeoutSeconds: SEARCH_SECONDS }));
@@ -159,7 +160,7 @@ export class KeySources {
 
   /** @param {number} now */
   #isTooMany(now) {
-    if (now - this.#countedFrom >= SEARCH_SECONDS * 1000) {
+    if (Math.abs(now - this.#countedFrom) >= SEARCH_SECONDS * 1000) {
       this.#countedFrom = now;
       this.#searches = 0;
     }
