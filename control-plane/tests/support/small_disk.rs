@@ -30,7 +30,8 @@ impl SmallDisk {
 
     /// Takes all that is free.
     pub(crate) fn fill(&self) {
-        let mut ballast = File::create(self.ballast()).unwrap();
+        let mut options = File::options();
+        let mut ballast = options.create(true).append(true).open(self.ballast()).unwrap();
         let mut block = &[7; 4096][..];
         while !block.is_empty() {
             match ballast.write(block) {
