@@ -60,6 +60,11 @@ test("the package has no dependencies and runs no script when it is installed", 
   assert.ok(Object.values(manifest.peerDependenciesMeta).every(({ optional }) => optional));
 });
 
+// D35: bundlers' plugins and version checks read it.
+test("the package's own package.json can be resolved", () => {
+  assert.equal(consumer.resolve("offswitch/package.json"), join(consumer.package, "package.json"));
+});
+
 test("every entry point is in the README", () => {
   for (const entry of Object.keys(manifest.exports)) {
     if (entry === "./package.json") continue;

@@ -1,0 +1,73 @@
+// D36: the installed package without its wasm file, as bundlers and careless copies leave it.
+
+import assert from "node:assert/strict";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { runIn } from "../support/runtimes.mjs";
+import { makeConsumer } from "./consumer.mjs";
+import { VERDICTS, prepare } from "./given.mjs";
+
+const consumer = makeConsumer();
+const { close, given } = await prepare();
+after(async () => {
+  await close();
+  consumer.close();
+});
+const part = (name) => join(consumer.package, "pkg", name);
+const write = (name, text) => {
+  const path = join(consumer.folder, name);
+  writeFileSync(path, text);
+  return path;
+};
+write("required.cjs", `
+  const { createVerifier } = require("offswitch");
+  const { options, tokens } = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
+  createVerifier(options).then(async (verifier) => {
+    const { judge } = await import("./judge.js");
+    console.log(JSON.stringify(await judge(verifier, tokens)));
+  });
+`);
+// What the error says, of createVerifier and of what cannot wait for it.
+write("failing.js", `
+  import { Verifier, createVerifier } from "offswitch";
+  const failure = ({ code, message }) => ({ code, message });
+  const asked = await createVerifier({}).catch(failure);
+  let made;
+  try { made = new Verifier({}); } catch (error) { made = failure(error); }
+  console.log(JSON.stringify({ asked, made }));
+`);
+const programs = { Node: ["program.js", "required.cjs"], Bun: ["program.js"], Deno: ["program.js"] };
+
+// It is half as large again: who has the file does not read it.
+test("the inlined wasm is not read where the file is there", async () => {
+  renameSync(part("offswitch_inline.js"), part("elsewhere.js"));
+  for (const [runtime, files] of Object.entries(programs)) {
+    for (const file of files) {
+      assert.deepEqual(await runIn(runtime, join(consumer.folder, file), given), VERDICTS, `${runtime}, ${file}`);
+    }
+  }
+  renameSync(part("elsewhere.js"), part("offswitch_inline.js"));
+});
+
+// Bun imports the file, so that its bundler takes it along, and names it where it is not there.
+test("without the wasm file the others take the inlined wasm", async () => {
+  rmSync(part("offswitch_bg.wasm"));
+  for (const [runtime, files] of Object.entries({ ...programs, Bun: [] })) {
+    for (const file of files) {
+      assert.deepEqual(await runIn(runtime, join(consumer.folder, file), given), VERDICTS, `${runtime}, ${file}`);
+    }
+  }
+});
+
+test("without both of them the error says what to do", async () => {
+  rmSync(part("offswitch_inline.js"));
+  for (const runtime of ["Node", "Deno"]) {
+    const { asked, made } = await runIn(runtime, join(consumer.folder, "failing.js"));
+    assert.equal(asked.code, "wasm_not_loaded", runtime);
+    assert.match(asked.message, /offswitch_bg\.wasm.*offswitch_inline\.js.*import "offswitch\/inline"/s);
+    assert.deepEqual(made, {
+      code: "wasm_not_loaded", message: "wasm is not loaded: await load() before new Verifier()",
+    });
+  }
+});
