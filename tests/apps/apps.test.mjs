@@ -9,6 +9,7 @@ import { startPage } from "../support/browser.mjs";
 import { freePort, startControlPlane } from "../support/control-plane.mjs";
 import { answersMe, ask } from "./answers.mjs";
 import { run, start } from "./commands.mjs";
+import { testReadmes } from "./readme-tests.mjs";
 import { APPS } from "./table.mjs";
 import { makeWorkspace } from "./workspace.mjs";
 
@@ -21,7 +22,7 @@ after(async () => {
   for (const close of closing) await close();
 });
 
-// APPS="Next, Astro" node --test tests/apps runs those whose names begin so.
+// APPS="Next, READMEs" node --test tests/apps/apps.test.mjs runs those whose names begin so.
 const wanted = process.env.APPS?.split(",").map((name) => name.trim());
 const chosen = Object.entries(APPS)
   .filter(([name]) => wanted === undefined || wanted.some((one) => name.startsWith(one)));
@@ -37,6 +38,10 @@ describe("the package in other people's tools", { concurrency: 2 }, () => {
       if (app.start) await judgeInServer(context, app, how);
     });
   }
+});
+
+describe("the READMEs", { skip: wanted !== undefined && !wanted.includes("READMEs") }, () => {
+  testReadmes({ login, settings, workspace });
 });
 
 /** A token for a user of its own. */
