@@ -15,6 +15,9 @@ use crate::telemetry::audit;
 /// What a key may do; a route asks for exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Scope {
+    /// Create, list and delete API keys.
+    #[serde(rename = "api-keys:write")]
+    ApiKeysWrite,
     /// Follow the feed.
     #[serde(rename = "feed:read")]
     FeedRead,
@@ -81,11 +84,25 @@ pub struct FreshApiKey {
     pub stored: ApiKey,
 }
 
+/// Why a key was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There are [`MAX_KEYS`].
+    #[error("there are {MAX_KEYS} API keys, which is the limit; delete one first")]
+    TooMany,
+}
+
 /// Why a key was not deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum DeleteError {
-    /// Without it nobody could call the API.
-    #[error("it is the last API key that has not expired; create another one first")]
+    /// Without it no client could call the API, or no key could be managed over it.
+    #[error(
+        "it is the last API key that has not expired, or the last of those with the scope \
+         api-keys:write; create another one first"
+    )]
     Last,
     /// The store did not answer.
     #[error(transparent)]
@@ -138,7 +155,7 @@ impl ApiKeys {
     ///
     /// # Errors
     ///
-    /// As the store.
+    /// See [`CreateError`].
     pub async fn create(
         store: &dyn Store,
         master: &MasterKey,
@@ -146,7 +163,7 @@ impl ApiKeys {
         scopes: &[Scope],
         expires_at: Option<u64>,
         now: u64,
-    ) -> Result<FreshApiKey, StoreError> {
+    ) -> Result<FreshApiKey, CreateError> {
         let secret = Zeroizing::new(random_bytes::<32>());
         let text = format!("{PREFIX}{}", Base64UrlUnpadded::encode_string(&*secret));
         let key = Zeroizing::new(text);
@@ -160,6 +177,9 @@ impl ApiKeys {
         };
         loop {
             let (held, mut keys) = read(store).await?;
+            if keys.len() >= MAX_KEYS {
+                return Err(CreateError::TooMany);
+            }
             keys.push(stored.clone());
             let bytes = serde_json::to_vec(&keys).unwrap_or_default();
             if store.swap(DOCUMENT, &held, &bytes, None).await? {
@@ -169,8 +189,9 @@ impl ApiKeys {
         }
     }
 
-    /// Deletes the key with this id, unless no key that is good at `now` would be left: an empty
-    /// store also counts as one that was lost, and processes would write all keys back.
+    /// Deletes the key with this id, unless no key that is good at `now` would be left, or none that
+    /// may manage keys: an empty store also counts as one that was lost, and processes would write
+    /// all keys back.
     ///
     /// # Errors
     ///
@@ -181,7 +202,11 @@ impl ApiKeys {
             let place = keys.iter().position(|key| key.id == id).ok_or(DeleteError::Unknown)?;
             let deleted = keys.remove(place);
             let is_good = |key: &ApiKey| !key.is_expired(now);
-            if keys.is_empty() || (is_good(&deleted) && !keys.iter().any(is_good)) {
+            let is_admin = |key: &ApiKey| is_good(key) && key.may(Scope::ApiKeysWrite);
+            let is_last = keys.is_empty()
+                || (is_good(&deleted) && !keys.iter().any(is_good))
+                || (is_admin(&deleted) && !keys.iter().any(is_admin));
+            if is_last {
                 return Err(DeleteError::Last);
             }
             let bytes = serde_json::to_vec(&keys).unwrap_or_default();
@@ -212,7 +237,8 @@ impl ApiKey {
 
 impl Scope {
     /// Every scope there is.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
+        Self::ApiKeysWrite,
         Self::FeedRead,
         Self::Handover,
         Self::KeysRead,
@@ -229,6 +255,7 @@ impl Scope {
     /// The scope's name.
     pub fn name(self) -> &'static str {
         match self {
+            Self::ApiKeysWrite => "api-keys:write",
             Self::FeedRead => "feed:read",
             Self::Handover => "handover",
             Self::KeysRead => "keys:read",
@@ -279,6 +306,8 @@ fn hash(master: &MasterKey, key: &str) -> String {
 /// Lets secret scanners find a leaked key.
 const PREFIX: &str = "osk_";
 const DOCUMENT: &str = "api-keys";
+/// All keys are one document, which every process reads every few seconds.
+pub const MAX_KEYS: usize = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -320,6 +349,23 @@ mod tests {
         // Not even an expired one may leave nothing: that would look like a store that was lost.
         let last = ApiKeys::load(&store).await.unwrap().list()[0].id.clone();
         assert!(matches!(ApiKeys::delete(&store, &last, 500).await, Err(DeleteError::Last)));
+    }
+
+    // D40: a leaked key that may only read must not keep the last one that may manage keys from being
+    // the last.
+    #[tokio::test]
+    async fn the_last_key_that_manages_keys_stays() {
+        let (store, master, _folder) = store();
+        let scopes = [Scope::ApiKeysWrite, Scope::FeedRead];
+        let admin = ApiKeys::create(&store, &master, "admin", &scopes, None, 100).await.unwrap();
+        let reader = create(&store, &master, None).await;
+        let id = &admin.stored.id;
+        assert!(matches!(ApiKeys::delete(&store, id, 200).await, Err(DeleteError::Last)));
+        ApiKeys::create(&store, &master, "old", &scopes, Some(150), 100).await.unwrap();
+        assert!(matches!(ApiKeys::delete(&store, id, 200).await, Err(DeleteError::Last)));
+        ApiKeys::create(&store, &master, "next", &scopes, None, 100).await.unwrap();
+        assert_eq!(ApiKeys::delete(&store, id, 200).await.unwrap(), admin.stored);
+        assert_eq!(ApiKeys::delete(&store, &reader.id, 200).await.unwrap(), reader);
     }
 
     // A store that came back empty gets every key back with its expiry.

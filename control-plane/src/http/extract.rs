@@ -7,20 +7,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body as HttpBody, Bytes};
-use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use futures_util::TryStreamExt;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
+use utoipa::IntoParams;
 
+use super::json;
 use super::problem::Problem;
 use crate::master_key::random_bytes;
 use crate::store::{self, REQUEST_MEMORY, UNNAMED_REQUEST_MEMORY};
 
-/// A JSON body, with the bytes it was read from.
+/// A JSON body, with the bytes it was read from. A request without a body has the body `{}`.
 pub(super) struct Body<T> {
     pub(super) value: T,
     pub(super) bytes: Bytes,
@@ -30,20 +32,35 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        if !is_of_type(request.headers(), "application/json") {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "the content-type must be application/json",
-            ));
+        let headers = request.headers();
+        let is_named = headers.contains_key(header::CONTENT_TYPE);
+        let problem = unsupported(headers, "application/json");
+        if is_named && !is_of_type(headers, "application/json") {
+            return Err(problem);
         }
         let bytes = whole_body(request, state).await?;
-        let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
-        let value = T::deserialize(&mut deserializer)
-            .and_then(|value| deserializer.end().map(|()| value))
-            .map_err(|error| Problem::bad_request("invalid_body", describe(&error)))?;
+        if !is_named && !bytes.is_empty() {
+            return Err(problem);
+        }
+        let value = json::read(&bytes)?;
         Ok(Self { value, bytes })
     }
+}
+
+/// 415, with the media types that the endpoint takes.
+pub(super) fn unsupported(headers: &HeaderMap, expected: &str) -> Problem {
+    let found = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let found = found.and_then(|value| value.split(';').next()).map(str::trim);
+    let is_media_type = |text: &&str| {
+        let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"/+-.".contains(&byte);
+        (1..=MAX_SHOWN_CHARS).contains(&text.len()) && text.bytes().all(is_good)
+    };
+    let found = found.filter(is_media_type).unwrap_or("missing or not a media type");
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        format!("the content-type is {found}, expected {expected}"),
+    )
 }
 
 /// Why there is no body.
@@ -108,26 +125,71 @@ pub(super) struct Params<T>(pub(super) T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query = Query::<T>::from_request_parts(parts, state).await;
-        query.map(|Query(value)| Self(value)).map_err(|error: QueryRejection| {
-            Problem::bad_request("invalid_query", error.body_text())
-        })
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        json::read_query(parts.uri.query().unwrap_or_default()).map(Self)
     }
 }
 
-/// What stands in the path.
-pub(super) struct InPath<T>(pub(super) T);
+/// The user's id in the path.
+pub(super) struct IdInPath(pub(super) String);
 
-impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<T> {
+/// A user's and a session's id in the path.
+pub(super) struct SessionInPath {
+    pub(super) sub: String,
+    pub(super) session_id: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for IdInPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let path = Path::<T>::from_request_parts(parts, state).await;
-        path.map(|Path(value)| Self(value)).map_err(|_| {
-            Problem::bad_request("invalid_path", "the path must be UTF-8, percent-encoded")
-        })
+        let id = in_path::<String, S>(parts, state).await?;
+        need_plain(&id)?;
+        Ok(Self(id))
     }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionInPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let (sub, session_id) = in_path::<(String, String), S>(parts, state).await?;
+        need_plain(&sub)?;
+        need_plain(&session_id)?;
+        Ok(Self { sub, session_id })
+    }
+}
+
+async fn in_path<T: DeserializeOwned + Send, S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<T, Problem> {
+    let path = Path::<T>::from_request_parts(parts, state).await;
+    path.map(|Path(value)| value).map_err(|_| {
+        Problem::bad_request("invalid_path", "the path must be UTF-8, percent-encoded")
+    })
+}
+
+/// Refuses ids that a proxy may take for several segments of the path, or that it would remove: with
+/// `a/../b` in the path another user would be logged out.
+fn need_plain(id: &str) -> Result<(), Problem> {
+    if id == "." || id == ".." || id.contains(['/', '\\']) {
+        let detail = "an id with a slash, or of dots alone, is ambiguous in a path: use \
+                      /v1/sessions?sub=… or POST /v1/revocations {\"sub\": …}";
+        return Err(Problem::bad_request("invalid_path", detail));
+    }
+    Ok(())
+}
+
+/// The header that [`idempotency`] reads, for the API's description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes the header to the API's readers")]
+pub(super) struct IdempotencyKey {
+    /// Names the request, 1 to 128 printable characters: repeating it within a day has no second
+    /// effect and gives the same answer. For another request the name is refused.
+    #[param(rename = "idempotency-key")]
+    idempotency_key: Option<String>,
 }
 
 /// Names the request for the store: by the `Idempotency-Key` header, within the caller's own names,
@@ -152,7 +214,7 @@ pub(super) fn idempotency(
         }
         _ => Err(Problem::bad_request(
             "invalid_idempotency_key",
-            "the idempotency-key header must stand once, with 1 to 128 printable characters",
+            "send the idempotency-key header once, with 1 to 128 printable characters",
         )),
     }
 }
@@ -172,22 +234,10 @@ fn unreadable(error: &BytesRejection) -> BodyError {
     }
 }
 
-/// What serde says, without the value it may quote: that may be a token.
-pub(super) fn describe(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let place = format!("line {} column {}", error.line(), error.column());
-    let quotes = ["invalid type", "invalid value", "invalid length"];
-    if !quotes.iter().any(|quote| text.starts_with(quote)) {
-        return text;
-    }
-    match text.rsplit_once(", expected ") {
-        Some((_, expected)) => format!("expected {expected}"),
-        None => format!("a wrong value at {place}"),
-    }
-}
-
 /// How long any body may take; most come with the header.
 const BODY_GRACE: Duration = Duration::from_secs(10);
 /// So many bytes give another second.
 const LEAST_BYTES_PER_SECOND: usize = 64 * 1024;
 const MAX_KEY_CHARS: usize = 128;
+/// Of a content type.
+const MAX_SHOWN_CHARS: usize = 64;

@@ -21,30 +21,34 @@ use crate::plane::Plane;
 /// Where a follower stands.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct FeedQuery {
     /// The position held, `era.seq`; without it the answer is a base.
     since: Option<String>,
     /// How long to wait for news, seconds, at most 60; 0 by default.
+    #[param(maximum = 60)]
     wait: Option<u64>,
 }
 
 /// Where a stream begins.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct StreamQuery {
-    /// The position held; a `Last-Event-ID` header counts more.
+    /// The position held; a `Last-Event-ID` header takes precedence.
     since: Option<String>,
 }
 
 /// One snapshot that leads on from `since`: a delta, a heartbeat if there is nothing new, or the
 /// base where `since` is absent or unknown. With `If-None-Match` the same snapshot is not sent twice.
 #[utoipa::path(
-    get, path = "/v1/feed", tag = "feed", params(FeedQuery),
+    get, path = "/v1/feed", tag = "feed", operation_id = "readFeed",
+    summary = "Read one snapshot", params(FeedQuery),
     security(("api_key" = ["feed:read"])),
     responses((status = 200, description = "A signed snapshot, see FORMAT.md",
                content_type = "application/octet-stream"),
               (status = 304, description = "The snapshot that the entity tag names"),
-              (status = "4XX", body = ProblemDocument), (status = 503, body = ProblemDocument))
+              (status = "4XX", description = "Refused", body = ProblemDocument), (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn poll(
     State(plane): State<Arc<Plane>>,
@@ -89,10 +93,12 @@ fn names(tags: &HeaderValue, tag: &str) -> bool {
 /// The feed as server-sent events: `snapshot` events whose id is the position and whose data is the
 /// snapshot in base64, with a heartbeat every few seconds.
 #[utoipa::path(
-    get, path = "/v1/feed/stream", tag = "feed", params(StreamQuery),
+    get, path = "/v1/feed/stream", tag = "feed", operation_id = "followFeed",
+    summary = "Follow the feed", params(StreamQuery),
     security(("api_key" = ["feed:read"])),
-    responses((status = 200, content_type = "text/event-stream"),
-              (status = "4XX", body = ProblemDocument), (status = 503, body = ProblemDocument))
+    responses((status = 200, description = "Snapshots as they come", body = String,
+               content_type = "text/event-stream"),
+              (status = "4XX", description = "Refused", body = ProblemDocument), (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn follow(
     State(plane): State<Arc<Plane>>,
@@ -130,7 +136,7 @@ struct Follower {
 impl Follower {
     fn new(kind: &'static str, plane: &Plane) -> Result<Self, Problem> {
         let place = plane.follower_places().clone().try_acquire_owned().map_err(|_| {
-            let detail = "no more than max_followers may wait at this process";
+            let detail = "this process already has max_followers followers";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_followers", detail)
         })?;
         metrics::gauge!("offswitch_followers", "kind" => kind).increment(1.0);

@@ -49,10 +49,12 @@ pub(super) struct HandedOver {
 
 /// Trades a one-time code for the handle that belongs into the browser's cookie.
 #[utoipa::path(
-    post, path = "/v1/handover/login", tag = "handover", request_body = Code,
+    post, path = "/v1/handover/login", tag = "handover", operation_id = "redeemHandoverCode",
+    summary = "Trade a one-time code",
+    request_body(content = Code, example = json!({ "code": "{handover_code}" })),
     security(("api_key" = ["handover"])),
-    responses((status = 200, body = HandedOver), (status = "4XX", body = ProblemDocument),
-              (status = 503, body = ProblemDocument))
+    responses((status = 200, description = "An access token", body = HandedOver), (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn login(
     State(plane): State<Arc<Plane>>,
@@ -68,10 +70,12 @@ pub(super) async fn login(
 
 /// Gives out a new access token of the session.
 #[utoipa::path(
-    post, path = "/v1/handover/token", tag = "handover", request_body = Handle,
+    post, path = "/v1/handover/token", tag = "handover", operation_id = "issueHandoverToken",
+    summary = "Issue an access token for a handle",
+    request_body(content = Handle, example = json!({ "handle": "{handle}" })),
     security(("api_key" = ["handover"])),
-    responses((status = 200, body = HandedOver), (status = "4XX", body = ProblemDocument),
-              (status = 503, body = ProblemDocument))
+    responses((status = 200, description = "An access token", body = HandedOver), (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn token(
     State(plane): State<Arc<Plane>>,
@@ -86,10 +90,12 @@ pub(super) async fn token(
 
 /// Logs the device out.
 #[utoipa::path(
-    post, path = "/v1/handover/logout", tag = "handover", request_body = Handle,
+    post, path = "/v1/handover/logout", tag = "handover", operation_id = "endHandover",
+    summary = "Log out the session of a handle",
+    request_body(content = Handle, example = json!({ "handle": "{handle}" })),
     security(("api_key" = ["handover"])),
-    responses((status = 200, body = Accepted), (status = "4XX", body = ProblemDocument),
-              (status = 503, body = ProblemDocument))
+    responses((status = 200, description = "Recorded", body = Accepted), (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn logout(
     State(plane): State<Arc<Plane>>,

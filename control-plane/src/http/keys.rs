@@ -62,8 +62,9 @@ pub(super) struct NewKey {
 
 /// Lists the signing keys; private parts never leave the store unsealed.
 #[utoipa::path(
-    get, path = "/v1/keys", tag = "keys", security(("api_key" = ["keys:read"])),
-    responses((status = 200, body = Keys), (status = "4XX", body = ProblemDocument))
+    get, path = "/v1/keys", tag = "keys", operation_id = "listKeys", summary = "List the signing keys",
+    security(("api_key" = ["keys:read"])),
+    responses((status = 200, description = "The keys", body = Keys), (status = "4XX", description = "Refused", body = ProblemDocument))
 )]
 pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Json<Keys> {
     let keyring = plane.keyring();
@@ -92,10 +93,12 @@ pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Json<Keys> {
 /// tokens stay valid. While a key is pending it is the answer, so that repeating a call is
 /// harmless.
 #[utoipa::path(
-    post, path = "/v1/keys/rotate", tag = "keys", request_body = Rotate,
+    post, path = "/v1/keys/rotate", tag = "keys", operation_id = "rotateKey",
+    summary = "Make a new signing key",
+    request_body(content = Rotate, example = json!({ "reason": "planned" })),
     security(("api_key" = ["keys:write"])),
-    responses((status = 200, body = NewKey), (status = "4XX", body = ProblemDocument),
-              (status = 503, body = ProblemDocument))
+    responses((status = 200, description = "The new key", body = NewKey), (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn rotate(
     State(plane): State<Arc<Plane>>,
@@ -113,8 +116,10 @@ pub(super) async fn rotate(
 /// The public keys that verify tokens, as a JWK set (RFC 7517). Dead and retired keys are not in
 /// it.
 #[utoipa::path(
-    get, path = "/.well-known/jwks.json", tag = "keys",
-    responses((status = 200, body = serde_json::Value))
+    get, path = "/.well-known/jwks.json", tag = "keys", operation_id = "readKeySet",
+    summary = "Read the public keys", security(()),
+    responses((status = 200, description = "A JWK set", body = serde_json::Value,
+               content_type = "application/jwk-set+json"))
 )]
 pub(super) async fn jwks(State(plane): State<Arc<Plane>>) -> Response {
     let jwks = {

@@ -31,15 +31,21 @@ pub(super) struct Readiness {
 }
 
 /// The process is alive.
-#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200)))]
+#[utoipa::path(
+    get, path = "/healthz", tag = "operations", operation_id = "readHealth",
+    summary = "Check that the process runs", security(()),
+    responses((status = 200, description = "It runs", body = String, content_type = "text/plain"))
+)]
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
 /// The process can serve: the log is followed and a base is there.
 #[utoipa::path(
-    get, path = "/readyz", tag = "operations",
-    responses((status = 200, body = Readiness), (status = 503, body = Readiness))
+    get, path = "/readyz", tag = "operations", operation_id = "readReadiness",
+    summary = "Check that the process can serve", security(()),
+    responses((status = 200, description = "It can", body = Readiness),
+              (status = 503, description = "It cannot", body = Readiness))
 )]
 pub(super) async fn readyz(State(plane): State<Arc<Plane>>) -> (StatusCode, Json<Readiness>) {
     let health = plane.health();
@@ -82,8 +88,10 @@ pub(super) struct KeyStatus {
 
 /// What the API key that is sent may do, and how this process is.
 #[utoipa::path(
-    get, path = "/v1/status", tag = "operations", security(("api_key" = [])),
-    responses((status = 200, body = Status), (status = 401, body = ProblemDocument))
+    get, path = "/v1/status", tag = "operations", operation_id = "readStatus",
+    summary = "Read what the API key may do", security(("api_key" = [])),
+    responses((status = 200, description = "The status", body = Status),
+              (status = 401, description = "Refused", body = ProblemDocument))
 )]
 pub(super) async fn status(
     State(plane): State<Arc<Plane>>,
@@ -111,8 +119,9 @@ pub(super) async fn status(
 
 /// Metrics in the text format of Prometheus.
 #[utoipa::path(
-    get, path = "/metrics", tag = "operations", security(("api_key" = ["metrics:read"])),
-    responses((status = 200, content_type = "text/plain"), (status = "4XX", body = ProblemDocument))
+    get, path = "/metrics", tag = "operations", operation_id = "readMetrics",
+    summary = "Read the metrics", security(("api_key" = ["metrics:read"])),
+    responses((status = 200, description = "Text", body = String, content_type = "text/plain"), (status = "4XX", description = "Refused", body = ProblemDocument))
 )]
 pub(super) async fn metrics(handle: PrometheusHandle) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];

@@ -47,8 +47,12 @@ async fn answer(path: &str, hash: Hash, data: Bytes, headers: &HeaderMap) -> Res
     };
     // The page embeds this one file of its own, and is embedded by nobody.
     let framing = if path == "outside.html" { "SAMEORIGIN" } else { "DENY" };
+    let ancestors = if path == "outside.html" { "'self'" } else { "'none'" };
+    let policy = HeaderValue::try_from(format!("{}; frame-ancestors {ancestors}", policy_of(path)))
+        .unwrap_or(HeaderValue::from_static("default-src 'none'"));
     // Whoever embeds the inspector's element loads it from here.
     let described = [
+        (header::CONTENT_SECURITY_POLICY, policy),
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
         (header::CACHE_CONTROL, HeaderValue::from_static(caching)),
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type(path))),
@@ -65,6 +69,20 @@ async fn answer(path: &str, hash: Hash, data: Bytes, headers: &HeaderMap) -> Res
         return (described, tag, [(header::CONTENT_ENCODING, "gzip")], zipped).into_response();
     }
     (described, tag, data).into_response()
+}
+
+/// The content security policy that the page's own document names. Its scripts get the same, since a
+/// worker's policy is that of its script.
+fn policy_of(path: &str) -> String {
+    let document = if path == "outside.html" { path } else { "index.html" };
+    let file = Page::get(document);
+    let text = file.as_ref().and_then(|file| std::str::from_utf8(&file.data).ok());
+    let policy = text.and_then(|text| {
+        let (_, rest) = text.split_once("http-equiv=\"Content-Security-Policy\"")?;
+        let (_, rest) = rest.split_once("content=\"")?;
+        rest.split_once('"').map(|(policy, _)| policy.to_owned())
+    });
+    policy.unwrap_or_else(|| "default-src 'none'".to_owned())
 }
 
 /// Whether gzip is named, and not with a weight of zero (RFC 9110 section 12.5.3).

@@ -1,5 +1,7 @@
 //! The one place that turns errors into HTTP: problem documents (RFC 9457) with a stable code.
 
+use std::fmt::Display;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +18,8 @@ pub struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
+    /// The place in the body, a JSON Pointer.
+    pointer: Option<String>,
     progress: Option<Progress>,
 }
 
@@ -41,6 +45,11 @@ pub(super) struct ProblemDocument {
     code: &'static str,
     /// What exactly is wrong, for people.
     detail: String,
+    /// The place in the body that is wrong, a JSON Pointer (RFC 6901); in a streamed request, the
+    /// place in the line.
+    #[schema(example = "/exp")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<String>,
     /// Of a streamed request: how many entries before `line` were accepted, and stay so.
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted: Option<u64>,
@@ -52,10 +61,38 @@ pub(super) struct ProblemDocument {
 impl Problem {
     /// A problem of the request's own making, or of the server's.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), progress: None }
+        Self { status, code, detail: detail.into(), pointer: None, progress: None }
     }
 
-    /// Tells also how many entries were accepted before it, and in which line of the body (from 1).
+    /// 400: the member `field` of the body is wrong. The detail begins with its name.
+    pub(super) fn of_field(code: &'static str, field: &str, detail: impl Display) -> Self {
+        Self::bad_request(code, format!("{field}: {detail}")).at(format!("/{field}"))
+    }
+
+    /// The same with another status.
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Names the place in the body, a JSON Pointer.
+    pub(super) fn at(mut self, pointer: impl Into<String>) -> Self {
+        self.pointer = Some(pointer.into());
+        self
+    }
+
+    /// The same, of the element `index` of the array `name`.
+    pub(super) fn within(mut self, name: &str, index: usize) -> Self {
+        let (inner, joint) = match &self.pointer {
+            Some(pointer) => (pointer.as_str(), "."),
+            None => ("", ": "),
+        };
+        let pointer = format!("/{name}/{index}{inner}");
+        self.detail = format!("{name}[{index}]{joint}{}", self.detail);
+        self.at(pointer)
+    }
+
+    /// Adds how many entries were accepted before it, and the line of the body (from 1).
     pub(super) fn after(mut self, accepted: u64, line: u64) -> Self {
         self.progress = Some(Progress { accepted, line });
         self
@@ -72,25 +109,41 @@ impl Problem {
     }
 }
 
+impl ProblemDocument {
+    /// What exactly is wrong.
+    #[cfg(test)]
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl From<Problem> for ProblemDocument {
+    fn from(problem: Problem) -> Self {
+        Self {
+            r#type: format!("urn:offswitch:problem:{}", problem.code),
+            title: problem.status.canonical_reason().unwrap_or("Error"),
+            status: problem.status.as_u16(),
+            code: problem.code,
+            detail: problem.detail,
+            pointer: problem.pointer,
+            accepted: problem.progress.map(|progress| progress.accepted),
+            line: problem.progress.map(|progress| progress.line),
+        }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let document = ProblemDocument {
-            r#type: format!("urn:offswitch:problem:{}", self.code),
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            code: self.code,
-            detail: self.detail,
-            accepted: self.progress.map(|progress| progress.accepted),
-            line: self.progress.map(|progress| progress.line),
-        };
-        metrics::counter!("offswitch_problems_total", "code" => self.code).increment(1);
-        let mut response = (self.status, Json(document)).into_response();
+        let (status, code) = (self.status, self.code);
+        let document = ProblemDocument::from(self);
+        metrics::counter!("offswitch_problems_total", "code" => code).increment(1);
+        let mut response = (status, Json(document)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::Caller;
-use super::extract::{Body, idempotency};
+use super::extract::{Body, IdempotencyKey, idempotency};
 use super::problem::{Problem, ProblemDocument};
 use crate::plane::{Landing, Plane, Reach, RedButton};
 use crate::record::Record;
@@ -68,11 +68,17 @@ pub(super) struct Reached {
 
 /// Switches every token off: all signing keys are dead, a new one signs, the epoch is raised.
 #[utoipa::path(
-    post, path = "/v1/red-button", tag = "revocations", request_body = Press,
-    params(("idempotency-key" = Option<String>, Header, description = "Repeating is harmless")),
+    post, path = "/v1/red-button", tag = "revocations", operation_id = "pressRedButton",
+    summary = "Revoke every token",
+    request_body(content = Press, examples(
+        ("preview" = (summary = "Only report what would happen",
+                      value = json!({ "dry_run": true }))),
+        ("press" = (summary = "Press it", value = json!({ "reason": "key stolen" })))
+    )),
+    params(IdempotencyKey),
     security(("api_key" = ["red-button"])),
-    responses((status = 200, body = Pressed), (status = "4XX", body = ProblemDocument),
-              (status = 503, body = ProblemDocument))
+    responses((status = 200, description = "What was, or would be, revoked", body = Pressed), (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn press(
     State(plane): State<Arc<Plane>>,

@@ -9,16 +9,18 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
+use super::MAX_ID_BYTES;
 use super::access::Caller;
-use super::extract::{Body, InPath, idempotency};
+use super::extract::{Body, IdInPath, IdempotencyKey, Params, SessionInPath, idempotency};
 use super::problem::{Problem, ProblemDocument};
 use super::revocations::Accepted;
 use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
-use crate::plane::{Issued, Opened, Plane, RESERVED_CLAIMS, SessionRequest};
+use crate::plane::{Issued, Opened, Plane, PlaneError, RESERVED_CLAIMS, SessionRequest};
 use crate::record::{Record, Revocation};
 use crate::session::{Device, Grant, Session, SessionId};
+use crate::store::{REQUEST_MEMORY, Request, StoreError};
 use crate::telemetry::audit;
 
 /// A login.
@@ -32,7 +34,8 @@ pub(super) struct OpenSession {
     audience: Option<String>,
     /// The scope of the tokens, names separated by spaces.
     scope: Option<String>,
-    /// The application's own claims, at most 4 KiB; registered names are refused.
+    /// The application's own claims, at most 4 KiB. Registered names are refused, and so are whole
+    /// numbers beyond 2^53, which JSON readers round: send those as strings.
     #[schema(value_type = Option<Object>)]
     claims: Option<Map<String, Value>>,
     /// The client that the tokens are for: their `client_id`, which a refresh must then name. The
@@ -92,6 +95,7 @@ pub(super) struct Sessions {
 
 /// A living session.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SessionListed)]
 pub(super) struct Listed {
     session_id: String,
     device: Option<String>,
@@ -109,14 +113,53 @@ pub(super) struct Listed {
     expires_at: u64,
 }
 
+/// The answer to a login.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = Opened)]
+#[expect(dead_code, reason = "describes the answer to the API's readers")]
+pub(super) enum LoginAnswer {
+    Tokens(Tokens),
+    Handover(HandoverOffer),
+}
+
+/// Whose sessions.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SessionsQuery {
+    /// The user.
+    #[param(example = "alice")]
+    sub: String,
+}
+
+/// Which sessions to end.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EndQuery {
+    /// The user.
+    #[param(example = "alice")]
+    sub: String,
+    /// One session of the user; all of them by default.
+    session_id: Option<String>,
+}
+
 /// Logs a user in on one device. A user with too many sessions loses the one idle for longest.
 #[utoipa::path(
-    post, path = "/v1/sessions", tag = "sessions", request_body = OpenSession,
-    params(("idempotency-key" = Option<String>, Header, description = "Repeating is harmless")),
-    security(("api_key" = ["sessions:write"])),
+    post, path = "/v1/sessions", tag = "sessions", operation_id = "openSession",
+    summary = "Open a session",
+    request_body(content = OpenSession, examples(
+        ("tokens" = (summary = "Tokens for the client",
+                     value = json!({ "sub": "alice", "device": "Alice's phone" }))),
+        ("handover" = (summary = "A one-time code for the edge worker",
+                       value = json!({ "sub": "alice", "handover": true })))
+    )),
+    params(IdempotencyKey), security(("api_key" = ["sessions:write"])),
     responses((status = 201, description = "The tokens, or with `handover` a one-time code",
-               body = Tokens),
-              (status = "4XX", body = ProblemDocument), (status = 503, body = ProblemDocument))
+               body = LoginAnswer),
+              (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn open(
     State(plane): State<Arc<Plane>>,
@@ -127,6 +170,7 @@ pub(super) async fn open(
     let named = idempotency(&headers, &caller.id, "/v1/sessions", &body.bytes)?;
     let by = caller.id.clone();
     let mut request = body.value.check(caller)?;
+    claim(&plane, &named).await?;
     let name = plane.master().mac(IDEMPOTENCY_CONTEXT, named.id.as_bytes());
     request.opening.name.copy_from_slice(&name.as_bytes()[..16]);
     request.opening.digest.copy_from_slice(&named.digest[..16]);
@@ -147,69 +191,159 @@ pub(super) async fn open(
     Ok((StatusCode::CREATED, answer))
 }
 
-/// Lists the living sessions of a user, newest first.
+/// Remembers what the request of this idempotency key asks for. The session itself remembers it only
+/// among those of its user: for another user the key would open a second session.
+async fn claim(plane: &Plane, request: &Request) -> Result<(), PlaneError> {
+    if request.memory < REQUEST_MEMORY {
+        return Ok(());
+    }
+    let id = plane.master().mac(IDEMPOTENCY_CONTEXT, request.id.as_bytes()).to_hex();
+    let (name, digest) = (format!("opening:{id}"), &request.digest[..]);
+    let forget_at = plane.now().saturating_add(REQUEST_MEMORY.as_secs());
+    if plane.store().swap(&name, &[], digest, Some(forget_at)).await?
+        || plane.store().load(&name).await? == digest
+    {
+        return Ok(());
+    }
+    Err(StoreError::RequestReused.into())
+}
+
+/// Lists the active sessions of a user, newest first.
 #[utoipa::path(
-    get, path = "/v1/users/{sub}/sessions", tag = "sessions", params(("sub" = String, Path)),
+    get, path = "/v1/sessions", tag = "sessions", operation_id = "listSessions",
+    summary = "List a user's sessions", params(SessionsQuery),
     security(("api_key" = ["sessions:read"])),
-    responses((status = 200, body = Sessions), (status = "4XX", body = ProblemDocument),
-              (status = 503, body = ProblemDocument))
+    responses((status = 200, description = "The sessions", body = Sessions),
+              (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn list(
     State(plane): State<Arc<Plane>>,
-    InPath(sub): InPath<String>,
+    Params(query): Params<SessionsQuery>,
 ) -> Result<Json<Sessions>, Problem> {
-    let found = plane.sessions(&sub, plane.now()).await?;
-    let sessions = found.into_iter().map(|session| Listed::new(session, &plane)).collect();
+    sessions_of(&plane, &query.sub).await
+}
+
+/// Lists the active sessions of a user, newest first. For users whose name has a slash see
+/// `GET /v1/sessions`.
+#[utoipa::path(
+    get, path = "/v1/users/{sub}/sessions", tag = "sessions", operation_id = "listUserSessions",
+    summary = "List a user's sessions, by path",
+    params(("sub" = String, Path, description = "The user", example = "alice")),
+    security(("api_key" = ["sessions:read"])),
+    responses((status = 200, description = "The sessions", body = Sessions),
+              (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "The store does not answer", body = ProblemDocument))
+)]
+pub(super) async fn list_of_user(
+    State(plane): State<Arc<Plane>>,
+    IdInPath(sub): IdInPath,
+) -> Result<Json<Sessions>, Problem> {
+    sessions_of(&plane, &sub).await
+}
+
+async fn sessions_of(plane: &Plane, sub: &str) -> Result<Json<Sessions>, Problem> {
+    let found = plane.sessions(sub, plane.now()).await?;
+    let sessions = found.into_iter().map(|session| Listed::new(session, plane)).collect();
     Ok(Json(Sessions { sessions }))
 }
 
-/// Logs out one device: its refresh token and its access tokens are off.
+/// Logs out one device: its refresh token and its access tokens are revoked.
 #[utoipa::path(
     delete, path = "/v1/users/{sub}/sessions/{session_id}", tag = "sessions",
-    params(("sub" = String, Path), ("session_id" = String, Path),
-           ("idempotency-key" = Option<String>, Header, description = "Repeating is harmless")),
+    operation_id = "endUserSession", summary = "End one session, by path",
+    params(("sub" = String, Path, description = "The user", example = "alice"),
+           ("session_id" = String, Path, description = "The session",
+            example = "{session_id}"),
+           IdempotencyKey),
     security(("api_key" = ["sessions:write"])),
-    responses((status = 200, body = Accepted), (status = "4XX", body = ProblemDocument),
-              (status = 503, body = ProblemDocument))
+    responses((status = 200, description = "Recorded", body = Accepted),
+              (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn end_one(
     State(plane): State<Arc<Plane>>,
     Extension(caller): Extension<Caller>,
-    InPath((sub, session_id)): InPath<(String, String)>,
+    SessionInPath { sub, session_id }: SessionInPath,
     headers: HeaderMap,
 ) -> Result<Json<Accepted>, Problem> {
-    let session = session_id.parse::<SessionId>().ok();
-    let session = session.filter(|id| id.user() == plane.master().user_key(&sub));
-    let session = session.ok_or_else(|| {
-        let detail = "the user has no session of this id";
-        Problem::new(StatusCode::NOT_FOUND, "unknown_session", detail)
-    })?;
-    let revocation = Plane::session_revocation(session, plane.now());
-    end(&plane, caller, &headers, &format!("session {session_id}"), revocation).await
+    end_session(&plane, caller, &headers, &sub, &session_id).await
 }
 
-/// Logs a user out everywhere: the version of the user is raised. A login after that lives.
+/// Logs a user out everywhere: tokens issued until now are revoked, a login after that is accepted.
+/// For users whose name has a slash see `DELETE /v1/sessions`.
 #[utoipa::path(
-    delete, path = "/v1/users/{sub}/sessions", tag = "sessions",
-    params(("sub" = String, Path),
-           ("idempotency-key" = Option<String>, Header, description = "Repeating is harmless")),
+    delete, path = "/v1/users/{sub}/sessions", tag = "sessions", operation_id = "endUserSessions",
+    summary = "End all sessions of a user, by path",
+    params(("sub" = String, Path, description = "The user", example = "alice"), IdempotencyKey),
     security(("api_key" = ["sessions:write"])),
-    responses((status = 200, body = Accepted), (status = "4XX", body = ProblemDocument),
-              (status = 503, body = ProblemDocument))
+    responses((status = 200, description = "Recorded", body = Accepted),
+              (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn end_all(
     State(plane): State<Arc<Plane>>,
     Extension(caller): Extension<Caller>,
-    InPath(sub): InPath<String>,
+    IdInPath(sub): IdInPath,
     headers: HeaderMap,
 ) -> Result<Json<Accepted>, Problem> {
-    if !(1..=256).contains(&sub.len()) {
-        let detail = "sub: must have 1 to 256 bytes";
+    end_user(&plane, caller, &headers, &sub).await
+}
+
+/// Logs a user out everywhere, or on one device.
+#[utoipa::path(
+    delete, path = "/v1/sessions", tag = "sessions", operation_id = "endSessions",
+    summary = "End a user's sessions", params(EndQuery, IdempotencyKey),
+    security(("api_key" = ["sessions:write"])),
+    responses((status = 200, description = "Recorded", body = Accepted),
+              (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "The store does not answer", body = ProblemDocument))
+)]
+pub(super) async fn end_named(
+    State(plane): State<Arc<Plane>>,
+    Extension(caller): Extension<Caller>,
+    Params(EndQuery { sub, session_id }): Params<EndQuery>,
+    headers: HeaderMap,
+) -> Result<Json<Accepted>, Problem> {
+    match session_id {
+        Some(session_id) => end_session(&plane, caller, &headers, &sub, &session_id).await,
+        None => end_user(&plane, caller, &headers, &sub).await,
+    }
+}
+
+async fn end_session(
+    plane: &Plane,
+    caller: Caller,
+    headers: &HeaderMap,
+    sub: &str,
+    session_id: &str,
+) -> Result<Json<Accepted>, Problem> {
+    let unknown = || {
+        let detail = "the user has no session with this id";
+        Problem::new(StatusCode::NOT_FOUND, "unknown_session", detail)
+    };
+    let session = session_id.parse::<SessionId>().ok();
+    let session = session.filter(|id| id.user() == plane.master().user_key(sub));
+    let revocation = Plane::session_revocation(session.ok_or_else(unknown)?, plane.now());
+    if plane.unknown_session(std::slice::from_ref(&revocation)).await?.is_some() {
+        return Err(unknown());
+    }
+    end(plane, caller, headers, &format!("session {session_id}"), revocation).await
+}
+
+async fn end_user(
+    plane: &Plane,
+    caller: Caller,
+    headers: &HeaderMap,
+    sub: &str,
+) -> Result<Json<Accepted>, Problem> {
+    if !(1..=MAX_ID_BYTES).contains(&sub.len()) {
+        let detail = format!("sub: must have 1 to {MAX_ID_BYTES} bytes");
         return Err(Problem::bad_request("invalid_session", detail));
     }
     let exp = plane.now().saturating_add(LONGEST_ACCESS_TOKEN_SECONDS);
-    let revocation = Revocation::User { issuer: None, sub: sub.clone(), exp };
-    end(&plane, caller, &headers, &format!("user {sub}"), revocation).await
+    let revocation = Revocation::User { issuer: None, sub: sub.to_owned(), exp };
+    end(plane, caller, headers, &format!("user {sub}"), revocation).await
 }
 
 async fn end(
@@ -222,39 +356,49 @@ async fn end(
     let request = idempotency(headers, &caller.id, "DELETE /v1/users", named.as_bytes())?;
     let (at, reason) = (plane.now(), Some("logout".to_owned()));
     let record = Record { at, by: caller.id, reason, revocations: vec![revocation] };
+    let named = plane.sessions_of(&record.revocations, at).await?;
     let revoked = plane.revoke(&request, &record).await?;
     metrics::counter!("offswitch_revocations_total").increment(1);
-    Ok(Json(revoked.into()))
+    Ok(Json(Accepted::new(revoked, named.sessions)))
 }
 
 impl OpenSession {
     fn check(self, caller: Caller) -> Result<SessionRequest, Problem> {
-        let require = |holds: bool, detail: &str| {
-            if holds { Ok(()) } else { Err(Problem::bad_request("invalid_session", detail)) }
+        let require = |holds: bool, field: &str, detail: &str| {
+            let problem = || Problem::of_field("invalid_session", field, detail);
+            if holds { Ok(()) } else { Err(problem()) }
         };
-        let within = |text: &Option<String>, limit: usize| {
-            text.as_ref().is_none_or(|text| (1..=limit).contains(&text.len()))
+        let within = |field: &str, text: &Option<String>, limit: usize| {
+            let holds = text.as_ref().is_none_or(|text| (1..=limit).contains(&text.len()));
+            require(holds, field, &format!("must have 1 to {limit} bytes"))
         };
-        require((1..=256).contains(&self.sub.len()), "sub: must have 1 to 256 bytes")?;
-        require(within(&self.audience, 256), "audience: must have 1 to 256 bytes")?;
-        require(within(&self.scope, 1024), "scope: must have 1 to 1024 bytes")?;
+        let is_id = (1..=MAX_ID_BYTES).contains(&self.sub.len());
+        require(is_id, "sub", &format!("must have 1 to {MAX_ID_BYTES} bytes"))?;
+        within("audience", &self.audience, 256)?;
+        within("scope", &self.scope, 1024)?;
         let is_scope = self.scope.as_deref().is_none_or(is_scope);
-        require(is_scope, "scope: must be names separated by single spaces")?;
-        require(within(&self.client_id, 256), "client_id: must have 1 to 256 bytes")?;
-        require(within(&self.device, 128), "device: must have 1 to 128 bytes")?;
-        require(within(&self.user_agent, 512), "user_agent: must have 1 to 512 bytes")?;
+        require(is_scope, "scope", "must be names separated by single spaces")?;
+        within("client_id", &self.client_id, 256)?;
+        within("device", &self.device, 128)?;
+        within("user_agent", &self.user_agent, 512)?;
         let is_address = |text: &String| text.parse::<IpAddr>().is_ok();
-        require(self.ip.as_ref().is_none_or(is_address), "ip: must be an IP address")?;
+        require(self.ip.as_ref().is_none_or(is_address), "ip", "must be an IP address")?;
         let claims = self.claims.unwrap_or_default();
         for name in RESERVED_CLAIMS {
-            let detail = format!("claims: {name} is set by the control plane");
-            require(!claims.contains_key(name), &detail)?;
+            let detail = format!("{name} is set by the control plane");
+            require(!claims.contains_key(name), "claims", &detail)?;
+        }
+        if let Some((name, _)) = claims.iter().find(|(_, value)| !is_exact(value)) {
+            let detail = "has a number beyond 2^53, which JSON readers round: send it as a string";
+            let name = format!("claims/{}", name.replace('~', "~0").replace('/', "~1"));
+            return Err(Problem::of_field("invalid_session", &name, detail));
         }
         let claims = match claims {
             claims if claims.is_empty() => String::new(),
             claims => Value::Object(claims).to_string(),
         };
-        require(claims.len() <= MAX_CLAIMS_BYTES, "claims: must be at most 4096 bytes")?;
+        let detail = format!("must be at most {MAX_CLAIMS_BYTES} bytes");
+        require(claims.len() <= MAX_CLAIMS_BYTES, "claims", &detail)?;
         let grant = Grant {
             client_bound: self.client_id.is_some(),
             client_id: self.client_id.unwrap_or(caller.id),
@@ -300,6 +444,21 @@ impl Listed {
     }
 }
 
+/// True if no number in it is rounded by a reader whose numbers are doubles, as JavaScript's are. What
+/// is too large for 64 bits was read as a double already.
+fn is_exact(value: &Value) -> bool {
+    match value {
+        Value::Array(elements) => elements.iter().all(is_exact),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => whole.unsigned_abs() <= MAX_EXACT,
+            (None, Some(real)) => real.abs() <= MAX_EXACT as f64,
+            (None, None) => false,
+        },
+        Value::Object(members) => members.values().all(is_exact),
+        Value::Bool(_) | Value::Null | Value::String(_) => true,
+    }
+}
+
 /// RFC 6749 section 3.3.
 pub(super) fn is_scope(text: &str) -> bool {
     let is_name = |name: &str| {
@@ -311,4 +470,6 @@ pub(super) fn is_scope(text: &str) -> bool {
 
 /// The verifier refuses tokens over 16 KiB; this leaves room for everything else.
 const MAX_CLAIMS_BYTES: usize = 4096;
+/// 2^53 - 1: JavaScript's `Number.MAX_SAFE_INTEGER`.
+const MAX_EXACT: u64 = (1 << 53) - 1;
 const IDEMPOTENCY_CONTEXT: &str = "offswitch 2026-11 session of a request v1";

@@ -34,7 +34,7 @@ pub use announce::Following;
 pub use continuity::Loading;
 pub use issue::{Issued, RESERVED_CLAIMS};
 pub use publish::Published;
-pub use revoke::{Landing, MOST_ENTRIES, Reach, RedButton, Revoked};
+pub use revoke::{Landing, MOST_ENTRIES, NamedSessions, Reach, RedButton, Revoked};
 pub use sessions::{Opened, RefreshRefusal, Refreshed, SessionRequest};
 pub use stored::StoredSessions;
 
@@ -143,7 +143,7 @@ pub enum PlaneError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// No snapshot has room for one more dead key.
-    #[error("there are too many dead keys")]
+    #[error("too many signing keys are revoked; rotate the keys at their issuer instead")]
     TooManyDeadKeys,
     /// There is no room for so many tokens, sessions and users more.
     #[error("{held} tokens, sessions and users are revoked, of at most {most}")]
@@ -224,6 +224,20 @@ impl Plane {
     /// The keys of the API's callers.
     pub fn api_keys(&self) -> arc_swap::Guard<Arc<ApiKeys>> {
         self.api_keys.load()
+    }
+
+    /// Reads the keys of the API's callers from the store now, after a change.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn reload_api_keys(&self) -> Result<(), PlaneError> {
+        let found = ApiKeys::load(self.store.as_ref()).await?;
+        // A store that lost them gets them back within seconds; until then they are good.
+        if !found.is_empty() {
+            self.api_keys.store(Arc::new(found));
+        }
+        Ok(())
     }
 
     /// The time, unix seconds, the same for all processes on a store.

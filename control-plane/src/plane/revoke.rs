@@ -1,8 +1,10 @@
 //! Revoking: one append, then every verifier that follows the feed refuses.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
+use offswitch_verifier::MAX_KEYS;
 use offswitch_verifier::snapshot::{MAX_DEAD_KEYS, MAX_ENTRIES, Position};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,6 +12,7 @@ use utoipa::ToSchema;
 use super::{Plane, PlaneError};
 use crate::fold::FoldError;
 use crate::record::{Record, Revocation};
+use crate::session::{Session, SessionId};
 use crate::store::{Append, Appended, Durability, Request, StoreError, UNNAMED_REQUEST_MEMORY};
 use crate::telemetry::audit;
 
@@ -22,6 +25,15 @@ pub struct Revoked {
     pub durability: Durability,
     /// True if the same request had been accepted before.
     pub repeated: bool,
+}
+
+/// The sessions of this control plane that a request names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedSessions {
+    /// The place of the first revocation whose session does not exist.
+    pub unknown: Option<usize>,
+    /// How many of them are active, if that was counted.
+    pub sessions: Option<u64>,
 }
 
 /// What the red button does, or would do.
@@ -96,6 +108,24 @@ impl Plane {
         }
     }
 
+    /// What an earlier execution of `request` reached, if its caller named it and it was accepted.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn recall(&self, request: &Request) -> Result<Option<Revoked>, PlaneError> {
+        if request.memory <= UNNAMED_REQUEST_MEMORY {
+            return Ok(None);
+        }
+        let known = self.store.recall(request).await?;
+        let revoked = |Appended { position, durability, repeated }| Revoked {
+            position,
+            durability,
+            repeated,
+        };
+        Ok(known.map(revoked))
+    }
+
     /// What an earlier execution of `request` reached. Only where there was none is it refused: a
     /// caller whose answer was lost must not take an accepted revocation for a refused one.
     async fn recalled(
@@ -103,12 +133,93 @@ impl Plane {
         request: &Request,
         refusal: PlaneError,
     ) -> Result<Revoked, PlaneError> {
-        if request.memory <= UNNAMED_REQUEST_MEMORY {
-            return Err(refusal);
+        self.recall(request).await?.ok_or(refusal)
+    }
+
+    /// The sessions of this control plane that `revocations` name: the first that does not exist,
+    /// and how many active ones end, if the revocations are few.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn sessions_of(
+        &self,
+        revocations: &[Revocation],
+        now: u64,
+    ) -> Result<NamedSessions, PlaneError> {
+        let unknown = self.unknown_session(revocations).await?;
+        if unknown.is_some() || revocations.len() > FEW_REVOCATIONS {
+            return Ok(NamedSessions { unknown, sessions: None });
         }
-        let known = self.store.recall(request).await?.ok_or(refusal)?;
-        let Appended { position, durability, repeated } = known;
-        Ok(Revoked { position, durability, repeated })
+        let mut active = HashSet::new();
+        for revocation in revocations {
+            let named = match revocation {
+                Revocation::Refresh { sid, .. } | Revocation::Session { issuer: None, sid, .. } => {
+                    sid.parse().ok().map(|id: SessionId| (id.user(), Some(id), None))
+                }
+                Revocation::User { issuer: None, sub, .. } => {
+                    Some((self.master.user_key(sub), None, Some(sub)))
+                }
+                _ => None,
+            };
+            let Some((user, id, sub)) = named else { continue };
+            let held = match self.user_sessions(user).await {
+                Err(PlaneError::Store(StoreError::Damaged(_))) => continue,
+                held => held?,
+            };
+            let is_named = |session: &&Session| {
+                id.is_none_or(|id| session.id == id)
+                    && sub.is_none_or(|sub| session.sub == *sub)
+                    && self.is_living(session, now)
+            };
+            active.extend(held.sessions.iter().filter(is_named).map(|session| session.id));
+        }
+        let sessions = u64::try_from(active.len()).ok();
+        Ok(NamedSessions { unknown, sessions })
+    }
+
+    /// The place of the first revocation that names a session which this control plane does not
+    /// have and did not have lately.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn unknown_session(
+        &self,
+        revocations: &[Revocation],
+    ) -> Result<Option<usize>, PlaneError> {
+        let named = revocations.iter().enumerate().filter_map(|(place, one)| match one {
+            Revocation::Session { issuer: None, sid, .. } => {
+                Some((place, sid.parse::<SessionId>().ok()))
+            }
+            _ => None,
+        });
+        let named: Vec<(usize, Option<SessionId>)> = named.collect();
+        let mut looked_up = stream::iter(named)
+            .map(|(place, id)| async move {
+                match id {
+                    Some(id) => (place, self.has_session(id).await),
+                    None => (place, Ok(false)),
+                }
+            })
+            .buffered(LOOKED_UP_TOGETHER);
+        while let Some((place, is_known)) = looked_up.next().await {
+            if !is_known? {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn has_session(&self, id: SessionId) -> Result<bool, PlaneError> {
+        match self.user_sessions(id.user()).await {
+            // What was revoked lately may be forgotten already, and revoking it again is harmless.
+            Ok(mut held) => Ok(held.find(id).is_some()
+                || self.fold().is_session_over(&id.to_string(), "", u64::MAX)),
+            // Its access tokens may be in use: what cannot be read can still be revoked.
+            Err(PlaneError::Store(StoreError::Damaged(_))) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Refuses `record` where more would be revoked than the operator allows, or more keys would die
@@ -120,12 +231,43 @@ impl Plane {
     ///
     /// [`PlaneError::TooManyEntries`], [`PlaneError::TooManyDeadKeys`].
     pub fn need_allowed(&self, record: &Record) -> Result<(), PlaneError> {
-        let is_key = |one: &&Revocation| matches!(one, Revocation::Key { .. });
-        let keys = record.revocations.iter().filter(is_key).count();
-        if keys > 0 && self.fold().dead_keys().len() + keys > MAX_DEAD_KEYS / 2 {
-            return Err(PlaneError::TooManyDeadKeys);
-        }
+        self.need_key_room(record)?;
         self.need_room(record, self.settings.max_entries)
+    }
+
+    /// Refuses to let more keys die by name than leave room for red buttons. Keys of other issuers are
+    /// bounded more narrowly, for anyone who may revoke can make up their names: each issuer's to what
+    /// its key set can hold, and all of them so that there is always room for the control plane's own.
+    fn need_key_room(&self, record: &Record) -> Result<(), PlaneError> {
+        let named: HashSet<(Option<&str>, &str)> = record
+            .revocations
+            .iter()
+            .filter_map(|one| match one {
+                Revocation::Key { issuer, kid } => Some((issuer.as_deref(), kid.as_str())),
+                _ => None,
+            })
+            .collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let own = self.settings.issuer.as_str();
+        let fold = self.fold();
+        let dead = fold.dead_keys().iter().map(|key| (key.issuer.as_str(), key.kid.as_str()));
+        let fresh = named.into_iter().map(|(issuer, kid)| (issuer.unwrap_or(own), kid));
+        let all: HashSet<(&str, &str)> = dead.chain(fresh).collect();
+        if all.len() == fold.dead_keys().len() {
+            return Ok(());
+        }
+        let mut by_issuer: HashMap<&str, usize> = HashMap::new();
+        for (issuer, _) in &all {
+            *by_issuer.entry(issuer).or_default() += 1;
+        }
+        let own_keys = by_issuer.remove(own).unwrap_or_default();
+        let foreign: usize = by_issuer.values().sum();
+        let is_full = own_keys + foreign > MAX_DEAD_KEYS / 2
+            || foreign > MAX_FOREIGN_DEAD_KEYS
+            || by_issuer.values().any(|keys| *keys > MAX_KEYS);
+        if is_full { Err(PlaneError::TooManyDeadKeys) } else { Ok(()) }
     }
 
     fn need_room(&self, record: &Record, most: usize) -> Result<(), PlaneError> {
@@ -242,4 +384,9 @@ impl RedButton {
 /// their own bound, and would be stuck with the one before. The difference is for processes that
 /// revoke side by side, each before it has seen the others' records of up to 100,000 entries.
 pub const MOST_ENTRIES: usize = MAX_ENTRIES - (1 << 22);
+/// Keys of other issuers that may be dead: half of what may die by name.
+const MAX_FOREIGN_DEAD_KEYS: usize = MAX_DEAD_KEYS / 4;
+/// For so many the sessions that they end are counted.
+const FEW_REVOCATIONS: usize = 100;
+const LOOKED_UP_TOGETHER: usize = 32;
 const LONGEST_FOLD: Duration = Duration::from_secs(1);

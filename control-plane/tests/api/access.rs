@@ -34,7 +34,7 @@ async fn each_route_opens_to_its_own_scope_alone() {
     let environment = [("OFFSWITCH_STORE", url.as_str())];
     let plane = ControlPlane::start_in(folder.path(), &environment).await;
     let routes = routes(&plane).await;
-    assert_eq!(routes.len(), 23);
+    assert_eq!(routes.len(), 28);
     let public: Vec<&str> = routes
         .iter()
         .filter(|(_, _, scope)| scope.is_none())
@@ -98,6 +98,36 @@ async fn each_route_opens_to_its_own_scope_alone() {
             );
         }
     }
+}
+
+// A03, D13: a signing key of this control plane is not for everyone who may revoke tokens.
+#[tokio::test]
+async fn revoking_an_own_signing_key_needs_the_scope_of_keys() {
+    let plane = ControlPlane::start().await;
+    let kid = plane.got("/v1/keys").await["token_keys"][0]["kid"].clone();
+    let create = async |scopes: &[&str]| {
+        let body = json!({ "name": "x", "scopes": scopes });
+        plane.posted("/v1/api-keys", &body).await["key"].as_str().unwrap().to_owned()
+    };
+    let key = create(&["revocations:write"]).await;
+    let revoke = async |key: &str, body: &Value| {
+        let request = plane.request(Method::POST, "/v1/revocations").bearer_auth(key).json(body);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap()["code"].clone())
+    };
+    let lacks = (403, json!("missing_scope"));
+    assert_eq!(revoke(&key, &json!({ "kid": kid })).await, lacks);
+    let bulk = json!({ "revocations": [{ "sub": "a" }, { "kid": kid }] });
+    assert_eq!(revoke(&key, &bulk).await, lacks);
+    let line = plane.request(Method::POST, "/v1/revocations").bearer_auth(&key);
+    let line =
+        line.header("content-type", "application/x-ndjson").body(json!({ "kid": kid }).to_string());
+    assert_eq!(line.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    assert_eq!(plane.got("/v1/keys").await["token_keys"][0]["state"], "active");
+    let foreign = json!({ "kid": "k", "issuer": "https://idp.example" });
+    assert_eq!(revoke(&key, &foreign).await.0, 200);
+    let both = create(&["revocations:write", "keys:write"]).await;
+    assert_eq!(revoke(&both, &json!({ "kid": kid })).await.0, 200);
 }
 
 #[tokio::test]

@@ -6,6 +6,11 @@ use serde_json::{Value, json};
 
 use crate::support::process::{ControlPlane, run};
 
+/// The reason of a stream is in the query.
+fn has_reason(request: &Value) -> bool {
+    request.get("reason").is_some()
+}
+
 async fn refused(plane: &ControlPlane, path: &str, body: &Value, code: &str) {
     let answer = plane.post(path, body).await;
     let status = answer.status();
@@ -71,6 +76,12 @@ async fn a_revocation_that_is_not_exactly_one_thing_is_refused_and_changes_nothi
         (json!({ "revocations": vec![json!({ "sub": "a" }); 100_001] }), "too_many_revocations"),
     ] {
         refused(&plane, "/v1/revocations", &request, code).await;
+        // D43: one defect has one code, also in a stream.
+        if request.is_object() && request.get("revocations").is_none() && !has_reason(&request) {
+            let line = plane.admin(Method::POST, "/v1/revocations").body(request.to_string());
+            let line = line.header("content-type", "application/x-ndjson").send().await.unwrap();
+            assert_eq!(line.json::<Value>().await.unwrap()["code"], code, "{request}");
+        }
     }
     assert_eq!(plane.got("/readyz").await["position"], begin);
     assert_eq!(plane.got("/v1/revocations").await["requests"], json!([]));
@@ -106,9 +117,79 @@ async fn a_session_with_wrong_fields_is_refused() {
         (json!({ "sub": "a", "claims": { "ver": 99 } }), session),
         (json!({ "sub": "a", "claims": { "big": "x".repeat(5000) } }), session),
         (json!({ "sub": "a", "colour": "red" }), body),
+        (json!(["a", null, null, null, null, null, null, null, false]), body),
+        // D105: JSON readers would round these.
+        (json!({ "sub": "a", "claims": { "id": 9_007_199_254_740_993_u64 } }), session),
+        (json!({ "sub": "a", "claims": { "a": [{ "b": -9_007_199_254_740_993_i64 }] } }), session),
+        (json!({ "sub": "a", "claims": { "id": 1e300 } }), session),
     ] {
         refused(&plane, "/v1/sessions", &request, code).await;
     }
+}
+
+// D105: what is kept is kept exactly. D20: a name that occurs twice is refused, also inside claims.
+#[tokio::test]
+async fn application_claims_are_kept_exactly_or_refused() {
+    let plane = ControlPlane::start().await;
+    let largest = json!({ "sub": "a", "claims": { "n": 9_007_199_254_740_991_u64, "r": 0.1 } });
+    let opened = plane.posted("/v1/sessions", &largest).await;
+    let claims = crate::support::follower::peek(opened["access_token"].as_str().unwrap());
+    assert_eq!(claims["n"], 9_007_199_254_740_991_u64);
+    assert_eq!(claims["r"], 0.1);
+    for claims in [r#"{"n":1,"n":2}"#, r#"{"a":{"n":1,"n":2}}"#, r#"{"n":123456789012345678901}"#] {
+        let body = format!(r#"{{"sub":"a","claims":{claims}}}"#);
+        let request = plane.admin(Method::POST, "/v1/sessions").body(body);
+        let request = request.header("content-type", "application/json");
+        assert_eq!(request.send().await.unwrap().status(), StatusCode::BAD_REQUEST, "{claims}");
+    }
+}
+
+// D20: one idempotency key names one login, whoever logs in.
+#[tokio::test]
+async fn an_idempotency_key_opens_one_session_only() {
+    let plane = ControlPlane::start().await;
+    let open = async |sub: &str| {
+        let request = plane.admin(Method::POST, "/v1/sessions").json(&json!({ "sub": sub }));
+        let answer = request.header("idempotency-key", "login-1").send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (status, first) = open("alice").await;
+    assert_eq!(status, 201);
+    let (status, other) = open("bob").await;
+    assert_eq!((status, &other["code"]), (422, &json!("idempotency_key_reused")));
+    let (status, again) = open("alice").await;
+    assert_eq!((status, &again["session_id"]), (201, &first["session_id"]));
+    let bobs = plane.got("/v1/sessions?sub=bob").await;
+    assert_eq!(bobs["sessions"], json!([]));
+}
+
+// D114: behind a proxy that decodes and tidies paths, `a%2F..%2Fb` would log out `b`.
+#[tokio::test]
+async fn an_id_that_is_ambiguous_in_a_path_is_refused_there_and_taken_in_the_query() {
+    let plane = ControlPlane::start().await;
+    let sub = "a/../b";
+    let opened = plane.posted("/v1/sessions", &json!({ "sub": sub })).await;
+    plane.posted("/v1/sessions", &json!({ "sub": "b" })).await;
+    for path in [
+        "/v1/users/a%2F..%2Fb/sessions",
+        "/v1/users/a%2fb/sessions",
+        "/v1/users/a%5Cb/sessions",
+        "/v1/users/b/sessions/a%2Fb",
+    ] {
+        let answer = plane.admin(Method::DELETE, path).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{path}");
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["code"], "invalid_path");
+        assert!(problem["detail"].as_str().unwrap().contains("/v1/sessions?sub="), "{problem}");
+    }
+    let query = "/v1/sessions?sub=a%2F..%2Fb";
+    let listed = plane.got(query).await;
+    assert_eq!(listed["sessions"][0]["session_id"], opened["session_id"]);
+    let unknown = plane.admin(Method::DELETE, &format!("{query}&session_id=x"));
+    assert_eq!(unknown.send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    let ended = plane.admin(Method::DELETE, query).send().await.unwrap();
+    assert_eq!(ended.json::<Value>().await.unwrap()["sessions_ended"], 1);
+    assert_eq!(plane.got("/v1/sessions?sub=b").await["sessions"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -122,6 +203,7 @@ async fn a_red_button_with_wrong_fields_is_not_pressed() {
         (json!({ "reason": 1 }), "invalid_body"),
         (json!({ "reason": "x".repeat(501) }), "invalid_red_button"),
         (json!([]), "invalid_body"),
+        (json!([false, "end", null]), "invalid_body"),
     ] {
         refused(&plane, "/v1/red-button", &request, code).await;
     }
@@ -151,7 +233,6 @@ async fn bodies_that_are_not_plain_json_are_refused() {
     let json = Some("application/json");
     for path in ["/v1/revocations", "/v1/sessions", "/v1/red-button"] {
         let body = |code: &str| (400, code.to_owned());
-        assert_eq!(send(path, json, b"".into()).await, body("invalid_body"));
         assert_eq!(send(path, json, b"{".into()).await, body("invalid_body"));
         assert_eq!(send(path, json, b"{}{}".into()).await, body("invalid_body"));
         assert_eq!(send(path, json, b"\xff\xfe".into()).await, body("invalid_body"));
@@ -160,12 +241,24 @@ async fn bodies_that_are_not_plain_json_are_refused() {
         let deep = "[".repeat(100_000);
         let deep = send(path, json, deep.into_bytes()).await.0;
         assert!(deep == 400 || deep == 413, "{deep}");
+        let nested = br#"{"claims":{"a":1,"a":2},"sub":"a"}"#;
+        assert_eq!(send(path, json, nested.into()).await, body("invalid_body"));
         let media = (415, "unsupported_media_type".to_owned());
         assert_eq!(send(path, None, br#"{"sub":"a"}"#.into()).await, media);
         assert_eq!(send(path, Some("text/plain"), br#"{"sub":"a"}"#.into()).await, media);
         let form = Some("application/x-www-form-urlencoded");
         assert_eq!(send(path, form, b"sub=a".into()).await, media);
     }
+    // D43: no body is the body `{}`, and what a body may be is said.
+    let empty = |path: &'static str| send(path, json, b"".into());
+    assert_eq!(empty("/v1/revocations").await, (400, "invalid_revocation".to_owned()));
+    assert_eq!(empty("/v1/sessions").await, (400, "invalid_body".to_owned()));
+    let rotated = plane.admin(Method::POST, "/v1/keys/rotate").send().await.unwrap();
+    assert_eq!(rotated.status(), StatusCode::OK);
+    let csv = plane.admin(Method::POST, "/v1/revocations").header("content-type", "text/csv");
+    let problem: Value = csv.body("sub\na").send().await.unwrap().json().await.unwrap();
+    let detail = "the content-type is text/csv, expected application/json or application/x-ndjson";
+    assert_eq!(problem["detail"], detail);
     let large = (413, "body_too_large".to_owned());
     assert_eq!(send("/v1/sessions", json, vec![b' '; 70_000]).await, large);
     assert_eq!(send("/v1/revocations", json, vec![b' '; 33 * 1024 * 1024]).await, large);
@@ -182,6 +275,11 @@ async fn queries_and_headers_are_read_strictly() {
         "/v1/revocations?before=x",
         "/v1/revocations?befor=1",
         "/v1/revocations?limit=1&limit=2",
+        "/v1/revocations?sub=a&jti=b",
+        "/v1/revocations?kind=refresh&sub=a",
+        "/v1/revocations?kind=both",
+        "/v1/revocations?sub=%ff",
+        "/v1/sessions",
         "/v1/feed?since=1",
         "/v1/feed?since=1.x",
         "/v1/feed?since=+1.2",
@@ -219,7 +317,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
         (Method::GET, "/v1", 404, "not_found"),
         (Method::GET, "/v2/feed", 404, "not_found"),
         (Method::DELETE, "/v1/revocations", 405, "method_not_allowed"),
-        (Method::GET, "/v1/sessions", 405, "method_not_allowed"),
+        (Method::GET, "/v1/keys/rotate", 405, "method_not_allowed"),
     ] {
         let answer = plane.admin(method, path).send().await.unwrap();
         assert_eq!(answer.status(), status, "{path}");

@@ -41,20 +41,31 @@ async fn what_is_revoked_at_once_is_bounded_and_logouts_go_on() {
     assert!(post(&server, "/v1/red-button", &json!({})).await.status().is_success());
 }
 
-// Dead keys stay for ever: half of the room is for red buttons.
+// D13: dead keys stay for ever, and anyone who may revoke can make up the names of foreign ones. Each
+// issuer has room for a whole key set, all of them for a quarter, and the red button always finds room.
 #[tokio::test]
-async fn dead_keys_are_bounded_and_the_red_button_still_finds_room() {
+async fn foreign_dead_keys_are_bounded_per_issuer_and_in_all() {
     let server = LocalServer::start(Limits::default()).await;
-    let key =
-        |number: usize| json!({ "issuer": "https://idp.example", "kid": format!("k{number}") });
-    let keys: Vec<Value> = (0..512).map(key).collect();
-    assert!(
-        post(&server, REVOCATIONS, &json!({ "revocations": keys })).await.status().is_success()
-    );
-    let answer = post(&server, REVOCATIONS, &key(512)).await;
-    assert_eq!(answer.status(), 409);
-    let problem: Value = answer.json().await.unwrap();
-    assert_eq!(problem["code"], "too_many_dead_keys");
+    let keys = |issuer: usize, count: usize| {
+        let key = |number: usize| json!({ "issuer": format!("https://idp-{issuer}.example"), "kid": format!("k{number}") });
+        json!({ "revocations": (0..count).map(key).collect::<Vec<_>>() })
+    };
+    let send = async |body: Value| {
+        let answer = post(&server, REVOCATIONS, &body).await;
+        let status = answer.status().as_u16();
+        (status, answer.json::<Value>().await.unwrap()["code"].clone())
+    };
+    let full = (409, json!("too_many_dead_keys"));
+    assert_eq!(send(keys(0, 65)).await, full);
+    for issuer in 0..4 {
+        assert_eq!(send(keys(issuer, 64)).await.0, 200, "{issuer}");
+        assert_eq!(send(keys(issuer, 65)).await, full, "{issuer}");
+    }
+    assert_eq!(send(keys(0, 64)).await.0, 200, "they are dead already");
+    assert_eq!(send(keys(4, 1)).await, full);
+    let own = post(&server, "/v1/keys/rotate", &json!({})).await;
+    let kid = own.json::<Value>().await.unwrap()["kid"].clone();
+    assert_eq!(send(json!({ "kid": kid })).await.0, 200);
     assert!(post(&server, "/v1/red-button", &json!({})).await.status().is_success());
 }
 
@@ -66,13 +77,15 @@ async fn a_repeated_request_is_answered_where_there_is_no_more_room() {
     let server = LocalServer::start_with(Limits::default(), change).await;
     let exp = offswitch::clock::unix_seconds() + 3600;
     let tokens = json!({ "revocations": [{ "jti": "a", "exp": exp }, { "jti": "b", "exp": exp }] });
-    let keys: Vec<Value> = (0..512)
+    let keys: Vec<Value> = (0..64)
         .map(|number| json!({ "issuer": "https://idp.example", "kid": format!("k{number}") }))
         .collect();
     let one_more = json!({ "jti": "c", "exp": exp });
-    for (name, body, status) in
-        [("tokens", tokens, 507), ("keys", json!({ "revocations": keys }), 409)]
-    {
+    let one_more_key = json!({ "issuer": "https://idp.example", "kid": "k64" });
+    for (name, body, more, status) in [
+        ("tokens", tokens, one_more.clone(), 507),
+        ("keys", json!({ "revocations": keys }), one_more_key, 409),
+    ] {
         let first = named(&server, name, &body).await;
         assert_eq!(first.status(), 200, "{name}");
         let first: Value = first.json().await.unwrap();
@@ -80,7 +93,7 @@ async fn a_repeated_request_is_answered_where_there_is_no_more_room() {
         assert_eq!(again.status(), 200, "{name}");
         let again: Value = again.json().await.unwrap();
         assert_eq!((&again["position"], &again["repeated"]), (&first["position"], &json!(true)));
-        let other = named(&server, &format!("other {name}"), &body).await;
+        let other = named(&server, &format!("other {name}"), &more).await;
         assert_eq!(other.status(), status, "{name}");
         let reused = named(&server, name, &one_more).await;
         assert_eq!(reused.json::<Value>().await.unwrap()["code"], "idempotency_key_reused");

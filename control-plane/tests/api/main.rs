@@ -1,14 +1,17 @@
 //! The HTTP API of the real binary, over real connections.
 
 mod access;
+mod api_keys;
 mod bad_input;
 mod bulk_stream;
 mod connection_limits;
 mod entry_limits;
 mod follower_limit;
+mod headers;
 mod hostile_clients;
 mod key_life;
 mod lifecycle;
+mod listing;
 mod oauth;
 mod page;
 mod revoking;

@@ -70,18 +70,136 @@ async fn each_form_of_revocation_stops_exactly_its_tokens() {
     assert_eq!(base.judge(&next), "valid");
 }
 
-// A user's own tokens outlive one token's exp: naming it must not shorten the revocation.
+// A user's own tokens outlive one token's exp: naming it must not shorten the revocation. S05: nor
+// must a wrong exp of an own token.
 #[tokio::test]
-async fn an_exp_in_the_past_does_not_void_the_revocation_of_a_user_or_session() {
+async fn an_exp_that_is_too_early_does_not_end_a_revocation_too_early() {
     let plane = ControlPlane::start().await;
     let token = token(&plane, "a").await;
-    plane.posted("/v1/revocations", &json!({ "sub": "a", "exp": 1 })).await;
-    plane.posted("/v1/revocations", &json!({ "session_id": peek(&token)["sid"], "exp": 1 })).await;
-    let listed = plane.got("/v1/revocations").await;
-    assert!(listed["requests"][0]["revocations"][0]["exp"].as_u64().unwrap() > now() + 80_000);
+    let (claims, begin) = (peek(&token), now());
+    for (request, stays) in [
+        (json!({ "sub": "a", "exp": begin }), 86_400),
+        (json!({ "session_id": claims["sid"], "exp": begin }), 86_400),
+        (json!({ "jti": claims["jti"], "exp": begin }), 600),
+        (json!({ "sub": "a", "issuer": "https://idp.example", "exp": begin }), 86_400),
+    ] {
+        plane.posted("/v1/revocations", &request).await;
+        let listed = plane.got("/v1/revocations?limit=1").await;
+        let exp = listed["requests"][0]["revocations"][0]["exp"].as_u64().unwrap();
+        assert!(exp >= begin + stays, "{request}: {listed}");
+    }
     let mut follower = Follower::start(&plane, &plane.issuer()).await;
     follower.follow(&plane).await;
-    assert_eq!(follower.judge(&token), "revoked_session");
+    assert!(follower.judge(&token).starts_with("revoked_"));
+}
+
+// I05, D06, D33: what no verifier would enforce is refused, and nothing is recorded.
+#[tokio::test]
+async fn a_revocation_without_an_effect_is_refused_and_not_recorded() {
+    let plane = ControlPlane::start().await;
+    let token = token(&plane, "a").await;
+    let claims = peek(&token);
+    let begin = plane.got("/readyz").await["position"].clone();
+    let (own, other) = (plane.issuer(), "https://idp.example");
+    // As long as a session's id, and of the same user.
+    let sid = claims["sid"].as_str().unwrap();
+    let missing = format!("{}AAAAAAAAAAAAAAAA", &sid[..16]);
+    for (entry, field, code) in [
+        (json!({ "jti": claims["jti"], "exp": now() - 700 }), "exp", "already_expired"),
+        (json!({ "jti": claims["jti"], "exp": 0 }), "exp", "already_expired"),
+        (json!({ "jti": claims["jti"], "exp": 600 }), "exp", "already_expired"),
+        (json!({ "jti": "t", "exp": now() - 700, "issuer": other }), "exp", "already_expired"),
+        (json!({ "sub": "a", "exp": 1 }), "exp", "already_expired"),
+        (json!({ "session_id": claims["sid"], "exp": 1 }), "exp", "already_expired"),
+        (json!({ "session_id": "s-1" }), "session_id", "unknown_session"),
+        (json!({ "session_id": missing }), "session_id", "unknown_session"),
+        (json!({ "sub": "a", "issuer": format!("{own}/") }), "issuer", "unknown_issuer"),
+        (json!({ "kid": "k", "issuer": format!("{own}/") }), "issuer", "unknown_issuer"),
+        (json!({ "sub": "a", "issuer": " https://idp.example" }), "issuer", "unknown_issuer"),
+    ] {
+        let bulk = json!({ "revocations": [{ "sub": "b" }, entry] });
+        for (body, pointer) in
+            [(&entry, format!("/{field}")), (&bulk, format!("/revocations/1/{field}"))]
+        {
+            let answer = plane.post("/v1/revocations", body).await;
+            assert_eq!(answer.status(), 422, "{body}");
+            let problem: Value = answer.json().await.unwrap();
+            assert_eq!((&problem["code"], &problem["pointer"]), (&json!(code), &json!(pointer)));
+        }
+        let line = format!("{entry}\n");
+        let request = plane.admin(Method::POST, "/v1/revocations").body(line);
+        let request = request.header("content-type", "application/x-ndjson");
+        let problem: Value = request.send().await.unwrap().json().await.unwrap();
+        // D43: one defect has one code.
+        assert_eq!((&problem["code"], &problem["line"]), (&json!(code), &json!(1)), "{problem}");
+        assert_eq!(problem["pointer"], format!("/{field}"));
+        assert_eq!(problem["accepted"], 0);
+    }
+    assert_eq!(plane.got("/readyz").await["position"], begin);
+    assert_eq!(plane.got("/v1/revocations").await["requests"], json!([]));
+}
+
+// D33: the lines before an unknown session are recorded, those after it are not.
+#[tokio::test]
+async fn an_upload_stops_at_the_first_unknown_session() {
+    let plane = ControlPlane::start().await;
+    let sid = peek(&token(&plane, "a").await)["sid"].clone();
+    let lines = [
+        json!({ "sub": "x" }),
+        json!({ "session_id": sid }),
+        json!({ "session_id": "s-1" }),
+        json!({ "sub": "y" }),
+    ];
+    let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let request = plane.admin(Method::POST, "/v1/revocations").body(body);
+    let request = request.header("content-type", "application/x-ndjson");
+    let problem: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(problem["code"], "unknown_session");
+    assert_eq!((&problem["accepted"], &problem["line"]), (&json!(2), &json!(3)));
+    let listed = plane.got("/v1/revocations").await;
+    assert_eq!(listed["requests"][0]["count"], 2, "{listed}");
+}
+
+// D33: the answer says how many sessions it ended.
+#[tokio::test]
+async fn an_answer_says_how_many_sessions_it_ended() {
+    let plane = ControlPlane::start().await;
+    let mut sids = Vec::new();
+    for _ in 0..3 {
+        sids.push(peek(&token(&plane, "a").await)["sid"].clone());
+    }
+    let both = json!({ "revocations": [{ "session_id": sids[0] }, { "sub": "nobody" }] });
+    assert_eq!(plane.posted("/v1/revocations", &both).await["sessions_ended"], 1);
+    let again = json!({ "session_id": sids[0] });
+    assert_eq!(plane.posted("/v1/revocations", &again).await["sessions_ended"], 0);
+    let sid = sids[1].as_str().unwrap();
+    let delete = async |path: String| -> Value {
+        plane.admin(Method::DELETE, &path).send().await.unwrap().json().await.unwrap()
+    };
+    assert_eq!(delete(format!("/v1/users/a/sessions/{sid}")).await["sessions_ended"], 1);
+    assert_eq!(delete("/v1/users/a/sessions".to_owned()).await["sessions_ended"], 1);
+    assert_eq!(delete("/v1/users/a/sessions".to_owned()).await["sessions_ended"], 0);
+    let unknown = delete(format!("/v1/users/b/sessions/{sid}")).await;
+    assert_eq!(unknown["code"], "unknown_session");
+    let jti = json!({ "jti": "t", "exp": now() + 60 });
+    assert_eq!(plane.posted("/v1/revocations", &jti).await["sessions_ended"], 0);
+}
+
+// A11: accepted, but the answer was lost; the token has expired when the client asks again.
+#[tokio::test]
+async fn a_named_request_is_answered_again_although_it_would_be_refused_now() {
+    let plane = ControlPlane::start().await;
+    let sid = peek(&token(&plane, "a").await)["sid"].clone();
+    let send = async |body: &Value| {
+        let request = plane.admin(Method::POST, "/v1/revocations").json(body);
+        let answer = request.header("idempotency-key", "k").send().await.unwrap();
+        answer.json::<Value>().await.unwrap()
+    };
+    let first = send(&json!({ "session_id": sid })).await;
+    let again = send(&json!({ "session_id": sid })).await;
+    assert_eq!((&again["position"], &again["repeated"]), (&first["position"], &json!(true)));
+    assert_eq!(again.get("sessions_ended"), None);
+    assert_eq!(send(&json!({ "sub": "a", "exp": 1 })).await["code"], "idempotency_key_reused");
 }
 
 // A user's version only grows, also after the user has left the base.

@@ -248,7 +248,9 @@ async fn what_a_control_plane_publishes_can_be_inspected() {
     let key = keys["feed_public_keys"][0].as_str().unwrap();
     let first = plane.posted("/v1/revocations", &json!({ "sub": "alice" })).await;
     let position = first["position"].as_str().unwrap().to_owned();
-    let more = plane.posted("/v1/revocations", &json!({ "session_id": "s-1" })).await;
+    let session = plane.posted("/v1/sessions", &json!({ "sub": "bob" })).await;
+    let sid = session["session_id"].as_str().unwrap();
+    let more = plane.posted("/v1/revocations", &json!({ "session_id": sid })).await;
     let newest = more["position"].as_str().unwrap().to_owned();
     let folder = tempfile::tempdir().unwrap();
     for (query, kind) in [
@@ -263,7 +265,8 @@ async fn what_a_control_plane_publishes_can_be_inspected() {
     }
     let delta = get(format!("/v1/feed?since={position}")).await.unwrap().bytes().await.unwrap();
     let delta = file(&folder, "delta", &delta);
-    let told = snapshot(&["inspect", &delta, "--key", key, "--session", "s-1", "--session", "s-2"]);
+    let told = snapshot(&["inspect", &delta, "--key", key, "--session", sid, "--session", "s-2"]);
     let told = text(&told.stdout);
-    assert!(told.contains("session \"s-1\": denied\nsession \"s-2\": not denied"), "{told}");
+    let expected = format!("session \"{sid}\": denied\nsession \"s-2\": not denied");
+    assert!(told.contains(&expected), "{told}");
 }

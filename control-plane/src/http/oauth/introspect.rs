@@ -16,11 +16,13 @@ use crate::plane::Plane;
 /// Says whether a token is good now, and if so what it says. The header `offswitch-verdict` has the
 /// verdict's code; the body of a token that is not good says nothing else (RFC 7662 section 2.2).
 #[utoipa::path(
-    post, path = "/oauth/introspect", tag = "oauth",
-    request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
+    post, path = "/oauth/introspect", tag = "oauth", operation_id = "introspectToken",
+    summary = "Ask whether a token is valid",
+    request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded",
+                 example = json!({ "token": "{access_token}" })),
     security(("api_key" = ["tokens:introspect"])),
-    responses((status = 200, body = serde_json::Value), (status = 400, body = OauthError),
-              (status = 503, body = OauthError))
+    responses((status = 200, description = "What the token says", body = serde_json::Value), (status = 400, description = "Refused", body = OauthError),
+              (status = 503, description = "The store does not answer", body = OauthError))
 )]
 pub(in crate::http) async fn introspect(
     State(plane): State<Arc<Plane>>,

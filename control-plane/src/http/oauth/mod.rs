@@ -21,6 +21,7 @@ use crate::plane::{Plane, PlaneError};
 
 /// An error as RFC 6749 section 5.2 has it. The description is a stable code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = OauthError)]
 pub(super) struct OauthError {
     /// The RFC's code.
     #[schema(example = "invalid_grant")]
@@ -46,7 +47,8 @@ pub(super) struct Form(HashMap<String, String>);
 /// How a client finds everything else (RFC 8414).
 #[utoipa::path(
     get, path = "/.well-known/oauth-authorization-server", tag = "oauth",
-    responses((status = 200, body = serde_json::Value))
+    operation_id = "readMetadata", summary = "Read where everything is", security(()),
+    responses((status = 200, description = "RFC 8414 metadata", body = serde_json::Value))
 )]
 pub(super) async fn metadata(State(plane): State<Arc<Plane>>) -> Response {
     let issuer = &plane.settings().issuer;
@@ -68,6 +70,12 @@ pub(super) async fn metadata(State(plane): State<Arc<Plane>>) -> Response {
 }
 
 impl Form {
+    /// These fields.
+    #[cfg(test)]
+    fn of(fields: HashMap<String, String>) -> Self {
+        Self(fields)
+    }
+
     /// The field `name`, which must be there.
     pub(super) fn need(&self, name: &str, missing: &'static str) -> Result<&str, OauthError> {
         self.find(name).ok_or(OauthError::invalid_request(missing))

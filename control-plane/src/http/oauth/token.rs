@@ -48,10 +48,13 @@ pub(in crate::http) struct TokenAnswer {
 /// with the same successor while that is unused and the grace lasts; after that it is theft, and
 /// the session is revoked.
 #[utoipa::path(
-    post, path = "/oauth/token", tag = "oauth",
-    request_body(content = RefreshForm, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, body = TokenAnswer), (status = 400, body = OauthError),
-              (status = 503, body = OauthError))
+    post, path = "/oauth/token", tag = "oauth", operation_id = "refreshToken",
+    summary = "Refresh", security(()),
+    request_body(content = RefreshForm, content_type = "application/x-www-form-urlencoded",
+                 example = json!({ "grant_type": "refresh_token",
+                                   "refresh_token": "{refresh_token}" })),
+    responses((status = 200, description = "New tokens", body = TokenAnswer), (status = 400, description = "Refused", body = OauthError),
+              (status = 503, description = "The store does not answer", body = OauthError))
 )]
 pub(in crate::http) async fn refresh(
     State(plane): State<Arc<Plane>>,

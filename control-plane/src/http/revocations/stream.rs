@@ -14,9 +14,12 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use super::extract::{describe, idempotency};
-use super::problem::Problem;
-use super::revocations::{Accepted, Entry};
+use super::Accepted;
+use super::entry::{Entry, unknown_session};
+use crate::http::access::Caller;
+use crate::http::extract::idempotency;
+use crate::http::json as strict_json;
+use crate::http::problem::Problem;
 use crate::plane::{Plane, PlaneError, Revoked};
 use crate::record::{Record, Revocation};
 
@@ -47,13 +50,15 @@ struct Finished {
 /// One request while its body comes. Memory holds few records and one piece of the body.
 struct Upload {
     plane: Arc<Plane>,
-    caller: String,
+    caller: Caller,
     headers: HeaderMap,
     limits: UploadLimits,
     reason: Option<String>,
     entries: Vec<Revocation>,
-    /// The lines of `entries`, to tell a repeated upload from another one.
+    /// The lines of `entries`, to distinguish a repeated upload from another one.
     lines: Vec<u8>,
+    /// For each of `entries` its line's number, and where it ends in `lines`.
+    places: Vec<(u64, usize)>,
     /// How many records were sent to the store.
     records: u64,
     /// Those that it has not answered, in the order of the lines.
@@ -77,7 +82,7 @@ struct Sent {
 /// Revokes every line of `body`. What was appended stays, whatever comes after it.
 pub(super) async fn revoke(
     plane: Arc<Plane>,
-    caller: String,
+    caller: Caller,
     headers: HeaderMap,
     limits: UploadLimits,
     reason: Option<String>,
@@ -91,6 +96,7 @@ pub(super) async fn revoke(
         reason,
         entries: Vec::new(),
         lines: Vec::new(),
+        places: Vec::new(),
         records: 0,
         in_flight: FuturesOrdered::new(),
         accepted: 0,
@@ -162,16 +168,31 @@ impl Upload {
         if line.is_empty() {
             return Ok(());
         }
-        let entry: Entry =
-            serde_json::from_slice(line).map_err(|error| invalid(&describe(&error)))?;
-        let revocation = entry.check(&self.plane, self.plane.now());
+        let entry: Entry = strict_json::read(line)?;
+        let revocation = entry.check(&self.plane, &self.caller, self.plane.now())?;
         if self.entries.is_empty() {
             self.begins_at = self.line;
         }
-        self.entries.push(revocation.map_err(|problem| invalid(&problem))?);
+        self.entries.push(revocation);
         self.lines.extend_from_slice(line);
         self.lines.push(b'\n');
+        self.places.push((self.line, self.lines.len()));
         if self.entries.len() == RECORD_ENTRIES { self.send().await } else { Ok(()) }
+    }
+
+    /// Refuses the first entry with a session that does not exist; those before it stay gathered.
+    async fn check_sessions(&mut self) -> Result<(), Problem> {
+        let unknown = self.plane.unknown_session(&self.entries).await?;
+        let Some((index, (line, _))) =
+            unknown.and_then(|index| Some((index, *self.places.get(index)?)))
+        else {
+            return Ok(());
+        };
+        self.entries.truncate(index);
+        self.places.truncate(index);
+        self.lines.truncate(self.places.last().map_or(0, |(_, end)| *end));
+        self.line = line;
+        Err(unknown_session())
     }
 
     /// Sends what was gathered on its way to the store, behind what is there already.
@@ -179,17 +200,19 @@ impl Upload {
         if self.entries.is_empty() {
             return Ok(());
         }
+        self.check_sessions().await?;
         let record = Record {
             at: self.plane.now(),
-            by: self.caller.clone(),
+            by: self.caller.id.clone(),
             reason: self.reason.clone(),
             revocations: std::mem::take(&mut self.entries),
         };
         let (begins_at, entries) = (self.begins_at, record.revocations.len());
         self.settle_down_to(self.room_in_flight(&record)).await?;
         let mut request =
-            idempotency(&self.headers, &self.caller, "/v1/revocations", &self.body())?;
+            idempotency(&self.headers, &self.caller.id, "/v1/revocations", &self.body())?;
         self.lines.clear();
+        self.places.clear();
         if self.headers.contains_key("idempotency-key") {
             // With its length: a record that a wrong line cut short is not the mended one.
             request.id = format!("{}/{}.{entries}", request.id, self.records);

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::problem::Problem;
+use crate::http::problem::Problem;
 use crate::plane::Plane;
 use crate::session::Session;
 
@@ -18,6 +18,7 @@ pub(super) struct RefreshDenylist {
 
 /// Refresh tokens of one session that are off.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RefreshDenied)]
 pub(super) struct Denied {
     session_id: String,
     sub: String,

@@ -1,0 +1,258 @@
+//! `GET /v1/revocations`: what was revoked, by which API key, why and when.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use offswitch_verifier::snapshot::Position;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::backwards::Backwards;
+use super::refresh_denylist::{self, RefreshDenylist};
+use crate::fold::FoldError;
+use crate::http::extract::Params;
+use crate::http::problem::{Problem, ProblemDocument};
+use crate::plane::{Plane, PlaneError};
+use crate::record::{Record, Revocation};
+
+/// Which revocations to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct ListQuery {
+    /// `access` (the default) for the log, `refresh` for what only a refresh consults.
+    #[param(inline)]
+    kind: Option<ListKind>,
+    /// Only with `kind=refresh`: `next` of the page before.
+    cursor: Option<String>,
+    /// How many requests at most, 1 to 100; 20 by default.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<u64>,
+    /// Only requests before this seq: `next` of the page before.
+    before: Option<u64>,
+    /// Only revocations of this user.
+    sub: Option<String>,
+    /// Only revocations of the token with this id.
+    jti: Option<String>,
+    /// Only revocations of this session.
+    session_id: Option<String>,
+    /// Only revocations of this signing key.
+    kid: Option<String>,
+    /// Only revocations of tokens of this issuer, exactly as the tokens name it.
+    issuer: Option<String>,
+    /// Only requests at or after this time, unix seconds.
+    since: Option<u64>,
+    /// Only requests before this time, unix seconds.
+    until: Option<u64>,
+}
+
+/// Which list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ListKind {
+    Access,
+    Refresh,
+}
+
+/// A page of what was revoked, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RevocationList)]
+pub(super) struct Listing {
+    requests: Vec<Listed>,
+    /// Ask for more with `before=` this; absent on the last page. One request looks at a limited
+    /// part of the log: where a filter is set, a page may be short or empty although more follow.
+    next: Option<u64>,
+}
+
+/// One accepted request.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RevocationListed)]
+pub(super) struct Listed {
+    #[schema(value_type = String, example = "1763942400.17")]
+    position: Position,
+    /// When, unix seconds.
+    at: u64,
+    /// The id of the API key that asked.
+    by: String,
+    reason: Option<String>,
+    /// How many entries the request had.
+    count: usize,
+    /// Its first 100 entries, of those that the filters ask for. Each names its `kind` and, where it
+    /// has one, its `issuer`.
+    #[schema(value_type = Vec<Object>)]
+    revocations: Vec<Shown>,
+}
+
+/// Either list.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = RevocationPage)]
+#[expect(dead_code, reason = "describes the answer to the API's readers")]
+pub(super) enum Page {
+    Access(Listing),
+    Refresh(RefreshDenylist),
+}
+
+/// A revocation as it is shown.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Shown {
+    Epoch { epoch: u64 },
+    Key { issuer: String, kid: String },
+    Refresh { session_id: String },
+    Session { issuer: String, session_id: String, exp: u64 },
+    Sessions { version: u64 },
+    Token { issuer: String, jti: String, exp: u64 },
+    User { issuer: String, sub: String, version: u64, exp: u64 },
+}
+
+/// Lists what was revoked, by which API key, why and when, newest first. Requests are gone when all of
+/// their entries expired long ago, and may be gone when they are a week old.
+/// With `kind=refresh` it is the refresh denylist instead: spent and revoked refresh tokens.
+#[utoipa::path(
+    get, path = "/v1/revocations", tag = "revocations", operation_id = "listRevocations",
+    summary = "List revocations", params(ListQuery),
+    security(("api_key" = ["revocations:read"])),
+    responses((status = 200, description = "One page", body = Page),
+              (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "The store does not answer", body = ProblemDocument))
+)]
+pub(in crate::http) async fn list(
+    State(plane): State<Arc<Plane>>,
+    Params(query): Params<ListQuery>,
+) -> Result<Response, Problem> {
+    let wrong = |detail: &str| Err(Problem::bad_request("invalid_query", detail));
+    if query.kind == Some(ListKind::Refresh) {
+        let cursor = query.cursor.clone();
+        if !(ListQuery { kind: None, cursor: None, ..query }).is_empty() {
+            return wrong("kind: with kind=refresh only cursor is allowed");
+        }
+        let page = refresh_denylist::page(&plane, cursor.as_deref()).await?;
+        return Ok(Json(page).into_response());
+    }
+    if query.cursor.is_some() {
+        return wrong("cursor: only valid with kind=refresh; use before");
+    }
+    let limit = query.limit.unwrap_or(20);
+    if !(1..=100).contains(&limit) {
+        return wrong("limit: must be between 1 and 100");
+    }
+    let named = [&query.sub, &query.jti, &query.session_id, &query.kid];
+    if named.into_iter().flatten().count() > 1 {
+        return wrong("sub: give at most one of sub, jti, session_id, kid");
+    }
+    plane.catch_up().await?;
+    Ok(Json(query.page(&plane, usize::try_from(limit).unwrap_or(1)).await?).into_response())
+}
+
+impl ListQuery {
+    fn is_empty(&self) -> bool {
+        let Self { kind, cursor, limit, before, sub, jti, session_id, kid, issuer, since, until } =
+            self;
+        let texts = [cursor, sub, jti, session_id, kid, issuer];
+        let numbers = [limit, before, since, until];
+        kind.is_none()
+            && texts.into_iter().all(Option::is_none)
+            && numbers.into_iter().all(Option::is_none)
+    }
+
+    /// At most `limit` requests, found within a bounded part of the log.
+    async fn page(&self, plane: &Plane, limit: usize) -> Result<Listing, Problem> {
+        let own = &plane.settings().issuer;
+        let end = self.before.unwrap_or(u64::MAX);
+        let mut log =
+            Backwards::new(plane.store(), end.min(plane.position().seq.saturating_add(1)));
+        let is_narrow = self.is_selective() || self.since.is_some() || self.until.is_some();
+        let ahead = if is_narrow { usize::MAX } else { limit };
+        let (mut requests, mut records, mut entries) = (Vec::new(), 0, 0);
+        while requests.len() < limit && records < MOST_RECORDS && entries < MOST_ENTRIES {
+            let Some((position, bytes)) = log.next(ahead).await.map_err(PlaneError::from)? else {
+                return Ok(Listing { requests, next: None });
+            };
+            let seq = position.seq;
+            let record =
+                Record::decode(&bytes).map_err(|_| PlaneError::Fold(FoldError::Damaged { seq }))?;
+            records += 1;
+            entries += record.revocations.len();
+            let at = record.at;
+            if self.since.is_some_and(|since| at.saturating_add(CLOCK_SECONDS) < since) {
+                return Ok(Listing { requests, next: None });
+            }
+            let is_asked = self.since.is_none_or(|since| since <= at)
+                && self.until.is_none_or(|until| at < until);
+            if is_asked {
+                requests.extend(Listed::new(record, position, own, self));
+            }
+        }
+        Ok(Listing { requests, next: log.more() })
+    }
+
+    /// Whether a filter is set that not every entry meets.
+    fn is_selective(&self) -> bool {
+        let Self { sub, jti, session_id, kid, issuer, .. } = self;
+        [sub, jti, session_id, kid, issuer].into_iter().any(Option::is_some)
+    }
+
+    fn asks_for(&self, revocation: &Revocation, own: &str) -> bool {
+        let (issuer, sub, jti, session_id, kid) = match revocation {
+            Revocation::Epoch { .. } | Revocation::Sessions => (&None, None, None, None, None),
+            Revocation::Key { issuer, kid } => (issuer, None, None, None, Some(kid)),
+            Revocation::Refresh { sid, .. } => (&None, None, None, Some(sid), None),
+            Revocation::Session { issuer, sid, .. } => (issuer, None, None, Some(sid), None),
+            Revocation::Token { issuer, jti, .. } => (issuer, None, Some(jti), None, None),
+            Revocation::User { issuer, sub, .. } => (issuer, Some(sub), None, None, None),
+        };
+        let meets = |asked: &Option<String>, found: Option<&String>| {
+            asked.as_ref().is_none_or(|asked| found == Some(asked))
+        };
+        let issuer = issuer.as_deref().unwrap_or(own);
+        self.issuer.as_ref().is_none_or(|asked| asked == issuer)
+            && meets(&self.sub, sub)
+            && meets(&self.jti, jti)
+            && meets(&self.session_id, session_id)
+            && meets(&self.kid, kid)
+    }
+}
+
+impl Listed {
+    /// Nothing if no entry is asked for.
+    fn new(record: Record, position: Position, own: &str, query: &ListQuery) -> Option<Self> {
+        let count = record.revocations.len();
+        let asked = record.revocations.into_iter().filter(|one| query.asks_for(one, own));
+        let shown = asked.take(MAX_SHOWN).map(|one| Shown::new(one, position.seq, own));
+        let revocations: Vec<Shown> = shown.collect();
+        let Record { at, by, reason, .. } = record;
+        let is_asked = !revocations.is_empty() || !query.is_selective();
+        is_asked.then_some(Self { position, at, by, reason, count, revocations })
+    }
+}
+
+impl Shown {
+    fn new(revocation: Revocation, seq: u64, own: &str) -> Self {
+        let name = |issuer: Option<String>| issuer.unwrap_or_else(|| own.to_owned());
+        match revocation {
+            Revocation::Epoch { epoch } => Self::Epoch { epoch },
+            Revocation::Key { issuer, kid } => Self::Key { issuer: name(issuer), kid },
+            Revocation::Refresh { sid, .. } => Self::Refresh { session_id: sid },
+            Revocation::Sessions => Self::Sessions { version: seq },
+            Revocation::Session { issuer, sid, exp } => {
+                Self::Session { issuer: name(issuer), session_id: sid, exp }
+            }
+            Revocation::Token { issuer, jti, exp } => {
+                Self::Token { issuer: name(issuer), jti, exp }
+            }
+            Revocation::User { issuer, sub, exp } => {
+                Self::User { issuer: name(issuer), sub, version: seq, exp }
+            }
+        }
+    }
+}
+
+const MAX_SHOWN: usize = 100;
+/// What one request looks at: a few milliseconds' work, and memory for a few pages of the log.
+const MOST_RECORDS: usize = 2000;
+const MOST_ENTRIES: usize = 200_000;
+/// How far the times of two records may be out of order.
+const CLOCK_SECONDS: u64 = 600;

@@ -1,0 +1,272 @@
+//! `POST /v1/revocations`; its siblings are in the modules below.
+
+mod backwards;
+mod entry;
+mod list;
+mod refresh_denylist;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, Request as HttpRequest, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use offswitch_verifier::snapshot::Position;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::access::Caller;
+use super::extract::{Body, IdempotencyKey, Params, idempotency, is_of_type, unsupported};
+use super::problem::{Problem, ProblemDocument};
+use crate::clock::unix_seconds;
+use crate::plane::{Plane, Revoked};
+use crate::record::Record;
+use crate::store::{Durability, Request};
+use entry::{Entry, unknown_session};
+
+pub(super) use entry::{Claims, own_token};
+pub(super) use list::{__path_list, list};
+pub use stream::UploadLimits;
+
+/// What to revoke: exactly one of `token`, `jti` with `exp`, `session_id`, `sub`, `refresh_token` and
+/// `kid`; or up to 100,000 such entries in `revocations`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Revocation)]
+pub(super) struct Revoke {
+    /// An access token of this control plane; its claims are what is revoked.
+    token: Option<String>,
+    /// A token's id; needs `exp`.
+    jti: Option<String>,
+    /// The `exp` of the token, unix seconds, which must not have passed. With `session_id` or `sub`
+    /// the latest `exp` of their tokens; it can only prolong the revocation.
+    exp: Option<u64>,
+    /// A session, with all its tokens.
+    session_id: Option<String>,
+    /// A user, with all tokens held now. The user of another issuer is revoked by the second: a token
+    /// issued in the same second, also to a new login, is refused too.
+    sub: Option<String>,
+    /// A refresh token: its session cannot be refreshed any more, but its access tokens stay valid
+    /// until they expire.
+    refresh_token: Option<String>,
+    /// A signing key, for good. One of this control plane needs the scope `keys:write` too.
+    kid: Option<String>,
+    /// The exact `iss` of the tokens; this control plane by default.
+    issuer: Option<String>,
+    /// Many entries: all are accepted, or none.
+    revocations: Option<Vec<Entry>>,
+    /// Why, at most 500 bytes.
+    reason: Option<String>,
+}
+
+/// A revocation was recorded.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Accepted)]
+pub(super) struct Accepted {
+    /// A verifier at this position or beyond refuses.
+    #[schema(value_type = String, example = "1763942400.17")]
+    position: Position,
+    /// What the record survives: `memory`, `written` or `synced`; of a streamed bulk, what all of its
+    /// records do.
+    #[schema(value_type = String, example = "synced")]
+    durability: Durability,
+    /// True if this request had been accepted before; of a streamed bulk, all of it.
+    repeated: bool,
+    /// How many sessions of this control plane it ended that were active. Absent where that is not
+    /// counted: for a repeated request, and for more than 100 entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sessions_ended: Option<u64>,
+}
+
+/// Query parameters of a streamed bulk request.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RevokeQuery {
+    /// Why, at most 500 bytes; for `application/x-ndjson` only.
+    reason: Option<String>,
+}
+
+/// Revokes a token, a session, a user, a key, or up to 100,000 of them in `revocations`, all or none.
+///
+/// As `application/x-ndjson` the body is one entry per line, up to 10,000,000 lines, appended a
+/// thousand at a time as they come. The answer has `accepted` too; a problem has `accepted`, the number
+/// of entries before `line`, which stay revoked, and `line`, where to go on: what comes after it may be
+/// revoked or not.
+///
+/// A revocation that no verifier would enforce is refused, and nothing is recorded: `already_expired`,
+/// `unknown_session`, `unknown_issuer`.
+#[utoipa::path(
+    post, path = "/v1/revocations", tag = "revocations", operation_id = "revoke",
+    summary = "Revoke",
+    request_body(content(
+        (Revoke = "application/json", examples(
+            ("token" = (summary = "An access token", value = json!({ "token": "{access_token}" }))),
+            ("jti" = (summary = "A token by its id",
+                      value = json!({ "jti": "n7Yc0h", "exp": tomorrow() }))),
+            ("session" = (summary = "A session, with all its tokens",
+                          value = json!({ "session_id": "{session_id}" }))),
+            ("user" = (summary = "A user, with all tokens held now",
+                       value = json!({ "sub": "alice", "reason": "lost phone" }))),
+            ("foreign" = (summary = "A user of another issuer",
+                          value = json!({ "sub": "alice", "issuer": "https://idp.example" }))),
+            ("refresh" = (summary = "A refresh token: no access token is revoked",
+                          value = json!({ "refresh_token": "{refresh_token}" }))),
+            ("key" = (summary = "A signing key of another issuer",
+                      value = json!({ "kid": "2026-11", "issuer": "https://idp.example" }))),
+            ("many" = (summary = "Many entries",
+                       value = json!({ "revocations": [{ "sub": "bob" }, { "sub": "carol" }] })))
+        )),
+        (Entry = "application/x-ndjson", example = json!("{\"sub\":\"bob\"}\n{\"sub\":\"carol\"}\n"))
+    )),
+    params(RevokeQuery, IdempotencyKey), security(("api_key" = ["revocations:write"])),
+    responses((status = 200, description = "Recorded", body = Accepted),
+              (status = "4XX", description = "Refused; nothing is recorded", body = ProblemDocument),
+              (status = 503, description = "The store does not answer", body = ProblemDocument),
+              (status = 507, description = "too_many_entries: until some expire, see max_entries",
+               body = ProblemDocument))
+)]
+pub(super) async fn revoke(
+    State(plane): State<Arc<Plane>>,
+    Extension(caller): Extension<Caller>,
+    Params(query): Params<RevokeQuery>,
+    request: HttpRequest,
+) -> Result<Response, Problem> {
+    check_reason(query.reason.as_deref())?;
+    let headers = request.headers().clone();
+    if is_of_type(&headers, "application/x-ndjson") {
+        let limits = request.extensions().get().copied().unwrap_or_default();
+        let (reason, body) = (query.reason, request.into_body());
+        return stream::revoke(plane, caller, headers, limits, reason, body).await;
+    }
+    if headers.contains_key(header::CONTENT_TYPE) && !is_of_type(&headers, "application/json") {
+        return Err(unsupported(&headers, "application/json or application/x-ndjson"));
+    }
+    if query.reason.is_some() {
+        let detail = "reason: put it in the body; the query parameter is only for \
+                      application/x-ndjson";
+        return Err(Problem::bad_request("invalid_query", detail));
+    }
+    let body = Body::<Revoke>::from_request(request, &()).await?;
+    let request = idempotency(&headers, &caller.id, "/v1/revocations", &body.bytes)?;
+    match accept(&plane, caller, body.value, &request).await {
+        Ok(accepted) => Ok(Json(accepted).into_response()),
+        // What was accepted once is not refused because time has passed since.
+        Err(problem) => match plane.recall(&request).await? {
+            Some(revoked) => Ok(Json(Accepted::from(revoked)).into_response()),
+            None => Err(problem),
+        },
+    }
+}
+
+async fn accept(
+    plane: &Arc<Plane>,
+    caller: Caller,
+    body: Revoke,
+    request: &Request,
+) -> Result<Accepted, Problem> {
+    let is_bulk = body.revocations.is_some();
+    let now = plane.now();
+    let record = body.record_apart(plane, caller, now).await?;
+    let reached = plane.sessions_of(&record.revocations, now).await?;
+    if let Some(index) = reached.unknown {
+        let problem = unknown_session();
+        return Err(if is_bulk { problem.within("revocations", index) } else { problem });
+    }
+    let revoked = plane.revoke_allowed(request, &record).await?;
+    let count = u64::try_from(record.revocations.len()).unwrap_or(u64::MAX);
+    metrics::counter!("offswitch_revocations_total").increment(count);
+    Ok(Accepted::new(revoked, reached.sessions))
+}
+
+impl Revoke {
+    /// [`record`](Self::record), apart from other requests where it may take long: each token's
+    /// signature is verified.
+    async fn record_apart(
+        self,
+        plane: &Arc<Plane>,
+        caller: Caller,
+        now: u64,
+    ) -> Result<Record, Problem> {
+        let entries = self.revocations.as_ref().map_or(1, Vec::len);
+        if entries <= FEW_ENTRIES {
+            return self.record(plane, caller, now);
+        }
+        let plane = plane.clone();
+        let checked = tokio::task::spawn_blocking(move || self.record(&plane, caller, now)).await;
+        checked.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
+    }
+
+    fn record(self, plane: &Plane, caller: Caller, now: u64) -> Result<Record, Problem> {
+        check_reason(self.reason.as_deref())?;
+        let single = Entry {
+            token: self.token,
+            jti: self.jti,
+            exp: self.exp,
+            session_id: self.session_id,
+            sub: self.sub,
+            refresh_token: self.refresh_token,
+            kid: self.kid,
+            issuer: self.issuer,
+        };
+        let (revocations, reason) = (self.revocations, self.reason);
+        let revocations = match revocations {
+            None => vec![single.check(plane, &caller, now)?],
+            Some(_) if !single.is_empty() => {
+                return Err(invalid("revocations", "put the other members into its entries"));
+            }
+            Some(entries) if !(1..=MAX_ENTRIES).contains(&entries.len()) => {
+                let detail = format!("must have 1 to {MAX_ENTRIES} entries");
+                return Err(Problem::of_field("too_many_revocations", "revocations", detail));
+            }
+            Some(entries) => entries
+                .into_iter()
+                .enumerate()
+                .map(|(index, entry)| {
+                    let checked = entry.check(plane, &caller, now);
+                    checked.map_err(|problem| problem.within("revocations", index))
+                })
+                .collect::<Result<_, _>>()?,
+        };
+        let by = caller.id;
+        Ok(Record { at: now, by, reason, revocations })
+    }
+}
+
+impl Accepted {
+    /// Of a request that ended so many sessions, if they were counted.
+    pub(super) fn new(revoked: Revoked, sessions: Option<u64>) -> Self {
+        let Revoked { position, durability, repeated } = revoked;
+        let sessions_ended = sessions.filter(|_| !repeated);
+        Self { position, durability, repeated, sessions_ended }
+    }
+}
+
+impl From<Revoked> for Accepted {
+    fn from(revoked: Revoked) -> Self {
+        Self::new(revoked, None)
+    }
+}
+
+fn check_reason(reason: Option<&str>) -> Result<(), Problem> {
+    match reason {
+        Some(reason) if reason.len() > 500 => Err(invalid("reason", "must have at most 500 bytes")),
+        _ => Ok(()),
+    }
+}
+
+fn invalid(field: &str, detail: &str) -> Problem {
+    Problem::of_field("invalid_revocation", field, detail)
+}
+
+/// For an example that can be sent as it is.
+fn tomorrow() -> u64 {
+    unix_seconds().saturating_add(86_400)
+}
+
+/// Stands in the log for whoever held a token and switched it off.
+pub(super) const HOLDER: &str = "holder";
+const MAX_ENTRIES: usize = 100_000;
+/// Checked within a few milliseconds.
+const FEW_ENTRIES: usize = 100;
