@@ -49,7 +49,7 @@ consoleTest("2,500 ids of a CSV are sent, and three bad lines reported", async (
   assert.equal(await failed.getByRole("row").count(), 1 + 3);
   const told = await failed.innerText();
   assert.match(told, /^102\s+csv-100\s+invalid_row\s+exp: is missing/m);
-  assert.match(told, /^1202\s+jti csv-1200\s+invalid_revocation\s+exp: lies too far/m);
+  assert.match(told, /^1202\s+jti csv-1200\s+invalid_revocation\s+exp: \d+ is too far/m);
   assert.match(told, /^2402\s+invalid_row\s+has 3 fields where there are 2 columns/m);
   const [download] = await Promise.all([
     page.waitForEvent("download"),

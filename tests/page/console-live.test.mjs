@@ -69,7 +69,9 @@ consoleTest("hostile values in the log and of devices are shown as text", async 
     assert.equal(await place.locator("img, script, h1").count(), 0);
   };
   await logIn(plane, HOSTILE, { device: HOSTILE, scope: "<h1>" });
-  await plane.call("POST", "/v1/revocations", { session_id: HOSTILE, reason: HOSTILE });
+  await plane.call("POST", "/v1/revocations", {
+    session_id: HOSTILE, issuer: "https://idp.example", reason: HOSTILE,
+  });
   await plane.call("POST", "/v1/revocations", { sub: HOSTILE, reason: HOSTILE });
   const { by } = await newestOf(plane);
   const rows = page.getByRole("table", { name: /newest first/ }).getByRole("row");

@@ -12,7 +12,7 @@ const LONG = "x".repeat(120);
 const long = { device: LONG, scope: LONG };
 await logIn(plane, "alice", { device: "phone" });
 await logIn(plane, "alice", long);
-for (const entry of [{ sub: LONG }, { session_id: LONG }]) {
+for (const entry of [{ sub: LONG }, { session_id: LONG, issuer: "https://idp.example" }]) {
   await plane.call("POST", "/v1/revocations", { ...entry, reason: LONG });
 }
 

@@ -56,7 +56,7 @@ export class ControlPlane {
 
   /** Ends one session of the user, or all where none is named. */
   endSessions(sub: string, id: string | null, idempotencyKey: string): Promise<Answer<Accepted>> {
-    const path = id === null ? sessionsOf(sub) : `${sessionsOf(sub)}/${segment(id)}`;
+    const path = id === null ? sessionsOf(sub) : `${sessionsOf(sub)}&session_id=${escaped(id)}`;
     const isRight = hasText("position");
     return this.#call("sessions:write", path, { method: "DELETE", idempotencyKey, isRight });
   }
@@ -104,12 +104,10 @@ export type Scope =
 
 export type Learn = (scope: Scope, problem: Problem | null) => void;
 
-/** What can stand in a path: `.` and `..` would be walked even when they are escaped. */
+/** What is wrong with the user's id, if anything. */
 export function userProblem(sub: string): string | null {
   const size_bytes = new TextEncoder().encode(sub).length;
   if (size_bytes < 1 || size_bytes > 256) return "The user must have 1 to 256 bytes.";
-  const isWalked = sub === "." || sub === "..";
-  if (isWalked) return "No address can name this user; switch it off under Revoke.";
   return UNPAIRED.test(sub) ? "The user is not well-formed Unicode." : null;
 }
 
@@ -119,12 +117,13 @@ export function freshIdempotencyKey(): string {
   return `console-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
+/** In the query: in a path a slash or dots would name another user. */
 function sessionsOf(sub: string): string {
-  return `/v1/users/${segment(sub)}/sessions`;
+  return `${SESSIONS}?sub=${escaped(sub)}`;
 }
 
 /** Half a character would be thrown back by the encoding. */
-function segment(text: string): string {
+function escaped(text: string): string {
   return encodeURIComponent(text.replace(new RegExp(UNPAIRED, "gu"), "\ufffd"));
 }
 

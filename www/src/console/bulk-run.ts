@@ -114,7 +114,7 @@ export class BulkRun {
 
   /** Takes out the row that was refused, and gives what is to be sent instead. */
   #afterRefusal(rows: Row[], { code, detail, status }: Problem): Row[][] {
-    const place = /^revocations\[(\d+)\]\.?(.*)$/s.exec(detail);
+    const place = /^revocations\[(\d+)\](?:\.|: )?(.*)$/s.exec(detail);
     const index = place === null ? (rows.length === 1 ? 0 : -1) : Number(place[1]);
     const row = rows[index];
     if (row === undefined) {

@@ -84,10 +84,14 @@ function Entries({ entries, all }: { entries: LogEntry[]; all: number }) {
 
 function Entry({ entry }: { entry: LogEntry }) {
   const [kind, name] = named(entry);
+  const issuer = entry["issuer"];
   return (
     <>
       <span class="quiet"><Foreign text={kind} /></span>{" "}
       {entry.kind === "epoch" ? <Moment at={name} /> : <code><Foreign text={name} /></code>}
+      {issuer !== undefined && (
+        <div class="quiet small">of <Foreign text={issuer} /></div>
+      )}
     </>
   );
 }
