@@ -1,0 +1,98 @@
+// The API's description is valid, and true: every operation is executed from it alone.
+
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { startControlPlane } from "../support/control-plane.mjs";
+import { ROOT } from "../support/fixture.mjs";
+import { samplesOf, send } from "./requests.mjs";
+
+const plane = await startControlPlane();
+const folder = await mkdtemp(join(tmpdir(), "offswitch-openapi-"));
+after(async () => {
+  await plane.close();
+  await rm(folder, { recursive: true, force: true });
+});
+const description = await (await fetch(`${plane.url}/openapi.json`)).json();
+const operations = Object.values(description.paths).flatMap((methods) => Object.values(methods));
+
+// D32: the linter that people use has no complaint.
+test("the description passes the linter", async () => {
+  const file = join(folder, "openapi.json");
+  await writeFile(file, JSON.stringify(description));
+  const linter = join(ROOT, "node_modules/@redocly/cli/bin/cli.js");
+  const asked = [linter, "lint", file, "--extends=recommended", "--format=json"];
+  const env = { ...process.env, REDOCLY_TELEMETRY: "off", REDOCLY_SUPPRESS_UPDATE_NOTICE: "true" };
+  const { stdout, stderr } = spawnSync(process.execPath, asked, { encoding: "utf8", env });
+  const { problems } = JSON.parse(stdout.slice(stdout.indexOf("{")));
+  const errors = problems.filter(({ severity }) => severity === "error");
+  const told = errors.map(({ ruleId, message, location }) =>
+    `${ruleId}: ${message} at ${location?.[0]?.pointer}`);
+  assert.deepEqual(told, [], stderr);
+});
+
+// D32: clients and the page at /docs are made from these.
+test("each operation has an id of its own, and its parameters are where they are read", () => {
+  const ids = operations.map(({ operationId }) => operationId);
+  assert.equal(new Set(ids).size, ids.length);
+  assert.equal(ids.length, 28);
+  for (const [path, methods] of Object.entries(description.paths)) {
+    for (const { operationId, parameters = [], summary } of Object.values(methods)) {
+      assert.ok(summary, operationId);
+      for (const parameter of parameters) {
+        const isInPath = path.includes(`{${parameter.name}}`);
+        assert.equal(parameter.in === "path", isInPath, `${operationId} ${parameter.name}`);
+        assert.ok(parameter.description, `${operationId} ${parameter.name}`);
+      }
+    }
+  }
+  const listed = description.paths["/v1/revocations"].get;
+  const optional = listed.parameters.filter((one) => one.in === "query" && !one.required);
+  assert.equal(optional.length, 11);
+  const kind = listed.parameters.find(({ name }) => name === "kind");
+  assert.match(JSON.stringify(kind.schema), /"access","refresh"/);
+  const schemas = Object.keys(description.components.schemas);
+  for (const name of ["RevocationListed", "SessionListed"]) assert.ok(schemas.includes(name), name);
+  assert.doesNotMatch(JSON.stringify(description), /"#\/components\/schemas\/ListKind"/);
+});
+
+// D32: an example for each way of revoking, and each is accepted as it stands.
+test("every operation is executed from the description alone", async () => {
+  const waiting = samplesOf(description);
+  const ways = waiting.filter(({ operation }) => operation.operationId === "revoke");
+  const named = ways.flatMap(({ example }) => Object.keys(example));
+  for (const way of ["token", "jti", "session_id", "sub", "refresh_token", "kid", "revocations"]) {
+    assert.ok(named.includes(way), way);
+  }
+  /** The sample whose answer has a member of this name. */
+  const producers = new Map();
+  const execute = async (sample) => {
+    const known = new Map();
+    // Of what others may have used up there is a fresh one each time.
+    for (const producer of new Set(sample.needs.map((name) => producers.get(name)))) {
+      for (const [name, value] of await execute(producer)) known.set(name, value);
+    }
+    const { status, text } = await send(plane.url, plane.apiKey, sample, known);
+    const { operationId, responses } = sample.operation;
+    const documented = Object.keys(responses).filter((code) => code.startsWith("2"));
+    const place = `${operationId} ${sample.label}: ${status} ${text.slice(0, 300)}`;
+    assert.ok(documented.includes(String(status)), place);
+    const isObject = text.startsWith("{");
+    const members = isObject ? Object.entries(JSON.parse(text)) : [];
+    return members.filter(([, value]) => typeof value === "string");
+  };
+  const executed = new Set();
+  while (waiting.length > 0) {
+    const ready = waiting.findIndex(({ needs }) => needs.every((name) => producers.has(name)));
+    assert.notEqual(ready, -1, `no answer has ${waiting.flatMap(({ needs }) => needs)}`);
+    const [sample] = waiting.splice(ready, 1);
+    for (const [name] of await execute(sample)) {
+      if (!producers.has(name)) producers.set(name, sample);
+    }
+    executed.add(sample.operation.operationId);
+  }
+  assert.equal(executed.size, operations.length);
+});
