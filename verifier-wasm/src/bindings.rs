@@ -14,6 +14,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use crate::claims::{VerifiedClaims, whole_seconds};
 use crate::config::{ConfigProblem, VerifierConfig};
 use crate::explain::Step;
+use crate::json::Object;
 use crate::jws::{Jws, MAX_TOKEN_BYTES};
 use crate::keys::{KeySet, KeySetError, VerifyingKey};
 use crate::known_headers::KnownHeaders;
@@ -87,12 +88,13 @@ impl WasmVerifier {
 
     /// Replaces the keys of the issuer that was configured as the `issuer`-th with a JWK set. The
     /// answer has the number of each key that loads and its place in the set,
-    /// `{"keys": [[number, place], …]}`. A set without a usable key withdraws the keys before it, and
-    /// the answer names the problem too; a malformed one changes nothing: `{"problem": …}`.
+    /// `{"keys": [[number, place], …]}`. A set (not a single key) without a usable key withdraws the
+    /// keys before it, and the answer names the problem too; a malformed one changes nothing:
+    /// `{"problem": …}`.
     #[wasm_bindgen(js_name = setKeys)]
     pub fn set_keys(&mut self, issuer: usize, jwks: &[u8]) {
         let answer = match KeySet::from_jwks(jwks) {
-            Err(problem @ KeySetError::NoUsableKey(_)) => {
+            Err(problem @ KeySetError::NoUsableKey(_)) if is_set(jwks) => {
                 self.verifier.set_keys_of(issuer, KeySet::default());
                 format!(r#"{{"keys":[],"problem":"{problem}"}}"#)
             }
@@ -313,6 +315,13 @@ pub fn verify_jws(jwks: &[u8], token: &[u8]) -> Option<Vec<u8>> {
 
 fn verifier_of(config: &[u8]) -> Result<Verifier, Vec<ConfigProblem>> {
     VerifierConfig::from_json(str::from_utf8(config).unwrap_or_default()).and_then(Verifier::new)
+}
+
+/// True for an object with `keys`. Any other object is read as a single key, and could be an error
+/// message as well: it withdraws nothing.
+fn is_set(jwks: &[u8]) -> bool {
+    let set = str::from_utf8(jwks).ok().and_then(Object::parse);
+    set.is_some_and(|set| set.get("keys").is_some())
 }
 
 /// Takes the token apart that is in the buffer.
