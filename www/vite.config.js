@@ -11,6 +11,8 @@ export default defineConfig({
     manifest: "manifest.json",
     modulePreload: { polyfill: false },
     rollupOptions: {
+      // The wasm file is always next to the page: the copy of it inside JavaScript is not needed.
+      external: ["./inline.js"],
       input: {
         index: "index.html",
         outside: "outside.html",
