@@ -7,7 +7,7 @@ import { createLocalJWKSet, decodeProtectedHeader, importJWK, jwtVerify } from "
 import { theCases } from "./expect.mjs";
 
 /** What jose knows nothing of: a token that is refused for it alone is good to jose. */
-const ABOUT_THE_FEED = ["feed_fork", "no_snapshot", "stale_snapshot",
+const ABOUT_THE_FEED = ["clock_skew", "feed_fork", "no_snapshot", "stale_snapshot",
   "revoked_epoch", "revoked_key", "revoked_session", "revoked_token", "revoked_user"];
 
 /** What jose asks the host about; some versions of OpenSSL are as strict as we are. */
@@ -24,11 +24,15 @@ const REASONS = {
   "a fraction": "jose compares fractions of a second, we cut them off",
   "a header member": "jose passes over members that bring a key, an encryption or another content",
   "a key without alg": "jose lets the header's alg choose",
+  "a lifetime": "jose knows no longest lifetime unless a maxTokenAge is asked for",
   "a name that stands twice": "jose takes the last of two",
+  "a required value": "jose asks for the presence of claims, not for their values",
+  "an empty id": "jose takes an empty string for an id",
   "base64url": "jose reads padding, white space and stray bits",
   "depth": "jose knows no deepest nesting",
   "iat to come": "jose looks at iat only where a maxTokenAge is asked for",
   "the feed's time": "a clock that is behind is found out by the feed",
+  "the length of an id": "jose revokes nothing by an id, so it may be of any length",
   "the range of a time": "jose takes every number for a time",
   "the type of a claim": "jose looks at the type of claims only where it compares them",
   "two names": "to jose EdDSA and Ed25519 are two algorithms, and the key's alg is the other one",
@@ -80,7 +84,9 @@ function judge({ now, options }) {
 /** The options that a token may pass by, one for each type that is accepted. */
 function joseOptions(rules, token) {
   const { issuer, audience, algorithms = ["EdDSA", "ES256"], types = ["at+jwt"] } = rules;
-  const { requiredClaims = ["exp", "iat", "sub", "jti"], leewaySeconds = 30 } = rules;
+  const { leewaySeconds = 30 } = rules;
+  const named = rules.requiredClaims;
+  const requiredClaims = Array.isArray(named) ? named : ["exp", "iat", "sub", "jti"];
   const shared = {
     issuer, requiredClaims, clockTolerance: leewaySeconds,
     audience: audience === "unchecked" ? undefined : audience,

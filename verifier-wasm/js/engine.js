@@ -14,6 +14,8 @@ import { Remembered } from "./remembered.js";
  * @typedef {import("./index.d.ts").Claims} Claims
  * @typedef {import("./index.d.ts").Evidence} Evidence
  * @typedef {import("./index.d.ts").Verdict} Verdict
+ *
+ * @typedef {{ problem?: string, dropped: string[] }} KeysFound
  */
 
 export class Engine {
@@ -24,8 +26,8 @@ export class Engine {
   #history = new History();
   /** The snapshot that leads to the newest position ever seen, once there is one. @type {Uint8Array | undefined} */
   newest;
-  /** The key sets in force, as JSON text, and what is wrong with them, by the place of their issuer.
-   * @type {Map<number, { jwks: string, problem?: string }>} */
+  /** The key sets in force, as JSON text, and what was found in them, by the place of their issuer.
+   * @type {Map<number, { jwks: string, isFetched: boolean, found: KeysFound }>} */
   #keySets = new Map();
   /** The keys that load and that the host may know, by number. @type {Map<number, JsonWebKey>} */
   #jwks = new Map();
@@ -162,25 +164,26 @@ export class Engine {
 
   /**
    * Takes the JWK set of the issuer at `place` over; throws if it is not well-formed. One without
-   * a usable key is taken over too, since the issuer has withdrawn the others: the answer is then
-   * what is wrong with it.
+   * a usable key is taken over too, since the issuer has withdrawn the others: the answer then has
+   * what is wrong with it. It has which keys were left out, and why.
    *
-   * @param {number} place @param {string} jwks
+   * @param {number} place @param {string} jwks @param {boolean} isFetched false if it was configured
    */
-  setKeys(place, jwks) {
+  setKeys(place, jwks, isFetched) {
     return this.#guarded(() => {
       const held = this.#keySets.get(place);
-      if (held?.jwks === jwks) return held.problem;
-      const problem = this.#load(place, jwks);
-      this.#keySets.set(place, { jwks, problem });
-      return problem;
+      if (held?.jwks === jwks && held.isFetched === isFetched) return held.found;
+      const found = this.#load(place, jwks, isFetched);
+      this.#keySets.set(place, { jwks, isFetched, found });
+      return found;
     });
   }
 
   /** Trusts nothing older than a snapshot that was kept; false if that is not the feed's. @param {Uint8Array} snapshot */
   resume(snapshot) {
     return this.#guarded((wasm) => {
-      const code = wasm.resume(snapshot);
+      const code = wasm.resume(snapshot, this.#clock());
+      check(code);
       if (code === RAISED) this.newest = snapshot;
       return code !== NOT_VALID;
     });
@@ -342,10 +345,10 @@ export class Engine {
     this.#token = new Uint8Array(buffer, address + TOKEN_AT, MAX_TOKEN_BYTES + 1);
   }
 
-  /** @param {number} place @param {string} jwks @returns {string | undefined} */
-  #load(place, jwks) {
-    this.#current().setKeys(place, encoder.encode(jwks));
-    const { keys, problem } = JSON.parse(this.#answer());
+  /** @param {number} place @param {string} jwks @param {boolean} isFetched @returns {KeysFound} */
+  #load(place, jwks, isFetched) {
+    this.#current().setKeys(place, encoder.encode(jwks), isFetched);
+    const { keys, problem, dropped } = JSON.parse(this.#answer());
     if (keys === undefined) throw invalid(`issuers[${place}].keys: ${problem}`);
     // No member name of the set stands twice: wasm has refused that.
     const set = JSON.parse(jwks);
@@ -358,7 +361,7 @@ export class Engine {
       if (isHosted(jwk.alg)) this.#jwks.set(number, jwk);
       else this.#hostKeys.set(number, null);
     }
-    return problem;
+    return { problem, dropped };
   }
 
   /** The verifier in wasm, made anew with all it knew if its instance was replaced. */
@@ -373,8 +376,8 @@ export class Engine {
     this.#memory = NO_BYTES;
     this.#evidenceAt = -1;
     this.#remembered.clear();
-    for (const [place, { jwks }] of this.#keySets) this.#load(place, jwks);
-    if (this.newest !== undefined) wasm.resume(this.newest);
+    for (const [place, { jwks, isFetched }] of this.#keySets) this.#load(place, jwks, isFetched);
+    if (this.newest !== undefined) wasm.resume(this.newest, this.#clock());
     for (const bytes of this.#history.snapshots()) wasm.apply(bytes, this.#clock());
     return wasm;
   }
@@ -416,7 +419,7 @@ const MAX_TOKEN_BYTES = 16 * 1024;
 /** A length that no token may have. */
 const TOO_LONG = 0x7fffffff;
 /** A key's number is its issuer's place and, in so many bits, its own. */
-const KEY_BITS = 6;
+const KEY_BITS = 8;
 const NO_BYTES = new Uint8Array();
 /** @type {{ claims: any, claimsJson: string }} */
 const NO_CLAIMS = Object.freeze({ claims: Object.freeze({}), claimsJson: "" });

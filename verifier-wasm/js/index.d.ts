@@ -21,12 +21,20 @@ export interface IssuerOptions {
   keys: JsonWebKeySet | string | URL | KeysAddress;
   /** Default `["EdDSA", "ES256"]`. */
   algorithms?: Algorithm[] | undefined;
-  /** The claims that make a token revocable. Default `["exp", "iat", "sub", "jti"]`. */
-  requiredClaims?: string[] | undefined;
+  /** The claims that make a token revocable. Default `["exp", "iat", "sub", "jti"]`. An object is
+   * `requiredValues` with the default names. */
+  requiredClaims?: string[] | Record<string, string | string[]> | undefined;
+  /** Claims that must be one of some strings: `{ client_id: "x", token_use: "access" }` refuses
+   * tokens that the issuer made for other clients. */
+  requiredValues?: Record<string, string | string[]> | undefined;
   /** Accepted header types; `null` accepts a token without `typ`. Default `["at+jwt"]`. */
   types?: Array<string | null> | undefined;
   /** How far clocks may differ, at most 300. Default 30. */
   leewaySeconds?: number | undefined;
+  /** The longest life of a token in seconds (`exp` - `iat`, or what is left without `iat`). Default:
+   * a day for the issuer that the feed is named after, else a week, as long as a control plane keeps
+   * revocations by default. It must not be longer than that (`foreign_token_seconds`). */
+  maxLifetime?: number | undefined;
   /** How a revoked user's tokens are told from newer ones. Default: by `ver` for the issuer that the
    * feed is named after, by `iat` for every other. */
   userRule?: "version_else_issued_at" | "issued_at" | undefined;
@@ -120,11 +128,12 @@ export interface Claims {
 
 export type RefusalCode =
   | "missing_token" | "malformed" | "unsupported_algorithm" | "unknown_key" | "bad_signature" | "expired"
-  | "not_yet_valid" | "wrong_issuer" | "wrong_audience" | "wrong_type" | "missing_claim"
+  | "not_yet_valid" | "lifetime_too_long"
+  | "wrong_issuer" | "wrong_audience" | "wrong_type" | "wrong_claim" | "missing_claim"
   | "revoked_token" | "revoked_session" | "revoked_user" | "revoked_key" | "revoked_epoch";
 
 export type UndecidedCode =
-  | "no_snapshot" | "stale_snapshot" | "feed_fork" | "no_keys" | "keys_unavailable"
+  | "no_snapshot" | "stale_snapshot" | "clock_skew" | "feed_fork" | "no_keys" | "keys_unavailable"
   | "verifier_failed";
 
 export type Verdict =
@@ -192,8 +201,10 @@ export interface KeysStatus {
   ready: boolean;
   /** Unix seconds; null for keys that were given with the options. */
   fetched_at: number | null;
-  /** Why the last fetch failed. */
+  /** Why the last fetch failed, or brought no usable key. */
   problem: string | null;
+  /** Keys of the fetched set that were left out, each with the reason. */
+  dropped: string[];
 }
 
 export interface Status extends Evidence {

@@ -50,11 +50,11 @@ export class Verifier {
       return verdict && this.#keys.doubted(verdict, token);
     }, () => undefined));
     settings.keySources.forEach(({ jwks }, place) => {
-      const problem = jwks && this.#engine.setKeys(place, jwks);
+      const problem = jwks && this.#engine.setKeys(place, jwks, false).problem;
       if (problem) throw invalid(`issuers[${place}].keys: ${problem}`);
     });
     this.#keys = new KeySources(settings.keySources, this.#clock,
-      (place, jwks) => this.#engine.setKeys(place, jwks),
+      (place, jwks) => this.#engine.setKeys(place, jwks, true),
       (detail) => this.#tell({ type: "failure", error: "keys_unreachable", detail }));
     this.#feed = new FeedClient(settings.feed, this, this.#clock);
     this.#keeper = /** @type {import("./keeper.js").Keeper | undefined} */ (

@@ -68,11 +68,32 @@ impl Algorithm {
         })
     }
 
+    /// Its JOSE name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EdDsa => "EdDSA",
+            Self::Es256 => "ES256",
+            Self::Hs256 => "HS256",
+            Self::Hs384 => "HS384",
+            Self::Hs512 => "HS512",
+            Self::Ps256 => "PS256",
+            Self::Ps384 => "PS384",
+            Self::Ps512 => "PS512",
+            Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+        }
+    }
+
     /// True where one secret both signs and verifies.
     pub fn is_symmetric(self) -> bool {
         matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
     }
 }
+
+/// What [`Algorithm::from_name`] knows, for messages.
+pub(crate) const SUPPORTED: &str =
+    "one of EdDSA, ES256, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384, HS512";
 
 /// Checks `signature` over `message` with one algorithm of the `jwt-compact` trait.
 ///

@@ -14,8 +14,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use crate::claims::{VerifiedClaims, whole_seconds};
 use crate::config::{ConfigProblem, VerifierConfig};
 use crate::explain::Step;
-use crate::json::Object;
-use crate::jws::{Jws, MAX_TOKEN_BYTES};
+use crate::jws::{self, Jws, MAX_TOKEN_BYTES};
 use crate::keys::{KeySet, KeySetError, VerifyingKey};
 use crate::known_headers::KnownHeaders;
 use crate::snapshot::Applied;
@@ -86,28 +85,18 @@ impl WasmVerifier {
         self.buffer.answer.as_ptr()
     }
 
-    /// Replaces the keys of the issuer that was configured as the `issuer`-th with a JWK set. The
-    /// answer has the number of each key that loads and its place in the set,
-    /// `{"keys": [[number, place], …]}`. A set (not a single key) without a usable key withdraws the
-    /// keys before it, and the answer names the problem too; a malformed one changes nothing:
-    /// `{"problem": …}`.
+    /// Replaces the keys of the issuer that was configured as the `issuer`-th with a JWK set, which
+    /// was fetched or configured. The answer has the number of each key that loads and its place in
+    /// the set, and what was left out: `{"keys": [[number, place], …], "dropped": ["…", …]}`. A set
+    /// without a usable key withdraws the keys before it, and the answer names the problem too; one
+    /// that is no JWK set changes nothing: `{"problem": …}`.
     #[wasm_bindgen(js_name = setKeys)]
-    pub fn set_keys(&mut self, issuer: usize, jwks: &[u8]) {
-        let answer = match KeySet::from_jwks(jwks) {
-            Err(problem @ KeySetError::NoUsableKey(_)) if is_set(jwks) => {
-                self.verifier.set_keys_of(issuer, KeySet::default());
-                format!(r#"{{"keys":[],"problem":"{problem}"}}"#)
-            }
-            Err(problem) => format!(r#"{{"problem":"{problem}"}}"#),
-            Ok(keys) => {
-                let pair = |(key, one): (usize, &VerifyingKey)| {
-                    format!("[{},{}]", KeyId { issuer, key }.number(), one.index())
-                };
-                let numbers: Vec<String> = keys.keys().iter().enumerate().map(pair).collect();
-                self.verifier.set_keys_of(issuer, keys);
-                format!(r#"{{"keys":[{}]}}"#, numbers.join(","))
-            }
-        };
+    pub fn set_keys(&mut self, issuer: usize, jwks: &[u8], is_fetched: bool) {
+        let set = read_key_set(jwks, is_fetched);
+        let answer = key_report(&set, |key| KeyId { issuer, key }.number());
+        if let Ok(keys) = set {
+            self.verifier.set_keys_of(issuer, keys);
+        }
         self.say(answer);
     }
 
@@ -120,8 +109,9 @@ impl WasmVerifier {
         let answer = match &applied {
             Ok(applied) => format!(r#"{{"applied":"{}"}}"#, applied.code()),
             Err(problem) => format!(
-                r#"{{"error":"{}","detail":"{problem}","needsBase":{}}}"#,
+                r#"{{"error":"{}","detail":{},"needsBase":{}}}"#,
                 problem.code(),
+                json_text(problem),
                 problem.needs_base()
             ),
         };
@@ -148,11 +138,12 @@ impl WasmVerifier {
         codes::VALID
     }
 
-    /// Resumes at the end of a snapshot.
-    pub fn resume(&mut self, snapshot: &Uint8Array) -> u32 {
+    /// Resumes at the end of a snapshot, at `now` (unix seconds).
+    pub fn resume(&mut self, snapshot: &Uint8Array, now: f64) -> u32 {
+        let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
         let feed = self.verifier.feed_mut();
         let floor = feed.floor();
-        match feed.resume(snapshot.to_vec()) {
+        match feed.resume(snapshot.to_vec(), now) {
             Err(_) => codes::NOT_VALID,
             Ok(()) if feed.floor() == floor => codes::VALID,
             Ok(()) => codes::RAISED,
@@ -298,6 +289,14 @@ mod codes {
     pub(super) const AT_FLOOR: u32 = 6;
 }
 
+/// What loads of a JWK set that was fetched or configured, and what is left out, with no verifier to
+/// hold it. The answer is as that of [`WasmVerifier::set_keys`]; a key's number is its place among
+/// those that load.
+#[wasm_bindgen(js_name = readKeySet)]
+pub fn read_key_set_report(jwks: &[u8], is_fetched: bool) -> String {
+    key_report(&read_key_set(jwks, is_fetched), |key| key)
+}
+
 /// The signature layer alone: true if `signature` is the JWK's under `message`.
 #[wasm_bindgen(js_name = verifySignature)]
 pub fn verify_signature(jwk: &[u8], message: &[u8], signature: &[u8]) -> bool {
@@ -317,29 +316,46 @@ fn verifier_of(config: &[u8]) -> Result<Verifier, Vec<ConfigProblem>> {
     VerifierConfig::from_json(str::from_utf8(config).unwrap_or_default()).and_then(Verifier::new)
 }
 
-/// True for an object with `keys`. Any other object is read as a single key, and could be an error
-/// message as well: it withdraws nothing.
-fn is_set(jwks: &[u8]) -> bool {
-    let set = str::from_utf8(jwks).ok().and_then(Object::parse);
-    set.is_some_and(|set| set.get("keys").is_some())
+fn read_key_set(jwks: &[u8], is_fetched: bool) -> Result<KeySet, KeySetError> {
+    if is_fetched { KeySet::from_fetched_jwks(jwks) } else { KeySet::from_configured_jwks(jwks) }
+}
+
+fn key_report(set: &Result<KeySet, KeySetError>, number: impl Fn(usize) -> usize) -> String {
+    let set = match set {
+        Err(problem) => return format!(r#"{{"problem":{}}}"#, json_text(problem)),
+        Ok(set) => set,
+    };
+    let pair = |(at, key): (usize, &VerifyingKey)| format!("[{},{}]", number(at), key.index());
+    let keys: Vec<String> = set.keys().iter().enumerate().map(pair).collect();
+    let dropped: Vec<String> = set.refused().iter().take(MAX_DROPPED).map(json_text).collect();
+    let problem = match set.check_usable() {
+        Err(problem) => format!(r#","problem":{}"#, json_text(&problem)),
+        Ok(()) => String::new(),
+    };
+    format!(r#"{{"keys":[{}],"dropped":[{}]{problem}}}"#, keys.join(","), dropped.join(","))
+}
+
+/// A message as a JSON string. Whatever is of others in it was escaped to printable ASCII before.
+fn json_text(message: &impl ToString) -> String {
+    let text = message.to_string();
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// Takes the token apart that is in the buffer.
 fn read<'a>(buffer: &'a [u8], length: usize, headers: &KnownHeaders) -> Result<Jws<'a>, Refusal> {
     let Some(token) = buffer.get(..length) else {
-        return Err(Refusal::Malformed("the token is too long"));
+        return Err(jws::TOO_LONG);
     };
     Jws::parse_with(str::from_utf8(token).unwrap_or_default(), |header| headers.read(header))
 }
 
-/// An outcome and what belongs to it, as members of an object. Neither a code nor a detail has anything
-/// of the token in it, nor anything to escape.
+/// An outcome and what belongs to it, as members of an object.
 fn reason(objection: &Objection) -> String {
     let (outcome, code, detail) = match objection {
         Objection::Refused(refusal) => ("refused", refusal.code(), refusal.to_string()),
         Objection::Undecided(undecided) => ("undecided", undecided.code(), undecided.to_string()),
     };
-    format!(r#""{outcome}","code":"{code}","detail":"{detail}""#)
+    format!(r#""{outcome}","code":"{code}","detail":{}"#, json_text(&detail))
 }
 
 fn step(Step { check, finding, position }: &Step) -> String {
@@ -379,3 +395,5 @@ const MAX_SIGNATURE_BYTES: usize = 1024;
 const MAX_PENDING: usize = 32;
 /// JavaScript chooses slots from zero upwards.
 const MAX_SLOTS: usize = 1 << 24;
+/// How many of the keys that were left out a report names.
+const MAX_DROPPED: usize = 32;

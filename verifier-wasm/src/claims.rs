@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::config::UserRule;
+use crate::config::{IssuerConfig, UserRule};
 use crate::json::{Object, Value};
+use crate::shown::Shown;
 use crate::verdict::Refusal;
 
 /// The claims of a token that is valid, exactly as they were signed.
@@ -46,6 +47,8 @@ pub(crate) struct Claims<'a> {
     pub(crate) user_version: Option<u64>,
     /// Which of the claims that may be required are there.
     pub(crate) present: ClaimSet,
+    /// The claims of which the issuer's rules require a value, by their place in the rules.
+    pub(crate) values: Vec<(usize, Value<'a>)>,
 }
 
 /// The `aud` claim (RFC 7519 section 4.1.3).
@@ -60,44 +63,49 @@ pub(crate) enum Audience<'a> {
 impl<'a> Claims<'a> {
     /// Reads the payload's text, whose signature the caller has checked; a claim of the wrong type
     /// is a refusal.
-    pub(crate) fn parse(text: &'a str, user_rule: UserRule) -> Result<Self, Refusal> {
+    pub(crate) fn parse(text: &'a str, rules: &IssuerConfig) -> Result<Self, Refusal> {
         let mut claims = Self::default();
         for (name, value) in Object::parse(text).ok_or(NOT_AN_OBJECT)?.into_members() {
+            if let Some(at) = rules.required_values.iter().position(|one| one.claim == *name) {
+                claims.values.push((at, value.clone()));
+            }
             let claim = match &*name {
                 "aud" => {
                     claims.audience = Audience::read(value)?;
                     AUD
                 }
                 "exp" => {
-                    claims.expires_at = Some(time(&value)?);
+                    claims.expires_at = Some(time("exp", &value)?);
                     EXP
                 }
                 "iat" => {
-                    claims.issued_at = Some(time(&value)?);
+                    claims.issued_at = Some(time("iat", &value)?);
                     IAT
                 }
                 "iss" => {
-                    claims.issuer = Some(string(value)?);
+                    claims.issuer = Some(issuer(value)?);
                     ISS
                 }
                 "jti" => {
-                    claims.token_id = Some(string(value)?);
-                    JTI
+                    claims.token_id = id("jti", value)?;
+                    claims.token_id.as_ref().map_or(0, |_| JTI)
                 }
                 "nbf" => {
-                    claims.not_before = Some(time(&value)?);
+                    claims.not_before = Some(time("nbf", &value)?);
                     NBF
                 }
+                "scope" => scopes("scope", &value)?,
+                "scp" => scopes("scp", &value)?,
                 "sid" => {
-                    claims.session_id = Some(string(value)?);
-                    SID
+                    claims.session_id = id("sid", value)?;
+                    claims.session_id.as_ref().map_or(0, |_| SID)
                 }
                 "sub" => {
-                    claims.subject = Some(string(value)?);
-                    SUB
+                    claims.subject = id("sub", value)?;
+                    claims.subject.as_ref().map_or(0, |_| SUB)
                 }
                 "ver" => {
-                    if user_rule == UserRule::VersionElseIssuedAt {
+                    if rules.user_rule == UserRule::VersionElseIssuedAt {
                         claims.user_version = Some(version(&value)?);
                     }
                     VER
@@ -136,39 +144,79 @@ impl<'a> Audience<'a> {
         }
     }
 
+    /// Some of its names, for people.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Absent => "missing".to_owned(),
+            Self::Many(audiences) => {
+                let first = audiences.iter().filter_map(Value::as_text).take(MAX_SHOWN);
+                let shown: Vec<String> = first.map(|one| Shown::new(one).to_string()).collect();
+                let more = if audiences.len() > MAX_SHOWN { ", ..." } else { "" };
+                format!("[{}{more}]", shown.join(", "))
+            }
+            Self::One(audience) => Shown::new(audience).to_string(),
+        }
+    }
+
     fn read(value: Value<'a>) -> Result<Self, Refusal> {
         match value {
             Value::Text(one) => Ok(Self::One(one)),
             Value::Array(many) if many.iter().all(|one| one.as_text().is_some()) => {
                 Ok(Self::Many(many))
             }
-            _ => Err(Refusal::Malformed("aud is neither a string nor an array of strings")),
+            value => Err(wrong("aud", &value, "a string or an array of strings")),
         }
     }
 }
 
-fn string(value: Value<'_>) -> Result<Cow<'_, str>, Refusal> {
+/// A claim that the feed revokes by. An empty one names nothing, so it counts as absent.
+fn id<'a>(name: &'static str, value: Value<'a>) -> Result<Option<Cow<'a, str>>, Refusal> {
+    match value {
+        Value::Text(text) if text.is_empty() => Ok(None),
+        Value::Text(text) if text.len() <= MAX_ID_BYTES => Ok(Some(text)),
+        Value::Text(_) => {
+            let found = "a string of more than 256 bytes";
+            Err(Refusal::WrongKind { name, found, expected: "1 to 256 bytes" })
+        }
+        value => Err(wrong(name, &value, "a string")),
+    }
+}
+
+fn issuer(value: Value<'_>) -> Result<Cow<'_, str>, Refusal> {
     match value {
         Value::Text(text) if !text.is_empty() => Ok(text),
-        _ => Err(Refusal::Malformed("iss, sub, jti or sid is not a string with content")),
+        value => Err(wrong("iss", &value, "a string that is not empty")),
+    }
+}
+
+/// Scopes are judged by others; here they must be something that everyone reads alike.
+fn scopes(name: &'static str, value: &Value<'_>) -> Result<u16, Refusal> {
+    match value {
+        Value::Text(_) => Ok(0),
+        Value::Array(many) if many.iter().all(|one| one.as_text().is_some()) => Ok(0),
+        value => Err(wrong(name, value, "a string or an array of strings")),
     }
 }
 
 fn version(value: &Value<'_>) -> Result<u64, Refusal> {
     match value {
         Value::Integer(version) if *version < NUMBER_LIMIT => Ok(*version),
-        _ => Err(Refusal::Malformed("ver is not a whole number in [0, 2^53)")),
+        value => Err(wrong("ver", value, "a whole number in [0, 2^53)")),
     }
 }
 
 /// Reads a NumericDate (RFC 7519 section 2): a number in `[0, 2^53)`, a fraction is cut off.
-fn time(value: &Value<'_>) -> Result<u64, Refusal> {
+fn time(name: &'static str, value: &Value<'_>) -> Result<u64, Refusal> {
     let date = match value {
         Value::Integer(whole) => Some(*whole).filter(|whole| *whole < NUMBER_LIMIT),
         Value::Float(number) => whole_seconds(*number),
         _ => None,
     };
-    date.ok_or(Refusal::Malformed("exp, nbf or iat is not a number in [0, 2^53)"))
+    date.ok_or_else(|| wrong(name, value, "a number of seconds in [0, 2^53)"))
+}
+
+fn wrong(name: &'static str, value: &Value<'_>, expected: &'static str) -> Refusal {
+    Refusal::WrongKind { name, found: value.kind(), expected }
 }
 
 /// `value` without its fraction, if it lies in `[0, 2^53)`.
@@ -202,5 +250,10 @@ const REQUIRABLE: [(&str, u16); 9] = [
     ("ver", VER),
 ];
 pub(crate) const NOT_AN_OBJECT: Refusal = Refusal::Malformed("the payload is not a JSON object");
+/// How many of several names a message shows.
+const MAX_SHOWN: usize = 3;
+/// The longest `sub`, `jti` or `sid`, in bytes. A control plane takes ids of this length for
+/// revocations: a token with a longer one could not be revoked, so it is refused.
+pub const MAX_ID_BYTES: usize = 256;
 /// Above this a JavaScript number no longer holds every whole number.
 const NUMBER_LIMIT: u64 = 1 << 53;

@@ -1,7 +1,7 @@
 //! What a verifier trusts and how strictly it judges; in Rust, and as JSON with the names that the
 //! options of the npm package have.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::algorithm::Algorithm;
 use crate::base64url;
@@ -29,12 +29,29 @@ pub struct IssuerConfig {
     pub algorithms: Vec<Algorithm>,
     /// The claims that make a token revocable; a token without one is refused.
     pub required_claims: Vec<String>,
+    /// Claims that must have one of some values, such as the `client_id` that tokens are made for.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_object")]
+    pub required_values: Vec<RequiredValue>,
     /// Accepted header types; `null` accepts a token without `typ`, as some providers issue them.
     pub types: Vec<Option<String>>,
     /// How far clocks may differ, in seconds, at most [`MAX_LEEWAY_SECONDS`].
     pub leeway_seconds: u64,
+    /// The longest life of a token, from `iat` to `exp`, in seconds. It must not be longer than the
+    /// control plane keeps the revocation of a session or user of this issuer: what outlives its
+    /// revocation would be accepted again.
+    #[serde(rename = "maxLifetime")]
+    pub max_lifetime_seconds: u64,
     /// How a revoked user's tokens are told from newer ones.
     pub user_rule: UserRule,
+}
+
+/// A claim that must be one of some strings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequiredValue {
+    /// The claim's name.
+    pub claim: String,
+    /// What it may be.
+    pub any_of: Vec<String>,
 }
 
 /// Which audiences an issuer's tokens must name.
@@ -141,6 +158,8 @@ impl IssuerConfig {
             required_claims: claims.map(str::to_owned).to_vec(),
             types: default_types(),
             leeway_seconds: default_leeway_seconds(),
+            max_lifetime_seconds: OWN_LIFETIME_SECONDS,
+            required_values: vec![],
             user_rule: UserRule::VersionElseIssuedAt,
         }
     }
@@ -151,7 +170,8 @@ impl IssuerConfig {
                 problems.push(ConfigProblem::new(&format!("{path}.{field}"), text));
             }
         };
-        require(!self.issuer.is_empty(), "issuer", "must not be empty");
+        let has_name = (1..=MAX_ISSUER_BYTES).contains(&self.issuer.len());
+        require(has_name, "issuer", "must have 1 to 512 bytes");
         let audience = match &self.audience {
             AudienceRule::AnyOf(names) => {
                 !names.is_empty() && names.iter().all(|name| !name.is_empty())
@@ -179,7 +199,31 @@ impl IssuerConfig {
             "requiredClaims",
             "must name exp: a token without an end could never leave the denylist",
         );
+        let values = &self.required_values;
+        require(
+            values.len() <= MAX_REQUIRED_VALUES,
+            "requiredValues",
+            "must name at most 16 claims",
+        );
+        require(
+            values.iter().all(|one| !KNOWN_CLAIMS.contains(&one.claim.as_str())),
+            "requiredValues",
+            "must not name aud, exp, iat, iss, jti, nbf, sid, sub or ver",
+        );
+        let is_odd = |one: &RequiredValue| {
+            one.claim.is_empty() || one.claim.contains(char::is_control) || one.any_of.is_empty()
+        };
+        require(
+            !values.iter().any(is_odd),
+            "requiredValues",
+            "must name claims without control characters, each with at least one value",
+        );
         require(self.leeway_seconds <= MAX_LEEWAY_SECONDS, "leewaySeconds", "must be at most 300");
+        require(
+            (1..=MAX_LIFETIME_SECONDS).contains(&self.max_lifetime_seconds),
+            "maxLifetime",
+            "must be between 1 and 31536000 seconds",
+        );
     }
 }
 
@@ -220,6 +264,10 @@ impl ConfigProblem {
     }
 }
 
+fn as_object<S: Serializer>(values: &[RequiredValue], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(values.iter().map(|one| (&one.claim, &one.any_of)))
+}
+
 pub(crate) fn default_algorithms() -> Vec<Algorithm> {
     vec![Algorithm::EdDsa, Algorithm::Es256]
 }
@@ -243,6 +291,17 @@ pub(crate) fn default_max_staleness_seconds() -> u64 {
 /// "A few minutes" of RFC 7519 section 4.1.4. A revoked entry stays in the base until `exp` plus
 /// this: a verifier with a larger leeway would honour tokens that the base has already dropped.
 pub const MAX_LEEWAY_SECONDS: u64 = 300;
+/// How long the feed's own control plane keeps a revoked session or user at least: no token of its
+/// own lives longer.
+pub const OWN_LIFETIME_SECONDS: u64 = 86_400;
+/// The same for other issuers: the default of the control plane's `foreign_token_seconds`. With a
+/// shorter setting there, `maxLifetime` must be shorter here.
+pub const FOREIGN_LIFETIME_SECONDS: u64 = 604_800;
+/// The longest name of an issuer, in bytes; a control plane revokes for none with a longer one.
+pub const MAX_ISSUER_BYTES: usize = 512;
+/// The largest `foreign_token_seconds`.
+const MAX_LIFETIME_SECONDS: u64 = 31_536_000;
+const MAX_REQUIRED_VALUES: usize = 16;
 const MAX_STALENESS_SECONDS: u64 = 86_400;
 const MAX_ISSUERS: usize = 16;
 const MAX_FEED_KEYS: usize = 8;

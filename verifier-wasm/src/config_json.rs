@@ -1,11 +1,13 @@
 //! Reads a [`VerifierConfig`] from JSON. Written out rather than derived: it names every problem
 //! at once, and the derived reader is several kilobytes of the wasm file.
 
+use std::borrow::Cow;
+
 use crate::algorithm::Algorithm;
 use crate::config::{
-    AudienceRule, ConfigProblem, FeedConfig, IssuerConfig, OnStale, UserRule, VerifierConfig,
-    default_algorithms, default_leeway_seconds, default_max_staleness_seconds,
-    default_required_claims, default_types,
+    AudienceRule, ConfigProblem, FOREIGN_LIFETIME_SECONDS, FeedConfig, IssuerConfig,
+    OWN_LIFETIME_SECONDS, OnStale, RequiredValue, UserRule, VerifierConfig, default_algorithms,
+    default_leeway_seconds, default_max_staleness_seconds, default_required_claims, default_types,
 };
 use crate::json::{Object, Value};
 
@@ -27,10 +29,10 @@ fn verifier(mut fields: Fields<'_, '_>) -> Option<VerifierConfig> {
     let issuers = fields.array("issuers");
     let issuers = issuers.into_iter().enumerate().map(|(index, value)| {
         // Whatever has no fields keeps its place: the others are named by theirs.
-        let nobody = || (IssuerConfig::offswitch("", ""), None);
+        let nobody = || (IssuerConfig::offswitch("", ""), ByFeed::default());
         fields.object(value, &format!("issuers[{index}].")).map_or_else(nobody, issuer)
     });
-    let issuers: Vec<(IssuerConfig, Option<UserRule>)> = issuers.collect();
+    let issuers: Vec<(IssuerConfig, ByFeed)> = issuers.collect();
     let feed = match fields.take("feed") {
         Some(value) => fields.object(value, "feed."),
         None => fields.missing("feed"),
@@ -40,18 +42,49 @@ fn verifier(mut fields: Fields<'_, '_>) -> Option<VerifierConfig> {
     let feed = feed.map(|fields| self::feed(fields, first));
     fields.end();
     let feed = feed?;
-    // Only the feed's own control plane counts `ver` as the feed does.
-    let with_rule = |(config, rule): (IssuerConfig, Option<UserRule>)| {
+    let with_defaults = |(config, by_feed): (IssuerConfig, ByFeed)| {
         let is_own = config.issuer == feed.id;
-        let otherwise = if is_own { UserRule::VersionElseIssuedAt } else { UserRule::IssuedAt };
-        IssuerConfig { user_rule: rule.unwrap_or(otherwise), ..config }
+        // Only the feed's own control plane counts `ver` as the feed does.
+        let user_rule = if is_own { UserRule::VersionElseIssuedAt } else { UserRule::IssuedAt };
+        let longest = if is_own { OWN_LIFETIME_SECONDS } else { FOREIGN_LIFETIME_SECONDS };
+        IssuerConfig {
+            user_rule: by_feed.user_rule.unwrap_or(user_rule),
+            max_lifetime_seconds: by_feed.max_lifetime_seconds.unwrap_or(longest),
+            ..config
+        }
     };
-    Some(VerifierConfig { issuers: issuers.into_iter().map(with_rule).collect(), feed })
+    Some(VerifierConfig { issuers: issuers.into_iter().map(with_defaults).collect(), feed })
 }
 
-/// The rules, and how a revoked user's tokens are told if that is said.
-fn issuer(mut fields: Fields<'_, '_>) -> (IssuerConfig, Option<UserRule>) {
+/// Rules whose default depends on whether the feed is the issuer's own.
+#[derive(Default)]
+struct ByFeed {
+    max_lifetime_seconds: Option<u64>,
+    user_rule: Option<UserRule>,
+}
+
+fn issuer(mut fields: Fields<'_, '_>) -> (IssuerConfig, ByFeed) {
     let rule = fields.choice("userRule", "issued_at", "version_else_issued_at");
+    let user_rule = rule.map(|is_by_time| match is_by_time {
+        true => UserRule::IssuedAt,
+        false => UserRule::VersionElseIssuedAt,
+    });
+    let max_lifetime_seconds = fields.optional_seconds("maxLifetime");
+    let (required_claims, mut required_values) = match fields.take("requiredClaims") {
+        // Values alone leave the names at their default.
+        Some(Value::Object(values)) => {
+            (default_required_claims(), fields.values("requiredClaims", values))
+        }
+        Some(value) => (fields.texts("requiredClaims", value), vec![]),
+        None => (default_required_claims(), vec![]),
+    };
+    match fields.take("requiredValues") {
+        Some(Value::Object(values)) => {
+            required_values.extend(fields.values("requiredValues", values));
+        }
+        Some(_) => fields.problem("requiredValues", VALUES),
+        None => {}
+    }
     let config = IssuerConfig {
         issuer: fields.text("issuer"),
         audience: match fields.take("audience") {
@@ -67,23 +100,18 @@ fn issuer(mut fields: Fields<'_, '_>) -> (IssuerConfig, Option<UserRule>) {
             }
             None => default_algorithms(),
         },
-        required_claims: match fields.take("requiredClaims") {
-            Some(value) => fields.texts("requiredClaims", value),
-            None => default_required_claims(),
-        },
+        required_claims,
+        required_values,
         types: match fields.take("types") {
             Some(value) => fields.names("types", value, Some(&Value::Null)),
             None => default_types(),
         },
         leeway_seconds: fields.seconds("leewaySeconds", default_leeway_seconds()),
+        max_lifetime_seconds: FOREIGN_LIFETIME_SECONDS,
         user_rule: UserRule::default(),
     };
     fields.end();
-    let rule = rule.map(|is_by_time| match is_by_time {
-        true => UserRule::IssuedAt,
-        false => UserRule::VersionElseIssuedAt,
-    });
-    (config, rule)
+    (config, ByFeed { max_lifetime_seconds, user_rule })
 }
 
 fn feed(mut fields: Fields<'_, '_>, first_issuer: Option<String>) -> FeedConfig {
@@ -192,6 +220,25 @@ impl<'p, 'a> Fields<'p, 'a> {
         })
     }
 
+    /// Claims by name, each with a string or several.
+    fn values(&mut self, name: &str, values: Object<'_>) -> Vec<RequiredValue> {
+        let one = |(claim, value): (Cow<'_, str>, Value<'_>)| {
+            let any_of = match value {
+                Value::Text(one) => Some(vec![one.into_owned()]),
+                Value::Array(many) => {
+                    many.iter().map(|one| one.as_text().map(str::to_owned)).collect()
+                }
+                _ => None,
+            };
+            Some(RequiredValue { claim: claim.into_owned(), any_of: any_of? })
+        };
+        let values: Option<Vec<_>> = values.into_members().map(one).collect();
+        values.unwrap_or_else(|| {
+            self.problem(name, VALUES);
+            vec![]
+        })
+    }
+
     fn algorithm(&mut self, name: &str) -> Option<Algorithm> {
         let algorithm = Algorithm::from_name(name);
         if algorithm.is_none() {
@@ -201,12 +248,15 @@ impl<'p, 'a> Fields<'p, 'a> {
     }
 
     fn seconds(&mut self, name: &str, default: u64) -> u64 {
-        match self.take(name) {
-            None => default,
-            Some(Value::Integer(seconds)) => seconds,
-            Some(_) => {
+        self.optional_seconds(name).unwrap_or(default)
+    }
+
+    fn optional_seconds(&mut self, name: &str) -> Option<u64> {
+        match self.take(name)? {
+            Value::Integer(seconds) => Some(seconds),
+            _ => {
                 self.problem(name, "must be a whole number of seconds");
-                default
+                None
             }
         }
     }
@@ -230,6 +280,8 @@ impl<'p, 'a> Fields<'p, 'a> {
         }
     }
 }
+
+const VALUES: &str = "must be an object of claims, each with a string or an array of strings";
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@
 //! here each is asked that still has something to ask.
 
 use crate::claims::{Claims, NOT_AN_OBJECT};
-use crate::jws::Jws;
+use crate::jws::{Header, Jws};
 use crate::snapshot::Position;
 use crate::standing::Standing;
 use crate::verdict::{Objection, Refusal, Undecided};
@@ -51,8 +51,7 @@ impl Verifier {
         match token.and_then(|jws| Ok((jws.header().clone(), self.authenticate(&jws)?))) {
             Err(refusal) => steps.fail(Check::before_claims(&refusal), refusal),
             Ok((header, (key, payload))) => {
-                let typ = header.typ();
-                if let Err(refusal) = self.explain_claims(&mut steps, typ, key, payload, now) {
+                if let Err(refusal) = self.explain_claims(&mut steps, &header, key, payload, now) {
                     steps.fail(Check::Claims, refusal);
                 }
             }
@@ -64,26 +63,28 @@ impl Verifier {
     fn explain_claims(
         &self,
         steps: &mut Steps,
-        typ: Option<&str>,
+        header: &Header,
         key: KeyId,
         payload: Vec<u8>,
         now: u64,
     ) -> Result<(), Refusal> {
-        let (rules, _) = self.key(key).ok_or(Refusal::UnknownKey)?;
+        let rules = self.rules(key, header)?;
         let text = String::from_utf8(payload).map_err(|_| NOT_AN_OBJECT)?;
-        let claims = Claims::parse(&text, rules.user_rule)?;
+        let claims = Claims::parse(&text, rules)?;
         steps.reach(Check::Type);
-        steps.add(Check::Type, verifier::check_type(rules, typ));
-        steps.add(Check::Issuer, verifier::check_issuer(rules, &claims));
+        steps.add(Check::Type, verifier::check_type(rules, header.typ()));
+        steps.add(Check::Issuer, self.check_issuer(rules, header, &claims));
         steps.add(Check::Audience, verifier::check_audience(rules, &claims));
         steps.add(Check::RequiredClaims, self.check_required(key, &claims));
-        self.explain_standing(steps, &self.stand(key, rules, &claims), now);
+        let lifetime = verifier::check_lifetime(rules, &claims).map_err(Objection::from);
+        let standing = self.stand(key, rules, &claims);
+        steps.add(Check::Expiry, lifetime.and_then(|()| self.check_end(&standing, now)));
+        self.explain_standing(steps, &standing, now);
         Ok(())
     }
 
     fn explain_standing(&self, steps: &mut Steps, standing: &Standing, now: u64) {
         let feed = self.feed();
-        steps.add(Check::Expiry, standing.check_end(feed.proven_time(now)));
         steps.add(Check::Start, self.check_start(standing, now));
         // What nobody has told of yet was not found to be there.
         let known = || feed.position().map(drop).ok_or(Objection::from(Undecided::NoSnapshot));
@@ -188,8 +189,8 @@ impl Check {
     fn before_claims(refusal: &Refusal) -> Self {
         match refusal {
             Refusal::BadSignature => Self::Signature,
-            Refusal::UnknownKey => Self::Key,
-            Refusal::UnsupportedAlgorithm => Self::Algorithm,
+            Refusal::UnknownKey(_) => Self::Key,
+            Refusal::UnsupportedAlgorithm(_) => Self::Algorithm,
             _ => Self::Format,
         }
     }

@@ -29,7 +29,27 @@ impl<'a> Value<'a> {
             _ => None,
         }
     }
+
+    /// What it is, for messages.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Array(items) if items.iter().all(|item| item.as_text().is_some()) => "an array",
+            Self::Array(_) => "an array with members that are not strings",
+            Self::Bool => "a boolean",
+            Self::Float(number) if *number < 0.0 => "a negative number",
+            Self::Float(number) if *number >= 9_007_199_254_740_992.0 => TOO_LARGE,
+            Self::Float(_) => "a number with a fraction",
+            Self::Integer(number) if *number >= 1 << 53 => TOO_LARGE,
+            Self::Integer(_) => "a number",
+            Self::Null => "null",
+            Self::Object(_) => "an object",
+            Self::Text(text) if text.is_empty() => "an empty string",
+            Self::Text(_) => "a string",
+        }
+    }
 }
+
+const TOO_LARGE: &str = "a number of 2^53 or more";
 
 impl<'a> Object<'a> {
     /// Parses `text` as one JSON object.

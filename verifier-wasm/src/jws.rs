@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, SUPPORTED};
 use crate::base64url;
 use crate::json::{Object, Value};
 use crate::keys::{MAX_KID_BYTES, VerifyingKey};
+use crate::shown::Shown;
 use crate::verdict::Refusal;
 
 /// A token that was taken apart and whose signature was *not* checked.
@@ -34,7 +35,7 @@ impl<'a> Jws<'a> {
         read_header: impl FnOnce(&str) -> Result<Rc<Header>, Refusal>,
     ) -> Result<Self, Refusal> {
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(Refusal::Malformed("the token is too long"));
+            return Err(TOO_LONG);
         }
         let (signed, signature) = token.rsplit_once('.').ok_or(NOT_COMPACT)?;
         let (header, payload) = signed.split_once('.').ok_or(NOT_COMPACT)?;
@@ -42,7 +43,7 @@ impl<'a> Jws<'a> {
             return Err(NOT_COMPACT);
         }
         if header.len() > MAX_HEADER_BYTES {
-            return Err(Refusal::Malformed("the header is too long"));
+            return Err(Refusal::Malformed("the header has more than 4096 characters"));
         }
         Ok(Self { header: read_header(header)?, payload, signature: decode(signature)?, signed })
     }
@@ -70,7 +71,7 @@ impl<'a> Jws<'a> {
     /// [`Refusal::BadSignature`], or [`Refusal::Malformed`] for a payload that is not base64url.
     pub fn verify(&self, key: &VerifyingKey) -> Result<Vec<u8>, Refusal> {
         if self.header.algorithm != key.algorithm() {
-            return Err(Refusal::UnsupportedAlgorithm);
+            return Err(Refusal::other_algorithm(self.header.algorithm, key));
         }
         if !key.accepts(&self.signature, self.signed.as_bytes()) {
             return Err(Refusal::BadSignature);
@@ -103,6 +104,14 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    pub(crate) fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
     /// The media type (RFC 7515 section 4.1.9).
     pub(crate) fn typ(&self) -> Option<&str> {
         self.typ.as_deref()
@@ -115,29 +124,33 @@ impl Header {
         let text = str::from_utf8(&bytes).map_err(|_| NOT_AN_OBJECT)?;
         let (mut alg, mut kid, mut typ, mut cty) = (None, None, None, None);
         for (name, value) in Object::parse(text).ok_or(NOT_AN_OBJECT)?.into_members() {
-            let place = match &*name {
-                "alg" => &mut alg,
-                "cty" => &mut cty,
-                "kid" => &mut kid,
-                "typ" => &mut typ,
+            let (place, shown) = match &*name {
+                "alg" => (&mut alg, "the header's alg"),
+                "cty" => (&mut cty, "the header's cty"),
+                "kid" => (&mut kid, "the header's kid"),
+                "typ" => (&mut typ, "the header's typ"),
                 name if REFUSED_HEADERS.contains(&name) => {
-                    let problem = "the header has a member that is never accepted";
-                    return Err(Refusal::Malformed(problem));
+                    return Err(Refusal::Malformed(
+                        "the header has one of b64, crit, enc, jku, jwk, x5c, x5u and zip, which \
+                         are never accepted",
+                    ));
                 }
                 _ => continue,
             };
             let Value::Text(text) = value else {
-                return Err(Refusal::Malformed("a header member has the wrong type"));
+                let found = value.kind();
+                return Err(Refusal::WrongKind { name: shown, found, expected: "a string" });
             };
             *place = Some(text);
         }
         let alg = alg.ok_or(Refusal::Malformed("the header names no alg"))?;
-        let algorithm = Algorithm::from_name(&alg).ok_or(Refusal::UnsupportedAlgorithm)?;
+        let unsupported = || Refusal::unsupported_algorithm(Shown::new(&alg), SUPPORTED);
+        let algorithm = Algorithm::from_name(&alg).ok_or_else(unsupported)?;
         if kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
-            return Err(Refusal::Malformed("the kid is too long"));
+            return Err(Refusal::Malformed("the header's kid has more than 256 bytes"));
         }
         if cty.is_some_and(|cty| !cty.eq_ignore_ascii_case("json")) {
-            return Err(Refusal::Malformed("the content is not JSON claims"));
+            return Err(Refusal::Malformed("the header's cty says that the payload is not JSON"));
         }
         Ok(Self { algorithm, kid: kid.map(Cow::into_owned), typ: typ.map(Cow::into_owned) })
     }
@@ -165,7 +178,8 @@ pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// The longest header that is decoded, in base64url characters.
 pub const MAX_HEADER_BYTES: usize = 4 * 1024;
 
-const NOT_COMPACT: Refusal = Refusal::Malformed("the token does not have three segments");
+pub(crate) const TOO_LONG: Refusal = Refusal::Malformed("the token has more than 16384 bytes");
+const NOT_COMPACT: Refusal = Refusal::Malformed("expected three segments with a dot between them");
 
 /// Members that would let a token bring its own key, change what is signed or demand an extension.
 /// No extension is understood, so any `crit` must be refused (RFC 7515 section 4.1.11).

@@ -22,20 +22,23 @@ mod keys;
 #[cfg(any(target_arch = "wasm32", test))]
 mod known_headers;
 mod rsa;
+mod shown;
 pub mod snapshot;
 mod standing;
 mod verdict;
 mod verifier;
 
 pub use algorithm::Algorithm;
-pub use claims::VerifiedClaims;
+pub use claims::{MAX_ID_BYTES, VerifiedClaims};
 pub use config::{
-    AudienceRule, ConfigProblem, FeedConfig, IssuerConfig, MAX_LEEWAY_SECONDS, OnStale, UserRule,
+    AudienceRule, ConfigProblem, FOREIGN_LIFETIME_SECONDS, FeedConfig, IssuerConfig,
+    MAX_ISSUER_BYTES, MAX_LEEWAY_SECONDS, OWN_LIFETIME_SECONDS, OnStale, RequiredValue, UserRule,
     VerifierConfig,
 };
 pub use explain::{Check, Step};
 pub use jws::{Jws, MAX_HEADER_BYTES, MAX_TOKEN_BYTES, verify_jws};
 pub use keys::{KeyProblem, KeySet, KeySetError, MAX_KEYS, RefusedKey, VerifyingKey};
+pub use shown::Shown;
 pub use standing::Standing;
-pub use verdict::{Decision, Evidence, Objection, Refusal, Undecided, Verdict};
+pub use verdict::{Decision, Evidence, Mismatch, Objection, Refusal, Undecided, Verdict};
 pub use verifier::{KeyId, Pending, Staleness, Verifier};

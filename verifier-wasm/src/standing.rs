@@ -21,6 +21,7 @@ pub struct Standing {
     expires_at: Option<u64>,
     issued_at: Option<u64>,
     leeway_seconds: u64,
+    max_lifetime_seconds: u64,
     not_before: Option<u64>,
     session: Option<Fingerprint>,
     token: Option<Fingerprint>,
@@ -38,6 +39,13 @@ impl Standing {
         let fingerprint = |kind, id: &Option<Cow<'_, str>>| {
             id.as_deref().map(|id| Fingerprint::new(salt, kind, &rules.issuer, id))
         };
+        // Without `iat` a token may be as old as its rules allow: it is good for that long before its
+        // end, and for no longer.
+        let longest = rules.max_lifetime_seconds;
+        let earliest = match claims.issued_at {
+            Some(_) => None,
+            None => claims.expires_at.map(|exp| exp.saturating_sub(longest)),
+        };
         Self {
             key,
             generation,
@@ -45,7 +53,8 @@ impl Standing {
             expires_at: claims.expires_at,
             issued_at: claims.issued_at,
             leeway_seconds: rules.leeway_seconds,
-            not_before: claims.not_before,
+            max_lifetime_seconds: longest,
+            not_before: claims.not_before.max(earliest),
             session: fingerprint(Kind::Session, &claims.session_id),
             token: fingerprint(Kind::Token, &claims.token_id),
             user: fingerprint(Kind::User, &claims.subject),
@@ -67,9 +76,19 @@ impl Standing {
         let issued_at = self.issued_at.filter(|issued_at| *issued_at > epoch);
         let from = self.not_before.max(issued_at).unwrap_or(0);
         if now.saturating_add(self.leeway_seconds) < from {
-            return Err(Refusal::NotYetValid { from, now });
+            return Err(self.too_early(from, now));
         }
         Ok(())
+    }
+
+    fn too_early(&self, from: u64, now: u64) -> Refusal {
+        let seconds = self.expires_at.unwrap_or(0).saturating_sub(now);
+        let limit_seconds = self.max_lifetime_seconds;
+        let longest = limit_seconds.saturating_add(self.leeway_seconds);
+        if self.issued_at.is_none() && seconds > longest {
+            return Refusal::LifetimeTooLong { seconds, limit_seconds };
+        }
+        Refusal::NotYetValid { from, now }
     }
 
     /// Asks for the epoch, the token, the session and the user, in this order.

@@ -1,10 +1,14 @@
 //! What the verifier answers, and the one place that makes the code strings.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
+use crate::algorithm::Algorithm;
 use crate::claims::VerifiedClaims;
+use crate::keys::VerifyingKey;
 use crate::snapshot::Position;
 
 /// The answer to "is this token good now", with what it was based on.
@@ -69,7 +73,11 @@ impl Serialize for Decision {
         match self {
             Self::Refused(refusal) => map.serialize_entry("detail", &refusal.to_string())?,
             Self::Undecided(undecided) => map.serialize_entry("detail", &undecided.to_string())?,
-            Self::Valid(claims) => map.serialize_entry("claims", &claims.payload())?,
+            Self::Valid(claims) => match RawValue::from_string(claims.text().to_owned()) {
+                // As they were signed: read and written again, large numbers would be others.
+                Ok(text) => map.serialize_entry("claims", &text)?,
+                Err(_) => map.serialize_entry("claims", &claims.payload())?,
+            },
         }
         map.end()
     }
@@ -126,10 +134,17 @@ pub enum Refusal {
         /// When it was judged, unix seconds.
         now: u64,
     },
-    /// Not a well-formed signed token, or a claim has the wrong type.
+    /// It lives longer than its revocation is kept.
+    LifetimeTooLong {
+        /// From `iat`, or from now where there is none, to `exp`.
+        seconds: u64,
+        /// What the issuer's rules allow.
+        limit_seconds: u64,
+    },
+    /// Not a well-formed signed token.
     Malformed(&'static str),
     /// A claim that the issuer's configuration requires is absent.
-    MissingClaim(&'static str),
+    MissingClaim(Cow<'static, str>),
     /// `nbf` or `iat` minus leeway is still to come.
     NotYetValid {
         /// The later of `nbf` and `iat`, unix seconds.
@@ -151,15 +166,55 @@ pub enum Refusal {
     /// The user was logged out everywhere after this token was issued.
     RevokedUser,
     /// No key of that name is trusted.
-    UnknownKey,
+    UnknownKey(Box<Mismatch>),
     /// The algorithm is not supported, not allowed here, or not the key's.
-    UnsupportedAlgorithm,
+    UnsupportedAlgorithm(Box<Mismatch>),
     /// `aud` names none of the expected audiences.
-    WrongAudience,
+    WrongAudience(Box<Mismatch>),
+    /// A claim does not have a value that the issuer's configuration requires.
+    WrongClaim(Box<Mismatch>),
     /// `iss` is not the issuer that the key belongs to.
-    WrongIssuer,
+    WrongIssuer(Box<Mismatch>),
+    /// A claim or header member has the wrong type, or is out of its range.
+    WrongKind {
+        /// Its name.
+        name: &'static str,
+        /// What it is.
+        found: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
     /// `typ` is none of the expected types.
-    WrongType,
+    WrongType(Box<Mismatch>),
+}
+
+/// What was found and what was expected in its place, for people; of a token only the one claim or
+/// header member that it is about, bounded and escaped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The name of the claim or header member.
+    pub name: Cow<'static, str>,
+    /// What was found.
+    pub found: String,
+    /// What was expected.
+    pub expected: String,
+}
+
+impl Mismatch {
+    pub(crate) fn new(
+        name: impl Into<Cow<'static, str>>,
+        found: impl ToString,
+        expected: impl ToString,
+    ) -> Box<Self> {
+        let (found, expected) = (found.to_string(), expected.to_string());
+        Box::new(Self { name: name.into(), found, expected })
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} is {}, expected {}", self.name, self.found, self.expected)
+    }
 }
 
 impl Refusal {
@@ -168,7 +223,8 @@ impl Refusal {
         match self {
             Self::BadSignature => "bad_signature",
             Self::Expired { .. } => "expired",
-            Self::Malformed(_) => "malformed",
+            Self::LifetimeTooLong { .. } => "lifetime_too_long",
+            Self::Malformed(_) | Self::WrongKind { .. } => "malformed",
             Self::MissingClaim(_) => "missing_claim",
             Self::NotYetValid { .. } => "not_yet_valid",
             Self::RevokedEpoch { .. } => "revoked_epoch",
@@ -176,35 +232,59 @@ impl Refusal {
             Self::RevokedSession => "revoked_session",
             Self::RevokedToken => "revoked_token",
             Self::RevokedUser => "revoked_user",
-            Self::UnknownKey => "unknown_key",
-            Self::UnsupportedAlgorithm => "unsupported_algorithm",
-            Self::WrongAudience => "wrong_audience",
-            Self::WrongIssuer => "wrong_issuer",
-            Self::WrongType => "wrong_type",
+            Self::UnknownKey(_) => "unknown_key",
+            Self::UnsupportedAlgorithm(_) => "unsupported_algorithm",
+            Self::WrongAudience(_) => "wrong_audience",
+            Self::WrongClaim(_) => "wrong_claim",
+            Self::WrongIssuer(_) => "wrong_issuer",
+            Self::WrongType(_) => "wrong_type",
         }
+    }
+
+    pub(crate) fn unsupported_algorithm(found: impl ToString, expected: impl ToString) -> Self {
+        Self::UnsupportedAlgorithm(Mismatch::new("alg", found, expected))
+    }
+
+    /// The header names another algorithm than the key's.
+    pub(crate) fn other_algorithm(found: Algorithm, key: &VerifyingKey) -> Self {
+        let expected = format!("{}, the algorithm of that key", key.algorithm().name());
+        Self::unsupported_algorithm(found.name(), expected)
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadSignature => formatter.write_str("the signature does not fit the key"),
-            Self::Expired { exp, now } => write!(formatter, "expired at {exp}, judged at {now}"),
+            Self::BadSignature => formatter.write_str("the signature does not match the key"),
+            Self::Expired { exp, now } => write!(formatter, "exp is {exp}, the time is {now}"),
+            Self::LifetimeTooLong { seconds, limit_seconds } => write!(
+                formatter,
+                "the token lives for {seconds} s, accepted are at most {limit_seconds} s (option \
+                 maxLifetime)"
+            ),
             Self::Malformed(what) => formatter.write_str(what),
             Self::MissingClaim(claim) => write!(formatter, "the claim {claim} is missing"),
             Self::NotYetValid { from, now } => {
-                write!(formatter, "valid from {from}, judged at {now}")
+                write!(formatter, "the later of nbf and iat is {from}, the time is {now}")
             }
-            Self::RevokedEpoch { epoch } => write!(formatter, "issued before epoch {epoch}"),
-            Self::RevokedKey => formatter.write_str("the signing key is dead"),
-            Self::RevokedSession => formatter.write_str("the session was revoked"),
-            Self::RevokedToken => formatter.write_str("the token was revoked"),
-            Self::RevokedUser => formatter.write_str("the user was logged out everywhere"),
-            Self::UnknownKey => formatter.write_str("no such key is trusted"),
-            Self::UnsupportedAlgorithm => formatter.write_str("the algorithm is not accepted here"),
-            Self::WrongAudience => formatter.write_str("the token is for another audience"),
-            Self::WrongIssuer => formatter.write_str("the token is of another issuer"),
-            Self::WrongType => formatter.write_str("the token is of another type"),
+            Self::RevokedEpoch { epoch } => {
+                write!(formatter, "all tokens issued before {epoch} were revoked")
+            }
+            Self::RevokedKey => formatter.write_str("the key that signed the token was revoked"),
+            Self::RevokedSession => formatter.write_str("the session (sid) was revoked"),
+            Self::RevokedToken => formatter.write_str("the token (jti) was revoked"),
+            Self::RevokedUser => {
+                formatter.write_str("all tokens of the user (sub) issued until then were revoked")
+            }
+            Self::WrongKind { name, found, expected } => {
+                write!(formatter, "{name} is {found}, expected {expected}")
+            }
+            Self::UnknownKey(mismatch)
+            | Self::UnsupportedAlgorithm(mismatch)
+            | Self::WrongAudience(mismatch)
+            | Self::WrongClaim(mismatch)
+            | Self::WrongIssuer(mismatch)
+            | Self::WrongType(mismatch) => mismatch.fmt(formatter),
         }
     }
 }
@@ -212,6 +292,13 @@ impl fmt::Display for Refusal {
 /// Why nothing can be decided now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undecided {
+    /// The token is good by one clock and not by the other: the verifier's is behind the feed's.
+    ClockSkew {
+        /// How far the feed's newest signed time is ahead, in seconds.
+        behind_seconds: u64,
+        /// The verifier's time, unix seconds.
+        now: u64,
+    },
     /// The feed showed two contents for one position.
     FeedFork,
     /// No snapshot was applied yet, or none that reaches the floor.
@@ -220,6 +307,8 @@ pub enum Undecided {
     StaleSnapshot {
         /// Its age in seconds.
         age_seconds: u64,
+        /// The largest age that is accepted, in seconds.
+        limit_seconds: u64,
     },
 }
 
@@ -227,6 +316,7 @@ impl Undecided {
     /// The stable code string.
     pub fn code(self) -> &'static str {
         match self {
+            Self::ClockSkew { .. } => "clock_skew",
             Self::FeedFork => "feed_fork",
             Self::NoSnapshot => "no_snapshot",
             Self::StaleSnapshot { .. } => "stale_snapshot",
@@ -237,11 +327,22 @@ impl Undecided {
 impl fmt::Display for Undecided {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FeedFork => formatter.write_str("the feed contradicts itself"),
-            Self::NoSnapshot => formatter.write_str("no snapshot of the feed was applied yet"),
-            Self::StaleSnapshot { age_seconds } => {
-                write!(formatter, "the feed was last heard of {age_seconds} s ago")
-            }
+            Self::ClockSkew { behind_seconds, now } => write!(
+                formatter,
+                "this verifier's clock ({now}) is {behind_seconds} s behind the control plane's, and \
+                 the token is valid by only one of the two: check both clocks"
+            ),
+            Self::FeedFork => formatter.write_str(
+                "the feed published two contents for one position; waiting for a newer base",
+            ),
+            Self::NoSnapshot => formatter.write_str(
+                "no snapshot of the feed was applied yet, or none that reaches the newest position \
+                 seen before",
+            ),
+            Self::StaleSnapshot { age_seconds, limit_seconds } => write!(
+                formatter,
+                "the newest snapshot is {age_seconds} s old, accepted are {limit_seconds} s"
+            ),
         }
     }
 }

@@ -2,13 +2,18 @@
 
 use std::rc::Rc;
 
+use crate::algorithm::Algorithm;
 use crate::claims::{ClaimSet, Claims, NOT_AN_OBJECT, VerifiedClaims};
-use crate::config::{AudienceRule, ConfigProblem, IssuerConfig, OnStale, VerifierConfig};
+use crate::config::{
+    AudienceRule, ConfigProblem, IssuerConfig, OnStale, RequiredValue, VerifierConfig,
+};
+use crate::json::{Object, Value};
 use crate::jws::{self, Header, Jws};
 use crate::keys::{KeySet, MAX_KEYS, VerifyingKey};
+use crate::shown::Shown;
 use crate::snapshot::{Applied, ApplyError, Feed};
 use crate::standing::Standing;
-use crate::verdict::{Decision, Evidence, Objection, Refusal, Undecided, Verdict};
+use crate::verdict::{Decision, Evidence, Mismatch, Objection, Refusal, Undecided, Verdict};
 
 /// Judges tokens of the configured issuers against the revocations of one feed.
 #[derive(Debug)]
@@ -42,6 +47,7 @@ pub struct KeyId {
 pub struct Pending {
     generation: u32,
     header: Rc<Header>,
+    is_shared: bool,
     key: KeyId,
     payload: String,
 }
@@ -150,27 +156,47 @@ impl Verifier {
         self.read_claims(jws.header(), key, payload)
     }
 
-    /// Finds the key that the token's signature is of, and hands out the payload.
+    /// Finds the key that the token's signature is of, and hands out the payload. Where keys of
+    /// several issuers fit, the one whose issuer the payload names judges; the signature comes first.
     pub(crate) fn authenticate(&self, jws: &Jws<'_>) -> Result<(KeyId, Vec<u8>), Refusal> {
-        for key in self.candidates(jws) {
-            match self.key(key).map(|(_, key)| jws.verify(key)) {
-                Some(Ok(payload)) => return Ok((key, payload)),
+        let is_shared = self.is_shared(jws);
+        let mut fitting = None;
+        for id in self.candidates(jws) {
+            let Some((rules, key)) = self.key(id) else { continue };
+            match jws.verify(key) {
+                Ok(payload) if !is_shared || names_issuer(&payload, rules) => {
+                    return Ok((id, payload));
+                }
+                Ok(payload) => fitting = fitting.or(Some((id, payload))),
+                Err(Refusal::BadSignature) => {}
                 // Its signature is good: what is wrong beside it, no other key can tell.
-                Some(Err(error)) if error != Refusal::BadSignature => return Err(error),
-                _ => {}
+                Err(error) => return Err(error),
             }
         }
-        Err(self.why_no_key(jws))
+        fitting.ok_or_else(|| self.why_no_key(jws))
+    }
+
+    /// True if keys of several issuers may fit the token.
+    fn is_shared(&self, jws: &Jws<'_>) -> bool {
+        self.candidates(jws).nth(1).is_some()
     }
 
     /// What to keep of a token while its signature is checked elsewhere with `key`.
     pub fn suspend(&self, jws: &Jws<'_>, key: KeyId) -> Pending {
         let payload = jws.unverified_payload().to_owned();
-        Pending { generation: self.generation, header: jws.header().clone(), key, payload }
+        let header = jws.header().clone();
+        Pending {
+            generation: self.generation,
+            header,
+            is_shared: self.is_shared(jws),
+            key,
+            payload,
+        }
     }
 
     /// As [`admit`](Self::admit), for a caller that has checked that the pending token's signature
-    /// is its key's: nothing here does so again. None if the keys have changed meanwhile.
+    /// is its key's: nothing here does so again. None if the keys have changed meanwhile, or if the
+    /// token names another issuer, which may have the same key: the token must be read again.
     ///
     /// # Errors
     ///
@@ -179,9 +205,15 @@ impl Verifier {
         &self,
         pending: &Pending,
     ) -> Option<Result<(Standing, VerifiedClaims), Refusal>> {
-        let Pending { generation, header, key, payload } = pending;
-        let admit = || self.read_claims(header, *key, jws::decode(payload)?);
-        (*generation == self.generation).then(admit)
+        let Pending { generation, header, is_shared, key, payload } = pending;
+        if *generation != self.generation {
+            return None;
+        }
+        let admitted = jws::decode(payload).and_then(|text| self.read_claims(header, *key, text));
+        match admitted {
+            Err(Refusal::WrongIssuer(_) | Refusal::UnknownKey(_)) if *is_shared => None,
+            admitted => Some(admitted),
+        }
     }
 
     /// The `nth` key that the token's signature may be of: keys are looked up by the header's `kid`
@@ -196,12 +228,36 @@ impl Verifier {
     /// Among several issuers' keys of one name, a signature that was checked tells the most.
     fn why_no_key(&self, jws: &Jws<'_>) -> Refusal {
         if self.candidates(jws).next().is_some() {
-            Refusal::BadSignature
-        } else if self.issuers.iter().any(|one| one.keys.find(jws.kid()).is_some()) {
-            Refusal::UnsupportedAlgorithm
-        } else {
-            Refusal::UnknownKey
+            return Refusal::BadSignature;
         }
+        let (kid, algorithm) = (jws.kid(), jws.algorithm());
+        let named = |issuer: &Issuer| issuer.keys.find(kid, algorithm).is_some();
+        if self.issuers.iter().any(named) {
+            let expected = "one of the algorithms that the issuer's rules allow";
+            return Refusal::unsupported_algorithm(algorithm.name(), expected);
+        }
+        let other = |issuer: &Issuer| issuer.keys.of_kid(kid).map(VerifyingKey::algorithm);
+        match self.issuers.iter().find_map(other) {
+            Some(of_key) => {
+                let expected = format!("{}, the algorithm of that key", of_key.name());
+                Refusal::unsupported_algorithm(algorithm.name(), expected)
+            }
+            None => self.unknown_key(kid, algorithm),
+        }
+    }
+
+    fn unknown_key(&self, kid: Option<&str>, algorithm: Algorithm) -> Refusal {
+        let count: usize = self.issuers.iter().map(|issuer| issuer.keys.keys().len()).sum();
+        let expected = match (count, kid) {
+            (0, _) => "the name of a key, but no usable key is loaded".to_owned(),
+            (_, Some(_)) => format!("the name of one of the {count} keys that are loaded"),
+            (_, None) => format!(
+                "the name of a key: not exactly one {} key is loaded for an issuer",
+                algorithm.name()
+            ),
+        };
+        let found = kid.map_or("missing".to_owned(), |kid| Shown::new(kid).to_string());
+        Refusal::UnknownKey(Mismatch::new("kid", found, expected))
     }
 
     /// One of the keys and the rules of its issuer.
@@ -222,7 +278,7 @@ impl Verifier {
         now: u64,
         staleness: Staleness,
     ) -> Result<(), Objection> {
-        standing.check_end(self.feed.proven_time(now))?;
+        self.check_end(standing, now)?;
         self.check_start(standing, now)?;
         self.check_key(standing)?;
         standing.check_revocations(&self.feed)?;
@@ -251,10 +307,9 @@ impl Verifier {
 
     fn candidates(&self, jws: &Jws<'_>) -> impl Iterator<Item = KeyId> {
         self.issuers.iter().enumerate().filter_map(move |(at, issuer)| {
-            let (key, found) = issuer.keys.find(jws.kid())?;
+            let (key, found) = issuer.keys.find(jws.kid(), jws.algorithm())?;
             let is_allowed = issuer.rules.algorithms.contains(&found.algorithm());
-            (is_allowed && found.algorithm() == jws.algorithm())
-                .then_some(KeyId { issuer: at, key })
+            is_allowed.then_some(KeyId { issuer: at, key })
         })
     }
 
@@ -265,13 +320,14 @@ impl Verifier {
         key: KeyId,
         payload: Vec<u8>,
     ) -> Result<(Standing, VerifiedClaims), Refusal> {
-        let (rules, _) = self.key(key).ok_or(Refusal::UnknownKey)?;
+        let rules = self.rules(key, header)?;
         let text = String::from_utf8(payload).map_err(|_| NOT_AN_OBJECT)?;
-        let claims = Claims::parse(&text, rules.user_rule)?;
+        let claims = Claims::parse(&text, rules)?;
         check_type(rules, header.typ())?;
-        check_issuer(rules, &claims)?;
+        self.check_issuer(rules, header, &claims)?;
         check_audience(rules, &claims)?;
         self.check_required(key, &claims)?;
+        check_lifetime(rules, &claims)?;
         let standing = self.stand(key, rules, &claims);
         Ok((standing, VerifiedClaims::new(text)))
     }
@@ -280,25 +336,85 @@ impl Verifier {
         Standing::new(key, rules, claims, self.feed.salt().unwrap_or_default(), self.generation)
     }
 
-    pub(crate) fn check_required(&self, key: KeyId, claims: &Claims<'_>) -> Result<(), Refusal> {
-        let issuer = self.issuers.get(key.issuer).ok_or(Refusal::UnknownKey)?;
-        match issuer.required.first_beyond(claims.present) {
-            Some(name) => Err(Refusal::MissingClaim(name)),
-            None => Ok(()),
+    pub(crate) fn rules(&self, key: KeyId, header: &Header) -> Result<&IssuerConfig, Refusal> {
+        let unknown = || self.unknown_key(header.kid(), header.algorithm());
+        self.key(key).map(|(rules, _)| rules).ok_or_else(unknown)
+    }
+
+    pub(crate) fn check_issuer(
+        &self,
+        rules: &IssuerConfig,
+        header: &Header,
+        claims: &Claims<'_>,
+    ) -> Result<(), Refusal> {
+        let name = claims.issuer.as_deref();
+        if name == Some(rules.issuer.as_str()) {
+            return Ok(());
         }
+        // Its own issuer may have this key too, once it was asked again: two names of one service.
+        let (kid, algorithm) = (header.kid(), header.algorithm());
+        let lacks_key = |one: &Issuer| {
+            Some(one.rules.issuer.as_str()) == name
+                && one
+                    .keys
+                    .of_kid(kid)
+                    .or(one.keys.find(kid, algorithm).map(|(_, key)| key))
+                    .is_none()
+        };
+        if self.issuers.iter().any(lacks_key) {
+            return Err(self.unknown_key(kid, algorithm));
+        }
+        let found = name.map_or("missing".to_owned(), |name| Shown::new(name).to_string());
+        Err(Refusal::WrongIssuer(Mismatch::new("iss", found, Shown::new(&rules.issuer))))
+    }
+
+    pub(crate) fn check_required(&self, key: KeyId, claims: &Claims<'_>) -> Result<(), Refusal> {
+        let Some(issuer) = self.issuers.get(key.issuer) else { return Ok(()) };
+        if let Some(name) = issuer.required.first_beyond(claims.present) {
+            return Err(Refusal::MissingClaim(name.into()));
+        }
+        for (at, RequiredValue { claim, any_of }) in issuer.rules.required_values.iter().enumerate()
+        {
+            let value = claims.values.iter().find(|(of, _)| *of == at).map(|(_, value)| value);
+            match value.ok_or_else(|| Refusal::MissingClaim(claim.clone().into()))? {
+                Value::Text(text) if any_of.iter().any(|one| one == text) => {}
+                value => {
+                    let found = match value {
+                        Value::Text(text) => Shown::new(text).to_string(),
+                        value => value.kind().to_owned(),
+                    };
+                    let expected = names(any_of);
+                    return Err(Refusal::WrongClaim(Mismatch::new(claim.clone(), found, expected)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_end(&self, standing: &Standing, now: u64) -> Result<(), Objection> {
+        let proven = self.feed.proven_time(now);
+        if standing.check_end(proven).is_ok() {
+            return Ok(());
+        }
+        // A snapshot from the future shows that one of the clocks is wrong, not which one: replaying
+        // one must not turn good tokens into expired ones.
+        standing.check_end(now)?;
+        Err(Self::clock_skew(proven, now))
     }
 
     pub(crate) fn check_start(&self, standing: &Standing, now: u64) -> Result<(), Objection> {
         let feed = &self.feed;
         let Err(refusal) = standing.check_start(feed.epoch(), now) else { return Ok(()) };
-        // Our own clock may be behind; the feed may tell us so, but it cannot make a token valid.
-        Err(match standing.check_start(feed.epoch(), feed.proven_time(now)) {
-            Ok(()) => {
-                let age_seconds = feed.age_seconds(now).unwrap_or(0);
-                Undecided::StaleSnapshot { age_seconds }.into()
-            }
+        // Our own clock may be behind; the feed may show that, but it cannot make a token valid.
+        let shown = feed.shown_time(now);
+        Err(match standing.check_start(feed.epoch(), shown) {
+            Ok(()) => Self::clock_skew(shown, now),
             Err(_) => refusal.into(),
         })
+    }
+
+    fn clock_skew(shown: u64, now: u64) -> Objection {
+        Undecided::ClockSkew { behind_seconds: shown.saturating_sub(now), now }.into()
     }
 
     pub(crate) fn check_key(&self, standing: &Standing) -> Result<(), Refusal> {
@@ -323,8 +439,11 @@ impl Verifier {
             (Staleness::Configured, OnStale::Deny) => self.max_staleness_seconds,
         };
         let age_seconds = self.feed.age_seconds(now)?;
-        (age_seconds > limit || self.feed.is_past_validity(now))
-            .then_some(Undecided::StaleSnapshot { age_seconds })
+        if age_seconds <= limit && !self.feed.is_past_validity(now) {
+            return None;
+        }
+        let limit_seconds = limit.min(self.feed.validity_seconds());
+        Some(Undecided::StaleSnapshot { age_seconds, limit_seconds })
     }
 
     fn look_for_dead_keys(&mut self) {
@@ -349,22 +468,53 @@ impl KeyId {
     }
 }
 
-pub(crate) fn check_type(rules: &IssuerConfig, typ: Option<&str>) -> Result<(), Refusal> {
-    let is_expected = rules.types.iter().any(|expected| same_type(expected.as_deref(), typ));
-    if is_expected { Ok(()) } else { Err(Refusal::WrongType) }
+/// True if the payload, whose signature was checked, is the issuer's own by its `iss`.
+fn names_issuer(payload: &[u8], rules: &IssuerConfig) -> bool {
+    let claims = str::from_utf8(payload).ok().and_then(Object::parse);
+    let issuer = claims.as_ref().and_then(|claims| claims.get("iss")).and_then(Value::as_text);
+    issuer == Some(rules.issuer.as_str())
 }
 
-pub(crate) fn check_issuer(rules: &IssuerConfig, claims: &Claims<'_>) -> Result<(), Refusal> {
-    let is_expected = claims.issuer.as_deref() == Some(rules.issuer.as_str());
-    if is_expected { Ok(()) } else { Err(Refusal::WrongIssuer) }
+pub(crate) fn check_type(rules: &IssuerConfig, typ: Option<&str>) -> Result<(), Refusal> {
+    if rules.types.iter().any(|expected| same_type(expected.as_deref(), typ)) {
+        return Ok(());
+    }
+    let found = typ.map_or("missing".to_owned(), |typ| Shown::new(typ).to_string());
+    let shown = |typ: &Option<String>| match typ {
+        Some(typ) => Shown::new(typ).to_string(),
+        None => "none".to_owned(),
+    };
+    let expected: Vec<String> = rules.types.iter().take(MAX_SHOWN).map(shown).collect();
+    let expected = format!("{} (option types)", expected.join(" or "));
+    Err(Refusal::WrongType(Mismatch::new("typ", found, expected)))
 }
 
 pub(crate) fn check_audience(rules: &IssuerConfig, claims: &Claims<'_>) -> Result<(), Refusal> {
-    let is_expected = match &rules.audience {
-        AudienceRule::AnyOf(names) => names.iter().any(|name| claims.audience.contains(name)),
-        AudienceRule::Unchecked => true,
-    };
-    if is_expected { Ok(()) } else { Err(Refusal::WrongAudience) }
+    match &rules.audience {
+        AudienceRule::AnyOf(known) if !known.iter().any(|name| claims.audience.contains(name)) => {
+            let found = claims.audience.shown();
+            Err(Refusal::WrongAudience(Mismatch::new("aud", found, names(known))))
+        }
+        AudienceRule::AnyOf(_) | AudienceRule::Unchecked => Ok(()),
+    }
+}
+
+/// A token without `iat` is judged by the time that it has left; see [`Standing`].
+pub(crate) fn check_lifetime(rules: &IssuerConfig, claims: &Claims<'_>) -> Result<(), Refusal> {
+    let (Some(exp), Some(iat)) = (claims.expires_at, claims.issued_at) else { return Ok(()) };
+    let (seconds, limit_seconds) = (exp.saturating_sub(iat), rules.max_lifetime_seconds);
+    if seconds > limit_seconds {
+        return Err(Refusal::LifetimeTooLong { seconds, limit_seconds });
+    }
+    Ok(())
+}
+
+/// The first of several that would do.
+fn names(known: &[String]) -> String {
+    let shown: Vec<String> =
+        known.iter().take(MAX_SHOWN).map(|name| Shown::new(name).to_string()).collect();
+    let more = if known.len() > MAX_SHOWN { " or another" } else { "" };
+    shown.join(" or ") + more
 }
 
 /// Media types compare without case, and `application/` may be left out (RFC 7515 section 4.1.9).
@@ -388,3 +538,6 @@ fn short_type(typ: &str) -> &str {
         _ => typ,
     }
 }
+
+/// How many of several names a message shows.
+const MAX_SHOWN: usize = 3;

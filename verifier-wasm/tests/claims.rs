@@ -51,7 +51,9 @@ fn a_known_claim_of_the_wrong_type_is_malformed_whether_or_not_it_is_required() 
                     "aud" => value.is_string() || *value == json!([]),
                     "exp" | "iat" | "nbf" => *value == json!(0) || *value == json!(1.5),
                     "ver" => *value == json!(0),
-                    _ => value.as_str().is_some_and(|text| !text.is_empty()),
+                    "iss" => value.as_str().is_some_and(|text| !text.is_empty()),
+                    // An empty id is absent.
+                    _ => value.is_string(),
                 };
                 let mut claims = claims();
                 claims["nbf"] = json!(NOW);
@@ -151,14 +153,20 @@ fn a_time_is_a_finite_number_from_0_up_to_2_to_the_53() {
         ("0.9", 0),
         ("1e-300", 0),
     ] {
-        if seconds > NOW {
-            // With the feed this old the best that can be said is "stale": not expired.
-            assert_eq!(code("exp", number, seconds - 1), "stale_snapshot", "{number}");
-        }
-        assert_eq!(code("exp", number, seconds.max(NOW)), "expired", "{number}");
+        // A week of life is accepted here at most; what ends before it began has none.
+        let expected = if seconds > NOW { "lifetime_too_long" } else { "expired" };
+        assert_eq!(code("exp", number, NOW), expected, "{number}");
         let expected = if seconds <= NOW { "valid" } else { "not_yet_valid" };
         assert_eq!(code("nbf", number, NOW), expected, "{number}");
+        let expected = if seconds <= NOW { "lifetime_too_long" } else { "not_yet_valid" };
         assert_eq!(code("iat", number, NOW), expected, "{number}");
+    }
+    for number in ["1800000100", "1800000100.0", "1800000100.999", "18000001e2"] {
+        // With the feed this old the best that can be said is "stale": not expired.
+        assert_eq!(code("exp", number, NOW + 99), "stale_snapshot", "{number}");
+        assert_eq!(code("exp", number, NOW + 100), "expired", "{number}");
+        assert_eq!(code("iat", number, NOW + 100), "stale_snapshot", "{number}");
+        assert_eq!(code("iat", number, NOW + 99), "not_yet_valid", "{number}");
     }
     // A negative zero is zero, not a negative number.
     assert_eq!(code("nbf", "-0.0", NOW), "valid");
@@ -194,12 +202,23 @@ fn the_largest_and_the_smallest_clock_do_not_wrap() {
     for (exp, now, code) in [
         (last, u64::MAX, "expired"),
         (last, i64::MAX as u64, "expired"),
-        (0, 0, "not_yet_valid"),
+        // The feed shows that it is later than the clock says.
+        (0, 0, "clock_skew"),
         (0, u64::MAX, "expired"),
         (last, 0, "not_yet_valid"),
     ] {
-        let token = minter.token(&claims_with("exp", json!(exp)));
+        let mut claims = claims_with("exp", json!(exp));
+        claims["iat"] = json!(exp.saturating_sub(60).max(NOW - 60));
+        let token = minter.token(&claims);
         assert_eq!(verifier.verify(&token, now).code(), code, "{exp} {now}");
+    }
+    // Without iat the time that is left counts.
+    let verifier = feed::with_base(minter.verifier_with(lax_rules(&minter)), vec![]);
+    let mut claims = claims_with("exp", json!(last));
+    claims.as_object_mut().unwrap().remove("iat");
+    for (now, code) in [(0, "lifetime_too_long"), (NOW, "lifetime_too_long"), (u64::MAX, "expired")]
+    {
+        assert_eq!(verifier.verify(&minter.token(&claims), now).code(), code, "{now}");
     }
     let token = minter.token(&claims_with("nbf", json!(last)));
     assert_eq!(verifier.verify(&token, u64::MAX).code(), "expired");
@@ -235,12 +254,15 @@ fn a_configuration_with_an_odd_number_is_refused() {
     for value in odd {
         assert!(with("/issuers/0/leewaySeconds", value).is_err(), "{value}");
         assert!(with("/feed/maxStaleness", value).is_err(), "{value}");
+        assert!(with("/issuers/0/maxLifetime", value).is_err(), "{value}");
     }
     for (path, good, bad) in [
         ("/issuers/0/leewaySeconds", "0", "301"),
         ("/issuers/0/leewaySeconds", "300", "3600"),
         ("/feed/maxStaleness", "1", "0"),
         ("/feed/maxStaleness", "86400", "86401"),
+        ("/issuers/0/maxLifetime", "1", "0"),
+        ("/issuers/0/maxLifetime", "31536000", "31536001"),
     ] {
         assert!(with(path, good).is_ok(), "{path} {good}");
         let problems = with(path, bad).unwrap_err();

@@ -55,7 +55,7 @@ fn follow(snapshots: &[Vec<u8>], order: &[usize], restart: usize, eras: [&Histor
             feed = follower();
             let history = eras[usize::from(floor.position.era == 2)];
             let seq = usize::try_from(floor.position.seq).unwrap();
-            feed.resume(history.range(seq, seq, NOW)).unwrap();
+            feed.resume(history.range(seq, seq, NOW), NOW).unwrap();
             position = None;
         }
         let applied = feed.apply(snapshots[*number].clone(), NOW + 10);
@@ -87,8 +87,8 @@ fn a_resumed_verifier_is_undecided_until_it_reaches_its_floor() {
     let token = minter.token(&claims());
     let (history, _) = two_eras();
     let mut verifier = minter.cold_verifier();
-    verifier.feed_mut().resume(history.range(4, 5, NOW)).unwrap();
-    verifier.feed_mut().resume(history.base(3)).unwrap();
+    verifier.feed_mut().resume(history.range(4, 5, NOW), NOW).unwrap();
+    verifier.feed_mut().resume(history.base(3), NOW).unwrap();
     assert_eq!(verifier.feed().floor(), history.floor(5));
     for (from, to, code) in [(0, 3, "no_snapshot"), (3, 4, "no_snapshot"), (4, 5, "revoked_token")]
     {
@@ -115,7 +115,7 @@ fn another_history_at_a_known_position_is_a_fork() {
     for restarted in [false, true] {
         let mut verifier = minter.cold_verifier();
         if restarted {
-            verifier.feed_mut().resume(ours.range(6, 6, NOW)).unwrap();
+            verifier.feed_mut().resume(ours.range(6, 6, NOW), NOW).unwrap();
             verifier.apply(ours.base(3), NOW).unwrap();
             verifier.apply(ours.range(3, 6, NOW), NOW).unwrap();
         } else {
@@ -148,10 +148,10 @@ fn only_a_snapshot_of_the_feed_raises_the_floor() {
     let mut feed = follower();
     let mut stranger = history.base(5);
     *stranger.last_mut().unwrap() ^= 1;
-    assert_eq!(feed.resume(stranger).unwrap_err().code(), "snapshot_bad_signature");
-    assert_eq!(feed.resume(vec![255; 48]).unwrap_err().code(), "snapshot_malformed");
+    assert_eq!(feed.resume(stranger, NOW).unwrap_err().code(), "snapshot_bad_signature");
+    assert_eq!(feed.resume(vec![255; 48], NOW).unwrap_err().code(), "snapshot_malformed");
     let other = SnapshotSigner::new("feed-2", vec![signing_key(1)]);
-    let error = feed.resume(history.range_signed(&other, 0, 5, NOW)).unwrap_err();
+    let error = feed.resume(history.range_signed(&other, 0, 5, NOW), NOW).unwrap_err();
     assert_eq!((error, feed.floor()), (ApplyError::WrongFeed, Floor::default()));
 }
 
@@ -160,7 +160,7 @@ fn only_a_snapshot_of_the_feed_raises_the_floor() {
 fn a_base_that_contradicts_a_remembered_floor_is_refused() {
     let (ours, theirs) = forked_histories();
     let mut feed = follower();
-    feed.resume(ours.base(6)).unwrap();
+    feed.resume(ours.base(6), NOW).unwrap();
     assert_eq!(feed.apply(theirs.base(6), NOW).unwrap_err().code(), "feed_fork");
     assert_eq!((feed.position(), feed.is_ready()), (None, false));
     assert_eq!(feed.apply(ours.base(6), NOW), Ok(Applied::Replaced));

@@ -11,7 +11,7 @@
 mod support;
 
 use offswitch_verifier::snapshot::{Applied, Content};
-use offswitch_verifier::{Jws, OnStale, Staleness, Verifier};
+use offswitch_verifier::{IssuerConfig, Jws, OnStale, Staleness, Verifier};
 use serde_json::json;
 use support::feed::{History, Record, VALID_SECONDS, signer};
 use support::{ISSUER, Minter, NOW, claims_with, feed};
@@ -161,15 +161,74 @@ fn a_clock_that_is_behind_makes_what_is_held_stale() {
         assert_eq!(verifier.verify(&old, NOW).code(), "valid");
         assert_eq!(verifier.verify(&fresh, NOW).code(), "not_yet_valid");
         verifier.apply(history().range(2, 2, NOW + DAY), NOW).unwrap_err();
-        // The old token has ended by then, whatever our clock says; of the new one we cannot tell,
-        // whatever the policy: a snapshot makes no token valid.
-        assert_eq!(verifier.verify(&old, NOW).code(), "expired");
-        assert_eq!(verifier.verify(&fresh, NOW).code(), "stale_snapshot");
+        // By one clock the old token has ended and the new one has begun, by the other neither. Which
+        // clock is right cannot be told, whatever the policy: a snapshot makes no token valid.
+        for token in [&old, &fresh] {
+            let verdict = serde_json::to_value(verifier.verify(token, NOW)).unwrap();
+            assert_eq!(verdict["outcome"], "undecided");
+            assert_eq!(verdict["code"], "clock_skew");
+            let text =
+                format!("this verifier's clock ({NOW}) is {DAY} s behind the control plane's");
+            assert!(verdict["detail"].as_str().unwrap().starts_with(&text), "{verdict}");
+        }
         assert_eq!(verifier.verify(&fresh, NOW).evidence.age_seconds, Some(DAY));
         // A statement that fits our clock again: it was the other clock that was wrong.
         verifier.apply(history().range(2, 2, NOW + 1), NOW).unwrap();
         assert_eq!(verifier.verify(&old, NOW).code(), "valid");
         assert_eq!(verifier.verify(&fresh, NOW).code(), "not_yet_valid");
+    }
+}
+
+// D17: somebody replays a snapshot that was signed under a fast clock. Good tokens become undecided
+// until the feed is heard of again, and never refused; what our own clock refuses stays refused.
+#[test]
+fn a_replayed_snapshot_from_the_future_expires_no_token() {
+    let mut verifier = verifier(60, OnStale::Deny);
+    verifier.apply(history().base(2), NOW).unwrap();
+    let minter = Minter::new("EdDSA");
+    let token = |name, value: u64| {
+        let mut claims = claims_with("jti", json!("good"));
+        claims["exp"] = json!(NOW + 4000);
+        claims[name] = json!(value);
+        minter.token(&claims)
+    };
+    let cases = [
+        (token("exp", NOW + 600), "clock_skew"),
+        (token("exp", NOW + 31), "clock_skew"),
+        (token("exp", NOW - 30), "expired"),
+        (token("exp", NOW + 4000), "stale_snapshot"),
+        (token("nbf", NOW + 31), "clock_skew"),
+        (token("nbf", NOW + 1031), "not_yet_valid"),
+        (token("iss", 1), "malformed"),
+    ];
+    verifier.apply(history().range(2, 2, NOW + 1000), NOW).unwrap_err();
+    for (token, code) in &cases {
+        assert_eq!(verifier.verify(token, NOW).code(), *code);
+    }
+    verifier.apply(history().range(2, 2, NOW + 2), NOW + 2).unwrap();
+    assert_eq!(verifier.verify(&cases[0].0, NOW + 2).code(), "valid");
+}
+
+// D114, D88: our clock is up to five minutes behind, so that snapshots are taken, or the feed's is
+// ahead by that. A fresh login is undecided until our clock has caught up, and never refused.
+#[test]
+fn a_fresh_login_is_undecided_while_snapshots_show_that_the_clock_is_behind() {
+    for behind in [0, 30, 31, 60, 299, 300] {
+        let ours = NOW - behind;
+        let mut verifier = verifier(60, OnStale::Deny);
+        verifier.apply(history().base(2), ours).unwrap();
+        let mut login = claims_with("iat", json!(NOW));
+        login["jti"] = json!("login");
+        let token = Minter::new("EdDSA").token(&login);
+        let code = if behind <= 30 { "valid" } else { "clock_skew" };
+        assert_eq!(verifier.verify(&token, ours).code(), code, "{behind}");
+        if code == "clock_skew" {
+            assert_eq!(verifier.verify(&token, NOW - 30).code(), "valid", "{behind}");
+        }
+        // What even the feed's clock does not reach yet is refused as before.
+        login["iat"] = json!(NOW + 31);
+        let later = Minter::new("EdDSA").token(&login);
+        assert_eq!(verifier.verify(&later, ours).code(), "not_yet_valid", "{behind}");
     }
 }
 
@@ -206,7 +265,8 @@ fn how_stale_the_feed_may_be_can_be_said_for_one_verdict() {
 
 fn verifier(max_staleness_seconds: u64, on_stale: OnStale) -> Verifier {
     let minter = Minter::new("EdDSA");
-    let mut config = support::config(vec![minter.rules()]);
+    let rules = IssuerConfig { max_lifetime_seconds: 604_800, ..minter.rules() };
+    let mut config = support::config(vec![rules]);
     config.feed.max_staleness_seconds = max_staleness_seconds;
     config.feed.on_stale = on_stale;
     let mut verifier = Verifier::new(config).unwrap();

@@ -10,7 +10,7 @@
 
 mod support;
 
-use offswitch_verifier::{Algorithm, AudienceRule, IssuerConfig, Verifier};
+use offswitch_verifier::{Algorithm, AudienceRule, IssuerConfig, Jws, KeySet, Verifier};
 use serde_json::{Value, json};
 use support::feed::{History, Record};
 use support::{AUDIENCE, ISSUER, Key, Minter, NOW, claims, claims_with, encode, feed};
@@ -224,6 +224,95 @@ fn keys_are_set_for_a_configured_issuer_only() {
     // A rotated set takes the place of the one before; the old key is gone at once.
     assert!(verifier.set_keys(ISSUER, Minter { kid: "key-2", ..minter.clone() }.keys()));
     assert_eq!(verifier.verify(&minter.token(&claims()), NOW).code(), "unknown_key");
+}
+
+// D07, I03: two and three issuers publish one key, in every order. The issuer that the token names
+// judges, by its own rules; a token that names none of them is refused; none takes another's down.
+#[test]
+fn among_issuers_that_share_a_key_the_one_that_the_token_names_judges() {
+    let minter = Minter::new("EdDSA");
+    let third = "https://third.example";
+    let orders = [
+        vec![ISSUER, OTHER],
+        vec![OTHER, ISSUER],
+        vec![ISSUER, OTHER, third],
+        vec![ISSUER, third, OTHER],
+        vec![OTHER, ISSUER, third],
+        vec![OTHER, third, ISSUER],
+        vec![third, ISSUER, OTHER],
+        vec![third, OTHER, ISSUER],
+    ];
+    for order in orders {
+        let rules = |issuer: &&str| IssuerConfig {
+            issuer: (*issuer).to_owned(),
+            audience: AudienceRule::AnyOf(vec![format!("of {issuer}")]),
+            ..minter.rules()
+        };
+        let rules = order.iter().map(rules).collect();
+        let mut verifier = Verifier::new(support::config(rules)).unwrap();
+        for issuer in &order {
+            assert!(verifier.set_keys(issuer, minter.keys()));
+        }
+        let verifier = feed::with_base(verifier, vec![Record::Token(1)]);
+        for issuer in &order {
+            let mut claims = claims_with("iss", json!(issuer));
+            claims["aud"] = json!(format!("of {issuer}"));
+            let code = if *issuer == ISSUER { "revoked_token" } else { "valid" };
+            let token = minter.token(&claims);
+            assert_eq!(verifier.verify(&token, NOW).code(), code, "{order:?} {issuer}");
+            // As after a host has found the signature to be that of the first key that fits.
+            let jws = Jws::parse(&token).unwrap();
+            let first = verifier.candidate(&jws, 0).unwrap();
+            let admitted = verifier.admit_vouched_for(&verifier.suspend(&jws, first));
+            assert_eq!(admitted.is_some(), *issuer == order[0], "{order:?} {issuer}");
+            claims["aud"] = json!("of nobody");
+            let code = verifier.verify(&minter.token(&claims), NOW).code();
+            assert_eq!(code, "wrong_audience", "{order:?} {issuer}");
+        }
+        for name in [json!("https://none.example"), json!(format!("{ISSUER}/"))] {
+            let token = minter.token(&claims_with("iss", name));
+            assert_eq!(verifier.verify(&token, NOW).code(), "wrong_issuer", "{order:?}");
+        }
+        let mut nameless = claims();
+        nameless.as_object_mut().unwrap().remove("iss");
+        assert_eq!(verifier.verify(&minter.token(&nameless), NOW).code(), "wrong_issuer");
+    }
+}
+
+// D07, I03: an issuer that lists another's new key first makes it no wrong issuer: the key is unknown
+// until the other's own set has it, which is a reason to ask for it again.
+#[test]
+fn a_key_that_only_another_issuer_lists_is_unknown_at_the_issuer_that_the_token_names() {
+    let new = Minter { kid: "new", ..Minter::new("EdDSA") };
+    let old = Minter {
+        kid: "old",
+        key: Key::Ed25519(ed25519_dalek::SigningKey::from_bytes(&[44; 32])),
+        ..new.clone()
+    };
+    for own in [Some(&old), None] {
+        let mut verifier = two_issuers_cold(&old, &new);
+        if own.is_none() {
+            verifier.set_keys_of(0, KeySet::default());
+        }
+        let mut verifier = feed::with_base(verifier, vec![]);
+        assert_eq!(verifier.verify(&new.token(&claims()), NOW).code(), "unknown_key");
+        let theirs = new.token(&claims_with("iss", json!(OTHER)));
+        assert_eq!(verifier.verify(&theirs, NOW).code(), "valid");
+        let stranger = new.token(&claims_with("iss", json!("https://none.example")));
+        assert_eq!(verifier.verify(&stranger, NOW).code(), "wrong_issuer");
+        assert!(verifier.set_keys(ISSUER, new.keys()));
+        assert_eq!(verifier.verify(&new.token(&claims()), NOW).code(), "valid");
+    }
+}
+
+// I03: a shared key that one of its issuers has declared dead is dead at that issuer alone.
+#[test]
+fn a_shared_key_is_dead_only_at_the_issuer_that_revoked_it() {
+    let minter = Minter::new("EdDSA");
+    let verifier = feed::with_base(two_issuers_cold(&minter, &minter), vec![Record::DeadKey(1)]);
+    assert_eq!(verifier.verify(&minter.token(&claims()), NOW).code(), "revoked_key");
+    let theirs = minter.token(&claims_with("iss", json!(OTHER)));
+    assert_eq!(verifier.verify(&theirs, NOW).code(), "valid");
 }
 
 fn two_issuers(first: &Minter, second: &Minter) -> Verifier {

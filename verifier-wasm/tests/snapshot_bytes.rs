@@ -245,10 +245,11 @@ fn a_snapshot_a_thousand_times_the_usual_size_is_read() {
     let denied: Vec<u64> =
         (0..300_000u64).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
     let denied = Fingerprint::sorted(denied.into_iter().map(Fingerprint));
-    let floor = UserFloor { minimum_version: u64::MAX, not_before: 0 };
+    let last = (1 << 53) - 1;
+    let floor = UserFloor { minimum_version: last, not_before: 0 };
     let users: Vec<(u64, UserFloor)> = (0..1000).map(|user| (user, floor)).collect();
-    let to = Floor { position: Position { era: u64::MAX, seq: u64::MAX }, ..Floor::default() };
-    let from = Floor { position: Position { era: u64::MAX, seq: 0 }, ..Floor::default() };
+    let to = Floor { position: Position { era: NOW, seq: last }, ..Floor::default() };
+    let from = Floor { position: Position { era: NOW, seq: 0 }, ..Floor::default() };
     let content = Content {
         from,
         to,

@@ -14,8 +14,55 @@ export function claimCases(verifiers, keys) {
     ...audiences(verifiers, keys.ES256),
     ...issuers(keys.EdDSA),
     ...handedOn(keys.EdDSA),
+    ...ids(keys.EdDSA),
+    ...scopes(keys.EdDSA),
+    ...values(verifiers, keys.EdDSA),
   ];
 }
+
+// I15, D107: an id has at most the 256 bytes that a revocation of it may have.
+function ids(key) {
+  const good = ["i", "i".repeat(256), "ключ".repeat(32), "🔑".repeat(64), "\0".repeat(256), " "];
+  const long = ["i".repeat(257), `${"ключ".repeat(32)}i`, "🔑".repeat(65), "i".repeat(5000)];
+  return ["EdDSA", "lax"].flatMap((verifier) => ["sub", "jti", "sid"].flatMap((claim) => [
+    ...good.map((id, at) =>
+      valid(verifier, `${claim} number ${at}`, token(key, { [claim]: id }))),
+    ...long.map((id, at) => refused("malformed", verifier, `a ${claim} too long, number ${at}`,
+      token(key, { [claim]: id }), { jose: "the length of an id" })),
+  ]));
+}
+
+// D109: both names of scopes, each as a string or an array of strings.
+function scopes(key) {
+  const good = ["", "read", "read write", [], ["read"], ["read", "write"]];
+  const odd = [null, true, 1, {}, { read: true }, [1], ["read", null], [["read"]]];
+  return ["scope", "scp"].flatMap((claim) => [
+    ...good.map((value) =>
+      valid("EdDSA", `${claim} ${JSON.stringify(value)}`, token(key, { [claim]: value }))),
+    ...odd.map((value) => refused("malformed", "EdDSA", `${claim} ${JSON.stringify(value)}`,
+      token(key, { [claim]: value }), { jose: "the type of a claim" })),
+  ]);
+}
+
+// D115: claims that must have a value, such as the client of Cognito's access tokens.
+function values(verifiers, key) {
+  const name = verifiers.add("required values", [key.jwk],
+    { requiredClaims: { client_id: ["one", "two"], token_use: "access" } });
+  const jose = { jose: "a required value" };
+  const made = (client_id, token_use) => token(key, { client_id, token_use });
+  return [
+    ...["one", "two"].map((client) => valid(name, `the client ${client}`, made(client, "access"))),
+    ...["One", "one ", "", "three", "onetwo", ["one"], null, 1, { one: true }].map((client) =>
+      refused("wrong_claim", name, `the client ${JSON.stringify(client)}`, made(client, "access"), jose)),
+    refused("wrong_claim", name, "an ID token", made("one", "id"), jose),
+    refused("missing_claim", name, "no client", made(undefined, "access"), jose),
+    refused("missing_claim", name, "no use", made("one", undefined), jose),
+    // The names stay required.
+    refused("missing_claim", name, "values and no jti",
+      token(key, { client_id: "one", token_use: "access", jti: undefined })),
+  ];
+}
+
 
 // V08, X14, X28: every known claim with every type there is, whether it is required or not: either
 // its type is right or the token is malformed, and no value counts as absent.
@@ -24,8 +71,9 @@ function wrongTypes(key, verifiers, values = VALUES) {
     const text = token(key, { nbf: NOW - 10, [claim]: value });
     const name = `${key.alg}: ${claim} is ${JSON.stringify(value)}`;
     const code = codeOf(verifier, claim, value);
-    return either(code === "valid", code, verifier, name, text,
-      code === "malformed" ? { jose: "the type of a claim" } : {});
+    const jose = { malformed: "the type of a claim", lifetime_too_long: "a lifetime",
+      missing_claim: "an empty id" }[code];
+    return either(code === "valid", code, verifier, name, text, jose && { jose });
   })));
 }
 
@@ -45,14 +93,24 @@ function codeOf(verifier, claim, value) {
       if (![value].flat().every(isString)) return "malformed";
       return isLax ? "valid" : "wrong_audience";
     case "exp": return isTime ? "expired" : "malformed";
-    case "iat": case "nbf": return isTime ? "valid" : "malformed";
+    case "iat":
+      // So old a token lives longer than its revocation is kept.
+      return isTime ? "lifetime_too_long" : "malformed";
+    case "nbf": return isTime ? "valid" : "malformed";
     case "iss": return isText ? "wrong_issuer" : "malformed";
     case "ver":
       if (verifier === "lax by time") return "valid";
       return isTime && Number.isInteger(value) ? "valid" : "malformed";
-    default: return isText ? "valid" : "malformed";
+    default:
+      // An empty id is absent.
+      if (value === "" && isRequired(verifier, claim)) return "missing_claim";
+      return isString(value) ? "valid" : "malformed";
   }
 }
+
+const REQUIRED = { strict: CLAIMS, lax: ["exp"], "lax by time": ["exp"] };
+const isRequired = (verifier, claim) =>
+  (REQUIRED[verifier] ?? ["exp", "iat", "sub", "jti"]).includes(claim);
 
 // V08, X28: a token that cannot be revoked for want of a claim.
 function missing(key) {

@@ -125,6 +125,7 @@ function undecidedCases(verifiers, keys) {
   const jwks = [keys.EdDSA.jwk, keys.ES256.jwk];
   verifiers.add("stale, allowed", jwks, { feed: { onStale: "allow" } }, [["stale", "replaced"]]);
   verifiers.add("nothing, allowed", jwks, { feed: { onStale: "allow" } }, []);
+  verifiers.add("behind", jwks);
   verifiers.add("patient", jwks, { feed: { maxStaleness: 100 } }, [["patient", "replaced"]]);
   const good = ["EdDSA", "ES256"].map((alg) => token(keys[alg]));
   const bad = [["expired", { exp: NOW - 500 }], ["wrong_audience", { aud: "x" }],
@@ -161,8 +162,20 @@ function undecidedCases(verifiers, keys) {
       patient(11, { maxStaleness: 10 })),
     valid("patient", "101 s old of 200", text, patient(101, { maxStaleness: 200 })),
     valid("patient", "300 s old of any", text, patient(300, { onStale: "allow" })),
-    refused("expired", "a slow clock", "expired by the feed's time",
-      token(keys.EdDSA, { exp: NOW + 400 }), { jose: "the feed's time" }),
+    // D17: a snapshot from the future refuses no good token.
+    undecided("clock_skew", "a slow clock", "expired by the feed's time",
+      token(keys.EdDSA, { exp: NOW + 400 })),
+    undecided("clock_skew", "a slow clock", "begun by the feed's time",
+      token(keys.EdDSA, { nbf: NOW + 400 }), { jose: "the feed's time" }),
+    refused("not_yet_valid", "a slow clock", "begun by neither time",
+      token(keys.EdDSA, { nbf: NOW + 560 })),
+    // D114: the clock is behind by less than snapshots may be ahead.
+    undecided("clock_skew", "behind", "a login just now", token(keys.EdDSA, { iat: NOW, jti: "new" }),
+      { at: -200, jose: "iat to come" }),
+    valid("behind", "a login just now, in time", token(keys.EdDSA, { iat: NOW, jti: "new" }),
+      { at: -30 }),
+    refused("not_yet_valid", "behind", "a login to come", token(keys.EdDSA, { iat: NOW + 31 }),
+      { at: -200, jose: "iat to come" }),
   ];
 }
 
@@ -186,6 +199,10 @@ function arriving(verifiers, keys) {
     ...bad("wrong_feed", "another feed's base", bytes["another feed"]),
     ...bad("snapshot_unknown_key", "a base of another key", bytes["another key"]),
     ...bad("feed_gap", "a gap", bytes.gap),
+    // S13: signed with a stolen key, to lock the feed out.
+    ...bad("snapshot_implausible", "an era beyond the clock", bytes["the last era"]),
+    ...bad("snapshot_implausible", "an epoch beyond the clock", bytes["the last epoch"]),
+    ...bad("snapshot_malformed", "a seq that no log reaches", bytes["the last seq"]),
     ...bad("refreshed", "the base again", bytes.good),
     applied("extended", name, "the delta", bytes.delta),
     refused("revoked_token", name, "revoked by the delta", gone),

@@ -1,23 +1,61 @@
 // Times: what a NumericDate is, and what holds a second to either side of each border.
 
+import { AUDIENCE } from "../../support/fixture.mjs";
 import { either, refused, valid } from "./expected.mjs";
 import { NOW, claimsText, compact, headerText, token } from "./keys.mjs";
 
-const FAR = 9_007_199_254_740_991;
+/** Later than all clocks of the cases, and within the longest lifetime. */
+const FAR = NOW + 100_000;
+/** The longest lifetime at an issuer that the feed is not named after. */
+const WEEK = 604_800;
 
-export function timeCases(_, keys) {
+export function timeCases(verifiers, keys) {
   return [
     ...["EdDSA", "ES256"].flatMap((alg) => spelled(keys[alg])),
     ...[0, 30, 300].flatMap((leeway) => borders(keys.ES256, `leeway ${leeway}`, leeway)),
     ...clocks(keys.EdDSA),
+    ...lifetimes(verifiers, keys.EdDSA),
   ];
 }
 
+// D100: what outlives its revocation is refused: by exp - iat, or by what is left without iat.
+function lifetimes(verifiers, key) {
+  const own = { issuers: [{ issuer: "feed", audience: AUDIENCE, keys: { keys: [key.jwk] } }] };
+  const made = {
+    "a week for others": [{}, WEEK], "a day for the feed's own": [own, 86_400, { iss: "feed" }],
+    "ten minutes": [{ maxLifetime: 600 }, 600],
+  };
+  const milliseconds = { exp: (NOW + 600) * 1000 };
+  return Object.entries(made).flatMap(([name, [options, limit, claims]]) => {
+    verifiers.add(name, [key.jwk], { ...options, requiredClaims: ["exp"], ...lax(options) });
+    const lives = (seconds, at = 0) => token(key, { ...claims, iat: NOW + at, exp: NOW + at + seconds });
+    const left = (seconds) => token(key, { ...claims, iat: undefined, exp: NOW + seconds });
+    const long = (what, text) =>
+      refused("lifetime_too_long", name, `${name}: ${what}`, text, { jose: "a lifetime" });
+    return [
+      ...[1, limit - 1, limit].flatMap((seconds) => [
+        valid(name, `${name}: lives ${seconds} s`, lives(seconds)),
+        valid(name, `${name}: has ${seconds} s left`, left(seconds)),
+      ]),
+      valid(name, `${name}: without iat, within the leeway`, left(limit + 30)),
+      long("a second more", lives(limit + 1)), long("begun before", lives(limit + 1, -200)),
+      long("a second more is left", left(limit + 31)),
+      long("exp in milliseconds", token(key, { ...claims, ...milliseconds })),
+      long("exp in milliseconds without iat",
+        token(key, { ...claims, ...milliseconds, iat: undefined })),
+    ];
+  });
+}
+
+const lax = ({ issuers }) => (issuers === undefined ? {}
+  : { issuers: issuers.map((one) => ({ ...one, requiredClaims: ["exp"] })), requiredClaims: undefined });
+
 // V10, X15
 function spelled(key) {
+  const lives = (seconds, code) => (seconds > WEEK ? "lifetime_too_long" : code);
   const code = {
-    exp: (seconds) => (seconds <= NOW ? "expired" : "valid"),
-    iat: (seconds) => (seconds > NOW ? "not_yet_valid" : "valid"),
+    exp: (seconds) => lives(seconds - (NOW - 10), seconds <= NOW ? "expired" : "valid"),
+    iat: (seconds) => lives(NOW + 600 - seconds, seconds > NOW ? "not_yet_valid" : "valid"),
     nbf: (seconds) => (seconds > NOW ? "not_yet_valid" : "valid"),
   };
   const never = [
@@ -39,7 +77,9 @@ function spelled(key) {
       withTime(claim, text), { jose: "the range of a time" })),
     ...numbers.map((text) => {
       const expected = code[claim](Math.floor(Number(text)));
-      const more = claim === "iat" && expected !== "valid" ? { jose: "iat to come" } : {};
+      const toCome = claim === "iat" && expected === "not_yet_valid";
+      const more = expected === "lifetime_too_long" ? { jose: "a lifetime" }
+        : toCome ? { jose: "iat to come" } : {};
       return either(expected === "valid", expected, "lax", `${key.alg}: ${claim} is ${text}`,
         withTime(claim, text), more);
     }),
@@ -51,7 +91,7 @@ function borders(key, verifier, leeway) {
   const fractions = ["", ".5", ".999"];
   const at = (seconds) => ({ at: seconds - NOW });
   const made = (claim, time, fraction) => {
-    const text = claimsText({ exp: FAR, iat: 0, nbf: 0, [claim]: "TIME" });
+    const text = claimsText({ exp: FAR, iat: NOW - 1000, nbf: 0, [claim]: "TIME" });
     return compact(key, headerText(key), text.replace('"TIME"', `${time}${fraction}`));
   };
   return [1, 1000, 40_000].flatMap((ahead) => fractions.flatMap((fraction) => {

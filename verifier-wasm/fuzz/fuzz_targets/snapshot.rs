@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(feed.floor().position >= before);
     assert!(applied.is_ok() || feed.position().is_none());
     let reached = feed.floor().position;
-    let resumed = feed.resume(bytes.clone());
+    let resumed = feed.resume(bytes.clone(), NOW);
     assert!(resumed.is_ok() || applied.is_err());
     assert!(feed.floor().position >= reached);
     let _ = feed.is_denied(Kind::Token, "i", "t");

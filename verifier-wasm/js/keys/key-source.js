@@ -23,6 +23,8 @@ export class KeySource {
   /** @type {string | null} */
   #problem = null;
   #url;
+  /** Which keys of the set were left out, and why. @type {string[]} */
+  #dropped = [];
   /** The last well-formed JWK set, as JSON text. @type {string | undefined} */
   jwks;
   /** When the fetch began that brought it, in milliseconds as above. */
@@ -80,7 +82,7 @@ export class KeySource {
    * what is wrong with it if it has no usable key. What was there before stays on any failure.
    * Answers with what went wrong, if anything did.
    *
-   * @param {(jwks: string) => string | undefined} accept
+   * @param {(jwks: string) => { problem?: string, dropped: string[] }} accept
    * @param {{ signal?: AbortSignal, timeoutSeconds?: number }} [options]
    * @returns {Promise<string | undefined>}
    */
@@ -96,7 +98,9 @@ export class KeySource {
       const jwks = await this.#fetch(signal, timeoutSeconds);
       // One that began earlier and is late has what the issuer said before.
       if (turn < this.#accepted) return undefined;
-      this.#problem = accept(jwks) ?? null;
+      const { problem, dropped } = accept(jwks);
+      this.#problem = problem ?? null;
+      this.#dropped = dropped;
       this.#accepted = turn;
       this.jwks = jwks;
       this.confirmedAt = begunAt;
@@ -130,7 +134,8 @@ export class KeySource {
   /** @returns {import("../index.d.ts").KeysStatus} */
   status() {
     const { issuer, jwks } = this;
-    return { issuer, ready: jwks !== undefined, fetched_at: this.#fetchedAt, problem: this.#problem };
+    return { issuer, ready: jwks !== undefined, fetched_at: this.#fetchedAt, problem: this.#problem,
+      dropped: this.#dropped };
   }
 }
 

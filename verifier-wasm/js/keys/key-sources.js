@@ -25,7 +25,7 @@ export class KeySources {
 
   /**
    * @param {ConstructorParameters<typeof KeySource>[0][]} sources @param {() => number} clock
-   * @param {(place: number, jwks: string) => string | undefined} accept
+   * @param {(place: number, jwks: string) => { problem?: string, dropped: string[] }} accept
    * @param {(problem: string) => void} tell
    */
   constructor(sources, clock, accept, tell) {

@@ -83,6 +83,17 @@ pub enum ApplyError {
     /// The bytes are not a snapshot that a trusted key signed.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// It claims a number that no log can have reached yet: the feed's key is in the wrong hands, or
+    /// a clock is far off.
+    #[error("the snapshot's {field} is {found}, accepted is at most {limit}")]
+    Implausible {
+        /// Which number it is.
+        field: &'static str,
+        /// What the snapshot says.
+        found: u64,
+        /// The largest that is accepted.
+        limit: u64,
+    },
     /// It belongs to another feed.
     #[error("the snapshot belongs to another feed")]
     WrongFeed,
@@ -107,6 +118,7 @@ impl ApplyError {
             Self::Fork { .. } => "feed_fork",
             Self::Gap { .. } => "feed_gap",
             Self::FromTheFuture { .. } => "snapshot_from_the_future",
+            Self::Implausible { .. } => "snapshot_implausible",
             Self::Open(error) => error.code(),
             Self::WrongFeed => "wrong_feed",
         }
@@ -144,15 +156,16 @@ impl Feed {
     }
 
     /// Resumes at the end of a snapshot that was kept from before a restart: nothing older will be
-    /// trusted. The rest of the snapshot is not applied.
+    /// trusted. The rest of the snapshot is not applied. `now` is in unix seconds.
     ///
     /// # Errors
     ///
-    /// [`ApplyError::Open`] and [`ApplyError::WrongFeed`]: a floor that nobody has signed could keep a
-    /// verifier from deciding for ever.
-    pub fn resume(&mut self, snapshot: Vec<u8>) -> Result<(), ApplyError> {
-        let end = self.open(snapshot)?.end();
-        self.raise_floor(end);
+    /// [`ApplyError::Open`], [`ApplyError::WrongFeed`] and [`ApplyError::Implausible`]: a floor that
+    /// no log can reach would keep a verifier from deciding for ever.
+    pub fn resume(&mut self, snapshot: Vec<u8>, now: u64) -> Result<(), ApplyError> {
+        let snapshot = self.open(snapshot)?;
+        refuse_implausible(&snapshot, now)?;
+        self.raise_floor(snapshot.end());
         Ok(())
     }
 
@@ -168,6 +181,7 @@ impl Feed {
             self.witnessed_at = self.witnessed_at.max(issued_at);
             return Err(ApplyError::FromTheFuture { issued_at, now });
         }
+        refuse_implausible(&snapshot, now)?;
         self.refuse_contradiction(&snapshot)?;
         if snapshot.to().era < self.floor.position.era {
             return Ok(Applied::Ignored);
@@ -200,6 +214,12 @@ impl Feed {
         now.max(self.witnessed_at)
     }
 
+    /// As [`proven_time`](Self::proven_time), also by what was accepted: within the skew that is
+    /// tolerated, a snapshot may show that our own clock is behind.
+    pub fn shown_time(&self, now: u64) -> u64 {
+        self.proven_time(now).max(self.issued_at)
+    }
+
     /// Seconds since the feed's newest signed statement that is in force.
     pub fn age_seconds(&self, now: u64) -> Option<u64> {
         let now = self.proven_time(now);
@@ -219,6 +239,11 @@ impl Feed {
     /// True where even the feed's own statement no longer claims to be fresh.
     pub fn is_past_validity(&self, now: u64) -> bool {
         self.proven_time(now) > self.valid_until.saturating_add(VALIDITY_SKEW_SECONDS)
+    }
+
+    /// For how many seconds the feed's newest statement claims to be fresh.
+    pub fn validity_seconds(&self) -> u64 {
+        self.valid_until.saturating_add(VALIDITY_SKEW_SECONDS).saturating_sub(self.issued_at)
     }
 
     /// Tokens issued before this instant (unix seconds) are off; 0 for none.
@@ -382,6 +407,17 @@ impl Feed {
     }
 }
 
+/// An era is the unix time at which a log began, or one more than the era before it, and an epoch
+/// is the moment of a red button. Neither can lie far ahead of the clock, however well it is signed.
+fn refuse_implausible(snapshot: &Snapshot, now: u64) -> Result<(), ApplyError> {
+    let limit = now.saturating_add(MAX_LEAD_SECONDS);
+    let claims = [("era", snapshot.to().era), ("epoch", snapshot.epoch())];
+    match claims.into_iter().find(|(_, found)| *found > limit) {
+        Some((field, found)) => Err(ApplyError::Implausible { field, found, limit }),
+        None => Ok(()),
+    }
+}
+
 /// What deltas added, each with the position by which it is certain.
 #[derive(Debug, Default)]
 struct Overlay {
@@ -445,6 +481,10 @@ impl Overlay {
     }
 }
 
+/// How far ahead of the clock an era or an epoch may be. Without this bound one snapshot of era
+/// 2^64 - 1, signed with a stolen feed key, would raise the floor of every verifier above all that
+/// the feed can ever publish. A day is more than any clock that serves tokens is off by.
+const MAX_LEAD_SECONDS: u64 = 86_400;
 /// How far in the future a snapshot's `issued_at` may lie.
 const MAX_SKEW_SECONDS: u64 = 300;
 /// How long after `valid_until` a snapshot still counts as fresh, for clocks that differ.

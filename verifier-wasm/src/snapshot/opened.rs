@@ -79,6 +79,9 @@ impl Snapshot {
         if at != bytes.len() {
             return Err(OpenError::Malformed("bytes are left over"));
         }
+        if !users.is_below(&bytes, NUMBER_LIMIT) {
+            return Err(TOO_LARGE);
+        }
         Ok(Self { bytes, header, denied, users })
     }
 
@@ -183,6 +186,9 @@ impl Header {
         if self.from > self.to || self.era == 0 {
             return Err(OpenError::Malformed("the range"));
         }
+        if self.to >= NUMBER_LIMIT {
+            return Err(TOO_LARGE);
+        }
         if self.valid_until < self.issued_at {
             return Err(OpenError::Malformed("the times"));
         }
@@ -193,6 +199,10 @@ impl Header {
     }
 }
 
+/// Seqs, versions and times stay below what a token's `ver` can be and what JavaScript counts
+/// exactly. A revoked user's minimum version at or above it could never be met by any token again.
+const NUMBER_LIMIT: u64 = 1 << 53;
+const TOO_LARGE: OpenError = OpenError::Malformed("a number of 2^53 or more");
 /// The most entries one collection may hold: 12 million tokens and more fit a 128 MB isolate twice.
 pub const MAX_ENTRIES: usize = 1 << 27;
 /// The most dead keys one snapshot may name.

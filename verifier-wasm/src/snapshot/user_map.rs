@@ -89,6 +89,22 @@ impl UserMap {
         self.users.iter(bytes).enumerate().map(|(rank, user)| (user, self.floor(bytes, rank)))
     }
 
+    /// True if every version and every time is below `limit`. The numbers are read only where the
+    /// columns are wide enough to hold another one.
+    pub(super) fn is_below(&self, bytes: &[u8], limit: u64) -> bool {
+        let Columns { version_base, version_width, not_before_base, not_before_width } =
+            self.columns;
+        let fits = |base: u64, width: u8| {
+            let span = 1u64.checked_shl(width.into()).map_or(u64::MAX, |end| end.saturating_sub(1));
+            base.saturating_add(span) < limit
+        };
+        let is_narrow =
+            fits(version_base, version_width) && fits(not_before_base, not_before_width);
+        let numbers = |floor: UserFloor| [floor.minimum_version, floor.not_before];
+        is_narrow
+            || self.iter(bytes).flat_map(|(_, floor)| numbers(floor)).all(|number| number < limit)
+    }
+
     fn floor(&self, bytes: &[u8], rank: usize) -> UserFloor {
         let column = |range: &Range<usize>, base: u64, width: u8| {
             let bytes = bytes.get(range.clone()).unwrap_or_default();

@@ -1,4 +1,6 @@
-//! Verification keys and the JWK sets (RFC 7517) that carry them.
+//! Verification keys, one JWK (RFC 7517) each; `set.rs` reads the sets that carry them.
+
+mod set;
 
 use hmac::KeyInit as _;
 use p256::elliptic_curve::point::AffineCoordinates as _;
@@ -9,66 +11,7 @@ use crate::json::{Object, Value};
 use crate::rsa::Hash;
 use crate::{base64url, ed25519, rsa};
 
-/// The keys of one issuer: at most [`MAX_KEYS`], every `kid` once, all asymmetric or all symmetric.
-#[derive(Debug, Clone, Default)]
-pub struct KeySet {
-    keys: Vec<VerifyingKey>,
-    refused: Vec<RefusedKey>,
-}
-
-impl KeySet {
-    /// Reads a JWK set (RFC 7517 section 5), or a single JWK.
-    ///
-    /// A key that cannot or must not verify is left out and listed by [`refused`](Self::refused);
-    /// a set whose keys could be mistaken for each other is refused as a whole.
-    ///
-    /// # Errors
-    ///
-    /// See [`KeySetError`].
-    pub fn from_jwks(text: &[u8]) -> Result<Self, KeySetError> {
-        if text.len() > MAX_KEY_SET_BYTES {
-            return Err(KeySetError::TooLarge);
-        }
-        let text = str::from_utf8(text).map_err(|_| KeySetError::NotJson)?;
-        let mut object = Object::parse(text).ok_or(KeySetError::NotJson)?;
-        let members = match object.remove("keys") {
-            Some(Value::Array(keys)) => keys,
-            Some(_) => return Err(KeySetError::NotJson),
-            None => vec![Value::Object(object)],
-        };
-        if members.len() > MAX_KEYS {
-            return Err(KeySetError::TooManyKeys);
-        }
-        refuse_ambiguity(&members)?;
-        let mut set = Self::default();
-        for (index, member) in members.iter().enumerate() {
-            match VerifyingKey::read(member) {
-                Ok(key) => set.keys.push(VerifyingKey { index, ..key }),
-                Err(problem) => {
-                    let kid = member_text(member, "kid").map(str::to_owned);
-                    set.refused.push(RefusedKey { kid, problem });
-                }
-            }
-        }
-        if set.keys.is_empty() { Err(KeySetError::NoUsableKey(set.refused)) } else { Ok(set) }
-    }
-
-    /// The keys that load.
-    pub fn keys(&self) -> &[VerifyingKey] {
-        &self.keys
-    }
-
-    /// The keys that do not load, each with the reason.
-    pub fn refused(&self) -> &[RefusedKey] {
-        &self.refused
-    }
-
-    /// The key named `kid`, with its place among [`keys`](Self::keys); a token without `kid` finds
-    /// only a key without one.
-    pub fn find(&self, kid: Option<&str>) -> Option<(usize, &VerifyingKey)> {
-        self.keys.iter().enumerate().find(|(_, key)| key.kid() == kid)
-    }
-}
+pub use set::{KeySet, KeySetError, MAX_KEYS, RefusedKey};
 
 /// One verification key, bound to one algorithm and (in a set of several) one `kid`.
 #[derive(Debug, Clone)]
@@ -96,14 +39,14 @@ impl VerifyingKey {
         if kid.is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
             return Err(KeyProblem::Malformed);
         }
-        let name = text(object, "alg")?.ok_or(KeyProblem::NoAlgorithm)?;
-        let algorithm = Algorithm::from_name(name).ok_or(KeyProblem::UnsupportedAlgorithm)?;
         if text(object, "use")?.is_some_and(|purpose| purpose != "sig") {
             return Err(KeyProblem::NotForVerifying);
         }
         if !may_verify(object.get("key_ops"))? {
             return Err(KeyProblem::NotForVerifying);
         }
+        let name = text(object, "alg")?.ok_or(KeyProblem::NoAlgorithm)?;
+        let algorithm = Algorithm::from_name(name).ok_or(KeyProblem::UnsupportedAlgorithm)?;
         let material = Material::from_jwk(algorithm, object)?;
         Ok(Self { algorithm, index: 0, kid: kid.map(str::to_owned), material })
     }
@@ -157,15 +100,6 @@ impl VerifyingKey {
     }
 }
 
-/// A key that was left out of its set, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusedKey {
-    /// The key's name, where it has one.
-    pub kid: Option<String>,
-    /// What is wrong with it.
-    pub problem: KeyProblem,
-}
-
 /// Why a single key does not load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyProblem {
@@ -181,38 +115,27 @@ pub enum KeyProblem {
     /// `use` or `key_ops` do not allow verifying.
     #[error("the key is not for verifying signatures")]
     NotForVerifying,
+    /// A set was fetched, and everyone who can fetch it could sign with this secret.
+    #[error("a secret (kty oct) is never taken from a key set that was fetched")]
+    PublishedSecret,
     /// A private key stands where only a public key is needed.
     #[error("the key carries its private part")]
     PrivateKey,
+    /// Two keys of the set have this `kid`, so that it does not say which one is meant.
+    #[error("another key of the set has the same kid")]
+    RepeatedKid,
+    /// A secret in a set that has public keys as well: one could be taken for the other.
+    #[error("a secret (kty oct) is not taken from a set that has public keys")]
+    SecretBesidePublicKeys,
+    /// The set has more keys than are kept.
+    #[error("the set has too many keys")]
+    TooManyKeys,
     /// The algorithm is not one this verifier checks.
     #[error("the key's alg is not supported")]
     UnsupportedAlgorithm,
     /// Too short, off the curve, of small order, or with a weak exponent.
     #[error("the key is weak")]
     Weak,
-}
-
-/// Why a key set does not load.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KeySetError {
-    /// Two keys have the same `kid` (or both have none).
-    #[error("two keys of the set have the same kid")]
-    DuplicateKid,
-    /// Symmetric and asymmetric keys are mixed.
-    #[error("the set mixes symmetric and asymmetric keys")]
-    MixedKinds,
-    /// No key can be used.
-    #[error("the set has no usable key")]
-    NoUsableKey(Vec<RefusedKey>),
-    /// Not a JSON object of the right shape, or a member name is repeated.
-    #[error("the set is not a JWK set")]
-    NotJson,
-    /// More than 256 KiB.
-    #[error("the set is too large")]
-    TooLarge,
-    /// More than [`MAX_KEYS`].
-    #[error("the set has too many keys")]
-    TooManyKeys,
 }
 
 #[derive(Clone)]
@@ -286,27 +209,6 @@ impl Material {
     }
 }
 
-/// A set in which a token's `kid` could mean two keys, or a key two kinds of them, is no set.
-fn refuse_ambiguity(members: &[Value<'_>]) -> Result<(), KeySetError> {
-    let kid = |member| member_text(member, "kid");
-    let is_repeated = |(at, member)| members.iter().take(at).any(|other| kid(other) == kid(member));
-    if members.iter().enumerate().any(is_repeated) {
-        return Err(KeySetError::DuplicateKid);
-    }
-    let is_symmetric = |member: &Value<'_>| member_text(member, "kty") == Some("oct");
-    if members.iter().any(is_symmetric) && !members.iter().all(is_symmetric) {
-        return Err(KeySetError::MixedKinds);
-    }
-    Ok(())
-}
-
-fn member_text<'a>(value: &'a Value<'_>, name: &str) -> Option<&'a str> {
-    match value {
-        Value::Object(object) => object.get(name).and_then(Value::as_text),
-        _ => None,
-    }
-}
-
 /// Reads an Ed25519 public key, which must not be weak.
 pub(crate) fn ed25519_key(bytes: &[u8]) -> Result<ed25519::PublicKey, KeyProblem> {
     let bytes: &[u8; 32] = bytes.try_into().map_err(|_| KeyProblem::Malformed)?;
@@ -343,7 +245,4 @@ fn decode(object: &Object<'_>, name: &str) -> Result<Vec<u8>, KeyProblem> {
     base64url::decode(text).ok_or(KeyProblem::Malformed)
 }
 
-/// The most keys one set may hold.
-pub const MAX_KEYS: usize = 64;
 pub(crate) const MAX_KID_BYTES: usize = 256;
-const MAX_KEY_SET_BYTES: usize = 256 * 1024;

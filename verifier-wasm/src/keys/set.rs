@@ -1,0 +1,276 @@
+//! JWK sets (RFC 7517 section 5) as issuers publish them: a key that must not be used is left out and
+//! reported, and spoils none of the others.
+
+use std::fmt;
+
+use super::{KeyProblem, VerifyingKey};
+use crate::algorithm::Algorithm;
+use crate::json::{Object, Value};
+use crate::shown::Shown;
+
+/// The keys of one issuer: at most [`MAX_KEYS`], every `kid` once, all asymmetric or all symmetric.
+#[derive(Debug, Clone, Default)]
+pub struct KeySet {
+    keys: Vec<VerifyingKey>,
+    refused: Vec<RefusedKey>,
+}
+
+impl KeySet {
+    /// Reads a JWK set, or a single JWK, that the operator configured.
+    ///
+    /// A key that cannot or must not verify is left out and listed by [`refused`](Self::refused).
+    ///
+    /// # Errors
+    ///
+    /// See [`KeySetError`]. A set without a usable key is a mistake of the configuration.
+    pub fn from_jwks(text: &[u8]) -> Result<Self, KeySetError> {
+        let set = Self::from_configured_jwks(text)?;
+        set.check_usable()?;
+        Ok(set)
+    }
+
+    /// As [`from_jwks`](Self::from_jwks), for a caller that asks [`check_usable`](Self::check_usable)
+    /// by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`KeySetError::NotJson`] and [`KeySetError::TooLarge`].
+    pub fn from_configured_jwks(text: &[u8]) -> Result<Self, KeySetError> {
+        Self::read(text, Origin::Configured)
+    }
+
+    /// Reads a JWK set, or a single JWK, that was fetched from an issuer. One without usable keys is
+    /// what the issuer says now, so it takes the place of the set before. Secrets are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`KeySetError::NotJson`] and [`KeySetError::TooLarge`]: then the issuer has said nothing.
+    pub fn from_fetched_jwks(text: &[u8]) -> Result<Self, KeySetError> {
+        Self::read(text, Origin::Fetched)
+    }
+
+    /// That there is a key to verify with.
+    ///
+    /// # Errors
+    ///
+    /// [`KeySetError::NoUsableKey`].
+    pub fn check_usable(&self) -> Result<(), KeySetError> {
+        match self.keys.is_empty() {
+            true => Err(KeySetError::NoUsableKey(self.refused.clone())),
+            false => Ok(()),
+        }
+    }
+
+    /// The keys that load.
+    pub fn keys(&self) -> &[VerifyingKey] {
+        &self.keys
+    }
+
+    /// The keys that do not load, each with the reason.
+    pub fn refused(&self) -> &[RefusedKey] {
+        &self.refused
+    }
+
+    /// The key of `algorithm` named `kid`, with its place among [`keys`](Self::keys). A token without
+    /// `kid` finds a key without one, or the only key of its algorithm.
+    pub fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<(usize, &VerifyingKey)> {
+        let mut fitting =
+            self.keys.iter().enumerate().filter(|(_, key)| key.algorithm() == algorithm);
+        if let Some(named) = fitting.clone().find(|(_, key)| key.kid() == kid) {
+            return Some(named);
+        }
+        let only = fitting.next().filter(|_| kid.is_none())?;
+        fitting.next().is_none().then_some(only)
+    }
+
+    /// The first key of whatever algorithm that has this `kid`.
+    pub(crate) fn of_kid(&self, kid: Option<&str>) -> Option<&VerifyingKey> {
+        self.keys.iter().find(|key| key.kid() == kid)
+    }
+
+    fn read(text: &[u8], origin: Origin) -> Result<Self, KeySetError> {
+        if text.len() > MAX_KEY_SET_BYTES {
+            return Err(KeySetError::TooLarge);
+        }
+        let text = str::from_utf8(text).map_err(|_| KeySetError::NotJson)?;
+        let mut object = Object::parse(text).ok_or(KeySetError::NotJson)?;
+        let members = match object.remove("keys") {
+            Some(Value::Array(keys)) => keys,
+            Some(_) => return Err(KeySetError::NotJson),
+            None => vec![Value::Object(object)],
+        };
+        // An error page in JSON withdraws nobody's keys.
+        if !members.is_empty() && !members.iter().any(|one| member_text(one, "kty").is_some()) {
+            return Err(KeySetError::NotJson);
+        }
+        Ok(Self::of_members(&members, origin))
+    }
+
+    fn of_members(members: &[Value<'_>], origin: Origin) -> Self {
+        let read = |(index, member)| {
+            let key = VerifyingKey::read(member)?;
+            Ok(VerifyingKey { index, ..key })
+        };
+        let looked_at = members.iter().take(MAX_MEMBERS).enumerate();
+        let mut found: Vec<Result<VerifyingKey, KeyProblem>> = looked_at.map(read).collect();
+        let is_public = |kty: &str| kty != "oct";
+        let has_public = members.iter().any(|one| member_text(one, "kty").is_some_and(is_public));
+        for (one, member) in found.iter_mut().zip(members) {
+            if one.is_ok() && is_secret(member) {
+                match origin {
+                    Origin::Fetched => *one = Err(KeyProblem::PublishedSecret),
+                    Origin::Configured if has_public => {
+                        *one = Err(KeyProblem::SecretBesidePublicKeys);
+                    }
+                    Origin::Configured => {}
+                }
+            }
+        }
+        refuse_ambiguity(&mut found, members);
+        let mut set = Self::default();
+        for ((index, one), member) in found.into_iter().enumerate().zip(members) {
+            match one {
+                Ok(key) if set.keys.len() < MAX_KEYS => set.keys.push(key),
+                Ok(_) => set.refuse(index, member, KeyProblem::TooManyKeys),
+                Err(problem) => set.refuse(index, member, problem),
+            }
+        }
+        for (index, member) in members.iter().enumerate().skip(MAX_MEMBERS).take(1) {
+            set.refuse(index, member, KeyProblem::TooManyKeys);
+        }
+        set
+    }
+
+    fn refuse(&mut self, index: usize, member: &Value<'_>, problem: KeyProblem) {
+        let kid = member_text(member, "kid").map(Shown::new);
+        let found = what_was_found(member, problem);
+        self.refused.push(RefusedKey { index, kid, problem, found });
+    }
+}
+
+/// A key that was left out of its set, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedKey {
+    /// Where it stands in the set, counted from 0.
+    pub index: usize,
+    /// The key's name, where it has one, cut to a length for people.
+    pub kid: Option<Shown>,
+    /// What is wrong with it.
+    pub problem: KeyProblem,
+    /// The members that are the reason, and never key material.
+    pub found: Option<String>,
+}
+
+impl fmt::Display for RefusedKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "keys[{}]", self.index)?;
+        if let Some(kid) = &self.kid {
+            write!(formatter, " (kid {kid})")?;
+        }
+        write!(formatter, ": {}", self.problem)?;
+        if let Some(found) = &self.found {
+            write!(formatter, " (found {found}{})", expected(self.problem))?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a key set does not load.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeySetError {
+    /// No key can be used.
+    #[error("the set has no usable key{}", listed(.0))]
+    NoUsableKey(Vec<RefusedKey>),
+    /// Not a JSON object of the right shape, or a member name is repeated.
+    #[error(
+        "the text is not a JWK set: expected one JSON object with an array `keys` of JWKs, and no \
+         member name twice"
+    )]
+    NotJson,
+    /// More than 256 KiB.
+    #[error("the set has more than 256 KiB")]
+    TooLarge,
+}
+
+/// Where a set comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Configured,
+    Fetched,
+}
+
+/// A `kid` that two keys have names neither of them: which one is meant would depend on the order.
+/// That holds for a broken neighbour too, but not for one that plainly serves another purpose.
+fn refuse_ambiguity(found: &mut [Result<VerifyingKey, KeyProblem>], members: &[Value<'_>]) {
+    let serves_to_verify = |one: &Result<VerifyingKey, KeyProblem>| {
+        !matches!(one, Err(KeyProblem::NotForVerifying | KeyProblem::UnsupportedAlgorithm))
+    };
+    let is_doubtful = |key: &VerifyingKey| match key.kid() {
+        Some(kid) => {
+            let others = found.iter().zip(members).filter(|(one, _)| serves_to_verify(one));
+            others.filter(|(_, member)| member_text(member, "kid") == Some(kid)).count() > 1
+        }
+        None => {
+            let is_same = |other: &&VerifyingKey| {
+                other.kid().is_none() && other.algorithm() == key.algorithm()
+            };
+            found.iter().flatten().filter(is_same).count() > 1
+        }
+    };
+    let doubtful: Vec<bool> = found.iter().map(|one| one.as_ref().is_ok_and(is_doubtful)).collect();
+    for (one, _) in found.iter_mut().zip(doubtful).filter(|(_, is_doubtful)| *is_doubtful) {
+        *one = Err(KeyProblem::RepeatedKid);
+    }
+}
+
+fn is_secret(member: &Value<'_>) -> bool {
+    member_text(member, "kty") == Some("oct")
+}
+
+fn member_text<'a>(value: &'a Value<'_>, name: &str) -> Option<&'a str> {
+    match value {
+        Value::Object(object) => object.get(name).and_then(Value::as_text),
+        _ => None,
+    }
+}
+
+fn what_was_found(member: &Value<'_>, problem: KeyProblem) -> Option<String> {
+    let names: &[&str] = match problem {
+        KeyProblem::AlgorithmMismatch => &["alg", "kty", "crv"],
+        KeyProblem::NotForVerifying => &["use"],
+        KeyProblem::UnsupportedAlgorithm => &["alg"],
+        KeyProblem::NoAlgorithm => &["kty", "crv"],
+        _ => return None,
+    };
+    let one = |name: &&str| Some(format!("{name} {}", Shown::new(member_text(member, name)?)));
+    let found: Vec<String> = names.iter().filter_map(one).collect();
+    (!found.is_empty()).then(|| found.join(", "))
+}
+
+fn expected(problem: KeyProblem) -> &'static str {
+    match problem {
+        KeyProblem::NotForVerifying => "; expected use \"sig\" or none",
+        KeyProblem::NoAlgorithm => "; add the alg that the issuer signs with",
+        KeyProblem::UnsupportedAlgorithm => SUPPORTED_HERE,
+        _ => "",
+    }
+}
+
+const SUPPORTED_HERE: &str =
+    "; expected EdDSA, ES256, RS256 to RS512, PS256 to PS512 or HS256 to HS512";
+
+/// The first few of them, for people.
+fn listed(refused: &[RefusedKey]) -> String {
+    let shown: Vec<String> =
+        refused.iter().take(MAX_LISTED).map(|one| format!("; {one}")).collect();
+    let rest = refused.len().saturating_sub(MAX_LISTED);
+    let more = if rest > 0 { format!("; and {rest} more") } else { String::new() };
+    shown.concat() + &more
+}
+
+/// The most keys that are kept of one set.
+pub const MAX_KEYS: usize = 256;
+/// The most members of a set that are looked at: comparing their names costs their square.
+const MAX_MEMBERS: usize = 1024;
+const MAX_KEY_SET_BYTES: usize = 256 * 1024;
+const MAX_LISTED: usize = 5;

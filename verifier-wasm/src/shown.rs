@@ -1,0 +1,32 @@
+//! Text of others in a message for people: bounded, and without anything that could be mistaken for
+//! something else in a log, a header or JSON.
+
+use std::fmt;
+
+/// A quoted text of at most [`MAX_CHARS`] characters, everything but printable ASCII escaped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Shown(Box<str>);
+
+impl Shown {
+    /// Shows the beginning of `text`, and that there was more.
+    pub fn new(text: &str) -> Self {
+        let start: String = text.chars().take(MAX_CHARS).flat_map(char::escape_default).collect();
+        let more = if text.chars().nth(MAX_CHARS).is_some() { "..." } else { "" };
+        Self([&start, more].concat().into())
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "\"{}\"", self.0)
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// Longer than nearly every name, type or key id.
+const MAX_CHARS: usize = 80;
