@@ -124,5 +124,7 @@ const NEEDLESS_NAMES: [&str; 5] = [
     "Symbol.dispose",
 ];
 const TARGET: &str = "wasm32-unknown-unknown";
-/// What an edge worker or a page is ready to load before its first request.
-const MAX_ZIPPED_BYTES: usize = 110_000;
+/// What an edge worker or a page is ready to load before its first request. Refusals that name what
+/// was found and expected, reports of key sets and bounds on what snapshots claim took 14 KB of that;
+/// a snapshot that is hashed while it arrives takes 4 KB.
+const MAX_ZIPPED_BYTES: usize = 130_000;
