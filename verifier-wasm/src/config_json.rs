@@ -233,7 +233,8 @@ impl<'p, 'a> Fields<'p, 'a> {
             Some(RequiredValue { claim: claim.into_owned(), any_of: any_of? })
         };
         let values: Option<Vec<_>> = values.into_members().map(one).collect();
-        values.unwrap_or_else(|| {
+        // An empty object asks for nothing: it is what JavaScript makes of a Map, for one.
+        values.filter(|values| !values.is_empty()).unwrap_or_else(|| {
             self.problem(name, VALUES);
             vec![]
         })

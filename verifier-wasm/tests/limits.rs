@@ -216,6 +216,7 @@ fn required_values_are_configured_beside_the_names_or_in_their_place() {
     let text = serde_json::to_string(&beside).unwrap();
     assert_eq!(VerifierConfig::from_json(&text), Ok(beside));
     for value in [
+        json!({}),
         json!({ "client_id": 1 }),
         json!({ "client_id": null }),
         json!({ "client_id": [] }),

@@ -54,7 +54,9 @@ function codeOf(key, text) {
   }
   if (typeof header.alg !== "string") return "malformed";
   if (header.alg !== key.alg) return "unsupported_algorithm";
-  return header.kid === key.kid ? "bad_signature" : "unknown_key";
+  // Without a kid the only key is meant.
+  const { kid = key.kid } = header;
+  return kid === key.kid ? "bad_signature" : "unknown_key";
 }
 
 function strict(segment) {

@@ -27,7 +27,6 @@ export function signSnapshots() {
     "another key": { ...fresh, to: 9, seed: 8 },
     "the last era": { ...fresh, to: 1, era: Number.MAX_SAFE_INTEGER },
     "the last epoch": { ...fresh, to: 1, epoch: NOW + 86_401 },
-    "the last seq": { ...fresh, to: 2 ** 53 },
     "another era": { ...fresh, to: 1, era: 2, tokens: ["gone"] },
   };
   const { publicKey, snapshots } = sign(Object.values(orders));
