@@ -21,7 +21,7 @@ after(async () => {
 beforeEach(() => later(20));
 
 function start(url = "http://feed.test/feed") {
-  const verifier = new Verifier(optionsOf({ key, publicKey, url }, {}, { maxStaleness: 86_400 }));
+  const verifier = new Verifier(optionsOf({ key, publicKey, url }, { maxLifetime: 31_536_000 }, { maxStaleness: 86_400 }));
   verifier.apply(base);
   return verifier;
 }
@@ -119,7 +119,7 @@ test("a verifier that is made during the rest is not told that its options are w
 test("a feed is followed on after the rest", async () => {
   const stub = await startStub({ snapshot: base });
   const feed = { follow: "poll", pollSeconds: 0.05, maxStaleness: 86_400 };
-  const options = optionsOf({ key, publicKey, url: `${stub.url}/feed` }, {}, feed);
+  const options = optionsOf({ key, publicKey, url: `${stub.url}/feed` }, { maxLifetime: 31_536_000 }, feed);
   const verifier = await createVerifier(options);
   open.push(verifier, stub);
   const told = [];

@@ -15,7 +15,7 @@ const { publicKey, snapshots: [base, delta, second, third] } = sign([
   { from: 3, to: 4, valid_until: now() + 86_400 },
   { from: 4, to: 5, valid_until: now() + 86_400 },
 ]);
-const good = await mint(key, { exp: now() + 86_400 });
+const good = await mint(key, { exp: now() + 80_000 });
 const stub = await startStub();
 const edge = await startWorkerd("tests/feed/store-entry.mjs", {}, { kvNamespaces: ["PLACE"] });
 const kv = await edge.workerd.getKVNamespace("PLACE");

@@ -24,7 +24,7 @@ const { publicKey, snapshots } = sign([
 ]);
 const [base, delta, second, newer, third, , nextEra] = snapshots;
 const tokens = {};
-for (const jti of "abcde") tokens[jti] = await mint(key, { jti, exp: now() + 1e7 });
+for (const jti of "abcde") tokens[jti] = await mint(key, { jti, exp: now() + 80_000 });
 const feed = fakeFeed();
 after(feed.stop);
 

@@ -15,7 +15,7 @@ const { publicKey, snapshots: [base, delta, more] } = sign([
   { from: 2, to: 3, tokens: ["later"], ...years },
   { from: 3, to: 4, tokens: ["last"], ...years },
 ]);
-const exp = now() + 1e7;
+const exp = now() + 80_000;
 const [good, gone, newer, last] = await Promise.all(
   ["token", "gone", "later", "last"].map((jti) => mint(key, { jti, exp })));
 const byHost = await mint(es256, { exp });

@@ -29,7 +29,7 @@ const { publicKey, snapshots: [first, second] } = sign([
 ]);
 const tokens = {};
 for (const jti of ["good", "gone", "later"]) {
-  tokens[jti] = await mint(key, { jti, iat: NOW - 10, exp: NOW + 90_000 });
+  tokens[jti] = await mint(key, { jti, iat: NOW - 10, exp: NOW + 80_000 });
 }
 
 for (const [runtime, start] of Object.entries(starts)) {

@@ -303,6 +303,11 @@ fn a_fetched_set_without_usable_keys_withdraws_the_keys_before_it() {
             assert!(matches!(found, Err(KeySetError::NotJson)), "{text}: {found:?}");
         }
     }
+    // A single key is none of several: one that cannot be used withdraws nothing.
+    let single = r#"{"kty":"EC","use":"enc","kid":"e","alg":"ES256"}"#;
+    let found = KeySet::from_fetched_jwks(single.as_bytes());
+    assert!(matches!(found, Err(KeySetError::NoUsableKey(_))), "{found:?}");
+    assert!(KeySet::from_fetched_jwks(minter.jwk().to_string().as_bytes()).is_ok());
     let padded = format!("{}{}", minter.jwk(), " ".repeat(256 * 1024));
     for read in [KeySet::from_jwks, KeySet::from_fetched_jwks] {
         assert_eq!(read(padded.as_bytes()).unwrap_err(), KeySetError::TooLarge);

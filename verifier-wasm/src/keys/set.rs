@@ -44,7 +44,8 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// [`KeySetError::NotJson`] and [`KeySetError::TooLarge`]: then the issuer has said nothing.
+    /// [`KeySetError::NotJson`], [`KeySetError::TooLarge`], and [`KeySetError::NoUsableKey`] for a
+    /// single JWK: then the issuer has said nothing about its other keys.
     pub fn from_fetched_jwks(text: &[u8]) -> Result<Self, KeySetError> {
         Self::read(text, Origin::Fetched)
     }
@@ -94,16 +95,21 @@ impl KeySet {
         }
         let text = str::from_utf8(text).map_err(|_| KeySetError::NotJson)?;
         let mut object = Object::parse(text).ok_or(KeySetError::NotJson)?;
-        let members = match object.remove("keys") {
-            Some(Value::Array(keys)) => keys,
+        let (members, is_set) = match object.remove("keys") {
+            Some(Value::Array(keys)) => (keys, true),
             Some(_) => return Err(KeySetError::NotJson),
-            None => vec![Value::Object(object)],
+            None => (vec![Value::Object(object)], false),
         };
         // An error page in JSON withdraws nobody's keys.
         if !members.is_empty() && !members.iter().any(|one| member_text(one, "kty").is_some()) {
             return Err(KeySetError::NotJson);
         }
-        Ok(Self::of_members(&members, origin))
+        let set = Self::of_members(&members, origin);
+        // Only a set withdraws keys: another object could be anything.
+        if !is_set {
+            set.check_usable()?;
+        }
+        Ok(set)
     }
 
     fn of_members(members: &[Value<'_>], origin: Origin) -> Self {
