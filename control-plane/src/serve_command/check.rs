@@ -14,16 +14,16 @@ use super::{issuer, opening};
 /// configuration was read already.
 pub(crate) async fn check(config: &Config) -> ExitCode {
     let mut report = Report::default();
-    report.note("configuration", Ok("every setting is understood".to_owned()));
-    report.note("listen", listen(config));
+    report.note("configuration", &Ok("every setting is understood".to_owned()));
+    report.note("listen", &listen(config));
     match opening::open_store(config).await {
-        Err(error) => report.note("store", Err(format!("{error:#}"))),
+        Err(error) => report.note("store", &Err(format!("{error:#}"))),
         Ok(store) => {
             let store = store.as_ref();
-            report.note("store", Ok("it answers".to_owned()));
+            report.note("store", &Ok("it answers".to_owned()));
             report.note_findings(store).await;
-            report.note("master key", master_key(config, store).await);
-            report.note("issuer", issuer(config, store).await);
+            report.note("master key", &master_key(config, store).await);
+            report.note("issuer", &issuer(config, store).await);
         }
     }
     match report.problems {
@@ -39,8 +39,8 @@ struct Report {
 }
 
 impl Report {
-    fn note(&mut self, what: &str, outcome: Result<String, String>) {
-        let (word, text) = match &outcome {
+    fn note(&mut self, what: &str, outcome: &Result<String, String>) {
+        let (word, text) = match outcome {
             Ok(text) => ("ok", text),
             Err(text) => ("PROBLEM", text),
         };
@@ -50,12 +50,12 @@ impl Report {
 
     async fn note_findings(&mut self, store: &dyn Store) {
         match store.findings().await {
-            Err(error) => self.note("store", Err(error.to_string())),
+            Err(error) => self.note("store", &Err(error.to_string())),
             Ok(findings) => {
                 for finding in findings {
                     let text = format!("{}: {}", finding.code, finding.detail);
                     let outcome = if finding.fatal { Err(text) } else { Ok(text) };
-                    self.note("store finding", outcome);
+                    self.note("store finding", &outcome);
                 }
             }
         }
