@@ -1,5 +1,7 @@
 //! The whole system on one machine: control plane with its page, upstream, edge worker in workerd.
 
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -171,6 +173,23 @@ impl System {
         Ok(response.error_for_status()?.json().await?)
     }
 
+    /// An API key of the edge worker's for one purpose; the one of an earlier start if it is good.
+    async fn edge_key(&self, data_dir: &Path, scope: &str) -> Result<String> {
+        let path = data_dir.join(format!("edge-{}.key", scope.replace(':', "-")));
+        if let Ok(key) = std::fs::read_to_string(&path) {
+            let status = format!("{}/v1/status", self.origin());
+            let answer = self.client.get(status).bearer_auth(&key).send().await?;
+            if answer.status().is_success() {
+                return Ok(key);
+            }
+        }
+        let asked = json!({ "name": format!("edge worker: {scope}"), "scopes": [scope] });
+        let made = self.post("/v1/api-keys", &asked).await?;
+        let key = made["key"].as_str().context("the answer has no key")?;
+        write_secret(&path, key)?;
+        Ok(key.to_owned())
+    }
+
     /// Runs the worker that `wrangler.toml` deploys, in workerd.
     async fn start_edge(
         &self,
@@ -189,10 +208,12 @@ impl System {
             Following::LongPolling => 20,
             Following::Polling => 0,
         };
+        let feed_key = self.edge_key(data_dir, "feed:read").await?;
+        let handover_key = self.edge_key(data_dir, "handover").await?;
         let variables = data_dir.join("edge.env");
-        std::fs::write(
+        write_secret(
             &variables,
-            format!(
+            &format!(
                 "OFFSWITCH_ISSUER={origin}\nOFFSWITCH_AUDIENCE=api\n\
                  OFFSWITCH_JWKS_URL={origin}/.well-known/jwks.json\n\
                  OFFSWITCH_FEED_URL={origin}/v1/feed\nOFFSWITCH_FEED_ID={origin}\n\
@@ -202,8 +223,8 @@ impl System {
                  OFFSWITCH_HANDOVER_API_KEY={}\n\
                  UPSTREAM=http://127.0.0.1:{}\n",
                 public_keys.join(","),
-                self.admin_key,
-                self.admin_key,
+                feed_key,
+                handover_key,
                 self.ports.upstream
             ),
         )?;
@@ -251,6 +272,25 @@ impl Drop for System {
             }
         }
     }
+}
+
+/// Makes the folder for the system's data, for its user alone.
+pub(crate) fn create_data_dir(path: &Path) -> Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => Ok(made?),
+    }
+}
+
+/// Writes a file that only its owner may read.
+fn write_secret(path: &Path, text: &str) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
+    Ok(file.write_all(text.as_bytes())?)
 }
 
 fn start_control_plane(ports: Ports, data_dir: &Path) -> Result<Child> {
@@ -302,3 +342,27 @@ async fn until_ok(client: &Client, url: &str) -> Result<()> {
 }
 
 const START_LIMIT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    // D19: keys in files are for their owner alone, also where an older file was open to others.
+    #[test]
+    fn secrets_are_written_for_their_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("data");
+        create_data_dir(&data_dir).unwrap();
+        create_data_dir(&data_dir).unwrap();
+        let path = data_dir.join("edge.env");
+        std::fs::write(&path, "old").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        write_secret(&path, "new").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+        for (path, mode) in [(&data_dir, 0o700), (&path, 0o600)] {
+            assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
+        }
+    }
+}

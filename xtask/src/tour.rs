@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::readme;
-use crate::system::{Following, Ports, System};
+use crate::system::{Following, Ports, System, create_data_dir};
 use crate::tools::root;
 
 /// Starts the system for people and prints what they can do with it.
 pub(crate) async fn up() -> Result<()> {
     let data_dir = root().join("offswitch-data");
-    std::fs::create_dir_all(&data_dir)?;
+    create_data_dir(&data_dir)?;
     let system = System::start(Ports::USUAL, &data_dir, Following::LongPolling).await?;
     print_tour(&system);
     let mut terminate = signal(SignalKind::terminate())?;
@@ -175,7 +175,6 @@ async fn wait(
 
 fn print_tour(system: &System) {
     let Ports { control_plane, edge, upstream } = system.ports;
-    let key = &system.admin_key;
     println!(
         r#"
 Offswitch is running.
@@ -183,11 +182,11 @@ Offswitch is running.
   control plane   http://127.0.0.1:{control_plane}        (API: http://127.0.0.1:{control_plane}/docs)
   edge worker     http://127.0.0.1:{edge}        (guards http://127.0.0.1:{upstream})
   page            http://127.0.0.1:{control_plane}/       (at the edge: http://127.0.0.1:{edge}/offswitch/)
-  admin key       {key}
+  admin key       offswitch-data/admin.key        (every scope)
 
 The tour, in another terminal:
 
-  export KEY={key}
+  export KEY=$(cat offswitch-data/admin.key)
   export TOKEN=$(curl -s http://127.0.0.1:{control_plane}/v1/sessions -H "Authorization: Bearer $KEY" \
     -H 'Content-Type: application/json' -d '{{"sub":"alice"}}' | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 
