@@ -82,12 +82,12 @@ async fn each_device_is_listed_and_logged_out_alone_or_with_all() {
     let mut sessions = Vec::new();
     for device in ["phone", "laptop", "tv"] {
         let login =
-            json!({ "sub": "a/lice", "device": device, "user_agent": "Agent/1", "ip": "::1" });
+            json!({ "sub": "a lice", "device": device, "user_agent": "Agent/1", "ip": "::1" });
         sessions.push(plane.posted("/v1/sessions", &login).await);
     }
     let bystander = plane.login("bob").await;
     let rotated = plane.refreshed(text(&sessions[1], "refresh_token")).await;
-    let listed = plane.devices("a%2Flice").await;
+    let listed = plane.devices("a%20lice").await;
     let names: Vec<&str> = listed.iter().map(|one| text(one, "device")).collect();
     assert_eq!(names, ["tv", "laptop", "phone"]);
     assert_eq!((&listed[1]["refreshes"], &listed[2]["refreshes"]), (&json!(1), &json!(0)));
@@ -96,18 +96,18 @@ async fn each_device_is_listed_and_logged_out_alone_or_with_all() {
     assert!(listed[1]["expires_at"].as_u64() > listed[1]["last_used_at"].as_u64());
 
     let mut follower = Follower::start(&plane, &plane.issuer()).await;
-    let path = format!("/v1/users/a%2Flice/sessions/{}", text(&sessions[1], "session_id"));
+    let path = format!("/v1/users/a%20lice/sessions/{}", text(&sessions[1], "session_id"));
     let (status, ended) = plane.delete(&path).await;
     assert_eq!((status, &ended["durability"]), (StatusCode::OK, &json!("synced")));
     follower.follow(&plane).await;
     assert_eq!(follower.judge(text(&rotated, "access_token")), "revoked_session");
     assert_eq!(follower.judge(text(&sessions[0], "access_token")), "valid");
     plane.not_refreshed(text(&rotated, "refresh_token"), "session_ended").await;
-    assert_eq!(plane.devices("a%2Flice").await.len(), 2);
+    assert_eq!(plane.devices("a%20lice").await.len(), 2);
 
-    assert_eq!(plane.delete("/v1/users/a%2Flice/sessions").await.0, StatusCode::OK);
+    assert_eq!(plane.delete("/v1/users/a%20lice/sessions").await.0, StatusCode::OK);
     // The same second: versions decide, no clock does.
-    let after = plane.posted("/v1/sessions", &json!({ "sub": "a/lice" })).await;
+    let after = plane.posted("/v1/sessions", &json!({ "sub": "a lice" })).await;
     follower.follow(&plane).await;
     for session in [&sessions[0], &sessions[2]] {
         plane.not_refreshed(text(session, "refresh_token"), "session_ended").await;
@@ -117,7 +117,7 @@ async fn each_device_is_listed_and_logged_out_alone_or_with_all() {
     let after = plane.refreshed(text(&after, "refresh_token")).await;
     follower.follow(&plane).await;
     assert_eq!(follower.judge(text(&after, "access_token")), "valid");
-    assert_eq!(plane.devices("a%2Flice").await.len(), 1);
+    assert_eq!(plane.devices("a%20lice").await.len(), 1);
     plane.refreshed(text(&bystander, "refresh_token")).await;
 
     for wrong in ["nonsense", text(&bystander, "session_id"), &"x".repeat(5000)] {

@@ -139,6 +139,30 @@ async fn a_revocation_without_an_effect_is_refused_and_not_recorded() {
     assert_eq!(plane.got("/v1/revocations").await["requests"], json!([]));
 }
 
+// I15, D107: byte for byte, up to the one limit.
+#[tokio::test]
+async fn what_can_log_in_can_be_revoked() {
+    let plane = ControlPlane::start().await;
+    let (longest, wide) = ("x".repeat(256), "\u{fc}".repeat(128));
+    for sub in [longest.as_str(), &wide, "a\u{0}b", "a/../b", "..", " a ", "\u{65e5}\u{672c}"] {
+        let token = token(&plane, sub).await;
+        plane.posted("/v1/revocations", &json!({ "sub": sub })).await;
+        let mut follower = Follower::start(&plane, &plane.issuer()).await;
+        follower.follow(&plane).await;
+        assert_eq!(follower.judge(&token), "revoked_user", "{sub:?}");
+    }
+    let exp = now() + 60;
+    for (field, detail) in [("sub", "sub: must have 1 to 256 bytes, found 257"), ("jti", "jti: ")] {
+        let body = json!({ field: "x".repeat(257), "exp": exp });
+        let answer = plane.post("/v1/revocations", &body).await;
+        assert_eq!(answer.status(), 400, "{field}");
+        let problem: Value = answer.json().await.unwrap();
+        assert!(problem["detail"].as_str().unwrap().starts_with(detail), "{problem}");
+    }
+    let login = plane.post("/v1/sessions", &json!({ "sub": "x".repeat(257) })).await;
+    assert_eq!(login.status(), 400);
+}
+
 // D33: the lines before an unknown session are recorded, those after it are not.
 #[tokio::test]
 async fn an_upload_stops_at_the_first_unknown_session() {
