@@ -87,11 +87,13 @@ async fn a_wrong_line_is_named_and_what_was_accepted_before_it_stays() {
 async fn an_upload_that_is_repeated_with_its_key_appends_nothing_twice() {
     let plane = ControlPlane::start().await;
     let send = |body: String| upload(&plane, body).header("idempotency-key", "night").send();
-    let first: Value = send(lines(2500)).await.unwrap().json().await.unwrap();
-    let again: Value = send(lines(2500)).await.unwrap().json().await.unwrap();
+    // Once: they name a time.
+    let lines = lines(2500);
+    let first: Value = send(lines.clone()).await.unwrap().json().await.unwrap();
+    let again: Value = send(lines.clone()).await.unwrap().json().await.unwrap();
     assert_eq!(first["position"], again["position"]);
     assert_eq!((&first["repeated"], &again["repeated"]), (&json!(false), &json!(true)));
-    let other = lines(2500).replace("line-2000", "line-other");
+    let other = lines.replace("line-2000", "line-other");
     let told = problem(send(other).await.unwrap(), 422, "idempotency_key_reused").await;
     assert_eq!(told["accepted"], 2000);
 }
