@@ -8,11 +8,13 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { makeConsumer } from "./consumer.mjs";
 
-const MAX_WASM_BYTES = 110_000;
+// A snapshot that is hashed while it arrives takes 4 KB of it: see xtask/src/wasm.rs.
+const MAX_WASM_BYTES = 120_000;
 /** Deno, which reads it from disk, needs the last 200 bytes for the way to the inlined wasm. Security took
- * the room beyond 10 KiB: the search for unknown keys that no cut-off request can block, and claims whose
- * integers are not altered. */
-const MAX_JS_BYTES = 12_000;
+ * the room beyond 10 KiB: the search for unknown keys that no cut-off request can block, claims whose
+ * integers are not altered, snapshots that are checked while they arrive, streams that are noticed to be
+ * late, and freshness that no proxy and no clock can stretch. */
+const MAX_JS_BYTES = 15_500;
 
 const consumer = makeConsumer();
 after(consumer.close);

@@ -17,7 +17,7 @@ use crate::explain::Step;
 use crate::jws::{self, Jws, MAX_TOKEN_BYTES};
 use crate::keys::{KeySet, KeySetError, VerifyingKey};
 use crate::known_headers::KnownHeaders;
-use crate::snapshot::Applied;
+use crate::snapshot::{Applied, ApplyError, Arriving};
 use crate::standing::Standing;
 use crate::verdict::{Evidence, Objection, Refusal};
 use crate::verifier::{KeyId, Pending, Staleness, Verifier};
@@ -34,6 +34,8 @@ pub struct WasmVerifier {
     /// Tokens whose signatures are being checked elsewhere, by ticket; the oldest are forgotten.
     pending: VecDeque<(u32, Pending)>,
     next_ticket: u32,
+    /// Snapshots that are arriving, by ticket; the oldest are forgotten.
+    arriving: VecDeque<(u32, Arriving)>,
     /// What JavaScript remembers tokens for, by the slot it chose.
     standings: Vec<Option<Standing>>,
 }
@@ -69,6 +71,7 @@ impl WasmVerifier {
             headers: KnownHeaders::default(),
             pending: VecDeque::with_capacity(MAX_PENDING),
             next_ticket: 0,
+            arriving: VecDeque::new(),
             standings: Vec::new(),
         })
     }
@@ -108,12 +111,7 @@ impl WasmVerifier {
         let applied = self.verifier.apply(snapshot.to_vec(), now);
         let answer = match &applied {
             Ok(applied) => format!(r#"{{"applied":"{}"}}"#, applied.code()),
-            Err(problem) => format!(
-                r#"{{"error":"{}","detail":{},"needsBase":{}}}"#,
-                problem.code(),
-                json_text(problem),
-                problem.needs_base()
-            ),
+            Err(problem) => failure(problem),
         };
         let feed = self.verifier.feed();
         let code = match () {
@@ -123,6 +121,78 @@ impl WasmVerifier {
         };
         self.say(answer);
         code
+    }
+
+    /// True if a snapshot of the feed may begin like that; otherwise the answer tells why not.
+    pub fn preview(&mut self, head: &[u8]) -> bool {
+        let looked = self.verifier.feed().preview(head);
+        let is_promising = looked.is_ok();
+        if let Err(problem) = &looked {
+            self.say(failure(problem));
+        }
+        is_promising
+    }
+
+    /// Begins to check a snapshot that arrives in pieces, of which `head` is the first. Answers with a
+    /// ticket for [`piece`](Self::piece), or with 0 if it is not the feed's.
+    pub fn begin(&mut self, head: &[u8]) -> u32 {
+        match self.verifier.feed().begin(head) {
+            Err(problem) => {
+                self.say(failure(&problem));
+                NO_TICKET
+            }
+            Ok(arriving) => {
+                let ticket = self.ticket();
+                self.arriving.truncate(MAX_ARRIVING.saturating_sub(1));
+                self.arriving.push_front((ticket, arriving));
+                ticket
+            }
+        }
+    }
+
+    /// Takes the next piece of a snapshot that is arriving.
+    pub fn piece(&mut self, ticket: u32, piece: &[u8]) {
+        if let Some((_, arriving)) = self.arriving.iter_mut().find(|(held, _)| *held == ticket) {
+            arriving.update(piece);
+        }
+    }
+
+    /// Whether the signature of what has arrived is right. One that was forgotten is left to
+    /// [`apply`](Self::apply), which checks everything.
+    pub fn end(&mut self, ticket: u32) -> bool {
+        let Some(at) = self.arriving.iter().position(|(held, _)| *held == ticket) else {
+            return true;
+        };
+        let checked = self.arriving.remove(at).map(|(_, arriving)| {
+            arriving.finish(self.verifier.feed().trusted()).map_err(ApplyError::from)
+        });
+        if let Some(Err(problem)) = &checked {
+            self.say(failure(problem));
+        }
+        !matches!(checked, Some(Err(_)))
+    }
+
+    /// Tells the verifier's own monotonic time, in seconds.
+    pub fn tick(&mut self, uptime: f64) {
+        self.verifier.feed_mut().tick(whole_seconds(uptime).unwrap_or(0));
+    }
+
+    /// The uptime at which the feed's newest statement was heard.
+    #[wasm_bindgen(js_name = heardAt)]
+    pub fn heard_at(&self) -> u32 {
+        u32::try_from(self.verifier.feed().heard_at()).unwrap_or(u32::MAX)
+    }
+
+    /// When the last snapshot was signed that was applied or refused for its content, unix seconds.
+    #[wasm_bindgen(js_name = issuedAt)]
+    pub fn issued_at(&self) -> u32 {
+        u32::try_from(self.verifier.feed().last_issued_at()).unwrap_or(u32::MAX)
+    }
+
+    /// True if that snapshot ends before what is held.
+    #[wasm_bindgen(js_name = isBehind)]
+    pub fn is_behind(&self) -> bool {
+        self.verifier.feed().is_last_behind()
     }
 
     /// Where the feed stands at `now` (unix seconds): the answer is
@@ -224,11 +294,16 @@ impl WasmVerifier {
         signature.get_mut(..found.len())?.copy_from_slice(found);
         let pending = self.verifier.suspend(&jws, id);
         self.headers.keep(&jws);
-        // Never 0, and never one that is still out: there are far fewer places than numbers.
-        self.next_ticket = self.next_ticket.wrapping_add(1).max(1);
+        let ticket = self.ticket();
         self.pending.truncate(MAX_PENDING.saturating_sub(1));
-        self.pending.push_front((self.next_ticket, pending));
-        Some(self.next_ticket)
+        self.pending.push_front((ticket, pending));
+        Some(ticket)
+    }
+
+    /// Never 0, and never one that is still out: there are far fewer places than numbers.
+    fn ticket(&mut self) -> u32 {
+        self.next_ticket = self.next_ticket.wrapping_add(1).max(1);
+        self.next_ticket
     }
 
     fn conclude(
@@ -375,6 +450,12 @@ fn evidence(Evidence { position, age_seconds }: Evidence) -> String {
     format!(r#"{{"position":{position},"age_seconds":{age_seconds}}}"#)
 }
 
+/// Why a snapshot was not applied.
+fn failure(problem: &ApplyError) -> String {
+    let (code, needs_base) = (problem.code(), problem.needs_base());
+    format!(r#"{{"error":"{code}","detail":{},"needsBase":{needs_base}}}"#, json_text(problem))
+}
+
 fn staleness_of(number: u32) -> Staleness {
     match number {
         0 => Staleness::Configured,
@@ -393,6 +474,8 @@ const NO_TICKET: u32 = 0;
 const MAX_SIGNATURE_BYTES: usize = 1024;
 /// How many signatures may be checked elsewhere at a time before a token must be read again.
 const MAX_PENDING: usize = 32;
+/// How many snapshots may be arriving at a time.
+const MAX_ARRIVING: usize = 16;
 /// JavaScript chooses slots from zero upwards.
 const MAX_SLOTS: usize = 1 << 24;
 /// How many of the keys that were left out a report names.

@@ -152,7 +152,11 @@ fn only_a_snapshot_of_the_feed_raises_the_floor() {
     assert_eq!(feed.resume(vec![255; 48], NOW).unwrap_err().code(), "snapshot_malformed");
     let other = SnapshotSigner::new("feed-2", vec![signing_key(1)]);
     let error = feed.resume(history.range_signed(&other, 0, 5, NOW), NOW).unwrap_err();
-    assert_eq!((error, feed.floor()), (ApplyError::WrongFeed, Floor::default()));
+    let (found, expected) = ("feed-2".to_owned(), "feed-1".to_owned());
+    assert_eq!(
+        (error, feed.floor()),
+        (ApplyError::WrongFeed { found, expected }, Floor::default())
+    );
 }
 
 // S04: a floor from before a restart is a known position too.

@@ -130,6 +130,40 @@ fn a_statement_from_the_future_is_refused_beyond_the_skew() {
     assert_eq!(error.code(), "snapshot_from_the_future");
 }
 
+// D87: a feed that is dated in the future, and a clock that is set back, buy no time: what is held ages
+// by the verifier's own monotonic time as well.
+#[test]
+fn freshness_never_outlives_the_largest_age_of_real_time() {
+    for (issued_at, now) in [(NOW + 200, NOW), (NOW, NOW)] {
+        let mut verifier = verifier(60, OnStale::Deny);
+        verifier.feed_mut().tick(1000);
+        verifier.apply(history().range(0, 2, issued_at), now).unwrap();
+        for (uptime, code) in [(1000, "valid"), (1060, "valid"), (1061, "stale_snapshot")] {
+            verifier.feed_mut().tick(uptime);
+            assert_eq!(code_at(&verifier, now), code, "{uptime}");
+        }
+        assert_eq!(verifier.evidence(now).age_seconds, Some(61));
+        // The same statement again proves nothing, a newer one does; time does not go back.
+        verifier.apply(history().range(0, 2, issued_at), now).unwrap();
+        assert_eq!(code_at(&verifier, now), "stale_snapshot");
+        verifier.feed_mut().tick(5);
+        assert_eq!(code_at(&verifier, now), "stale_snapshot");
+        verifier.apply(history().range(2, 2, issued_at + 1), now).unwrap();
+        assert_eq!(code_at(&verifier, now), "valid");
+    }
+}
+
+// D87: the feed's own validity is counted in the same way.
+#[test]
+fn validity_is_counted_in_real_time_too() {
+    let mut verifier = verifier(86_400, OnStale::Deny);
+    verifier.apply(history().range(0, 2, NOW + 200), NOW).unwrap();
+    verifier.feed_mut().tick(VALID_SECONDS + 10);
+    assert_eq!(code_at(&verifier, NOW), "valid");
+    verifier.feed_mut().tick(VALID_SECONDS + 11);
+    assert_eq!(code_at(&verifier, NOW), "stale_snapshot");
+}
+
 fn history() -> History {
     History::new(1, vec![Record::Token(1), Record::Token(2), Record::Token(3), Record::Token(4)])
 }

@@ -11,7 +11,7 @@
 mod support;
 
 use offswitch_verifier::snapshot::{Applied, Content, DeadKey, Feed, FeedKey, Fingerprint, Kind};
-use offswitch_verifier::snapshot::{Floor, UserFloor};
+use offswitch_verifier::snapshot::{Floor, HEAD_BYTES, UserFloor};
 use offswitch_verifier::snapshot::{MAX_DEAD_KEYS, OpenError, Position, Snapshot, SnapshotSigner};
 use support::body::{FIELDS, Fields, header, text, varint};
 use support::feed::{FEED, History, Model, Record, body_at, follower, seal, signer, signing_key};
@@ -37,6 +37,53 @@ fn a_snapshot_with_one_bit_flipped_or_any_byte_missing_is_refused() {
             let longer = [&good[..], &[tail]].concat();
             assert_eq!(Snapshot::open(longer, &trusted).unwrap_err(), OpenError::BadSignature);
         }
+    }
+}
+
+// D01, D14: what its first bytes show is not a snapshot of the feed is not read on, and what is one is.
+#[test]
+fn the_first_bytes_show_what_cannot_be_a_snapshot_of_the_feed() {
+    let (history, feed) = (history(), follower());
+    let good = history.base(6);
+    for length in 0..=good.len() {
+        let head = &good[..length];
+        // The envelope, and the feed's id behind it.
+        let enough = body_at(1) + 1;
+        assert_eq!(feed.preview(head).is_ok(), length >= enough, "{length}");
+        assert_eq!(feed.begin(head).is_ok(), length >= enough, "{length}");
+    }
+    let refused = |bytes: &[u8]| feed.preview(bytes).unwrap_err();
+    assert_eq!(refused(&[0x5a; HEAD_BYTES]).code(), "snapshot_malformed");
+    let stranger = SnapshotSigner::new(FEED, vec![signing_key(9)]);
+    let unknown = refused(&history.range_signed(&stranger, 0, 6, NOW));
+    assert_eq!(unknown.code(), "snapshot_unknown_key");
+    for (id, shown) in [("feed-2", "feed-2"), ("a\"\n'\u{e9}", "a?????"), (&FEED[..5], "feed-")] {
+        let other = SnapshotSigner::new(id, vec![signing_key(1)]);
+        let found = refused(&history.range_signed(&other, 0, 6, NOW)).to_string();
+        assert!(found.contains(&format!("feed '{shown}', expected 'feed-1'")), "{found}");
+    }
+}
+
+// D14: the signature is checked piece by piece, whatever the pieces are, and nothing is kept.
+#[test]
+fn a_snapshot_that_arrives_in_pieces_is_checked_as_a_whole() {
+    let (history, feed) = (history(), follower());
+    let good = history.base(6);
+    let check = |bytes: &[u8], head: usize, size: usize| {
+        let (head, rest) = bytes.split_at(head);
+        let mut arriving = feed.begin(head).unwrap();
+        rest.chunks(size).for_each(|piece| arriving.update(piece));
+        arriving.finish(feed.trusted())
+    };
+    let first = body_at(1) + 1;
+    for (head, size) in [(first, 1), (first, 7), (good.len(), 1), (first + 3, 10_000)] {
+        assert_eq!(check(&good, head, size), Ok(()));
+        for at in [body_at(1) + 20, good.len() - 1] {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            assert_eq!(check(&bytes, head, size), Err(OpenError::BadSignature), "{at}");
+        }
+        assert_eq!(check(&[&good[..], &[0]].concat(), head, size), Err(OpenError::BadSignature));
     }
 }
 

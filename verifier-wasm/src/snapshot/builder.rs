@@ -62,7 +62,7 @@ impl SnapshotSigner {
     /// Encodes and signs `content`.
     pub fn sign(&self, content: &Content<'_>) -> Vec<u8> {
         let body = self.body(content);
-        let message = message(&body);
+        let message = message(&blake3::hash(&body));
         let mut bytes = Vec::with_capacity(body.len().saturating_add(1024));
         bytes.extend_from_slice(MAGIC);
         bytes.push(VERSION);

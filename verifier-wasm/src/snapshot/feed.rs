@@ -4,7 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::envelope::{FeedKey, OpenError};
+use super::arriving::Arriving;
+use super::envelope::{self, FeedKey, OpenError};
 use super::fingerprint::{Fingerprint, Kind, Salt};
 use super::opened::{DeadKey, Snapshot};
 use super::position::{ChainHash, Position};
@@ -26,6 +27,13 @@ pub struct Feed {
     epoch: u64,
     issued_at: u64,
     valid_until: u64,
+    /// The verifier's own monotonic time, in seconds: now, and when `issued_at` last grew.
+    uptime: u64,
+    heard_at: u64,
+    /// When the last snapshot was signed whose signature was right, whatever came of it.
+    last_issued_at: u64,
+    /// Where it ends.
+    last_end: Position,
     /// What a snapshot says that was refused as signed in the future: our own clock may be behind.
     witnessed_at: u64,
     forked: bool,
@@ -56,7 +64,7 @@ pub enum Applied {
 }
 
 /// Why a snapshot was not applied. What was held before stays in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
     /// It contradicts the history that is held: fetch the base.
     #[error("the snapshot contradicts the history held at {held}")]
@@ -65,7 +73,7 @@ pub enum ApplyError {
         held: Position,
     },
     /// It begins beyond what is held: fetch the base.
-    #[error("the snapshot begins at {from}, held is {held:?}")]
+    #[error("the snapshot begins at {from}, beyond what is held{}", up_to(*held))]
     Gap {
         /// Where it begins.
         from: Position,
@@ -95,8 +103,13 @@ pub enum ApplyError {
         limit: u64,
     },
     /// It belongs to another feed.
-    #[error("the snapshot belongs to another feed")]
-    WrongFeed,
+    #[error("the snapshot belongs to the feed '{found}', expected '{expected}' (option feed.id)")]
+    WrongFeed {
+        /// The id of its feed, shortened; what is not plain text is shown as `?`.
+        found: String,
+        /// The id of the feed that is followed, in the same way.
+        expected: String,
+    },
 }
 
 impl Applied {
@@ -120,7 +133,7 @@ impl ApplyError {
             Self::FromTheFuture { .. } => "snapshot_from_the_future",
             Self::Implausible { .. } => "snapshot_implausible",
             Self::Open(error) => error.code(),
-            Self::WrongFeed => "wrong_feed",
+            Self::WrongFeed { .. } => "wrong_feed",
         }
     }
 
@@ -144,6 +157,10 @@ impl Feed {
             epoch: 0,
             issued_at: 0,
             valid_until: 0,
+            uptime: 0,
+            heard_at: 0,
+            last_issued_at: 0,
+            last_end: Position::default(),
             witnessed_at: 0,
             forked: false,
             overlay_limit: OVERLAY_LIMIT,
@@ -169,6 +186,68 @@ impl Feed {
         Ok(())
     }
 
+    /// Looks at the first bytes of what may be a snapshot of this feed, before the rest is loaded:
+    /// [`HEAD_BYTES`] of them, or all if there are fewer. Nothing is proved by that, but most of
+    /// what is not a snapshot ends here.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::Open`] and [`ApplyError::WrongFeed`].
+    pub fn preview(&self, head: &[u8]) -> Result<(), ApplyError> {
+        let (_, body) = envelope::promising(head, &self.trusted)?;
+        self.preview_body(body)
+    }
+
+    /// Begins to check a snapshot that arrives in pieces, of which `head` is the first as
+    /// [`preview`](Self::preview) takes it. No piece is kept.
+    ///
+    /// # Errors
+    ///
+    /// As `preview`.
+    pub fn begin(&self, head: &[u8]) -> Result<Arriving, ApplyError> {
+        let (signatures, body) = envelope::promising(head, &self.trusted)?;
+        self.preview_body(body)?;
+        Ok(Arriving::new(signatures, body))
+    }
+
+    fn preview_body(&self, body: &[u8]) -> Result<(), ApplyError> {
+        let (length, rest) = postcard::take_from_bytes::<u32>(body)
+            .map_err(|_| OpenError::Malformed("the header"))?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        // A long id may go on beyond the head.
+        let found = rest.get(..length).unwrap_or(rest);
+        let is_ours = length == self.id.len() && self.id.as_bytes().starts_with(found);
+        if is_ours { Ok(()) } else { Err(self.wrong_feed(found)) }
+    }
+
+    fn wrong_feed(&self, found: &[u8]) -> ApplyError {
+        ApplyError::WrongFeed { found: shown(found), expected: shown(self.id.as_bytes()) }
+    }
+
+    /// Lets the verifier's own monotonic time go on to `uptime`, in seconds since any moment. What is
+    /// held ages by it too: neither a feed that is dated in the future nor a clock that was set back
+    /// makes it look fresh for longer.
+    pub fn tick(&mut self, uptime: u64) {
+        self.uptime = self.uptime.max(uptime);
+    }
+
+    /// The uptime at which the feed's newest statement was heard.
+    pub fn heard_at(&self) -> u64 {
+        self.heard_at
+    }
+
+    /// When the last snapshot was signed that [`apply`](Self::apply) was given and whose signature was
+    /// right, unix seconds; what came of it does not matter. It shows how late a stream is.
+    pub fn last_issued_at(&self) -> u64 {
+        self.last_issued_at
+    }
+
+    /// True if that snapshot ends before what is held: whoever signed it has lost records since, or it
+    /// was kept somewhere on the way.
+    pub fn is_last_behind(&self) -> bool {
+        self.position().is_some_and(|held| self.last_end < held)
+    }
+
     /// Applies one snapshot, or changes nothing and says why. `now` is in unix seconds.
     ///
     /// # Errors
@@ -177,6 +256,8 @@ impl Feed {
     pub fn apply(&mut self, bytes: Vec<u8>, now: u64) -> Result<Applied, ApplyError> {
         let snapshot = self.open(bytes)?;
         let issued_at = snapshot.issued_at();
+        self.last_issued_at = issued_at;
+        self.last_end = snapshot.to();
         if issued_at > now.saturating_add(MAX_SKEW_SECONDS) {
             self.witnessed_at = self.witnessed_at.max(issued_at);
             return Err(ApplyError::FromTheFuture { issued_at, now });
@@ -220,10 +301,15 @@ impl Feed {
         self.proven_time(now).max(self.issued_at)
     }
 
-    /// Seconds since the feed's newest signed statement that is in force.
+    /// Seconds since the feed's newest signed statement that is in force: by the clock, or since it
+    /// was heard by the verifier's own monotonic time, whichever is more.
     pub fn age_seconds(&self, now: u64) -> Option<u64> {
-        let now = self.proven_time(now);
-        self.base.as_ref().map(|_| now.saturating_sub(self.issued_at))
+        let by_clock = self.proven_time(now).saturating_sub(self.issued_at);
+        self.base.as_ref().map(|_| by_clock.max(self.heard_seconds()))
+    }
+
+    fn heard_seconds(&self) -> u64 {
+        self.uptime.saturating_sub(self.heard_at)
     }
 
     /// True once everything up to the floor is held.
@@ -238,7 +324,9 @@ impl Feed {
 
     /// True where even the feed's own statement no longer claims to be fresh.
     pub fn is_past_validity(&self, now: u64) -> bool {
+        let validity = self.valid_until.saturating_sub(self.issued_at);
         self.proven_time(now) > self.valid_until.saturating_add(VALIDITY_SKEW_SECONDS)
+            || self.heard_seconds() > validity.saturating_add(VALIDITY_SKEW_SECONDS)
     }
 
     /// For how many seconds the feed's newest statement claims to be fresh.
@@ -301,7 +389,11 @@ impl Feed {
 
     fn open(&self, bytes: Vec<u8>) -> Result<Snapshot, ApplyError> {
         let snapshot = Snapshot::open(bytes, &self.trusted)?;
-        if snapshot.feed() == self.id { Ok(snapshot) } else { Err(ApplyError::WrongFeed) }
+        if snapshot.feed() == self.id {
+            Ok(snapshot)
+        } else {
+            Err(self.wrong_feed(snapshot.feed().as_bytes()))
+        }
     }
 
     /// A position whose chain hash is known must not come with another one.
@@ -380,6 +472,7 @@ impl Feed {
             // mistake.
             if snapshot.issued_at() > self.issued_at {
                 self.witnessed_at = 0;
+                self.heard_at = self.uptime;
             }
             self.issued_at = self.issued_at.max(snapshot.issued_at());
             self.valid_until = self.valid_until.max(snapshot.valid_until());
@@ -416,6 +509,17 @@ fn refuse_implausible(snapshot: &Snapshot, now: u64) -> Result<(), ApplyError> {
         Some((field, found)) => Err(ApplyError::Implausible { field, found, limit }),
         None => Ok(()),
     }
+}
+
+fn up_to(held: Option<Position>) -> String {
+    held.map_or(String::new(), |held| format!(" up to {held}"))
+}
+
+/// A feed's id may have anything in it, and the message that shows it goes into logs and JSON.
+fn shown(id: &[u8]) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
+    let plain = |byte: &u8| if is_plain(*byte) { char::from(*byte) } else { '?' };
+    id.iter().take(MAX_SHOWN_CHARACTERS).map(plain).collect()
 }
 
 /// What deltas added, each with the position by which it is certain.
@@ -485,6 +589,11 @@ impl Overlay {
 /// 2^64 - 1, signed with a stolen feed key, would raise the floor of every verifier above all that
 /// the feed can ever publish. A day is more than any clock that serves tokens is off by.
 const MAX_LEAD_SECONDS: u64 = 86_400;
+/// So many bytes show what a snapshot claims to be: its envelope, and the feed's id unless that is
+/// very long.
+pub const HEAD_BYTES: usize = 4096;
+/// Of a feed's id that was found in place of the expected one.
+const MAX_SHOWN_CHARACTERS: usize = 100;
 /// How far in the future a snapshot's `issued_at` may lie.
 const MAX_SKEW_SECONDS: u64 = 300;
 /// How long after `valid_until` a snapshot still counts as fresh, for clocks that differ.

@@ -3,6 +3,7 @@
 //! `FORMAT.md` beside this crate describes the bytes. Read top-down: [`Feed`] is what a verifier
 //! holds, [`Snapshot`] is one opened file, the rest are its parts.
 
+mod arriving;
 mod bits;
 #[cfg(feature = "builder")]
 mod builder;
@@ -16,10 +17,11 @@ mod position;
 mod sorted_set;
 mod user_map;
 
+pub use arriving::Arriving;
 #[cfg(feature = "builder")]
 pub use builder::{Content, SnapshotSigner};
 pub use envelope::{FeedKey, FeedKeyId, OpenError};
-pub use feed::{Applied, ApplyError, Feed, Floor};
+pub use feed::{Applied, ApplyError, Feed, Floor, HEAD_BYTES};
 pub use fingerprint::{Fingerprint, Kind, Salt};
 #[cfg(feature = "builder")]
 pub use inspection::PartSizes;
