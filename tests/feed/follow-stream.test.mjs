@@ -5,7 +5,7 @@ import { after, test } from "node:test";
 import { createVerifier } from "offswitch";
 import { STREAM_TYPE, eventOf, openStream, optionsOf, send, until } from "../support/feed.mjs";
 import { mint, sign, signingKey } from "../support/fixture.mjs";
-import { asked, startStub } from "../support/stub.mjs";
+import { startStub } from "../support/stub.mjs";
 
 const key = await signingKey("EdDSA");
 const { publicKey, snapshots } = sign([
@@ -28,15 +28,14 @@ after(async () => {
 /** A verifier that follows a stub's stream, with little pause between stream and poll. */
 async function follow(feed = {}, more = {}) {
   const stub = await startStub({ snapshot: base });
-  const stream = stub.stream = openStream();
+  const stream = stub.stream = openStream(eventOf(base));
   const parts = { key, publicKey, url: `${stub.url}/feed` };
   const how = { pollSeconds: 0.05, timeoutSeconds: 60, ...feed };
   const options = optionsOf(parts, more, how);
   open.push(stub);
   const verifier = await createVerifier(options);
   open.push(verifier);
-  assert.equal(verifier.status().following, "stream");
-  assert.ok(await until(() => stream.followers.size === 1));
+  assert.ok(await until(() => verifier.status().following === "stream"));
   return { stub, stream, verifier };
 }
 
@@ -55,11 +54,10 @@ test("a revocation comes over the stream without another request", async () => {
   assert.equal(stub.requests.length, before);
 });
 
-// S15, S14: a server that goes away is come back to, where the stream was left, after a poll.
+// S15, S14: a server that goes away is come back to, where the stream was left.
 for (const how of ["end", "reset"]) {
-  test(`a stream's ${how} is followed by a poll and the next stream`, async () => {
-    const { stub, stream, verifier } = await follow();
-    const polls = asked(stub, "/feed");
+  test(`a stream's ${how} is followed by the next stream`, async () => {
+    const { stream, verifier } = await follow();
     stream.send(delta);
     assert.ok(await until(isRevoked(verifier)));
     for (let times = 2; times <= 4; times += 1) {
@@ -67,7 +65,6 @@ for (const how of ["end", "reset"]) {
       assert.ok(await until(() => stream.requests.length === times && stream.followers.size === 1));
       assert.equal(stream.requests.at(-1).headers["last-event-id"], "1.3");
     }
-    assert.ok(asked(stub, "/feed") > polls);
   });
 }
 
@@ -193,8 +190,9 @@ test("the keys are fetched anew while the stream is followed", async () => {
   const other = await signingKey("EdDSA", "other");
   keySet.jwks = { keys: [other.jwk] };
   time.ahead = 290;
+  const { rounds } = verifier.status().feed;
   stream.send(base);
-  assert.ok(await until(() => verifier.status().feed.rounds === 2));
+  assert.ok(await until(() => verifier.status().feed.rounds > rounds));
   assert.equal(verifier.verifySync(good).code, "valid");
   time.ahead = 310;
   stream.send(base);

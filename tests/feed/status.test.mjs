@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { createVerifier } from "offswitch";
-import { openStream, optionsOf, send, until, verifierOf } from "../support/feed.mjs";
+import { eventOf, openStream, optionsOf, send, until, verifierOf } from "../support/feed.mjs";
 import { ISSUER, mint, now, sign, signingKey } from "../support/fixture.mjs";
 import { startStub } from "../support/stub.mjs";
 
@@ -41,6 +41,7 @@ test("the status of a verifier that has done nothing", async () => {
     following: null,
     feed: {
       url: `${stub.url}/feed`, last_round_at: null, rounds: 0, failures: 0, last_failure: null,
+      behind_since: null, stream_lateness_seconds: null,
     },
     keys: [{ issuer: ISSUER, ready: false, fetched_at: null, problem: null }],
     watched: 0,
@@ -84,11 +85,30 @@ test("the status of a verifier that follows, fails and is closed", async () => {
 test("the status says how the feed is followed", async () => {
   for (const follow of ["stream", "long-poll", "poll"]) {
     const { parts, stub, options } = await start();
-    stub.stream = openStream();
+    stub.stream = openStream(eventOf(base));
     const verifier = await createVerifier(optionsOf(parts, options, { follow }));
     open.push(verifier);
-    assert.equal(verifier.status().following, follow);
+    assert.ok(await until(() => verifier.status().following === follow));
   }
+});
+
+// D31: what is wanted is not what is done.
+test("the status says poll where no stream gets through, and for as long", async () => {
+  const { parts, stub, options, time } = await start();
+  const verifier = await createVerifier(optionsOf({ ...parts, time }, options, { pollSeconds: 0.05 }));
+  open.push(verifier);
+  for (let looks = 0; looks < 20; looks += 1) {
+    assert.equal(verifier.status().following, "poll");
+    await new Promise((resume) => setTimeout(resume, 10));
+  }
+  time.ahead = 31;
+  const { rounds } = verifier.status().feed;
+  assert.ok(await until(() => verifier.status().feed.rounds > rounds + 1), "polls show the new time");
+  stub.stream = openStream(eventOf(base));
+  assert.ok(await until(() => verifier.status().following === "stream", 30));
+  stub.stream.end();
+  stub.stream = undefined;
+  assert.ok(await until(() => verifier.status().following === "poll"));
 });
 
 // S10, E10: what came of each snapshot, for metrics and alarms.

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { WasmVerifier } from "../../verifier-wasm/pkg/offswitch.js";
-import { verifierOf } from "../support/feed.mjs";
+import { until, verifierOf } from "../support/feed.mjs";
 import { ISSUER, mint, now, sign, signingKey } from "../support/fixture.mjs";
 import { json, startStub } from "../support/stub.mjs";
 
@@ -85,6 +85,53 @@ test("who watches a token is told when it expires", async () => {
   assert.deepEqual(told, [["token", "expired"]]);
 });
 
+// D11: the feed is cut off, and nothing is heard of it any more.
+test("who watches a token is told when it expires although the feed is cut", async () => {
+  const { told, verifier, watch } = start({ leewaySeconds: 0 });
+  watch(await mint(key, { exp: now() + 2 }));
+  watch(good, "another");
+  assert.ok(await until(() => told.length > 0, 6));
+  assert.deepEqual(told, [["token", "expired"]]);
+  verifier.close();
+});
+
+// D11: it may have been revoked meanwhile, and only who watches can decide what that is worth.
+test("who watches a token is told when the feed has become too old to tell", async () => {
+  const { time, verifier } = start({}, { maxStaleness: 2 });
+  const undecided = [];
+  const refused = [];
+  const onUndecided = ({ outcome, code }) => undecided.push([outcome, code]);
+  verifier.onRevoked(good, ({ code }) => refused.push(code), { onUndecided });
+  verifier.onRevoked(good, () => {}, { onUndecided() { throw new Error("broken"); } });
+  assert.deepEqual(undecided, []);
+  assert.ok(await until(() => undecided.length > 0, 8));
+  await new Promise((resume) => setTimeout(resume, 1500));
+  assert.deepEqual(undecided, [["undecided", "stale_snapshot"]], "once");
+  assert.deepEqual([refused, verifier.status().watched], [[], 2]);
+  // Fresh again, and stale again.
+  const { snapshots: [beat, revoking] } = sign([
+    { from: 2, to: 2, issued_at: now() + 5 }, { from: 2, to: 3, tokens: ["token"], issued_at: now() + 6 },
+  ]);
+  time.ahead = 5;
+  verifier.apply(beat);
+  assert.equal(verifier.verifySync(good).code, "valid");
+  assert.ok(await until(() => undecided.length === 2, 8));
+  verifier.apply(revoking);
+  assert.deepEqual(refused, ["revoked_token"]);
+  verifier.close();
+});
+
+// E04: a watcher's timer ends with it, and with the verifier.
+test("nothing is told after watching has stopped or the verifier is closed", async () => {
+  const { told, verifier, watch } = start({ leewaySeconds: 0 });
+  const short = await mint(key, { exp: now() + 1 });
+  watch(short)();
+  watch(short);
+  verifier.close();
+  await new Promise((resume) => setTimeout(resume, 2500));
+  assert.deepEqual(told, []);
+});
+
 // E01: whoever cannot decide tells nobody that a token is revoked.
 test("what is undecided is not told", async () => {
   const { time, told, verifier, watch } = start();
@@ -102,6 +149,7 @@ test("what is undecided is not told", async () => {
 
 // E01, E02: an issuer that could not be asked yet has withdrawn no key.
 test("a token whose issuer's keys were never fetched is not refused", async () => {
+  stub.upstream = (_, response) => response.writeHead(404).end();
   const { time, told, verifier, watch } = start({ keys: `${stub.url}/missing` });
   watch(good);
   await verifier.refresh();
@@ -253,7 +301,9 @@ test("a token that is no good to begin with is told at the next look, not at onc
 
 test("a watcher without a callback is a TypeError", () => {
   const { verifier } = start();
-  for (const args of [[good], [good, "x"], [null, null]]) {
+  for (const args of [
+    [good], [good, "x"], [null, null], [good, () => {}, { onUndecided: "x" }],
+  ]) {
     assert.throws(() => verifier.onRevoked(...args), TypeError);
   }
   assert.equal(verifier.status().watched, 0);

@@ -62,6 +62,10 @@ export class StandIn {
   /** No token here is ahead of the feed. */
   onBehind() {}
 
+  get waitSeconds() {
+    return this.#client.waitSeconds;
+  }
+
   get secondsSinceRound() {
     return Math.abs(nowSeconds() - this.#client.lastRoundAt);
   }

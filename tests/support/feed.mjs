@@ -44,6 +44,10 @@ export const send = (bytes, headers = {}, status = 200) => (_, response) => {
 export const eventOf = (bytes, id = "1.1") =>
   `event: snapshot\nid: ${id}\ndata: ${Buffer.from(bytes).toString("base64")}\n\n`;
 
+/** What a server says of its stream first. */
+export const streamEvent = (heartbeatSeconds) =>
+  `event: stream\ndata: {"heartbeat_seconds":${heartbeatSeconds}}\n\n`;
+
 /** Begins a stream with `pieces`, and leaves it open. */
 export const streaming = (...pieces) => (_, response) => {
   response.writeHead(200, { "content-type": STREAM_TYPE, "cache-control": "no-store" });

@@ -1,7 +1,7 @@
 // Many verifiers that follow one feed in virtual time, and the feed they follow.
 
 import { createVerifier } from "offswitch";
-import { optionsOf } from "./feed.mjs";
+import { eventOf, optionsOf, streamEvent } from "./feed.mjs";
 import { mint, sign, signingKey } from "./fixture.mjs";
 import { VirtualTime } from "./virtual-time.mjs";
 
@@ -21,6 +21,8 @@ export class Fleet {
   /** Set to answers in place of the good ones: `() => Response`. */
   polls = undefined;
   streams = undefined;
+  /** Whether streams open without a snapshot: a clock that is set back would refuse it. */
+  isMute = false;
   /** When, by whom and for what. @type {{ at: number, edge: string, isStream: boolean }[]} */
   requests = [];
   verifiers = [];
@@ -118,7 +120,7 @@ export class Fleet {
     });
   }
 
-  /** A stream without news; nobody minds its silence here. */
+  /** A stream without news. Its heartbeats are far apart, so that nobody minds its silence here. */
   #stream(signal) {
     let fail;
     const body = new ReadableStream({
@@ -128,6 +130,8 @@ export class Fleet {
           controller.error(new TypeError("connection reset"));
         };
         this.#held.add(fail);
+        const first = streamEvent(60) + (this.isMute ? "" : eventOf(beat));
+        controller.enqueue(new TextEncoder().encode(first));
       },
       cancel: () => void this.#held.delete(fail),
     });

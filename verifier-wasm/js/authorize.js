@@ -3,6 +3,7 @@
 
 import { denial, insufficientScope, refusal } from "./answers.js";
 import { invalid, readPolicy } from "./options.js";
+import { RequestFollower } from "./request-follower.js";
 
 /**
  * @typedef {import("./verifier.js").Verifier} Verifier
@@ -57,6 +58,7 @@ export async function authorize(verifier, header, policy, waitUntil) {
   if (token === undefined) {
     return { problem: refusal("missing_token", "expected the header Authorization: Bearer <token>") };
   }
+  await followFirst(verifier, waitUntil);
   const verdict = await judge(verifier, token, policy, waitUntil);
   if (waitUntil !== undefined) verifier.followLater(waitUntil);
   if (verdict.outcome !== "valid") {
@@ -91,6 +93,25 @@ function scopesOf({ scope, scp }) {
 }
 
 /**
+ * Sees to it that the feed is followed, by the requests themselves if by nothing else. Where no work
+ * outlives the answer, a poll that is due comes before it.
+ *
+ * @param {Verifier} verifier @param {((work: Promise<unknown>) => void) | undefined} waitUntil
+ */
+async function followFirst(verifier, waitUntil) {
+  verifier.followBy((one) => new RequestFollower(one, true));
+  const poll = waitUntil === undefined ? verifier.followLater() : undefined;
+  if (poll === undefined) return;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const late = new Promise((resume) => {
+    timer = setTimeout(resume, LONGEST_POLL_MS);
+  });
+  await Promise.race([poll.catch(() => {}), late]);
+  clearTimeout(timer);
+}
+
+/**
  * Where nothing can be decided this request tries to catch up by itself, in its own time; the feed
  * client's backoff spares a control plane that is down.
  *
@@ -113,5 +134,7 @@ const NAMES = ["maxStaleness", "onStale", "onUndecided", "retryJitterSeconds", "
 const PAUSE_SECONDS = 0.5;
 /** RFC 6749 section 3.3. */
 const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
+/** How long a request waits for a poll that is due, where that could not be made after it. */
+const LONGEST_POLL_MS = 1_000;
 /** How long a request that cannot be decided waits for the control plane. */
 const CATCH_UP_SECONDS = 5;

@@ -21,14 +21,27 @@ export class Backoff {
     if (this.#failures > 0) this.#pause(now, seconds);
   }
 
+  /** How long the other side is still to be spared. @param {number} now unix seconds */
+  secondsLeft(now) {
+    return this.isWaiting(now) ? this.#notBefore - now : 0;
+  }
+
+  /** True from a failure to the next success. */
+  get isFailing() {
+    return this.#failures > 0;
+  }
+
   succeeded() {
     this.#failures = 0;
     this.#notBefore = 0;
   }
 
-  /** @param {number} now @param {number} [retryAfterSeconds] */
-  failed(now, retryAfterSeconds = 0) {
-    const most = Math.min(FIRST_SECONDS * 2 ** this.#failures, LONGEST_SECONDS);
+  /**
+   * @param {number} now @param {number} [retryAfterSeconds]
+   * @param {number} [longestSeconds] where a long pause would cost more than it spares
+   */
+  failed(now, retryAfterSeconds = 0, longestSeconds = LONGEST_SECONDS) {
+    const most = Math.min(FIRST_SECONDS * 2 ** this.#failures, LONGEST_SECONDS, longestSeconds);
     this.#failures += 1;
     const jittered = most * (0.5 + Math.random() / 2);
     this.#pause(now, Math.max(jittered, Math.min(retryAfterSeconds, LONGEST_ASKED_SECONDS)));

@@ -1,19 +1,28 @@
 // One HTTP exchange that is bounded in bytes and time, whatever the other side does.
 
-/** Why a document could not be fetched; `retryAfterSeconds` is what the server asked for. */
+/**
+ * Why a document could not be fetched. `retryAfterSeconds` is what the server asked for, `code` names
+ * what was wrong with bytes that did arrive, `status` is set where the server answered with another
+ * one than was expected.
+ */
 export class FetchError extends Error {
-  /** @param {string} message @param {{ cause?: unknown, retryAfterSeconds?: number }} [more] */
-  constructor(message, more = {}) {
-    super(message, { cause: more.cause });
+  /** @param {string} message @param {{ cause?: unknown, code?: string, retryAfterSeconds?: number, status?: number }} [more] */
+  constructor(message, { cause, ...more } = {}) {
+    super(message, { cause });
+    this.code = more.code;
     this.retryAfterSeconds = more.retryAfterSeconds;
+    this.status = more.status;
   }
 }
 
 /**
  * @typedef {{ accept: string, body?: string, contentTypes?: string[],
- *   headers?: Record<string, string>, maxBytes: number, method?: string, signal?: AbortSignal,
- *   statuses?: number[], timeoutSeconds: number }} Limits
+ *   headers?: Record<string, string>, inspect?: () => Inspector, maxBytes: number, method?: string,
+ *   signal?: AbortSignal, statuses?: number[], timeoutSeconds: number }} Limits
  *   `statuses` are those whose body is read, 200 alone where nothing is said.
+ *
+ * @typedef {{ take(piece: Uint8Array): void, end(): void }} Inspector
+ *   Looks at a body while it arrives; both throw a FetchError if the rest is not worth reading.
  */
 
 /**
@@ -31,7 +40,10 @@ export async function boundedExchange(url, limits) {
   const response = await boundedResponse(url, { ...limits, signal });
   const { headers, status } = response;
   const isRead = status !== NOT_MODIFIED;
-  const bytes = isRead ? await readBounded(response, limits.maxBytes, signal) : new Uint8Array();
+  const inspector = limits.inspect?.();
+  const bytes = isRead
+    ? await readBounded(response, limits.maxBytes, signal, inspector)
+    : new Uint8Array();
   return { status, bytes, etag: headers.get("etag") };
 }
 
@@ -56,7 +68,8 @@ export async function boundedResponse(url, limits) {
   const problem = wrongAnswer(response, limits);
   if (problem !== undefined) {
     await response.body?.cancel().catch(() => {});
-    throw new FetchError(problem, { retryAfterSeconds: retryAfter(response) });
+    const status = response.status === 200 ? undefined : response.status;
+    throw new FetchError(problem, { retryAfterSeconds: retryAfter(response), status });
   }
   return response;
 }
@@ -82,8 +95,9 @@ function isRedirect({ status, type }) {
  * Reads a body that is there.
  *
  * @param {Request | Response} message @param {number} maxBytes @param {AbortSignal} signal
+ * @param {Inspector} [inspector]
  */
-export async function readBounded(message, maxBytes, signal) {
+export async function readBounded(message, maxBytes, signal, inspector) {
   const reader = /** @type {ReadableStream<Uint8Array>} */ (message.body).getReader();
   // Not every runtime's body fails with its signal once the headers have arrived.
   const stop = () => void reader.cancel(signal.reason).catch(() => {});
@@ -97,6 +111,7 @@ export async function readBounded(message, maxBytes, signal) {
       if (done) break;
       const end = size + value.byteLength;
       if (end > maxBytes) throw new FetchError(TOO_LARGE);
+      inspector?.take(value);
       if (end > bytes.byteLength) {
         const larger = new Uint8Array(Math.max(end, size * 2));
         larger.set(bytes);
@@ -105,6 +120,7 @@ export async function readBounded(message, maxBytes, signal) {
       bytes.set(value, size);
       size = end;
     }
+    inspector?.end();
   } catch (cause) {
     await reader.cancel().catch(() => {});
     throw cause instanceof FetchError ? cause : new FetchError("the answer broke off", { cause });

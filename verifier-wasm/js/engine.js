@@ -2,6 +2,7 @@
 // has signatures checked by the host where that is faster. Wasm decides, this file carries bytes.
 
 import { WasmVerifier } from "../pkg/offswitch.js";
+import { HEAD_BYTES } from "./feed/inspection.js";
 import { History } from "./history.js";
 import { importKey, isHosted } from "./host.js";
 import { afterError, ensureInstance, generation, instanceMemory } from "./instance.js";
@@ -44,6 +45,10 @@ export class Engine {
   #token = NO_BYTES;
   #evidence = NO_EVIDENCE;
   #evidenceAt = -1;
+  /** The second, by the clock, in which wasm was last told how much time has really passed. */
+  #tickedAt = -1;
+  /** When the feed's newest statement was heard, seconds of the monotonic clock. */
+  #heardAt = 0;
   #isClosed = false;
   /** Runs when a token shows that the feed has gone on. */
   onBehind = () => {};
@@ -71,7 +76,7 @@ export class Engine {
     const entry = this.#remembered.find(token);
     const wasm = this.#wasm;
     if (entry === undefined || wasm === undefined || this.#generation !== generation) return undefined;
-    const now = this.#clock();
+    const now = this.#now();
     const code = wasm.judge(entry.slot, now, staleness);
     if (code === VALID) {
       if (Math.floor(now) !== this.#evidenceAt) this.#look(now);
@@ -114,7 +119,7 @@ export class Engine {
    */
   review(slot, token, isKnown) {
     return this.#guarded((wasm) => {
-      const now = this.#clock();
+      const now = this.#now();
       const own = this.#capacity + slot;
       // Until then the slot has what was known of another token.
       let code = isKnown ? wasm.judge(own, now, 0) : FORGOTTEN;
@@ -126,17 +131,54 @@ export class Engine {
   /** What each check makes of a token. @param {string} token @returns {import("./index.d.ts").Step[]} */
   explain(token) {
     return this.#guarded((wasm) => {
-      check(wasm.explain(this.#write(token), this.#clock()));
+      check(wasm.explain(this.#write(token), this.#now()));
       return JSON.parse(this.#answer());
     });
+  }
+
+  /**
+   * Why bytes that begin like this are not a snapshot of the feed; undefined if they may be one.
+   *
+   * @param {Uint8Array} head
+   */
+  preview(head) {
+    return this.#guarded((wasm) => (wasm.preview(head) ? undefined : this.#problem()));
+  }
+
+  /** Begins to check a snapshot that arrives; a ticket, or why it is not one. @param {Uint8Array} head */
+  arrivalBegins(head) {
+    return this.#guarded((wasm) => wasm.begin(head) || this.#problem());
+  }
+
+  /** @param {number} ticket @param {Uint8Array} piece */
+  arrivalGoesOn(ticket, piece) {
+    this.#guarded((wasm) => wasm.piece(ticket, piece));
+  }
+
+  /** Why what has arrived is not a snapshot of the feed; undefined if it is one. @param {number} ticket */
+  arrivalEnds(ticket) {
+    return this.#guarded((wasm) => (wasm.end(ticket) ? undefined : this.#problem()));
+  }
+
+  /** When the last snapshot was signed that was applied, unix seconds. */
+  issuedAt() {
+    return this.#guarded((wasm) => wasm.issuedAt());
+  }
+
+  /** True if that snapshot ends before what is held. */
+  isBehind() {
+    return this.#guarded((wasm) => wasm.isBehind());
   }
 
   /** @param {Uint8Array} bytes @returns {ApplyResult} */
   apply(bytes) {
     return this.#guarded((wasm) => {
       const { position } = this.evidence();
-      const code = wasm.apply(bytes, this.#clock());
+      // Wasm's memory never shrinks: what is not a snapshot does not get into it.
+      if (!wasm.preview(bytes.subarray(0, HEAD_BYTES))) return this.#problem();
+      const code = wasm.apply(bytes, this.#now());
       check(code);
+      this.#heardAt = wasm.heardAt();
       /** @type {ApplyResult} */
       const result = JSON.parse(this.#answer());
       // Of two statements that end at the floor the shorter one says the same of it.
@@ -151,13 +193,13 @@ export class Engine {
 
   /** The position to ask the feed for more from; undefined where a base is wanted. */
   since() {
-    return this.#guarded(() => this.#look(this.#clock()));
+    return this.#guarded(() => this.#look(this.#now()));
   }
 
   /** What a verdict of now is based on. */
   evidence() {
     return this.#guarded(() => {
-      this.#look(this.#clock());
+      this.#look(this.#now());
       return this.#evidence;
     });
   }
@@ -182,6 +224,7 @@ export class Engine {
   /** Trusts nothing older than a snapshot that was kept; false if that is not the feed's. @param {Uint8Array} snapshot */
   resume(snapshot) {
     return this.#guarded((wasm) => {
+      if (!wasm.preview(snapshot.subarray(0, HEAD_BYTES))) return false;
       const code = wasm.resume(snapshot, this.#clock());
       check(code);
       if (code === RAISED) this.newest = snapshot;
@@ -212,7 +255,7 @@ export class Engine {
 
   /** @param {string} token @param {number} staleness @returns {Verdict} */
   #verifyAnew(token, staleness) {
-    const now = this.#clock();
+    const now = this.#now();
     const length = this.#write(token);
     const code = this.#current().verify(length, now, this.#remembered.reserve(), staleness);
     return this.#conclude(code, token, now);
@@ -281,7 +324,7 @@ export class Engine {
    * @param {number} ticket @param {string} token @param {number} staleness
    */
   #vouch(ticket, token, staleness) {
-    const now = this.#clock();
+    const now = this.#now();
     const slot = this.#remembered.reserve();
     const code = this.#current().verifyVouchedFor(ticket, now, slot, staleness);
     // Too many others came between: wasm has forgotten the ticket, and checks by itself.
@@ -318,6 +361,25 @@ export class Engine {
     this.#evidence = Object.freeze(evidence);
     this.#evidenceAt = Math.floor(now);
     return since ?? undefined;
+  }
+
+  /**
+   * The time, of which wasm is told first how much has really passed: a clock that is set back, or a
+   * feed that is dated in the future, must not make what is held look fresh.
+   */
+  #now() {
+    const now = this.#clock();
+    const second = Math.floor(now);
+    if (second !== this.#tickedAt) {
+      this.#current().tick(uptime());
+      this.#tickedAt = second;
+    }
+    return now;
+  }
+
+  /** @returns {{ error: string, detail: string, needsBase: boolean }} */
+  #problem() {
+    return JSON.parse(this.#answer());
   }
 
   /** What the last call left to be read. */
@@ -376,12 +438,18 @@ export class Engine {
     this.#memory = NO_BYTES;
     this.#evidenceAt = -1;
     this.#remembered.clear();
+    // What is applied again was heard then, not now.
+    wasm.tick(this.#heardAt);
+    this.#tickedAt = -1;
     for (const [place, { jwks, isFetched }] of this.#keySets) this.#load(place, jwks, isFetched);
     if (this.newest !== undefined) wasm.resume(this.newest, this.#clock());
     for (const bytes of this.#history.snapshots()) wasm.apply(bytes, this.#clock());
     return wasm;
   }
 }
+
+/** Seconds of real time, whatever happens to the clock. */
+const uptime = () => performance.now() / 1000;
 
 /** @param {number} code */
 function check(code) {

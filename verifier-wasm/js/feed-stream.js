@@ -2,14 +2,23 @@
 // and no silence may be longer than is agreed.
 
 import { FetchError, boundedResponse } from "./bounded-fetch.js";
+import { HEAD_BYTES } from "./feed/inspection.js";
 
 /**
- * The snapshots of a stream, until it ends. `timeoutSeconds` is the longest time from one complete
- * event to the next.
+ * @typedef {import("./bounded-fetch.js").Limits & { preview?: (head: Uint8Array) => void }} StreamLimits
+ *   `preview` throws a FetchError if a snapshot of the feed does not begin like that.
+ *
+ * @typedef {{ event: string, data: string }} Notice An event that is not a snapshot: `fetch` where the
+ *   next snapshot is too large for an event, `stream` for what the server says of the stream.
+ */
+
+/**
+ * The snapshots and notices of a stream, until it ends. `timeoutSeconds` is the longest time from one
+ * complete event to the next.
  *
  * @param {string} url
- * @param {import("./bounded-fetch.js").Limits} limits
- * @returns {AsyncGenerator<Uint8Array, void, void>}
+ * @param {StreamLimits} limits
+ * @returns {AsyncGenerator<Uint8Array | Notice, void, void>}
  */
 export async function* followEvents(url, limits) {
   const silence = new AbortController();
@@ -24,14 +33,14 @@ export async function* followEvents(url, limits) {
     const how = { ...limits, accept: EVENTS_TYPE, contentTypes: [EVENTS_TYPE], signal };
     const { body } = await boundedResponse(url, how);
     reader = /** @type {ReadableStream<Uint8Array>} */ (body).getReader();
-    const events = new EventReader(limits.maxBytes);
+    const events = new EventReader(limits);
     for (;;) {
       const { done, value } = await reader.read();
       if (signal.aborted) throw new FetchError("the stream fell silent");
       if (done) return;
-      for (const bytes of events.read(value)) {
+      for (const event of events.read(value)) {
         clearTimeout(timer);
-        yield bytes;
+        yield event;
         timer = wait();
       }
     }
@@ -49,16 +58,21 @@ export async function* followEvents(url, limits) {
 class EventReader {
   #decoder = new TextDecoder();
   #maxBytes;
+  #preview;
   /** The line that is still arriving. */
   #rest = "";
   #data = "";
+  #event = "";
+  /** True once the first bytes of this event's data were found to be a snapshot's. */
+  #isPromising = false;
 
-  /** @param {number} maxBytes of one snapshot */
-  constructor(maxBytes) {
-    this.#maxBytes = maxBytes;
+  /** @param {StreamLimits} limits of which `maxBytes` bounds one snapshot */
+  constructor({ maxBytes, preview }) {
+    this.#maxBytes = Math.min(maxBytes, MAX_EVENT_BYTES);
+    this.#preview = preview;
   }
 
-  /** @param {Uint8Array} piece */
+  /** @param {Uint8Array} piece @returns {Generator<Uint8Array | Notice>} */
   *read(piece) {
     const text = this.#decoder.decode(piece, { stream: true });
     this.#rest += text;
@@ -68,31 +82,68 @@ class EventReader {
       this.#rest = /** @type {string} */ (lines.pop());
       for (const line of lines) {
         if (line.startsWith("data:")) this.#data += line.slice(5).trim();
-        else if (line === "" && this.#data !== "") {
-          yield decode(this.#data, this.#maxBytes);
-          this.#data = "";
-        }
+        else if (line.startsWith("event:")) this.#event = line.slice(6).trim();
+        else if (line === "") yield* this.#dispatch();
       }
     }
-    if (this.#rest.length + this.#data.length > this.#maxBytes * 1.4 + MAX_OTHER_CHARACTERS) {
+    if (this.#rest.length + this.#data.length > this.#maxBytes * BASE64_SIZE + MAX_OTHER_CHARACTERS) {
       throw new FetchError(TOO_LARGE);
     }
+    this.#look();
+  }
+
+  /** @returns {Generator<Uint8Array | Notice>} */
+  *#dispatch() {
+    const [event, data] = [this.#event || SNAPSHOT, this.#data];
+    this.#event = this.#data = "";
+    this.#isPromising = false;
+    if (data === "") return;
+    if (event === SNAPSHOT) yield decode(data, this.#maxBytes);
+    else if (data.length <= MAX_OTHER_CHARACTERS) yield { event, data };
+  }
+
+  /** Looks at the beginning of a snapshot's data once it is there, long before the event is whole. */
+  #look() {
+    if (this.#isPromising || this.#preview === undefined || (this.#event || SNAPSHOT) !== SNAPSHOT) return;
+    if (this.#rest.length + this.#data.length < HEAD_CHARACTERS) return;
+    const line = this.#rest.startsWith("data:") ? this.#rest.slice(5).trimStart() : "";
+    const begun = this.#data + line;
+    if (begun.length < HEAD_CHARACTERS) return;
+    this.#preview(decode(begun.slice(0, HEAD_CHARACTERS), HEAD_BYTES));
+    this.#isPromising = true;
   }
 }
 
-/** @param {string} base64 @param {number} maxBytes */
+/** @param {string} base64 @param {number} maxBytes @returns {Uint8Array} */
 function decode(base64, maxBytes) {
   let bytes;
   try {
-    bytes = atob(base64);
+    bytes = decodeNatively(base64);
   } catch {
     throw new FetchError("the event is not base64");
   }
   if (bytes.length > maxBytes) throw new FetchError(TOO_LARGE);
-  return Uint8Array.from(bytes, (character) => character.charCodeAt(0));
+  return bytes;
+}
+
+/** `Uint8Array.fromBase64` is not in every runtime yet. Both read the same base64. @type {(base64: string) => Uint8Array} */
+const decodeNatively = /** @type {any} */ (Uint8Array).fromBase64?.bind(Uint8Array) ?? fromBase64;
+
+/** Without an iterator, which costs a hundred times as much. @param {string} base64 */
+function fromBase64(base64) {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at += 1) bytes[at] = text.charCodeAt(at);
+  return bytes;
 }
 
 const EVENTS_TYPE = "text/event-stream";
+const SNAPSHOT = "snapshot";
 const TOO_LARGE = "the event is too large";
+/** The control plane puts nothing larger into an event: `MAX_EVENT_BYTES` of publish.rs. */
+const MAX_EVENT_BYTES = 3 * 1024 * 1024;
+const BASE64_SIZE = 1.4;
+/** The first bytes of a snapshot in base64. */
+const HEAD_CHARACTERS = Math.floor(HEAD_BYTES / 3) * 4;
 /** Of an event, beside its data. */
 const MAX_OTHER_CHARACTERS = 1024;

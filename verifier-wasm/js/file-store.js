@@ -1,11 +1,12 @@
 // A folder of Node, Deno or Bun as the place where a verifier keeps its floor and its snapshots.
 
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { keep } from "./stores.js";
 
 /**
- * Each name is a file of its own, replaced as a whole: a crash leaves the one before.
+ * Each name is a file of its own, replaced as a whole: a crash, also of the machine, leaves the one
+ * before.
  *
  * @param {string} folder
  */
@@ -22,8 +23,28 @@ export function fileStore(folder) {
     async write(key, bytes) {
       await mkdir(folder, { recursive: true });
       const next = join(folder, `${key}.${crypto.randomUUID()}.next`);
-      await writeFile(next, bytes);
+      const file = await open(next, "w", 0o600);
+      try {
+        await file.writeFile(bytes);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
       await rename(next, join(folder, key));
+      await syncFolder(folder);
     },
   });
 }
+
+/** Before that a rename may be lost with the machine's power. @param {string} folder */
+async function syncFolder(folder) {
+  try {
+    const handle = await open(folder);
+    await handle.sync().finally(() => handle.close());
+  } catch (error) {
+    // Not every system lets a folder be opened or flushed (Windows).
+    if (!CANNOT_SYNC.includes(/** @type {NodeJS.ErrnoException} */ (error).code ?? "")) throw error;
+  }
+}
+
+const CANNOT_SYNC = ["EACCES", "EBADF", "EINVAL", "EISDIR", "ENOSYS", "ENOTSUP", "EPERM"];

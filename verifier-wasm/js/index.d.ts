@@ -45,10 +45,13 @@ export type Algorithm =
   | "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512"
   | "HS256" | "HS384" | "HS512";
 
+/** An address of the feed, with the API key that is sent to it. */
+export type FeedAddress = string | URL | { url: string | URL; apiKey?: string };
+
 /** What is trusted of a feed, and how it is followed. */
 export interface FeedOptions {
   /** The feed, or several addresses of the same one: the next is asked when one fails or lags. */
-  url: string | URL | Array<string | URL>;
+  url: FeedAddress | FeedAddress[];
   /** The feed's id, signed into every snapshot. Default: the issuer. */
   id?: string | undefined;
   /** Ed25519 public keys, base64url; several while the feed's key rotates. */
@@ -57,16 +60,18 @@ export interface FeedOptions {
   maxStaleness?: number | undefined;
   /** What a stale feed means for tokens that are otherwise good. Default `"deny"`. */
   onStale?: "deny" | "allow" | undefined;
-  /** Sent as a bearer token. */
+  /** Sent as a bearer token to the first address and others of its origin. An address elsewhere gets a
+   * key only where it is given with it. */
   apiKey?: string | undefined;
   /** How `createVerifier` follows the feed where timers outlive a request. Default `"stream"`, which
-   * polls between two streams and where none gets through. Workers poll or long-poll. */
+   * polls where no stream gets through in time. Workers poll or long-poll. */
   follow?: "stream" | "long-poll" | "poll" | undefined;
   /** Seconds between two polls. Default 1. */
   pollSeconds?: number | undefined;
-  /** Seconds that a long poll may be held back until there is news, at most 60. Default 20. */
+  /** Seconds that a long poll may be held back until there is news, at most 60. Default 20; less where
+   * what is held would get too old meanwhile, or where a proxy on the way cuts it off. */
   longPollSeconds?: number | undefined;
-  /** The largest snapshot that is read. Default 256 MiB. */
+  /** The largest snapshot that is read. Default 256 MiB, in Workers and on Vercel's edge 32 MiB. */
   maxBytes?: number | undefined;
   /** How long an answer of the feed may take, long polls apart. Default 30. */
   timeoutSeconds?: number | undefined;
@@ -90,7 +95,8 @@ export interface SharedOptions {
   feed: FeedOptions;
   /** How many tokens are remembered whose signature was good. Default 10,000; 0 for none. */
   rememberedTokens?: number | undefined;
-  /** Told of every snapshot and every failure, for metrics. */
+  /** Told of every snapshot and every failure, for metrics. Without it each kind of failure is a warning
+   * on the console, once. */
   onEvent?: ((event: VerifierEvent) => void) | undefined;
   /** The wasm file, where a bundler loses it: a module, bytes, a Response or a URL. */
   wasm?: unknown;
@@ -178,7 +184,7 @@ export type ApplyResult =
   | { error: string; detail: string; needsBase: boolean };
 
 export type RoundResult =
-  | ApplyResult
+  | (ApplyResult & { wantsPoll?: boolean })
   | { skipped: true }
   | { error: string; detail: string };
 
@@ -194,6 +200,10 @@ export interface FeedStatus {
   rounds: number;
   failures: number;
   last_failure: { at: number; url: string; error: string; detail: string } | null;
+  /** Since when an address answers with less than is held (`feed_behind`), unix seconds. */
+  behind_since: number | null;
+  /** How late the stream's last event was; null where there is no stream. */
+  stream_lateness_seconds: number | null;
 }
 
 export interface KeysStatus {
@@ -209,6 +219,8 @@ export interface KeysStatus {
 
 export interface Status extends Evidence {
   ready: boolean;
+  /** How the feed is followed now: `"poll"` also where a stream is wanted and none gets through in time.
+   * `null` where nothing follows it. */
   following: "stream" | "long-poll" | "poll" | "requests" | null;
   feed: FeedStatus;
   keys: KeysStatus[];
@@ -219,6 +231,11 @@ export interface Status extends Evidence {
     replaced: number;
     memory_bytes: number;
   };
+}
+
+export interface WatchOptions {
+  /** Runs each time that the feed has become too old to tell whether the token is good. */
+  onUndecided?: (verdict: Extract<Verdict, { outcome: "undecided" }>) => void;
 }
 
 export interface RequestOptions {
@@ -238,12 +255,13 @@ export class Verifier {
   verify(token: unknown, options?: Policy & RequestOptions): Promise<Verdict>;
   /** Every check separately, in the order in which a verdict asks them: for people, not for requests. */
   explain(token: unknown): Step[];
-  /** Calls back once, when the token is refused; answers with what stops that. In Workers the callback
-   * may run during another request, which cannot close a connection of this one: there, judge the token
-   * again with a timer of the request that opened it, as the edge worker does. */
+  /** Calls back once, when the token is revoked or has expired; answers with what stops that. In Workers
+   * the callback may run during another request, which cannot close a connection of this one: there, judge
+   * the token again with a timer of the request that opened it, as the edge worker does. */
   onRevoked(
     token: unknown,
     callback: (verdict: Extract<Verdict, { outcome: "refused" }>) => void,
+    options?: WatchOptions,
   ): () => void;
   /** Takes one signed snapshot, from wherever it comes. */
   apply(bytes: Uint8Array): ApplyResult;
@@ -251,8 +269,9 @@ export class Verifier {
   since(): string | undefined;
   /** One round of the feed, and the keys once they are old. */
   refresh(options?: RequestOptions & { waitSeconds?: number }): Promise<RoundResult>;
-  /** Follows the feed after a request's answer, where nothing else outlives it. */
-  followLater(waitUntil: (work: Promise<unknown>) => void): void;
+  /** Follows the feed after a request's answer, where nothing else outlives it. Without `waitUntil` the
+   * request waits for the poll that this may return. */
+  followLater(waitUntil?: (work: Promise<unknown>) => void): Promise<unknown> | undefined;
   refreshKeys(olderThanSeconds?: number, options?: RequestOptions): Promise<boolean>;
   status(): Status;
   readonly isReady: boolean;

@@ -46,12 +46,31 @@ export class Keeper {
       const floor = await inTime(this.#place.read(this.#floor.name));
       this.#isRestored = true;
       if (isSnapshot(floor, this.#maxBytes) && !this.#engine.resume(floor)) {
-        this.#tell("the floor that was kept is none of this feed, or of a key that is not trusted");
+        this.#tell("the stored floor belongs to another feed or is signed by an untrusted key; ignored");
       }
-      const snapshots = await inTime(this.#place.read(this.#snapshots.name));
-      for (const bytes of unpack(snapshots)) if (isSnapshot(bytes, this.#maxBytes)) apply(bytes);
+      await this.#restoreAll(await inTime(this.#place.read(this.#snapshots.name)), apply);
     } catch (error) {
       this.#tell(`nothing was read: ${reason(error)}`);
+    }
+  }
+
+  /**
+   * Ends at the first part that is not a snapshot: what follows is not worth the time, and whoever can
+   * write to the store could take as much of it as they like.
+   *
+   * @param {unknown} kept @param {(bytes: Uint8Array) => ApplyResult} apply
+   */
+  async #restoreAll(kept, apply) {
+    let began = performance.now();
+    for (const bytes of unpack(kept)) {
+      const result = isSnapshot(bytes, this.#maxBytes) ? apply(bytes) : TOO_LARGE;
+      if ("error" in result && !LESSONS.includes(result.error)) {
+        return this.#tell(`what was stored is given up from here on: ${result.detail}`);
+      }
+      if (performance.now() - began > LONGEST_TURN_MS) {
+        await new Promise((resume) => setTimeout(resume));
+        began = performance.now();
+      }
     }
   }
 
@@ -166,6 +185,11 @@ function* unpack(bytes) {
   }
 }
 
+/** A snapshot may be refused for these and is one all the same: the history is kept with them. */
+const LESSONS = ["feed_fork", "feed_gap", "snapshot_from_the_future"];
+const TOO_LARGE = { error: "snapshot_malformed", detail: "a part is larger than feed.maxBytes" };
+/** Others have their turn after that. */
+const LONGEST_TURN_MS = 20;
 const MAX_STORE_MS = 5_000;
 const READ_AGAIN_SECONDS = 30;
 /** One that has not settled by then was cut off with the request that began it. */

@@ -6,12 +6,15 @@ import module from "../pkg/offswitch_bg.wasm?module";
 import { creating } from "./create-verifier.js";
 import { webCrypto } from "./host-webcrypto.js";
 import { EDDSA, RSA, useHost } from "./host.js";
+import { defaults } from "./options.js";
 import { RequestFollower } from "./request-follower.js";
 import { Verifier, followByRequests } from "./verifier.js";
 
 // The sandbox of `next dev` and `next start` compiles modules in another realm than this code runs in.
 initSync(Object.setPrototypeOf(module, WebAssembly.Module.prototype));
 useHost(`${EDDSA} ES256 ${RSA}`, webCrypto);
+// The largest base for which there is room beside everything else (docs/scale.md).
+defaults.maxBytes = 32 * 1024 * 1024;
 followByRequests((verifier) => new RequestFollower(verifier));
 
 /** Nothing is left to load; here so that every runtime exports the same. */

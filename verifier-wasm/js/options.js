@@ -32,11 +32,11 @@ export function readOptions(options) {
   const askFeed = taker("feed.", feed, problems);
   const seconds = (/** @type {string} */ name, /** @type {number} */ otherwise, most = MAX_SECONDS) =>
     askFeed(name, (value) => isPositive(value) && value <= most, `must be seconds > 0 and <= ${most}`, otherwise);
-  const urls = askFeed("url", isUrls, "must be 1 to 8 http(s) URLs", undefined);
+  const found = askFeed("url", isAddresses, ADDRESSES, undefined);
+  const apiKey = askFeed("apiKey", isApiKey, API_KEY, null);
   const settings = {
-    urls: [urls].flat().map(String),
-    apiKey: askFeed("apiKey", (value) => typeof value === "string" && value, "must be a string", null),
-    maxBytes: askFeed("maxBytes", isPositive, "must be a number > 0", 256 * 1024 * 1024),
+    ...addresses(found, apiKey),
+    maxBytes: askFeed("maxBytes", isPositive, "must be a number > 0", defaults.maxBytes),
     maxStalenessSeconds: feed.maxStaleness ?? 60,
     timeoutSeconds: seconds("timeoutSeconds", 30),
     follow: askFeed("follow", (value) => FOLLOW.includes(value), `must be one of ${FOLLOW}`, FOLLOW[0]),
@@ -72,10 +72,10 @@ export function readPolicy(policy) {
   const problems = [];
   const { maxStaleness, onStale } = fields(policy, "the policy", problems);
   if (maxStaleness !== undefined && !(isSeconds(maxStaleness) && Number.isInteger(maxStaleness))) {
-    problems.push(`maxStaleness must be whole seconds > 0 and <= ${MAX_SECONDS}`);
+    problems.push(`maxStaleness must be whole seconds > 0 and <= ${MAX_SECONDS}, found ${shown(maxStaleness)}`);
   }
   if (onStale !== undefined && onStale !== "allow" && onStale !== "deny") {
-    problems.push('onStale must be "deny" or "allow"');
+    problems.push(`onStale must be "deny" or "allow", found ${shown(onStale)}`);
   }
   refuse(problems);
   return { maxStaleness, onStale };
@@ -96,7 +96,7 @@ function keySource(given, path, problems) {
   const { issuer, keys } = given ?? {};
   if (isUrl(keys)) return { issuer, url: String(keys) };
   if (typeof keys !== "object" || keys === null) {
-    problems.push(`${path} must be a JWK set, the http(s) URL of one, or { url, headers }`);
+    problems.push(`${path} must be a JWK set, the http(s) URL of one, or { url, headers }, found ${shown(keys)}`);
   } else if (keys.url !== undefined && keys.keys === undefined && keys.kty === undefined) {
     const { url, headers, ...others } = keys;
     if (!isUrl(url)) problems.push(`${path}.url must be an http(s) URL`);
@@ -135,7 +135,7 @@ function faithful(name) {
 /** @param {any} value @param {string} path @param {string[]} problems @returns {Fields} */
 function fields(value, path, problems) {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
-  problems.push(`${path} must be an object`);
+  problems.push(`${path} must be an object, found ${shown(value)}`);
   return {};
 }
 
@@ -150,9 +150,18 @@ function taker(path, given, problems) {
     const value = given[name];
     delete given[name];
     if (value === undefined && otherwise !== undefined) return otherwise ?? undefined;
-    if (!holds(value)) problems.push(`${path}${name} ${value === undefined ? "is missing" : text}`);
+    const wrong = value === undefined ? `is missing: it ${text}` : `${text}, found ${shown(value)}`;
+    if (!holds(value)) problems.push(`${path}${name} ${wrong}`);
     return value;
   };
+}
+
+/** What was found, without its content: an option may be a secret. @param {any} value @returns {string} */
+function shown(value) {
+  if (value === null || typeof value === "number" || typeof value === "boolean") return String(value);
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (typeof value === "string") return value === "" ? "an empty string" : `a string of ${value.length} characters`;
+  return `${typeof value === "object" ? "an" : "a"} ${typeof value}`;
 }
 
 /** @param {any} value */
@@ -167,9 +176,17 @@ const isCapacity = (value) => Number.isInteger(value) && value >= 0 && value <= 
 const isUrl = (value) =>
   (typeof value === "string" || value instanceof URL) && PLAIN_URL.test(String(value)) && URL.canParse(value);
 /** @param {any} value */
-const isUrls = (value) => {
+const isApiKey = (value) => typeof value === "string" && value !== "";
+/** An address, or one with the key that is sent there. @param {any} value */
+const isAddress = (value) => {
+  if (typeof value !== "object" || value === null || value instanceof URL) return isUrl(value);
+  const { url, apiKey, ...rest } = value;
+  return isUrl(url) && (apiKey === undefined || isApiKey(apiKey)) && Object.keys(rest).length === 0;
+};
+/** @param {any} value */
+const isAddresses = (value) => {
   const all = [value].flat();
-  return all.length > 0 && all.length <= 8 && all.every(isUrl);
+  return all.length > 0 && all.length <= 8 && all.every(isAddress);
 };
 
 /** @param {any} value */
@@ -181,6 +198,24 @@ const isHeaders = (value) => {
   }
 };
 
+/**
+ * The addresses of the feed, and the key of each. A key that is given for all goes to the first
+ * address's origin only: the others may be mirrors that somebody else runs.
+ *
+ * @param {any} given @param {string | undefined} apiKey
+ */
+function addresses(given, apiKey) {
+  const all = [given].flat().map((one) => (isUrl(one) ? { url: one, apiKey: undefined } : one ?? {}));
+  const urls = all.map(({ url }) => String(url));
+  const origin = (/** @type {string} */ url) => (URL.canParse(url) ? new URL(url).origin : undefined);
+  const own = (/** @type {string} */ url) => (origin(url) === origin(urls[0]) ? apiKey : undefined);
+  return { urls, apiKeys: all.map((one, at) => one.apiKey ?? own(urls[at])) };
+}
+
+/** What a runtime may set otherwise: Workers have 128 MB for everything. */
+export const defaults = { maxBytes: 256 * 1024 * 1024 };
+const ADDRESSES = "must be 1 to 8 http(s) URLs, or objects { url, apiKey }";
+const API_KEY = "must be a string with content";
 const FUNCTION = "must be a function";
 const MAX_SECONDS = 86_400;
 /** The control plane holds none longer. */

@@ -1,17 +1,23 @@
-// Follows the feed where nothing outlives a request but what the platform's waitUntil lets live.
+// Follows the feed by requests: where nothing outlives a request but what the platform's waitUntil lets
+// live, and where a program has made its verifier without `createVerifier`.
 //
 // Requests of one isolate share values (times), never promises: a promise that waits for another
 // request's I/O can hang for ever once that request is gone.
 
 export class RequestFollower {
+  #outlives;
   #verifier;
   /** Until when one request is following the feed, milliseconds. */
   #leaseUntil = 0;
   /** True where a token has shown that there is news. */
   #isNews = false;
 
-  /** @param {import("./verifier.js").Verifier} verifier */
-  constructor(verifier) {
+  /**
+   * @param {import("./verifier.js").Verifier} verifier
+   * @param {boolean} [outlives] true where work goes on after the answer without waitUntil
+   */
+  constructor(verifier, outlives = false) {
+    this.#outlives = outlives;
     this.#verifier = verifier;
     verifier.following = "requests";
     verifier.onBehind(() => {
@@ -20,21 +26,26 @@ export class RequestFollower {
   }
 
   /**
-   * Follows the feed after the answer, where no other request does and a poll is due.
+   * Follows the feed after the answer, where no other request does and a poll is due. Without
+   * `waitUntil`, in a runtime that ends everything with the answer, one poll is all there is time for,
+   * and the request has to wait for what this returns.
    *
-   * @param {(work: Promise<unknown>) => void} waitUntil
+   * @param {(work: Promise<unknown>) => void} [waitUntil]
+   * @returns {Promise<unknown> | undefined}
    */
   later(waitUntil) {
-    const { feedSettings, secondsSinceRound } = this.#verifier;
-    const isDue = this.#isNews || this.#isLongPolling || secondsSinceRound >= feedSettings.pollSeconds;
+    const { feedSettings, secondsSinceRound, waitSeconds } = this.#verifier;
+    const mayWait = this.#outlives || waitUntil !== undefined;
+    const isDue = this.#isNews || (mayWait && waitSeconds >= 1) || secondsSinceRound >= feedSettings.pollSeconds;
     const now = Date.now();
     const left = this.#leaseUntil - now;
     // One that is longer than any was is of a clock that has been set back.
-    if (isDue && (left <= 0 || left > FOLLOW_MS + POLL_MS)) waitUntil(this.#follow(now + FOLLOW_MS));
-  }
-
-  get #isLongPolling() {
-    return this.#verifier.feedSettings.follow === "long-poll";
+    if (!isDue || (left > 0 && left <= FOLLOW_MS + POLL_MS)) return undefined;
+    const work = this.#follow(mayWait ? now + FOLLOW_MS : now);
+    if (!mayWait) return work;
+    if (waitUntil !== undefined) waitUntil(work);
+    else void work.catch(() => {});
+    return undefined;
   }
 
   /**
@@ -47,8 +58,7 @@ export class RequestFollower {
     for (;;) {
       this.#isNews = false;
       const began = Date.now();
-      const most = this.#isLongPolling ? this.#verifier.feedSettings.longPollSeconds : 0;
-      const waitSeconds = Math.min(most, (until - began) / 1000);
+      const waitSeconds = Math.min(this.#verifier.waitSeconds, (until - began) / 1000);
       const lease = began + waitSeconds * 1000 + POLL_MS;
       this.#leaseUntil = lease;
       const result = await this.#verifier.refresh({ waitSeconds, timeoutSeconds: POLL_MS / 1000 });

@@ -116,6 +116,7 @@ class TestVerifier extends Verifier {
     return bytes === undefined ? { skipped: /** @type {const} */ (true) } : this.apply(bytes);
   }
 
+  /** @returns {undefined} */
   followLater() {}
 }
 

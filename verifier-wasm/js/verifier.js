@@ -3,6 +3,8 @@
 
 import { ANY_AGE, Engine, NO_EVIDENCE } from "./engine.js";
 import { FeedClient } from "./feed.js";
+import { Inspection, previewed } from "./feed/inspection.js";
+import { Warnings } from "./feed/warnings.js";
 import {
   TrapError, afterError, ensureLoaded, generation, instanceMemory, survive, unharmed,
 } from "./instance.js";
@@ -25,6 +27,7 @@ export class Verifier {
   #keeper;
   #keys;
   #settings;
+  #warnings;
   #watchers;
   // No AbortController here: in Workers its signal would belong to the request that made it.
   #isClosed = false;
@@ -48,7 +51,7 @@ export class Verifier {
     this.#watchers = new Watchers(({ isKnown, slot, token }) => survive(() => {
       const verdict = this.#engine.review(slot, token, isKnown);
       return verdict && this.#keys.doubted(verdict, token);
-    }, () => undefined));
+    }, () => undefined), this.#clock, () => this.#secondsUntilStale());
     settings.keySources.forEach(({ jwks }, place) => {
       const problem = jwks && this.#engine.setKeys(place, jwks, false).problem;
       if (problem) throw invalid(`issuers[${place}].keys: ${problem}`);
@@ -56,7 +59,17 @@ export class Verifier {
     this.#keys = new KeySources(settings.keySources, this.#clock,
       (place, jwks) => this.#engine.setKeys(place, jwks, true),
       (detail) => this.#tell({ type: "failure", error: "keys_unreachable", detail }));
-    this.#feed = new FeedClient(settings.feed, this, this.#clock);
+    this.#warnings = new Warnings(settings.onEvent);
+    this.#feed = new FeedClient(settings.feed, {
+      apply: (bytes) => this.#take(bytes),
+      inspect: () => new Inspection(this.#engine),
+      isBehind: () => this.#engine.isBehind(),
+      issuedAt: () => this.#engine.issuedAt(),
+      preview: (head) => previewed(this.#engine, head),
+      since: () => this.since(),
+      status: () => this.#evidence(),
+      tell: (event) => this.#tell(event),
+    }, this.#clock);
     this.#keeper = /** @type {import("./keeper.js").Keeper | undefined} */ (
       settings.store?.keeper(this.#engine, this.#clock, settings.feed.maxBytes,
         (detail) => this.#tell({ type: "failure", error: "store_failed", detail })));
@@ -75,7 +88,9 @@ export class Verifier {
     const staleness = this.#stalenessOf(policy);
     try {
       const known = this.#engine.recall(token, staleness);
-      return known ?? this.#keys.doubted(this.#engine.verifySync(token, staleness), token);
+      if (known?.outcome === "valid") return known;
+      const verdict = known ?? this.#keys.doubted(this.#engine.verifySync(token, staleness), token);
+      return this.#explained(verdict);
     } catch (error) {
       return undecided(error);
     }
@@ -94,13 +109,13 @@ export class Verifier {
     const staleness = this.#stalenessOf(options);
     try {
       const known = this.#engine.recall(token, staleness);
-      if (known !== undefined) return known;
+      if (known !== undefined) return this.#explained(known);
       const judge = () => this.#engine.verify(token, staleness);
       const found = judge();
       const verdict = found instanceof Promise ? await found : found;
-      if (verdict.code !== "unknown_key") return verdict;
+      if (verdict.code !== "unknown_key") return this.#explained(verdict);
       const newer = await this.#keys.search(token, judge, options);
-      return newer ?? this.#keys.doubted(verdict, token, true);
+      return this.#explained(newer ?? this.#keys.doubted(verdict, token, true));
     } catch (error) {
       return undecided(error);
     }
@@ -125,10 +140,7 @@ export class Verifier {
   apply(bytes) {
     if (!(bytes instanceof Uint8Array)) throw new TypeError("bytes must be a Uint8Array");
     // A copy: whoever hands bytes in may do anything with them afterwards.
-    const result = this.#apply(bytes.slice());
-    this.#tell({ type: "snapshot", bytes: bytes.byteLength, ...result, ...this.#evidence() });
-    if ("applied" in result && result.applied !== "ignored") this.#watchers.look();
-    return result;
+    return this.#take(bytes.slice());
   }
 
   /** The position to ask the feed for more from; undefined where a base is wanted. */
@@ -138,14 +150,21 @@ export class Verifier {
 
   /**
    * Calls back once, when `token` is not good any more: to close what it opened, such as a WebSocket
-   * or a stream. It is judged again whenever the feed is heard of, so at least every few seconds.
+   * or a stream. It is judged again whenever the feed is heard of, and when it expires. `onUndecided`
+   * runs each time that the feed has become too old to tell: what is open then may belong to a token
+   * that was revoked meanwhile.
    *
-   * @param {unknown} token @param {(verdict: Verdict) => void} callback
+   * @param {unknown} token @param {(verdict: any) => void} callback
+   * @param {import("./index.d.ts").WatchOptions} [options]
    * @returns {() => void} stops watching
    */
-  onRevoked(token, callback) {
+  onRevoked(token, callback, options = {}) {
     if (typeof callback !== "function") throw new TypeError("callback must be a function");
-    return this.#watchers.add(textOf(token), callback);
+    const { onUndecided } = options;
+    if (onUndecided !== undefined && typeof onUndecided !== "function") {
+      throw new TypeError("onUndecided must be a function");
+    }
+    return this.#watchers.add(textOf(token), callback, options);
   }
 
   /**
@@ -182,12 +201,18 @@ export class Verifier {
 
   /**
    * Follows the feed after a request's answer, where the platform ends everything else with it. Does
-   * nothing where no poll is due, and in runtimes in which `createVerifier` follows the feed.
+   * nothing where no poll is due, and in runtimes in which `createVerifier` follows the feed. Without
+   * `waitUntil` the request has to wait for the poll that this may return.
    *
-   * @param {(work: Promise<unknown>) => void} waitUntil
+   * @param {(work: Promise<unknown>) => void} [waitUntil]
    */
   followLater(waitUntil) {
-    this.#follower?.later(waitUntil);
+    return this.#follower?.later(waitUntil);
+  }
+
+  /** Has the feed followed by requests where nothing else follows it. @param {(verifier: Verifier) => RequestFollower} make */
+  followBy(make) {
+    if (this.following === null && !this.#isClosed) this.#follower = make(this);
   }
 
   /**
@@ -220,6 +245,21 @@ export class Verifier {
     };
   }
 
+  /** How long a long poll may be held back now, seconds; less than one for a plain poll. */
+  get waitSeconds() {
+    return this.#feed.waitSeconds;
+  }
+
+  /** How long a feed that has failed is to be spared, seconds, where that should not be for longer. */
+  get retrySeconds() {
+    return this.#feed.retrySeconds;
+  }
+
+  /** How long nothing need be polled, seconds, since a stream brings everything in time. */
+  get quietSeconds() {
+    return this.#feed.quietSeconds;
+  }
+
   /** How long ago the feed was last followed successfully. */
   get secondsSinceRound() {
     return Math.abs(this.#clock() - this.#feed.lastRoundAt);
@@ -237,7 +277,8 @@ export class Verifier {
       ready: this.isReady,
       position,
       age_seconds,
-      following: this.following,
+      // Where no stream gets through in time, polls are what it lives on.
+      following: this.following === "stream" && !this.#feed.isStreaming ? "poll" : this.following,
       feed: this.#feed.status(),
       keys: this.#keys.status(),
       watched: this.#watchers.size,
@@ -259,6 +300,14 @@ export class Verifier {
     this.#engine.close();
   }
 
+  /** As `apply`, for bytes that nobody else holds. @param {Uint8Array} bytes @returns {ApplyResult} */
+  #take(bytes) {
+    const result = this.#apply(bytes);
+    this.#tell({ type: "snapshot", bytes: bytes.byteLength, ...result, ...this.#evidence() });
+    if ("applied" in result && result.applied !== "ignored") this.#watchers.look();
+    return result;
+  }
+
   /** @param {Uint8Array} bytes @returns {ApplyResult} */
   #apply(bytes) {
     return survive(() => this.#engine.apply(bytes), ({ message }) =>
@@ -277,6 +326,26 @@ export class Verifier {
     return survive(() => (this.#isClosed ? NO_EVIDENCE : this.#engine.evidence()), () => NO_EVIDENCE);
   }
 
+  /** Until the feed is too old to decide by, as configured. */
+  #secondsUntilStale() {
+    const { age_seconds } = this.#evidence();
+    return age_seconds === null ? Infinity : this.feedSettings.maxStalenessSeconds - age_seconds + 1;
+  }
+
+  /**
+   * Why the feed leaves it undecided: a wrong key or address should not have to be looked for.
+   *
+   * @param {Verdict} verdict @returns {Verdict}
+   */
+  #explained(verdict) {
+    if (verdict.outcome !== "undecided" || !FEED_CODES.includes(verdict.code)) return verdict;
+    const failure = this.#feed.status().last_failure;
+    const isNews = failure !== null && failure.at >= this.#feed.lastRoundAt;
+    const why = isNews ? `; the last failure: ${failure.error}: ${failure.detail}` : "";
+    const advice = this.following === null ? "; nothing follows the feed: use createVerifier, or call refresh()" : "";
+    return { ...verdict, detail: verdict.detail + why + advice };
+  }
+
   /** The verdict on what a caller has in place of a token. @param {unknown} found @returns {Verdict} */
   #refuse(found) {
     const isMissing = found === undefined || found === null;
@@ -288,11 +357,17 @@ export class Verifier {
 
   /** @param {import("./index.d.ts").VerifierEvent} event */
   #tell(event) {
-    void unharmed(() => this.#settings.onEvent?.(event));
+    const failure = this.#feed?.status().last_failure;
+    const isFeeds = "error" in event && event.error === failure?.error;
+    this.#warnings.tell(event, isFeeds ? failure?.url : undefined);
   }
 }
 
-/** Makes what follows the feed by requests, where a runtime wants that. @type {(verifier: Verifier) => { later(waitUntil: (work: Promise<unknown>) => void): void } | undefined} */
+/**
+ * @typedef {{ later(waitUntil?: (work: Promise<unknown>) => void): Promise<unknown> | undefined }} RequestFollower
+ */
+
+/** Makes what follows the feed by requests, where a runtime wants that. @type {(verifier: Verifier) => RequestFollower | undefined} */
 let followerOf = () => undefined;
 
 /** Sets how requests follow the feed; a loader does so once. @param {typeof followerOf} make */
@@ -311,5 +386,7 @@ function undecided(cause) {
   return { outcome: "undecided", code: "verifier_failed", detail, evidence: NO_EVIDENCE };
 }
 
+/** What may be undecided because of how the feed was followed. @type {string[]} */
+const FEED_CODES = ["no_snapshot", "stale_snapshot"];
 /** A key that its issuer withdrew is forgotten after this. */
 const KEYS_MAX_AGE_SECONDS = 300;

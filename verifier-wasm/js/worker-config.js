@@ -38,6 +38,14 @@ export function readEnv(env) {
   if (onStale !== "deny" && onStale !== "allow") {
     problems.push("OFFSWITCH_ON_STALE must be deny or allow");
   }
+  // One key goes to the first address's origin; several go to one address each.
+  const feedKeys = String(env.OFFSWITCH_FEED_API_KEY ?? "").split(",").map((key) => key.trim());
+  const feedUrls = urls("OFFSWITCH_FEED_URL");
+  if (feedKeys.length > 1 && feedKeys.length !== feedUrls.length) {
+    problems.push("OFFSWITCH_FEED_API_KEY must be one key, or as many with commas as OFFSWITCH_FEED_URL has addresses");
+  }
+  const withKey = (/** @type {string} */ address, /** @type {number} */ at) =>
+    ({ url: address, apiKey: feedKeys[at] || undefined });
   const issuer = text("OFFSWITCH_ISSUER");
   // A request does not live long enough for more.
   const longPollSeconds = Math.min(seconds("OFFSWITCH_LONG_POLL_SECONDS", 0), 25);
@@ -50,10 +58,11 @@ export function readEnv(env) {
     types: ["at+jwt"],
     userRule: /** @type {const} */ ("version_else_issued_at"),
     feed: {
-      url: urls("OFFSWITCH_FEED_URL"),
+      url: feedKeys.length > 1 ? feedUrls.map(withKey) : feedUrls,
+      apiKey: feedKeys.length > 1 ? undefined : feedKeys[0] || undefined,
       id: env.OFFSWITCH_FEED_ID || issuer,
       publicKeys: text("OFFSWITCH_FEED_PUBLIC_KEYS").split(",").map((key) => key.trim()),
-      apiKey: env.OFFSWITCH_FEED_API_KEY || undefined,
+      maxBytes: seconds("OFFSWITCH_FEED_MAX_BYTES", 0) || undefined,
       maxStaleness: seconds("OFFSWITCH_MAX_STALENESS_SECONDS", 60),
       onStale,
       pollSeconds: seconds("OFFSWITCH_POLL_SECONDS", 1),

@@ -1,0 +1,81 @@
+// Whether a stream brings its events in time. A proxy that buffers or compresses holds them back for
+// seconds or minutes while the connection looks well.
+
+export class Pulse {
+  #heartbeatSeconds = DEFAULT_HEARTBEAT_SECONDS;
+  /** When the last event came, by the monotonic clock; undefined where no stream brings any. @type {number | undefined} */
+  #eventAt;
+  /** Since when all events came in time. */
+  #goodSince = 0;
+  #isTrusted = true;
+  /** By how much our clock seems to be ahead of what a poll has brought. */
+  #pollDelay = 0;
+  /** How late the last event was, seconds; null before there was one. @type {number | null} */
+  latenessSeconds = null;
+
+  /** A stream has begun. */
+  opened() {
+    this.#heartbeatSeconds = DEFAULT_HEARTBEAT_SECONDS;
+  }
+
+  /** What the server says of its stream. @param {number} seconds from one heartbeat to the next */
+  beats(seconds) {
+    if (seconds >= 1 && seconds <= MAX_HEARTBEAT_SECONDS) this.#heartbeatSeconds = seconds;
+  }
+
+  /** A poll has brought something. @param {number} delay from its signature to now, by our clock */
+  polled(delay) {
+    this.#pollDelay = delay;
+  }
+
+  /** The stream has brought an event. @param {number} delay as above */
+  heard(delay) {
+    const now = seconds();
+    const isSilent = this.silentSeconds > this.patienceSeconds;
+    this.latenessSeconds = Math.max(0, delay - this.#pollDelay);
+    // All that a poll brought meanwhile says nothing about this.
+    if (isSilent || this.latenessSeconds > LATE_SECONDS) {
+      this.#goodSince = now;
+      this.#isTrusted = false;
+    } else if (now - this.#goodSince >= Math.max(10, 3 * this.#heartbeatSeconds)) {
+      this.#isTrusted = true;
+    }
+    this.#eventAt = now;
+  }
+
+  /** The stream is over. */
+  closed() {
+    this.#eventAt = undefined;
+  }
+
+  /** True while a stream brings everything in time. */
+  get isTimely() {
+    if (this.#eventAt === undefined) return false;
+    if (this.silentSeconds > this.patienceSeconds) this.#isTrusted = false;
+    return this.#isTrusted;
+  }
+
+  /** True where a stream brings events, but late. */
+  get isLate() {
+    return this.#eventAt !== undefined && !this.isTimely;
+  }
+
+  /** Seconds since the last event. */
+  get silentSeconds() {
+    return this.#eventAt === undefined ? 0 : seconds() - this.#eventAt;
+  }
+
+  /** How long a stream may be silent, seconds. */
+  get patienceSeconds() {
+    return this.#heartbeatSeconds * 1.5 + 1;
+  }
+}
+
+const seconds = () => performance.now() / 1000;
+
+/** Of a server that does not say. */
+const DEFAULT_HEARTBEAT_SECONDS = 10;
+/** The control plane's `heartbeat_seconds` cannot be more. */
+export const MAX_HEARTBEAT_SECONDS = 60;
+/** A snapshot's time has whole seconds, and the process that signs it may itself be a bit behind. */
+const LATE_SECONDS = 4;

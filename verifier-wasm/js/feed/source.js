@@ -1,0 +1,52 @@
+// One address of the feed: what it was asked for, and how it has behaved.
+
+import { Backoff } from "../backoff.js";
+
+export class Source {
+  #apiKey;
+  #url;
+  polls = new Backoff();
+  /** They may not get through where polls do. */
+  streams = new Backoff();
+  /** What a request brought last. @type {{ href: string, etag: string } | undefined} */
+  seen;
+  /** For how long a long poll is let through on the way, as far as is known. */
+  holdSeconds = Infinity;
+
+  /** @param {string} url @param {string} [apiKey] is sent to this address only */
+  constructor(url, apiKey) {
+    this.#apiKey = apiKey;
+    this.#url = url;
+  }
+
+  get url() {
+    return this.#url;
+  }
+
+  /** @param {string} path below the feed's address @param {string} [since] @param {number} [waitSeconds] */
+  address(path, since, waitSeconds = 0) {
+    const address = new URL(this.#url);
+    address.pathname = address.pathname.replace(/\/+$/, "") + path;
+    if (since !== undefined) address.searchParams.set("since", since);
+    if (since !== undefined && waitSeconds >= 1) {
+      address.searchParams.set("wait", String(Math.floor(waitSeconds)));
+    }
+    return address.href;
+  }
+
+  /** @param {Record<string, string> | "" | undefined} more */
+  headers(more) {
+    return { ...(this.#apiKey && { authorization: `Bearer ${this.#apiKey}` }), ...more };
+  }
+
+  /**
+   * Learns how long a long poll is let through: a proxy may cut off what takes longer than its own
+   * limit. What was cut off by a failure instead is tried for longer again, little by little.
+   *
+   * @param {number} seconds it was held @param {boolean} isCut
+   */
+  learn(seconds, isCut) {
+    if (isCut) this.holdSeconds = Math.max(1, seconds * 0.7);
+    else if (seconds >= this.holdSeconds * 0.9) this.holdSeconds *= 1.1;
+  }
+}
