@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt as _};
 use offswitch_verifier::snapshot::Position;
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
@@ -91,7 +91,9 @@ fn names(tags: &HeaderValue, tag: &str) -> bool {
 }
 
 /// The feed as server-sent events: `snapshot` events whose id is the position and whose data is the
-/// snapshot in base64, with a heartbeat every few seconds.
+/// snapshot in base64, with a heartbeat every few seconds. A `stream` event comes first and says how
+/// many. A `fetch` event stands for a snapshot that is too large for an event, and ends the stream:
+/// request it from `/v1/feed`, then follow the stream again from there.
 #[utoipa::path(
     get, path = "/v1/feed/stream", tag = "feed", operation_id = "followFeed",
     summary = "Follow the feed", params(StreamQuery),
@@ -114,17 +116,19 @@ pub(super) async fn follow(
         keep_pace(&plane, since).await;
     }
     plane.snapshot(since).ok_or_else(not_ready)?;
-    let begin = Some((plane.following(since), Follower::new("stream", &plane)?));
-    let events = stream::unfold(begin, async |state| {
-        let (mut following, follower) = state?;
-        Some(match following.next().await {
-            Some(snapshot) => (Ok::<_, Infallible>(snapshot.event()), Some((following, follower))),
-            None => (Ok(Bytes::from_static(LAST_EVENT)), None),
-        })
+    let begin = (plane.following(since), Follower::new("stream", &plane)?);
+    let beat = begin.0.heartbeat().as_secs();
+    let first = format!("event: stream\ndata: {{\"heartbeat_seconds\":{beat}}}\n\n");
+    let events = stream::unfold(Some(begin), async |open| {
+        let (mut following, follower) = open?;
+        let Some(snapshot) = following.next().await else {
+            return Some((Ok::<_, Infallible>(Bytes::from_static(LAST_EVENT)), None));
+        };
+        let open = snapshot.fits_event().then_some((following, follower));
+        Some((Ok(snapshot.event()), open))
     });
-    let headers =
-        [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
-    Ok((headers, Body::from_stream(events)).into_response())
+    let events = stream::iter([Ok(first.into())]).chain(events);
+    Ok((STREAM_HEADERS, Body::from_stream(events)).into_response())
 }
 
 /// Counts one who waits for news, as long as it lives.
@@ -175,3 +179,10 @@ const LAST_EVENT: &[u8] = b": the process stops; follow again\nretry: 1000\n\n";
 const MAX_WAIT_SECONDS: u64 = 60;
 /// With it a follower resumes a stream (the standard of server-sent events).
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Proxies must hand every event on as it comes: nginx buffers what does not forbid it, and what
+/// compresses waits for more.
+const STREAM_HEADERS: [(&str, &str); 3] = [
+    ("content-type", "text/event-stream"),
+    ("cache-control", "no-store, no-transform"),
+    ("x-accel-buffering", "no"),
+];

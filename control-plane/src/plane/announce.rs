@@ -104,6 +104,11 @@ impl Plane {
 }
 
 impl Following {
+    /// From one heartbeat to the next where there is no news.
+    pub fn heartbeat(&self) -> Duration {
+        self.beat
+    }
+
     /// The next snapshot for this follower: news as soon as they are announced, or a heartbeat.
     /// None where the process has nothing to hand out, or is asked to stop.
     pub async fn next(&mut self) -> Option<Arc<Published>> {

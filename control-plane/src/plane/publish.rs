@@ -31,13 +31,22 @@ impl Published {
         Arc::new(Self { position, issued_at, bytes: bytes.into(), event: OnceLock::new() })
     }
 
-    /// The same as a server-sent event, encoded once for all who are sent it.
+    /// The same as a server-sent event, encoded once for all who are sent it. One that is too large
+    /// for that becomes a `fetch` event: the follower requests it from `/v1/feed`.
     pub fn event(&self) -> Bytes {
         let encode = || {
+            if !self.fits_event() {
+                return format!("event: fetch\ndata: {}\n\n", self.position).into();
+            }
             let data = Base64::encode_string(&self.bytes);
             format!("event: snapshot\nid: {}\ndata: {data}\n\n", self.position).into()
         };
         self.event.get_or_init(encode).clone()
+    }
+
+    /// True if the event has the snapshot in it.
+    pub fn fits_event(&self) -> bool {
+        self.bytes.len() <= MAX_EVENT_BYTES
     }
 }
 
@@ -169,6 +178,9 @@ fn is_loadable(content: &Content<'_>) -> bool {
     entries <= MAX_ENTRIES && content.dead_keys.len() <= MAX_DEAD_KEYS
 }
 
+/// The largest snapshot in an event of the stream, 4 MiB as base64. Followers refuse a larger event
+/// (`feed-stream.js`): decoding it would hold up everything else that they do.
+const MAX_EVENT_BYTES: usize = 3 << 20;
 /// Followers are at few different positions; more than this are not worth remembering.
 const MAX_SHARED_DELTAS: usize = 1024;
 /// While the store is away no second passes, and none of them is let go.
@@ -176,8 +188,17 @@ const MAX_SHARED_BYTES: usize = 32 << 20;
 
 #[cfg(test)]
 mod tests {
-    use super::is_loadable;
-    use offswitch_verifier::snapshot::{Content, DeadKey, MAX_DEAD_KEYS, MAX_ENTRIES};
+    use super::{MAX_EVENT_BYTES, Published, is_loadable};
+    use offswitch_verifier::snapshot::{Content, DeadKey, MAX_DEAD_KEYS, MAX_ENTRIES, Position};
+
+    // D01: a large snapshot is named in the stream, never sent in it.
+    #[test]
+    fn a_snapshot_that_is_too_large_for_an_event_is_to_be_fetched() {
+        let position = Position { era: 7, seq: 9 };
+        let event = |size| Published::new(position, 0, vec![0; size]).event();
+        assert!(event(MAX_EVENT_BYTES).starts_with(b"event: snapshot\nid: 7.9\ndata: AAAA"));
+        assert_eq!(&event(MAX_EVENT_BYTES + 1)[..], b"event: fetch\ndata: 7.9\n\n");
+    }
 
     // The bounds are the verifier's own. The zeros are never touched, and take no memory.
     #[test]

@@ -366,6 +366,10 @@ async fn a_long_poll_answers_as_soon_as_something_is_revoked() {
 async fn event(stream: &mut reqwest::Response, text: &mut String) -> (String, Vec<u8>) {
     loop {
         if let Some((event, rest)) = text.split_once("\n\n") {
+            if event.starts_with("event: stream") {
+                *text = rest.to_owned();
+                continue;
+            }
             let field = |name: &str| {
                 let line = event.lines().find_map(|line| line.strip_prefix(name));
                 line.unwrap().to_owned()
@@ -389,6 +393,12 @@ async fn the_stream_sends_base_delta_and_heartbeat_and_resumes_where_it_ended() 
     let request = plane.admin(Method::GET, "/v1/feed/stream");
     let (mut stream, mut text) = (request.send().await.unwrap(), String::new());
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    // D103: no proxy may buffer or compress it.
+    assert_eq!(stream.headers()["x-accel-buffering"], "no");
+    assert_eq!(stream.headers()["cache-control"], "no-store, no-transform");
+    let hello = stream.chunk().await.unwrap().unwrap();
+    text.push_str(std::str::from_utf8(&hello).unwrap());
+    assert!(text.starts_with("event: stream\ndata: {\"heartbeat_seconds\":"), "{text}");
     let (first, base) = event(&mut stream, &mut text).await;
     assert!(open(base).is_base());
     let answer = plane.posted("/v1/revocations", &json!({ "sub": "a" })).await;
