@@ -43,7 +43,7 @@ test("the status of a verifier that has done nothing", async () => {
       url: `${stub.url}/feed`, last_round_at: null, rounds: 0, failures: 0, last_failure: null,
       behind_since: null, stream_lateness_seconds: null,
     },
-    keys: [{ issuer: ISSUER, ready: false, fetched_at: null, problem: null }],
+    keys: [{ issuer: ISSUER, ready: false, fetched_at: null, problem: null, dropped: [] }],
     watched: 0,
   });
   assert.deepEqual(Object.keys(instance), ["replaced", "memory_bytes"]);
