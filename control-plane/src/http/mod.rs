@@ -31,6 +31,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
+// Of a `sub`, `jti`, `sid` or `kid`: what verifiers accept can be revoked, and no more.
+use offswitch_verifier::MAX_ID_BYTES;
 use tower_http::cors::{Any, CorsLayer};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -270,8 +272,6 @@ const MAX_BULK_BYTES: usize = 32 * 1024 * 1024;
 const MAX_FORM_BYTES: usize = 20 * 1024;
 const SESSION_PATH: &str = "/v1/users/{sub}/sessions/{session_id}";
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// Of a `sub`, `jti`, `sid` or `kid`: what verifiers accept can be revoked, and no more.
-const MAX_ID_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {
