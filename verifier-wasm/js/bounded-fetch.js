@@ -102,6 +102,8 @@ export async function readBounded(message, maxBytes, signal, inspector) {
   // Not every runtime's body fails with its signal once the headers have arrived.
   const stop = () => void reader.cancel(signal.reason).catch(() => {});
   signal.addEventListener("abort", stop, { once: true });
+  const length = Number(message.headers.get("content-length"));
+  const declared = Number.isSafeInteger(length) && length <= maxBytes ? length : 0;
   let bytes = new Uint8Array();
   let size = 0;
   try {
@@ -113,7 +115,9 @@ export async function readBounded(message, maxBytes, signal, inspector) {
       if (end > maxBytes) throw new FetchError(TOO_LARGE);
       inspector?.take(value);
       if (end > bytes.byteLength) {
-        const larger = new Uint8Array(Math.max(end, size * 2));
+        // Room for all that was declared, once the first piece was found worth it: copying tens of
+        // megabytes again and again would hold up everything else.
+        const larger = new Uint8Array(Math.max(end, size * 2, size > 0 ? declared : 0));
         larger.set(bytes);
         bytes = larger;
       }
