@@ -11,6 +11,7 @@ pub mod master_key;
 pub mod plane;
 pub mod private_files;
 pub mod record;
+pub mod sealing;
 pub mod server;
 pub mod session;
 pub mod store;

@@ -1,6 +1,7 @@
 //! `offswitch`: the control plane's commands. This file only wires.
 
 mod process;
+mod root_keys;
 mod serve_command;
 mod snapshot_command;
 
@@ -14,6 +15,7 @@ use offswitch::clock::{unix_seconds, utc};
 use offswitch::config::{self, Config};
 use offswitch::telemetry;
 
+use self::root_keys::RootKeysCommand;
 use self::serve_command::ServeOptions;
 use self::snapshot_command::SnapshotCommand;
 
@@ -66,6 +68,9 @@ enum KeysCommand {
     },
     /// Lists the API keys: id, name, scopes, created, expires.
     List,
+    /// Changes the keys that everything else rests on.
+    #[command(flatten)]
+    Root(RootKeysCommand),
 }
 
 #[tokio::main]
@@ -127,7 +132,14 @@ fn load(
 async fn keys(config: Config, command: KeysCommand) -> anyhow::Result<()> {
     let store = serve_command::open_store(&config).await?;
     let master = serve_command::master_key(&config, store.as_ref()).await?;
-    let (store, now) = (store.as_ref(), unix_seconds());
+    let store = serve_command::sealed(&store, &master).await?;
+    let command = match command {
+        KeysCommand::Root(command) => {
+            return root_keys::run(&config, &store, &master, command).await;
+        }
+        command => command,
+    };
+    let (store, now) = (&store, unix_seconds());
     match command {
         KeysCommand::Create { name, scopes, expires_in_days } => {
             let expires_at = expires_in_days.map(|days| now + days * 86_400);
@@ -138,6 +150,7 @@ async fn keys(config: Config, command: KeysCommand) -> anyhow::Result<()> {
             let deleted = ApiKeys::delete(store, &id, now).await?;
             println!("deleted {} ({})", deleted.id, deleted.name.escape_debug());
         }
+        KeysCommand::Root(_) => {}
         KeysCommand::List => {
             for key in ApiKeys::load(store).await?.list() {
                 let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.name()).collect();

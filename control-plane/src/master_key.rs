@@ -1,25 +1,43 @@
-//! The master key: stays outside the store, seals what is secret in it, and derives the peppers.
+//! The master key: stays outside the store, seals what is in it, and derives the peppers.
+//!
+//! A process may know two: while the master key is replaced both are accepted. The keyring in the
+//! store says which one is in use, by being sealed under it.
+
+mod command;
+mod secrets;
 
 use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use base64ct::{Base64UrlUnpadded, Encoding};
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use offswitch_verifier::snapshot::Salt;
 use zeroize::Zeroizing;
 
+use self::secrets::{Origin, Secrets};
 use crate::private_files::{Exposure, exposure};
 use crate::session::UserKey;
 
-/// 32 secret bytes, wiped from memory when dropped and never printed.
+pub use self::secrets::KeyId;
+
+/// The master keys that a process accepts, wiped from memory when dropped and never printed.
 #[derive(Clone)]
 pub struct MasterKey {
-    secret: Zeroizing<[u8; 32]>,
-    /// Derived once: each request asks for it.
-    api_keys: Zeroizing<[u8; 32]>,
+    /// The configured one, then the other one that is accepted, if any.
+    keys: Arc<[Arc<Secrets>]>,
+    /// Shared by all clones.
+    in_use: Arc<ArcSwap<InUse>>,
+}
+
+/// What new things are sealed and proved with.
+struct InUse {
+    key: Arc<Secrets>,
+    origin: Origin,
+    /// True once the keyring in the store has named the key: the origin stays from then on.
+    is_settled: bool,
 }
 
 /// Why there is no master key, or why something sealed does not open.
@@ -36,6 +54,12 @@ pub enum MasterKeyError {
     /// Not 32 bytes in base64url.
     #[error("the master key must be 32 bytes in base64url without padding")]
     Malformed,
+    /// The command that prints it failed.
+    #[error("the master key command: {problem}")]
+    Command {
+        /// What is wrong; never what it printed.
+        problem: String,
+    },
     /// Anyone may write to the file.
     #[error(
         "other users may write to the master key file {path}; make sure that the key in it is \
@@ -45,8 +69,11 @@ pub enum MasterKeyError {
         /// The file.
         path: String,
     },
-    /// What was sealed does not open: another master key, or damaged.
+    /// Sealed under a master key that this process does not have, or damaged.
     #[error("the store was sealed under another master key, or is damaged")]
+    OtherKey,
+    /// What was sealed was changed since, or moved to another name.
+    #[error("what is stored was changed by something other than the control plane")]
     Unsealing,
 }
 
@@ -64,8 +91,28 @@ impl MasterKey {
     }
 
     fn new(secret: [u8; 32]) -> Self {
-        let api_keys = Zeroizing::new(blake3::derive_key(API_KEY_CONTEXT, &secret));
-        Self { secret: Zeroizing::new(secret), api_keys }
+        let secret = Zeroizing::new(secret);
+        let key = Arc::new(Secrets::new(&secret));
+        let in_use = InUse { key: key.clone(), origin: key.origin(), is_settled: false };
+        Self { keys: Arc::new([key]), in_use: Arc::new(ArcSwap::from_pointee(in_use)) }
+    }
+
+    /// Reads the key from what a command prints, run once and without a shell.
+    ///
+    /// # Errors
+    ///
+    /// [`MasterKeyError::Command`] and [`MasterKeyError::Malformed`].
+    pub fn from_command(line: &str) -> Result<Self, MasterKeyError> {
+        Self::parse(&command::output(line)?)
+    }
+
+    /// Accepts `other` too: the next master key before a replacement, the previous one after it.
+    #[must_use]
+    pub fn accepting(self, other: &Self) -> Self {
+        let is_new = |one: &&Arc<Secrets>| self.keys.iter().all(|known| known.id() != one.id());
+        let others: Vec<_> = other.keys.iter().filter(is_new).cloned().collect();
+        let keys = self.keys.iter().cloned().chain(others).collect();
+        Self { keys, ..self }
     }
 
     /// Reads the key from `path`; a file that is not there is written with `fresh` bytes, readable
@@ -99,67 +146,117 @@ impl MasterKey {
         }
     }
 
-    /// Encrypts `secret` so that only this key, and only under this `name`, opens it
-    /// (XChaCha20-Poly1305; the nonce stands before the ciphertext).
+    /// Reads the key from `path`, which must be there.
+    ///
+    /// # Errors
+    ///
+    /// See [`MasterKeyError`].
+    pub fn from_existing_file(path: &Path) -> Result<Self, MasterKeyError> {
+        let is_there = fs::metadata(path);
+        let failed = |source| MasterKeyError::File { path: path.display().to_string(), source };
+        is_there.map_err(failed)?;
+        Self::from_file(path, random_bytes())
+    }
+
+    /// Encrypts `content` so that only this key, and only under this `name`, opens it
+    /// (XChaCha20-Poly1305). The same content is sealed to the same bytes.
     ///
     /// # Errors
     ///
     /// [`MasterKeyError::Unsealing`] where the cipher refuses, which no real input makes it do.
-    pub fn seal(
-        &self,
-        name: &str,
-        secret: &[u8],
-        nonce: [u8; 24],
-    ) -> Result<Vec<u8>, MasterKeyError> {
-        let payload = Payload { msg: secret, aad: name.as_bytes() };
-        let sealed = self.cipher().encrypt(&XNonce::from(nonce), payload);
-        let sealed = sealed.map_err(|_| MasterKeyError::Unsealing)?;
-        Ok([&nonce[..], &sealed].concat())
+    pub fn seal(&self, name: &str, content: &[u8]) -> Result<Vec<u8>, MasterKeyError> {
+        self.in_use.load().key.seal(name, content)
     }
 
-    /// Opens what [`seal`](Self::seal) made.
+    /// The same under each key that is accepted and not in use.
+    pub fn seal_otherwise(&self, name: &str, content: &[u8]) -> Vec<Vec<u8>> {
+        let in_use = self.id();
+        let others = self.keys.iter().filter(|key| key.id() != in_use);
+        others.filter_map(|key| key.seal(name, content).ok()).collect()
+    }
+
+    /// Opens what [`seal`](Self::seal) made under any key that is accepted.
     ///
     /// # Errors
     ///
-    /// [`MasterKeyError::Unsealing`].
+    /// [`MasterKeyError::OtherKey`] and [`MasterKeyError::Unsealing`].
     pub fn open(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, MasterKeyError> {
-        let (nonce, sealed) = sealed.split_first_chunk().ok_or(MasterKeyError::Unsealing)?;
-        let payload = Payload { msg: sealed, aad: name.as_bytes() };
-        let secret = self.cipher().decrypt(&XNonce::from(*nonce), payload);
-        secret.map(Zeroizing::new).map_err(|_| MasterKeyError::Unsealing)
+        let (id, sealed) = KeyId::split(sealed).ok_or(MasterKeyError::OtherKey)?;
+        self.key(id).ok_or(MasterKeyError::OtherKey)?.open(name, sealed)
     }
 
-    /// The key of the feed's fingerprints: the same in every process and after every restart.
+    /// The name of the key that `sealed` says it was sealed under.
+    pub fn sealed_under(sealed: &[u8]) -> Option<KeyId> {
+        KeyId::split(sealed).map(|(id, _)| id)
+    }
+
+    /// The name of the key in use.
+    pub fn id(&self) -> KeyId {
+        self.in_use.load().key.id()
+    }
+
+    /// The names of all keys that are accepted, the configured one first.
+    pub fn accepted(&self) -> Vec<KeyId> {
+        self.keys.iter().map(|key| key.id()).collect()
+    }
+
+    /// Uses the key `id` from now on, with what an earlier key has derived for good. Every clone
+    /// does the same. False, and nothing is changed, if that would find and hash ids otherwise than
+    /// before, or if the key is not accepted.
+    pub fn use_key(&self, id: KeyId, origin: Option<&[u8; 32]>) -> bool {
+        let Some(key) = self.key(id).cloned() else { return false };
+        let origin = origin.map_or_else(|| key.origin(), Origin::new);
+        let in_use = self.in_use.load();
+        let is_same = in_use.origin.root() == origin.root();
+        if is_same && in_use.is_settled && in_use.key.id() == id {
+            return true;
+        }
+        let may_change = is_same || !in_use.is_settled;
+        if may_change {
+            self.in_use.store(Arc::new(InUse { key, origin, is_settled: true }));
+        }
+        may_change
+    }
+
+    /// What must be kept, sealed, where another master key takes this one's place.
+    pub fn origin(&self) -> Zeroizing<[u8; 32]> {
+        self.in_use.load().origin.root().clone()
+    }
+
+    /// The key of the feed's fingerprints: the same in every process, after every restart, and
+    /// after the master key was replaced.
     pub fn salt(&self) -> Salt {
-        let mut salt = Salt::default();
-        let derived = self.derive(SALT_CONTEXT);
-        salt.0.copy_from_slice(&derived[..16]);
-        salt
+        self.in_use.load().origin.salt()
     }
 
     /// The hash under which an API key is stored.
     pub fn hash_api_key(&self, key: &str) -> [u8; 32] {
-        *blake3::keyed_hash(&self.api_keys, key.as_bytes()).as_bytes()
+        self.in_use.load().origin.hash_api_key(key)
     }
 
     /// Proves that this master key's owner made `message` for the use that `context` names.
     pub fn mac(&self, context: &str, message: &[u8]) -> blake3::Hash {
-        blake3::keyed_hash(&self.derive(context), message)
+        self.in_use.load().key.mac(context, message)
+    }
+
+    /// True if `mac` is a proof of any key that is accepted. Takes the same time wherever it
+    /// differs.
+    pub fn is_mac(&self, context: &str, message: &[u8], mac: blake3::Hash) -> bool {
+        self.keys.iter().any(|key| key.mac(context, message) == mac)
     }
 
     /// Where the sessions of `sub` are.
     pub fn user_key(&self, sub: &str) -> UserKey {
-        let mut key = UserKey([0; 8]);
-        key.0.copy_from_slice(&self.mac(USER_CONTEXT, sub.as_bytes()).as_bytes()[..8]);
-        key
+        self.in_use.load().origin.user_key(sub)
     }
 
-    fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(&Key::from(*self.derive(SEALING_CONTEXT)))
+    /// What stands for a request in the store: its own name may tell of a user.
+    pub fn request_name(&self, request: &str) -> [u8; 16] {
+        self.in_use.load().origin.request_name(request)
     }
 
-    fn derive(&self, context: &str) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(blake3::derive_key(context, self.secret.as_slice()))
+    fn key(&self, id: KeyId) -> Option<&Arc<Secrets>> {
+        self.keys.iter().find(|key| key.id() == id)
     }
 }
 
@@ -202,11 +299,6 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(draft, path)
 }
 
-const API_KEY_CONTEXT: &str = "offswitch 2026-11 api key hash v1";
-const USER_CONTEXT: &str = "offswitch 2026-11 user key v1";
-const SALT_CONTEXT: &str = "offswitch 2026-11 feed salt v1";
-const SEALING_CONTEXT: &str = "offswitch 2026-11 sealing v1";
-
 #[cfg(test)]
 mod tests {
     use super::MasterKey;
@@ -215,7 +307,10 @@ mod tests {
     fn what_is_sealed_opens_only_under_its_own_key_and_name() {
         let key = MasterKey::parse(&"A".repeat(43)).unwrap();
         let other = MasterKey::parse(&format!("{}E", "A".repeat(42))).unwrap();
-        let sealed = key.seal("keys", b"secret", [7; 24]).unwrap();
+        let sealed = key.seal("keys", b"secret").unwrap();
+        assert_eq!(sealed, key.seal("keys", b"secret").unwrap(), "compared as they are");
+        assert_ne!(sealed[8..32], key.seal("keys", b"secreT").unwrap()[8..32], "another nonce");
+        assert_ne!(sealed[8..32], key.seal("key", b"ssecret").unwrap()[8..32]);
         assert_eq!(key.open("keys", &sealed).unwrap().as_slice(), b"secret");
         assert!(key.open("other", &sealed).is_err());
         assert!(other.open("keys", &sealed).is_err());
@@ -226,6 +321,32 @@ mod tests {
         }
         assert!(!sealed.windows(6).any(|window| window == b"secret"));
         assert_eq!(format!("{key:?}"), "MasterKey(…)");
+    }
+
+    // S13: both are accepted meanwhile; what the old one derived for good stays.
+    #[test]
+    fn a_replaced_master_key_opens_what_the_old_one_sealed_and_finds_what_it_hashed() {
+        let old = MasterKey::parse(&"A".repeat(43)).unwrap();
+        let new = MasterKey::parse(&format!("{}E", "A".repeat(42))).unwrap();
+        let both = new.clone().accepting(&old).accepting(&old);
+        assert_eq!(both.accepted(), [new.id(), old.id()]);
+        let sealed = old.seal("user:1", b"content").unwrap();
+        let proof = old.mac("context", b"message");
+        both.use_key(old.id(), None);
+        assert_eq!(both.seal("user:1", b"content").unwrap(), sealed);
+        let (salt, origin) = (old.salt(), both.origin());
+        both.use_key(new.id(), Some(&origin));
+        assert_eq!(both.open("user:1", &sealed).unwrap().as_slice(), b"content");
+        assert_eq!(both.seal_otherwise("user:1", b"content"), [sealed]);
+        assert_ne!(
+            both.seal("user:1", b"content").unwrap(),
+            both.seal_otherwise("user:1", b"content")[0]
+        );
+        assert!(both.is_mac("context", b"message", proof));
+        assert!(!new.is_mac("context", b"message", proof));
+        assert_eq!((both.salt(), both.user_key("a")), (salt, old.user_key("a")));
+        assert_eq!(both.hash_api_key("k"), old.hash_api_key("k"));
+        assert_ne!(new.salt(), salt);
     }
 
     // D108, O05: as Kubernetes mounts them; what anyone can replace is nobody's key.

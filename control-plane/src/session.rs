@@ -28,6 +28,8 @@ pub struct Session {
     pub used_at: u64,
     /// Who holds its refresh side.
     pub holder: Holder,
+    /// How often spent tokens came back late.
+    pub repeats: Repeats,
     /// Set once it is over; never unset.
     pub ended: Option<Ended>,
     /// The request that opened it.
@@ -43,7 +45,17 @@ pub struct Opening {
     pub digest: [u8; 16],
 }
 
-/// Names a session: the user's key, then 128 random bits.
+/// Generations whose spent token came back later than a race of tabs explains. Once that is a lost
+/// answer; generation after generation it is a second holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Repeats {
+    /// How many of them in a row.
+    pub in_a_row: u8,
+    /// True if the living token's parent is the last of them.
+    pub latest: bool,
+}
+
+/// Names a session: the user's key, when it was opened, then 96 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionId {
     user: UserKey,
@@ -121,6 +133,17 @@ pub struct Lifetimes {
     pub grace_seconds: u64,
 }
 
+/// What becomes of sessions that the store has lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LostSessions {
+    /// Their refresh tokens are answered 503, so that clients keep them until an operator has put
+    /// the sessions back from a backup or chosen the other answer.
+    #[default]
+    Unavailable,
+    /// They are over: users log in again.
+    End,
+}
+
 /// A time in which clients could not repeat what they had not been answered, unix seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Outage {
@@ -135,12 +158,13 @@ pub struct Outage {
 pub enum Rotation {
     /// The session is over, or never was.
     Over,
-    /// A lost reply, or a tab that raced: the same successor once more, and nothing has changed.
+    /// A lost reply, or a tab that raced: the same successor once more.
     Repeated {
         /// The successor's generation.
         generation: u32,
     },
-    /// A spent token came back: two hold the family, and one of them is a thief.
+    /// A spent token came back that no honest client shows, or the third in a row came back late:
+    /// two hold the family, and one of them is a thief.
     Reused,
     /// The token is spent from now on.
     Rotated {
@@ -168,9 +192,13 @@ impl Session {
     /// Uses the refresh token of `presented` generation, whose genuineness was checked before.
     ///
     /// The living token rotates. Its parent is answered with the same successor while that is
-    /// unused and the grace lasts, which begins anew after an outage. Any older one is theft. A
+    /// unused and the grace lasts, which begins again after an outage. Any older one is theft. A
     /// token ahead of what is stored was given out before the store lost writes: the chain goes on
     /// from there, since every chain of a session is the same one.
+    ///
+    /// A thief and a victim who use every generation one after the other never show an older one.
+    /// They are noticed because the second of them comes later than [`RACE_SECONDS`], generation
+    /// after generation: the third such repetition in a row is theft.
     pub fn rotate(
         &mut self,
         presented: u32,
@@ -190,13 +218,19 @@ impl Session {
         if presented >= generation {
             self.holder = Holder::Client { generation: successor, since: now };
             self.used_at = self.used_at.max(now);
+            self.repeats.rotated();
             return Rotation::Rotated { generation: successor };
         }
-        let since = outage.grace_begin(since, lifetimes);
-        if successor == generation && now <= since.saturating_add(lifetimes.grace_seconds) {
-            return Rotation::Repeated { generation };
+        let begin = outage.grace_begin(since, lifetimes);
+        if successor != generation || now > begin.saturating_add(lifetimes.grace_seconds) {
+            return Rotation::Reused;
         }
-        Rotation::Reused
+        // Nobody could ask earlier during an outage.
+        let is_late = begin == since && now > since.saturating_add(RACE_SECONDS);
+        if is_late && self.repeats.came_late() >= MOST_LATE_IN_A_ROW {
+            return Rotation::Reused;
+        }
+        Rotation::Repeated { generation }
     }
 
     /// Ends it for good, unless it is over already. What no listing needs is forgotten.
@@ -214,6 +248,25 @@ impl Session {
             Holder::Client { generation, .. } => generation,
             Holder::Edge | Holder::Offered { .. } => 0,
         }
+    }
+}
+
+impl Repeats {
+    /// A generation that nobody showed twice, or only at once, ends the row.
+    fn rotated(&mut self) {
+        if !self.latest {
+            self.in_a_row = 0;
+        }
+        self.latest = false;
+    }
+
+    /// Each generation counts once; how many there are in a row now.
+    fn came_late(&mut self) -> u8 {
+        if !self.latest {
+            self.latest = true;
+            self.in_a_row = self.in_a_row.saturating_add(1);
+        }
+        self.in_a_row
     }
 }
 
@@ -297,6 +350,11 @@ impl UserSessions {
         live.iter().take(count).map(|session| session.id).collect()
     }
 
+    /// When the store may forget it, unix seconds: its clock may be ahead of ours by a day.
+    pub fn forget_at(&self, lifetimes: &Lifetimes) -> Option<u64> {
+        self.forgettable_at(lifetimes).map(|at| at.saturating_add(CLOCK_MARGIN_SECONDS))
+    }
+
     /// When nothing of it matters any more, unix seconds.
     pub fn forgettable_at(&self, lifetimes: &Lifetimes) -> Option<u64> {
         self.sessions.iter().map(|session| session.absolute_end(lifetimes)).max()
@@ -304,9 +362,32 @@ impl UserSessions {
 }
 
 impl SessionId {
-    /// A session of the user.
+    /// A session of the user. The first four bytes of `random` say when it was opened.
     pub fn new(user: UserKey, random: [u8; 16]) -> Self {
         Self { user, random }
+    }
+
+    /// A session of the user that is opened `at` (unix seconds).
+    pub fn opened(user: UserKey, at: u64, random: [u8; 12]) -> Self {
+        let mut bytes = [0; 16];
+        let at = u32::try_from(at).unwrap_or(u32::MAX);
+        bytes[..4].copy_from_slice(&at.to_be_bytes());
+        bytes[4..].copy_from_slice(&random);
+        Self { user, random: bytes }
+    }
+
+    /// When it was opened, unix seconds. Its credentials prove it, also where the store does not
+    /// know the session.
+    pub fn opened_at(self) -> u64 {
+        let [a, b, c, d, ..] = self.random;
+        u32::from_be_bytes([a, b, c, d]).into()
+    }
+
+    /// True if the session, which the store does not know, is one that a store lost which lost
+    /// records at `lost_at`: it was opened before, and is not past its absolute end.
+    pub fn is_lost(self, lost_at: Option<u64>, now: u64, lifetimes: &Lifetimes) -> bool {
+        let end = self.opened_at().saturating_add(lifetimes.absolute_seconds);
+        lost_at.is_some_and(|lost_at| self.opened_at() <= lost_at) && now < end
     }
 
     /// Where its user's sessions are.
@@ -366,6 +447,13 @@ impl FromStr for SessionId {
     }
 }
 
+/// Begins the names of all documents with sessions.
+pub const USER_DOCUMENTS: &str = "user:";
+const CLOCK_MARGIN_SECONDS: u64 = 86_400;
+/// Within this time after a token was spent its repetition is a race of tabs or a quick retry.
+pub const RACE_SECONDS: u64 = 10;
+/// The late repetition that makes a row of this length is theft.
+pub const MOST_LATE_IN_A_ROW: u8 = 3;
 /// 32 characters of base64url.
 pub const SESSION_ID_BYTES: usize = 24;
 /// How many ended sessions of a user are remembered: enough to recognise them in a listing. That

@@ -8,6 +8,8 @@ pub(super) struct Key {
 }
 
 pub(super) const MASTER_KEY: &str = "master_key";
+pub(super) const MASTER_KEY_COMMAND: &str = "master_key_command";
+pub(super) const OTHER_MASTER_KEY: &str = "other_master_key";
 
 pub(super) const KEYS: &[Key] = &[
     Key {
@@ -40,9 +42,17 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "refresh_grace_seconds",
-        default: "60",
-        help: "How long a spent refresh token is answered with the same successor while that is \
-               unused: for lost replies and racing tabs, 0 to 600.",
+        default: "86400",
+        help: "How long a used refresh token returns the same successor again while that is unused, \
+               0 to 604800: for lost responses and phones that slept. Two parties that take turns \
+               are treated as theft at the third late repetition in a row.",
+    },
+    Key {
+        name: "lost_sessions",
+        default: "unavailable",
+        help: "What a refresh token is answered whose session the store has lost: unavailable (503: \
+               clients keep the token, for as long as you may still restore a backup) or end (log in \
+               again).",
     },
     Key {
         name: "sessions_per_user",
@@ -95,6 +105,19 @@ pub(super) const KEYS: &[Key] = &[
         help: "How long a start waits for a store that does not answer, up to 86400; 0 for ever. \
                Meanwhile /readyz answers 503.",
     },
+    Key {
+        name: MASTER_KEY_COMMAND,
+        default: "",
+        help: "A program and its arguments, separated by spaces, that prints the master key; run \
+               once at the start, without a shell, for at most 30 s.",
+    },
+    Key {
+        name: OTHER_MASTER_KEY,
+        default: "",
+        help: "A second master key that is accepted, while the master key is replaced (see \
+               docs/key-life.md); from the environment only.",
+    },
+    Key { name: "other_master_key_file", default: "", help: "File with that second master key." },
     Key {
         name: "redis_prefix",
         default: "offswitch",

@@ -33,8 +33,14 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The master key from the environment, if it is there.
     pub master_key: Option<Zeroizing<String>>,
+    /// The command that prints the master key, if one is set.
+    pub master_key_command: Option<Zeroizing<String>>,
     /// The file that holds the master key otherwise.
     pub master_key_file: PathBuf,
+    /// The second master key that is accepted, from the environment.
+    pub other_master_key: Option<Zeroizing<String>>,
+    /// The file with the second master key that is accepted.
+    pub other_master_key_file: Option<PathBuf>,
     /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// How it is logged.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::keys::{KEYS, MASTER_KEY};
+use super::keys::{KEYS, MASTER_KEY, MASTER_KEY_COMMAND, OTHER_MASTER_KEY};
 use super::{
     Config, LONGEST_ACCESS_TOKEN_SECONDS, LogFormat, PREFIX, Problem, StoreConfig, addresses,
     environment,
@@ -16,7 +16,7 @@ use super::{
 use crate::keyring::TokenAlgorithm;
 use crate::plane::{MOST_ENTRIES, Settings};
 use crate::server::Limits;
-use crate::session::Lifetimes;
+use crate::session::{Lifetimes, LostSessions};
 use crate::store::check_store_url;
 use crate::telemetry;
 
@@ -47,8 +47,9 @@ impl Values {
                     continue;
                 }
             };
-            if name == MASTER_KEY {
-                self.problem(&name, "must come from the environment or from master_key_file");
+            if name == MASTER_KEY || name == OTHER_MASTER_KEY {
+                let problem = format!("must come from the environment or from {name}_file");
+                self.problem(&name, &problem);
             } else if KEYS.iter().any(|key| key.name == name) {
                 self.set.insert(name, Zeroizing::new(text));
             } else {
@@ -112,7 +113,15 @@ impl Values {
         let max_connections = self.count("max_connections", 1..=1_000_000);
         let limits = Limits { max_connections, ..Limits::default() };
         let max_connections_is_set = self.set.contains_key("max_connections");
-        let master_key = self.set.remove(MASTER_KEY);
+        let other_master_key_file = self.text("other_master_key_file", 0..=4096);
+        self.text(MASTER_KEY_COMMAND, 0..=4096);
+        self.text(OTHER_MASTER_KEY, 0..=4096);
+        let mut secret = |name| self.set.remove(name).filter(|text| !text.is_empty());
+        let (master_key, master_key_command) = (secret(MASTER_KEY), secret(MASTER_KEY_COMMAND));
+        let other_master_key = secret(OTHER_MASTER_KEY);
+        if master_key.is_some() && master_key_command.is_some() {
+            self.problem(MASTER_KEY_COMMAND, "cannot be set together with master_key");
+        }
         if !self.problems.is_empty() {
             return Err(self.problems);
         }
@@ -124,7 +133,11 @@ impl Values {
             store,
             data_dir,
             master_key,
+            master_key_command,
             master_key_file,
+            other_master_key,
+            other_master_key_file: (!other_master_key_file.is_empty())
+                .then(|| PathBuf::from(other_master_key_file)),
             log: log.unwrap_or_default(),
             log_format: log_format.unwrap_or(LogFormat::Text),
             limits,
@@ -189,6 +202,12 @@ impl Values {
                 "ES256" => Some(TokenAlgorithm::Es256),
                 _ => None,
             });
+        let lost_sessions =
+            self.parse("lost_sessions", "must be unavailable or end", |text| match text {
+                "unavailable" => Some(LostSessions::Unavailable),
+                "end" => Some(LostSessions::End),
+                _ => None,
+            });
         let settings = Settings {
             issuer,
             audience: self.text("audience", 1..=256),
@@ -197,8 +216,9 @@ impl Values {
             lifetimes: Lifetimes {
                 idle_seconds: self.number("session_idle_seconds", 1..=315_360_000),
                 absolute_seconds: self.number("session_absolute_seconds", 1..=315_360_000),
-                grace_seconds: self.number("refresh_grace_seconds", 0..=600),
+                grace_seconds: self.number("refresh_grace_seconds", 0..=604_800),
             },
+            lost_sessions: lost_sessions.unwrap_or_default(),
             sessions_per_user: self.count("sessions_per_user", 1..=100),
             token_algorithm: algorithm.unwrap_or_default(),
             key_rotation_seconds: self.number_or_zero("key_rotation_seconds", 3600..=315_360_000),

@@ -1,18 +1,19 @@
-//! `GET /v1/keys`, `POST /v1/keys/rotate` and `GET /.well-known/jwks.json`.
+//! `GET /v1/keys`, `POST /v1/keys/rotate`, `POST /v1/feed-keys/…` and `GET /.well-known/jwks.json`.
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::Body;
+use super::access::Caller;
+use super::extract::{Body, InPath, idempotency};
 use super::problem::{Problem, ProblemDocument};
-use crate::keyring::{KeyState, Rotated};
+use crate::keyring::{FeedKeyState, FeedKeyStatus, KeyState, Rotated};
 use crate::plane::Plane;
 
 /// The keys this control plane signs with.
@@ -22,6 +23,40 @@ pub(super) struct Keys {
     token_keys: Vec<TokenKey>,
     /// The public keys of the feed, base64url: verifiers must trust one of them.
     feed_public_keys: Vec<String>,
+    /// The same keys, oldest first, with what an operator needs to rotate them.
+    feed_keys: Vec<FeedKey>,
+}
+
+/// A key that signs every snapshot of the feed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct FeedKey {
+    /// Names it in a snapshot and in `/v1/feed-keys/{id}/drop`.
+    #[schema(example = "4f1c0a9be2d37788")]
+    id: String,
+    /// What verifiers trust, base64url.
+    public_key: String,
+    /// When it was made, unix seconds.
+    created_at: u64,
+    /// `current` (the newest) or `overlapping` (signs until it is dropped).
+    #[schema(value_type = String, example = "current")]
+    state: FeedKeyState,
+}
+
+/// The new feed key.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NewFeedKey {
+    #[serde(flatten)]
+    key: FeedKey,
+    /// True if the same request had made it before.
+    repeated: bool,
+}
+
+/// A feed key that signs no more.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Dropped {
+    id: String,
+    /// False if it was dropped before.
+    dropped: bool,
 }
 
 /// A key that signs, signed or will sign tokens.
@@ -86,7 +121,8 @@ pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Json<Keys> {
         .iter()
         .map(|key| Base64UrlUnpadded::encode_string(key.public_key()))
         .collect();
-    Json(Keys { token_keys, feed_public_keys })
+    let feed_keys = keyring.feed_keys().into_iter().map(FeedKey::from).collect();
+    Json(Keys { token_keys, feed_public_keys, feed_keys })
 }
 
 /// Makes a new signing key: published now, signing after `key_publish_seconds`; the old one's
@@ -113,6 +149,43 @@ pub(super) async fn rotate(
     Ok(Json(NewKey { kid, alg, signs_from, repeated }))
 }
 
+/// Makes a new feed key, which signs every snapshot beside the old ones from now on. Configure all
+/// verifiers with it, then drop the old one.
+#[utoipa::path(
+    post, path = "/v1/feed-keys/rotate", tag = "keys",
+    params(("idempotency-key" = Option<String>, Header, description = "Repeating is harmless")),
+    security(("api_key" = ["keys:write"])),
+    responses((status = 200, body = NewFeedKey), (status = "4XX", body = ProblemDocument),
+              (status = 503, body = ProblemDocument))
+)]
+pub(super) async fn rotate_feed(
+    State(plane): State<Arc<Plane>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Result<Json<NewFeedKey>, Problem> {
+    let request = idempotency(&headers, &caller.id, "/v1/feed-keys/rotate", b"")?;
+    let request = plane.master().request_name(&format!("feed key {}", request.id));
+    let rotated = plane.rotate_feed_key(request, plane.now()).await?;
+    Ok(Json(NewFeedKey { key: rotated.key.into(), repeated: rotated.repeated }))
+}
+
+/// Lets a feed key sign no more. Verifiers that trust only it take no snapshot from then on, and
+/// answer 503 once what they hold is stale: drop a stolen key at once, an old one when all verifiers
+/// trust a newer one. The last key cannot be dropped.
+#[utoipa::path(
+    post, path = "/v1/feed-keys/{id}/drop", tag = "keys", params(("id" = String, Path)),
+    security(("api_key" = ["keys:write"])),
+    responses((status = 200, body = Dropped), (status = "4XX", body = ProblemDocument),
+              (status = 503, body = ProblemDocument))
+)]
+pub(super) async fn drop_feed(
+    State(plane): State<Arc<Plane>>,
+    InPath(id): InPath<String>,
+) -> Result<Json<Dropped>, Problem> {
+    let dropped = plane.drop_feed_key(&id, plane.now()).await?;
+    Ok(Json(Dropped { id, dropped }))
+}
+
 /// The public keys that verify tokens, as a JWK set (RFC 7517). Dead and retired keys are not in
 /// it.
 #[utoipa::path(
@@ -122,6 +195,8 @@ pub(super) async fn rotate(
                content_type = "application/jwk-set+json"))
 )]
 pub(super) async fn jwks(State(plane): State<Arc<Plane>>) -> Response {
+    // Another process may have signed with a key that this one has not read yet.
+    plane.refresh_keyring().await;
     let jwks = {
         let fold = plane.fold();
         plane.keyring().jwks(plane.now(), |kid| fold.is_dead(kid))
@@ -131,4 +206,11 @@ pub(super) async fn jwks(State(plane): State<Arc<Plane>>) -> Response {
         (header::CACHE_CONTROL, "public, max-age=15"),
     ];
     (headers, jwks.to_string()).into_response()
+}
+
+impl From<FeedKeyStatus> for FeedKey {
+    fn from(key: FeedKeyStatus) -> Self {
+        let FeedKeyStatus { id, public_key, created_at, state } = key;
+        Self { id, public_key, created_at, state }
+    }
 }

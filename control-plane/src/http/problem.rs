@@ -141,13 +141,18 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(retry_after(code)));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
+}
+
+/// When to ask again, in seconds: soon, except for what only an operator can mend.
+pub(super) fn retry_after(code: &str) -> &'static str {
+    if matches!(code, "document_altered" | "session_lost") { "60" } else { "1" }
 }
 
 /// Causes are logged here, once; the caller learns the code and what to do.
@@ -161,8 +166,22 @@ impl From<PlaneError> for Problem {
                 let detail = "the session that this request opened has ended since";
                 return Self::new(StatusCode::CONFLICT, "session_ended", detail);
             }
+            PlaneError::SessionLost => {
+                let detail = "the store has lost the session of this credential; keep the \
+                              credential and try again later";
+                return Self::new(StatusCode::SERVICE_UNAVAILABLE, "session_lost", detail);
+            }
+            PlaneError::Keyring(KeyringError::LastFeedKey) => {
+                return Self::new(StatusCode::CONFLICT, "last_feed_key", error.to_string());
+            }
+            PlaneError::Keyring(KeyringError::TooManyFeedKeys) => {
+                return Self::new(StatusCode::CONFLICT, "too_many_feed_keys", error.to_string());
+            }
             PlaneError::Keyring(KeyringError::TooManyKeys) => {
                 return Self::new(StatusCode::CONFLICT, "too_many_keys", error.to_string());
+            }
+            PlaneError::Keyring(KeyringError::UnknownFeedKey) => {
+                return Self::new(StatusCode::NOT_FOUND, "unknown_feed_key", error.to_string());
             }
             PlaneError::TooManyDeadKeys => {
                 return Self::new(StatusCode::CONFLICT, "too_many_dead_keys", error.to_string());
@@ -198,6 +217,13 @@ impl From<PlaneError> for Problem {
                     "nothing was acknowledged; repeat the request with the same idempotency key",
                 )
             }
+            // Logged where it was found. Never taken for a document that is not there.
+            Some(StoreError::Altered(_)) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "document_altered",
+                "what is stored for this request was changed by something other than the control \
+                 plane; an operator must look at the finding document_altered",
+            ),
             Some(StoreError::Damaged(_)) | None => {
                 tracing::error!(%error, "the plane failed");
                 Self::new(

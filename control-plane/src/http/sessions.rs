@@ -171,8 +171,7 @@ pub(super) async fn open(
     let by = caller.id.clone();
     let mut request = body.value.check(caller)?;
     claim(&plane, &named).await?;
-    let name = plane.master().mac(IDEMPOTENCY_CONTEXT, named.id.as_bytes());
-    request.opening.name.copy_from_slice(&name.as_bytes()[..16]);
+    request.opening.name = plane.master().request_name(&named.id);
     request.opening.digest.copy_from_slice(&named.digest[..16]);
     let now = plane.now();
     let opened = plane.open_session(request, now).await?;
@@ -472,4 +471,3 @@ pub(super) fn is_scope(text: &str) -> bool {
 const MAX_CLAIMS_BYTES: usize = 4096;
 /// 2^53 - 1: JavaScript's `Number.MAX_SAFE_INTEGER`.
 const MAX_EXACT: u64 = (1 << 53) - 1;
-const IDEMPOTENCY_CONTEXT: &str = "offswitch 2026-11 session of a request v1";

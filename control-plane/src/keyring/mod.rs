@@ -1,6 +1,7 @@
 //! The private keys: those that sign tokens and those that sign the feed. All processes share them
 //! through one sealed document in the store.
 
+mod feed_key;
 mod lifetime;
 mod token_key;
 
@@ -11,11 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::master_key::{MasterKey, MasterKeyError, random_bytes};
+use crate::master_key::{KeyId, MasterKey, MasterKeyError, random_bytes};
 use crate::store::{Store, StoreError};
+use feed_key::{DroppedFeedKey, FeedSeed};
 use lifetime::{Lifetimes, order};
-use token_key::Secret;
 
+pub use feed_key::{FeedKeyState, FeedKeyStatus, MAX_FEED_KEYS, RotatedFeedKey};
 pub use lifetime::{KeyState, MAX_PUBLISHED_KEYS, RETIRES_AFTER_SECONDS};
 pub use token_key::{TokenAlgorithm, TokenKey};
 
@@ -24,6 +26,8 @@ pub struct Keyring {
     sealed: Vec<u8>,
     tokens: Vec<TokenKey>,
     feeds: Vec<FeedSeed>,
+    dropped: Vec<DroppedFeedKey>,
+    origin: Option<Zeroizing<[u8; 32]>>,
 }
 
 /// What new token keys are like.
@@ -48,17 +52,16 @@ pub struct Rotated {
     pub repeated: bool,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
-struct FeedSeed {
-    secret: Secret,
-    created_at: u64,
-}
-
-/// The document's plain form; it leaves this file only sealed.
+/// The document's plain form; it leaves this folder only sealed.
 #[derive(Default, Serialize, Deserialize)]
 struct Plain {
     tokens: Vec<TokenKey>,
+    /// In the order they were made.
     feeds: Vec<FeedSeed>,
+    /// So that no process that remembers one brings it back.
+    dropped: Vec<DroppedFeedKey>,
+    /// What an earlier master key derived for good; absent where it is the present one.
+    origin: Option<[u8; 32]>,
 }
 
 /// Why there is no keyring, or no new key.
@@ -70,9 +73,26 @@ pub enum KeyringError {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The last feed key cannot be dropped: nothing would sign the feed.
+    #[error("it is the only feed key; rotate it first, then drop it")]
+    LastFeedKey,
+    /// The store holds no keyring.
+    #[error("there is no keyring in the store yet: start with the new master key alone")]
+    Missing,
+    /// The store was begun again with other secrets than this process has.
+    #[error(
+        "the keyring in the store belongs to another beginning of the feed; restart this process"
+    )]
+    OtherOrigin,
+    /// [`MAX_FEED_KEYS`] sign already.
+    #[error("{MAX_FEED_KEYS} feed keys sign already; drop one that no verifier needs first")]
+    TooManyFeedKeys,
     /// [`MAX_PUBLISHED_KEYS`] stand already.
     #[error("there are too many token keys; the oldest must retire first")]
     TooManyKeys,
+    /// No feed key has this id.
+    #[error("there is no feed key with this id; GET /v1/keys shows them")]
+    UnknownFeedKey,
     /// The document opens, but is not a keyring.
     #[error("the keyring in the store cannot be read")]
     Unreadable,
@@ -80,8 +100,9 @@ pub enum KeyringError {
 
 impl Keyring {
     /// Loads the keyring and makes sure that it holds a feed key, a token key that is not dead, and
-    /// every key that is `known` already and not retired: a store that comes back empty or older
-    /// gets them back. What is missing is created once for all processes.
+    /// every key that is `known` already and neither retired nor dropped: a store that comes back
+    /// empty or older, or whose keyring was altered, gets them back. What is missing is created once
+    /// for all processes. From then on `master` uses the key that the keyring is sealed under.
     ///
     /// A process that starts, so that nothing is `known`, also adds a key if the newest has another
     /// algorithm than new ones shall have. Only then: processes that are configured differently
@@ -100,10 +121,12 @@ impl Keyring {
     ) -> Result<Self, KeyringError> {
         loop {
             let document = store.load(DOCUMENT).await?;
-            let mut plain = Plain::open(&document, master)?;
-            let mut is_complete = !known.is_some_and(|known| plain.join(known, now, &is_dead));
+            let (mut plain, mut is_complete) = Plain::found(&document, master, known)?;
+            if let Some(known) = known {
+                is_complete &= !plain.join(known, now, &is_dead);
+            }
             if plain.feeds.is_empty() {
-                plain.feeds.push(FeedSeed { secret: Secret(random_bytes()), created_at: now });
+                plain.feeds.push(FeedSeed::create(random_bytes(), now));
                 is_complete = false;
             }
             let newest = plain.lifetimes(now, &is_dead).newest();
@@ -115,8 +138,9 @@ impl Keyring {
                 is_complete = false;
             }
             if is_complete {
-                let Plain { tokens, feeds } = plain;
-                return Ok(Self { sealed: document, tokens, feeds });
+                let Plain { tokens, feeds, dropped, origin } = plain;
+                let origin = origin.map(Zeroizing::new);
+                return Ok(Self { sealed: document, tokens, feeds, dropped, origin });
             }
             plain.save(store, master, &document, now, &is_dead).await?;
         }
@@ -161,7 +185,7 @@ impl Keyring {
         let mut fresh = TokenKey::create(policy.algorithm, now, now);
         loop {
             let document = store.load(DOCUMENT).await?;
-            let mut plain = Plain::open(&document, master)?;
+            let (mut plain, _) = Plain::found(&document, master, None)?;
             let lifetimes = plain.lifetimes(now, &is_dead);
             if let Some(newest) = lifetimes.newest()
                 && (newest.kid() != seen || newest.signs_from() > now)
@@ -179,6 +203,45 @@ impl Keyring {
             fresh.signs_from = lifetimes.next_start(policy.publish_seconds);
             plain.tokens.push(fresh.clone());
             plain.save(store, master, &document, now, &is_dead).await?;
+        }
+    }
+
+    /// Lets `master` use the key that the keyring in `store` is sealed under, before anything else
+    /// is opened or hashed with it. Without a keyring that is the configured one.
+    ///
+    /// # Errors
+    ///
+    /// See [`KeyringError`].
+    pub async fn settle(store: &dyn Store, master: &MasterKey) -> Result<(), KeyringError> {
+        let document = store.load(DOCUMENT).await?;
+        Plain::found(&document, master, None).map(drop)
+    }
+
+    /// Seals the keyring under the master key `to` of those that `master` accepts. Every process
+    /// that accepts both uses it from its next reading on. What the present key has derived for
+    /// good stays. False if that was done before.
+    ///
+    /// # Errors
+    ///
+    /// See [`KeyringError`].
+    pub async fn replace_master_key(
+        store: &dyn Store,
+        master: &MasterKey,
+        to: KeyId,
+    ) -> Result<bool, KeyringError> {
+        loop {
+            let document = store.load(DOCUMENT).await?;
+            let (mut plain, _) = Plain::found(&document, master, None)?;
+            match MasterKey::sealed_under(&document) {
+                None => return Err(KeyringError::Missing),
+                Some(id) if id == to => return Ok(false),
+                Some(_) => {}
+            }
+            plain.origin = Some(*master.origin());
+            master.use_key(to, plain.origin.as_ref());
+            if store.swap(DOCUMENT, &document, &plain.seal(master)?, None).await? {
+                return Ok(true);
+            }
         }
     }
 
@@ -234,9 +297,37 @@ impl Keyring {
 
     /// Signs the snapshots of `feed` with every feed key.
     pub fn snapshot_signer(&self, feed: &str) -> Arc<SnapshotSigner> {
-        let keys = self.feeds.iter().map(|seed| seed.secret.ed25519()).collect();
+        let keys = self.feeds.iter().map(FeedSeed::signing_key).collect();
         Arc::new(SnapshotSigner::new(feed, keys))
     }
+
+    /// The keyring's plain form, changed by `change` until the store takes it; nothing is written
+    /// where that answers with [`Change::None`].
+    async fn update<T>(
+        store: &dyn Store,
+        master: &MasterKey,
+        now: u64,
+        is_dead: impl Fn(&str) -> bool,
+        mut change: impl FnMut(&mut Plain) -> Result<(T, Change), KeyringError>,
+    ) -> Result<T, KeyringError> {
+        loop {
+            let document = store.load(DOCUMENT).await?;
+            let (mut plain, _) = Plain::found(&document, master, None)?;
+            let (outcome, changed) = change(&mut plain)?;
+            if changed == Change::None
+                || plain.save(store, master, &document, now, &is_dead).await?
+            {
+                return Ok(outcome);
+            }
+        }
+    }
+}
+
+/// Whether a keyring was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Made,
+    None,
 }
 
 impl Plain {
@@ -251,8 +342,44 @@ impl Plain {
         }
     }
 
-    /// Writes the keyring without its retired keys, unless another process was faster: the caller
-    /// reads it again either way.
+    /// What the store holds, and whether that may stay. A keyring that was altered counts as lost
+    /// where this process knows one. From then on `master` uses the key that it is sealed under.
+    fn found(
+        document: &[u8],
+        master: &MasterKey,
+        known: Option<&Keyring>,
+    ) -> Result<(Self, bool), KeyringError> {
+        let mut plain = match Self::open(document, master) {
+            Err(KeyringError::Sealed(MasterKeyError::Unsealing)) if known.is_some() => {
+                metrics::counter!("offswitch_documents_altered_total").increment(1);
+                tracing::error!("the keyring in the store was altered; writing it again");
+                return Ok((Self::lost(known), false));
+            }
+            opened => opened?,
+        };
+        let Some(id) = MasterKey::sealed_under(document) else {
+            return Ok((Self::lost(known), true));
+        };
+        if master.use_key(id, plain.origin.as_ref()) {
+            return Ok((plain, true));
+        }
+        // Other secrets than this process hashes with: nothing it has stored would be found.
+        match known.and_then(|known| known.origin.as_deref()) {
+            Some(origin) if plain.origin.is_none() => {
+                plain.origin = Some(*origin);
+                Ok((plain, false))
+            }
+            _ => Err(KeyringError::OtherOrigin),
+        }
+    }
+
+    /// An empty keyring in the place of the one that was `known`.
+    fn lost(known: Option<&Keyring>) -> Self {
+        let origin = known.and_then(|known| known.origin.as_deref().copied());
+        Self { origin, ..Self::default() }
+    }
+
+    /// Writes the keyring without its retired keys; false if another process was faster.
     async fn save(
         mut self,
         store: &dyn Store,
@@ -260,34 +387,33 @@ impl Plain {
         held: &[u8],
         now: u64,
         is_dead: impl Fn(&str) -> bool,
-    ) -> Result<(), KeyringError> {
+    ) -> Result<bool, KeyringError> {
         let stays = |key: &TokenKey| !self.lifetimes(now, &is_dead).is_retired(key);
         let stay: Vec<bool> = self.tokens.iter().map(stays).collect();
         let mut stay = stay.into_iter();
         self.tokens.retain(|_| stay.next().unwrap_or(true));
         self.tokens.sort_by(|one, other| order(one).cmp(&order(other)));
-        let plain = postcard::to_allocvec(&self).map_err(|_| KeyringError::Unreadable)?;
-        let bytes = master.seal(DOCUMENT, &Zeroizing::new(plain), random_bytes())?;
-        store.swap(DOCUMENT, held, &bytes, None).await?;
-        Ok(())
+        let bytes = self.seal(master)?;
+        Ok(store.swap(DOCUMENT, held, &bytes, None).await?)
     }
 
-    /// Adds the keys that only `known` has, without those that are retired: another process has
-    /// removed them. True if there were any.
+    fn seal(&self, master: &MasterKey) -> Result<Vec<u8>, KeyringError> {
+        let plain = postcard::to_allocvec(self).map(Zeroizing::new);
+        Ok(master.seal(DOCUMENT, &plain.map_err(|_| KeyringError::Unreadable)?)?)
+    }
+
+    /// Adds the keys that only `known` has, without those that are retired or dropped: another
+    /// process has removed them. True if there were any.
     fn join(&mut self, known: &Keyring, now: u64, is_dead: impl Fn(&str) -> bool) -> bool {
         let is_held = |key: &TokenKey| self.tokens.iter().any(|held| held.kid() == key.kid());
         let missing: Vec<_> = known.tokens.iter().filter(|key| !is_held(key)).cloned().collect();
         // What is retired is judged with the keys of both.
         let all = [self.tokens.as_slice(), &missing].concat();
         let lifetimes = Lifetimes::new(&all, now, is_dead);
-        let before = self.tokens.len() + self.feeds.len();
+        let before = self.tokens.len();
         self.tokens.extend(missing.into_iter().filter(|key| !lifetimes.is_retired(key)));
-        for seed in &known.feeds {
-            if !self.feeds.iter().any(|held| held.secret.0 == seed.secret.0) {
-                self.feeds.push(seed.clone());
-            }
-        }
-        self.tokens.len() + self.feeds.len() > before
+        let has_feeds = self.join_feeds(known);
+        self.tokens.len() > before || has_feeds
     }
 
     fn lifetimes<D: Fn(&str) -> bool>(&self, now: u64, is_dead: D) -> Lifetimes<'_, D> {
@@ -295,4 +421,5 @@ impl Plain {
     }
 }
 
-const DOCUMENT: &str = "keyring";
+/// The name of the keyring's document.
+pub(crate) const DOCUMENT: &str = "keyring";

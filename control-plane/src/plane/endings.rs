@@ -38,7 +38,7 @@ impl Plane {
         let _one_at_a_time = self.ending.lock().await;
         let began_at = self.now();
         self.catch_up().await?;
-        let mut held = self.store.load(CURSOR).await?;
+        let mut held = self.cursor().await?;
         loop {
             let cursor = position(&held);
             let page = self.store.read(cursor.seq, PAGE_RECORDS).await?;
@@ -64,7 +64,19 @@ impl Plane {
                 return Ok(());
             }
             let is_ours = self.store.swap(CURSOR, &held, &wanted, None).await?;
-            held = if is_ours { wanted } else { self.store.load(CURSOR).await? };
+            held = if is_ours { wanted } else { self.cursor().await? };
+        }
+    }
+
+    /// Where the cursor is. One that was altered is deleted: without it everything in the log is
+    /// carried out once more, which changes nothing that was done.
+    async fn cursor(&self) -> Result<Vec<u8>, StoreError> {
+        match self.store.load(CURSOR).await {
+            Err(StoreError::Altered(_)) => {
+                self.sealed.discard_altered(CURSOR).await?;
+                self.store.load(CURSOR).await
+            }
+            loaded => loaded,
         }
     }
 
@@ -123,7 +135,9 @@ impl Plane {
                 };
                 match self.change(user, Basis::Nothing, now, end).await {
                     // What cannot be read gives out nothing, and must not hold up the others.
-                    Err(PlaneError::Store(StoreError::Damaged(error))) => {
+                    Err(PlaneError::Store(
+                        StoreError::Altered(error) | StoreError::Damaged(error),
+                    )) => {
                         tracing::error!(%user, error, "a user's sessions are damaged");
                         Ok(())
                     }
@@ -149,7 +163,11 @@ impl Plane {
                             session.end(ended.clone());
                         }
                     };
-                    self.change(over.id.user(), Basis::Nothing, now, end).await?;
+                    match self.change(over.id.user(), Basis::Nothing, now, end).await {
+                        Err(PlaneError::Store(StoreError::Altered(_) | StoreError::Damaged(_))) => {
+                        }
+                        changed => changed?,
+                    }
                 }
             }
             let Some(next) = stored.next else { return Ok(()) };

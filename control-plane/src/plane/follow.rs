@@ -13,7 +13,6 @@ use super::continuity::{Continuity, PAGE_RECORDS, judge, recover};
 use super::{Plane, PlaneError};
 use crate::api_keys::ApiKeys;
 use crate::fold::Trimming;
-use crate::keyring::Keyring;
 use crate::session::Outage;
 use crate::store::StoreError;
 
@@ -74,25 +73,6 @@ impl Plane {
         } else if !failed && lasts {
             outage.ended_at = now;
         }
-    }
-
-    /// Reads the private keys anew, and makes a new signing key where the last one is dead.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn reload_keyring(&self) -> Result<(), PlaneError> {
-        let policy = self.settings.key_policy();
-        let is_dead = |kid: &str| self.fold().is_dead(kid);
-        let _one_at_a_time = self.reloading.lock().await;
-        let (store, known, now) = (self.store.as_ref(), self.keyring.load_full(), self.now());
-        let keyring =
-            Keyring::load(store, &self.master, policy, Some(&known), now, is_dead).await?;
-        if !keyring.is_same(&known) {
-            self.signer.store(keyring.snapshot_signer(&self.settings.issuer));
-            self.keyring.store(Arc::new(keyring));
-        }
-        Ok(())
     }
 
     async fn follow_log(self: Arc<Self>) {

@@ -46,18 +46,21 @@ impl Plane {
         now: u64,
     ) -> Result<Option<Issued>, PlaneError> {
         let touch = |sessions: &mut UserSessions, _| {
-            let session = self.living(sessions, handle.session, now)?;
+            let is_known = sessions.find(handle.session).is_some();
+            let living = self.living(sessions, handle.session, now);
+            let Some(session) = living else { return (is_known, None) };
             match session.holder {
-                Holder::Client { .. } => return None,
+                Holder::Client { .. } => return (is_known, None),
                 // A genuine handle: the store has lost that its code was redeemed.
                 Holder::Edge | Holder::Offered { .. } => session.holder = Holder::Edge,
             }
             session.used_at = session.used_at.max(now);
-            Some(session.clone())
+            (is_known, Some(session.clone()))
         };
         match self.change(handle.session.user(), Basis::LogEnd, now, touch).await? {
-            Some(session) => self.issue_living(&session, now).await,
-            None => Ok(None),
+            (_, Some(session)) => self.issue_living(&session, now).await,
+            (true, None) => Ok(None),
+            (false, None) => self.unknown_session(handle.session, now).map(|_| None),
         }
     }
 

@@ -27,7 +27,8 @@ use crate::api_keys::ApiKeys;
 use crate::fold::{Fold, FoldError};
 use crate::keyring::{KeyPolicy, Keyring, KeyringError, TokenAlgorithm};
 use crate::master_key::MasterKey;
-use crate::session::{Lifetimes, Outage};
+use crate::sealing::SealedStore;
+use crate::session::{Lifetimes, LostSessions, Outage};
 use crate::store::{Finding, Store, StoreError};
 
 pub use announce::Following;
@@ -44,7 +45,9 @@ pub struct Plane {
     appender: Arc<append::Appender>,
     /// What this process appended; whoever follows the log takes it.
     own: tokio::sync::Mutex<mpsc::Receiver<append::Own>>,
+    /// The same as `sealed`.
     store: Arc<dyn Store>,
+    sealed: Arc<SealedStore>,
     master: MasterKey,
     fold: Mutex<Fold>,
     /// One reader of the log at a time; callers that wait share a round.
@@ -53,8 +56,10 @@ pub struct Plane {
     /// When the log was last read to its end, unix seconds: what is signed is as fresh as that.
     current_at: AtomicU64,
     keyring: ArcSwap<Keyring>,
-    /// One reader of the keyring at a time, so that an older reading never replaces a newer one.
-    reloading: tokio::sync::Mutex<()>,
+    /// One reader of the keyring at a time, so that an older reading never replaces a newer one; with
+    /// the number of the last reading.
+    reloading: tokio::sync::Mutex<u64>,
+    reloads_begun: AtomicU64,
     introspector: introspect::Introspector,
     /// When the last complete pass over the ended sessions began, unix seconds.
     carried_out_at: AtomicU64,
@@ -86,6 +91,8 @@ pub struct Settings {
     pub access_token_seconds: u64,
     /// How long sessions live.
     pub lifetimes: Lifetimes,
+    /// What becomes of sessions that the store has lost.
+    pub lost_sessions: LostSessions,
     /// How many sessions a user may have; one more ends the one idle for longest.
     pub sessions_per_user: usize,
     /// What new token keys are.
@@ -136,6 +143,9 @@ pub enum PlaneError {
     /// The keys cannot be had.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
+    /// The store has lost the session, and an operator may put it back.
+    #[error("the store has lost the session")]
+    SessionLost,
     /// The session has ended since it was opened.
     #[error("the session has ended")]
     SessionOver,
@@ -169,6 +179,10 @@ impl Plane {
         now: u64,
         loading: &Loading,
     ) -> Result<Arc<Self>, PlaneError> {
+        let sealed = Arc::new(SealedStore::new(store, master.clone()));
+        let store: Arc<dyn Store> = sealed.clone();
+        // Which master key is in use, and how ids are hashed, comes before everything else.
+        Keyring::settle(store.as_ref(), &master).await?;
         let (salt, issuer) = (master.salt(), &settings.issuer);
         let fold = continuity::load(store.as_ref(), salt, issuer, loading).await?;
         let policy = settings.key_policy();
@@ -179,7 +193,8 @@ impl Plane {
         let plane = Arc::new(Self {
             signer: ArcSwap::new(keyring.snapshot_signer(&settings.issuer)),
             keyring: ArcSwap::from_pointee(keyring),
-            reloading: tokio::sync::Mutex::new(()),
+            reloading: tokio::sync::Mutex::new(0),
+            reloads_begun: AtomicU64::new(0),
             introspector: introspect::Introspector::default(),
             ending: tokio::sync::Mutex::new(()),
             carried_out_at: AtomicU64::new(0),
@@ -201,6 +216,7 @@ impl Plane {
             appender,
             own: tokio::sync::Mutex::new(own),
             store,
+            sealed,
             master,
         });
         metrics::gauge!("offswitch_log_seq").set(plane.position().seq as f64);
@@ -216,7 +232,7 @@ impl Plane {
         &self.settings
     }
 
-    /// The store.
+    /// The store, with its documents sealed.
     pub fn store(&self) -> &dyn Store {
         self.store.as_ref()
     }

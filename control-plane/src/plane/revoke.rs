@@ -330,7 +330,10 @@ impl Plane {
         mut record: Record,
         sessions: Landing,
     ) -> Result<(RedButton, Revoked), PlaneError> {
-        self.reload_keyring().await?;
+        // Keys that cannot be read again must not keep those that are known from being switched off.
+        if let Err(error) = self.reload_keyring().await {
+            tracing::warn!(%error, "the red button switches off the keys that are known");
+        }
         let button = self.red_button(sessions, record.at);
         let has_room = self.fold().dead_keys().len() + button.dead_kids.len() <= MAX_DEAD_KEYS;
         record.revocations = button.revocations();

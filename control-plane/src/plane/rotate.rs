@@ -1,8 +1,12 @@
-//! Planned rotation of the token-signing key: the new key is published before it signs, the old one
-//! verifies until its last token has expired.
+//! Planned rotation of the keys. A token key is published before it signs, and verifies until its last
+//! token has expired. A feed key signs beside the old ones until those are dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::{Plane, PlaneError};
-use crate::keyring::{Keyring, Rotated};
+use crate::keyring::{Keyring, Rotated, RotatedFeedKey};
 use crate::telemetry::audit;
 
 impl Plane {
@@ -35,6 +39,87 @@ impl Plane {
         self.rotate_after(self.newest_kid(), now).await.map(Some)
     }
 
+    /// Adds a feed key, which signs beside the others from now on. `request` names what asked for
+    /// it: a repetition is answered with the same key.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn rotate_feed_key(
+        &self,
+        request: [u8; 16],
+        now: u64,
+    ) -> Result<RotatedFeedKey, PlaneError> {
+        let is_dead = |kid: &str| self.fold().is_dead(kid);
+        let store = self.store.as_ref();
+        let rotated = Keyring::rotate_feed(store, &self.master, request, now, is_dead).await?;
+        if !rotated.repeated {
+            tracing::warn!(id = rotated.key.id, "a new feed key signs beside the others");
+        }
+        self.reload_keyring().await?;
+        Ok(rotated)
+    }
+
+    /// Lets the feed key with this id sign no more, here at once and in every other process within
+    /// five seconds. True if it did until now.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn drop_feed_key(&self, id: &str, now: u64) -> Result<bool, PlaneError> {
+        let is_dead = |kid: &str| self.fold().is_dead(kid);
+        let dropped =
+            Keyring::drop_feed(self.store.as_ref(), &self.master, id, now, is_dead).await?;
+        if dropped {
+            tracing::warn!(id, "a feed key is dropped: verifiers that trust only it are cut off");
+        }
+        self.reload_keyring().await?;
+        Ok(dropped)
+    }
+
+    /// Reads the private keys again, and makes a new signing key where the last one is dead. Where
+    /// other keys sign the feed, so do those of the base from then on.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn reload_keyring(&self) -> Result<(), PlaneError> {
+        let policy = self.settings.key_policy();
+        let is_dead = |kid: &str| self.fold().is_dead(kid);
+        let asked_at = self.reloads_begun.load(Ordering::Acquire);
+        let mut last = self.reloading.lock().await;
+        if *last > asked_at {
+            // It began after this call: callers that wait share one reading.
+            return Ok(());
+        }
+        let number = self.reloads_begun.fetch_add(1, Ordering::AcqRel) + 1;
+        let (store, known, now) = (self.store.as_ref(), self.keyring.load_full(), self.now());
+        let keyring =
+            Keyring::load(store, &self.master, policy, Some(&known), now, is_dead).await?;
+        *last = number;
+        if keyring.is_same(&known) {
+            return Ok(());
+        }
+        let signs_otherwise = !keyring.signs_like(&known);
+        self.signer.store(keyring.snapshot_signer(&self.settings.issuer));
+        self.keyring.store(Arc::new(keyring));
+        if signs_otherwise {
+            self.rebuild_base(now).await;
+        }
+        Ok(())
+    }
+
+    /// Reads the private keys again for somebody who asks for the public ones: what any process has
+    /// signed with before the question is in the answer. A store that does not answer soon keeps
+    /// nobody from the keys that are known.
+    pub async fn refresh_keyring(&self) {
+        match tokio::time::timeout(KEYS_WAIT, self.reload_keyring()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the keys are published as they were"),
+            Err(_) => tracing::warn!("the keys are published as they were: the store is slow"),
+        }
+    }
+
     /// The newest key as this process sees it.
     fn newest_kid(&self) -> String {
         let (fold, keyring) = (self.fold(), self.keyring());
@@ -55,3 +140,6 @@ impl Plane {
         Ok(rotated)
     }
 }
+
+/// How long a question for the public keys waits for the store.
+const KEYS_WAIT: Duration = Duration::from_millis(500);

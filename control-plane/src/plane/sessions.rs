@@ -17,7 +17,8 @@ use crate::credential::{Credential, CredentialKind};
 use crate::master_key::random_bytes;
 use crate::record::{Record, Revocation};
 use crate::session::{
-    Device, Grant, Holder, Opening, Outage, Rotation, Session, SessionId, UserSessions,
+    Device, Grant, Holder, LostSessions, Opening, Outage, Repeats, Rotation, Session, SessionId,
+    UserSessions,
 };
 use crate::store::{REQUEST_MEMORY, Request, StoreError};
 
@@ -66,6 +67,8 @@ pub enum Refreshed {
 pub enum RefreshRefusal {
     /// The session is over, expired or unknown.
     SessionEnded,
+    /// The store has lost the session.
+    SessionLost,
     /// The token was spent before: the session is revoked now.
     TokenReused,
     /// The session is bound to another client.
@@ -79,6 +82,7 @@ impl RefreshRefusal {
     pub fn code(self) -> &'static str {
         match self {
             Self::SessionEnded => "session_ended",
+            Self::SessionLost => "session_lost",
             Self::TokenReused => "refresh_token_reused",
             Self::WrongClient => "wrong_client",
             Self::WrongScope => "wrong_scope",
@@ -136,8 +140,10 @@ impl Plane {
     ) -> Result<Refreshed, PlaneError> {
         let outage = self.outage();
         let rotate = |sessions: &mut UserSessions, _| {
-            let session = sessions.find(token.session).filter(|one| !self.is_over(one));
-            let session = session.ok_or(RefreshRefusal::SessionEnded)?;
+            let session = sessions.find(token.session).ok_or(RefreshRefusal::SessionLost)?;
+            if self.is_over(session) {
+                return Err(RefreshRefusal::SessionEnded);
+            }
             let Grant { client_id: owner, client_bound, scope: granted, .. } = &session.grant;
             if !client_id.map_or(!client_bound, |client| client == owner) {
                 return Err(RefreshRefusal::WrongClient);
@@ -145,17 +151,24 @@ impl Plane {
             if scope.is_some_and(|scope| !is_within(scope, granted.as_deref())) {
                 return Err(RefreshRefusal::WrongScope);
             }
+            let before = session.repeats;
             match session.rotate(token.number, now, &self.settings.lifetimes, outage) {
                 Rotation::Over => Err(RefreshRefusal::SessionEnded),
                 Rotation::Reused => Err(RefreshRefusal::TokenReused),
-                Rotation::Repeated { generation } | Rotation::Rotated { generation } => {
-                    Ok((session.clone(), generation))
+                Rotation::Repeated { generation } => {
+                    let is_new = session.repeats != before;
+                    Ok((session.clone(), generation, Some(is_new)))
                 }
+                Rotation::Rotated { generation } => Ok((session.clone(), generation, None)),
             }
         };
-        let (session, number) =
+        let (session, number, repeated) =
             match self.change(token.session.user(), Basis::LogEnd, now, rotate).await? {
                 Ok(rotated) => rotated,
+                Err(RefreshRefusal::SessionLost) => {
+                    let refusal = self.unknown_session(token.session, now)?;
+                    return Ok(Refreshed::Refused(refusal));
+                }
                 Err(refusal) => {
                     if refusal == RefreshRefusal::TokenReused {
                         self.stop_thief(token.session, now).await?;
@@ -163,6 +176,9 @@ impl Plane {
                     return Ok(Refreshed::Refused(refusal));
                 }
             };
+        if let Some(is_newly_late) = repeated {
+            note_repetition(&session, is_newly_late);
+        }
         let mut issued = match self.issue(&session, scope, now).await {
             Err(PlaneError::SessionOver) => {
                 return Ok(Refreshed::Refused(RefreshRefusal::SessionEnded));
@@ -200,6 +216,9 @@ impl Plane {
     ) -> Result<Option<Session>, PlaneError> {
         self.catch_up().await?;
         let mut sessions = self.user_sessions(token.session.user()).await?;
+        if sessions.find(token.session).is_none() {
+            self.unknown_session(token.session, now)?;
+        }
         let Some(session) = self.living(&mut sessions, token.session, now) else {
             return Ok(None);
         };
@@ -214,6 +233,35 @@ impl Plane {
     pub fn session_revocation(session: SessionId, now: u64) -> Revocation {
         let exp = now.saturating_add(LONGEST_ACCESS_TOKEN_SECONDS);
         Revocation::Session { issuer: None, sid: session.to_string(), exp }
+    }
+
+    /// Why a genuine credential names a session that the store does not know: it is over, or the
+    /// store has lost it.
+    ///
+    /// # Errors
+    ///
+    /// [`PlaneError::SessionLost`] where that is to be answered as unavailable.
+    pub(super) fn unknown_session(
+        &self,
+        session: SessionId,
+        now: u64,
+    ) -> Result<RefreshRefusal, PlaneError> {
+        // The user and the version are not known; that the session itself was ended, the log may say.
+        let is_over = self.fold().is_session_over(&session.to_string(), "", u64::MAX);
+        if is_over || !session.is_lost(self.lost_at(), now, &self.settings.lifetimes) {
+            return Ok(RefreshRefusal::SessionEnded);
+        }
+        metrics::counter!("offswitch_lost_sessions_total").increment(1);
+        tracing::warn!(%session, "the store has lost the session of a genuine credential");
+        match self.settings.lost_sessions {
+            LostSessions::Unavailable => Err(PlaneError::SessionLost),
+            LostSessions::End => Ok(RefreshRefusal::SessionLost),
+        }
+    }
+
+    /// When the store was last found to have lost records, unix seconds.
+    pub fn lost_at(&self) -> Option<u64> {
+        None
     }
 
     fn outage(&self) -> Outage {
@@ -246,7 +294,7 @@ impl Plane {
             grant.audience.clone_from(&self.settings.audience);
         }
         Session {
-            id: SessionId::new(self.master.user_key(&request.sub), random_bytes()),
+            id: SessionId::opened(self.master.user_key(&request.sub), now, random_bytes()),
             sub: request.sub,
             grant,
             device: request.device,
@@ -258,6 +306,7 @@ impl Plane {
             } else {
                 Holder::Client { generation: 0, since: now }
             },
+            repeats: Repeats::default(),
             ended: None,
             request: request.opening,
         }
@@ -347,6 +396,16 @@ enum Admission {
     Full(Vec<SessionId>),
     /// It is there already.
     Known(Box<Session>),
+}
+
+/// Counts a spent token that was shown again, and says so where it came late.
+fn note_repetition(session: &Session, is_newly_late: bool) {
+    let timing = if is_newly_late { "late" } else { "race" };
+    metrics::counter!("offswitch_refresh_repetitions_total", "timing" => timing).increment(1);
+    if is_newly_late {
+        let (session, in_a_row) = (session.id, session.repeats.in_a_row);
+        tracing::info!(%session, in_a_row, "a spent refresh token came back late");
+    }
 }
 
 /// RFC 6749 section 6: a refresh may ask for less than was granted, never for more.

@@ -4,7 +4,7 @@ use offswitch_verifier::snapshot::Position;
 
 use super::{Plane, PlaneError};
 use crate::master_key::random_bytes;
-use crate::session::{Session, UserKey, UserSessions};
+use crate::session::{Session, USER_DOCUMENTS, UserKey, UserSessions};
 use crate::store::{StoreError, Swapped};
 
 /// Some of the stored sessions.
@@ -76,8 +76,7 @@ impl Plane {
                 continue;
             }
             sessions.stamp = u64::from_le_bytes(random_bytes());
-            let over_at = sessions.forgettable_at(&self.settings.lifetimes);
-            let forget_at = over_at.map(|at| at.saturating_add(CLOCK_MARGIN_SECONDS));
+            let forget_at = sessions.forget_at(&self.settings.lifetimes);
             let wanted = sessions.encode();
             let at = rests_on_log.then_some(end);
             match self.store.swap_at(at, &name, &held, &wanted, forget_at).await? {
@@ -106,9 +105,5 @@ fn decode(bytes: &[u8]) -> Result<UserSessions, StoreError> {
     UserSessions::decode(bytes).map_err(damaged)
 }
 
-/// Begins the names of all documents with sessions.
-const USER_DOCUMENTS: &str = "user:";
 /// Each attempt that fails lets another one succeed.
 const ATTEMPTS: usize = 1000;
-/// The store's clock may be ahead of ours by a day.
-const CLOCK_MARGIN_SECONDS: u64 = 86_400;

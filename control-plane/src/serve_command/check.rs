@@ -1,6 +1,7 @@
 //! `offswitch serve --check`: would it start?
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use offswitch::config::Config;
 use offswitch::keyring::Keyring;
@@ -19,11 +20,10 @@ pub(crate) async fn check(config: &Config) -> ExitCode {
     match opening::open_store(config).await {
         Err(error) => report.note("store", &Err(format!("{error:#}"))),
         Ok(store) => {
-            let store = store.as_ref();
             report.note("store", &Ok("it answers".to_owned()));
-            report.note_findings(store).await;
-            report.note("master key", &master_key(config, store).await);
-            report.note("issuer", &issuer(config, store).await);
+            report.note_findings(store.as_ref()).await;
+            report.note("master key", &master_key(config, store.as_ref()).await);
+            report.note("issuer", &issuer(config, &store).await);
         }
     }
     match report.problems {
@@ -76,7 +76,8 @@ fn listen(config: &Config) -> Result<String, String> {
 async fn master_key(config: &Config, store: &dyn Store) -> Result<String, String> {
     let in_words = |error: anyhow::Error| format!("{error:#}");
     let is_sealed = Keyring::is_in(store).await.map_err(|error| error.to_string())?;
-    let is_made = config.master_key.is_none() && !config.master_key_file.exists();
+    let is_elsewhere = config.master_key.is_some() || config.master_key_command.is_some();
+    let is_made = !is_elsewhere && !config.master_key_file.exists();
     if is_made && !is_sealed {
         return Ok(format!("it will be made in {}", config.master_key_file.display()));
     }
@@ -88,10 +89,15 @@ async fn master_key(config: &Config, store: &dyn Store) -> Result<String, String
     Ok("it opens the store".to_owned())
 }
 
-async fn issuer(config: &Config, store: &dyn Store) -> Result<String, String> {
+async fn issuer(config: &Config, store: &Arc<dyn Store>) -> Result<String, String> {
     let in_words = |error: anyhow::Error| format!("{error:#}");
     let configured = config.settings.issuer.clone();
-    match issuer::remembered(store).await.map_err(in_words)? {
+    if !Keyring::is_in(store.as_ref()).await.map_err(|error| error.to_string())? {
+        return Ok(configured);
+    }
+    let master = opening::master_key(config, store.as_ref()).await.map_err(in_words)?;
+    let documents = opening::sealed(store, &master).await.map_err(|error| error.to_string())?;
+    match issuer::remembered(&documents).await.map_err(in_words)? {
         None => Ok(configured),
         Some(known) => issuer::agree(known, &configured, config.issuer_is_set).map_err(in_words),
     }

@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 pub(crate) use check::check;
-pub(crate) use opening::{master_key, open_store};
+pub(crate) use opening::{master_key, open_store, sealed};
 
 /// What of the configuration can be set on the command line.
 #[derive(Debug, Args)]

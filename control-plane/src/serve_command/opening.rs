@@ -12,6 +12,7 @@ use offswitch::keyring::{Keyring, KeyringError};
 use offswitch::master_key::{MasterKey, random_bytes, write_private};
 use offswitch::plane::{Plane, PlaneError};
 use offswitch::private_files::private_folder;
+use offswitch::sealing::SealedStore;
 use offswitch::store::{Appendfsync, EmbeddedStore, RedisOptions, RedisStore, Store, StoreError};
 use tokio::time::{Instant, sleep};
 
@@ -50,10 +51,10 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
     starting.waits_for_store(false);
     let master = master_key(config, store.as_ref()).await?;
     let mut settings = config.settings.clone();
-    settings.issuer =
-        issuer::settle(store.as_ref(), &settings.issuer, config.issuer_is_set).await?;
-    if ApiKeys::load(store.as_ref()).await?.is_empty() {
-        first_api_key(config, store.as_ref(), &master).await?;
+    let documents = sealed(&store, &master).await.map_err(|error| in_words(error, config))?;
+    settings.issuer = issuer::settle(&documents, &settings.issuer, config.issuer_is_set).await?;
+    if ApiKeys::load(&documents).await?.is_empty() {
+        first_api_key(config, &documents, &master).await?;
     }
     let plane = Plane::start(settings, store, master, unix_seconds(), starting.loading()).await;
     let plane = plane.map_err(|error| in_words(error, config))?;
@@ -104,10 +105,31 @@ pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>
     })
 }
 
-/// The master key. A new one is made only for a store that holds nothing sealed.
+/// The store with its documents sealed under the master key that is in use.
+pub(crate) async fn sealed(
+    store: &Arc<dyn Store>,
+    master: &MasterKey,
+) -> Result<SealedStore, PlaneError> {
+    Keyring::settle(store.as_ref(), master).await?;
+    Ok(SealedStore::new(store.clone(), master.clone()))
+}
+
+/// The master key, and the other one that is accepted. A new one is made only for a store that holds nothing sealed.
 pub(crate) async fn master_key(config: &Config, store: &dyn Store) -> anyhow::Result<MasterKey> {
+    let master = configured_key(config, store).await?;
+    Ok(match (&config.other_master_key, &config.other_master_key_file) {
+        (Some(text), _) => master.accepting(&MasterKey::parse(text)?),
+        (None, Some(path)) => master.accepting(&MasterKey::from_existing_file(path)?),
+        (None, None) => master,
+    })
+}
+
+async fn configured_key(config: &Config, store: &dyn Store) -> anyhow::Result<MasterKey> {
     if let Some(text) = &config.master_key {
         return Ok(MasterKey::parse(text)?);
+    }
+    if let Some(command) = &config.master_key_command {
+        return Ok(MasterKey::from_command(command)?);
     }
     let path = &config.master_key_file;
     if !path.try_exists()? && Keyring::is_in(store).await? {
@@ -128,9 +150,10 @@ fn in_words(error: PlaneError, config: &Config) -> anyhow::Error {
     if !is_sealed {
         return error;
     }
-    let place = match config.master_key {
-        Some(_) => "OFFSWITCH_MASTER_KEY".to_owned(),
-        None => config.master_key_file.display().to_string(),
+    let place = match (&config.master_key, &config.master_key_command) {
+        (Some(_), _) => "OFFSWITCH_MASTER_KEY".to_owned(),
+        (None, Some(_)) => "the output of OFFSWITCH_MASTER_KEY_COMMAND".to_owned(),
+        (None, None) => config.master_key_file.display().to_string(),
     };
     error.context(format!(
         "the master key in {place} does not open the store; put the right one there"

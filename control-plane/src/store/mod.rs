@@ -230,6 +230,9 @@ pub struct Finding {
 /// Why a store did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
+    /// A document is not what the control plane wrote under this name.
+    #[error("the document {0} in the store was not written by this control plane, or was changed")]
+    Altered(String),
     /// What is stored cannot be read.
     #[error("the store's content is damaged: {0}")]
     Damaged(String),

@@ -5,6 +5,7 @@ use offswitch::api_keys::{ApiKeys, Scope};
 use offswitch::clock::utc;
 use offswitch::keyring::RETIRES_AFTER_SECONDS;
 use offswitch::master_key::MasterKey;
+use offswitch::sealing::SealedStore;
 use offswitch::store::{RedisOptions, RedisStore};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -32,6 +33,7 @@ async fn an_expired_api_key_is_refused_with_its_own_code() {
     let store = RedisOptions { url: redis.url(), ..RedisOptions::default() };
     let store = RedisStore::connect(store).await.unwrap();
     let master = MasterKey::parse(MASTER).unwrap();
+    let store = SealedStore::new(std::sync::Arc::new(store), master.clone());
     let create = async |expires_at| {
         ApiKeys::create(&store, &master, "x", &[Scope::KeysRead], expires_at, 100).await.unwrap()
     };

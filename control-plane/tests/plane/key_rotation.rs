@@ -1,6 +1,7 @@
 //! A07: the signing key is replaced while tokens are minted and judged, and nobody notices.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use offswitch::keyring::{
     TokenAlgorithm,
 };
 use offswitch::master_key::MasterKey;
+use offswitch::sealing::SealedStore;
 use offswitch::store::{RedisOptions, RedisStore, Store};
 use serde_json::{Value, json};
 
@@ -110,6 +112,7 @@ async fn rotating_under_load_rejects_no_token() {
 async fn aged(redis: &RedisServer) -> [tempfile::TempDir; 2] {
     let store = store(redis).await;
     load(&store, None, now() - 100 * DAY).await;
+    let store = SealedStore::new(Arc::new(store), master());
     let admin = ApiKeys::create(&store, &master(), "admin", &Scope::ALL, None, now()).await;
     let admin = admin.unwrap();
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -239,10 +242,13 @@ async fn only_a_start_changes_the_algorithm() {
 async fn a_document_that_is_no_keyring_is_refused() {
     let redis = RedisServer::start().await;
     let store = store(&redis).await;
-    let seal = |bytes: &[u8]| master().seal("keyring", bytes, [7; 24]).unwrap();
-    for (bytes, is_keyring) in
-        [(&[0, 0][..], true), (&[0, 0, 0], false), (&[0], false), (&[0, 0, 1], false)]
-    {
+    let seal = |bytes: &[u8]| master().seal("keyring", bytes).unwrap();
+    for (bytes, is_keyring) in [
+        (&[0, 0, 0, 0][..], true),
+        (&[0, 0, 0, 0, 0], false),
+        (&[0, 0, 0], false),
+        (&[0, 0, 0, 0, 1], false),
+    ] {
         let held = store.load("keyring").await.unwrap();
         assert!(store.swap("keyring", &held, &seal(bytes), None).await.unwrap());
         let loaded = Keyring::load(&store, &master(), POLICY, None, 1000, |_| false).await;

@@ -1,8 +1,8 @@
 //! The rules of a session's life, without a store: every order of events up to eight.
 
 use offswitch::session::{
-    Device, Ended, Grant, Holder, Lifetimes, MAX_ENDED, Opening, Outage, Rotation, Session,
-    SessionId, UserKey, UserSessions,
+    Device, Ended, Grant, Holder, Lifetimes, MAX_ENDED, MOST_LATE_IN_A_ROW, Opening, Outage,
+    RACE_SECONDS, Repeats, Rotation, Session, SessionId, UserKey, UserSessions,
 };
 
 const LIFETIMES: Lifetimes =
@@ -20,6 +20,7 @@ fn session(number: u8) -> Session {
         opened_at: BEGIN,
         used_at: BEGIN,
         holder: Holder::Client { generation: 0, since: BEGIN },
+        repeats: Repeats::default(),
         ended: None,
         request: Opening::default(),
     }
@@ -159,6 +160,145 @@ fn in_every_order_of_eight_steps_a_fork_ends_the_session_and_honest_clients_stay
     });
     assert_eq!(worlds, 5_usize.pow(8));
     assert!(forks > 10_000);
+}
+
+/// Victim and thief hold the same token and take turns, at once or with pauses longer than a race
+/// of tabs and shorter than the grace.
+#[derive(Clone)]
+struct Lockstep {
+    session: Session,
+    now: u64,
+    held: [u32; 2],
+    /// Of each generation, when and by whom it was asked for first.
+    first: Option<(usize, u64)>,
+    /// Generations in a row for which the second one came after a pause.
+    late: u8,
+    was_late: bool,
+}
+
+impl Lockstep {
+    fn new() -> Self {
+        let (session, now) = (session(1), BEGIN);
+        Self { session, now, held: [0, 0], first: None, late: 0, was_late: false }
+    }
+
+    /// False once the session is over.
+    fn refresh(&mut self, who: usize) -> bool {
+        self.now += 1;
+        let living = self.session.spent();
+        match self.session.rotate(self.held[who], self.now, &LIFETIMES, CALM) {
+            Rotation::Rotated { generation } => {
+                if !self.was_late {
+                    self.late = 0;
+                }
+                self.was_late = false;
+                self.first = Some((who, self.now));
+                self.held[who] = generation;
+            }
+            Rotation::Repeated { generation } => {
+                assert_eq!(generation, living, "one chain");
+                let (_, at) = self.first.unwrap();
+                if self.now > at + RACE_SECONDS && !self.was_late {
+                    self.was_late = true;
+                    self.late += 1;
+                }
+                assert!(self.late < MOST_LATE_IN_A_ROW, "answered a third time in a row");
+                self.held[who] = generation;
+            }
+            Rotation::Reused | Rotation::Over => return false,
+        }
+        true
+    }
+}
+
+// D08, F03, F04: in every order of twelve steps, two who share a session are answered late for at
+// most two generations in a row. The third ends it.
+#[test]
+fn two_who_take_turns_within_the_grace_are_noticed_at_the_third_late_repetition() {
+    fn walk(world: &Lockstep, left: u32, ended: &mut usize) {
+        if left == 0 {
+            return;
+        }
+        for who in 0..2 {
+            let mut next = world.clone();
+            if next.refresh(who) {
+                walk(&next, left - 1, ended);
+            } else {
+                *ended += 1;
+            }
+        }
+        let mut next = world.clone();
+        next.now += RACE_SECONDS + 5;
+        walk(&next, left - 1, ended);
+    }
+    let mut ended = 0;
+    walk(&Lockstep::new(), 12, &mut ended);
+    assert!(ended > 1000, "{ended}");
+
+    let mut turns = Lockstep::new();
+    let mut answered = 0;
+    while turns.refresh(answered % 2) {
+        answered += 1;
+        turns.now += RACE_SECONDS + 5;
+    }
+    assert_eq!(answered, 5, "two answers for each of two generations, and one for the third");
+}
+
+// D08, D115, F02: racing tabs repeat each token at once, for ever; a phone that slept repeats one or
+// two in a row, hours later. Nobody is logged out.
+#[test]
+fn honest_repetitions_never_end_a_session() {
+    let day = Lifetimes { grace_seconds: 86_400, ..LIFETIMES };
+    let day = Lifetimes { idle_seconds: 1_000_000, absolute_seconds: 10_000_000, ..day };
+    let (mut one, mut now) = (session(1), BEGIN);
+    for generation in 0..1000 {
+        let repeated = Rotation::Repeated { generation: generation + 1 };
+        let rotated = Rotation::Rotated { generation: generation + 1 };
+        assert_eq!(one.rotate(generation, now, &day, CALM), rotated);
+        for tab in 0..4 {
+            assert_eq!(one.rotate(generation, now + tab * 3, &day, CALM), repeated);
+        }
+        // Two lost answers in a row, then a day without one.
+        if generation % 3 < 2 {
+            for late in [62, 3600, 40_000] {
+                assert_eq!(one.rotate(generation, now + late, &day, CALM), repeated);
+            }
+        }
+        now += 600;
+    }
+}
+
+// D08: a repetition counts once for its generation, and an outage of the store excuses it.
+#[test]
+fn many_late_repetitions_of_one_generation_count_once() {
+    let mut one = session(1);
+    for generation in 0..2 {
+        one.rotate(generation, BEGIN + u64::from(generation) * 100, &LIFETIMES, CALM);
+        for _ in 0..5 {
+            let late = BEGIN + u64::from(generation) * 100 + 20;
+            let again = one.rotate(generation, late, &LIFETIMES, CALM);
+            assert_eq!(again, Rotation::Repeated { generation: generation + 1 });
+        }
+    }
+    assert_eq!(one.repeats, Repeats { in_a_row: 2, latest: true });
+    one.rotate(2, BEGIN + 200, &LIFETIMES, CALM);
+    let outage = Outage { began_at: BEGIN + 201, ended_at: BEGIN + 290 };
+    let excused = one.rotate(2, BEGIN + 310, &LIFETIMES, outage);
+    assert_eq!(excused, Rotation::Repeated { generation: 3 });
+    assert_eq!(one.rotate(2, BEGIN + 225, &LIFETIMES, CALM), Rotation::Reused);
+}
+
+// D93: what a store has lost is told apart from what is over, by the id alone.
+#[test]
+fn a_session_is_lost_only_if_it_was_open_when_the_store_lost_records() {
+    let id = SessionId::opened(UserKey([1; 8]), BEGIN, [7; 12]);
+    assert_eq!(id.opened_at(), BEGIN);
+    assert_eq!(SessionId::from_bytes(id.bytes()), id);
+    let lost = |lost_at, now| id.is_lost(lost_at, now, &LIFETIMES);
+    assert!(lost(Some(BEGIN), BEGIN + 10) && lost(Some(BEGIN + 10), BEGIN + 99_999));
+    assert!(!lost(None, BEGIN + 10), "nothing was lost");
+    assert!(!lost(Some(BEGIN - 1), BEGIN + 10), "it was opened after that");
+    assert!(!lost(Some(BEGIN + 10), BEGIN + 100_000), "it has expired");
 }
 
 fn walk(world: &World, left: u32, check: &mut impl FnMut(&World)) {

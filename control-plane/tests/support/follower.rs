@@ -1,6 +1,7 @@
 //! A verifier that follows a control plane, as the edge does, but natively.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
+use offswitch_verifier::snapshot::{Applied, ApplyError};
 use offswitch_verifier::{FeedConfig, IssuerConfig, KeySet, OnStale, Verifier, VerifierConfig};
 use serde_json::Value;
 
@@ -47,6 +48,11 @@ impl Follower {
                 Err(error) => panic!("the snapshot after {since:?} was refused: {error}"),
             }
         }
+    }
+
+    /// Applies bytes that somebody else hands it.
+    pub(crate) fn apply(&mut self, bytes: Vec<u8>) -> Result<Applied, ApplyError> {
+        self.0.apply(bytes, now())
     }
 
     /// The verdict's code.

@@ -13,6 +13,7 @@ use offswitch::config::Config;
 use offswitch::http;
 use offswitch::master_key::MasterKey;
 use offswitch::plane::{Loading, Plane, Settings};
+use offswitch::sealing::SealedStore;
 use offswitch::server::{self, Limits};
 use offswitch::store::EmbeddedStore;
 use tempfile::TempDir;
@@ -51,7 +52,8 @@ impl LocalServer {
         let store = Arc::new(EmbeddedStore::open(&folder.path().join("log.redb"), now).unwrap());
         let master = MasterKey::parse(MASTER).unwrap();
         let scopes = &Scope::ALL;
-        let key = ApiKeys::create(store.as_ref(), &master, "admin", scopes, None, now).await;
+        let sealed = SealedStore::new(store.clone(), master.clone());
+        let key = ApiKeys::create(&sealed, &master, "admin", scopes, None, now).await;
         let mut settings = Config::load(None, []).ok().unwrap().settings;
         change(&mut settings);
         let plane = Plane::start(settings, store, master, now, &Loading::default()).await.unwrap();

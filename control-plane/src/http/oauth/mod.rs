@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::extract::whole_body;
-use super::problem::Problem;
+use super::problem::{Problem, retry_after};
 use crate::plane::{Plane, PlaneError};
 
 /// An error as RFC 6749 section 5.2 has it. The description is a stable code.
@@ -129,9 +129,10 @@ impl IntoResponse for OauthError {
         let is_ours = self.error == TEMPORARILY_UNAVAILABLE;
         let status =
             if is_ours { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST };
+        let retry_after = HeaderValue::from_static(retry_after(self.error_description));
         let mut response = (status, Json(self)).into_response();
         if is_ours {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after);
         }
         response
     }

@@ -46,7 +46,9 @@ pub(in crate::http) struct TokenAnswer {
 
 /// Trades a refresh token for an access token and the next refresh token. A spent token is answered
 /// with the same successor while that is unused and the grace lasts; after that it is theft, and
-/// the session is revoked.
+/// the session is revoked. So it is where spent tokens come back later than ten seconds, three
+/// generations in a row. A session that the store has lost is 503 (`session_lost`), or by the
+/// setting `lost_sessions` an `invalid_grant` that says so.
 #[utoipa::path(
     post, path = "/oauth/token", tag = "oauth", operation_id = "refreshToken",
     summary = "Refresh", security(()),
@@ -98,9 +100,17 @@ impl From<RefreshRefusal> for OauthError {
         let error = match refusal {
             RefreshRefusal::WrongScope => "invalid_scope",
             RefreshRefusal::SessionEnded
+            | RefreshRefusal::SessionLost
             | RefreshRefusal::TokenReused
             | RefreshRefusal::WrongClient => "invalid_grant",
         };
-        Self { error, error_description: refusal.code() }
+        let error_description = match refusal {
+            RefreshRefusal::SessionLost => SESSION_LOST,
+            refusal => refusal.code(),
+        };
+        Self { error, error_description }
     }
 }
+
+/// Not the client's fault, and nothing that it did: it should say so to the user.
+const SESSION_LOST: &str = "session_lost: the session store lost this session; log in again";

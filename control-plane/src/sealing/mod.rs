@@ -1,0 +1,215 @@
+//! The store as the control plane uses it: every document sealed under the master key.
+//!
+//! Whoever can write to the store can delete a document, or put an older one back, but cannot change
+//! what one says; whoever reads the store learns of it only how long it is. Records of the log pass
+//! through as they are, and so does the keyring, which seals itself.
+
+mod altered;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64ct::{Base64UrlUnpadded, Encoding};
+use offswitch_verifier::snapshot::Position;
+
+use self::altered::AlteredDocuments;
+use crate::keyring;
+use crate::master_key::MasterKey;
+use crate::session::{Lifetimes, USER_DOCUMENTS, UserSessions};
+use crate::store::{
+    Append, Appended, Checkpoint, Durability, Finding, Page, Request, Store, StoreError, Stretch,
+    Swapped,
+};
+
+/// A store whose documents are sealed.
+///
+/// The same content is sealed to the same bytes, so that a swap compares what is stored as it is.
+pub struct SealedStore {
+    inner: Arc<dyn Store>,
+    master: MasterKey,
+    altered: AlteredDocuments,
+}
+
+impl SealedStore {
+    /// Seals the documents of `inner` under `master`.
+    pub fn new(inner: Arc<dyn Store>, master: MasterKey) -> Self {
+        Self { inner, master, altered: AlteredDocuments::default() }
+    }
+
+    /// Seals every document again that is sealed under another key than the one in use; how many
+    /// there were. One that changes meanwhile is left to the next call.
+    ///
+    /// # Errors
+    ///
+    /// As the store.
+    pub async fn reseal(&self, lifetimes: &Lifetimes) -> Result<usize, StoreError> {
+        let (mut count, mut cursor) = (0, String::new());
+        loop {
+            let stretch = self.inner.scan("", &cursor).await?;
+            for (name, sealed) in stretch.documents {
+                if !is_sealed_here(&name) || !self.is_outdated(&sealed) {
+                    continue;
+                }
+                let Ok(content) = self.open(&name, &sealed) else { continue };
+                let sessions = name.starts_with(USER_DOCUMENTS).then(|| {
+                    UserSessions::decode(&content).ok().and_then(|held| held.forget_at(lifetimes))
+                });
+                self.swap(&name, &content, &content, sessions.flatten()).await?;
+                count += 1;
+            }
+            match stretch.next {
+                Some(next) => cursor = next,
+                None => return Ok(count),
+            }
+        }
+    }
+
+    fn is_outdated(&self, sealed: &[u8]) -> bool {
+        let id = MasterKey::sealed_under(sealed);
+        id.is_some_and(|id| id != self.master.id() && self.master.accepted().contains(&id))
+    }
+
+    /// Deletes the document `name` if it is not what the control plane wrote: for what can be made
+    /// again from the log.
+    ///
+    /// # Errors
+    ///
+    /// As the store.
+    pub async fn discard_altered(&self, name: &str) -> Result<(), StoreError> {
+        let sealed = self.inner.load(name).await?;
+        if self.open(name, &sealed).is_err() {
+            self.inner.swap(name, &sealed, &[], None).await?;
+        }
+        Ok(())
+    }
+
+    fn open(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+        if sealed.is_empty() || !is_sealed_here(name) {
+            self.altered.is_well(name);
+            return Ok(sealed.to_vec());
+        }
+        match self.master.open(name, sealed) {
+            Ok(mut content) => {
+                self.altered.is_well(name);
+                Ok(std::mem::take(&mut *content))
+            }
+            Err(error) => {
+                if self.altered.is_altered(name) {
+                    tracing::error!(name, %error, "a document in the store is not accepted");
+                }
+                Err(StoreError::Altered(name.to_owned()))
+            }
+        }
+    }
+
+    fn seal(&self, name: &str, content: &[u8]) -> Result<Vec<u8>, StoreError> {
+        if content.is_empty() || !is_sealed_here(name) {
+            return Ok(content.to_vec());
+        }
+        let damaged = |_| StoreError::Damaged(format!("the document {name} cannot be sealed"));
+        self.master.seal(name, content).map_err(damaged)
+    }
+
+    fn named(&self, request: &Request) -> Request {
+        let id = Base64UrlUnpadded::encode_string(&self.master.request_name(&request.id));
+        Request { id, ..request.clone() }
+    }
+}
+
+#[async_trait]
+impl Store for SealedStore {
+    async fn append_all(
+        &self,
+        mut batch: Vec<Append>,
+    ) -> Result<Vec<Option<Appended>>, StoreError> {
+        for append in &mut batch {
+            append.request = self.named(&append.request);
+        }
+        self.inner.append_all(batch).await
+    }
+
+    async fn recall(&self, request: &Request) -> Result<Option<Appended>, StoreError> {
+        self.inner.recall(&self.named(request)).await
+    }
+
+    async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError> {
+        self.inner.read(after, limit).await
+    }
+
+    async fn wait(&self, after: u64, timeout: Duration) -> Result<(), StoreError> {
+        self.inner.wait(after, timeout).await
+    }
+
+    async fn trim(&self, era: u64, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        self.inner.trim(era, checkpoint).await
+    }
+
+    async fn start_era(
+        &self,
+        expected: u64,
+        era: u64,
+        checkpoint: &Checkpoint,
+    ) -> Result<bool, StoreError> {
+        self.inner.start_era(expected, era, checkpoint).await
+    }
+
+    async fn load(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        self.open(name, &self.inner.load(name).await?)
+    }
+
+    /// While the master key is replaced, what is known may be stored sealed under another one.
+    async fn swap_at(
+        &self,
+        at: Option<Position>,
+        name: &str,
+        from: &[u8],
+        to: &[u8],
+        expires_at: Option<u64>,
+    ) -> Result<Swapped, StoreError> {
+        let (held, wanted) = (self.seal(name, from)?, self.seal(name, to)?);
+        let mut swapped = self.inner.swap_at(at, name, &held, &wanted, expires_at).await?;
+        if is_sealed_here(name) && !from.is_empty() {
+            for held in self.master.seal_otherwise(name, from) {
+                if swapped != Swapped::Changed {
+                    break;
+                }
+                swapped = self.inner.swap_at(at, name, &held, &wanted, expires_at).await?;
+            }
+        }
+        Ok(swapped)
+    }
+
+    /// Documents that are not accepted are passed over: one of them must not hide the others.
+    async fn scan(&self, prefix: &str, cursor: &str) -> Result<Stretch, StoreError> {
+        let Stretch { documents, next } = self.inner.scan(prefix, cursor).await?;
+        let open = |(name, sealed): (String, Vec<u8>)| {
+            let content = self.open(&name, &sealed).ok()?;
+            Some((name, content))
+        };
+        Ok(Stretch { documents: documents.into_iter().filter_map(open).collect(), next })
+    }
+
+    fn now(&self) -> u64 {
+        self.inner.now()
+    }
+
+    async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
+        let mut findings = self.inner.findings().await?;
+        // One that was deleted since is not asked for again otherwise.
+        for name in self.altered.names() {
+            let _ = self.load(&name).await;
+        }
+        findings.extend(self.altered.finding());
+        Ok(findings)
+    }
+
+    fn durability(&self) -> Option<Durability> {
+        self.inner.durability()
+    }
+}
+
+/// The keyring seals itself: its private keys are in clear nowhere, whatever the store.
+fn is_sealed_here(name: &str) -> bool {
+    name != keyring::DOCUMENT
+}
