@@ -149,7 +149,8 @@ impl Plain {
         let missing = known.feeds.iter().filter(|seed| !is_held(seed) && !is_dropped(seed));
         let missing: Vec<_> = missing.cloned().collect();
         self.feeds.extend(missing);
-        self.feeds.sort_by_key(|seed| (seed.created_at, seed.id()));
+        // Stable: of those of one second the one that was added later stays the newer one.
+        self.feeds.sort_by_key(|seed| seed.created_at);
         let gone: Vec<[u8; 8]> = self.dropped.iter().map(|one| one.id).collect();
         self.feeds.retain(|seed| !gone.contains(&seed.id()));
         before != (self.feeds.len(), self.dropped.len())

@@ -276,6 +276,7 @@ async fn the_master_key_may_come_from_a_command() {
     let environment = [("OFFSWITCH_MASTER_KEY", MASTER)];
     let plane = ControlPlane::start_in(folder.path(), &environment).await;
     plane.refreshed(text(&session, "refresh_token")).await;
+    drop(plane);
     let data = folder.path().to_str().unwrap();
     for wrong in ["/nonexistent/program", "false", "echo short"] {
         let environment = [("OFFSWITCH_MASTER_KEY_COMMAND", wrong), ("OFFSWITCH_DATA_DIR", data)];

@@ -5,7 +5,7 @@ use offswitch::credential::{Credential, CredentialKind};
 use offswitch::master_key::MasterKey;
 use offswitch::plane::{Opened, Plane, PlaneError, Refreshed, SessionRequest};
 use offswitch::session::{Device, Grant, Opening};
-use offswitch::store::{Store, StoreError};
+use offswitch::store::StoreError;
 use serde_json::json;
 
 use crate::support::follower::now;
