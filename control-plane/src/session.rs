@@ -447,6 +447,8 @@ impl FromStr for SessionId {
     }
 }
 
+/// Begins the names of documents that remember for a day what a login's request asked for.
+pub const OPENING_DOCUMENTS: &str = "opening:";
 /// Begins the names of all documents with sessions.
 pub const USER_DOCUMENTS: &str = "user:";
 const CLOCK_MARGIN_SECONDS: u64 = 86_400;

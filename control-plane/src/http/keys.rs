@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::Caller;
-use super::extract::{Body, InPath, idempotency};
+use super::extract::{Body, IdInPath, IdempotencyKey, idempotency};
 use super::problem::{Problem, ProblemDocument};
 use crate::keyring::{FeedKeyState, FeedKeyStatus, KeyState, Rotated};
 use crate::plane::Plane;
@@ -152,11 +152,12 @@ pub(super) async fn rotate(
 /// Makes a new feed key, which signs every snapshot beside the old ones from now on. Configure all
 /// verifiers with it, then drop the old one.
 #[utoipa::path(
-    post, path = "/v1/feed-keys/rotate", tag = "keys",
-    params(("idempotency-key" = Option<String>, Header, description = "Repeating is harmless")),
+    post, path = "/v1/feed-keys/rotate", tag = "keys", operation_id = "rotateFeedKey",
+    summary = "Make a new feed key", params(IdempotencyKey),
     security(("api_key" = ["keys:write"])),
-    responses((status = 200, body = NewFeedKey), (status = "4XX", body = ProblemDocument),
-              (status = 503, body = ProblemDocument))
+    responses((status = 200, description = "The new key", body = NewFeedKey),
+              (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn rotate_feed(
     State(plane): State<Arc<Plane>>,
@@ -173,14 +174,17 @@ pub(super) async fn rotate_feed(
 /// answer 503 once what they hold is stale: drop a stolen key at once, an old one when all verifiers
 /// trust a newer one. The last key cannot be dropped.
 #[utoipa::path(
-    post, path = "/v1/feed-keys/{id}/drop", tag = "keys", params(("id" = String, Path)),
+    post, path = "/v1/feed-keys/{id}/drop", tag = "keys", operation_id = "dropFeedKey",
+    summary = "Drop a feed key",
+    params(("id" = String, Path, description = "The key's id", example = "{id}")),
     security(("api_key" = ["keys:write"])),
-    responses((status = 200, body = Dropped), (status = "4XX", body = ProblemDocument),
-              (status = 503, body = ProblemDocument))
+    responses((status = 200, description = "Dropped", body = Dropped),
+              (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn drop_feed(
     State(plane): State<Arc<Plane>>,
-    InPath(id): InPath<String>,
+    IdInPath(id): IdInPath,
 ) -> Result<Json<Dropped>, Problem> {
     let dropped = plane.drop_feed_key(&id, plane.now()).await?;
     Ok(Json(Dropped { id, dropped }))

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -19,7 +20,7 @@ use super::revocations::Accepted;
 use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
 use crate::plane::{Issued, Opened, Plane, PlaneError, RESERVED_CLAIMS, SessionRequest};
 use crate::record::{Record, Revocation};
-use crate::session::{Device, Grant, Session, SessionId};
+use crate::session::{Device, Grant, OPENING_DOCUMENTS, Session, SessionId};
 use crate::store::{REQUEST_MEMORY, Request, StoreError};
 use crate::telemetry::audit;
 
@@ -196,8 +197,9 @@ async fn claim(plane: &Plane, request: &Request) -> Result<(), PlaneError> {
     if request.memory < REQUEST_MEMORY {
         return Ok(());
     }
-    let id = plane.master().mac(IDEMPOTENCY_CONTEXT, request.id.as_bytes()).to_hex();
-    let (name, digest) = (format!("opening:{id}"), &request.digest[..]);
+    let id = plane.master().request_name(&format!("login {}", request.id));
+    let id = Base64UrlUnpadded::encode_string(&id);
+    let (name, digest) = (format!("{OPENING_DOCUMENTS}{id}"), &request.digest[..]);
     let forget_at = plane.now().saturating_add(REQUEST_MEMORY.as_secs());
     if plane.store().swap(&name, &[], digest, Some(forget_at)).await?
         || plane.store().load(&name).await? == digest

@@ -60,7 +60,7 @@ impl Plane {
         match self.change(handle.session.user(), Basis::LogEnd, now, touch).await? {
             (_, Some(session)) => self.issue_living(&session, now).await,
             (true, None) => Ok(None),
-            (false, None) => self.unknown_session(handle.session, now).map(|_| None),
+            (false, None) => self.absent_session(handle.session, now).map(|_| None),
         }
     }
 

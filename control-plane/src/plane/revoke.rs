@@ -164,7 +164,7 @@ impl Plane {
             };
             let Some((user, id, sub)) = named else { continue };
             let held = match self.user_sessions(user).await {
-                Err(PlaneError::Store(StoreError::Damaged(_))) => continue,
+                Err(PlaneError::Store(StoreError::Altered(_) | StoreError::Damaged(_))) => continue,
                 held => held?,
             };
             let is_named = |session: &&Session| {
@@ -217,7 +217,7 @@ impl Plane {
             Ok(mut held) => Ok(held.find(id).is_some()
                 || self.fold().is_session_over(&id.to_string(), "", u64::MAX)),
             // Its access tokens may be in use: what cannot be read can still be revoked.
-            Err(PlaneError::Store(StoreError::Damaged(_))) => Ok(true),
+            Err(PlaneError::Store(StoreError::Altered(_) | StoreError::Damaged(_))) => Ok(true),
             Err(error) => Err(error),
         }
     }

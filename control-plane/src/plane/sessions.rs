@@ -166,7 +166,7 @@ impl Plane {
             match self.change(token.session.user(), Basis::LogEnd, now, rotate).await? {
                 Ok(rotated) => rotated,
                 Err(RefreshRefusal::SessionLost) => {
-                    let refusal = self.unknown_session(token.session, now)?;
+                    let refusal = self.absent_session(token.session, now)?;
                     return Ok(Refreshed::Refused(refusal));
                 }
                 Err(refusal) => {
@@ -217,7 +217,7 @@ impl Plane {
         self.catch_up().await?;
         let mut sessions = self.user_sessions(token.session.user()).await?;
         if sessions.find(token.session).is_none() {
-            self.unknown_session(token.session, now)?;
+            self.absent_session(token.session, now)?;
         }
         let Some(session) = self.living(&mut sessions, token.session, now) else {
             return Ok(None);
@@ -241,7 +241,7 @@ impl Plane {
     /// # Errors
     ///
     /// [`PlaneError::SessionLost`] where that is to be answered as unavailable.
-    pub(super) fn unknown_session(
+    pub(super) fn absent_session(
         &self,
         session: SessionId,
         now: u64,

@@ -16,10 +16,10 @@ use offswitch_verifier::snapshot::Position;
 use self::altered::AlteredDocuments;
 use crate::keyring;
 use crate::master_key::MasterKey;
-use crate::session::{Lifetimes, USER_DOCUMENTS, UserSessions};
+use crate::session::{Lifetimes, OPENING_DOCUMENTS, USER_DOCUMENTS, UserSessions};
 use crate::store::{
-    Append, Appended, Checkpoint, Durability, Finding, Page, Request, Store, StoreError, Stretch,
-    Swapped,
+    Append, Appended, Checkpoint, Durability, Finding, Page, REQUEST_MEMORY, Request, Store,
+    StoreError, Stretch, Swapped,
 };
 
 /// A store whose documents are sealed.
@@ -52,10 +52,14 @@ impl SealedStore {
                     continue;
                 }
                 let Ok(content) = self.open(&name, &sealed) else { continue };
-                let sessions = name.starts_with(USER_DOCUMENTS).then(|| {
+                let forget_at = if name.starts_with(OPENING_DOCUMENTS) {
+                    Some(self.now().saturating_add(REQUEST_MEMORY.as_secs()))
+                } else if name.starts_with(USER_DOCUMENTS) {
                     UserSessions::decode(&content).ok().and_then(|held| held.forget_at(lifetimes))
-                });
-                self.swap(&name, &content, &content, sessions.flatten()).await?;
+                } else {
+                    None
+                };
+                self.swap(&name, &content, &content, forget_at).await?;
                 count += 1;
             }
             match stretch.next {
