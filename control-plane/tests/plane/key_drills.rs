@@ -322,6 +322,8 @@ async fn a_stolen_token_key_is_powerless_after_the_red_button() {
     );
     one.posted("/v1/red-button", &json!({ "sessions": "keep" })).await;
     let log = one.got("/v1/revocations").await;
+    // The token is dated after the button's epoch: the dead key alone must stop it.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     for plane in [&one, &other] {
         let (code, found) = plane.introspected(&token).await;
         assert_ne!(code, "valid");
