@@ -142,7 +142,8 @@ pub const PREFIX: &str = "OFFSWITCH_";
 
 /// No access token lives longer, whatever is configured; a revoked session or user stays in the
 /// base this long, so that lowering `access_token_seconds` lets no older token slip through.
-pub const LONGEST_ACCESS_TOKEN_SECONDS: u64 = 86_400;
+/// Verifiers refuse tokens of this control plane that live longer.
+pub const LONGEST_ACCESS_TOKEN_SECONDS: u64 = offswitch_verifier::OWN_LIFETIME_SECONDS;
 
 #[cfg(test)]
 mod tests {
