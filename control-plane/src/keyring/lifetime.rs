@@ -3,7 +3,7 @@
 //! A key is published as soon as it exists, signs from `signs_from` until its successor does, and
 //! verifies until the last token it signed has expired.
 
-use offswitch_verifier::{MAX_KEYS, MAX_LEEWAY_SECONDS};
+use offswitch_verifier::MAX_LEEWAY_SECONDS;
 use serde::Serialize;
 
 use super::TokenKey;
@@ -119,9 +119,9 @@ pub(super) fn order(key: &TokenKey) -> (u64, u64, &str) {
 pub const RETIRES_AFTER_SECONDS: u64 =
     LONGEST_ACCESS_TOKEN_SECONDS + MAX_LEEWAY_SECONDS + MARGIN_SECONDS;
 
-/// No rotation makes more keys than this stand at once: verifiers refuse a JWK set of more than
-/// [`MAX_KEYS`], and the red button and changes of the algorithm must still find room.
-pub const MAX_PUBLISHED_KEYS: usize = MAX_KEYS / 2;
+/// No rotation makes more keys than this at the same time: verifiers keep 256 of a JWK set, other
+/// readers fewer, and the red button and changes of the algorithm must still find room.
+pub const MAX_PUBLISHED_KEYS: usize = 32;
 
 /// For clocks that differ and keyrings that are read late.
 const MARGIN_SECONDS: u64 = 300;

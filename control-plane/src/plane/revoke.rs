@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
-use offswitch_verifier::MAX_KEYS;
 use offswitch_verifier::snapshot::{MAX_DEAD_KEYS, MAX_ENTRIES, Position};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -266,7 +265,7 @@ impl Plane {
         let foreign: usize = by_issuer.values().sum();
         let is_full = own_keys + foreign > MAX_DEAD_KEYS / 2
             || foreign > MAX_FOREIGN_DEAD_KEYS
-            || by_issuer.values().any(|keys| *keys > MAX_KEYS);
+            || by_issuer.values().any(|keys| *keys > MAX_DEAD_KEYS_OF_ISSUER);
         if is_full { Err(PlaneError::TooManyDeadKeys) } else { Ok(()) }
     }
 
@@ -389,6 +388,8 @@ impl RedButton {
 pub const MOST_ENTRIES: usize = MAX_ENTRIES - (1 << 22);
 /// Keys of other issuers that may be dead: half of what may die by name.
 const MAX_FOREIGN_DEAD_KEYS: usize = MAX_DEAD_KEYS / 4;
+/// Keys of one other issuer that may be dead.
+const MAX_DEAD_KEYS_OF_ISSUER: usize = 64;
 /// For so many the sessions that they end are counted.
 const FEW_REVOCATIONS: usize = 100;
 const LOOKED_UP_TOGETHER: usize = 32;
