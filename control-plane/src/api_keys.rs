@@ -305,9 +305,10 @@ fn hash(master: &MasterKey, key: &str) -> String {
 
 /// Lets secret scanners find a leaked key.
 const PREFIX: &str = "osk_";
-const DOCUMENT: &str = "api-keys";
 /// All keys are one document, which every process reads every few seconds.
 pub const MAX_KEYS: usize = 1000;
+/// The document's name in the store.
+pub(crate) const DOCUMENT: &str = "api-keys";
 
 #[cfg(test)]
 mod tests {

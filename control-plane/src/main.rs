@@ -4,6 +4,7 @@ mod process;
 mod root_keys;
 mod serve_command;
 mod snapshot_command;
+mod store_command;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use offswitch::telemetry;
 use self::root_keys::RootKeysCommand;
 use self::serve_command::ServeOptions;
 use self::snapshot_command::SnapshotCommand;
+use self::store_command::StoreCommand;
 
 /// A request makes many small things and drops them: that was a sixth of a refresh's time.
 #[global_allocator]
@@ -44,6 +46,9 @@ enum Command {
     /// Makes and explains snapshots.
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// Looks after the store.
+    #[command(subcommand)]
+    Store(StoreCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,6 +99,10 @@ async fn main() -> ExitCode {
         Command::Snapshot(command) => match snapshot_command::run(command) {
             Ok(code) => return code,
             Err(error) => Err(error),
+        },
+        Command::Store(command) => match configured(path, Vec::new()) {
+            Ok(config) => store_command::run(&config, &command),
+            Err(code) => return code,
         },
     };
     match outcome {

@@ -230,6 +230,8 @@ impl Values {
             foreign_token_seconds: self.number("foreign_token_seconds", 60..=31_536_000),
             max_entries: self.count("max_entries", 1..=MOST_ENTRIES as u64),
             max_followers: self.count("max_followers", 1..=1_000_000),
+            memory_folder: None,
+            has_served: false,
         };
         if settings.heartbeat_seconds * 2 > settings.snapshot_validity_seconds {
             self.problem("heartbeat_seconds", "must be at most half of snapshot_validity_seconds");

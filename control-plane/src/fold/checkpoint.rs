@@ -18,6 +18,8 @@ pub(super) struct Kept {
     pub(super) users: Vec<RevokedUser>,
     pub(super) sessions_floor: u64,
     pub(super) refresh_denied: Vec<Denied>,
+    /// When the store was last found to have lost records, unix seconds, or 0.
+    pub(super) lost_at: u64,
 }
 
 impl Kept {
@@ -74,7 +76,7 @@ impl Trimming {
         let carried = record.revocations.iter().filter(lives).count();
         let is_old = record.at.saturating_add(LISTED_SECONDS) < now;
         let may_go = carried == 0 || is_old && self.kept.entries() + carried <= MOST_CARRIED;
-        if seq != self.seq + 1 || !may_go {
+        if seq <= self.seq || !may_go {
             return Ok(false);
         }
         let effects = record.effects(seq, self.salt, &self.issuer);

@@ -29,6 +29,7 @@ pub struct Compaction {
     pub(super) epoch: u64,
     pub(super) sessions_floor: u64,
     pub(super) refresh_denied: Vec<Denied>,
+    pub(super) lost_at: u64,
 }
 
 impl Compaction {
@@ -66,6 +67,7 @@ impl Compaction {
     pub fn checkpoint(self, now: u64) -> Checkpoint {
         let (dead_keys, refresh_denied) = (self.dead_keys.clone(), self.refresh_denied.clone());
         let (epoch, sessions_floor, reached) = (self.epoch, self.sessions_floor, self.reached);
+        let lost_at = self.lost_at;
         let validity = Validity { issued_at: now, valid_until: now };
         let (main, ()) = self.run(now, validity, |_| ());
         Kept {
@@ -76,6 +78,7 @@ impl Compaction {
             users: main.users.clone(),
             sessions_floor,
             refresh_denied: refresh_denied.into_iter().filter(|one| one.until >= now).collect(),
+            lost_at,
         }
         .checkpoint(reached.position.seq)
     }

@@ -12,7 +12,7 @@ use offswitch_verifier::snapshot::{
 };
 
 use crate::record::{Denied, Effects, Record, RevokedUser};
-use crate::store::Checkpoint;
+use crate::store::{Checkpoint, End};
 use checkpoint::Kept;
 use compaction::{floors, merge_users};
 
@@ -43,8 +43,10 @@ pub struct Fold {
     sessions_floor: u64,
     /// Sessions that cannot be refreshed, and until when that must be known here.
     refresh_denied: HashMap<u64, u64>,
-    /// The hash of the last record folded, if it was small enough to be read again.
-    last_record: Option<blake3::Hash>,
+    /// The mark of the last record folded, see [`End`].
+    mark: u64,
+    /// When the store was last found to have lost records, unix seconds, or 0.
+    lost_at: u64,
 }
 
 /// One record's effects, and where the log stands after it.
@@ -172,18 +174,19 @@ impl Fold {
             epoch: kept.epoch,
             sessions_floor: kept.sessions_floor,
             refresh_denied: kept.refresh_denied.iter().map(|one| (one.id, one.until)).collect(),
-            last_record: None,
+            mark: 0,
+            lost_at: kept.lost_at,
         })
     }
 
-    /// Folds the next record of the log.
+    /// Folds the next record of the log; that none is missing in between is the store's promise.
     ///
     /// # Errors
     ///
     /// See [`FoldError`]; nothing is changed then.
     pub fn push(&mut self, seq: u64, record: &[u8]) -> Result<(), FoldError> {
         let held = self.reached.position.seq;
-        if seq != held + 1 {
+        if seq <= held {
             return Err(FoldError::OutOfOrder { held, found: seq });
         }
         let effects = Record::decode(record).map_err(|_| FoldError::Damaged { seq })?.effects(
@@ -193,7 +196,6 @@ impl Fold {
         );
         let position = Position { era: self.reached.position.era, seq };
         self.reached = Floor { position, chain: self.reached.chain.then(record) };
-        self.last_record = (record.len() <= MAX_OVERLAP_BYTES).then(|| blake3::hash(record));
         self.absorb(&effects);
         self.epoch = self.epoch.max(effects.epoch);
         self.sessions_floor = self.sessions_floor.max(effects.sessions_floor);
@@ -210,17 +212,29 @@ impl Fold {
         self.reached
     }
 
-    /// Where to read the log from, so that the last record folded is read again if it is small.
-    pub fn overlap(&self) -> u64 {
-        let seq = self.reached.position.seq;
-        if self.last_record.is_some() { seq.saturating_sub(1) } else { seq }
+    /// What fingerprints are made with: the salt, and the issuer whose own tokens are meant.
+    pub fn names(&self) -> (Salt, &str) {
+        (self.salt, &self.issuer)
     }
 
-    /// True if the log holds another record than the one that was folded at the present seq: it was
-    /// rolled back and written to again.
-    pub fn is_contradicted(&self, seq: u64, record: &[u8]) -> bool {
-        let known = self.last_record.filter(|_| seq == self.reached.position.seq);
-        known.is_some_and(|known| known != blake3::hash(record))
+    /// The last record folded, as the log names it.
+    pub fn end(&self) -> End {
+        End { position: self.reached.position, mark: self.mark }
+    }
+
+    /// Says which mark the last record folded has in the log.
+    pub fn set_mark(&mut self, mark: u64) {
+        self.mark = mark;
+    }
+
+    /// When the store was last found to have lost records, unix seconds, if it ever was.
+    pub fn lost_at(&self) -> Option<u64> {
+        (self.lost_at > 0).then_some(self.lost_at)
+    }
+
+    /// Remembers that the store was found to have lost records at `now`.
+    pub fn note_loss(&mut self, now: u64) {
+        self.lost_at = self.lost_at.max(now);
     }
 
     /// How many entries came after the last compaction.
@@ -318,6 +332,7 @@ impl Fold {
             epoch: self.epoch,
             sessions_floor: self.sessions_floor,
             refresh_denied: entries(&self.refresh_denied).collect(),
+            lost_at: self.lost_at,
         }
     }
 
@@ -358,6 +373,23 @@ impl Fold {
             || users.filter(|user| user.until >= now).any(|user| !self.stops(user))
     }
 
+    /// Adds what `record` revokes that the log has lost, as of the `seq` that it was accepted with.
+    ///
+    /// # Errors
+    ///
+    /// [`FoldError::Damaged`] if it cannot be read; nothing is changed then.
+    pub fn join_record(&mut self, seq: u64, record: &[u8]) -> Result<(), FoldError> {
+        let record = Record::decode(record).map_err(|_| FoldError::Damaged { seq })?;
+        let effects = record.effects(seq, self.salt, &self.issuer);
+        self.absorb(&effects);
+        self.epoch = self.epoch.max(effects.epoch);
+        self.sessions_floor = self.sessions_floor.max(effects.sessions_floor);
+        self.deny_refreshes(effects.refresh_denied.iter().copied());
+        self.bury(&effects.dead_keys);
+        self.begin_steps(seq);
+        Ok(())
+    }
+
     /// Adds everything that `other` revokes, and moves to the later seq.
     pub fn join(&mut self, other: &Self) {
         let effects = Effects {
@@ -370,9 +402,13 @@ impl Fold {
         self.sessions_floor = self.sessions_floor.max(other.sessions_floor);
         self.deny_refreshes(entries(&other.refresh_denied));
         self.bury(&other.dead_keys);
-        let seq = self.reached.position.seq.max(other.reached.position.seq);
-        self.reached.position.seq = seq;
-        self.last_record = None;
+        self.lost_at = self.lost_at.max(other.lost_at);
+        self.begin_steps(other.reached.position.seq);
+    }
+
+    /// Moves to `seq` if that is later, without a way for deltas to lead there.
+    fn begin_steps(&mut self, seq: u64) {
+        self.reached.position.seq = self.reached.position.seq.max(seq);
         self.steps.clear();
         self.step_entries = 0;
         self.steps_begin = self.reached;
@@ -454,9 +490,8 @@ impl Fold {
 
     /// The step that ends at `position`.
     fn step_at(&self, position: Position) -> Option<&Step> {
-        let begin = self.steps_begin.position;
-        let steps = position.seq.checked_sub(begin.seq).filter(|_| position.era == begin.era)?;
-        self.steps.get(usize::try_from(steps).ok()?.checked_sub(1)?)
+        let found = self.steps.binary_search_by_key(&position, |step| step.end.position);
+        self.steps.get(found.ok()?)
     }
 }
 
@@ -484,4 +519,3 @@ impl RevokedUser {
 /// Deltas reach back at most this many entries; who is further behind gets a base.
 const MAX_STEP_ENTRIES: usize = 200_000;
 const MAX_STEPS: usize = 100_000;
-const MAX_OVERLAP_BYTES: usize = 64 * 1024;

@@ -159,6 +159,9 @@ async fn keep_pace(plane: &Plane, since: Position) {
     if since > plane.position() && since.era == plane.position().era {
         plane.wait_folded(since, Duration::from_secs(1)).await;
     }
+    if since > plane.position() && plane.catch_up().await.is_ok() && since > plane.position() {
+        plane.note_ahead(since);
+    }
 }
 
 fn position(text: &str) -> Result<Position, Problem> {

@@ -192,7 +192,10 @@ impl From<PlaneError> for Problem {
                 let status = StatusCode::INSUFFICIENT_STORAGE;
                 return Self::new(status, "too_many_entries", error.to_string());
             }
-            PlaneError::Fold(_) | PlaneError::Keyring(_) => None,
+            PlaneError::Fold(_)
+            | PlaneError::Keyring(_)
+            | PlaneError::Memory(_)
+            | PlaneError::StoreForgot => None,
         };
         match store_error {
             Some(StoreError::RequestReused) => Self::new(
@@ -209,7 +212,7 @@ impl From<PlaneError> for Problem {
                      the same idempotency key",
                 )
             }
-            Some(StoreError::Unavailable(_)) => {
+            Some(StoreError::Moved | StoreError::Unavailable(_)) => {
                 tracing::error!(%error, "the store is unavailable");
                 Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,

@@ -5,21 +5,38 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use offswitch_verifier::snapshot::Position;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinError;
 
-use crate::store::{Append, Appended, Store, StoreError};
+use crate::store::{Append, Appended, Batch, End, Onto, Store, StoreError, marks_after};
 
-/// Records that this process appended, each with the position it got.
-pub(super) type Own = Vec<(Position, Vec<u8>)>;
+/// Records that this process appended in one batch: new ones only, each with its seq.
+#[derive(Debug)]
+pub(super) struct Own {
+    /// Where the log ended before the first of them.
+    pub(super) from: End,
+    /// The last of them.
+    pub(super) to: End,
+    pub(super) records: Vec<(u64, Vec<u8>)>,
+}
+
+impl Own {
+    /// The marks of the records: each counts one more than the one before.
+    pub(super) fn marks(&self) -> impl Iterator<Item = u64> {
+        marks_after(self.from.mark, self.to.mark, self.records.len())
+    }
+}
 
 /// The queue before a store. One batch is on its way at a time.
 pub(super) struct Appender {
     store: Arc<dyn Store>,
     queue: Mutex<Queue>,
-    /// Tells of each batch: whoever folds the log need not read it back from the store.
-    own: mpsc::Sender<Own>,
+    /// What was appended and not folded yet. It is noted before its callers are answered: what was
+    /// acknowledged is known here, also if the store loses it before anyone reads it.
+    unfolded: Mutex<VecDeque<Own>>,
+    arrived: Notify,
+    /// What this process has folded: the log must still hold it.
+    folded: Mutex<End>,
 }
 
 #[derive(Default)]
@@ -36,10 +53,71 @@ struct Waiting {
 }
 
 impl Appender {
-    /// With where it tells of what was appended.
-    pub(super) fn new(store: Arc<dyn Store>) -> (Arc<Self>, mpsc::Receiver<Own>) {
-        let (own, told) = mpsc::channel(BATCHES_TOLD);
-        (Arc::new(Self { store, queue: Mutex::default(), own }), told)
+    /// Appends to the log that holds `folded`.
+    pub(super) fn new(store: Arc<dyn Store>, folded: End) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            queue: Mutex::default(),
+            unfolded: Mutex::default(),
+            arrived: Notify::new(),
+            folded: Mutex::new(folded),
+        })
+    }
+
+    /// From now on the log must hold `folded`; batches up to there are folded, and so is every batch
+    /// of an earlier era.
+    pub(super) fn note_folded(&self, folded: End) {
+        *self.folded.lock().unwrap_or_else(PoisonError::into_inner) = folded;
+        self.unfolded().retain(|own| own.to.position > folded.position);
+    }
+
+    /// Returns when something was appended since the last call.
+    pub(super) async fn appended(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// True while something is appended that was not folded yet.
+    pub(super) fn has_unfolded(&self) -> bool {
+        !self.unfolded().is_empty()
+    }
+
+    /// Takes the oldest batch that was not folded yet.
+    pub(super) fn take_unfolded(&self) -> Option<Own> {
+        self.unfolded().pop_front()
+    }
+
+    /// Gives a batch back that does not follow on what is folded.
+    pub(super) fn put_back(&self, own: Own) {
+        self.unfolded().push_front(own);
+    }
+
+    /// Every record that was acknowledged and not folded yet.
+    pub(super) fn unfolded_records(&self) -> Vec<(u64, Vec<u8>)> {
+        self.unfolded().iter().flat_map(|own| own.records.clone()).collect()
+    }
+
+    fn unfolded(&self) -> MutexGuard<'_, VecDeque<Own>> {
+        self.unfolded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_own(&self, own: Own) {
+        let mut unfolded = self.unfolded();
+        unfolded.push_back(own);
+        // Where nobody folds, the log itself has them.
+        while unfolded.len() > MOST_UNFOLDED {
+            unfolded.pop_front();
+        }
+        drop(unfolded);
+        self.arrived.notify_one();
+    }
+
+    /// What the next batch demands. A seq grows with the store's clock, so that none is given out a
+    /// second time by a log that was restored from an earlier state, and a session opened before
+    /// has no greater version than a revocation after: seconds fill all but the lower 20 bits.
+    fn onto(&self) -> Onto {
+        let end = *self.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        let seconds = self.store.now().min(MOST_SECONDS);
+        Onto { end: Some(end), least_seq: seconds << SEQ_BITS_IN_A_SECOND }
     }
 
     /// True while something is on its way to the store.
@@ -79,18 +157,18 @@ impl Appender {
             let is_large = batch.iter().any(Waiting::is_large);
             let (appends, answers): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|one| (one.append, one.answer)).unzip();
-            let records = appends.iter().map(|append| append.record.clone());
-            let records: Vec<_> = if is_large { vec![] } else { records.collect() };
-            let store = self.store.clone();
+            let records: Vec<_> = appends.iter().map(|append| append.record.clone()).collect();
+            let (store, onto) = (self.store.clone(), self.onto());
             // A task of its own: a panic of the store fails this batch, and the queue goes on.
-            let appending = tokio::spawn(async move { store.append_all(appends).await });
+            let appending = tokio::spawn(async move { store.append_all(appends, onto).await });
             let panicked = |error: JoinError| StoreError::Damaged(error.to_string());
             match appending.await.unwrap_or_else(|error| Err(panicked(error))) {
                 Ok(appended) => {
-                    let positions = appended.iter().map(|one| one.map(|one| one.position));
-                    let own = positions.zip(records).filter_map(|(at, record)| Some((at?, record)));
-                    // Where nobody takes them, the log itself tells of them.
-                    let _ = self.own.try_send(own.collect());
+                    let Batch { answers: appended, from, to } = appended;
+                    let own = Own { from, to, records: new_ones(&appended, records) };
+                    if !own.records.is_empty() {
+                        self.note_own(own);
+                    }
                     for (answer, appended) in answers.into_iter().zip(appended) {
                         // A caller that has gone misses nothing: what is appended stays.
                         let _ = answer.send(Ok(appended));
@@ -147,8 +225,18 @@ impl Waiting {
     }
 }
 
-/// Of which whoever folds is told: more than are on their way at once.
-const BATCHES_TOLD: usize = 8;
+/// The records of a batch that were appended now, with their seqs.
+fn new_ones(appended: &[Option<Appended>], records: Vec<Vec<u8>>) -> Vec<(u64, Vec<u8>)> {
+    let new = |one: &Option<Appended>| one.filter(|one| !one.repeated).map(|one| one.position.seq);
+    appended.iter().map(new).zip(records).filter_map(|(seq, record)| Some((seq?, record))).collect()
+}
+
+/// How many batches may wait to be folded: many more than come while the log is read once.
+const MOST_UNFOLDED: usize = 1024;
+/// A million records in a second before seqs run ahead of the clock, which harms nothing.
+const SEQ_BITS_IN_A_SECOND: u32 = 20;
+/// Until the year 2242 a seq is exact in JSON and in Lua.
+const MOST_SECONDS: u64 = (1 << 33) - 1;
 /// Lua takes some thousand keys and arguments at once.
 const BATCH_RECORDS: usize = 256;
 /// A batch ends with the record that makes it this large: the store takes it well within its

@@ -3,33 +3,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use offswitch_verifier::snapshot::{Position, Salt};
+use offswitch_verifier::snapshot::{Floor, Salt};
 
 use super::PlaneError;
 use crate::fold::{Fold, Validity};
-use crate::store::{Page, Store};
+use crate::store::{End, Page, Store, StoreError};
 
-/// How what the store holds relates to what was folded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Continuity {
-    /// The log continues.
-    Continues,
-    /// Another process started a new era, or trimmed beyond us: read everything again.
-    Moved,
-    /// The store lost records that were folded: it came back empty or older.
-    Lost,
-}
-
-/// Compares a page of the log with the position folded so far.
-pub(super) fn judge(held: Position, page: &Page) -> Continuity {
-    let head = Position { era: page.era, seq: page.head };
-    if head < held {
-        return Continuity::Lost;
-    }
-    if page.era > held.era || page.checkpoint.seq > held.seq {
-        return Continuity::Moved;
-    }
-    Continuity::Continues
+/// True if `page`, read after what `held` names, continues it: the log is of the same era, still
+/// holds the last record folded, and was not trimmed beyond it.
+pub(super) fn continues(held: End, page: &Page) -> bool {
+    page.era == held.position.era
+        && page.checkpoint.seq <= held.position.seq
+        && page.after_mark == Some(held.mark)
 }
 
 /// How far a starting process has read the log.
@@ -57,96 +42,137 @@ impl Loading {
     }
 }
 
-/// Folds the whole log from its checkpoint, a page at a time: beside the folded entries, memory
-/// holds one page and what came since the last compaction.
+/// A log as it was read from its beginning.
+pub(super) struct Loaded {
+    pub(super) fold: Fold,
+    /// False if it was read to lack, at the position that was held, what had been folded there.
+    continues: bool,
+}
+
+/// Folds the whole log from its checkpoint, a page at a time: besides the folded entries, memory
+/// holds one page and what came since the last compaction. Compares it with what was `held`.
 pub(super) async fn load(
     store: &dyn Store,
     salt: Salt,
     issuer: &str,
+    held: Option<Floor>,
     loading: &Loading,
-) -> Result<Fold, PlaneError> {
-    let mut told_at = Instant::now();
+) -> Result<Loaded, PlaneError> {
+    let mut reported_at = Instant::now();
     'again: loop {
         let first = store.read(0, PAGE_RECORDS).await?;
         let mut fold = Fold::begin(salt, issuer, first.era, &first.checkpoint)?;
+        fold.set_mark(first.after_mark.unwrap_or_default());
+        let mut continues = begins_after(held, &fold);
         let mut page = first;
         loop {
-            for (seq, record) in &page.records {
+            for ((seq, record), mark) in page.records.iter().zip(&page.marks) {
                 fold.push(*seq, record)?;
+                fold.set_mark(*mark);
+                continues |= held == Some(fold.reached());
             }
             if fold.fresh_len() > LOADED_AT_ONCE.max(fold.entries() / 8) {
                 // Nothing is past as long as nobody has looked at the stored sessions.
                 let (main, ()) = fold.compaction().run(0, Validity::default(), |_| ());
                 fold.compacted_to(main, 0);
             }
-            let reached = fold.reached().position;
-            loading.note(reached.seq, page.head);
-            if told_at.elapsed() >= TELL_EVERY {
-                told_at = Instant::now();
-                tracing::info!(read = reached.seq, of = page.head, "loading the log");
+            let end = fold.end();
+            loading.note(end.position.seq, page.head);
+            if reported_at.elapsed() >= REPORT_EVERY {
+                reported_at = Instant::now();
+                tracing::info!(read = end.position.seq, of = page.head, "loading the log");
             }
-            if reached.seq >= page.head {
-                return Ok(fold);
+            if end.position.seq >= page.head {
+                return Ok(Loaded { fold, continues });
             }
-            page = store.read(reached.seq, PAGE_RECORDS).await?;
-            if judge(reached, &page) != Continuity::Continues || page.era != reached.era {
+            page = store.read(end.position.seq, PAGE_RECORDS).await?;
+            if !self::continues(end, &page) {
                 continue 'again;
             }
         }
     }
 }
 
-/// Reads the store's log anew after it moved or was lost. Where it lacks anything that `published`
-/// holds, a new era is started that contains both: nothing un-revokes.
+/// True if a log that begins like `fold` needs no look at what was `held`: it is of a later era,
+/// which another process began, or begins behind it or with it.
+fn begins_after(held: Option<Floor>, fold: &Fold) -> bool {
+    let begin = fold.reached();
+    held.is_none_or(|held| {
+        begin.position.era > held.position.era
+            || begin.position.era == held.position.era && begin.position.seq > held.position.seq
+            || begin == held
+    })
+}
+
+/// Reads the store's log after it moved or was lost. `held` is where this process had folded it to,
+/// and `published` all that it knows. Where the log lacks anything of that, or is damaged, a new era
+/// begins that contains both: nothing un-revokes, and no position gets a second content.
 pub(super) async fn recover(
     store: &dyn Store,
-    salt: Salt,
-    issuer: &str,
+    held: Floor,
     published: &Fold,
-    continuity: Continuity,
-    now: u64,
+    needed_at: u64,
+    loading: &Loading,
 ) -> Result<Fold, PlaneError> {
-    let held = published.reached().position;
     loop {
-        let mut found = load(store, salt, issuer, &Loading::default()).await?;
-        let at = found.reached().position;
-        // In the same era a position must not get another content than the one that was published.
-        let may_continue = continuity == Continuity::Moved || at.era > held.era;
-        if may_continue && at >= held && !found.lacks(published, now) {
-            return Ok(found);
-        }
-        tracing::error!(%held, found = %at, "the store lost records; starting a new era");
-        found.join(published);
-        let era = at.era.max(held.era) + 1;
-        let checkpoint = found.compaction().checkpoint(now);
-        store.start_era(at.era, era, &checkpoint).await?;
+        let (salt, issuer) = published.names();
+        let found = match load(store, salt, issuer, Some(held), loading).await {
+            Ok(found) => Ok(found),
+            Err(PlaneError::Store(StoreError::Damaged(error))) => Err(error),
+            Err(error) => return Err(error),
+        };
+        let (mut joined, expected) = match found {
+            Ok(Loaded { fold, continues: true }) if !fold.lacks(published, needed_at) => {
+                return Ok(fold);
+            }
+            Ok(Loaded { mut fold, .. }) => {
+                let expected = fold.end();
+                tracing::error!(held = %held.position, found = %expected.position,
+                    "the store lost records; a new era begins");
+                fold.join(published);
+                (fold, expected)
+            }
+            Err(error) => {
+                tracing::error!(error, "the log is damaged; a new era begins with what is known");
+                (published.clone(), store.end().await?)
+            }
+        };
+        let now = store.now();
+        joined.note_loss(now);
+        // Eras grow with the clock, so that one that nobody remembers is not given out again, and no
+        // faster than it, so that verifiers can refuse an era far ahead of theirs.
+        let era = (expected.position.era.max(held.position.era) + 1).max(now);
+        let checkpoint = joined.compaction().checkpoint(needed_at);
+        store.start_era(expected, era, &checkpoint).await?;
     }
 }
 
 /// How many records are read at once: what a script in Redis finds in a few milliseconds.
 pub(super) const PAGE_RECORDS: usize = 2048;
 const LOADED_AT_ONCE: usize = 200_000;
-const TELL_EVERY: Duration = Duration::from_secs(1);
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use super::{Continuity, judge};
-    use crate::store::{Checkpoint, Page};
+    use super::continues;
+    use crate::store::{Checkpoint, End, Page};
     use offswitch_verifier::snapshot::Position;
 
-    fn page(era: u64, head: u64, checkpoint: u64) -> Page {
-        let checkpoint = Checkpoint { seq: checkpoint, bytes: vec![] };
-        Page { era, head, checkpoint, records: vec![] }
-    }
-
+    // D85, D86: the seq alone does not tell: after a lossy failover the log may hold more records
+    // than were folded, and others.
     #[test]
-    fn a_log_that_is_shorter_or_of_an_earlier_era_has_lost_records() {
-        let held = Position { era: 5, seq: 10 };
-        assert_eq!(judge(held, &page(5, 10, 0)), Continuity::Continues);
-        assert_eq!(judge(held, &page(5, 12, 10)), Continuity::Continues);
-        assert_eq!(judge(held, &page(5, 12, 11)), Continuity::Moved);
-        assert_eq!(judge(held, &page(6, 3, 0)), Continuity::Moved);
-        assert_eq!(judge(held, &page(5, 9, 0)), Continuity::Lost);
-        assert_eq!(judge(held, &page(4, 99, 0)), Continuity::Lost);
+    fn a_page_continues_only_the_record_that_was_folded() {
+        let held = End { position: Position { era: 5, seq: 10 }, mark: 7 };
+        let page = |era, trimmed, after_mark| {
+            let checkpoint = Checkpoint { seq: trimmed, bytes: vec![] };
+            Page { era, head: 12, checkpoint, after_mark, ..Page::default() }
+        };
+        assert!(continues(held, &page(5, 0, Some(7))));
+        assert!(continues(held, &page(5, 10, Some(7))));
+        assert!(!continues(held, &page(5, 0, Some(8))), "another record has this seq");
+        assert!(!continues(held, &page(5, 0, None)), "no record has this seq");
+        assert!(!continues(held, &page(5, 11, Some(7))), "trimmed beyond it");
+        assert!(!continues(held, &page(6, 0, Some(7))), "a later era");
+        assert!(!continues(held, &page(4, 0, Some(7))), "an earlier era");
     }
 }

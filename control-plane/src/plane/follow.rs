@@ -5,16 +5,16 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use offswitch_verifier::snapshot::Position;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::append::Own;
-use super::continuity::{Continuity, PAGE_RECORDS, judge, recover};
+use super::clock_watch::Step;
+use super::continuity::{Loading, PAGE_RECORDS, continues, recover};
 use super::{Plane, PlaneError};
-use crate::api_keys::ApiKeys;
-use crate::fold::Trimming;
+use crate::api_keys::{self, ApiKeys};
+use crate::fold::{Fold, FoldError, Trimming};
+use crate::keyring;
 use crate::session::Outage;
-use crate::store::StoreError;
+use crate::store::{End, StoreError};
 
 /// The last reading of the log's tail.
 #[derive(Debug, Default)]
@@ -56,11 +56,20 @@ impl Plane {
         *last = Round { number, error: outcome.as_ref().err().map(ToString::to_string) };
         self.note_outage(outcome.is_err());
         if outcome.is_ok() {
-            self.current_at.fetch_max(began_at, Ordering::AcqRel);
+            self.note_current(began_at);
         }
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         health.store_error = outcome.as_ref().err().map(ToString::to_string);
         outcome
+    }
+
+    /// Snapshots are as fresh as `began_at`. Where the store's clock was set back they are no longer
+    /// dated in its future: a verifier would take them for fresh for too long.
+    fn note_current(&self, began_at: u64) {
+        if self.clock.note(began_at) == Step::Back {
+            self.current_at.store(began_at, Ordering::Release);
+        }
+        self.current_at.fetch_max(began_at, Ordering::AcqRel);
     }
 
     /// Remembers when the store could not be asked: clients that got no answer then may ask again.
@@ -97,10 +106,8 @@ impl Plane {
     /// Folds what this process appends, without reading it back, until there may be something else
     /// in the log; at the latest after [`LONGEST_WAIT`].
     ///
-    /// A record that got the very next seq of the same era leaves no room for another's before it.
-    /// How fresh the process is, and that the log kept what it had, only a reading tells.
+    /// A record that was appended right behind the last one folded needs no reading. How fresh the process is, and that the log kept what it had, only a reading tells.
     async fn fold_own(&self) -> Result<(), PlaneError> {
-        let mut own = self.own.lock().await;
         let end = Instant::now() + LONGEST_WAIT;
         loop {
             let after = self.position().seq;
@@ -108,8 +115,8 @@ impl Plane {
             let mut news = pin!(self.store.wait(after, left));
             let waited = loop {
                 tokio::select! {
-                    Some(batch) = own.recv() => {
-                        if !self.fold_batch(batch).await {
+                    () = self.appender.appended() => {
+                        if !self.fold_appended().await {
                             self.catch_up().await?;
                         }
                     }
@@ -117,11 +124,11 @@ impl Plane {
                 }
             };
             waited?;
-            let is_ours = self.appender.is_busy() || !own.is_empty();
+            let is_ours = self.appender.is_busy() || self.appender.has_unfolded();
             if self.position().seq == after && is_ours {
                 // Most likely it is what the store has just taken from here.
-                let Ok(Some(batch)) = timeout(OWN_SOON, own.recv()).await else { return Ok(()) };
-                if !self.fold_batch(batch).await {
+                let appended = timeout(OWN_SOON, self.appender.appended()).await;
+                if appended.is_err() || !self.fold_appended().await {
                     return Ok(());
                 }
             }
@@ -131,74 +138,116 @@ impl Plane {
         }
     }
 
-    /// False if these records do not follow on what is folded: then the log has to be read.
-    async fn fold_batch(&self, batch: Own) -> bool {
+    /// Folds what this process appended; false if that does not follow on what is folded: then the
+    /// log has to be read.
+    async fn fold_appended(&self) -> bool {
         let _only_reader = self.following.lock().await;
-        let (follows, held, reached) = {
-            let mut fold = self.fold();
-            let held = fold.reached().position;
-            let follows = batch.iter().all(|(position, record)| {
-                let next = fold.reached().position.seq + 1;
-                let is_known = position.seq < next;
-                position.era == held.era
-                    && (is_known || (position.seq == next && fold.push(next, record).is_ok()))
-            });
-            (follows, held, fold.reached().position)
-        };
-        if reached != held {
-            self.note_reached(reached);
+        while let Some(own) = self.appender.take_unfolded() {
+            let end = self.fold().end();
+            if own.to.position <= end.position {
+                continue;
+            }
+            let marks: Vec<_> = own.marks().collect();
+            if own.from != end || self.fold_records(&own.records, &marks).is_err() {
+                self.appender.put_back(own);
+                return false;
+            }
         }
-        follows
+        true
     }
 
-    fn note_reached(&self, reached: Position) {
-        self.head.send_replace(reached);
-        metrics::gauge!("offswitch_log_seq").set(reached.seq as f64);
+    /// Folds records that follow on what is folded, and publishes them. They are written beside the
+    /// store first: what a follower has seen is known after a restart.
+    fn fold_records(&self, records: &[(u64, Vec<u8>)], marks: &[u64]) -> Result<(), FoldError> {
+        if let Some(memory) = &self.memory {
+            let entries = records.iter().zip(marks);
+            memory.append(entries.map(|((seq, record), mark)| (*seq, *mark, record.as_slice())));
+        }
+        let (folded, end) = {
+            let mut fold = self.fold();
+            let folded = records.iter().zip(marks).try_for_each(|((seq, record), mark)| {
+                fold.push(*seq, record)?;
+                fold.set_mark(*mark);
+                Ok(())
+            });
+            (folded, fold.end())
+        };
+        // Also what comes before a record that cannot be read.
+        self.note_folded(end);
+        folded
+    }
+
+    fn note_folded(&self, end: End) {
+        self.appender.note_folded(end);
+        self.head.send_replace(end.position);
+        metrics::gauge!("offswitch_log_seq").set(end.position.seq as f64);
     }
 
     async fn read_tail(&self) -> Result<(), PlaneError> {
         loop {
-            let held = self.position();
-            let overlap = self.fold().overlap();
-            let page = self.store.read(overlap, PAGE_RECORDS).await?;
-            let is_contradicted = {
-                let fold = self.fold();
-                page.records.iter().any(|(seq, record)| fold.is_contradicted(*seq, record))
+            let held = self.fold().end();
+            let page = match self.store.read(held.position.seq, PAGE_RECORDS).await {
+                Err(StoreError::Damaged(error)) => {
+                    tracing::error!(error, "the log in the store is damaged");
+                    return self.start_over().await;
+                }
+                page => page?,
             };
-            let continuity = if is_contradicted { Continuity::Lost } else { judge(held, &page) };
-            if continuity != Continuity::Continues {
-                return self.start_over(continuity).await;
+            if !continues(held, &page) {
+                return self.start_over().await;
             }
-            let fresh: Vec<_> = page.records.iter().filter(|(seq, _)| *seq > held.seq).collect();
-            if fresh.is_empty() {
+            if page.records.is_empty() {
                 return Ok(());
             }
-            let (folded, reached) = {
-                let mut fold = self.fold();
-                let folded =
-                    fresh.into_iter().try_for_each(|(seq, record)| fold.push(*seq, record));
-                (folded, fold.reached().position)
-            };
-            // Also what comes before a record that cannot be read.
-            self.note_reached(reached);
-            folded?;
+            self.fold_records(&page.records, &page.marks)?;
         }
     }
 
     /// Takes over the log as it is now, after it moved or lost records.
-    async fn start_over(&self, continuity: Continuity) -> Result<(), PlaneError> {
-        let published = self.fold().clone();
-        let (salt, issuer) = (self.master.salt(), &self.settings.issuer);
-        let now = self.now();
-        let store = self.store.as_ref();
+    async fn start_over(&self) -> Result<(), PlaneError> {
+        let mut published = self.fold().clone();
+        let held = published.reached();
+        for (seq, record) in self.appender.unfolded_records() {
+            published.join_record(seq, &record)?;
+        }
+        let (now, store) = (self.now(), self.store.as_ref());
         let until = self.prunable_until(now);
-        let fold = recover(store, salt, issuer, &published, continuity, until).await?;
-        let reached = fold.reached().position;
-        tracing::warn!(held = %published.reached().position, now = %reached, "the log moved");
+        let fold = recover(store, held, &published, until, &Loading::default()).await?;
+        let end = fold.end();
+        tracing::warn!(held = %held.position, now = %end.position, "the log moved");
+        self.write_memory(&fold, until).await;
         *self.fold() = fold;
         self.rebuild_base(now).await;
-        self.head.send_replace(reached);
+        self.note_folded(end);
         self.reload_keyring().await
+    }
+
+    /// Writes everything in `fold` beside the store, off the request path. No record may be folded
+    /// while this begins.
+    pub(super) async fn write_memory(&self, fold: &Fold, now: u64) {
+        let Some(memory) = &self.memory else { return };
+        let Some(unwritten) = memory.begin_state(fold) else { return };
+        let memory = memory.clone();
+        let writing = tokio::task::spawn_blocking(move || memory.write_state(unwritten, now));
+        if writing.await.is_err() {
+            tracing::error!("writing the memory beside the store panicked");
+        }
+    }
+
+    /// The same of what is folded now, if that is worth it.
+    async fn keep_memory(&self) {
+        let Some(memory) = self.memory.as_ref().filter(|memory| memory.is_due()) else { return };
+        let now = self.prunable_until(self.now());
+        let unwritten = {
+            let _only_reader = self.following.lock().await;
+            let fold = self.fold();
+            memory.begin_state(&fold)
+        };
+        let (Some(unwritten), memory) = (unwritten, memory.clone()) else { return };
+        let writing = tokio::task::spawn_blocking(move || memory.write_state(unwritten, now));
+        if writing.await.is_err() {
+            tracing::error!("writing the memory beside the store panicked");
+        }
     }
 
     async fn keep_base(self: Arc<Self>) {
@@ -217,6 +266,7 @@ impl Plane {
                 self.rebuild_base(now).await;
                 built_at = now;
             }
+            self.keep_memory().await;
         }
     }
 
@@ -225,15 +275,8 @@ impl Plane {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            match ApiKeys::load(self.store.as_ref()).await {
-                // Keys are never all withdrawn: the store came back empty, and gets them back.
-                Ok(found) if found.is_empty() => {
-                    if let Err(error) = self.api_keys.load_full().restore(self.store()).await {
-                        tracing::warn!(%error, "the API keys cannot be restored");
-                    }
-                }
-                Ok(found) => self.api_keys.store(Arc::new(found)),
-                Err(error) => tracing::warn!(%error, "the API keys cannot be read"),
+            if let Err(error) = self.reload_api_keys().await {
+                tracing::warn!(%error, "the API keys cannot be read or restored");
             }
             let kept = match self.reload_keyring().await {
                 Ok(()) => self.rotate_key_if_due(self.now()).await.map(drop),
@@ -242,8 +285,12 @@ impl Plane {
             if let Err(error) = kept {
                 tracing::warn!(%error, "the keyring cannot be kept current");
             }
+            self.remember_documents().await;
             if let Ok(mut findings) = self.store.findings().await {
                 findings.extend(self.base_finding());
+                findings.extend(self.memory.as_ref().and_then(|memory| memory.finding()));
+                findings.extend(self.clock.finding());
+                findings.extend(self.ahead_finding());
                 for finding in &findings {
                     tracing::error!(code = finding.code, detail = finding.detail, "store finding");
                 }
@@ -255,6 +302,33 @@ impl Plane {
                     metrics::gauge!("offswitch_store_finding", "code" => finding.code).set(1.0);
                 }
                 health.findings = findings;
+            }
+        }
+    }
+
+    /// Reads the API keys again.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn reload_api_keys(&self) -> Result<(), StoreError> {
+        let found = ApiKeys::load(self.store.as_ref()).await?;
+        let known = self.api_keys.load_full();
+        if found.is_empty() && !known.is_empty() {
+            // Keys are never all withdrawn: the store came back empty, and gets them back.
+            return known.restore(self.store()).await;
+        }
+        self.api_keys.store(Arc::new(found));
+        Ok(())
+    }
+
+    /// Keeps the documents without which a store that forgot everything would be begun anew.
+    pub(super) async fn remember_documents(&self) {
+        let Some(memory) = &self.memory else { return };
+        for name in [api_keys::DOCUMENT, keyring::DOCUMENT] {
+            match self.store.load(name).await {
+                Ok(bytes) => memory.keep_document(name, bytes),
+                Err(error) => tracing::warn!(%error, name, "a document cannot be remembered"),
             }
         }
     }

@@ -4,28 +4,32 @@
 
 mod announce;
 mod append;
+mod clock_watch;
 mod continuity;
 mod endings;
 mod follow;
 mod handover;
 mod introspect;
 mod issue;
+mod memory;
 mod publish;
 mod revoke;
 mod rotate;
 mod sessions;
 mod stored;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use offswitch_verifier::snapshot::{Position, SnapshotSigner};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 
 use crate::api_keys::ApiKeys;
 use crate::fold::{Fold, FoldError};
-use crate::keyring::{KeyPolicy, Keyring, KeyringError, TokenAlgorithm};
+use crate::keyring::{self, KeyPolicy, Keyring, KeyringError, TokenAlgorithm};
 use crate::master_key::MasterKey;
 use crate::sealing::SealedStore;
 use crate::session::{Lifetimes, LostSessions, Outage};
@@ -43,8 +47,11 @@ pub use stored::StoredSessions;
 pub struct Plane {
     settings: Settings,
     appender: Arc<append::Appender>,
-    /// What this process appended; whoever follows the log takes it.
-    own: tokio::sync::Mutex<mpsc::Receiver<append::Own>>,
+    /// What it published, on its own disk; absent where it is not to keep anything.
+    memory: Option<Arc<memory::Memory>>,
+    clock: clock_watch::ClockWatch,
+    /// When a follower was last seen ahead of the log, and where it was.
+    ahead: Mutex<Option<(Instant, Position)>>,
     /// The same as `sealed`.
     store: Arc<dyn Store>,
     sealed: Arc<SealedStore>,
@@ -116,6 +123,11 @@ pub struct Settings {
     pub max_entries: usize,
     /// How many may wait for news at this process.
     pub max_followers: usize,
+    /// Where the process keeps what it published, to heal a store that lost it; a folder of its
+    /// own. Absent for nowhere.
+    pub memory_folder: Option<PathBuf>,
+    /// True if the process has served before: then an empty store is a store that forgot.
+    pub has_served: bool,
 }
 
 impl Settings {
@@ -149,9 +161,20 @@ pub enum PlaneError {
     /// The session has ended since it was opened.
     #[error("the session has ended")]
     SessionOver,
+    /// What this process had published cannot be read from its disk.
+    #[error("the memory beside the store cannot be used: {0}")]
+    Memory(String),
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store is empty, and this process has served before.
+    #[error(
+        "the store is empty, but this process has served before (data_dir has its admin.key), and \
+         nothing is left of what it published: restore the store from a backup, or run `offswitch \
+         store new-era` to begin with nothing; revoked tokens that have not expired are then valid \
+         again, and verifiers need the new feed key"
+    )]
+    StoreForgot,
     /// No snapshot has room for one more dead key.
     #[error("too many signing keys are revoked; rotate the keys at their issuer instead")]
     TooManyDeadKeys,
@@ -181,15 +204,12 @@ impl Plane {
     ) -> Result<Arc<Self>, PlaneError> {
         let sealed = Arc::new(SealedStore::new(store, master.clone()));
         let store: Arc<dyn Store> = sealed.clone();
-        // Which master key is in use, and how ids are hashed, comes before everything else.
-        Keyring::settle(store.as_ref(), &master).await?;
-        let (salt, issuer) = (master.salt(), &settings.issuer);
-        let fold = continuity::load(store.as_ref(), salt, issuer, loading).await?;
+        let (memory, fold) = Self::open_log(&settings, store.as_ref(), &master, loading).await?;
         let policy = settings.key_policy();
         let is_dead = |kid: &str| fold.is_dead(kid);
         let keyring = Keyring::load(store.as_ref(), &master, policy, None, now, is_dead).await?;
         let api_keys = ApiKeys::load(store.as_ref()).await?;
-        let (appender, own) = append::Appender::new(store.clone());
+        let appender = append::Appender::new(store.clone(), fold.end());
         let plane = Arc::new(Self {
             signer: ArcSwap::new(keyring.snapshot_signer(&settings.issuer)),
             keyring: ArcSwap::from_pointee(keyring),
@@ -214,17 +234,62 @@ impl Plane {
             health: Mutex::new(Health::default()),
             settings,
             appender,
-            own: tokio::sync::Mutex::new(own),
+            memory,
+            clock: clock_watch::ClockWatch::default(),
+            ahead: Mutex::default(),
             store,
             sealed,
             master,
         });
         metrics::gauge!("offswitch_log_seq").set(plane.position().seq as f64);
+        plane.remember_documents().await;
+        let fold = plane.fold().clone();
+        plane.write_memory(&fold, now).await;
         // A logout that a crash interrupted must be complete before anyone can refresh.
         plane.end_sessions().await?;
         plane.carried_out_at.fetch_max(now, Ordering::AcqRel);
         plane.rebuild_base(now).await;
         Ok(plane)
+    }
+
+    /// Reads the log, and what this process had published before it started: a store that lost any
+    /// of it is healed.
+    async fn open_log(
+        settings: &Settings,
+        store: &dyn Store,
+        master: &MasterKey,
+        loading: &Loading,
+    ) -> Result<(Option<Arc<memory::Memory>>, Fold), PlaneError> {
+        let (salt, issuer) = (master.salt(), &settings.issuer);
+        let folder = settings.memory_folder.as_deref();
+        let opened = match folder.map(|folder| memory::Memory::open(folder, salt, issuer)) {
+            Some(Err(error)) if memory::is_read_only(&error) => {
+                tracing::warn!(%error, "data_dir cannot be written to: after a restart this process \
+                    cannot heal a store that lost records");
+                None
+            }
+            opened => opened.transpose().map_err(|error| {
+                let folder = folder.unwrap_or_else(|| std::path::Path::new("")).display();
+                PlaneError::Memory(format!("{folder}: {error}"))
+            })?,
+        };
+        let (memory, remembered) = opened.unzip();
+        let memory = memory.map(Arc::new);
+        if let Some(remembered) = remembered.flatten() {
+            remembered.restore_documents(store).await?;
+            let (held, needed_at) = (remembered.fold.reached(), store.now());
+            let fold = continuity::recover(store, held, &remembered.fold, needed_at, loading);
+            return Ok((memory, fold.await?));
+        }
+        if settings.has_served && Self::is_new(store).await? {
+            return Err(PlaneError::StoreForgot);
+        }
+        Ok((memory, continuity::load(store, salt, issuer, None, loading).await?.fold))
+    }
+
+    /// True if nothing was ever written to the store.
+    async fn is_new(store: &dyn Store) -> Result<bool, PlaneError> {
+        Ok(store.end().await?.position.seq == 0 && store.load(keyring::DOCUMENT).await?.is_empty())
     }
 
     /// What the operator set.
@@ -304,9 +369,43 @@ impl Plane {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// True while nothing is known to keep this process from serving.
+    /// True while nothing is known to keep this process from serving: the store answers, has room
+    /// and nothing about it is fatal.
     pub fn is_ready(&self) -> bool {
         let health = self.health();
-        health.store_error.is_none() && self.base.load().is_some()
+        let stops = |finding: &Finding| finding.fatal || finding.code == "store_full";
+        health.store_error.is_none()
+            && self.base.load().is_some()
+            && !health.findings.iter().any(stops)
+    }
+
+    /// When the store was last found to have lost records, unix seconds, if it ever was.
+    pub fn lost_at(&self) -> Option<u64> {
+        self.fold().lost_at()
+    }
+
+    /// Notes that a follower holds a position beyond the log, which was just read to its end: the
+    /// store has lost records that this process does not remember. A follower may be wrong or lie,
+    /// so this is reported and changes nothing.
+    pub fn note_ahead(&self, since: Position) {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        metrics::counter!("offswitch_followers_ahead_total").increment(1);
+        if ahead.is_none_or(|(at, _)| at.elapsed() >= AHEAD_REPORTED_FOR) {
+            tracing::error!(%since, "a follower holds a position beyond the log");
+        }
+        *ahead = Some((Instant::now(), since));
+    }
+
+    fn ahead_finding(&self) -> Option<Finding> {
+        let ahead = *self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, since) = ahead.filter(|(at, _)| at.elapsed() < AHEAD_REPORTED_FOR)?;
+        let detail = format!(
+            "a follower of the feed holds {since}, beyond the log: the store may have lost \
+             revocations; look for a restored backup or a lossy failover, and revoke again what was \
+             revoked since"
+        );
+        Some(Finding { code: "follower_ahead", detail, fatal: false })
     }
 }
+
+const AHEAD_REPORTED_FOR: Duration = Duration::from_secs(600);

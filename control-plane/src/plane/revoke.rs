@@ -80,8 +80,7 @@ impl Plane {
             return self.recalled(request, refusal).await;
         }
         let began = Instant::now();
-        let append = Append { request: request.clone(), record: record.encode() };
-        let Appended { position, durability, repeated } = self.appender.append(append).await?;
+        let Appended { position, durability, repeated } = self.append(request, record).await?;
         // Durable already: that this process has folded it is only a courtesy to its feed readers.
         self.wait_folded(position, LONGEST_FOLD).await;
         metrics::histogram!("offswitch_publish_seconds").record(began.elapsed().as_secs_f64());
@@ -89,6 +88,20 @@ impl Plane {
             audit::revoked(record, position);
         }
         Ok(Revoked { position, durability, repeated })
+    }
+
+    /// Appends to the log that this process has folded: where the store goes on from another one,
+    /// that is healed first.
+    async fn append(&self, request: &Request, record: &Record) -> Result<Appended, PlaneError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let append = Append { request: request.clone(), record: record.encode() };
+            match self.appender.append(append).await {
+                Err(StoreError::Moved) if tries < MOST_TRIES => self.catch_up().await?,
+                appended => return Ok(appended?),
+            }
+        }
     }
 
     /// [`revoke`](Self::revoke) within what [`need_allowed`](Self::need_allowed) allows.
@@ -394,3 +407,5 @@ const MAX_DEAD_KEYS_OF_ISSUER: usize = 64;
 const FEW_REVOCATIONS: usize = 100;
 const LOOKED_UP_TOGETHER: usize = 32;
 const LONGEST_FOLD: Duration = Duration::from_secs(1);
+/// The first, and a few for a store that fails over more than once.
+const MOST_TRIES: u32 = 4;

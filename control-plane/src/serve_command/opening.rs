@@ -53,11 +53,15 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
     let mut settings = config.settings.clone();
     let documents = sealed(&store, &master).await.map_err(|error| in_words(error, config))?;
     settings.issuer = issuer::settle(&documents, &settings.issuer, config.issuer_is_set).await?;
-    if ApiKeys::load(&documents).await?.is_empty() {
-        first_api_key(config, &documents, &master).await?;
-    }
+    settings.memory_folder = Some(config.data_dir.join("published"));
+    settings.has_served = config.data_dir.join("admin.key").exists();
     let plane = Plane::start(settings, store, master, unix_seconds(), starting.loading()).await;
     let plane = plane.map_err(|error| in_words(error, config))?;
+    // Only now: a store that lost its keys has been given them back.
+    if plane.api_keys().is_empty() {
+        first_api_key(config, plane.store(), plane.master()).await?;
+        plane.reload_api_keys().await?;
+    }
     plane.spawn_tasks();
     Ok(plane)
 }

@@ -5,6 +5,7 @@
 //! call may be repeated after an unknown outcome without a second effect.
 
 mod embedded;
+mod mark;
 mod redis;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use offswitch_verifier::snapshot::Position;
 use serde::Serialize;
 
 pub use embedded::EmbeddedStore;
+pub use mark::marks_after;
 pub use redis::{
     Appendfsync, RedisOptions, RedisStore, Tolerance, Tolerated, UnknownTolerance, check_store_url,
 };
@@ -22,17 +24,18 @@ pub use redis::{
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Appends records in this order, all of them or none, and answers once they are durable, each
-    /// with its position and the level that was reached.
+    /// with its position and the level that was reached. [`StoreError::Moved`] where the log is not
+    /// what `onto` demands; nothing is appended then.
     ///
     /// A request id that the store still remembers appends nothing and answers as before; used for
     /// another digest there is no answer to it, and the others are appended.
-    async fn append_all(&self, batch: Vec<Append>) -> Result<Vec<Option<Appended>>, StoreError>;
+    async fn append_all(&self, batch: Vec<Append>, onto: Onto) -> Result<Batch, StoreError>;
 
-    /// [`append_all`](Self::append_all) of one record; [`StoreError::RequestReused`] where the id
-    /// was used for another digest.
+    /// [`append_all`](Self::append_all) of one record to any log;
+    /// [`StoreError::RequestReused`] where the id was used for another digest.
     async fn append(&self, request: &Request, record: &[u8]) -> Result<Appended, StoreError> {
         let batch = vec![Append { request: request.clone(), record: record.to_vec() }];
-        let appended = self.append_all(batch).await?.pop().flatten();
+        let appended = self.append_all(batch, Onto::default()).await?.answers.pop().flatten();
         appended.ok_or(StoreError::RequestReused)
     }
 
@@ -44,8 +47,13 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Where `after` lies before the checkpoint, the page begins at the checkpoint. A page also
     /// ends once its records reach [`PAGE_SIZE_BYTES`]: there are more as long as the last one is
-    /// not the head.
+    /// not the head. Only a primary answers, unless the operator tolerates a replica: in the same
+    /// step in which it reads, so that an answer proves how fresh the caller is.
     async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError>;
+
+    /// At most `limit` records before seq `before`, the newest of them, in order; as with
+    /// [`read`](Self::read), large records end it early.
+    async fn read_back(&self, before: u64, limit: usize) -> Result<Older, StoreError>;
 
     /// Returns when the log may hold a record after seq `after` or has begun another era, at the
     /// latest after `timeout`.
@@ -56,13 +64,16 @@ pub trait Store: Send + Sync + 'static {
     /// era changes nothing.
     async fn trim(&self, era: u64, checkpoint: &Checkpoint) -> Result<(), StoreError>;
 
-    /// Replaces the log by `checkpoint` under a new `era`, if the era still is `expected`.
+    /// Where the log ends, without reading any of it: also where it is damaged.
+    async fn end(&self) -> Result<End, StoreError>;
+
+    /// Replaces the log by `checkpoint` under a new `era`, if the log still ends at `expected`.
     ///
-    /// False if it is not, if `era` is not greater, or if the log holds records after
-    /// `checkpoint.seq`: they may be acknowledged revocations that `checkpoint` does not contain.
+    /// False if it does not: what came since may be acknowledged revocations that `checkpoint` does
+    /// not contain. Also false if `era` is not greater.
     async fn start_era(
         &self,
-        expected: u64,
+        expected: End,
         era: u64,
         checkpoint: &Checkpoint,
     ) -> Result<bool, StoreError>;
@@ -120,6 +131,37 @@ pub struct Append {
     pub record: Vec<u8>,
 }
 
+/// What an append demands of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Onto {
+    /// A record that the log must hold, or that its checkpoint must end with: what the caller has
+    /// read is then still part of the log. Absent for any log.
+    pub end: Option<End>,
+    /// The next record gets at least this seq.
+    pub least_seq: u64,
+}
+
+/// One record of one log. No other record, of this log or of one that forked from it, has the same
+/// end, so a log that holds it holds everything before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct End {
+    /// The record's position; seq 0 before the first record.
+    pub position: Position,
+    /// Its mark, see `store/mark.rs`; 0 before the first record.
+    pub mark: u64,
+}
+
+/// What became of records that were appended together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Batch {
+    /// One answer for each record; none where the request id was used for another digest.
+    pub answers: Vec<Option<Appended>>,
+    /// Where the log ended before.
+    pub from: End,
+    /// Where it ends now: `from` if nothing was new.
+    pub to: End,
+}
+
 /// Names one request, so that repeating it has no second effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -161,14 +203,25 @@ pub struct Page {
     pub era: u64,
     /// The seq of the newest record; the checkpoint's if there is none after it.
     pub head: u64,
+    /// The mark of the newest record.
+    pub head_mark: u64,
     /// What stands for the records already trimmed.
     pub checkpoint: Checkpoint,
-    /// Records with their seqs, ascending without gaps.
+    /// The mark of the record that the page begins after; absent where the log has no such record.
+    pub after_mark: Option<u64>,
+    /// Records with their seqs, ascending; none between two of them is missing.
     pub records: Vec<(u64, Vec<u8>)>,
+    /// Their marks.
+    pub marks: Vec<u64>,
 }
 
 impl Page {
-    /// Refuses a page that does not continue where it was asked to, or that ends too early.
+    /// Where the log ends.
+    pub fn end(&self) -> End {
+        End { position: Position { era: self.era, seq: self.head }, mark: self.head_mark }
+    }
+
+    /// Refuses a page with a gap, or one that ends too early.
     fn without_gaps(self, after: u64, limit: usize) -> Result<Self, StoreError> {
         let mut reached = after.max(self.checkpoint.seq);
         if self.records.is_empty() && limit > 0 && reached < self.head {
@@ -177,14 +230,27 @@ impl Page {
                 self.head
             )));
         }
-        for (seq, _) in &self.records {
-            if reached.checked_add(1) != Some(*seq) || *seq > self.head {
+        let mut before = self.after_mark;
+        for ((seq, _), mark) in self.records.iter().zip(&self.marks) {
+            let follows = before.is_none_or(|before| mark::follows(before, *mark));
+            if !follows || *seq <= reached || *seq > self.head {
                 return Err(StoreError::Damaged(format!("after record {reached} comes {seq}")));
             }
-            reached = *seq;
+            (reached, before) = (*seq, Some(*mark));
         }
         Ok(self)
     }
+}
+
+/// The records of a log before a seq.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Older {
+    /// The log's era.
+    pub era: u64,
+    /// The seq of the oldest record that is not trimmed; 0 where there is none.
+    pub oldest: u64,
+    /// Records with their seqs, ascending.
+    pub records: Vec<(u64, Vec<u8>)>,
 }
 
 /// What stands for all records up to `seq`; seq 0 and no bytes at the beginning.
@@ -239,6 +305,9 @@ pub enum StoreError {
     /// The store has no room, in memory or on its disk; nothing is known to have been written.
     #[error("the store is full: {0}")]
     Full(String),
+    /// The log does not continue what the caller has read of it: read it again.
+    #[error("the log is not the one that this process has read")]
+    Moved,
     /// The request id was used before for something else.
     #[error("the idempotency key was used for another request")]
     RequestReused,

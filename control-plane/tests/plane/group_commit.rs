@@ -47,11 +47,11 @@ async fn revokes_that_arrive_together_share_calls_of_the_store() {
     // Each batch writes the seq once.
     let batches = calls(&redis, "hset").await - before;
     assert!(batches < 50, "{batches} batches");
-    assert_eq!(revoke("alone".to_owned()).await.seq, 201);
+    let alone = revoke("alone".to_owned()).await;
     let base = plane.snapshot(None).unwrap();
     let all = plane.snapshot(Some(base.position)).unwrap();
     let snapshot = Snapshot::open(all.bytes.to_vec(), &plane.feed_keys()).unwrap();
-    assert_eq!((snapshot.denied_count(), snapshot.to().seq), (201, 201));
+    assert_eq!((snapshot.denied_count(), snapshot.to()), (201, alone));
 }
 
 // Two processes append at the same time: what one knows by itself has the other's in between, and
@@ -76,7 +76,7 @@ async fn two_processes_that_append_at_once_fold_the_same() {
         plane.wait_folded(last, Duration::from_secs(10)).await;
     }
     assert_eq!(one.fold().reached(), other.fold().reached());
-    assert_eq!((last.seq, one.position()), (400, last));
+    assert_eq!(one.position(), last);
     for plane in [&one, &other] {
         let since = Some(Position { seq: 0, ..last });
         let all = plane.snapshot(since).unwrap();

@@ -214,11 +214,17 @@ async fn a_log_that_was_rolled_back_and_refilled_is_noticed_and_nothing_is_lost(
     };
     let client = redis::Client::open(redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let script = "redis.call('XDEL', KEYS[1], '2-0') redis.call('XSETID', KEYS[1], '1-0') \
-                  redis.call('XADD', KEYS[1], '2-0', 'r', ARGV[1])";
-    let log = "{offswitch}:log";
+    // The last record is taken back and another one gets its seq, with chance of its own.
+    let script = "local last, before = unpack(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 2)) \
+                  local seq, mark = string.match(last[1], '(%d+)-(%d+)') \
+                  mark = string.format('%.0f', tonumber(mark) + (tonumber(mark) % 2 == 0 and 1 or -1)) \
+                  redis.call('XDEL', KEYS[1], last[1]) redis.call('XSETID', KEYS[1], before[1]) \
+                  redis.call('XADD', KEYS[1], seq .. '-' .. mark, 'r', ARGV[1]) \
+                  redis.call('HSET', KEYS[2], 'mark', mark)";
     let script = redis::Script::new(script);
-    let () = script.key(log).arg(record.encode()).invoke_async(&mut connection).await.unwrap();
+    let mut filling = script.key("{offswitch}:log");
+    filling.key("{offswitch}:meta").arg(record.encode());
+    let () = filling.invoke_async(&mut connection).await.unwrap();
     let begin = Instant::now();
     loop {
         let follower = Follower::start(&plane, &issuer).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offswitch::store::{
-    Append, Appended, Checkpoint, Durability, Page, Store, StoreError, Swapped,
+    Append, Appended, Checkpoint, Durability, End, Older, Onto, Page, Store, StoreError, Swapped,
 };
 use offswitch_verifier::snapshot::Position;
 use tokio::task::JoinSet;
@@ -14,7 +14,7 @@ use crate::place::{FIRST_ERA, Place, request};
 // Nothing was written: the first era, nothing else.
 pub(crate) async fn a_new_log_is_empty(place: &Place) {
     let store = place.open("tokens").await;
-    let expected = Page { era: FIRST_ERA, ..Page::default() };
+    let expected = Page { era: FIRST_ERA, after_mark: Some(0), ..Page::default() };
     assert_eq!(store.read(0, 10).await, Ok(expected));
     assert_eq!(store.load("keys").await, Ok(vec![]));
     assert_eq!(store.findings().await, Ok(Vec::new()));
@@ -85,7 +85,7 @@ pub(crate) async fn records_that_come_together_are_judged_one_by_one(place: &Pla
         append("b", 1, b"b"),
         append("a", 1, b"a"),
     ];
-    let answers = store.append_all(batch.clone()).await.unwrap();
+    let answers = store.append_all(batch.clone(), Onto::default()).await.unwrap().answers;
     let told = |answers: &[Option<Appended>]| {
         let one = |answer: &Option<Appended>| answer.map(|one| (one.position.seq, one.repeated));
         answers.iter().map(one).collect::<Vec<_>>()
@@ -93,9 +93,10 @@ pub(crate) async fn records_that_come_together_are_judged_one_by_one(place: &Pla
     let repeated = |seq| Some((seq, true));
     let expected = [Some((2, false)), repeated(1), None, Some((3, false)), repeated(2)];
     assert_eq!(told(&answers), expected);
-    let again = store.append_all(batch).await.unwrap();
+    let again = store.append_all(batch, Onto::default()).await.unwrap().answers;
     assert_eq!(told(&again), [repeated(2), repeated(1), None, repeated(3), repeated(2)]);
-    assert_eq!(store.append_all(vec![]).await, Ok(vec![]));
+    let nothing = store.append_all(vec![], Onto::default()).await.unwrap();
+    assert_eq!((nothing.answers, nothing.from), (vec![], nothing.to));
     let records = store.read(0, 10).await.unwrap().records;
     let expected: Vec<(u64, &[u8])> = vec![(1, b"old"), (2, b"a"), (3, b"b")];
     assert_eq!(records.iter().map(|(seq, one)| (*seq, &one[..])).collect::<Vec<_>>(), expected);
@@ -174,7 +175,8 @@ pub(crate) async fn a_wait_ends_with_a_new_era(place: &Place) {
     let waiting =
         tokio::spawn(async move { store.wait(100, Duration::from_secs(30)).await.unwrap() });
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(other.start_era(FIRST_ERA, 8, &checkpoint(2, b"")).await.unwrap());
+    let end = other.end().await.unwrap();
+    assert!(other.start_era(end, 8, &checkpoint(2, b"")).await.unwrap());
     let begin = Instant::now();
     waiting.await.unwrap();
     assert!(begin.elapsed() < Duration::from_secs(3));
@@ -215,10 +217,11 @@ pub(crate) async fn a_checkpoint_that_is_not_newer_changes_nothing(place: &Place
 pub(crate) async fn a_new_era_replaces_the_log(place: &Place) {
     let store = place.open("tokens").await;
     fill(&*store, 3).await;
-    assert!(store.start_era(FIRST_ERA, 20, &checkpoint(5, b"all")).await.unwrap());
-    let expected =
-        Page { era: 20, head: 5, checkpoint: checkpoint(5, b"all"), records: Vec::new() };
-    assert_eq!(store.read(0, 10).await, Ok(expected));
+    let end = store.end().await.unwrap();
+    assert!(store.start_era(end, 20, &checkpoint(5, b"all")).await.unwrap());
+    let page = store.read(0, 10).await.unwrap();
+    let found = (page.era, page.head, page.checkpoint, page.records);
+    assert_eq!(found, (20, 5, checkpoint(5, b"all"), vec![]));
     let appended = store.append(&request("new", 0), b"six").await.unwrap();
     assert_eq!(appended.position, Position { era: 20, seq: 6 });
     let repeated = store.append(&request("1", 0), b"1").await.unwrap();
@@ -226,15 +229,103 @@ pub(crate) async fn a_new_era_replaces_the_log(place: &Place) {
     assert_eq!(seqs(&store.read(0, 10).await.unwrap()), [6]);
 }
 
-// Another process was faster, the era is not greater, or records would go that nobody has folded.
+// Another process was faster, the era is not greater, or the log does not end where it was seen to:
+// records would go that were acknowledged and that nobody has folded.
 pub(crate) async fn a_new_era_begins_only_where_nothing_is_lost(place: &Place) {
     let store = place.open("tokens").await;
     fill(&*store, 3).await;
-    let before = store.read(0, 10).await.unwrap();
-    for (expected, era, seq) in [(6, 9, 3), (8, 9, 3), (FIRST_ERA, FIRST_ERA, 3), (FIRST_ERA, 9, 2)]
-    {
-        let started = store.start_era(expected, era, &checkpoint(seq, b"new")).await;
+    let (before, end) = (store.read(0, 10).await.unwrap(), store.end().await.unwrap());
+    let at = |era, seq| End { position: Position { era, seq }, ..end };
+    let other_mark = End { mark: end.mark ^ 1, ..end };
+    for (expected, era) in [
+        (at(6, 3), 9),
+        (at(8, 3), 9),
+        (end, FIRST_ERA),
+        (at(FIRST_ERA, 2), 9),
+        (at(FIRST_ERA, 4), 9),
+        (other_mark, 9),
+    ] {
+        let started = store.start_era(expected, era, &checkpoint(9, b"new")).await;
         assert_eq!((started, store.read(0, 10).await.as_ref()), (Ok(false), Ok(&before)));
+    }
+}
+
+// D85, D89: an append to a log that does not hold what its caller has read is refused whole: it
+// would give away a seq that stands for something else, or go on behind what was lost.
+pub(crate) async fn an_append_demands_the_log_that_its_caller_has_read(place: &Place) {
+    let store = place.open("tokens").await;
+    let append = |name: &str| vec![Append { request: request(name, 0), record: b"x".to_vec() }];
+    let onto = |end| Onto { end: Some(end), least_seq: 0 };
+    let empty = store.end().await.unwrap();
+    let first = store.append_all(append("1"), onto(empty)).await.unwrap();
+    assert_eq!((first.from, first.to), (empty, store.end().await.unwrap()));
+    fill_from(&*store, 2..6).await;
+    let end = store.end().await.unwrap();
+    // An earlier record is still held: others may have appended since.
+    for held in [empty, first.to, end] {
+        let name = format!("{held:?}").bytes().map(|byte| format!("{byte:x}")).collect::<String>();
+        store.append_all(append(&name[name.len() - 100..]), onto(held)).await.unwrap();
+    }
+    let before = store.read(0, 100).await.unwrap();
+    let at = |era, seq, mark| End { position: Position { era, seq }, mark };
+    for lost in [
+        at(FIRST_ERA, 3, first.to.mark),
+        at(FIRST_ERA, 99, end.mark),
+        at(FIRST_ERA + 1, 1, first.to.mark),
+        at(FIRST_ERA, 1, first.to.mark ^ 1),
+    ] {
+        let refused = store.append_all(append("lost"), onto(lost)).await;
+        assert_eq!(refused, Err(StoreError::Moved), "{lost:?}");
+    }
+    assert_eq!(store.read(0, 100).await.as_ref(), Ok(&before));
+    // A checkpoint holds the record that it ends with, and none before.
+    store.trim(FIRST_ERA, &checkpoint(end.position.seq, b"")).await.unwrap();
+    assert!(store.append_all(append("after"), onto(end)).await.is_ok());
+    assert_eq!(store.append_all(append("late"), onto(first.to)).await, Err(StoreError::Moved));
+}
+
+// D81: seqs follow the clock that the caller hands in, and never go back.
+pub(crate) async fn a_seq_is_at_least_what_is_demanded(place: &Place) {
+    let store = place.open("tokens").await;
+    let append = |name: &str| Append { request: request(name, 0), record: name.into() };
+    let onto = |least_seq| Onto { end: None, least_seq };
+    let far = 1 << 52;
+    store.append_all(vec![append("a"), append("b")], onto(far)).await.unwrap();
+    store.append_all(vec![append("c")], onto(5)).await.unwrap();
+    store.append_all(vec![append("d")], onto(far + 1000)).await.unwrap();
+    let page = store.read(0, 10).await.unwrap();
+    assert_eq!(seqs(&page), [far, far + 1, far + 2, far + 1000]);
+    assert_eq!(seqs(&store.read(far + 2, 10).await.unwrap()), [far + 1000]);
+    assert_eq!(seqs(&store.read(far + 500, 10).await.unwrap()), [far + 1000]);
+    store.trim(FIRST_ERA, &checkpoint(far + 2, b"")).await.unwrap();
+    assert_eq!(seqs(&store.read(0, 10).await.unwrap()), [far + 1000]);
+    let waited = store.wait(far + 1000, Duration::from_millis(200));
+    let begin = Instant::now();
+    waited.await.unwrap();
+    assert!(begin.elapsed() >= Duration::from_millis(190), "there is nothing after the last one");
+}
+
+// The newest records before a seq, for who reads the log from its end.
+pub(crate) async fn a_log_is_read_backwards(place: &Place) {
+    let store = place.open("tokens").await;
+    assert_eq!(
+        store.read_back(u64::MAX, 5).await,
+        Ok(Older { era: FIRST_ERA, ..Older::default() })
+    );
+    fill(&*store, 20).await;
+    store.trim(FIRST_ERA, &checkpoint(2, b"")).await.unwrap();
+    let seqs = |older: Older| older.records.into_iter().map(|(seq, _)| seq).collect::<Vec<_>>();
+    for (before, limit, expected) in [
+        (u64::MAX, 3, vec![18, 19, 20]),
+        (18, 3, vec![15, 16, 17]),
+        (19, 12, (7..19).collect()),
+        (5, 10, vec![3, 4]),
+        (3, 10, vec![]),
+        (9, 0, vec![]),
+    ] {
+        let older = store.read_back(before, limit).await.unwrap();
+        assert_eq!((older.era, older.oldest), (FIRST_ERA, 3));
+        assert_eq!(seqs(older), expected, "{before} {limit}");
     }
 }
 
@@ -379,7 +470,11 @@ pub(crate) async fn a_page_with_large_records_ends_early(place: &Place) {
 }
 
 async fn fill(store: &dyn Store, count: u64) {
-    for seq in 1..=count {
+    fill_from(store, 1..count + 1).await;
+}
+
+async fn fill_from(store: &dyn Store, seqs: std::ops::Range<u64>) {
+    for seq in seqs {
         let name = seq.to_string();
         store.append(&request(&name, 0), name.as_bytes()).await.unwrap();
     }

@@ -46,10 +46,12 @@ macro_rules! cases {
 }
 
 cases!(
+    an_append_demands_the_log_that_its_caller_has_read,
     a_checkpoint_that_is_not_newer_changes_nothing,
     a_document_can_be_taken_away,
     a_document_is_written_by_one_of_many,
     a_document_is_written_only_where_the_log_ends,
+    a_log_is_read_backwards,
     a_new_era_begins_only_where_nothing_is_lost,
     a_new_era_replaces_the_log,
     a_new_log_is_empty,
@@ -60,6 +62,7 @@ cases!(
     a_request_id_for_something_else_is_refused,
     a_request_is_recalled_and_nothing_is_appended,
     a_scan_meets_every_document_of_its_prefix,
+    a_seq_is_at_least_what_is_demanded,
     a_wait_ends_at_its_timeout,
     a_wait_ends_with_a_new_era,
     a_wait_ends_with_the_next_record,

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use offswitch::store::{Checkpoint, Page, Store, StoreError};
+use offswitch::store::{Checkpoint, End, Page, Store, StoreError};
+use offswitch_verifier::snapshot::Position;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -31,7 +32,7 @@ async fn compare(place: &Place, feed: &str, calls: Vec<Call>) {
     let mut model = Model::new();
     for call in calls {
         model.check(&store, call).await;
-        assert_eq!(store.read(0, 1000).await.unwrap(), model.page(0, 1000));
+        assert_eq!(unmarked(store.read(0, 1000).await.unwrap()), model.page(0, 1000));
     }
 }
 
@@ -40,7 +41,7 @@ enum Call {
     Append { id: u8, content: u8, record: Vec<u8> },
     Read { after: u64, limit: usize },
     Swap { name: u8, knows: bool, to: Vec<u8> },
-    StartEra { expected: u64, era: u64, checkpoint: Checkpoint },
+    StartEra { is_expected: bool, era: u64, checkpoint: Checkpoint },
     Trim { era: u64, checkpoint: Checkpoint },
 }
 
@@ -54,8 +55,10 @@ fn call() -> impl Strategy<Value = Call> {
         2 => (0..25_u64, 0..5_usize).prop_map(|(after, limit)| Call::Read { after, limit }),
         2 => (0..2_u8, prop::bool::weighted(0.8), bytes())
             .prop_map(|(name, knows, to)| Call::Swap { name, knows, to }),
-        1 => (era(), era(), checkpoint())
-            .prop_map(|(expected, era, checkpoint)| Call::StartEra { expected, era, checkpoint }),
+        1 => (prop::bool::weighted(0.8), era(), checkpoint())
+            .prop_map(|(is_expected, era, checkpoint)| {
+                Call::StartEra { is_expected, era, checkpoint }
+            }),
         2 => (prop_oneof![4 => Just(FIRST_ERA), 1 => era()], checkpoint())
             .prop_map(|(era, checkpoint)| Call::Trim { era, checkpoint }),
     ]
@@ -87,7 +90,8 @@ impl Model {
                 assert_eq!(answer, self.append(id, content, record));
             }
             Call::Read { after, limit } => {
-                assert_eq!(store.read(after, limit).await.unwrap(), self.page(after, limit));
+                let page = store.read(after, limit).await.unwrap();
+                assert_eq!(unmarked(page), self.page(after, limit));
             }
             Call::Swap { name, knows, to } => {
                 let name = name.to_string();
@@ -100,9 +104,15 @@ impl Model {
                 assert_eq!(store.swap(&name, &from, &to, None).await, Ok(stands));
                 assert_eq!(store.load(&name).await.as_ref(), Ok(&*held));
             }
-            Call::StartEra { expected, era, checkpoint } => {
+            Call::StartEra { is_expected, era, checkpoint } => {
+                let mut expected = store.end().await.unwrap();
+                let position = Position { era: self.page.era, seq: self.page.head };
+                assert_eq!(expected.position, position);
+                if !is_expected {
+                    expected = End { mark: expected.mark + 1, ..expected };
+                }
                 let answer = store.start_era(expected, era, &checkpoint).await;
-                assert_eq!(answer, Ok(self.start_era(expected, era, checkpoint)));
+                assert_eq!(answer, Ok(self.start_era(is_expected, era, checkpoint)));
             }
             Call::Trim { era, checkpoint } => {
                 store.trim(era, &checkpoint).await.unwrap();
@@ -130,11 +140,10 @@ impl Model {
         Ok((self.page.era, self.page.head, false))
     }
 
-    fn start_era(&mut self, expected: u64, era: u64, checkpoint: Checkpoint) -> bool {
-        let allowed =
-            self.page.era == expected && era > expected && self.page.head <= checkpoint.seq;
+    fn start_era(&mut self, is_expected: bool, era: u64, checkpoint: Checkpoint) -> bool {
+        let allowed = is_expected && era > self.page.era;
         if allowed {
-            self.page = Page { era, head: checkpoint.seq, checkpoint, records: Vec::new() };
+            self.page = Page { era, head: checkpoint.seq, checkpoint, ..Page::default() };
         }
         allowed
     }
@@ -146,4 +155,9 @@ impl Model {
             self.page.checkpoint = checkpoint;
         }
     }
+}
+
+/// A page without its marks, which are drawn by chance.
+fn unmarked(page: Page) -> Page {
+    Page { head_mark: 0, after_mark: None, marks: vec![], ..page }
 }

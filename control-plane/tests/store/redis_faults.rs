@@ -50,8 +50,9 @@ async fn a_write_whose_reply_is_lost_is_answered_truthfully() {
     assert_eq!(store.swap("other", b"", b"b", None).await, Ok(false));
     proxy.set(Fault::LoseReply(1));
     assert_eq!(store.trim(FIRST_ERA, &checkpoint).await, Ok(()));
+    let end = store.end().await.unwrap();
     proxy.set(Fault::LoseReply(1));
-    assert_eq!(store.start_era(FIRST_ERA, 9, &checkpoint).await, Ok(true));
+    assert_eq!(store.start_era(end, 9, &checkpoint).await, Ok(true));
     proxy.set(Fault::LoseReply(1));
     let page = store.read(0, 10).await.unwrap();
     assert_eq!((page.era, page.checkpoint), (9, checkpoint));
@@ -147,19 +148,57 @@ async fn a_log_that_is_gone_takes_no_record_before_a_new_era() {
     store.append(&request("1", 0), b"one").await.unwrap();
     server.command::<()>(&["DEL", "{offswitch}:log"]).await;
     let appended = store.append(&request("2", 0), b"two").await;
-    assert!(matches!(appended, Err(StoreError::Damaged(_))), "{appended:?}");
+    assert_eq!(appended, Err(StoreError::Moved));
     let read = store.read(0, 10).await;
     assert!(matches!(read, Err(StoreError::Damaged(_))), "{read:?}");
 
     server.command::<()>(&["FLUSHALL"]).await;
     let appended = store.append(&request("2", 0), b"two").await;
-    assert!(matches!(appended, Err(StoreError::Damaged(_))), "{appended:?}");
+    assert_eq!(appended, Err(StoreError::Moved));
     let page = store.read(0, 10).await.unwrap();
     assert_eq!((page.era, page.head), (FIRST_ERA, 0));
     let checkpoint = Checkpoint { seq: 1, bytes: b"one".to_vec() };
-    assert_eq!(store.start_era(page.era, 8, &checkpoint).await, Ok(true));
+    let end = store.end().await.unwrap();
+    assert_eq!(end, page.end());
+    assert_eq!(store.start_era(end, 8, &checkpoint).await, Ok(true));
     assert_eq!(store.append(&request("2", 0), b"two").await.unwrap().position.seq, 2);
     assert_eq!(store.read(0, 10).await.unwrap().checkpoint, checkpoint);
+}
+
+// D84: a store that knows a checkpoint comes back empty, again and again: it is an empty log each
+// time, and a new era can begin.
+#[tokio::test]
+async fn a_store_that_comes_back_empty_is_empty_any_number_of_times() {
+    let server = RedisServer::start().await;
+    let store = RedisStore::connect(options(&server.url())).await.unwrap();
+    change_everything(&store).await;
+    for era in 10..13 {
+        server.command::<()>(&["FLUSHALL"]).await;
+        let page = store.read(0, 10).await.unwrap();
+        assert_eq!((page.head, &page.checkpoint), (0, &Checkpoint::default()));
+        let checkpoint = Checkpoint { seq: era, bytes: b"all".to_vec() };
+        assert_eq!(store.start_era(page.end(), era, &checkpoint).await, Ok(true));
+        assert_eq!(store.read(0, 10).await.unwrap().checkpoint, checkpoint);
+    }
+}
+
+// D80, R21: a primary becomes a replica under the store, and its new primary is out of reach. It
+// goes on answering reads, but nothing that it answers is taken for the log.
+#[tokio::test]
+async fn a_primary_that_was_demoted_is_not_read() {
+    let server = RedisServer::start().await;
+    let store = RedisStore::connect(options(&server.url())).await.unwrap();
+    change_everything(&store).await;
+    let out_of_reach = crate::support::redis_server::free_port().to_string();
+    server.command::<()>(&["REPLICAOF", "127.0.0.1", &out_of_reach]).await;
+    for _ in 0..3 {
+        let read = store.read(0, 10).await;
+        assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+    }
+    let appended = store.append(&request("late", 0), b"late").await;
+    assert!(matches!(appended, Err(StoreError::Unavailable(_))), "{appended:?}");
+    server.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
+    assert_eq!(store.read(0, 10).await.unwrap().head, 3);
 }
 
 // The checkpoint's bytes are not what was written: damage, not a smaller set of revocations.
@@ -185,7 +224,8 @@ async fn change_everything(store: &RedisStore) {
         assert_eq!(appended.position.seq, seq);
     }
     let checkpoint = Checkpoint { seq: 3, bytes: b"three".to_vec() };
-    assert_eq!(store.start_era(FIRST_ERA, 9, &checkpoint).await, Ok(true));
+    let end = store.end().await.unwrap();
+    assert_eq!(store.start_era(end, 9, &checkpoint).await, Ok(true));
     store.trim(9, &checkpoint).await.unwrap();
     assert_eq!(store.swap("keys", b"", b"a", None).await, Ok(true));
     assert_eq!(store.load("keys").await.unwrap(), b"a");

@@ -191,7 +191,7 @@ async fn level(store: &RedisStore) -> Durability {
 }
 
 /// What the store needs, for one feed.
-const RIGHTS: [&str; 20] = [
+const RIGHTS: [&str; 21] = [
     "~{offswitch}:*",
     "+del",
     "+evalsha",
@@ -210,6 +210,7 @@ const RIGHTS: [&str; 20] = [
     "+xadd",
     "+xrange",
     "+xread",
+    "+xrevrange",
     "+xtrim",
     "-config",
 ];

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use offswitch::store::{
-    Append, Appended, Checkpoint, Durability, EmbeddedStore, Finding, Page, Request, Store,
-    StoreError, Stretch, Swapped,
+    Append, Appended, Batch, Checkpoint, Durability, EmbeddedStore, End, Finding, Older, Onto,
+    Page, Request, Store, StoreError, Stretch, Swapped,
 };
 use offswitch_verifier::snapshot::Position;
 use tokio::sync::Semaphore;
@@ -57,9 +57,9 @@ impl GatedStore {
 
 #[async_trait]
 impl Store for GatedStore {
-    async fn append_all(&self, batch: Vec<Append>) -> Result<Vec<Option<Appended>>, StoreError> {
+    async fn append_all(&self, batch: Vec<Append>, onto: Onto) -> Result<Batch, StoreError> {
         self.before_append.as_ref().map_or(Ok(()), |hook| hook(&batch))?;
-        self.inner.append_all(batch).await
+        self.inner.append_all(batch, onto).await
     }
 
     async fn recall(&self, request: &Request) -> Result<Option<Appended>, StoreError> {
@@ -70,6 +70,10 @@ impl Store for GatedStore {
         self.inner.read(after, limit).await
     }
 
+    async fn read_back(&self, before: u64, limit: usize) -> Result<Older, StoreError> {
+        self.inner.read_back(before, limit).await
+    }
+
     async fn wait(&self, after: u64, timeout: Duration) -> Result<(), StoreError> {
         self.inner.wait(after, timeout).await
     }
@@ -78,9 +82,13 @@ impl Store for GatedStore {
         self.inner.trim(era, checkpoint).await
     }
 
+    async fn end(&self) -> Result<End, StoreError> {
+        self.inner.end().await
+    }
+
     async fn start_era(
         &self,
-        expected: u64,
+        expected: End,
         era: u64,
         checkpoint: &Checkpoint,
     ) -> Result<bool, StoreError> {

@@ -16,8 +16,8 @@ use tokio::task;
 
 use self::writer::{File, Job, Writer};
 use super::{
-    Append, Appended, Checkpoint, Durability, Finding, Page, Request, Store, StoreError, Stretch,
-    Swapped,
+    Append, Appended, Batch, Checkpoint, Durability, End, Finding, Older, Onto, Page, Request,
+    Store, StoreError, Stretch, Swapped, mark,
 };
 use crate::clock::unix_seconds;
 
@@ -88,13 +88,20 @@ impl EmbeddedStore {
 
 #[async_trait]
 impl Store for EmbeddedStore {
-    async fn append_all(&self, batch: Vec<Append>) -> Result<Vec<Option<Appended>>, StoreError> {
-        let now = unix_seconds();
+    async fn append_all(&self, batch: Vec<Append>, onto: Onto) -> Result<Batch, StoreError> {
+        let (now, chance) = (unix_seconds(), (onto.least_seq, mark::nonce()?));
         let write = move |transaction: &WriteTransaction| {
-            let append = |one: &Append| tables::append(transaction, &one.request, &one.record, now);
-            batch.iter().map(append).collect::<Result<Vec<_>, _>>()
+            if !tables::continues(transaction, onto)? {
+                return Ok(None);
+            }
+            let from = tables::end_written(transaction)?;
+            let append = |one: &Append| {
+                tables::append(transaction, (&one.request, &one.record), chance, now).map(appended)
+            };
+            let answers = batch.iter().map(append).collect::<Result<Vec<_>, _>>()?;
+            Ok(Some(Batch { answers, from, to: tables::end_written(transaction)? }))
         };
-        Ok(self.write(write).await?.into_iter().map(appended).collect())
+        self.write(write).await?.ok_or(StoreError::Moved)
     }
 
     async fn recall(&self, request: &Request) -> Result<Option<Appended>, StoreError> {
@@ -105,8 +112,11 @@ impl Store for EmbeddedStore {
     }
 
     async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError> {
-        let page = self.read_with(move |transaction| tables::page(transaction, after, limit));
-        page.await?.without_gaps(after, limit)
+        self.read_with(move |transaction| tables::page(transaction, after, limit)).await
+    }
+
+    async fn read_back(&self, before: u64, limit: usize) -> Result<Older, StoreError> {
+        self.read_with(move |transaction| tables::older(transaction, before, limit)).await
     }
 
     async fn wait(&self, after: u64, timeout: Duration) -> Result<(), StoreError> {
@@ -124,15 +134,19 @@ impl Store for EmbeddedStore {
         self.write(move |transaction| tables::trim(transaction, era, &checkpoint)).await
     }
 
+    async fn end(&self) -> Result<End, StoreError> {
+        self.read_with(tables::end).await
+    }
+
     async fn start_era(
         &self,
-        expected: u64,
+        expected: End,
         era: u64,
         checkpoint: &Checkpoint,
     ) -> Result<bool, StoreError> {
-        let checkpoint = checkpoint.clone();
+        let (checkpoint, mark) = (checkpoint.clone(), mark::nonce()?);
         let write = move |transaction: &WriteTransaction| {
-            tables::start_era(transaction, expected, era, &checkpoint)
+            tables::start_era(transaction, expected, (era, mark), &checkpoint)
         };
         self.write(write).await
     }
@@ -172,7 +186,7 @@ impl Store for EmbeddedStore {
         let code = match &failure {
             Some(StoreError::Full(_)) => "store_full",
             Some(_) => "store_write_error",
-            None => return self.read_with(tables::position).await.map(|_| Vec::new()),
+            None => return self.read_with(tables::end).await.map(|_| Vec::new()),
         };
         let detail = failure.map(|failure| format!("the last write failed: {failure}"));
         Ok(vec![Finding { code, detail: detail.unwrap_or_default(), fatal: code != "store_full" }])

@@ -6,7 +6,8 @@ use offswitch_verifier::snapshot::Position;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::super::{
-    Checkpoint, PAGE_SIZE_BYTES, Page, REQUEST_MEMORY, Request, StoreError, Stretch, Swapped,
+    Checkpoint, End, Older, Onto, PAGE_SIZE_BYTES, Page, REQUEST_MEMORY, Request, StoreError,
+    Stretch, Swapped, mark,
 };
 
 /// What became of an append.
@@ -32,16 +33,36 @@ pub(super) fn begin(
     let mut meta = transaction.open_table(META).map_err(failed)?;
     if meta.get(ERA).map_err(failed)?.is_none() {
         meta.insert(ERA, first_era.max(1)).map_err(failed)?;
-        meta.insert(SEQ, 0).map_err(failed)?;
+        for name in [SEQ, MARK, CHECKPOINT_MARK] {
+            meta.insert(name, 0).map_err(failed)?;
+        }
     }
-    stand(&meta)
+    Ok(stand(&meta)?.position)
 }
 
-/// Appends `record`, unless `request` did so before. `now` is in unix seconds.
+/// True if the log is what `onto` demands.
+pub(super) fn continues(transaction: &WriteTransaction, onto: Onto) -> Result<bool, StoreError> {
+    let Some(demanded) = onto.end else { return Ok(true) };
+    let meta = transaction.open_table(META).map_err(failed)?;
+    if stand(&meta)?.position.era != demanded.position.era {
+        return Ok(false);
+    }
+    let checkpoint = transaction.open_table(CHECKPOINT).map_err(failed)?;
+    let trimmed = checkpoint.get(()).map_err(failed)?.map_or(0, |entry| entry.value().0);
+    let log = transaction.open_table(LOG).map_err(failed)?;
+    let held = match demanded.position.seq {
+        seq if seq == trimmed => Some(number(&meta, CHECKPOINT_MARK)?),
+        seq => log.get(seq).map_err(failed)?.map(|entry| entry.value().0),
+    };
+    Ok(held == Some(demanded.mark))
+}
+
+/// Appends `record` with at least `least_seq`, unless `request` did so before; `chance` goes into
+/// its mark. `now` is in unix seconds.
 pub(super) fn append(
     transaction: &WriteTransaction,
-    request: &Request,
-    record: &[u8],
+    (request, record): (&Request, &[u8]),
+    (least_seq, chance): (u64, u64),
     now: u64,
 ) -> Result<Outcome, StoreError> {
     let mut requests = transaction.open_table(REQUESTS).map_err(failed)?;
@@ -49,11 +70,13 @@ pub(super) fn append(
         return Ok(known);
     }
     let mut meta = transaction.open_table(META).map_err(failed)?;
-    let Position { era, seq } = stand(&meta)?;
+    let End { position: Position { era, seq }, mark } = stand(&meta)?;
     let seq = seq.checked_add(1).ok_or_else(|| StoreError::Damaged("the log is full".into()))?;
+    let (seq, mark) = (seq.max(least_seq), mark::next(mark, chance));
     let mut log = transaction.open_table(LOG).map_err(failed)?;
-    log.insert(seq, record).map_err(failed)?;
+    log.insert(seq, (mark, record)).map_err(failed)?;
     meta.insert(SEQ, seq).map_err(failed)?;
+    meta.insert(MARK, mark).map_err(failed)?;
     requests.insert(request.id.as_str(), (era, seq, request.digest, now)).map_err(failed)?;
     let mut expiries = transaction.open_table(REQUEST_EXPIRIES).map_err(failed)?;
     let expires_at = now.saturating_add(request.memory.as_secs());
@@ -119,37 +142,67 @@ pub(super) fn page(
     after: u64,
     limit: usize,
 ) -> Result<Page, StoreError> {
-    let Position { era, seq: head } = position(transaction)?;
+    let meta = transaction.open_table(META).map_err(failed)?;
+    let End { position: Position { era, seq: head }, mark: head_mark } = stand(&meta)?;
     let checkpoint = transaction.open_table(CHECKPOINT).map_err(failed)?;
     let checkpoint = checkpoint.get(()).map_err(failed)?.map(|entry| {
         let (seq, bytes) = entry.value();
         Checkpoint { seq, bytes: bytes.to_vec() }
     });
-    let mut page =
-        Page { era, head, checkpoint: checkpoint.unwrap_or_default(), records: Vec::new() };
-    let Some(first) = after.max(page.checkpoint.seq).checked_add(1) else {
-        return Ok(page);
-    };
+    let checkpoint = checkpoint.unwrap_or_default();
     let log = transaction.open_table(LOG).map_err(failed)?;
+    let after = after.max(checkpoint.seq);
+    let after_mark = if after == checkpoint.seq {
+        Some(number(&meta, CHECKPOINT_MARK)?)
+    } else {
+        log.get(after).map_err(failed)?.map(|entry| entry.value().0)
+    };
+    let mut page = Page { era, head, head_mark, checkpoint, after_mark, ..Page::default() };
     let mut size_bytes = 0;
+    let first = after.saturating_add(1);
     for entry in log.range(first..).map_err(failed)?.take(limit) {
-        let (seq, record) = entry.map_err(failed)?;
-        page.records.push((seq.value(), record.value().to_vec()));
-        size_bytes += record.value().len();
+        let (seq, entry) = entry.map_err(failed)?;
+        let (mark, record) = entry.value();
+        page.records.push((seq.value(), record.to_vec()));
+        page.marks.push(mark);
+        size_bytes += record.len();
         if size_bytes >= PAGE_SIZE_BYTES {
             break;
         }
     }
-    Ok(page)
+    page.without_gaps(after, limit)
 }
 
-/// Where the log stands.
-pub(super) fn position(transaction: &ReadTransaction) -> Result<Position, StoreError> {
+/// See [`Store::read_back`](super::super::Store::read_back).
+pub(super) fn older(
+    transaction: &ReadTransaction,
+    before: u64,
+    limit: usize,
+) -> Result<Older, StoreError> {
+    let era = end(transaction)?.position.era;
+    let log = transaction.open_table(LOG).map_err(failed)?;
+    let oldest = log.first().map_err(failed)?.map_or(0, |(seq, _)| seq.value());
+    let (mut records, mut size_bytes) = (Vec::new(), 0);
+    for entry in log.range(..before).map_err(failed)?.rev().take(limit) {
+        let (seq, entry) = entry.map_err(failed)?;
+        let record = entry.value().1.to_vec();
+        size_bytes += record.len();
+        records.push((seq.value(), record));
+        if size_bytes >= PAGE_SIZE_BYTES {
+            break;
+        }
+    }
+    records.reverse();
+    Ok(Older { era, oldest, records })
+}
+
+/// Where the log ends.
+pub(super) fn end(transaction: &ReadTransaction) -> Result<End, StoreError> {
     stand(&transaction.open_table(META).map_err(failed)?)
 }
 
-/// Where the log stands, with what the transaction wrote.
-pub(super) fn position_written(transaction: &WriteTransaction) -> Result<Position, StoreError> {
+/// Where the log ends, with what the transaction wrote.
+pub(super) fn end_written(transaction: &WriteTransaction) -> Result<End, StoreError> {
     stand(&transaction.open_table(META).map_err(failed)?)
 }
 
@@ -159,31 +212,36 @@ pub(super) fn trim(
     era: u64,
     checkpoint: &Checkpoint,
 ) -> Result<(), StoreError> {
-    let position = stand(&transaction.open_table(META).map_err(failed)?)?;
+    let mut meta = transaction.open_table(META).map_err(failed)?;
+    let position = stand(&meta)?.position;
     let mut present = transaction.open_table(CHECKPOINT).map_err(failed)?;
     let trimmed = present.get(()).map_err(failed)?.map_or(0, |entry| entry.value().0);
     if position.era != era || checkpoint.seq <= trimmed || checkpoint.seq > position.seq {
         return Ok(());
     }
-    present.insert((), (checkpoint.seq, checkpoint.bytes.as_slice())).map_err(failed)?;
     let mut log = transaction.open_table(LOG).map_err(failed)?;
+    let mark = log.get(checkpoint.seq).map_err(failed)?.map(|entry| entry.value().0);
+    let Some(mark) = mark else { return Ok(()) };
+    meta.insert(CHECKPOINT_MARK, mark).map_err(failed)?;
+    present.insert((), (checkpoint.seq, checkpoint.bytes.as_slice())).map_err(failed)?;
     log.retain_in(..=checkpoint.seq, |_, _| false).map_err(failed)
 }
 
 /// See [`Store::start_era`](super::super::Store::start_era).
 pub(super) fn start_era(
     transaction: &WriteTransaction,
-    expected: u64,
-    era: u64,
+    expected: End,
+    (era, mark): (u64, u64),
     checkpoint: &Checkpoint,
 ) -> Result<bool, StoreError> {
     let mut meta = transaction.open_table(META).map_err(failed)?;
-    let position = stand(&meta)?;
-    if position.era != expected || era <= expected || position.seq > checkpoint.seq {
+    if stand(&meta)? != expected || era <= expected.position.era {
         return Ok(false);
     }
-    meta.insert(ERA, era).map_err(failed)?;
-    meta.insert(SEQ, checkpoint.seq).map_err(failed)?;
+    for (name, value) in [(ERA, era), (SEQ, checkpoint.seq), (MARK, mark), (CHECKPOINT_MARK, mark)]
+    {
+        meta.insert(name, value).map_err(failed)?;
+    }
     let mut present = transaction.open_table(CHECKPOINT).map_err(failed)?;
     present.insert((), (checkpoint.seq, checkpoint.bytes.as_slice())).map_err(failed)?;
     let mut log = transaction.open_table(LOG).map_err(failed)?;
@@ -221,7 +279,7 @@ pub(super) fn swap(
         return Ok(Swapped::Changed);
     }
     if let Some(at) = at
-        && position_written(transaction)? != at
+        && end_written(transaction)?.position != at
     {
         return Ok(Swapped::Moved);
     }
@@ -308,24 +366,29 @@ pub(super) fn failed(error: impl Into<redb::Error>) -> StoreError {
     }
 }
 
-fn stand(meta: &impl ReadableTable<&'static str, u64>) -> Result<Position, StoreError> {
-    let number = |name: &'static str| {
-        let entry = meta.get(name).map_err(failed)?;
-        entry
-            .map(|entry| entry.value())
-            .ok_or_else(|| StoreError::Damaged(format!("{name} is missing")))
-    };
-    Ok(Position { era: number(ERA)?, seq: number(SEQ)? })
+fn stand(meta: &impl ReadableTable<&'static str, u64>) -> Result<End, StoreError> {
+    let position = Position { era: number(meta, ERA)?, seq: number(meta, SEQ)? };
+    Ok(End { position, mark: number(meta, MARK)? })
 }
 
-/// seq → record
-const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+fn number(
+    meta: &impl ReadableTable<&'static str, u64>,
+    name: &'static str,
+) -> Result<u64, StoreError> {
+    let entry = meta.get(name).map_err(failed)?.map(|entry| entry.value());
+    entry.ok_or_else(|| StoreError::Damaged(format!("{name} is missing")))
+}
+
+/// seq → mark, record
+const LOG: TableDefinition<'_, u64, (u64, &[u8])> = TableDefinition::new("log");
 /// One entry: seq, bytes
 const CHECKPOINT: TableDefinition<'_, (), (u64, &[u8])> = TableDefinition::new("checkpoint");
-/// name → number, for [`ERA`] and [`SEQ`]
+/// name → number, for [`ERA`], [`SEQ`] and the marks of the last record and of the checkpoint's
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const ERA: &str = "era";
 const SEQ: &str = "seq";
+const MARK: &str = "mark";
+const CHECKPOINT_MARK: &str = "checkpoint_mark";
 /// name → when it may be forgotten (unix seconds, [`NEVER`] for never), bytes
 const DOCUMENTS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("documents");
 /// (when it may be forgotten, name), to forget what is over first

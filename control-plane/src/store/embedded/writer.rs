@@ -242,7 +242,7 @@ fn apply(
     }
     tables::forget_requests(transaction, unix_seconds())?;
     tables::forget_documents(transaction, unix_seconds())?;
-    tables::position_written(transaction)
+    Ok(tables::end_written(transaction)?.position)
 }
 
 fn open(path: &Path) -> Result<Database, StoreError> {
@@ -303,12 +303,13 @@ mod tests {
         let (_directory, file) = new_file();
         let request = Request { id: "a".to_owned(), digest: [0; 32], memory: REQUEST_MEMORY };
         let failed = file.write(|transaction| {
-            tables::append(transaction, &request, b"record", 0)?;
+            tables::append(transaction, (&request, b"record"), (0, 0), 0)?;
             Err::<(), _>(StoreError::Unavailable("no space left".to_owned()))
         });
         assert_eq!(failed, Err(StoreError::Unavailable("no space left".to_owned())));
-        assert_eq!(file.read(tables::position), Ok(Position { era: 1, seq: 0 }));
-        let appended = file.write(|transaction| tables::append(transaction, &request, b"", 0));
+        assert_eq!(file.read(tables::end).map(|end| end.position), Ok(Position { era: 1, seq: 0 }));
+        let appended =
+            file.write(|transaction| tables::append(transaction, (&request, b""), (0, 0), 0));
         assert!(matches!(appended, Ok(tables::Outcome::Appended(Position { seq: 1, .. }))));
     }
 
@@ -350,7 +351,7 @@ mod tests {
         let append = |now| {
             file.write(|transaction| {
                 tables::forget_requests(transaction, now)?;
-                tables::append(transaction, &request, b"", now)
+                tables::append(transaction, (&request, b""), (0, 0), now)
             })
         };
         append(5).unwrap();
@@ -392,7 +393,7 @@ mod tests {
             let request = Request { id: id.to_owned(), digest: [0; 32], memory };
             let append = |transaction: &WriteTransaction| {
                 tables::forget_requests(transaction, now)?;
-                tables::append(transaction, &request, b"", now)
+                tables::append(transaction, (&request, b""), (0, 0), now)
             };
             matches!(file.write(append).unwrap(), tables::Outcome::Repeated(_))
         };
@@ -412,7 +413,7 @@ mod tests {
         let append = |now| {
             let append = |transaction: &WriteTransaction| {
                 tables::forget_requests(transaction, now)?;
-                tables::append(transaction, &request, b"", now)
+                tables::append(transaction, (&request, b""), (0, 0), now)
             };
             file.write(append).unwrap()
         };

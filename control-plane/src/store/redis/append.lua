@@ -1,13 +1,27 @@
 -- Appends records in order, each unless its request was executed before.
 -- KEYS: meta, log, then a request for each record
--- ARGV: for each record: digest of its request, record, how long to remember the request (seconds)
--- Answers {'gone'} or {'appended', then for each record: outcome, era, seq}. Everything that
--- can be refused comes before the first write.
-local meta = redis.call('HMGET', KEYS[1], 'era', 'seq', 'checkpoint')
-local whole = meta[1] and (meta[2] == meta[3] or redis.call('EXISTS', KEYS[2]) == 1)
-local answer, seq, written = {'appended'}, tonumber(meta[2] or 0), false
+-- ARGV: era, seq and mark of a record that the log must hold ('' for any log), the least seq of the
+--       next record, chance for the marks (below 2^40), then for each record: digest of its request,
+--       record, how long to remember the request (seconds)
+-- Answers {'moved'} or {'appended', seq and mark that the log ended with before, those that it ends
+-- with now, era, then for each record: outcome, era, seq}. Everything that can be refused comes
+-- before the first write.
+local meta = redis.call('HMGET', KEYS[1], 'era', 'seq', 'mark', 'checkpoint', 'checkpoint_mark')
+if not meta[1] then return {'moved'} end
+if meta[2] ~= meta[4] and redis.call('EXISTS', KEYS[2]) == 0 then return {'moved'} end
+if ARGV[1] ~= '' then
+  local is_held = meta[1] == ARGV[1]
+    and (meta[2] == ARGV[2] and meta[3] == ARGV[3]
+      or meta[4] == ARGV[2] and meta[5] == ARGV[3]
+      or #redis.call('XRANGE', KEYS[2], ARGV[2] .. '-' .. ARGV[3], ARGV[2] .. '-' .. ARGV[3]) == 1)
+  if not is_held then return {'moved'} end
+end
+-- Doubles are exact up to 2^53; a mark counts records in its upper 12 of 52 bits.
+local seq, ordinal = tonumber(meta[2]), math.floor(tonumber(meta[3]) / 2 ^ 40)
+local least, chance = tonumber(ARGV[4]), tonumber(ARGV[5])
+local answer = {'appended', meta[2], meta[3], meta[2], meta[3], meta[1]}
 for place = 3, #KEYS do
-  local digest, record, memory = unpack(ARGV, (place - 3) * 3 + 1, (place - 3) * 3 + 3)
+  local digest, record, memory = unpack(ARGV, (place - 3) * 3 + 6, (place - 3) * 3 + 8)
   local known = redis.call('GET', KEYS[place])
   if known then
     local era, known_seq, known_digest = string.match(known, '^(%d+) (%d+) (%x+)$')
@@ -15,17 +29,15 @@ for place = 3, #KEYS do
     answer[#answer + 1] = era
     answer[#answer + 1] = known_seq
   else
-    if not whole then return {'gone'} end
-    -- A double is exact up to 2^53.
-    seq = seq + 1
-    local text = string.format('%.0f', seq)
-    redis.call('XADD', KEYS[2], text .. '-0', 'r', record)
+    seq, ordinal = math.max(seq + 1, least), (ordinal + 1) % 4096
+    local text, mark = string.format('%.0f', seq), string.format('%.0f', ordinal * 2 ^ 40 + chance)
+    redis.call('XADD', KEYS[2], text .. '-' .. mark, 'r', record)
     redis.call('SET', KEYS[place], meta[1] .. ' ' .. text .. ' ' .. digest, 'EX', memory)
     answer[#answer + 1] = 'appended'
     answer[#answer + 1] = meta[1]
     answer[#answer + 1] = text
-    written = text
+    answer[4], answer[5] = text, mark
   end
 end
-if written then redis.call('HSET', KEYS[1], 'seq', written) end
+if answer[4] ~= meta[2] then redis.call('HSET', KEYS[1], 'seq', answer[4], 'mark', answer[5]) end
 return answer

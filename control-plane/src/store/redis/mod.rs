@@ -24,20 +24,21 @@ use self::scripts::{Keys, digest, digest_of};
 use crate::clock::unix_seconds;
 
 use super::{
-    Append, Appended, Checkpoint, Durability, Finding, Page, Request, Store, StoreError, Stretch,
-    Swapped,
+    Append, Appended, Batch, Checkpoint, Durability, End, Finding, Older, Onto, Page, Request,
+    Store, StoreError, Stretch, Swapped, mark,
 };
 
 /// A store in one Redis (7.0 or later) or Valkey server, shared by any number of processes.
 ///
-/// Everything of a feed stands under one hash tag: `meta` (era, seq, the checkpoint's seq and
-/// digest), `log` (a stream whose ids are `seq-0`), `checkpoint`, `doc:<name>` and `request:<id>`.
-/// Requests and some documents expire.
+/// All keys of a feed have one hash tag: `meta` (era, seq and mark of the last record and of the
+/// checkpoint, the checkpoint's digest), `log` (a stream whose ids are `seq-mark`), `checkpoint`,
+/// `doc:<name>` and `request:<id>`. Requests and some documents expire.
 pub struct RedisStore {
     link: Link,
     keys: Keys,
     first_era: u64,
     block: Duration,
+    may_be_replica: bool,
     /// By how much the server's clock is ahead of this process's.
     clock_ahead_seconds: AtomicI64,
     /// The newest checkpoint that was read, so that it is not transferred with every page.
@@ -63,6 +64,7 @@ impl RedisStore {
             keys: Keys::new(prefix),
             first_era: options.first_era.max(1),
             block: options.block.max(Duration::from_millis(1)),
+            may_be_replica: options.tolerance.accepts(Tolerated::Replica),
             clock_ahead_seconds: AtomicI64::new(0),
             checkpoint: Mutex::default(),
         };
@@ -82,7 +84,7 @@ impl RedisStore {
         let mut command = redis::cmd("XREAD");
         // 0 would block for ever.
         command.arg("BLOCK").arg(block.as_millis().max(1)).arg("COUNT").arg(1);
-        command.arg("STREAMS").arg(&self.keys.log).arg(format!("{after}-0"));
+        command.arg("STREAMS").arg(&self.keys.log).arg(format!("{after}-{}", u64::MAX));
         Ok(self.link.call_blocking(&command, block).await? != Value::Nil)
     }
 
@@ -94,9 +96,13 @@ impl RedisStore {
 
     /// What the answer says of the checkpoint, completed by what is `known` of it.
     fn checkpoint(&self, answer: &mut Read, known: &Known) -> Result<Checkpoint, StoreError> {
-        let (_, _, seq, named, bytes, ..) = answer;
+        let (_, _, _, seq, named, bytes, ..) = answer;
         let seq = *seq;
         let Some(bytes) = bytes.take() else {
+            if named.is_empty() {
+                // The log has none, and may have lost the one that was known.
+                return Ok(Checkpoint { seq, bytes: vec![] });
+            }
             if *named != known.digest {
                 return Err(StoreError::Damaged("the checkpoint is missing".to_owned()));
             }
@@ -113,24 +119,28 @@ impl RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
-    async fn append_all(&self, batch: Vec<Append>) -> Result<Vec<Option<Appended>>, StoreError> {
-        let call = self.keys.append(&batch);
+    async fn append_all(&self, batch: Vec<Append>, onto: Onto) -> Result<Batch, StoreError> {
+        let call = self.keys.append(&batch, onto, mark::nonce()?);
         let (answer, durability): (Vec<String>, _) = self.link.call(&call).await?;
-        let (outcomes, []) = answer.get(1..).unwrap_or_default().as_chunks::<3>() else {
-            return Err(gone());
+        let Some(([_, from_seq, from_mark, to_seq, to_mark, era], outcomes)) =
+            answer.split_first_chunk::<6>()
+        else {
+            return Err(StoreError::Moved);
         };
+        let (outcomes, []) = outcomes.as_chunks::<3>() else { return Err(gone()) };
         if outcomes.len() != batch.len() {
             return Err(gone());
         }
-        let number = |text: &String| text.parse::<u64>().map_err(|_| gone());
-        let appended = outcomes.iter().map(|[outcome, era, seq]| {
+        let answers = outcomes.iter().map(|[outcome, era, seq]| {
             if outcome == "reused" {
                 return Ok(None);
             }
             let position = Position { era: number(era)?, seq: number(seq)? };
             Ok(Some(Appended { position, durability, repeated: outcome == "repeated" }))
         });
-        appended.collect()
+        let answers = answers.collect::<Result<Vec<_>, _>>()?;
+        let (from, to) = (end_of([era, from_seq, from_mark])?, end_of([era, to_seq, to_mark])?);
+        Ok(Batch { answers, from, to })
     }
 
     async fn recall(&self, request: &Request) -> Result<Option<Appended>, StoreError> {
@@ -142,25 +152,47 @@ impl Store for RedisStore {
         if digest != Some(digest_of(request).as_str()) {
             return Err(StoreError::RequestReused);
         }
-        let number = |text: Option<&str>| text.and_then(|text| text.parse().ok()).ok_or_else(gone);
-        let position = Position { era: number(era)?, seq: number(seq)? };
+        let position =
+            Position { era: number(era.unwrap_or(""))?, seq: number(seq.unwrap_or(""))? };
         Ok(Some(Appended { position, durability, repeated: true }))
     }
 
     async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError> {
         let known = Arc::clone(&self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner));
-        let call = self.keys.read(after, limit, &known.digest);
+        let call = self.keys.read(after, limit, &known.digest, self.may_be_replica);
         let (mut answer, _) = self.link.call::<Read>(&call).await?;
         let checkpoint = self.checkpoint(&mut answer, &known)?;
-        let (era, head, _, _, _, ids, records, time) = answer;
+        let (era, head, head_mark, _, _, _, after_mark, ids, records, time) = answer;
         let ahead = time.saturating_sub_unsigned(unix_seconds());
         self.clock_ahead_seconds.store(ahead, Ordering::Relaxed);
-        let seqs = ids.iter().map(|id| id.strip_suffix("-0").and_then(|seq| seq.parse().ok()));
-        let records = seqs.zip(records).map(|(seq, record)| Some((seq?, record)));
-        let records: Option<Vec<_>> = records.collect();
-        let records = records.ok_or_else(|| StoreError::Damaged("a foreign entry".to_owned()))?;
-        let page = Page { era: era.unwrap_or(self.first_era), head, checkpoint, records };
+        let ids = ids.iter().map(|id| {
+            let (seq, mark) = id.split_once('-')?;
+            Some((seq.parse().ok()?, mark.parse().ok()?))
+        });
+        let ids: Option<Vec<(u64, u64)>> = ids.collect();
+        let ids = ids.ok_or_else(|| StoreError::Damaged("a foreign entry".to_owned()))?;
+        let (seqs, marks): (Vec<_>, Vec<_>) = ids.into_iter().unzip();
+        let page = Page {
+            era: era.unwrap_or(self.first_era),
+            head,
+            head_mark,
+            checkpoint,
+            after_mark,
+            records: seqs.into_iter().zip(records).collect(),
+            marks,
+        };
         page.without_gaps(after, limit)
+    }
+
+    async fn read_back(&self, before: u64, limit: usize) -> Result<Older, StoreError> {
+        let (answer, _) = self.link.call::<ReadBack>(&self.keys.read_back(before, limit)).await?;
+        let (era, oldest, ids, records) = answer;
+        let seq = |id: &String| id.split_once('-').and_then(|(seq, _)| seq.parse::<u64>().ok());
+        let records = ids.iter().zip(records).map(|(id, record)| Some((seq(id)?, record)));
+        let records: Option<Vec<_>> = records.rev().collect();
+        let records = records.ok_or_else(|| StoreError::Damaged("a foreign entry".to_owned()))?;
+        let oldest = oldest.as_ref().and_then(seq).unwrap_or(0);
+        Ok(Older { era: era.unwrap_or(self.first_era), oldest, records })
     }
 
     async fn wait(&self, after: u64, timeout: Duration) -> Result<(), StoreError> {
@@ -181,13 +213,21 @@ impl Store for RedisStore {
         self.link.call::<bool>(&self.keys.trim(era, checkpoint)).await.map(|_| ())
     }
 
+    async fn end(&self) -> Result<End, StoreError> {
+        let (found, _): ([Option<u64>; 3], _) = self.link.call(&self.keys.end()).await?;
+        let [era, seq, mark] = found;
+        let position = Position { era: era.unwrap_or(self.first_era), seq: seq.unwrap_or(0) };
+        Ok(End { position, mark: mark.unwrap_or(0) })
+    }
+
     async fn start_era(
         &self,
-        expected: u64,
+        expected: End,
         era: u64,
         checkpoint: &Checkpoint,
     ) -> Result<bool, StoreError> {
-        let call = self.keys.start_era((expected, era), checkpoint, &nonce()?, self.first_era);
+        let new = (era, mark::nonce()?);
+        let call = self.keys.start_era(expected, new, checkpoint, &nonce()?, self.first_era);
         Ok(self.link.call(&call).await?.0)
     }
 
@@ -258,8 +298,32 @@ struct Known {
     bytes: Vec<u8>,
 }
 
-/// What `read.lua` answers: era, seq, the checkpoint's seq, digest and bytes, ids, records, time.
-type Read = (Option<u64>, u64, u64, String, Option<Vec<u8>>, Vec<String>, Vec<Vec<u8>>, i64);
+/// What `read.lua` answers: era, seq, mark, the checkpoint's seq, digest and bytes, the mark of the
+/// record before the page, ids, records, time.
+type Read = (
+    Option<u64>,
+    u64,
+    u64,
+    u64,
+    String,
+    Option<Vec<u8>>,
+    Option<u64>,
+    Vec<String>,
+    Vec<Vec<u8>>,
+    i64,
+);
+
+/// What `read_back.lua` answers: era, id of the oldest record, ids and records, newest first.
+type ReadBack = (Option<u64>, Option<String>, Vec<String>, Vec<Vec<u8>>);
+
+fn number(text: &str) -> Result<u64, StoreError> {
+    text.parse().map_err(|_| gone())
+}
+
+fn end_of([era, seq, mark]: [&String; 3]) -> Result<End, StoreError> {
+    let position = Position { era: number(era)?, seq: number(seq)? };
+    Ok(End { position, mark: number(mark)? })
+}
 
 /// The log, or a part of it, is not there although it was begun. Appending would give a position
 /// away a second time; a new era does not.

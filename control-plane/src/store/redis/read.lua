@@ -1,17 +1,36 @@
 -- Reads a stretch of the log and where it stands, as one consistent view.
 -- KEYS: meta, log, checkpoint
--- ARGV: after, limit, size of a page (bytes), digest of the checkpoint that the caller has
--- Answers {era, seq, checkpoint's seq, its digest, its bytes if the caller has others, ids,
--- records, the server's time (unix seconds)}; the era is false where there is no log.
+-- ARGV: after, limit, size of a page (bytes), digest of the checkpoint that the caller has, '1' if a
+--       replica may answer
+-- Answers {era, seq, its mark, checkpoint's seq, its digest, its bytes if the caller has others, mark
+-- of the record that the page begins after or false, ids, records, the server's time (unix
+-- seconds)}; the era is false where there is no log.
+if ARGV[5] ~= '1' then
+  -- A primary that became a replica since the connection was made goes on answering reads.
+  local role = string.match(redis.call('INFO', 'replication'), 'role:(%a+)')
+  if role ~= 'master' then
+    return redis.error_reply('READONLY the role of the server is ' .. tostring(role))
+  end
+end
 local time = redis.call('TIME')[1]
-local meta = redis.call('HMGET', KEYS[1], 'era', 'seq', 'checkpoint', 'digest')
-if not meta[1] then return {false, '0', '0', '', false, {}, {}, time} end
+local meta =
+  redis.call('HMGET', KEYS[1], 'era', 'seq', 'mark', 'checkpoint', 'checkpoint_mark', 'digest')
+if not meta[1] then return {false, '0', '0', '0', '', false, '0', {}, {}, time} end
 local checkpoint = false
-if meta[4] ~= ARGV[4] then checkpoint = redis.call('GET', KEYS[3]) end
-local after = ARGV[1]
-if tonumber(meta[3]) > tonumber(after) then after = meta[3] end
+if meta[6] ~= ARGV[4] then checkpoint = redis.call('GET', KEYS[3]) end
+local after, mark = ARGV[1], false
+if tonumber(meta[4]) >= tonumber(after) then
+  after, mark = meta[4], meta[5]
+elseif after == meta[2] then
+  mark = meta[3]
+else
+  local entry = redis.call('XRANGE', KEYS[2], after, after, 'COUNT', 1)[1]
+  if entry then mark = string.match(entry[1], '-(%d+)$') end
+end
 local limit, most = tonumber(ARGV[2]), tonumber(ARGV[3])
-local last, size, ids, records = after .. '-0', 0, {}, {}
+-- Nothing comes after the last id that there can be, and a range must not begin there.
+if after == '18446744073709551615' then limit = 0 end
+local last, size, ids, records = after .. '-18446744073709551615', 0, {}, {}
 -- Eight at a time, but one by one where records are large: what the page has no room for was copied
 -- for nothing, and a record may have tens of megabytes.
 local count = 1
@@ -28,4 +47,4 @@ while #ids < limit and size < most do
   end
   count = string.len(records[#records]) < 65536 and 8 or 1
 end
-return {meta[1], meta[2], meta[3], meta[4], checkpoint, ids, records, time}
+return {meta[1], meta[2], meta[3], meta[4], meta[6], checkpoint, mark, ids, records, time}

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use offswitch_verifier::snapshot::Position;
 use redis::{Cmd, Script};
 
-use super::super::{Append, Checkpoint, PAGE_SIZE_BYTES, Request};
+use super::super::{Append, Checkpoint, End, Onto, PAGE_SIZE_BYTES, Request};
 
 /// A command with the script that it runs, if any, in case the server does not know it.
 pub(super) struct Call {
@@ -35,11 +35,16 @@ impl Keys {
         call
     }
 
-    pub(super) fn append(&self, batch: &[Append]) -> Call {
+    pub(super) fn append(&self, batch: &[Append], onto: Onto, chance: u64) -> Call {
         let requests: Vec<String> = batch.iter().map(|one| self.request(&one.request)).collect();
         let fixed = [&self.meta, &self.log];
         let keys: Vec<&str> = fixed.into_iter().chain(&requests).map(String::as_str).collect();
         let mut call = Call::script(&APPEND, &keys);
+        match onto.end {
+            Some(end) => call.end(end),
+            None => call.command.arg("").arg("").arg(""),
+        };
+        call.command.arg(onto.least_seq).arg(chance);
         for Append { request, record } in batch {
             let memory = request.memory.as_secs();
             call.command.arg(digest_of(request)).arg(record.as_slice()).arg(memory);
@@ -53,10 +58,29 @@ impl Keys {
         Call { command, script: None }
     }
 
-    pub(super) fn read(&self, after: u64, limit: usize, known_digest: &str) -> Call {
+    pub(super) fn read(
+        &self,
+        after: u64,
+        limit: usize,
+        known_digest: &str,
+        may_be_replica: bool,
+    ) -> Call {
         let mut call = Call::script(&READ, &[&self.meta, &self.log, &self.checkpoint]);
         call.command.arg(after).arg(limit).arg(PAGE_SIZE_BYTES).arg(known_digest);
+        call.command.arg(u8::from(may_be_replica));
         call
+    }
+
+    pub(super) fn read_back(&self, before: u64, limit: usize) -> Call {
+        let mut call = Call::script(&READ_BACK, &[&self.meta, &self.log]);
+        call.command.arg(before).arg(limit).arg(PAGE_SIZE_BYTES);
+        call
+    }
+
+    pub(super) fn end(&self) -> Call {
+        let mut command = redis::cmd("HMGET");
+        command.arg(&self.meta).arg("era").arg("seq").arg("mark");
+        Call { command, script: None }
     }
 
     pub(super) fn trim(&self, era: u64, checkpoint: &Checkpoint) -> Call {
@@ -68,15 +92,16 @@ impl Keys {
 
     pub(super) fn start_era(
         &self,
-        (expected, era): (u64, u64),
+        expected: End,
+        (era, mark): (u64, u64),
         checkpoint: &Checkpoint,
         nonce: &[u8],
         first_era: u64,
     ) -> Call {
         let mut call = Call::script(&START_ERA, &[&self.meta, &self.log, &self.checkpoint]);
         let Checkpoint { seq, bytes } = checkpoint;
-        call.command.arg(expected).arg(era).arg(seq).arg(bytes.as_slice()).arg(digest(bytes));
-        call.command.arg(nonce).arg(first_era);
+        call.end(expected).arg(era).arg(seq).arg(bytes.as_slice()).arg(digest(bytes));
+        call.command.arg(mark).arg(nonce).arg(first_era);
         call
     }
 
@@ -136,6 +161,10 @@ impl Call {
         command.arg(script.get_hash()).arg(keys.len()).arg(keys);
         Self { command, script: Some(script) }
     }
+
+    fn end(&mut self, End { position, mark }: End) -> &mut Cmd {
+        self.command.arg(position.era).arg(position.seq).arg(mark)
+    }
 }
 
 /// A pattern that matches `text` alone.
@@ -163,6 +192,7 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("append.lua")));
 static BEGIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("begin.lua")));
 static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read.lua")));
+static READ_BACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read_back.lua")));
 static START_ERA: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("start_era.lua")));
 static SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("swap.lua")));
 static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("trim.lua")));
@@ -186,10 +216,11 @@ mod tests {
         let checkpoint = Checkpoint::default();
         let calls = [
             keys.begin(1),
-            keys.append(&[append.clone(), append]),
-            keys.read(0, 1, ""),
+            keys.append(&[append.clone(), append], Onto::default(), 0),
+            keys.read(0, 1, "", false),
+            keys.read_back(9, 1),
             keys.trim(1, &checkpoint),
-            keys.start_era((1, 2), &checkpoint, b"", 1),
+            keys.start_era(End::default(), (2, 0), &checkpoint, b"", 1),
             keys.swap(None, "{other}", (b"", b""), None),
         ];
         for call in calls {

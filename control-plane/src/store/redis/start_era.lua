@@ -1,15 +1,15 @@
 -- Replaces the log by a checkpoint under a new era.
 -- KEYS: meta, log, checkpoint
--- ARGV: expected era, new era, checkpoint's seq, its bytes, its digest, nonce of this call,
---       era that a log begins with
+-- ARGV: era, seq and mark that the log must end with, new era, checkpoint's seq, its bytes, its
+--       digest, its mark, nonce of this call, era that a log begins with
 -- Answers 1 if it is done, also if by an earlier execution of the same call.
-local meta = redis.call('HMGET', KEYS[1], 'era', 'seq', 'nonce')
-if meta[3] == ARGV[6] then return 1 end
-if (meta[1] or ARGV[7]) ~= ARGV[1] then return 0 end
-if tonumber(ARGV[2]) <= tonumber(ARGV[1]) then return 0 end
-if tonumber(meta[2] or '0') > tonumber(ARGV[3]) then return 0 end
-redis.call('SET', KEYS[3], ARGV[4])
-redis.call('HSET', KEYS[1], 'era', ARGV[2], 'seq', ARGV[3], 'checkpoint', ARGV[3],
-  'digest', ARGV[5], 'nonce', ARGV[6])
+local meta = redis.call('HMGET', KEYS[1], 'era', 'seq', 'mark', 'nonce')
+if meta[4] == ARGV[9] then return 1 end
+if (meta[1] or ARGV[10]) ~= ARGV[1] then return 0 end
+if (meta[2] or '0') ~= ARGV[2] or (meta[3] or '0') ~= ARGV[3] then return 0 end
+if tonumber(ARGV[4]) <= tonumber(ARGV[1]) then return 0 end
+redis.call('SET', KEYS[3], ARGV[6])
+redis.call('HSET', KEYS[1], 'era', ARGV[4], 'seq', ARGV[5], 'mark', ARGV[8], 'checkpoint', ARGV[5],
+  'checkpoint_mark', ARGV[8], 'digest', ARGV[7], 'nonce', ARGV[9])
 redis.call('UNLINK', KEYS[2])
 return 1

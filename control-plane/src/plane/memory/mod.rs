@@ -1,0 +1,221 @@
+//! What this process has published, kept on its local disk beside the store.
+//!
+//! A store may lose what it acknowledged: a power cut, a failover to a replica that lags, an older
+//! backup. While a process lives it knows better and heals the store (`plane/continuity.rs`). This
+//! module lets a process that starts know as much: a state, which is a checkpoint of everything
+//! folded, and a journal of the records after it. A record is in the journal before any follower
+//! can see it. Nothing here is ever read to serve a request.
+//!
+//! Writes go to the operating system and are not flushed one by one: a crash of the process loses
+//! nothing. A crash of the machine may lose the last seconds, as a store with `appendfsync
+//! everysec` does, so keep the two on different machines.
+
+mod files;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use offswitch_verifier::snapshot::Salt;
+use serde::{Deserialize, Serialize};
+
+use self::files::Files;
+use crate::fold::{Compaction, Fold};
+use crate::store::{Checkpoint, End, Finding, Store, StoreError};
+
+/// The files of one process, and what is to go into them.
+pub(super) struct Memory {
+    salt: Salt,
+    issuer: String,
+    files: Mutex<Files>,
+    documents: Mutex<Documents>,
+    failure: Mutex<Option<String>>,
+}
+
+/// What an earlier life of this process left behind.
+pub(super) struct Remembered {
+    /// Everything it had folded.
+    pub(super) fold: Fold,
+    documents: BTreeMap<String, Vec<u8>>,
+}
+
+/// A compaction on its way to the disk.
+pub(super) struct Unwritten {
+    compaction: Compaction,
+    end: End,
+    generation: u64,
+}
+
+#[derive(Default)]
+struct Documents {
+    held: BTreeMap<String, Vec<u8>>,
+    changed: bool,
+}
+
+/// The state's bytes, in postcard.
+#[derive(Serialize, Deserialize)]
+struct State {
+    issuer: String,
+    salt: Salt,
+    era: u64,
+    mark: u64,
+    seq: u64,
+    checkpoint: Vec<u8>,
+    documents: BTreeMap<String, Vec<u8>>,
+}
+
+impl Memory {
+    /// Opens the files in `folder`, which is created if it is not there, with what they hold.
+    /// Files of another issuer or another master key are refused.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder cannot be used, or its state cannot be read.
+    pub(super) fn open(
+        folder: &Path,
+        salt: Salt,
+        issuer: &str,
+    ) -> io::Result<(Self, Option<Remembered>)> {
+        let (files, state, journal) = Files::open(folder)?;
+        let remembered = state.map(|bytes| Remembered::read(&bytes, &journal, salt, issuer));
+        let remembered = remembered.transpose()?;
+        let held = remembered.as_ref().map(|one| one.documents.clone()).unwrap_or_default();
+        let memory = Self {
+            salt,
+            issuer: issuer.to_owned(),
+            files: Mutex::new(files),
+            documents: Mutex::new(Documents { held, changed: false }),
+            failure: Mutex::default(),
+        };
+        Ok((memory, remembered))
+    }
+
+    /// Writes records into the journal; called before they are published.
+    pub(super) fn append<'a>(&self, records: impl Iterator<Item = (u64, u64, &'a [u8])>) {
+        let written = self.files().append(records);
+        self.note("the journal", written);
+    }
+
+    /// Keeps the content of a document of the store, to give it back to a store without it.
+    pub(super) fn keep_document(&self, name: &str, bytes: Vec<u8>) {
+        let mut documents = self.documents();
+        if !bytes.is_empty() && documents.held.get(name) != Some(&bytes) {
+            documents.held.insert(name.to_owned(), bytes);
+            documents.changed = true;
+        }
+    }
+
+    /// True once a new state is worth its writing.
+    pub(super) fn is_due(&self) -> bool {
+        self.documents().changed || self.files().is_due()
+    }
+
+    /// Begins a new state of everything in `fold`. No record may be folded while this runs; those
+    /// that are folded later go into a journal of their own.
+    pub(super) fn begin_state(&self, fold: &Fold) -> Option<Unwritten> {
+        let generation = self.files().begin_generation();
+        let generation = self.note("the next journal", generation)?;
+        Some(Unwritten { compaction: fold.compaction(), end: fold.end(), generation })
+    }
+
+    /// Writes what was begun, without entries that were past at `now`. This blocks.
+    pub(super) fn write_state(&self, unwritten: Unwritten, now: u64) {
+        let Unwritten { compaction, end, generation } = unwritten;
+        let Checkpoint { seq, bytes: checkpoint } = compaction.checkpoint(now);
+        let documents = {
+            let mut documents = self.documents();
+            documents.changed = false;
+            documents.held.clone()
+        };
+        let (era, mark) = (end.position.era, end.mark);
+        let (issuer, salt) = (self.issuer.clone(), self.salt);
+        let state = State { issuer, salt, era, mark, seq, checkpoint, documents };
+        let bytes = postcard::to_allocvec(&state).map_err(io::Error::other);
+        let written = bytes.and_then(|bytes| Files::write_state(self.place(), generation, &bytes));
+        if let Some(size_bytes) = self.note("the state", written) {
+            self.files().note_state(generation, size_bytes);
+        }
+    }
+
+    /// What an operator must know where the memory could not be written.
+    pub(super) fn finding(&self) -> Option<Finding> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        failure.map(|detail| Finding { code: "memory_not_written", detail, fatal: false })
+    }
+
+    fn place(&self) -> std::path::PathBuf {
+        self.files().folder().to_owned()
+    }
+
+    fn note<T>(&self, what: &str, outcome: io::Result<T>) -> Option<T> {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(value) => {
+                *failure = None;
+                Some(value)
+            }
+            Err(error) => {
+                let detail = format!(
+                    "{what} beside the store cannot be written ({error}): after a restart this \
+                     process could not heal a store that lost records; look at data_dir"
+                );
+                if failure.replace(detail).is_none() {
+                    tracing::error!(%error, what, "the memory beside the store is not written");
+                }
+                None
+            }
+        }
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn documents(&self) -> MutexGuard<'_, Documents> {
+        self.documents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Remembered {
+    fn read(state: &[u8], journal: &[files::Entry], salt: Salt, issuer: &str) -> io::Result<Self> {
+        let state: State = postcard::from_bytes(state).map_err(damaged)?;
+        if state.issuer != issuer || state.salt != salt {
+            let text = format!(
+                "it is of another issuer ({}) or of another master key; give this process the \
+                 issuer and the master key of before, or another data_dir",
+                state.issuer
+            );
+            return Err(io::Error::other(text));
+        }
+        let checkpoint = Checkpoint { seq: state.seq, bytes: state.checkpoint };
+        let mut fold = Fold::begin(salt, issuer, state.era, &checkpoint).map_err(damaged)?;
+        fold.set_mark(state.mark);
+        for (seq, mark, record) in journal {
+            if *seq > fold.reached().position.seq {
+                fold.push(*seq, record).map_err(damaged)?;
+                fold.set_mark(*mark);
+            }
+        }
+        Ok(Self { fold, documents: state.documents })
+    }
+
+    /// Gives back the documents that the store does not have.
+    pub(super) async fn restore_documents(&self, store: &dyn Store) -> Result<(), StoreError> {
+        for (name, bytes) in &self.documents {
+            if store.load(name).await?.is_empty() && store.swap(name, b"", bytes, None).await? {
+                tracing::warn!(name, "the store had lost a document and was given it back");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// True if the folder is on a file system, or has an owner, that allows no files here.
+pub(super) fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+fn damaged(error: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
