@@ -8,6 +8,7 @@ mod full_stores;
 mod group_commit;
 mod key_drills;
 mod key_rotation;
+mod lost_stores;
 mod odd_logs;
 mod ordeals;
 mod outages;

@@ -206,6 +206,19 @@ impl Launched {
             sleep(Duration::from_millis(50)).await;
         }
     }
+
+    /// Waits until it has ended by itself, without success; answers with its log.
+    pub(crate) async fn until_ended(mut self) -> String {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                assert!(!status.success());
+                return self.log();
+            }
+            assert!(begin.elapsed() < PATIENCE, "it goes on: {}", self.log());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
 }
 
 impl Drop for Launched {
