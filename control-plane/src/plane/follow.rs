@@ -11,7 +11,7 @@ use super::clock_watch::Step;
 use super::continuity::{Loading, PAGE_RECORDS, continues, recover};
 use super::{Plane, PlaneError};
 use crate::api_keys::{self, ApiKeys};
-use crate::fold::{Fold, FoldError, Trimming};
+use crate::fold::{FoldError, Trimming};
 use crate::keyring;
 use crate::session::Outage;
 use crate::store::{End, StoreError};
@@ -215,39 +215,35 @@ impl Plane {
         let fold = recover(store, held, &published, until, &Loading::default()).await?;
         let end = fold.end();
         tracing::warn!(held = %held.position, now = %end.position, "the log moved");
-        self.write_memory(&fold, until).await;
+        if let Some(memory) = &self.memory {
+            memory.clone().write(memory.begin_state(&fold), until).await;
+        }
         *self.fold() = fold;
         self.rebuild_base(now).await;
         self.note_folded(end);
         self.reload_keyring().await
     }
 
-    /// Writes everything in `fold` beside the store, off the request path. No record may be folded
-    /// while this begins.
-    pub(super) async fn write_memory(&self, fold: &Fold, now: u64) {
-        let Some(memory) = &self.memory else { return };
-        let Some(unwritten) = memory.begin_state(fold) else { return };
-        let memory = memory.clone();
-        let writing = tokio::task::spawn_blocking(move || memory.write_state(unwritten, now));
-        if writing.await.is_err() {
-            tracing::error!("writing the memory beside the store panicked");
+    /// Writes everything folded beside the store, if that is worth it.
+    async fn keep_memory(&self) {
+        if self.memory.as_ref().is_some_and(|memory| memory.is_due()) {
+            self.write_memory_of_now(self.prunable_until(self.now())).await;
         }
     }
 
-    /// The same of what is folded now, if that is worth it.
-    async fn keep_memory(&self) {
-        let Some(memory) = self.memory.as_ref().filter(|memory| memory.is_due()) else { return };
-        let now = self.prunable_until(self.now());
+    /// Writes everything that a restart must know beside the store, now.
+    pub async fn remember(&self, now: u64) {
+        self.remember_documents().await;
+        self.write_memory_of_now(now).await;
+    }
+
+    async fn write_memory_of_now(&self, now: u64) {
+        let Some(memory) = &self.memory else { return };
         let unwritten = {
             let _only_reader = self.following.lock().await;
-            let fold = self.fold();
-            memory.begin_state(&fold)
+            memory.begin_state(&self.fold())
         };
-        let (Some(unwritten), memory) = (unwritten, memory.clone()) else { return };
-        let writing = tokio::task::spawn_blocking(move || memory.write_state(unwritten, now));
-        if writing.await.is_err() {
-            tracing::error!("writing the memory beside the store panicked");
-        }
+        memory.clone().write(unwritten, now).await;
     }
 
     async fn keep_base(self: Arc<Self>) {
@@ -306,17 +302,17 @@ impl Plane {
         }
     }
 
-    /// Reads the API keys again.
+    /// Reads the keys of the API's callers from the store, and gives them back to one that lost them.
     ///
     /// # Errors
     ///
-    /// See [`StoreError`].
-    pub async fn reload_api_keys(&self) -> Result<(), StoreError> {
+    /// See [`PlaneError`].
+    pub async fn reload_api_keys(&self) -> Result<(), PlaneError> {
         let found = ApiKeys::load(self.store.as_ref()).await?;
         let known = self.api_keys.load_full();
         if found.is_empty() && !known.is_empty() {
             // Keys are never all withdrawn: the store came back empty, and gets them back.
-            return known.restore(self.store()).await;
+            return Ok(known.restore(self.store()).await?);
         }
         self.api_keys.store(Arc::new(found));
         Ok(())

@@ -242,9 +242,7 @@ impl Plane {
             master,
         });
         metrics::gauge!("offswitch_log_seq").set(plane.position().seq as f64);
-        plane.remember_documents().await;
-        let fold = plane.fold().clone();
-        plane.write_memory(&fold, now).await;
+        plane.remember(now).await;
         // A logout that a crash interrupted must be complete before anyone can refresh.
         plane.end_sessions().await?;
         plane.carried_out_at.fetch_max(now, Ordering::AcqRel);
@@ -305,20 +303,6 @@ impl Plane {
     /// The keys of the API's callers.
     pub fn api_keys(&self) -> arc_swap::Guard<Arc<ApiKeys>> {
         self.api_keys.load()
-    }
-
-    /// Reads the keys of the API's callers from the store now, after a change.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn reload_api_keys(&self) -> Result<(), PlaneError> {
-        let found = ApiKeys::load(self.store.as_ref()).await?;
-        // A store that lost them gets them back within seconds; until then they are good.
-        if !found.is_empty() {
-            self.api_keys.store(Arc::new(found));
-        }
-        Ok(())
     }
 
     /// The time, unix seconds, the same for all processes on a store.

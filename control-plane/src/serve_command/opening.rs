@@ -61,6 +61,7 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
     if plane.api_keys().is_empty() {
         first_api_key(config, plane.store(), plane.master()).await?;
         plane.reload_api_keys().await?;
+        plane.remember(unix_seconds()).await;
     }
     plane.spawn_tasks();
     Ok(plane)

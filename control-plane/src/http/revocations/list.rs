@@ -161,9 +161,7 @@ impl ListQuery {
     /// At most `limit` requests, found within a bounded part of the log.
     async fn page(&self, plane: &Plane, limit: usize) -> Result<Listing, Problem> {
         let own = &plane.settings().issuer;
-        let end = self.before.unwrap_or(u64::MAX);
-        let mut log =
-            Backwards::new(plane.store(), end.min(plane.position().seq.saturating_add(1)));
+        let mut log = Backwards::new(plane.store(), self.before.unwrap_or(u64::MAX));
         let is_narrow = self.is_selective() || self.since.is_some() || self.until.is_some();
         let ahead = if is_narrow { usize::MAX } else { limit };
         let (mut requests, mut records, mut entries) = (Vec::new(), 0, 0);

@@ -15,7 +15,7 @@ mod files;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use offswitch_verifier::snapshot::Salt;
 use serde::{Deserialize, Serialize};
@@ -119,8 +119,16 @@ impl Memory {
         Some(Unwritten { compaction: fold.compaction(), end: fold.end(), generation })
     }
 
-    /// Writes what was begun, without entries that were past at `now`. This blocks.
-    pub(super) fn write_state(&self, unwritten: Unwritten, now: u64) {
+    /// Writes what was begun, without entries that were past at `now`, off the request path.
+    pub(super) async fn write(self: Arc<Self>, unwritten: Option<Unwritten>, now: u64) {
+        let Some(unwritten) = unwritten else { return };
+        let writing = tokio::task::spawn_blocking(move || self.write_state(unwritten, now));
+        if writing.await.is_err() {
+            tracing::error!("writing the memory beside the store panicked");
+        }
+    }
+
+    fn write_state(&self, unwritten: Unwritten, now: u64) {
         let Unwritten { compaction, end, generation } = unwritten;
         let Checkpoint { seq, bytes: checkpoint } = compaction.checkpoint(now);
         let documents = {
