@@ -21,6 +21,7 @@ pub struct Main {
 #[derive(Debug)]
 pub struct Compaction {
     pub(super) salt: Salt,
+    pub(super) issuer: String,
     pub(super) reached: Floor,
     pub(super) main: Arc<Main>,
     pub(super) fresh_denied: Vec<Denied>,
@@ -61,6 +62,11 @@ impl Compaction {
             users: &floors(&main.users),
         });
         (Arc::new(main), signed)
+    }
+
+    /// What its fingerprints are made with, see [`Fold::names`](super::Fold::names).
+    pub fn names(&self) -> (Salt, &str) {
+        (self.salt, &self.issuer)
     }
 
     /// A checkpoint that stands for everything folded, in an era of its own.

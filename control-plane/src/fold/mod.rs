@@ -324,6 +324,7 @@ impl Fold {
     pub fn compaction(&self) -> Compaction {
         Compaction {
             salt: self.salt,
+            issuer: self.issuer.clone(),
             reached: self.reached,
             main: self.main.clone(),
             fresh_denied: entries(&self.fresh_denied).collect(),

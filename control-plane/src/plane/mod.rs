@@ -162,8 +162,8 @@ pub enum PlaneError {
     #[error("the session has ended")]
     SessionOver,
     /// What this process had published cannot be read from its disk.
-    #[error("the memory beside the store cannot be used: {0}")]
-    Memory(String),
+    #[error("what this process published (data_dir/published) cannot be used: {0}")]
+    Memory(#[from] std::io::Error),
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -258,31 +258,34 @@ impl Plane {
         master: &MasterKey,
         loading: &Loading,
     ) -> Result<(Option<Arc<memory::Memory>>, Fold), PlaneError> {
-        let (salt, issuer) = (master.salt(), &settings.issuer);
         let folder = settings.memory_folder.as_deref();
-        let opened = match folder.map(|folder| memory::Memory::open(folder, salt, issuer)) {
+        let opened = match folder.map(memory::Memory::open) {
             Some(Err(error)) if memory::is_read_only(&error) => {
                 tracing::warn!(%error, "data_dir cannot be written to: after a restart this process \
                     cannot heal a store that lost records");
                 None
             }
-            opened => opened.transpose().map_err(|error| {
-                let folder = folder.unwrap_or_else(|| std::path::Path::new("")).display();
-                PlaneError::Memory(format!("{folder}: {error}"))
-            })?,
+            opened => opened.transpose()?,
         };
         let (memory, remembered) = opened.unzip();
-        let memory = memory.map(Arc::new);
-        if let Some(remembered) = remembered.flatten() {
-            remembered.restore_documents(store).await?;
-            let (held, needed_at) = (remembered.fold.reached(), store.now());
-            let fold = continuity::recover(store, held, &remembered.fold, needed_at, loading);
-            return Ok((memory, fold.await?));
+        let (memory, remembered) = (memory.map(Arc::new), remembered.flatten());
+        match &remembered {
+            Some(remembered) => remembered.restore_documents(store).await?,
+            None if settings.has_served && Self::is_new(store).await? => {
+                return Err(PlaneError::StoreForgot);
+            }
+            None => {}
         }
-        if settings.has_served && Self::is_new(store).await? {
-            return Err(PlaneError::StoreForgot);
-        }
-        Ok((memory, continuity::load(store, salt, issuer, None, loading).await?.fold))
+        // Which master key is in use, and how ids are hashed, comes before the log.
+        Keyring::settle(store, master).await?;
+        let (salt, issuer) = (master.salt(), &settings.issuer);
+        let Some(remembered) = remembered else {
+            return Ok((memory, continuity::load(store, salt, issuer, None, loading).await?.fold));
+        };
+        let published = remembered.fold(salt, issuer)?;
+        let (held, needed_at) = (published.reached(), store.now());
+        let fold = continuity::recover(store, held, &published, needed_at, loading).await?;
+        Ok((memory, fold))
     }
 
     /// True if nothing was ever written to the store.

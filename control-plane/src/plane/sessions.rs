@@ -259,11 +259,6 @@ impl Plane {
         }
     }
 
-    /// When the store was last found to have lost records, unix seconds.
-    pub fn lost_at(&self) -> Option<u64> {
-        None
-    }
-
     fn outage(&self) -> Outage {
         *self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }

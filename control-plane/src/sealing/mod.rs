@@ -18,8 +18,8 @@ use crate::keyring;
 use crate::master_key::MasterKey;
 use crate::session::{Lifetimes, OPENING_DOCUMENTS, USER_DOCUMENTS, UserSessions};
 use crate::store::{
-    Append, Appended, Checkpoint, Durability, Finding, Page, REQUEST_MEMORY, Request, Store,
-    StoreError, Stretch, Swapped,
+    Append, Appended, Batch, Checkpoint, Durability, End, Finding, Older, Onto, Page,
+    REQUEST_MEMORY, Request, Store, StoreError, Stretch, Swapped,
 };
 
 /// A store whose documents are sealed.
@@ -123,14 +123,11 @@ impl SealedStore {
 
 #[async_trait]
 impl Store for SealedStore {
-    async fn append_all(
-        &self,
-        mut batch: Vec<Append>,
-    ) -> Result<Vec<Option<Appended>>, StoreError> {
+    async fn append_all(&self, mut batch: Vec<Append>, onto: Onto) -> Result<Batch, StoreError> {
         for append in &mut batch {
             append.request = self.named(&append.request);
         }
-        self.inner.append_all(batch).await
+        self.inner.append_all(batch, onto).await
     }
 
     async fn recall(&self, request: &Request) -> Result<Option<Appended>, StoreError> {
@@ -141,6 +138,10 @@ impl Store for SealedStore {
         self.inner.read(after, limit).await
     }
 
+    async fn read_back(&self, before: u64, limit: usize) -> Result<Older, StoreError> {
+        self.inner.read_back(before, limit).await
+    }
+
     async fn wait(&self, after: u64, timeout: Duration) -> Result<(), StoreError> {
         self.inner.wait(after, timeout).await
     }
@@ -149,9 +150,13 @@ impl Store for SealedStore {
         self.inner.trim(era, checkpoint).await
     }
 
+    async fn end(&self) -> Result<End, StoreError> {
+        self.inner.end().await
+    }
+
     async fn start_era(
         &self,
-        expected: u64,
+        expected: End,
         era: u64,
         checkpoint: &Checkpoint,
     ) -> Result<bool, StoreError> {

@@ -106,6 +106,12 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         "Streams and long polls that wait for news, by kind.",
     ),
     (
+        Counter,
+        "offswitch_followers_ahead_total",
+        Unit::Count,
+        "Requests of followers that held a position beyond the log.",
+    ),
+    (
         Gauge,
         "offswitch_log_records",
         Unit::Count,

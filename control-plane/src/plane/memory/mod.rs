@@ -26,8 +26,6 @@ use crate::store::{Checkpoint, End, Finding, Store, StoreError};
 
 /// The files of one process, and what is to go into them.
 pub(super) struct Memory {
-    salt: Salt,
-    issuer: String,
     files: Mutex<Files>,
     documents: Mutex<Documents>,
     failure: Mutex<Option<String>>,
@@ -35,9 +33,8 @@ pub(super) struct Memory {
 
 /// What an earlier life of this process left behind.
 pub(super) struct Remembered {
-    /// Everything it had folded.
-    pub(super) fold: Fold,
-    documents: BTreeMap<String, Vec<u8>>,
+    state: State,
+    journal: Vec<files::Entry>,
 }
 
 /// A compaction on its way to the disk.
@@ -67,28 +64,21 @@ struct State {
 
 impl Memory {
     /// Opens the files in `folder`, which is created if it is not there, with what they hold.
-    /// Files of another issuer or another master key are refused.
     ///
     /// # Errors
     ///
     /// Where the folder cannot be used, or its state cannot be read.
-    pub(super) fn open(
-        folder: &Path,
-        salt: Salt,
-        issuer: &str,
-    ) -> io::Result<(Self, Option<Remembered>)> {
+    pub(super) fn open(folder: &Path) -> io::Result<(Self, Option<Remembered>)> {
         let (files, state, journal) = Files::open(folder)?;
-        let remembered = state.map(|bytes| Remembered::read(&bytes, &journal, salt, issuer));
-        let remembered = remembered.transpose()?;
-        let held = remembered.as_ref().map(|one| one.documents.clone()).unwrap_or_default();
+        let state: Option<State> =
+            state.map(|bytes| postcard::from_bytes(&bytes).map_err(damaged)).transpose()?;
+        let held = state.as_ref().map(|state| state.documents.clone()).unwrap_or_default();
         let memory = Self {
-            salt,
-            issuer: issuer.to_owned(),
             files: Mutex::new(files),
             documents: Mutex::new(Documents { held, changed: false }),
             failure: Mutex::default(),
         };
-        Ok((memory, remembered))
+        Ok((memory, state.map(|state| Remembered { state, journal })))
     }
 
     /// Writes records into the journal; called before they are published.
@@ -130,6 +120,8 @@ impl Memory {
 
     fn write_state(&self, unwritten: Unwritten, now: u64) {
         let Unwritten { compaction, end, generation } = unwritten;
+        let (salt, issuer) = compaction.names();
+        let issuer = issuer.to_owned();
         let Checkpoint { seq, bytes: checkpoint } = compaction.checkpoint(now);
         let documents = {
             let mut documents = self.documents();
@@ -137,7 +129,6 @@ impl Memory {
             documents.held.clone()
         };
         let (era, mark) = (end.position.era, end.mark);
-        let (issuer, salt) = (self.issuer.clone(), self.salt);
         let state = State { issuer, salt, era, mark, seq, checkpoint, documents };
         let bytes = postcard::to_allocvec(&state).map_err(io::Error::other);
         let written = bytes.and_then(|bytes| Files::write_state(self.place(), generation, &bytes));
@@ -186,8 +177,13 @@ impl Memory {
 }
 
 impl Remembered {
-    fn read(state: &[u8], journal: &[files::Entry], salt: Salt, issuer: &str) -> io::Result<Self> {
-        let state: State = postcard::from_bytes(state).map_err(damaged)?;
+    /// Everything that was folded. That of another issuer or another master key is refused.
+    ///
+    /// # Errors
+    ///
+    /// Also where it cannot be read.
+    pub(super) fn fold(self, salt: Salt, issuer: &str) -> io::Result<Fold> {
+        let Self { state, journal } = self;
         if state.issuer != issuer || state.salt != salt {
             let text = format!(
                 "it is of another issuer ({}) or of another master key; give this process the \
@@ -199,18 +195,18 @@ impl Remembered {
         let checkpoint = Checkpoint { seq: state.seq, bytes: state.checkpoint };
         let mut fold = Fold::begin(salt, issuer, state.era, &checkpoint).map_err(damaged)?;
         fold.set_mark(state.mark);
-        for (seq, mark, record) in journal {
+        for (seq, mark, record) in &journal {
             if *seq > fold.reached().position.seq {
                 fold.push(*seq, record).map_err(damaged)?;
                 fold.set_mark(*mark);
             }
         }
-        Ok(Self { fold, documents: state.documents })
+        Ok(fold)
     }
 
     /// Gives back the documents that the store does not have.
     pub(super) async fn restore_documents(&self, store: &dyn Store) -> Result<(), StoreError> {
-        for (name, bytes) in &self.documents {
+        for (name, bytes) in &self.state.documents {
             if store.load(name).await?.is_empty() && store.swap(name, b"", bytes, None).await? {
                 tracing::warn!(name, "the store had lost a document and was given it back");
             }
