@@ -18,7 +18,7 @@ consoleTest("charts appear, and the rate moves when something is revoked", async
   const { seq: before } = await positionOf();
   for (let count = 0; count < 20; count += 1) await revoke(`user-${count}`, "load");
   await within("Revocations per second", /between 0 and (?!0\.$)[\d.]+\.$/);
-  await within("Position in the log", new RegExp(`now ${before + 20},`));
+  await within("Records of the log", new RegExp(`now ${before + 20},`));
   await within("Snapshot size", /now \d+(\.\d)? (B|KiB),/);
   await within("Snapshot age", /now \d+ (s|min)/);
   await within("Revoke to publish", /p50: now \d+(\.\d+)? (ms|µs|s), .*p99: now/);

@@ -86,7 +86,7 @@ pageTest("without a key: axe finds nothing grave, and it fits 320 px", async (pa
 
 // Charts are drawn anew in the colours of the other theme.
 consoleTest("charts follow the theme", async (it, page) => {
-  const name = /^Position in the log .* now/;
+  const name = /^Records of the log .* now/;
   const canvas = page.getByRole("img", { name }).locator("canvas");
   await page.emulateMedia({ colorScheme: "light" });
   await canvas.waitFor();

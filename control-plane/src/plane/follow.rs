@@ -172,6 +172,7 @@ impl Plane {
             });
             (folded, fold.end())
         };
+        metrics::counter!("offswitch_records_folded_total").increment(records.len() as u64);
         // Also what comes before a record that cannot be read.
         self.note_folded(end);
         folded

@@ -59,9 +59,27 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     ),
     (
         Counter,
+        "offswitch_lost_sessions_total",
+        Unit::Count,
+        "Genuine credentials whose session the store has lost.",
+    ),
+    (
+        Counter,
         "offswitch_problems_total",
         Unit::Count,
         "Answers that were problem documents or OAuth errors, by code.",
+    ),
+    (
+        Counter,
+        "offswitch_records_folded_total",
+        Unit::Count,
+        "Records of the log that this process has folded since it started.",
+    ),
+    (
+        Counter,
+        "offswitch_refresh_repetitions_total",
+        Unit::Count,
+        "Refresh tokens that came again within the grace, by timing.",
     ),
     (
         Counter,
@@ -98,6 +116,12 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     ),
     (Gauge, "offswitch_connections", Unit::Count, "Open connections."),
     (Gauge, "offswitch_connections_limit", Unit::Count, "How many connections may be open."),
+    (
+        Counter,
+        "offswitch_documents_altered_total",
+        Unit::Count,
+        "Documents in the store that something other than the control plane has changed.",
+    ),
     (Gauge, "offswitch_entries", Unit::Count, "Revoked tokens, sessions and users that are held."),
     (
         Gauge,

@@ -34,7 +34,7 @@ async fn each_route_opens_to_its_own_scope_alone() {
     let environment = [("OFFSWITCH_STORE", url.as_str())];
     let plane = ControlPlane::start_in(folder.path(), &environment).await;
     let routes = routes(&plane).await;
-    assert_eq!(routes.len(), 28);
+    assert_eq!(routes.len(), 30);
     let public: Vec<&str> = routes
         .iter()
         .filter(|(_, _, scope)| scope.is_none())

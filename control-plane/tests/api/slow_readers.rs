@@ -292,7 +292,8 @@ async fn followers_that_do_not_read_delay_nobody() {
         let revoke = client.post(server.url("/v1/revocations")).bearer_auth(server.admin_key());
         let answer = revoke.json(&json!({ "sub": format!("user-{number}") })).send().await.unwrap();
         assert!(answer.status().is_success());
-        let id = format!(".{number}\n");
+        let answer: serde_json::Value = answer.json().await.unwrap();
+        let id = format!("id: {}\n", answer["position"].as_str().unwrap());
         timeout(Duration::from_secs(10), async {
             while !text.windows(id.len()).any(|part| part == id.as_bytes()) {
                 assert!(reader.read_buf(&mut text).await.unwrap() > 0);

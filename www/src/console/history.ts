@@ -77,7 +77,7 @@ function read(
     revocationsPerSecond: rate(earlier, revocations, seconds),
     base_bytes: total(samples, "offswitch_base_bytes"),
     base_age_seconds: issuedAt === null ? null : Math.max(0, planeNow_seconds - issuedAt),
-    seq: total(samples, "offswitch_log_seq"),
+    seq: total(samples, "offswitch_records_folded_total"),
     streams: total(samples, "offswitch_followers", { kind: "stream" }),
     longPolls: total(samples, "offswitch_followers", { kind: "long_poll" }),
     publishP50_ms: publish(0.5),

@@ -44,7 +44,7 @@ export function Charts({ access, history, problem }: Shown) {
           lines={one("base_bytes", bytes)} />
         <Chart title="Snapshot age" times={times} format={duration} isWhole
           lines={one("base_age_seconds", duration)} />
-        <Chart title="Position in the log" times={times} format={count} isWhole isLevel
+        <Chart title="Records of the log" times={times} format={count} isWhole isLevel
           lines={one("seq", count)} />
       </div>
     </section>
