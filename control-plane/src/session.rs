@@ -384,10 +384,12 @@ impl SessionId {
     }
 
     /// True if the session, which the store does not know, is one that a store lost which lost
-    /// records at `lost_at`: it was opened before, and is not past its absolute end.
+    /// records at `lost_at`: it was opened before, is not past its absolute end, and was not idle
+    /// for too long since, however late it was last used.
     pub fn is_lost(self, lost_at: Option<u64>, now: u64, lifetimes: &Lifetimes) -> bool {
         let end = self.opened_at().saturating_add(lifetimes.absolute_seconds);
-        lost_at.is_some_and(|lost_at| self.opened_at() <= lost_at) && now < end
+        let is_recent = |lost_at: u64| now < lost_at.saturating_add(lifetimes.idle_seconds);
+        lost_at.is_some_and(|at| self.opened_at() <= at && is_recent(at)) && now < end
     }
 
     /// Where its user's sessions are.

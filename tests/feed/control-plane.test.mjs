@@ -47,8 +47,7 @@ async function timeOf(verifier, token, revoke) {
 // hour.
 test("a revocation reaches a verifier over the stream within a second", async () => {
   const verifier = await follow({ pollSeconds: 3600 });
-  assert.equal(verifier.status().following, "stream");
-  assert.ok(await until(() => verifier.status().feed.rounds >= 2), "the stream has begun");
+  assert.ok(await until(() => verifier.status().following === "stream"), "the stream has begun");
   const times = [];
   for (let count = 0; count < 5; count += 1) {
     const { access_token: token } = await logIn("alice");

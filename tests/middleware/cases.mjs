@@ -77,7 +77,8 @@ export const CASES = {
   "scopes in scp are read": ["/read-write", { token: "scp" }, served()],
   "scopes in an array in scp are read": ["/read-write", { token: "scpListed" }, served()],
   "a name with a space in an array is one scope": ["/read", { token: "listedJoined" }, forbidden("read")],
-  "a scope that is neither text nor a list is none": ["/read", { token: "numbered" }, forbidden("read")],
+  "a scope that is neither text nor a list is malformed":
+    ["/read", { token: "numbered" }, unauthorized("malformed")],
   "a refused token is not asked for its scope": ["/read", { token: "revoked" }, revoked],
   "a missing scope is nothing undecided": ["/own-scope", { token: "good" }, forbidden("read")],
 

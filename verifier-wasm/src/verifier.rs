@@ -209,11 +209,16 @@ impl Verifier {
         if *generation != self.generation {
             return None;
         }
-        let admitted = jws::decode(payload).and_then(|text| self.read_claims(header, *key, text));
-        match admitted {
-            Err(Refusal::WrongIssuer(_) | Refusal::UnknownKey(_)) if *is_shared => None,
-            admitted => Some(admitted),
+        let text = match jws::decode(payload) {
+            Ok(text) => text,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        let (rules, _) = self.key(*key)?;
+        // Before any rule of this issuer is applied: it may be another's token.
+        if *is_shared && !names_issuer(&text, rules) {
+            return None;
         }
+        Some(self.read_claims(header, *key, text))
     }
 
     /// The `nth` key that the token's signature may be of: keys are looked up by the header's `kid`

@@ -55,7 +55,7 @@ fn sets_of_every_size_around_a_power_of_two_read_back() {
         check_set(&(0..size).map(|number| number << 40).collect());
         check_set(&(0..size).map(|number| (number % 2).wrapping_neg() << 32 | number).collect());
         let floor =
-            |number: u64| UserFloor { minimum_version: number, not_before: u64::MAX - number };
+            |number: u64| UserFloor { minimum_version: number, not_before: (1 << 53) - 1 - number };
         check_map(&(0..size).map(|number| (number * step, floor(number))).collect());
     }
 }
@@ -181,7 +181,8 @@ fn numbers() -> impl Strategy<Value = BTreeSet<u64>> {
 }
 
 fn floor() -> impl Strategy<Value = UserFloor> {
-    let number = || prop_oneof![any::<u64>(), Just(0), Just(u64::MAX), 0..100u64];
+    // Numbers from 2^53 on are refused: JSON and Lua would not keep them.
+    let number = || prop_oneof![0..1u64 << 53, Just(0), Just((1 << 53) - 1), 0..100u64];
     (number(), number())
         .prop_map(|(minimum_version, not_before)| UserFloor { minimum_version, not_before })
 }

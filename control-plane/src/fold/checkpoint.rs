@@ -1,5 +1,7 @@
 //! What stands for the trimmed beginning of the log.
 
+use std::collections::HashSet;
+
 use offswitch_verifier::snapshot::{ChainHash, DeadKey, Salt};
 use serde::{Deserialize, Serialize};
 
@@ -81,7 +83,10 @@ impl Trimming {
         }
         let effects = record.effects(seq, self.salt, &self.issuer);
         self.kept.denied.extend(effects.denied.iter().filter(|one| one.until >= now));
-        self.kept.users.extend(effects.users.iter().filter(|one| one.until >= now));
+        // A later revocation of a user may be past before an earlier one: together they are neither.
+        let held: HashSet<u64> = self.kept.users.iter().map(|user| user.id).collect();
+        let stays = |one: &&RevokedUser| one.until >= now || held.contains(&one.id);
+        self.kept.users.extend(effects.users.iter().filter(stays));
         self.kept
             .refresh_denied
             .extend(effects.refresh_denied.iter().filter(|one| one.until >= now));
@@ -101,9 +106,9 @@ impl Trimming {
     pub fn checkpoint(mut self, now: u64) -> Checkpoint {
         self.kept.denied = living(&self.kept.denied, now);
         self.kept.refresh_denied = living(&self.kept.refresh_denied, now);
-        self.kept.users.retain(|user| user.until >= now);
         // A fold looks its users up by their order.
         self.kept.users = merge_users(self.kept.users);
+        self.kept.users.retain(|user| user.until >= now);
         self.kept.checkpoint(self.seq)
     }
 }

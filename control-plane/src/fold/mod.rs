@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use offswitch_verifier::snapshot::{
-    Content, DeadKey, Fingerprint, Floor, Kind, MAX_DEAD_KEYS, Position, Salt, UserFloor,
+    Content, DeadKey, Fingerprint, Floor, Kind, Position, Salt, UserFloor,
 };
 
 use crate::record::{Denied, Effects, Record, RevokedUser};
@@ -441,7 +441,7 @@ impl Fold {
 
     fn bury(&mut self, keys: &[DeadKey]) {
         for key in keys {
-            if !self.dead_keys.contains(key) && self.dead_keys.len() < MAX_DEAD_KEYS {
+            if !self.dead_keys.contains(key) {
                 self.dead_keys.push(key.clone());
             }
         }

@@ -33,6 +33,8 @@ pub(super) struct Caller {
     pub(super) id: String,
     /// What the key may do.
     pub(super) scopes: Vec<Scope>,
+    /// When the key expires, unix seconds, if ever.
+    pub(super) expires_at: Option<u64>,
 }
 
 impl Caller {
@@ -114,7 +116,7 @@ fn caller(
         let detail = format!("the API key lacks the scope {scope}");
         return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", detail));
     }
-    Ok(Caller { id: key.id.clone(), scopes: key.scopes.clone() })
+    Ok(Caller { id: key.id.clone(), scopes: key.scopes.clone(), expires_at: key.expires_at })
 }
 
 /// What an `Authorization` header shows.

@@ -93,6 +93,12 @@ pub(super) async fn create(
         let detail = format!("must be in the future, in unix seconds; now is {now}");
         return Err(invalid("expires_at", &detail));
     }
+    if let Some(own) = caller.expires_at
+        && expires_at.is_none_or(|at| at > own)
+    {
+        let detail = format!("must be at most {own}, when the key that asks for it expires");
+        return Err(invalid("expires_at", &detail));
+    }
     let (store, master) = (plane.store(), plane.master());
     let fresh = ApiKeys::create(store, master, &name, &scopes, expires_at, now).await;
     let fresh = fresh.map_err(|error| match error {

@@ -85,7 +85,13 @@ pub(super) async fn load(
             if end.position.seq >= page.head {
                 return Ok(Loaded { fold, continues });
             }
-            page = store.read(end.position.seq, PAGE_RECORDS).await?;
+            page = match store.read(end.position.seq, PAGE_RECORDS).await {
+                Err(StoreError::Damaged(error)) if held.is_some() => {
+                    tracing::error!(error, at = %end.position, "the log is damaged from here on");
+                    return Ok(Loaded { fold, continues: false });
+                }
+                page => page?,
+            };
             if !self::continues(end, &page) {
                 continue 'again;
             }
@@ -105,39 +111,43 @@ fn begins_after(held: Option<Floor>, fold: &Fold) -> bool {
 }
 
 /// Reads the store's log after it moved or was lost. `held` is where this process had folded it to,
-/// and `published` all that it knows. Where the log lacks anything of that, or is damaged, a new era
+/// and `published` all that it knows; entries that were past at `needed_at`, or now, are not missed.
+/// Where the log lacks anything of that, or is damaged, a new era
 /// begins that contains both: nothing un-revokes, and no position gets a second content.
 pub(super) async fn recover(
     store: &dyn Store,
     held: Floor,
     published: &Fold,
-    needed_at: u64,
+    needed_at: Option<u64>,
     loading: &Loading,
 ) -> Result<Fold, PlaneError> {
     loop {
         let (salt, issuer) = published.names();
+        // Before it is read: what comes meanwhile must not go with what was read.
+        let expected = store.end().await?;
         let found = match load(store, salt, issuer, Some(held), loading).await {
             Ok(found) => Ok(found),
             Err(PlaneError::Store(StoreError::Damaged(error))) => Err(error),
             Err(error) => return Err(error),
         };
-        let (mut joined, expected) = match found {
+        // By the store's clock, which the reading has shown.
+        let now = store.now();
+        let needed_at = needed_at.unwrap_or(now);
+        let mut joined = match found {
             Ok(Loaded { fold, continues: true }) if !fold.lacks(published, needed_at) => {
                 return Ok(fold);
             }
             Ok(Loaded { mut fold, .. }) => {
-                let expected = fold.end();
                 tracing::error!(held = %held.position, found = %expected.position,
                     "the store lost records; a new era begins");
                 fold.join(published);
-                (fold, expected)
+                fold
             }
             Err(error) => {
                 tracing::error!(error, "the log is damaged; a new era begins with what is known");
-                (published.clone(), store.end().await?)
+                published.clone()
             }
         };
-        let now = store.now();
         joined.note_loss(now);
         // Eras grow with the clock, so that one that nobody remembers is not given out again, and no
         // faster than it, so that verifiers can refuse an era far ahead of theirs.

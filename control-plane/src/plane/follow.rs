@@ -50,8 +50,11 @@ impl Plane {
             };
         }
         let number = self.rounds_begun.fetch_add(1, Ordering::AcqRel) + 1;
-        let began_at = self.now();
+        let began = Instant::now();
         let outcome = self.read_tail().await;
+        // By the store's clock as this reading shows it: before it, this process's own might have
+        // been set.
+        let began_at = self.now().saturating_sub(began.elapsed().as_secs() + 1);
         // Only now: a caller that goes away in between leaves no round behind.
         *last = Round { number, error: outcome.as_ref().err().map(ToString::to_string) };
         self.note_outage(outcome.is_err());
@@ -159,17 +162,20 @@ impl Plane {
     /// Folds records that follow on what is folded, and publishes them. They are written beside the
     /// store first: what a follower has seen is known after a restart.
     fn fold_records(&self, records: &[(u64, Vec<u8>)], marks: &[u64]) -> Result<(), FoldError> {
-        if let Some(memory) = &self.memory {
-            let entries = records.iter().zip(marks);
-            memory.append(entries.map(|((seq, record), mark)| (*seq, *mark, record.as_slice())));
-        }
         let (folded, end) = {
             let mut fold = self.fold();
+            let mut count = 0;
             let folded = records.iter().zip(marks).try_for_each(|((seq, record), mark)| {
                 fold.push(*seq, record)?;
                 fold.set_mark(*mark);
+                count += 1;
                 Ok(())
             });
+            if let Some(memory) = &self.memory {
+                // While the fold is held: nothing is published of it before it is written.
+                let entries = records.iter().zip(marks).take(count);
+                memory.append(entries.map(|((seq, record), mark)| (*seq, *mark, &record[..])));
+            }
             (folded, fold.end())
         };
         metrics::counter!("offswitch_records_folded_total").increment(records.len() as u64);
@@ -213,7 +219,7 @@ impl Plane {
         }
         let (now, store) = (self.now(), self.store.as_ref());
         let until = self.prunable_until(now);
-        let fold = recover(store, held, &published, until, &Loading::default()).await?;
+        let fold = recover(store, held, &published, Some(until), &Loading::default()).await?;
         let end = fold.end();
         tracing::warn!(held = %held.position, now = %end.position, "the log moved");
         if let Some(memory) = &self.memory {

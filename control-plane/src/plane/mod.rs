@@ -230,7 +230,8 @@ impl Plane {
             fold: Mutex::new(fold),
             following: tokio::sync::Mutex::default(),
             rounds_begun: AtomicU64::new(0),
-            current_at: AtomicU64::new(now),
+            // The log was just read, so the store's clock is known; this process's may be ahead.
+            current_at: AtomicU64::new(now.min(store.now())),
             health: Mutex::new(Health::default()),
             settings,
             appender,
@@ -283,8 +284,8 @@ impl Plane {
             return Ok((memory, continuity::load(store, salt, issuer, None, loading).await?.fold));
         };
         let published = remembered.fold(salt, issuer)?;
-        let (held, needed_at) = (published.reached(), store.now());
-        let fold = continuity::recover(store, held, &published, needed_at, loading).await?;
+        let fold =
+            continuity::recover(store, published.reached(), &published, None, loading).await?;
         Ok((memory, fold))
     }
 

@@ -295,10 +295,11 @@ fn a_session_is_lost_only_if_it_was_open_when_the_store_lost_records() {
     assert_eq!(id.opened_at(), BEGIN);
     assert_eq!(SessionId::from_bytes(id.bytes()), id);
     let lost = |lost_at, now| id.is_lost(lost_at, now, &LIFETIMES);
-    assert!(lost(Some(BEGIN), BEGIN + 10) && lost(Some(BEGIN + 10), BEGIN + 99_999));
+    assert!(lost(Some(BEGIN), BEGIN + 10) && lost(Some(BEGIN + 95_000), BEGIN + 99_999));
+    assert!(!lost(Some(BEGIN + 10), BEGIN + 10_010), "it was idle for too long since");
     assert!(!lost(None, BEGIN + 10), "nothing was lost");
     assert!(!lost(Some(BEGIN - 1), BEGIN + 10), "it was opened after that");
-    assert!(!lost(Some(BEGIN + 10), BEGIN + 100_000), "it has expired");
+    assert!(!lost(Some(BEGIN + 95_000), BEGIN + 100_000), "it has expired");
 }
 
 fn walk(world: &World, left: u32, check: &mut impl FnMut(&World)) {

@@ -1,5 +1,5 @@
-// What is told of snapshots and failures: to whom the options name, otherwise each kind of failure
-// once to the console, so that a wrong key or address is not silent.
+// Reports snapshots and failures to the listener that the options name. Without one, each kind of
+// failure is written once on the console so that a wrong key or address is not silent.
 
 import { unharmed } from "../instance.js";
 

@@ -93,7 +93,6 @@ export class KeySource {
     const turn = (this.#begun += 1);
     const begunAt = performance.now();
     const lease = (this.#leaseUntil = begunAt + Math.min(LEASE_MS, timeoutSeconds * 1000));
-    if (this.jwks !== undefined) this.#askedAt = now;
     try {
       const jwks = await this.#fetch(signal, timeoutSeconds);
       // One that began earlier and is late has what the issuer said before.

@@ -18,6 +18,8 @@ pub(super) struct Files {
     generation: u64,
     journal: File,
     journal_bytes: u64,
+    /// True after a record was not written whole: what follows it cannot be read.
+    is_torn: bool,
     /// Of the last state, if there is one.
     state_bytes: Option<u64>,
 }
@@ -38,7 +40,9 @@ impl Files {
         let journal = new_file(&folder.join(name(generation)))?;
         let state_bytes = None;
         let folder = folder.to_owned();
-        Ok((Self { folder, generation, journal, journal_bytes: 0, state_bytes }, state, entries))
+        let (journal_bytes, is_torn) = (0, false);
+        let files = Self { folder, generation, journal, journal_bytes, is_torn, state_bytes };
+        Ok((files, state, entries))
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -47,7 +51,8 @@ impl Files {
 
     /// True where there is no state of this life of the process, or the journal outgrew it.
     pub(super) fn is_due(&self) -> bool {
-        self.state_bytes.is_none_or(|state| self.journal_bytes > state.max(SMALL_JOURNAL_BYTES))
+        let outgrown = |state: u64| self.journal_bytes > state.max(SMALL_JOURNAL_BYTES);
+        self.is_torn || self.state_bytes.is_none_or(outgrown)
     }
 
     /// Writes records at the journal's end, with one call.
@@ -66,16 +71,17 @@ impl Files {
             let sum = checksum(&bytes[begin..]);
             bytes.extend(sum);
         }
-        self.journal.write_all(&bytes)?;
         self.journal_bytes += bytes.len() as u64;
-        Ok(())
+        let written = self.journal.write_all(&bytes);
+        self.is_torn |= written.is_err();
+        written
     }
 
     /// Opens the next journal; what is folded from now on goes into it.
     pub(super) fn begin_generation(&mut self) -> io::Result<u64> {
         let generation = self.generation + 1;
         self.journal = new_file(&self.folder.join(name(generation)))?;
-        (self.generation, self.journal_bytes) = (generation, 0);
+        (self.generation, self.journal_bytes, self.is_torn) = (generation, 0, false);
         Ok(generation)
     }
 

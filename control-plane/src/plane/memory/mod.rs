@@ -29,6 +29,8 @@ pub(super) struct Memory {
     files: Mutex<Files>,
     documents: Mutex<Documents>,
     failure: Mutex<Option<String>>,
+    /// The generation of the last state written; one is written at a time.
+    written: Mutex<u64>,
 }
 
 /// What an earlier life of this process left behind.
@@ -77,6 +79,7 @@ impl Memory {
             files: Mutex::new(files),
             documents: Mutex::new(Documents { held, changed: false }),
             failure: Mutex::default(),
+            written: Mutex::default(),
         };
         Ok((memory, state.map(|state| Remembered { state, journal })))
     }
@@ -120,6 +123,10 @@ impl Memory {
 
     fn write_state(&self, unwritten: Unwritten, now: u64) {
         let Unwritten { compaction, end, generation } = unwritten;
+        let mut last_written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if generation < *last_written {
+            return; // A later state is in its place already.
+        }
         let (salt, issuer) = compaction.names();
         let issuer = issuer.to_owned();
         let Checkpoint { seq, bytes: checkpoint } = compaction.checkpoint(now);
@@ -133,6 +140,7 @@ impl Memory {
         let bytes = postcard::to_allocvec(&state).map_err(io::Error::other);
         let written = bytes.and_then(|bytes| Files::write_state(self.place(), generation, &bytes));
         if let Some(size_bytes) = self.note("the state", written) {
+            *last_written = generation;
             self.files().note_state(generation, size_bytes);
         }
     }

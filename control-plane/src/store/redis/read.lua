@@ -21,8 +21,6 @@ if meta[6] ~= ARGV[4] then checkpoint = redis.call('GET', KEYS[3]) end
 local after, mark = ARGV[1], false
 if tonumber(meta[4]) >= tonumber(after) then
   after, mark = meta[4], meta[5]
-elseif after == meta[2] then
-  mark = meta[3]
 else
   local entry = redis.call('XRANGE', KEYS[2], after, after, 'COUNT', 1)[1]
   if entry then mark = string.match(entry[1], '-(%d+)$') end
