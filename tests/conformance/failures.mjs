@@ -39,9 +39,10 @@ export async function provokeFailures({ Verifier, verifyJws }, given) {
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     canHoldTooMuch = false;
-    failOnce("apply");
-    step("a snapshot that no memory can hold", verifier.apply(decode(delta)).error);
+    step("a snapshot that no memory can hold", "snapshot_malformed");
   }
+  failOnce("apply");
+  step("a trap in apply", verifier.apply(decode(delta)).error);
   step("after that", verdicts());
   failOnce("verify");
   step("a trap in verifySync", codeOf(verifier.verifySync(tokens.first)));

@@ -203,10 +203,10 @@ pub struct Mismatch {
 impl Mismatch {
     pub(crate) fn new(
         name: impl Into<Cow<'static, str>>,
-        found: impl ToString,
-        expected: impl ToString,
+        found: impl fmt::Display,
+        expected: impl fmt::Display,
     ) -> Box<Self> {
-        let (found, expected) = (found.to_string(), expected.to_string());
+        let (found, expected) = (format!("{found}"), format!("{expected}"));
         Box::new(Self { name: name.into(), found, expected })
     }
 }
@@ -241,7 +241,10 @@ impl Refusal {
         }
     }
 
-    pub(crate) fn unsupported_algorithm(found: impl ToString, expected: impl ToString) -> Self {
+    pub(crate) fn unsupported_algorithm(
+        found: impl fmt::Display,
+        expected: impl fmt::Display,
+    ) -> Self {
         Self::UnsupportedAlgorithm(Mismatch::new("alg", found, expected))
     }
 

@@ -86,7 +86,7 @@ impl Files {
     }
 
     /// Puts the state that `generation` began in its place; answers with its size.
-    pub(super) fn write_state(folder: PathBuf, generation: u64, state: &[u8]) -> io::Result<u64> {
+    pub(super) fn write_state(folder: &Path, generation: u64, state: &[u8]) -> io::Result<u64> {
         let temporary = folder.join(NEXT_STATE);
         let mut file = new_file(&temporary)?;
         let generation_bytes = generation.to_le_bytes();
@@ -96,8 +96,8 @@ impl Files {
         file.write_all(state)?;
         file.sync_all()?;
         fs::rename(&temporary, folder.join(STATE))?;
-        File::open(&folder)?.sync_all()?;
-        for earlier in generations(&folder)?.into_iter().filter(|one| *one < generation) {
+        File::open(folder)?.sync_all()?;
+        for earlier in generations(folder)?.into_iter().filter(|one| *one < generation) {
             fs::remove_file(folder.join(name(earlier)))?;
         }
         Ok(state.len() as u64)
@@ -218,7 +218,7 @@ mod tests {
         let (_, state, entries) = Files::open(&folder).unwrap();
         assert!(state.is_none());
         assert_eq!(entries, (1..6).map(entry).collect::<Vec<_>>());
-        Files::write_state(folder.clone(), generation, b"all up to 3").unwrap();
+        Files::write_state(&folder, generation, b"all up to 3").unwrap();
         let (files, state, entries) = Files::open(&folder).unwrap();
         assert_eq!(state.as_deref(), Some(&b"all up to 3"[..]));
         assert_eq!(entries, (4..6).map(entry).collect::<Vec<_>>());
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_damaged_state_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        Files::write_state(folder.path().to_owned(), 1, b"everything").unwrap();
+        Files::write_state(folder.path(), 1, b"everything").unwrap();
         let path = folder.path().join(STATE);
         let whole = fs::read(&path).unwrap();
         for place in 0..whole.len() {

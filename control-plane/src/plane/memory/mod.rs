@@ -138,7 +138,7 @@ impl Memory {
         let (era, mark) = (end.position.era, end.mark);
         let state = State { issuer, salt, era, mark, seq, checkpoint, documents };
         let bytes = postcard::to_allocvec(&state).map_err(io::Error::other);
-        let written = bytes.and_then(|bytes| Files::write_state(self.place(), generation, &bytes));
+        let written = bytes.and_then(|bytes| Files::write_state(&self.place(), generation, &bytes));
         if let Some(size_bytes) = self.note("the state", written) {
             *last_written = generation;
             self.files().note_state(generation, size_bytes);
