@@ -38,7 +38,7 @@ test("the description passes the linter", async () => {
 test("each operation has an id of its own, and its parameters are where they are read", () => {
   const ids = operations.map(({ operationId }) => operationId);
   assert.equal(new Set(ids).size, ids.length);
-  assert.equal(ids.length, 28);
+  assert.equal(ids.length, 30);
   for (const [path, methods] of Object.entries(description.paths)) {
     for (const { operationId, parameters = [], summary } of Object.values(methods)) {
       assert.ok(summary, operationId);
@@ -82,7 +82,11 @@ test("every operation is executed from the description alone", async () => {
     assert.ok(documented.includes(String(status)), place);
     const isObject = text.startsWith("{");
     const members = isObject ? Object.entries(JSON.parse(text)) : [];
-    return members.filter(([, value]) => typeof value === "string");
+    // Other answers have ids too, and only a feed key's is one that can be dropped.
+    const nameOf = (name) =>
+      operationId === "rotateFeedKey" && name === "id" ? "feed_key_id" : name;
+    const texts = members.filter(([, value]) => typeof value === "string");
+    return texts.map(([name, value]) => [nameOf(name), value]);
   };
   const executed = new Set();
   while (waiting.length > 0) {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// A quoted text of at most [`MAX_CHARS`] characters, everything but printable ASCII escaped.
+/// A quoted text of at most `MAX_CHARS` characters, everything but printable ASCII escaped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shown(Box<str>);
 

@@ -176,7 +176,7 @@ pub(super) async fn rotate_feed(
 #[utoipa::path(
     post, path = "/v1/feed-keys/{id}/drop", tag = "keys", operation_id = "dropFeedKey",
     summary = "Drop a feed key",
-    params(("id" = String, Path, description = "The key's id", example = "{id}")),
+    params(("id" = String, Path, description = "The key's id", example = "{feed_key_id}")),
     security(("api_key" = ["keys:write"])),
     responses((status = 200, description = "Dropped", body = Dropped),
               (status = "4XX", description = "Refused", body = ProblemDocument),
