@@ -54,7 +54,8 @@ pageTest("the policy keeps every script of the page from talking to another orig
     add("iframe", { src: `${url}/frame` });
     add("link", { rel: "stylesheet", href: `${url}/style` });
     const end = performance.now() + 10_000;
-    while (seen.length < 9 && performance.now() < end) await new Promise(requestAnimationFrame);
+    // The header and the document enforce it, so each violation is reported twice.
+    while (new Set(seen).size < 5 && performance.now() < end) await new Promise(requestAnimationFrame);
     return { seen: [...new Set(seen)].sort(), isInline: window.isInline };
   }, outside.url);
   assert.deepEqual(violated, {
