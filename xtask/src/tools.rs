@@ -47,6 +47,7 @@ pub(crate) fn ensure_npm_packages() -> Result<()> {
 pub(crate) fn ensure_test_programs() -> Result<()> {
     ensure_program("redis-server", "redis-server")?;
     ensure_program("faketime", "faketime")?;
+    ensure_program("lighttpd", "lighttpd")?;
     ensure_program("chromium", "chromium")
 }
 
