@@ -103,7 +103,7 @@ impl Appender {
     fn note_own(&self, own: Own) {
         let mut unfolded = self.unfolded();
         unfolded.push_back(own);
-        // Where nobody folds, the log itself has them.
+        // If no task folds them, the log itself still has them.
         while unfolded.len() > MOST_UNFOLDED {
             unfolded.pop_front();
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::clock::unix_seconds;
 use crate::store::Finding;
 
-/// What the store's clock showed, beside a clock that nobody sets.
+/// What the store's clock showed, compared with a monotonic clock.
 #[derive(Debug, Default)]
 pub(super) struct ClockWatch(Mutex<Watched>);
 

@@ -149,7 +149,7 @@ pub(super) async fn recover(
             }
         };
         joined.note_loss(now);
-        // Eras grow with the clock, so that one that nobody remembers is not given out again, and no
+        // Eras grow with the clock, so that a forgotten one is not given out again, and no
         // faster than it, so that verifiers can refuse an era far ahead of theirs.
         let era = (expected.position.era.max(held.position.era) + 1).max(now);
         let checkpoint = joined.compaction().checkpoint(needed_at);

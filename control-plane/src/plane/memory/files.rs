@@ -204,7 +204,7 @@ mod tests {
         files.append(entries.iter().map(|(seq, mark, bytes)| (*seq, *mark, &bytes[..]))).unwrap();
     }
 
-    // D83: whatever moment the process ends in, the next one reads every record once published:
+    // D83: at any moment the process may end, and the next one reads every record once published:
     // before the state is in its place, and after it.
     #[test]
     fn a_state_takes_the_place_of_the_journals_before_it() {
