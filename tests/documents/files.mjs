@@ -1,0 +1,24 @@
+// Finds and reads the repository's own files.
+
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT } from "../support/fixture.mjs";
+
+/** What is installed or built. */
+const NOT_OURS = /^(node_modules|target|pkg|cjs|dist|\..*)$/;
+
+/** The paths under `folders` that match, from the root of the repository. */
+export function filesIn(folders, pattern) {
+  return folders.flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { withFileTypes: true }).flatMap((entry) => {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory()) return NOT_OURS.test(entry.name) ? [] : filesIn([path], pattern);
+      return pattern.test(entry.name) ? [path] : [];
+    }),
+  );
+}
+
+/** @param {string} path from the root of the repository */
+export function readText(path) {
+  return readFileSync(join(ROOT, path), "utf8");
+}
