@@ -1,0 +1,93 @@
+// The pages of docs/reference name what the sources have: settings with their defaults, codes, metrics and
+// routes, in both directions.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { filesIn, readText } from "./files.mjs";
+
+const paths = filesIn(["control-plane", "verifier-wasm"], /\.rs$/).filter((path) => path.includes("/src/"));
+const rust = paths.map(readCode);
+const script = filesIn(["verifier-wasm/js"], /\.js$/).map(readText);
+const pathOf = (end) => paths.find((path) => path.endsWith(end)) ?? assert.fail(`${end} is not found`);
+
+test("configuration.md has every key of the control plane with its default, and no other", () => {
+  const source = readText(pathOf("/config/keys.rs"));
+  const named = Object.fromEntries(all(source, /const ([A-Z_]+): &str = "([a-z_]+)"/g));
+  const keys = all(source, /name: (?:"([a-z_]+)"|([A-Z_]+)),\s*default: "([^"]*)"/g)
+    .map(([text, constant, value]) => [text ?? named[constant], value || "none"]);
+  assert.ok(keys.length > 20, "the keys are found");
+  const rows = rowsOf("configuration.md").filter(([name]) => /^[a-z]/.test(name));
+  assert.deepEqual(sorted(rows.map(([name, value]) => [name, value.replaceAll("`", "")])), sorted(keys));
+});
+
+test("configuration.md has every variable of the edge worker, and no other", () => {
+  const read = script.flatMap((text) => all(text, /\b(OFFSWITCH_[A-Z_]+)\b/g)).flat();
+  const rows = rowsOf("configuration.md").map(([name]) => name).filter((name) => /^[A-Z]/.test(name));
+  assert.deepEqual(sorted(rows), sorted(new Set([...read, "UPSTREAM"])));
+});
+
+test("codes.md has every code of the sources, and no other", () => {
+  const codes = new Set([
+    ...rust.flatMap((text) => MAKE_CODES.flatMap((pattern) => all(text, pattern).flat())),
+    ...rust.flatMap((text) => all(text, /fn code\(&?self\) -> &'static str \{(.*?)\n    \}/gs))
+      .flatMap(([body]) => all(body, /"([a-z_]+)"/g).flat()),
+    ...script.flatMap((text) => all(text, /\b(?:problem|answer)\(\d+, "([a-z_]+)"/g).flat()),
+    ...script.flatMap((text) => all(text, /\b(?:code|error): "([a-z_]+)"/g).flat()),
+    ...all(readText("verifier-wasm/js/index.d.ts"), /type (?:Refusal|Undecided)Code =([^;]*);/g)
+      .flatMap(([type]) => all(type, /"([a-z_]+)"/g).flat()),
+  ]);
+  for (const known of ["unknown_session", "revoked_user", "no_keys", "store_evicts", "starting"]) {
+    assert.ok(codes.has(known), `${known} is found`);
+  }
+  const text = readText("docs/reference/codes.md");
+  const missing = Array.from(codes).filter((code) => !NOT_OF_THE_PAGE.includes(code) && !text.includes(`\`${code}\``));
+  assert.deepEqual(missing, []);
+  const sources = [...rust, ...script, readText("verifier-wasm/js/index.d.ts")].join("\n");
+  const rows = rowsOf("codes.md").map(([code]) => code);
+  assert.deepEqual(rows.filter((code) => !new RegExp(`"${code}\\b`).test(sources)), []);
+});
+
+test("metrics.md has every metric, and no other", () => {
+  const source = readCode(pathOf("/telemetry/metrics.rs"));
+  const metrics = all(source, /"(offswitch_[a-z_]+)"/g).flat();
+  assert.deepEqual(sorted(rowsOf("metrics.md").map(([name]) => name)), sorted(metrics));
+});
+
+test("api.md has every route", () => {
+  const routes = rust
+    .flatMap((text) => all(text, /"(\/(?:v1|oauth|\.well-known|healthz|readyz|metrics)[^"\s]*)"/g).flat());
+  assert.ok(routes.length > 20, "the routes are found");
+  const text = readText("docs/reference/api.md");
+  const missing = routes.filter((route) => !text.includes(`${route.replace(/(?<=.)\/$/, "")}\``));
+  assert.deepEqual(missing, []);
+});
+
+/** The cells of a page's table rows that begin with a name. */
+function rowsOf(page) {
+  return all(readText(`docs/reference/${page}`), /^\| `([\w]+)` \| (.*?) \|/gm);
+}
+
+/** The groups of every match. */
+function all(text, pattern) {
+  return Array.from(text.matchAll(pattern), ([, ...groups]) => groups);
+}
+
+function sorted(values) {
+  return Array.from(values, (value) => [value].flat().join(" = ")).sort();
+}
+
+/** Rust without its comments and its tests. */
+function readCode(path) {
+  return readText(path).split("#[cfg(test)]\nmod tests")[0].replace(/^\s*\/\/.*$/gm, "");
+}
+
+/** What makes a code in Rust. */
+const MAKE_CODES = [
+  /\b(?:Problem::new|Self::new)\(\s*[\w:]+,\s*"([a-z_]+)"/g,
+  /\b(?:bad_request|of_field|without_effect|unauthorized|invalid_grant|invalid_request|found)\(\s*"([a-z_]+)"/g,
+  /\bneed\("[a-z_]+", "([a-z_]+)"\)/g,
+  /\bCODE: &str = "([a-z_]+)"/g,
+  /\bFinding \{\s*code: "([a-z_]+)"/g,
+];
+/** What the patterns find that is not a code of that page: outcomes of a snapshot, and of a command. */
+const NOT_OF_THE_PAGE = ["extended", "ignored", "refreshed", "replaced", "invalid_key"];
