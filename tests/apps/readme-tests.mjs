@@ -1,5 +1,5 @@
-// N01: the JavaScript in the READMEs compiles under strict TypeScript and runs as it stands there, against a
-// real control plane.
+// N01: the JavaScript in the READMEs and the guides compiles under strict TypeScript and runs as written,
+// against a real control plane.
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ export function testReadmes({ login, settings, workspace }) {
   const write = (name, text) => writeFileSync(join(folder, name), text);
   const blocks = programs().map((program, at) => ({ ...program, file: `block-${at}` }));
 
-  test("the READMEs' code compiles under strict TypeScript", async () => {
+  test("the code of the READMEs and the guides compiles under strict TypeScript", async () => {
     write("package.json", '{ "private": true, "type": "module" }');
     write("ambient.d.ts", AMBIENT);
     for (const { file, text } of blocks) write(`${file}.ts`, text);

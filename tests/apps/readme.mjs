@@ -1,8 +1,12 @@
-// The JavaScript in the READMEs, and what surrounds each block when it is compiled and run. Only the
-// example's address and feed key are replaced.
+// The JavaScript in the READMEs and the guides, and what surrounds each block when it is compiled and run.
+// Only the example's address and feed key are replaced.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { ROOT } from "../support/fixture.mjs";
+
+/** A page that shows its login. */
+const PAGE = `const shown: string[] = [];
+  const showLogin = (code: string) => shown.push(code);`;
 
 /** Something open, which remembers how it was closed. */
 const SOCKET = `const closed: unknown[] = [];
@@ -10,7 +14,7 @@ const SOCKET = `const closed: unknown[] = [];
 
 /**
  * How a block is run, by a text that it contains. `before` and the block are compiled; `after` checks what
- * came of it. The first block of a README comes before each of the others, unless they are `alone`.
+ * came of it. The first block of a page comes before each of the others, unless they are `alone`.
  */
 const SURROUNDINGS = [
   { has: "await verifier.verify(token)", after: 'equal(verdict.code, "valid");' },
@@ -45,6 +49,13 @@ const SURROUNDINGS = [
       equal(String(closed), "4401,revoked_user");`,
   },
   {
+    has: "showLogin",
+    before: PAGE,
+    after: `await revoke();
+      while (shown.length === 0) await new Promise((resume) => setTimeout(resume, 20));
+      equal(shown[0], "revoked_user");`,
+  },
+  {
     has: "offswitch/file-store",
     after: `equal(kept.verifySync(token).code, "valid");
       await kept.refresh();
@@ -56,13 +67,14 @@ const SURROUNDINGS = [
 
 /** Each block as a program. @returns {{ name: string, text: string, after: string, runtime: string }[]} */
 export function programs() {
-  return ["README.md", "verifier-wasm/README.md"].flatMap((readme) => {
-    const found = readFileSync(ROOT + readme, "utf8").matchAll(/^```js\n(.*?)^```$/gms);
+  const guides = readdirSync(`${ROOT}docs/guides`).map((name) => `docs/guides/${name}`);
+  return ["README.md", "verifier-wasm/README.md", ...guides].flatMap((page) => {
+    const found = readFileSync(ROOT + page, "utf8").matchAll(/^```js\n(.*?)^```$/gms);
     const blocks = Array.from(found, ([, text]) => text);
     return blocks.map((block, at) => {
       const { after, alone, before = "", runtime = "Node" } = surroundings(block);
       const others = alone ? [] : [TOKEN, ...(at === 0 ? [] : [blocks[0]])];
-      return { name: `${readme}, block ${at + 1}`, text: [...others, before, block].join("\n"), after, runtime };
+      return { name: `${page}, block ${at + 1}`, text: [...others, before, block].join("\n"), after, runtime };
     });
   });
 }

@@ -3,8 +3,8 @@
 mod bench;
 mod capacity;
 mod edge_latency;
+mod guide;
 mod page;
-mod readme;
 mod refreshes;
 mod system;
 mod test;

@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::readme;
+use crate::guide;
 use crate::system::{Following, Ports, System, create_data_dir};
 use crate::tools::root;
 
@@ -31,7 +31,7 @@ pub(crate) async fn run() -> Result<()> {
     let system = System::start(ports, data_dir.path(), Following::LongPolling).await?;
     let mut result = walk(&system).await;
     if result.is_ok() {
-        result = readme::run(&system, "The life of a token", data_dir.path()).await;
+        result = guide::run(&system, "The life of a token", data_dir.path()).await;
     }
     if result.is_err() {
         for name in ["control-plane.log", "edge.log"] {

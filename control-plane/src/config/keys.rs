@@ -115,7 +115,7 @@ pub(super) const KEYS: &[Key] = &[
         name: OTHER_MASTER_KEY,
         default: "",
         help: "A second master key that is accepted, while the master key is replaced (see \
-               docs/key-life.md); from the environment only.",
+               docs/guides/key-life.md); from the environment only.",
     },
     Key { name: "other_master_key_file", default: "", help: "File with that second master key." },
     Key {

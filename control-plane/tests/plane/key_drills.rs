@@ -76,8 +76,8 @@ async fn until_feed_keys(plane: &ControlPlane, count: usize) -> Value {
     }
 }
 
-// S13, D04: the drill of docs/key-life.md. The feed key is stolen and signs the end of time; rotating
-// and dropping it gives every verifier with the new key the truth, from every process.
+// S13, D04: the drill of docs/guides/key-life.md. The feed key is stolen and signs the end of time;
+// rotating and dropping it gives every verifier with the new key the truth, from every process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stolen_feed_key_is_replaced_and_verifiers_recover() {
     let redis = RedisServer::start().await;

@@ -1,4 +1,4 @@
-//! Runs the README's shell lines as they stand there, with what each promises to print.
+//! Runs the shell lines of a guide as written, and checks what each promises to print.
 
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use crate::tools::root;
 
 /// Runs the lines of the section named `heading` in one bash, against `system`, in `folder`.
 pub(crate) async fn run(system: &System, heading: &str, folder: &Path) -> Result<()> {
-    let readme = std::fs::read_to_string(root().join("README.md"))?;
-    let section = readme.split("\n## ").find(|section| section.starts_with(heading));
-    let section = section.with_context(|| format!("the README has no section {heading:?}"))?;
+    let guide = std::fs::read_to_string(root().join("docs/guides/sessions.md"))?;
+    let section = guide.split("\n## ").find(|section| section.starts_with(heading));
+    let section = section.with_context(|| format!("the guide has no section {heading:?}"))?;
     let lines = section.split("```bash\n").nth(1).and_then(|rest| rest.split("```").next());
     let lines = lines.context("the section has no lines to run")?;
     let mut script = String::from("set -euo pipefail\n");
@@ -40,7 +40,7 @@ pub(crate) async fn run(system: &System, heading: &str, folder: &Path) -> Result
     let printed = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{heading}:\n{printed}\n{errors}");
-    println!("\nThe README's {checked} calls printed what it says.");
+    println!("\nThe guide's {checked} calls printed what it says.");
     Ok(())
 }
 
