@@ -285,6 +285,20 @@ export function load(wasm?: unknown): Promise<void>;
 /** Loads wasm, keys and the base; in long-lived runtimes it then follows the feed. */
 export function createVerifier(options: VerifierOptions): Promise<Verifier>;
 
+/** What the verifier makes of a JWK set. */
+export interface KeySetReport {
+  /** The places, in the set, of the keys that it uses. */
+  keys: number[];
+  /** The keys that it leaves out, each with the reason. */
+  dropped: string[];
+  /** Why it can use none of them; absent if it can. */
+  problem?: string;
+}
+
+/** Reads a JWK set, or a single JWK, as `keys` of the options is read. One that an issuer published
+ * (`isFetched`) may not have secrets. */
+export function readKeySet(jwks: string, isFetched: boolean): KeySetReport;
+
 /** The JWS layer alone: the payload if one of the keys signed `token`. */
 export function verifyJws(jwks: string, token: string): Uint8Array | undefined;
 

@@ -30,4 +30,4 @@ async function found() {
 
 export const createVerifier = creating(load, follow);
 export { Verifier } from "./verifier.js";
-export { verifyJws, verifySignature } from "./layers.js";
+export { readKeySet, verifyJws, verifySignature } from "./layers.js";

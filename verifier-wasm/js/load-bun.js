@@ -16,4 +16,4 @@ const file = () => readFileSync(new URL(String(path), import.meta.url));
 export const load = loadAtStart(file, inlineInstead);
 export const createVerifier = creating(load, follow);
 export { Verifier } from "./verifier.js";
-export { verifyJws, verifySignature } from "./layers.js";
+export { readKeySet, verifyJws, verifySignature } from "./layers.js";

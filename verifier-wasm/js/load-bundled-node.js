@@ -15,4 +15,4 @@ const inlined = () => gunzipSync(Buffer.from(zipped, "base64"));
 export const load = loadAtStart(inlined, (cause) => Promise.reject(cause));
 export const createVerifier = creating(load, follow);
 export { Verifier } from "./verifier.js";
-export { verifyJws, verifySignature } from "./layers.js";
+export { readKeySet, verifyJws, verifySignature } from "./layers.js";

@@ -23,4 +23,4 @@ function file() {
 export const load = loadAtStart(file, inlineInstead);
 export const createVerifier = creating(load, follow);
 export { Verifier } from "./verifier.js";
-export { verifyJws, verifySignature } from "./layers.js";
+export { readKeySet, verifyJws, verifySignature } from "./layers.js";

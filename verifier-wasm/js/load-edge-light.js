@@ -22,4 +22,4 @@ export async function load() {}
 
 export const createVerifier = creating(load);
 export { Verifier };
-export { verifyJws, verifySignature } from "./layers.js";
+export { readKeySet, verifyJws, verifySignature } from "./layers.js";

@@ -17,4 +17,4 @@ export async function load() {
 
 export const createVerifier = creating(load, follow);
 export { Verifier } from "./verifier.js";
-export { verifyJws, verifySignature } from "./layers.js";
+export { readKeySet, verifyJws, verifySignature } from "./layers.js";

@@ -14,4 +14,4 @@ const file = () => readFileSync(new URL("../pkg/offswitch_bg.wasm", import.meta.
 export const load = loadAtStart(file, inlineInstead);
 export const createVerifier = creating(load, follow);
 export { Verifier } from "./verifier.js";
-export { verifyJws, verifySignature } from "./layers.js";
+export { readKeySet, verifyJws, verifySignature } from "./layers.js";
