@@ -2,9 +2,9 @@
 
 import { useCallback, useMemo, useRef, useState } from "preact/hooks";
 import { ControlPlane, SCOPES, type Scope } from "./api";
-import type { Status } from "./answers";
-import type { Problem } from "./request";
-import { ProblemNotice } from "./outcome";
+import type { Status } from "../shared/answers";
+import type { Problem } from "../shared/request";
+import { ProblemNotice } from "../shared/outcome";
 
 /** The control plane as the key in use reaches it. */
 export interface Access {

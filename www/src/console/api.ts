@@ -2,8 +2,8 @@
 
 import type {
   Accepted, LogPage, NewKey, Pressed, Readiness, Session, SigningKeys, Status, Tokens,
-} from "./answers";
-import { ask, askReadiness, isObject, type Answer, type Call, type Problem } from "./request";
+} from "../shared/answers";
+import { ask, askReadiness, isObject, type Answer, type Call, type Problem } from "../shared/request";
 
 /** Calls the control plane with one API key, which is kept nowhere else. */
 export class ControlPlane {

@@ -5,10 +5,10 @@ import { reportOf } from "./bulk-report";
 import type { Failure } from "./bulk-rows";
 import { MAX_FAILURES, type Progress } from "./bulk-run";
 import type { Bulk } from "./bulk-use";
-import { count } from "./figures";
-import { Foreign } from "./foreign";
-import { DurabilityWord, Facts, ProblemNotice } from "./outcome";
-import { Table } from "./table";
+import { count } from "../shared/format";
+import { Foreign } from "../shared/foreign";
+import { DurabilityWord, Facts, ProblemNotice } from "../shared/outcome";
+import { Table } from "../shared/table";
 
 export function BulkProgress({ bulk, onRetry }: { bulk: Bulk; onRetry(): void }) {
   const { progress, total, isActive } = bulk;

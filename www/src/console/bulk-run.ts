@@ -4,10 +4,10 @@
 // refuses, so what stands before it is known to be good: that is sent by itself, then the rest.
 
 import { freshIdempotencyKey } from "./api";
-import type { Accepted } from "./answers";
+import type { Accepted } from "../shared/answers";
 import { isRow, refused, type Failure, type Row } from "./bulk-rows";
 import { delay_ms } from "./polling";
-import type { Answer, Problem } from "./request";
+import type { Answer, Problem } from "../shared/request";
 
 export type Send = (body: string, idempotencyKey: string) => Promise<Answer<Accepted>>;
 /** What there is to send, and how much of the whole was taken for it. */

@@ -6,12 +6,12 @@ import { failedRows, rowsOf, sketchOf, startOf, type Start } from "./bulk-file";
 import { BulkProgress } from "./bulk-progress";
 import { isRow, rowOf, strangers, type Layout } from "./bulk-rows";
 import { useBulkRun } from "./bulk-use";
-import { Field } from "./field";
-import { bytes } from "./figures";
-import { Foreign, visible } from "./foreign";
+import { Field } from "../shared/field";
+import { bytes } from "../shared/format";
+import { Foreign, visible } from "../shared/foreign";
 import { KIND_NAMES, KINDS, entryName, isKind, reasonProblem, unixSeconds } from "./revocation";
-import { Moment } from "./moment";
-import { Table } from "./table";
+import { Moment } from "../shared/moment";
+import { Table } from "../shared/table";
 
 export function Bulk({ access }: { access: Access }) {
   const [chosen, setChosen] = useState<{ file: File; start: Start } | null>(null);

@@ -3,19 +3,19 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import "./console.css";
-import type { Readiness } from "./answers";
+import type { Readiness } from "../shared/answers";
 import { KeyField, useAccess, type Access } from "./access";
 import { Boundary } from "./boundary";
 import { Bulk } from "./bulk";
 import { Elsewhere } from "./elsewhere";
-import { count } from "./figures";
+import { count } from "../shared/format";
 import { Keys } from "./keys";
 import { Charts, Health } from "./live";
 import { useLive, type Live } from "./live-use";
 import { RecentLog } from "./log";
 import { useSecondHand } from "./polling";
 import { RedButton } from "./red-button";
-import type { Loading } from "./request";
+import type { Loading } from "../shared/request";
 import { Revoke } from "./revoke";
 import { Users } from "./users";
 

@@ -1,18 +1,18 @@
 // The keys that sign tokens, and their planned rotation.
 
 import { useEffect, useId, useRef, useState } from "preact/hooks";
-import type { NewKey, SigningKey, SigningKeys } from "./answers";
+import type { NewKey, SigningKey, SigningKeys } from "../shared/answers";
 import { Needs, may, type Access } from "./access";
-import { Confirm } from "./confirm";
-import { Field } from "./field";
-import { duration } from "./figures";
-import { Foreign } from "./foreign";
-import { Moment } from "./moment";
-import { Facts, ProblemNotice } from "./outcome";
+import { Confirm } from "../shared/confirm";
+import { Field } from "../shared/field";
+import { duration } from "../shared/format";
+import { Foreign } from "../shared/foreign";
+import { Moment } from "../shared/moment";
+import { Facts, ProblemNotice } from "../shared/outcome";
 import { useSecondHand } from "./polling";
-import { nowSeconds, type Answer } from "./request";
-import { useSubmit } from "./submit";
-import { Table } from "./table";
+import { nowSeconds, type Answer } from "../shared/request";
+import { useSubmit } from "../shared/submit";
+import { Table } from "../shared/table";
 
 interface Shown {
   access: Access;

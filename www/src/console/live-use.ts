@@ -1,13 +1,13 @@
 // What the console follows: readiness, metrics and the newest of the log, in one round a second.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { LogPage, Readiness } from "./answers";
+import type { LogPage, Readiness } from "../shared/answers";
 import { may, type Access } from "./access";
 import { EMPTY_HISTORY, extended, type History } from "./history";
 import { withNewest, withOlder, type Log } from "./log-pages";
 import { parseMetrics } from "./metrics";
 import { usePolling, type Polling } from "./polling";
-import { nowSeconds, type Problem, type Whereabouts } from "./request";
+import { nowSeconds, type Problem, type Whereabouts } from "../shared/request";
 
 export interface Live {
   where: Whereabouts<Readiness> | null;

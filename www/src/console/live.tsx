@@ -1,13 +1,13 @@
 // What happens now: charts, and how the control plane and its store are.
 
-import type { Readiness, Status } from "./answers";
+import type { Readiness, Status } from "../shared/answers";
 import { Needs, may, type Access } from "./access";
 import { Chart, type Line } from "./chart";
-import { bytes, count, duration, milliseconds, perSecond } from "./figures";
-import { Foreign } from "./foreign";
+import { bytes, count, duration, milliseconds, perSecond } from "../shared/format";
+import { Foreign } from "../shared/foreign";
 import { newest, type History, type Moment } from "./history";
-import { DurabilityWord, Facts, ProblemNotice } from "./outcome";
-import type { Problem } from "./request";
+import { DurabilityWord, Facts, ProblemNotice } from "../shared/outcome";
+import type { Problem } from "../shared/request";
 
 interface Shown {
   access: Access;

@@ -1,6 +1,6 @@
 // The pages of the log that were fetched, as one list without holes.
 
-import type { LogPage, LogRequest } from "./answers";
+import type { LogPage, LogRequest } from "../shared/answers";
 
 export interface Log {
   /** Newest first. */

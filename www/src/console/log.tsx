@@ -1,15 +1,15 @@
 // What was revoked, by whom and why: newest first.
 
 import { useState } from "preact/hooks";
-import type { LogEntry, LogRequest } from "./answers";
+import type { LogEntry, LogRequest } from "../shared/answers";
 import { Needs, may, type Access } from "./access";
-import { count } from "./figures";
-import { Foreign } from "./foreign";
+import { count } from "../shared/format";
+import { Foreign } from "../shared/foreign";
 import { named, type Log } from "./log-pages";
-import { Moment } from "./moment";
-import { ProblemNotice } from "./outcome";
-import type { Problem } from "./request";
-import { Table } from "./table";
+import { Moment } from "../shared/moment";
+import { ProblemNotice } from "../shared/outcome";
+import type { Problem } from "../shared/request";
+import { Table } from "../shared/table";
 
 interface Shown {
   access: Access;

@@ -2,15 +2,15 @@
 
 import type { ComponentChildren } from "preact";
 import { useId, useState } from "preact/hooks";
-import type { Tokens } from "./answers";
+import type { Tokens } from "../shared/answers";
 import { userProblem } from "./api";
 import { Needs, may, type Access } from "./access";
-import { Field } from "./field";
-import { sizeBytes } from "./figures";
-import { Foreign } from "./foreign";
-import { Moment } from "./moment";
-import { Facts, ProblemNotice } from "./outcome";
-import { useSubmit } from "./submit";
+import { Field } from "../shared/field";
+import { sizeBytes } from "../shared/format";
+import { Foreign } from "../shared/foreign";
+import { Moment } from "../shared/moment";
+import { Facts, ProblemNotice } from "../shared/outcome";
+import { useSubmit } from "../shared/submit";
 
 interface Shown {
   access: Access;

@@ -1,16 +1,16 @@
 // The red button: first its reach, then a typed confirmation, then it is pressed.
 
 import { useEffect, useId, useRef, useState } from "preact/hooks";
-import type { Pressed } from "./answers";
+import type { Pressed } from "../shared/answers";
 import { Needs, may, type Access } from "./access";
-import { Field } from "./field";
-import { count } from "./figures";
-import { Foreign } from "./foreign";
-import { Moment } from "./moment";
-import { DurabilityWord, Facts, ProblemNotice } from "./outcome";
+import { Field } from "../shared/field";
+import { count } from "../shared/format";
+import { Foreign } from "../shared/foreign";
+import { Moment } from "../shared/moment";
+import { DurabilityWord, Facts, ProblemNotice } from "../shared/outcome";
 import { useSecondHand } from "./polling";
 import { reasonProblem } from "./revocation";
-import { useSubmit } from "./submit";
+import { useSubmit } from "../shared/submit";
 
 export function RedButton({ access, isShown }: { access: Access; isShown: boolean }) {
   const [landing, setLanding] = useState<Landing>("end");

@@ -1,6 +1,6 @@
 // What is asked of `POST /v1/revocations`: from fields to an entry, or to what is wrong with them.
 
-import { sizeBytes } from "./figures";
+import { sizeBytes } from "../shared/format";
 
 /** What can be revoked, by the API's names. */
 export const KINDS = {

@@ -1,12 +1,12 @@
 // Revokes one token, session, user or key.
 
 import { useId, useState } from "preact/hooks";
-import type { Accepted } from "./answers";
+import type { Accepted } from "../shared/answers";
 import { Needs, may, type Access } from "./access";
-import { Field } from "./field";
-import { Outcome } from "./outcome";
+import { Field } from "../shared/field";
+import { Outcome } from "../shared/outcome";
 import { KIND_NAMES, KINDS, entryOf, isKind, reasonProblem, type Kind } from "./revocation";
-import { useSubmit } from "./submit";
+import { useSubmit } from "../shared/submit";
 
 export function Revoke({ access }: { access: Access }) {
   const [draft, setDraft] = useState(EMPTY);

@@ -1,17 +1,17 @@
 // A user and their devices.
 
 import { useId, useRef, useState } from "preact/hooks";
-import type { Accepted, Session } from "./answers";
+import type { Accepted, Session } from "../shared/answers";
 import { userProblem } from "./api";
 import { Needs, may, type Access } from "./access";
-import { Confirm } from "./confirm";
-import { Foreign } from "./foreign";
-import { Moment } from "./moment";
+import { Confirm } from "../shared/confirm";
+import { Foreign } from "../shared/foreign";
+import { Moment } from "../shared/moment";
 import { OpenSession } from "./open-session";
-import { Outcome, ProblemNotice } from "./outcome";
-import type { Answer } from "./request";
-import { useSubmit } from "./submit";
-import { Table } from "./table";
+import { Outcome, ProblemNotice } from "../shared/outcome";
+import type { Answer } from "../shared/request";
+import { useSubmit } from "../shared/submit";
+import { Table } from "../shared/table";
 
 export function Users({ access }: { access: Access }) {
   const [text, setText] = useState("");

@@ -3,7 +3,7 @@
 import { useMemo, useState } from "preact/hooks";
 import { decode, type Decoded } from "./decode";
 import { differencesOf, type Difference } from "./diff";
-import { ShownText, stopFor } from "./shown-text";
+import { ShownText, stopFor } from "../shared/shown-text";
 import { TokenField } from "./token-field";
 
 interface Props {

@@ -2,7 +2,7 @@
 // token and all that is typed here live in the memory of this tab.
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { fetchOutside } from "../outside";
+import { fetchOutside } from "./outside";
 import { Beats, Clock } from "./clock";
 import { clearAddress, takeTokenFromAddress } from "./link";
 import type { FetchElsewhere } from "./issuer-keys";

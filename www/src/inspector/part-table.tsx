@@ -6,7 +6,7 @@ import { useNow } from "./clock";
 import { isTimeClaim, meaningOfClaim, meaningOfHeader } from "./claims";
 import type { Segment } from "./decode";
 import { formatJson, type Json, type JsonReading } from "./json";
-import { ShownText, stopFor } from "./shown-text";
+import { ShownText, stopFor } from "../shared/shown-text";
 import { localTime, relativeTime, timeOf, utcTime } from "./times";
 
 interface Props {

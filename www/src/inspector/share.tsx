@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { apiUrlOf, asCurl, asJson, asTestVector } from "./copies";
-import { CopyButton } from "./copy-button";
+import { CopyButton } from "../shared/copy-button";
 import type { Decoded } from "./decode";
 import { linkWith } from "./link";
 import type { Verified } from "./use-verification";

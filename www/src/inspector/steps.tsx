@@ -1,7 +1,7 @@
 // Why the edge would refuse a token, or would not: one check after the other.
 
 import { nameOf, questionOf, type Step } from "./explain";
-import { ShownText } from "./shown-text";
+import { ShownText } from "../shared/shown-text";
 
 export function Steps({ steps }: { steps?: Step[] }) {
   return (

@@ -4,7 +4,7 @@
 import type { Ref } from "preact";
 import type { Flaw } from "./base64url";
 import { allFlaws, type Decoded, type Segment } from "./decode";
-import { ShownText } from "./shown-text";
+import { ShownText } from "../shared/shown-text";
 
 interface Props {
   id: string;

@@ -2,7 +2,7 @@
 
 import type { FeedState } from "./feed-poll";
 import type { Standing } from "./standing";
-import { ShownText } from "./shown-text";
+import { ShownText } from "../shared/shown-text";
 import { duration } from "./times";
 import type { Judgement } from "./verification";
 

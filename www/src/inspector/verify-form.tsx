@@ -5,7 +5,7 @@ import type { Decoded } from "./decode";
 import { AS_THE_TOKEN_SAYS, type Change, type Form } from "./form";
 import { textMember } from "./json";
 import { formOf, readKeys } from "./keys";
-import { ShownText } from "./shown-text";
+import { ShownText } from "../shared/shown-text";
 import type { KeysFetch } from "./use-bench";
 import type { Expected } from "./verification";
 

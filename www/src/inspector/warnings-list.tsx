@@ -1,7 +1,7 @@
 import { useMemo } from "preact/hooks";
 import { useNow } from "./clock";
 import type { Decoded } from "./decode";
-import { ShownText } from "./shown-text";
+import { ShownText } from "../shared/shown-text";
 import { warningsOf } from "./warnings";
 
 /** What a careful reader would point at, without any key. */

@@ -4,7 +4,7 @@ import type { ComponentChildren } from "preact";
 import type { Accepted } from "./answers";
 import type { Answer, Problem } from "./request";
 import { Foreign } from "./foreign";
-import { milliseconds } from "./figures";
+import { milliseconds } from "./format";
 
 /** Room for the newest answer; screen readers are told of it. */
 export function Outcome({ answer, done }: { answer: Answer<Accepted> | null; done: string }) {

@@ -1,7 +1,7 @@
 // One submit at a time, each with an idempotency key: a repeated click does nothing twice.
 
 import { useRef, useState } from "preact/hooks";
-import { freshIdempotencyKey } from "./api";
+import { freshIdempotencyKey } from "../console/api";
 import type { Answer } from "./request";
 
 export interface Submit<T> {

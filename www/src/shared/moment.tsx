@@ -1,4 +1,4 @@
-import { dateOf } from "./figures";
+import { dateOf } from "./format";
 import { Foreign } from "./foreign";
 
 /** An instant in the reader's own time zone. */
