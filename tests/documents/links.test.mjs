@@ -22,6 +22,14 @@ test("docs/README.md leads to every document in docs", () => {
   assert.deepEqual(unlinked, []);
 });
 
+test("every document that a source names exists", () => {
+  const sources = filesIn(["control-plane", "tests", "verifier-wasm", "www", "xtask"], /\.(rs|js|mjs|ts|tsx)$/);
+  const missing = sources.flatMap((path) =>
+    Array.from(readText(path).matchAll(/\bdocs\/[\w/-]+\.md\b/g), ([document]) => document)
+      .filter((document) => !existsSync(join(ROOT, document))).map((document) => `${path}: ${document}`));
+  assert.deepEqual(missing, []);
+});
+
 /** Where a document leads, as paths from the root of the repository. */
 function linksOf(page) {
   const text = readText(page).replace(/^```.*?^```/gms, "").replace(/`[^`\n]*`/g, "");
