@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use offswitch_verifier::snapshot::Position;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinError;
 
@@ -21,6 +22,12 @@ pub(super) struct Own {
 }
 
 impl Own {
+    /// True if a log of the same era that ends at `folded` contains it.
+    pub(super) fn is_in(&self, folded: End) -> bool {
+        let (own, folded) = (self.to.position, folded.position);
+        own.era == folded.era && own.seq <= folded.seq
+    }
+
     /// The marks of the records: each counts one more than the one before.
     pub(super) fn marks(&self) -> impl Iterator<Item = u64> {
         marks_after(self.from.mark, self.to.mark, self.records.len())
@@ -64,11 +71,23 @@ impl Appender {
         })
     }
 
-    /// From now on the log must hold `folded`; batches up to there are folded, and so is every batch
-    /// of an earlier era.
+    /// From now on the log must hold `folded`; batches of its era up to there are folded.
     pub(super) fn note_folded(&self, folded: End) {
         *self.folded.lock().unwrap_or_else(PoisonError::into_inner) = folded;
-        self.unfolded().retain(|own| own.to.position > folded.position);
+        self.unfolded().retain(|own| !own.is_in(folded));
+    }
+
+    /// From now on the log must hold `folded`, which may be of another era and contains every batch
+    /// of `joined`. False, and nothing is changed, if another batch was acknowledged meanwhile.
+    pub(super) fn take_over(&self, folded: End, joined: &[Position]) -> bool {
+        let mut unfolded = self.unfolded();
+        let is_known = |own: &Own| own.is_in(folded) || joined.contains(&own.to.position);
+        if !unfolded.iter().all(is_known) {
+            return false;
+        }
+        *self.folded.lock().unwrap_or_else(PoisonError::into_inner) = folded;
+        unfolded.clear();
+        true
     }
 
     /// Returns when something was appended since the last call.
@@ -91,9 +110,9 @@ impl Appender {
         self.unfolded().push_front(own);
     }
 
-    /// Every record that was acknowledged and not folded yet.
-    pub(super) fn unfolded_records(&self) -> Vec<(u64, Vec<u8>)> {
-        self.unfolded().iter().flat_map(|own| own.records.clone()).collect()
+    /// Every batch that was acknowledged and not folded yet: where it ends, and its records.
+    pub(super) fn unfolded_batches(&self) -> Vec<(Position, Vec<(u64, Vec<u8>)>)> {
+        self.unfolded().iter().map(|own| (own.to.position, own.records.clone())).collect()
     }
 
     fn unfolded(&self) -> MutexGuard<'_, VecDeque<Own>> {

@@ -147,8 +147,13 @@ impl Plane {
         let _only_reader = self.following.lock().await;
         while let Some(own) = self.appender.take_unfolded() {
             let end = self.fold().end();
-            if own.to.position <= end.position {
+            if own.is_in(end) {
                 continue;
+            }
+            if own.to.position.era != end.position.era {
+                // The store answered after another era began, which may lack it.
+                self.appender.put_back(own);
+                return self.start_over().await.is_ok();
             }
             let marks: Vec<_> = own.marks().collect();
             if own.from != end || self.fold_records(&own.records, &marks).is_err() {
@@ -210,17 +215,29 @@ impl Plane {
         }
     }
 
-    /// Takes over the log as it is now, after it moved or lost records.
+    /// Takes over the log as it is now, after it moved or lost records. What this process
+    /// acknowledged is in it afterwards, also what it acknowledges while this runs.
     async fn start_over(&self) -> Result<(), PlaneError> {
         let mut published = self.fold().clone();
         let held = published.reached();
-        for (seq, record) in self.appender.unfolded_records() {
-            published.join_record(seq, &record)?;
-        }
         let (now, store) = (self.now(), self.store.as_ref());
         let until = self.prunable_until(now);
-        let fold = recover(store, held, &published, Some(until), &Loading::default()).await?;
-        let end = fold.end();
+        let mut joined = Vec::new();
+        let (fold, end) = loop {
+            for (position, records) in self.appender.unfolded_batches() {
+                if !joined.contains(&position) {
+                    for (seq, record) in records {
+                        published.join_record(seq, &record)?;
+                    }
+                    joined.push(position);
+                }
+            }
+            let fold = recover(store, held, &published, Some(until), &Loading::default()).await?;
+            let end = fold.end();
+            if self.appender.take_over(end, &joined) {
+                break (fold, end);
+            }
+        };
         tracing::warn!(held = %held.position, now = %end.position, "the log moved");
         if let Some(memory) = &self.memory {
             memory.clone().write(memory.begin_state(&fold), until).await;

@@ -38,6 +38,7 @@ use crate::store::{Finding, Store, StoreError};
 pub use announce::Following;
 pub use continuity::Loading;
 pub use issue::{Issued, RESERVED_CLAIMS};
+pub use memory::published_issuer;
 pub use publish::Published;
 pub use revoke::{Landing, MOST_ENTRIES, NamedSessions, Reach, RedButton, Revoked};
 pub use sessions::{Opened, RefreshRefusal, Refreshed, SessionRequest};

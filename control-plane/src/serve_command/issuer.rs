@@ -5,22 +5,25 @@ use anyhow::bail;
 use offswitch::store::Store;
 
 /// The issuer to serve as. `configured` must be what the store remembers, if that was set; if it is
-/// only the listen address, what the store remembers counts more.
+/// only the listen address, what the store remembers counts more. A store that remembers none, and
+/// a process that has `published` as one before: then the store was emptied.
 pub(super) async fn settle(
     store: &dyn Store,
+    published: Option<String>,
     configured: &str,
     is_set: bool,
 ) -> anyhow::Result<String> {
-    let remembered = remembered(store).await?;
-    match remembered {
-        Some(remembered) => agree(remembered, configured, is_set),
-        None => {
-            // Another process may have been faster; its word counts.
-            store.swap(DOCUMENT, &[], configured.as_bytes(), None).await?;
-            let first = self::remembered(store).await?;
-            agree(first.unwrap_or_else(|| configured.to_owned()), configured, is_set)
-        }
+    if let Some(remembered) = remembered(store).await? {
+        return agree(remembered, configured, is_set);
     }
+    let issuer = match published {
+        Some(published) => agree(published, configured, is_set)?,
+        None => configured.to_owned(),
+    };
+    // Another process may have been faster; its word counts.
+    store.swap(DOCUMENT, &[], issuer.as_bytes(), None).await?;
+    let first = remembered(store).await?;
+    agree(first.unwrap_or(issuer), configured, is_set)
 }
 
 /// The issuer of the first start on `store`, if there was one.

@@ -10,7 +10,7 @@ use offswitch::config::{Config, StoreConfig};
 use offswitch::http::Starting;
 use offswitch::keyring::{Keyring, KeyringError};
 use offswitch::master_key::{MasterKey, random_bytes, write_private};
-use offswitch::plane::{Plane, PlaneError};
+use offswitch::plane::{Plane, PlaneError, published_issuer};
 use offswitch::private_files::private_folder;
 use offswitch::sealing::SealedStore;
 use offswitch::store::{Appendfsync, EmbeddedStore, RedisOptions, RedisStore, Store, StoreError};
@@ -52,8 +52,12 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
     let master = master_key(config, store.as_ref()).await?;
     let mut settings = config.settings.clone();
     let documents = sealed(&store, &master).await.map_err(|error| in_words(error, config))?;
-    settings.issuer = issuer::settle(&documents, &settings.issuer, config.issuer_is_set).await?;
-    settings.memory_folder = Some(config.data_dir.join("published"));
+    let memory_folder = config.data_dir.join("published");
+    let published = published_issuer(&memory_folder)
+        .with_context(|| format!("{} cannot be used", memory_folder.display()))?;
+    settings.issuer =
+        issuer::settle(&documents, published, &settings.issuer, config.issuer_is_set).await?;
+    settings.memory_folder = Some(memory_folder);
     settings.has_served = config.data_dir.join("admin.key").exists();
     let plane = Plane::start(settings, store, master, unix_seconds(), starting.loading()).await;
     let plane = plane.map_err(|error| in_words(error, config))?;

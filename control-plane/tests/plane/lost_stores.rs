@@ -259,4 +259,22 @@ async fn an_empty_store_is_not_begun_anew_without_a_word() {
     assert_ne!(plane.admin_key(), key);
 }
 
+// D90: the issuer is only the listen address, which changes while the store is emptied: the process
+// goes on as the issuer that it was.
+#[tokio::test]
+async fn an_emptied_store_keeps_the_issuer_of_before() {
+    let redis = RedisServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = redis.url();
+    let environment = [("OFFSWITCH_STORE", url.as_str())];
+    let mut plane = ControlPlane::start_in(folder.path(), &environment).await;
+    let (issuer, port) = (plane.issuer(), plane.port());
+    revoke(&plane, "alice").await;
+    plane.kill();
+    redis.command::<()>(&["FLUSHALL"]).await;
+    let plane = ControlPlane::start_in(folder.path(), &environment).await;
+    assert_ne!(plane.port(), port, "its default issuer would be another one");
+    assert_eq!(plane.got("/.well-known/oauth-authorization-server").await["issuer"], issuer);
+}
+
 const ISSUER: &str = "https://auth.example";

@@ -2,12 +2,14 @@
 //! request that comes twice.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use offswitch::credential::{Credential, CredentialKind};
 use offswitch::plane::{Issued, Landing, Opened, Plane, PlaneError, Refreshed, SessionRequest};
 use offswitch::record::{Record, Revocation};
 use offswitch::session::Opening;
-use offswitch::store::{EmbeddedStore, REQUEST_MEMORY, Request};
+use offswitch::store::{EmbeddedStore, REQUEST_MEMORY, Request, Store};
+use tokio::time::sleep;
 
 use crate::support::follower::now;
 use crate::support::gated_store::GatedStore;
@@ -55,11 +57,15 @@ async fn refreshes(plane: &Plane, token: Credential, at: u64) -> Option<Issued> 
 }
 
 async fn revoke(plane: &Plane, revocation: Revocation) {
+    append(plane, revocation).await;
+    plane.catch_up().await.unwrap();
+}
+
+async fn append(plane: &Plane, revocation: Revocation) {
     let revocations = vec![revocation];
     let record = Record { at: now(), by: "test".to_owned(), reason: None, revocations };
     let id = format!("{:?}", offswitch::master_key::random_bytes::<8>());
     plane.revoke(&Request { id, digest: [0; 32], memory: REQUEST_MEMORY }, &record).await.unwrap();
-    plane.catch_up().await.unwrap();
 }
 
 // A refresh waits for the store's answer; meanwhile a hard red button kills keys and sessions, and
@@ -71,7 +77,7 @@ async fn a_refresh_in_flight_does_not_survive_the_red_button() {
     let store = Arc::new(GatedStore::new(inner));
     let plane = plane_on(store.clone(), ISSUER, MASTER, now()).await;
     let spent = token(&plane, &open(&plane, "alice", now()).await);
-    store.arm();
+    store.hold_sessions();
     let refreshing = {
         let plane = plane.clone();
         tokio::spawn(async move { refreshes(&plane, spent, now()).await })
@@ -86,6 +92,36 @@ async fn a_refresh_in_flight_does_not_survive_the_red_button() {
         assert_ne!(verdict.code(), "valid");
     }
     assert!(refreshes(&plane, spent, now()).await.is_none());
+}
+
+// R03, D89: the store carries an append out, and its answer comes after another process began an era
+// without the record. What is then acknowledged is revoked in that era, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_acknowledged_after_another_era_began_without_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = EmbeddedStore::open(&folder.path().join("store"), 1).unwrap();
+    let store = Arc::new(GatedStore::new(inner));
+    let plane = plane_on(store.clone(), ISSUER, MASTER, now()).await;
+    let alice = open(&plane, "alice", now()).await;
+    let without = plane.fold().compaction().checkpoint(now());
+    store.hold_append();
+    let revoking = {
+        let plane = plane.clone();
+        let user = Revocation::User { issuer: None, sub: "alice".to_owned(), exp: now() + DAY };
+        tokio::spawn(async move { append(&plane, user).await })
+    };
+    store.until_reached().await;
+    let end = store.end().await.unwrap();
+    assert!(store.start_era(end, end.position.era + 1, &without).await.unwrap());
+    plane.catch_up().await.unwrap();
+    plane.spawn_tasks();
+    store.open();
+    revoking.await.unwrap();
+    let patience = Instant::now() + Duration::from_secs(20);
+    while plane.introspect(&alice.access_token, now() + 1).await.unwrap().code() != "revoked_user" {
+        assert!(Instant::now() < patience, "the revocation was acknowledged");
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 // F05: a session expires, and its login's idempotency key is used again: that is another session.

@@ -1,5 +1,4 @@
-//! An embedded store that holds back the answer to one write of a user's sessions, and whose appends
-//! a test may let fail.
+//! An embedded store that holds back the answer to one write, and whose appends a test may let fail.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,7 +14,8 @@ use tokio::sync::Semaphore;
 /// The store, and its gate.
 pub(crate) struct GatedStore {
     inner: EmbeddedStore,
-    is_armed: AtomicBool,
+    holds_sessions: AtomicBool,
+    holds_append: AtomicBool,
     reached: Semaphore,
     open: Semaphore,
     before_append: Option<Hook>,
@@ -27,7 +27,8 @@ type Hook = Box<dyn Fn(&[Append]) -> Result<(), StoreError> + Send + Sync>;
 impl GatedStore {
     pub(crate) fn new(inner: EmbeddedStore) -> Self {
         let (reached, open) = (Semaphore::new(0), Semaphore::new(0));
-        Self { inner, is_armed: AtomicBool::new(false), reached, open, before_append: None }
+        let (holds_sessions, holds_append) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { inner, holds_sessions, holds_append, reached, open, before_append: None }
     }
 
     /// Lets `hook` see every batch before it is appended.
@@ -39,9 +40,14 @@ impl GatedStore {
         self
     }
 
-    /// Holds back the answer to the next write.
-    pub(crate) fn arm(&self) {
-        self.is_armed.store(true, Ordering::SeqCst);
+    /// Holds back the answer to the next write of a user's sessions.
+    pub(crate) fn hold_sessions(&self) {
+        self.holds_sessions.store(true, Ordering::SeqCst);
+    }
+
+    /// Holds back the answer to the next append.
+    pub(crate) fn hold_append(&self) {
+        self.holds_append.store(true, Ordering::SeqCst);
     }
 
     /// Waits until a write has happened whose answer is held back.
@@ -53,13 +59,22 @@ impl GatedStore {
     pub(crate) fn open(&self) {
         self.open.add_permits(1);
     }
+
+    async fn hold_if(&self, is_held: &AtomicBool) {
+        if is_held.swap(false, Ordering::SeqCst) {
+            self.reached.add_permits(1);
+            self.open.acquire().await.unwrap().forget();
+        }
+    }
 }
 
 #[async_trait]
 impl Store for GatedStore {
     async fn append_all(&self, batch: Vec<Append>, onto: Onto) -> Result<Batch, StoreError> {
         self.before_append.as_ref().map_or(Ok(()), |hook| hook(&batch))?;
-        self.inner.append_all(batch, onto).await
+        let appended = self.inner.append_all(batch, onto).await;
+        self.hold_if(&self.holds_append).await;
+        appended
     }
 
     async fn recall(&self, request: &Request) -> Result<Option<Appended>, StoreError> {
@@ -108,9 +123,8 @@ impl Store for GatedStore {
         expires_at: Option<u64>,
     ) -> Result<Swapped, StoreError> {
         let swapped = self.inner.swap_at(at, name, from, to, expires_at).await;
-        if name.starts_with("user:") && self.is_armed.swap(false, Ordering::SeqCst) {
-            self.reached.add_permits(1);
-            self.open.acquire().await.unwrap().forget();
+        if name.starts_with("user:") {
+            self.hold_if(&self.holds_sessions).await;
         }
         swapped
     }

@@ -28,7 +28,7 @@ impl Files {
     /// Opens the folder; answers with the state, if there is one, and the journals' records.
     pub(super) fn open(folder: &Path) -> io::Result<(Self, Option<Vec<u8>>, Vec<Entry>)> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let state = read_if_there(&folder.join(STATE))?.map(|bytes| checked(&bytes)).transpose()?;
+        let state = read_state(folder)?;
         let (first, state) = state.map_or((0, None), |(first, state)| (first, Some(state)));
         let mut generations = generations(folder)?;
         generations.retain(|generation| *generation >= first);
@@ -172,6 +172,11 @@ fn name(generation: u64) -> String {
 
 fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
+}
+
+/// The last state in `folder`, with its generation, if there is one.
+pub(super) fn read_state(folder: &Path) -> io::Result<Option<(u64, Vec<u8>)>> {
+    read_if_there(&folder.join(STATE))?.map(|bytes| checked(&bytes)).transpose()
 }
 
 fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {

@@ -184,6 +184,20 @@ impl Memory {
     }
 }
 
+/// The issuer of what was published from `folder`, if anything was.
+///
+/// # Errors
+///
+/// Where its state is damaged.
+pub fn published_issuer(folder: &Path) -> io::Result<Option<String>> {
+    let state = match files::read_state(folder) {
+        Err(error) if is_read_only(&error) => return Ok(None),
+        state => state?,
+    };
+    let state = state.map(|(_, bytes)| postcard::from_bytes::<State>(&bytes).map_err(damaged));
+    Ok(state.transpose()?.map(|state| state.issuer))
+}
+
 impl Remembered {
     /// Everything that was folded. That of another issuer or another master key is refused.
     ///
