@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt as _};
 use offswitch_verifier::snapshot::Position;
@@ -105,6 +106,7 @@ fn names(tags: &HeaderValue, tag: &str) -> bool {
 pub(super) async fn follow(
     State(plane): State<Arc<Plane>>,
     Params(query): Params<StreamQuery>,
+    version: Version,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let last = match headers.get(LAST_EVENT_ID) {
@@ -128,7 +130,13 @@ pub(super) async fn follow(
         Some((Ok(snapshot.event()), open))
     });
     let events = stream::iter([Ok(first.into())]).chain(events);
-    Ok((STREAM_HEADERS, Body::from_stream(events)).into_response())
+    let mut response = (STREAM_HEADERS, Body::from_stream(events)).into_response();
+    if version < Version::HTTP_2 {
+        // Most streams end because the process stops. A client that kept the connection would lose
+        // its next request to that.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 /// Counts one who waits for news, as long as it lives.

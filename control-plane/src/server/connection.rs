@@ -29,8 +29,8 @@ use super::stream::Stream;
 use super::{Builders, Limits, head};
 
 /// Serves on `stream`, each request with what `router` is then, until its peer goes, has to go, or
-/// `stopping` begins and what was asked is answered; a connection that comes later still has one
-/// request. It keeps its place for that long.
+/// `stopping` begins and what was asked is answered; a connection whose first request comes later
+/// still has that one. It keeps its place for that long.
 pub(super) async fn serve(
     stream: TcpStream,
     place: OwnedSemaphorePermit,
@@ -41,12 +41,19 @@ pub(super) async fn serve(
     mut stopping: Stopping,
 ) {
     let activity = Arc::new(Activity::new(limits.clone(), stopping.clone()));
-    let is_last = stopping.is_now();
-    let patience = if is_last { LAST_PATIENCE } else { limits.header_timeout };
-    let header_ends = Instant::now() + patience;
-    let is_http2 = tokio::select! {
-        looked = timeout_at(header_ends, begins_as_http2(&stream)) => looked,
-        () = stopping.begins(), if !is_last => return,
+    let mut is_last = stopping.is_now();
+    let mut header_ends = Instant::now() + limits.header_timeout;
+    let is_http2 = {
+        let mut looking = pin!(timeout_at(header_ends, begins_as_http2(&stream)));
+        tokio::select! {
+            looked = looking.as_mut() => looked,
+            // A connection that was accepted before, and not read, has one request, too.
+            () = stopping.begins() => {
+                is_last = true;
+                header_ends = header_ends.min(Instant::now() + LAST_PATIENCE);
+                timeout_at(header_ends, looking).await.unwrap_or_else(Err)
+            }
+        }
     };
     let builder = match is_http2 {
         Ok(Ok(true)) => &builders.http2,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -80,6 +80,9 @@ async fn followers_end_when_the_process_is_asked_to_stop_and_revocations_are_fin
         .to_owned();
     let get = |path: &str| plane.admin(Method::GET, path).send();
     let mut stream = get("/v1/feed/stream").await.unwrap();
+    assert_eq!(stream.headers()["connection"], "close", "its client sends no other request by it");
+    // Connected, not yet asking: accepted before the process is asked to stop, read after that.
+    let mut early = TcpStream::connect(("127.0.0.1", plane.port())).await.unwrap();
     let polled = format!("/v1/feed?since={position}&wait=60");
     let long_poll = tokio::spawn(get(&polled));
     let mut stalled = Vec::new();
@@ -118,6 +121,11 @@ async fn followers_end_when_the_process_is_asked_to_stop_and_revocations_are_fin
     tokio::time::sleep(Duration::from_millis(200)).await;
     let begin = Instant::now();
     plane.ask_to_stop();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    early.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    early.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let mut told = Vec::new();
     while let Some(piece) = stream.chunk().await.unwrap() {
         told.extend_from_slice(&piece);
