@@ -6,9 +6,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
-use offswitch::fold::{Fold, Validity};
-use offswitch::record::{Record, Revocation};
-use offswitch::store::Checkpoint;
+use offswitch_core::fold::{Fold, Validity};
+use offswitch_core::log::Checkpoint;
+use offswitch_core::record::{Record, Revocation};
 use offswitch_verifier::snapshot::{
     Content, FeedKey, Fingerprint, Kind, Salt, Snapshot, SnapshotSigner,
 };

@@ -11,7 +11,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use zeroize::Zeroizing;
 
 use crate::master_key::MasterKey;
-use crate::session::{SESSION_ID_BYTES, SessionId};
+use offswitch_core::session::{SESSION_ID_BYTES, SessionId};
 
 /// What a credential is for. One kind is never good as another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +96,7 @@ const BYTES: usize = SIGNED + 32;
 mod tests {
     use super::{Credential, CredentialKind};
     use crate::master_key::MasterKey;
-    use crate::session::{SessionId, UserKey};
+    use offswitch_core::session::{SessionId, UserKey};
 
     // F09: 256 bits that cannot be guessed, bound to kind, session and generation.
     #[test]

@@ -118,7 +118,8 @@ async fn main() -> ExitCode {
 fn configured(path: Option<&Path>, options: Vec<(OsString, OsString)>) -> Result<Config, ExitCode> {
     match load(path, options) {
         Ok(config) => {
-            telemetry::start_log(&config);
+            let filter = telemetry::filter(&config.log).unwrap_or_default();
+            telemetry::start_log(filter, config.log_format, &config.warnings);
             Ok(config)
         }
         Err(problems) => {

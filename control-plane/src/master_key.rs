@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use self::secrets::{Origin, Secrets};
 use crate::private_files::{Exposure, exposure};
-use crate::session::UserKey;
+use offswitch_core::session::UserKey;
 
 pub use self::secrets::KeyId;
 

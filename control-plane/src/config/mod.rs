@@ -18,6 +18,7 @@ use self::keys::{KEYS, Key};
 use self::values::Values;
 use crate::plane::Settings;
 use crate::server::Limits;
+use crate::telemetry::LogFormat;
 
 /// Everything an operator may set, checked.
 pub struct Config {
@@ -71,15 +72,6 @@ pub enum StoreConfig {
         /// True if the operator vouches for `appendfsync always` and `no-appendfsync-on-rewrite no`.
         vouched_always: bool,
     },
-}
-
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
 }
 
 /// One thing wrong with the configuration.
@@ -139,11 +131,6 @@ pub fn read_file(path: &Path) -> Result<String, Vec<Problem>> {
 
 /// Of the environment's variables that are ours.
 pub const PREFIX: &str = "OFFSWITCH_";
-
-/// No access token lives longer, whatever is configured; a revoked session or user stays in the
-/// base this long, so that lowering `access_token_seconds` lets no older token slip through.
-/// Verifiers refuse tokens of this control plane that live longer.
-pub const LONGEST_ACCESS_TOKEN_SECONDS: u64 = offswitch_verifier::OWN_LIFETIME_SECONDS;
 
 #[cfg(test)]
 mod tests {

@@ -9,16 +9,15 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::keys::{KEYS, MASTER_KEY, MASTER_KEY_COMMAND, OTHER_MASTER_KEY};
-use super::{
-    Config, LONGEST_ACCESS_TOKEN_SECONDS, LogFormat, PREFIX, Problem, StoreConfig, addresses,
-    environment,
-};
+use offswitch_core::limits::LONGEST_ACCESS_TOKEN_SECONDS;
+
+use super::{Config, PREFIX, Problem, StoreConfig, addresses, environment};
 use crate::keyring::TokenAlgorithm;
 use crate::plane::{MOST_ENTRIES, Settings};
 use crate::server::Limits;
-use crate::session::{Lifetimes, LostSessions};
 use crate::store::check_store_url;
-use crate::telemetry;
+use crate::telemetry::{self, LogFormat};
+use offswitch_core::session::{Lifetimes, LostSessions};
 
 /// What was set, and what is wrong so far.
 #[derive(Default)]

@@ -11,9 +11,9 @@ use base64ct::{Base64, Encoding};
 use zeroize::Zeroizing;
 
 use super::json::form_decoded;
-use super::problem::Problem;
 use crate::api_keys::Scope;
 use crate::plane::Plane;
+use crate::problem::Problem;
 
 /// What a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

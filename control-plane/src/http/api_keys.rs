@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 
 use super::access::Caller;
 use super::extract::{Body, IdInPath};
-use super::problem::{Problem, ProblemDocument};
 use crate::api_keys::{ApiKey, ApiKeys, CreateError, DeleteError, Scope};
 use crate::plane::{Plane, PlaneError};
+use crate::problem::{Problem, ProblemDocument};
 
 /// A key to create.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -18,9 +18,10 @@ use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
 use super::json;
-use super::problem::Problem;
 use crate::master_key::random_bytes;
-use crate::store::{self, REQUEST_MEMORY, UNNAMED_REQUEST_MEMORY};
+use crate::problem::Problem;
+use crate::store;
+use offswitch_core::limits::{REQUEST_MEMORY, UNNAMED_REQUEST_MEMORY};
 
 /// A JSON body, with the bytes it was read from. A request without a body has the body `{}`.
 pub(super) struct Body<T> {

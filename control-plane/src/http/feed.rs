@@ -16,8 +16,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use utoipa::IntoParams;
 
 use super::extract::Params;
-use super::problem::{Problem, ProblemDocument};
 use crate::plane::Plane;
+use crate::problem::{Problem, ProblemDocument};
 
 /// Where a follower stands.
 #[derive(Debug, Deserialize, IntoParams)]

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::extract::Body;
-use super::problem::{Problem, ProblemDocument};
 use super::revocations::{Accepted, HOLDER};
 use crate::credential::{Credential, CredentialKind};
 use crate::plane::{Issued, Plane};
+use crate::problem::{Problem, ProblemDocument};
 use crate::telemetry::audit;
 
 /// A one-time code.

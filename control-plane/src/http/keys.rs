@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 
 use super::access::Caller;
 use super::extract::{Body, IdInPath, IdempotencyKey, idempotency};
-use super::problem::{Problem, ProblemDocument};
 use crate::keyring::{FeedKeyState, FeedKeyStatus, KeyState, Rotated};
 use crate::plane::Plane;
+use crate::problem::{Problem, ProblemDocument};
 
 /// The keys this control plane signs with.
 #[derive(Debug, Serialize, ToSchema)]

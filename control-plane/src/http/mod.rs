@@ -13,7 +13,7 @@ mod measured;
 mod oauth;
 mod operations;
 mod page;
-mod problem;
+mod plane_error;
 mod red_button;
 mod revocations;
 mod sessions;
@@ -38,12 +38,12 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
-pub use problem::Problem;
 pub use revocations::UploadLimits;
 pub use starting::{Starting, starting};
 
 use crate::api_keys::Scope;
 use crate::plane::Plane;
+use crate::problem::Problem;
 use access::Access;
 use measured::Measured;
 

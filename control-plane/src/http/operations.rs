@@ -12,8 +12,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::access::Caller;
-use super::problem::{Problem, ProblemDocument};
 use crate::plane::Plane;
+use crate::problem::{Problem, ProblemDocument};
 use crate::store::{Durability, Finding};
 
 /// Whether this process can serve, and what an operator should know.

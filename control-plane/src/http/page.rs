@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use rust_embed::RustEmbed;
 use tokio::sync::Mutex;
 
-use super::problem::Problem;
+use crate::problem::Problem;
 
 /// The files of the page. In debug builds they are read from the folder.
 #[derive(RustEmbed)]

@@ -11,10 +11,10 @@ use utoipa::ToSchema;
 
 use super::access::Caller;
 use super::extract::{Body, IdempotencyKey, idempotency};
-use super::problem::{Problem, ProblemDocument};
 use crate::plane::{Landing, Plane, Reach, RedButton};
-use crate::record::Record;
+use crate::problem::{Problem, ProblemDocument};
 use crate::store::Durability;
+use offswitch_core::record::Record;
 
 /// Pressing the red button, or only looking at it.
 #[derive(Debug, Deserialize, ToSchema)]

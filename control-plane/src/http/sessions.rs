@@ -15,14 +15,15 @@ use utoipa::{IntoParams, ToSchema};
 use super::MAX_ID_BYTES;
 use super::access::Caller;
 use super::extract::{Body, IdInPath, IdempotencyKey, Params, SessionInPath, idempotency};
-use super::problem::{Problem, ProblemDocument};
 use super::revocations::Accepted;
-use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
 use crate::plane::{Issued, Opened, Plane, PlaneError, RESERVED_CLAIMS, SessionRequest};
-use crate::record::{Record, Revocation};
-use crate::session::{Device, Grant, OPENING_DOCUMENTS, Session, SessionId};
-use crate::store::{REQUEST_MEMORY, Request, StoreError};
+use crate::problem::{Problem, ProblemDocument};
+use crate::store::{Request, StoreError};
 use crate::telemetry::audit;
+use offswitch_core::limits::LONGEST_ACCESS_TOKEN_SECONDS;
+use offswitch_core::limits::REQUEST_MEMORY;
+use offswitch_core::record::{Record, Revocation};
+use offswitch_core::session::{Device, Grant, OPENING_DOCUMENTS, Session, SessionId};
 
 /// A login.
 #[derive(Debug, Deserialize, ToSchema)]

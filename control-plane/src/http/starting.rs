@@ -9,8 +9,8 @@ use axum::{Json, Router};
 use serde_json::json;
 
 use super::operations;
-use super::problem::Problem;
 use crate::plane::Loading;
+use crate::problem::Problem;
 
 /// How far a start is.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use offswitch_verifier::MAX_LEEWAY_SECONDS;
 use serde::Serialize;
 
 use super::TokenKey;
-use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
+use offswitch_core::limits::{LONGEST_ACCESS_TOKEN_SECONDS, MARGIN_SECONDS};
 
 /// All token keys at one instant.
 #[derive(Clone, Copy)]
@@ -122,9 +122,6 @@ pub const RETIRES_AFTER_SECONDS: u64 =
 /// No rotation makes more keys than this at the same time: verifiers keep 256 of a JWK set, other
 /// readers fewer, and the red button and changes of the algorithm must still find room.
 pub const MAX_PUBLISHED_KEYS: usize = 32;
-
-/// For clocks that differ and keyrings that are read late.
-const MARGIN_SECONDS: u64 = 300;
 
 #[cfg(test)]
 mod tests {

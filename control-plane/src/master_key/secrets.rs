@@ -6,7 +6,7 @@ use offswitch_verifier::snapshot::Salt;
 use zeroize::Zeroizing;
 
 use super::MasterKeyError;
-use crate::session::UserKey;
+use offswitch_core::session::UserKey;
 
 /// Names a master key without revealing anything of it. Begins everything sealed under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use offswitch_verifier::snapshot::{Floor, Salt};
 
 use super::PlaneError;
-use crate::fold::{Fold, Validity};
-use crate::store::{End, Page, Store, StoreError};
+use crate::store::{Page, Store, StoreError};
+use offswitch_core::fold::{Fold, Validity};
+use offswitch_core::log::End;
 
 /// True if `page`, read after what `held` names, continues it: the log is of the same era, still
 /// holds the last record folded, and was not trimmed beyond it.
@@ -165,7 +166,8 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::continues;
-    use crate::store::{Checkpoint, End, Page};
+    use crate::store::Page;
+    use offswitch_core::log::{Checkpoint, End};
     use offswitch_verifier::snapshot::Position;
 
     // D85, D86: the seq alone does not tell: after a lossy failover the log may hold more records

@@ -17,10 +17,10 @@ use super::continuity::PAGE_RECORDS;
 use super::sessions::ITSELF;
 use super::stored::Basis;
 use super::{Plane, PlaneError};
-use crate::fold::FoldError;
-use crate::record::{Record, Revocation};
-use crate::session::{Ended, Session, SessionId, UserKey, UserSessions};
 use crate::store::StoreError;
+use offswitch_core::fold::FoldError;
+use offswitch_core::record::{Record, Revocation};
+use offswitch_core::session::{Ended, Session, SessionId, UserKey, UserSessions};
 
 /// Sessions that one record ends: one by its id, or a user's below a version.
 enum Ending {

@@ -11,10 +11,11 @@ use super::clock_watch::Step;
 use super::continuity::{Loading, PAGE_RECORDS, continues, recover};
 use super::{Plane, PlaneError};
 use crate::api_keys::{self, ApiKeys};
-use crate::fold::{FoldError, Trimming};
 use crate::keyring;
-use crate::session::Outage;
-use crate::store::{End, StoreError};
+use crate::store::StoreError;
+use offswitch_core::fold::{FoldError, Trimming};
+use offswitch_core::log::End;
+use offswitch_core::session::Outage;
 
 /// The last reading of the log's tail.
 #[derive(Debug, Default)]

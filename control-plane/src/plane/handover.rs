@@ -3,7 +3,7 @@
 use super::stored::Basis;
 use super::{Issued, Plane, PlaneError};
 use crate::credential::{Credential, CredentialKind};
-use crate::session::{Holder, Session, UserSessions};
+use offswitch_core::session::{Holder, Session, UserSessions};
 
 impl Plane {
     /// Trades a one-time code for a handle and an access token; none if the code is spent or too

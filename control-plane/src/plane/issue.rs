@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::{Plane, PlaneError};
 use crate::keyring::KeyringError;
 use crate::master_key::random_bytes;
-use crate::session::{Grant, Session, SessionId};
+use offswitch_core::session::{Grant, Session, SessionId};
 
 /// What a session gives out.
 #[derive(Debug)]

@@ -28,12 +28,12 @@ use offswitch_verifier::snapshot::{Position, SnapshotSigner};
 use tokio::sync::{Semaphore, watch};
 
 use crate::api_keys::ApiKeys;
-use crate::fold::{Fold, FoldError};
 use crate::keyring::{self, KeyPolicy, Keyring, KeyringError, TokenAlgorithm};
 use crate::master_key::MasterKey;
 use crate::sealing::SealedStore;
-use crate::session::{Lifetimes, LostSessions, Outage};
 use crate::store::{Finding, Store, StoreError};
+use offswitch_core::fold::{Fold, FoldError};
+use offswitch_core::session::{Lifetimes, LostSessions, Outage};
 
 pub use announce::Following;
 pub use continuity::Loading;

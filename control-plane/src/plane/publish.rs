@@ -11,8 +11,8 @@ use offswitch_verifier::snapshot::{Content, MAX_DEAD_KEYS, MAX_ENTRIES, Position
 use tokio::time::timeout;
 
 use super::Plane;
-use crate::fold::Validity;
 use crate::store::Finding;
+use offswitch_core::fold::Validity;
 
 /// One signed snapshot, ready to be sent.
 #[derive(Debug)]

@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Plane, PlaneError};
-use crate::fold::FoldError;
-use crate::record::{Record, Revocation};
-use crate::session::{Session, SessionId};
-use crate::store::{Append, Appended, Durability, Request, StoreError, UNNAMED_REQUEST_MEMORY};
+use crate::store::{Append, Appended, Durability, Request, StoreError};
 use crate::telemetry::audit;
+use offswitch_core::fold::FoldError;
+use offswitch_core::limits::UNNAMED_REQUEST_MEMORY;
+use offswitch_core::record::{Record, Revocation};
+use offswitch_core::session::{Session, SessionId};
 
 /// What a revocation reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,15 +12,16 @@ use zeroize::Zeroizing;
 
 use super::stored::{Basis, busy};
 use super::{Issued, Plane, PlaneError, Revoked};
-use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
 use crate::credential::{Credential, CredentialKind};
 use crate::master_key::random_bytes;
-use crate::record::{Record, Revocation};
-use crate::session::{
+use crate::store::{Request, StoreError};
+use offswitch_core::limits::LONGEST_ACCESS_TOKEN_SECONDS;
+use offswitch_core::limits::REQUEST_MEMORY;
+use offswitch_core::record::{Record, Revocation};
+use offswitch_core::session::{
     Device, Grant, Holder, LostSessions, Opening, Outage, Repeats, Rotation, Session, SessionId,
     UserSessions,
 };
-use crate::store::{REQUEST_MEMORY, Request, StoreError};
 
 /// Who logs in, and what the tokens shall say.
 #[derive(Debug, Clone, Default)]

@@ -4,8 +4,8 @@ use offswitch_verifier::snapshot::Position;
 
 use super::{Plane, PlaneError};
 use crate::master_key::random_bytes;
-use crate::session::{Session, USER_DOCUMENTS, UserKey, UserSessions};
 use crate::store::{StoreError, Swapped};
+use offswitch_core::session::{Session, USER_DOCUMENTS, UserKey, UserSessions};
 
 /// Some of the stored sessions.
 #[derive(Debug)]

@@ -16,11 +16,13 @@ use offswitch_verifier::snapshot::Position;
 use self::altered::AlteredDocuments;
 use crate::keyring;
 use crate::master_key::MasterKey;
-use crate::session::{Lifetimes, OPENING_DOCUMENTS, USER_DOCUMENTS, UserSessions};
 use crate::store::{
-    Append, Appended, Batch, Checkpoint, Durability, End, Finding, Older, Onto, Page,
-    REQUEST_MEMORY, Request, Store, StoreError, Stretch, Swapped,
+    Append, Appended, Batch, Durability, Finding, Older, Onto, Page, Request, Store, StoreError,
+    Stretch, Swapped,
 };
+use offswitch_core::limits::REQUEST_MEMORY;
+use offswitch_core::log::{Checkpoint, End};
+use offswitch_core::session::{Lifetimes, OPENING_DOCUMENTS, USER_DOCUMENTS, UserSessions};
 
 /// A store whose documents are sealed.
 ///

@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::http::Problem;
+use crate::problem::Problem;
 
 /// The answer to a request whose head is too large. Sizes are counted as RFC 9113 section 6.5.2
 /// does; of HTTP/2 the library refuses most of them before.

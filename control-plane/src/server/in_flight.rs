@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::http::Problem;
+use crate::problem::Problem;
 
 /// The places of requests, and of refusals that say why.
 #[derive(Debug, Clone)]

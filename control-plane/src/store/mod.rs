@@ -11,6 +11,7 @@ mod redis;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use offswitch_core::log::{Checkpoint, End};
 use offswitch_verifier::snapshot::Position;
 use serde::Serialize;
 
@@ -141,16 +142,6 @@ pub struct Onto {
     pub least_seq: u64,
 }
 
-/// One record of one log. No other record, of this log or of one that forked from it, has the same
-/// end, so a log that holds it holds everything before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct End {
-    /// The record's position; seq 0 before the first record.
-    pub position: Position,
-    /// Its mark, see `store/mark.rs`; 0 before the first record.
-    pub mark: u64,
-}
-
 /// What became of records that were appended together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
@@ -253,15 +244,6 @@ pub struct Older {
     pub records: Vec<(u64, Vec<u8>)>,
 }
 
-/// What stands for all records up to `seq`; seq 0 and no bytes at the beginning.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Checkpoint {
-    /// The last record it stands for.
-    pub seq: u64,
-    /// Opaque to the store.
-    pub bytes: Vec<u8>,
-}
-
 /// What became of a swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swapped {
@@ -315,13 +297,6 @@ pub enum StoreError {
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
 }
-
-/// How long a request id is remembered that its caller chose, and may send again.
-pub const REQUEST_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// How long an id is remembered that was made up here: nobody but the store's own repetitions after
-/// a broken connection can send it again, and each remembered id costs Redis some 200 bytes.
-pub const UNNAMED_REQUEST_MEMORY: Duration = Duration::from_secs(120);
 
 /// A page ends with the record that makes it this large, so that neither memory nor a deadline
 /// depends on how many large records there are.

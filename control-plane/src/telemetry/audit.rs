@@ -10,8 +10,8 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_verifier::snapshot::Position;
 
 use crate::master_key::MasterKey;
-use crate::record::{Record, Revocation};
-use crate::session::SessionId;
+use offswitch_core::record::{Record, Revocation};
+use offswitch_core::session::SessionId;
 
 /// A record was appended: revocations, a logout, a theft or a red button.
 pub fn revoked(record: &Record, position: Position) {

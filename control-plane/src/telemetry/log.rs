@@ -5,22 +5,29 @@ use std::io::{IsTerminal, stderr};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, LogFormat};
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
 
-/// Begins the log as the configuration says.
-pub fn start_log(config: &Config) {
+/// Begins the log of what `filter` lets through, with `warnings` first.
+pub fn start_log(filter: EnvFilter, format: LogFormat, warnings: &[String]) {
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter(&config.log).unwrap_or_default())
+        .with_env_filter(filter)
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         // It would say so where it could not write, and end the task that wanted to log: a full disk
         // must not end the following of the log.
         .log_internal_errors(false);
-    match config.log_format {
+    match format {
         LogFormat::Json => log.json().init(),
         LogFormat::Text => log.init(),
     }
-    for warning in &config.warnings {
+    for warning in warnings {
         tracing::warn!("{warning}");
     }
 }

@@ -4,5 +4,5 @@ pub mod audit;
 mod log;
 mod metrics;
 
-pub use log::{filter, start_log};
+pub use log::{LogFormat, filter, start_log};
 pub use metrics::install_metrics;

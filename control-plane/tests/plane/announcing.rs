@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offswitch::plane::{Following, Plane};
-use offswitch::record::{Record, Revocation};
-use offswitch::store::{EmbeddedStore, REQUEST_MEMORY, Request};
+use offswitch::store::{EmbeddedStore, Request};
+use offswitch_core::limits::REQUEST_MEMORY;
+use offswitch_core::record::{Record, Revocation};
 use offswitch_verifier::snapshot::Snapshot;
 
 use crate::several_processes::ISSUER;

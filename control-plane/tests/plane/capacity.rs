@@ -5,8 +5,9 @@ use std::sync::Arc;
 use offswitch::config::Config;
 use offswitch::master_key::MasterKey;
 use offswitch::plane::{Loading, MOST_ENTRIES, Plane, PlaneError};
-use offswitch::record::{Record, Revocation};
-use offswitch::store::{EmbeddedStore, REQUEST_MEMORY, Request, Store};
+use offswitch::store::{EmbeddedStore, Request, Store};
+use offswitch_core::limits::REQUEST_MEMORY;
+use offswitch_core::record::{Record, Revocation};
 use offswitch_verifier::snapshot::MAX_ENTRIES;
 
 use crate::support::follower::now;

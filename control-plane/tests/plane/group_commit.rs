@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use offswitch::plane::{Plane, PlaneError};
-use offswitch::record::{Record, Revocation};
-use offswitch::store::{Append, EmbeddedStore, REQUEST_MEMORY, Request, StoreError};
+use offswitch::store::{Append, EmbeddedStore, Request, StoreError};
+use offswitch_core::limits::REQUEST_MEMORY;
+use offswitch_core::record::{Record, Revocation};
 use offswitch_verifier::snapshot::{Position, Snapshot};
 use reqwest::Method;
 use serde_json::{Value, json};

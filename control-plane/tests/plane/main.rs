@@ -3,7 +3,6 @@
 mod announcing;
 mod capacity;
 mod crashes;
-mod folding;
 mod full_stores;
 mod group_commit;
 mod key_drills;
@@ -14,7 +13,6 @@ mod ordeals;
 mod outages;
 mod refreshing;
 mod sealed_documents;
-mod session_rules;
 mod several_processes;
 mod shutdown;
 #[path = "../support/mod.rs"]

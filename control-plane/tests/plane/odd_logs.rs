@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use offswitch::plane::Plane;
-use offswitch::record::{Record, Revocation};
-use offswitch::store::{EmbeddedStore, REQUEST_MEMORY, Request, Store};
+use offswitch::store::{EmbeddedStore, Request, Store};
+use offswitch_core::limits::REQUEST_MEMORY;
+use offswitch_core::record::{Record, Revocation};
 use offswitch_verifier::snapshot::{Feed, Kind};
 
 use crate::several_processes::ISSUER;

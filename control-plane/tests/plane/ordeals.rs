@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use offswitch::credential::{Credential, CredentialKind};
 use offswitch::plane::{Issued, Landing, Opened, Plane, PlaneError, Refreshed, SessionRequest};
-use offswitch::record::{Record, Revocation};
-use offswitch::session::Opening;
-use offswitch::store::{EmbeddedStore, REQUEST_MEMORY, Request, Store};
+use offswitch::store::{EmbeddedStore, Request, Store};
+use offswitch_core::limits::REQUEST_MEMORY;
+use offswitch_core::record::{Record, Revocation};
+use offswitch_core::session::Opening;
 use tokio::time::sleep;
 
 use crate::support::follower::now;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use offswitch::record::{Record, Revocation};
+use offswitch_core::record::{Record, Revocation};
 use offswitch_verifier::snapshot::Snapshot;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

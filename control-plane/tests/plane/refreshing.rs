@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use offswitch::credential::{Credential, CredentialKind};
 use offswitch::plane::{Opened, Plane, Refreshed, SessionRequest};
-use offswitch::record::Record;
-use offswitch::session::Opening;
-use offswitch::store::{REQUEST_MEMORY, Request};
+use offswitch::store::Request;
+use offswitch_core::limits::REQUEST_MEMORY;
+use offswitch_core::record::Record;
+use offswitch_core::session::Opening;
 use reqwest::{Method, StatusCode};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -163,7 +164,7 @@ async fn race(one: &Plane, other: &Plane, name: &str) -> bool {
         Plane::session_revocation(session.session, now())
     } else {
         let (sub, exp) = (format!("user-{name}"), now() + 86_400);
-        offswitch::record::Revocation::User { issuer: None, sub, exp }
+        offswitch_core::record::Revocation::User { issuer: None, sub, exp }
     };
     let record =
         Record { at: now(), by: "test".to_owned(), reason: None, revocations: vec![revocation] };

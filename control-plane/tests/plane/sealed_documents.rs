@@ -4,8 +4,8 @@ use offswitch::api_keys::{ApiKeys, Scope};
 use offswitch::credential::{Credential, CredentialKind};
 use offswitch::master_key::MasterKey;
 use offswitch::plane::{Opened, Plane, PlaneError, Refreshed, SessionRequest};
-use offswitch::session::{Device, Grant, Opening};
 use offswitch::store::StoreError;
+use offswitch_core::session::{Device, Grant, Opening};
 use serde_json::json;
 
 use crate::support::follower::now;

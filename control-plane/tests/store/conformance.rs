@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offswitch::store::{
-    Append, Appended, Checkpoint, Durability, End, Older, Onto, Page, Store, StoreError, Swapped,
+    Append, Appended, Durability, Older, Onto, Page, Store, StoreError, Swapped,
 };
+use offswitch_core::log::{Checkpoint, End};
 use offswitch_verifier::snapshot::Position;
 use tokio::task::JoinSet;
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use offswitch::store::{Checkpoint, End, Page, Store, StoreError};
+use offswitch::store::{Page, Store, StoreError};
+use offswitch_core::log::{Checkpoint, End};
 use offswitch_verifier::snapshot::Position;
 use proptest::collection::vec;
 use proptest::prelude::*;

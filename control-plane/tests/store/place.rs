@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use offswitch::store::{EmbeddedStore, REQUEST_MEMORY, RedisOptions, RedisStore, Request, Store};
+use offswitch::store::{EmbeddedStore, RedisOptions, RedisStore, Request, Store};
+use offswitch_core::limits::REQUEST_MEMORY;
 use tempfile::TempDir;
 
 use crate::support::redis_server::RedisServer;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use offswitch::store::{Checkpoint, RedisStore, Store, StoreError};
+use offswitch::store::{RedisStore, Store, StoreError};
+use offswitch_core::log::Checkpoint;
 
 use crate::place::{FIRST_ERA, options, request};
 use crate::support::fault_proxy::{Fault, FaultProxy};

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use offswitch::store::{Checkpoint, RedisOptions, RedisStore, Store};
+use offswitch::store::{RedisOptions, RedisStore, Store};
+use offswitch_core::log::Checkpoint;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use offswitch::store::{
-    Append, Appended, Batch, Checkpoint, Durability, EmbeddedStore, End, Finding, Older, Onto,
-    Page, Request, Store, StoreError, Stretch, Swapped,
+    Append, Appended, Batch, Durability, EmbeddedStore, Finding, Older, Onto, Page, Request, Store,
+    StoreError, Stretch, Swapped,
 };
+use offswitch_core::log::{Checkpoint, End};
 use offswitch_verifier::snapshot::Position;
 use tokio::sync::Semaphore;
 

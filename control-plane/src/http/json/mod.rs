@@ -9,7 +9,7 @@ mod typed;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::problem::Problem;
+use crate::problem::Problem;
 use tree::Json;
 
 /// Reads `bytes` as one JSON value of the type `T`. No bytes count as `{}`.
@@ -125,8 +125,8 @@ mod tests {
     use serde::Deserialize;
     use serde_json::{Map, Value, json};
 
-    use super::super::problem::ProblemDocument;
     use super::*;
+    use crate::problem::ProblemDocument;
 
     #[derive(Debug, Deserialize, PartialEq)]
     #[serde(deny_unknown_fields)]

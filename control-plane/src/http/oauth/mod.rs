@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::extract::whole_body;
-use super::problem::{Problem, retry_after};
 use crate::plane::{Plane, PlaneError};
+use crate::problem::{Problem, retry_after};
 
 /// An error as RFC 6749 section 5.2 has it. The description is a stable code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

@@ -9,8 +9,9 @@ use super::{Form, OauthError, TokenForm};
 use crate::credential::{Credential, CredentialKind};
 use crate::http::revocations::{Claims, HOLDER, own_token};
 use crate::plane::{Plane, PlaneError};
-use crate::record::{Record, Revocation};
-use crate::store::{REQUEST_MEMORY, Request, StoreError};
+use crate::store::{Request, StoreError};
+use offswitch_core::limits::REQUEST_MEMORY;
+use offswitch_core::record::{Record, Revocation};
 
 /// Revokes an access token, or with a refresh token its whole session. A token that is unknown,
 /// expired or revoked already, also with its signing key, is no error.

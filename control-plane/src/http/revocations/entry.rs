@@ -10,15 +10,16 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::api_keys::Scope;
-use crate::config::LONGEST_ACCESS_TOKEN_SECONDS;
 use crate::credential::{Credential, CredentialKind};
 use crate::http::MAX_ID_BYTES;
 use crate::http::access::Caller;
 use crate::http::json;
-use crate::http::problem::Problem;
 use crate::keyring::KeyState;
 use crate::plane::Plane;
-use crate::record::{Revocation, leaves_at};
+use crate::problem::Problem;
+use offswitch_core::limits::LONGEST_ACCESS_TOKEN_SECONDS;
+use offswitch_core::limits::leaves_at;
+use offswitch_core::record::Revocation;
 
 /// One of `token`, `jti` with `exp`, `session_id`, `sub`, `refresh_token` or `kid`.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -284,7 +285,7 @@ const CLOCK_SECONDS: u64 = 60;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::problem::ProblemDocument;
+    use crate::problem::ProblemDocument;
 
     // D06: what no verifier accepts any more is refused; what one still may accept is taken.
     #[test]

@@ -11,11 +11,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::backwards::Backwards;
 use super::refresh_denylist::{self, RefreshDenylist};
-use crate::fold::FoldError;
 use crate::http::extract::Params;
-use crate::http::problem::{Problem, ProblemDocument};
 use crate::plane::{Plane, PlaneError};
-use crate::record::{Record, Revocation};
+use crate::problem::{Problem, ProblemDocument};
+use offswitch_core::fold::FoldError;
+use offswitch_core::record::{Record, Revocation};
 
 /// Which revocations to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]

@@ -18,12 +18,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
 use super::extract::{Body, IdempotencyKey, Params, idempotency, is_of_type, unsupported};
-use super::problem::{Problem, ProblemDocument};
 use crate::clock::unix_seconds;
 use crate::plane::{Plane, Revoked};
-use crate::record::Record;
+use crate::problem::{Problem, ProblemDocument};
 use crate::store::{Durability, Request};
 use entry::{Entry, unknown_session};
+use offswitch_core::record::Record;
 
 pub(super) use entry::{Claims, own_token};
 pub(super) use list::{__path_list, list};

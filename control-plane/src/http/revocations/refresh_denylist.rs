@@ -4,9 +4,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::problem::Problem;
 use crate::plane::Plane;
-use crate::session::Session;
+use crate::problem::Problem;
+use offswitch_core::session::Session;
 
 /// A page of the refresh denylist, in no particular order.
 #[derive(Debug, Serialize, ToSchema)]

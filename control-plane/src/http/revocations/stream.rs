@@ -19,9 +19,9 @@ use super::entry::{Entry, unknown_session};
 use crate::http::access::Caller;
 use crate::http::extract::idempotency;
 use crate::http::json as strict_json;
-use crate::http::problem::Problem;
 use crate::plane::{Plane, PlaneError, Revoked};
-use crate::record::{Record, Revocation};
+use crate::problem::Problem;
+use offswitch_core::record::{Record, Revocation};
 
 /// What a streamed upload may take of this process. A request carries another one as an extension
 /// where a test cannot wait so long.

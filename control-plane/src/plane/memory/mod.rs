@@ -21,8 +21,9 @@ use offswitch_verifier::snapshot::Salt;
 use serde::{Deserialize, Serialize};
 
 use self::files::Files;
-use crate::fold::{Compaction, Fold};
-use crate::store::{Checkpoint, End, Finding, Store, StoreError};
+use crate::store::{Finding, Store, StoreError};
+use offswitch_core::fold::{Compaction, Fold};
+use offswitch_core::log::{Checkpoint, End};
 
 /// The files of one process, and what is to go into them.
 pub(super) struct Memory {

@@ -16,10 +16,11 @@ use tokio::task;
 
 use self::writer::{File, Job, Writer};
 use super::{
-    Append, Appended, Batch, Checkpoint, Durability, End, Finding, Older, Onto, Page, Request,
-    Store, StoreError, Stretch, Swapped, mark,
+    Append, Appended, Batch, Durability, Finding, Older, Onto, Page, Request, Store, StoreError,
+    Stretch, Swapped, mark,
 };
 use crate::clock::unix_seconds;
+use offswitch_core::log::{Checkpoint, End};
 
 /// A store in one file, for one process at a time: the file beside it whose name ends in `.lock` is
 /// locked for as long as the store is open, and stays behind.

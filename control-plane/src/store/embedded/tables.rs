@@ -6,9 +6,10 @@ use offswitch_verifier::snapshot::Position;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::super::{
-    Checkpoint, End, Older, Onto, PAGE_SIZE_BYTES, Page, REQUEST_MEMORY, Request, StoreError,
-    Stretch, Swapped, mark,
+    Older, Onto, PAGE_SIZE_BYTES, Page, Request, StoreError, Stretch, Swapped, mark,
 };
+use offswitch_core::limits::REQUEST_MEMORY;
+use offswitch_core::log::{Checkpoint, End};
 
 /// What became of an append.
 #[derive(Debug, Clone, Copy)]

@@ -287,8 +287,9 @@ const QUEUE_LENGTH: usize = 256;
 mod tests {
     use std::time::Duration;
 
-    use super::super::super::{REQUEST_MEMORY, Request};
+    use super::super::super::Request;
     use super::*;
+    use offswitch_core::limits::REQUEST_MEMORY;
 
     fn new_file() -> (tempfile::TempDir, File) {
         let directory = tempfile::tempdir().unwrap();
@@ -403,7 +404,7 @@ mod tests {
         assert!(append("named", REQUEST_MEMORY, 6 + UNNAMED.as_secs()));
     }
 
-    const UNNAMED: Duration = super::super::super::UNNAMED_REQUEST_MEMORY;
+    const UNNAMED: Duration = offswitch_core::limits::UNNAMED_REQUEST_MEMORY;
 
     // The memory of requests ends, so that the file does not grow for ever.
     #[test]

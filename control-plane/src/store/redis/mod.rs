@@ -24,9 +24,10 @@ use self::scripts::{Keys, digest, digest_of};
 use crate::clock::unix_seconds;
 
 use super::{
-    Append, Appended, Batch, Checkpoint, Durability, End, Finding, Older, Onto, Page, Request,
-    Store, StoreError, Stretch, Swapped, mark,
+    Append, Appended, Batch, Durability, Finding, Older, Onto, Page, Request, Store, StoreError,
+    Stretch, Swapped, mark,
 };
+use offswitch_core::log::{Checkpoint, End};
 
 /// A store in one Redis (7.0 or later) or Valkey server, shared by any number of processes.
 ///

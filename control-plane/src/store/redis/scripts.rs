@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use offswitch_verifier::snapshot::Position;
 use redis::{Cmd, Script};
 
-use super::super::{Append, Checkpoint, End, Onto, PAGE_SIZE_BYTES, Request};
+use super::super::{Append, Onto, PAGE_SIZE_BYTES, Request};
+use offswitch_core::log::{Checkpoint, End};
 
 /// A command with the script that it runs, if any, in case the server does not know it.
 pub(super) struct Call {

@@ -1,6 +1,6 @@
 //! The rules of a session's life, without a store: every order of events up to eight.
 
-use offswitch::session::{
+use offswitch_core::session::{
     Device, Ended, Grant, Holder, Lifetimes, MAX_ENDED, MOST_LATE_IN_A_ROW, Opening, Outage,
     RACE_SECONDS, Repeats, Rotation, Session, SessionId, UserKey, UserSessions,
 };

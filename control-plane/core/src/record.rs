@@ -1,10 +1,9 @@
 //! What stands in the log: one record for each accepted request, and what it means for a snapshot.
 
-use offswitch_verifier::MAX_LEEWAY_SECONDS;
 use offswitch_verifier::snapshot::{DeadKey, Fingerprint, Kind, Salt, UserFloor};
 use serde::{Deserialize, Serialize};
 
-use crate::store::REQUEST_MEMORY;
+use crate::limits::{REQUEST_MEMORY, leaves_at};
 
 /// One accepted request: who revoked what, when and why. Encoded with postcard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,11 +193,3 @@ impl Revocation {
         }
     }
 }
-
-/// An entry leaves the base only after `exp` + the largest leeway a verifier may have + a margin
-/// for clocks that differ. Anything less lets a revoked token pass at a verifier with a slow clock.
-pub fn leaves_at(exp: u64) -> u64 {
-    exp.saturating_add(MAX_LEEWAY_SECONDS).saturating_add(MARGIN_SECONDS)
-}
-
-const MARGIN_SECONDS: u64 = 300;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
-use offswitch::fold::{Fold, Trimming, Validity};
-use offswitch::record::{Record, Revocation, leaves_at};
-use offswitch::store::Checkpoint;
+use offswitch_core::fold::{Fold, Trimming, Validity};
+use offswitch_core::limits::leaves_at;
+use offswitch_core::log::Checkpoint;
+use offswitch_core::record::{Record, Revocation};
 use offswitch_verifier::snapshot::{Feed, Kind, Position, Salt, SnapshotSigner};
 use proptest::prelude::*;
 

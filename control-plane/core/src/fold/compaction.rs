@@ -6,8 +6,8 @@ use offswitch_verifier::snapshot::{ChainHash, Content, DeadKey, Floor, Position,
 
 use super::checkpoint::Kept;
 use super::{DeniedSet, Validity};
+use crate::log::Checkpoint;
 use crate::record::{Denied, RevokedUser};
-use crate::store::Checkpoint;
 
 /// All entries up to a position, sorted by fingerprint; shared with the task that builds a base.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

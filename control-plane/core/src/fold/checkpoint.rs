@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::compaction::merge_users;
 use super::{DeniedSet, FoldError};
+use crate::log::Checkpoint;
 use crate::record::{Denied, Record, Revocation, RevokedUser};
-use crate::store::Checkpoint;
 
 /// The checkpoint's bytes, in postcard.
 #[derive(Debug, Default, Serialize, Deserialize)]

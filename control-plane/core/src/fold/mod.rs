@@ -11,8 +11,8 @@ use offswitch_verifier::snapshot::{
     Content, DeadKey, Fingerprint, Floor, Kind, Position, Salt, UserFloor,
 };
 
+use crate::log::{Checkpoint, End};
 use crate::record::{Denied, Effects, Record, RevokedUser};
-use crate::store::{Checkpoint, End};
 use checkpoint::Kept;
 use compaction::{floors, merge_users};
 

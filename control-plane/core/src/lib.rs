@@ -1,0 +1,11 @@
+//! The rules of the control plane: what a record revokes and for how long, what all records revoke
+//! together, and how a session lives and ends.
+//!
+//! Pure: clock and randomness are arguments. This crate depends on no runtime, store or server, so
+//! that no rule can wait for one.
+
+pub mod fold;
+pub mod limits;
+pub mod log;
+pub mod record;
+pub mod session;

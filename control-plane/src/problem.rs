@@ -1,0 +1,152 @@
+//! Problem documents (RFC 9457) with a stable code: what every refused request is answered with.
+
+use std::fmt::Display;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What went wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    /// The place in the body, a JSON Pointer.
+    pointer: Option<String>,
+    progress: Option<Progress>,
+}
+
+/// How far a request came that is carried out in parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Progress {
+    accepted: u64,
+    line: u64,
+}
+
+/// The answer's body.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemDocument {
+    /// A URI for the kind of problem.
+    #[schema(example = "urn:offswitch:problem:invalid_body")]
+    r#type: String,
+    /// The HTTP status's phrase.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// The stable code.
+    code: &'static str,
+    /// What exactly is wrong, for people.
+    detail: String,
+    /// The place in the body that is wrong, a JSON Pointer (RFC 6901); in a streamed request, the
+    /// place in the line.
+    #[schema(example = "/exp")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<String>,
+    /// Of a streamed request: how many entries before `line` were accepted, and stay so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted: Option<u64>,
+    /// Of a streamed request: the line that is wrong, or that was reached, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+}
+
+impl Problem {
+    /// A problem of the request's own making, or of the server's.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), pointer: None, progress: None }
+    }
+
+    /// 400: the member `field` of the body is wrong. The detail begins with its name.
+    pub(crate) fn of_field(code: &'static str, field: &str, detail: impl Display) -> Self {
+        Self::bad_request(code, format!("{field}: {detail}")).at(format!("/{field}"))
+    }
+
+    /// The same with another status.
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Names the place in the body, a JSON Pointer.
+    pub(crate) fn at(mut self, pointer: impl Into<String>) -> Self {
+        self.pointer = Some(pointer.into());
+        self
+    }
+
+    /// The same, of the element `index` of the array `name`.
+    pub(crate) fn within(mut self, name: &str, index: usize) -> Self {
+        let (inner, joint) = match &self.pointer {
+            Some(pointer) => (pointer.as_str(), "."),
+            None => ("", ": "),
+        };
+        let pointer = format!("/{name}/{index}{inner}");
+        self.detail = format!("{name}[{index}]{joint}{}", self.detail);
+        self.at(pointer)
+    }
+
+    /// Adds how many entries were accepted before it, and the line of the body (from 1).
+    pub(crate) fn after(mut self, accepted: u64, line: u64) -> Self {
+        self.progress = Some(Progress { accepted, line });
+        self
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// 400: the request is not what the endpoint takes.
+    pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+}
+
+impl ProblemDocument {
+    /// What exactly is wrong.
+    #[cfg(test)]
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl From<Problem> for ProblemDocument {
+    fn from(problem: Problem) -> Self {
+        Self {
+            r#type: format!("urn:offswitch:problem:{}", problem.code),
+            title: problem.status.canonical_reason().unwrap_or("Error"),
+            status: problem.status.as_u16(),
+            code: problem.code,
+            detail: problem.detail,
+            pointer: problem.pointer,
+            accepted: problem.progress.map(|progress| progress.accepted),
+            line: problem.progress.map(|progress| progress.line),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, code) = (self.status, self.code);
+        let document = ProblemDocument::from(self);
+        metrics::counter!("offswitch_problems_total", "code" => code).increment(1);
+        let mut response = (status, Json(document)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(retry_after(code)));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// When to ask again, in seconds: soon, except for what only an operator can mend.
+pub(crate) fn retry_after(code: &str) -> &'static str {
+    if matches!(code, "document_altered" | "session_lost") { "60" } else { "1" }
+}
