@@ -19,9 +19,9 @@ pageTest("without a key every part says which scope it needs", async (page) => {
   await says(it.state, /Ready/);
   for (const [name, scope] of SCOPES) {
     await it.go(name);
-    await says(page.getByText("Enter an API key with the scope").locator("visible=true"), scope);
+    await says(page.getByText("Sign in with an API key that has the scope").locator("visible=true"), scope);
   }
-  await it.button("Use key").click();
+  await it.button("Sign in").click();
   await says(it.state, /Enter an API key first\./);
 }, AT_CONSOLE);
 
@@ -31,30 +31,32 @@ pageTest("a wrong key is refused in words, and the right one works after it", as
   await it.use("osk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
   await says(it.state, /The API key was not accepted\.[\s\S]*unknown_api_key, HTTP 401/);
   await it.go("Revoke");
-  await says(it.part("Revoke"), /Enter another key with the scope revocations:write/);
+  await says(it.part("Revoke"), /Sign in with another API key that has the scope revocations:write/);
   assert.ok(await it.part("Revoke").getByRole("button", { name: "Revoke" }).isDisabled());
   await it.use("osk with a space");
   await says(it.state, /neither spaces nor special characters/);
   await it.use(plane.apiKey);
-  await says(it.scopes, /may:\s+revocations:write/);
+  await says(it.scopes, /granted:\s+revocations:write/);
   assert.ok(await it.part("Revoke").getByRole("button", { name: "Revoke" }).isEnabled());
 }, { ...AT_CONSOLE, expects: [REFUSED(401)] });
 
 // A key with two scopes: what it may do works, what it may not do is said by the scope's name.
-consoleTest("a key without a scope is told which one it lacks, and the rest works", async (it) => {
+consoleTest("a key without a scope is refused with its name, and the rest works", async (it) => {
   await logIn(plane, "alice", { device: "phone" });
-  const scopes = await says(it.scopes, /may:\s+sessions:read/);
+  const scopes = await says(it.scopes, /granted:\s+sessions:read/);
   for (const lacking of ["revocations:write", "revocations:read", "keys:write", "red-button"]) {
-    assert.match(scopes, new RegExp(`may not:\\s+${lacking}`));
+    assert.match(scopes, new RegExp(`not granted:\\s+${lacking}`));
   }
   await says(it.part("Recent log"), /lacks the scope revocations:read/);
   for (const [name, region, scope, press] of [
     ["Revoke", "Revoke", "revocations:write", "Revoke"],
     ["Keys", "Signing keys", "keys:read", "Rotate the signing key"],
-    ["Red button", "Red button", "red-button", "Look first"],
+    ["API keys", "API keys", "api-keys:write"],
+    ["Red button", "Red button", "red-button", "Preview"],
   ]) {
     await it.go(name);
     await says(it.part(region), new RegExp(`lacks the scope ${scope}`));
+    if (press === undefined) continue;
     assert.ok(await it.part(region).getByRole("button", { name: press }).isDisabled(), press);
   }
   await it.go("Users");
@@ -66,22 +68,22 @@ consoleTest("a key without a scope is told which one it lacks, and the rest work
 // A key that is gone from the store while the page holds it.
 consoleTest("a key that was deleted on the server is said to be refused", async (it) => {
   const text = await says(it.scopes, /sessions:read/);
-  assert.match(text, /may:\s+metrics:read/);
+  assert.match(text, /granted:\s+metrics:read/);
   await plane.kill();
   plane.deleteKey("few");
   await plane.start();
   await says(it.state, /The API key was not accepted\./, 30);
 }, { apiKey: few, expects: [REFUSED(403), REFUSED(401), /ERR_CONNECTION_REFUSED/] });
 
-// Forget: the key, what it fetched, and every request with it.
-consoleTest("a forgotten key takes along what it fetched", async (it, page) => {
+// Signing out ends the key, what it fetched, and every request with it.
+consoleTest("signing out removes what was fetched", async (it, page) => {
   await logIn(plane, "bob", { device: "tablet" });
   await it.go("Users");
   await it.list("bob");
   await says(it.part("Users and their devices"), /tablet/);
-  await it.button("Forget key").click();
+  await it.button("Sign out").click();
   await it.keyField.waitFor();
-  await says(it.part("Users and their devices"), /Enter an API key with the scope sessions:read/);
+  await says(it.part("Users and their devices"), /Sign in with an API key that has the scope sessions:read/);
   assert.doesNotMatch(await page.content(), /tablet/);
   const asked = [];
   page.on("request", (request) => asked.push(request));
@@ -92,9 +94,9 @@ consoleTest("a forgotten key takes along what it fetched", async (it, page) => {
   }
 });
 
-// Whoever looks at the disk, at the address or at the history finds no key.
+// Neither storage nor the address nor the history has the key.
 consoleTest("the key is kept in memory alone", async (it, page) => {
-  await says(it.scopes, /may:\s+red-button/);
+  await says(it.scopes, /granted:\s+red-button/);
   await it.go("Keys");
   await says(it.part("Signing keys"), /signs new tokens/);
   const kept = await page.evaluate(async () => JSON.stringify({
@@ -112,6 +114,21 @@ consoleTest("the key is kept in memory alone", async (it, page) => {
   await it.keyField.waitFor();
   assert.equal(await it.keyField.inputValue(), "");
 });
+
+// D64: only if somebody chooses it, a reload of the tab does not end the sign-in.
+pageTest("a sign-in survives a reload if that was chosen, and signing out removes the key", async (page) => {
+  const it = consoleOf(page);
+  await page.getByRole("checkbox", { name: /^Stay signed in until this tab is closed/ }).check();
+  await it.use(plane.apiKey);
+  await says(it.scopes, /granted:\s+red-button/);
+  await page.reload();
+  await says(it.scopes, /granted:\s+red-button/);
+  await it.button("Sign out").click();
+  await it.keyField.waitFor();
+  assert.deepEqual(await page.evaluate(() => ({ ...sessionStorage, ...localStorage })), {});
+  await page.reload();
+  await it.keyField.waitFor();
+}, AT_CONSOLE);
 
 // An edge worker or a server of files: one knows no readyz, the other answers to everything.
 for (const [kind, status] of [["404", 404], ["its own page", 200]]) {
@@ -133,5 +150,5 @@ for (const [kind, status] of [["404", 404], ["its own page", 200]]) {
 const SCOPES = [
   ["Live", /metrics:read[\s\S]*revocations:read/], ["Users", /sessions:read/],
   ["Revoke", /revocations:write/], ["Bulk", /revocations:write/], ["Keys", /keys:read/],
-  ["Red button", /red-button/],
+  ["API keys", /api-keys:write/], ["Red button", /red-button/],
 ];

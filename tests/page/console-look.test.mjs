@@ -26,7 +26,7 @@ const PARTS = {
     await it.list("alice");
     await says(it.part("Users and their devices"), /2 devices of alice/);
     await it.button("Log out phone").click();
-    const opening = it.part("Open a session for trying");
+    const opening = it.part("Open a test session");
     await opening.getByRole("textbox", { name: "User (sub)" }).fill("bob");
     await it.button("Open session").click();
     await it.button("Show Access token").click();
@@ -34,11 +34,13 @@ const PARTS = {
     await page.getByRole("heading", { name: /device of bob/ }).waitFor();
     await it.button("Log out everywhere").click();
   },
-  async Revoke(it) {
+  async Revoke(it, page) {
     const revoking = it.part("Revoke");
     await revoking.getByRole("radio", { name: "User", exact: true }).check();
     await it.field("Revoke", "User (sub)").fill("nobody");
-    await it.button("Revoke").click();
+    await revoking.getByRole("button", { name: "Revoke" }).click();
+    await assertAccessible(page, "the question before a revocation");
+    await it.button("Yes, revoke").click();
     await it.recorded("Revoke", /Revoked\./);
   },
   async Bulk(it, page) {
@@ -50,7 +52,7 @@ const PARTS = {
     await it.button("Revoke all of it").waitFor();
     await assertAccessible(page, "the preview of a file");
     await assertNarrow(page, "the preview of a file");
-    await it.button("Revoke all of it").click();
+    await it.confirm("Revoke all of it", "Yes, revoke all");
     await says(it.part("Bulk revoke"), /Done[\s\S]*What failed/);
   },
   async Keys(it) {
@@ -58,8 +60,16 @@ const PARTS = {
     await it.button("Yes, rotate").click();
     await says(it.part("Signing keys"), /published, does not sign yet/);
   },
+  async "API keys"(it, page) {
+    const creating = it.part("Create an API key");
+    await creating.getByRole("textbox", { name: /^Name/ }).fill(LONG.slice(0, 100));
+    await creating.getByRole("checkbox", { name: "feed:read" }).check();
+    await it.button("Create key").click();
+    await says(creating, /osk_/);
+    await page.getByRole("button", { name: /^Revoke xxx/ }).first().click();
+  },
   async "Red button"(it) {
-    await it.button("Look first").click();
+    await it.button("Preview").click();
     await says(it.part("Red button"), /It would reach/);
   },
 };
@@ -108,10 +118,10 @@ consoleTest("charts follow the theme", async (it, page) => {
   await becomes(async () => await inkOf() < light - 50, true);
 });
 
-// The token goes by an event: it is in no address, and the inspector shows it at once.
+// The token is handed over by an event: it is in no address, and the inspector shows it immediately.
 consoleTest("an opened session's token is handed to the inspector", async (it, page) => {
   await it.go("Users");
-  const opening = it.part("Open a session for trying");
+  const opening = it.part("Open a test session");
   await opening.getByRole("textbox", { name: "User (sub)" }).fill("carol");
   await opening.getByRole("textbox", { name: "Device (optional)" }).fill("kiosk");
   await it.button("Open session").click();
@@ -130,7 +140,7 @@ consoleTest("an opened session's token is handed to the inspector", async (it, p
   assert.ok(await page.evaluate(() => JSON.stringify(history.state)?.includes("eyJ") !== true));
   const { sessions } = await plane.call("GET", "/v1/users/carol/sessions");
   assert.deepEqual(sessions.map(({ device }) => device), ["kiosk"]);
-  // Back in the console everything stands as it was left.
+  // Back in the console everything is as it was left.
   await page.getByRole("link", { name: "Console" }).click();
   await it.go("Users");
   await says(opening, /osr_/);

@@ -1,5 +1,5 @@
 // The console's main path over each store: what it switches off is off for a verifier that follows
-// the feed, and stands in the log.
+// the feed, and is in the log.
 
 import assert from "node:assert/strict";
 import { after } from "node:test";
@@ -47,7 +47,7 @@ for (const [store, plane] of Object.entries(planes)) {
     await it.button("Log out everywhere").click();
     await it.button("Yes, log out everywhere").click();
     const all = await it.recorded(region, /Logged out everywhere\./);
-    await says(it.part(region), /0 devices of alice[\s\S]*No living session/);
+    await says(it.part(region), /0 devices of alice[\s\S]*No active sessions/);
     assert.deepEqual(await sessionsOf("alice"), []);
     await judges(laptop.access_token, "revoked_user");
     const { requests } = await plane.call("GET", "/v1/revocations?limit=2");
@@ -69,7 +69,7 @@ for (const [store, plane] of Object.entries(planes)) {
       }
       await it.field("Revoke", REASON).fill(`${kind} on ${store}`);
       if (kind === "Signing key") assert.equal(await code(bystander.access_token), "valid");
-      await it.part("Revoke").getByRole("button", { name: "Revoke" }).click();
+      await it.confirm("Revoke", "Yes, revoke", "Revoke");
       await becomes(async () => (await newestOf(plane)).reason, `${kind} on ${store}`);
       const newest = await newestOf(plane);
       const isShown = new RegExp(`Revoked\\.[\\s\\S]*${newest.position}`);
@@ -99,14 +99,14 @@ for (const [store, plane] of Object.entries(planes)) {
     await it.button("Rotate (a key is pending already)").waitFor();
   });
 
-  // The dry run's numbers are the control plane's; only the phrase, to the letter, arms the button.
-  consoleTest(`${store}: the red button wants a look and a typed phrase`, async (it, page) => {
+  // The preview shows the numbers of the control plane; only the exact phrase enables the button.
+  consoleTest(`${store}: the red button needs a preview and a typed phrase`, async (it, page) => {
     const logins = [];
     for (const sub of ["frank", "frank", "grace"]) logins.push(await logIn(plane, sub));
     for (const { access_token: token } of logins) assert.equal(await code(token), "valid");
     await it.go("Red button");
     await it.field("Red button", REASON).fill("drill");
-    await it.button("Look first").click();
+    await it.button("Preview").click();
     const order = { dry_run: true, sessions: "end" };
     const { reach, dead_kids } = await plane.call("POST", "/v1/red-button", order);
     const before = await newestOf(plane);
@@ -128,7 +128,7 @@ for (const [store, plane] of Object.entries(planes)) {
     for (const { access_token: token } of logins) assert.equal(await code(token), "valid");
     await field.fill(phrase);
     await press.click();
-    const done = await says(it.part("Red button"), /Pressed\. Every token issued before is off\./);
+    const done = await says(it.part("Red button"), /Pressed\. Every token issued before is revoked\./);
     await becomes(async () => (await newestOf(plane)).reason, "drill");
     assert.ok(done.includes((await newestOf(plane)).position), done);
     assert.match(done, /Durability\s+synced/);
@@ -138,7 +138,7 @@ for (const [store, plane] of Object.entries(planes)) {
 }
 
 // The control plane lives, its store does not: that is another message than silence.
-consoleTests(pageTest, planes.Redis)("a dead store is said to be one", async (it) => {
+consoleTests(pageTest, planes.Redis)("a store that does not answer is reported as that", async (it) => {
   await says(it.state, /Ready/);
   await redis.kill();
   await says(it.state, /Not ready/);
@@ -146,7 +146,7 @@ consoleTests(pageTest, planes.Redis)("a dead store is said to be one", async (it
   await it.go("Revoke");
   await it.part("Revoke").getByRole("radio", { name: "User", exact: true }).check();
   await it.field("Revoke", "User (sub)").fill("alice");
-  await it.part("Revoke").getByRole("button", { name: "Revoke" }).click();
+  await it.confirm("Revoke", "Yes, revoke", "Revoke");
   await says(it.part("Revoke"), /The store does not answer\. Nothing was acknowledged\./);
 }, { expects: [/status of 503 /] });
 
@@ -158,7 +158,7 @@ async function refreshes(plane, { refresh_token }) {
 
 const kidOf = (token) => JSON.parse(Buffer.from(token.split(".")[0], "base64url")).kid;
 
-const REASON = "Reason (optional, stands in the log)";
+const REASON = "Reason (optional, recorded in the log)";
 const KINDS = [
   {
     kind: "Access token", entry: "token", verdict: "revoked_token",

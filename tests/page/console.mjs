@@ -27,15 +27,21 @@ export function consoleOf(page) {
     row: (text) => page.getByRole("row").filter({ hasText: text }),
     state: part("Control plane and API key"),
     keyField: page.getByLabel("API key", { exact: true }),
-    scopes: page.getByRole("list", { name: "What the API key may do" }),
+    scopes: page.getByRole("list", { name: "Scopes", exact: true }),
     /** Opens a part. */
     go: (name) => page.getByRole("navigation", { name: "Parts of the console" })
       .getByRole("link", { name, exact: true }).click(),
-    /** Enters a key, and waits until it was tried. */
+    /** Signs in with a key, and waits for the result. */
     async use(apiKey) {
       await page.getByLabel("API key", { exact: true }).fill(apiKey);
-      await button("Use key").click();
-      await page.getByText("Asking what this key may do…").waitFor({ state: "hidden" });
+      await button("Sign in").click();
+      await page.getByText("Signing in…").waitFor({ state: "hidden" });
+    },
+    /** Presses a button that asks for confirmation, and confirms. */
+    async confirm(name, yes, region) {
+      const scope = region === undefined ? page : part(region);
+      await scope.getByRole("button", { name, exact: true }).click();
+      await button(yes).click();
     },
     /** Lists the devices of a user. */
     async list(sub) {

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after } from "node:test";
-import { openBrowser, says } from "./open.mjs";
+import { becomes, openBrowser, says } from "./open.mjs";
 import { inspectorOf } from "./inspector.mjs";
 import { startControlPlane } from "../support/control-plane.mjs";
 import { startRedis } from "../support/redis.mjs";
@@ -19,42 +19,42 @@ const pageTest = await openBrowser(embedded.url);
 /** A control plane has no OpenID metadata, and Chromium reports every 404. */
 const expects = [/404.*openid-configuration/];
 
-/** A token of a new session, followed in the page until it is alive. */
+/** A token of a new session, followed in the page until it is valid. */
 async function follow(page, plane, session) {
   const inspector = inspectorOf(page);
   await inspector.token.fill(session.access_token);
-  await inspector.button("Fetch keys and verify").click();
+  await inspector.button("Verify").click();
   await says(inspector.state, /Signed, revocation unknown/);
   await page.getByRole("checkbox", { name: /^Follow a feed/ }).check();
   assert.equal(await inspector.field("Feed").inputValue(), `${plane.url}/v1/feed`);
   await inspector.field("API key with the scope feed:read").fill(plane.apiKey);
-  await inspector.button("Ask the control plane for them").click();
-  await page.waitForFunction(() => document.querySelector("#feed-keys")?.value !== "");
+  await inspector.button("Fetch them from the control plane").click();
+  await becomes(async () => await inspector.field("Public keys of the feed").inputValue() !== "", true);
   assert.match(await inspector.state.innerText(), /Decoded, not verified/, "another subject");
   await inspector.button("Verify").click();
-  await says(inspector.state, /Verified and alive[^]*Position\s+\d+\.\d+[^]*Snapshot\s+\d+ s old/);
+  await says(inspector.state, /Valid[^]*Feed\s+Not revoked[^]*Position\s+\d+\.\d+[^]*Snapshot\s+\d+ s old/);
   return inspector;
 }
 
 const RULES = {
   token: ["revoked_token", "The token itself was revoked", "This token", ({ access_token: token }) => ({ token })],
-  session: ["revoked_session", "Its session was ended", "Session", ({ session_id }) => ({ session_id })],
+  session: ["revoked_session", "Its session was revoked", "Session", ({ session_id }) => ({ session_id })],
   user: ["revoked_user", "Its user was logged out everywhere", "User", (_, sub) => ({ sub })],
 };
 for (const [store, plane] of [["the embedded store", embedded], ["Redis", onRedis]]) {
   for (const [by, [code, sentence, step, revocationOf]] of Object.entries(RULES)) {
     // Revoked elsewhere while somebody looks: no reload, no click.
-    pageTest(`on ${store}, a token is alive until it is revoked by ${by}`, async (page) => {
+    pageTest(`on ${store}, a token is valid until it is revoked by ${by}`, async (page) => {
       const sub = `${by}-user`;
       const session = await plane.call("POST", "/v1/sessions", { sub });
       const inspector = await follow(page, plane, session);
       await page.evaluate(() => { window.isTheSame = true; });
       const { position } = await plane.call("POST", "/v1/revocations", revocationOf(session, sub));
       const shown = await says(inspector.state, new RegExp(`Revoked\\s+${sentence}[^]*\\(${code}\\)`));
-      const told = /known by position (\d+)\.(\d+)/.exec(shown);
+      const known = /known by position (\d+)\.(\d+)/.exec(shown);
       const [era, seq] = position.split(".").map(Number);
-      assert.equal(Number(told[1]), era);
-      assert.ok(Number(told[2]) >= seq, `${told[0]}, revoked at ${position}`);
+      assert.equal(Number(known[1]), era);
+      assert.ok(Number(known[2]) >= seq, `${known[0]}, revoked at ${position}`);
       const refused = (await inspector.steps()).find(([name]) => name === step);
       assert.deepEqual(refused.slice(1), ["refused", code]);
       assert.equal(await page.getByRole("status").filter({ hasText: "Revoked" }).count(), 1);
@@ -64,13 +64,13 @@ for (const [store, plane] of [["the embedded store", embedded], ["Redis", onRedi
 }
 
 // What the other session of the same user is told must not depend on the first one's end.
-pageTest("another session of the same user stays alive", async (page) => {
+pageTest("another session of the same user stays valid", async (page) => {
   const first = await embedded.call("POST", "/v1/sessions", { sub: "two" });
   const second = await embedded.call("POST", "/v1/sessions", { sub: "two" });
   const inspector = await follow(page, embedded, second);
   const { position } = await embedded.call("POST", "/v1/revocations", { session_id: first.session_id });
   await says(inspector.state, new RegExp(`Position\\s+${position.replace(".", "\\.")}`));
-  await says(inspector.state, /Verified and alive/);
+  await says(inspector.state, /Valid[^]*Not revoked/);
 }, { expects });
 
 pageTest("a feed that cannot be followed leaves the token undecided, with the reason", async (page) => {
@@ -85,7 +85,7 @@ pageTest("a feed that cannot be followed leaves the token undecided, with the re
     await inspector.button("Verify").click();
     const shown = await says(inspector.state, reason);
     assert.match(shown, /Waiting for the feed/);
-    assert.doesNotMatch(shown, /alive/);
+    assert.doesNotMatch(shown, /Valid/);
   }
   await inspector.field("Public keys of the feed").fill("");
   await inspector.button("Verify").click();
@@ -100,5 +100,5 @@ pageTest("snapshots that are signed by a stranger are not accepted", async (page
   await inspector.field("Public keys of the feed").fill(strange);
   await inspector.button("Verify").click();
   const shown = await says(inspector.state, /The snapshot is not accepted/);
-  assert.doesNotMatch(shown, /alive/);
+  assert.doesNotMatch(shown, /Valid/);
 }, { expects });

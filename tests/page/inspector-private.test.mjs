@@ -21,7 +21,7 @@ pageTest("a link with the token is made only on request, and opening it hides th
   await field.fill(token);
   assert.ok(!page.url().includes(token));
   await button("Link with this token").click();
-  await says(page.getByRole("group", { name: "Link with this token" }), /The link is the token/);
+  await says(page.getByRole("group", { name: "Link with this token" }), /The link contains the token/);
   await button("Cancel").click();
   await button("Link with this token").click();
   await button("Make the link").click();
@@ -124,7 +124,7 @@ pageTest("the curl line is run by a shell and sends the token", async (page) => 
   await says(page.getByRole("status"), /Copied\./);
   const { stdout } = await promisify(execFile)("sh", ["-c", `${await copied(page)} -s`]);
   assert.deepEqual([stdout, server.authorization], ["fine", `Bearer ${token}`]);
-  await says(inspector.part("Copy"), /hold the token/);
+  await says(inspector.part("Copy"), /contain the token/);
 }, clipboard);
 
 // What was copied is judged alike by the package outside the browser.
@@ -153,7 +153,7 @@ pageTest("where there is no clipboard, the text is there to be copied by hand", 
   const inspector = inspectorOf(page);
   await inspector.token.fill(token);
   await inspector.button("Decoded JSON").click();
-  await says(page.getByRole("status"), /copy it by hand/);
+  await says(page.getByRole("status"), /copy the text by hand/);
   const byHand = page.getByRole("textbox", { name: "Decoded JSON, by hand" });
   assert.equal(JSON.parse(await byHand.inputValue()).claims.sub, "user");
   await inspector.button("Try an example").click();
@@ -173,7 +173,7 @@ pageTest("two tokens are compared in words, differences first", async (page) => 
     await says(group.getByRole("row").filter({ has: page.getByRole("rowheader", { name, exact: true }) }), new RegExp(state));
   }
   assert.equal(await group.getByRole("rowheader", { name: "iss" }).count(), 0);
-  await page.getByRole("checkbox", { name: /Show what is the same/ }).check();
+  await page.getByRole("checkbox", { name: /Also show what is the same/ }).check();
   await says(group.getByRole("row").filter({ hasText: "iss" }), /same/);
   await field("The other token").fill(await first.inputValue());
   await says(group, /Header and claims are the same\./);

@@ -13,8 +13,40 @@ import { ISSUER, mint, now, signingKey } from "../support/fixture.mjs";
 const { plane, pageTest } = await servePage();
 const keys = {};
 for (const alg of ["EdDSA", "ES256", "RS256", "PS512", "HS256"]) keys[alg] = await signingKey(alg);
-const UNKNOWN = /Signed, revocation unknown\s+Signature and claims hold; whether it was revoked is unknown without a feed\./;
-const SIGNED = /alive|Signed|hold/;
+const UNKNOWN = /Signed, revocation unknown\s+The signature and the claims are good; without a feed it is unknown/;
+const SIGNED = /Valid|Signed|are good/;
+
+const servers = [];
+after(() => servers.forEach((server) => server.close().closeAllConnections()));
+
+/** An issuer at a port of its own, which answers these paths. */
+async function startIssuer(answers, headers = {}) {
+  const server = createServer((request, response) => {
+    server.asked.push(request);
+    const answer = answers[new URL(request.url, "http://issuer").pathname];
+    response.writeHead(answer === undefined ? 404 : 200, headers);
+    response.end(typeof answer === "string" ? answer : JSON.stringify(answer ?? {}));
+  });
+  server.asked = [];
+  servers.push(server);
+  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+  server.url = `http://127.0.0.1:${server.address().port}`;
+  return server;
+}
+
+const CORS = { "access-control-allow-origin": "*" };
+const jwks = { keys: [keys.EdDSA.jwk] };
+const answers = {};
+const open = await startIssuer(answers, CORS);
+Object.assign(answers, {
+  "/oidc/.well-known/openid-configuration": { jwks_uri: `${open.url}/somewhere/keys` },
+  "/somewhere/keys": jwks,
+  "/.well-known/oauth-authorization-server/rfc8414": { jwks_uri: `${open.url}/somewhere/keys` },
+  "/bare/.well-known/jwks.json": jwks,
+  "/page/.well-known/jwks.json": "<html>",
+  "/empty/.well-known/jwks.json": { keys: [] },
+  "/secret": { keys: [keys.HS256.jwk] },
+});
 
 /** The steps' results by their names. */
 const resultsOf = async (inspector) =>
@@ -41,7 +73,7 @@ pageTest("a token is verified with a PEM key, whatever algorithm that names", as
     const token = await mint({ alg, kid: "pem", key: pair.privateKey });
     await inspector.verify({ token, keys: await exportSPKI(pair.publicKey) });
     await says(inspector.state, UNKNOWN);
-    await says(inspector.verifying, /names no kid; the token's is taken for it/);
+    await says(inspector.verifying, /A PEM key names no alg and no kid; the token's are taken/);
   }
   const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
   const token = await mint({ alg: "RS256", kid: "pkcs1", key: privateKey });
@@ -81,28 +113,90 @@ pageTest("a private key is refused with a warning, in every form", async (page) 
     await says(page.getByRole("alert"), /^\s*$/);
     await inspector.verify({ token, keys: pasted });
     await says(page.getByRole("alert"), /This is a private key[^]*It was not used/);
-    await says(inspector.state, /Decoded, not verified\s+This is a private key/);
+    await says(inspector.state, /Decoded, not verified\s+(A private key is not used|Keys: the set has no usable key)/);
   }
 });
 
 for (const [what, pasted, reason] of [
-  ["nothing", "", /There are no keys yet/],
   ["half a PEM", "-----BEGIN PUBLIC KEY-----\nMCow", /The PEM is cut off/],
-  ["a PEM of nothing", "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----", /cut off|does not hold/],
-  ["broken JSON", '{"kty":', /The keys are not JSON/],
-  ["JSON that is no key", '{"a":1}', /no “kty” in it/],
-  ["an empty set", '{"keys":[]}', /The JWK set has no keys/],
+  ["a PEM of nothing", "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----", /cut off|does not contain/],
+  ["broken JSON", '{"kty":', /the text is not a JWK set/],
+  ["JSON that is no key", '{"a":1}', /the text is not a JWK set/],
+  ["an empty set", '{"keys":[]}', /the set has no usable key/],
+  ["a set that names a member twice", '{"keys":[],"keys":[]}', /no member name twice/],
   ["an SSH key", "ssh-ed25519 AAAA", /This is an SSH key/],
 ]) {
-  pageTest(`${what} in place of keys is told as such`, async (page) => {
+  pageTest(`${what} in place of keys is reported as that`, async (page) => {
     const inspector = inspectorOf(page);
     await inspector.verify({ token: await mint(keys.EdDSA), keys: pasted });
     await says(inspector.state, reason);
   });
 }
 
+// D112: a set that the package refuses, or a key of it, verifies nothing here either.
+const { alg: _, ...nameless } = keys.ES256.jwk;
+for (const [what, set, reason] of [
+  ["two keys of one kid", [keys.EdDSA.jwk, { ...keys.ES256.jwk, kid: keys.EdDSA.kid }], /keys\[0\].*same kid/],
+  ["only a key that names no alg", [nameless], /keys\[0\] \(kid .*key-ES256.*\): the key names no alg/],
+  ["a short secret", [{ ...keys.HS256.jwk, k: "c2hvcnQ" }], /keys\[0\].*the key is weak/],
+  ["a private key", [{ ...keys.EdDSA.jwk, d: keys.EdDSA.jwk.x }], /keys\[0\].*private part/],
+]) {
+  pageTest(`${what} in a set is refused with the package's reason, by key`, async (page) => {
+    const inspector = inspectorOf(page);
+    await inspector.verify({ token: await mint(keys.EdDSA), keys: { keys: set } });
+    const shown = await says(inspector.state, reason);
+    assert.doesNotMatch(shown, SIGNED);
+    assert.deepEqual(await inspector.steps(), []);
+  });
+}
+
+pageTest("a key that is left out is named with the reason, and the others verify", async (page) => {
+  const inspector = inspectorOf(page);
+  const set = { keys: [nameless, keys.HS256.jwk, keys.EdDSA.jwk] };
+  await inspector.verify({ token: await mint(keys.EdDSA), keys: set });
+  await says(inspector.state, UNKNOWN);
+  await says(inspector.verifying, /Not used: keys\[0\].*no alg[^]*Not used: keys\[1\].*secret/);
+});
+
+// Anyone who can fetch a published secret could sign with it.
+pageTest("a secret is used where it was pasted, and not where it was fetched", async (page) => {
+  const inspector = inspectorOf(page);
+  const token = await mint(keys.HS256);
+  await inspector.verify({ token, keys: { keys: [keys.HS256.jwk] } });
+  await says(inspector.state, UNKNOWN);
+  await inspector.verify({ token, keys: `${open.url}/secret` });
+  await says(inspector.verifying, /never taken from a key set that was fetched/);
+  assert.doesNotMatch(await inspector.state.innerText(), SIGNED);
+}, { origins: [open.url] });
+
+// D60: before any key is there, the banner says what is certain.
+pageTest("without keys the banner says that a token has expired, is not valid yet, or is unsigned", async (page) => {
+  const inspector = inspectorOf(page);
+  const old = { exp: now() - 3700, iat: now() - 7300, nbf: now() - 7300 };
+  await inspector.token.fill(await mint(keys.EdDSA, old));
+  await says(inspector.state, /Expired 1 h 1 min ago, not verified/);
+  await inspector.token.fill(await mint(keys.EdDSA, { nbf: now() + 500 }));
+  await says(inspector.state, /Not yet valid: in 8 min/);
+  const [, claims] = (await mint(keys.EdDSA)).split(".");
+  const none = Buffer.from('{"alg":"none"}').toString("base64url");
+  await inspector.token.fill(`${none}.${claims}.`);
+  await says(inspector.state, /Unsigned\s+Its alg is “none”/);
+  assert.doesNotMatch(await inspector.state.innerText(), SIGNED);
+});
+
+// D61: one form with one issuer and one primary action.
+pageTest("there is one issuer field and one primary button, and claims are on the first screen", async (page) => {
+  const inspector = inspectorOf(page);
+  await inspector.token.fill(await mint(keys.EdDSA));
+  assert.equal(await page.getByRole("textbox", { name: "Issuer" }).count(), 1);
+  assert.deepEqual(await page.locator("button.primary:visible").allInnerTexts(), ["Verify"]);
+  await page.setViewportSize({ width: 1280, height: 800 });
+  const { y, height } = await inspector.row("sub").boundingBox();
+  assert.ok(y + height <= 800, `the claim sub ends at ${y + height}`);
+});
+
 // "Decoded" and "verified" are two things; what was verified is exactly what is in the fields.
-pageTest("any edit takes the verdict back", async (page) => {
+pageTest("editing any field clears the verdict", async (page) => {
   const inspector = inspectorOf(page);
   const token = await mint(keys.EdDSA);
   await inspector.token.fill(token);
@@ -121,8 +215,7 @@ pageTest("any edit takes the verdict back", async (page) => {
     await says(inspector.state, UNKNOWN);
     await says(inspector.claims, /^Claims\s*Signed, revocation unknown/);
     assert.equal((await inspector.steps()).length, 17);
-    const field = name === "keys" ? inspector.keys
-      : page.getByRole("textbox", { name, exact: true }).last();
+    const field = name === "keys" ? inspector.keys : page.getByRole("textbox", { name, exact: true });
     const before = await field.inputValue();
     await field.fill(edit(before));
     // At once: the same turn that shows the edit shows the doubt.
@@ -135,11 +228,11 @@ pageTest("any edit takes the verdict back", async (page) => {
 });
 
 // Without a feed a good signature is no life.
-pageTest("what is only signed is never shown as alive", async (page) => {
+pageTest("what is only signed is never shown as valid", async (page) => {
   const inspector = inspectorOf(page);
   await inspector.verify({ token: await mint(keys.EdDSA), keys: keys.EdDSA.jwk });
   const shown = await says(inspector.state, UNKNOWN);
-  assert.doesNotMatch(shown, /alive|✓/);
+  assert.doesNotMatch(shown, /Valid|✓/);
   const results = await resultsOf(inspector);
   assert.equal(results["This token"].split(" ")[0], "undecided", JSON.stringify(results));
   assert.equal(results.Signature, "passed");
@@ -176,14 +269,13 @@ pageTest("the steps tell a wrong audience and an end that is past, both", async 
   assert.equal(results.Issuer, "passed");
 });
 
-pageTest("the steps tell an unknown key, and the notes which keys there are", async (page) => {
+pageTest("the steps name an unknown key, and which kids are known", async (page) => {
   const inspector = inspectorOf(page);
   await inspector.verify({
     token: await mint({ ...keys.EdDSA, kid: "gone" }), keys: { keys: [keys.EdDSA.jwk] },
   });
-  await says(inspector.state, /Refused\s+Key: .*\(unknown_key\)/);
+  await says(inspector.state, /Refused\s+Key: .*gone.*\(unknown_key\)/);
   assert.equal((await resultsOf(inspector)).Key, "refused unknown_key");
-  await says(inspector.verifying, /The token's kid is “gone”; the keys here are “key-EdDSA”/);
 });
 
 pageTest("what the API expects is prefilled from the token and can be changed", async (page) => {
@@ -196,7 +288,7 @@ pageTest("what the API expects is prefilled from the token and can be changed", 
   const token = await mint(keys.EdDSA, { aud: ["api", "second"] });
   await inspector.verify({ token, keys: keys.EdDSA.jwk });
   await says(inspector.state, UNKNOWN);
-  const field = (name) => page.getByRole("textbox", { name, exact: true }).last();
+  const field = (name) => page.getByRole("textbox", { name, exact: true });
   const values = await Promise.all(Object.keys(expectations).map((name) => field(name).inputValue()));
   assert.deepEqual(values, [ISSUER, "api\nsecond", "at+jwt"]);
   for (const [name, [value, code]] of Object.entries(expectations)) {
@@ -226,41 +318,11 @@ pageTest("keys are found by the issuer's address at the same origin", async (pag
   const inspector = inspectorOf(page);
   const { access_token: token } = await plane.call("POST", "/v1/sessions", { sub: "alice" });
   await inspector.token.fill(token);
-  await inspector.button("Fetch keys and verify").click();
+  await inspector.button("Verify").click();
   await says(inspector.state, UNKNOWN);
-  await says(inspector.verifying, new RegExp(`Keys taken from ${plane.url}/\\.well-known/jwks\\.json`));
+  await says(inspector.verifying, new RegExp(`Keys fetched from ${plane.url}/\\.well-known/jwks\\.json`));
 }, { expects: [/404.*openid-configuration/] });
 
-const servers = [];
-after(() => servers.forEach((server) => server.close().closeAllConnections()));
-
-/** An issuer at a port of its own, which answers these paths. */
-async function startIssuer(answers, headers = {}) {
-  const server = createServer((request, response) => {
-    server.asked.push(request);
-    const answer = answers[new URL(request.url, "http://issuer").pathname];
-    response.writeHead(answer === undefined ? 404 : 200, headers);
-    response.end(typeof answer === "string" ? answer : JSON.stringify(answer ?? {}));
-  });
-  server.asked = [];
-  servers.push(server);
-  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
-  server.url = `http://127.0.0.1:${server.address().port}`;
-  return server;
-}
-
-const CORS = { "access-control-allow-origin": "*" };
-const jwks = { keys: [keys.EdDSA.jwk] };
-const answers = {};
-const open = await startIssuer(answers, CORS);
-Object.assign(answers, {
-  "/oidc/.well-known/openid-configuration": { jwks_uri: `${open.url}/somewhere/keys` },
-  "/somewhere/keys": jwks,
-  "/.well-known/oauth-authorization-server/rfc8414": { jwks_uri: `${open.url}/somewhere/keys` },
-  "/bare/.well-known/jwks.json": jwks,
-  "/page/.well-known/jwks.json": "<html>",
-  "/empty/.well-known/jwks.json": { keys: [] },
-});
 const closed = await startIssuer({ "/.well-known/jwks.json": jwks });
 const elsewhere = { origins: [open.url, closed.url], expects: [/404 \(Not Found\)/] };
 
@@ -273,34 +335,34 @@ for (const [how, path] of [
     const token = await mint(keys.EdDSA, { iss: `${open.url}${path}` });
     open.asked.length = 0;
     await inspector.token.fill(token);
-    await inspector.button("Fetch keys and verify").click();
+    await inspector.button("Verify").click();
     await says(inspector.state, UNKNOWN);
     assert.ok(open.asked.length > 0);
     for (const { url, headers, method } of open.asked) {
       assert.equal(method, "GET");
-      const told = url + JSON.stringify(headers);
-      for (const part of token.split(".")) assert.ok(!told.includes(part));
+      const sent = url + JSON.stringify(headers);
+      for (const part of token.split(".")) assert.ok(!sent.includes(part));
       assert.deepEqual([headers.authorization, headers.cookie, headers.referer], [undefined, undefined, undefined]);
     }
   }, elsewhere);
 }
 
-pageTest("an issuer that gives no keys is told with the reason", async (page) => {
+pageTest("an issuer without usable keys is reported with the reason", async (page) => {
   const inspector = inspectorOf(page);
   await inspector.token.fill(await mint(keys.EdDSA));
-  const issuer = page.getByRole("textbox", { name: "Issuer", exact: true }).first();
+  const issuer = page.getByRole("textbox", { name: "Issuer", exact: true });
   const reasons = {
     [`${open.url}/nothing`]: /nothing\/\.well-known\/jwks\.json: answered with status 404/,
-    [`${open.url}/page`]: /the answer is not JSON/,
-    [`${open.url}/empty`]: /The JWK set has no keys/,
+    [`${open.url}/page`]: /page\/\.well-known\/jwks\.json: the text is not a JWK set/,
+    [`${open.url}/empty`]: /empty\/\.well-known\/jwks\.json: the set has no usable key/,
     [closed.url]: /does not let web pages read it \(CORS\)/,
-    "http://127.0.0.1:1": /nobody answers there/,
+    "http://127.0.0.1:1": /no response, or the server does not let/,
     "auth.example": /The issuer is not an http\(s\) URL/,
-    "https://user:secret@auth.example": /holds credentials; it is not asked/,
+    "https://user:secret@auth.example": /contains credentials; nothing was requested/,
   };
   for (const [address, reason] of Object.entries(reasons)) {
     await issuer.fill(address);
-    await inspector.button("Fetch keys and verify").click();
+    await inspector.button("Verify").click();
     await says(inspector.verifying, reason);
     await says(inspector.state, /Decoded, not verified/);
   }
@@ -322,7 +384,7 @@ pageTest("the example is real, new each time, and verified", async (page) => {
   assert.notEqual(seen[0], seen[1]);
   const { alg } = JSON.parse(Buffer.from(seen[1].split(".")[0], "base64url"));
   assert.equal(alg, "ES256");
-  await says(inspector.warnings, /Nothing stands out/);
+  await says(inspector.warnings, /Nothing is odd/);
 });
 
 // alg confusion: the public key as the secret of an HMAC. The key decides, never the token.
@@ -334,6 +396,6 @@ pageTest("a token that is signed with the public key as a secret is refused", as
     .setProtectedHeader({ alg: "HS256", kid: "k", typ: "at+jwt" })
     .sign(new TextEncoder().encode(pem));
   await inspector.verify({ token, keys: pem });
-  const shown = await says(inspector.state, /Refused|Decoded, not verified\s+No key can be used/);
+  const shown = await says(inspector.state, /not verified\s+Keys: .*the key's type does not fit its alg/);
   assert.doesNotMatch(shown, SIGNED);
 });

@@ -12,12 +12,12 @@ export function inspectorOf(page) {
     field,
     part,
     token: page.getByRole("textbox", { name: "Token", exact: true }),
-    keys: page.getByRole("textbox", { name: /^Or paste them/ }),
+    keys: page.getByRole("textbox", { name: "Keys", exact: true }),
     state: part("State of the token"),
     tokenCard: part("The token"),
     header: part(/^Header/),
     claims: part(/^Claims/),
-    warnings: part(/^Worth a look/),
+    warnings: part(/^Warnings/),
     verifying: page.getByRole("form", { name: "Verify" }),
     /** The row of a claim or header member. */
     row: (name) => page.getByRole("row").filter({
@@ -34,7 +34,7 @@ export function inspectorOf(page) {
     verify: async ({ token, keys }) => {
       await page.getByRole("textbox", { name: "Token", exact: true }).fill(token);
       const text = typeof keys === "string" ? keys : JSON.stringify(keys);
-      await page.getByRole("textbox", { name: /^Or paste them/ }).fill(text);
+      await page.getByRole("textbox", { name: "Keys", exact: true }).fill(text);
       await button("Verify").click();
     },
   };

@@ -1,5 +1,5 @@
-// Keeps the page for when there is no network: what is named after its content is taken from what is
-// kept, everything else from the network while there is one.
+// Keeps the page for use without a network. Files that are named after their content come from the kept
+// copy, all others from the network while there is one.
 
 const KEPT = "offswitch-page";
 
@@ -23,7 +23,7 @@ addEventListener("fetch", (event) => {
   event.respondWith(url.pathname.includes("/assets/") ? keptFirst(request) : networkFirst(request));
 });
 
-/** What belongs to the page; everything else of this origin is somebody else's. */
+/** Whether a path belongs to the page; other paths of this origin are left alone. */
 function isPage({ pathname }, scope) {
   const path = pathname.slice(scope.pathname.length);
   return ["", "index.html", "outside.html", "icon.svg"].includes(path) || path.startsWith("assets/");

@@ -1,9 +1,10 @@
-// The page: two views, and what holds for both.
+// The page: two views in one frame.
 
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Inspector } from "./inspector/inspector";
 import { Policy } from "./policy";
+import { storedKey } from "./shared/sign-in";
 
 type View = "inspector" | "console";
 type Shown = ComponentType<{ isShown: boolean }>;
@@ -26,7 +27,7 @@ export function Page() {
         <nav aria-label="Views">{link("inspector", "Inspector")}{link("console", "Console")}</nav>
       </header>
       <main id="main">
-        {/* Both stay: what was typed or fetched in one is there when you come back. */}
+        {/* Both stay mounted: what was typed or fetched is still there when you come back. */}
         <div hidden={view !== "inspector"}><Inspector isShown={view === "inspector"} /></div>
         <div hidden={view !== "console"}><Later isShown={view === "console"} /></div>
       </main>
@@ -35,18 +36,18 @@ export function Page() {
   );
 }
 
-/** The console, fetched when it is first wanted: whoever inspects a token does not wait for it. */
+/** The console, loaded when it is first opened, or when this tab is still signed in. */
 function Later({ isShown }: { isShown: boolean }) {
   const [Console, set] = useState<Shown | undefined>();
   const [problem, setProblem] = useState("");
   useEffect(() => {
-    if (!isShown || Console !== undefined) return;
+    if (Console !== undefined || (!isShown && storedKey() === null)) return;
     const load = async () => {
       try {
         const { Console: found } = await import("./console/console");
         set(() => found);
       } catch {
-        setProblem("The console could not be loaded: is the network there?");
+        setProblem("The console could not be loaded. Check the network, then open it again.");
       }
     };
     void load();

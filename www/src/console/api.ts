@@ -1,16 +1,20 @@
-// The calls of the console, each with the scope that it asks of the API key.
+// The requests of the console, each with the scope that the API key needs for it.
 
 import type {
-  Accepted, LogPage, NewKey, Pressed, Readiness, Session, SigningKeys, Status, Tokens,
+  Accepted, ApiKey, ApiKeyList, DroppedFeedKey, LogPage, NewApiKey, NewFeedKey, NewKey, Pressed,
+  Readiness, Session, SigningKeys, Status, Tokens,
 } from "../shared/answers";
-import { ask, askReadiness, isObject, type Answer, type Call, type Problem } from "../shared/request";
+import { sizeBytes } from "../shared/format";
+import {
+  ask, askReadiness, hasList, hasText, isObject, type Answer, type Call, type Problem,
+} from "../shared/request";
 
-/** Calls the control plane with one API key, which is kept nowhere else. */
+/** Sends requests to the control plane with one API key. */
 export class ControlPlane {
   readonly #apiKey: string | null;
   readonly #learn: Learn;
 
-  /** `learn` is told what every answer says about the key. */
+  /** `learn` gets what each answer shows about the key's scopes. */
   constructor(apiKey: string | null, learn: Learn) {
     this.#apiKey = apiKey;
     this.#learn = learn;
@@ -20,7 +24,7 @@ export class ControlPlane {
     return this.#apiKey !== null;
   }
 
-  /** Findings that are none are dropped; without a position it is somebody else's document. */
+  /** A document without a position is not that of a control plane. */
   readiness() {
     const isRight = (value: unknown) =>
       isObject(value) && typeof value["ready"] === "boolean" && hasText("position")(value)
@@ -35,13 +39,36 @@ export class ControlPlane {
 
   keys(): Promise<Answer<SigningKeys>> {
     const isRight = (value: unknown) =>
-      hasList("token_keys")(value) && hasList("feed_public_keys")(value);
+      hasList("token_keys")(value) && hasList("feed_keys")(value);
     return this.#call("keys:read", "/v1/keys", { isRight });
   }
 
-  rotateKey(reason: string): Promise<Answer<NewKey>> {
-    const body = JSON.stringify(reason === "" ? {} : { reason });
-    return this.#call("keys:write", ROTATE, { method: "POST", body, isRight: hasText("kid") });
+  rotateKey(): Promise<Answer<NewKey>> {
+    const call = { method: "POST", body: "{}", isRight: hasText("kid") } as const;
+    return this.#call("keys:write", "/v1/keys/rotate", call);
+  }
+
+  addFeedKey(idempotencyKey: string): Promise<Answer<NewFeedKey>> {
+    const call = { method: "POST", idempotencyKey, isRight: hasText("public_key") } as const;
+    return this.#call("keys:write", "/v1/feed-keys/rotate", call);
+  }
+
+  dropFeedKey(id: string): Promise<Answer<DroppedFeedKey>> {
+    const call = { method: "POST", isRight: hasText("id") } as const;
+    return this.#call("keys:write", `/v1/feed-keys/${escaped(id)}/drop`, call);
+  }
+
+  apiKeys(): Promise<Answer<ApiKeyList>> {
+    return this.#call("api-keys:write", API_KEYS, { isRight: hasList("api_keys") });
+  }
+
+  createApiKey(body: string): Promise<Answer<NewApiKey>> {
+    return this.#call("api-keys:write", API_KEYS, { method: "POST", body, isRight: hasText("key") });
+  }
+
+  revokeApiKey(id: string): Promise<Answer<ApiKey>> {
+    const call = { method: "DELETE", isRight: hasText("id") } as const;
+    return this.#call("api-keys:write", `${API_KEYS}/${escaped(id)}`, call);
   }
 
   sessions(sub: string): Promise<Answer<{ sessions: Session[] }>> {
@@ -54,7 +81,7 @@ export class ControlPlane {
     return this.#call("sessions:write", SESSIONS, call);
   }
 
-  /** Ends one session of the user, or all where none is named. */
+  /** Ends one session of the user, or all if `id` is null. */
   endSessions(sub: string, id: string | null, idempotencyKey: string): Promise<Answer<Accepted>> {
     const path = id === null ? sessionsOf(sub) : `${sessionsOf(sub)}&session_id=${escaped(id)}`;
     const isRight = hasText("position");
@@ -66,27 +93,28 @@ export class ControlPlane {
     return this.#call("revocations:write", REVOCATIONS, call);
   }
 
-  /** A page of the log: the newest, or what came before the seq `before`. */
-  log(before: number | null): Promise<Answer<LogPage>> {
-    const rest = before === null ? "" : `&before=${before}`;
-    const path = `${REVOCATIONS}?limit=${LOG_PAGE}${rest}`;
-    return this.#call("revocations:read", path, { isRight: hasList("requests") });
+  /** A page of the log: the newest requests that the filters let through, before the seq `before`. */
+  log(before: number | null, filters: LogFilters = {}): Promise<Answer<LogPage>> {
+    const query = new URLSearchParams({ limit: String(LOG_PAGE) });
+    if (before !== null) query.set("before", String(before));
+    for (const [name, value] of Object.entries(filters)) query.set(name, wellFormed(String(value)));
+    return this.#call("revocations:read", `${REVOCATIONS}?${query}`, { isRight: hasList("requests") });
   }
 
   redButton(body: string, idempotencyKey: string): Promise<Answer<Pressed>> {
     const call = { method: "POST", body, idempotencyKey, isRight: hasList("dead_kids") } as const;
-    return this.#call("red-button", RED_BUTTON, call);
+    return this.#call("red-button", "/v1/red-button", call);
   }
 
-  /** What the control plane says of itself; learns from it what the key may do. */
+  /** What this API key may do, and what the control plane says of itself. */
   async status(): Promise<Status | null> {
     const isRight = (value: unknown) => isObject(value) && hasList("scopes")(value["key"]);
     const answer = await ask<Status>("/v1/status", { apiKey: this.#apiKey, isRight });
     for (const scope of SCOPES) {
-      const may = answer.ok && answer.value.key.scopes.includes(scope);
+      const isGranted = answer.ok && answer.value.key.scopes.includes(scope);
       const detail = `the API key lacks the scope ${scope}`;
       const lacks = { status: 403, code: "missing_scope", detail };
-      this.#learn(scope, may ? null : answer.ok ? lacks : answer.problem);
+      this.#learn(scope, isGranted ? null : answer.ok ? lacks : answer.problem);
     }
     return answer.ok ? answer.value : null;
   }
@@ -98,51 +126,49 @@ export class ControlPlane {
   }
 }
 
-export type Scope =
-  | "keys:read" | "keys:write" | "metrics:read" | "red-button"
-  | "revocations:read" | "revocations:write" | "sessions:read" | "sessions:write";
+export type Scope = (typeof SCOPES)[number];
 
 export type Learn = (scope: Scope, problem: Problem | null) => void;
 
+/** The query of `GET /v1/revocations`; at most one of the first four. */
+export interface LogFilters {
+  sub?: string;
+  jti?: string;
+  session_id?: string;
+  kid?: string;
+  issuer?: string;
+  since?: number;
+  until?: number;
+}
+
 /** What is wrong with the user's id, if anything. */
 export function userProblem(sub: string): string | null {
-  const size_bytes = new TextEncoder().encode(sub).length;
-  if (size_bytes < 1 || size_bytes > 256) return "The user must have 1 to 256 bytes.";
+  const length = sizeBytes(sub);
+  if (length < 1 || length > 256) return "The user must have 1 to 256 bytes.";
   return UNPAIRED.test(sub) ? "The user is not well-formed Unicode." : null;
 }
 
-/** A printable key for one submit. */
-export function freshIdempotencyKey(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return `console-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
-}
-
-/** In the query: in a path a slash or dots would name another user. */
+/** In the query, because in a path a slash or dots would name another user. */
 function sessionsOf(sub: string): string {
   return `${SESSIONS}?sub=${escaped(sub)}`;
 }
 
-/** Half a character would be thrown back by the encoding. */
 function escaped(text: string): string {
-  return encodeURIComponent(text.replace(new RegExp(UNPAIRED, "gu"), "\ufffd"));
+  return encodeURIComponent(wellFormed(text));
 }
 
-function hasList(name: string) {
-  return (value: unknown) => isObject(value) && Array.isArray(value[name]);
-}
-
-function hasText(name: string) {
-  return (value: unknown) => isObject(value) && typeof value[name] === "string";
+/** Half a surrogate pair would make the encoding throw. */
+function wellFormed(text: string): string {
+  return text.replace(new RegExp(UNPAIRED, "gu"), "\ufffd");
 }
 
 const UNPAIRED = /\p{Cs}/u;
-const RED_BUTTON = "/v1/red-button";
+const API_KEYS = "/v1/api-keys";
 const REVOCATIONS = "/v1/revocations";
-const ROTATE = "/v1/keys/rotate";
 const SESSIONS = "/v1/sessions";
 const LOG_PAGE = 20;
-/** What the console has a use for. */
-export const SCOPES: Scope[] = [
+/** The scopes that the page uses. */
+export const SCOPES = [
   "metrics:read", "revocations:read", "revocations:write", "sessions:read", "sessions:write",
-  "keys:read", "keys:write", "red-button",
-];
+  "keys:read", "keys:write", "api-keys:write", "feed:read", "red-button",
+] as const;

@@ -1,6 +1,6 @@
 import { Component, type ComponentChildren } from "preact";
 
-/** Keeps a mistake in one part of the page from taking the rest with it. */
+/** Limits an error to one part of the page. */
 export class Boundary extends Component<{ children?: ComponentChildren }, { hasFailed: boolean }> {
   override state = { hasFailed: false };
 

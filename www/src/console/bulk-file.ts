@@ -1,24 +1,25 @@
-// A file that somebody chose: how it begins, and all of its rows.
+// A chosen file: its first rows, and all of its rows.
 
 import { formatOf, recordsOf, type FileRecord, type Format } from "./bulk-records";
 import { columnsOf, isRow, rowOf, type Failure, type Layout } from "./bulk-rows";
 import type { Source } from "./bulk-run";
 
-/** What was seen of the start of a file. */
+/** The start of a file. */
 export interface Start {
   format: Format;
   columns: string[] | null;
-  /** The first records that are no header. */
+  /** The first records after the header. */
   records: FileRecord[];
 }
 
-/** Looks at the first few records only. */
+/** Reads the first few records only. */
 export async function startOf(file: File): Promise<Start | { complaint: string }> {
   if (file.size === 0) return { complaint: "The file is empty." };
   const records: FileRecord[] = [];
   try {
     const beginning = textOf(await file.slice(0, START_BYTES).arrayBuffer());
     if (beginning === null) return { complaint: "This is not a text file in UTF-8." };
+    if (beginning.trimStart().startsWith("[")) return { complaint: AN_ARRAY };
     const format = formatOf(file.name, beginning);
     for await (const record of recordsOf(file.slice(0, START_BYTES).stream(), format)) {
       records.push(record);
@@ -39,7 +40,7 @@ export async function startOf(file: File): Promise<Start | { complaint: string }
   }
 }
 
-/** Every row, read as it is sent. */
+/** All rows, read while they are sent. */
 export async function* rowsOf(file: File, layout: Layout): Source {
   let isHeader = layout.columns !== null;
   for await (const record of recordsOf(file.stream(), layout.format)) {
@@ -48,14 +49,14 @@ export async function* rowsOf(file: File, layout: Layout): Source {
   }
 }
 
-/** What failed, once more; what could not even be read fails again. */
+/** The failed rows again; unreadable ones fail again. */
 export async function* failedRows(failures: readonly Failure[]): Source {
   for (const [index, failure] of failures.entries()) {
     yield { row: failure.row ?? failure, taken: index + 1 };
   }
 }
 
-/** The body of a request as it will begin, without any token. */
+/** The beginning of a request body, without any token. */
 export function sketchOf(start: Start, layout: Layout): string {
   const rows = start.records.map((record) => rowOf(record, layout)).filter(isRow);
   const reason = rows[0]?.reason ?? "";
@@ -68,7 +69,7 @@ export function sketchOf(start: Start, layout: Layout): string {
   return `{"revocations": [\n  ${[...entries, "…"].join(",\n  ")}\n ]${end}}`;
 }
 
-/** Null for what is no text: its rows would be ids that nobody ever saw. */
+/** Null if it is not text. */
 function textOf(bytes: ArrayBuffer): string | null {
   try {
     // The last character may be cut in two.
@@ -79,5 +80,7 @@ function textOf(bytes: ArrayBuffer): string | null {
   }
 }
 
+const AN_ARRAY = "This is a JSON array. Write one object per line (NDJSON) instead: then a file of any "
+  + "size can be read.";
 const SHOWN_ROWS = 5;
 const START_BYTES = 262_144;

@@ -1,12 +1,11 @@
-// How far a bulk run is, and the report of what failed.
+// The progress of a bulk run, and the report of what failed.
 
-import { useEffect, useState } from "preact/hooks";
-import { reportOf } from "./bulk-report";
 import type { Failure } from "./bulk-rows";
 import { MAX_FAILURES, type Progress } from "./bulk-run";
 import type { Bulk } from "./bulk-use";
+import { csvOf, Download } from "./download";
 import { count } from "../shared/format";
-import { Foreign } from "../shared/foreign";
+import { ShownText } from "../shared/shown-text";
 import { DurabilityWord, Facts, ProblemNotice } from "../shared/outcome";
 import { Table } from "../shared/table";
 
@@ -62,7 +61,8 @@ function Report(
     <>
       <h3>What failed</h3>
       <div class="row">
-        <Download failures={failures} />
+        <Download text="Download report (CSV)" name="offswitch-failed.csv"
+          content={() => csvOf(reportOf(failures))} />
         <button type="button" disabled={!canRetry} onClick={onRetry}>Retry failed</button>
       </div>
       {failed > MAX_FAILURES && (
@@ -76,9 +76,9 @@ function Report(
           key: `${index}`,
           cells: [
             line,
-            <><span class="quiet">{kind}</span> <code><Foreign text={id} /></code></>,
-            <code><Foreign text={code} /></code>,
-            <Foreign text={detail} />,
+            <><span class="quiet">{kind}</span> <code><ShownText text={id} /></code></>,
+            <code><ShownText text={code} /></code>,
+            <ShownText text={detail} />,
           ],
         }))} />
       {failures.length > SHOWN && (
@@ -88,14 +88,9 @@ function Report(
   );
 }
 
-function Download({ failures }: { failures: readonly Failure[] }) {
-  const [url, setUrl] = useState<string | undefined>(undefined);
-  useEffect(() => {
-    const made = URL.createObjectURL(reportOf(failures));
-    setUrl(made);
-    return () => URL.revokeObjectURL(made);
-  }, [failures, failures.length]);
-  return <a class="button" href={url} download="offswitch-failed.csv">Download report (CSV)</a>;
+function reportOf(failures: readonly Failure[]): string[][] {
+  const rows = failures.map(({ line, kind, id, code, detail }) => [String(line), kind, id, code, detail]);
+  return [["line", "kind", "id", "code", "detail"], ...rows];
 }
 
 const HEADLINES: Record<Progress["phase"], string> = {

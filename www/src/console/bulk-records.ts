@@ -1,5 +1,5 @@
-// Reads a file of records piece by piece: lines of NDJSON, or rows of CSV (RFC 4180). However large
-// the file is, only a piece of it and one record are held.
+// Reads a file of records in pieces: lines of NDJSON, or rows of CSV (RFC 4180). Only one piece of the
+// file and one record are in memory at a time.
 
 export type Format = "csv" | "ndjson";
 
@@ -10,11 +10,11 @@ export interface FileRecord {
   fields: string[];
   /** Why it cannot be read. */
   complaint?: string;
-  /** About how many bytes of the file were taken in so far. */
+  /** About how many bytes of the file were read so far. */
   taken: number;
 }
 
-/** By the name, or else by the first character. */
+/** By the name, else by the first character. */
 export function formatOf(name: string, start: string): Format {
   if (/\.(ndjson|jsonl)$/i.test(name)) return "ndjson";
   if (/\.csv$/i.test(name)) return "csv";
@@ -29,23 +29,23 @@ export async function* recordsOf(
   const decoder = new TextDecoder();
   const parser = format === "csv" ? new CsvParser() : new LineParser();
   const reader = stream.getReader();
-  let before_bytes = 0;
+  let beforeBytes = 0;
   try {
     for (;;) {
       const { done, value } = await reader.read();
-      const size_bytes = value?.byteLength ?? 0;
+      const sizeBytes = value?.byteLength ?? 0;
       const text = done ? decoder.decode() : decoder.decode(value, { stream: true });
-      // A piece is cut up, so that no piece holds up the page for long.
+      // Large pieces are cut, so that the page stays responsive.
       for (let at = 0; at < text.length || at === 0; at += PIECE_CHARS) {
         parser.push(text.slice(at, at + PIECE_CHARS));
         const share = Math.min(1, (at + PIECE_CHARS) / Math.max(1, text.length));
-        yield* parser.complete(before_bytes + Math.round(size_bytes * share));
+        yield* parser.complete(beforeBytes + Math.round(sizeBytes * share));
         if (at > 0) await new Promise((resolve) => setTimeout(resolve));
       }
-      before_bytes += size_bytes;
+      beforeBytes += sizeBytes;
       if (!done) continue;
       parser.end();
-      yield* parser.complete(before_bytes);
+      yield* parser.complete(beforeBytes);
       return;
     }
   } finally {
@@ -53,7 +53,7 @@ export async function* recordsOf(
   }
 }
 
-/** Records that are complete, until somebody takes them. */
+/** Collects complete records until they are read. */
 abstract class Parser {
   protected line = 1;
   protected start = 1;

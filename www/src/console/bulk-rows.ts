@@ -1,4 +1,4 @@
-// From the records of a file to what is sent.
+// From the records of a file to the entries of requests.
 
 import type { FileRecord, Format } from "./bulk-records";
 import {
@@ -12,7 +12,7 @@ export interface Row {
   reason: string;
 }
 
-/** A row that was not accepted, and why; it can be tried again where there is an entry. */
+/** A row that was not accepted, and why; it can be sent again if it has an entry. */
 export interface Failure {
   line: number;
   kind: Kind | "";
@@ -40,7 +40,7 @@ export function columnsOf(first: FileRecord): { columns: string[] | null } | { c
   const names = first.fields.map((field) => field.trim().toLowerCase());
   if (names.some(isKind)) {
     const twice = names.find((name, index) => isColumn(name) && names.indexOf(name) !== index);
-    if (twice !== undefined) return { complaint: `The column ${twice} stands there twice.` };
+    if (twice !== undefined) return { complaint: `The column ${twice} appears twice.` };
     return { columns: names };
   }
   if (names.length === 1) return { columns: null };
@@ -56,7 +56,7 @@ export function strangers(columns: string[] | null): string[] {
 export function rowOf(record: FileRecord, layout: Layout): Row | Failure {
   const { line, fields, complaint } = record;
   if (complaint !== undefined) return failure(line, "unreadable_row", complaint);
-  // What stands in for such bytes would be another id.
+  // The replacement character would make another id.
   if (fields.some((field) => field.includes("\ufffd"))) {
     return failure(line, "unreadable_row", "has bytes that are not UTF-8");
   }
@@ -72,7 +72,7 @@ export function isRow(row: Row | Failure): row is Row {
   return "entry" in row;
 }
 
-/** What the control plane said of a row. */
+/** A row that the control plane refused. */
 export function refused(row: Row, code: string, detail: string): Failure {
   const [kind, id] = entryName(row.entry);
   return { line: row.line, kind, id, code, detail, row };

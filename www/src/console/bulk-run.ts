@@ -1,20 +1,20 @@
-// Sends many revocations, a thousand at a time: paused, resumed, cancelled, and told what failed.
+// Sends many revocations, a thousand at a time. A run can be paused, resumed and cancelled, and it
+// collects what failed.
 //
 // A request is accepted as a whole or not at all. The control plane names the first entry that it
-// refuses, so what stands before it is known to be good: that is sent by itself, then the rest.
+// refuses. The entries before it are then sent alone, and after them the rest.
 
-import { freshIdempotencyKey } from "./api";
 import type { Accepted } from "../shared/answers";
 import { isRow, refused, type Failure, type Row } from "./bulk-rows";
-import { delay_ms } from "./polling";
-import type { Answer, Problem } from "../shared/request";
+import { delayMs } from "./polling";
+import { freshIdempotencyKey, type Answer, type Problem } from "../shared/request";
 
 export type Send = (body: string, idempotencyKey: string) => Promise<Answer<Accepted>>;
-/** What there is to send, and how much of the whole was taken for it. */
+/** The rows to send, and how much of the file was read for each. */
 export type Source = AsyncIterable<{ row: Row | Failure; taken: number }>;
 
 export interface Progress {
-  /** It is `cancelling` until the request that was under way has ended. */
+  /** It is `cancelling` until the current request has ended. */
   phase: "running" | "waiting" | "paused" | "done" | "cancelling" | "cancelled";
   /** Rows read. */
   rows: number;
@@ -22,9 +22,9 @@ export interface Progress {
   accepted: number;
   failed: number;
   requests: number;
-  /** The newest answer: every row that was accepted is off from this position on. */
+  /** The newest answer: every accepted row is revoked from this position on. */
   last: Accepted | null;
-  /** Why it waits or paused by itself. */
+  /** Why it waits, or paused automatically. */
   problem: Problem | null;
 }
 
@@ -79,7 +79,7 @@ export class BulkRun {
     this.#wake();
   }
 
-  /** What was accepted stays so; a request under way ends first. */
+  /** What was accepted stays revoked; the current request ends first. */
   cancel() {
     if (!["done", "cancelled"].includes(this.#progress.phase)) this.#set({ phase: "cancelling" });
     this.#wake();
@@ -95,7 +95,7 @@ export class BulkRun {
     await this.#deliver(largest);
   }
 
-  /** Sends the rows until each was accepted or has failed. */
+  /** Sends the rows until each is accepted or has failed. */
   async #deliver(batch: Row[]) {
     const parts = [batch];
     for (let rows = parts.shift(); rows !== undefined; rows = parts.shift()) {
@@ -112,16 +112,16 @@ export class BulkRun {
     }
   }
 
-  /** Takes out the row that was refused, and gives what is to be sent instead. */
-  #afterRefusal(rows: Row[], { code, detail, status }: Problem): Row[][] {
-    const place = /^revocations\[(\d+)\](?:\.|: )?(.*)$/s.exec(detail);
-    const index = place === null ? (rows.length === 1 ? 0 : -1) : Number(place[1]);
+  /** Takes out the row that was refused; returns what to send instead. */
+  #afterRefusal(rows: Row[], problem: Problem): Row[][] {
+    const { code, detail, status } = problem;
+    const index = indexOf(problem) ?? (rows.length === 1 ? 0 : -1);
     const row = rows[index];
     if (row === undefined) {
       const half = Math.ceil(rows.length / 2);
       return [rows.slice(0, half), rows.slice(half)];
     }
-    this.#fail(refused(row, code, place?.[2] ?? detail));
+    this.#fail(refused(row, code, withoutPlace(detail, index)));
     this.#refusedInARow += 1;
     if (this.#refusedInARow === this.#patience && !this.#isCancelled) {
       this.#patience *= 10;
@@ -131,7 +131,7 @@ export class BulkRun {
     return [rows.slice(0, index), rows.slice(index + 1)];
   }
 
-  /** Repeats under the same key until there is an answer for good; null if it is cancelled. */
+  /** Repeats with the same idempotency key until there is a final answer; null if cancelled. */
   async #insist(rows: Row[]): Promise<Answer<Accepted> | null> {
     const reason = rows[0]?.reason ?? "";
     const revocations = rows.map(({ entry }) => entry);
@@ -152,7 +152,7 @@ export class BulkRun {
         this.#set({ phase: "paused", problem });
       } else if (this.#is("running")) {
         this.#set({ phase: "waiting", problem });
-        await this.#sleep(delay_ms(failures));
+        await this.#sleep(delayMs(failures));
         if (this.#is("waiting")) this.#set({ phase: "running" });
       }
     }
@@ -165,10 +165,10 @@ export class BulkRun {
     }
   }
 
-  #sleep(wait_ms: number): Promise<void> {
+  #sleep(waitMs: number): Promise<void> {
     return new Promise((resolve) => {
       this.#wake = resolve;
-      setTimeout(resolve, wait_ms);
+      setTimeout(resolve, waitMs);
     });
   }
 
@@ -190,21 +190,33 @@ export class BulkRun {
     this.#onProgress(this.#progress);
   }
 
-  /** Remembered only: whoever shows it looks by itself, a few times a second. */
+  /** Only remembered: the view reads it a few times a second. */
   #note(change: Partial<Progress>) {
     this.#progress = { ...this.#progress, ...change };
   }
 }
 
-/** Whether repeating could change nothing. */
+/** The entry that a problem is about: `/revocations/17/exp` is in the entry 17. */
+function indexOf({ pointer = "" }: Problem): number | undefined {
+  const [, list, index] = pointer.split("/");
+  return list === "revocations" && index !== undefined ? Number(index) : undefined;
+}
+
+/** The report names the line, so the place in the request would confuse. */
+function withoutPlace(detail: string, index: number): string {
+  const place = `revocations[${index}]`;
+  return detail.startsWith(place) ? detail.slice(place.length + 1).trim() : detail;
+}
+
+/** Whether repeating the request cannot change the answer. */
 function isFinal({ status }: Problem): boolean {
   return status >= 400 && status < 500 && ![401, 403, 408, 425, 429].includes(status);
 }
 
 const BATCH = 1000;
-/** How many reasons are gathered at the same time. */
+/** How many reasons are collected at the same time. */
 const MAX_BATCHES = 50;
 const MAX_ATTEMPTS = 8;
-/** After so many refusals without one success somebody should look. */
+/** After this many refusals without a success the run pauses for a person to look. */
 const MANY_REFUSALS = 20;
 export const MAX_FAILURES = 50_000;

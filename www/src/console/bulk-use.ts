@@ -1,4 +1,4 @@
-// A bulk run as a view follows it: a few times a second, however fast it is.
+// A bulk run for a view, which reads its progress a few times a second.
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Access } from "./access";
@@ -9,7 +9,7 @@ export interface Bulk {
   progress: Progress | null;
   /** What `progress.taken` counts up to. */
   total: number;
-  /** It was begun, and has neither finished nor been cancelled to its end. */
+  /** It has begun, and has neither finished nor been cancelled. */
   isActive: boolean;
   begin(source: Source, total: number): void;
   pause(): void;
@@ -23,7 +23,7 @@ export function useBulkRun(access: Access): Bulk {
   const run = useRef<BulkRun | null>(null);
   const [progress, setProgress] = useState<Progress | null>(null);
   const [total, setTotal] = useState(0);
-  // A key that was replaced while it was paused goes on with what is left.
+  // After another sign-in during a pause the run continues with the new key.
   const plane = useRef(access.plane);
   plane.current = access.plane;
   const isActive = progress !== null && !["done", "cancelled"].includes(progress.phase);

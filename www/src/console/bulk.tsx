@@ -6,9 +6,11 @@ import { failedRows, rowsOf, sketchOf, startOf, type Start } from "./bulk-file";
 import { BulkProgress } from "./bulk-progress";
 import { isRow, rowOf, strangers, type Layout } from "./bulk-rows";
 import { useBulkRun } from "./bulk-use";
+import { Confirm } from "../shared/confirm";
 import { Field } from "../shared/field";
 import { bytes } from "../shared/format";
-import { Foreign, visible } from "../shared/foreign";
+import { visible } from "../shared/invisible";
+import { ShownText } from "../shared/shown-text";
 import { KIND_NAMES, KINDS, entryName, isKind, reasonProblem, unixSeconds } from "./revocation";
 import { Moment } from "../shared/moment";
 import { Table } from "../shared/table";
@@ -31,33 +33,35 @@ export function Bulk({ access }: { access: Access }) {
     setChosen({ file, start });
     setLayout((before) => ({ ...before, format: start.format, columns: start.columns }));
   };
-  const begin = () => {
-    if (chosen === null) return;
-    const problem = layoutProblem(layout, chosen.start);
+  const isReady = () => {
+    const problem = chosen === null ? null : layoutProblem(layout, chosen.start);
     complain(problem);
-    if (problem === null) bulk.begin(rowsOf(chosen.file, layout), chosen.file.size);
+    return chosen !== null && problem === null;
+  };
+  const begin = () => {
+    if (chosen !== null && isReady()) bulk.begin(rowsOf(chosen.file, layout), chosen.file.size);
   };
   return (
     <section class="card" aria-labelledby={`${id}-title`}>
       <h2 id={`${id}-title`}>Bulk revoke</h2>
-      <p class="quiet">A file of ids, CSV or NDJSON, of any size. It is read piece by piece and sent
-        in requests of 1,000; nothing of it is kept.</p>
+      <p class="quiet">A file of ids, CSV or NDJSON, of any size. It is read in pieces and sent in requests
+        of 1,000; the page stores nothing of it.</p>
       <Needs access={access} scope="revocations:write" to="revoke" />
       <DropZone id={id} isDisabled={bulk.isActive} onFile={choose} />
       <div role="alert">{complaint && <p class="notice bad">{complaint}</p>}</div>
       {chosen && (
         <>
-          <h3><Foreign text={chosen.file.name} /> <span class="quiet">{bytes(chosen.file.size)},
+          <h3><ShownText text={chosen.file.name} /> <span class="quiet">{bytes(chosen.file.size)},
             {" "}{chosen.start.format === "csv" ? "CSV" : "NDJSON"}</span></h3>
           {!bulk.isActive && <LayoutFields id={id} start={chosen.start} layout={layout}
             onChange={(change) => setLayout((before) => ({ ...before, ...change }))} />}
           {bulk.progress === null && <Preview start={chosen.start} layout={layout} />}
           {!bulk.isActive && (
             <p class="row submit">
-              <button type="button" class="danger" onClick={begin}
-                disabled={!may(access, "revocations:write")}>
-                {bulk.progress === null ? "Revoke all of it" : "Send the file again"}
-              </button>
+              <Confirm text={bulk.progress === null ? "Revoke all of it" : "Send the file again"}
+                look="danger" question="Every row of the file is revoked. There is no way back."
+                yes="Yes, revoke all" isDisabled={!may(access, "revocations:write")}
+                onAsk={isReady} onYes={begin} />
             </p>
           )}
         </>
@@ -93,7 +97,7 @@ function DropZone(
         }} />
       <p class="quiet small">CSV: a first row that
         names <code>jti,exp,sub,session_id,kid,reason,issuer</code>, or a single column of ids.
-        NDJSON: one object a line, as the API takes it.</p>
+        NDJSON: one object per line, as the API takes it.</p>
     </div>
   );
 }
@@ -142,10 +146,10 @@ function Preview({ start, layout }: { start: Start; layout: Layout }) {
   const ignored = strangers(start.columns);
   return (
     <>
-      <h3>Its first rows</h3>
+      <h3>The first rows</h3>
       {ignored.length > 0 && (
         <p class="notice unknown">
-          Columns that are not read: {ignored.map((name) => visible(name) || "–").join(", ")}
+          Ignored columns: {ignored.map((name) => visible(name) || "–").join(", ")}
         </p>
       )}
       <Table caption="The first rows, as they will be sent" columns={["Line", "What", "exp", "Why"]}
@@ -162,7 +166,7 @@ function Preview({ start, layout }: { start: Start; layout: Layout }) {
 
 function cells(row: ReturnType<typeof rowOf>) {
   if (!isRow(row)) {
-    const why = <span class="bad">cannot be sent: <Foreign text={row.detail} /></span>;
+    const why = <span class="bad">cannot be sent: <ShownText text={row.detail} /></span>;
     return [row.line, why, "", ""];
   }
   const [kind, name] = entryName(row.entry);
@@ -170,11 +174,11 @@ function cells(row: ReturnType<typeof rowOf>) {
   return [
     row.line,
     <>
-      <span class="quiet">{kind}</span> <code><Foreign text={name} /></code>
-      {issuer && <div class="quiet small">of <Foreign text={issuer} /></div>}
+      <span class="quiet">{kind}</span> <code><ShownText text={name} /></code>
+      {issuer && <div class="quiet small">of <ShownText text={issuer} /></div>}
     </>,
     exp === undefined ? <span class="quiet">–</span> : <Moment at={exp} />,
-    row.reason === "" ? <span class="quiet">none given</span> : <Foreign text={row.reason} />,
+    row.reason === "" ? <span class="quiet">none given</span> : <ShownText text={row.reason} />,
   ];
 }
 

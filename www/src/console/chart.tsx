@@ -1,4 +1,4 @@
-// A chart of the last five minutes. What it shows is also there as text.
+// A chart of the last five minutes. Its text alternative says the same.
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
@@ -12,7 +12,7 @@ export interface Line {
   newest: string;
 }
 
-interface Shown {
+interface Props {
   title: string;
   /** Seconds since 1970. */
   times: number[];
@@ -25,7 +25,7 @@ interface Shown {
   isLevel?: boolean;
 }
 
-export function Chart({ title, times, lines, format, isWhole = false, isLevel = false }: Shown) {
+export function Chart({ title, times, lines, format, isWhole = false, isLevel = false }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const keys = useRef<HTMLElement>(null);
   const plot = useRef<uPlot | null>(null);
@@ -70,20 +70,20 @@ export function Chart({ title, times, lines, format, isWhole = false, isLevel = 
   );
 }
 
-/** What an eye would gather: where each line is, and between which values it ran. */
-export function summary(title: string, lines: Line[], format: Shown["format"]): string {
-  const told = lines.map(({ label, values, newest }) => {
+/** The newest value of each line, and the range of its values. */
+export function summary(title: string, lines: Line[], format: Props["format"]): string {
+  const texts = lines.map(({ label, values, newest }) => {
     const known = values.filter((value) => value !== null);
     const name = lines.length > 1 ? `${label}: ` : "";
     if (known.length === 0) return `${name}no values`;
     const [low, high] = [Math.min(...known), Math.max(...known)];
     return `${name}now ${newest}, between ${format(low)} and ${format(high)}`;
   });
-  return `${title} in the last five minutes. ${told.join("; ")}.`;
+  return `${title} in the last five minutes. ${texts.join("; ")}.`;
 }
 
 interface Look {
-  format: Shown["format"];
+  format: Props["format"];
   isWhole: boolean;
   isLevel: boolean;
   names: string[];
@@ -121,7 +121,7 @@ function options(place: HTMLElement, keys: HTMLElement, look: Look): uPlot.Optio
   };
 }
 
-/** A value with nothing beside it has no line: it is drawn as a point. */
+/** A single value has no line: it is drawn as a point. */
 function lonely(plot: uPlot, index: number): boolean {
   const values = Array.from<number | null | undefined>(plot.data[index] ?? []);
   return values.filter((value) => typeof value === "number").length === 1;
@@ -141,14 +141,14 @@ function minutesBack(last: number): number[] {
 }
 
 function ago(plot: uPlot, splits: number[]): string[] {
-  const isNarrow = plot.width < 300;
+  const isNarrow = plot.width < 360;
   return splits.map((_, index) => {
     if (index === splits.length - 1) return "now";
     return isNarrow && index % 2 === 0 ? "" : `−${splits.length - 1 - index} min`;
   });
 }
 
-/** Colours are read anew when they change. */
+/** The colours are read again when the theme changes. */
 function useTheme(): boolean {
   const [isDark, setDark] = useState(DARK.matches);
   useEffect(() => {

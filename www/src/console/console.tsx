@@ -1,10 +1,11 @@
-// The console: what the control plane that serves this page does, and what it can be told to do.
+// The console of the control plane that serves this page.
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import "./console.css";
 import type { Readiness } from "../shared/answers";
-import { KeyField, useAccess, type Access } from "./access";
+import { SignInForm, useAccess, type Access } from "./access";
+import { ApiKeys } from "./api-keys";
 import { Boundary } from "./boundary";
 import { Bulk } from "./bulk";
 import { Elsewhere } from "./elsewhere";
@@ -28,14 +29,14 @@ function Inside({ isShown }: { isShown: boolean }) {
   const live = useLive(access, isShown);
   const part = usePart();
   const { where, readiness } = live;
-  if (where === null) return <p class="quiet" role="status">Asking who serves this page…</p>;
+  if (where === null) return <p class="quiet" role="status">Connecting…</p>;
   if (readiness === null && where.place === "elsewhere") return <Elsewhere />;
   return (
     <div class="console">
-      <h1 class="hearing">Console</h1>
+      <h1 class="visually-hidden">Console</h1>
       <section class="card state" aria-label="Control plane and API key">
         <State live={live} readiness={readiness} />
-        <KeyField access={access} />
+        <SignInForm access={access} />
       </section>
       <nav class="parts" aria-label="Parts of the console">
         {PARTS.map(([name, text]) => (
@@ -43,20 +44,20 @@ function Inside({ isShown }: { isShown: boolean }) {
             aria-current={part === name ? "page" : undefined}>{text}</a>
         ))}
       </nav>
-      {/* What was fetched or typed under a key goes when it is forgotten. */}
+      {/* A sign-out removes what was fetched or typed before it. */}
       <Parts key={access.generation} access={access} live={live} part={part} isShown={isShown} />
     </div>
   );
 }
 
-interface PartsShown {
+interface PartsProps {
   access: Access;
   live: Live;
   part: Part;
   isShown: boolean;
 }
 
-function Parts({ access, live, part, isShown }: PartsShown) {
+function Parts({ access, live, part, isShown }: PartsProps) {
   const position = live.readiness?.position ?? "";
   const inside: Record<Part, ComponentChildren> = {
     live: (
@@ -74,6 +75,7 @@ function Parts({ access, live, part, isShown }: PartsShown) {
     bulk: <Bulk access={access} />,
     "red-button": <RedButton access={access} isShown={isShown && part === "red-button"} />,
     keys: <Keys access={access} isShown={isShown && part === "keys"} position={position} />,
+    "api-keys": <ApiKeys access={access} isShown={isShown && part === "api-keys"} />,
   };
   return (
     <>
@@ -89,9 +91,9 @@ function State({ live, readiness }: { live: Live; readiness: Readiness | null })
   const nowMs = useSecondHand(polling.retryAtMs !== null);
   const [look, word] = lightOf(where, readiness);
   const { findings = [] } = readiness ?? {};
-  const left_seconds = Math.max(0, Math.ceil(((polling.retryAtMs ?? 0) - nowMs) / 1000));
+  const leftSeconds = Math.max(0, Math.ceil(((polling.retryAtMs ?? 0) - nowMs) / 1000));
   const problem = where?.place === "silent" ? where.problem.detail
-    : where?.place === "elsewhere" ? "Somebody else answers at this address now." : null;
+    : where?.place === "elsewhere" ? "This address is now served by something else." : null;
   return (
     <div class="state-line">
       <p class="tight row">
@@ -105,18 +107,18 @@ function State({ live, readiness }: { live: Live; readiness: Readiness | null })
       </p>
       {where?.place === "starting" && (
         <p class="notice unknown tight">
-          {progress(where.loading)} It does nothing else until that is done.
-          {readiness && " What is shown below is what was known last."}
+          {progress(where.loading)} No other request is served until then.
+          {readiness && " Below is the last known state."}
         </p>
       )}
       {problem !== null && (
         <div class="notice bad">
           <p class="tight" role="alert">
-            {problem}{readiness && " What is shown below is what was known last."}
+            {problem}{readiness && " Below is the last known state."}
           </p>
           <p class="row tight">
-            <span class="quiet">Asked again in {left_seconds} s.</span>
-            <button type="button" onClick={polling.retry}>Ask now</button>
+            <span class="quiet">Next attempt in {leftSeconds} s.</span>
+            <button type="button" onClick={polling.retry}>Try now</button>
           </p>
         </div>
       )}
@@ -132,7 +134,7 @@ function lightOf(where: Live["where"], readiness: Readiness | null): [string, st
 
 function progress({ read, of }: Loading): string {
   const far = of > 0 ? `: ${count(read)} of ${count(of)} records` : "";
-  return `The control plane reads its log${far}.`;
+  return `The control plane is reading its log${far}.`;
 }
 
 function usePart(): Part {
@@ -152,12 +154,13 @@ function partOf(hash: string): Part | null {
   return PARTS.find(([one]) => one === name)?.[0] ?? "live";
 }
 
-type Part = "live" | "users" | "revoke" | "bulk" | "red-button" | "keys";
+type Part = "live" | "users" | "revoke" | "bulk" | "keys" | "api-keys" | "red-button";
 const PARTS: [Part, string][] = [
   ["live", "Live"],
   ["users", "Users"],
   ["revoke", "Revoke"],
   ["bulk", "Bulk"],
   ["keys", "Keys"],
+  ["api-keys", "API keys"],
   ["red-button", "Red button"],
 ];

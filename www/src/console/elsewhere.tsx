@@ -1,4 +1,4 @@
-// Shown where the page is served, but not by a control plane.
+// Shown if the page is not served by a control plane.
 
 import { useId, useState } from "preact/hooks";
 
@@ -10,8 +10,8 @@ export function Elsewhere() {
     <section class="card narrow" aria-labelledby={`${id}-title`}>
       <h1 id={`${id}-title`} class="as-h2">The console is served by the control plane</h1>
       <p>This page comes from <code>{location.origin}</code>, and that is not a control plane: an
-        edge worker serves the same page for its inspector. The console talks to its own origin
-        only, so open it where your control plane is.</p>
+        edge worker serves the same page for its inspector. The console sends requests to its own origin
+        only, so open it at the address of your control plane.</p>
       <label for={id}>Address of the control plane</label>
       <input id={id} type="url" value={text} placeholder="http://127.0.0.1:8400" autocomplete="off"
         spellcheck={false} onInput={(event) => setText(event.currentTarget.value)} />
@@ -25,7 +25,7 @@ export function Elsewhere() {
   );
 }
 
-/** Whatever is not an http address becomes no link: it could be a script. */
+/** Only http addresses become links: anything else could be a script. */
 export function consoleAt(text: string): string | null {
   try {
     const url = new URL(text.trim());

@@ -1,52 +1,53 @@
-// The last five minutes, as the charts show them.
+// The last five minutes, for the charts. The page collects them itself while it is open.
 
 import { quantile, rate, total, type Samples } from "./metrics";
 
-/** One scrape, as far as it is drawn. What the control plane does not export is null. */
+/** One scrape, as far as the charts show it. What the control plane does not export is null. */
 export interface Moment {
-  at_seconds: number;
+  atSeconds: number;
   revocationsPerSecond: number | null;
-  base_bytes: number | null;
-  base_age_seconds: number | null;
-  seq: number | null;
+  baseBytes: number | null;
+  baseAgeSeconds: number | null;
+  records: number | null;
   streams: number | null;
   longPolls: number | null;
-  publishP50_ms: number | null;
-  publishP99_ms: number | null;
+  publishP50Ms: number | null;
+  publishP99Ms: number | null;
 }
 
 export interface History {
   moments: readonly Moment[];
-  /** What the next scrape is compared with. */
-  last: { samples: Samples; at_seconds: number } | null;
-  /** What is a single number now. */
+  /** The first scrape, unix seconds. */
+  sinceSeconds: number | null;
+  /** The next scrape is compared with this one. */
+  last: { samples: Samples; atSeconds: number } | null;
+  /** The current totals. */
   entries: number | null;
-  users: number | null;
   revocations: number | null;
 }
 
 export const EMPTY_HISTORY: History = {
-  moments: [], last: null, entries: null, users: null, revocations: null,
+  moments: [], sinceSeconds: null, last: null, entries: null, revocations: null,
 };
 
 export function extended(
   history: History,
   samples: Samples,
-  at_seconds: number,
-  planeNow_seconds: number,
+  atSeconds: number,
+  planeNowSeconds: number,
 ): History {
   const { last } = history;
-  const moment = read(samples, last, at_seconds, planeNow_seconds);
-  const moments = history.moments.filter((one) => one.at_seconds >= at_seconds - SHOWN_SECONDS);
-  // A line through a time in which nobody looked would be made up.
-  if (last !== null && at_seconds - last.at_seconds > GAP_SECONDS) {
-    moments.push({ ...NOTHING, at_seconds: last.at_seconds + 1 });
+  const moment = read(samples, last, atSeconds, planeNowSeconds);
+  const moments = history.moments.filter((one) => one.atSeconds >= atSeconds - SHOWN_SECONDS);
+  // Without scrapes there is no line.
+  if (last !== null && atSeconds - last.atSeconds > GAP_SECONDS) {
+    moments.push({ ...NOTHING, atSeconds: last.atSeconds + 1 });
   }
   return {
     moments: [...moments, moment],
-    last: { samples, at_seconds },
+    sinceSeconds: history.sinceSeconds ?? atSeconds,
+    last: { samples, atSeconds },
     entries: total(samples, "offswitch_entries"),
-    users: total(samples, "offswitch_users"),
     revocations: total(samples, REVOCATIONS),
   };
 }
@@ -59,41 +60,41 @@ export function newest(history: History, name: keyof Moment): number | null {
 function read(
   samples: Samples,
   last: History["last"],
-  at_seconds: number,
-  planeNow_seconds: number,
+  atSeconds: number,
+  planeNowSeconds: number,
 ): Moment {
   const before = last?.samples ?? null;
-  const seconds = last === null ? 0 : at_seconds - last.at_seconds;
-  // A counter that was never raised is not exported.
+  const seconds = last === null ? 0 : atSeconds - last.atSeconds;
+  // A counter that was never incremented is not exported.
   const revocations = total(samples, REVOCATIONS) ?? 0;
   const earlier = before === null ? null : (total(before, REVOCATIONS) ?? 0);
   const issuedAt = total(samples, "offswitch_base_issued_at_seconds");
-  const publish = (q: number) => {
-    const value_seconds = quantile(samples, before, "offswitch_publish_seconds", q);
-    return value_seconds === null ? null : value_seconds * 1000;
+  const publishMs = (q: number) => {
+    const valueSeconds = quantile(samples, before, "offswitch_publish_seconds", q);
+    return valueSeconds === null ? null : valueSeconds * 1000;
   };
   return {
-    at_seconds,
+    atSeconds,
     revocationsPerSecond: rate(earlier, revocations, seconds),
-    base_bytes: total(samples, "offswitch_base_bytes"),
-    base_age_seconds: issuedAt === null ? null : Math.max(0, planeNow_seconds - issuedAt),
-    seq: total(samples, "offswitch_records_folded_total"),
+    baseBytes: total(samples, "offswitch_base_bytes"),
+    baseAgeSeconds: issuedAt === null ? null : Math.max(0, planeNowSeconds - issuedAt),
+    records: total(samples, "offswitch_records_folded_total"),
     streams: total(samples, "offswitch_followers", { kind: "stream" }),
     longPolls: total(samples, "offswitch_followers", { kind: "long_poll" }),
-    publishP50_ms: publish(0.5),
-    publishP99_ms: publish(0.99),
+    publishP50Ms: publishMs(0.5),
+    publishP99Ms: publishMs(0.99),
   };
 }
 
-const NOTHING: Omit<Moment, "at_seconds"> = {
+const NOTHING: Omit<Moment, "atSeconds"> = {
   revocationsPerSecond: null,
-  base_bytes: null,
-  base_age_seconds: null,
-  seq: null,
+  baseBytes: null,
+  baseAgeSeconds: null,
+  records: null,
   streams: null,
   longPolls: null,
-  publishP50_ms: null,
-  publishP99_ms: null,
+  publishP50Ms: null,
+  publishP99Ms: null,
 };
 export const SHOWN_SECONDS = 300;
 const GAP_SECONDS = 5;

@@ -1,4 +1,4 @@
-// What the console follows: readiness, metrics and the newest of the log, in one round a second.
+// What the console follows: readiness, metrics and the newest requests, in one round a second.
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { LogPage, Readiness } from "../shared/answers";
@@ -11,7 +11,7 @@ import { nowSeconds, type Problem, type Whereabouts } from "../shared/request";
 
 export interface Live {
   where: Whereabouts<Readiness> | null;
-  /** The last that was told, even if nobody answers now. */
+  /** The last known readiness, even if the control plane does not answer now. */
   readiness: Readiness | null;
   history: History;
   metricsProblem: Problem | null;
@@ -24,7 +24,7 @@ export interface Live {
 export function useLive(access: Access, isShown: boolean): Live {
   const [seen, setSeen] = useState<Seen>(NOTHING_SEEN);
   const { plane } = access;
-  // What is on its way for a key that was forgotten must not arrive.
+  // An answer to the key of an earlier sign-in must not be shown.
   const current = useRef(plane);
   current.current = plane;
   /** The position at which the log was fetched. */
@@ -40,7 +40,7 @@ export function useLive(access: Access, isShown: boolean): Live {
     const where = await plane.readiness();
     const readiness = where.place === "control_plane" ? where.readiness : null;
     put((before) => ({ where, readiness: readiness ?? before.readiness }));
-    // It answers nothing else, but it does answer: no reason to ask less often.
+    // A starting process answers nothing else, but it answers: the pauses stay short.
     if (readiness === null) return where.place === "starting";
     if (access.isTrying) return true;
     if (may(access, "metrics:read")) {
@@ -73,7 +73,7 @@ function scraped(history: History, text: string): History {
   return extended(history, parseMetrics(text), Date.now() / 1000, nowSeconds());
 }
 
-/** The log may be ahead of the readiness that was asked before it. */
+/** The log may be ahead of the readiness that was fetched before it. */
 function newestOf({ requests }: LogPage): string | undefined {
   return requests[0]?.position;
 }

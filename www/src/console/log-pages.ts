@@ -1,17 +1,17 @@
-// The pages of the log that were fetched, as one list without holes.
+// The fetched pages of the log as one list without gaps.
 
 import type { LogPage, LogRequest } from "../shared/answers";
 
 export interface Log {
   /** Newest first. */
   requests: readonly LogRequest[];
-  /** Where older ones are asked for; null if there are none. */
+  /** The seq before which older requests are; null if there are none. */
   next: number | null;
 }
 
 /**
- * Puts the newest page in front of what is held; what does not join it is let go. The list stays as
- * long as it was, so that a busy log does not fill the page.
+ * Puts the newest page in front of the list; what does not continue it is dropped. The list keeps its
+ * length, so that a busy log does not fill the page.
  */
 export function withNewest(held: Log | null, page: LogPage): Log {
   const whole = { requests: page.requests, next: page.next ?? null };
@@ -37,7 +37,7 @@ function seqOf({ position }: LogRequest): number | null {
   return Number.isSafeInteger(seq) ? seq : null;
 }
 
-/** What an entry names, and by which kind. */
+/** The kind of an entry, and the name in it. */
 export function named(entry: { kind: string; [field: string]: unknown }): [string, unknown] {
   switch (entry.kind) {
     case "epoch": return ["every token before", entry["epoch"]];

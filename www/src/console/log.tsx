@@ -1,67 +1,105 @@
-// What was revoked, by whom and why: newest first.
+// What was revoked, by whom and why: newest first, searched and exported.
 
 import { useState } from "preact/hooks";
 import type { LogEntry, LogRequest } from "../shared/answers";
-import { Needs, may, type Access } from "./access";
+import { Card } from "../shared/card";
 import { count } from "../shared/format";
-import { Foreign } from "../shared/foreign";
-import { named, type Log } from "./log-pages";
 import { Moment } from "../shared/moment";
 import { ProblemNotice } from "../shared/outcome";
 import type { Problem } from "../shared/request";
+import { ShownText } from "../shared/shown-text";
 import { Table } from "../shared/table";
+import { Needs, may, type Access } from "./access";
+import { csvOf, Download } from "./download";
+import { LogSearch } from "./log-search";
+import { named, withOlder, type Log } from "./log-pages";
+import type { LogFilters } from "./api";
 
-interface Shown {
+interface Props {
   access: Access;
   log: Log | null;
   problem: Problem | null;
-  /** Fetches what lies before; says what went wrong. */
+  /** Fetches the page before `next`; resolves with the problem, if there is one. */
   onOlder(next: number): Promise<Problem | null>;
 }
 
-export function RecentLog({ access, log, problem, onOlder }: Shown) {
+export function RecentLog({ access, log, problem, onOlder }: Props) {
+  const [search, setSearch] = useState<{ filters: LogFilters; log: Log } | null>(null);
   const [isBusy, setBusy] = useState(false);
   const [failure, setFailure] = useState<Problem | null>(null);
-  const older = async () => {
-    if (isBusy || log === null || log.next === null) return;
+  const shown = search?.log ?? log;
+  const start = async (filters: LogFilters | null) => {
+    setFailure(null);
+    if (filters === null) return setSearch(null);
     setBusy(true);
-    setFailure(await onOlder(log.next));
+    const answer = await access.plane.log(null, filters);
+    setBusy(false);
+    if (!answer.ok) return setFailure(answer.problem);
+    const { requests, next } = answer.value;
+    setSearch({ filters, log: { requests, next: next ?? null } });
+  };
+  const older = async () => {
+    if (isBusy || shown === null || shown.next === null) return;
+    setBusy(true);
+    setFailure(await (search === null ? onOlder(shown.next) : olderFound(search, shown.next)));
     setBusy(false);
   };
+  const olderFound = async ({ filters, log: held }: NonNullable<typeof search>, next: number) => {
+    const answer = await access.plane.log(next, filters);
+    if (!answer.ok) return answer.problem;
+    setSearch({ filters, log: withOlder(held, answer.value) });
+    return null;
+  };
+  const canRead = may(access, "revocations:read");
   return (
-    <section class="card" aria-labelledby="log-title">
-      <h2 id="log-title">Recent log</h2>
+    <Card title={search === null ? "Recent log" : "Log, searched"}>
       <Needs access={access} scope="revocations:read" to="see the log" />
-      {problem && may(access, "revocations:read") && <ProblemNotice problem={problem} />}
-      {log !== null && log.requests.length === 0 && (
-        <p class="quiet">Nothing was revoked yet. The first revocation appears here at once.</p>
+      {canRead && <LogSearch isActive={search !== null} isBusy={isBusy} onSearch={start} />}
+      {problem && canRead && <ProblemNotice problem={problem} />}
+      {shown !== null && shown.requests.length === 0 && (
+        <p class="quiet">
+          {search !== null ? (shown.next === null ? "Nothing found." : "Nothing found in this part of the log.")
+            : "Nothing was revoked yet. The first revocation appears here immediately."}
+        </p>
       )}
-      {log !== null && log.requests.length > 0 && (
+      {shown !== null && shown.requests.length > 0 && (
         <Table caption="Accepted revocations, newest first" columns={COLUMNS}
-          rows={log.requests.map((request) => ({
-            key: request.position, cells: cells(request),
+          rows={shown.requests.map((request) => ({
+            key: request.position, cells: cells(request, access.names),
           }))} />
       )}
-      {log !== null && log.next !== null && (
-        <button type="button" onClick={older} disabled={isBusy}>
-          {isBusy ? "Fetching…" : "More"}
-        </button>
-      )}
+      <p class="row">
+        {shown !== null && shown.next !== null && (
+          <button type="button" onClick={older} disabled={isBusy}>
+            {isBusy ? "Fetching…" : "More"}
+          </button>
+        )}
+        {shown !== null && shown.requests.length > 0 && (
+          <Download text="Export what is listed (CSV)" name="offswitch-log.csv"
+            content={() => csvOf(rowsOf(shown.requests, access.names))} />
+        )}
+      </p>
       <div role="status">{failure && <ProblemNotice problem={failure} />}</div>
-    </section>
+    </Card>
   );
 }
 
-function cells({ position, at, by, reason, count: all, revocations }: LogRequest) {
+function cells(request: LogRequest, names: ReadonlyMap<string, string>) {
+  const { position, at, by, reason, count: all, revocations } = request;
   const entries = Array.isArray(revocations) ? revocations : [];
   return [
     <Moment at={at} />,
     <Entries entries={entries} all={typeof all === "number" ? all : entries.length} />,
     reason === null || reason === undefined ? <span class="quiet">none given</span>
-      : <Foreign text={reason} />,
-    <code><Foreign text={by} /></code>,
-    <code><Foreign text={position} /></code>,
+      : <ShownText text={reason} />,
+    <By id={by} name={names.get(by)} />,
+    <code><ShownText text={position} /></code>,
   ];
+}
+
+function By({ id, name }: { id: string; name?: string }) {
+  if (name === undefined) return <code><ShownText text={id} /></code>;
+  return <><ShownText text={name} /> <code class="quiet small"><ShownText text={id} /></code></>;
 }
 
 function Entries({ entries, all }: { entries: LogEntry[]; all: number }) {
@@ -87,13 +125,23 @@ function Entry({ entry }: { entry: LogEntry }) {
   const issuer = entry["issuer"];
   return (
     <>
-      <span class="quiet"><Foreign text={kind} /></span>{" "}
-      {entry.kind === "epoch" ? <Moment at={name} /> : <code><Foreign text={name} /></code>}
+      <span class="quiet"><ShownText text={kind} /></span>{" "}
+      {entry.kind === "epoch" ? <Moment at={name} /> : <code><ShownText text={name} /></code>}
       {issuer !== undefined && (
-        <div class="quiet small">of <Foreign text={issuer} /></div>
+        <div class="quiet small">of <ShownText text={issuer} /></div>
       )}
     </>
   );
+}
+
+function rowsOf(requests: readonly LogRequest[], names: ReadonlyMap<string, string>): string[][] {
+  const rows = requests.flatMap(({ at, revocations, reason, by, position }) =>
+    revocations.map((entry) => {
+      const [kind, name] = named(entry);
+      const time = new Date(at * 1000).toISOString();
+      return [time, kind, name, entry["issuer"] ?? "", reason ?? "", names.get(by) ?? by, position].map(String);
+    }));
+  return [["time", "kind", "name", "issuer", "reason", "by", "position"], ...rows];
 }
 
 const COLUMNS = ["When", "What", "Why", "Who", "Position"];

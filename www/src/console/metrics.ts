@@ -5,7 +5,7 @@ export type Labels = Record<string, string>;
 /** Every sample of one scrape, by name. */
 export type Samples = Map<string, { labels: Labels; value: number }[]>;
 
-/** What cannot be read is left out: one strange line hides no other. */
+/** Lines that cannot be read are ignored. */
 export function parseMetrics(text: string): Samples {
   const samples: Samples = new Map();
   for (const line of text.split("\n")) {
@@ -28,7 +28,7 @@ export function total(samples: Samples, name: string, labels: Labels = {}): numb
   return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0);
 }
 
-/** How fast a counter grows. One that fell began anew at zero: its process did. */
+/** How fast a counter grows. A counter that fell has started again from zero, like its process. */
 export function rate(before: number | null, after: number | null, seconds: number): number | null {
   if (before === null || after === null || !(seconds > 0)) return null;
   return (after >= before ? after - before : after) / seconds;
@@ -46,9 +46,9 @@ export function quantile(
 ): number | null {
   const buckets = matching(samples, `${name}_bucket`, {});
   if (buckets.length > 0) return bucketQuantile(buckets, before?.get(`${name}_bucket`) ?? [], q);
-  const told = matching(samples, name, {}).find(({ labels }) => Number(labels["quantile"]) === q);
-  // A summary forgets what is old, and says 0 when it has forgotten everything.
-  return told === undefined || told.value === 0 ? null : told.value;
+  const summary = matching(samples, name, {}).find(({ labels }) => Number(labels["quantile"]) === q);
+  // A summary drops old values, and is 0 when it has dropped all of them.
+  return summary === undefined || summary.value === 0 ? null : summary.value;
 }
 
 function bucketQuantile(buckets: Sample[], before: Sample[], q: number): number | null {

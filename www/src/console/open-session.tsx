@@ -1,25 +1,26 @@
-// Opens a session for trying, and hands its access token to the inspector.
+// Opens a test session, and hands its access token to the inspector.
 
 import type { ComponentChildren } from "preact";
 import { useId, useState } from "preact/hooks";
 import type { Tokens } from "../shared/answers";
 import { userProblem } from "./api";
 import { Needs, may, type Access } from "./access";
+import { CopyButton } from "../shared/copy-button";
 import { Field } from "../shared/field";
 import { sizeBytes } from "../shared/format";
-import { Foreign } from "../shared/foreign";
+import { ShownText } from "../shared/shown-text";
 import { Moment } from "../shared/moment";
 import { Facts, ProblemNotice } from "../shared/outcome";
 import { useSubmit } from "../shared/submit";
 
-interface Shown {
+interface Props {
   access: Access;
-  /** Whom to log in. */
+  /** The user to log in. */
   sub: string;
   onOpen(sub: string): void;
 }
 
-export function OpenSession({ access, sub, onOpen }: Shown) {
+export function OpenSession({ access, sub, onOpen }: Props) {
   const [user, setUser] = useState<string | null>(null);
   const [device, setDevice] = useState("");
   const [scope, setScope] = useState("");
@@ -36,18 +37,18 @@ export function OpenSession({ access, sub, onOpen }: Shown) {
     // What is undefined is left out.
     const rest = { device: device || undefined, scope: scope.trim() || undefined };
     const body = JSON.stringify({ sub: named, ...rest });
-    const told = await send(body, (key) => access.plane.openSession(body, key));
-    if (told?.ok) onOpen(named);
+    const received = await send(body, (key) => access.plane.openSession(body, key));
+    if (received?.ok) onOpen(named);
   };
   return (
     <section class="card" aria-labelledby={`${id}-title`}>
-      <h2 id={`${id}-title`}>Open a session for trying</h2>
-      <Needs access={access} scope="sessions:write" to="log somebody in" />
+      <h2 id={`${id}-title`}>Open a test session</h2>
+      <Needs access={access} scope="sessions:write" to="open a session" />
       <form onSubmit={submit}>
         <Field label={<>User (<code>sub</code>)</>} value={named} onInput={setUser} />
         <Field label="Device" note="optional" value={device} placeholder="phone"
           onInput={setDevice} />
-        <Field label="Scope" note="optional; names with spaces between" value={scope}
+        <Field label="Scope" note="optional; names separated by spaces" value={scope}
           placeholder="read write" onInput={setScope} />
         <p class="row submit">
           <button class="primary" disabled={isBusy || !may(access, "sessions:write")}>
@@ -74,9 +75,9 @@ function Opened({ tokens }: { tokens: Tokens }) {
   return (
     <>
       <Facts facts={[
-        ["Session", <code><Foreign text={session_id} /></code>],
-        ["Over at", <Moment at={session_expires_at} />],
-        ["jti", <code><Foreign text={jti} /></code>],
+        ["Session", <code><ShownText text={session_id} /></code>],
+        ["Ends at", <Moment at={session_expires_at} />],
+        ["jti", <code><ShownText text={jti} /></code>],
         ["exp", <><Moment at={expires_at} /> <code class="quiet">{expires_at}</code></>],
       ]} />
       <Secret name="Access token" text={access_token}>
@@ -98,9 +99,10 @@ function Secret(
         <strong>{name}</strong>
         <button type="button" aria-expanded={isShown} aria-label={`${verb} ${name}`}
           onClick={() => show(!isShown)}>{verb}</button>
+        <CopyButton label="Copy" name={name} isSmall text={() => text} />
         {children}
       </div>
-      {isShown && <pre><code><Foreign text={text} /></code></pre>}
+      {isShown && <pre><code><ShownText text={text} /></code></pre>}
     </div>
   );
 }

@@ -1,15 +1,15 @@
-// One round after the other while somebody looks, and fewer of them when they fail.
+// One round after the other while the console is in view, and fewer of them when they fail.
 
 import { useEffect, useRef, useState } from "preact/hooks";
 
 export interface Polling {
-  /** When the next attempt begins after one that failed, milliseconds since 1970. */
+  /** When the next attempt begins after a failed one, milliseconds since 1970. */
   retryAtMs: number | null;
   /** Begins it now. */
   retry(): void;
 }
 
-/** Runs `round` every second while `isActive`; it says whether it succeeded. */
+/** Runs `round` every second while `isActive`; `round` resolves with whether it succeeded. */
 export function usePolling(isActive: boolean, round: () => Promise<boolean>): Polling {
   const isVisible = useVisibility();
   const newest = useRef(round);
@@ -28,11 +28,11 @@ export function usePolling(isActive: boolean, round: () => Promise<boolean>): Po
         pending = newest.current().catch(() => false);
         failures = (await pending) ? 0 : failures + 1;
         if (isOver) return;
-        const wait_ms = delay_ms(failures) - (failures > 0 ? 0 : performance.now() - began);
-        setRetryAt(failures > 0 ? Date.now() + wait_ms : null);
+        const waitMs = delayMs(failures) - (failures > 0 ? 0 : performance.now() - began);
+        setRetryAt(failures > 0 ? Date.now() + waitMs : null);
         await new Promise<void>((resolve) => {
           wake.current = resolve;
-          setTimeout(resolve, wait_ms);
+          setTimeout(resolve, waitMs);
         });
       }
     };
@@ -46,11 +46,11 @@ export function usePolling(isActive: boolean, round: () => Promise<boolean>): Po
 }
 
 /** 1, 2, 4, 8 and then 15 seconds. */
-export function delay_ms(failures: number): number {
+export function delayMs(failures: number): number {
   return failures === 0 ? 1000 : Math.min(15_000, 1000 * 2 ** (failures - 1));
 }
 
-/** The time, anew every second while it is needed. */
+/** The time, updated every second while it is needed. */
 export function useSecondHand(isNeeded: boolean): number {
   const [nowMs, setNow] = useState(Date.now());
   useEffect(() => {
@@ -72,5 +72,5 @@ function useVisibility(): boolean {
   return isVisible;
 }
 
-/** The round under way: there is never more than one. */
+/** The current round: there is never more than one. */
 let pending: Promise<boolean> = Promise.resolve(true);

@@ -1,11 +1,11 @@
-// The red button: first its reach, then a typed confirmation, then it is pressed.
+// The red button: a preview of its reach, a typed confirmation, then the press.
 
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import type { Pressed } from "../shared/answers";
 import { Needs, may, type Access } from "./access";
 import { Field } from "../shared/field";
 import { count } from "../shared/format";
-import { Foreign } from "../shared/foreign";
+import { ShownText } from "../shared/shown-text";
 import { Moment } from "../shared/moment";
 import { DurabilityWord, Facts, ProblemNotice } from "../shared/outcome";
 import { useSecondHand } from "./polling";
@@ -23,43 +23,43 @@ export function RedButton({ access, isShown }: { access: Access; isShown: boolea
   const id = useId();
   const isOld = look !== null && nowMs - look.atMs > FRESH_MS;
   const canPress = may(access, "red-button");
-  const lookFirst = async () => {
+  const preview = async () => {
     pressing.clear();
     setLook(null);
     const body = JSON.stringify({ dry_run: true, sessions: landing });
-    const told = await looking.send(String(Date.now()), (key) => access.plane.redButton(body, key));
-    if (told?.ok) setLook({ pressed: told.value, atMs: Date.now() });
+    const answer = await looking.send(String(Date.now()), (key) => access.plane.redButton(body, key));
+    if (answer?.ok) setLook({ pressed: answer.value, atMs: Date.now() });
   };
   const press = async () => {
     const problem = reasonProblem(reason);
     complain(problem);
-    // A computer that slept may have shown old numbers as new ones.
+    // A computer that slept may show old numbers as new ones.
     if (problem !== null || look === null || Date.now() - look.atMs > FRESH_MS) return;
     const body = JSON.stringify({ sessions: landing, ...(reason !== "" && { reason }) });
     const call = (key: string) => access.plane.redButton(body, key);
-    const told = await pressing.send(`${look.atMs} ${body}`, call);
-    if (told?.ok) setLook(null);
+    const answer = await pressing.send(`${look.atMs} ${body}`, call);
+    if (answer?.ok) setLook(null);
   };
   return (
     <section class="card red" aria-labelledby={`${id}-title`}>
       <h2 id={`${id}-title`}>Red button</h2>
-      <p>Switches every token off: all signing keys are dead, a new one signs, the epoch is raised.
-        There is no way back.</p>
+      <p>Revokes every token: all signing keys are revoked, a new key signs, and the epoch is raised. There
+        is no way back.</p>
       <Needs access={access} scope="red-button" to="press it" />
       <Landings chosen={landing} onChoose={setLanding} />
-      <Field label="Reason" note="optional, stands in the log" value={reason} onInput={setReason} />
+      <Field label="Reason" note="optional, recorded in the log" value={reason} onInput={setReason} />
       <p class="row submit">
-        <button type="button" class="primary" onClick={lookFirst}
+        <button type="button" class="primary" onClick={preview}
           disabled={looking.isBusy || pressing.isBusy || !canPress}>
-          {looking.isBusy ? "Looking…" : look === null ? "Look first" : "Look again"}
+          {looking.isBusy ? "Counting…" : look === null ? "Preview" : "Preview again"}
         </button>
-        <span class="quiet">nothing is switched off by looking</span>
+        <span class="quiet">a preview changes nothing</span>
       </p>
       <div role="status">
         {looking.answer?.ok === false && <ProblemNotice problem={looking.answer.problem} />}
-        {look !== null && <Reach pressed={look.pressed} age_seconds={(nowMs - look.atMs) / 1000} />}
-        {isOld && <p class="notice unknown">These numbers are older than a minute. Look again before
-          you press.</p>}
+        {look !== null && <Reach pressed={look.pressed} ageSeconds={(nowMs - look.atMs) / 1000} />}
+        {isOld && <p class="notice unknown">These numbers are older than a minute. Preview again
+          before you press.</p>}
       </div>
       {look !== null && <Press key={look.atMs} phrase={phraseFor(look.pressed)}
         isDisabled={isOld || !canPress || pressing.isBusy} onPress={press} />}
@@ -87,7 +87,7 @@ function Landings({ chosen, onChoose }: { chosen: Landing; onChoose(one: Landing
   );
 }
 
-function Reach({ pressed, age_seconds }: { pressed: Pressed; age_seconds: number }) {
+function Reach({ pressed, ageSeconds }: { pressed: Pressed; ageSeconds: number }) {
   const { reach, epoch, dead_kids } = pressed;
   const numbers: [number | undefined, string][] = [
     [reach?.users, "users"], [reach?.sessions, "sessions"], [reach?.tokens, "tokens"],
@@ -105,10 +105,10 @@ function Reach({ pressed, age_seconds }: { pressed: Pressed; age_seconds: number
         ["Epoch", <>
           tokens issued before <Moment at={epoch} /> <code class="quiet">{epoch}</code>
         </>],
-        ["Keys that die", <Kids kids={dead_kids} />],
+        ["Revoked keys", <Kids kids={dead_kids} />],
       ]} />
       <p class="quiet small" aria-hidden="true">
-        counted {Math.max(0, Math.floor(age_seconds))} s ago
+        counted {Math.max(0, Math.floor(ageSeconds))} s ago
       </p>
     </div>
   );
@@ -140,14 +140,14 @@ function Done({ pressed }: { pressed: Pressed }) {
   const { position, durability, active_kid, dead_kids, epoch, sessions } = pressed;
   return (
     <div class="notice good">
-      <p class="tight"><strong>Pressed. Every token issued before is off.</strong></p>
+      <p class="tight"><strong>Pressed. Every token issued before is revoked.</strong></p>
       <Facts facts={[
-        ["Position", <code>{position ?? "not told"}</code>],
-        ["Durability", <DurabilityWord level={durability ?? "not told"} />],
+        ["Position", <code>{position ?? "unknown"}</code>],
+        ["Durability", <DurabilityWord level={durability ?? "unknown"} />],
         ["Epoch", <Moment at={epoch} />],
         ["Sessions", sessions === "keep" ? "kept: clients refresh" : "ended: all log in again"],
-        ["Dead keys", <Kids kids={dead_kids} />],
-        ["Signs now", <code><Foreign text={active_kid ?? "not told"} /></code>],
+        ["Revoked keys", <Kids kids={dead_kids} />],
+        ["Signs now", <code><ShownText text={active_kid ?? "unknown"} /></code>],
       ]} />
     </div>
   );
@@ -155,7 +155,7 @@ function Done({ pressed }: { pressed: Pressed }) {
 
 function Kids({ kids }: { kids: string[] }) {
   if (kids.length === 0) return <span class="quiet">none</span>;
-  return <>{kids.map((kid) => <div key={kid}><code><Foreign text={kid} /></code></div>)}</>;
+  return <>{kids.map((kid) => <div key={kid}><code><ShownText text={kid} /></code></div>)}</>;
 }
 
 function phraseFor({ reach }: Pressed): string {

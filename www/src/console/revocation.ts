@@ -1,4 +1,4 @@
-// What is asked of `POST /v1/revocations`: from fields to an entry, or to what is wrong with them.
+// The body of `POST /v1/revocations`: from fields to an entry, or to what is wrong with them.
 
 import { sizeBytes } from "../shared/format";
 
@@ -23,15 +23,15 @@ export type Entry = Partial<Record<Kind | "issuer", string>> & { exp?: number };
 
 export type Checked<T> = { entry: T } | { complaint: string };
 
-/** Fields by name, as somebody filled them in; empty ones were left out. */
+/** Filled-in fields by name; empty ones are left out. */
 export type Fields = Partial<Record<Kind | "exp" | "issuer", string>>;
 
-/** Checks what can be checked here. The control plane checks again, and knows more. */
+/** Checks what can be checked here. The control plane checks all of it. */
 export function entryOf(fields: Fields): Checked<Entry> {
   const kinds = KIND_NAMES.filter((kind) => (fields[kind] ?? "") !== "");
   const [kind] = kinds;
   if (kind === undefined || kinds.length > 1) {
-    return { complaint: `name exactly one of ${KIND_NAMES.join(", ")}` };
+    return { complaint: `give exactly one of ${KIND_NAMES.join(", ")}` };
   }
   const name = fields[kind] ?? "";
   const isSecret = kind === "token" || kind === "refresh_token";
@@ -39,14 +39,14 @@ export function entryOf(fields: Fields): Checked<Entry> {
   if (sizeBytes(name) > 16_384) return { complaint: `${kind}: is longer than any token` };
   const entry: Entry = { [kind]: name };
   if (fields.issuer) {
-    if (isSecret) return { complaint: `${kind}: is one of this control plane, without an issuer` };
+    if (isSecret) return { complaint: `${kind}: is always of this control plane; leave the issuer out` };
     if (sizeBytes(fields.issuer) > 512) return { complaint: "issuer: is longer than 512 bytes" };
     entry.issuer = fields.issuer;
   }
   if (fields.exp) {
     const exp = unixSeconds(fields.exp);
     if (typeof exp !== "number") return exp;
-    if (kind === "kid" || isSecret) return { complaint: `exp: does not go with ${kind}` };
+    if (kind === "kid" || isSecret) return { complaint: `exp: is not allowed with ${kind}` };
     entry.exp = exp;
   } else if (kind === "jti") {
     return { complaint: "exp: is missing; a jti is kept until its token expires" };
@@ -54,7 +54,7 @@ export function entryOf(fields: Fields): Checked<Entry> {
   return { entry };
 }
 
-/** An API object of a file: every name must be known, and of its type. */
+/** An API object of a file: every member must be known and of its type. */
 export function entryOfObject(value: unknown): Checked<Entry & { reason?: string }> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     return { complaint: "is not a JSON object" };
@@ -68,7 +68,7 @@ export function entryOfObject(value: unknown): Checked<Entry & { reason?: string
       if (!isTime) return { complaint: "exp: is not unix seconds" };
       fields.exp = String(field);
     } else if (typeof field !== "string") {
-      return { complaint: `${name.slice(0, 40)}: is not a text` };
+      return { complaint: `${name.slice(0, 40)}: is not a string` };
     } else if (name === "reason") {
       reason = field;
     } else if (name === "issuer" || isKind(name)) {
@@ -91,10 +91,10 @@ export function unixSeconds(text: string): number | { complaint: string } {
     return { complaint: "exp: is neither unix seconds nor a date such as 2030-01-31T12:00:00Z" };
   }
   if (seconds <= LATEST_SECONDS) return seconds;
-  return { complaint: "exp: looks like milliseconds; seconds are wanted" };
+  return { complaint: "exp: looks like milliseconds; give seconds" };
 }
 
-/** What a row, a preview or a report calls an entry; never a token. */
+/** The name of an entry in a row, a preview or a report; never a token. */
 export function entryName(entry: Entry): [Kind | "", string] {
   const kind = KIND_NAMES.find((one) => entry[one] !== undefined);
   if (kind === undefined) return ["", ""];

@@ -3,7 +3,9 @@
 import { useId, useState } from "preact/hooks";
 import type { Accepted } from "../shared/answers";
 import { Needs, may, type Access } from "./access";
+import { Confirm } from "../shared/confirm";
 import { Field } from "../shared/field";
+import { visible } from "../shared/invisible";
 import { Outcome } from "../shared/outcome";
 import { KIND_NAMES, KINDS, entryOf, isKind, reasonProblem, type Kind } from "./revocation";
 import { useSubmit } from "../shared/submit";
@@ -16,11 +18,15 @@ export function Revoke({ access }: { access: Access }) {
   const id = useId();
   const put = (change: Partial<Draft>) => setDraft((before) => ({ ...before, ...change }));
   const { kind, name, exp, issuer, reason } = draft;
-  const submit = async (event: Event) => {
-    event.preventDefault();
+  const isReady = () => {
     const checked = bodyOf(draft);
     complain("complaint" in checked ? checked.complaint : null);
-    if ("complaint" in checked) return clear();
+    if ("complaint" in checked) clear();
+    return !("complaint" in checked);
+  };
+  const revoke = async () => {
+    const checked = bodyOf(draft);
+    if ("complaint" in checked) return;
     await send(checked.body, (key) => access.plane.revoke(checked.body, key));
     setDone(`Revoked. ${EFFECTS[kind]}`);
   };
@@ -29,7 +35,7 @@ export function Revoke({ access }: { access: Access }) {
     <section class="card" aria-labelledby={`${id}-title`}>
       <h2 id={`${id}-title`}>Revoke</h2>
       <Needs access={access} scope="revocations:write" to="revoke" />
-      <form onSubmit={submit}>
+      <form onSubmit={(event) => event.preventDefault()}>
         <fieldset class="kinds">
           <legend>What</legend>
           {KIND_NAMES.map((one) => (
@@ -49,16 +55,16 @@ export function Revoke({ access }: { access: Access }) {
         {kind === "jti" && <Field label="exp" note="the token's own" value={exp} isExact
           placeholder="1800000000 or 2030-01-31T12:00:00Z"
           onInput={(value) => put({ exp: value })} />}
-        <Field label="Reason" note="optional, stands in the log" value={reason}
+        <Field label="Reason" note="optional, recorded in the log" value={reason}
           onInput={(value) => put({ reason: value })} />
         {!isOwnOnly && <Field label="Issuer" note="optional; this control plane's own by default"
           value={issuer} placeholder="https://your-idp.example"
           onInput={(value) => put({ issuer: value })} />}
-        <p class="row submit">
-          <button class="danger" disabled={isBusy || !may(access, "revocations:write")}>
-            {isBusy ? "Revoking…" : "Revoke"}
-          </button>
-        </p>
+        <div class="row submit">
+          <Confirm text={isBusy ? "Revoking…" : "Revoke"} look="danger" yes="Yes, revoke"
+            question={questionFor(draft, access.status?.issuer)}
+            isDisabled={isBusy || !may(access, "revocations:write")} onAsk={isReady} onYes={revoke} />
+        </div>
       </form>
       <div role="alert">{complaint && <p class="notice bad">{complaint}</p>}</div>
       <Outcome answer={answer} done={done} />
@@ -66,10 +72,22 @@ export function Revoke({ access }: { access: Access }) {
   );
 }
 
+/** A signing key is named with its issuer: the effect is the largest, and there is no way back. */
+function questionFor({ kind, name, issuer }: Draft, ownIssuer: string | undefined): string {
+  const of = issuer === "" ? `this control plane${ownIssuer === undefined ? "" : ` (${visible(ownIssuer)})`}`
+    : visible(issuer);
+  if (kind === "kid") {
+    return `Every token that the key “${visible(name)}” of ${of} signed, or will sign, is refused by every `
+      + "verifier, for good. There is no way back.";
+  }
+  const what = kind === "token" || kind === "refresh_token" ? "" : ` It names “${visible(name)}” of ${of}.`;
+  return `${EFFECTS[kind]}${what} There is no way back.`;
+}
+
 function bodyOf(draft: Draft): { body: string } | { complaint: string } {
   const { kind, exp, issuer, reason } = draft;
   const isSecret = kind === "token" || kind === "refresh_token";
-  // Nothing around a token belongs to it; a user's name may well begin with a space.
+  // White space around a token does not belong to it; a user's name may begin with a space.
   const name = isSecret ? draft.name.trim() : draft.name;
   if (name === "") return { complaint: `Enter the ${LABELS[kind].toLowerCase()} first.` };
   const fields = { [kind]: name, ...(kind === "jti" && { exp }), ...(!isSecret && { issuer }) };
@@ -98,10 +116,10 @@ const LABELS: Record<Kind, string> = {
   token: "Access token",
 };
 const EFFECTS: Record<Kind, string> = {
-  jti: "One token is off, for whoever holds it.",
-  kid: "Every token that this key signed is off, for good.",
-  refresh_token: "Its session cannot be refreshed; its access token lives out its minutes.",
-  session_id: "One device is logged out: every token of that login is off.",
-  sub: "Every token that the user holds now is off; the next login works at once.",
-  token: "This one token is off; its claims are read by the control plane.",
+  jti: "One token is revoked.",
+  kid: "Every token that this key signed is revoked, for good.",
+  refresh_token: "Its session cannot be refreshed; the current access token stays valid until it expires.",
+  session_id: "One device is logged out: every token of that session is revoked.",
+  sub: "Every token that the user has now is revoked; the user can log in again immediately.",
+  token: "This one token is revoked; the control plane reads its claims.",
 };

@@ -1,9 +1,11 @@
-// Base64url (RFC 4648 section 5) read tolerantly: what can be read is, and what is wrong is told.
+// A tolerant reader of base64url (RFC 4648 section 5): it reads what it can and reports what is wrong.
 
 export interface Flaw {
   reason: string;
-  /** Where in the segment, counted from 0; absent where it is the segment as a whole. */
+  /** Where in the segment, from 0; absent if it is the whole segment. */
   at?: number;
+  /** The bytes are certain all the same: base64 with padding says the same in another alphabet. */
+  isHarmless?: true;
 }
 
 export function decodeBase64Url(text: string): { bytes: Uint8Array; flaws: Flaw[] } {
@@ -41,15 +43,16 @@ function flawsOf(text: string, unpadded: string): Flaw[] {
   const flaws: Flaw[] = [];
   const plain = unpadded.search(/[+/]/);
   if (plain >= 0) {
-    const reason = `base64 in place of base64url: “${unpadded[plain]}” at offset ${plain}`;
-    flaws.push({ reason, at: plain });
+    const reason = `base64 instead of base64url: “${unpadded[plain]}” at offset ${plain}`;
+    flaws.push({ reason, at: plain, isHarmless: true });
   }
   if (unpadded.length < text.length) {
-    flaws.push({ reason: "padded with “=”, which a JWT never is", at: unpadded.length });
+    const reason = "padded with “=”, which a JWT never is";
+    flaws.push({ reason, at: unpadded.length, isHarmless: true });
   }
   const illegal = [...unpadded.matchAll(/[^A-Za-z0-9_+/-]+/gu)];
   for (const { 0: run, index } of illegal.slice(0, MAX_FLAWS)) {
-    flaws.push({ reason: `no base64url: ${named(run)} at offset ${index}`, at: index });
+    flaws.push({ reason: `not base64url: ${named(run)} at offset ${index}`, at: index });
   }
   if (illegal.length > MAX_FLAWS) {
     flaws.push({ reason: `and ${illegal.length - MAX_FLAWS} more such places` });

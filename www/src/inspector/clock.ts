@@ -1,5 +1,5 @@
-// The one timer of the inspector: it beats once a second for all who listen, and rests while the
-// view is not shown.
+// The timer of the inspector. It calls its listeners once a second, and stops while the view is
+// hidden.
 
 import { createContext } from "preact";
 import { useContext, useEffect, useState } from "preact/hooks";
@@ -8,7 +8,7 @@ export class Clock {
   private readonly listeners = new Set<() => void>();
   private timer: ReturnType<typeof setInterval> | undefined;
 
-  /** Calls back every second until the answer is called. */
+  /** Calls back every second until the returned function is called. */
   listen(listener: () => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
@@ -32,7 +32,7 @@ export class Clock {
 
 export const Beats = createContext(new Clock());
 
-/** Unix seconds, renewed every second while the view is shown. */
+/** Unix seconds, updated every second while the view is shown. */
 export function useNow(): number {
   const clock = useContext(Beats);
   const [now, renew] = useState(unixSeconds);

@@ -1,6 +1,7 @@
 // Two tokens side by side, such as before and after a refresh.
 
 import { useMemo, useState } from "preact/hooks";
+import { count } from "../shared/format";
 import { decode, type Decoded } from "./decode";
 import { differencesOf, type Difference } from "./diff";
 import { ShownText, stopFor } from "../shared/shown-text";
@@ -19,10 +20,10 @@ export function Compare({ first, other, onChange }: Props) {
     <details class="card">
       <summary><h2>Compare with another token</h2></summary>
       <p class="quiet small">
-        Such as the next one after a refresh. Both are only decoded here: neither is verified.
+        For example the next one after a refresh. Both are only decoded here: neither is verified.
       </p>
       <TokenField
-        id="other-token" label="The other token" value={other} decoded={second} onChange={onChange}
+        label="The other token" value={other} decoded={second} onChange={onChange}
       />
       {isReady && <Differences first={first} second={second} />}
     </details>
@@ -36,7 +37,7 @@ function Differences({ first, second }: { first: Decoded; second: Decoded }) {
     claims: differencesOf(first.claims, second.claims),
   }), [first, second]);
   const apart = [...header, ...claims].filter(({ state }) => state !== "same").length;
-  const summary = apart === 0 ? "Header and claims are the same." : `${apart} differences.`;
+  const summary = apart === 0 ? "Header and claims are the same." : `${apart} ${apart === 1 ? "difference" : "differences"}.`;
   return (
     <>
       <p role="status"><strong>{summary}</strong></p>
@@ -44,7 +45,7 @@ function Differences({ first, second }: { first: Decoded; second: Decoded }) {
         <input
           type="checkbox" checked={showsSame}
           onChange={({ currentTarget }) => setShowsSame(currentTarget.checked)}
-        /> Show what is the same as well
+        /> Also show what is the same
       </label>
       <DiffTable title="Header" rows={header} showsSame={showsSame} />
       <DiffTable title="Claims" rows={claims} showsSame={showsSame} />
@@ -88,7 +89,7 @@ function DiffTable({ title, rows, showsSame }: TableProps) {
       )}
       {shown.length > limit && (
         <button type="button" onClick={() => setLimit(limit + 10 * ROWS)}>
-          Show more of {shown.length.toLocaleString("en")}
+          Show more of {count(shown.length)}
         </button>
       )}
     </>

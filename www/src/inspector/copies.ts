@@ -1,15 +1,15 @@
-// What can be copied of a token, as text for other tools.
+// A token as text for other tools.
 
 import type { Decoded } from "./decode";
 import { formatJson, textMember, member } from "./json";
 import type { Judgement } from "./verification";
 
-/** A call with the token as it would be made from a POSIX shell. */
+/** A request with the token, for a POSIX shell. */
 export function asCurl(token: string, url: string): string {
   return `curl ${quoted(url)} -H ${quoted(`Authorization: Bearer ${token}`)}`;
 }
 
-/** The audience where that is an address, else one to be replaced. */
+/** The audience if that is an address, else an example. */
 export function apiUrlOf({ claims }: Decoded): string {
   const aud = member(claims, "aud");
   const first = aud?.kind === "array" ? aud.items[0] : aud;
@@ -24,7 +24,7 @@ export function asJson({ header, claims }: Decoded): string {
   return `{\n${texts.join(",\n")}\n}`;
 }
 
-/** A case for a verifier's tests; without a judgement nothing is expected of it. */
+/** A case for a verifier's tests; without a judgement it names no expected verdict. */
 export function asTestVector(decoded: Decoded, keys: unknown, judgement?: Judgement): string {
   const expected = judgement && {
     outcome: judgement.verdict.outcome,
@@ -34,7 +34,7 @@ export function asTestVector(decoded: Decoded, keys: unknown, judgement?: Judgem
     kid: textMember(decoded.header, "kid"),
     keys: keys ?? null,
     expected: expected ?? null,
-    now: judgement?.at ?? Math.floor(Date.now() / 1000),
+    now: judgement?.atSeconds ?? Math.floor(Date.now() / 1000),
   }, null, 2);
   const own = asJson(decoded).slice(2, -2);
   return `{\n  "token": ${JSON.stringify(decoded.token)},\n${own}${own && ","}\n${rest.slice(2)}`;

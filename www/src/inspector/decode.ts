@@ -1,15 +1,19 @@
-// Takes a token apart without trusting it. Whatever is broken, the rest is read all the same, and
-// each break is told with its reason. Nothing here checks a signature.
+// Takes a token apart without trusting it. If a part is broken, the rest is still read, and each
+// flaw has a reason. Nothing here checks a signature.
 
 import { decodeBase64Url, type Flaw } from "./base64url";
+import { count, sizeBytes } from "../shared/format";
 import { readJson, type Json, type JsonObject, type JsonReading } from "./json";
+import { findToken, type Place } from "./paste";
 
 export interface Decoded {
   form: "empty" | "jwe" | "jws" | "opaque";
-  /** The token itself, without what was pasted around it. */
+  /** The token without the text around it. */
   token: string;
-  /** What was left out of the pasted text. */
-  cleaned: string[];
+  /** Where the token is in the pasted text. */
+  place: Place;
+  /** Which parts of the pasted text were ignored. */
+  ignored: string[];
   segments: Segment[];
   /** What is wrong with the token as a whole. */
   flaws: Flaw[];
@@ -22,7 +26,7 @@ export interface Segment {
   text: string;
   flaws: Flaw[];
   sizeBytes: number;
-  /** What the bytes say, in segments that are JSON. */
+  /** The text of the bytes, in segments that are JSON. */
   json?: { raw: string; reading: JsonReading };
 }
 
@@ -30,11 +34,11 @@ export type SegmentName = "header" | "payload" | "signature" | "surplus"
   | "encrypted key" | "initialization vector" | "ciphertext" | "authentication tag";
 
 export function decode(pasted: string): Decoded {
-  const { token, cleaned } = clean(pasted);
-  const nothing = { token, cleaned, segments: [], flaws: [] };
+  const nothing = { ...findToken(pasted), segments: [], flaws: [] };
+  const { token } = nothing;
   if (token === "") return { ...nothing, form: "empty" };
   if (token.length > MAX_CHARACTERS) {
-    const reason = `longer than ${MAX_CHARACTERS.toLocaleString("en")} characters: not decoded`;
+    const reason = `longer than ${count(MAX_CHARACTERS)} characters: not decoded`;
     return { ...nothing, form: "opaque", flaws: [{ reason }] };
   }
   const texts = token.split(".");
@@ -44,7 +48,7 @@ export function decode(pasted: string): Decoded {
   const form = texts.length === 5 ? "jwe" : "jws";
   const names = form === "jwe" ? JWE_SEGMENTS : JWS_SEGMENTS;
   const segments = texts.slice(0, MAX_SEGMENTS).map(
-    (text, at) => segment(names[at] ?? "surplus", text),
+    (text, at) => segmentOf(names[at] ?? "surplus", text),
   );
   return {
     ...nothing,
@@ -63,23 +67,7 @@ export function allFlaws({ segments, flaws }: Decoded): Array<Flaw & { segment?:
   return [...flaws, ...inSegments];
 }
 
-function clean(pasted: string): { token: string; cleaned: string[] } {
-  const cleaned: string[] = [];
-  const without = (text: string, pattern: RegExp, what: string) => {
-    const rest = text.replace(pattern, "");
-    if (rest !== text) cleaned.push(what);
-    return rest;
-  };
-  let token = pasted.trim();
-  token = without(token, /^(?:-H\s+)?["']?authorization\s*:\s*/i, "the header name");
-  token = without(token, /^["'`“”‘’„]+|["'`“”‘’,;]+$/g, "quotes");
-  token = without(token, /^bearer\s+/i, "“Bearer”");
-  token = without(token, /^["'`“”‘’]+/g, "quotes");
-  token = without(token, /\s+/g, "white space and line breaks");
-  return { token, cleaned: [...new Set(cleaned)] };
-}
-
-function segment(name: SegmentName, text: string): Segment {
+function segmentOf(name: SegmentName, text: string): Segment {
   const { bytes, flaws } = decodeBase64Url(text);
   const own: Segment = { name, text, flaws, sizeBytes: bytes.length };
   if (text === "") {
@@ -95,7 +83,7 @@ function segment(name: SegmentName, text: string): Segment {
   return own;
 }
 
-/** `length` is that of the segment where its characters can be told from its bytes. */
+/** `length` is that of the segment, if its characters correspond to its bytes. */
 function flawsOfText(
   { raw, reading }: NonNullable<Segment["json"]>,
   badByte: number | undefined,
@@ -105,15 +93,15 @@ function flawsOfText(
     length === undefined ? undefined : Math.min(Math.floor((byte * 4) / 3), length - 1);
   const flaws: Flaw[] = [];
   if (badByte !== undefined) {
-    flaws.push({ reason: `not UTF-8: byte ${badByte} cannot stand there`, at: place(badByte) });
+    flaws.push({ reason: `not UTF-8 at byte ${badByte}`, at: place(badByte) });
   }
   if (reading.error !== undefined) {
     const { at, reason } = reading.error;
-    const byte = sizeOf(raw.slice(0, at));
+    const byte = sizeBytes(raw.slice(0, at));
     const where = `at character ${at} of the decoded text`;
     flaws.push({ reason: `not JSON: ${where}, ${reason}`, at: place(byte) });
   } else if (reading.value?.kind !== "object") {
-    flaws.push({ reason: `JSON, but ${kindOf(reading.value)} in place of an object` });
+    flaws.push({ reason: `JSON, but ${kindOf(reading.value)} instead of an object` });
   }
   return flaws;
 }
@@ -123,16 +111,12 @@ function utf8(bytes: Uint8Array): { raw: string; badByte?: number } {
   const raw = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
   let [from, byte] = [0, 0];
   for (let at = raw.indexOf("\ufffd"); at >= 0; at = raw.indexOf("\ufffd", at + 1)) {
-    byte += sizeOf(raw.slice(from, at));
+    byte += sizeBytes(raw.slice(from, at));
     from = at;
     const isMeant = bytes[byte] === 0xef && bytes[byte + 1] === 0xbf && bytes[byte + 2] === 0xbd;
     if (!isMeant) return { raw, badByte: byte };
   }
   return { raw };
-}
-
-function sizeOf(text: string): number {
-  return new TextEncoder().encode(text).length;
 }
 
 function objectOf(segment: Segment | undefined): JsonObject | undefined {
@@ -154,7 +138,7 @@ function flawsOfCount(count: number): Flaw[] {
     const missing = count === 1 ? "payload and signature are missing" : "the signature is missing";
     return [{ reason: `${count} of 3 segments: ${missing}` }];
   }
-  return [{ reason: `${count} segments in place of 3: what follows the third is surplus` }];
+  return [{ reason: `${count} segments instead of 3: everything after the third is surplus` }];
 }
 
 function isOpaque(token: string): boolean {
@@ -163,7 +147,7 @@ function isOpaque(token: string): boolean {
 
 function opaqueReason(token: string): string {
   if (token.startsWith("osr_")) return "a refresh token of Offswitch: it has nothing to decode";
-  if (token.startsWith("osk_")) return "an API key of Offswitch, not a token: keep it to yourself";
+  if (token.startsWith("osk_")) return "an API key of Offswitch, not a token: show it to no one";
   return "no dots and no header: an opaque token, or only a part of one";
 }
 
@@ -172,8 +156,8 @@ const JWE_SEGMENTS: SegmentName[] =
   ["header", "encrypted key", "initialization vector", "ciphertext", "authentication tag"];
 const EMPTY: Partial<Record<SegmentName, string>> = {
   header: "empty",
-  payload: "empty: the payload is detached (RFC 7515 appendix F) or was lost",
-  signature: "empty: nothing vouches for this token",
+  payload: "empty: the payload is detached (RFC 7515 appendix F) or lost",
+  signature: "empty: the token is not signed",
 };
 const MAX_CHARACTERS = 2_000_000;
 const MAX_SEGMENTS = 12;

@@ -1,4 +1,4 @@
-// Public keys out of PEM (RFC 7468): what lies in its DER is read as far as a JWK needs it.
+// Public keys in PEM (RFC 7468): the DER is read as far as a JWK needs it.
 
 import { encodeBase64Url } from "./base64url";
 
@@ -10,7 +10,7 @@ export function jwkOfDer(label: string, der: Uint8Array): Jwk {
   if (label === "RSA PUBLIC KEY") return rsa(outer);
   if (label === "PUBLIC KEY") return ofSpki(outer);
   if (label === "CERTIFICATE") return ofSpki(spkiOf(outer));
-  throw new Error(`a PEM block “${label}” holds no public key that is understood here`);
+  throw new Error(`a PEM block “${label}” has no public key that this page can read`);
 }
 
 interface Element {
@@ -35,13 +35,13 @@ function ofSpki(spki: Element): Jwk {
   if (name === RSA_OID || name === PSS_OID) return rsa(only(bits));
   if (name === ED25519_OID) return { kty: "OKP", crv: "Ed25519", x: encodeBase64Url(bits) };
   if (name === EC_OID) return ec(hex(parameters?.body ?? new Uint8Array()), bits);
-  throw new Error("the PEM holds a kind of key that is not understood here");
+  throw new Error("this page cannot read this kind of key from PEM; paste it as a JWK");
 }
 
 function ec(curve: string, point: Uint8Array): Jwk {
   const crv = CURVES[curve];
-  if (crv === undefined) throw new Error("the key is on a curve that is not understood here");
-  if (point[0] !== 4) throw new Error("compressed points are not understood here");
+  if (crv === undefined) throw new Error("this page cannot read this curve from PEM; paste the key as a JWK");
+  if (point[0] !== 4) throw new Error("this page cannot read compressed points; paste the key as a JWK");
   const half = (point.length - 1) / 2;
   return {
     kty: "EC",
@@ -103,7 +103,7 @@ function hex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-const BROKEN = "the PEM does not hold what its label says";
+const BROKEN = "the PEM does not contain what its label says";
 const CONSTRUCTED = 0x20;
 const CONTEXT_0 = 0xa0;
 const RSA_OID = "2a864886f70d010101";

@@ -1,4 +1,4 @@
-// What two tokens differ in, member by member.
+// The differences between two tokens, member by member.
 
 import { formatJson, type JsonObject } from "./json";
 
@@ -9,7 +9,7 @@ export interface Difference {
   after?: string;
 }
 
-/** In the order of `before`, then what only `after` has. */
+/** In the order of `before`, then the members that only `after` has. */
 export function differencesOf(before?: JsonObject, after?: JsonObject): Difference[] {
   const [old, young] = [membersOf(before), membersOf(after)];
   const names = new Set([...old.keys(), ...young.keys()]);
@@ -25,7 +25,7 @@ function stateOf(before?: string, after?: string): Difference["state"] {
   return before === after ? "same" : "changed";
 }
 
-/** As text; a repeated name stands with all its values. */
+/** As text; a repeated name has all its values. */
 function membersOf(object?: JsonObject): Map<string, string> {
   const members = new Map<string, string>();
   for (const [name, value] of object?.members ?? []) {

@@ -1,5 +1,5 @@
-// `<offswitch-inspector>`: the inspector for other people's pages, in a shadow tree of its own.
-// Where it may fetch from is for the policy of the page around it to say.
+// `<offswitch-inspector>`: the inspector for other sites' pages, in a shadow tree of its own. The policy
+// of the page around it decides where it may fetch from.
 
 import { h, render } from "preact";
 import pageCss from "../page.css?inline";
@@ -47,7 +47,7 @@ const fetchDirectly: FetchElsewhere = async (url, headers = {}) => {
   return { status: response.status, bytes: new Uint8Array(await response.arrayBuffer()) };
 };
 
-/** All elements of a page share it. What it says of a page's root is said of the element here. */
+/** All elements of a page share it. Rules for the root of a page apply to the element here. */
 function sheet(): CSSStyleSheet {
   if (shared === undefined) {
     shared = new CSSStyleSheet();

@@ -1,11 +1,11 @@
-// A real token, signed just now in this tab, with the key that verifies it.
+// A real token, signed in this tab, with the key that verifies it.
 
 import { encodeBase64Url } from "./base64url";
 
-/** Throws with a message for people where the browser has no WebCrypto. */
+/** Rejects with a message if the browser has no WebCrypto. */
 export async function makeExample(now: number): Promise<{ token: string; keysText: string }> {
   if (globalThis.crypto?.subtle === undefined) {
-    throw new Error("This browser makes keys only on pages that came by https or from localhost.");
+    throw new Error("Browsers make keys only on pages that came by https or from localhost.");
   }
   const algorithm = { name: "ECDSA", namedCurve: "P-256" };
   const pair = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);

@@ -1,90 +1,95 @@
-// Which feed tells what was revoked.
+// Which feed is followed, to know whether the token was revoked.
 
 import { useState } from "preact/hooks";
+import { Field } from "../shared/field";
+import { messageOf } from "../shared/message";
 import { askPublicKeys } from "./feed-poll";
-import type { Change, Form } from "./form";
-import { messageOf, type FetchElsewhere } from "./issuer-keys";
+import { followsFeed, type Change, type Form } from "./form";
+import type { FetchElsewhere } from "./issuer-keys";
+import type { FeedSource } from "./verification";
+import { Group } from "./verify-form";
 
 interface Props {
   form: Form;
   change: Change;
   fetchElsewhere: FetchElsewhere;
+  /** The feed of the control plane that serves the page, while the console is signed in. */
+  ownFeed?: FeedSource;
 }
 
-export function FeedFields({ form, change, fetchElsewhere }: Props) {
+export function FeedFields(props: Props) {
+  const { form, change, ownFeed } = props;
+  const isFollowed = followsFeed(form, ownFeed);
   return (
-    <fieldset>
-      <legend>Live status</legend>
+    <Group title="Revocation">
       <label class="check">
         <input
-          type="checkbox" checked={form.followsFeed}
+          type="checkbox" checked={isFollowed}
           onChange={({ currentTarget }) => change({ followsFeed: currentTarget.checked })}
         /> Follow a feed, to know whether it was revoked
       </label>
-      {form.followsFeed && (
-        <FeedSource form={form} change={change} fetchElsewhere={fetchElsewhere} />
-      )}
-    </fieldset>
+      {isFollowed && (ownFeed !== undefined && !form.usesOtherFeed
+        ? <OwnFeed onOther={() => change({ usesOtherFeed: true })} />
+        : <OtherFeed {...props} />)}
+    </Group>
   );
 }
 
-function FeedSource({ form, change, fetchElsewhere }: Props) {
+function OwnFeed({ onOther }: { onOther: () => void }) {
+  return (
+    <p class="row">
+      <span>The feed of this control plane, with the API key of the console.</span>
+      <button type="button" class="small" onClick={onOther}>Use another feed</button>
+    </p>
+  );
+}
+
+function OtherFeed({ form, change, fetchElsewhere, ownFeed }: Props) {
   return (
     <>
-      <label for="feed-url">Feed</label>
-      <input
-        id="feed-url" type="url" value={form.feedUrl} autocomplete="off" spellcheck={false}
-        placeholder="https://auth.example/v1/feed"
-        onInput={({ currentTarget }) => change({ feedUrl: currentTarget.value })}
-      />
-      <label for="api-key">API key with the scope feed:read</label>
-      <input
-        id="api-key" type="password" value={form.apiKey} autocomplete="off" spellcheck={false}
-        aria-describedby="api-key-hint"
-        onInput={({ currentTarget }) => change({ apiKey: currentTarget.value })}
-      />
-      <p id="api-key-hint" class="quiet small">Kept in memory until you clear it or leave.</p>
+      {ownFeed !== undefined && (
+        <button type="button" class="small" onClick={() => change({ usesOtherFeed: false })}>
+          Use this control plane's feed
+        </button>
+      )}
+      <Field label="Feed" type="url" value={form.feedUrl} placeholder="https://auth.example/v1/feed"
+        onInput={(feedUrl) => change({ feedUrl })} />
+      <Field label="API key with the scope feed:read" type="password" value={form.apiKey}
+        hint="Kept in memory until you clear it or leave."
+        onInput={(apiKey) => change({ apiKey })} />
       <PublicKeys form={form} change={change} fetchElsewhere={fetchElsewhere} />
-      <label for="feed-id">Id of the feed</label>
-      <input
-        id="feed-id" value={form.feedId} autocomplete="off" spellcheck={false}
-        placeholder="the issuer"
-        onInput={({ currentTarget }) => change({ feedId: currentTarget.value })}
-      />
+      <Field label="Id of the feed" value={form.feedId} placeholder="the issuer"
+        onInput={(feedId) => change({ feedId })} />
     </>
   );
 }
 
 function PublicKeys({ form, change, fetchElsewhere }: Props) {
-  const [told, tell] = useState<{ problem?: string; isBusy?: boolean }>({});
-  const ask = async () => {
-    tell({ isBusy: true });
+  const [state, setState] = useState<{ problem?: string; isBusy?: boolean }>({});
+  const request = async () => {
+    setState({ isBusy: true });
     try {
       const source = { url: form.feedUrl.trim(), apiKey: form.apiKey };
       const found = await askPublicKeys(source, fetchElsewhere);
       change({ feedPublicKeys: found.join("\n") });
-      tell({});
+      setState({});
     } catch (error) {
-      tell({ problem: messageOf(error) });
+      setState({ problem: messageOf(error) });
     }
   };
   return (
     <>
-      <label for="feed-keys">Public keys of the feed</label>
-      <textarea
-        id="feed-keys" rows={2} value={form.feedPublicKeys} autocomplete="off" spellcheck={false}
-        placeholder="Ed25519, base64url; several on lines of their own"
-        onInput={({ currentTarget }) => change({ feedPublicKeys: currentTarget.value })}
-      />
+      <Field label="Public keys of the feed" rows={2} value={form.feedPublicKeys}
+        placeholder="Ed25519, base64url, one per line"
+        hint={<>Fetching them needs the scope <code>keys:read</code>. The keys are trusted as received
+          from that address.</>}
+        onInput={(feedPublicKeys) => change({ feedPublicKeys })} />
       <div class="row">
-        <button type="button" disabled={told.isBusy} onClick={ask}>
-          Ask the control plane for them
+        <button type="button" disabled={state.isBusy} onClick={request}>
+          Fetch them from the control plane
         </button>
-        <span role="status" class="small bad">{told.problem}</span>
+        <span role="status" class="small bad">{state.problem}</span>
       </div>
-      <p class="quiet small">
-        For that the API key needs the scope keys:read. It trusts whoever answers there.
-      </p>
     </>
   );
 }

@@ -1,24 +1,24 @@
-// Follows a feed by polls, once a second, and hands what comes to the verifier.
+// Follows a feed by polls, once a second, and hands each snapshot to the verifier.
 
-import { messageOf, type FetchElsewhere } from "./issuer-keys";
+import { messageOf } from "../shared/message";
+import type { FetchElsewhere } from "./issuer-keys";
 import type { FeedSource, Verification } from "./verification";
 
 export interface FeedState {
   /** What went wrong in the last round; undefined if nothing did. */
   problem?: string;
-  rounds: number;
 }
 
-/** Polls until the answer is called; `tell` hears of every round. */
+/** Polls until the returned function is called; `report` gets the result of every round. */
 export function pollFeed(
   feed: FeedSource,
   verification: Verification,
   fetchElsewhere: FetchElsewhere,
-  tell: (state: FeedState) => void,
+  report: (state: FeedState) => void,
 ): () => void {
   let isStopped = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let [rounds, failures, wantsBase] = [0, 0, false];
+  let [failures, wantsBase] = [0, false];
   const round = async () => {
     const since = wantsBase ? undefined : verification.since();
     let problem: string | undefined;
@@ -32,10 +32,9 @@ export function pollFeed(
       problem = messageOf(error);
     }
     if (isStopped) return;
-    rounds += 1;
     failures = problem === undefined ? 0 : failures + 1;
-    tell({ problem, rounds });
-    // What fails again and again is not asked as often.
+    report({ problem });
+    // A feed that keeps failing is requested less often.
     const pause = Math.min(PAUSE_MS * 2 ** Math.max(failures - 2, 0), MAX_PAUSE_MS);
     timer = setTimeout(round, wantsBase && since !== undefined ? 0 : pause);
   };
@@ -46,7 +45,7 @@ export function pollFeed(
   };
 }
 
-/** The feed's public keys, which its control plane tells who may read keys. */
+/** The public keys of the feed, from its control plane; that needs the scope `keys:read`. */
 export async function askPublicKeys(
   { url, apiKey }: { url: string; apiKey: string },
   fetchElsewhere: FetchElsewhere,
@@ -56,7 +55,7 @@ export async function askPublicKeys(
   if (status !== 200) throw new Error(refusalOf(status, "keys:read"));
   const answer: unknown = JSON.parse(new TextDecoder().decode(bytes));
   const keys = (answer as { feed_public_keys?: unknown } | null)?.feed_public_keys;
-  if (!Array.isArray(keys) || keys.length === 0) throw new Error(`${address} names no feed keys.`);
+  if (!Array.isArray(keys) || keys.length === 0) throw new Error(`${address} lists no feed keys.`);
   return keys.map(String);
 }
 
@@ -74,7 +73,7 @@ async function ask(
 
 function withoutQuery(url: string): URL {
   const isUrl = /^https?:\/\//i.test(url) && URL.canParse(url);
-  if (!isUrl) throw new Error("The feed is no http(s) URL.");
+  if (!isUrl) throw new Error("The feed is not an http(s) URL.");
   const address = new URL(url);
   address.search = "";
   return address;

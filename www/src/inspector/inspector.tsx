@@ -1,5 +1,5 @@
-// The inspector: shows what a token says, and, as a thing apart, whether it is to be believed. The
-// token and all that is typed here live in the memory of this tab.
+// The inspector shows what a token says, and separately whether it is valid. The token and everything
+// that is typed here stay in the memory of this tab.
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { fetchOutside } from "./outside";
@@ -11,11 +11,11 @@ import "./inspector.css";
 
 interface Props {
   isShown: boolean;
-  /** How other origins are asked; the page has a frame for that. */
+  /** How other origins are reached; the page has a frame for that. */
   fetchElsewhere?: FetchElsewhere;
   /** True in the page, whose address may bring a token and whose origin may have a feed. */
   ownsPage?: boolean;
-  /** What whoever embeds it hands in. */
+  /** What an embedding page hands in. */
   token?: string;
   keysUrl?: string;
 }
@@ -53,12 +53,12 @@ export function Inspector({
     <Beats.Provider value={clock}>
       <div class="inspector">
         <h1>Token inspector</h1>
-        {/* With another key all that was typed, and the field's undo list, are gone. */}
+        {/* Another key removes everything that was typed, and the field's undo list. */}
         <Workbench
           key={cleared} isShown={isShown} fetchElsewhere={fetchElsewhere} ownsPage={ownsPage}
           given={given} keysUrl={keysUrl} onClear={clear} fieldRef={field}
         />
-        <p class="unseen" role="status">{cleared > 0 && `Everything was cleared (${cleared}).`}</p>
+        <p class="visually-hidden" role="status">{cleared > 0 && `Everything was cleared (${cleared}).`}</p>
       </div>
     </Beats.Provider>
   );
@@ -69,7 +69,7 @@ function handOver(token: string | undefined): { token: string } | undefined {
   return token === undefined ? undefined : { token };
 }
 
-/** Tokens come by a link that is opened later, or from another view. */
+/** Tokens arrive by a link that is opened later, or from another view. */
 function followTokens(take: (token: string) => void): () => void {
   const byAddress = () => {
     const token = takeTokenFromAddress();

@@ -1,9 +1,10 @@
-// Finds the keys of an issuer: by its metadata (RFC 8414, OpenID Connect Discovery), else where
-// most publish them.
+// Finds the keys of an issuer: by its metadata (RFC 8414, OpenID Connect Discovery), else at the
+// address that most issuers use.
 
-import { parseJwks } from "./keys";
+import { messageOf } from "../shared/message";
+import { loadPackage } from "./package";
 
-/** As `fetchOutside`; throws with a message where nobody answers. */
+/** Like `fetchOutside`; rejects with a message if there is no response. */
 export type FetchElsewhere = (
   url: string,
   headers?: Record<string, string>,
@@ -11,11 +12,11 @@ export type FetchElsewhere = (
 
 export interface IssuerKeys {
   jwksUrl: string;
-  /** The JWK set, formatted. */
+  /** The JWK set as it was received. */
   text: string;
 }
 
-/** Throws with a message for people that names every address asked. */
+/** Rejects with a message that names every address that was tried. */
 export async function findIssuerKeys(
   issuer: string,
   fetchElsewhere: FetchElsewhere,
@@ -40,25 +41,24 @@ export async function findIssuerKeys(
   }
 }
 
-/** Fetches one JWK set; throws with a message for people. */
+/** Fetches one JWK set; rejects with the package's reason if no key of it can be used. */
 export async function fetchJwks(url: string, fetchElsewhere: FetchElsewhere): Promise<IssuerKeys> {
-  const text = JSON.stringify(await readJson(url, fetchElsewhere), null, 2);
-  try {
-    parseJwks(text);
-  } catch (error) {
-    throw new Error(`${url}: ${messageOf(error)}`);
-  }
+  const text = await readText(url, fetchElsewhere);
+  const { readKeySet } = await loadPackage();
+  const { problem } = readKeySet(text, true);
+  if (problem !== undefined) throw new Error(`${url}: ${problem}.`);
   return { jwksUrl: url, text };
 }
 
 function issuerUrl(issuer: string): URL {
   const text = issuer.trim();
+  if (text === "") throw new Error("There is no issuer whose keys could be fetched: paste its keys.");
   if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) {
-    throw new Error("The issuer is not an http(s) URL, so its keys cannot be looked up there.");
+    throw new Error("The issuer is not an http(s) URL, so its keys cannot be fetched: paste them.");
   }
   const url = new URL(text);
   if (url.username !== "" || url.password !== "") {
-    throw new Error("The issuer's URL holds credentials; it is not asked.");
+    throw new Error("The issuer's URL contains credentials; nothing was requested from it.");
   }
   url.search = "";
   url.hash = "";
@@ -75,20 +75,21 @@ function metadataUrls({ origin, pathname }: URL): string[] {
 }
 
 async function readJson(url: string, fetchElsewhere: FetchElsewhere): Promise<unknown> {
-  const { status, bytes } = await fetchElsewhere(url).catch((error) => {
-    const why = "nobody answers there, or its server does not let web pages read it (CORS)";
-    throw new Error(`${url}: ${why}. ${messageOf(error)}`);
-  });
-  if (status !== 200) throw new Error(`${url}: answered with status ${status}.`);
+  const text = await readText(url, fetchElsewhere);
   try {
-    return JSON.parse(new TextDecoder().decode(bytes));
+    return JSON.parse(text);
   } catch {
     throw new Error(`${url}: the answer is not JSON.`);
   }
 }
 
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+async function readText(url: string, fetchElsewhere: FetchElsewhere): Promise<string> {
+  const { status, bytes } = await fetchElsewhere(url).catch((error) => {
+    const why = "no response, or the server does not let web pages read it (CORS)";
+    throw new Error(`${url}: ${why}. ${messageOf(error)}`);
+  });
+  if (status !== 200) throw new Error(`${url}: answered with status ${status}.`);
+  return new TextDecoder().decode(bytes);
 }
 
 function withoutSlash(text: string): string {

@@ -1,5 +1,5 @@
-// JSON read tolerantly: what stands before an error is kept, repeated member names are found, and
-// numbers keep the digits they were written with. JSON.parse does none of that.
+// A tolerant reader of JSON: it keeps what is before an error, finds repeated member names, and keeps
+// all digits of numbers. JSON.parse does none of that.
 
 export type Json =
   | { kind: "array"; items: Json[] }
@@ -10,18 +10,18 @@ export type Json =
 
 export interface JsonObject {
   kind: "object";
-  /** In the order they stand in; a repeated name stands as often as it was written. */
+  /** In the order of the text; a repeated name is there as often as it was written. */
   members: Array<[name: string, value: Json]>;
 }
 
 export interface JsonReading {
-  /** What could be read; undefined where not even the beginning could. */
+  /** What could be read; undefined if not even the beginning could. */
   value?: Json;
-  /** What is wrong first, at a character of the text; what follows may have been read or not. */
+  /** The first error, at a character of the text; the text after it may have been read or not. */
   error?: { at: number; reason: string };
-  /** Paths of the member names that stand more than once in one object. */
+  /** Paths of the member names that appear more than once in one object. */
   repeated: string[];
-  /** Paths of the numbers that JavaScript, and most JSON readers, cannot hold exactly. */
+  /** Paths of the numbers that JavaScript, like most JSON readers, cannot hold exactly. */
   imprecise: string[];
 }
 
@@ -59,7 +59,7 @@ export function numberMember(object: Json | undefined, name: string): number | u
   return found?.kind === "number" ? Number(found.raw) : undefined;
 }
 
-/** Formats a value for people, with repeated names and every digit in place. */
+/** Formats a value for people, with repeated names and all digits. */
 export function formatJson(json: Json, indent = ""): string {
   const deeper = `${indent}  `;
   switch (json.kind) {
@@ -87,7 +87,7 @@ class Stop extends Error {
   }
 }
 
-/** A reader of one text; what it finds by the way is gathered in its fields. */
+/** A reader of one text; it collects its findings in its fields. */
 class Reader {
   readonly repeated: string[] = [];
   readonly imprecise: string[] = [];
@@ -97,7 +97,7 @@ class Reader {
 
   constructor(private readonly text: string) {}
 
-  /** Reads one value; `begun` hears of it before its members are read, as those may be broken. */
+  /** Reads one value; `begun` gets it before its members are read, because those may be broken. */
   value(path: string, depth: number, begun?: (value: Json) => void): Json {
     if (depth > MAX_DEPTH) this.stop(`nested deeper than ${MAX_DEPTH} levels`);
     this.space();
@@ -155,7 +155,7 @@ class Reader {
       if (Number.isNaN(code)) this.stop("the text ends within a string");
       if (code === 0x22) break;
       if (code < 0x20) {
-        const reason = "a control character stands unescaped in a string";
+        const reason = "a control character in a string is not escaped";
         this.overlooked ??= { at: this.at, reason };
       }
       this.at += code === 0x5c ? this.escape() : 1;
@@ -178,7 +178,7 @@ class Reader {
     const raw = SCALAR.exec(this.text)?.[0];
     if (raw === undefined) {
       const isAtEnd = this.at >= this.text.length;
-      this.stop(isAtEnd ? "the text ends where a value should stand" : "this begins no JSON value");
+      this.stop(isAtEnd ? "the text ends where a value is expected" : "this does not begin a JSON value");
     }
     this.at += raw.length;
     if (raw === "null") return { kind: "literal", value: null };

@@ -1,5 +1,4 @@
-// The one way for a token into an address: behind the `#`, which no server is sent, and only when
-// somebody asks for it.
+// A token in an address: only after the `#`, which browsers send to no server, and only on request.
 
 export function linkWith(token: string): string {
   const url = new URL(location.href);
@@ -7,7 +6,7 @@ export function linkWith(token: string): string {
   return url.href;
 }
 
-/** The token that the address brings, taken out of it at once. */
+/** The token in the address, which is removed from it immediately. */
 export function takeTokenFromAddress(): string | undefined {
   const [view, query] = location.hash.slice(1).split("?", 2);
   if (view !== VIEW || query === undefined) return undefined;
@@ -16,7 +15,7 @@ export function takeTokenFromAddress(): string | undefined {
   return token;
 }
 
-/** Leaves nothing but the view's name behind the `#`. */
+/** Leaves only the view's name after the `#`. */
 export function clearAddress(): void {
   const url = new URL(location.href);
   url.hash = VIEW;

@@ -1,5 +1,5 @@
-// Fetches what lies elsewhere, for the page that embeds this document. It is handed addresses and
-// headers, and never a token.
+// Fetches from other origins for the page that embeds this document. It gets addresses and headers, and
+// never a token.
 
 import { MAX_OUTSIDE_BYTES, type OutsideAnswer, type OutsideRequest } from "./outside";
 

@@ -1,5 +1,5 @@
-// What lies at other origins is fetched by a frame of its own: the policy of this document, which
-// holds the token, lets it talk to nobody but its own origin.
+// Fetches from other origins, in a frame. The policy of this document, which has the token, allows
+// requests to its own origin only.
 
 export interface OutsideRequest {
   id: number;
@@ -11,7 +11,7 @@ export type OutsideAnswer =
   | { id: number; status: number; bytes: ArrayBuffer }
   | { id: number; problem: string };
 
-/** Fetches `url`, wherever it lies. Throws with a message for people where nobody answers. */
+/** Fetches `url` from any origin. Rejects with a message if there is no response. */
 export async function fetchOutside(
   url: string,
   headers: Record<string, string> = {},
@@ -30,7 +30,7 @@ function open(): Promise<Window> {
   const frame = document.createElement("iframe");
   frame.src = "outside.html";
   frame.hidden = true;
-  frame.title = "What is fetched elsewhere";
+  frame.title = "Requests to other origins";
   return new Promise((resolve) => {
     addEventListener("message", ({ data, source }) => {
       if (source === null || source !== frame.contentWindow) return;

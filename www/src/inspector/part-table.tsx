@@ -1,13 +1,15 @@
-// Header or claims as a table: every member with its value and what it means.
+// Header or claims: as a table, every member with its value and its meaning, or as JSON.
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
+import { CopyButton } from "../shared/copy-button";
+import { count, localTime, relativeTime, utcTime } from "../shared/format";
+import { ShownText, stopFor } from "../shared/shown-text";
 import { useNow } from "./clock";
 import { isTimeClaim, meaningOfClaim, meaningOfHeader } from "./claims";
 import type { Segment } from "./decode";
 import { formatJson, type Json, type JsonReading } from "./json";
-import { ShownText, stopFor } from "../shared/shown-text";
-import { localTime, relativeTime, timeOf, utcTime } from "./times";
+import { timeOf } from "./times";
 
 interface Props {
   kind: "claims" | "header";
@@ -15,13 +17,26 @@ interface Props {
 }
 
 export function PartTable({ kind, segment }: Props) {
+  const [isJson, setJson] = useState(false);
   const { raw, reading } = segment.json ?? { raw: "", reading: undefined };
   const value = reading?.value;
   const members = value?.kind === "object" ? value.members : [];
   const marks = useMemo(() => marksOf(reading), [reading]);
   return (
     <>
-      {members.length > 0 && <Members kind={kind} members={members} marks={marks} />}
+      {members.length > 0 && (
+        <div class="row views">
+          <button type="button" class="small" aria-pressed={isJson} onClick={() => setJson(!isJson)}>
+            JSON
+          </button>
+          {isJson && value !== undefined && (
+            <CopyButton label="Copy" isSmall text={() => formatJson(value)} />
+          )}
+        </div>
+      )}
+      {members.length > 0 && (isJson && value !== undefined
+        ? <JsonText value={value} label={kind === "header" ? "Header as JSON" : "Claims as JSON"} />
+        : <Members kind={kind} members={members} marks={marks} />)}
       {value?.kind === "object" && members.length === 0 && reading?.error === undefined && (
         <p class="quiet">An object without members.</p>
       )}
@@ -32,14 +47,24 @@ export function PartTable({ kind, segment }: Props) {
   );
 }
 
+function JsonText({ value, label }: { value: Json; label: string }) {
+  const text = useMemo(() => formatJson(value), [value]);
+  const isCut = text.length > MAX_JSON;
+  return (
+    <pre class="raw" {...stopFor(label)}>
+      <ShownText text={text.slice(0, MAX_JSON)} keepsLines />{isCut && " …"}
+    </pre>
+  );
+}
+
 interface MembersProps {
   kind: Props["kind"];
   members: Array<[name: string, value: Json]>;
-  /** What is wrong with single members, by their names. */
+  /** What is wrong with single members, by name. */
   marks: Map<string, string>;
 }
 
-/** Many members are shown bit by bit, so that the page answers meanwhile. */
+/** Many members are rendered in steps, so that the page stays responsive. */
 function Members({ kind, members, marks }: MembersProps) {
   const [wanted, want] = useState(FIRST_ROWS);
   const [shown, show] = useState(FIRST_ROWS);
@@ -48,8 +73,8 @@ function Members({ kind, members, marks }: MembersProps) {
     const timer = setTimeout(() => show(shown + ROWS_AT_ONCE), 16);
     return () => clearTimeout(timer);
   }, [shown, wanted, members.length]);
-  const total = members.length.toLocaleString("en");
-  // What was shown already is not made anew: the same elements need no comparing.
+  const total = count(members.length);
+  // Rows that are shown already are not rendered again.
   const chunks = useMemo(() => [] as JSX.Element[], [kind, members, marks]);
   for (let from = 0; from < Math.min(shown, members.length);) {
     const end = from === 0 ? FIRST_ROWS : from + ROWS_AT_ONCE;
@@ -65,9 +90,9 @@ function Members({ kind, members, marks }: MembersProps) {
   return (
     <>
       <table class="members">
-        <caption class="unseen">{kind === "header" ? "Header" : "Claims"}, {total} in all</caption>
+        <caption class="visually-hidden">{kind === "header" ? "Header" : "Claims"}, {total} in all</caption>
         <colgroup><col class="name-column" /><col /></colgroup>
-        <thead class="unseen"><tr><th scope="col">Name</th><th scope="col">Value</th></tr></thead>
+        <thead class="visually-hidden"><tr><th scope="col">Name</th><th scope="col">Value</th></tr></thead>
         {chunks}
       </table>
       {members.length > wanted && (
@@ -97,7 +122,10 @@ function Member({ kind, name, value, mark }: MemberProps) {
     <tr>
       <th scope="row"><code><ShownText text={name} /></code></th>
       <td>
-        <div class="value mono" {...(isLong(value) && stopFor(name))}><Value value={value} /></div>
+        <div class="value-line">
+          <div class="value mono" {...(isLong(value) && stopFor(name))}><Value value={value} /></div>
+          <CopyButton label="Copy" name={name} isSmall text={() => textOf(value)} />
+        </div>
         {mark !== undefined && <p class="small"><span class="pill bad">⚠ {mark}</span></p>}
         {isTime && <Time name={name} value={Number(value.raw)} />}
         {meaning !== undefined && <p class="meaning">{meaning}</p>}
@@ -110,17 +138,17 @@ function marksOf(reading?: JsonReading): Map<string, string> {
   const { repeated = [], imprecise = [] } = reading ?? {};
   const marks = new Map(imprecise.map((path) => [topOf(path), "loses precision as a double"]));
   for (const path of repeated) {
-    marks.set(topOf(path), path === topOf(path) ? "stands twice" : "has a name that stands twice");
+    marks.set(topOf(path), path === topOf(path) ? "appears twice" : "has a name that appears twice");
   }
   return marks;
 }
 
-/** The member of the whole that a path leads through, as far as a path can tell. */
+/** The top-level member that a path begins with, as far as a path shows that. */
 function topOf(path: string): string {
   return path.replace(/[.[].*$/s, "");
 }
 
-/** Whether it may have to be scrolled in its place, on a narrow screen too. */
+/** Whether the value may need scrolling, also on a narrow screen. */
 function isLong(value: Json): boolean {
   if (value.kind === "string") return value.value.length > MAX_SHORT;
   return (value.kind === "array" || value.kind === "object") && formatJson(value).length > MAX_SHORT;
@@ -131,15 +159,35 @@ function Value({ value }: { value: Json }) {
     if (value.value === "") return <span class="quiet">(empty)</span>;
     return <ShownText text={value.value} />;
   }
-  const isNested = value.kind === "array" || value.kind === "object";
-  if (isNested) return <pre><ShownText text={formatJson(value)} keepsLines /></pre>;
+  if (value.kind === "array" || value.kind === "object") return <Nested value={value} />;
   return <>{formatJson(value)}</>;
+}
+
+/** Nested values can be folded; long ones are folded at first. */
+function Nested({ value }: { value: Extract<Json, { kind: "array" | "object" }> }) {
+  const text = useMemo(() => formatJson(value), [value]);
+  const lines = text.split("\n").length;
+  const shown = <pre><ShownText text={text} keepsLines /></pre>;
+  if (lines === 1) return shown;
+  const size = value.kind === "array" ? `${count(value.items.length)} items`
+    : `${count(value.members.length)} members`;
+  return (
+    <details open={lines <= MAX_LINES}>
+      <summary class="quiet">{value.kind}, {size}</summary>
+      {shown}
+    </details>
+  );
+}
+
+/** What is copied: a string without its quotes. */
+function textOf(value: Json): string {
+  return value.kind === "string" ? value.value : formatJson(value);
 }
 
 function Time({ name, value }: { name: string; value: number }) {
   const now = useNow();
   const time = timeOf(value);
-  if (time === undefined) return <p class="bad small">Not a time.</p>;
+  if (time === undefined) return <p class="bad small">Not a valid time.</p>;
   const { seconds, isMilliseconds } = time;
   const isPast = seconds <= now;
   const tone = name === "exp" ? (isPast ? "bad" : "") : isPast ? "" : "unknown";
@@ -153,7 +201,7 @@ function Time({ name, value }: { name: string; value: number }) {
   );
 }
 
-/** Text that is not the JSON it should be, with the place where it stops being so. */
+/** Text that is not valid JSON, with the place of the error. */
 function RawText({ raw, at }: { raw: string; at?: number }) {
   const from = Math.max(0, (at ?? 0) - MAX_RAW / 2);
   const end = from + MAX_RAW;
@@ -180,3 +228,5 @@ const FIRST_ROWS = 100;
 const ROWS_AT_ONCE = 250;
 const MAX_RAW = 8000;
 const MAX_SHORT = 120;
+const MAX_LINES = 12;
+const MAX_JSON = 100_000;

@@ -1,8 +1,10 @@
-// Copies of the token for other tools, and a link with it for who asks for one.
+// Copies of the token for other tools, and, on request, a link that contains it.
 
 import { useState } from "preact/hooks";
+import { Card } from "../shared/card";
 import { apiUrlOf, asCurl, asJson, asTestVector } from "./copies";
 import { CopyButton } from "../shared/copy-button";
+import { Field } from "../shared/field";
 import type { Decoded } from "./decode";
 import { linkWith } from "./link";
 import type { Verified } from "./use-verification";
@@ -10,7 +12,7 @@ import type { Verified } from "./use-verification";
 interface Props {
   decoded: Decoded;
   verified: Verified;
-  /** False where the address bar is somebody else's. */
+  /** False in other sites' pages, whose address bar is theirs. */
   hasLink: boolean;
 }
 
@@ -21,32 +23,26 @@ export function Share({ decoded, verified, hasLink }: Props) {
   const vector = () =>
     asTestVector(decoded, verified.verification?.keys, verified.judgement);
   return (
-    <section class="card" aria-labelledby="share-title">
-      <h2 id="share-title">Copy</h2>
+    <Card title="Copy">
       <div class="copies">
         <CopyButton label="Decoded JSON" text={() => asJson(decoded)} isDisabled={isEmpty} />
         <CopyButton label="Test vector" text={vector} isDisabled={isEmpty} />
         <CopyButton label="curl" text={() => asCurl(decoded.token, apiUrl)} isDisabled={isEmpty} />
         {hasLink && <Link token={decoded.token} />}
       </div>
-      <label for="curl-url">Address for curl</label>
-      <input
-        id="curl-url" type="url" value={apiUrl} autocomplete="off" spellcheck={false}
-        onInput={({ currentTarget }) => setUrl(currentTarget.value)}
-      />
-      <p class="quiet small">
-        The curl line and the test vector hold the token, and the vector the keys it was verified
-        with, a shared secret included. Who has them can use it until it ends or is revoked.
-      </p>
-    </section>
+      <Field label="Address for curl" type="url" value={apiUrl} onInput={setUrl}
+        hint={`The curl line and the test vector contain the token. The vector also contains the keys it
+          was verified with, and a shared secret if that is one of them. Anyone who has it can use the
+          token until it expires or is revoked.`} />
+    </Card>
   );
 }
 
-/** The token goes into a link only after it was said what that means. */
+/** A link is made only after a warning. */
 function Link({ token }: { token: string }) {
   const [asked, ask] = useState<string>();
   const [isMade, make] = useState(false);
-  // Another token, another question.
+  // The warning is shown again for another token.
   const isAsked = asked === token && token !== "";
   if (!isAsked) {
     const begin = () => {
@@ -60,7 +56,7 @@ function Link({ token }: { token: string }) {
   if (isMade) return <CopyButton label="Copy the link" text={() => linkWith(token)} />;
   return (
     <div class="notice unknown" role="group" aria-label="Link with this token">
-      <p>The link is the token: whoever finds it, in a chat or a history, has the token.</p>
+      <p>The link contains the token: anyone who finds it, in a chat or a history, has the token.</p>
       <div class="row">
         <button type="button" class="danger" onClick={() => make(true)}>Make the link</button>
         <button type="button" onClick={() => ask(undefined)}>Cancel</button>

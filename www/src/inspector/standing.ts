@@ -1,56 +1,87 @@
-// Where a token stands, in words. Only a verdict with a feed makes one "alive".
+// The state of a token in words: what its text says without keys, and what a verdict adds.
 
+import { relativeTime } from "../shared/format";
 import type { Decoded } from "./decode";
-import { decisiveStep, holdsByItself, nameOf } from "./explain";
+import { decisiveStep, isGoodInItself, nameOf } from "./explain";
+import { numberMember, textMember } from "./json";
+import { timeOf } from "./times";
 import type { Verified } from "./use-verification";
 
 export interface Standing {
   tone: "bad" | "good" | "unknown";
-  /** Shown beside the decoded parts as well. */
+  /** Also shown next to the decoded parts. */
   title: string;
   sentence: string;
 }
 
-export function standingOf(decoded: Decoded, verified: Verified, hasFeed: boolean): Standing {
+export function standingOf(
+  decoded: Decoded,
+  verified: Verified,
+  hasFeed: boolean,
+  nowSeconds: number,
+): Standing {
   if (decoded.form === "empty") {
     return unknown("No token", "Paste one above. It is read in this tab and sent nowhere.");
   }
   if (decoded.form !== "jws") return unknown("Not verifiable", NOT_VERIFIABLE[decoded.form]);
-  if (verified.isBusy) return unknown("Verifying …", "The verifier is being loaded.");
-  if (verified.problem !== undefined) return unknown("Decoded, not verified", verified.problem);
-  if (verified.judgement === undefined) {
-    const sentence = "Anyone can write what is shown here. Only the issuer's keys tell who did.";
-    return unknown("Decoded, not verified", sentence);
-  }
-  return ofJudgement(verified.judgement, hasFeed);
+  if (verified.isBusy) return unknown("Verifying …", "The verifier is loading.");
+  if (verified.judgement !== undefined) return ofJudgement(verified.judgement, hasFeed);
+  const own = ofText(decoded, nowSeconds);
+  return verified.problem === undefined ? own : { ...own, sentence: verified.problem };
 }
 
-function ofJudgement({ verdict, steps }: NonNullable<Verified["judgement"]>, hasFeed: boolean) {
+/** What is certain without keys: no key makes such a token valid now. */
+function ofText({ header, claims }: Decoded, nowSeconds: number): Standing {
+  if (/^none$/i.test(textMember(header, "alg") ?? "")) {
+    return bad("Unsigned", "Its alg is “none”: anyone can write such a token, and no API may accept it.");
+  }
+  const time = (name: string) => timeOf(numberMember(claims, name) ?? Number.NaN)?.seconds;
+  const [exp, nbf, iat] = [time("exp"), time("nbf"), time("iat")];
+  if (exp !== undefined && exp <= nowSeconds) {
+    const sentence = "By its own exp claim. The signature was not checked: for that, verify it.";
+    return bad(`Expired ${relativeTime(exp, nowSeconds)}, not verified`, sentence);
+  }
+  const start = Math.max(nbf ?? 0, iat ?? 0);
+  if (start > nowSeconds + LEEWAY_SECONDS) {
+    const sentence = `By its own ${start === nbf ? "nbf" : "iat"} claim. The signature was not checked.`;
+    return bad(`Not yet valid: ${relativeTime(start, nowSeconds)}`, sentence);
+  }
+  return unknown(
+    "Decoded, not verified",
+    "Anyone can write what is shown here. Only the issuer's keys show who did.",
+  );
+}
+
+function ofJudgement({ verdict, steps = [] }: NonNullable<Verified["judgement"]>, hasFeed: boolean) {
   if (verdict.outcome === "valid") {
-    const sentence = "Signature and claims hold, and nothing that the feed tells revokes it.";
-    return { tone: "good" as const, title: "Verified and alive", sentence };
+    const sentence = "The signature and the claims are good, and the feed does not revoke it.";
+    return { tone: "good" as const, title: "Valid", sentence };
   }
   if (verdict.outcome === "refused") {
     const step = decisiveStep(steps);
     const rule = REVOKED[verdict.code];
     const since = step?.position ?? verdict.evidence.position;
     if (rule !== undefined) {
-      const sentence = `${rule} (${verdict.code}), known by position ${since}.`;
-      return { tone: "bad" as const, title: "Revoked", sentence };
+      return bad("Revoked", `${rule} (${verdict.code}), known by position ${since}.`);
     }
     const check = step === undefined ? "" : `${nameOf(step.check)}: `;
-    const sentence = `${check}${verdict.detail} (${verdict.code}).`;
-    return { tone: "bad" as const, title: "Refused", sentence };
+    return bad("Refused", `${check}${verdict.detail} (${verdict.code}).`);
   }
-  const holds = holdsByItself(steps);
-  if (holds && !hasFeed) {
-    const sentence = "Signature and claims hold; whether it was revoked is unknown without a feed.";
+  const isGood = isGoodInItself(steps);
+  if (isGood && !hasFeed) {
+    const sentence = "The signature and the claims are good; without a feed it is unknown whether the token "
+      + "was revoked.";
     return unknown("Signed, revocation unknown", sentence);
   }
-  if (holds && verdict.code === "no_snapshot") {
-    return unknown("Waiting for the feed", "Signature and claims hold; the feed has not told yet.");
+  if (isGood && verdict.code === "no_snapshot") {
+    const sentence = "The signature and the claims are good; no snapshot of the feed has arrived yet.";
+    return unknown("Waiting for the feed", sentence);
   }
   return unknown("Undecided", `${verdict.detail} (${verdict.code}).`);
+}
+
+function bad(title: string, sentence: string): Standing {
+  return { tone: "bad", title, sentence };
 }
 
 function unknown(title: string, sentence: string): Standing {
@@ -58,13 +89,14 @@ function unknown(title: string, sentence: string): Standing {
 }
 
 const NOT_VERIFIABLE = {
-  jwe: "It is encrypted (JWE): only who has the key can read or check it.",
-  opaque: "It is no JWT: only its issuer knows what it means.",
+  jwe: "It is encrypted (JWE): only a holder of the key can read or check it.",
+  opaque: "It is not a JWT: only its issuer knows what it means.",
 };
 const REVOKED: Record<string, string> = {
   revoked_epoch: "The red button was pressed after it was issued",
-  revoked_key: "The key that signed it was declared dead",
-  revoked_session: "Its session was ended",
+  revoked_key: "The key that signed it was revoked",
+  revoked_session: "Its session was revoked",
   revoked_token: "The token itself was revoked",
   revoked_user: "Its user was logged out everywhere after it was issued",
 };
+const LEEWAY_SECONDS = 30;

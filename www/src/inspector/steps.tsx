@@ -1,26 +1,32 @@
-// Why the edge would refuse a token, or would not: one check after the other.
+// The checks of the verifier, one after the other, and the result of each.
 
-import { nameOf, questionOf, type Step } from "./explain";
+import { Card } from "../shared/card";
 import { ShownText } from "../shared/shown-text";
+import { nameOf, questionOf, type Step } from "./explain";
+import type { Judgement } from "./verification";
 
-export function Steps({ steps }: { steps?: Step[] }) {
+export function Steps({ judgement }: { judgement?: Judgement }) {
+  const steps = judgement?.steps;
   return (
-    <section class="card" aria-labelledby="steps-title">
-      <h2 id="steps-title">Why, step by step</h2>
-      {steps === undefined
-        ? <p class="quiet">Once it is verified, all checks of the edge are listed here in order.</p>
-        : (
-          <ol class="steps">
-            {steps.map((step, at) => (
-              <OneStep key={step.check} step={step} isRepeated={isSame(step, steps[at - 1])} />
-            ))}
-          </ol>
-        )}
-    </section>
+    <Card title="Why, step by step">
+      {judgement === undefined && (
+        <p class="quiet">After verifying, all checks of the verifier are listed here in order.</p>
+      )}
+      {judgement !== undefined && steps === undefined && (
+        <p class="quiet">The verifier failed before it could list its checks.</p>
+      )}
+      {steps !== undefined && (
+        <ol class="steps">
+          {steps.map((step, at) => (
+            <OneStep key={step.check} step={step} isRepeated={isSame(step, steps[at - 1])} />
+          ))}
+        </ol>
+      )}
+    </Card>
   );
 }
 
-/** The same reason is told once for the steps that follow each other. */
+/** Steps in a row with the same reason show it once. */
 function isSame({ code, detail, result }: Step, before?: Step): boolean {
   const isUndecided = result === "undecided" && before?.result === "undecided";
   return isUndecided && before.code === code && before.detail === detail;

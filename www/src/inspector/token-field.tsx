@@ -1,13 +1,12 @@
-// Where the token is pasted, and the same token taken apart: segments by colour and name, what is
-// broken marked and told.
+// The field for a token. Its segments are coloured in place, and flaws are marked where they are.
 
 import type { Ref } from "preact";
-import type { Flaw } from "./base64url";
-import { allFlaws, type Decoded, type Segment } from "./decode";
+import { useId, useMemo } from "preact/hooks";
+import { bytes } from "../shared/format";
 import { ShownText } from "../shared/shown-text";
+import { allFlaws, type Decoded, type Segment } from "./decode";
 
 interface Props {
-  id: string;
   label: string;
   value: string;
   decoded: Decoded;
@@ -15,72 +14,107 @@ interface Props {
   fieldRef?: Ref<HTMLTextAreaElement>;
 }
 
-export function TokenField({ id, label, value, decoded, onChange, fieldRef }: Props) {
+export function TokenField({ label, value, decoded, onChange, fieldRef }: Props) {
+  const id = useId();
+  const coloured = useMemo(() => <Coloured pasted={value} decoded={decoded} />, [value, decoded]);
   return (
     <>
       <label for={id}>{label}</label>
-      <textarea
-        id={id} ref={fieldRef} rows={4} value={value} spellcheck={false} autocomplete="off"
-        autocapitalize="off" aria-describedby={`${id}-flaws`} class="token-input"
-        placeholder="Paste a JWT: with or without “Bearer”, quotes and line breaks"
-        onInput={({ currentTarget }) => onChange(currentTarget.value)}
-      />
-      {decoded.segments.length > 0 && <Segments segments={decoded.segments} />}
+      <div class="token-area">
+        {/* The same text in the same place as in the field, whose own text is transparent. */}
+        <div class="token-colours" aria-hidden="true">{coloured}</div>
+        <textarea
+          id={id} ref={fieldRef} value={value} spellcheck={false} autocomplete="off" rows={1}
+          autocapitalize="off" aria-describedby={`${id}-flaws`} class="token-input"
+          placeholder="Paste a JWT, a token response (JSON), a curl command or an Authorization header"
+          onInput={({ currentTarget }) => onChange(currentTarget.value)}
+        />
+      </div>
+      {decoded.segments.length > 0 && <Legend segments={decoded.segments} />}
       <div id={`${id}-flaws`}><Flaws decoded={decoded} /></div>
     </>
   );
 }
 
-/** For the eye: a screen reader has the token in the field, and what is wrong in the list. */
-function Segments({ segments }: { segments: Segment[] }) {
+function Coloured({ pasted, decoded }: { pasted: string; decoded: Decoded }) {
+  const { from, end } = decoded.place;
   return (
-    <div class="segments">
-      <div class="token-shown mono" aria-hidden="true">
-        {segments.map((segment, at) => (
-          <>
-            {at > 0 && <span class="dot">.</span>}
-            <span class={`segment ${COLOURS[at] ?? "surplus"}`}><Marked {...segment} /></span>
-          </>
-        ))}
-      </div>
-      <ul class="legend row">
-        {segments.map(({ name, sizeBytes, flaws }, at) => (
-          <li class={COLOURS[at] ?? "surplus"}>
-            {flaws.length > 0 && "⚠ "}{name}
-            <span class="quiet"> {sizeBytes} B{flaws.length > 0 && `, ${flaws.length} wrong`}</span>
-          </li>
-        ))}
-      </ul>
-    </div>
+    <>
+      <span class="around">{pasted.slice(0, from)}</span>
+      {piecesOf(pasted.slice(from, end), decoded.segments).map(({ text, look }) =>
+        <span class={look}>{text}</span>)}
+      <span class="around">{pasted.slice(end)}</span>
+      {/* A last line break gets its line only with something after it. */}
+      {" "}
+    </>
   );
 }
 
-function Marked({ text, flaws }: { text: string; flaws: Flaw[] }) {
-  const places = [...new Set(flaws.flatMap(({ at }) => at ?? []))].sort((a, b) => a - b);
-  if (flaws.length === 0) return <>{text}</>;
-  if (text === "") return <mark class="broken">⚠ empty</mark>;
-  // What is wrong as a whole is marked as a whole.
-  if (places.length === 0) return <mark class="broken"><ShownText text={text} /></mark>;
-  const parts = places.map((at, index) => {
-    const from = index === 0 ? 0 : (places[index - 1] ?? 0) + widthAt(text, places[index - 1] ?? 0);
-    const end = at + widthAt(text, at);
-    return (
-      <>
-        <ShownText text={text.slice(from, at)} />
-        <mark class="broken"><ShownText text={text.slice(at, end)} /></mark>
-      </>
-    );
-  });
-  const last = places.at(-1) ?? 0;
-  return <>{parts}<ShownText text={text.slice(last + widthAt(text, last))} /></>;
+interface Piece {
+  text: string;
+  look: string;
+}
+
+/** The text of a token by segments; white space in it belongs to the segment before. */
+function piecesOf(text: string, segments: Segment[]): Piece[] {
+  const pieces: Piece[] = [];
+  const hasSpace = /\s/.test(text);
+  let at = 0;
+  const take = (length: number, look: string) => {
+    const from = at;
+    if (!hasSpace) at += length;
+    for (let left = hasSpace ? length : 0; left > 0 && at < text.length; at += 1) {
+      if (!/\s/.test(text.charAt(at))) left -= 1;
+    }
+    if (at > from) pieces.push({ text: text.slice(from, at), look });
+  };
+  for (const [index, segment] of segments.entries()) {
+    if (index > 0) take(1, "dot");
+    const look = lookOf(index);
+    const places = placesOf(segment);
+    // What is wrong as a whole is marked as a whole.
+    const isWhole = segment.flaws.length > 0 && places.length === 0;
+    let done = 0;
+    for (const place of places) {
+      take(place - done, look);
+      take(widthAt(segment.text, place), `${look} broken`);
+      done = place + widthAt(segment.text, place);
+    }
+    take(segment.text.length - done, isWhole ? `${look} broken` : look);
+  }
+  if (at < text.length) pieces.push({ text: text.slice(at), look: segments.length > 0 ? "surplus" : "" });
+  return pieces;
+}
+
+function placesOf({ text, flaws }: Segment): number[] {
+  const places = new Set(flaws.flatMap(({ at }) => at ?? []));
+  return [...places].filter((at) => at < text.length).sort((one, other) => one - other);
+}
+
+/** A character outside the basic plane has two units. */
+function widthAt(text: string, at: number): number {
+  return (text.codePointAt(at) ?? 0) > 0xffff ? 2 : 1;
+}
+
+function Legend({ segments }: { segments: Segment[] }) {
+  return (
+    <ul class="legend row">
+      {segments.map(({ name, sizeBytes, flaws }, at) => (
+        <li class={lookOf(at)}>
+          {flaws.length > 0 ? <mark class="broken">⚠ {name}</mark> : name}
+          <span class="quiet"> {bytes(sizeBytes)}{flaws.length > 0 && `, flaws: ${flaws.length}`}</span>
+        </li>
+      ))}
+    </ul>
+  );
 }
 
 function Flaws({ decoded }: { decoded: Decoded }) {
   const flaws = allFlaws(decoded);
   return (
     <>
-      {decoded.cleaned.length > 0 && (
-        <p class="quiet small">Left out of what was pasted: {decoded.cleaned.join(", ")}.</p>
+      {decoded.ignored.length > 0 && (
+        <p class="quiet small">Ignored in the pasted text: {decoded.ignored.join(", ")}.</p>
       )}
       {flaws.length > 0 && (
         <ul class="flaws notice bad">
@@ -96,9 +130,8 @@ function Flaws({ decoded }: { decoded: Decoded }) {
   );
 }
 
-/** A character outside the basic plane has two units. */
-function widthAt(text: string, at: number): number {
-  return (text.codePointAt(at) ?? 0) > 0xffff ? 2 : 1;
+function lookOf(index: number): string {
+  return COLOURS[index] ?? "surplus";
 }
 
 const COLOURS = ["first", "second", "third", "fourth", "fifth"];

@@ -1,4 +1,4 @@
-// Holds the verdict on one subject, and takes it back as soon as the subject is another.
+// Keeps the verdict on one subject, and clears it as soon as the subject changes.
 
 import { useContext, useEffect, useRef, useState } from "preact/hooks";
 import { Beats } from "./clock";
@@ -6,7 +6,7 @@ import { pollFeed, type FeedState } from "./feed-poll";
 import type { FetchElsewhere } from "./issuer-keys";
 import { prepare, type Judgement, type Subject, type Verification } from "./verification";
 
-/** What is known of the subject that is shown; nothing of any other. */
+/** What is known about the subject that is shown. */
 export interface Verified {
   isBusy: boolean;
   problem?: string;
@@ -28,7 +28,7 @@ export function useVerification(
   useEffect(() => () => { latest.current = undefined; }, []);
   const verify = async () => {
     hold({ subject, isBusy: true });
-    const found = await prepare(subject);
+    const found = await prepare(subject, fetchElsewhere);
     const isSuperseded = latest.current !== subject;
     if ("problem" in found) {
       if (!isSuperseded) hold({ subject, isBusy: false, problem: found.problem });
@@ -49,7 +49,7 @@ function useFollowing(
   { feed }: Subject,
   isShown: boolean,
   fetchElsewhere: FetchElsewhere,
-  tell: (news: Partial<Verified>) => void,
+  report: (news: Partial<Verified>) => void,
 ): void {
   const clock = useContext(Beats);
   useEffect(() => () => verification?.close(), [verification]);
@@ -60,15 +60,15 @@ function useFollowing(
       const judgement = verification.judge();
       const { code, evidence } = judgement.verdict;
       const seen = JSON.stringify([code, evidence]);
-      // Where nothing has changed, nothing is shown anew.
+      // Without a change nothing is rendered again.
       if (seen === last) return;
       last = seen;
-      tell({ judgement });
+      report({ judgement });
     };
     judge();
     const stopBeats = clock.listen(judge);
     const stopPolls = feed && pollFeed(feed, verification, fetchElsewhere, (state) => {
-      tell({ feed: state });
+      report({ feed: state });
       judge();
     });
     return () => {

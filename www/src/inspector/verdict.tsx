@@ -1,9 +1,9 @@
-// The state of the token, in sight all the time, and what it is based on.
+// The state of the token, always in view, and the evidence for it.
 
+import { duration } from "../shared/format";
+import { ShownText } from "../shared/shown-text";
 import type { FeedState } from "./feed-poll";
 import type { Standing } from "./standing";
-import { ShownText } from "../shared/shown-text";
-import { duration } from "./times";
 import type { Judgement } from "./verification";
 
 interface Props {
@@ -29,20 +29,25 @@ export function VerdictBanner({ standing, judgement, hasFeed, feed }: Props) {
 }
 
 function Evidence({ judgement, feed }: { judgement: Judgement; feed?: FeedState }) {
-  const { position, age_seconds: age } = judgement.verdict.evidence;
+  const { position, age_seconds: ageSeconds } = judgement.verdict.evidence;
   return (
     <dl class="evidence">
+      <div><dt>Feed</dt><dd><FeedWord judgement={judgement} feed={feed} /></dd></div>
       <div><dt>Position</dt><dd class="mono">{position ?? "none yet"}</dd></div>
-      <div><dt>Snapshot</dt><dd>{age === null ? "none yet" : `${duration(age)} old`}</dd></div>
-      <div><dt>Feed</dt><dd><FeedWord feed={feed} /></dd></div>
+      <div>
+        <dt>Snapshot</dt>
+        <dd>{ageSeconds === null ? "none yet" : `${duration(ageSeconds)} old`}</dd>
+      </div>
     </dl>
   );
 }
 
-function FeedWord({ feed }: { feed?: FeedState }) {
-  if (feed === undefined) return <>asking …</>;
-  if (feed.problem === undefined) return <span class="good">followed, asked {feed.rounds}×</span>;
-  return <span class="bad">{feed.problem}</span>;
+function FeedWord({ judgement, feed }: { judgement: Judgement; feed?: FeedState }) {
+  if (feed?.problem !== undefined) return <span class="bad">{feed.problem}</span>;
+  const { code } = judgement.verdict;
+  if (code === "valid") return <span class="good">Not revoked</span>;
+  if (code.startsWith("revoked_")) return <span class="bad">Revoked</span>;
+  return feed === undefined ? <>connecting …</> : <>followed</>;
 }
 
 const ICONS = { bad: "✕", good: "✓", unknown: "?" };

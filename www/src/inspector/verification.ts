@@ -1,22 +1,26 @@
-// Has a token judged by the package. It is loaded only when somebody asks, so that decoding paints
-// first.
+// Has a token judged by the package.
 
 import type { ApplyResult, Verdict } from "offswitch";
-import { explain, type Step } from "./explain";
-import { messageOf } from "./issuer-keys";
-import { readKeys, type Hint, type SecretEncoding } from "./keys";
+import { messageOf } from "../shared/message";
+import type { Step } from "./explain";
+import { askPublicKeys } from "./feed-poll";
+import type { FetchElsewhere } from "./issuer-keys";
+import { jwksOf, type Hint, type SecretEncoding } from "./keys";
+import { loadPackage } from "./package";
 
 /** Everything that a verdict depends on; another subject needs another verdict. */
 export interface Subject {
   token: string;
   hint: Hint;
   keysText: string;
+  /** True if an issuer published the keys; false if they were pasted. */
+  areKeysFetched: boolean;
   secretEncoding: SecretEncoding;
   expected: Expected;
   feed?: FeedSource;
 }
 
-/** What the API would expect. */
+/** What the API expects. */
 export interface Expected {
   issuer: string;
   /** Empty for unchecked. */
@@ -28,8 +32,8 @@ export interface Expected {
 
 export interface FeedSource {
   url: string;
-  /** As typed: separated by white space or commas. */
-  publicKeys: string;
+  /** Separated by white space or commas; undefined to request them from the feed's control plane. */
+  publicKeys?: string;
   /** Empty for the issuer. */
   id: string;
   apiKey: string;
@@ -37,11 +41,13 @@ export interface FeedSource {
 
 export interface Judgement {
   verdict: Verdict;
-  steps: Step[];
-  at: number;
+  /** Undefined if the verifier failed while it explained. */
+  steps?: Step[];
+  atSeconds: number;
 }
 
 export interface Verification {
+  /** How the keys were read, and which were left out. */
   notes: string[];
   keys: unknown;
   judge(): Judgement;
@@ -50,80 +56,105 @@ export interface Verification {
   close(): void;
 }
 
-/** Answers with what judges the subject, or with why nothing can. */
-export async function prepare(subject: Subject): Promise<Verification | { problem: string }> {
-  const { token, hint, keysText, secretEncoding } = subject;
+/** Makes a verifier for the subject, or says why that is impossible. */
+export async function prepare(
+  subject: Subject,
+  fetchElsewhere: FetchElsewhere,
+): Promise<Verification | { problem: string }> {
+  const { token, hint, keysText, areKeysFetched, secretEncoding } = subject;
   if (token === "") return { problem: "There is no token yet." };
-  const read = readKeys(keysText, secretEncoding, hint);
-  if ("problem" in read) return { problem: read.problem };
+  const pasted = jwksOf(keysText, secretEncoding, hint);
+  if ("problem" in pasted) return pasted;
   const missing = subject.feed && missingOf(subject.feed);
   if (missing !== undefined) return { problem: missing };
   try {
-    const { Verifier, load } = await import("offswitch");
-    loading ??= load().catch((error) => {
-      loading = undefined;
-      throw error;
-    });
-    await loading;
-    const verifier = new Verifier(optionsOf(subject, read) as any);
-    let [steps, stepsFor]: [Step[], string] = [[], ""];
-    return {
-      notes: read.notes,
-      keys: read.jwks,
-      judge() {
-        const verdict = verifier.verifySync(token);
-        // What is explained changes only with these; the age of the feed is shown by itself.
-        const now = `${verdict.code} ${verdict.evidence.position}`;
-        if (now !== stepsFor) [steps, stepsFor] = [explain(verifier, token, verdict), now];
-        return { verdict, steps, at: Math.floor(Date.now() / 1000) };
-      },
-      apply: (bytes) => verifier.apply(bytes),
-      since: () => verifier.since(),
-      close: () => verifier.close(),
-    };
+    const { Verifier, readKeySet } = await loadPackage();
+    const report = readKeySet(pasted.jwks, areKeysFetched);
+    if (report.problem !== undefined) return { problem: `Keys: ${report.problem}.` };
+    const all = JSON.parse(pasted.jwks);
+    const list: Array<Record<string, unknown>> = Array.isArray(all.keys) ? all.keys : [all];
+    const keys = list.filter((_, index) => report.keys.includes(index));
+    const feed = subject.feed && await withPublicKeys(subject.feed, fetchElsewhere);
+    const verifier = new Verifier(optionsOf({ ...subject, feed }, keys) as any);
+    return verificationOf(verifier, token, { keys }, [
+      ...pasted.notes, ...report.dropped.map((reason) => `Not used: ${reason}.`),
+    ]);
   } catch (error) {
-    return { problem: `The verifier cannot be set up so: ${messageOf(error)}` };
+    return { problem: `The verifier cannot be set up: ${messageOf(error)}` };
   }
 }
 
-function optionsOf(
-  { expected, feed }: Subject,
-  { jwks, algorithms }: { jwks: unknown; algorithms: string[] },
-) {
+function verificationOf(
+  verifier: import("offswitch").Verifier,
+  token: string,
+  keys: unknown,
+  notes: string[],
+): Verification {
+  let [steps, stepsFor]: [Step[] | undefined, string] = [undefined, ""];
+  return {
+    notes,
+    keys,
+    judge() {
+      const verdict = verifier.verifySync(token);
+      // The steps change only with these; the age of the feed is shown elsewhere.
+      const now = `${verdict.code} ${verdict.evidence.position}`;
+      if (now !== stepsFor) [steps, stepsFor] = [explained(verifier, token), now];
+      return { verdict, steps, atSeconds: Math.floor(Date.now() / 1000) };
+    },
+    apply: (bytes) => verifier.apply(bytes),
+    since: () => verifier.since(),
+    close: () => verifier.close(),
+  };
+}
+
+function explained(verifier: import("offswitch").Verifier, token: string): Step[] | undefined {
+  try {
+    return verifier.explain(token);
+  } catch {
+    // The verdict says that the verifier failed.
+    return undefined;
+  }
+}
+
+function optionsOf({ expected, feed }: Subject, keys: Array<Record<string, unknown>>) {
   const { issuer, audience, types, leewaySeconds } = expected;
   const publicKeys = words(feed?.publicKeys ?? "");
   return {
     issuer: issuer || UNKNOWN_ISSUER,
     audience: audience.trim() === "" ? "unchecked" : lines(audience),
-    keys: jwks,
-    algorithms,
+    keys: { keys },
+    algorithms: [...new Set(keys.map(({ alg }) => alg))],
     types: types.trim() === "" ? [null] : words(types),
     requiredClaims: ["exp"],
     leewaySeconds: leewaySeconds.trim() === "" ? undefined : Number(leewaySeconds),
     clock: () => Date.now() / 1000,
     feed: feed === undefined
-      ? { url: "https://feed.invalid/", publicKeys: [NOBODYS_KEY] }
+      ? { url: "https://feed.invalid/", publicKeys: [UNUSED_KEY] }
       : { url: feed.url, publicKeys, ...(feed.id.trim() !== "" && { id: feed.id.trim() }) },
   };
 }
 
 function missingOf({ url, publicKeys }: FeedSource): string | undefined {
   if (url === "") return "The address of the feed is missing.";
-  if (words(publicKeys).length > 0) return undefined;
-  return "The public key of the feed is missing: without it anyone could speak for the feed.";
+  if (publicKeys === undefined || words(publicKeys).length > 0) return undefined;
+  return "The public key of the feed is missing: without it anyone could write the feed.";
+}
+
+async function withPublicKeys(feed: FeedSource, fetchElsewhere: FetchElsewhere) {
+  if (feed.publicKeys !== undefined) return feed;
+  return { ...feed, publicKeys: (await askPublicKeys(feed, fetchElsewhere)).join(" ") };
 }
 
 function words(text: string): string[] {
   return text.split(/[\s,]+/).filter(Boolean);
 }
 
-/** Audiences may hold spaces and commas; line breaks they do not. */
+/** An audience may contain spaces and commas, but no line breaks. */
 function lines(text: string): string[] {
   return text.split("\n").map((line) => line.trim()).filter(Boolean);
 }
 
-let loading: Promise<void> | undefined;
-/** A token without `iss` is refused by every issuer's rules. */
+/** With this issuer every token without `iss` is refused. */
 const UNKNOWN_ISSUER = "https://issuer.invalid";
-/** Without a feed no snapshot ever comes, so every good token stays undecided. */
-const NOBODYS_KEY = "6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw";
+/** Without a feed no snapshot arrives, so every good token stays undecided. */
+const UNUSED_KEY = "6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw";

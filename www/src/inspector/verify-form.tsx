@@ -1,77 +1,68 @@
-// What a token is verified with: the keys, and what the API would expect.
+// What a token is verified with: the keys, and what the API expects.
 
-import { useMemo } from "preact/hooks";
-import type { Decoded } from "./decode";
-import { AS_THE_TOKEN_SAYS, type Change, type Form } from "./form";
-import { textMember } from "./json";
-import { formOf, readKeys } from "./keys";
+import type { ComponentChildren } from "preact";
+import { useId, useMemo } from "preact/hooks";
+import { Field } from "../shared/field";
 import { ShownText } from "../shared/shown-text";
+import { AS_THE_TOKEN_SAYS, type Change, type FetchedKeys, type Form } from "./form";
+import { formOf, hasPrivateKey } from "./keys";
 import type { KeysFetch } from "./use-bench";
 import type { Expected } from "./verification";
 
 interface KeysProps {
   form: Form;
-  decoded: Decoded;
   change: Change;
   fetching: KeysFetch;
-  onFetch: (address: string) => void;
+  fetched?: FetchedKeys;
 }
 
-export function KeysFields({ form, decoded, change, fetching, onFetch }: KeysProps) {
+export function KeysFields({ form, change, fetching, fetched }: KeysProps) {
+  const id = useId();
   const isSecret = formOf(form.keysText) === "secret";
-  const read = useMemo(
-    () => readKeys(form.keysText, form.secretEncoding, {}),
-    [form.keysText, form.secretEncoding],
-  );
-  const issuer = form.keysFrom ?? textMember(decoded.claims, "iss") ?? "";
+  const isPrivate = useMemo(() => hasPrivateKey(form.keysText), [form.keysText]);
   return (
-    <fieldset>
-      <legend>Keys</legend>
-      <label for="keys-from">Issuer</label>
-      <div class="with-button">
-        <input
-          id="keys-from" type="url" value={issuer} autocomplete="off" spellcheck={false}
-          placeholder="https://issuer.example" aria-describedby="keys-from-hint"
-          onInput={({ currentTarget }) => change({ keysFrom: currentTarget.value })}
-        />
-        <button type="button" disabled={fetching.isBusy} onClick={() => onFetch(issuer)}>
-          {fetching.isBusy ? "Asking …" : "Fetch keys and verify"}
-        </button>
-      </div>
-      <p id="keys-from-hint" class="quiet small">
-        Only its address is asked, by its metadata or <code>/.well-known/jwks.json</code>. The token
-        stays here.
+    <>
+      <label for={id}>Keys</label>
+      <textarea
+        id={id} rows={3} value={form.keysText} spellcheck={false} autocomplete="off"
+        autocapitalize="off" aria-describedby={`${id}-hint`}
+        placeholder="Empty: the keys that the issuer publishes"
+        onInput={({ currentTarget }) => change({ keysText: currentTarget.value })}
+      />
+      <p id={`${id}-hint`} class="quiet small">
+        Leave it empty, or paste a JWK, a JWK set or its address, PEM, or a shared secret. Only keys are
+        fetched; the token stays here.
       </p>
+      <div role="alert">
+        {isPrivate && <p class="notice bad small">{PRIVATE}</p>}
+      </div>
+      {isSecret && <SecretEncodings form={form} change={change} />}
       <div role="status">
         {fetching.problem !== undefined && (
           <p class="notice bad small"><ShownText text={fetching.problem} keepsLines /></p>
         )}
-        {fetching.found !== undefined && (
-          <p class="small good">Keys taken from <ShownText text={fetching.found} />.</p>
+        {fetched !== undefined && (
+          <p class="small good">Keys fetched from <ShownText text={fetched.from} />.</p>
         )}
       </div>
-      <label for="keys">Or paste them: JWK, JWK set, PEM or shared secret</label>
-      <textarea
-        id="keys" rows={5} value={form.keysText} spellcheck={false} autocomplete="off"
-        autocapitalize="off"
-        onInput={({ currentTarget }) => change({ keysText: currentTarget.value })}
-      />
-      <div role="alert">
-        {"isPrivate" in read && <p class="notice bad small">{read.problem}</p>}
-      </div>
-      {isSecret && <SecretEncodings form={form} change={change} />}
-    </fieldset>
+      {fetched !== undefined && (
+        <details class="small"><summary>The fetched key set</summary>
+          <pre class="raw"><ShownText text={fetched.text} keepsLines /></pre>
+        </details>
+      )}
+    </>
   );
 }
 
 function SecretEncodings({ form, change }: { form: Form; change: Change }) {
+  const name = useId();
   return (
-    <div class="row small" role="radiogroup" aria-label="How the secret is written">
+    <div class="row small" role="radiogroup" aria-label="Encoding of the secret">
       <span>A shared secret, written as</span>
       {(["text", "base64url"] as const).map((encoding) => (
         <label class="check" key={encoding}>
           <input
-            type="radio" name="secret-encoding" checked={form.secretEncoding === encoding}
+            type="radio" name={name} checked={form.secretEncoding === encoding}
             onChange={() => change({ secretEncoding: encoding })}
           /> {encoding}
         </label>
@@ -88,46 +79,39 @@ interface ExpectedProps {
 
 export function ExpectedFields({ form, expected, change }: ExpectedProps) {
   const isOwn = [form.issuer, form.audience, form.types].some((typed) => typed !== undefined);
-  const reset = () => change(AS_THE_TOKEN_SAYS);
   return (
-    <fieldset>
-      <legend>What the API would expect</legend>
+    <Group title="What the API expects" aside={isOwn && (
+      <button type="button" class="small" onClick={() => change(AS_THE_TOKEN_SAYS)}>
+        As the token says
+      </button>
+    )}>
       <p class="quiet small">Taken from the token until you change it.</p>
       <div class="fields">
-        <div>
-          <label for="issuer">Issuer</label>
-          <input
-            id="issuer" value={expected.issuer} autocomplete="off" spellcheck={false}
-            onInput={({ currentTarget }) => change({ issuer: currentTarget.value })}
-          />
-        </div>
-        <div>
-          <label for="audience">Audience</label>
-          <textarea
-            id="audience" value={expected.audience} autocomplete="off" spellcheck={false}
-            rows={Math.min(expected.audience.split("\n").length, 5)} placeholder="unchecked"
-            onInput={({ currentTarget }) => change({ audience: currentTarget.value })}
-          />
-        </div>
-        <div>
-          <label for="type">Type</label>
-          <input
-            id="type" value={expected.types} autocomplete="off" spellcheck={false}
-            placeholder="none: a token without typ"
-            onInput={({ currentTarget }) => change({ types: currentTarget.value })}
-          />
-        </div>
-        <div>
-          <label for="leeway">Leeway, seconds</label>
-          <input
-            id="leeway" inputMode="numeric" value={expected.leewaySeconds} autocomplete="off"
-            onInput={({ currentTarget }) => change({ leewaySeconds: currentTarget.value })}
-          />
-        </div>
+        <Field label="Issuer" value={expected.issuer} placeholder="https://issuer.example"
+          onInput={(issuer) => change({ issuer })} />
+        <Field label="Audience" value={expected.audience} placeholder="unchecked"
+          {...(expected.audience.includes("\n") && { rows: Math.min(expected.audience.split("\n").length, 5) })}
+          onInput={(audience) => change({ audience })} />
+        <Field label="Type" value={expected.types} placeholder="none: a token without typ"
+          onInput={(types) => change({ types })} />
+        <Field label="Leeway, seconds" inputMode="numeric" value={form.leewaySeconds}
+          onInput={(leewaySeconds) => change({ leewaySeconds })} />
       </div>
-      {isOwn && (
-        <button type="button" class="quiet-button" onClick={reset}>As the token says</button>
-      )}
-    </fieldset>
+    </Group>
   );
 }
+
+export function Group(
+  { title, aside, children }: { title: string; aside?: ComponentChildren; children: ComponentChildren },
+) {
+  const id = useId();
+  return (
+    <div role="group" class="group" aria-labelledby={id}>
+      <div class="heading"><h3 id={id}>{title}</h3>{aside}</div>
+      {children}
+    </div>
+  );
+}
+
+const PRIVATE = "This is a private key: anyone who has it can make tokens. It was not used. Remove it "
+  + "from here, and replace it if it was ever pasted elsewhere.";

@@ -1,19 +1,19 @@
 import { useMemo } from "preact/hooks";
 import { useNow } from "./clock";
 import type { Decoded } from "./decode";
+import { Card } from "../shared/card";
 import { ShownText } from "../shared/shown-text";
 import { warningsOf } from "./warnings";
 
-/** What a careful reader would point at, without any key. */
+/** What is odd about the token, as far as that shows without keys. */
 export function WarningsList({ decoded }: { decoded: Decoded }) {
   const now = useNow();
   const warnings = useMemo(() => warningsOf(decoded, now), [decoded, now]);
   if (decoded.segments.length === 0) return null;
   return (
-    <section class="card" aria-labelledby="warnings-title">
-      <h2 id="warnings-title">Worth a look <span class="quiet">{warnings.length}</span></h2>
+    <Card title={<>Warnings <span class="quiet">{warnings.length}</span></>}>
       {warnings.length === 0
-        ? <p class="quiet">Nothing stands out. That does not make it genuine.</p>
+        ? <p class="quiet">Nothing is odd. That does not make it genuine.</p>
         : (
           <ul class="warnings">
             {warnings.map(({ level, text }) => (
@@ -24,7 +24,7 @@ export function WarningsList({ decoded }: { decoded: Decoded }) {
             ))}
           </ul>
         )}
-    </section>
+    </Card>
   );
 }
 

@@ -1,15 +1,16 @@
-// What a careful reader of a token would point at. Nothing here depends on keys or on a verdict.
+// What is odd about a token. Nothing here depends on keys or on a verdict.
 
+import { bytes, duration, relativeTime } from "../shared/format";
 import type { Decoded } from "./decode";
 import { formatJson, member, numberMember, textMember, type Json } from "./json";
-import { duration, isInMilliseconds, relativeTime } from "./times";
+import { isInMilliseconds } from "./times";
 
 export interface Warning {
   level: "danger" | "notice" | "warning";
   text: string;
 }
 
-/** The gravest first. */
+/** The most serious first. */
 export function warningsOf(decoded: Decoded, now: number): Warning[] {
   if (decoded.form === "empty" || decoded.form === "opaque") return [];
   const found = [
@@ -26,35 +27,35 @@ function ofHeader(header: Json | undefined): Warning[] {
   if (header === undefined) return [];
   const found = ofAlgorithm(textMember(header, "alg"));
   if (member(header, "kid") === undefined) {
-    found.push(notice("No kid: with several keys nobody can tell which one it is signed with."));
+    found.push(notice("No kid: with several keys a verifier cannot tell which one signed it."));
   }
   const typ = textMember(header, "typ");
   if (typ === undefined) {
-    found.push(notice("No typ: an ID token or another JWT could be taken for an access token."));
+    found.push(notice("No typ: an ID token or another JWT could be accepted as an access token."));
   } else if (!/^(application\/)?at\+jwt$/i.test(typ)) {
     found.push(notice(`typ is “${typ}”, not “at+jwt” (RFC 9068): strict APIs refuse it.`));
   }
   for (const name of OWN_KEYS) {
     if (member(header, name) === undefined) continue;
-    found.push(danger(`${name} in the header: the token names its own key. Never follow it.`));
+    found.push(danger(`${name} in the header: the token names its own key. A verifier must ignore it.`));
   }
   for (const name of ["crit", "b64", "zip"]) {
     if (member(header, name) === undefined) continue;
-    found.push(warning(`${name} in the header: an extension, and the verifier refuses it.`));
+    found.push(warning(`${name} in the header: an extension that the verifier refuses.`));
   }
   return found;
 }
 
 function ofAlgorithm(alg: string | undefined): Warning[] {
-  if (alg === undefined) return [danger("No alg: no reader can tell how it is signed.")];
+  if (alg === undefined) return [danger("No alg: a verifier cannot tell how it is signed.")];
   if (/^none$/i.test(alg)) return [danger("alg is “none”: unsigned, anyone can write it.")];
   if (/^HS\d+$/.test(alg)) {
-    const why = "whoever can check it can also make it. With a public key, it must be refused.";
+    const why = "everyone who can check such a token can also make one. With a public key it must be refused.";
     return [warning(`${alg} is a shared secret: ${why}`)];
   }
   if (/^(RS1|HS1|ES256K)$|MD5/i.test(alg)) return [danger(`${alg} is weak or rarely supported.`)];
   if (SUPPORTED.includes(alg)) return [];
-  return [warning(`${alg} is an algorithm that the verifier does not check.`)];
+  return [warning(`${alg} is not supported by the verifier.`)];
 }
 
 function ofClaims(claims: Json | undefined): Warning[] {
@@ -64,10 +65,10 @@ function ofClaims(claims: Json | undefined): Warning[] {
     found.push(warning("No jti: this one token cannot be revoked by name."));
   }
   if (member(claims, "exp") === undefined) {
-    found.push(danger("No exp: it never ends, and could never leave a denylist."));
+    found.push(danger("No exp: it never expires, so a revocation of it could never be forgotten."));
   }
   if (member(claims, "iat") === undefined) {
-    found.push(warning("No iat: it cannot be told from tokens issued after a logout everywhere."));
+    found.push(warning("No iat: it looks the same as tokens issued after a logout everywhere."));
   }
   for (const name of TIMES) {
     const value = member(claims, name);
@@ -77,7 +78,7 @@ function ofClaims(claims: Json | undefined): Warning[] {
   const personal = PERSONAL.filter((name) => member(claims, name) !== undefined);
   if (personal.length > 0) {
     const names = personal.join(", ");
-    found.push(notice(`Personal data (${names}): whoever sees the token or a log can read it.`));
+    found.push(notice(`Personal data (${names}): everyone who sees the token or a log can read it.`));
   }
   return found;
 }
@@ -100,7 +101,7 @@ function ofTimes({ header, claims }: Decoded, now: number): Warning[] {
   }
   const life = exp !== undefined && !isInMilliseconds(exp) ? exp - (iat ?? nbf ?? now) : 0;
   if (life > DAY_SECONDS) {
-    found.push(warning(`Lives for ${duration(life)}: without a revocation, so can its thief.`));
+    found.push(warning(`Lives for ${duration(life)}: a thief can use it as long, unless it is revoked.`));
   } else if (life > HOUR_SECONDS && /at\+jwt$/i.test(textMember(header, "typ") ?? "")) {
     found.push(notice(`Lives for ${duration(life)}; access tokens should live for minutes.`));
   }
@@ -109,10 +110,10 @@ function ofTimes({ header, claims }: Decoded, now: number): Warning[] {
 
 function ofSize({ token }: Decoded): Warning[] {
   const size = token.length;
-  const kilobytes = `${(size / 1024).toFixed(1)} KB`;
-  if (size > 16 * 1024) return [danger(`${kilobytes}: the verifier refuses more than 16 KB.`)];
-  if (size > 8 * 1024) return [warning(`${kilobytes}: many servers refuse headers above 8 KB.`)];
-  if (size > 4 * 1024) return [notice(`${kilobytes}: too large for a cookie, and sent each time.`)];
+  const shown = bytes(size);
+  if (size > 16 * 1024) return [danger(`${shown}: the verifier refuses more than 16 KiB.`)];
+  if (size > 8 * 1024) return [warning(`${shown}: many servers refuse headers above 8 KiB.`)];
+  if (size > 4 * 1024) return [notice(`${shown}: too large for a cookie, and sent with every request.`)];
   return [];
 }
 
@@ -121,9 +122,9 @@ function ofMembers({ segments }: Decoded): Warning[] {
     const { repeated = [], imprecise = [] } = json?.reading ?? {};
     return [
       ...repeated.map((path) =>
-        danger(`“${path}” stands twice in the ${name}: readers differ in which one they keep.`)),
+        danger(`“${path}” appears twice in the ${name}: readers differ in which one they use.`)),
       ...imprecise.map((path) =>
-        warning(`The number “${path}” has more digits than JavaScript and others can hold.`)),
+        warning(`The number “${path}” has more digits than JavaScript and other readers keep.`)),
     ];
   });
 }

@@ -2,10 +2,13 @@
 
 import type { Ref } from "preact";
 import { useMemo } from "preact/hooks";
+import { Card } from "../shared/card";
+import { useNow } from "./clock";
 import { Compare } from "./compare";
 import type { Decoded } from "./decode";
 import { FeedFields } from "./feed-fields";
 import { PartTable } from "./part-table";
+import { RevokeToken } from "./revoke-token";
 import { Share } from "./share";
 import { standingOf, type Standing } from "./standing";
 import { Steps } from "./steps";
@@ -25,17 +28,20 @@ export function Workbench(props: Props) {
   const bench = useBench(props);
   const { form, change, decoded, subject, verified, fetching } = bench;
   const hasFeed = subject.feed !== undefined;
-  const standing = standingOf(decoded, verified, hasFeed);
+  const now = useNow();
+  const standing = standingOf(decoded, verified, hasFeed, now);
+  const isBusy = verified.isBusy || fetching.isBusy;
   return (
     <>
-      <section class="card" aria-label="The token">
+      <section class="card token-card" aria-label="The token">
         <TokenField
-          id="token" label="Token" value={form.token} decoded={decoded} fieldRef={props.fieldRef}
+          label="Token" value={form.token} decoded={decoded} fieldRef={props.fieldRef}
           onChange={(token) => change({ token })}
         />
         <div class="row actions">
-          <button type="button" class="primary" onClick={bench.tryExample}>Try an example</button>
+          <button type="button" onClick={bench.tryExample}>Try an example</button>
           <button type="button" onClick={onClear}>Clear everything</button>
+          {ownsPage && <RevokeToken key={decoded.token} decoded={decoded} />}
           <span role="status" class="small bad">{bench.problem}</span>
         </div>
       </section>
@@ -49,27 +55,28 @@ export function Workbench(props: Props) {
           <WarningsList decoded={decoded} />
         </div>
         <div>
-          <form
-            class="card" aria-labelledby="verify-title" autocomplete="off"
-            onSubmit={(event) => {
-              event.preventDefault();
-              void bench.verify();
-            }}
-          >
-            <h2 id="verify-title">Verify</h2>
-            <KeysFields
-              form={form} decoded={decoded} change={change} fetching={fetching}
-              onFetch={bench.fetchKeys}
-            />
-            <ExpectedFields form={form} expected={subject.expected} change={change} />
-            <FeedFields form={form} change={change} fetchElsewhere={fetchElsewhere} />
-            <div class="row actions">
-              <button type="submit" class="primary" disabled={verified.isBusy}>Verify</button>
-              <span class="small quiet">Any change takes the verdict back.</span>
-            </div>
-            <Notes notes={verified.verification?.notes ?? []} />
-          </form>
-          {decoded.form === "jws" && <Steps steps={verified.judgement?.steps} />}
+          <Card title="Verify">
+            <form
+              aria-label="Verify" autocomplete="off"
+              onSubmit={(event) => {
+                event.preventDefault();
+                void bench.verify();
+              }}
+            >
+              <KeysFields form={form} change={change} fetching={fetching} fetched={bench.fetched} />
+              <div class="row actions">
+                <button type="submit" class="primary" disabled={isBusy}>
+                  {fetching.isBusy ? "Fetching keys …" : "Verify"}
+                </button>
+                <span class="small quiet">Editing any field clears the verdict.</span>
+              </div>
+              <Notes notes={verified.verification?.notes ?? []} />
+              <ExpectedFields form={form} expected={subject.expected} change={change} />
+              <FeedFields form={form} change={change} fetchElsewhere={fetchElsewhere}
+                ownFeed={bench.ownFeed} />
+            </form>
+          </Card>
+          {decoded.form === "jws" && <Steps judgement={verified.judgement} />}
         </div>
       </div>
       <Compare first={decoded} other={form.other} onChange={(other) => change({ other })} />
@@ -80,18 +87,17 @@ export function Workbench(props: Props) {
 
 function Welcome() {
   return (
-    <section class="card" aria-labelledby="welcome-title">
-      <h2 id="welcome-title">What you will see</h2>
+    <Card title="What you will see">
       <ul class="welcome">
-        <li><strong>What it says.</strong> Header and claims with what each means, and what is
-          broken or odd about them. Nobody has to be asked for that.</li>
-        <li><strong>Whether it is genuine.</strong> With the issuer's keys, check by check, as the
-          edge would judge it: by the same WebAssembly, in this tab.</li>
-        <li><strong>Whether it is still good.</strong> With a feed, second by second: revoke it
-          elsewhere and watch it flip.</li>
+        <li><strong>What it says.</strong> Header and claims, the meaning of each, and what is broken or
+          odd about them. This needs no network.</li>
+        <li><strong>Whether it is genuine.</strong> With the issuer's keys, check by check, as the edge
+          judges it: with the same WebAssembly, in this tab.</li>
+        <li><strong>Whether it is still valid.</strong> With a feed, updated every second: revoke it
+          elsewhere, and the verdict changes here.</li>
       </ul>
       <p class="quiet small">Tokens, keys and secrets stay in the memory of this tab.</p>
-    </section>
+    </Card>
   );
 }
 
@@ -104,23 +110,13 @@ function Parts({ decoded, standing }: { decoded: Decoded; standing: Standing }) 
   const state = <span class={`pill ${standing.tone}`}>{standing.title}</span>;
   return (
     <>
-      {tables.header && (
-        <section class="card" aria-labelledby="header-title">
-          <h2 id="header-title" class="part-title">Header {state}</h2>
-          {tables.header}
-        </section>
-      )}
-      {tables.claims && (
-        <section class="card" aria-labelledby="claims-title">
-          <h2 id="claims-title" class="part-title">Claims {state}</h2>
-          {tables.claims}
-        </section>
-      )}
+      {tables.claims && <Card title={<>Claims {state}</>} look="part">{tables.claims}</Card>}
+      {tables.header && <Card title={<>Header {state}</>} look="part">{tables.header}</Card>}
     </>
   );
 }
 
 function Notes({ notes }: { notes: string[] }) {
   if (notes.length === 0) return null;
-  return <ul class="notes quiet small">{notes.slice(0, 10).map((note) => <li>{note}</li>)}</ul>;
+  return <ul class="notes quiet small">{notes.slice(0, 20).map((note) => <li>{note}</li>)}</ul>;
 }

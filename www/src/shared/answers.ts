@@ -1,4 +1,5 @@
-// What the control plane answers, by the names of its API (see /docs).
+// The answers of the control plane, with the names of its API (see /docs). A test compares them with
+// /openapi.json.
 
 /** How the process that serves this page is. */
 export interface Readiness {
@@ -8,7 +9,7 @@ export interface Readiness {
   findings?: Finding[];
 }
 
-/** What the control plane says of itself to whoever has a key. */
+/** What any API key may read about itself and the control plane. */
 export interface Status {
   key: { id: string; name: string; scopes: string[]; expires_at: number | null };
   version: string;
@@ -28,9 +29,10 @@ export interface Accepted {
   position: string;
   durability: string;
   repeated: boolean;
+  sessions_ended?: number | null;
 }
 
-/** A living session: one device of a user. Times are unix seconds. */
+/** An active session: one device of a user. Times are unix seconds. */
 export interface Session {
   session_id: string;
   device: string | null;
@@ -57,6 +59,44 @@ export interface Tokens {
 export interface SigningKeys {
   token_keys: SigningKey[];
   feed_public_keys: string[];
+  /** Oldest first. */
+  feed_keys: FeedKey[];
+}
+
+/** A key that signs snapshots of the feed: `current`, or `overlapping` until it is dropped. */
+export interface FeedKey {
+  id: string;
+  public_key: string;
+  created_at: number;
+  state: string;
+}
+
+export interface NewFeedKey extends FeedKey {
+  repeated: boolean;
+}
+
+export interface DroppedFeedKey {
+  id: string;
+  dropped: boolean;
+}
+
+/** An API key without its secret. */
+export interface ApiKey {
+  id: string;
+  name: string;
+  scopes: string[];
+  created_at: number;
+  expires_at: number | null;
+  expired: boolean;
+}
+
+export interface ApiKeyList {
+  api_keys: ApiKey[];
+}
+
+/** The only answer with the secret of a key. */
+export interface NewApiKey extends ApiKey {
+  key: string;
 }
 
 export interface SigningKey {
@@ -88,7 +128,7 @@ export interface Pressed {
   durability: string | null;
 }
 
-/** A page of the log, newest first; more lies before the seq `next`. */
+/** A page of the log, newest first; older requests are before the seq `next`. */
 export interface LogPage {
   requests: LogRequest[];
   next: number | null;
@@ -97,7 +137,7 @@ export interface LogPage {
 export interface LogRequest {
   position: string;
   at: number;
-  /** The id of the API key that asked, `holder` or `offswitch`. */
+  /** The id of the API key that sent the request, `holder` or `offswitch`. */
   by: string;
   reason: string | null;
   count: number;

@@ -1,8 +1,8 @@
-// A button that asks once more, in its own place.
+// A button that asks for confirmation in its own place.
 
 import { useEffect, useRef, useState } from "preact/hooks";
 
-interface Asked {
+interface Props {
   /** On the button. */
   text: string;
   /** What the button is for, where its text alone does not say. */
@@ -10,11 +10,15 @@ interface Asked {
   question: string;
   /** On the button that does it. */
   yes: string;
+  look?: "" | "danger" | "primary";
   isDisabled?: boolean;
+  /** Runs before the question is asked; false asks nothing. */
+  onAsk?(): boolean;
   onYes(): void;
 }
 
-export function Confirm({ text, label, question, yes, isDisabled = false, onYes }: Asked) {
+export function Confirm(props: Props) {
+  const { text, label, question, yes, look = "", isDisabled = false, onAsk, onYes } = props;
   const [isAsking, ask] = useState(false);
   const first = useRef<HTMLButtonElement>(null);
   const sure = useRef<HTMLButtonElement>(null);
@@ -26,8 +30,8 @@ export function Confirm({ text, label, question, yes, isDisabled = false, onYes 
   }, [isAsking]);
   if (!isAsking) {
     return (
-      <button type="button" ref={first} disabled={isDisabled} aria-label={label}
-        onClick={() => ask(true)}>{text}</button>
+      <button type="button" ref={first} class={look} disabled={isDisabled} aria-label={label}
+        onClick={() => (onAsk?.() ?? true) && ask(true)}>{text}</button>
     );
   }
   const close = (event: KeyboardEvent) => event.key === "Escape" && ask(false);

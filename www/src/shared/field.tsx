@@ -1,31 +1,42 @@
-import type { ComponentChildren } from "preact";
+import type { ComponentChildren, Ref } from "preact";
 import { useId } from "preact/hooks";
 
-interface Shown {
+interface Props {
   label: ComponentChildren;
-  /** Beside the label, in parentheses. */
+  /** After the label, in parentheses. */
   note?: string;
+  /** Under the field. */
+  hint?: ComponentChildren;
   value: string;
   placeholder?: string;
-  /** A name or a number that is compared to the letter. */
+  /** A name or a number that is compared exactly. */
   isExact?: boolean;
   /** More than one line. */
   rows?: number;
+  type?: "date" | "datetime-local" | "password" | "text" | "url";
+  inputMode?: "numeric";
+  fieldRef?: Ref<HTMLInputElement>;
   onInput(value: string): void;
 }
 
-/** A text with its label. No browser is to remember or correct it. */
-export function Field({ label, note, value, placeholder, isExact, rows, onInput }: Shown) {
+/** A text field with its label. Browsers do not store or correct what is typed. */
+export function Field(props: Props) {
+  const { label, note, hint, value, placeholder, isExact, rows, type = "text", inputMode, onInput } = props;
   const id = useId();
-  const shared = { id, value, placeholder, autocomplete: "off", spellcheck: false } as const;
+  const shared = {
+    id, value, placeholder, autocomplete: "off", autocapitalize: "off", spellcheck: false,
+    "aria-describedby": hint === undefined ? undefined : `${id}-hint`,
+  } as const;
   return (
-    <>
+    <div class="field">
       <label for={id}>{label}{note && <span class="quiet"> ({note})</span>}</label>
       {rows === undefined
-        ? <input {...shared} class={isExact ? "mono" : ""} autocapitalize="off"
+        ? <input {...shared} ref={props.fieldRef} type={type as "text"} inputMode={inputMode}
+            class={isExact ? "mono" : ""}
             onInput={(event) => onInput(event.currentTarget.value)} />
         : <textarea {...shared} rows={rows}
             onInput={(event) => onInput(event.currentTarget.value)} />}
-    </>
+      {hint !== undefined && <p id={`${id}-hint`} class="quiet small">{hint}</p>}
+    </div>
   );
 }

@@ -3,10 +3,10 @@
 import type { ComponentChildren } from "preact";
 import type { Accepted } from "./answers";
 import type { Answer, Problem } from "./request";
-import { Foreign } from "./foreign";
-import { milliseconds } from "./format";
+import { count, milliseconds } from "./format";
+import { ShownText } from "./shown-text";
 
-/** Room for the newest answer; screen readers are told of it. */
+/** A place for the newest answer; screen readers announce it. */
 export function Outcome({ answer, done }: { answer: Answer<Accepted> | null; done: string }) {
   return (
     <div role="status">
@@ -19,15 +19,17 @@ export function Outcome({ answer, done }: { answer: Answer<Accepted> | null; don
 function Recorded(
   { accepted, tookMs, done }: { accepted: Accepted; tookMs: number; done: string },
 ) {
-  const { position, durability, repeated } = accepted;
+  const { position, durability, repeated, sessions_ended: ended } = accepted;
   return (
     <div class="notice good">
       <p class="tight">
-        <strong>{repeated ? "Already recorded; nothing was done twice." : done}</strong>
+        <strong>{repeated ? "Already recorded; nothing was recorded twice." : done}</strong>
       </p>
       <Facts facts={[
         ["Position", <code>{position}</code>],
         ["Durability", <DurabilityWord level={durability} />],
+        ...(ended === undefined || ended === null ? []
+          : [["Sessions ended", count(ended)] as [string, string]]),
         ["Took", milliseconds(tookMs)],
       ]} />
     </div>
@@ -39,9 +41,9 @@ export function ProblemNotice({ problem }: { problem: Problem }) {
   return (
     <div class="notice bad">
       <p class="tight"><strong>{headline(problem)}</strong></p>
-      <p class="tight"><Foreign text={detail} /></p>
+      <p class="tight"><ShownText text={detail} /></p>
       <p class="tight quiet small">
-        <code><Foreign text={code} /></code>{status > 0 && <>, HTTP {status}</>}
+        <code><ShownText text={code} /></code>{status > 0 && <>, HTTP {status}</>}
       </p>
     </div>
   );
@@ -49,7 +51,7 @@ export function ProblemNotice({ problem }: { problem: Problem }) {
 
 export function DurabilityWord({ level }: { level: string }) {
   const meaning = DURABILITIES[level];
-  return <><strong><Foreign text={level} /></strong>{meaning && <>: {meaning}</>}</>;
+  return <><strong><ShownText text={level} /></strong>{meaning && <>: {meaning}</>}</>;
 }
 
 /** Names and values, side by side. */
@@ -62,11 +64,11 @@ export function Facts({ facts }: { facts: [string, ComponentChildren][] }) {
 }
 
 function headline({ status, code }: Problem): string {
-  if (status === 0) return "No answer. Whether it was done is not known; repeating is harmless.";
+  if (status === 0) return "No answer. It is unknown whether this was done; you can repeat it safely.";
   if (status === 401) return "The API key was not accepted.";
   if (status === 403) return "The API key may not do this.";
   if (code === "starting") return "The control plane is starting. Nothing was done.";
-  if (code === "store_full") return "The store has no room. Nothing was acknowledged.";
+  if (code === "store_full") return "The store is full. Nothing was recorded.";
   if (code === "store_unavailable") return "The store does not answer. Nothing was acknowledged.";
   if (status >= 500) return "The control plane cannot do this now.";
   return "The control plane refused this.";

@@ -1,28 +1,30 @@
-// One request to the origin that serves this page: it is answered, or it is said what went wrong.
-// Nothing is thrown.
+// One request to the origin that serves this page. The result is an answer or a problem; nothing is
+// thrown.
 
 export type Answer<T> =
   | { ok: true; value: T; tookMs: number }
   | { ok: false; problem: Problem; tookMs: number };
 
-/** A problem document (RFC 9457), or what stands in for one where nobody answered. */
+/** A problem document (RFC 9457), or a description of why there is no answer. */
 export interface Problem {
   /** The HTTP status; 0 if there was no answer. */
   status: number;
   code: string;
   detail: string;
+  /** The place in the request's body that is wrong, a JSON Pointer (RFC 6901). */
+  pointer?: string;
 }
 
 export interface Call {
   method?: "DELETE" | "GET" | "POST";
   /** JSON. */
   body?: string;
-  /** Shown as a bearer token. */
+  /** Sent as a bearer token. */
   apiKey?: string | null;
   idempotencyKey?: string;
   /** The answer is text, and not JSON. */
   isText?: boolean;
-  /** Whether an answer's value is of the shape that is read. */
+  /** Whether an answer has the shape that the caller reads. */
   isRight(value: unknown): boolean;
 }
 
@@ -36,30 +38,35 @@ export async function ask<T>(path: string, call: Call): Promise<Answer<T>> {
   const value = call.isText ? text : json;
   const { ok, status } = response;
   if (ok && call.isRight(value)) return { ok, value: value as T, tookMs };
-  const told = (name: string) => {
-    const field = isObject(json) ? json[name] : undefined;
-    return typeof field === "string" ? field : undefined;
+  if (ok) return { ok: false, problem: { status, ...UNREADABLE }, tookMs };
+  const member = (name: string) => {
+    const found = isObject(json) ? json[name] : undefined;
+    return typeof found === "string" ? found : undefined;
   };
-  const unreadable = "The answer is not what this console knows how to read.";
-  const detail = ok ? unreadable : (told("detail") ?? `HTTP ${status}, without a reason.`);
-  const code = ok ? "unreadable_answer" : (told("code") ?? `http_${status}`);
-  return { ok: false, problem: { status, code, detail }, tookMs };
+  const pointer = member("pointer");
+  const problem = {
+    status,
+    code: member("code") ?? `http_${status}`,
+    detail: member("detail") ?? `HTTP ${status}, without a reason.`,
+    ...(pointer !== undefined && { pointer }),
+  };
+  return { ok: false, problem, tookMs };
 }
 
-/** Who answers at this origin. */
+/** What serves this origin. */
 export type Whereabouts<T> =
   | { place: "control_plane"; readiness: T }
   | { place: "elsewhere" }
   | { place: "starting"; loading: Loading }
   | { place: "silent"; problem: Problem };
 
-/** How far a control plane that starts has read its log; `of` is 0 before it knows. */
+/** How much of its log a starting control plane has read; `of` is 0 until it knows. */
 export interface Loading {
   read: number;
   of: number;
 }
 
-/** Readiness is the same document with 200 and with 503, but for a process that starts. */
+/** Readiness is the same document with 200 and with 503, except while the process starts. */
 export async function askReadiness<T>(isRight: Call["isRight"]): Promise<Whereabouts<T>> {
   const answer = await fetched("/readyz", { isRight });
   if ("problem" in answer) return { place: "silent", problem: answer.problem };
@@ -69,17 +76,31 @@ export async function askReadiness<T>(isRight: Call["isRight"]): Promise<Whereab
   if (isLoading(loading)) return { place: "starting", loading };
   const { status } = answer.response;
   if (status < 500) return { place: "elsewhere" };
-  const detail = `Something in front of the control plane answers HTTP ${status}.`;
+  const detail = `A proxy in front of the control plane answers HTTP ${status}.`;
   return { place: "silent", problem: { status, code: `http_${status}`, detail } };
 }
 
-/** Seconds since 1970 by the clock of the control plane, as far as its answers told. */
+/** Unix seconds by the clock of the control plane, as its answers showed it. */
 export function nowSeconds(): number {
   return Date.now() / 1000 + aheadSeconds;
 }
 
+/** An idempotency key for one submit. */
+export function freshIdempotencyKey(): string {
+  const random = crypto.getRandomValues(new Uint8Array(16));
+  return `console-${Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}
+
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+export function hasList(name: string) {
+  return (value: unknown) => isObject(value) && Array.isArray(value[name]);
+}
+
+export function hasText(name: string) {
+  return (value: unknown) => isObject(value) && typeof value[name] === "string";
 }
 
 function isLoading(value: unknown): value is Loading & Record<string, unknown> {
@@ -106,12 +127,12 @@ async function fetched(
     const code = isLate ? "timed_out" : "no_answer";
     const detail = isLate
       ? `There was no answer within ${TIMEOUT_SECONDS} seconds.`
-      : "Nobody answers: the control plane or the network is down.";
+      : "No response: the control plane or the network is down.";
     return { problem: { status: 0, code, detail } };
   }
 }
 
-/** Dates in HTTP are whole seconds: less than two of them are no difference between clocks. */
+/** HTTP dates are whole seconds, so a difference below two seconds says nothing about the clocks. */
 function setClock(date: string | null) {
   const ahead = date === null ? Number.NaN : (Date.parse(date) - Date.now()) / 1000;
   if (Number.isFinite(ahead)) aheadSeconds = Math.abs(ahead) < 2 ? 0 : ahead;
@@ -126,5 +147,8 @@ function parsed(text: string): unknown {
 }
 
 let aheadSeconds = 0;
-/** The largest bulk over a slow line has 60 s to arrive. */
+const UNREADABLE = {
+  code: "unreadable_answer", detail: "The answer does not have the shape that this page reads.",
+};
+/** The largest bulk request has 60 s to arrive over a slow line. */
 const TIMEOUT_SECONDS = 60;

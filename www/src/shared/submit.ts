@@ -1,14 +1,13 @@
-// One submit at a time, each with an idempotency key: a repeated click does nothing twice.
+// One submit at a time, each with an idempotency key: a second click records nothing twice.
 
 import { useRef, useState } from "preact/hooks";
-import { freshIdempotencyKey } from "../console/api";
-import type { Answer } from "./request";
+import { freshIdempotencyKey, type Answer } from "./request";
 
 export interface Submit<T> {
   isBusy: boolean;
   /** The newest answer. */
   answer: Answer<T> | null;
-  /** Sends `content`; gives nothing if something is under way. */
+  /** Sends `content`; null if another submit is under way. */
   send(content: string, call: Call<T>): Promise<Answer<T> | null>;
   clear(): void;
 }
@@ -28,18 +27,18 @@ export function useSubmit<T>(): Submit<T> {
       setBusy(true);
       const request = nameFor(named.current, content, performance.now());
       named.current = request;
-      const told = await call(request.key);
-      const isOpen = !told.ok && (told.problem.status === 0 || told.problem.status >= 500);
+      const received = await call(request.key);
+      const isOpen = !received.ok && (received.problem.status === 0 || received.problem.status >= 500);
       request.goodUntilMs = isOpen ? Infinity : performance.now() + SECOND_CLICK_MS;
       underWay.current = false;
       setBusy(false);
-      setAnswer(told);
-      return told;
+      setAnswer(received);
+      return received;
     },
   };
 }
 
-/** The same content keeps its key while the outcome is not known, and for a second click after. */
+/** The same content keeps its key while the outcome is unknown, and for a second click after it. */
 function nameFor(before: Named | null, content: string, nowMs: number): Named {
   if (before !== null && before.content === content && nowMs < before.goodUntilMs) return before;
   return { content, key: freshIdempotencyKey(), goodUntilMs: Infinity };
@@ -53,5 +52,5 @@ interface Named {
   goodUntilMs: number;
 }
 
-/** Revoking the same user again later is a request of its own: there may be new tokens. */
+/** Revoking the same user again later is another request: the user may have new tokens. */
 const SECOND_CLICK_MS = 2000;

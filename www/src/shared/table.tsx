@@ -13,7 +13,7 @@ interface Rows {
 export function Table({ caption, columns, rows }: Rows) {
   return (
     <table role="table" class="stacking">
-      <caption class="hearing">{caption}</caption>
+      <caption class="visually-hidden">{caption}</caption>
       <thead role="rowgroup">
         <tr role="row">
           {columns.map((name) => <th key={name} scope="col" role="columnheader">{name}</th>)}
