@@ -1,0 +1,337 @@
+// The rules that a history is held against: pure functions, each answers with what broke it.
+
+import { createHash } from "node:crypto";
+import { compare, eraOf } from "./history.mjs";
+
+/**
+ * @typedef {import("./history.mjs").History} History
+ * @typedef {import("./history.mjs").Received} Received
+ * @typedef {{ text: string, evidence: object[] }} Violation
+ */
+
+/** Everything that broke a rule. @param {History} history */
+export const violations = (history) => Object.entries(RULES).flatMap(([rule, broken]) =>
+  broken(history).map((violation) => ({ rule, ...violation })));
+
+/**
+ * What a verifier once refused as revoked is not valid at any verifier that is at least as far.
+ *
+ * @param {History} history @returns {Violation[]}
+ */
+function nothingUnRevokes({ verdicts }) {
+  const lowest = lowestRefusals(verdicts);
+  return verdicts.filter(isValid).flatMap((verdict) => {
+    const refusal = lowest.get(verdict.token);
+    if (!refusal || compare(verdict.position, refusal.position) < 0) return [];
+    const text = `token ${verdict.token} was refused at ${refusal.position} and is valid at ${verdict.position}`;
+    return [{ text, evidence: [refusal, verdict] }];
+  });
+}
+
+/**
+ * No position has two contents: neither two chain hashes nor two sets of what is revoked, over all
+ * followers and all processes.
+ *
+ * @param {History} history @returns {Violation[]}
+ */
+function noPositionHasTwoContents({ received }) {
+  const [chains, contents] = [new Map(), new Map()];
+  const found = [];
+  const hold = (known, position, value, what, snapshot) => {
+    const first = known.get(position);
+    if (first === undefined) known.set(position, { value, snapshot });
+    else if (first.value !== value) {
+      const text = `${position} has two ${what}: ${first.value} and ${value}`;
+      found.push({ text, evidence: [first.snapshot, snapshot].map(brief) });
+    }
+  };
+  for (const { snapshot, content } of folded(received)) {
+    if (snapshot.result === "feed_fork") {
+      const text = `a verifier holds another history than ${snapshot.to}`;
+      found.push({ text, evidence: [brief(snapshot)] });
+    }
+    hold(chains, snapshot.to, snapshot.chainTo, "chain hashes", snapshot);
+    if (snapshot.kind !== "base") hold(chains, snapshot.from, snapshot.chainFrom, "chain hashes", snapshot);
+    if (content !== undefined) hold(contents, snapshot.to, content, "contents", snapshot);
+  }
+  return found;
+}
+
+/**
+ * What one follower was handed is in every base that is at least as far, whoever made it. Nothing
+ * expires within a run.
+ *
+ * @param {History} history @returns {Violation[]}
+ */
+function nothingPublishedIsLost({ received }) {
+  const denied = new Map();
+  /** For each user what was demanded of its tokens, each with the first snapshot that did. */
+  const users = new Map();
+  const note = (known, key, value) => {
+    const first = known.get(key);
+    if (first === undefined || compare(value.snapshot.to, first.snapshot.to) < 0) known.set(key, value);
+  };
+  for (const snapshot of received) {
+    for (const id of snapshot.denied) note(denied, id, { snapshot });
+    for (const [user, version, notBefore] of snapshot.users) {
+      note(users, `${user} ${version} ${notBefore}`, { snapshot, user, version, notBefore });
+    }
+  }
+  return received.filter(({ kind }) => kind === "base").flatMap((base) => {
+    const ids = new Set(base.denied);
+    const floors = new Map(base.users.map(([user, ...floor]) => [user, floor]));
+    const isDue = ({ snapshot }) => compare(snapshot.to, base.to) <= 0;
+    const lost = [...denied].filter(([id, one]) => !ids.has(id) && isDue(one)).map(([, one]) => one);
+    const lower = [...users.values()].filter((one) => {
+      const [version, notBefore] = floors.get(one.user) ?? [-1, -1];
+      return (version < one.version || notBefore < one.notBefore) && isDue(one);
+    });
+    const all = [...lost, ...lower];
+    if (all.length === 0) return [];
+    const text = `the base ${base.to} of ${base.process} lacks ${all.length} entries published before`;
+    return [{ text, evidence: [base, ...all.slice(0, 3).map(({ snapshot }) => snapshot)].map(brief) }];
+  });
+}
+
+/**
+ * What was acknowledged stays revoked at every verifier that is as far. A store that lost its last
+ * seconds may have lost what was acknowledged then and what no follower was handed.
+ *
+ * @param {History} history @returns {Violation[]}
+ */
+function nothingAcknowledgedIsLost(history) {
+  return losses(history).filter(({ byDesign }) => !byDesign).map(({ revocation, verdict }) => ({
+    text: `${revocation.position} was acknowledged as ${revocation.level}, and token ${verdict.token} `
+      + `is valid at ${verdict.position}`,
+    evidence: [revocation, verdict],
+  }));
+}
+
+/** How many acknowledged revocations a fault has lost by design. @param {History} history */
+export const lostUnpublished = (history) =>
+  new Set(losses(history).filter(({ byDesign }) => byDesign).map(({ revocation }) => revocation)).size;
+
+/**
+ * No two requests are acknowledged with one position.
+ *
+ * @param {History} history @returns {Violation[]}
+ */
+function eachPositionIsAcknowledgedOnce({ revocations }) {
+  const known = new Map();
+  return acknowledged(revocations).flatMap((revocation) => {
+    const first = known.get(revocation.position);
+    if (first === undefined) known.set(revocation.position, revocation);
+    if (first === undefined || first.request === revocation.request) return [];
+    const text = `${revocation.position} was acknowledged to ${first.request} and to ${revocation.request}`;
+    return [{ text, evidence: [first, revocation] }];
+  });
+}
+
+/**
+ * A primary was demoted in place: before long no verifier calls a token valid any more, and readiness
+ * is red, until it is promoted.
+ *
+ * @param {History} history @returns {Violation[]}
+ */
+function demotionIsNoticed({ faults, readiness, verdicts }) {
+  return faults.filter(({ kind }) => kind === "demotion").flatMap(({ begin, end }) => {
+    const late = verdicts.filter(({ at }) => at > begin + UNDECIDED_WITHIN && at < end);
+    const red = readiness.filter(({ at, until }) => at > begin + RED_WITHIN && until < end);
+    const undecided = new Set(late.filter(isUndecided).map(({ verifier }) => verifier));
+    const during = verdicts.filter(({ at }) => at > begin && at < end);
+    const verifiers = [...new Set(during.map(({ verifier }) => verifier))];
+    const seconds = (at) => ((at - begin) / 1000).toFixed(1);
+    return [
+      ...late.filter(isValid).map((verdict) => ({
+        text: `${verdict.verifier} called a token valid ${seconds(verdict.at)} s after the demotion`,
+        evidence: [verdict],
+      })),
+      ...verifiers.filter((one) => !undecided.has(one)).map((verifier) => ({
+        text: `${verifier} was not seen undecided`, evidence: during.slice(-1),
+      })),
+      ...red.filter(({ ready }) => ready).map((answer) => ({
+        text: `${answer.process} was ready ${seconds(answer.at)} s after the demotion`, evidence: [answer],
+      })),
+      ...(red.length > 0 && verifiers.length > 0 ? [] : [{ text: "nobody was asked", evidence: [] }]),
+    ];
+  });
+}
+
+/** When each verifier was first undecided after a demotion, seconds. @param {History} history */
+export function undecidedAfter({ faults, verdicts }) {
+  return faults.filter(({ kind }) => kind === "demotion").flatMap(({ begin, end }) => {
+    const first = new Map();
+    for (const { at, verifier } of verdicts.filter(isUndecided)) {
+      if (at > begin && at < end && !first.has(verifier)) first.set(verifier, (at - begin) / 1000);
+    }
+    return [...first].map(([verifier, seconds]) => ({ verifier, seconds }));
+  });
+}
+
+/**
+ * Nothing is refused as revoked that no request was to revoke.
+ *
+ * @param {History} history @returns {Violation[]}
+ */
+function nothingIsRefusedWithoutCause({ revocations, verdicts }) {
+  const asked = new Set(revocations.flatMap(({ tokens }) => tokens));
+  return verdicts.filter((one) => isRevoked(one) && !asked.has(one.token)).map((verdict) => ({
+    text: `token ${verdict.token} is refused (${verdict.code}), and nobody revoked it`,
+    evidence: [verdict],
+  }));
+}
+
+/**
+ * A run that has not looked proves nothing: each fault had something to lose, and afterwards there was
+ * a base, a token that stayed revoked and one that stayed valid.
+ *
+ * @param {History} history @returns {Violation[]}
+ */
+function everyFaultWasLookedAt({ faults, received, revocations, verdicts }) {
+  const refusedBefore = (begin) =>
+    new Set(verdicts.filter((one) => isRevoked(one) && one.at < begin).map(({ token }) => token));
+  const lossy = faults.filter(({ kind }) => kind === "lost-seconds");
+  return lossy.flatMap(({ begin, end, losesFrom }, at) => {
+    const next = lossy[at + 1]?.begin ?? Infinity;
+    const isAfter = (one) => one.at > end && one.at < next;
+    const refused = refusedBefore(begin);
+    const seen = {
+      "nothing was acknowledged in the seconds that were lost":
+        acknowledged(revocations).some((one) => one.at > losesFrom && one.at < begin),
+      "no base was received": received.some((one) => one.kind === "base" && isAfter(one)),
+      "no revoked token was judged again":
+        verdicts.some((one) => isAfter(one) && isRevoked(one) && refused.has(one.token)),
+      "no token was valid": verdicts.some((one) => isAfter(one) && isValid(one)),
+    };
+    return Object.entries(seen).filter(([, holds]) => !holds).map(([text]) =>
+      ({ text: `fault ${at + 1}: ${text}`, evidence: [{ begin, end, losesFrom }] }));
+  });
+}
+
+export const RULES = {
+  nothingUnRevokes, noPositionHasTwoContents, nothingPublishedIsLost, nothingAcknowledgedIsLost,
+  eachPositionIsAcknowledgedOnce, demotionIsNoticed, nothingIsRefusedWithoutCause, everyFaultWasLookedAt,
+};
+
+/** Each acknowledged revocation with a verdict that shows that it is lost. @param {History} history */
+function losses({ faults, received, revocations, verdicts }) {
+  /** @type {Map<number, import("./history.mjs").Verdict[]>} */
+  const valid = new Map();
+  for (const verdict of verdicts.filter(isValid)) {
+    valid.set(verdict.token, [...valid.get(verdict.token) ?? [], verdict]);
+  }
+  const furthest = furthestPublished(received);
+  return acknowledged(revocations).filter(({ level }) => level !== "memory").flatMap((revocation) => {
+    const verdict = revocation.tokens.flatMap((token) => valid.get(token) ?? [])
+      .find(({ position }) => compare(position, revocation.position) >= 0);
+    if (verdict === undefined) return [];
+    const isPublished = compare(furthest.get(eraOf(revocation.position)) ?? "0.0", revocation.position) >= 0;
+    const byDesign = !isPublished && faults.some(({ kind, losesFrom, begin, end }) =>
+      kind === "lost-seconds" && revocation.at >= losesFrom && revocation.at <= end && verdict.at > begin);
+    return [{ revocation, verdict, byDesign }];
+  });
+}
+
+/** The furthest position of each era that any follower was handed. @param {Received[]} received */
+function furthestPublished(received) {
+  const furthest = new Map();
+  for (const { to } of received) {
+    const era = eraOf(to);
+    if (compare(furthest.get(era) ?? "0.0", to) < 0) furthest.set(era, to);
+  }
+  return furthest;
+}
+
+/**
+ * Each snapshot with a digest of everything that is revoked where it ends, as its follower folds it;
+ * undefined where that does not follow from it.
+ *
+ * @param {Received[]} received
+ */
+function* folded(received) {
+  const followers = new Map();
+  for (const snapshot of received) {
+    let content;
+    if (snapshot.kind === "base") {
+      const base = new Content(snapshot);
+      content = base.digest;
+      const held = followers.get(snapshot.follower);
+      const isFurther = held === undefined || compare(held.to, snapshot.to) <= 0;
+      if (snapshot.result === "replaced" && isFurther) followers.set(snapshot.follower, base);
+    } else if (snapshot.result === "extended" || snapshot.result === "refreshed") {
+      const held = followers.get(snapshot.follower);
+      held?.add(snapshot);
+      content = held?.digest;
+    }
+    yield { snapshot, content };
+  }
+}
+
+/** What is revoked up to a position. */
+class Content {
+  #denied = new Set();
+  #users = new Map();
+  /** Of all entries, in any order. */
+  #sum = 0n;
+
+  /** @param {Received} base */
+  constructor(base) {
+    this.add(base);
+  }
+
+  /** @param {Received} snapshot */
+  add({ to, denied, users }) {
+    this.to = to;
+    for (const id of denied) {
+      if (this.#denied.has(id)) continue;
+      this.#denied.add(id);
+      this.#sum ^= hashOf(id);
+    }
+    for (const [user, version, notBefore] of users) {
+      const held = this.#users.get(user);
+      const joined = [Math.max(version, held?.[0] ?? 0), Math.max(notBefore, held?.[1] ?? 0)];
+      if (held) this.#sum ^= hashOf(`${user} ${held}`);
+      this.#sum ^= hashOf(`${user} ${joined}`);
+      this.#users.set(user, joined);
+    }
+  }
+
+  get digest() {
+    return `${this.#denied.size} ids, ${this.#users.size} users, ${this.#sum.toString(16)}`;
+  }
+}
+
+/** @param {string} text */
+function hashOf(text) {
+  const known = hashes.get(text);
+  if (known !== undefined) return known;
+  const hash = createHash("sha256").update(text).digest().readBigUInt64LE();
+  hashes.set(text, hash);
+  return hash;
+}
+
+/** Every base says again what the one before said. @type {Map<string, bigint>} */
+const hashes = new Map();
+
+/** The refusal of each token as revoked at the lowest position. @param {import("./history.mjs").Verdict[]} verdicts */
+function lowestRefusals(verdicts) {
+  const lowest = new Map();
+  for (const verdict of verdicts.filter(isRevoked)) {
+    const known = lowest.get(verdict.token);
+    if (known === undefined || compare(verdict.position, known.position) < 0) lowest.set(verdict.token, verdict);
+  }
+  return lowest;
+}
+
+/** Without the entries, which are too many to be read. @param {Received} snapshot */
+const brief = ({ denied, users, ...rest }) => ({ ...rest, denied: denied.length, users: users.length });
+
+const acknowledged = (revocations) => revocations.filter(({ outcome }) => outcome === "acknowledged");
+const isRevoked = ({ code }) => code.startsWith("revoked_");
+const isUndecided = ({ outcome }) => outcome === "undecided";
+const isValid = ({ outcome }) => outcome === "valid";
+
+/** `maxStaleness` of a verifier by default and the seconds that times are rounded to, milliseconds. */
+const UNDECIDED_WITHIN = 62_000;
+/** Processes look at the store's findings every five seconds. */
+const RED_WITHIN = 10_000;

@@ -1,0 +1,100 @@
+// What happened in a run, as plain data. The checker reads nothing else.
+
+import { readFile, writeFile } from "node:fs/promises";
+
+/**
+ * Times (`at`, `begin`, …) are milliseconds of the unix clock of the program that runs the load.
+ * Positions are `era.seq`. A process is one life of a control plane: `plane-0#3`.
+ *
+ * @typedef {object} Token An access token of the control plane; the history never holds the token itself.
+ * @property {number} token its number
+ * @property {number} at when its session was opened
+ * @property {string} sub
+ * @property {string} sid
+ * @property {string} jti
+ * @property {number} ver
+ *
+ * @typedef {object} Revocation One request, which may be sent several times under one idempotency key.
+ * @property {string} request
+ * @property {"jti" | "session" | "user"} kind
+ * @property {number[]} tokens the numbers of all tokens that it covers
+ * @property {string} process that was asked last
+ * @property {number} at when it was sent; once it is acknowledged: when that answer came
+ * @property {"acknowledged" | "refused" | "unknown"} outcome
+ * @property {string} [position]
+ * @property {"memory" | "synced" | "written"} [level]
+ *
+ * @typedef {object} Received One snapshot that a follower was handed.
+ * @property {number} at
+ * @property {string} follower
+ * @property {string} process
+ * @property {string} result what the verifier made of it: `replaced`, `extended`, … or an error's code
+ * @property {"base" | "delta" | "heartbeat"} kind
+ * @property {string} from
+ * @property {string} to
+ * @property {string} chainFrom the chain hash at `from`
+ * @property {string} chainTo the chain hash at `to`
+ * @property {string[]} denied fingerprints
+ * @property {[user: string, version: number, notBefore: number][]} users
+ *
+ * @typedef {object} Verdict
+ * @property {number} at
+ * @property {string} verifier
+ * @property {string | null} position that the verifier held
+ * @property {number} token
+ * @property {"refused" | "undecided" | "valid"} outcome
+ * @property {string} code
+ *
+ * @typedef {object} Fault
+ * @property {"demotion" | "lost-seconds"} kind
+ * @property {number} begin
+ * @property {number} end when everything was ready again
+ * @property {number} [losesFrom] what the store took after this moment may be gone
+ *
+ * @typedef {object} Readiness
+ * @property {number} at when it was asked
+ * @property {number} until when the answer came
+ * @property {string} process
+ * @property {boolean} ready
+ *
+ * @typedef {object} History
+ * @property {Token[]} tokens
+ * @property {Revocation[]} revocations
+ * @property {Received[]} received
+ * @property {Verdict[]} verdicts
+ * @property {Fault[]} faults
+ * @property {Readiness[]} readiness
+ */
+
+/** @returns {History} */
+export const emptyHistory = () =>
+  ({ tokens: [], revocations: [], received: [], verdicts: [], faults: [], readiness: [] });
+
+/** One JSON object a line, each with the name of its list. @param {History} history @param {string} path */
+export async function writeHistory(history, path) {
+  const lines = Object.entries(history).flatMap(([list, rows]) =>
+    rows.map((row) => `${JSON.stringify({ list, ...row })}\n`));
+  await writeFile(path, lines);
+}
+
+/** @param {string} path @returns {Promise<History>} */
+export async function readHistory(path) {
+  const history = emptyHistory();
+  for (const line of (await readFile(path, "utf8")).split("\n").filter(Boolean)) {
+    const { list, ...row } = JSON.parse(line);
+    history[list].push(row);
+  }
+  return history;
+}
+
+/** Which of two positions is further: below zero, zero or above. @param {string} a @param {string} b */
+export function compare(a, b) {
+  const [[aEra, aSeq], [bEra, bSeq]] = [partsOf(a), partsOf(b)];
+  return aEra - bEra || aSeq - bSeq;
+}
+
+/** @param {string} position */
+export const eraOf = (position) => partsOf(position)[0];
+
+/** @param {string} position */
+const partsOf = (position) => position.split(".").map(Number);
