@@ -9,9 +9,7 @@ import { ROOT } from "./fixture.mjs";
 
 /** @param {Record<string, string>} settings More of the environment: `OFFSWITCH_…`. */
 export async function startControlPlane(settings = {}) {
-  const build = ["build", "--quiet", "--workspace", "--all-features", "--bin", "offswitch"];
-  const built = spawnSync("cargo", build, { cwd: ROOT });
-  if (built.status !== 0) throw new Error(String(built.stderr));
+  buildControlPlane();
   const folder = await mkdtemp(join(tmpdir(), "offswitch-plane-"));
   const port = await freePort();
   const plane = new ControlPlane(folder, port, settings);
@@ -19,13 +17,26 @@ export async function startControlPlane(settings = {}) {
   return plane;
 }
 
-class ControlPlane {
+export function buildControlPlane() {
+  const build = ["build", "--quiet", "--workspace", "--all-features", "--bin", "offswitch"];
+  const built = spawnSync("cargo", build, { cwd: ROOT });
+  if (built.status !== 0) throw new Error(String(built.stderr));
+}
+
+export class ControlPlane {
   #child;
   #folder;
   #environment;
+  #log;
 
-  constructor(folder, port, settings) {
+  /**
+   * @param {string} folder its data_dir @param {number} port
+   * @param {Record<string, string>} settings as above
+   * @param {number | "inherit"} [log] where its log goes
+   */
+  constructor(folder, port, settings, log = "inherit") {
     this.#folder = folder;
+    this.#log = log;
     this.url = `http://127.0.0.1:${port}`;
     // A variable that it does not know is an error to it.
     const mine = Object.entries(process.env).filter(([name]) => !name.startsWith("OFFSWITCH_"));
@@ -38,14 +49,14 @@ class ControlPlane {
   }
 
   async start() {
-    const stdio = ["ignore", "ignore", "inherit"];
+    const stdio = ["ignore", "ignore", this.#log];
     this.#child = spawn(BINARY, ["serve"], { env: this.#environment, stdio });
     for (let tries = 0; tries < 600; tries += 1) {
       const ready = await fetch(`${this.url}/readyz`).catch(() => undefined);
       if (ready?.ok) break;
       await new Promise((resume) => setTimeout(resume, 100));
     }
-    this.apiKey = (await readFile(join(this.#folder, "admin.key"), "utf8")).trim();
+    this.apiKey ??= (await readFile(join(this.#folder, "admin.key"), "utf8")).trim();
   }
 
   /** Ends the process as a crash does. */

@@ -10,32 +10,53 @@ import { until } from "./feed.mjs";
 
 export async function startRedis() {
   const folder = await mkdtemp(join(tmpdir(), "offswitch-redis-"));
-  const port = await freePort();
-  const child = spawn("redis-server", [
-    "--port", `${port}`, "--bind", "127.0.0.1", "--dir", folder, "--save", "",
-    "--appendonly", "yes", "--appendfsync", "always",
-  ], { stdio: "ignore" });
-  if (!await until(() => answers(port))) throw new Error("redis-server does not answer");
-  const gone = new Promise((resume) => child.once("exit", resume));
-  /** Ends the process as a crash does. */
-  const kill = async () => {
-    child.kill("SIGKILL");
-    await gone;
-  };
-  const close = async () => {
-    await kill();
-    await rm(folder, { recursive: true, force: true });
-  };
-  return { url: `redis://127.0.0.1:${port}`, kill, close };
+  const redis = new Redis(folder, await freePort());
+  await redis.start();
+  return redis;
 }
 
-/** Whether somebody listens. */
-function answers(port) {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
-    socket.on("error", () => resolve(false)).on("connect", () => {
-      socket.destroy();
-      resolve(true);
+export class Redis {
+  #child;
+  #gone;
+
+  /** @param {string} folder @param {number} port */
+  constructor(folder, port) {
+    this.folder = folder;
+    this.port = port;
+    this.url = `redis://127.0.0.1:${port}`;
+  }
+
+  /** Also again, with what is in the folder. @param {"always" | "everysec"} [appendfsync] */
+  async start(appendfsync = "always") {
+    this.#child = spawn("redis-server", [
+      "--port", `${this.port}`, "--bind", "127.0.0.1", "--dir", this.folder, "--save", "",
+      "--appendonly", "yes", "--appendfsync", appendfsync, "--auto-aof-rewrite-percentage", "0",
+    ], { stdio: "ignore" });
+    this.#gone = new Promise((resume) => this.#child.once("exit", resume));
+    const serves = async () => (await this.command("PING").catch(() => "")) === "+PONG";
+    if (!await until(serves)) throw new Error("redis-server does not answer");
+  }
+
+  /** Ends the process as a crash does. */
+  async kill() {
+    this.#child.kill("SIGKILL");
+    await this.#gone;
+  }
+
+  /** The first line of the answer to a command without spaces in its words. @param {string} line */
+  command(line) {
+    return new Promise((resolve, reject) => {
+      const socket = connect(this.port, "127.0.0.1", () => socket.write(`${line}\r\n`));
+      socket.setEncoding("utf8").setTimeout(1000, () => socket.destroy(new Error("no answer in time")));
+      socket.on("error", reject).on("data", (text) => {
+        socket.destroy();
+        resolve(String(text).split("\r\n")[0]);
+      });
     });
-  });
+  }
+
+  async close() {
+    await this.kill();
+    await rm(this.folder, { recursive: true, force: true });
+  }
 }
