@@ -89,7 +89,8 @@ function nothingPublishedIsLost({ received }) {
     const all = [...lost, ...lower];
     if (all.length === 0) return [];
     const text = `the base ${base.to} of ${base.process} lacks ${all.length} entries published before`;
-    return [{ text, evidence: [base, ...all.slice(0, 3).map(({ snapshot }) => snapshot)].map(brief) }];
+    const snapshots = new Set(all.map(({ snapshot }) => snapshot));
+    return [{ text, evidence: [base, ...[...snapshots].slice(0, 3)].map(brief) }];
   });
 }
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod capacity;
+mod chaos;
 mod edge_latency;
 mod guide;
 mod page;
@@ -25,6 +26,19 @@ enum Command {
         which: Option<bench::Which>,
         /// Of `control-plane`: only these parts of it.
         parts: Vec<capacity::Part>,
+    },
+    /// Loads real control planes on a Redis server that loses its last seconds, again and again, and
+    /// checks everything that was seen.
+    Chaos {
+        /// How often it loses them.
+        #[arg(long, default_value_t = 20)]
+        rounds: u32,
+        /// Of all chance.
+        #[arg(long, default_value_t = 1)]
+        seed: u32,
+        /// The control planes lose what they remember, too: the checker must find violations.
+        #[arg(long)]
+        forget: bool,
     },
     /// Runs the fuzz targets, each for this long.
     Fuzz {
@@ -54,6 +68,7 @@ enum Command {
 async fn main() -> Result<()> {
     match Command::parse() {
         Command::Bench { which, parts } => bench::run(which, &parts).await,
+        Command::Chaos { rounds, seed, forget } => chaos::run(rounds, seed, forget),
         Command::Fuzz { seconds } => test::fuzz(seconds),
         Command::Page => {
             tools::ensure_wasm_target()?;

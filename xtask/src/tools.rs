@@ -43,9 +43,14 @@ pub(crate) fn ensure_npm_packages() -> Result<()> {
     Ok(std::fs::write(done, locked)?)
 }
 
-/// Programs that only tests need, from the system's package manager.
+/// The Redis server, from the system's package manager.
+pub(crate) fn ensure_redis() -> Result<()> {
+    ensure_program("redis-server", "redis-server")
+}
+
+/// Programs that only tests need, from the same.
 pub(crate) fn ensure_test_programs() -> Result<()> {
-    ensure_program("redis-server", "redis-server")?;
+    ensure_redis()?;
     ensure_program("faketime", "faketime")?;
     ensure_program("lighttpd", "lighttpd")?;
     ensure_program("chromium", "chromium")
@@ -53,7 +58,7 @@ pub(crate) fn ensure_test_programs() -> Result<()> {
 
 /// Programs that only benchmarks need besides.
 pub(crate) fn ensure_bench_programs() -> Result<()> {
-    ensure_program("redis-server", "redis-server")?;
+    ensure_redis()?;
     ensure_program("wrk", "wrk")
 }
 

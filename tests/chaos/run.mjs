@@ -1,0 +1,157 @@
+// Loads real control planes, has faults happen to them and holds everything that was seen against the
+// rules. `node tests/chaos/run.mjs --help` tells of its options.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { chance, upTo } from "../support/chance.mjs";
+import { until } from "../support/feed.mjs";
+import { lostUnpublished, undecidedAfter, violations } from "./checker.mjs";
+import { FileLengths, demote, loseSeconds } from "./faults.mjs";
+import { startFollower } from "./followers.mjs";
+import { compare, emptyHistory, readHistory, writeHistory } from "./history.mjs";
+import { Load, pause } from "./load.mjs";
+import { System } from "./system.mjs";
+
+const PLANES = 3;
+const WRITERS = 4;
+/** @type {("poll" | "stream")[]} */
+const HOW = ["poll", "stream"];
+const DEMOTED_SECONDS = 72;
+const CAUGHT_UP_WITHIN_SECONDS = 60;
+/** Violations of one rule that are printed. */
+const SHOWN = 3;
+const HELP = `node tests/chaos/run.mjs [options]
+  --rounds N      how often the store loses its last two seconds while everything restarts, 20
+  --seed N        of all chance, 1; what the machine does in between is not repeated
+  --no-demotion   leaves out the primary that is demoted in place, which takes 75 s
+  --forget        the control planes lose what they remember, too: violations are expected
+  --stagger       the processes are not killed in the same moment: one publishes what only it knows
+  --check FILE    only checks a history that was kept`;
+
+const options = /** @type {const} */ ({
+  check: { type: "string" },
+  forget: { type: "boolean", default: false },
+  help: { type: "boolean", default: false },
+  "no-demotion": { type: "boolean", default: false },
+  rounds: { type: "string", default: "20" },
+  seed: { type: "string", default: "1" },
+  stagger: { type: "boolean", default: false },
+});
+const { values } = parseArgs({ options });
+const [rounds, seed] = [values.rounds, values.seed].map(Number);
+if (values.help || ![rounds, seed].every((value) => Number.isSafeInteger(value) && value >= 0)) {
+  console.log(HELP);
+  process.exit(values.help ? 0 : 2);
+}
+if (values.check) process.exit(report(await readHistory(values.check)) ? 1 : 0);
+
+const folder = mkdtempSync(join(tmpdir(), "offswitch-chaos-"));
+const history = emptyHistory();
+const system = new System();
+let isKept = true;
+process.on("exit", () => {
+  system.stop();
+  rmSync(isKept ? join(folder, "data") : folder, { recursive: true, force: true, maxRetries: 5 });
+});
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => void ended(new Error(signal)));
+setTimeout(() => void ended(new Error("the run takes too long")), (300 + rounds * 60) * 1000).unref();
+await run().then(() => ended(), ended);
+
+async function run() {
+  const random = chance(seed);
+  console.log(`seed ${seed}, ${rounds} rounds, ${PLANES} control planes; logs and history: ${folder}`);
+  await system.start(folder, PLANES);
+  const load = new Load(system, history, random);
+  for (const plane of system.planes) {
+    for (const how of HOW) {
+      load.followers.push(await startFollower(system, history, `${plane.name}-${how}`, [plane], how));
+    }
+  }
+  load.followers.push(await startFollower(system, history, "several", system.planes, "poll"));
+  load.start(WRITERS);
+  const lengths = new FileLengths(system.redis);
+  for (let round = 1; round <= rounds; round += 1) {
+    const known = load.tokens;
+    await pause(3000 + upTo(random, 2000));
+    const appendfsync = round % 2 === 0 ? "everysec" : "always";
+    const how = { appendfsync, forgets: values.forget, staggers: values.stagger };
+    const fault = await loseSeconds(system, lengths, random, how);
+    history.faults.push(fault);
+    await judgeAgain(load, `fresh-${round}`, range(known, load.tokens));
+    console.log(`round ${round}: ${figures(history)}`);
+  }
+  if (!values["no-demotion"]) {
+    const fault = await demote(system, DEMOTED_SECONDS);
+    history.faults.push(fault);
+    console.log(`demotion: ${figures(history)}`);
+  }
+  await judgeAgain(load, "fresh-last", range(0, load.tokens));
+  await load.stop();
+  lengths.stop();
+  console.log(`answers that were no success: ${JSON.stringify(load.refusals)}`);
+  for (const { verifier } of load.followers) verifier.close();
+}
+
+/** Once every verifier is where its control plane is now, and with one more that starts now. */
+async function judgeAgain(load, name, tokens) {
+  const [plane] = system.planes;
+  const { position } = await (await fetch(`${plane.url}/readyz`)).json();
+  const isThere = ({ verifier }) => compare(verifier.status().position ?? "0.0", position) >= 0;
+  if (!await until(() => load.followers.every(isThere), CAUGHT_UP_WITHIN_SECONDS)) {
+    const late = load.followers.filter((one) => !isThere(one)).map((one) => one.name);
+    throw new Error(`${late.join(", ")} did not catch up with ${position}`);
+  }
+  const fresh = await startFollower(system, history, name, [plane], "poll");
+  await load.sweep([...load.followers, fresh], tokens);
+  fresh.verifier.close();
+}
+
+/** Says how it ended, and ends. @param {unknown} [error] */
+async function ended(error) {
+  const isBroken = report(history);
+  if (error !== undefined) console.error("The run did not come to its end:", error);
+  isKept = error !== undefined || isBroken;
+  if (isKept) {
+    await writeHistory(history, join(folder, "history.jsonl"));
+    console.log(`kept: ${folder}`);
+  }
+  process.exit(error === undefined && isBroken === values.forget ? 0 : 1);
+}
+
+/** Prints the figures and what broke a rule; true if something did. @param {import("./history.mjs").History} history */
+function report(history) {
+  console.log(`\n${figures(history)}`);
+  for (const { verifier, seconds } of undecidedAfter(history)) {
+    console.log(`undecided ${seconds.toFixed(1)} s after the demotion: ${verifier}`);
+  }
+  const found = violations(history);
+  const counts = {};
+  for (const { rule, text, evidence } of found) {
+    counts[rule] = (counts[rule] ?? 0) + 1;
+    if (counts[rule] > SHOWN) continue;
+    console.log(`VIOLATED: ${rule}: ${text}`);
+    for (const one of evidence) console.log(`  ${JSON.stringify(one)}`);
+  }
+  console.log(found.length === 0 ? "Every rule held." : `violations: ${JSON.stringify(counts)}`);
+  return found.length > 0;
+}
+
+/** @param {import("./history.mjs").History} history */
+function figures(history) {
+  const { faults, received, revocations, tokens, verdicts } = history;
+  const acknowledged = revocations.filter(({ outcome }) => outcome === "acknowledged");
+  const levels = ["written", "synced"].map((one) =>
+    `${acknowledged.filter(({ level }) => level === one).length} ${one}`);
+  const of = (/** @type {string} */ one) => verdicts.filter(({ outcome }) => outcome === one).length;
+  return `${faults.length} faults, ${tokens.length} tokens, ${acknowledged.length} revocations acknowledged `
+    + `(${levels.join(", ")}), ${lostUnpublished(history)} of them lost unpublished, `
+    + `${received.length} snapshots received, verdicts: ${of("valid")} valid, ${of("refused")} refused, `
+    + `${of("undecided")} undecided`;
+}
+
+/** @param {number} from @param {number} to */
+function range(from, to) {
+  return Array.from({ length: to - from }, (_, at) => from + at);
+}

@@ -1,0 +1,77 @@
+// What the faults happen to: a Redis server, and several control planes on it, each with a folder of
+// its own.
+
+import { randomBytes } from "node:crypto";
+import { openSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { ControlPlane, freePort } from "../support/control-plane.mjs";
+import { Redis } from "../support/redis.mjs";
+
+export const AUDIENCE = "api";
+export const ISSUER = "https://chaos.test";
+
+/** One control plane, through all its lives. */
+export class Plane extends ControlPlane {
+  #folder;
+  #lives = 0;
+
+  /** @param {string} name @param {string} folder @param {number} port @param {Record<string, string>} settings @param {number} log */
+  constructor(name, folder, port, settings, log) {
+    super(folder, port, settings, log);
+    this.#folder = folder;
+    this.name = name;
+  }
+
+  /** The name of its present life. */
+  get process() {
+    return `${this.name}#${this.#lives}`;
+  }
+
+  async start() {
+    this.#lives += 1;
+    await super.start();
+  }
+
+  /** Removes what it has kept of all that it published. */
+  forget() {
+    return rm(join(this.#folder, "published"), { recursive: true, force: true });
+  }
+}
+
+export class System {
+  /** @type {Plane[]} */
+  planes = [];
+
+  /** @param {string} folder for data and logs @param {number} count of control planes */
+  async start(folder, count) {
+    const data = join(folder, "data");
+    await mkdir(join(data, "redis"), { recursive: true });
+    this.redis = new Redis(join(data, "redis"), await freePort());
+    await this.redis.start("everysec");
+    const settings = {
+      OFFSWITCH_ACCESS_TOKEN_SECONDS: "7200", // longer than a run: nothing expires
+      OFFSWITCH_AUDIENCE: AUDIENCE,
+      OFFSWITCH_ISSUER: ISSUER,
+      OFFSWITCH_LOG: "info,offswitch::audit=off",
+      OFFSWITCH_MASTER_KEY: randomBytes(32).toString("base64url"),
+      OFFSWITCH_STORE: this.redis.url,
+    };
+    for (let at = 0; at < count; at += 1) {
+      const name = `plane-${at}`;
+      const log = openSync(join(folder, `${name}.log`), "a");
+      const plane = new Plane(name, join(data, name), await freePort(), settings, log);
+      this.planes.push(plane);
+      // The first one has made the key.
+      plane.apiKey = this.planes[0].apiKey;
+      await plane.start();
+    }
+    this.apiKey = this.planes[0].apiKey;
+    this.feedKeys = (await this.planes[0].call("GET", "/v1/keys")).feed_public_keys;
+  }
+
+  /** Ends every process; for a program that ends now. */
+  stop() {
+    for (const one of [...this.planes, this.redis]) one?.kill().catch(() => {});
+  }
+}
