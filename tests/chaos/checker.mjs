@@ -18,14 +18,13 @@ export const violations = (history) => Object.entries(RULES).flatMap(([rule, bro
  *
  * @param {History} history @returns {Violation[]}
  */
-function nothingUnRevokes({ verdicts }) {
-  const lowest = lowestRefusals(verdicts);
-  return verdicts.filter(isValid).flatMap((verdict) => {
-    const refusal = lowest.get(verdict.token);
-    if (!refusal || compare(verdict.position, refusal.position) < 0) return [];
-    const text = `token ${verdict.token} was refused at ${refusal.position} and is valid at ${verdict.position}`;
-    return [{ text, evidence: [refusal, verdict] }];
-  });
+function nothingUnRevokes(history) {
+  const isInterim = interimEras(history);
+  return unRevocations(history).filter(([, { at, position }]) => !isInterim(at, position))
+    .map(([refusal, verdict]) => ({
+      text: `token ${verdict.token} was refused at ${refusal.position} and is valid at ${verdict.position}`,
+      evidence: [refusal, verdict],
+    }));
 }
 
 /**
@@ -58,12 +57,36 @@ function noPositionHasTwoContents({ received }) {
 }
 
 /**
- * What one follower was handed is in every base that is at least as far, whoever made it. Nothing
- * expires within a run.
+ * What one follower was handed is in every base that is at least as far, whichever process made it.
+ * Nothing expires within a run.
  *
  * @param {History} history @returns {Violation[]}
  */
-function nothingPublishedIsLost({ received }) {
+function nothingPublishedIsLost(history) {
+  const isInterim = interimEras(history);
+  return incompleteBases(history).filter(({ base }) => !isInterim(base.at, base.to)).map(({ base, lacks }) => {
+    const text = `the base ${base.to} of ${base.process} lacks ${lacks.length} entries published before`;
+    const snapshots = new Set(lacks.map(({ snapshot }) => snapshot));
+    return { text, evidence: [base, ...[...snapshots].slice(0, 3)].map(brief) };
+  });
+}
+
+/**
+ * What only one process had published is missing until that process has started as well: the known gap
+ * of a heal by several processes.
+ *
+ * @param {History} history
+ */
+export function missingForAMoment(history) {
+  const isInterim = interimEras(history);
+  return {
+    bases: incompleteBases(history).filter(({ base }) => isInterim(base.at, base.to)).length,
+    verdicts: unRevocations(history).filter(([, { at, position }]) => isInterim(at, position)).length,
+  };
+}
+
+/** Each base that lacks entries published up to its position. @param {History} history */
+function incompleteBases({ received }) {
   const denied = new Map();
   /** For each user what was demanded of its tokens, each with the first snapshot that did. */
   const users = new Map();
@@ -86,11 +109,8 @@ function nothingPublishedIsLost({ received }) {
       const [version, notBefore] = floors.get(one.user) ?? [-1, -1];
       return (version < one.version || notBefore < one.notBefore) && isDue(one);
     });
-    const all = [...lost, ...lower];
-    if (all.length === 0) return [];
-    const text = `the base ${base.to} of ${base.process} lacks ${all.length} entries published before`;
-    const snapshots = new Set(all.map(({ snapshot }) => snapshot));
-    return [{ text, evidence: [base, ...[...snapshots].slice(0, 3)].map(brief) }];
+    const lacks = [...lost, ...lower];
+    return lacks.length > 0 ? [{ base, lacks }] : [];
   });
 }
 
@@ -324,6 +344,34 @@ function lowestRefusals(verdicts) {
   return lowest;
 }
 
+/** Each verdict that a token is valid that was refused, with the refusal. @param {History} history */
+function unRevocations({ verdicts }) {
+  const lowest = lowestRefusals(verdicts);
+  return verdicts.filter(isValid).flatMap((verdict) => {
+    const refusal = lowest.get(verdict.token);
+    const isLater = refusal !== undefined && compare(verdict.position, refusal.position) >= 0;
+    return isLater ? [[refusal, verdict]] : [];
+  });
+}
+
+/**
+ * Whether a position belongs to an era that one process began after a loss, before another process has
+ * started and begun the era that contains what that one knew.
+ *
+ * @param {History} history
+ */
+function interimEras({ faults, received }) {
+  const windows = faults.filter(({ kind }) => kind === "lost-seconds").map(({ begin, end }) => {
+    const until = end + SETTLED_WITHIN;
+    const newest = (rows) => rows.reduce((era, { to }) => Math.max(era, eraOf(to)), 0);
+    const before = newest(received.filter(({ at }) => at < begin));
+    return { begin, until, before, last: newest(received.filter(({ at }) => at < until)) };
+  });
+  return (/** @type {number} */ at, /** @type {string} */ position) => windows.some(
+    ({ begin, until, before, last }) =>
+      at > begin && at < until && eraOf(position) > before && eraOf(position) < last);
+}
+
 /** Without the entries, which are too many to be read. @param {Received} snapshot */
 const brief = ({ denied, users, ...rest }) => ({ ...rest, denied: denied.length, users: users.length });
 
@@ -334,5 +382,7 @@ const isValid = ({ outcome }) => outcome === "valid";
 
 /** `maxStaleness` of a verifier by default and the seconds that times are rounded to, milliseconds. */
 const UNDECIDED_WITHIN = 62_000;
+/** Processes read the log every second. */
+const SETTLED_WITHIN = 2_000;
 /** Processes look at the store's findings every five seconds. */
 const RED_WITHIN = 10_000;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { signSnapshot } from "../../verifier-wasm/js/testing/snapshot.js";
 import { chance } from "../support/chance.mjs";
-import { RULES, lostUnpublished, undecidedAfter, violations } from "./checker.mjs";
+import { RULES, lostUnpublished, missingForAMoment, undecidedAfter, violations } from "./checker.mjs";
 import { compare, readHistory, writeHistory } from "./history.mjs";
 import { readSnapshot } from "./snapshot.mjs";
 
@@ -167,6 +167,21 @@ for (const [what, [rule, seed]] of Object.entries(FAULTS)) {
     assert.ok(found.every(({ text, evidence }) => text.length > 0 && Array.isArray(evidence)));
   });
 }
+
+// The process that published it is not up yet, and heals the log once it is.
+test("what only one process published may be missing until that process has started", () => {
+  for (const [at, rules] of [[11_500, []], [14_001, ["nothingUnRevokes", "nothingPublishedIsLost"]]]) {
+    const history = goodHistory();
+    history.revocations[0].outcome = "unknown";
+    const base = find(history.received, { to: "12.3" });
+    history.received.push({ ...base, at, follower: "c", to: "11.3", chainTo: "i3", denied: [] });
+    const verdict = find(history.verdicts, { position: "12.3", token: 3 });
+    history.verdicts.push({ ...verdict, at, verifier: "c", position: "11.3", token: 1 });
+    assert.deepEqual(violations(history).map(({ rule }) => rule), rules);
+    const count = rules.length === 0 ? 1 : 0;
+    assert.deepEqual(missingForAMoment(history), { bases: count, verdicts: count });
+  }
+});
 
 test("each rule is shown at least one fault", () => {
   const shown = new Set(Object.values(FAULTS).map(([rule]) => rule));

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { chance, upTo } from "../support/chance.mjs";
 import { until } from "../support/feed.mjs";
-import { lostUnpublished, undecidedAfter, violations } from "./checker.mjs";
+import { lostUnpublished, missingForAMoment, undecidedAfter, violations } from "./checker.mjs";
 import { FileLengths, demote, loseSeconds } from "./faults.mjs";
 import { startFollower } from "./followers.mjs";
 import { compare, emptyHistory, readHistory, writeHistory } from "./history.mjs";
@@ -126,6 +126,9 @@ function report(history) {
   for (const { verifier, seconds } of undecidedAfter(history)) {
     console.log(`undecided ${seconds.toFixed(1)} s after the demotion: ${verifier}`);
   }
+  const { bases, verdicts } = missingForAMoment(history);
+  console.log(`until the process had started that alone had published something: ${bases} bases without it, `
+    + `${verdicts} verdicts that its tokens are valid`);
   const found = violations(history);
   const counts = {};
   for (const { rule, text, evidence } of found) {
