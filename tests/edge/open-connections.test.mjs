@@ -171,6 +171,46 @@ test("an answer that is on its way is cut off when its token is revoked", async 
   for (const timer of timers) clearInterval(timer);
 });
 
+// D12: what is revoked while the upstream still works is not answered with what it then sends.
+test("an answer is withheld if its token was revoked before the upstream's headers arrived", async () => {
+  const { edge, stub } = await start();
+  let answered = 0;
+  stub.upstream = async (_, response) => {
+    await new Promise((resume) => setTimeout(resume, 2500));
+    answered += 1;
+    response.end("secret");
+  };
+  const ask = async (jti) => fetch(`${edge.url}/slow`, { headers: bearer(await mint(key, { jti })) });
+  const [gone, stays] = [ask("gone"), ask("stays")];
+  await new Promise((resume) => setTimeout(resume, 300));
+  revoke(stub);
+  const refused = await within(8000, gone);
+  const { code } = await refused.json();
+  assert.deepEqual([refused.status, code], [401, "revoked_token"]);
+  assert.equal(refused.headers.get("offswitch-verdict"), "revoked_token");
+  const served = await stays;
+  assert.deepEqual([served.status, await served.text()], [200, "secret"]);
+  assert.ok(answered >= 1);
+});
+
+// D12: a body may be short and slow.
+test("a short answer that trickles is cut off when its token is revoked", async () => {
+  const { edge, stub } = await start();
+  stub.upstream = async (_, response) => {
+    response.setHeader("content-length", 100);
+    for (let at = 0; at < 100 && response.writable; at += 1) {
+      response.write("x");
+      await new Promise((resume) => setTimeout(resume, 100));
+    }
+    response.end();
+  };
+  const cut = readAll(await fetch(`${edge.url}/short`, { headers: bearer(await mint(key, { jti: "gone" })) }));
+  await new Promise((resume) => setTimeout(resume, 500));
+  revoke(stub);
+  const { text, end } = await within(9500, cut);
+  assert.deepEqual([end, text.length < 100], ["cut off", true]);
+});
+
 // Whatever the length says, and compressed as the upstream has compressed it.
 test("an answer that ends by itself is whole, and compressed events arrive one by one", async () => {
   const { edge, stub } = await start();

@@ -8,11 +8,11 @@ let verifier;
 
 export default {
   async fetch(request, env) {
-    const { options, place, seconds, token } = await request.json();
+    const { delay = 0, options, place, seconds, token } = await request.json();
     ahead += seconds ?? 0;
     if (options) {
       verifier?.close();
-      const store = place === "kv" ? kvStore(env.PLACE) : cacheStore("feed");
+      const store = place === "kv" ? kvStore(slowed(env.PLACE, delay)) : cacheStore("feed");
       const clock = () => Date.now() / 1000 + ahead;
       verifier = new Verifier({ ...options, clock, feed: { ...options.feed, store } });
     }
@@ -21,3 +21,14 @@ export default {
     return Response.json({ result, code, position: verifier.status().position });
   },
 };
+
+/** A namespace that takes its time to read. */
+function slowed(namespace, milliseconds) {
+  return {
+    async get(name, type) {
+      await new Promise((resume) => setTimeout(resume, milliseconds));
+      return namespace.get(name, type);
+    },
+    put: (name, bytes) => namespace.put(name, bytes),
+  };
+}

@@ -21,8 +21,10 @@ const { publicKey, snapshots } = sign([
   { to: 2, history: "fork" },
   { to: 3, tokens: ["gone", "token"], issued_at: now() - 500, valid_until: now() - 400 },
   { to: 3, tokens: ["gone", "token"] },
+  { era: now(), to: 1 },
+  { era: now(), to: 2, tokens: ["token"] },
 ]);
-const [base, delta, older, otherFeed, otherKey, fork, stale, newer] = snapshots;
+const [base, delta, older, otherFeed, otherKey, fork, stale, newer, dated, datedNewer] = snapshots;
 const good = await mint(key);
 const gone = await mint(key, { jti: "gone" });
 const open = [];
@@ -229,6 +231,30 @@ test("a verifier that is closed before it could read leaves what is kept", async
   await new Promise((resume) => setTimeout(resume, 50));
   assert.deepEqual(place.writes, []);
   assert.deepEqual(Buffer.from(place.kept.get("floor")), newer);
+});
+
+// S03, S09: a clock that is days behind makes a real floor look impossible. It is read again once the
+// clock may have been set; until then nothing is written over it.
+test("a floor that a wrong clock makes look impossible is kept and read again", async () => {
+  const place = memoryPlace({ floor: datedNewer });
+  let reads = 0;
+  const read = (name) => {
+    reads += 1;
+    return place.read(name);
+  };
+  const { events, stub, time, verifier } = await start(keep({ read, write: place.write }));
+  stub.snapshot = dated;
+  time.ahead = -3 * 86_400;
+  await verifier.refresh();
+  await verifier.refresh();
+  assert.equal(reads, 1, "not read again within 30 s");
+  assert.deepEqual(problems(events).map(({ detail }) => /clock/.test(detail)), [true]);
+  time.ahead = 0;
+  await verifier.refresh();
+  assert.equal(verifier.verifySync(good).code, "no_snapshot", "what the feed shows is below the floor");
+  verifier.close();
+  assert.deepEqual(place.writes, []);
+  assert.deepEqual(Buffer.from(place.kept.get("floor")), datedNewer);
 });
 
 const FOREIGN = { "a stranger's": otherKey, "another feed's": otherFeed };

@@ -90,3 +90,40 @@ test("a KV full of rubbish costs a start its head start", async () => {
     result: { applied: "replaced" }, code: "valid", position: "1.2",
   });
 });
+
+/** Sends requests to a worker that has not read its store yet; a store that takes `delay` to read. */
+async function crowd(delay, { abortFirst = false } = {}) {
+  stub.isUp = true;
+  stub.snapshot = base;
+  const post = (more, signal) =>
+    fetch(edge.url, { method: "POST", signal, body: JSON.stringify({ token: good, ...more }) });
+  const abort = new AbortController();
+  const first = post({ options, place: "kv", delay }, abort.signal);
+  await new Promise((resume) => setTimeout(resume, 150));
+  const others = Array.from({ length: 10 }, () => post({}));
+  if (abortFirst) {
+    await new Promise((resume) => setTimeout(resume, 100));
+    abort.abort();
+    await assert.rejects(first, { name: "AbortError" });
+  }
+  const answers = await Promise.all([...(abortFirst ? [] : [first]), ...others]);
+  return Promise.all(answers.map((answer) => answer.json()));
+}
+
+// S03, E04: the first requests arrive together, and the feed shows what is below the kept floor.
+test("requests that arrive while the floor is read are answered by it", async () => {
+  await kv.put("offswitch:floor", delta);
+  await kv.put("offswitch:snapshots", packed(base, delta));
+  for (const { code, position } of await crowd(1000)) {
+    assert.deepEqual([code, position], ["revoked_token", "1.3"]);
+  }
+});
+
+// S03, E04: the request that reads is cut off, and its answer never comes.
+test("a client that aborts while the floor is read leaves the reading to another", async () => {
+  await kv.put("offswitch:floor", delta);
+  await kv.put("offswitch:snapshots", packed(base, delta));
+  for (const { code, position } of await crowd(1000, { abortFirst: true })) {
+    assert.deepEqual([code, position], ["revoked_token", "1.3"]);
+  }
+});

@@ -130,6 +130,21 @@ test("a trap does not undo the warning of a snapshot from the future", () => {
   assert.ok(verifier.status().age_seconds >= age_seconds, "what is held looks as old as before");
 });
 
+// E03, S03: the floor was possible when it was taken over, and counts whatever the clock says now.
+test("a trap while the clock is days behind does not cost the floor", () => {
+  const era = now();
+  const { snapshots: [low, high] } = sign([{ era, to: 1, ...years }, { era, to: 2, ...years }]);
+  const time = { ahead: 0 };
+  const verifier = new Verifier(optionsOf({ ...parts, time }, {}, { maxStaleness: 86_400 }));
+  assert.deepEqual(verifier.apply(high), { applied: "replaced" });
+  time.ahead = -3 * 86_400;
+  trap(verifier);
+  assert.notEqual(verifier.verifySync(good).outcome, "valid");
+  time.ahead = 0;
+  verifier.apply(low);
+  assert.equal(verifier.verifySync(good).code, "no_snapshot");
+});
+
 // E03, E06: nor once a delta of the present was applied, which is no younger than what is held.
 test("a trap does not undo that warning after a delta either", () => {
   const verifier = start(base);

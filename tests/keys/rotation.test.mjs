@@ -156,6 +156,40 @@ test("an issuer whose keys cannot be fetched does not hold up another one", asyn
   assert.equal((await verifier.verify(unknown)).code, "no_keys");
 });
 
+// D102: a key id is an issuer's own. That another issuer has a key of that name hides no rotation.
+for (const alg of ["ES256", "EdDSA"]) {
+  test(`a rotated key is found although another issuer has an ${alg} key of that kid`, async () => {
+    const namesake = await signingKey(alg, "next");
+    const other = { issuer: "https://other.test", audience: AUDIENCE, keys: { keys: [namesake.jwk] } };
+    const { stub, verifier, fetches } = await start({ issuers: [other] });
+    const published = stub.jwks;
+    stub.jwks = (_, response) => void response.destroy();
+    assert.equal((await verifier.verify(goodNext)).code, "keys_unavailable");
+    assert.equal(verifier.verifySync(goodNext).code, "keys_unavailable");
+    stub.jwks = published;
+    const end = Date.now() + 10_000;
+    while ((await verifier.verify(goodNext)).code !== "valid") assert.ok(Date.now() < end, "it recovers alone");
+    const before = fetches();
+    const theirs = await mint(next, { iss: "https://other.test" });
+    const code = alg === "ES256" ? "bad_signature" : "unsupported_algorithm";
+    assert.equal((await verifier.verify(theirs)).code, code);
+    assert.equal(fetches(), before);
+  });
+}
+
+// I16: a key id that one issuer has withdrawn says nothing about another issuer's key of that name.
+test("a kid that one issuer has withdrawn is searched for at another issuer", async () => {
+  const other = await startStub({ jwks: { keys: [] } });
+  open.push(other);
+  const issuer = "https://other.test";
+  const { stub, verifier } = await start({ issuers: [{ issuer, audience: AUDIENCE, keys: `${other.url}/jwks` }] });
+  stub.jwks = { keys: [next.jwk] };
+  await verifier.refreshKeys();
+  const namesake = await signingKey("EdDSA", "old");
+  other.jwks = { keys: [namesake.jwk] };
+  assert.equal((await verifier.verify(await mint(namesake, { iss: issuer }))).code, "valid");
+});
+
 // E04: who fetches gives up; the others do not.
 test("a caller that gives up does not end the search of the others", async () => {
   const { stub, verifier } = await start();

@@ -23,10 +23,13 @@ export class Engine {
   #capacity;
   #clock;
   #config;
+  #isOneIssuer;
   #remembered;
   #history = new History();
   /** The snapshot that leads to the newest position ever seen, once there is one. @type {Uint8Array | undefined} */
   newest;
+  /** When it was found plausible, unix seconds. */
+  #keptAt = 0;
   /** The key sets in force, as JSON text, and what was found in them, by the place of their issuer.
    * @type {Map<number, { jwks: string, isFetched: boolean, found: KeysFound }>} */
   #keySets = new Map();
@@ -56,8 +59,10 @@ export class Engine {
   /**
    * @param {Uint8Array} config the VerifierConfig of the Rust crate, as JSON
    * @param {() => number} clock unix seconds @param {number} capacity of remembered tokens
+   * @param {number} issuers how many are configured
    */
-  constructor(config, clock, capacity) {
+  constructor(config, clock, capacity, issuers) {
+    this.#isOneIssuer = issuers === 1;
     this.#capacity = capacity;
     this.#clock = clock;
     this.#config = config;
@@ -176,14 +181,15 @@ export class Engine {
       const { position } = this.evidence();
       // Wasm's memory never shrinks: what is not a snapshot does not get into it.
       if (!wasm.preview(bytes.subarray(0, HEAD_BYTES))) return this.#problem();
-      const code = wasm.apply(bytes, this.#now());
+      const now = this.#now();
+      const code = wasm.apply(bytes, now);
       check(code);
       this.#heardAt = wasm.heardAt();
       /** @type {ApplyResult} */
       const result = JSON.parse(this.#answer());
       // Of two statements that end at the floor the shorter one says the same of it.
       const isShorter = code === AT_FLOOR && bytes.length < (this.newest?.length ?? 0);
-      if (code === RAISED || isShorter) this.newest = bytes;
+      if (code === RAISED || isShorter) this.#keep(bytes, now);
       this.#evidenceAt = -1;
       const what = "applied" in result ? result.applied : result.error;
       this.#history.remember(what, bytes, this.evidence().position !== position);
@@ -221,14 +227,21 @@ export class Engine {
     });
   }
 
-  /** Trusts nothing older than a snapshot that was kept; false if that is not the feed's. @param {Uint8Array} snapshot */
+  /**
+   * Trusts nothing older than a snapshot that was kept. Answers with why it could not be used.
+   *
+   * @param {Uint8Array} snapshot
+   * @returns {"foreign" | "implausible" | undefined} implausible by the clock, which may be wrong
+   */
   resume(snapshot) {
     return this.#guarded((wasm) => {
-      if (!wasm.preview(snapshot.subarray(0, HEAD_BYTES))) return false;
-      const code = wasm.resume(snapshot, this.#clock());
+      if (!wasm.preview(snapshot.subarray(0, HEAD_BYTES))) return "foreign";
+      const now = this.#clock();
+      const code = wasm.resume(snapshot, now);
       check(code);
-      if (code === RAISED) this.newest = snapshot;
-      return code !== NOT_VALID;
+      if (code === RAISED) this.#keep(snapshot, now);
+      if (code === IMPLAUSIBLE) return "implausible";
+      return code === NOT_VALID ? "foreign" : undefined;
     });
   }
 
@@ -242,6 +255,12 @@ export class Engine {
     this.#wasm = undefined;
     this.#isClosed = true;
     this.#remembered.clear();
+  }
+
+  /** @param {Uint8Array} newest @param {number} now */
+  #keep(newest, now) {
+    this.newest = newest;
+    this.#keptAt = now;
   }
 
   /** Calls into wasm, and sees to it if that traps. @template T @param {(wasm: WasmVerifier) => T} call @returns {T} */
@@ -268,9 +287,11 @@ export class Engine {
   #verifyByHost(token, staleness, nth) {
     for (; this.#jwks.size > 0; nth += 1) {
       const ticket = this.#current().candidate(this.#write(token), nth);
-      // Where there is no key at all, wasm knows why; where none was the right one, it is clear.
-      if (ticket === NO_TICKET && nth === 0) break;
-      if (ticket === NO_TICKET) return this.#vouch(ticket, token, staleness);
+      if (ticket === NO_TICKET) {
+        // A signature that fits none of several issuers' keys has more than one possible reason.
+        if (nth > 0 && this.#isOneIssuer) return this.#vouch(ticket, token, staleness);
+        break;
+      }
       this.#view();
       // By index: taking a typed array apart goes through its iterator.
       const facts = this.#facts;
@@ -442,7 +463,8 @@ export class Engine {
     wasm.tick(this.#heardAt);
     this.#tickedAt = -1;
     for (const [place, { jwks, isFetched }] of this.#keySets) this.#load(place, jwks, isFetched);
-    if (this.newest !== undefined) wasm.resume(this.newest, this.#clock());
+    // It was plausible when it was taken over: a clock that was set back since changes nothing.
+    if (this.newest !== undefined) wasm.resume(this.newest, Math.max(this.#clock(), this.#keptAt));
     for (const bytes of this.#history.snapshots()) wasm.apply(bytes, this.#clock());
     return wasm;
   }
@@ -476,6 +498,7 @@ const FORGOTTEN = 3;
 const WRONG_CLOCK = 4;
 const RAISED = 5;
 const AT_FLOOR = 6;
+const IMPLAUSIBLE = 7;
 const NO_TICKET = 0;
 
 // The parts of the buffer; `Buffer` in bindings.rs.

@@ -17,8 +17,10 @@ export class Keeper {
   #snapshots = new Kept("snapshots", 60);
   #isLast = false;
   #isRestored = false;
-  /** Times rather than promises: one request never waits for what another one began. */
-  #readAt = -Infinity;
+  /** Times, never promises: a request that waits for another one's I/O may wait forever. Until when
+   * one request is reading, milliseconds; when reading last failed, and since when one is writing. */
+  #readingUntil = -Infinity;
+  #failedAt = -Infinity;
   #writingSince = -Infinity;
 
   /**
@@ -35,23 +37,38 @@ export class Keeper {
 
   /**
    * Brings back what was kept, once. A store that lies costs nothing but what it held; one that fails
-   * is asked again.
+   * is asked again. While one request reads, the others wait: below the floor nothing is decided. If
+   * that request is cut off, one of them reads in its place.
    *
    * @param {(bytes: Uint8Array) => ApplyResult} apply
    */
   async restore(apply) {
-    if (this.#isRestored || !this.#isPast(this.#readAt, READ_AGAIN_SECONDS)) return;
-    this.#readAt = this.#clock();
+    for (const end = performance.now() + 2 * MAX_STORE_MS; this.#isReading && performance.now() < end;) {
+      await new Promise((resume) => setTimeout(resume, STEP_MS));
+    }
+    if (this.#isRestored || !this.#isPast(this.#failedAt, READ_AGAIN_SECONDS)) return;
+    this.#readingUntil = performance.now() + MAX_STORE_MS;
     try {
       const floor = await inTime(this.#place.read(this.#floor.name));
+      const problem = isSnapshot(floor, this.#maxBytes) ? this.#engine.resume(floor) : undefined;
+      // A clock that is days off: what is kept may be right, so nothing is written over it.
+      if (problem === "implausible") throw new Error(IMPLAUSIBLE_FLOOR);
       this.#isRestored = true;
-      if (isSnapshot(floor, this.#maxBytes) && !this.#engine.resume(floor)) {
-        this.#tell("the stored floor belongs to another feed or is signed by an untrusted key; ignored");
-      }
+      if (problem === "foreign") this.#tell(FOREIGN_FLOOR);
+      this.#readingUntil = -Infinity;
       await this.#restoreAll(await inTime(this.#place.read(this.#snapshots.name)), apply);
     } catch (error) {
-      this.#tell(`nothing was read: ${reason(error)}`);
+      this.#failedAt = this.#clock();
+      this.#tell(`reading the stored snapshots failed: ${reason(error)}`);
+    } finally {
+      this.#readingUntil = -Infinity;
     }
+  }
+
+  /** One that would take longer is of a clock that was set back. */
+  get #isReading() {
+    const left = this.#readingUntil - performance.now();
+    return !this.#isRestored && left > 0 && left <= MAX_STORE_MS;
   }
 
   /**
@@ -191,6 +208,9 @@ const TOO_LARGE = { error: "snapshot_malformed", detail: "a part is larger than 
 /** Others have their turn after that. */
 const LONGEST_TURN_MS = 20;
 const MAX_STORE_MS = 5_000;
+const STEP_MS = 25;
 const READ_AGAIN_SECONDS = 30;
+const IMPLAUSIBLE_FLOOR = "the stored floor is from more than a day after the present time: check the clock";
+const FOREIGN_FLOOR = "the stored floor belongs to another feed or is signed by an untrusted key; ignored";
 /** One that has not settled by then was cut off with the request that began it. */
 const LONGEST_WRITE_SECONDS = 60;

@@ -47,7 +47,8 @@ export class Verifier {
     const settings = readOptions(options);
     this.#settings = settings;
     this.#clock = settings.clock;
-    this.#engine = new Engine(settings.config, settings.clock, settings.rememberedTokens);
+    this.#engine = new Engine(
+      settings.config, settings.clock, settings.rememberedTokens, settings.keySources.length);
     this.#watchers = new Watchers(({ isKnown, slot, token }) => survive(() => {
       const verdict = this.#engine.review(slot, token, isKnown);
       return verdict && this.#keys.doubted(verdict, token);

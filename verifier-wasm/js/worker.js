@@ -10,6 +10,7 @@ import { readEnv } from "./worker-config.js";
 import { Verifier } from "./load-workerd.js";
 import { ownAnswer, pageAnswer } from "./worker/headers.js";
 import { watchedAnswer } from "./worker/stream.js";
+import { Watch } from "./worker/watch.js";
 import { relayWebSocket } from "./worker/web-socket.js";
 
 export default {
@@ -67,16 +68,37 @@ let isolate;
  * @param {{ token: string, verdict: import("./authorize.js").Valid }} found
  * @param {"none" | "removed" | "used"} cookie
  */
-async function passOn(request, { upstream, verifier }, { token, verdict }, cookie) {
-  const response = await forward(request, upstream, token, cookie);
+async function passOn(request, { policy, upstream, verifier }, { token, verdict }, cookie) {
+  const watch = new Watch(verifier, token);
+  const answering = forward(request, upstream, token, cookie);
+  const response = await watch.race(answering);
+  // The upstream may have taken its time.
+  const ended = watch.look();
+  if (ended !== undefined) {
+    void answering.then(discard);
+    const answer = responseOf(denial(ended, policy.retryJitterSeconds));
+    return withEvidence(ownAnswer(request, answer), ended);
+  }
   if (response === undefined) {
+    watch.stop();
     const detail = "the upstream did not answer; try again later";
     const answer = responseOf(problem(502, "upstream_unreachable", detail));
     return withEvidence(ownAnswer(request, answer), verdict);
   }
-  if (response.status === 101) return relayWebSocket(response, verifier, token);
-  return withEvidence(watchedAnswer(response, verifier, token), verdict);
+  if (response.status === 101) return relayWebSocket(response, watch);
+  return withEvidence(watchedAnswer(response, watch), verdict);
 }
+
+/** Ends an answer of the upstream that is not passed on. @param {Response | undefined} response */
+function discard(response) {
+  const webSocket = /** @type {any} */ (response)?.webSocket;
+  webSocket?.accept();
+  webSocket?.close(POLICY_VIOLATION);
+  void response?.body?.cancel().catch(() => {});
+}
+
+/** RFC 6455 section 7.4.1. */
+const POLICY_VIOLATION = 1008;
 
 /** @param {import("./worker-config.js").Env} env */
 function start(env) {

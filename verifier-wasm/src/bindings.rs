@@ -214,6 +214,7 @@ impl WasmVerifier {
         let feed = self.verifier.feed_mut();
         let floor = feed.floor();
         match feed.resume(snapshot.to_vec(), now) {
+            Err(ApplyError::Implausible { .. }) => codes::IMPLAUSIBLE,
             Err(_) => codes::NOT_VALID,
             Ok(()) if feed.floor() == floor => codes::VALID,
             Ok(()) => codes::RAISED,
@@ -362,6 +363,8 @@ mod codes {
     pub(super) const RAISED: u32 = 5;
     /// The floor is as before, and a fresh statement ends there.
     pub(super) const AT_FLOOR: u32 = 6;
+    /// The snapshot claims what only a clock that is far ahead could have signed.
+    pub(super) const IMPLAUSIBLE: u32 = 7;
 }
 
 /// What loads of a JWK set that was fetched or configured, and what is left out, with no verifier to

@@ -230,12 +230,19 @@ impl Verifier {
         self.candidates(jws).filter(could_accept).nth(nth)
     }
 
-    /// Among several issuers' keys of one name, a signature that was checked tells the most.
+    /// Why no key has accepted the token. If the issuer that the payload names has no key of that
+    /// name, it may have published one since, whatever the keys of other issuers are called.
+    ///
+    /// No signature covers that name. It chooses which refusal is reported, and nothing else.
     fn why_no_key(&self, jws: &Jws<'_>) -> Refusal {
+        let (kid, algorithm) = (jws.kid(), jws.algorithm());
+        let payload = jws::decode(jws.unverified_payload()).unwrap_or_default();
+        if self.lacks_key(issuer_in(&payload).as_deref(), kid, algorithm) {
+            return self.unknown_key(kid, algorithm);
+        }
         if self.candidates(jws).next().is_some() {
             return Refusal::BadSignature;
         }
-        let (kid, algorithm) = (jws.kid(), jws.algorithm());
         let named = |issuer: &Issuer| issuer.keys.find(kid, algorithm).is_some();
         if self.issuers.iter().any(named) {
             let expected = "one of the algorithms that the issuer's rules allow";
@@ -249,6 +256,15 @@ impl Verifier {
             }
             None => self.unknown_key(kid, algorithm),
         }
+    }
+
+    /// True if an issuer of this name is configured and none of its keys can be the one meant.
+    fn lacks_key(&self, name: Option<&str>, kid: Option<&str>, algorithm: Algorithm) -> bool {
+        self.issuers.iter().any(|Issuer { rules, keys, .. }| {
+            Some(rules.issuer.as_str()) == name
+                && keys.of_kid(kid).is_none()
+                && keys.find(kid, algorithm).is_none()
+        })
     }
 
     fn unknown_key(&self, kid: Option<&str>, algorithm: Algorithm) -> Refusal {
@@ -358,15 +374,7 @@ impl Verifier {
         }
         // Its own issuer may have this key too, once it was asked again: two names of one service.
         let (kid, algorithm) = (header.kid(), header.algorithm());
-        let lacks_key = |one: &Issuer| {
-            Some(one.rules.issuer.as_str()) == name
-                && one
-                    .keys
-                    .of_kid(kid)
-                    .or(one.keys.find(kid, algorithm).map(|(_, key)| key))
-                    .is_none()
-        };
-        if self.issuers.iter().any(lacks_key) {
+        if self.lacks_key(name, kid, algorithm) {
             return Err(self.unknown_key(kid, algorithm));
         }
         let found = name.map_or("missing".to_owned(), |name| Shown::new(name).to_string());
@@ -475,9 +483,13 @@ impl KeyId {
 
 /// True if the payload, whose signature was checked, is the issuer's own by its `iss`.
 fn names_issuer(payload: &[u8], rules: &IssuerConfig) -> bool {
-    let claims = str::from_utf8(payload).ok().and_then(Object::parse);
-    let issuer = claims.as_ref().and_then(|claims| claims.get("iss")).and_then(Value::as_text);
-    issuer == Some(rules.issuer.as_str())
+    issuer_in(payload).as_deref() == Some(rules.issuer.as_str())
+}
+
+/// The `iss` of a payload, if it is a string.
+fn issuer_in(payload: &[u8]) -> Option<String> {
+    let claims = Object::parse(str::from_utf8(payload).ok()?)?;
+    claims.get("iss").and_then(Value::as_text).map(str::to_owned)
 }
 
 pub(crate) fn check_type(rules: &IssuerConfig, typ: Option<&str>) -> Result<(), Refusal> {

@@ -10,7 +10,9 @@
 
 mod support;
 
-use offswitch_verifier::{Algorithm, AudienceRule, IssuerConfig, Jws, KeySet, Verifier};
+use offswitch_verifier::{
+    Algorithm, AudienceRule, Check, IssuerConfig, Jws, KeySet, Verifier,
+};
 use serde_json::{Value, json};
 use support::feed::{History, Record};
 use support::{AUDIENCE, ISSUER, Key, Minter, NOW, claims, claims_with, encode, feed};
@@ -302,6 +304,32 @@ fn a_key_that_only_another_issuer_lists_is_unknown_at_the_issuer_that_the_token_
         assert_eq!(verifier.verify(&stranger, NOW).code(), "wrong_issuer");
         assert!(verifier.set_keys(ISSUER, new.keys()));
         assert_eq!(verifier.verify(&new.token(&claims()), NOW).code(), "valid");
+    }
+}
+
+// D102: the issuer that the token names has rotated to a key whose `kid` another issuer uses, with the
+// same algorithm or another. The key is unknown until the issuer's own set has it, which is a reason
+// to fetch that set again. For an issuer that has a key of that name nothing changes.
+#[test]
+fn a_rotated_key_whose_kid_another_issuer_uses_is_unknown() {
+    let [old, new, next] = [("old", 44), ("new", 45), ("new", 46)].map(|(kid, seed)| Minter {
+        kid,
+        key: Key::Ed25519(ed25519_dalek::SigningKey::from_bytes(&[seed; 32])),
+        ..Minter::new("EdDSA")
+    });
+    let other_algorithm = Minter { kid: "new", ..Minter::new("ES256") };
+    for (theirs, code) in [(&new, "bad_signature"), (&other_algorithm, "unsupported_algorithm")] {
+        let mut verifier = feed::with_base(two_issuers_cold(&old, theirs), vec![]);
+        assert_eq!(verifier.verify(&next.token(&claims()), NOW).code(), "unknown_key");
+        let steps = verifier.explain(Jws::parse(&next.token(&claims())), NOW);
+        let failed = steps.iter().find(|step| step.finding != Some(Ok(()))).unwrap();
+        assert_eq!(failed.check, Check::Key);
+        for issuer in [OTHER, "https://none.example"] {
+            let token = next.token(&claims_with("iss", json!(issuer)));
+            assert_eq!(verifier.verify(&token, NOW).code(), code, "{issuer}");
+        }
+        assert!(verifier.set_keys(ISSUER, next.keys()));
+        assert_eq!(verifier.verify(&next.token(&claims()), NOW).code(), "valid");
     }
 }
 

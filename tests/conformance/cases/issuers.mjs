@@ -28,9 +28,30 @@ export function issuerCases(verifiers, keys) {
     ...payloads(verifiers, [a, b]),
     ...mixed(verifiers, a),
     ...rules(verifiers, a, b, c),
+    ...rotated(verifiers),
     ...oneKey(verifiers, [keys.EdDSA, keys.ES256, keys.RS256, keys.PS256]),
     ...nameless(verifiers, [a, b, c]),
   ];
+}
+
+// D102: an issuer has rotated to a key whose kid another issuer's key has, too. The issuer that the
+// token names lacks it, so the key is unknown, whatever the others have.
+function rotated(verifiers) {
+  return ["EdDSA", "ES256", "RS256"].flatMap((alg) => {
+    const [old, next] = [makeKey(alg, "old"), makeKey(alg, "new")];
+    return ["EdDSA", "ES256", "RS256"].flatMap((other) => {
+      const name = add(verifiers, `${alg} rotated to a kid of ${other}`,
+        [old, makeKey(other, "new"), makeKey(other, "new")]);
+      const code = other === alg ? "bad_signature" : "unsupported_algorithm";
+      return [
+        valid(name, `${name}: the key before`, token(old, { iss: ISSUERS[0] })),
+        refused("unknown_key", name, `${name}: the issuer that lacks it`,
+          token(next, { iss: ISSUERS[0] })),
+        ...[ISSUERS[1], ISSUERS[2], "https://attacker.test"].map((iss) =>
+          refused(code, name, `${name}: ${iss}`, token(next, { iss }))),
+      ];
+    });
+  });
 }
 
 // I03, D07: issuers that publish the same key. The one that the token names judges, in any order.
@@ -92,9 +113,11 @@ function everyone(verifiers, name, keys) {
       const isKnown = keys[to].kid === key.kid;
       return refused(isKnown ? "wrong_issuer" : "unknown_key", name, what, text);
     })),
-    ...[...ISSUERS, "https://attacker.test"].map((iss) =>
-      refused("bad_signature", name, `${name}: a stranger who says ${iss}`,
-        token(stranger, { iss }))),
+    ...[...ISSUERS, "https://attacker.test"].map((iss, at) => {
+      const isKnown = (keys[at]?.kid ?? stranger.kid) === stranger.kid;
+      return refused(isKnown ? "bad_signature" : "unknown_key", name,
+        `${name}: a stranger who says ${iss}`, token(stranger, { iss }));
+    }),
     refused("unknown_key", name, `${name}: another kid`,
       token(rename(keys[1], { kid: "nobody's" }), { iss: ISSUERS[1] })),
   ];

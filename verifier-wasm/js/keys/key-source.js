@@ -25,6 +25,8 @@ export class KeySource {
   #url;
   /** Which keys of the set were left out, and why. @type {string[]} */
   #dropped = [];
+  /** Key ids that were in the set and left it; the newest. @type {Set<string>} */
+  #withdrawn = new Set();
   /** The last well-formed JWK set, as JSON text. @type {string | undefined} */
   jwks;
   /** When the fetch began that brought it, in milliseconds as above. */
@@ -47,9 +49,15 @@ export class KeySource {
     return this.#url !== undefined && Math.abs(this.#clock() - this.#askedAt) >= seconds;
   }
 
-  /** True if the issuer may have published a key by `time` (milliseconds) that is not held here. */
-  isOpenAt(/** @type {number} */ time) {
-    const isConfirmed = this.confirmedAt >= time && this.confirmedAt <= performance.now();
+  /**
+   * True if the issuer may have published the key `kid` by `time` (milliseconds) and it is not held
+   * here. One that was withdrawn just before is not expected to come back.
+   *
+   * @param {number} time @param {string} kid
+   */
+  isOpenAt(time, kid) {
+    const since = this.#withdrawn.has(kid) ? time - WITHDRAWN_MS : time;
+    const isConfirmed = this.confirmedAt >= since && this.confirmedAt <= performance.now();
     return this.#url !== undefined && !isConfirmed;
   }
 
@@ -101,6 +109,7 @@ export class KeySource {
       this.#problem = problem ?? null;
       this.#dropped = dropped;
       this.#accepted = turn;
+      if (jwks !== this.jwks) this.#compare(jwks);
       this.jwks = jwks;
       this.confirmedAt = begunAt;
       this.#isFailing = false;
@@ -130,6 +139,17 @@ export class KeySource {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   }
 
+  /** Remembers which keys the newest set withdraws. @param {string} jwks */
+  #compare(jwks) {
+    const kids = kidsIn(jwks);
+    for (const kid of kidsIn(this.jwks)) this.#withdrawn.add(kid);
+    for (const kid of kids) this.#withdrawn.delete(kid);
+    for (const kid of this.#withdrawn) {
+      if (this.#withdrawn.size <= MAX_WITHDRAWN) break;
+      this.#withdrawn.delete(kid);
+    }
+  }
+
   /** @returns {import("../index.d.ts").KeysStatus} */
   status() {
     const { issuer, jwks } = this;
@@ -145,8 +165,20 @@ export class KeySource {
  */
 const isWithin = (left) => left > 0 && left <= LEASE_MS;
 
+/** The key ids of a set that was found to be well-formed. @param {string} [jwks] @returns {string[]} */
+function kidsIn(jwks = "{}") {
+  const set = JSON.parse(jwks);
+  const keys = Array.isArray(set.keys) ? set.keys : [set];
+  return keys.map((/** @type {any} */ key) => key?.kid)
+    .filter((/** @type {unknown} */ kid) => typeof kid === "string");
+}
+
 const MAX_KEY_SET_BYTES = 256 * 1024;
 /** However many unknown keys tokens name, an issuer's key set is fetched this often at most for them. */
 const COOLDOWN_MS = 2_000;
 /** How long others wait for a fetch before one of them tries as well. */
 const LEASE_MS = 3_000;
+/** A key that left its set is not searched for again within this time: after a red button every
+ * client still shows tokens of the old keys. */
+const WITHDRAWN_MS = 10_000;
+const MAX_WITHDRAWN = 256;

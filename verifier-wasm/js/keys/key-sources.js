@@ -16,8 +16,6 @@ export class KeySources {
   #tell;
   /** Grows with each set that is taken over. */
   #version = 0;
-  /** Key ids that were in a set and left it; the newest. @type {Set<string>} */
-  #withdrawn = new Set();
   /** How many searches began since `#countedFrom`; a count of those under way would never come down
    * for requests that are cut off. */
   #searches = 0;
@@ -72,11 +70,11 @@ export class KeySources {
   async search(token, judge, { signal, timeoutSeconds = SEARCH_SECONDS, waitUntil } = {}) {
     const began = performance.now();
     const end = began + timeoutSeconds * 1000;
-    const since = this.#withdrawn.has(peek(token, 0)?.kid) ? began - WITHDRAWN_MS : began;
+    const kid = peek(token, 0)?.kid;
     const sources = this.#sourcesFor(token);
     let version = this.#version;
     for (let now = began; ; now = performance.now()) {
-      const open = sources.filter((source) => source.isOpenAt(since));
+      const open = sources.filter((source) => source.isOpenAt(began, kid));
       if (open.length === 0) return judge();
       if (now === began && this.#isTooMany(began)) return undefined;
       const isOver = now >= end || now < began; // before it began: the clock was set back
@@ -129,10 +127,7 @@ export class KeySources {
     const place = this.#sources.indexOf(source);
     const problem = await source.refresh((jwks) => {
       const found = this.#accept(place, jwks);
-      if (jwks !== source.jwks) {
-        this.#version += 1;
-        this.#compare(source.jwks, jwks);
-      }
+      if (jwks !== source.jwks) this.#version += 1;
       return found;
     }, options);
     if (problem !== undefined) this.#tell(problem);
@@ -145,17 +140,6 @@ export class KeySources {
    */
   async #settled(source) {
     while (source.isBusy(performance.now())) await pause(STEP_MS);
-  }
-
-  /** @param {string | undefined} before @param {string} after */
-  #compare(before, after) {
-    const kids = kidsIn(after);
-    for (const kid of before === undefined ? [] : kidsIn(before)) this.#withdrawn.add(kid);
-    for (const kid of kids) this.#withdrawn.delete(kid);
-    for (const kid of this.#withdrawn) {
-      if (this.#withdrawn.size <= MAX_WITHDRAWN) break;
-      this.#withdrawn.delete(kid);
-    }
   }
 
   /** @param {number} now */
@@ -184,14 +168,6 @@ function pause(milliseconds) {
   return new Promise((resume) => setTimeout(resume, milliseconds));
 }
 
-/** The key ids of a set that was found to be well-formed. @param {string} jwks @returns {string[]} */
-function kidsIn(jwks) {
-  const set = JSON.parse(jwks);
-  const keys = Array.isArray(set.keys) ? set.keys : [set];
-  return keys.map((/** @type {any} */ key) => key?.kid)
-    .filter((/** @type {unknown} */ kid) => typeof kid === "string");
-}
-
 /**
  * One of a token's JSON segments, as far as it can be read before anything is verified.
  *
@@ -211,8 +187,4 @@ const SEARCH_SECONDS = 5;
 /** So many searches may begin within that time; more are undecided immediately. */
 const MAX_SEARCHES = 2_000;
 const STEP_MS = 25;
-/** A key that left its set is not searched for again within this time: after a red button every
- * client still shows tokens of the old keys. */
-const WITHDRAWN_MS = 10_000;
-const MAX_WITHDRAWN = 256;
 const decoder = new TextDecoder();

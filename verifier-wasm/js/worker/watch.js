@@ -1,33 +1,59 @@
-// What stays open after its request was let through: WebSockets, and answers that are still on their
-// way. Each is judged again and again, and ended once its token is not good any more.
+// Judges the token of a request again and again for as long as the request takes: while the upstream
+// works, while its answer is on its way, and while a WebSocket is open.
+//
+// The timer belongs to the request: in Workers a callback of another request could not touch what it
+// opened. It also follows the feed, since no other request may come meanwhile.
 
 /**
  * @typedef {import("../index.d.ts").Verdict} Verdict
  */
 
-/**
- * Calls `end` once: when the token is refused (revoked, expired), or when it was undecided for longer
- * than the grace.
- *
- * The timer belongs to the request that opened the connection: in Workers a callback of another
- * request could not touch it. It also follows the feed, since no other request may come meanwhile.
- *
- * @param {import("../verifier.js").Verifier} verifier @param {string} token
- * @param {(verdict: Verdict) => void} end
- * @returns {() => void} stops watching
- */
-export function watch(verifier, token, end) {
-  let undecidedSince = Infinity;
-  const look = () => {
+export class Watch {
+  #over = new AbortController();
+  #timer;
+  #token;
+  #undecidedSince = Infinity;
+  #verifier;
+
+  /** @param {import("../verifier.js").Verifier} verifier @param {string} token that was found good */
+  constructor(verifier, token) {
+    this.#verifier = verifier;
+    this.#token = token;
+    this.#timer = setTimeout(() => this.#lookAgain(), LOOK_MS);
+  }
+
+  /** Aborted with the verdict once the token is refused, or was undecided for longer than the grace. */
+  get signal() {
+    return this.#over.signal;
+  }
+
+  /** What `work` comes to, or undefined if the token ends before. @template T @param {Promise<T>} work */
+  race(work) {
+    const { signal } = this;
+    return Promise.race([work, new Promise((resume) => signal.addEventListener("abort", () => resume(undefined)))]);
+  }
+
+  /** Judges the token now, from memory. @returns {Verdict | undefined} the verdict that ends it */
+  look() {
+    if (this.signal.aborted) return this.signal.reason;
     const now = performance.now();
-    verifier.followLater((work) => void work.catch(() => {}));
-    const verdict = verifier.verifySync(token);
-    undecidedSince = verdict.outcome === "undecided" ? Math.min(undecidedSince, now) : Infinity;
-    if (verdict.outcome === "refused" || now - undecidedSince >= GRACE_MS) return end(verdict);
-    timer = setTimeout(look, LOOK_MS);
-  };
-  let timer = setTimeout(look, LOOK_MS);
-  return () => clearTimeout(timer);
+    const verdict = this.#verifier.verifySync(this.#token);
+    const isUndecided = verdict.outcome === "undecided";
+    this.#undecidedSince = isUndecided ? Math.min(this.#undecidedSince, now) : Infinity;
+    if (verdict.outcome !== "refused" && now - this.#undecidedSince < GRACE_MS) return undefined;
+    this.stop();
+    this.#over.abort(verdict);
+    return verdict;
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+  }
+
+  #lookAgain() {
+    this.#verifier.followLater((work) => void work.catch(() => {}));
+    if (this.look() === undefined) this.#timer = setTimeout(() => this.#lookAgain(), LOOK_MS);
+  }
 }
 
 const LOOK_MS = 1_000;

@@ -1,23 +1,22 @@
 // A WebSocket through the worker: both ends are accepted here and every message is passed on, so that
 // both can be closed with a code that says why.
 
-import { watch } from "./watch.js";
-
 /**
  * The answer that opens the socket to the client; `response` is the upstream's. Either side's close
  * reaches the other. A token that is not good any more closes both: 4401 if it is refused, 4503 if
  * it cannot be decided.
  *
- * @param {Response} response @param {import("../verifier.js").Verifier} verifier
- * @param {string} token
+ * @param {Response} response @param {import("./watch.js").Watch} watch
  */
-export function relayWebSocket(response, verifier, token) {
+export function relayWebSocket(response, watch) {
   const upstream = /** @type {any} */ (response).webSocket;
   const { 0: client, 1: server } = new /** @type {any} */ (globalThis).WebSocketPair();
-  const stop = watch(verifier, token, ({ code, outcome }) => {
+  watch.signal.addEventListener("abort", () => {
+    const { code, outcome } = watch.signal.reason;
     const status = outcome === "refused" ? REFUSED : UNDECIDED;
     for (const socket of [server, upstream]) close(socket, status, code);
   });
+  const stop = () => watch.stop();
   join(upstream, server, stop);
   join(server, upstream, stop);
   const { headers, status } = response;
