@@ -84,7 +84,7 @@ function freshTable(results) {
     }
   }
   return section("A token never seen before", `The goal: at most 1.1 times the best peer, and ahead of jose. \`verify\` uses what was measured to be
-fastest here (\`load-*.js\` of the package says what); "wasm alone" is \`verifySync\`. Ours checks
+fastest here (\`loaders/\` of the package says what); "wasm alone" is \`verifySync\`. Ours checks
 revocation against a million entries and remembers the token, which the peers do not.`, table(
     ["ratio", "runtime", "alg", "verify", "wasm alone", "peers"], rows));
 }

@@ -1,6 +1,6 @@
 // Runs tasks in workerd. Its clock stands still while code runs, so who asks takes the time.
 
-import * as offswitch from "../../verifier-wasm/js/load-workerd.js";
+import * as offswitch from "../../verifier-wasm/js/loaders/workerd.js";
 import { makeTasks } from "./tasks.mjs";
 
 let material;

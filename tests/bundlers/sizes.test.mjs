@@ -36,7 +36,7 @@ for (const condition of ["workerd", "edge-light", "deno", "bun", "browser", "nod
       bundle: true,
       conditions: [condition],
       // The wasm inside the JavaScript is imported where the file is lost, and only then.
-      external: ["node:*", "*.wasm", "*.wasm?module", "./inline.js"],
+      external: ["node:*", "*.wasm", "*.wasm?module", "./inline-module.js"],
       format: "esm",
       logLevel: "error",
       minify: true,

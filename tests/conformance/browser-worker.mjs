@@ -1,6 +1,6 @@
 // The suite in a dedicated worker.
 
-import * as offswitch from "../../verifier-wasm/js/load-browser.js";
+import * as offswitch from "../../verifier-wasm/js/loaders/browser.js";
 import { runSuite } from "./suite.mjs";
 
 addEventListener("message", async ({ data }) => {

@@ -7,7 +7,7 @@ after(browser.close);
 
 expectConformance("Chromium", (data) =>
   browser.page.evaluate(async (given) => {
-    const offswitch = await import("/verifier-wasm/js/load-browser.js");
+    const offswitch = await import("/verifier-wasm/js/loaders/browser.js");
     const { runSuite } = await import("/tests/conformance/suite.mjs");
     await offswitch.load();
     return runSuite(offswitch, JSON.parse(given));

@@ -1,6 +1,6 @@
 // One host for every algorithm, whatever the loader chose. It cannot be taken back in one runtime.
 
-import { useHost } from "../../verifier-wasm/js/host.js";
+import { useHost } from "../../verifier-wasm/js/engine/host.js";
 import { ALGORITHMS } from "./algorithms.mjs";
 
 let forced = false;
@@ -10,7 +10,7 @@ export const isForced = () => forced;
  * Has all keys imported by `importer`; answers with how many signatures it was asked for since, by
  * algorithm.
  *
- * @param {import("../../verifier-wasm/js/host.js").KeyImporter} importer
+ * @param {import("../../verifier-wasm/js/engine/host.js").KeyImporter} importer
  */
 export function forceHost(importer) {
   const checks = Object.fromEntries(ALGORITHMS.map((alg) => [alg, 0]));

@@ -1,7 +1,7 @@
 // What every runtime must answer. Knows nothing of the runtime: it is handed the package and data.
 
-import { isHosted } from "../../verifier-wasm/js/host.js";
-import { webCrypto } from "../../verifier-wasm/js/host-webcrypto.js";
+import { isHosted } from "../../verifier-wasm/js/engine/host.js";
+import { webCrypto } from "../../verifier-wasm/js/engine/host-webcrypto.js";
 import { ALGORITHMS } from "./algorithms.mjs";
 import { provokeFailures } from "./failures.mjs";
 import { forceHost, isForced } from "./forced-host.mjs";

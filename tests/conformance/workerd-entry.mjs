@@ -1,4 +1,4 @@
-import * as offswitch from "../../verifier-wasm/js/load-workerd.js";
+import * as offswitch from "../../verifier-wasm/js/loaders/workerd.js";
 import { runSuite } from "./suite.mjs";
 
 export default {

@@ -1,7 +1,7 @@
 // Outside vectors through the verifier with the host in it, as a token goes: wasm takes the token
 // apart and refuses what hosts disagree on, the host checks the signature, wasm looks at the rest.
 
-import { importKey } from "../../verifier-wasm/js/host.js";
+import { importKey } from "../../verifier-wasm/js/engine/host.js";
 import { ALGORITHMS, ASYMMETRIC, SYMMETRIC } from "./algorithms.mjs";
 import { forceHost } from "./forced-host.mjs";
 

@@ -5,7 +5,7 @@ import { after, test } from "node:test";
 import { Verifier, createVerifier } from "offswitch";
 import { offswitch } from "offswitch/hono";
 import { guard } from "offswitch/guard";
-import { RequestFollower } from "../../verifier-wasm/js/request-follower.js";
+import { RequestFollower } from "../../verifier-wasm/js/feed/request-follower.js";
 import { openStream, optionsOf, eventOf, send, until } from "../support/feed.mjs";
 import { mint, sign, signingKey } from "../support/fixture.mjs";
 import { asked, startStub } from "../support/stub.mjs";

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Verifier, createVerifier } from "offswitch";
 import { keep } from "offswitch/stores";
-import { readEnv } from "../../verifier-wasm/js/worker-config.js";
+import { readEnv } from "../../verifier-wasm/js/worker/config.js";
 import { optionsOf } from "../support/feed.mjs";
 import { ISSUER, mint, sign, signingKey } from "../support/fixture.mjs";
 

@@ -27,7 +27,7 @@ test("a page of another origin follows the feed's stream", async () => {
   };
   const { access_token: token } = await plane.call("POST", "/v1/sessions", { sub: "alice" });
   await page.evaluate(async (all) => {
-    const { createVerifier } = await import("/verifier-wasm/js/load-browser.js");
+    const { createVerifier } = await import("/verifier-wasm/js/loaders/browser.js");
     window.verifier = await createVerifier(all);
   }, options);
   const codeOf = () => page.evaluate(async (text) => (await window.verifier.verify(text)).code, token);

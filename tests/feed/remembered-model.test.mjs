@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Verifier } from "offswitch";
 import { WasmVerifier } from "../../verifier-wasm/pkg/offswitch.js";
-import { NO_SLOT, Remembered } from "../../verifier-wasm/js/remembered.js";
+import { NO_SLOT, Remembered } from "../../verifier-wasm/js/engine/remembered.js";
 import { chance, upTo } from "../support/chance.mjs";
 import { optionsOf } from "../support/feed.mjs";
 import { mint, now, sign, signingKey } from "../support/fixture.mjs";

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { Verifier } from "offswitch";
-import { RequestFollower } from "../../verifier-wasm/js/request-follower.js";
+import { RequestFollower } from "../../verifier-wasm/js/feed/request-follower.js";
 import { SNAPSHOT_TYPE, optionsOf } from "../support/feed.mjs";
 import { sign, signingKey } from "../support/fixture.mjs";
 import { VirtualTime, settled } from "../support/virtual-time.mjs";

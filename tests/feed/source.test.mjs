@@ -27,9 +27,9 @@ test("the package evaluates no text", () => {
 test("the package logs no token", () => {
   const logs = own.flatMap(([name, text]) =>
     [...text.matchAll(/\bconsole\b[^ \w].*/g)].map(([line]) => [name, line]));
-  assert.deepEqual(logs.map(([name]) => name).sort(), ["feed/warnings.js", "handover-client.js", "worker.js"]);
-  const { "handover-client.js": handover, "worker.js": worker } = Object.fromEntries(logs);
-  const { "feed/warnings.js": warnings } = Object.fromEntries(logs);
+  assert.deepEqual(logs.map(([name]) => name).sort(), ["verifier/warnings.js", "worker/handover/client.js", "worker/worker.js"]);
+  const { "worker/handover/client.js": handover, "worker/worker.js": worker } = Object.fromEntries(logs);
+  const { "verifier/warnings.js": warnings } = Object.fromEntries(logs);
   assert.match(warnings, /^console\.warn\(text\)/);
   assert.match(handover, /^console\.error\(`handover: \$\{answer\.unreachable\}`\)/);
   assert.match(worker, /^console\.error\(`misconfigured: \$\{problems\.join/);

@@ -1,7 +1,7 @@
 // A worker that keeps floor and snapshots in KV or in the cache, and does as it is told.
 
-import { Verifier } from "../../verifier-wasm/js/load-workerd.js";
-import { cacheStore, kvStore } from "../../verifier-wasm/js/stores.js";
+import { Verifier } from "../../verifier-wasm/js/loaders/workerd.js";
+import { cacheStore, kvStore } from "../../verifier-wasm/js/stores/stores.js";
 
 let ahead = 0;
 let verifier;

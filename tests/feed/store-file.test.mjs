@@ -78,7 +78,7 @@ test("half a file that was never renamed is not read", async () => {
 test("a process that is killed while it writes leaves whole files", async () => {
   const folder = await temporary();
   const writer = `
-    import { fileStore } from ${JSON.stringify(`${ROOT}verifier-wasm/js/file-store.js`)};
+    import { fileStore } from ${JSON.stringify(`${ROOT}verifier-wasm/js/stores/file-store.js`)};
     const store = fileStore(process.argv[1]);
     console.log("ready");
     for (let round = 0; ; round += 1) {

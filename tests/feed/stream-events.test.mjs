@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
-import { FetchError } from "../../verifier-wasm/js/bounded-fetch.js";
-import { followEvents } from "../../verifier-wasm/js/feed-stream.js";
+import { FetchError } from "../../verifier-wasm/js/feed/bounded-fetch.js";
+import { followEvents } from "../../verifier-wasm/js/feed/stream.js";
 
 const original = globalThis.fetch;
 afterEach(() => {

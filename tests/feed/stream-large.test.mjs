@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
 import { createVerifier } from "offswitch";
-import { followEvents } from "../../verifier-wasm/js/feed-stream.js";
+import { followEvents } from "../../verifier-wasm/js/feed/stream.js";
 import {
   STREAM_TYPE, eventOf, followStream, openStream, optionsOf, send, until, verifierOf,
 } from "../support/feed.mjs";

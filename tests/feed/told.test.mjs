@@ -5,7 +5,7 @@ import { after, afterEach, test } from "node:test";
 import { Verifier } from "offswitch";
 import { keep } from "offswitch/stores";
 import { WasmVerifier } from "../../verifier-wasm/pkg/offswitch.js";
-import { readEnv } from "../../verifier-wasm/js/worker-config.js";
+import { readEnv } from "../../verifier-wasm/js/worker/config.js";
 import { optionsOf, send, verifierOf } from "../support/feed.mjs";
 import { mint, sign, signingKey } from "../support/fixture.mjs";
 import { asked, startStub } from "../support/stub.mjs";

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { createPrivateKey, createSign, generatePrimeSync } from "node:crypto";
 import { test } from "node:test";
 import { Verifier } from "offswitch";
-import { importKey } from "../../verifier-wasm/js/host.js";
+import { importKey } from "../../verifier-wasm/js/engine/host.js";
 import { AUDIENCE, ISSUER, now, sign } from "../support/fixture.mjs";
 
 const { publicKey, snapshots: [base] } = sign([{ to: 2 }]);

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Verifier } from "offswitch";
 import { guard } from "offswitch/guard";
-import { parseExactly } from "../../verifier-wasm/js/claims/exact-json.js";
+import { parseExactly } from "../../verifier-wasm/js/engine/exact-json.js";
 import { now, sign, signingKey } from "../support/fixture.mjs";
 
 const key = await signingKey("ES256");

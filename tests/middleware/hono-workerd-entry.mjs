@@ -2,8 +2,8 @@
 // names of packages: Hono is named by its file.
 
 import { Hono } from "../../node_modules/hono/dist/index.js";
-import { offswitch } from "../../verifier-wasm/js/hono.js";
-import { Verifier } from "../../verifier-wasm/js/load-workerd.js";
+import { offswitch } from "../../verifier-wasm/js/middleware/hono.js";
+import { Verifier } from "../../verifier-wasm/js/loaders/workerd.js";
 import { honoRoutes } from "./hono-routes.mjs";
 import { makeVerifiers } from "./routes.mjs";
 

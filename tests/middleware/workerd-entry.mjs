@@ -1,7 +1,7 @@
 // guard in a Worker: the verifiers come from the request's env, once per isolate.
 
-import { guard } from "../../verifier-wasm/js/guard.js";
-import { Verifier } from "../../verifier-wasm/js/load-workerd.js";
+import { guard } from "../../verifier-wasm/js/middleware/guard.js";
+import { Verifier } from "../../verifier-wasm/js/loaders/workerd.js";
 import { errorResponse, guardedRoutes } from "./fetch-routes.mjs";
 import { makeVerifiers } from "./routes.mjs";
 

@@ -1,6 +1,6 @@
 // cold-start.mjs in a Worker.
 
-import { createVerifier } from "../../verifier-wasm/js/load-workerd.js";
+import { createVerifier } from "../../verifier-wasm/js/loaders/workerd.js";
 import { coldStart } from "./cold-start.mjs";
 
 let answer;

@@ -2,7 +2,7 @@
 // is either the real one or a stand-in with which ten thousand fit.
 
 import { Verifier } from "offswitch";
-import { FeedClient } from "../../verifier-wasm/js/feed.js";
+import { FeedClient } from "../../verifier-wasm/js/feed/client.js";
 import { readOptions } from "../../verifier-wasm/js/options.js";
 import { optionsOf } from "../support/feed.mjs";
 import { mint, signingKey } from "../support/fixture.mjs";

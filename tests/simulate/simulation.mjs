@@ -1,7 +1,7 @@
 // One scenario, in virtual time: the same seed gives the same run.
 
-import { judge } from "../../verifier-wasm/js/authorize.js";
-import { RequestFollower } from "../../verifier-wasm/js/request-follower.js";
+import { judge } from "../../verifier-wasm/js/middleware/authorize.js";
+import { RequestFollower } from "../../verifier-wasm/js/feed/request-follower.js";
 import { chance } from "../support/chance.mjs";
 import { VirtualTime } from "../support/virtual-time.mjs";
 import { StandIn, mintFor, realVerifier } from "./isolates.mjs";

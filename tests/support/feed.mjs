@@ -2,7 +2,7 @@
 
 import { gzipSync } from "node:zlib";
 import { Verifier } from "offswitch";
-import { followEvents } from "../../verifier-wasm/js/feed-stream.js";
+import { followEvents } from "../../verifier-wasm/js/feed/stream.js";
 import { AUDIENCE, ISSUER } from "./fixture.mjs";
 
 /** Options of a verifier whose time can be moved. */

@@ -29,7 +29,7 @@ export async function startWorkerd(script, bindings = {}, more = {}) {
 
 /** Starts the edge worker against a stub, with more settings and more that Miniflare is to do. */
 export function startEdge(stub, publicKey, more = {}, miniflare = {}) {
-  return startWorkerd("verifier-wasm/js/worker.js", {
+  return startWorkerd("verifier-wasm/js/worker/worker.js", {
     OFFSWITCH_AUDIENCE: AUDIENCE,
     OFFSWITCH_FEED_ID: "feed",
     OFFSWITCH_FEED_PUBLIC_KEYS: publicKey,

@@ -12,8 +12,8 @@ const { exports } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"))
 rmSync(join(ROOT, "cjs"), { recursive: true, force: true });
 await build({
   absWorkingDir: ROOT,
-  // What js/load-node.js reads is in the package once.
-  banner: { js: 'const sibling = require("node:url").pathToFileURL(__dirname + "/../../js/load-node.js").href;' },
+  // What js/loaders/node.js reads is in the package once.
+  banner: { js: 'const sibling = require("node:url").pathToFileURL(__dirname + "/../../../js/loaders/node.js").href;' },
   define: { "import.meta.url": "sibling" },
   entryPoints: await reachable(),
   format: "cjs",
@@ -38,7 +38,7 @@ async function reachable() {
     absWorkingDir: ROOT,
     bundle: true,
     entryPoints: [...named("default")],
-    external: ["./inline.js", "offswitch"],
+    external: ["./inline-module.js", "offswitch"],
     format: "esm",
     metafile: true,
     outdir: "cjs",
@@ -50,8 +50,8 @@ async function reachable() {
 
 /** The wasm inside the JavaScript is in the package once, too, and rarely needed. */
 function shareInline() {
-  const path = join(ROOT, "cjs/js/loading/fallback.js");
+  const path = join(ROOT, "cjs/js/loaders/fallback.js");
   const text = readFileSync(path, "utf8");
-  if (!text.includes('import("./inline.js")')) throw new Error(`${path} does not import inline.js`);
-  writeFileSync(path, text.replace('import("./inline.js")', 'import("../../../js/loading/inline.js")'));
+  if (!text.includes('import("./inline-module.js")')) throw new Error(`${path} does not import inline-module.js`);
+  writeFileSync(path, text.replace('import("./inline-module.js")', 'import("../../../js/loaders/inline-module.js")'));
 }

@@ -8,7 +8,7 @@ import { WasmVerifier } from "../pkg/offswitch.js";
  * @property {Uint8Array} config the VerifierConfig of the Rust crate, as JSON
  * @property {{ issuer: string, url?: string, headers?: Record<string, string>, jwks?: string }[]} keySources
  *   in the order of the issuers
- * @property {import("./feed.js").FeedSettings} feed
+ * @property {import("./feed/client.js").FeedSettings} feed
  * @property {number} rememberedTokens
  * @property {import("./index.d.ts").Store} [store]
  * @property {(event: import("./index.d.ts").VerifierEvent) => void} [onEvent]

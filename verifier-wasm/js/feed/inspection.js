@@ -2,8 +2,8 @@
 // before any of it gets into wasm's memory, which never shrinks. Verdicts do not depend on this:
 // what is applied is checked as a whole again.
 
-import { FetchError } from "../bounded-fetch.js";
-import { generation, survive } from "../instance.js";
+import { FetchError } from "./bounded-fetch.js";
+import { generation, survive } from "../engine/instance.js";
 
 export class Inspection {
   #engine;
@@ -13,7 +13,7 @@ export class Inspection {
   #generation = generation;
   #ticket = 0;
 
-  /** @param {import("../engine.js").Engine} engine */
+  /** @param {import("../engine/engine.js").Engine} engine */
   constructor(engine) {
     this.#engine = engine;
   }
@@ -55,7 +55,7 @@ export class Inspection {
   }
 }
 
-/** Looks at the first bytes alone. @param {import("../engine.js").Engine} engine @param {Uint8Array} head */
+/** Looks at the first bytes alone. @param {import("../engine/engine.js").Engine} engine @param {Uint8Array} head */
 export function previewed(engine, head) {
   refuse(survive(() => engine.preview(head.subarray(0, HEAD_BYTES)), () => undefined));
 }

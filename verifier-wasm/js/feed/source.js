@@ -1,6 +1,6 @@
 // One address of the feed: what it was asked for, and how it has behaved.
 
-import { Backoff } from "../backoff.js";
+import { Backoff } from "./backoff.js";
 
 export class Source {
   #apiKey;

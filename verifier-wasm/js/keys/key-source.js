@@ -3,8 +3,8 @@
 // Requests share values here, never promises: that a fetch is under way is a time until which the
 // others wait for it, so a request that is cut off delays them but never blocks them.
 
-import { Backoff } from "../backoff.js";
-import { boundedExchange } from "../bounded-fetch.js";
+import { Backoff } from "../feed/backoff.js";
+import { boundedExchange } from "../feed/bounded-fetch.js";
 
 export class KeySource {
   #backoff = new Backoff();

@@ -15,7 +15,7 @@ export class Watch {
   #undecidedSince = Infinity;
   #verifier;
 
-  /** @param {import("../verifier.js").Verifier} verifier @param {string} token that was found good */
+  /** @param {import("../verifier/verifier.js").Verifier} verifier @param {string} token that was found good */
   constructor(verifier, token) {
     this.#verifier = verifier;
     this.#token = token;

@@ -1,0 +1,520 @@
+// The verifier in wasm as the rest of the package uses it: it survives traps, remembers tokens, and
+// has signatures checked by the host where that is faster. Wasm decides, this file carries bytes.
+
+import { WasmVerifier } from "../../pkg/offswitch.js";
+import { HEAD_BYTES } from "../feed/inspection.js";
+import { History } from "./history.js";
+import { importKey, isHosted } from "./host.js";
+import { afterError, ensureInstance, generation, instanceMemory } from "./instance.js";
+import { parseExactly } from "./exact-json.js";
+import { invalid } from "../options.js";
+import { Remembered } from "./remembered.js";
+
+/**
+ * @typedef {import("../index.d.ts").ApplyResult} ApplyResult
+ * @typedef {import("../index.d.ts").Claims} Claims
+ * @typedef {import("../index.d.ts").Evidence} Evidence
+ * @typedef {import("../index.d.ts").Verdict} Verdict
+ *
+ * @typedef {{ problem?: string, dropped: string[] }} KeysFound
+ */
+
+export class Engine {
+  #capacity;
+  #clock;
+  #config;
+  #isOneIssuer;
+  #remembered;
+  #history = new History();
+  /** The snapshot that leads to the newest position ever seen, once there is one. @type {Uint8Array | undefined} */
+  newest;
+  /** When it was found plausible, unix seconds. */
+  #keptAt = 0;
+  /** The key sets in force, as JSON text, and what was found in them, by the place of their issuer.
+   * @type {Map<number, { jwks: string, isFetched: boolean, found: KeysFound }>} */
+  #keySets = new Map();
+  /** The keys that load and that the host may know, by number. @type {Map<number, JsonWebKey>} */
+  #jwks = new Map();
+  /** The same as the host knows them; null where it does not. @type {Map<number, import("./host.js").HostKey | null>} */
+  #hostKeys = new Map();
+  /** Grows when a key's number may mean another key. */
+  #keysVersion = 0;
+  /** @type {WasmVerifier | undefined} */
+  #wasm;
+  #generation = -1;
+  /** Wasm's memory, and the parts of its buffer. */
+  #memory = NO_BYTES;
+  #facts = new Uint32Array();
+  #token = NO_BYTES;
+  #evidence = NO_EVIDENCE;
+  #evidenceAt = -1;
+  /** The second, by the clock, in which wasm was last told how much time has really passed. */
+  #tickedAt = -1;
+  /** When the feed's newest statement was heard, seconds of the monotonic clock. */
+  #heardAt = 0;
+  #isClosed = false;
+  /** Runs when a token shows that the feed has gone on. */
+  onBehind = () => {};
+
+  /**
+   * @param {Uint8Array} config the VerifierConfig of the Rust crate, as JSON
+   * @param {() => number} clock unix seconds @param {number} capacity of remembered tokens
+   * @param {number} issuers how many are configured
+   */
+  constructor(config, clock, capacity, issuers) {
+    this.#isOneIssuer = issuers === 1;
+    this.#capacity = capacity;
+    this.#clock = clock;
+    this.#config = config;
+    this.#remembered = new Remembered(capacity);
+    this.#current();
+  }
+
+  /**
+   * The verdict on a token that is remembered; undefined if it is not. The one path that is walked
+   * for nearly every request: who calls it hands what it throws to `afterError`.
+   *
+   * @param {string} token @param {number} staleness in seconds; 0 as configured, ANY_AGE for any
+   * @returns {Verdict | undefined}
+   */
+  recall(token, staleness) {
+    const entry = this.#remembered.find(token);
+    const wasm = this.#wasm;
+    if (entry === undefined || wasm === undefined || this.#generation !== generation) return undefined;
+    const now = this.#now();
+    const code = wasm.judge(entry.slot, now, staleness);
+    if (code === VALID) {
+      if (Math.floor(now) !== this.#evidenceAt) this.#look(now);
+      const { claims, claimsJson } = entry;
+      return { outcome: "valid", code: "valid", claims, claimsJson, evidence: this.#evidence };
+    }
+    if (code !== FORGOTTEN) return this.#verdict(code, entry, now);
+    this.#remembered.clear();
+    return undefined;
+  }
+
+  /**
+   * Judges a token by wasm alone.
+   *
+   * @param {string} token @param {number} staleness as above
+   * @returns {Verdict}
+   */
+  verifySync(token, staleness) {
+    return this.#guarded(() => this.#verifyAnew(token, staleness));
+  }
+
+  /**
+   * Judges a token; its signature is checked by the host where the host knows the key. Answers at
+   * once where nobody need be waited for.
+   *
+   * @param {string} token @param {number} staleness as above
+   * @returns {Verdict | Promise<Verdict>}
+   */
+  verify(token, staleness) {
+    return this.#guarded(() => this.#verifyByHost(token, staleness, 0));
+  }
+
+  /**
+   * Judges a token that has a slot of its own, above those that are remembered; undefined if it is
+   * good.
+   *
+   * @param {number} slot counted from zero @param {string} token
+   * @param {boolean} isKnown true if it was good when it was last reviewed
+   * @returns {Verdict | undefined}
+   */
+  review(slot, token, isKnown) {
+    return this.#guarded((wasm) => {
+      const now = this.#now();
+      const own = this.#capacity + slot;
+      // Until then the slot has what was known of another token.
+      let code = isKnown ? wasm.judge(own, now, 0) : FORGOTTEN;
+      if (code === FORGOTTEN) code = wasm.verify(this.#write(token), now, own, 0);
+      return code > VALID_BUT_BEHIND ? this.#verdict(code, NO_CLAIMS, now) : undefined;
+    });
+  }
+
+  /** What each check makes of a token. @param {string} token @returns {import("../index.d.ts").Step[]} */
+  explain(token) {
+    return this.#guarded((wasm) => {
+      check(wasm.explain(this.#write(token), this.#now()));
+      return JSON.parse(this.#answer());
+    });
+  }
+
+  /**
+   * Why bytes that begin like this are not a snapshot of the feed; undefined if they may be one.
+   *
+   * @param {Uint8Array} head
+   */
+  preview(head) {
+    return this.#guarded((wasm) => (wasm.preview(head) ? undefined : this.#problem()));
+  }
+
+  /** Begins to check a snapshot that arrives; a ticket, or why it is not one. @param {Uint8Array} head */
+  arrivalBegins(head) {
+    return this.#guarded((wasm) => wasm.begin(head) || this.#problem());
+  }
+
+  /** @param {number} ticket @param {Uint8Array} piece */
+  arrivalGoesOn(ticket, piece) {
+    this.#guarded((wasm) => wasm.piece(ticket, piece));
+  }
+
+  /** Why what has arrived is not a snapshot of the feed; undefined if it is one. @param {number} ticket */
+  arrivalEnds(ticket) {
+    return this.#guarded((wasm) => (wasm.end(ticket) ? undefined : this.#problem()));
+  }
+
+  /** When the last snapshot was signed that was applied, unix seconds. */
+  issuedAt() {
+    return this.#guarded((wasm) => wasm.issuedAt());
+  }
+
+  /** True if that snapshot ends before what is held. */
+  isBehind() {
+    return this.#guarded((wasm) => wasm.isBehind());
+  }
+
+  /** @param {Uint8Array} bytes @returns {ApplyResult} */
+  apply(bytes) {
+    return this.#guarded((wasm) => {
+      const { position } = this.evidence();
+      // Wasm's memory never shrinks: what is not a snapshot does not get into it.
+      if (!wasm.preview(bytes.subarray(0, HEAD_BYTES))) return this.#problem();
+      const now = this.#now();
+      const code = wasm.apply(bytes, now);
+      check(code);
+      this.#heardAt = wasm.heardAt();
+      /** @type {ApplyResult} */
+      const result = JSON.parse(this.#answer());
+      // Of two statements that end at the floor the shorter one says the same of it.
+      const isShorter = code === AT_FLOOR && bytes.length < (this.newest?.length ?? 0);
+      if (code === RAISED || isShorter) this.#keep(bytes, now);
+      this.#evidenceAt = -1;
+      const what = "applied" in result ? result.applied : result.error;
+      this.#history.remember(what, bytes, this.evidence().position !== position);
+      return result;
+    });
+  }
+
+  /** The position to ask the feed for more from; undefined where a base is wanted. */
+  since() {
+    return this.#guarded(() => this.#look(this.#now()));
+  }
+
+  /** What a verdict of now is based on. */
+  evidence() {
+    return this.#guarded(() => {
+      this.#look(this.#now());
+      return this.#evidence;
+    });
+  }
+
+  /**
+   * Takes the JWK set of the issuer at `place` over; throws if it is not well-formed. One without
+   * a usable key is taken over too, since the issuer has withdrawn the others: the answer then has
+   * what is wrong with it. It has which keys were left out, and why.
+   *
+   * @param {number} place @param {string} jwks @param {boolean} isFetched false if it was configured
+   */
+  setKeys(place, jwks, isFetched) {
+    return this.#guarded(() => {
+      const held = this.#keySets.get(place);
+      if (held?.jwks === jwks && held.isFetched === isFetched) return held.found;
+      const found = this.#load(place, jwks, isFetched);
+      this.#keySets.set(place, { jwks, isFetched, found });
+      return found;
+    });
+  }
+
+  /**
+   * Trusts nothing older than a snapshot that was kept. Answers with why it could not be used.
+   *
+   * @param {Uint8Array} snapshot
+   * @returns {"foreign" | "implausible" | undefined} implausible by the clock, which may be wrong
+   */
+  resume(snapshot) {
+    return this.#guarded((wasm) => {
+      if (!wasm.preview(snapshot.subarray(0, HEAD_BYTES))) return "foreign";
+      const now = this.#clock();
+      const code = wasm.resume(snapshot, now);
+      check(code);
+      if (code === RAISED) this.#keep(snapshot, now);
+      if (code === IMPLAUSIBLE) return "implausible";
+      return code === NOT_VALID ? "foreign" : undefined;
+    });
+  }
+
+  /** All that was applied and is in force, oldest first. */
+  snapshots() {
+    return this.#history.snapshots();
+  }
+
+  close() {
+    if (this.#generation === generation) this.#wasm?.free();
+    this.#wasm = undefined;
+    this.#isClosed = true;
+    this.#remembered.clear();
+  }
+
+  /** @param {Uint8Array} newest @param {number} now */
+  #keep(newest, now) {
+    this.newest = newest;
+    this.#keptAt = now;
+  }
+
+  /** Calls into wasm, and sees to it if that traps. @template T @param {(wasm: WasmVerifier) => T} call @returns {T} */
+  #guarded(call) {
+    try {
+      return call(this.#current());
+    } catch (error) {
+      throw afterError(error);
+    }
+  }
+
+  /** @param {string} token @param {number} staleness @returns {Verdict} */
+  #verifyAnew(token, staleness) {
+    const now = this.#now();
+    const length = this.#write(token);
+    const code = this.#current().verify(length, now, this.#remembered.reserve(), staleness);
+    return this.#conclude(code, token, now);
+  }
+
+  /**
+   * @param {string} token @param {number} staleness @param {number} nth of the keys it may be of
+   * @returns {Verdict | Promise<Verdict>}
+   */
+  #verifyByHost(token, staleness, nth) {
+    for (; this.#jwks.size > 0; nth += 1) {
+      const ticket = this.#current().candidate(this.#write(token), nth);
+      if (ticket === NO_TICKET) {
+        // A signature that fits none of several issuers' keys has more than one possible reason.
+        if (nth > 0 && this.#isOneIssuer) return this.#vouch(ticket, token, staleness);
+        break;
+      }
+      this.#view();
+      // By index: taking a typed array apart goes through its iterator.
+      const facts = this.#facts;
+      const key = this.#hostKeys.get(facts[2]);
+      if (key === undefined) return this.#verifyOnceImported(facts[2], token, staleness, nth);
+      if (key === null) break;
+      const from = facts.byteOffset + SIGNATURE_AT;
+      const signature = this.#memory.subarray(from, from + facts[3]);
+      const isGood = key(signature, this.#token.subarray(0, facts[4]));
+      if (typeof isGood === "object") {
+        return this.#verifyOnceChecked(isGood, ticket, token, staleness, nth);
+      }
+      if (isGood) return this.#vouch(ticket, token, staleness);
+    }
+    return this.#verifyAnew(token, staleness);
+  }
+
+  /**
+   * Requests share the key once it is there, and never the promise of it.
+   *
+   * @param {number} number @param {string} token @param {number} staleness @param {number} nth
+   * @returns {Promise<Verdict>}
+   */
+  async #verifyOnceImported(number, token, staleness, nth) {
+    const version = this.#keysVersion;
+    const key = await importKey(/** @type {JsonWebKey} */ (this.#jwks.get(number)));
+    if (this.#keysVersion === version) this.#hostKeys.set(number, key);
+    return this.#guarded(() => this.#verifyByHost(token, staleness, nth));
+  }
+
+  /**
+   * @param {Promise<boolean>} checking @param {number} ticket
+   * @param {string} token @param {number} staleness @param {number} nth
+   * @returns {Promise<Verdict>}
+   */
+  async #verifyOnceChecked(checking, ticket, token, staleness, nth) {
+    const version = this.#keysVersion;
+    const isGood = await checking.catch(() => undefined);
+    return this.#guarded(() => {
+      // The keys have changed meanwhile, or the host has failed: wasm does it all.
+      const isOpen = isGood === undefined || this.#keysVersion !== version;
+      if (isOpen) return this.#verifyAnew(token, staleness);
+      if (!isGood) return this.#verifyByHost(token, staleness, nth + 1);
+      return this.#vouch(ticket, token, staleness);
+    });
+  }
+
+  /**
+   * The verdict on a token whose signature the host has found to be the ticket's.
+   *
+   * @param {number} ticket @param {string} token @param {number} staleness
+   */
+  #vouch(ticket, token, staleness) {
+    const now = this.#now();
+    const slot = this.#remembered.reserve();
+    const code = this.#current().verifyVouchedFor(ticket, now, slot, staleness);
+    // Too many others came between: wasm has forgotten the ticket, and checks by itself.
+    return code === FORGOTTEN ? this.#verifyAnew(token, staleness) : this.#conclude(code, token, now);
+  }
+
+  /** The verdict behind a code of wasm's on a token just read. @param {number} code @param {string} token @param {number} now */
+  #conclude(code, token, now) {
+    if (code > VALID_BUT_BEHIND) return this.#verdict(code, NO_CLAIMS, now);
+    this.#remembered.vacate();
+    const claimsJson = this.#answer();
+    const claims = frozen(parseExactly(claimsJson));
+    this.#remembered.put(token, claims, claimsJson);
+    return this.#verdict(code, { claims, claimsJson }, now);
+  }
+
+  /**
+   * @param {number} code @param {{ claims: Claims, claimsJson: string }} payload @param {number} now
+   * @returns {Verdict}
+   */
+  #verdict(code, { claims, claimsJson }, now) {
+    check(code);
+    if (code === NOT_VALID) return JSON.parse(this.#answer());
+    if (code === VALID_BUT_BEHIND) this.onBehind();
+    if (Math.floor(now) !== this.#evidenceAt) this.#look(now);
+    return { outcome: "valid", code: "valid", claims, claimsJson, evidence: this.#evidence };
+  }
+
+  /** Looks where the feed stands: renews the evidence that all verdicts of one second share. */
+  #look(/** @type {number} */ now) {
+    check(this.#current().feed(now));
+    /** @type {{ since: string | null, evidence: Evidence }} */
+    const { since, evidence } = JSON.parse(this.#answer());
+    this.#evidence = Object.freeze(evidence);
+    this.#evidenceAt = Math.floor(now);
+    return since ?? undefined;
+  }
+
+  /**
+   * The time, of which wasm is told first how much has really passed: a clock that is set back, or a
+   * feed that is dated in the future, must not make what is held look fresh.
+   */
+  #now() {
+    const now = this.#clock();
+    const second = Math.floor(now);
+    if (second !== this.#tickedAt) {
+      this.#current().tick(uptime());
+      this.#tickedAt = second;
+    }
+    return now;
+  }
+
+  /** @returns {{ error: string, detail: string, needsBase: boolean }} */
+  #problem() {
+    return JSON.parse(this.#answer());
+  }
+
+  /** What the last call left to be read. */
+  #answer() {
+    this.#view();
+    const at = this.#facts[0];
+    return decoder.decode(this.#memory.subarray(at, at + this.#facts[1]));
+  }
+
+  /** Writes a token where wasm reads it; answers with its length, too large if it is too long. */
+  #write(/** @type {string} */ token) {
+    this.#view();
+    if (token.length > MAX_TOKEN_BYTES) return TOO_LONG;
+    const { read, written } = encoder.encodeInto(token, this.#token);
+    return read === token.length ? written : TOO_LONG;
+  }
+
+  /** Looks at wasm's memory anew, if it has grown or is another. */
+  #view() {
+    if (this.#memory.byteLength !== 0) return;
+    const address = this.#current().address();
+    const { buffer } = instanceMemory();
+    this.#memory = new Uint8Array(buffer);
+    this.#facts = new Uint32Array(buffer, address, FACTS);
+    this.#token = new Uint8Array(buffer, address + TOKEN_AT, MAX_TOKEN_BYTES + 1);
+  }
+
+  /** @param {number} place @param {string} jwks @param {boolean} isFetched @returns {KeysFound} */
+  #load(place, jwks, isFetched) {
+    this.#current().setKeys(place, encoder.encode(jwks), isFetched);
+    const { keys, problem, dropped } = JSON.parse(this.#answer());
+    if (keys === undefined) throw invalid(`issuers[${place}].keys: ${problem}`);
+    // No member name of the set stands twice: wasm has refused that.
+    const set = JSON.parse(jwks);
+    this.#keysVersion += 1;
+    for (const known of [this.#hostKeys, this.#jwks]) {
+      for (const number of known.keys()) if (number >> KEY_BITS === place) known.delete(number);
+    }
+    for (const [number, at] of keys) {
+      const jwk = set.keys?.[at] ?? set;
+      if (isHosted(jwk.alg)) this.#jwks.set(number, jwk);
+      else this.#hostKeys.set(number, null);
+    }
+    return { problem, dropped };
+  }
+
+  /** The verifier in wasm, made anew with all it knew if its instance was replaced. */
+  #current() {
+    if (this.#wasm !== undefined && this.#generation === generation) return this.#wasm;
+    if (this.#isClosed) throw new Error("the verifier is closed");
+    ensureInstance();
+    // The options have been found to be good.
+    const wasm = /** @type {WasmVerifier} */ (WasmVerifier.make(this.#config));
+    this.#wasm = wasm;
+    this.#generation = generation;
+    this.#memory = NO_BYTES;
+    this.#evidenceAt = -1;
+    this.#remembered.clear();
+    // What is applied again was heard then, not now.
+    wasm.tick(this.#heardAt);
+    this.#tickedAt = -1;
+    for (const [place, { jwks, isFetched }] of this.#keySets) this.#load(place, jwks, isFetched);
+    // It was plausible when it was taken over: a clock that was set back since changes nothing.
+    if (this.newest !== undefined) wasm.resume(this.newest, Math.max(this.#clock(), this.#keptAt));
+    for (const bytes of this.#history.snapshots()) wasm.apply(bytes, this.#clock());
+    return wasm;
+  }
+}
+
+/** Seconds of real time, whatever happens to the clock. */
+const uptime = () => performance.now() / 1000;
+
+/** @param {number} code */
+function check(code) {
+  if (code === WRONG_CLOCK) throw new Error("now must be unix seconds, finite and >= 0");
+}
+
+/** Freezes what is shared by all verdicts on one token. @param {any} value */
+function frozen(value) {
+  for (const name in value) {
+    const member = value[name];
+    if (typeof member === "object" && member !== null) frozen(member);
+  }
+  return Object.freeze(value);
+}
+
+/** Any age of the feed is good enough. */
+export const ANY_AGE = 0xffffffff;
+
+// What wasm answers with; `codes` in bindings.rs.
+const VALID = 0;
+const VALID_BUT_BEHIND = 1;
+const NOT_VALID = 2;
+const FORGOTTEN = 3;
+const WRONG_CLOCK = 4;
+const RAISED = 5;
+const AT_FLOOR = 6;
+const IMPLAUSIBLE = 7;
+const NO_TICKET = 0;
+
+// The parts of the buffer; `Buffer` in bindings.rs.
+const FACTS = 5;
+const SIGNATURE_AT = FACTS * 4;
+const TOKEN_AT = SIGNATURE_AT + 1024;
+const MAX_TOKEN_BYTES = 16 * 1024;
+
+/** A length that no token may have. */
+const TOO_LONG = 0x7fffffff;
+/** A key's number is its issuer's place and, in so many bits, its own. */
+const KEY_BITS = 8;
+const NO_BYTES = new Uint8Array();
+/** @type {{ claims: any, claimsJson: string }} */
+const NO_CLAIMS = Object.freeze({ claims: Object.freeze({}), claimsJson: "" });
+/** @type {Evidence} */
+export const NO_EVIDENCE = Object.freeze({ position: null, age_seconds: null });
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });

@@ -1,0 +1,34 @@
+// Single layers of the verifier: for tests against outside vectors, and for pages that show people
+// what is wrong with their keys.
+
+import * as wasm from "../../pkg/offswitch.js";
+
+/**
+ * Which keys of a JWK set the verifier uses, and why it leaves out the others.
+ *
+ * @param {string} jwks @param {boolean} isFetched true for a set that an issuer published
+ * @returns {import("./index.d.ts").KeySetReport}
+ */
+export function readKeySet(jwks, isFetched) {
+  const { keys = [], dropped = [], problem } = JSON.parse(
+    wasm.readKeySet(encoder.encode(jwks), isFetched),
+  );
+  const indexes = keys.map((/** @type {[number, number]} */ [, index]) => index);
+  return { keys: indexes, dropped, ...(problem !== undefined && { problem }) };
+}
+
+/** The JWS layer alone: the payload if one of the keys signed `token`. @param {string} jwks @param {string} token */
+export function verifyJws(jwks, token) {
+  return wasm.verifyJws(encoder.encode(jwks), encoder.encode(token));
+}
+
+/**
+ * The signature layer alone.
+ *
+ * @param {string} jwk @param {Uint8Array} message @param {Uint8Array} signature
+ */
+export function verifySignature(jwk, message, signature) {
+  return wasm.verifySignature(encoder.encode(jwk), message, signature);
+}
+
+const encoder = new TextEncoder();

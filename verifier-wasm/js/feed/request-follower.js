@@ -1,0 +1,83 @@
+// Follows the feed by requests: where nothing outlives a request but what the platform's waitUntil lets
+// live, and where a program has made its verifier without `createVerifier`.
+//
+// Requests of one isolate share values (times), never promises: a promise that waits for another
+// request's I/O can hang for ever once that request is gone.
+
+export class RequestFollower {
+  #outlives;
+  #verifier;
+  /** Until when one request is following the feed, milliseconds. */
+  #leaseUntil = 0;
+  /** True where a token has shown that there is news. */
+  #isNews = false;
+
+  /**
+   * @param {import("../verifier/verifier.js").Verifier} verifier
+   * @param {boolean} [outlives] true where work goes on after the answer without waitUntil
+   */
+  constructor(verifier, outlives = false) {
+    this.#outlives = outlives;
+    this.#verifier = verifier;
+    verifier.following = "requests";
+    verifier.onBehind(() => {
+      this.#isNews = true;
+    });
+  }
+
+  /**
+   * Follows the feed after the answer, where no other request does and a poll is due. Without
+   * `waitUntil`, in a runtime that ends everything with the answer, one poll is all there is time for,
+   * and the request has to wait for what this returns.
+   *
+   * @param {(work: Promise<unknown>) => void} [waitUntil]
+   * @returns {Promise<unknown> | undefined}
+   */
+  later(waitUntil) {
+    const { feedSettings, secondsSinceRound, waitSeconds } = this.#verifier;
+    const mayWait = this.#outlives || waitUntil !== undefined;
+    const isDue = this.#isNews || (mayWait && waitSeconds >= 1) || secondsSinceRound >= feedSettings.pollSeconds;
+    const now = Date.now();
+    const left = this.#leaseUntil - now;
+    // One that is longer than any was is of a clock that has been set back.
+    if (!isDue || (left > 0 && left <= FOLLOW_MS + POLL_MS)) return undefined;
+    const work = this.#follow(mayWait ? now + FOLLOW_MS : now);
+    if (!mayWait) return work;
+    if (waitUntil !== undefined) waitUntil(work);
+    else void work.catch(() => {});
+    return undefined;
+  }
+
+  /**
+   * One poll, or long polls for as long as the platform lets a request live on. The lease is a time,
+   * renewed for each poll: a request that is cut off holds nobody up once it has run out.
+   *
+   * @param {number} until
+   */
+  async #follow(until) {
+    for (;;) {
+      this.#isNews = false;
+      const began = Date.now();
+      const waitSeconds = Math.min(this.#verifier.waitSeconds, (until - began) / 1000);
+      const lease = began + waitSeconds * 1000 + POLL_MS;
+      this.#leaseUntil = lease;
+      const result = await this.#verifier.refresh({ waitSeconds, timeoutSeconds: POLL_MS / 1000 });
+      if (this.#leaseUntil !== lease) return; // it ran out, and another request took over
+      this.#leaseUntil = 0;
+      if (waitSeconds < 1 || !("applied" in result)) return;
+      // A feed that answers at once however long it may wait is not asked without a pause.
+      const pause = MIN_ROUND_MS - (Date.now() - began);
+      if (pause > 0) {
+        this.#leaseUntil = Date.now() + POLL_MS;
+        await new Promise((resume) => setTimeout(resume, pause));
+      }
+    }
+  }
+}
+
+/** How long one poll may take. */
+const POLL_MS = 5_000;
+/** The least time between two polls. */
+const MIN_ROUND_MS = 100;
+/** A Worker lives on for 30 s after its answer. */
+const FOLLOW_MS = 25_000;

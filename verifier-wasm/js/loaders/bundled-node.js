@@ -1,0 +1,18 @@
+// A program for Node that a bundler makes. Most bundlers lose the wasm file there, so wasm is taken from
+// the JavaScript. Only bundlers set the condition "module", by which they find this file.
+
+import { gunzipSync } from "node:zlib";
+import { zipped } from "../../pkg/offswitch_inline.js";
+import { creating } from "../verifier/create-verifier.js";
+import { follow } from "../feed/follow.js";
+import { nodeCrypto } from "../engine/host-node-crypto.js";
+import { RSA, useHost } from "../engine/host.js";
+import { loadAtStart } from "./at-start.js";
+
+useHost(`ES256 ${RSA}`, nodeCrypto);
+
+const inlined = () => gunzipSync(Buffer.from(zipped, "base64"));
+export const load = loadAtStart(inlined, (cause) => Promise.reject(cause));
+export const createVerifier = creating(load, follow);
+export { Verifier } from "../verifier/verifier.js";
+export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";

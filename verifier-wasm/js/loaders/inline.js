@@ -1,0 +1,20 @@
+// Any bundler and any runtime, with nothing to fetch or to configure: wasm is inside the JavaScript.
+// Runtimes that compile no wasm from bytes, such as Workers, need another entry.
+
+import { initSync } from "../../pkg/offswitch.js";
+import { creating } from "../verifier/create-verifier.js";
+import { follow } from "../feed/follow.js";
+import { webCrypto } from "../engine/host-webcrypto.js";
+import { RSA, useHost } from "../engine/host.js";
+import { inlineModule } from "./inline-module.js";
+
+useHost(`ES256 ${RSA}`, webCrypto);
+
+/** Loads wasm; `createVerifier` calls it. */
+export async function load() {
+  initSync(await inlineModule());
+}
+
+export const createVerifier = creating(load, follow);
+export { Verifier } from "../verifier/verifier.js";
+export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";

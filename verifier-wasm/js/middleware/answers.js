@@ -1,0 +1,96 @@
+// What is answered in place of the guarded application: problem documents (RFC 9457) with a stable
+// code, as data, so that every framework can send them.
+
+/**
+ * @typedef {{ status: number, headers: Record<string, string>, body: { type: string, title: string,
+ *   status: number, code: string, detail: string } }} Problem
+ *
+ * @typedef {import("../index.d.ts").Verdict} Verdict
+ */
+
+/**
+ * @param {number} status @param {string} code @param {string} detail
+ * @param {Record<string, string>} [headers]
+ * @returns {Problem}
+ */
+export function problem(status, code, detail, headers = {}) {
+  return {
+    status,
+    headers: {
+      "cache-control": "no-store",
+      "content-type": "application/problem+json",
+      ...(status === 503 ? { "retry-after": "1" } : {}),
+      ...headers,
+    },
+    body: { type: "about:blank", title: TITLES[status], status, code, detail },
+  };
+}
+
+/**
+ * A 401 as RFC 6750 section 3 has it: without a token there is no error to speak of.
+ *
+ * @param {string} code @param {string} detail @param {Record<string, string>} [headers]
+ */
+export function refusal(code, detail, headers = {}) {
+  const challenge = code === "missing_token"
+    ? "Bearer"
+    : `Bearer error="invalid_token", error_description="${code}"`;
+  return problem(401, code, detail, { "www-authenticate": challenge, ...headers });
+}
+
+/**
+ * The answer to a token that is not valid.
+ *
+ * After a red button every client wants a new token at once. Each is told another time to come
+ * back, which spreads them.
+ *
+ * @param {Verdict} verdict @param {number} jitterSeconds
+ */
+export function denial(verdict, jitterSeconds) {
+  const { code, outcome } = verdict;
+  const { detail = "" } = verdict;
+  if (outcome !== "refused") return problem(503, code, detail);
+  const isMassEvent = ["revoked_epoch", "revoked_key", "unknown_key"].includes(code);
+  if (!isMassEvent || jitterSeconds === 0) return refusal(code, detail);
+  return refusal(code, detail, { "retry-after": `${1 + Math.floor(Math.random() * jitterSeconds)}` });
+}
+
+/**
+ * A valid token that does not go far enough (RFC 6750 section 3.1).
+ *
+ * @param {string[]} scopes what the route needs @param {string[]} missing what the token lacks of it
+ */
+export function insufficientScope(scopes, missing) {
+  const challenge = `Bearer error="insufficient_scope", scope="${scopes.join(" ")}"`;
+  const detail = `expected a token with the scope ${scopes.join(" ")}, found one without ${missing.join(" ")}`;
+  return problem(403, "insufficient_scope", detail, { "www-authenticate": challenge });
+}
+
+/** @param {Problem} problem */
+export function responseOf({ status, headers, body }) {
+  return new Response(JSON.stringify(body), { status, headers });
+}
+
+/**
+ * Adds to a response made here what the verdict was based on.
+ *
+ * @param {Response} response @param {Verdict} verdict
+ */
+export function withEvidence(response, { code, evidence }) {
+  response.headers.set("offswitch-verdict", code);
+  response.headers.delete("offswitch-position");
+  if (evidence.position !== null) response.headers.set("offswitch-position", evidence.position);
+  return response;
+}
+
+/** @type {Record<number, string>} */
+const TITLES = {
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  415: "Unsupported Media Type",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+};

@@ -1,0 +1,140 @@
+// Whether a request may go through, for every framework the same: a bearer token, its verdict, and
+// what the route asks for beyond that.
+
+import { denial, insufficientScope, refusal } from "./answers.js";
+import { invalid, readPolicy } from "../options.js";
+import { RequestFollower } from "../feed/request-follower.js";
+
+/**
+ * @typedef {import("../verifier/verifier.js").Verifier} Verifier
+ * @typedef {import("../index.d.ts").RoutePolicy} RoutePolicy
+ * @typedef {Extract<import("../index.d.ts").Verdict, { outcome: "valid" }>} Valid
+ *
+ * @typedef {{ token: string, verdict: Valid } | { problem: import("./answers.js").Problem,
+ *   verdict?: import("../index.d.ts").Verdict }} Authorization
+ */
+
+/**
+ * Reads a route's policy when the route is made, not at its first request.
+ *
+ * @param {RoutePolicy} [policy]
+ * @returns {Required<Pick<RoutePolicy, "scopes" | "retryJitterSeconds">> & RoutePolicy}
+ */
+export function readRoutePolicy(policy = {}) {
+  const { maxStaleness, onStale } = readPolicy(policy);
+  const { onUndecided, retryJitterSeconds = 10, scopes = [] } = policy;
+  const unknown = Object.keys(policy).find((name) => !NAMES.includes(name));
+  if (unknown !== undefined) {
+    throw invalid(`the policy's ${unknown} is unknown, expected one of ${NAMES.join(", ")}`);
+  }
+  if (!Array.isArray(scopes) || !scopes.every((scope) => typeof scope === "string" && SCOPE.test(scope))) {
+    throw invalid("scopes must be an array of scope names");
+  }
+  if (!Number.isSafeInteger(retryJitterSeconds) || retryJitterSeconds < 0) {
+    throw invalid("retryJitterSeconds must be a whole number of seconds >= 0");
+  }
+  if (onUndecided !== undefined && typeof onUndecided !== "function") {
+    throw invalid("onUndecided must be a function");
+  }
+  return { maxStaleness, onStale, onUndecided, retryJitterSeconds, scopes };
+}
+
+/** Notices a forgotten `await createVerifier`. @param {Verifier} verifier */
+export function checkVerifier(verifier) {
+  if (typeof verifier?.verify !== "function") throw invalid(EXPECTED_VERIFIER);
+}
+
+/**
+ * Judges a request by its Authorization header (RFC 6750 section 2.1).
+ *
+ * @param {Verifier} verifier
+ * @param {string | null | undefined} header
+ * @param {ReturnType<typeof readRoutePolicy>} policy
+ * @param {(work: Promise<unknown>) => void} [waitUntil] where work may outlive the request
+ * @returns {Promise<Authorization>}
+ */
+export async function authorize(verifier, header, policy, waitUntil) {
+  const token = bearerToken(header);
+  if (token === undefined) {
+    return { problem: refusal("missing_token", "expected the header Authorization: Bearer <token>") };
+  }
+  await followFirst(verifier, waitUntil);
+  const verdict = await judge(verifier, token, policy, waitUntil);
+  if (waitUntil !== undefined) verifier.followLater(waitUntil);
+  if (verdict.outcome !== "valid") {
+    return { problem: denial(verdict, policy.retryJitterSeconds), verdict };
+  }
+  const given = scopesOf(verdict.claims);
+  const missing = policy.scopes.filter((wanted) => !given.includes(wanted));
+  return missing.length === 0
+    ? { token, verdict }
+    : { problem: insufficientScope(policy.scopes, missing), verdict };
+}
+
+/**
+ * What follows "Bearer" and exactly one space, as it is: blanks of any other kind are part of what
+ * the verifier then finds malformed. Undefined for any other scheme, or without a token.
+ *
+ * @param {string | null | undefined} header
+ */
+export function bearerToken(header) {
+  return /^bearer (.*)$/is.exec(header ?? "")?.[1];
+}
+
+/**
+ * The scopes of a token, as issuers write them: `scope` (RFC 8693 section 4.2), or `scp` as Okta and
+ * Entra ID do; a string with spaces between them, or an array.
+ *
+ * @param {import("../index.d.ts").Claims} claims
+ * @returns {unknown[]}
+ */
+function scopesOf({ scope, scp }) {
+  return [scope, scp].flatMap((said) => (typeof said === "string" ? said.split(" ") : said));
+}
+
+/**
+ * Sees to it that the feed is followed, by the requests themselves if by nothing else. Where no work
+ * outlives the answer, a poll that is due comes before it.
+ *
+ * @param {Verifier} verifier @param {((work: Promise<unknown>) => void) | undefined} waitUntil
+ */
+async function followFirst(verifier, waitUntil) {
+  verifier.followBy((one) => new RequestFollower(one, true));
+  const poll = waitUntil === undefined ? verifier.followLater() : undefined;
+  if (poll === undefined) return;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const late = new Promise((resume) => {
+    timer = setTimeout(resume, LONGEST_POLL_MS);
+  });
+  await Promise.race([poll.catch(() => {}), late]);
+  clearTimeout(timer);
+}
+
+/**
+ * Where nothing can be decided this request tries to catch up by itself, in its own time; the feed
+ * client's backoff spares a control plane that is down.
+ *
+ * @param {Verifier} verifier @param {string} token @param {import("../index.d.ts").Policy} [policy]
+ * @param {(work: Promise<unknown>) => void} [waitUntil]
+ */
+export async function judge(verifier, token, policy, waitUntil) {
+  const timeoutSeconds = CATCH_UP_SECONDS;
+  const verdict = await verifier.verify(token, { ...policy, timeoutSeconds, waitUntil });
+  // The feed says nothing of keys, and these were just searched for.
+  if (verdict.outcome !== "undecided" || verdict.code === "keys_unavailable") return verdict;
+  // A feed that has answered just now has nothing newer for the next request.
+  if (verifier.secondsSinceRound >= PAUSE_SECONDS) await verifier.refresh({ timeoutSeconds });
+  return verifier.verifySync(token, policy);
+}
+
+const EXPECTED_VERIFIER = "expected a Verifier; did you forget `await createVerifier(…)`?";
+const NAMES = ["maxStaleness", "onStale", "onUndecided", "retryJitterSeconds", "scopes"];
+/** The least time between two requests that ask a feed which answers, but with what is too old. */
+const PAUSE_SECONDS = 0.5;
+/** RFC 6749 section 3.3. */
+const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
+/** How long a request waits for a poll that is due, where that could not be made after it. */
+const LONGEST_POLL_MS = 1_000;
+/** How long a request that cannot be decided waits for the control plane. */
+const CATCH_UP_SECONDS = 5;

@@ -1,0 +1,40 @@
+// A guard for Fetch-style handlers: Workers, Deno.serve, Bun.serve, Vercel's edge functions.
+
+import { responseOf } from "./answers.js";
+import { authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
+
+/**
+ * Lets only requests through whose bearer token is good now. The handler gets the verdict, with the
+ * token's claims, after the request.
+ *
+ * @template {unknown[]} Rest
+ * @param {import("../verifier/verifier.js").Verifier
+ *   | ((request: Request, ...rest: Rest) => import("../verifier/verifier.js").Verifier | Promise<import("../verifier/verifier.js").Verifier>)} verifier
+ *   or a function that has it, for runtimes in which a request brings the settings
+ * @param {(request: Request, verdict: import("./authorize.js").Valid, ...rest: Rest) => Response | Promise<Response>} handler
+ * @param {import("../index.d.ts").RoutePolicy} [policy]
+ * @returns {(request: Request, ...rest: Rest) => Promise<Response>}
+ */
+export function guard(verifier, handler, policy) {
+  const rules = readRoutePolicy(policy);
+  if (typeof verifier !== "function") checkVerifier(verifier);
+  return async (request, ...rest) => {
+    const found = await authorize(
+      typeof verifier === "function" ? await verifier(request, ...rest) : verifier,
+      request.headers.get("authorization"),
+      rules,
+      waitUntilOf(rest),
+    );
+    if (!("problem" in found)) return handler(request, found.verdict, ...rest);
+    if (found.verdict?.outcome === "undecided" && rules.onUndecided) {
+      return /** @type {any} */ (rules.onUndecided(found.verdict, request, ...rest));
+    }
+    return responseOf(found.problem);
+  };
+}
+
+/** The platform's way to let work outlive a request, where it hands one over. @param {any[]} rest */
+function waitUntilOf(rest) {
+  const context = rest.find((one) => typeof one?.waitUntil === "function");
+  return context && ((/** @type {Promise<unknown>} */ work) => context.waitUntil(work));
+}

@@ -1,0 +1,37 @@
+// A middleware for Hono: `app.use("/api/*", offswitch(verifier, { scopes: ["read"] }))`.
+
+import { authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
+
+/**
+ * Lets only requests through whose bearer token is good now; `c.get("offswitch")` is the verdict.
+ *
+ * @param {import("../verifier/verifier.js").Verifier | ((c: any) => import("../verifier/verifier.js").Verifier | Promise<import("../verifier/verifier.js").Verifier>)} verifier
+ * @param {import("../index.d.ts").RoutePolicy} [policy]
+ */
+export function offswitch(verifier, policy) {
+  const rules = readRoutePolicy(policy);
+  if (typeof verifier !== "function") checkVerifier(verifier);
+  return async (/** @type {any} */ c, /** @type {() => Promise<void>} */ next) => {
+    const judge = typeof verifier === "function" ? await verifier(c) : verifier;
+    const found = await authorize(judge, c.req.header("authorization"), rules, waitUntilOf(c));
+    if ("problem" in found) {
+      const { problem, verdict } = found;
+      const isUndecided = verdict?.outcome === "undecided" && rules.onUndecided;
+      if (isUndecided) return isUndecided(verdict, c.req.raw, c);
+      // Hono's own way, which keeps the headers that were set before.
+      return c.body(JSON.stringify(problem.body), problem.status, problem.headers);
+    }
+    c.set("offswitch", found.verdict);
+    return next();
+  };
+}
+
+/** Hono throws where its runtime has no such context. @param {any} c */
+function waitUntilOf(c) {
+  try {
+    const context = c.executionCtx;
+    return (/** @type {Promise<unknown>} */ work) => context.waitUntil(work);
+  } catch {
+    return undefined;
+  }
+}
