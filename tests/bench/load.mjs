@@ -13,14 +13,14 @@ for (let round = 0; round < 7; round += 1) {
     issuer: ISSUER, audience: AUDIENCE, keys: { keys: [key.jwk] },
     feed: { url: "http://feed.invalid", id: "feed", publicKeys: [publicKey] },
   });
-  const before = verifier.status().instance.memory_bytes;
+  const before = verifier.status().instance.memoryBytes;
   const began = performance.now();
   const result = verifier.apply(bytes);
   const loaded = performance.now();
   const verdict = verifier.verifySync(token);
   const verified = performance.now();
   if (result.applied !== "replaced" || verdict.code !== "valid") throw new Error(verdict.code);
-  rounds.push({ load: loaded - began, first: verified - loaded, grown: verifier.status().instance.memory_bytes - before });
+  rounds.push({ load: loaded - began, first: verified - loaded, grown: verifier.status().instance.memoryBytes - before });
   verifier.close();
 }
 const middle = (name) => rounds.map((one) => one[name]).sort((a, b) => a - b)[rounds.length >> 1];

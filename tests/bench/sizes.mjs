@@ -1,28 +1,12 @@
 // What the package weighs as it travels, gzipped.
 
 import { readFileSync } from "node:fs";
-import { gzipSync } from "node:zlib";
-import { build } from "esbuild";
+import { MAX_JS_BYTES, bundled, sizeOf, zipped } from "../support/bundle.mjs";
 import { ROOT } from "../support/fixture.mjs";
-
-export const CONDITIONS = ["workerd", "edge-light", "deno", "bun", "browser", "node"];
 
 /** @returns {Promise<{ wasm: number, js: Record<string, number> }>} bytes */
 export async function measureSizes() {
   const js = {};
-  for (const condition of CONDITIONS) js[condition] = await bundled(condition);
+  for (const condition in MAX_JS_BYTES) js[condition] = sizeOf((await bundled(condition, `${ROOT}tests`)).start);
   return { wasm: zipped(readFileSync(`${ROOT}verifier-wasm/pkg/offswitch_bg.wasm`)), js };
 }
-
-/** The JavaScript that an app gets for `import { createVerifier } from "offswitch"`. */
-async function bundled(condition) {
-  const { outputFiles } = await build({
-    stdin: { contents: 'export { createVerifier } from "offswitch";', resolveDir: `${ROOT}tests` },
-    bundle: true, minify: true, write: false, format: "esm", platform: "neutral",
-    conditions: [condition],
-    external: ["*.wasm", "*.wasm?module", "node:*"], logLevel: "error",
-  });
-  return zipped(outputFiles[0].contents);
-}
-
-const zipped = (bytes) => gzipSync(bytes, { level: 9 }).byteLength;

@@ -30,7 +30,7 @@ async function bundle(app, outfile, options) {
 
 /** Puts the wasm file where the package has it, seen from a bundle. */
 function putBeside(path) {
-  const pkg = join(dirname(path), "../pkg");
+  const pkg = join(dirname(path), "../../pkg");
   mkdirSync(pkg);
   copyFileSync(consumer.resolve("offswitch/wasm"), join(pkg, "offswitch_bg.wasm"));
 }
@@ -71,8 +71,8 @@ for (const format of ["esm", "iife"]) {
 
 // The file lies where the bundle's own address leads to: nothing need be said.
 test("a page finds the wasm file where the package would have it", async () => {
-  putBeside(await bundle("page.js", "beside/js/page.js", { format: "esm" }));
-  assert.deepEqual(await runPage("beside/js/page.js", "module"), VERDICTS);
+  putBeside(await bundle("page.js", "beside/js/loaders/page.js", { format: "esm" }));
+  assert.deepEqual(await runPage("beside/js/loaders/page.js", "module"), VERDICTS);
 });
 
 for (const [format, extension] of [["esm", "mjs"], ["cjs", "cjs"]]) {
@@ -104,7 +104,7 @@ for (const [format, extension] of [["esm", "mjs"], ["cjs", "cjs"]]) {
 
 test("a Node program finds the wasm file where the package would have it", async () => {
   const how = { format: "esm", platform: "node" };
-  const path = await bundle("program.js", "beside-node/js/program.mjs", how);
+  const path = await bundle("program.js", "beside-node/js/loaders/program.mjs", how);
   putBeside(path);
   assert.deepEqual(await runNode(path), VERDICTS);
 });

@@ -1,26 +1,23 @@
-// One host for every algorithm, whatever the loader chose. It cannot be taken back in one runtime.
+// The package with one host for every algorithm, in place of the loader's choice.
 
-import { useHost } from "../../verifier-wasm/js/engine/host.js";
+import { hosting } from "../../verifier-wasm/js/engine/host.js";
+import { packageFor } from "../../verifier-wasm/js/verifier/create-verifier.js";
 import { ALGORITHMS } from "./algorithms.mjs";
 
-let forced = false;
-export const isForced = () => forced;
-
 /**
- * Has all keys imported by `importer`; answers with how many signatures it was asked for since, by
- * algorithm.
+ * A Verifier of which `importer` imports all keys, those hosts, and how many signatures it is asked for,
+ * by algorithm.
  *
  * @param {import("../../verifier-wasm/js/engine/host.js").KeyImporter} importer
  */
-export function forceHost(importer) {
+export function withHost(importer) {
   const checks = Object.fromEntries(ALGORITHMS.map((alg) => [alg, 0]));
-  forced = true;
-  useHost([...ALGORITHMS, "Ed25519"].join(" "), async (jwk) => {
+  const hosts = new Map(hosting([...ALGORITHMS, "Ed25519"].join(" "), async (jwk) => {
     const key = await importer(jwk);
     return (signature, signed) => {
       checks[jwk.alg] += 1;
       return key(signature, signed);
     };
-  });
-  return checks;
+  }));
+  return { ...packageFor({ hosts, load() {} }), checks, hosts };
 }

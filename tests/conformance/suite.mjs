@@ -1,10 +1,10 @@
 // What every runtime must answer. Knows nothing of the runtime: it is handed the package and data.
 
-import { isHosted } from "../../verifier-wasm/js/engine/host.js";
 import { webCrypto } from "../../verifier-wasm/js/engine/host-webcrypto.js";
+import { INTERNALS } from "../../verifier-wasm/js/feed/internals.js";
 import { ALGORITHMS } from "./algorithms.mjs";
 import { provokeFailures } from "./failures.mjs";
-import { forceHost, isForced } from "./forced-host.mjs";
+import { withHost } from "./forced-host.mjs";
 import { judgeVectors } from "./wycheproof.mjs";
 
 /**
@@ -22,8 +22,9 @@ export async function runSuite(offswitch, data) {
 
 /** Judges every case on every path that a signature can take. */
 async function judgeCases({ Verifier }, hosts, data) {
-  if (isForced()) throw new Error("the loader's choice of hosts is gone: start the runtime anew");
-  const chosen = ALGORITHMS.filter(isHosted);
+  const { now, options } = Object.values(data.verifiers)[0];
+  const { hosts: ofLoader } = new Verifier({ ...options, clock: () => now })[INTERNALS];
+  const chosen = ALGORITHMS.filter((alg) => ofLoader.has(alg));
   const anew = { rememberedTokens: 0 };
   const bySync = (verifier, token, policy) => {
     const verdict = verifier.verifySync(token, policy);
@@ -41,8 +42,8 @@ async function judgeCases({ Verifier }, hosts, data) {
     await judgePass("remembered", Verifier, data, {}, thrice),
   ];
   for (const [name, importer] of Object.entries(hosts)) {
-    const checks = forceHost(importer);
-    passes.push({ ...(await judgePass(`${name} for all`, Verifier, data, anew, byHost)), checks });
+    const { Verifier: Hosted, checks } = withHost(importer);
+    passes.push({ ...(await judgePass(`${name} for all`, Hosted, data, anew, byHost)), checks });
   }
   return { chosen, passes };
 }

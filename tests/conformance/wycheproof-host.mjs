@@ -3,7 +3,7 @@
 
 import { importKey } from "../../verifier-wasm/js/engine/host.js";
 import { ALGORITHMS, ASYMMETRIC, SYMMETRIC } from "./algorithms.mjs";
-import { forceHost } from "./forced-host.mjs";
+import { withHost } from "./forced-host.mjs";
 
 export class HostJudge {
   /** What the host would have accepted if it had been asked. @type {[string, number][]} */
@@ -14,17 +14,20 @@ export class HostJudge {
   #message;
   #wasAsked = false;
   #Verifier;
+  #hosts;
 
-  /** @param {any} offswitch @param {any} importer of keys for the host */
-  constructor({ Verifier }, importer) {
-    this.#Verifier = Verifier;
-    this.checks = forceHost(async (jwk) => {
+  /** @param {any} importer of keys for the host */
+  constructor(importer) {
+    const { Verifier, checks, hosts } = withHost(async (jwk) => {
       const key = await importer(jwk);
       return (signature, signed) => {
         this.#wasAsked = true;
         return key(signature, this.#message ?? signed);
       };
     });
+    this.#Verifier = Verifier;
+    this.#hosts = hosts;
+    this.checks = checks;
   }
 
   /** True if one of the keys signed this compact JWS, whatever it holds. */
@@ -51,7 +54,7 @@ export class HostJudge {
     this.#message = message;
     const verdict = await this.#verify(jwk, token);
     if (verdict === undefined) return false;
-    const host = await importKey(jwk);
+    const host = await importKey(this.#hosts, jwk);
     if (host === null) return undefined;
     if (!this.#wasAsked && (await isTaken(host, signature, message))) this.laxer.push(vector);
     // The next thing that is wrong with the token around the signature.
@@ -69,7 +72,7 @@ export class HostJudge {
       return undefined;
     }
     for (const key of keys.keys ?? [keys]) {
-      const isKnown = !ALGORITHMS.includes(key.alg) || (await importKey(key)) !== null;
+      const isKnown = !ALGORITHMS.includes(key.alg) || (await importKey(this.#hosts, key)) !== null;
       if (!isKnown) this.unknown.add(key.alg);
     }
     const verdict = await verifier.verify(token);

@@ -37,7 +37,7 @@ verifier.verifySync("token", { scopes: ["read"] });
 // What is told of a verifier.
 const { ready, position, following, feed: followed, keys, watched, instance } = verifier.status();
 const told: [boolean, string | null, number] = [ready, position, watched + instance.replaced];
-told.push(followed.last_failure?.at ?? 0, keys[0].fetched_at ?? 0);
+told.push(followed.lastFailure?.at ?? 0, keys[0].fetchedAt ?? 0);
 following satisfies "stream" | "long-poll" | "poll" | "requests" | null;
 // @ts-expect-error a status is read, and says so by other names
 verifier.status().isReady;

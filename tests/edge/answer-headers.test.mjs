@@ -99,7 +99,7 @@ for (const [name, [{ url }, path, init, status, code, headers]] of Object.entrie
     assert.deepEqual(answer.headers, headers);
     if (code === undefined) return;
     const { detail, ...document } = JSON.parse(answer.text);
-    assert.deepEqual([document.code, document.status, document.type], [code, status, "about:blank"]);
+    assert.deepEqual([document.code, document.status, document.type], [code, status, `urn:offswitch:problem:${code}`]);
     assert.ok(detail.length > 10 && !detail.includes("eyJ") && !detail.includes("osh_"), detail);
   });
 }

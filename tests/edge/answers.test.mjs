@@ -79,7 +79,7 @@ test("a refused token is answered with 401, its code and nothing else", async ()
     assert.equal(response.headers.get("offswitch-position"), "1.4");
     assert.equal(response.headers.get("offswitch-verdict"), code);
     const { type, title, status, code: told, detail } = await response.json();
-    assert.deepEqual([type, title, status, told], ["about:blank", "Unauthorized", 401, code]);
+    assert.deepEqual([type, title, status, told], [`urn:offswitch:problem:${code}`, "Unauthorized", 401, code]);
     assert.ok(!detail.includes(token));
   }
 });

@@ -5,6 +5,7 @@ import { after, test } from "node:test";
 import { Verifier, createVerifier } from "offswitch";
 import { offswitch } from "offswitch/hono";
 import { guard } from "offswitch/guard";
+import { INTERNALS } from "../../verifier-wasm/js/feed/internals.js";
 import { RequestFollower } from "../../verifier-wasm/js/feed/request-follower.js";
 import { openStream, optionsOf, eventOf, send, until } from "../support/feed.mjs";
 import { mint, sign, signingKey } from "../support/fixture.mjs";
@@ -61,7 +62,7 @@ test("a poll that is due comes before the answer where nothing outlives it", asy
   const { stub, options } = await start();
   const verifier = new Verifier(options);
   open.push(verifier);
-  verifier.followBy((one) => new RequestFollower(one));
+  verifier[INTERNALS].followBy((internals) => new RequestFollower(internals));
   const handler = guard(verifier, () => new Response("in"));
   const ask = async () => (await handler(new Request("http://app.test/", { headers }))).status;
   assert.equal(await ask(), 200);
@@ -76,7 +77,7 @@ test("a feed that hangs holds one request up for a second, and no other", async 
   const { stub, options } = await start();
   const verifier = new Verifier(options);
   open.push(verifier);
-  verifier.followBy((one) => new RequestFollower(one));
+  verifier[INTERNALS].followBy((internals) => new RequestFollower(internals));
   const handler = guard(verifier, () => new Response("in"));
   const ask = async () => {
     const began = performance.now();

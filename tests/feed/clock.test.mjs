@@ -90,7 +90,7 @@ test("a clock that is put right is recovered from without a restart", async () =
   stub.feed = send(delta);
   assert.equal((await verifier.refresh()).error, "snapshot_from_the_future");
   assert.equal(verifier.verifySync(running).code, "stale_snapshot");
-  assert.ok(verifier.status().age_seconds >= DAY - 60);
+  assert.ok(verifier.status().ageSeconds >= DAY - 60);
   assert.equal(verifier.status().position, "1.2");
   time.ahead = 0;
   assert.equal(verifier.verifySync(running).code, "stale_snapshot", "it is yesterday's still");

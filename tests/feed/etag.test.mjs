@@ -114,7 +114,7 @@ test("a server that says 304 for ever lets the feed go stale", async () => {
   stub.feed = unchanged;
   for (; time.ahead < 580; time.ahead += 20) await verifier.refresh();
   assert.equal(verifier.verifySync(good).code, "valid");
-  assert.ok(verifier.status().age_seconds >= 560);
+  assert.ok(verifier.status().ageSeconds >= 560);
   time.ahead = 620;
   await verifier.refresh();
   assert.equal(verifier.verifySync(good).code, "stale_snapshot");

@@ -124,7 +124,7 @@ test("a stream that falls silent is left, and polling brings what it did not", a
   const { stub, verifier } = await follow({ timeoutSeconds: 0.5 });
   stub.feed = send(delta);
   assert.ok(await until(isRevoked(verifier), 30));
-  assert.equal(verifier.status().feed.last_failure.detail, "the stream fell silent");
+  assert.equal(verifier.status().feed.lastFailure.detail, "the stream fell silent");
 });
 
 // E06: a token of a session that the feed does not know of yet shows that the stream is behind.

@@ -138,7 +138,7 @@ test("a stream whose events all come 20 s late is not relied on until they come 
   feed.goDown();
   feed.isUp = true;
   await feed.time.pass(60);
-  const { following, feed: { stream_lateness_seconds: lateness } } = verifier.status();
+  const { following, feed: { streamLatenessSeconds: lateness } } = verifier.status();
   assert.equal(following, "poll");
   assert.ok(lateness >= 18 && lateness <= 23, `${lateness} s`);
   feed.revokedAt = feed.seconds + 1;
@@ -149,7 +149,7 @@ test("a stream whose events all come 20 s late is not relied on until they come 
   feed.isUp = true;
   await feed.time.pass(45);
   assert.equal(verifier.status().following, "stream");
-  assert.ok(verifier.status().feed.stream_lateness_seconds <= 2);
+  assert.ok(verifier.status().feed.streamLatenessSeconds <= 2);
 });
 
 // S15: what comes in time is all that is needed.
@@ -182,13 +182,13 @@ test("a feed that is dated in the future goes stale as soon as any other", async
   const [verifier] = await start({ follow: "poll" });
   feed.ahead = 200;
   await feed.time.pass(4);
-  assert.equal(verifier.status().age_seconds, 0);
+  assert.equal(verifier.status().ageSeconds, 0);
   feed.goDown();
   await feed.time.pass(58);
   assert.equal(code(verifier), "valid");
   await feed.time.pass(5);
   assert.equal(code(verifier), "stale_snapshot");
-  assert.ok(verifier.status().age_seconds >= 61);
+  assert.ok(verifier.status().ageSeconds >= 61);
 });
 
 // D87: nor does a control plane that is set back and goes on dating its feed in the future.

@@ -55,7 +55,7 @@ async function expectations({ revoked = {}, stands = {}, snapshot }) {
 for (const one of cases) {
   // S17: what these bytes mean they mean in every version; what cannot be read changes nothing.
   test(`golden: ${one.what}`, async () => {
-    const { age_seconds = null, apply, position, result, trust } = one;
+    const { age_seconds: ageSeconds = null, apply, position, result, trust } = one;
     const verifiers = {};
     for (const rule of ["version_else_issued_at", "issued_at"]) {
       const verifier = verifiers[rule] = verifierFor(trust, rule);
@@ -65,7 +65,7 @@ for (const one of cases) {
       for (const earlier of results) assert.deepEqual(earlier, { applied: "replaced" });
       const status = verifier.status();
       assert.equal(status.position, position);
-      if (age_seconds !== null) assert.equal(status.age_seconds, age_seconds);
+      if (ageSeconds !== null) assert.equal(status.ageSeconds, ageSeconds);
     }
     for (const { code, claims, rule, token } of await expectations(one)) {
       assert.equal(verifiers[rule].verifySync(token).code, code, JSON.stringify(claims));

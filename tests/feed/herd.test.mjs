@@ -54,7 +54,7 @@ for (const follow of ["poll", "long-poll", "stream"]) {
       await fleet.time.pass(LONGEST_PAUSE + 2);
       if (follow === "poll") {
         const since = fleet.time.unix - LONGEST_PAUSE - 2;
-        assert.ok(fleet.verifiers.every((verifier) => verifier.status().feed.last_round_at > since));
+        assert.ok(fleet.verifiers.every((verifier) => verifier.status().feed.lastRoundAt > since));
       } else assert.ok(fleet.held > edges * 0.97, `${fleet.held} are waiting for news`);
       const peak = fleet.peak(1000, 9.5);
       assert.ok(peak <= 2 * edges, `${peak} requests in a second`);

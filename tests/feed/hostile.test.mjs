@@ -51,8 +51,8 @@ for (const [what, handler] of Object.entries(HOSTILE)) {
     assert.equal(verifier.since(), "1.2");
     assert.equal(verifier.verifySync(good).code, "valid");
     assert.equal(verifier.verifySync(gone).code, "revoked_token");
-    const { failures, last_failure } = verifier.status().feed;
-    assert.deepEqual([failures, last_failure.error], [1, result.error]);
+    const { failures, lastFailure } = verifier.status().feed;
+    assert.deepEqual([failures, lastFailure.error], [1, result.error]);
     stub.feed = send(delta);
     assert.deepEqual(await verifier.refresh(), { skipped: true });
     time.ahead = 31;

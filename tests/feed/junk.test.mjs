@@ -51,11 +51,11 @@ async function meet(first) {
   const { time, verifier } = verifierOf({ key, publicKey, url: `${stub.url}/feed` });
   stub.feed = undefined;
   await verifier.refresh();
-  const before = { held: await held(), wasm: verifier.status().instance.memory_bytes };
+  const before = { held: await held(), wasm: verifier.status().instance.memoryBytes };
   const sent = { bytes: 0 };
   stub.feed = junk(first, sent);
   const result = await verifier.refresh();
-  const after = { held: await held(), wasm: verifier.status().instance.memory_bytes };
+  const after = { held: await held(), wasm: verifier.status().instance.memoryBytes };
   assert.ok(after.held < before.held * 1.1, `${before.held} bytes before, ${after.held} after`);
   assert.ok(after.wasm <= before.wasm + (1 << 18), `wasm: ${before.wasm} bytes before, ${after.wasm} after`);
   time.ahead = 31;

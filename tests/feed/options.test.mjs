@@ -2,8 +2,10 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { inspect } from "node:util";
 import { Verifier, createVerifier } from "offswitch";
 import { keep } from "offswitch/stores";
+import { INTERNALS } from "../../verifier-wasm/js/feed/internals.js";
 import { readEnv } from "../../verifier-wasm/js/worker/config.js";
 import { optionsOf } from "../support/feed.mjs";
 import { ISSUER, mint, sign, signingKey } from "../support/fixture.mjs";
@@ -127,9 +129,9 @@ test("what is left out takes its default, and undefined is as good as left out",
     ...nothing(optional.filter((name) => !isFeeds(name))), issuer, audience, keys,
     feed: { ...nothing(optional.filter(isFeeds)), ...feed },
   });
-  const { feedSettings } = new Verifier({ issuer, audience, keys, feed });
-  assert.deepEqual(verifier.feedSettings, feedSettings);
-  const { follow, pollSeconds, longPollSeconds, timeoutSeconds, maxBytes } = feedSettings;
+  const settings = settingsOf(new Verifier({ issuer, audience, keys, feed }));
+  assert.deepEqual(settingsOf(verifier), settings);
+  const { follow, pollSeconds, longPollSeconds, timeoutSeconds, maxBytes } = settings;
   assert.deepEqual([follow, pollSeconds, longPollSeconds], ["stream", 1, 20]);
   assert.deepEqual([timeoutSeconds, maxBytes], [30, 2 ** 28]);
   for (const path of required) {
@@ -184,7 +186,7 @@ test("no long poll is asked for that the control plane would refuse", async () =
   try {
     const verifier = new Verifier(withField("feed.longPollSeconds", 600));
     await verifier.refresh();
-    await verifier.refresh({ waitSeconds: verifier.feedSettings.longPollSeconds });
+    await verifier.refresh({ waitSeconds: settingsOf(verifier).longPollSeconds });
     assert.ok(Number(asked[1]) <= 60, `${asked[1]} s`);
   } catch (error) {
     assert.equal(error.code, "invalid_options");
@@ -192,6 +194,11 @@ test("no long poll is asked for that the control plane would refuse", async () =
     globalThis.fetch = fetch;
   }
 });
+
+/** What was asked for under `feed`, with the defaults. */
+function settingsOf(verifier) {
+  return verifier[INTERNALS].feed.settings;
+}
 
 /** What the worker's environment must have. */
 const ENV = {
@@ -204,7 +211,7 @@ test("the worker takes any length of a long poll, and asks for no longer one tha
   for (const seconds of ["1", "20", "25", "26", "60", "90", "86400", "1000000"]) {
     const { options, problems } = readEnv({ ...ENV, OFFSWITCH_LONG_POLL_SECONDS: seconds });
     assert.equal(problems, undefined);
-    const { follow, longPollSeconds } = new Verifier(options).feedSettings;
+    const { follow, longPollSeconds } = settingsOf(new Verifier(options));
     assert.equal(follow, "long-poll");
     assert.ok(longPollSeconds <= Math.min(seconds, 60), `${longPollSeconds} s of ${seconds}`);
   }
@@ -213,7 +220,7 @@ test("the worker takes any length of a long poll, and asks for no longer one tha
     assert.match(String(problems), /OFFSWITCH_LONG_POLL_SECONDS/, seconds);
   }
   const { options } = readEnv(ENV);
-  assert.equal(new Verifier(options).feedSettings.follow, "poll");
+  assert.equal(settingsOf(new Verifier(options)).follow, "poll");
 });
 
 /** The options that say something of one issuer, each with a value that is good. */
@@ -312,4 +319,11 @@ test("a policy that is wrong is a TypeError that names the field", async () => {
       await assert.rejects(verifier.verify(token, policy), expected, `${name} ${String(value)}`);
     }
   }
+});
+
+// A verifier in a log shows no secret.
+test("what a log shows of a verifier has no API key in it", () => {
+  const verifier = new Verifier(optionsOf(parts, {}, { apiKey: "secret-of-the-feed" }));
+  const shown = inspect(verifier, { depth: 9, showHidden: true }) + JSON.stringify(verifier);
+  assert.doesNotMatch(shown, /secret-of-the-feed/);
 });

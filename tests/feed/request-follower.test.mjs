@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { Verifier } from "offswitch";
+import { INTERNALS } from "../../verifier-wasm/js/feed/internals.js";
 import { RequestFollower } from "../../verifier-wasm/js/feed/request-follower.js";
 import { SNAPSHOT_TYPE, optionsOf } from "../support/feed.mjs";
 import { sign, signingKey } from "../support/fixture.mjs";
@@ -27,7 +28,7 @@ async function start(feed = {}, more = {}) {
   });
   const parts = { key, publicKey, url: "http://feed.test/feed" };
   const verifier = new Verifier(optionsOf(parts, more, { maxStaleness: 86_400, ...feed }));
-  const follower = new RequestFollower(verifier);
+  const follower = new RequestFollower(verifier[INTERNALS]);
   const works = [];
   const ask = () => follower.later((work) => void works.push(work));
   await verifier.refresh();

@@ -37,17 +37,17 @@ test("the status of a verifier that has done nothing", async () => {
   assert.deepEqual(status, {
     ready: false,
     position: null,
-    age_seconds: null,
+    ageSeconds: null,
     following: null,
     feed: {
-      url: `${stub.url}/feed`, last_round_at: null, rounds: 0, failures: 0, last_failure: null,
-      behind_since: null, stream_lateness_seconds: null,
+      url: `${stub.url}/feed`, lastRoundAt: null, rounds: 0, failures: 0, lastFailure: null,
+      behindSince: null, streamLatenessSeconds: null,
     },
-    keys: [{ issuer: ISSUER, ready: false, fetched_at: null, problem: null, dropped: [] }],
+    keys: [{ issuer: ISSUER, ready: false, fetchedAt: null, problem: null, dropped: [] }],
     watched: 0,
   });
-  assert.deepEqual(Object.keys(instance), ["replaced", "memory_bytes"]);
-  assert.ok(Number.isInteger(instance.replaced) && instance.memory_bytes > 0);
+  assert.deepEqual(Object.keys(instance), ["replaced", "memoryBytes"]);
+  assert.ok(Number.isInteger(instance.replaced) && instance.memoryBytes > 0);
   assert.equal(JSON.stringify(JSON.parse(JSON.stringify(status))), JSON.stringify(status));
 });
 
@@ -57,13 +57,13 @@ test("the status of a verifier that follows, fails and is closed", async () => {
   const stop = verifier.onRevoked(good, () => {});
   const one = verifier.status();
   assert.deepEqual([one.ready, one.position, one.watched], [true, "1.2", 1]);
-  assert.ok(one.age_seconds >= 5 && one.age_seconds < 300, `${one.age_seconds}`);
-  assert.ok(isTime(one.feed.last_round_at) && isTime(one.keys[0].fetched_at));
+  assert.ok(one.ageSeconds >= 5 && one.ageSeconds < 300, `${one.ageSeconds}`);
+  assert.ok(isTime(one.feed.lastRoundAt) && isTime(one.keys[0].fetchedAt));
   assert.deepEqual([one.feed.rounds, one.feed.failures], [1, 0]);
   stub.feed = send("<html>", { "content-type": "text/html" });
   await verifier.refresh();
   stop();
-  const { at, ...failure } = verifier.status().feed.last_failure;
+  const { at, ...failure } = verifier.status().feed.lastFailure;
   assert.ok(isTime(at));
   assert.deepEqual(failure, {
     url: `${stub.url}/feed`, error: "feed_unreachable", detail: 'content-type "text/html"',
@@ -76,10 +76,10 @@ test("the status of a verifier that follows, fails and is closed", async () => {
   assert.deepEqual([other.feed.failures, other.feed.rounds, other.watched], [1, 2, 0]);
   assert.equal(other.keys[0].ready, true, "the old keys stay");
   assert.equal(typeof other.keys[0].problem, "string");
-  assert.equal(other.feed.last_failure.error, "feed_unreachable", "the last one stays to be seen");
+  assert.equal(other.feed.lastFailure.error, "feed_unreachable", "the last one stays to be seen");
   verifier.close();
   const closed = verifier.status();
-  assert.deepEqual([closed.ready, closed.position, closed.age_seconds], [false, null, null]);
+  assert.deepEqual([closed.ready, closed.position, closed.ageSeconds], [false, null, null]);
 });
 
 test("the status says how the feed is followed", async () => {
@@ -125,8 +125,8 @@ test("each snapshot and each failure is an event", async () => {
   await verifier.refresh();
   verifier.apply(Buffer.from("nonsense"));
   const evidence = (event) => {
-    const { age_seconds, bytes, detail, ...rest } = event;
-    if (event.type === "snapshot") assert.ok(bytes > 0 && age_seconds >= 0);
+    const { ageSeconds, bytes, detail, ...rest } = event;
+    if (event.type === "snapshot") assert.ok(bytes > 0 && ageSeconds >= 0);
     if (event.error) assert.ok(typeof detail === "string" && detail.length > 0);
     return rest;
   };
@@ -149,7 +149,7 @@ test("keys that cannot be fetched are an event and a problem", async () => {
   const told = events.map(({ type, error }) => [type, error]);
   assert.deepEqual(told, [["failure", "keys_unreachable"]]);
   const [keys] = verifier.status().keys;
-  assert.deepEqual([keys.ready, keys.problem, keys.fetched_at], [false, "no answer", null]);
+  assert.deepEqual([keys.ready, keys.problem, keys.fetchedAt], [false, "no answer", null]);
 });
 
 // E12: neither the status nor an event has anything of a token or a credential in it.

@@ -112,7 +112,7 @@ async function crowd(delay, { abortFirst = false } = {}) {
 
 // S03, E04: the first requests arrive together, and the feed shows what is below the kept floor.
 test("requests that arrive while the floor is read are answered by it", async () => {
-  await kv.put("offswitch:floor", delta);
+  await kv.put("offswitch:floor", new Uint8Array(delta));
   await kv.put("offswitch:snapshots", packed(base, delta));
   for (const { code, position } of await crowd(1000)) {
     assert.deepEqual([code, position], ["revoked_token", "1.3"]);
@@ -121,7 +121,7 @@ test("requests that arrive while the floor is read are answered by it", async ()
 
 // S03, E04: the request that reads is cut off, and its answer never comes.
 test("a client that aborts while the floor is read leaves the reading to another", async () => {
-  await kv.put("offswitch:floor", delta);
+  await kv.put("offswitch:floor", new Uint8Array(delta));
   await kv.put("offswitch:snapshots", packed(base, delta));
   for (const { code, position } of await crowd(1000, { abortFirst: true })) {
     assert.deepEqual([code, position], ["revoked_token", "1.3"]);

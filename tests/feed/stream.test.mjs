@@ -100,7 +100,7 @@ test("a stream that only repeats what is old is given up", async () => {
   stub.stream = streaming(...Array(50).fill(eventOf(old)));
   const result = await follow();
   assert.equal(result.error, "feed_stale");
-  assert.equal(verifier.status().feed.last_failure.error, "feed_stale");
+  assert.equal(verifier.status().feed.lastFailure.error, "feed_stale");
   assert.equal(verifier.verifySync(good).code, "valid", "not too old yet");
 });
 

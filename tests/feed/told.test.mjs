@@ -94,12 +94,12 @@ for (const [what, answer] of Object.entries({ base: older, delta: olderDelta }))
     assert.match(told[0].detail, /1\.6/);
     const { feed, position } = verifier.status();
     assert.equal(position, "1.6");
-    assert.ok(Math.abs(feed.behind_since - Date.now() / 1000) < 600);
-    assert.equal(feed.last_failure.error, "feed_behind");
+    assert.ok(Math.abs(feed.behindSince - Date.now() / 1000) < 600);
+    assert.equal(feed.lastFailure.error, "feed_behind");
     assert.equal(feed.failures, 0, "it is not a reason to ask less often");
     stub.feed = send(delta);
     await verifier.refresh();
-    assert.equal(verifier.status().feed.behind_since, null);
+    assert.equal(verifier.status().feed.behindSince, null);
     assert.equal(verifier.verifySync(good).code, "revoked_token");
   });
 }

@@ -36,7 +36,7 @@ const HELD = ["valid", "revoked_token", "revoked_token"];
 // E03: more bytes than wasm can address are a real trap; what was held is in force again.
 test("a snapshot that no memory can hold leaves the last good state in force", () => {
   const verifier = start(base, delta);
-  const memory = verifier.status().instance.memory_bytes;
+  const memory = verifier.status().instance.memoryBytes;
   const endless = new Uint8Array(2 ** 31);
   endless.set(base); // what does not begin like a snapshot never gets to wasm's memory
   for (let round = 0; round < 3; round += 1) {
@@ -44,7 +44,7 @@ test("a snapshot that no memory can hold leaves the last good state in force", (
     assert.equal(result.error, "verifier_failed");
     assert.deepEqual(codes(verifier), HELD);
   }
-  assert.ok(verifier.status().instance.memory_bytes <= memory);
+  assert.ok(verifier.status().instance.memoryBytes <= memory);
 });
 
 for (const [what, error] of Object.entries({ "a trap": unreachable, "no stack": exhausted })) {
@@ -55,7 +55,7 @@ for (const [what, error] of Object.entries({ "a trap": unreachable, "no stack": 
     assert.equal(verifier.verifySync(good).code, "valid");
     const failed = trapping(() => verifier.verifySync(good), undefined, error);
     assert.deepEqual([failed.outcome, failed.code], ["undecided", "verifier_failed"]);
-    assert.deepEqual(failed.evidence, { position: null, age_seconds: null });
+    assert.deepEqual(failed.evidence, { position: null, ageSeconds: null });
     assert.deepEqual(codes(verifier), HELD);
     assert.equal(verifier.since(), "1.3");
     assert.equal(other.verifySync(good).code, "valid", "all verifiers share the instance");
@@ -123,11 +123,11 @@ test("a trap does not undo that the feed was found forked", () => {
 test("a trap does not undo the warning of a snapshot from the future", () => {
   const verifier = start(base);
   assert.equal(verifier.apply(future).error, "snapshot_from_the_future");
-  const { age_seconds } = verifier.status();
-  assert.ok(age_seconds >= 890, `${age_seconds} s`);
+  const { ageSeconds } = verifier.status();
+  assert.ok(ageSeconds >= 890, `${ageSeconds} s`);
   trap(verifier);
   assert.equal(verifier.verifySync(good).code, "valid");
-  assert.ok(verifier.status().age_seconds >= age_seconds, "what is held looks as old as before");
+  assert.ok(verifier.status().ageSeconds >= ageSeconds, "what is held looks as old as before");
 });
 
 // E03, S03: the floor was possible when it was taken over, and counts whatever the clock says now.
@@ -150,10 +150,10 @@ test("a trap does not undo that warning after a delta either", () => {
   const verifier = start(base);
   verifier.apply(future);
   assert.deepEqual(verifier.apply(delta), { applied: "extended" });
-  const { age_seconds } = verifier.status();
+  const { ageSeconds } = verifier.status();
   trap(verifier);
   assert.equal(verifier.since(), "1.3");
-  assert.ok(Math.abs(verifier.status().age_seconds - age_seconds) < 5, `${age_seconds} s`);
+  assert.ok(Math.abs(verifier.status().ageSeconds - ageSeconds) < 5, `${ageSeconds} s`);
 });
 
 // E03: what it costs is told.

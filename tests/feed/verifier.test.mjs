@@ -85,9 +85,9 @@ test("1000 swaps of the base leave the memory as it was", () => {
   const verifier = new Verifier(options());
   const swap = (bytes) => assert.deepEqual(verifier.apply(bytes), { applied: "replaced" });
   snapshots.slice(0, 100).forEach(swap);
-  const before = verifier.status().instance.memory_bytes;
+  const before = verifier.status().instance.memoryBytes;
   snapshots.slice(100).forEach(swap);
-  assert.equal(verifier.status().instance.memory_bytes, before);
+  assert.equal(verifier.status().instance.memoryBytes, before);
 });
 
 // V13, X21: deep nesting and huge input are clean refusals; the instance lives on.
@@ -112,7 +112,7 @@ test("createVerifier follows the feed through an outage", async () => {
   stub.isUp = true;
   assert.ok(await until(() => verifier.isReady, 60));
   assert.equal(verifier.verifySync(good).code, "valid");
-  assert.deepEqual(Object.keys(verifier.verifySync(good).evidence), ["position", "age_seconds"]);
+  assert.deepEqual(Object.keys(verifier.verifySync(good).evidence), ["position", "ageSeconds"]);
   verifier.close();
   assert.throws(() => verifier.verifySync(good), /closed/);
 });

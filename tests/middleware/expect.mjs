@@ -52,7 +52,7 @@ function check({ status, headers, text }, { told, ...expected }) {
   if (expected.code === undefined) return assert.equal(text, "");
   const { detail, ...document } = JSON.parse(text);
   const { code, title } = expected;
-  assert.deepEqual(document, { type: "about:blank", title, status, code });
+  assert.deepEqual(document, { type: `urn:offswitch:problem:${code}`, title, status, code });
   assert.ok(typeof detail === "string" && detail !== "");
 }
 

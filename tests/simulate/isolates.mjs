@@ -3,6 +3,7 @@
 
 import { Verifier } from "offswitch";
 import { FeedClient } from "../../verifier-wasm/js/feed/client.js";
+import { INTERNALS } from "../../verifier-wasm/js/feed/internals.js";
 import { readOptions } from "../../verifier-wasm/js/options.js";
 import { optionsOf } from "../support/feed.mjs";
 import { mint, signingKey } from "../support/fixture.mjs";
@@ -43,31 +44,21 @@ export function realVerifier(name, feed, onPosition) {
  * stands instead of a copy of the entries. These are the rules of snapshot/feed.rs and verifier.rs.
  */
 export class StandIn {
-  following = null;
   #client;
   #held = { baseTo: -1, era: 0, issuedAt: 0, to: -1 };
   #onPosition;
 
   constructor(name, feed, onPosition) {
     settings ??= readOptions(optionsFor("any", {})).feed;
-    this.feedSettings = { ...settings, ...feed, urls: [parts(name).url] };
+    const own = { ...settings, ...feed, urls: [parts(name).url] };
     this.#onPosition = onPosition;
-    this.#client = new FeedClient(this.feedSettings, this, nowSeconds);
+    this.#client = new FeedClient(own, this, nowSeconds);
+    // No token here is ahead of the feed.
+    this[INTERNALS] = { feed: this.#client, onBehind() {}, refresh: (options) => this.refresh(options) };
   }
 
   token(seq) {
     return seq;
-  }
-
-  /** No token here is ahead of the feed. */
-  onBehind() {}
-
-  get waitSeconds() {
-    return this.#client.waitSeconds;
-  }
-
-  get secondsSinceRound() {
-    return Math.abs(nowSeconds() - this.#client.lastRoundAt);
   }
 
   /** @param {object} options */
@@ -80,9 +71,13 @@ export class StandIn {
     return to < 0 ? undefined : `${era}.${to}`;
   }
 
+  age() {
+    return this.status().ageSeconds;
+  }
+
   status() {
     const { issuedAt, to } = this.#held;
-    return { age_seconds: to < 0 ? null : Math.floor(nowSeconds()) - BEGIN_SECONDS - issuedAt };
+    return { ageSeconds: to < 0 ? null : Math.floor(nowSeconds()) - BEGIN_SECONDS - issuedAt };
   }
 
   apply(bytes) {
@@ -102,7 +97,7 @@ export class StandIn {
     if (to < 0) return { outcome: "undecided" };
     if (seq > 0 && to >= seq) return { outcome: "refused" };
     // `valid_until` lies as far ahead as may be waited, and its own leeway comes on top.
-    return { outcome: this.status().age_seconds > VALID_SECONDS ? "undecided" : "valid" };
+    return { outcome: this.status().ageSeconds > VALID_SECONDS ? "undecided" : "valid" };
   }
 
   #replace({ era, issuedAt, to }) {

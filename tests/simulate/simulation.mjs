@@ -1,6 +1,7 @@
 // One scenario, in virtual time: the same seed gives the same run.
 
 import { judge } from "../../verifier-wasm/js/middleware/authorize.js";
+import { INTERNALS } from "../../verifier-wasm/js/feed/internals.js";
 import { RequestFollower } from "../../verifier-wasm/js/feed/request-follower.js";
 import { chance } from "../support/chance.mjs";
 import { VirtualTime } from "../support/virtual-time.mjs";
@@ -124,14 +125,14 @@ async function prepare({ seconds }) {
 
 /** Requests to one isolate, as the edge worker serves them. */
 function serve(isolate, verifier, watch, random) {
-  const follower = new RequestFollower(verifier);
+  const follower = new RequestFollower(verifier[INTERNALS]);
   const waitUntil = () => {};
   const request = async () => {
     const seq = watch.tokenFor(isolate);
     setTimeout(() => void request(), (0.5 + random()) * (1000 / REQUESTS_PER_SECOND));
     const { outcome } = await judge(verifier, verifier.token(seq), {});
     follower.later(waitUntil);
-    watch.judged(isolate, seq, outcome, verifier.status().age_seconds);
+    watch.judged(isolate, seq, outcome, verifier.status().ageSeconds);
   };
   void request();
 }

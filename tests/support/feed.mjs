@@ -2,7 +2,8 @@
 
 import { gzipSync } from "node:zlib";
 import { Verifier } from "offswitch";
-import { followEvents } from "../../verifier-wasm/js/feed/stream.js";
+import { INTERNALS } from "../../verifier-wasm/js/feed/internals.js";
+import { StreamFollower } from "../../verifier-wasm/js/feed/stream-follower.js";
 import { AUDIENCE, ISSUER } from "./fixture.mjs";
 
 /** Options of a verifier whose time can be moved. */
@@ -22,8 +23,12 @@ export function verifierOf(parts, more = {}, feed = {}) {
 }
 
 /** Follows one stream until it ends. */
-export const followStream = (verifier, signal = new AbortController().signal) =>
-  verifier.followStream(followEvents, signal);
+export async function followStream(verifier, signal = new AbortController().signal) {
+  const { feed, onEvent, report } = verifier[INTERNALS];
+  const end = await (feed.streams ?? new StreamFollower(feed)).follow(signal, onEvent);
+  if ("error" in end && !signal.aborted) report({ type: "failure", ...end });
+  return end;
+}
 
 /** Waits for what must come, however slow the machine; false if it does not. */
 export async function until(holds, seconds = 15) {

@@ -71,7 +71,7 @@ export const handleOf = (sid) => `osh_${sid.padEnd(43, "_")}`;
 
 export function problem(response, status, code, headers = {}) {
   response.writeHead(status, { "content-type": "application/problem+json", ...headers });
-  response.end(JSON.stringify({ type: "about:blank", title: code, status, code }));
+  response.end(JSON.stringify({ type: `urn:offswitch:problem:${code}`, title: code, status, code }));
 }
 
 /** A browser with a page of the worker's origin. */

@@ -39,7 +39,7 @@ test("the verifier is the real one, and needs no network", async (context) => {
 test("each way to revoke reaches what it names, and nothing else", async () => {
   const ways = {
     revoked_token: (claims, token) => ({ token }),
-    revoked_session: ({ sid }) => ({ session_id: sid }),
+    revoked_session: ({ sid }) => ({ sessionId: sid }),
     revoked_user: ({ sub }) => ({ sub }),
   };
   for (const [code, way] of Object.entries(ways)) {

@@ -29,14 +29,14 @@ export interface IssuerOptions {
   requiredValues?: Record<string, string | string[]> | undefined;
   /** Accepted header types; `null` accepts a token without `typ`. Default `["at+jwt"]`. */
   types?: Array<string | null> | undefined;
-  /** How far clocks may differ, at most 300. Default 30. */
+  /** By how many seconds clocks may differ, at most 300. Default 30. */
   leewaySeconds?: number | undefined;
   /** The longest life of a token in seconds (`exp` - `iat`, or what is left without `iat`). Default:
-   * a day for the issuer that the feed is named after, else a week, as long as a control plane keeps
-   * revocations by default. It must not be longer than that (`foreign_token_seconds`). */
+   * a day for the issuer that the feed is named after; for others a week, which is how long a control plane
+   * keeps revocations by default. It must not be longer than that (`foreign_token_seconds`). */
   maxLifetime?: number | undefined;
-  /** How a revoked user's tokens are told from newer ones. Default: by `ver` for the issuer that the
-   * feed is named after, by `iat` for every other. */
+  /** How a revoked user's tokens are distinguished from newer ones. Default: by `ver` for the issuer that
+   * the feed is named after, by `iat` for every other. */
   userRule?: "version_else_issued_at" | "issued_at" | undefined;
 }
 
@@ -48,9 +48,9 @@ export type Algorithm =
 /** An address of the feed, with the API key that is sent to it. */
 export type FeedAddress = string | URL | { url: string | URL; apiKey?: string };
 
-/** What is trusted of a feed, and how it is followed. */
+/** Which feed is trusted, and how it is followed. */
 export interface FeedOptions {
-  /** The feed, or several addresses of the same one: the next is asked when one fails or lags. */
+  /** The feed's address, or several addresses of the same feed: the next is used if one fails or lags. */
   url: FeedAddress | FeedAddress[];
   /** The feed's id, signed into every snapshot. Default: the issuer. */
   id?: string | undefined;
@@ -58,7 +58,7 @@ export interface FeedOptions {
   publicKeys: string[];
   /** How old the newest statement of the feed may be, in seconds. Default 60. */
   maxStaleness?: number | undefined;
-  /** What a stale feed means for tokens that are otherwise good. Default `"deny"`. */
+  /** Whether tokens that are otherwise good are valid while the feed is stale. Default `"deny"`. */
   onStale?: "deny" | "allow" | undefined;
   /** Sent as a bearer token to the first address and others of its origin. An address elsewhere gets a
    * key only where it is given with it. */
@@ -81,12 +81,8 @@ export interface FeedOptions {
 
 /** Where floor and snapshots are kept: one of `offswitch/stores`, or made there by `keep`. */
 export interface Store {
-  keeper(
-    engine: object,
-    clock: () => number,
-    maxBytes: number,
-    tell: (problem: string) => void,
-  ): object;
+  /** For the verifier. */
+  readonly keeper: unknown;
 }
 
 export interface SharedOptions {
@@ -95,12 +91,12 @@ export interface SharedOptions {
   feed: FeedOptions;
   /** How many tokens are remembered whose signature was good. Default 10,000; 0 for none. */
   rememberedTokens?: number | undefined;
-  /** Told of every snapshot and every failure, for metrics. Without it each kind of failure is a warning
-   * on the console, once. */
+  /** Gets every snapshot and every failure, for metrics. Without it each kind of failure is written to the
+   * console once. */
   onEvent?: ((event: VerifierEvent) => void) | undefined;
   /** The wasm file, where a bundler loses it: a module, bytes, a Response or a URL. */
   wasm?: unknown;
-  /** Unix seconds; read anew for every verdict. */
+  /** Unix seconds; read for every verdict. */
   clock?: (() => number) | undefined;
 }
 
@@ -112,7 +108,7 @@ export type VerifierOptions =
 export interface Evidence {
   /** `era.seq`, or null before the first base. */
   position: string | null;
-  age_seconds: number | null;
+  ageSeconds: number | null;
 }
 
 /** A plain object, frozen in depth: all verdicts on one token share it. Integers beyond 2^53 are
@@ -147,35 +143,35 @@ export type Verdict =
   | { outcome: "refused"; code: RefusalCode; claims?: undefined; claimsJson?: undefined; detail: string; evidence: Evidence }
   | { outcome: "undecided"; code: UndecidedCode; claims?: undefined; claimsJson?: undefined; detail: string; evidence: Evidence };
 
-/** What one check makes of a token. */
+/** The result of one check. */
 export interface Step {
   check:
     | "format" | "algorithm" | "key" | "signature" | "claims" | "type" | "issuer" | "audience"
     | "required_claims" | "expiry" | "start" | "revoked_key" | "epoch" | "token" | "session" | "user"
     | "freshness";
-  /** `"not_reached"` where an earlier check has left nothing to ask. */
+  /** `"not_reached"` if an earlier check has left nothing to check. */
   result: "passed" | "refused" | "undecided" | "not_reached";
   code?: RefusalCode | UndecidedCode;
   detail?: string;
-  /** What was revoked was so at this position at the latest. */
+  /** The position by which it was revoked at the latest. */
   position?: string;
 }
 
-/** What may be asked for a single verdict in place of what is configured. */
+/** Overrides of the configuration for a single verdict. */
 export interface Policy {
   /** How old the feed may be, in seconds, 1 to 86400; more is undecided whatever is configured. */
   maxStaleness?: number | undefined;
-  /** `"allow"` honours what a snapshot of any age does not revoke. */
+  /** `"allow"` accepts what a snapshot of any age does not revoke. */
   onStale?: "deny" | "allow" | undefined;
 }
 
-/** What a route asks for. `Handed` is what the framework hands to a handler of the route. */
+/** What a route requires. `Handed` are the arguments that the framework passes to the route's handler. */
 export interface RoutePolicy<Handed extends unknown[] = unknown[]> extends Policy {
   /** Scopes that the token must have, all of them, in `scope` or `scp`. */
   scopes?: string[] | undefined;
   /** Answers in place of a 503 when nothing can be decided. */
   onUndecided?(verdict: Extract<Verdict, { outcome: "undecided" }>, ...request: Handed): unknown;
-  /** Seconds over which clients are told to spread their refreshes after a red button. Default 10. */
+  /** Seconds over which `Retry-After` spreads the clients' refreshes after a red button. Default 10. */
   retryJitterSeconds?: number | undefined;
 }
 
@@ -196,21 +192,21 @@ export interface FeedStatus {
   /** The address that is asked next. */
   url: string;
   /** Unix seconds. */
-  last_round_at: number | null;
+  lastRoundAt: number | null;
   rounds: number;
   failures: number;
-  last_failure: { at: number; url: string; error: string; detail: string } | null;
-  /** Since when an address answers with less than is held (`feed_behind`), unix seconds. */
-  behind_since: number | null;
+  lastFailure: { at: number; url: string; error: string; detail: string } | null;
+  /** Since when an address serves less than the verifier holds (`feed_behind`), unix seconds. */
+  behindSince: number | null;
   /** How late the stream's last event was; null where there is no stream. */
-  stream_lateness_seconds: number | null;
+  streamLatenessSeconds: number | null;
 }
 
 export interface KeysStatus {
   issuer: string;
   ready: boolean;
   /** Unix seconds; null for keys that were given with the options. */
-  fetched_at: number | null;
+  fetchedAt: number | null;
   /** Why the last fetch failed, or brought no usable key. */
   problem: string | null;
   /** Keys of the fetched set that were left out, each with the reason. */
@@ -229,43 +225,43 @@ export interface Status extends Evidence {
   instance: {
     /** How often it trapped and was replaced. */
     replaced: number;
-    memory_bytes: number;
+    memoryBytes: number;
   };
 }
 
 export interface WatchOptions {
-  /** Runs each time that the feed has become too old to tell whether the token is good. */
+  /** Runs each time that the feed has become too old to decide about the token. */
   onUndecided?: (verdict: Extract<Verdict, { outcome: "undecided" }>) => void;
 }
 
 export interface RequestOptions {
   signal?: AbortSignal | undefined;
   timeoutSeconds?: number | undefined;
-  /** Where the platform ends a request's work with its answer: lets a fetch of keys go on. */
+  /** For platforms that end a request's work with its answer: lets a fetch of keys go on. */
   waitUntil?: ((work: Promise<unknown>) => void) | undefined;
 }
 
 export class Verifier {
   /** Does no I/O. Throws a TypeError with the code `invalid_options` that names every problem. */
   constructor(options: VerifierOptions);
-  /** With nothing but wasm. Whatever a request brings in place of a token is refused, never thrown. */
+  /** With wasm alone. A value that is not a token is refused; nothing is thrown for it. */
   verifySync(token: unknown, policy?: Policy): Verdict;
-  /** With what is fastest here for the signature; waits while the key set is fetched that may have an
-   * unknown key. Whatever a request brings in place of a token is refused, never thrown. */
+  /** With what is fastest in this runtime for the signature. For an unknown key it waits while the issuer's
+   * key set is fetched. A value that is not a token is refused; nothing is thrown for it. */
   verify(token: unknown, options?: Policy & RequestOptions): Promise<Verdict>;
-  /** Every check separately, in the order in which a verdict asks them: for people, not for requests. */
+  /** The result of every check, in the order in which a verdict makes them: for people, not for requests. */
   explain(token: unknown): Step[];
-  /** Calls back once, when the token is revoked or has expired; answers with what stops that. In Workers
-   * the callback may run during another request, which cannot close a connection of this one: there, judge
+  /** Calls back once, when the token is revoked or has expired; returns a function that stops watching. In
+   * Workers the callback may run during another request, which cannot close a connection of this one: there, judge
    * the token again with a timer of the request that opened it, as the edge worker does. */
   onRevoked(
     token: unknown,
     callback: (verdict: Extract<Verdict, { outcome: "refused" }>) => void,
     options?: WatchOptions,
   ): () => void;
-  /** Takes one signed snapshot, from wherever it comes. */
+  /** Applies one signed snapshot, whatever its source. */
   apply(bytes: Uint8Array): ApplyResult;
-  /** The position to ask the feed for more from. */
+  /** The position from which to ask the feed for more. */
   since(): string | undefined;
   /** One round of the feed, and the keys once they are old. */
   refresh(options?: RequestOptions & { waitSeconds?: number }): Promise<RoundResult>;
@@ -279,7 +275,7 @@ export class Verifier {
   close(): void;
 }
 
-/** Brings wasm to life where a runtime does not by itself; `createVerifier` calls it. */
+/** Loads wasm where that needs to be awaited; `createVerifier` calls it. */
 export function load(wasm?: unknown): Promise<void>;
 
 /** Loads wasm, keys and the base; in long-lived runtimes it then follows the feed. */

@@ -1,53 +1,40 @@
-// Reads the options of createVerifier: every problem at once, nothing guessed. What the verifier in
-// wasm is configured with is handed on as it was given, and judged there.
+// Reads the options of createVerifier, and reports all problems together. What wasm is configured with is
+// handed on as it was given, and checked there.
 
 import { WasmVerifier } from "../pkg/offswitch.js";
 
 /**
- * @typedef {object} Settings What the options come to.
+ * @typedef {object} Settings The options, with defaults.
  * @property {Uint8Array} config the VerifierConfig of the Rust crate, as JSON
  * @property {{ issuer: string, url?: string, headers?: Record<string, string>, jwks?: string }[]} keySources
  *   in the order of the issuers
  * @property {import("./feed/client.js").FeedSettings} feed
  * @property {number} rememberedTokens
- * @property {import("./index.d.ts").Store} [store]
+ * @property {{ keeper: import("./stores/keeper.js").MakeKeeper }} [store]
  * @property {(event: import("./index.d.ts").VerifierEvent) => void} [onEvent]
  * @property {() => number} clock unix seconds
  *
  * @typedef {Record<string, any>} Fields
+ *
+ * @typedef {Record<string, [unknown, (value: any) => unknown, string]>} Rules The default of each field, what
+ *   holds of its value, and that in words.
  */
 
 /**
- * @param {unknown} options
+ * @param {unknown} options @param {number} [maxBytes] of a snapshot, where the options do not say
  * @returns {Settings}
  * @throws {TypeError} naming every problem
  */
-export function readOptions(options) {
+export function readOptions(options, maxBytes = 256 * 1024 * 1024) {
   /** @type {string[]} */
   const problems = [];
-  // What is asked for here is taken out; what is left, wasm knows or finds unknown.
+  // What is read here is taken out; what is left, wasm knows or finds unknown.
   const { feed: given, wasm, ...top } = fields(options, "options", problems);
   const feed = { ...fields(given, "feed", problems) };
-  const ask = taker("", top, problems);
-  const askFeed = taker("feed.", feed, problems);
-  const seconds = (/** @type {string} */ name, /** @type {number} */ otherwise, most = MAX_SECONDS) =>
-    askFeed(name, (value) => isPositive(value) && value <= most, `must be seconds > 0 and <= ${most}`, otherwise);
-  const found = askFeed("url", isAddresses, ADDRESSES, undefined);
-  const apiKey = askFeed("apiKey", isApiKey, API_KEY, null);
-  const settings = {
-    ...addresses(found, apiKey),
-    maxBytes: askFeed("maxBytes", isPositive, "must be a number > 0", defaults.maxBytes),
-    maxStalenessSeconds: feed.maxStaleness ?? 60,
-    timeoutSeconds: seconds("timeoutSeconds", 30),
-    follow: askFeed("follow", (value) => FOLLOW.includes(value), `must be one of ${FOLLOW}`, FOLLOW[0]),
-    pollSeconds: seconds("pollSeconds", 1),
-    longPollSeconds: seconds("longPollSeconds", 20, MAX_LONG_POLL_SECONDS),
-  };
-  const store = askFeed("store", (value) => isFunction(value?.keeper), "must be a store", null);
-  const clock = ask("clock", isFunction, FUNCTION, () => Date.now() / 1000);
-  const onEvent = ask("onEvent", isFunction, FUNCTION, null);
-  const rememberedTokens = ask("rememberedTokens", isCapacity, "must be a whole number <= 1000000", 10_000);
-  const others = ask("issuers", Array.isArray, "must be an array", []);
+  const { clock, issuers: others, onEvent, rememberedTokens } = take(top, TOP, "", problems);
+  /** @type {Rules} */
+  const rules = { ...FEED, maxBytes: [maxBytes, isPositive, "must be a number > 0"] };
+  const { apiKey, store, url, ...ways } = take(feed, rules, "feed.", problems);
   const isSaid = Object.values(top).some((value) => value !== undefined);
   const issuers = Array.isArray(others) ? [...others] : [];
   if (isSaid || issuers.length === 0) issuers.unshift(top);
@@ -58,7 +45,11 @@ export function readOptions(options) {
   }, "options", problems));
   problems.push(...WasmVerifier.problems(config).split("; "));
   refuse(problems.filter(Boolean));
-  return { config, keySources, feed: settings, rememberedTokens, store, onEvent, clock };
+  const followed = { ...addresses(url, apiKey), ...ways, maxStalenessSeconds: feed.maxStaleness ?? 60 };
+  return {
+    clock, config, keySources, onEvent, rememberedTokens, store,
+    feed: /** @type {import("./feed/client.js").FeedSettings} */ (/** @type {Fields} */ (followed)),
+  };
 }
 
 /**
@@ -140,20 +131,23 @@ function fields(value, path, problems) {
 }
 
 /**
- * Takes one field out, or its default; an undefined default makes the field required.
+ * Takes fields out. One that is missing has its default: null for none, undefined where it is required.
  *
- * @param {string} path @param {Fields} given @param {string[]} problems
- * @returns {(name: string, holds: (value: any) => unknown, text: string, otherwise: any) => any}
+ * @param {Fields} given @param {Rules} rules @param {string} path @param {string[]} problems
+ * @returns {Fields}
  */
-function taker(path, given, problems) {
-  return (name, holds, text, otherwise) => {
+function take(given, rules, path, problems) {
+  /** @type {Fields} */
+  const taken = {};
+  for (const [name, [otherwise, holds, text]] of Object.entries(rules)) {
     const value = given[name];
     delete given[name];
-    if (value === undefined && otherwise !== undefined) return otherwise ?? undefined;
+    const isDefault = value === undefined && otherwise !== undefined;
+    taken[name] = isDefault ? otherwise ?? undefined : value;
     const wrong = value === undefined ? `is missing: it ${text}` : `${text}, found ${shown(value)}`;
-    if (!holds(value)) problems.push(`${path}${name} ${wrong}`);
-    return value;
-  };
+    if (!isDefault && !holds(value)) problems.push(`${path}${name} ${wrong}`);
+  }
+  return taken;
 }
 
 /** What was found, without its content: an option may be a secret. @param {any} value @returns {string} */
@@ -212,14 +206,31 @@ function addresses(given, apiKey) {
   return { urls, apiKeys: all.map((one, at) => one.apiKey ?? own(urls[at])) };
 }
 
-/** What a runtime may set otherwise: Workers have 128 MB for everything. */
-export const defaults = { maxBytes: 256 * 1024 * 1024 };
-const ADDRESSES = "must be 1 to 8 http(s) URLs, or objects { url, apiKey }";
-const API_KEY = "must be a string with content";
-const FUNCTION = "must be a function";
 const MAX_SECONDS = 86_400;
-/** The control plane holds none longer. */
-const MAX_LONG_POLL_SECONDS = 60;
 /** One with credentials in it would be shown in status and events. */
 const PLAIN_URL = /^https?:\/\/[^/?#@]+([/?#]|$)/;
 const FOLLOW = ["stream", "long-poll", "poll"];
+
+/** @param {number} otherwise @returns {Rules[string]} */
+const seconds = (otherwise, most = MAX_SECONDS) =>
+  [otherwise, (value) => isPositive(value) && value <= most, `must be seconds > 0 and <= ${most}`];
+/** @param {unknown} otherwise @returns {Rules[string]} */
+const aFunction = (otherwise) => [otherwise, isFunction, "must be a function"];
+/** @type {Rules} */
+const FEED = {
+  url: [undefined, isAddresses, "must be 1 to 8 http(s) URLs, or objects { url, apiKey }"],
+  apiKey: [null, isApiKey, "must be a string with content"],
+  follow: [FOLLOW[0], (value) => FOLLOW.includes(value), `must be one of ${FOLLOW}`],
+  // The control plane holds no long poll for more.
+  longPollSeconds: seconds(20, 60),
+  pollSeconds: seconds(1),
+  store: [null, (value) => isFunction(value?.keeper), "must be a store"],
+  timeoutSeconds: seconds(30),
+};
+/** @type {Rules} */
+const TOP = {
+  clock: aFunction(() => Date.now() / 1000),
+  issuers: [[], Array.isArray, "must be an array"],
+  onEvent: aFunction(null),
+  rememberedTokens: [10_000, isCapacity, "must be a whole number <= 1000000"],
+};

@@ -40,7 +40,7 @@ pub struct WasmVerifier {
     standings: Vec<Option<Standing>>,
 }
 
-/// What both sides read and write; `engine.js` has the same places.
+/// What both sides read and write; `js/engine/layout.js` has the same places.
 #[repr(C)]
 #[derive(Debug)]
 struct Buffer {
@@ -196,7 +196,7 @@ impl WasmVerifier {
     }
 
     /// Where the feed stands at `now` (unix seconds): the answer is
-    /// `{"since": …, "evidence": {"position": …, "age_seconds": …}}`.
+    /// `{"since": …, "evidence": {"position": …, "ageSeconds": …}}`.
     pub fn feed(&mut self, now: f64) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
         let since = self.verifier.feed().since().map(|position| format!("\"{position}\""));
@@ -347,7 +347,7 @@ impl WasmVerifier {
     }
 }
 
-/// What the calls that judge answer with; `engine.js` has the same numbers.
+/// What the calls that judge answer with; `js/engine/layout.js` has the same numbers.
 mod codes {
     /// The token is good now.
     pub(super) const VALID: u32 = 0;
@@ -450,7 +450,7 @@ fn step(Step { check, finding, position }: &Step) -> String {
 fn evidence(Evidence { position, age_seconds }: Evidence) -> String {
     let position = position.map_or("null".to_owned(), |position| format!("\"{position}\""));
     let age_seconds = age_seconds.map_or("null".to_owned(), |age| age.to_string());
-    format!(r#"{{"position":{position},"age_seconds":{age_seconds}}}"#)
+    format!(r#"{{"position":{position},"ageSeconds":{age_seconds}}}"#)
 }
 
 /// Why a snapshot was not applied.

@@ -10,9 +10,7 @@
 
 mod support;
 
-use offswitch_verifier::{
-    Algorithm, AudienceRule, Check, IssuerConfig, Jws, KeySet, Verifier,
-};
+use offswitch_verifier::{Algorithm, AudienceRule, Check, IssuerConfig, Jws, KeySet, Verifier};
 use serde_json::{Value, json};
 use support::feed::{History, Record};
 use support::{AUDIENCE, ISSUER, Key, Minter, NOW, claims, claims_with, encode, feed};

@@ -2,12 +2,15 @@
 // has signatures checked by the host where that is faster. Wasm decides, this file carries bytes.
 
 import { WasmVerifier } from "../../pkg/offswitch.js";
-import { HEAD_BYTES } from "../feed/inspection.js";
-import { History } from "./history.js";
-import { importKey, isHosted } from "./host.js";
-import { afterError, ensureInstance, generation, instanceMemory } from "./instance.js";
-import { parseExactly } from "./exact-json.js";
 import { invalid } from "../options.js";
+import { parseExactly } from "./exact-json.js";
+import { History } from "./history.js";
+import { importKey } from "./host.js";
+import { afterError, ensureInstance, generation, instanceMemory } from "./instance.js";
+import {
+  AT_FLOOR, FACTS, FORGOTTEN, HEAD_BYTES, IMPLAUSIBLE, KEY_BITS, MAX_TOKEN_BYTES, NOT_VALID, NO_TICKET,
+  RAISED, SIGNATURE_AT, TOKEN_AT, TOO_LONG, VALID_BUT_BEHIND, WRONG_CLOCK,
+} from "./layout.js";
 import { Remembered } from "./remembered.js";
 
 /**
@@ -23,6 +26,7 @@ export class Engine {
   #capacity;
   #clock;
   #config;
+  #hosts;
   #isOneIssuer;
   #remembered;
   #history = new History();
@@ -42,13 +46,13 @@ export class Engine {
   /** @type {WasmVerifier | undefined} */
   #wasm;
   #generation = -1;
-  /** Wasm's memory, and the parts of its buffer. */
+  /** Wasm's memory, and the parts of the buffer in it (layout.js). */
   #memory = NO_BYTES;
   #facts = new Uint32Array();
   #token = NO_BYTES;
   #evidence = NO_EVIDENCE;
   #evidenceAt = -1;
-  /** The second, by the clock, in which wasm was last told how much time has really passed. */
+  /** The second, by the clock, in which wasm was last given the monotonic time. */
   #tickedAt = -1;
   /** When the feed's newest statement was heard, seconds of the monotonic clock. */
   #heardAt = 0;
@@ -57,22 +61,22 @@ export class Engine {
   onBehind = () => {};
 
   /**
-   * @param {Uint8Array} config the VerifierConfig of the Rust crate, as JSON
-   * @param {() => number} clock unix seconds @param {number} capacity of remembered tokens
-   * @param {number} issuers how many are configured
+   * @param {import("../options.js").Settings} settings
+   * @param {import("./host.js").Hosts} hosts what checks signatures in place of wasm
    */
-  constructor(config, clock, capacity, issuers) {
-    this.#isOneIssuer = issuers === 1;
-    this.#capacity = capacity;
+  constructor({ clock, config, keySources, rememberedTokens }, hosts) {
+    this.#capacity = rememberedTokens;
     this.#clock = clock;
     this.#config = config;
-    this.#remembered = new Remembered(capacity);
+    this.#hosts = hosts;
+    this.#isOneIssuer = keySources.length === 1;
+    this.#remembered = new Remembered(rememberedTokens);
     this.#current();
   }
 
   /**
-   * The verdict on a token that is remembered; undefined if it is not. The one path that is walked
-   * for nearly every request: who calls it hands what it throws to `afterError`.
+   * The verdict on a token that is remembered; undefined if it is not. Nearly every request takes
+   * this path. The caller hands what it throws to `afterError`.
    *
    * @param {string} token @param {number} staleness in seconds; 0 as configured, ANY_AGE for any
    * @returns {Verdict | undefined}
@@ -80,14 +84,9 @@ export class Engine {
   recall(token, staleness) {
     const entry = this.#remembered.find(token);
     const wasm = this.#wasm;
-    if (entry === undefined || wasm === undefined || this.#generation !== generation) return undefined;
+    if (entry === undefined || wasm === undefined || this.#generation !== generation()) return undefined;
     const now = this.#now();
     const code = wasm.judge(entry.slot, now, staleness);
-    if (code === VALID) {
-      if (Math.floor(now) !== this.#evidenceAt) this.#look(now);
-      const { claims, claimsJson } = entry;
-      return { outcome: "valid", code: "valid", claims, claimsJson, evidence: this.#evidence };
-    }
     if (code !== FORGOTTEN) return this.#verdict(code, entry, now);
     this.#remembered.clear();
     return undefined;
@@ -104,8 +103,8 @@ export class Engine {
   }
 
   /**
-   * Judges a token; its signature is checked by the host where the host knows the key. Answers at
-   * once where nobody need be waited for.
+   * Judges a token; the host checks its signature if it knows the key. Answers without a promise where
+   * nothing has to be awaited.
    *
    * @param {string} token @param {number} staleness as above
    * @returns {Verdict | Promise<Verdict>}
@@ -126,7 +125,7 @@ export class Engine {
     return this.#guarded((wasm) => {
       const now = this.#now();
       const own = this.#capacity + slot;
-      // Until then the slot has what was known of another token.
+      // Before that the slot holds what is known of another token.
       let code = isKnown ? wasm.judge(own, now, 0) : FORGOTTEN;
       if (code === FORGOTTEN) code = wasm.verify(this.#write(token), now, own, 0);
       return code > VALID_BUT_BEHIND ? this.#verdict(code, NO_CLAIMS, now) : undefined;
@@ -251,7 +250,7 @@ export class Engine {
   }
 
   close() {
-    if (this.#generation === generation) this.#wasm?.free();
+    if (this.#generation === generation()) this.#wasm?.free();
     this.#wasm = undefined;
     this.#isClosed = true;
     this.#remembered.clear();
@@ -263,7 +262,7 @@ export class Engine {
     this.#keptAt = now;
   }
 
-  /** Calls into wasm, and sees to it if that traps. @template T @param {(wasm: WasmVerifier) => T} call @returns {T} */
+  /** Calls into wasm, and replaces the instance if that traps. @template T @param {(wasm: WasmVerifier) => T} call @returns {T} */
   #guarded(call) {
     try {
       return call(this.#current());
@@ -317,7 +316,7 @@ export class Engine {
    */
   async #verifyOnceImported(number, token, staleness, nth) {
     const version = this.#keysVersion;
-    const key = await importKey(/** @type {JsonWebKey} */ (this.#jwks.get(number)));
+    const key = await importKey(this.#hosts, /** @type {JsonWebKey} */ (this.#jwks.get(number)));
     if (this.#keysVersion === version) this.#hostKeys.set(number, key);
     return this.#guarded(() => this.#verifyByHost(token, staleness, nth));
   }
@@ -331,7 +330,7 @@ export class Engine {
     const version = this.#keysVersion;
     const isGood = await checking.catch(() => undefined);
     return this.#guarded(() => {
-      // The keys have changed meanwhile, or the host has failed: wasm does it all.
+      // The keys have changed meanwhile, or the host has failed: wasm checks everything.
       const isOpen = isGood === undefined || this.#keysVersion !== version;
       if (isOpen) return this.#verifyAnew(token, staleness);
       if (!isGood) return this.#verifyByHost(token, staleness, nth + 1);
@@ -348,7 +347,7 @@ export class Engine {
     const now = this.#now();
     const slot = this.#remembered.reserve();
     const code = this.#current().verifyVouchedFor(ticket, now, slot, staleness);
-    // Too many others came between: wasm has forgotten the ticket, and checks by itself.
+    // Wasm forgets a ticket after many others, and then checks the signature again.
     return code === FORGOTTEN ? this.#verifyAnew(token, staleness) : this.#conclude(code, token, now);
   }
 
@@ -374,7 +373,7 @@ export class Engine {
     return { outcome: "valid", code: "valid", claims, claimsJson, evidence: this.#evidence };
   }
 
-  /** Looks where the feed stands: renews the evidence that all verdicts of one second share. */
+  /** Reads the state of the feed: renews the evidence that all verdicts of one second share. */
   #look(/** @type {number} */ now) {
     check(this.#current().feed(now));
     /** @type {{ since: string | null, evidence: Evidence }} */
@@ -385,8 +384,8 @@ export class Engine {
   }
 
   /**
-   * The time, of which wasm is told first how much has really passed: a clock that is set back, or a
-   * feed that is dated in the future, must not make what is held look fresh.
+   * The time. Wasm is given the monotonic time first: a clock that is set back, or a feed that is dated
+   * in the future, must not make what is held look fresh.
    */
   #now() {
     const now = this.#clock();
@@ -418,7 +417,7 @@ export class Engine {
     return read === token.length ? written : TOO_LONG;
   }
 
-  /** Looks at wasm's memory anew, if it has grown or is another. */
+  /** Renews the views of wasm's memory, if it has grown or is another. */
   #view() {
     if (this.#memory.byteLength !== 0) return;
     const address = this.#current().address();
@@ -433,7 +432,7 @@ export class Engine {
     this.#current().setKeys(place, encoder.encode(jwks), isFetched);
     const { keys, problem, dropped } = JSON.parse(this.#answer());
     if (keys === undefined) throw invalid(`issuers[${place}].keys: ${problem}`);
-    // No member name of the set stands twice: wasm has refused that.
+    // Wasm has refused sets with a duplicate member name.
     const set = JSON.parse(jwks);
     this.#keysVersion += 1;
     for (const known of [this.#hostKeys, this.#jwks]) {
@@ -441,21 +440,21 @@ export class Engine {
     }
     for (const [number, at] of keys) {
       const jwk = set.keys?.[at] ?? set;
-      if (isHosted(jwk.alg)) this.#jwks.set(number, jwk);
+      if (this.#hosts.has(jwk.alg)) this.#jwks.set(number, jwk);
       else this.#hostKeys.set(number, null);
     }
     return { problem, dropped };
   }
 
-  /** The verifier in wasm, made anew with all it knew if its instance was replaced. */
+  /** The verifier in wasm. If its instance was replaced, it is made again with all that it held. */
   #current() {
-    if (this.#wasm !== undefined && this.#generation === generation) return this.#wasm;
+    if (this.#wasm !== undefined && this.#generation === generation()) return this.#wasm;
     if (this.#isClosed) throw new Error("the verifier is closed");
     ensureInstance();
     // The options have been found to be good.
     const wasm = /** @type {WasmVerifier} */ (WasmVerifier.make(this.#config));
     this.#wasm = wasm;
-    this.#generation = generation;
+    this.#generation = generation();
     this.#memory = NO_BYTES;
     this.#evidenceAt = -1;
     this.#remembered.clear();
@@ -470,7 +469,7 @@ export class Engine {
   }
 }
 
-/** Seconds of real time, whatever happens to the clock. */
+/** Monotonic seconds. */
 const uptime = () => performance.now() / 1000;
 
 /** @param {number} code */
@@ -487,34 +486,10 @@ function frozen(value) {
   return Object.freeze(value);
 }
 
-/** Any age of the feed is good enough. */
-export const ANY_AGE = 0xffffffff;
-
-// What wasm answers with; `codes` in bindings.rs.
-const VALID = 0;
-const VALID_BUT_BEHIND = 1;
-const NOT_VALID = 2;
-const FORGOTTEN = 3;
-const WRONG_CLOCK = 4;
-const RAISED = 5;
-const AT_FLOOR = 6;
-const IMPLAUSIBLE = 7;
-const NO_TICKET = 0;
-
-// The parts of the buffer; `Buffer` in bindings.rs.
-const FACTS = 5;
-const SIGNATURE_AT = FACTS * 4;
-const TOKEN_AT = SIGNATURE_AT + 1024;
-const MAX_TOKEN_BYTES = 16 * 1024;
-
-/** A length that no token may have. */
-const TOO_LONG = 0x7fffffff;
-/** A key's number is its issuer's place and, in so many bits, its own. */
-const KEY_BITS = 8;
 const NO_BYTES = new Uint8Array();
 /** @type {{ claims: any, claimsJson: string }} */
 const NO_CLAIMS = Object.freeze({ claims: Object.freeze({}), claimsJson: "" });
 /** @type {Evidence} */
-export const NO_EVIDENCE = Object.freeze({ position: null, age_seconds: null });
+export const NO_EVIDENCE = Object.freeze({ position: null, ageSeconds: null });
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });

@@ -8,7 +8,7 @@ export async function webCrypto(jwk) {
   const { subtle } = globalThis.crypto;
   const key = await subtle.importKey("jwk", publicPart(jwk), parameters, false, ["verify"]);
   // Copies: the answer comes later, and by then another token may lie in the same memory. WebCrypto
-  // has to copy by itself; a host that forgot would vouch for a forgery.
+  // has to copy too; a host that does not would accept a forgery.
   return (signature, signed) => subtle.verify(parameters, key, signature.slice(), signed.slice());
 }
 

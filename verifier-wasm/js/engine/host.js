@@ -1,37 +1,31 @@
-// Who checks signatures beside wasm. Each runtime's loader says so, for the algorithms at which its
-// own cryptography was measured to be faster (BENCHMARKS.md); the verdict is the same.
+// Signatures that the runtime's own cryptography checks in place of wasm. Each loader lists the algorithms
+// at which that was measured to be faster (BENCHMARKS.md); the verdict is the same.
 
 /**
  * @typedef {(signature: Uint8Array, signed: Uint8Array) => boolean | Promise<boolean>} HostKey
  *
  * @typedef {(jwk: JsonWebKey) => HostKey | Promise<HostKey>} KeyImporter
+ *
+ * @typedef {ReadonlyMap<string | undefined, KeyImporter>} Hosts By the `alg` of the keys they import.
  */
 
-/** By the `alg` of the keys they import. @type {Map<string | undefined, KeyImporter>} */
-const importers = new Map();
-
-/** Has keys of some algorithms imported by `importer`. @param {string} algs @param {KeyImporter} importer */
-export function useHost(algs, importer) {
-  for (const alg of algs.split(" ")) importers.set(alg, importer);
-}
-
-/** True if the host may know keys of this algorithm. @param {string | undefined} alg */
-export function isHosted(alg) {
-  return importers.has(alg);
+/** Entries of `Hosts`. @param {string} algs @param {KeyImporter} importer @returns {[string, KeyImporter][]} */
+export function hosting(algs, importer) {
+  return algs.split(" ").map((alg) => [alg, importer]);
 }
 
 /**
  * The key as the host knows it, or null: then wasm checks its signatures.
  *
- * @param {JsonWebKey} jwk a key that wasm has accepted
+ * @param {Hosts} hosts @param {JsonWebKey} jwk a key that wasm has accepted
  * @returns {Promise<HostKey | null>}
  */
-export async function importKey(jwk) {
+export async function importKey(hosts, jwk) {
   // BoringSSL (Bun) takes no exponent of more than 33 bits and finds every signature wrong; which
   // exponents other hosts take differs too. Here they all have the same verdict, from wasm.
   if (jwk.e !== undefined && jwk.e.length > MAX_EXPONENT_CHARACTERS) return null;
   try {
-    return (await importers.get(jwk.alg)?.(jwk)) ?? null;
+    return (await hosts.get(jwk.alg)?.(jwk)) ?? null;
   } catch {
     return null; // an algorithm or a curve that this version of the runtime does not know
   }

@@ -3,8 +3,9 @@
 import { __wbg_reset_state, initSync } from "../../pkg/offswitch.js";
 import { notLoaded } from "./not-loaded.js";
 
-/** Grows whenever the instance was replaced: everything made before it is gone. */
-export let generation = 0;
+/** How often the instance was replaced: everything made before is gone. */
+let replaced = 0;
+export const generation = () => replaced;
 let isBroken = false;
 /** When the instance trapped of late, milliseconds. @type {number[]} */
 let traps = [];
@@ -27,16 +28,16 @@ export function ensureLoaded() {
   }
 }
 
-/** Runs what others have handed in: whatever fails there must break nothing here. @param {() => unknown} call */
+/** Runs a function of the application: an error in it must break nothing here. @param {() => unknown} call */
 export async function unharmed(call) {
   try {
     await call();
   } catch {
-    // It is theirs.
+    // It is the application's own.
   }
 }
 
-/** Runs what a trap must not break; answers with `otherwise` in its place. @template T @param {() => T} work @param {(trap: TrapError) => T} otherwise */
+/** Runs `work`; if it traps, answers with `otherwise`. @template T @param {() => T} work @param {(trap: TrapError) => T} otherwise */
 export function survive(work, otherwise) {
   try {
     return work();
@@ -50,15 +51,15 @@ export function survive(work, otherwise) {
 /**
  * Makes sure that there is an instance that works.
  *
- * One that traps over and over is left alone for a while: each new one costs the time to load what
- * was held, and whoever found a way to make it trap must not be able to spend all of it.
+ * One that keeps trapping pauses for a while: each new one costs the time to load what was held, and an
+ * attacker who can trigger traps must not be able to spend all of it.
  */
 export function ensureInstance() {
   if (traps.length >= MAX_TRAPS) {
     const now = Date.now();
-    // Whatever way the clock was moved.
+    // In whichever direction the clock was set.
     if (Math.abs(now - /** @type {number} */ (traps.at(-1))) < REST_MS) {
-      throw new TrapError("wasm keeps failing and rests");
+      throw new TrapError("the WebAssembly instance failed repeatedly; retrying in 2 s");
     }
     traps = [];
   }
@@ -76,10 +77,10 @@ export function afterError(error) {
   if (!(error instanceof WebAssembly.RuntimeError || error instanceof RangeError)) return error;
   const now = Date.now();
   traps = [...traps.filter((at) => now - at < TRAPS_WITHIN_MS), now];
-  generation += 1;
+  replaced += 1;
   isBroken = true;
   replaceInstance();
-  return new TrapError("wasm failed and was replaced", { cause: error });
+  return new TrapError("the WebAssembly instance failed and was replaced", { cause: error });
 }
 
 function replaceInstance() {
@@ -87,7 +88,7 @@ function replaceInstance() {
   isBroken = false;
 }
 
-/** So many traps within so long a time are too many. */
+/** More traps than this within this time are too many. */
 const MAX_TRAPS = 5;
 const TRAPS_WITHIN_MS = 10_000;
 const REST_MS = 2_000;

@@ -7,7 +7,7 @@ import * as wasm from "../../pkg/offswitch.js";
  * Which keys of a JWK set the verifier uses, and why it leaves out the others.
  *
  * @param {string} jwks @param {boolean} isFetched true for a set that an issuer published
- * @returns {import("./index.d.ts").KeySetReport}
+ * @returns {import("../index.d.ts").KeySetReport}
  */
 export function readKeySet(jwks, isFetched) {
   const { keys = [], dropped = [], problem } = JSON.parse(

@@ -1,6 +1,8 @@
 // The tokens whose signature and claims were found good, so that the next verdict about one of them
 // needs time and revocations alone. Bounded, and found by every byte of the token.
 
+import { NO_SLOT } from "./layout.js";
+
 /**
  * @typedef {object} Entry
  * @property {number} slot where wasm holds what is left to judge
@@ -56,7 +58,7 @@ export class Remembered {
     return this.#reserved;
   }
 
-  /** Forgets who was in the reserved slot: wasm has put another token's standing there. */
+  /** Forgets the token in the reserved slot: wasm has put another token's standing there. */
   vacate() {
     if (this.#reserved !== undefined) this.#forget(this.#slots[this.#reserved]);
   }
@@ -70,7 +72,7 @@ export class Remembered {
     if (this.#capacity === 0) return;
     const slot = this.reserve();
     this.vacate();
-    // Several requests may have found the same token good at once.
+    // Several requests may have found the same token good at the same time.
     if (this.find(token) !== undefined) return;
     this.#reserved = undefined;
     const bucket = hash(token) & this.#mask;
@@ -127,7 +129,5 @@ function hash(/** @type {string} */ token) {
   return sum ^ (sum >>> 13);
 }
 
-/** A slot of which wasm remembers nothing. */
-export const NO_SLOT = 0xffffffff;
 /** The tokens held have this many characters on average at most. */
 const MEAN_CHARACTERS = 1024;

@@ -1,4 +1,4 @@
-// When to ask again after a failure: exponential, with jitter, and never sooner than asked for.
+// When to ask again after a failure: exponential, with jitter, and never sooner than the server asks for.
 
 export class Backoff {
   #failures = 0;
@@ -12,7 +12,7 @@ export class Backoff {
   }
 
   /**
-   * Marks a try after a failure, so that nobody else tries within `seconds`. It is a time, not a
+   * Marks a try after a failure, so that no other request tries within `seconds`. It is a time, not a
    * promise: a request that is aborted half-way cannot hold anyone up for longer.
    *
    * @param {number} now @param {number} seconds
@@ -58,5 +58,5 @@ const FIRST_SECONDS = 0.5;
 /** A sixth of the time that a snapshot is good for by default: by that much less may a server be
  * away before verifiers are undecided (docs/scale.md). */
 const LONGEST_SECONDS = 10;
-/** What a server that asks for peace may ask for. */
+/** The longest pause that a server may ask for. */
 const LONGEST_ASKED_SECONDS = 30;

@@ -1,26 +1,30 @@
 // Follows the feed without end, where timers may outlive a request.
 
-import { followEvents } from "./stream.js";
+/**
+ * @typedef {import("./internals.js").Internals} Internals
+ */
 
 /**
- * Polls without end, and beside that follows the stream where that is wanted: as long as it brings
- * everything in time nothing is polled. What fails is tried again, with the feed client's own backoff.
+ * Polls without end, and follows the stream at the same time where that is wanted: as long as the stream
+ * brings everything in time nothing is polled. What fails is tried again, with the feed client's backoff.
  *
- * @param {import("../verifier/verifier.js").Verifier} verifier @param {AbortSignal} signal
+ * @param {Internals} internals @param {AbortSignal} signal
  */
-export async function follow(verifier, signal) {
-  const { follow: mode, pollSeconds } = verifier.feedSettings;
-  verifier.following = mode;
-  const refresh = oneAtATime(() => verifier.refresh({ signal, waitSeconds: verifier.waitSeconds }).catch(() => ({})));
-  const catchUp = oneAtATime(() => verifier.refresh({ signal }).catch(() => ({})));
-  verifier.onBehind(() => void catchUp());
+export async function follow(internals, signal) {
+  const { feed } = internals;
+  const { follow: mode, pollSeconds } = feed.settings;
+  feed.following = mode;
+  const refresh = oneAtATime(() => internals.refresh({ signal, waitSeconds: feed.waitSeconds }).catch(() => ({})));
+  const catchUp = oneAtATime(() => internals.refresh({ signal }).catch(() => ({})));
+  internals.onBehind(() => void catchUp());
   if (mode === "stream") {
-    void followStreams(verifier, signal, refresh);
+    followStreams(internals, signal, refresh).catch((error) =>
+      internals.report({ type: "failure", error: "stream_unavailable", detail: `${error}; the feed is polled` }));
     // It may bring everything from the beginning.
     await pause(pollSeconds * (0.5 + Math.random() / 2), signal);
   }
   while (!signal.aborted) {
-    const quiet = verifier.quietSeconds;
+    const quiet = feed.streams?.quietSeconds ?? 0;
     const spent = stopwatch();
     const result = quiet > 0 ? {} : await refresh();
     // A long poll that had to wait, or has brought something, is followed by the next one.
@@ -31,7 +35,7 @@ export async function follow(verifier, signal) {
     // The end of a stream is noticed within the time of a poll.
     if (quiet > 0) next = Math.min(quiet, jittered);
     // The end of the backoff must not be missed by much where a verdict depends on it.
-    else if (!("applied" in result)) next = Math.min(jittered, Math.max(MIN_ROUND_SECONDS, verifier.retrySeconds));
+    else if (!("applied" in result)) next = Math.min(jittered, Math.max(MIN_ROUND_SECONDS, feed.retrySeconds));
     await pause(next - spent(), signal);
   }
 }
@@ -40,15 +44,17 @@ export async function follow(verifier, signal) {
  * One stream after the other. What a stream could not bring (a gap, a base, a snapshot that is too
  * large for it) is polled for before the next one.
  *
- * @param {import("../verifier/verifier.js").Verifier} verifier @param {AbortSignal} signal
- * @param {() => Promise<unknown>} refresh
+ * @param {Internals} internals @param {AbortSignal} signal @param {() => Promise<unknown>} refresh
  */
-async function followStreams(verifier, signal, refresh) {
-  const { pollSeconds } = verifier.feedSettings;
+async function followStreams({ feed, onEvent, report }, signal, refresh) {
+  const { StreamFollower } = await import("./stream-follower.js");
+  const streams = new StreamFollower(feed);
+  const { pollSeconds } = feed.settings;
   while (!signal.aborted) {
     const spent = stopwatch();
-    const end = await verifier.followStream(followEvents, signal).catch(() => ({}));
-    // A server that goes down leaves everybody in the same moment; they come back one by one.
+    const end = await streams.follow(signal, onEvent).catch(() => ({}));
+    if ("error" in end && !signal.aborted) report({ type: "failure", ...end });
+    // A server that goes down leaves all clients in the same moment; they come back one by one.
     const wasServed = "applied" in end || spent() > MIN_ROUND_SECONDS;
     await pause(pollSeconds * (wasServed ? Math.random() : 0.5 + Math.random()), signal);
     const wantsPoll = ("wantsPoll" in end && end.wantsPoll) || ("needsBase" in end && end.needsBase);
@@ -56,7 +62,7 @@ async function followStreams(verifier, signal, refresh) {
   }
 }
 
-/** Who asks while it is under way waits for that. @template T @param {() => Promise<T>} work */
+/** A caller that comes while it is under way waits for that. @template T @param {() => Promise<T>} work */
 function oneAtATime(work) {
   /** @type {Promise<T> | undefined} */
   let current;
@@ -65,7 +71,7 @@ function oneAtATime(work) {
   }));
 }
 
-/** Tells the seconds since now. */
+/** Counts the seconds from now on. */
 function stopwatch() {
   const began = performance.now();
   return () => (performance.now() - began) / 1000;

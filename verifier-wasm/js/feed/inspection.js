@@ -4,13 +4,14 @@
 
 import { FetchError } from "./bounded-fetch.js";
 import { generation, survive } from "../engine/instance.js";
+import { HEAD_BYTES } from "../engine/layout.js";
 
 export class Inspection {
   #engine;
   /** The first bytes, until there are enough of them. */
   #head = new Uint8Array(HEAD_BYTES);
   #size = 0;
-  #generation = generation;
+  #generation = generation();
   #ticket = 0;
 
   /** @param {import("../engine/engine.js").Engine} engine */
@@ -46,12 +47,12 @@ export class Inspection {
     const begun = survive(begin, () => 0);
     if (typeof begun === "object") refuse(begun);
     else this.#ticket = begun;
-    this.#generation = generation;
+    this.#generation = generation();
   }
 
   /** False once wasm was replaced, and what was begun in it is gone. */
   get #isCurrent() {
-    return this.#ticket !== 0 && this.#generation === generation;
+    return this.#ticket !== 0 && this.#generation === generation();
   }
 }
 
@@ -65,7 +66,5 @@ function refuse(problem) {
   if (problem !== undefined) throw new FetchError(problem.detail, { code: problem.error });
 }
 
-/** `HEAD_BYTES` of feed.rs. */
-export const HEAD_BYTES = 4096;
 /** What is copied to wasm at a time. */
 const PIECE_BYTES = 64 * 1024;

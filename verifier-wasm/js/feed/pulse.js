@@ -8,8 +8,6 @@ export class Pulse {
   /** Since when all events came in time. */
   #goodSince = 0;
   #isTrusted = true;
-  /** By how much our clock seems to be ahead of what a poll has brought. */
-  #pollDelay = 0;
   /** How late the last event was, seconds; null before there was one. @type {number | null} */
   latenessSeconds = null;
 
@@ -18,21 +16,23 @@ export class Pulse {
     this.#heartbeatSeconds = DEFAULT_HEARTBEAT_SECONDS;
   }
 
-  /** What the server says of its stream. @param {number} seconds from one heartbeat to the next */
-  beats(seconds) {
-    if (seconds >= 1 && seconds <= MAX_HEARTBEAT_SECONDS) this.#heartbeatSeconds = seconds;
+  /**
+   * What the server says of its stream.
+   *
+   * @param {string} data of the event @returns {number | undefined} seconds from one heartbeat to the next
+   */
+  beats(data) {
+    const seconds = Number(/"heartbeat_seconds":\s*(\d{1,4})\b/.exec(data)?.[1]);
+    if (!(seconds >= 1 && seconds <= MAX_HEARTBEAT_SECONDS)) return undefined;
+    this.#heartbeatSeconds = seconds;
+    return seconds;
   }
 
-  /** A poll has brought something. @param {number} delay from its signature to now, by our clock */
-  polled(delay) {
-    this.#pollDelay = delay;
-  }
-
-  /** The stream has brought an event. @param {number} delay as above */
+  /** The stream has brought an event. @param {number} delay from its signature to now, seconds */
   heard(delay) {
     const now = seconds();
     const isSilent = this.silentSeconds > this.patienceSeconds;
-    this.latenessSeconds = Math.max(0, delay - this.#pollDelay);
+    this.latenessSeconds = Math.max(0, delay);
     // All that a poll brought meanwhile says nothing about this.
     if (isSilent || this.latenessSeconds > LATE_SECONDS) {
       this.#goodSince = now;
@@ -73,9 +73,9 @@ export class Pulse {
 
 const seconds = () => performance.now() / 1000;
 
-/** Of a server that does not say. */
+/** Of a server that does not name it. */
 const DEFAULT_HEARTBEAT_SECONDS = 10;
 /** The control plane's `heartbeat_seconds` cannot be more. */
-export const MAX_HEARTBEAT_SECONDS = 60;
+const MAX_HEARTBEAT_SECONDS = 60;
 /** A snapshot's time has whole seconds, and the process that signs it may itself be a bit behind. */
 const LATE_SECONDS = 4;

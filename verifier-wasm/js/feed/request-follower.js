@@ -5,22 +5,22 @@
 // request's I/O can hang for ever once that request is gone.
 
 export class RequestFollower {
+  #internals;
   #outlives;
-  #verifier;
   /** Until when one request is following the feed, milliseconds. */
   #leaseUntil = 0;
   /** True where a token has shown that there is news. */
   #isNews = false;
 
   /**
-   * @param {import("../verifier/verifier.js").Verifier} verifier
+   * @param {import("./internals.js").Internals} internals of the verifier
    * @param {boolean} [outlives] true where work goes on after the answer without waitUntil
    */
-  constructor(verifier, outlives = false) {
+  constructor(internals, outlives = false) {
+    this.#internals = internals;
     this.#outlives = outlives;
-    this.#verifier = verifier;
-    verifier.following = "requests";
-    verifier.onBehind(() => {
+    internals.feed.following = "requests";
+    internals.onBehind(() => {
       this.#isNews = true;
     });
   }
@@ -34,9 +34,9 @@ export class RequestFollower {
    * @returns {Promise<unknown> | undefined}
    */
   later(waitUntil) {
-    const { feedSettings, secondsSinceRound, waitSeconds } = this.#verifier;
+    const { secondsSinceRound, settings, waitSeconds } = this.#internals.feed;
     const mayWait = this.#outlives || waitUntil !== undefined;
-    const isDue = this.#isNews || (mayWait && waitSeconds >= 1) || secondsSinceRound >= feedSettings.pollSeconds;
+    const isDue = this.#isNews || (mayWait && waitSeconds >= 1) || secondsSinceRound >= settings.pollSeconds;
     const now = Date.now();
     const left = this.#leaseUntil - now;
     // One that is longer than any was is of a clock that has been set back.
@@ -50,7 +50,7 @@ export class RequestFollower {
 
   /**
    * One poll, or long polls for as long as the platform lets a request live on. The lease is a time,
-   * renewed for each poll: a request that is cut off holds nobody up once it has run out.
+   * renewed for each poll: once it has run out, a request that was cut off delays no other.
    *
    * @param {number} until
    */
@@ -58,14 +58,14 @@ export class RequestFollower {
     for (;;) {
       this.#isNews = false;
       const began = Date.now();
-      const waitSeconds = Math.min(this.#verifier.waitSeconds, (until - began) / 1000);
+      const waitSeconds = Math.min(this.#internals.feed.waitSeconds, (until - began) / 1000);
       const lease = began + waitSeconds * 1000 + POLL_MS;
       this.#leaseUntil = lease;
-      const result = await this.#verifier.refresh({ waitSeconds, timeoutSeconds: POLL_MS / 1000 });
+      const result = await this.#internals.refresh({ waitSeconds, timeoutSeconds: POLL_MS / 1000 });
       if (this.#leaseUntil !== lease) return; // it ran out, and another request took over
       this.#leaseUntil = 0;
       if (waitSeconds < 1 || !("applied" in result)) return;
-      // A feed that answers at once however long it may wait is not asked without a pause.
+      // A feed that never holds a long poll back is asked with pauses.
       const pause = MIN_ROUND_MS - (Date.now() - began);
       if (pause > 0) {
         this.#leaseUntil = Date.now() + POLL_MS;

@@ -2,7 +2,7 @@
 // and no silence may be longer than is agreed.
 
 import { FetchError, boundedResponse } from "./bounded-fetch.js";
-import { HEAD_BYTES } from "./inspection.js";
+import { HEAD_BYTES } from "../engine/layout.js";
 
 /**
  * @typedef {import("./bounded-fetch.js").Limits & { preview?: (head: Uint8Array) => void }} StreamLimits
@@ -145,5 +145,5 @@ const MAX_EVENT_BYTES = 3 * 1024 * 1024;
 const BASE64_SIZE = 1.4;
 /** The first bytes of a snapshot in base64. */
 const HEAD_CHARACTERS = Math.floor(HEAD_BYTES / 3) * 4;
-/** Of an event, beside its data. */
+/** Of an event, in addition to its data. */
 const MAX_OTHER_CHARACTERS = 1024;

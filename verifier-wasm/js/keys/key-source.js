@@ -153,7 +153,7 @@ export class KeySource {
   /** @returns {import("../index.d.ts").KeysStatus} */
   status() {
     const { issuer, jwks } = this;
-    return { issuer, ready: jwks !== undefined, fetched_at: this.#fetchedAt, problem: this.#problem,
+    return { issuer, ready: jwks !== undefined, fetchedAt: this.#fetchedAt, problem: this.#problem,
       dropped: this.#dropped };
   }
 }

@@ -3,6 +3,7 @@
 // A token of an unknown key is refused only if every set it could be in was fetched after the token
 // had arrived. Until then, and if a set cannot be fetched, it cannot be decided (invariant 6).
 
+import { unverified } from "../engine/unverified.js";
 import { KeySource } from "./key-source.js";
 
 /**
@@ -13,7 +14,7 @@ import { KeySource } from "./key-source.js";
 export class KeySources {
   #accept;
   #sources;
-  #tell;
+  #report;
   /** Grows with each set that is taken over. */
   #version = 0;
   /** How many searches began since `#countedFrom`; a count of those under way would never come down
@@ -24,11 +25,11 @@ export class KeySources {
   /**
    * @param {ConstructorParameters<typeof KeySource>[0][]} sources @param {() => number} clock
    * @param {(place: number, jwks: string) => { problem?: string, dropped: string[] }} accept
-   * @param {(problem: string) => void} tell
+   * @param {(problem: string) => void} report
    */
-  constructor(sources, clock, accept, tell) {
+  constructor(sources, clock, accept, report) {
     this.#accept = accept;
-    this.#tell = tell;
+    this.#report = report;
     this.#sources = sources.map((source) => new KeySource(source, clock));
   }
 
@@ -70,7 +71,7 @@ export class KeySources {
   async search(token, judge, { signal, timeoutSeconds = SEARCH_SECONDS, waitUntil } = {}) {
     const began = performance.now();
     const end = began + timeoutSeconds * 1000;
-    const kid = peek(token, 0)?.kid;
+    const kid = unverified(token, 0)?.kid;
     const sources = this.#sourcesFor(token);
     let version = this.#version;
     for (let now = began; ; now = performance.now()) {
@@ -118,7 +119,7 @@ export class KeySources {
    * @param {string} token
    */
   #sourcesFor(token) {
-    const claims = peek(token, 1);
+    const claims = unverified(token, 1);
     return claims ? this.#sources.filter(({ issuer }) => issuer === claims.iss) : this.#sources;
   }
 
@@ -130,7 +131,7 @@ export class KeySources {
       if (jwks !== source.jwks) this.#version += 1;
       return found;
     }, options);
-    if (problem !== undefined) this.#tell(problem);
+    if (problem !== undefined) this.#report(problem);
   }
 
   /**
@@ -168,23 +169,8 @@ function pause(milliseconds) {
   return new Promise((resume) => setTimeout(resume, milliseconds));
 }
 
-/**
- * One of a token's JSON segments, as far as it can be read before anything is verified.
- *
- * @param {string} token @param {number} nth
- */
-function peek(token, nth) {
-  try {
-    const text = atob(token.split(".", 2)[nth].replaceAll("-", "+").replaceAll("_", "/"));
-    return JSON.parse(decoder.decode(Uint8Array.from(text, (one) => one.charCodeAt(0))));
-  } catch {
-    return undefined;
-  }
-}
-
 /** How long the search for a key may take if the caller does not say so. */
 const SEARCH_SECONDS = 5;
-/** So many searches may begin within that time; more are undecided immediately. */
+/** This many searches may begin within that time; more are undecided immediately. */
 const MAX_SEARCHES = 2_000;
 const STEP_MS = 25;
-const decoder = new TextDecoder();

@@ -1,14 +1,12 @@
 // Browsers and bundlers: wasm is fetched from next to this file, or given as `wasm`.
 
 import { initSync } from "../../pkg/offswitch.js";
-import { creating } from "../verifier/create-verifier.js";
+import { packageFor } from "../verifier/create-verifier.js";
 import { follow } from "../feed/follow.js";
 import { webCrypto } from "../engine/host-webcrypto.js";
-import { RSA, useHost } from "../engine/host.js";
+import { RSA, hosting } from "../engine/host.js";
 import { inlineInstead } from "./fallback.js";
 import { moduleOf } from "./given.js";
-
-useHost(`ES256 ${RSA}`, webCrypto);
 
 let isLoaded = false;
 
@@ -28,6 +26,7 @@ async function found() {
   return moduleOf(new URL("../../pkg/offswitch_bg.wasm", import.meta.url));
 }
 
-export const createVerifier = creating(load, follow);
-export { Verifier } from "../verifier/verifier.js";
+export const { Verifier, createVerifier } = packageFor({
+  follow, hosts: new Map(hosting(`ES256 ${RSA}`, webCrypto)), load,
+});
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";

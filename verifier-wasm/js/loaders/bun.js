@@ -2,18 +2,17 @@
 
 import { readFileSync } from "node:fs";
 import path from "../../pkg/offswitch_bg.wasm" with { type: "file" };
-import { creating } from "../verifier/create-verifier.js";
+import { packageFor } from "../verifier/create-verifier.js";
 import { follow } from "../feed/follow.js";
 import { nodeCrypto } from "../engine/host-node-crypto.js";
-import { EDDSA, RSA, useHost } from "../engine/host.js";
+import { EDDSA, RSA, hosting } from "../engine/host.js";
 import { loadAtStart } from "./at-start.js";
 import { inlineInstead } from "./fallback.js";
-
-useHost(`${EDDSA} ES256 ${RSA}`, nodeCrypto);
 
 // What `bun build` writes is relative to the bundle.
 const file = () => readFileSync(new URL(String(path), import.meta.url));
 export const load = loadAtStart(file, inlineInstead);
-export const createVerifier = creating(load, follow);
-export { Verifier } from "../verifier/verifier.js";
+export const { Verifier, createVerifier } = packageFor({
+  follow, hosts: new Map(hosting(`${EDDSA} ES256 ${RSA}`, nodeCrypto)), load,
+});
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";

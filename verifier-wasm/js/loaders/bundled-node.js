@@ -3,16 +3,15 @@
 
 import { gunzipSync } from "node:zlib";
 import { zipped } from "../../pkg/offswitch_inline.js";
-import { creating } from "../verifier/create-verifier.js";
+import { packageFor } from "../verifier/create-verifier.js";
 import { follow } from "../feed/follow.js";
 import { nodeCrypto } from "../engine/host-node-crypto.js";
-import { RSA, useHost } from "../engine/host.js";
+import { RSA, hosting } from "../engine/host.js";
 import { loadAtStart } from "./at-start.js";
-
-useHost(`ES256 ${RSA}`, nodeCrypto);
 
 const inlined = () => gunzipSync(Buffer.from(zipped, "base64"));
 export const load = loadAtStart(inlined, (cause) => Promise.reject(cause));
-export const createVerifier = creating(load, follow);
-export { Verifier } from "../verifier/verifier.js";
+export const { Verifier, createVerifier } = packageFor({
+  follow, hosts: new Map(hosting(`ES256 ${RSA}`, nodeCrypto)), load,
+});
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";

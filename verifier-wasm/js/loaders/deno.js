@@ -1,16 +1,13 @@
 // Deno: wasm is read from its file, if the program may read it.
 
 import { readFileSync } from "node:fs";
-import { creating } from "../verifier/create-verifier.js";
+import { packageFor } from "../verifier/create-verifier.js";
 import { follow } from "../feed/follow.js";
 import { nodeCrypto } from "../engine/host-node-crypto.js";
 import { webCrypto } from "../engine/host-webcrypto.js";
-import { EDDSA, RSA, useHost } from "../engine/host.js";
+import { EDDSA, RSA, hosting } from "../engine/host.js";
 import { loadAtStart } from "./at-start.js";
 import { inlineInstead } from "./fallback.js";
-
-useHost(`${EDDSA} ${RSA}`, nodeCrypto);
-useHost("ES256", webCrypto);
 
 function file() {
   const path = new URL("../../pkg/offswitch_bg.wasm", import.meta.url);
@@ -21,6 +18,6 @@ function file() {
 }
 
 export const load = loadAtStart(file, inlineInstead);
-export const createVerifier = creating(load, follow);
-export { Verifier } from "../verifier/verifier.js";
+const hosts = new Map([...hosting(`${EDDSA} ${RSA}`, nodeCrypto), ...hosting("ES256", webCrypto)]);
+export const { Verifier, createVerifier } = packageFor({ follow, hosts, load });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";

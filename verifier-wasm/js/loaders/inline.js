@@ -2,19 +2,18 @@
 // Runtimes that compile no wasm from bytes, such as Workers, need another entry.
 
 import { initSync } from "../../pkg/offswitch.js";
-import { creating } from "../verifier/create-verifier.js";
+import { packageFor } from "../verifier/create-verifier.js";
 import { follow } from "../feed/follow.js";
 import { webCrypto } from "../engine/host-webcrypto.js";
-import { RSA, useHost } from "../engine/host.js";
+import { RSA, hosting } from "../engine/host.js";
 import { inlineModule } from "./inline-module.js";
-
-useHost(`ES256 ${RSA}`, webCrypto);
 
 /** Loads wasm; `createVerifier` calls it. */
 export async function load() {
   initSync(await inlineModule());
 }
 
-export const createVerifier = creating(load, follow);
-export { Verifier } from "../verifier/verifier.js";
+export const { Verifier, createVerifier } = packageFor({
+  follow, hosts: new Map(hosting(`ES256 ${RSA}`, webCrypto)), load,
+});
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";

@@ -1,17 +1,16 @@
 // Node: wasm is read from its file.
 
 import { readFileSync } from "node:fs";
-import { creating } from "../verifier/create-verifier.js";
+import { packageFor } from "../verifier/create-verifier.js";
 import { follow } from "../feed/follow.js";
 import { nodeCrypto } from "../engine/host-node-crypto.js";
-import { RSA, useHost } from "../engine/host.js";
+import { RSA, hosting } from "../engine/host.js";
 import { loadAtStart } from "./at-start.js";
 import { inlineInstead } from "./fallback.js";
 
-useHost(`ES256 ${RSA}`, nodeCrypto);
-
 const file = () => readFileSync(new URL("../../pkg/offswitch_bg.wasm", import.meta.url));
 export const load = loadAtStart(file, inlineInstead);
-export const createVerifier = creating(load, follow);
-export { Verifier } from "../verifier/verifier.js";
+export const { Verifier, createVerifier } = packageFor({
+  follow, hosts: new Map(hosting(`ES256 ${RSA}`, nodeCrypto)), load,
+});
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";

@@ -1,5 +1,5 @@
-// What is answered in place of the guarded application: problem documents (RFC 9457) with a stable
-// code, as data, so that every framework can send them.
+// The answers to requests that do not get through: problem documents (RFC 9457) with a stable code, as
+// data, so that every framework can send them.
 
 /**
  * @typedef {{ status: number, headers: Record<string, string>, body: { type: string, title: string,
@@ -22,12 +22,12 @@ export function problem(status, code, detail, headers = {}) {
       ...(status === 503 ? { "retry-after": "1" } : {}),
       ...headers,
     },
-    body: { type: "about:blank", title: TITLES[status], status, code, detail },
+    body: { type: `urn:offswitch:problem:${code}`, title: TITLES[status], status, code, detail },
   };
 }
 
 /**
- * A 401 as RFC 6750 section 3 has it: without a token there is no error to speak of.
+ * A 401 as RFC 6750 section 3 defines it: without a token the challenge names no error.
  *
  * @param {string} code @param {string} detail @param {Record<string, string>} [headers]
  */
@@ -41,7 +41,7 @@ export function refusal(code, detail, headers = {}) {
 /**
  * The answer to a token that is not valid.
  *
- * After a red button every client wants a new token at once. Each is told another time to come
+ * After a red button all clients want a new token at the same time. Each is given another time to come
  * back, which spreads them.
  *
  * @param {Verdict} verdict @param {number} jitterSeconds

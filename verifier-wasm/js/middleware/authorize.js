@@ -1,8 +1,9 @@
-// Whether a request may go through, for every framework the same: a bearer token, its verdict, and
-// what the route asks for beyond that.
+// Whether a request may go through, the same for every framework: a bearer token, its verdict, and the
+// scopes that the route asks for.
 
 import { denial, insufficientScope, refusal } from "./answers.js";
 import { invalid, readPolicy } from "../options.js";
+import { INTERNALS } from "../feed/internals.js";
 import { RequestFollower } from "../feed/request-follower.js";
 
 /**
@@ -10,8 +11,14 @@ import { RequestFollower } from "../feed/request-follower.js";
  * @typedef {import("../index.d.ts").RoutePolicy} RoutePolicy
  * @typedef {Extract<import("../index.d.ts").Verdict, { outcome: "valid" }>} Valid
  *
- * @typedef {{ token: string, verdict: Valid } | { problem: import("./answers.js").Problem,
- *   verdict?: import("../index.d.ts").Verdict }} Authorization
+ * @typedef {Extract<import("../index.d.ts").Verdict, { outcome: "undecided" }>} Undecided
+ * @typedef {import("./answers.js").Problem} Problem
+ *
+ * @typedef {{ pass: Valid, token: string }
+ *   | { ask: (...handed: any[]) => unknown, answer: Problem, verdict: Undecided }
+ *   | { answer: Problem, verdict?: import("../index.d.ts").Verdict }} Authorization
+ *   `pass`: the request goes through; `ask`: the route's own `onUndecided` answers, or `answer` if it leaves
+ *   that open; otherwise `answer` is the answer.
  */
 
 /**
@@ -39,7 +46,7 @@ export function readRoutePolicy(policy = {}) {
   return { maxStaleness, onStale, onUndecided, retryJitterSeconds, scopes };
 }
 
-/** Notices a forgotten `await createVerifier`. @param {Verifier} verifier */
+/** Throws for a forgotten `await createVerifier`. @param {Verifier} verifier */
 export function checkVerifier(verifier) {
   if (typeof verifier?.verify !== "function") throw invalid(EXPECTED_VERIFIER);
 }
@@ -56,19 +63,22 @@ export function checkVerifier(verifier) {
 export async function authorize(verifier, header, policy, waitUntil) {
   const token = bearerToken(header);
   if (token === undefined) {
-    return { problem: refusal("missing_token", "expected the header Authorization: Bearer <token>") };
+    return { answer: refusal("missing_token", "expected the header Authorization: Bearer <token>") };
   }
   await followFirst(verifier, waitUntil);
   const verdict = await judge(verifier, token, policy, waitUntil);
   if (waitUntil !== undefined) verifier.followLater(waitUntil);
   if (verdict.outcome !== "valid") {
-    return { problem: denial(verdict, policy.retryJitterSeconds), verdict };
+    const answer = denial(verdict, policy.retryJitterSeconds);
+    const { onUndecided } = policy;
+    if (verdict.outcome === "refused" || onUndecided === undefined) return { answer, verdict };
+    return { ask: (...handed) => onUndecided(verdict, ...handed), answer, verdict };
   }
   const given = scopesOf(verdict.claims);
   const missing = policy.scopes.filter((wanted) => !given.includes(wanted));
   return missing.length === 0
-    ? { token, verdict }
-    : { problem: insufficientScope(policy.scopes, missing), verdict };
+    ? { pass: verdict, token }
+    : { answer: insufficientScope(policy.scopes, missing), verdict };
 }
 
 /**
@@ -93,13 +103,13 @@ function scopesOf({ scope, scp }) {
 }
 
 /**
- * Sees to it that the feed is followed, by the requests themselves if by nothing else. Where no work
- * outlives the answer, a poll that is due comes before it.
+ * Has the feed followed by requests where nothing else follows it. Where no work outlives the answer, a
+ * poll that is due comes before it.
  *
  * @param {Verifier} verifier @param {((work: Promise<unknown>) => void) | undefined} waitUntil
  */
 async function followFirst(verifier, waitUntil) {
-  verifier.followBy((one) => new RequestFollower(one, true));
+  verifier[INTERNALS].followBy((internals) => new RequestFollower(internals, true));
   const poll = waitUntil === undefined ? verifier.followLater() : undefined;
   if (poll === undefined) return;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -112,8 +122,8 @@ async function followFirst(verifier, waitUntil) {
 }
 
 /**
- * Where nothing can be decided this request tries to catch up by itself, in its own time; the feed
- * client's backoff spares a control plane that is down.
+ * Judges a token. Where nothing can be decided this request asks the feed itself, within its own time; the
+ * feed client's backoff spares a control plane that is down.
  *
  * @param {Verifier} verifier @param {string} token @param {import("../index.d.ts").Policy} [policy]
  * @param {(work: Promise<unknown>) => void} [waitUntil]
@@ -121,16 +131,16 @@ async function followFirst(verifier, waitUntil) {
 export async function judge(verifier, token, policy, waitUntil) {
   const timeoutSeconds = CATCH_UP_SECONDS;
   const verdict = await verifier.verify(token, { ...policy, timeoutSeconds, waitUntil });
-  // The feed says nothing of keys, and these were just searched for.
+  // The feed has no keys, and these were just searched for.
   if (verdict.outcome !== "undecided" || verdict.code === "keys_unavailable") return verdict;
   // A feed that has answered just now has nothing newer for the next request.
-  if (verifier.secondsSinceRound >= PAUSE_SECONDS) await verifier.refresh({ timeoutSeconds });
+  if (verifier[INTERNALS].feed.secondsSinceRound >= PAUSE_SECONDS) await verifier.refresh({ timeoutSeconds });
   return verifier.verifySync(token, policy);
 }
 
 const EXPECTED_VERIFIER = "expected a Verifier; did you forget `await createVerifier(…)`?";
 const NAMES = ["maxStaleness", "onStale", "onUndecided", "retryJitterSeconds", "scopes"];
-/** The least time between two requests that ask a feed which answers, but with what is too old. */
+/** The shortest time between two requests that ask a feed which answers, but with snapshots that are too old. */
 const PAUSE_SECONDS = 0.5;
 /** RFC 6749 section 3.3. */
 const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]+$/;

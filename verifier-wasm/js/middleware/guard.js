@@ -25,11 +25,8 @@ export function guard(verifier, handler, policy) {
       rules,
       waitUntilOf(rest),
     );
-    if (!("problem" in found)) return handler(request, found.verdict, ...rest);
-    if (found.verdict?.outcome === "undecided" && rules.onUndecided) {
-      return /** @type {any} */ (rules.onUndecided(found.verdict, request, ...rest));
-    }
-    return responseOf(found.problem);
+    if ("pass" in found) return handler(request, found.pass, ...rest);
+    return "ask" in found ? /** @type {any} */ (found.ask(request, ...rest)) : responseOf(found.answer);
   };
 }
 

@@ -5,7 +5,7 @@ import { authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
 /**
  * Lets only requests through whose bearer token is good now; `c.get("offswitch")` is the verdict.
  *
- * @param {import("../verifier/verifier.js").Verifier | ((c: any) => import("../verifier/verifier.js").Verifier | Promise<import("../verifier/verifier.js").Verifier>)} verifier
+ * @param {import("./authorize.js").Verifier | ((c: any) => import("./authorize.js").Verifier | Promise<import("./authorize.js").Verifier>)} verifier
  * @param {import("../index.d.ts").RoutePolicy} [policy]
  */
 export function offswitch(verifier, policy) {
@@ -14,14 +14,10 @@ export function offswitch(verifier, policy) {
   return async (/** @type {any} */ c, /** @type {() => Promise<void>} */ next) => {
     const judge = typeof verifier === "function" ? await verifier(c) : verifier;
     const found = await authorize(judge, c.req.header("authorization"), rules, waitUntilOf(c));
-    if ("problem" in found) {
-      const { problem, verdict } = found;
-      const isUndecided = verdict?.outcome === "undecided" && rules.onUndecided;
-      if (isUndecided) return isUndecided(verdict, c.req.raw, c);
-      // Hono's own way, which keeps the headers that were set before.
-      return c.body(JSON.stringify(problem.body), problem.status, problem.headers);
-    }
-    c.set("offswitch", found.verdict);
+    if ("ask" in found) return found.ask(c.req.raw, c);
+    // Hono's own way, which keeps the headers that were set before.
+    if ("answer" in found) return c.body(JSON.stringify(found.answer.body), found.answer.status, found.answer.headers);
+    c.set("offswitch", found.pass);
     return next();
   };
 }

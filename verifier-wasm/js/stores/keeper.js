@@ -1,10 +1,13 @@
 // Keeps floor and snapshots in a store, so that a restart neither trusts anything older nor has to
-// wait for the feed. The floor is kept as the signed snapshot that leads there: whatever is read back
-// is checked like anything that comes from the feed.
+// wait for the feed. The floor is kept as the signed snapshot that leads there: what is read back is
+// checked in the same way as what comes from the feed.
 
 /**
  * @typedef {import("./stores.d.ts").Place} Place
  * @typedef {import("../index.d.ts").ApplyResult} ApplyResult
+ *
+ * @typedef {(engine: import("../engine/engine.js").Engine, clock: () => number, maxBytes: number,
+ *   report: (problem: string) => void) => Keeper} MakeKeeper
  */
 
 export class Keeper {
@@ -12,7 +15,7 @@ export class Keeper {
   #engine;
   #maxBytes;
   #place;
-  #tell;
+  #report;
   #floor = new Kept("floor", 2);
   #snapshots = new Kept("snapshots", 60);
   #isLast = false;
@@ -25,18 +28,18 @@ export class Keeper {
 
   /**
    * @param {Place} place @param {import("../engine/engine.js").Engine} engine @param {() => number} clock
-   * @param {number} maxBytes of one snapshot @param {(problem: string) => void} tell
+   * @param {number} maxBytes of one snapshot @param {(problem: string) => void} report
    */
-  constructor(place, engine, clock, maxBytes, tell) {
+  constructor(place, engine, clock, maxBytes, report) {
     this.#place = place;
     this.#engine = engine;
     this.#clock = clock;
     this.#maxBytes = maxBytes;
-    this.#tell = tell;
+    this.#report = report;
   }
 
   /**
-   * Brings back what was kept, once. A store that lies costs nothing but what it held; one that fails
+   * Brings back what was kept, once. A store that lies costs only what it held; one that fails
    * is asked again. While one request reads, the others wait: below the floor nothing is decided. If
    * that request is cut off, one of them reads in its place.
    *
@@ -47,19 +50,17 @@ export class Keeper {
       await new Promise((resume) => setTimeout(resume, STEP_MS));
     }
     if (this.#isRestored || !this.#isPast(this.#failedAt, READ_AGAIN_SECONDS)) return;
-    this.#readingUntil = performance.now() + MAX_STORE_MS;
     try {
-      const floor = await inTime(this.#place.read(this.#floor.name));
+      const floor = await this.#read(this.#floor);
       const problem = isSnapshot(floor, this.#maxBytes) ? this.#engine.resume(floor) : undefined;
       // A clock that is days off: what is kept may be right, so nothing is written over it.
       if (problem === "implausible") throw new Error(IMPLAUSIBLE_FLOOR);
       this.#isRestored = true;
-      if (problem === "foreign") this.#tell(FOREIGN_FLOOR);
-      this.#readingUntil = -Infinity;
-      await this.#restoreAll(await inTime(this.#place.read(this.#snapshots.name)), apply);
+      if (problem === "foreign") this.#report(FOREIGN_FLOOR);
+      await this.#restoreAll(await this.#read(this.#snapshots), apply);
     } catch (error) {
       this.#failedAt = this.#clock();
-      this.#tell(`reading the stored snapshots failed: ${reason(error)}`);
+      this.#report(`reading the stored snapshots failed: ${reason(error)}`);
     } finally {
       this.#readingUntil = -Infinity;
     }
@@ -68,12 +69,18 @@ export class Keeper {
   /** One that would take longer is of a clock that was set back. */
   get #isReading() {
     const left = this.#readingUntil - performance.now();
-    return !this.#isRestored && left > 0 && left <= MAX_STORE_MS;
+    return left > 0 && left <= MAX_STORE_MS;
+  }
+
+  /** @param {Kept} kept */
+  #read({ name }) {
+    this.#readingUntil = performance.now() + MAX_STORE_MS;
+    return inTime(this.#place.read(name));
   }
 
   /**
-   * Ends at the first part that is not a snapshot: what follows is not worth the time, and whoever can
-   * write to the store could take as much of it as they like.
+   * Ends at the first part that is not a snapshot: otherwise an attacker who can write to the store could
+   * make the verifier spend any amount of time.
    *
    * @param {unknown} kept @param {(bytes: Uint8Array) => ApplyResult} apply
    */
@@ -82,7 +89,7 @@ export class Keeper {
     for (const bytes of unpack(kept)) {
       const result = isSnapshot(bytes, this.#maxBytes) ? apply(bytes) : TOO_LARGE;
       if ("error" in result && !LESSONS.includes(result.error)) {
-        return this.#tell(`what was stored is given up from here on: ${result.detail}`);
+        return this.#report(`the rest of the stored snapshots is ignored: ${result.detail}`);
       }
       if (performance.now() - began > LONGEST_TURN_MS) {
         await new Promise((resume) => setTimeout(resume));
@@ -105,16 +112,16 @@ export class Keeper {
     const writing = this.#saveWhatIsDue().finally(() => {
       this.#writingSince = -Infinity;
     });
-    await inTime(writing).catch((error) => this.#tell(`nothing was kept: ${reason(error)}`));
+    await inTime(writing).catch((error) => this.#report(`writing to the store failed: ${reason(error)}`));
   }
 
   async #saveWhatIsDue() {
     const { newest } = this.#engine;
     if (newest === undefined) return;
-    // A copy: whoever is handed bytes may do anything with them.
+    // A copy: the store may change the bytes.
     if (this.#isDue(this.#floor)) await this.#write(this.#floor, newest, newest.slice());
     if (this.#isLast) {
-      // What came while that was written, nobody comes back for.
+      // A snapshot may have come while that was written, and this is the last chance to keep it.
       if (this.#engine.newest !== newest) await this.#saveWhatIsDue();
     } else if (this.#isDue(this.#snapshots)) {
       await this.#write(this.#snapshots, this.#engine.newest, pack([...this.#engine.snapshots()]));
@@ -134,7 +141,7 @@ export class Keeper {
     kept.newest = newest;
   }
 
-  /** Whatever way the clock was moved. @param {number} at @param {number} seconds */
+  /** In whichever direction the clock was set. @param {number} at @param {number} seconds */
   #isPast(at, seconds) {
     return Math.abs(this.#clock() - at) >= seconds;
   }
@@ -163,7 +170,7 @@ function reason(error) {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** A store that never answers holds nobody up. @template T @param {Promise<T>} work @returns {Promise<T>} */
+/** A store that never answers delays no request for longer. @template T @param {Promise<T>} work @returns {Promise<T>} */
 async function inTime(work) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;

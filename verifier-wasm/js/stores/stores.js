@@ -13,7 +13,9 @@ import { Keeper } from "./keeper.js";
  * @param {Place} place @returns {Store & Place}
  */
 export function keep(place) {
-  return { ...place, keeper: (engine, ...more) => new Keeper(place, /** @type {any} */ (engine), ...more) };
+  /** @type {import("./keeper.js").MakeKeeper} */
+  const keeper = (...given) => new Keeper(place, ...given);
+  return { ...place, keeper };
 }
 
 /**

@@ -1,10 +1,10 @@
 import type { FeedOptions, IssuerOptions, JsonWebKeySet, SharedOptions, Verifier } from "offswitch";
 
-/** What is revoked: exactly one of these, named as in the body of `POST /v1/revocations`. */
+/** What is revoked: exactly one of these. */
 export type TestRevocation =
   | { token: string }
   | { jti: string }
-  | { session_id: string }
+  | { sessionId: string }
   | { sub: string }
   | { kid: string };
 

@@ -148,7 +148,7 @@ class TestFeed {
     if (!KINDS.includes(kind)) throw new TypeError(`revoke takes one of ${KINDS.join(", ")}, found ${kind}`);
     if (kind === "token") this.#denied.push(of("token", jtiOf(id)));
     if (kind === "jti") this.#denied.push(of("token"));
-    if (kind === "session_id") this.#denied.push(of("session"));
+    if (kind === "sessionId") this.#denied.push(of("session"));
     if (kind === "kid") this.#deadKeys.push({ issuer, kid: id });
     this.seq += 1;
     const user = of("user");
@@ -197,5 +197,5 @@ const { subtle } = crypto;
 const ES256 = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 /** @type {KeyUsage[]} */
 const USES = ["sign", "verify"];
-const KINDS = ["jti", "kid", "session_id", "sub", "token"];
+const KINDS = ["jti", "kid", "sessionId", "sub", "token"];
 const ERA = 1;

@@ -1,22 +1,35 @@
-// createVerifier: everything is loaded, and where timers may outlive a request the feed is followed
-// until the verifier is closed.
+// The package's API for one runtime: its loader says how wasm is loaded, which cryptography the runtime
+// has, and how the feed is followed there.
 
-import { Verifier } from "./verifier.js";
+import { INTERNALS } from "../feed/internals.js";
+import { Verifier as AnyVerifier } from "./verifier.js";
 
 /**
- * @param {(wasm?: unknown) => void | Promise<void>} load brings wasm to life, once
- * @param {(verifier: Verifier, signal: AbortSignal) => unknown} [follow] where timers may outlive a
- *   request
+ * @typedef {import("./verifier.js").Platform & {
+ *   load: (wasm?: any) => void | Promise<void>,
+ *   follow?: (internals: import("../feed/internals.js").Internals, signal: AbortSignal) => unknown }} Runtime
+ *   `load` brings wasm to life, once; `follow` follows the feed where timers may outlive a request
  */
-export function creating(load, follow) {
-  /** @param {any} options */
-  return async function createVerifier(options) {
+
+/** @param {Runtime} runtime */
+export function packageFor({ follow, load, ...platform }) {
+  class Verifier extends AnyVerifier {
+    /** @param {unknown} options */
+    constructor(options) {
+      super(options, platform);
+    }
+  }
+
+  /** Loads everything, and follows the feed until the verifier is closed. @param {any} options */
+  async function createVerifier(options) {
     await load(options?.wasm);
     const verifier = new Verifier(options);
     const closed = new AbortController();
     verifier.onClose(() => closed.abort());
     await verifier.refresh({ signal: closed.signal });
-    void follow?.(verifier, closed.signal);
+    void follow?.(verifier[INTERNALS], closed.signal);
     return verifier;
-  };
+  }
+
+  return { Verifier, createVerifier };
 }

@@ -1,13 +1,15 @@
-// The verifier as a JavaScript program meets it: one engine that judges, the key sets and the feed
-// it lives on, and what others want to know of all that.
+// The verifier as an application uses it: an engine that judges, the key sets and the feed that the engine
+// needs, and the state of all of them.
 
-import { ANY_AGE, Engine, NO_EVIDENCE } from "../engine/engine.js";
+import { Engine, NO_EVIDENCE } from "../engine/engine.js";
 import { FeedClient } from "../feed/client.js";
 import { Inspection, previewed } from "../feed/inspection.js";
+import { INTERNALS } from "../feed/internals.js";
 import { Warnings } from "./warnings.js";
 import {
   TrapError, afterError, ensureLoaded, generation, instanceMemory, survive, unharmed,
 } from "../engine/instance.js";
+import { ANY_AGE } from "../engine/layout.js";
 import { KeySources } from "../keys/key-sources.js";
 import { invalid, readOptions, readPolicy } from "../options.js";
 import { Watchers } from "./watchers.js";
@@ -17,68 +19,89 @@ import { Watchers } from "./watchers.js";
  * @typedef {import("../index.d.ts").ApplyResult} ApplyResult
  * @typedef {import("../index.d.ts").RoundResult} RoundResult
  * @typedef {import("../index.d.ts").RequestOptions} RequestOptions
+ *
+ * @typedef {object} Platform What a runtime brings.
+ * @property {import("../engine/host.js").Hosts} hosts what checks signatures in place of wasm
+ * @property {(internals: import("../feed/internals.js").Internals) => import("../feed/internals.js").LaterFollower} [followRequests]
+ *   what follows the feed where nothing outlives a request
+ * @property {number} [maxBytes] of a snapshot, where there is less memory than elsewhere
  */
 
 export class Verifier {
-  #clock;
   #engine;
   #feed;
+  /** @type {import("../feed/internals.js").LaterFollower | undefined} */
   #follower;
+  /** @type {import("../feed/internals.js").Internals} */
+  #internals;
   #keeper;
   #keys;
-  #settings;
   #warnings;
   #watchers;
   // No AbortController here: in Workers its signal would belong to the request that made it.
   #isClosed = false;
   /** @type {(() => void)[]} */
   #closing = [];
-  /** How the feed is followed, once it is. @type {"long-poll" | "poll" | "requests" | "stream" | null} */
-  following = null;
 
   /**
    * Reads the options and does no I/O: until keys and a base arrive, verdicts are undecided.
    *
-   * @param {unknown} options
+   * @param {unknown} options @param {Platform} platform
    * @throws {TypeError} naming every problem
    */
-  constructor(options) {
+  constructor(options, { followRequests, hosts, maxBytes }) {
     ensureLoaded();
-    const settings = readOptions(options);
-    this.#settings = settings;
-    this.#clock = settings.clock;
-    this.#engine = new Engine(
-      settings.config, settings.clock, settings.rememberedTokens, settings.keySources.length);
+    const settings = readOptions(options, maxBytes);
+    const { clock } = settings;
+    this.#engine = new Engine(settings, hosts);
     this.#watchers = new Watchers(({ isKnown, slot, token }) => survive(() => {
       const verdict = this.#engine.review(slot, token, isKnown);
       return verdict && this.#keys.doubted(verdict, token);
-    }, () => undefined), this.#clock, () => this.#secondsUntilStale());
+    }, () => undefined), clock, () => this.#secondsUntilStale());
     settings.keySources.forEach(({ jwks }, place) => {
       const problem = jwks && this.#engine.setKeys(place, jwks, false).problem;
       if (problem) throw invalid(`issuers[${place}].keys: ${problem}`);
     });
-    this.#keys = new KeySources(settings.keySources, this.#clock,
+    this.#keys = new KeySources(settings.keySources, clock,
       (place, jwks) => this.#engine.setKeys(place, jwks, true),
-      (detail) => this.#tell({ type: "failure", error: "keys_unreachable", detail }));
+      (detail) => this.#report({ type: "failure", error: "keys_unreachable", detail }));
     this.#warnings = new Warnings(settings.onEvent);
     this.#feed = new FeedClient(settings.feed, {
+      age: () => this.#evidence().ageSeconds,
       apply: (bytes) => this.#take(bytes),
       inspect: () => new Inspection(this.#engine),
       isBehind: () => this.#engine.isBehind(),
       issuedAt: () => this.#engine.issuedAt(),
       preview: (head) => previewed(this.#engine, head),
       since: () => this.since(),
-      status: () => this.#evidence(),
-      tell: (event) => this.#tell(event),
-    }, this.#clock);
-    this.#keeper = /** @type {import("../stores/keeper.js").Keeper | undefined} */ (
-      settings.store?.keeper(this.#engine, this.#clock, settings.feed.maxBytes,
-        (detail) => this.#tell({ type: "failure", error: "store_failed", detail })));
-    this.#follower = followerOf(this);
+      report: (event) => this.#report(event),
+    }, clock);
+    this.#keeper = settings.store?.keeper(this.#engine, clock, settings.feed.maxBytes,
+      (detail) => this.#report({ type: "failure", error: "store_failed", detail }));
+    this.#internals = {
+      feed: this.#feed,
+      followBy: (make) => {
+        if (this.#feed.following === null && !this.#isClosed) this.#follower = make(this.#internals);
+      },
+      hosts,
+      onBehind: (catchUp) => this.#onBehind(catchUp),
+      onEvent: () => {
+        void unharmed(() => this.refreshKeys(KEYS_MAX_AGE_SECONDS));
+        void unharmed(() => this.#keeper?.save());
+      },
+      refresh: (given) => this.refresh(given),
+      report: (event) => this.#report(event),
+    };
+    this.#follower = followRequests?.(this.#internals);
+  }
+
+  /** For the package's own parts. A getter, so that no log of a verifier shows what is in it. */
+  get [INTERNALS]() {
+    return this.#internals;
   }
 
   /**
-   * Judges one token now, with nothing but wasm. Answers always: a failure of the verifier itself is
+   * Judges one token now, with wasm alone. Never throws for a token: a failure of the verifier itself is
    * undecided.
    *
    * @param {unknown} token @param {import("../index.d.ts").Policy} [policy]
@@ -98,9 +121,9 @@ export class Verifier {
   }
 
   /**
-   * As `verifySync`, with what is fastest here for the signature. For an unknown key the issuer's
-   * keys are fetched again first, at most once per cooldown whatever tokens claim; all tokens of
-   * unknown keys wait for the same fetch.
+   * As `verifySync`, with what is fastest in this runtime for the signature. For an unknown key the
+   * issuer's keys are fetched again first, at most once per cooldown whatever tokens claim; all tokens
+   * of unknown keys wait for the same fetch.
    *
    * @param {unknown} token @param {import("../index.d.ts").Policy & RequestOptions} [options]
    * @returns {Promise<Verdict>}
@@ -123,8 +146,8 @@ export class Verifier {
   }
 
   /**
-   * What each check makes of a token by itself, in the order in which a verdict asks them: for people
-   * who want to know why. With nothing but wasm.
+   * The result of each check separately, in the order in which a verdict makes them: for people who want
+   * to know why. With wasm alone.
    *
    * @param {unknown} token
    */
@@ -140,7 +163,7 @@ export class Verifier {
    */
   apply(bytes) {
     if (!(bytes instanceof Uint8Array)) throw new TypeError("bytes must be a Uint8Array");
-    // A copy: whoever hands bytes in may do anything with them afterwards.
+    // A copy: the caller may change the bytes afterwards.
     return this.#take(bytes.slice());
   }
 
@@ -151,9 +174,8 @@ export class Verifier {
 
   /**
    * Calls back once, when `token` is not good any more: to close what it opened, such as a WebSocket
-   * or a stream. It is judged again whenever the feed is heard of, and when it expires. `onUndecided`
-   * runs each time that the feed has become too old to tell: what is open then may belong to a token
-   * that was revoked meanwhile.
+   * or a stream. It is judged again with each snapshot, and when it expires. `onUndecided` runs each time
+   * that the feed has become too old to decide: the token may have been revoked meanwhile.
    *
    * @param {unknown} token @param {(verdict: any) => void} callback
    * @param {import("../index.d.ts").WatchOptions} [options]
@@ -178,25 +200,10 @@ export class Verifier {
     await this.#keeper?.restore((/** @type {Uint8Array} */ bytes) => this.#apply(bytes));
     const keys = this.refreshKeys(KEYS_MAX_AGE_SECONDS, options);
     const result = await this.#feed.round(options);
-    if ("error" in result) this.#tell({ type: "failure", ...result });
-    // An issuer that hangs holds up no revocation; where nothing outlives a request, that waits.
-    if (this.following === null || this.following === "requests") await keys;
+    if ("error" in result) this.#report({ type: "failure", ...result });
+    // An issuer that hangs must not delay a revocation; where nothing outlives a request, it is awaited.
+    if (this.#feed.following === null || this.#feed.following === "requests") await keys;
     await this.#keeper?.save();
-    return result;
-  }
-
-  /**
-   * Follows the feed's stream until it ends. The answer tells why it did.
-   *
-   * @param {import("../feed/client.js").Follower} events reads a stream @param {AbortSignal} signal
-   * @returns {Promise<RoundResult>}
-   */
-  async followStream(events, signal) {
-    const result = await this.#feed.stream(events, signal, () => {
-      void unharmed(() => this.refreshKeys(KEYS_MAX_AGE_SECONDS));
-      void unharmed(() => this.#keeper?.save());
-    });
-    if ("error" in result && !signal.aborted) this.#tell({ type: "failure", ...result });
     return result;
   }
 
@@ -211,13 +218,8 @@ export class Verifier {
     return this.#follower?.later(waitUntil);
   }
 
-  /** Has the feed followed by requests where nothing else follows it. @param {(verifier: Verifier) => RequestFollower} make */
-  followBy(make) {
-    if (this.following === null && !this.#isClosed) this.#follower = make(this);
-  }
-
   /**
-   * Fetches the key sets that nobody has asked for in `olderThanSeconds`; true if one came.
+   * Fetches the key sets that were not fetched in `olderThanSeconds`; true if one changed.
    *
    * @param {number} [olderThanSeconds] @param {RequestOptions} [options]
    */
@@ -230,60 +232,20 @@ export class Verifier {
     return this.#keys.areThere && this.#evidence().position !== null;
   }
 
-  /**
-   * Runs `catchUp` when a token shows that the feed has gone on beyond what is held, at most once in
-   * the time of two polls.
-   *
-   * @param {() => void} catchUp
-   */
-  onBehind(catchUp) {
-    let last = -Infinity;
-    this.#engine.onBehind = () => {
-      const now = Date.now() / 1000;
-      if (Math.abs(now - last) < this.feedSettings.pollSeconds * 2) return;
-      last = now;
-      catchUp();
-    };
-  }
-
-  /** How long a long poll may be held back now, seconds; less than one for a plain poll. */
-  get waitSeconds() {
-    return this.#feed.waitSeconds;
-  }
-
-  /** How long a feed that has failed is to be spared, seconds, where that should not be for longer. */
-  get retrySeconds() {
-    return this.#feed.retrySeconds;
-  }
-
-  /** How long nothing need be polled, seconds, since a stream brings everything in time. */
-  get quietSeconds() {
-    return this.#feed.quietSeconds;
-  }
-
-  /** How long ago the feed was last followed successfully. */
-  get secondsSinceRound() {
-    return Math.abs(this.#clock() - this.#feed.lastRoundAt);
-  }
-
-  /** What was asked for under `feed`, with the defaults. */
-  get feedSettings() {
-    return this.#settings.feed;
-  }
-
-  /** How the verifier is: what it has, what it lacks, what went wrong last. */
+  /** The state of the verifier: what it has, what it lacks, what went wrong last. */
   status() {
-    const { position, age_seconds } = this.#evidence();
+    const { position, ageSeconds } = this.#evidence();
+    const { following, streams } = this.#feed;
     return {
       ready: this.isReady,
       position,
-      age_seconds,
-      // Where no stream gets through in time, polls are what it lives on.
-      following: this.following === "stream" && !this.#feed.isStreaming ? "poll" : this.following,
+      ageSeconds,
+      // Where no stream gets through in time, polls bring the revocations.
+      following: following === "stream" && !streams?.isStreaming ? "poll" : following,
       feed: this.#feed.status(),
       keys: this.#keys.status(),
       watched: this.#watchers.size,
-      instance: { replaced: generation, memory_bytes: instanceMemory().buffer.byteLength },
+      instance: { replaced: generation(), memoryBytes: instanceMemory().buffer.byteLength },
     };
   }
 
@@ -301,10 +263,10 @@ export class Verifier {
     this.#engine.close();
   }
 
-  /** As `apply`, for bytes that nobody else holds. @param {Uint8Array} bytes @returns {ApplyResult} */
+  /** As `apply`, for bytes that no other code holds. @param {Uint8Array} bytes @returns {ApplyResult} */
   #take(bytes) {
     const result = this.#apply(bytes);
-    this.#tell({ type: "snapshot", bytes: bytes.byteLength, ...result, ...this.#evidence() });
+    this.#report({ type: "snapshot", bytes: bytes.byteLength, ...result, ...this.#evidence() });
     if ("applied" in result && result.applied !== "ignored") this.#watchers.look();
     return result;
   }
@@ -315,12 +277,23 @@ export class Verifier {
       ({ error: "verifier_failed", detail: message, needsBase: false }));
   }
 
+  /** @param {() => void} catchUp */
+  #onBehind(catchUp) {
+    let last = -Infinity;
+    this.#engine.onBehind = () => {
+      const now = Date.now() / 1000;
+      if (Math.abs(now - last) < this.#feed.settings.pollSeconds * 2) return;
+      last = now;
+      catchUp();
+    };
+  }
+
   /** @param {import("../index.d.ts").Policy | undefined} policy */
   #stalenessOf(policy) {
     if (policy === undefined) return 0;
     const { maxStaleness, onStale } = readPolicy(policy);
     if (onStale === "allow") return ANY_AGE;
-    return maxStaleness ?? (onStale === "deny" ? this.feedSettings.maxStalenessSeconds : 0);
+    return maxStaleness ?? (onStale === "deny" ? this.#feed.settings.maxStalenessSeconds : 0);
   }
 
   #evidence() {
@@ -329,25 +302,25 @@ export class Verifier {
 
   /** Until the feed is too old to decide by, as configured. */
   #secondsUntilStale() {
-    const { age_seconds } = this.#evidence();
-    return age_seconds === null ? Infinity : this.feedSettings.maxStalenessSeconds - age_seconds + 1;
+    const { ageSeconds } = this.#evidence();
+    return ageSeconds === null ? Infinity : this.#feed.settings.maxStalenessSeconds - ageSeconds + 1;
   }
 
   /**
-   * Why the feed leaves it undecided: a wrong key or address should not have to be looked for.
+   * Adds why the feed leaves it undecided, so that a wrong key or address is found soon.
    *
    * @param {Verdict} verdict @returns {Verdict}
    */
   #explained(verdict) {
     if (verdict.outcome !== "undecided" || !FEED_CODES.includes(verdict.code)) return verdict;
-    const failure = this.#feed.status().last_failure;
+    const failure = this.#feed.lastFailure;
     const isNews = failure !== null && failure.at >= this.#feed.lastRoundAt;
     const why = isNews ? `; the last failure: ${failure.error}: ${failure.detail}` : "";
-    const advice = this.following === null ? "; nothing follows the feed: use createVerifier, or call refresh()" : "";
+    const advice = this.#feed.following === null ? "; nothing follows the feed: use createVerifier, or call refresh()" : "";
     return { ...verdict, detail: verdict.detail + why + advice };
   }
 
-  /** The verdict on what a caller has in place of a token. @param {unknown} found @returns {Verdict} */
+  /** The verdict on a value that is not a string. @param {unknown} found @returns {Verdict} */
   #refuse(found) {
     const isMissing = found === undefined || found === null;
     const code = isMissing ? "missing_token" : "malformed";
@@ -357,26 +330,14 @@ export class Verifier {
   }
 
   /** @param {import("../index.d.ts").VerifierEvent} event */
-  #tell(event) {
-    const failure = this.#feed?.status().last_failure;
+  #report(event) {
+    const failure = this.#feed?.lastFailure;
     const isFeeds = "error" in event && event.error === failure?.error;
-    this.#warnings.tell(event, isFeeds ? failure?.url : undefined);
+    this.#warnings.report(event, isFeeds ? failure?.url : undefined);
   }
 }
 
-/**
- * @typedef {{ later(waitUntil?: (work: Promise<unknown>) => void): Promise<unknown> | undefined }} RequestFollower
- */
-
-/** Makes what follows the feed by requests, where a runtime wants that. @type {(verifier: Verifier) => RequestFollower | undefined} */
-let followerOf = () => undefined;
-
-/** Sets how requests follow the feed; a loader does so once. @param {typeof followerOf} make */
-export function followByRequests(make) {
-  followerOf = make;
-}
-
-/** What is no string is judged as the empty one, which is malformed. @param {unknown} token */
+/** Anything but a string is judged as the empty one, which is malformed. @param {unknown} token */
 const textOf = (token) => (typeof token === "string" ? token : "");
 
 /** @param {unknown} cause @returns {Verdict} */

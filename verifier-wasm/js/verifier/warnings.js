@@ -5,8 +5,8 @@ import { unharmed } from "../engine/instance.js";
 
 export class Warnings {
   #onEvent;
-  /** The codes of what the console has been told. @type {Set<string>} */
-  #told = new Set();
+  /** The codes that were shown already. @type {Set<string>} */
+  #reported = new Set();
 
   /** @param {((event: import("../index.d.ts").VerifierEvent) => void) | undefined} onEvent */
   constructor(onEvent) {
@@ -14,12 +14,12 @@ export class Warnings {
   }
 
   /** @param {import("../index.d.ts").VerifierEvent} event @param {string} [url] where it happened */
-  tell(event, url) {
+  report(event, url) {
     if (this.#onEvent !== undefined) return void unharmed(() => this.#onEvent?.(event));
-    if (!("error" in event) || this.#told.has(event.error)) return;
-    this.#told.add(event.error);
+    if (!("error" in event) || this.#reported.has(event.error)) return;
+    this.#reported.add(event.error);
     const where = url === undefined ? "" : ` at ${url}`;
-    const text = `offswitch: ${event.error}${where}: ${event.detail} (said once; onEvent gets every failure)`;
+    const text = `offswitch: ${event.error}${where}: ${event.detail} (shown once; onEvent gets every failure)`;
     void unharmed(() => console.warn(text));
   }
 }

@@ -1,4 +1,5 @@
-// The edge worker's settings, read from its environment: every problem at once, never a value.
+// The edge worker's settings, read from its environment. All problems are reported together, and never a
+// value.
 
 /** @typedef {Record<string, unknown>} Env */
 
@@ -92,7 +93,7 @@ export function readEnv(env) {
 /** @param {string} value */
 const isUrl = (value) => /^https?:\/\//.test(value) && URL.canParse(value);
 
-/** A path that stands in a URL as it is written here. @param {string} value */
+/** A path that a URL does not change. @param {string} value */
 function isPath(value) {
   return /^(\/[\w.~-]+)+$/.test(value) && new URL(value, "http://any").pathname === value;
 }

@@ -1,4 +1,4 @@
-// Sends a request on to the upstream, and cleans its answer of what is not for the browser.
+// Forwards a request to the upstream, and removes from its answer what is not for the browser.
 
 import { stripAnswer, stripCookie } from "./handover/cookie.js";
 

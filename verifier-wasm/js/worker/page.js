@@ -1,4 +1,4 @@
-// The browser page beside the guarded upstream, where the deployment has its files.
+// The browser page, if the deployment has its files.
 
 /**
  * The page's answer, or nothing where the request is not for it.
@@ -10,7 +10,7 @@
 export function pageFor(request, { PAGE, OFFSWITCH_PAGE_PATH: path = "" }) {
   const url = new URL(request.url);
   if (PAGE === undefined || path === "" || !["GET", "HEAD"].includes(request.method)) return undefined;
-  // Without the slash the page would look for its files beside itself.
+  // Without the slash the page would look for its files one level higher.
   if (url.pathname === path) return Response.redirect(`${url.origin}${path}/`, 308);
   if (!url.pathname.startsWith(`${path}/`)) return undefined;
   url.pathname = url.pathname.slice(path.length);

@@ -57,6 +57,6 @@ export class Watch {
 }
 
 const LOOK_MS = 1_000;
-/** How long a connection goes on undecided. What is stale was good for the configured time already;
+/** How long a connection goes on undecided. A stale feed was accepted for the configured time already;
  * this spares the reconnects of a feed that is late by a moment. */
 const GRACE_MS = 5_000;

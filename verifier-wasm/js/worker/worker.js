@@ -1,5 +1,5 @@
-// The edge worker: lets a request through to the upstream only with a token that is good now. A thin
-// use of the package: its own are the settings, the way to the upstream and the cookie.
+// The edge worker: lets a request through to the upstream only with a token that is good now. It uses the
+// package, and adds the settings, the way to the upstream and the cookie.
 
 import { denial, problem, responseOf, withEvidence } from "../middleware/answers.js";
 import { authorize, judge, readRoutePolicy } from "../middleware/authorize.js";
@@ -38,8 +38,8 @@ export default {
       return passOn(request, isolate, admitted, "used");
     }
     const found = await authorize(verifier, header, policy, waitUntil);
-    if ("token" in found) return passOn(request, isolate, found, handover ? "removed" : "none");
-    const answer = ownAnswer(request, responseOf(found.problem));
+    if ("pass" in found) return passOn(request, isolate, found, handover ? "removed" : "none");
+    const answer = ownAnswer(request, responseOf(found.answer));
     return found.verdict ? withEvidence(answer, found.verdict) : answer;
   },
 };
@@ -48,7 +48,7 @@ export default {
  * @typedef {{ waitUntil(work: Promise<unknown>): void }} Context
  *
  * @typedef {object} Isolate
- * @property {Verifier} verifier
+ * @property {import("../middleware/authorize.js").Verifier} verifier
  * @property {URL} upstream
  * @property {ReturnType<typeof readRoutePolicy>} policy
  * @property {Handover | undefined} handover
@@ -65,10 +65,10 @@ let isolate;
  * Sends a request on whose token is good, and watches the token for as long as the answer takes.
  *
  * @param {Request} request @param {Isolate} isolate
- * @param {{ token: string, verdict: import("../middleware/authorize.js").Valid }} found
+ * @param {{ pass: import("../middleware/authorize.js").Valid, token: string }} found
  * @param {"none" | "removed" | "used"} cookie
  */
-async function passOn(request, { policy, upstream, verifier }, { token, verdict }, cookie) {
+async function passOn(request, { policy, upstream, verifier }, { pass, token }, cookie) {
   const watch = new Watch(verifier, token);
   const answering = forward(request, upstream, token, cookie);
   const response = await watch.race(answering);
@@ -83,10 +83,10 @@ async function passOn(request, { policy, upstream, verifier }, { token, verdict 
     watch.stop();
     const detail = "the upstream did not answer; try again later";
     const answer = responseOf(problem(502, "upstream_unreachable", detail));
-    return withEvidence(ownAnswer(request, answer), verdict);
+    return withEvidence(ownAnswer(request, answer), pass);
   }
   if (response.status === 101) return relayWebSocket(response, watch);
-  return withEvidence(watchedAnswer(response, watch), verdict);
+  return withEvidence(watchedAnswer(response, watch), pass);
 }
 
 /** Ends an answer of the upstream that is not passed on. @param {Response | undefined} response */

@@ -29,7 +29,7 @@ export function VerdictBanner({ standing, judgement, hasFeed, feed }: Props) {
 }
 
 function Evidence({ judgement, feed }: { judgement: Judgement; feed?: FeedState }) {
-  const { position, age_seconds: ageSeconds } = judgement.verdict.evidence;
+  const { position, ageSeconds } = judgement.verdict.evidence;
   return (
     <dl class="evidence">
       <div><dt>Feed</dt><dd><FeedWord judgement={judgement} feed={feed} /></dd></div>

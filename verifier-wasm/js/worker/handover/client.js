@@ -1,7 +1,7 @@
 // The three calls to the control plane's handover, and how its answers are read.
 //
 // An answer is believed in three forms only: 200 with every field of its type, and the problem
-// codes by which the control plane itself gives a code or a session up. Whatever else happens is
+// codes by which the control plane itself gives a code or a session up. Any other answer is
 // no statement about the session: the control plane counts as unreachable (503, never 401).
 
 import { boundedExchange } from "../../feed/bounded-fetch.js";
@@ -63,7 +63,7 @@ export async function logout(plane, handle) {
  */
 async function call(plane, path, body, refusals) {
   const answer = await exchange(plane, path, body, refusals);
-  // Who runs the worker must learn of a wrong API key; the reason names no handle and no token.
+  // The operator must learn of a wrong API key; the reason names no handle and no token.
   if ("unreachable" in answer) console.error(`handover: ${answer.unreachable}`);
   return answer;
 }

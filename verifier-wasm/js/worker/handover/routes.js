@@ -18,7 +18,7 @@ import { cookieUse, isOwnScript } from "./same-origin.js";
  *
  * @typedef {Extract<Verdict, { outcome: "valid" }>} Valid
  *
- * @typedef {{ token: string, verdict: Valid, sessionExpiresAt: number }} Admitted
+ * @typedef {{ pass: Valid, token: string, sessionExpiresAt: number }} Admitted
  *
  * @typedef {ReturnType<typeof readHandle>} Read
  */
@@ -84,7 +84,7 @@ export class Handover {
   }
 
   /**
-   * Answers 204 only if this request ended the session. Whatever else is the end of it, the browser
+   * Answers 204 only if this request ended the session. Otherwise, too, the browser
    * forgets the cookie, and the page learns by a code that nothing was ended here.
    *
    * @param {Read} read @param {Aid} aid
@@ -96,7 +96,7 @@ export class Handover {
     const work = logout(this.#plane, handle);
     waitUntil(work);
     const found = await work;
-    // A browser that is told it is logged out while the session lives would never try again.
+    // A browser that believes it is logged out while the session lives would never try again.
     if ("unreachable" in found) return unreachable();
     this.#tokens.end(handle);
     return "refused" in found ? loggedOut(found.refused) : done(CLEARED_COOKIE);
@@ -106,11 +106,11 @@ export class Handover {
   async #session(read, aid) {
     const admitted = await this.#trade(read, aid);
     if (admitted instanceof Response) return admitted;
-    const { sessionExpiresAt, verdict } = admitted;
-    const { exp, sid, sub } = verdict.claims;
-    const told = { sub, session_id: sid, expires_at: exp, session_expires_at: sessionExpiresAt };
+    const { pass, sessionExpiresAt } = admitted;
+    const { exp, sid, sub } = pass.claims;
+    const session = { sub, session_id: sid, expires_at: exp, session_expires_at: sessionExpiresAt };
     const headers = { "cache-control": "no-store" };
-    return withEvidence(Response.json(told, { headers }), verdict);
+    return withEvidence(Response.json(session, { headers }), pass);
   }
 
   /** @param {Read} read @param {Aid} aid @returns {Promise<Admitted | Response>} */
@@ -123,7 +123,7 @@ export class Handover {
       if ("unreachable" in found) return unreachable();
       const { token, sessionExpiresAt } = found.held;
       const verdict = await judge(token);
-      if (verdict.outcome === "valid") return { token, verdict, sessionExpiresAt };
+      if (verdict.outcome === "valid") return { pass: verdict, token, sessionExpiresAt };
       const mayHelp = !isSecond && REFRESH_HELPS.includes(verdict.code);
       if (!mayHelp || !this.#tokens.drop(handle, token)) return deny(verdict);
     }

@@ -1,8 +1,8 @@
-// The access tokens that this isolate holds for browsers, by handle, and who fetches the next one.
+// The access tokens that this isolate holds for browsers, by handle, and which request fetches the next.
 //
-// Requests share values, never promises: who wants a token that another request fetches looks for
-// it in short steps of its own. The right to fetch is a lease with an end, so a request that is
-// cut off holds nobody up for longer.
+// Requests share values, never promises: a request that needs a token which another one fetches looks
+// for it in short steps of its own. The right to fetch is a lease with an end, so a request that is
+// cut off delays no other for longer.
 
 import { refresh } from "./client.js";
 
@@ -13,9 +13,9 @@ import { refresh } from "./client.js";
  *
  * @typedef {object} Entry What is known of one handle; times in milliseconds.
  * @property {Held} [held]
- * @property {number} endedUntil the session is over, and until then nobody asks again
+ * @property {number} endedUntil the session is over, and until then no request asks again
  * @property {number} leaseUntil one request is fetching a token
- * @property {number} retryAt the last fetch failed, and until then nobody tries again
+ * @property {number} retryAt the last fetch failed, and until then no request tries again
  * @property {number} droppedAt when a token was last given up although it had not expired
  *
  * @typedef {{ held: Held } | { ended: true } | { unreachable: true }} Found
@@ -105,7 +105,7 @@ export class HandoverTokens {
       if (isOurs) entry.retryAt = Date.now() + RETRY_MS;
       return;
     }
-    // What came in between stands: a logout, or a newer token.
+    // A logout or a newer token may have come in between: it counts.
     const isWanted = Date.now() >= entry.endedUntil && (isOurs || entry.held === undefined);
     if (isWanted) this.#hold(handle, entry, answer);
   }
@@ -159,7 +159,7 @@ function put(map, handle, entry) {
 const MAX_ENTRIES = 10_000;
 /** A token is renewed this long before it expires, or a tenth of its life if that is less. */
 const EARLY_MS = 30_000;
-/** How long one fetch keeps the others waiting. Less than the fetch may take: who waits for an
+/** How long one fetch keeps the others waiting. Less than the fetch may take: a request that waits for an
  * answer that never comes should not have to share its fate. */
 const LEASE_MS = 3_000;
 /** How long a request waits for others, all in all: time for one of them to take over. */

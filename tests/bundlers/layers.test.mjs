@@ -1,0 +1,49 @@
+// The rooms of the package: each may import from those below it and from itself, and no file leads back
+// to itself.
+
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { posix } from "node:path";
+import { test } from "node:test";
+import { ROOT } from "../support/fixture.mjs";
+
+/** From the ground up. */
+const ROOMS = [
+  "options", "engine", "feed", "keys", "stores", "verifier", "loaders", "middleware", "worker/handover",
+  "worker", "testing",
+];
+
+const FOLDER = `${ROOT}verifier-wasm/js`;
+const files = readdirSync(FOLDER, { recursive: true })
+  .map((path) => path.replaceAll("\\", "/"))
+  .filter((path) => path.endsWith(".js"));
+/** What each file imports of the others. Types in comments are no imports. */
+const imports = new Map(files.map((path) => {
+  const code = readFileSync(`${FOLDER}/${path}`, "utf8").replace(/\/\*[^]*?\*\//g, "").replace(/^\s*\/\/.*$/gm, "");
+  const found = [...code.matchAll(/(?:\bfrom|\bimport|\bimport\() ?"(\.[^"?]*)"/g)];
+  const others = found.map(([, to]) => posix.join(posix.dirname(path), to));
+  return [path, others.filter((to) => !to.startsWith("../"))];
+}));
+
+const roomOf = (path) => ROOMS.indexOf(path === "options.js" ? "options" : posix.dirname(path));
+
+test("every file is in a room", () => {
+  assert.deepEqual(files.filter((path) => roomOf(path) < 0), []);
+  assert.deepEqual([...imports.values()].flat().filter((to) => !files.includes(to)), []);
+});
+
+test("no room imports from a room above it", () => {
+  const upwards = [...imports].flatMap(([path, others]) =>
+    others.filter((to) => roomOf(to) > roomOf(path)).map((to) => `${path} imports ${to}`));
+  assert.deepEqual(upwards, []);
+});
+
+test("no file imports itself by way of others", () => {
+  const circles = [];
+  const visit = (path, way) => {
+    if (way.includes(path)) circles.push([...way.slice(way.indexOf(path)), path].join(" > "));
+    else for (const next of imports.get(path)) visit(next, [...way, path]);
+  };
+  for (const path of files) visit(path, []);
+  assert.deepEqual(circles, []);
+});

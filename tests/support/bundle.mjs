@@ -1,0 +1,58 @@
+// What the package's own JavaScript weighs as it travels: bundled, minified, gzipped.
+
+import { relative } from "node:path";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+/** The most bytes that each variant may load before the first verdict. Where timers outlive a request there
+ * is the loop that follows the feed, and Deno has two hosts and the way to the inlined wasm. */
+export const MAX_JS_BYTES = {
+  workerd: 13_500, "edge-light": 13_500, deno: 14_550, bun: 14_300, browser: 14_300, node: 14_300,
+};
+/** Of what is loaded after it: the reader of streams. */
+export const MAX_LATER_BYTES = 2_200;
+
+/**
+ * The files of a program for `condition` that has `createVerifier` and nothing else: those that are loaded
+ * at its start, and those that are loaded later.
+ *
+ * @param {string} condition @param {string} folder in which the package is found
+ */
+export async function bundled(condition, folder) {
+  const { metafile: { outputs }, outputFiles } = await build({
+    stdin: { contents: 'export { createVerifier } from "offswitch";', resolveDir: folder },
+    absWorkingDir: folder,
+    bundle: true,
+    conditions: [condition],
+    // The wasm inside the JavaScript is imported where the file is lost, and only then.
+    external: ["node:*", "*.wasm", "*.wasm?module", "./inline-module.js"],
+    format: "esm",
+    logLevel: "error",
+    metafile: true,
+    minify: true,
+    outdir: "out",
+    platform: "neutral",
+    splitting: true,
+    write: false,
+  });
+  const atStart = loadedAtStart(outputs);
+  const isAtStart = ({ path }) => atStart.has(relative(folder, path));
+  return { start: outputFiles.filter(isAtStart), later: outputFiles.filter((file) => !isAtStart(file)) };
+}
+
+/** @param {Uint8Array} bytes */
+export const zipped = (bytes) => gzipSync(bytes, { level: 9 }).byteLength;
+
+/** The size of several files. */
+export const sizeOf = (files) => files.reduce((sum, { contents }) => sum + zipped(contents), 0);
+
+/** Of a bundle's files, those that its entry imports without waiting. */
+function loadedAtStart(outputs) {
+  const found = new Set(Object.keys(outputs).filter((path) => outputs[path].exports.includes("createVerifier")));
+  for (const path of found) {
+    for (const { kind, path: next } of outputs[path].imports) {
+      if (kind === "import-statement" && next in outputs) found.add(next);
+    }
+  }
+  return found;
+}

@@ -1,0 +1,19 @@
+// What the package's own parts see of a verifier. No part of the API.
+
+/**
+ * @typedef {{ later(waitUntil?: (work: Promise<unknown>) => void): Promise<unknown> | undefined }} LaterFollower
+ *
+ * @typedef {object} Internals
+ * @property {import("./client.js").FeedClient} feed
+ * @property {(options?: import("../index.d.ts").RequestOptions & { waitSeconds?: number }) => Promise<import("../index.d.ts").RoundResult>} refresh
+ * @property {(catchUp: () => void) => void} onBehind runs `catchUp` when a token shows that the feed has gone
+ *   on beyond what is held, at most once in the time of two polls
+ * @property {import("../engine/host.js").Hosts} hosts what checks signatures in place of wasm
+ * @property {(make: (internals: Internals) => LaterFollower) => void} followBy has the feed followed by
+ *   requests where nothing else follows it
+ * @property {() => void} onEvent runs after each snapshot of a stream
+ * @property {(event: import("../index.d.ts").VerifierEvent) => void} report
+ */
+
+/** Shared by all copies of the package that a program has loaded. */
+export const INTERNALS = Symbol.for("offswitch.internals");
