@@ -8,10 +8,10 @@
 //! lost replies and repeated execution all get the same successor.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
+use offswitch_core::session::{SESSION_ID_BYTES, SessionId};
 use zeroize::Zeroizing;
 
 use crate::master_key::MasterKey;
-use offswitch_core::session::{SESSION_ID_BYTES, SessionId};
 
 /// What a credential is for. One kind is never good as another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,12 +14,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use base64ct::{Base64UrlUnpadded, Encoding};
+use offswitch_core::session::UserKey;
 use offswitch_verifier::snapshot::Salt;
 use zeroize::Zeroizing;
 
 use self::secrets::{Origin, Secrets};
 use crate::private_files::{Exposure, exposure};
-use offswitch_core::session::UserKey;
 
 pub use self::secrets::KeyId;
 

@@ -8,4 +8,5 @@ pub mod fold;
 pub mod limits;
 pub mod log;
 pub mod record;
+pub mod revoking;
 pub mod session;

@@ -193,3 +193,9 @@ impl Revocation {
         }
     }
 }
+
+/// The `by` of what the holder of a token or handle asked for.
+pub const HOLDER: &str = "holder";
+
+/// The `by` of what the control plane did on its own.
+pub const OWN_ACT: &str = "offswitch";

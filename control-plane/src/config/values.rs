@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use offswitch_core::limits::LONGEST_ACCESS_TOKEN_SECONDS;
+use offswitch_core::session::{Lifetimes, LostSessions};
 use zeroize::Zeroizing;
 
 use super::keys::{KEYS, MASTER_KEY, MASTER_KEY_COMMAND, OTHER_MASTER_KEY};
-use offswitch_core::limits::LONGEST_ACCESS_TOKEN_SECONDS;
 
 use super::{Config, PREFIX, Problem, StoreConfig, addresses, environment};
 use crate::keyring::TokenAlgorithm;
@@ -17,7 +18,6 @@ use crate::plane::{MOST_ENTRIES, Settings};
 use crate::server::Limits;
 use crate::store::check_store_url;
 use crate::telemetry::{self, LogFormat};
-use offswitch_core::session::{Lifetimes, LostSessions};
 
 /// What was set, and what is wrong so far.
 #[derive(Default)]

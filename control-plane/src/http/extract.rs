@@ -13,6 +13,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use futures_util::TryStreamExt;
+use offswitch_core::limits::{REQUEST_MEMORY, UNNAMED_REQUEST_MEMORY};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
@@ -21,7 +22,6 @@ use super::json;
 use crate::master_key::random_bytes;
 use crate::problem::Problem;
 use crate::store;
-use offswitch_core::limits::{REQUEST_MEMORY, UNNAMED_REQUEST_MEMORY};
 
 /// A JSON body, with the bytes it was read from. A request without a body has the body `{}`.
 pub(super) struct Body<T> {

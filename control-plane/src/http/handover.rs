@@ -5,11 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use offswitch_core::record::HOLDER;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::extract::Body;
-use super::revocations::{Accepted, HOLDER};
+
+use super::revocations::Accepted;
 use crate::credential::{Credential, CredentialKind};
 use crate::plane::{Issued, Plane};
 use crate::problem::{Problem, ProblemDocument};

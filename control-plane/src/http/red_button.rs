@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::{Extension, Json};
+use offswitch_core::record::Record;
 use offswitch_verifier::snapshot::Position;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,7 +15,6 @@ use super::extract::{Body, IdempotencyKey, idempotency};
 use crate::plane::{Landing, Plane, Reach, RedButton};
 use crate::problem::{Problem, ProblemDocument};
 use crate::store::Durability;
-use offswitch_core::record::Record;
 
 /// Pressing the red button, or only looking at it.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -8,6 +8,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use base64ct::{Base64UrlUnpadded, Encoding};
+use offswitch_core::limits::{LONGEST_ACCESS_TOKEN_SECONDS, REQUEST_MEMORY};
+use offswitch_core::record::{Record, Revocation};
+use offswitch_core::session::{Device, Grant, OPENING_DOCUMENTS, Session, SessionId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -20,10 +23,6 @@ use crate::plane::{Issued, Opened, Plane, PlaneError, RESERVED_CLAIMS, SessionRe
 use crate::problem::{Problem, ProblemDocument};
 use crate::store::{Request, StoreError};
 use crate::telemetry::audit;
-use offswitch_core::limits::LONGEST_ACCESS_TOKEN_SECONDS;
-use offswitch_core::limits::REQUEST_MEMORY;
-use offswitch_core::record::{Record, Revocation};
-use offswitch_core::session::{Device, Grant, OPENING_DOCUMENTS, Session, SessionId};
 
 /// A login.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -3,11 +3,11 @@
 //! A key is published as soon as it exists, signs from `signs_from` until its successor does, and
 //! verifies until the last token it signed has expired.
 
+use offswitch_core::limits::{LONGEST_ACCESS_TOKEN_SECONDS, MARGIN_SECONDS};
 use offswitch_verifier::MAX_LEEWAY_SECONDS;
 use serde::Serialize;
 
 use super::TokenKey;
-use offswitch_core::limits::{LONGEST_ACCESS_TOKEN_SECONDS, MARGIN_SECONDS};
 
 /// All token keys at one instant.
 #[derive(Clone, Copy)]

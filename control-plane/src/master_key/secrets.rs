@@ -2,11 +2,11 @@
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use offswitch_core::session::UserKey;
 use offswitch_verifier::snapshot::Salt;
 use zeroize::Zeroizing;
 
 use super::MasterKeyError;
-use offswitch_core::session::UserKey;
 
 /// Names a master key without revealing anything of it. Begins everything sealed under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

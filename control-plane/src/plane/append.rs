@@ -5,12 +5,12 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use offswitch_core::log::End;
 use offswitch_verifier::snapshot::Position;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinError;
 
 use crate::store::{Append, Appended, Batch, Onto, Store, StoreError, marks_after};
-use offswitch_core::log::End;
 
 /// Records that this process appended in one batch: new ones only, each with its seq.
 #[derive(Debug)]

@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use offswitch_core::fold::{Fold, Validity};
+use offswitch_core::log::End;
 use offswitch_verifier::snapshot::{Floor, Salt};
 
 use super::PlaneError;
 use crate::store::{Page, Store, StoreError};
-use offswitch_core::fold::{Fold, Validity};
-use offswitch_core::log::End;
 
 /// True if `page`, read after what `held` names, continues it: the log is of the same era, still
 /// holds the last record folded, and was not trimmed beyond it.

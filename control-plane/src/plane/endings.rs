@@ -11,16 +11,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use offswitch_core::fold::FoldError;
+use offswitch_core::record::{OWN_ACT, Record, Revocation};
+use offswitch_core::session::{Ended, Session, SessionId, UserKey, UserSessions};
 use offswitch_verifier::snapshot::Position;
 
 use super::continuity::PAGE_RECORDS;
-use super::sessions::ITSELF;
 use super::stored::Basis;
 use super::{Plane, PlaneError};
 use crate::store::StoreError;
-use offswitch_core::fold::FoldError;
-use offswitch_core::record::{Record, Revocation};
-use offswitch_core::session::{Ended, Session, SessionId, UserKey, UserSessions};
 
 /// Sessions that one record ends: one by its id, or a user's below a version.
 enum Ending {
@@ -152,7 +151,7 @@ impl Plane {
     /// Ends every stored session that the fold knows to be over.
     async fn sweep(&self) -> Result<(), PlaneError> {
         let now = self.now();
-        let ended = Ended { at: now, by: ITSELF.to_owned(), reason: None };
+        let ended = Ended { at: now, by: OWN_ACT.to_owned(), reason: None };
         let mut cursor = String::new();
         loop {
             let stored = self.stored_sessions(&cursor).await?;

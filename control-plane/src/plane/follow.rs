@@ -5,6 +5,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use offswitch_core::fold::{FoldError, Trimming};
+use offswitch_core::log::End;
+use offswitch_core::session::Outage;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::clock_watch::Step;
@@ -13,9 +16,6 @@ use super::{Plane, PlaneError};
 use crate::api_keys::{self, ApiKeys};
 use crate::keyring;
 use crate::store::StoreError;
-use offswitch_core::fold::{FoldError, Trimming};
-use offswitch_core::log::End;
-use offswitch_core::session::Outage;
 
 /// The last reading of the log's tail.
 #[derive(Debug, Default)]

@@ -1,9 +1,10 @@
 //! The handover: the edge worker holds a session's refresh side, and the browser a cookie.
 
+use offswitch_core::session::{Holder, Session, UserSessions};
+
 use super::stored::Basis;
 use super::{Issued, Plane, PlaneError};
 use crate::credential::{Credential, CredentialKind};
-use offswitch_core::session::{Holder, Session, UserSessions};
 
 impl Plane {
     /// Trades a one-time code for a handle and an access token; none if the code is spent or too

@@ -1,13 +1,13 @@
 //! Signing access tokens (RFC 9068).
 
 use base64ct::{Base64UrlUnpadded, Encoding};
+use offswitch_core::session::{Grant, Session, SessionId};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{Plane, PlaneError};
 use crate::keyring::KeyringError;
 use crate::master_key::random_bytes;
-use offswitch_core::session::{Grant, Session, SessionId};
 
 /// What a session gives out.
 #[derive(Debug)]

@@ -24,6 +24,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use offswitch_core::fold::{Fold, FoldError};
+use offswitch_core::revoking::Rules;
+use offswitch_core::session::{Lifetimes, LostSessions, Outage};
 use offswitch_verifier::snapshot::{Position, SnapshotSigner};
 use tokio::sync::{Semaphore, watch};
 
@@ -32,8 +35,6 @@ use crate::keyring::{self, KeyPolicy, Keyring, KeyringError, TokenAlgorithm};
 use crate::master_key::MasterKey;
 use crate::sealing::SealedStore;
 use crate::store::{Finding, Store, StoreError};
-use offswitch_core::fold::{Fold, FoldError};
-use offswitch_core::session::{Lifetimes, LostSessions, Outage};
 
 pub use announce::Following;
 pub use continuity::Loading;
@@ -132,6 +133,16 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What a revocation may name.
+    pub fn revocation_rules(&self) -> Rules<'_> {
+        Rules {
+            issuer: &self.issuer,
+            access_token_seconds: self.access_token_seconds,
+            foreign_token_seconds: self.foreign_token_seconds,
+            max_revocation_seconds: self.max_revocation_seconds,
+        }
+    }
+
     /// What new token keys are like.
     pub fn key_policy(&self) -> KeyPolicy {
         KeyPolicy { algorithm: self.token_algorithm, publish_seconds: self.key_publish_seconds }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use base64ct::{Base64, Encoding};
+use offswitch_core::fold::Validity;
 use offswitch_verifier::snapshot::{Content, MAX_DEAD_KEYS, MAX_ENTRIES, Position};
 use tokio::time::timeout;
 
 use super::Plane;
 use crate::store::Finding;
-use offswitch_core::fold::Validity;
 
 /// One signed snapshot, ready to be sent.
 #[derive(Debug)]

@@ -4,17 +4,20 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
+use offswitch_core::fold::FoldError;
+use offswitch_core::limits::{REQUEST_MEMORY, UNNAMED_REQUEST_MEMORY};
+use offswitch_core::record::{HOLDER, Record, Revocation};
+use offswitch_core::revoking::{OwnToken, place_of_held};
+use offswitch_core::session::{Session, SessionId};
 use offswitch_verifier::snapshot::{MAX_DEAD_KEYS, MAX_ENTRIES, Position};
+use offswitch_verifier::{Jws, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Plane, PlaneError};
+use crate::keyring::KeyState;
 use crate::store::{Append, Appended, Durability, Request, StoreError};
 use crate::telemetry::audit;
-use offswitch_core::fold::FoldError;
-use offswitch_core::limits::UNNAMED_REQUEST_MEMORY;
-use offswitch_core::record::{Record, Revocation};
-use offswitch_core::session::{Session, SessionId};
 
 /// What a revocation reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +121,47 @@ impl Plane {
         match self.need_allowed(record) {
             Ok(()) => self.revoke(request, record).await,
             Err(refusal) => self.recalled(request, refusal).await,
+        }
+    }
+
+    /// The claims of a token that this control plane can have signed. It may have expired. A key
+    /// that is dead or retired signs no credential: its thief could fill the log.
+    pub fn own_token(&self, token: &str, now: u64) -> Option<OwnToken> {
+        let jws = Jws::parse(token).ok()?;
+        let keyring = self.keyring();
+        let states = {
+            let fold = self.fold();
+            keyring.states(now, |kid| fold.is_dead(kid))
+        };
+        let (key, ..) = states
+            .into_iter()
+            .find(|(key, state, _)| *state != KeyState::Dead && Some(key.kid()) == jws.kid())?;
+        let key = VerifyingKey::from_jwk(key.jwk().to_string().as_bytes()).ok()?;
+        let own: OwnToken = serde_json::from_slice(jws.verify(&key).ok()?.as_ref()).ok()?;
+        own.is_possible(&self.settings.issuer, now).then_some(own)
+    }
+
+    /// Revokes a token for its holder (RFC 7009). However often it is asked for, the log gets one
+    /// record, and of one session only a few: then the session ends.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`]; nothing is acknowledged then.
+    pub async fn revoke_held(&self, token: OwnToken, now: u64) -> Result<(), PlaneError> {
+        let digest = *blake3::hash(token.jti.as_bytes()).as_bytes();
+        let (place, sid) = (place_of_held(&digest), token.sid.clone());
+        let id = format!("{HOLDER}:revoke:{}:{place}", blake3::hash(sid.as_bytes()).to_hex());
+        let Ok(revocation) = token.check(now) else { return Ok(()) };
+        let (by, reason) = (HOLDER.to_owned(), Some("RFC 7009".to_owned()));
+        let record = Record { at: now, by, reason, revocations: vec![revocation] };
+        match self.revoke(&Request { id, digest, memory: REQUEST_MEMORY }, &record).await {
+            Err(PlaneError::Store(StoreError::RequestReused)) => {
+                if let Ok(session) = sid.parse() {
+                    self.end_once(&[session], HOLDER, "RFC 7009", now).await?;
+                }
+                Ok(())
+            }
+            revoked => revoked.map(drop),
         }
     }
 

@@ -7,6 +7,12 @@
 
 use std::sync::PoisonError;
 
+use offswitch_core::limits::{LONGEST_ACCESS_TOKEN_SECONDS, REQUEST_MEMORY};
+use offswitch_core::record::{OWN_ACT, Record, Revocation};
+use offswitch_core::session::{
+    Device, Grant, Holder, LostSessions, Opening, Outage, Repeats, Rotation, Session, SessionId,
+    UserSessions,
+};
 use offswitch_verifier::snapshot::Position;
 use zeroize::Zeroizing;
 
@@ -15,13 +21,6 @@ use super::{Issued, Plane, PlaneError, Revoked};
 use crate::credential::{Credential, CredentialKind};
 use crate::master_key::random_bytes;
 use crate::store::{Request, StoreError};
-use offswitch_core::limits::LONGEST_ACCESS_TOKEN_SECONDS;
-use offswitch_core::limits::REQUEST_MEMORY;
-use offswitch_core::record::{Record, Revocation};
-use offswitch_core::session::{
-    Device, Grant, Holder, LostSessions, Opening, Outage, Repeats, Rotation, Session, SessionId,
-    UserSessions,
-};
 
 /// Who logs in, and what the tokens shall say.
 #[derive(Debug, Clone, Default)]
@@ -317,7 +316,7 @@ impl Plane {
                 Admission::Admitted(session) => return Ok(*session),
                 Admission::Full(surplus) => {
                     let reason = "the user has too many sessions";
-                    self.end_once(&surplus, ITSELF, reason, now).await?;
+                    self.end_once(&surplus, OWN_ACT, reason, now).await?;
                     self.catch_up().await?;
                 }
                 Admission::Known(known) if known.request.digest != fresh.request.digest => {
@@ -356,7 +355,7 @@ impl Plane {
     /// A spent refresh token came back. The log comes first: once that is durable the session is
     /// over everywhere, access tokens included; nothing is answered before.
     async fn stop_thief(&self, session: SessionId, now: u64) -> Result<(), PlaneError> {
-        self.end_once(&[session], ITSELF, "a spent refresh token came back", now).await?;
+        self.end_once(&[session], OWN_ACT, "a spent refresh token came back", now).await?;
         metrics::counter!("offswitch_refresh_tokens_reused_total").increment(1);
         tracing::warn!(%session, "a spent refresh token came back: the session is revoked");
         Ok(())
@@ -410,8 +409,6 @@ fn is_within(scope: &str, granted: Option<&str>) -> bool {
     scope.split(' ').all(|name| granted.contains(&name))
 }
 
-/// Stands in the log for what the control plane does by itself.
-pub(super) const ITSELF: &str = "offswitch";
 /// How long a one-time code is good.
 const CODE_SECONDS: u64 = 60;
 /// How often a login that finds no room may make some: others may log in meanwhile.

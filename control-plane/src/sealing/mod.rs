@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use base64ct::{Base64UrlUnpadded, Encoding};
+use offswitch_core::limits::REQUEST_MEMORY;
+use offswitch_core::log::{Checkpoint, End};
+use offswitch_core::session::{Lifetimes, OPENING_DOCUMENTS, USER_DOCUMENTS, UserSessions};
 use offswitch_verifier::snapshot::Position;
 
 use self::altered::AlteredDocuments;
@@ -20,9 +23,6 @@ use crate::store::{
     Append, Appended, Batch, Durability, Finding, Older, Onto, Page, Request, Store, StoreError,
     Stretch, Swapped,
 };
-use offswitch_core::limits::REQUEST_MEMORY;
-use offswitch_core::log::{Checkpoint, End};
-use offswitch_core::session::{Lifetimes, OPENING_DOCUMENTS, USER_DOCUMENTS, UserSessions};
 
 /// A store whose documents are sealed.
 ///

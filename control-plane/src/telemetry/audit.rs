@@ -7,11 +7,11 @@
 use std::collections::BTreeSet;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
+use offswitch_core::record::{Record, Revocation};
+use offswitch_core::session::SessionId;
 use offswitch_verifier::snapshot::Position;
 
 use crate::master_key::MasterKey;
-use offswitch_core::record::{Record, Revocation};
-use offswitch_core::session::SessionId;
 
 /// A record was appended: revocations, a logout, a theft or a red button.
 pub fn revoked(record: &Record, position: Position) {

@@ -4,14 +4,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use offswitch_core::record::HOLDER;
 
 use super::{Form, OauthError, TokenForm};
 use crate::credential::{Credential, CredentialKind};
-use crate::http::revocations::{Claims, HOLDER, own_token};
-use crate::plane::{Plane, PlaneError};
-use crate::store::{Request, StoreError};
-use offswitch_core::limits::REQUEST_MEMORY;
-use offswitch_core::record::{Record, Revocation};
+use crate::plane::Plane;
 
 /// Revokes an access token, or with a refresh token its whole session. A token that is unknown,
 /// expired or revoked already, also with its signing key, is no error.
@@ -33,35 +30,11 @@ pub(in crate::http) async fn revoke(
     if let Some(credential) = credential {
         // RFC 7009 section 2.1: the access tokens of the same grant go with it.
         plane.end_once(&[credential.session], HOLDER, "RFC 7009", now).await?;
-    } else if let Some(claims) = own_token(&plane, token, now).filter(|claims| claims.exp > now) {
-        revoke_one(&plane, claims, now).await?;
+    } else if let Some(own) = plane.own_token(token, now).filter(|own| own.exp > now) {
+        plane.revoke_held(own, now).await?;
     }
     Ok(StatusCode::OK)
 }
-
-/// However often it is asked for, the log gets one record, and of one session at most
-/// [`TOKENS_OF_A_SESSION`]: who refreshes only to revoke ends the session at last (RFC 7009 section
-/// 2.1 allows it), or anyone with one refresh token could fill the log.
-async fn revoke_one(plane: &Plane, claims: Claims, now: u64) -> Result<(), PlaneError> {
-    let Claims { jti, sid, exp, .. } = claims;
-    let digest = *blake3::hash(jti.as_bytes()).as_bytes();
-    let place = digest[0] % TOKENS_OF_A_SESSION;
-    let id = format!("{HOLDER}:revoke:{}:{place}", blake3::hash(sid.as_bytes()).to_hex());
-    let revocations = vec![Revocation::Token { issuer: None, jti, exp }];
-    let (by, reason) = (HOLDER.to_owned(), Some("RFC 7009".to_owned()));
-    let record = Record { at: now, by, reason, revocations };
-    match plane.revoke(&Request { id, digest, memory: REQUEST_MEMORY }, &record).await {
-        Err(PlaneError::Store(StoreError::RequestReused)) => {
-            if let Ok(session) = sid.parse() {
-                plane.end_once(&[session], HOLDER, "RFC 7009", now).await?;
-            }
-            Ok(())
-        }
-        revoked => revoked.map(drop),
-    }
-}
-
-const TOKENS_OF_A_SESSION: u8 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -69,12 +42,15 @@ mod tests {
 
     use serde_json::json;
 
+    use offswitch_core::limits::REQUEST_MEMORY;
+    use offswitch_core::record::{Record, Revocation};
+
     use super::*;
     use crate::clock::unix_seconds;
     use crate::config::Config;
     use crate::master_key::MasterKey;
     use crate::plane::Loading;
-    use crate::store::EmbeddedStore;
+    use crate::store::{EmbeddedStore, Request};
 
     async fn plane() -> (Arc<Plane>, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
@@ -120,7 +96,7 @@ mod tests {
         plane.revoke(&request, &record).await.unwrap();
         plane.catch_up().await.unwrap();
         let again = forged(&plane, "after", "s", exp);
-        assert!(own_token(&plane, &again, plane.now()).is_none());
+        assert!(plane.own_token(&again, plane.now()).is_none());
         for number in 0..10 {
             let session = format!("s{number}");
             assert!(!revoked(&plane, forged(&plane, "after", &session, exp)).await);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use offswitch_core::fold::FoldError;
+use offswitch_core::record::{Record, Revocation};
 use offswitch_verifier::snapshot::Position;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -14,8 +16,6 @@ use super::refresh_denylist::{self, RefreshDenylist};
 use crate::http::extract::Params;
 use crate::plane::{Plane, PlaneError};
 use crate::problem::{Problem, ProblemDocument};
-use offswitch_core::fold::FoldError;
-use offswitch_core::record::{Record, Revocation};
 
 /// Which revocations to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]

@@ -12,6 +12,7 @@ use axum::extract::{FromRequest, Request as HttpRequest, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use offswitch_core::record::Record;
 use offswitch_verifier::snapshot::Position;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -23,9 +24,7 @@ use crate::plane::{Plane, Revoked};
 use crate::problem::{Problem, ProblemDocument};
 use crate::store::{Durability, Request};
 use entry::{Entry, unknown_session};
-use offswitch_core::record::Record;
 
-pub(super) use entry::{Claims, own_token};
 pub(super) use list::{__path_list, list};
 pub use stream::UploadLimits;
 
@@ -265,8 +264,6 @@ fn tomorrow() -> u64 {
     unix_seconds().saturating_add(86_400)
 }
 
-/// Stands in the log for whoever held a token and switched it off.
-pub(super) const HOLDER: &str = "holder";
 const MAX_ENTRIES: usize = 100_000;
 /// Checked within a few milliseconds.
 const FEW_ENTRIES: usize = 100;

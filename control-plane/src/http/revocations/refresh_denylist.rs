@@ -1,12 +1,12 @@
 //! `GET /v1/revocations?kind=refresh`: what no refresh accepts any more, apart from what verifiers
 //! are told. It lives in the sessions themselves and leaves with them.
 
+use offswitch_core::session::Session;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::plane::Plane;
 use crate::problem::Problem;
-use offswitch_core::session::Session;
 
 /// A page of the refresh denylist, in no particular order.
 #[derive(Debug, Serialize, ToSchema)]

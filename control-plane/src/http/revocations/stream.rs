@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
+use offswitch_core::record::{Record, Revocation};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
@@ -21,7 +22,6 @@ use crate::http::extract::idempotency;
 use crate::http::json as strict_json;
 use crate::plane::{Plane, PlaneError, Revoked};
 use crate::problem::Problem;
-use offswitch_core::record::{Record, Revocation};
 
 /// What a streamed upload may take of this process. A request carries another one as an extension
 /// where a test cannot wait so long.

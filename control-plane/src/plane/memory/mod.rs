@@ -17,13 +17,13 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use offswitch_core::fold::{Compaction, Fold};
+use offswitch_core::log::{Checkpoint, End};
 use offswitch_verifier::snapshot::Salt;
 use serde::{Deserialize, Serialize};
 
 use self::files::Files;
 use crate::store::{Finding, Store, StoreError};
-use offswitch_core::fold::{Compaction, Fold};
-use offswitch_core::log::{Checkpoint, End};
 
 /// The files of one process, and what is to go into them.
 pub(super) struct Memory {

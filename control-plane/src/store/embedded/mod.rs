@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use offswitch_core::log::{Checkpoint, End};
 use offswitch_verifier::snapshot::Position;
 use redb::{ReadTransaction, WriteTransaction};
 use tokio::sync::{oneshot, watch};
@@ -20,7 +21,6 @@ use super::{
     Stretch, Swapped, mark,
 };
 use crate::clock::unix_seconds;
-use offswitch_core::log::{Checkpoint, End};
 
 /// A store in one file, for one process at a time: the file beside it whose name ends in `.lock` is
 /// locked for as long as the store is open, and stays behind.

@@ -2,14 +2,14 @@
 
 use std::io::ErrorKind;
 
+use offswitch_core::limits::REQUEST_MEMORY;
+use offswitch_core::log::{Checkpoint, End};
 use offswitch_verifier::snapshot::Position;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::super::{
     Older, Onto, PAGE_SIZE_BYTES, Page, Request, StoreError, Stretch, Swapped, mark,
 };
-use offswitch_core::limits::REQUEST_MEMORY;
-use offswitch_core::log::{Checkpoint, End};
 
 /// What became of an append.
 #[derive(Debug, Clone, Copy)]

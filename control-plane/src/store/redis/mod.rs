@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use offswitch_core::log::{Checkpoint, End};
 use offswitch_verifier::snapshot::Position;
 use redis::Value;
 use tokio::time::Instant;
@@ -27,7 +28,6 @@ use super::{
     Append, Appended, Batch, Durability, Finding, Older, Onto, Page, Request, Store, StoreError,
     Stretch, Swapped, mark,
 };
-use offswitch_core::log::{Checkpoint, End};
 
 /// A store in one Redis (7.0 or later) or Valkey server, shared by any number of processes.
 ///

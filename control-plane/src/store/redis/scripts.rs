@@ -2,11 +2,11 @@
 
 use std::sync::LazyLock;
 
+use offswitch_core::log::{Checkpoint, End};
 use offswitch_verifier::snapshot::Position;
 use redis::{Cmd, Script};
 
 use super::super::{Append, Onto, PAGE_SIZE_BYTES, Request};
-use offswitch_core::log::{Checkpoint, End};
 
 /// A command with the script that it runs, if any, in case the server does not know it.
 pub(super) struct Call {
