@@ -1,7 +1,5 @@
 //! Revoking: one by one, and in requests of a thousand.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::Result;
 use redis::{AsyncConnectionConfig, Client, Script};
 use tokio::task::JoinSet;
@@ -9,6 +7,7 @@ use tokio::task::JoinSet;
 use super::{CONNECTIONS, JSON, ROUNDS, median, request, system};
 use crate::refreshes::load::{Connection, Counting, one_thread};
 use crate::refreshes::server::{ControlPlane, Redis};
+use crate::tools::in_an_hour;
 
 /// Single revokes over HTTP beside the bare script, in turns.
 pub(super) async fn single() -> Result<String> {
@@ -47,7 +46,7 @@ pub(super) async fn revokes_per_second(
     run: usize,
 ) -> Result<f64> {
     let mut ready = Vec::new();
-    let exp = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() + 3600;
+    let exp = in_an_hour()?;
     for number in 0..connections {
         // The head stays, and the numbers in the body keep their length.
         let entry = |of: usize| {

@@ -1,7 +1,5 @@
 //! What Redis allows: the read and the compare-and-swap that a refresh needs, and nothing around.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::{Result, ensure};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Script};
@@ -9,6 +7,7 @@ use tokio::task::JoinSet;
 
 use super::CHAINS;
 use super::load::{Counting, one_thread};
+use crate::tools::in_an_hour;
 
 /// Pairs of `GET` and compare-and-swap per second.
 ///
@@ -39,7 +38,7 @@ async fn chain(
     mut counting: Counting,
 ) -> Result<u64> {
     let key = format!("session:{number}");
-    let expires = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() + 3600;
+    let expires = in_an_hour()?;
     let rest = "x".repeat(VALUE_SIZE_BYTES);
     let (mut version, mut held) = (0_u64, None::<String>);
     while !counting.is_over() {
