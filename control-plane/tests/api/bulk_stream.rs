@@ -102,10 +102,12 @@ async fn an_upload_that_is_repeated_with_its_key_appends_nothing_twice() {
 #[tokio::test]
 async fn the_reason_is_part_of_what_an_idempotency_key_names() {
     let plane = ControlPlane::start().await;
+    // Once: they name a time.
+    let lines = lines(1500);
     let send = async |reason: &str| {
         let path = format!("/v1/revocations{reason}");
         let request = plane.admin(Method::POST, &path).header("idempotency-key", "why");
-        let request = request.header("content-type", "application/x-ndjson").body(lines(1500));
+        let request = request.header("content-type", "application/x-ndjson").body(lines.clone());
         request.send().await.unwrap()
     };
     let first: Value = send("?reason=theft").await.json().await.unwrap();
