@@ -8,6 +8,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use base64ct::{Base64, Encoding};
+use utoipa::openapi::security::SecurityRequirement;
 use zeroize::Zeroizing;
 
 use super::json::form_decoded;
@@ -24,6 +25,17 @@ pub(super) enum Access {
     Public,
     /// An API key with this scope.
     Scope(Scope),
+}
+
+impl Access {
+    /// The same as the description of the API has it.
+    pub(super) fn requirement(self) -> SecurityRequirement {
+        match self {
+            Self::Public => SecurityRequirement::default(),
+            Self::AnyKey => SecurityRequirement::new::<_, [&str; 0], _>("api_key", []),
+            Self::Scope(scope) => SecurityRequirement::new("api_key", [scope.name()]),
+        }
+    }
 }
 
 /// The API key that a request showed.

@@ -65,7 +65,6 @@ pub(super) struct ApiKeyList {
     summary = "Create an API key",
     request_body(content = CreateApiKey,
                  example = json!({ "name": "edge", "scopes": ["feed:read"] })),
-    security(("api_key" = ["api-keys:write"])),
     responses((status = 201, description = "The key, with its secret", body = CreatedApiKey),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
@@ -117,7 +116,7 @@ pub(super) async fn create(
 /// Lists the API keys, without their secrets.
 #[utoipa::path(
     get, path = "/v1/api-keys", tag = "api-keys", operation_id = "listApiKeys",
-    summary = "List the API keys", security(("api_key" = ["api-keys:write"])),
+    summary = "List the API keys",
     responses((status = 200, description = "The keys", body = ApiKeyList),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
@@ -136,7 +135,6 @@ pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Result<Json<ApiKeyL
     delete, path = "/v1/api-keys/{id}", tag = "api-keys", operation_id = "deleteApiKey",
     summary = "Delete an API key",
     params(("id" = String, Path, description = "The key's id", example = "{id}")),
-    security(("api_key" = ["api-keys:write"])),
     responses((status = 200, description = "Deleted", body = ApiKeyListed),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))

@@ -45,7 +45,6 @@ pub(super) struct StreamQuery {
 #[utoipa::path(
     get, path = "/v1/feed", tag = "feed", operation_id = "readFeed",
     summary = "Read one snapshot", params(FeedQuery),
-    security(("api_key" = ["feed:read"])),
     responses((status = 200, description = "A signed snapshot, see FORMAT.md",
                content_type = "application/octet-stream"),
               (status = 304, description = "The snapshot that the entity tag names"),
@@ -98,7 +97,6 @@ fn names(tags: &HeaderValue, tag: &str) -> bool {
 #[utoipa::path(
     get, path = "/v1/feed/stream", tag = "feed", operation_id = "followFeed",
     summary = "Follow the feed", params(StreamQuery),
-    security(("api_key" = ["feed:read"])),
     responses((status = 200, description = "Snapshots as they come", body = String,
                content_type = "text/event-stream"),
               (status = "4XX", description = "Refused", body = ProblemDocument), (status = 503, description = "The store does not answer", body = ProblemDocument))

@@ -54,7 +54,6 @@ pub(super) struct HandedOver {
     post, path = "/v1/handover/login", tag = "handover", operation_id = "redeemHandoverCode",
     summary = "Trade a one-time code",
     request_body(content = Code, example = json!({ "code": "{handover_code}" })),
-    security(("api_key" = ["handover"])),
     responses((status = 200, description = "An access token", body = HandedOver), (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
@@ -75,7 +74,6 @@ pub(super) async fn login(
     post, path = "/v1/handover/token", tag = "handover", operation_id = "issueHandoverToken",
     summary = "Issue an access token for a handle",
     request_body(content = Handle, example = json!({ "handle": "{handle}" })),
-    security(("api_key" = ["handover"])),
     responses((status = 200, description = "An access token", body = HandedOver), (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
@@ -95,7 +93,6 @@ pub(super) async fn token(
     post, path = "/v1/handover/logout", tag = "handover", operation_id = "endHandover",
     summary = "Log out the session of a handle",
     request_body(content = Handle, example = json!({ "handle": "{handle}" })),
-    security(("api_key" = ["handover"])),
     responses((status = 200, description = "Recorded", body = Accepted), (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]

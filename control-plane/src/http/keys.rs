@@ -98,7 +98,6 @@ pub(super) struct NewKey {
 /// Lists the signing keys; private parts never leave the store unsealed.
 #[utoipa::path(
     get, path = "/v1/keys", tag = "keys", operation_id = "listKeys", summary = "List the signing keys",
-    security(("api_key" = ["keys:read"])),
     responses((status = 200, description = "The keys", body = Keys), (status = "4XX", description = "Refused", body = ProblemDocument))
 )]
 pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Json<Keys> {
@@ -132,7 +131,6 @@ pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Json<Keys> {
     post, path = "/v1/keys/rotate", tag = "keys", operation_id = "rotateKey",
     summary = "Make a new signing key",
     request_body(content = Rotate, example = json!({ "reason": "planned" })),
-    security(("api_key" = ["keys:write"])),
     responses((status = 200, description = "The new key", body = NewKey), (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
@@ -154,7 +152,6 @@ pub(super) async fn rotate(
 #[utoipa::path(
     post, path = "/v1/feed-keys/rotate", tag = "keys", operation_id = "rotateFeedKey",
     summary = "Make a new feed key", params(IdempotencyKey),
-    security(("api_key" = ["keys:write"])),
     responses((status = 200, description = "The new key", body = NewFeedKey),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
@@ -177,7 +174,6 @@ pub(super) async fn rotate_feed(
     post, path = "/v1/feed-keys/{id}/drop", tag = "keys", operation_id = "dropFeedKey",
     summary = "Drop a feed key",
     params(("id" = String, Path, description = "The key's id", example = "{feed_key_id}")),
-    security(("api_key" = ["keys:write"])),
     responses((status = 200, description = "Dropped", body = Dropped),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
@@ -194,7 +190,7 @@ pub(super) async fn drop_feed(
 /// it.
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "keys", operation_id = "readKeySet",
-    summary = "Read the public keys", security(()),
+    summary = "Read the public keys",
     responses((status = 200, description = "A JWK set", body = serde_json::Value,
                content_type = "application/jwk-set+json"))
 )]

@@ -8,7 +8,7 @@ use axum::http::{Method, StatusCode};
 use metrics::{Counter, Histogram};
 
 /// The series of every path, found without making labels for each request.
-pub(super) struct Measured(HashMap<&'static str, [OnceLock<Series>; METHODS.len()]>);
+pub(super) struct Measured(HashMap<String, [OnceLock<Series>; METHODS.len()]>);
 
 /// Of one path and method.
 struct Series {
@@ -17,8 +17,8 @@ struct Series {
 }
 
 impl Measured {
-    pub(super) fn new(paths: impl IntoIterator<Item = &'static str>) -> Arc<Self> {
-        let paths = paths.into_iter().chain([OTHER]);
+    pub(super) fn new(paths: impl IntoIterator<Item = String>) -> Arc<Self> {
+        let paths = paths.into_iter().chain([OTHER.to_owned()]);
         Arc::new(Self(paths.map(|path| (path, Default::default())).collect()))
     }
 
@@ -30,13 +30,14 @@ impl Measured {
         status: StatusCode,
         took: Duration,
     ) {
-        let known = path.and_then(|path| self.0.get_key_value(path));
+        // A path with a slash at its end is the one without.
+        let known = path.and_then(|path| self.0.get_key_value(path.trim_end_matches('/')));
         let Some((path, methods)) = known.or_else(|| self.0.get_key_value(OTHER)) else { return };
         let place = METHODS.iter().position(|known| *known == method.as_str());
         let place = place.unwrap_or(METHODS.len() - 1);
-        let labels = [("path", *path), ("method", METHODS[place])];
+        let labels = || [("path", path.clone()), ("method", METHODS[place].to_owned())];
         let series = methods[place].get_or_init(|| Series {
-            seconds: metrics::histogram!("offswitch_http_seconds", &labels),
+            seconds: metrics::histogram!("offswitch_http_seconds", &labels()),
             requests: RwLock::default(),
         });
         series.seconds.record(took.as_secs_f64());
@@ -49,7 +50,7 @@ impl Measured {
         }
         let mut requests = series.requests.write().unwrap_or_else(PoisonError::into_inner);
         if !count(&requests) {
-            let [path, method] = labels.map(|(name, value)| (name, value.to_owned()));
+            let [path, method] = labels();
             let labels = [path, method, ("status", status.as_str().to_owned())];
             let counter = metrics::counter!("offswitch_http_requests_total", &labels);
             counter.increment(1);

@@ -23,19 +23,22 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, get};
+use axum::{Extension, Router};
 use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 // Of a `sub`, `jti`, `sid` or `kid`: what verifiers accept can be revoked, and no more.
 use offswitch_verifier::MAX_ID_BYTES;
 use tower_http::cors::{Any, CorsLayer};
+use utoipa::openapi::Paths;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 pub use revocations::UploadLimits;
@@ -49,21 +52,26 @@ use measured::Measured;
 
 /// The whole API over `plane`.
 pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle) -> Router {
-    let mut router = Router::new();
-    let routes = routes(metrics);
-    let measured = Measured::new(routes.iter().map(|(path, ..)| *path));
-    let is_https = plane.settings().issuer.starts_with("https://");
-    let around_all = Arc::new(Around { measured, is_https });
-    for (path, access, route) in routes {
-        let mut route = access::guard(route, access, &plane);
-        if READABLE_ANYWHERE.contains(&path) {
-            // The layer answers what browsers ask first; without a route it would not be asked.
-            route = route.options(async || StatusCode::NO_CONTENT).layer(readable_anywhere());
-        }
+    let mut router = OpenApiRouter::with_openapi(Info::openapi());
+    for (access, (schemas, paths, route)) in routes() {
+        let paths = secured(paths, access);
+        let is_readable = paths.paths.keys().any(|path| READABLE_ANYWHERE.contains(&path.as_str()));
+        let route = guarded(route, access, &plane, is_readable);
+        router = router.routes((schemas, paths, route));
+    }
+    let (mut router, description) = router.split_for_parts();
+    // The same with a slash at its end, which is easily written.
+    let feed = [("/v1/feed/", get(feed::poll)), ("/v1/feed/stream/", get(feed::follow))];
+    for (path, route) in feed {
+        let route = guarded(route, Access::Scope(Scope::FeedRead), &plane, true);
         router = router.route(path, route);
     }
-    let docs = SwaggerUi::new("/docs").url("/openapi.json", Api::openapi());
+    let measured = Measured::new(description.paths.paths.keys().cloned());
+    let is_https = plane.settings().issuer.starts_with("https://");
+    let around_all = Arc::new(Around { measured, is_https });
+    let docs = SwaggerUi::new("/docs").url("/openapi.json", description);
     router
+        .layer(Extension(metrics))
         .with_state(plane)
         .merge(docs)
         .fallback_service(get(page::serve).fallback(not_found))
@@ -71,53 +79,83 @@ pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle) -> Router {
         .layer(from_fn_with_state(around_all, around))
 }
 
+/// The API's description, served at `/openapi.json` and shown at `/docs`.
+pub fn description() -> utoipa::openapi::OpenApi {
+    let mut router = OpenApiRouter::<Arc<Plane>>::with_openapi(Info::openapi());
+    for (access, (schemas, paths, route)) in routes() {
+        router = router.routes((schemas, secured(paths, access), route));
+    }
+    router.into_openapi()
+}
+
 /// Deny by default: a route is reachable only through this table, and its access stands beside it.
-fn routes(metrics: PrometheusHandle) -> Vec<(&'static str, Access, MethodRouter<Arc<Plane>>)> {
+fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
     let bulk = DefaultBodyLimit::max(MAX_BULK_BYTES);
     let small = || DefaultBodyLimit::max(MAX_BODY_BYTES);
     let form = || DefaultBodyLimit::max(MAX_FORM_BYTES);
-    let introspect = post(oauth::introspect::introspect).layer(form());
-    let metrics = get(move || operations::metrics(metrics.clone()));
     let scope = Access::Scope;
     vec![
-        ("/healthz", Access::Public, get(operations::healthz)),
-        ("/readyz", Access::Public, get(operations::readyz)),
-        ("/.well-known/jwks.json", Access::Public, get(keys::jwks)),
-        ("/.well-known/oauth-authorization-server", Access::Public, get(oauth::metadata)),
-        ("/metrics", scope(Scope::MetricsRead), metrics),
-        ("/v1/feed", scope(Scope::FeedRead), get(feed::poll)),
-        ("/v1/feed/stream", scope(Scope::FeedRead), get(feed::follow)),
-        ("/oauth/introspect", scope(Scope::TokensIntrospect), introspect),
-        // Whoever shows a token has it: that is the permission to refresh or revoke it.
-        ("/oauth/revoke", Access::Public, post(oauth::revoke::revoke).layer(form())),
-        ("/oauth/token", Access::Public, post(oauth::token::refresh).layer(form())),
-        // The same with a slash at its end, which is easily written.
-        ("/v1/feed/", scope(Scope::FeedRead), get(feed::poll)),
-        ("/v1/feed/stream/", scope(Scope::FeedRead), get(feed::follow)),
-        ("/v1/api-keys", scope(Scope::ApiKeysWrite), get(api_keys::list)),
-        ("/v1/api-keys", scope(Scope::ApiKeysWrite), post(api_keys::create).layer(small())),
-        ("/v1/api-keys/{id}", scope(Scope::ApiKeysWrite), delete(api_keys::delete)),
-        ("/v1/feed-keys/rotate", scope(Scope::KeysWrite), post(keys::rotate_feed)),
-        ("/v1/feed-keys/{id}/drop", scope(Scope::KeysWrite), post(keys::drop_feed)),
-        ("/v1/handover/login", scope(Scope::Handover), post(handover::login).layer(small())),
-        ("/v1/handover/logout", scope(Scope::Handover), post(handover::logout).layer(small())),
-        ("/v1/handover/token", scope(Scope::Handover), post(handover::token).layer(small())),
-        ("/v1/keys", scope(Scope::KeysRead), get(keys::list)),
-        ("/v1/keys/rotate", scope(Scope::KeysWrite), post(keys::rotate).layer(small())),
-        ("/v1/red-button", scope(Scope::RedButton), post(red_button::press).layer(small())),
-        ("/v1/revocations", scope(Scope::RevocationsRead), get(revocations::list)),
-        ("/v1/revocations", scope(Scope::RevocationsWrite), post(revocations::revoke).layer(bulk)),
-        ("/v1/sessions", scope(Scope::SessionsRead), get(sessions::list)),
-        ("/v1/sessions", scope(Scope::SessionsWrite), post(sessions::open).layer(small())),
-        ("/v1/sessions", scope(Scope::SessionsWrite), delete(sessions::end_named)),
-        ("/v1/status", Access::AnyKey, get(operations::status)),
-        ("/v1/users/{sub}/sessions", scope(Scope::SessionsRead), get(sessions::list_of_user)),
-        ("/v1/users/{sub}/sessions", scope(Scope::SessionsWrite), delete(sessions::end_all)),
-        (SESSION_PATH, scope(Scope::SessionsWrite), delete(sessions::end_one)),
+        (Access::Public, routes!(operations::healthz)),
+        (Access::Public, routes!(operations::readyz)),
+        (Access::Public, routes!(keys::jwks)),
+        (Access::Public, routes!(oauth::metadata)),
+        (scope(Scope::MetricsRead), routes!(operations::metrics)),
+        (scope(Scope::FeedRead), routes!(feed::poll)),
+        (scope(Scope::FeedRead), routes!(feed::follow)),
+        (scope(Scope::TokensIntrospect), routes!(oauth::introspect::introspect).layer(form())),
+        // A caller that shows a token has it: that is the permission to refresh or revoke it.
+        (Access::Public, routes!(oauth::revoke::revoke).layer(form())),
+        (Access::Public, routes!(oauth::token::refresh).layer(form())),
+        (scope(Scope::ApiKeysWrite), routes!(api_keys::list)),
+        (scope(Scope::ApiKeysWrite), routes!(api_keys::create).layer(small())),
+        (scope(Scope::ApiKeysWrite), routes!(api_keys::delete)),
+        (scope(Scope::KeysWrite), routes!(keys::rotate_feed)),
+        (scope(Scope::KeysWrite), routes!(keys::drop_feed)),
+        (scope(Scope::Handover), routes!(handover::login).layer(small())),
+        (scope(Scope::Handover), routes!(handover::logout).layer(small())),
+        (scope(Scope::Handover), routes!(handover::token).layer(small())),
+        (scope(Scope::KeysRead), routes!(keys::list)),
+        (scope(Scope::KeysWrite), routes!(keys::rotate).layer(small())),
+        (scope(Scope::RedButton), routes!(red_button::press).layer(small())),
+        (scope(Scope::RevocationsRead), routes!(revocations::list)),
+        (scope(Scope::RevocationsWrite), routes!(revocations::revoke).layer(bulk)),
+        (scope(Scope::SessionsRead), routes!(sessions::list)),
+        (scope(Scope::SessionsWrite), routes!(sessions::open).layer(small())),
+        (scope(Scope::SessionsWrite), routes!(sessions::end_named)),
+        (Access::AnyKey, routes!(operations::status)),
+        (scope(Scope::SessionsRead), routes!(sessions::list_of_user)),
+        (scope(Scope::SessionsWrite), routes!(sessions::end_all)),
+        (scope(Scope::SessionsWrite), routes!(sessions::end_one)),
     ]
 }
 
-/// The API's description, served at `/openapi.json` and shown at `/docs`.
+/// The route as it is served.
+fn guarded(
+    route: MethodRouter<Arc<Plane>>,
+    access: Access,
+    plane: &Arc<Plane>,
+    is_readable_anywhere: bool,
+) -> MethodRouter<Arc<Plane>> {
+    let route = access::guard(route, access, plane);
+    if !is_readable_anywhere {
+        return route;
+    }
+    // The layer answers what browsers ask first; without a route it would not be asked.
+    route.options(async || StatusCode::NO_CONTENT).layer(readable_anywhere())
+}
+
+/// The description of a route, with what its access asks of a caller.
+fn secured(mut paths: Paths, access: Access) -> Paths {
+    for item in paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.post, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            operation.security = Some(vec![access.requirement()]);
+        }
+    }
+    paths
+}
+
+/// What the description says beside the routes.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -134,41 +172,9 @@ fn routes(metrics: PrometheusHandle) -> Vec<(&'static str, Access, MethodRouter<
          (name = "operations", description = "Health, readiness and metrics"),
          (name = "revocations", description = "Revoking, and what was revoked"),
          (name = "sessions", description = "Logins, and a user's sessions")),
-    modifiers(&ApiKeyScheme),
-    paths(
-        api_keys::create,
-        api_keys::delete,
-        api_keys::list,
-        feed::follow,
-        feed::poll,
-        handover::login,
-        handover::logout,
-        handover::token,
-        keys::drop_feed,
-        keys::jwks,
-        keys::list,
-        keys::rotate,
-        keys::rotate_feed,
-        oauth::introspect::introspect,
-        oauth::metadata,
-        oauth::revoke::revoke,
-        oauth::token::refresh,
-        operations::healthz,
-        operations::metrics,
-        operations::readyz,
-        operations::status,
-        red_button::press,
-        revocations::list,
-        revocations::revoke,
-        sessions::end_all,
-        sessions::end_named,
-        sessions::end_one,
-        sessions::list,
-        sessions::list_of_user,
-        sessions::open,
-    )
+    modifiers(&ApiKeyScheme)
 )]
-struct Api;
+struct Info;
 
 struct ApiKeyScheme;
 
@@ -262,19 +268,16 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
                            data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                            frame-ancestors 'none'";
 /// What verifiers need, in the pages of whatever origin they run.
-const READABLE_ANYWHERE: [&str; 6] = [
+const READABLE_ANYWHERE: [&str; 4] = [
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
     "/v1/feed",
-    "/v1/feed/",
     "/v1/feed/stream",
-    "/v1/feed/stream/",
 ];
 /// 100,000 entries of about 300 bytes.
 const MAX_BULK_BYTES: usize = 32 * 1024 * 1024;
 /// The longest token that is read, and a little more.
 const MAX_FORM_BYTES: usize = 20 * 1024;
-const SESSION_PATH: &str = "/v1/users/{sub}/sessions/{session_id}";
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]
@@ -288,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_answered_as_a_problem_with_the_headers_of_every_answer() {
         let fails = get(async || -> StatusCode { panic!("as the test wants it") });
-        let measured = Measured::new(["/"]);
+        let measured = Measured::new(["/".to_owned()]);
         let all = Arc::new(Around { measured, is_https: true });
         let router = Router::new().route("/", fails).layer(from_fn_with_state(all, around));
         let request = Request::new(Body::empty());

@@ -33,7 +33,7 @@ pub(super) struct Readiness {
 /// The process is alive.
 #[utoipa::path(
     get, path = "/healthz", tag = "operations", operation_id = "readHealth",
-    summary = "Check that the process runs", security(()),
+    summary = "Check that the process runs",
     responses((status = 200, description = "It runs", body = String, content_type = "text/plain"))
 )]
 pub(super) async fn healthz() -> &'static str {
@@ -43,7 +43,7 @@ pub(super) async fn healthz() -> &'static str {
 /// The process can serve: the log is followed and a base is there.
 #[utoipa::path(
     get, path = "/readyz", tag = "operations", operation_id = "readReadiness",
-    summary = "Check that the process can serve", security(()),
+    summary = "Check that the process can serve",
     responses((status = 200, description = "It can", body = Readiness),
               (status = 503, description = "It cannot", body = Readiness))
 )]
@@ -89,7 +89,7 @@ pub(super) struct KeyStatus {
 /// What the API key that is sent may do, and how this process is.
 #[utoipa::path(
     get, path = "/v1/status", tag = "operations", operation_id = "readStatus",
-    summary = "Read what the API key may do", security(("api_key" = [])),
+    summary = "Read what the API key may do",
     responses((status = 200, description = "The status", body = Status),
               (status = 401, description = "Refused", body = ProblemDocument))
 )]
@@ -120,10 +120,10 @@ pub(super) async fn status(
 /// Metrics in the text format of Prometheus.
 #[utoipa::path(
     get, path = "/metrics", tag = "operations", operation_id = "readMetrics",
-    summary = "Read the metrics", security(("api_key" = ["metrics:read"])),
+    summary = "Read the metrics",
     responses((status = 200, description = "Text", body = String, content_type = "text/plain"), (status = "4XX", description = "Refused", body = ProblemDocument))
 )]
-pub(super) async fn metrics(handle: PrometheusHandle) -> Response {
+pub(super) async fn metrics(Extension(handle): Extension<PrometheusHandle>) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (headers, handle.render()).into_response()
 }

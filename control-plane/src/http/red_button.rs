@@ -76,7 +76,6 @@ pub(super) struct Reached {
         ("press" = (summary = "Press it", value = json!({ "reason": "key stolen" })))
     )),
     params(IdempotencyKey),
-    security(("api_key" = ["red-button"])),
     responses((status = 200, description = "What was, or would be, revoked", body = Pressed), (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]

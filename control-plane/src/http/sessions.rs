@@ -156,7 +156,7 @@ pub(super) struct EndQuery {
         ("handover" = (summary = "A one-time code for the edge worker",
                        value = json!({ "sub": "alice", "handover": true })))
     )),
-    params(IdempotencyKey), security(("api_key" = ["sessions:write"])),
+    params(IdempotencyKey),
     responses((status = 201, description = "The tokens, or with `handover` a one-time code",
                body = LoginAnswer),
               (status = "4XX", description = "Refused", body = ProblemDocument),
@@ -213,7 +213,6 @@ async fn claim(plane: &Plane, request: &Request) -> Result<(), PlaneError> {
 #[utoipa::path(
     get, path = "/v1/sessions", tag = "sessions", operation_id = "listSessions",
     summary = "List a user's sessions", params(SessionsQuery),
-    security(("api_key" = ["sessions:read"])),
     responses((status = 200, description = "The sessions", body = Sessions),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
@@ -231,7 +230,6 @@ pub(super) async fn list(
     get, path = "/v1/users/{sub}/sessions", tag = "sessions", operation_id = "listUserSessions",
     summary = "List a user's sessions, by path",
     params(("sub" = String, Path, description = "The user", example = "alice")),
-    security(("api_key" = ["sessions:read"])),
     responses((status = 200, description = "The sessions", body = Sessions),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
@@ -257,7 +255,6 @@ async fn sessions_of(plane: &Plane, sub: &str) -> Result<Json<Sessions>, Problem
            ("session_id" = String, Path, description = "The session",
             example = "{session_id}"),
            IdempotencyKey),
-    security(("api_key" = ["sessions:write"])),
     responses((status = 200, description = "Recorded", body = Accepted),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
@@ -277,7 +274,6 @@ pub(super) async fn end_one(
     delete, path = "/v1/users/{sub}/sessions", tag = "sessions", operation_id = "endUserSessions",
     summary = "End all sessions of a user, by path",
     params(("sub" = String, Path, description = "The user", example = "alice"), IdempotencyKey),
-    security(("api_key" = ["sessions:write"])),
     responses((status = 200, description = "Recorded", body = Accepted),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
@@ -295,7 +291,6 @@ pub(super) async fn end_all(
 #[utoipa::path(
     delete, path = "/v1/sessions", tag = "sessions", operation_id = "endSessions",
     summary = "End a user's sessions", params(EndQuery, IdempotencyKey),
-    security(("api_key" = ["sessions:write"])),
     responses((status = 200, description = "Recorded", body = Accepted),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))

@@ -1,4 +1,6 @@
-//! What may import what.
+//! What may import what, and what is committed of the API.
+
+mod description;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -47,7 +47,7 @@ pub(super) struct Form(HashMap<String, String>);
 /// How a client finds everything else (RFC 8414).
 #[utoipa::path(
     get, path = "/.well-known/oauth-authorization-server", tag = "oauth",
-    operation_id = "readMetadata", summary = "Read where everything is", security(()),
+    operation_id = "readMetadata", summary = "Read where everything is",
     responses((status = 200, description = "RFC 8414 metadata", body = serde_json::Value))
 )]
 pub(super) async fn metadata(State(plane): State<Arc<Plane>>) -> Response {

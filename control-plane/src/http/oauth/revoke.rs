@@ -14,7 +14,7 @@ use crate::plane::Plane;
 /// expired or revoked already, also with its signing key, is no error.
 #[utoipa::path(
     post, path = "/oauth/revoke", tag = "oauth", operation_id = "revokeToken",
-    summary = "Revoke a token that the caller holds", security(()),
+    summary = "Revoke a token that the caller holds",
     request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded",
                  example = json!({ "token": "{access_token}" })),
     responses((status = 200, description = "Revoked, or never good"),

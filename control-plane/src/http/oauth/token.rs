@@ -51,7 +51,7 @@ pub(in crate::http) struct TokenAnswer {
 /// setting `lost_sessions` an `invalid_grant` that says so.
 #[utoipa::path(
     post, path = "/oauth/token", tag = "oauth", operation_id = "refreshToken",
-    summary = "Refresh", security(()),
+    summary = "Refresh",
     request_body(content = RefreshForm, content_type = "application/x-www-form-urlencoded",
                  example = json!({ "grant_type": "refresh_token",
                                    "refresh_token": "{refresh_token}" })),

@@ -114,7 +114,6 @@ enum Shown {
 #[utoipa::path(
     get, path = "/v1/revocations", tag = "revocations", operation_id = "listRevocations",
     summary = "List revocations", params(ListQuery),
-    security(("api_key" = ["revocations:read"])),
     responses((status = 200, description = "One page", body = Page),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))

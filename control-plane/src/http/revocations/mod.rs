@@ -119,7 +119,7 @@ pub(super) struct RevokeQuery {
         )),
         (Entry = "application/x-ndjson", example = json!("{\"sub\":\"bob\"}\n{\"sub\":\"carol\"}\n"))
     )),
-    params(RevokeQuery, IdempotencyKey), security(("api_key" = ["revocations:write"])),
+    params(RevokeQuery, IdempotencyKey),
     responses((status = 200, description = "Recorded", body = Accepted),
               (status = "4XX", description = "Refused; nothing is recorded", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument),
