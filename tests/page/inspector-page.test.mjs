@@ -112,6 +112,20 @@ pageTest("without a network the page comes from what was kept, and verifies", as
   assert.equal((await inspector.steps()).length, 17);
 }, { context: { serviceWorkers: "allow" }, expects: [/ERR_INTERNET_DISCONNECTED|ERR_FAILED/] });
 
+// D65: a label that points at a field of the hidden view is read out for the wrong field.
+pageTest("no id is used twice while both views are mounted", async (page) => {
+  const inspector = inspectorOf(page);
+  await inspector.token.fill(await mint(key));
+  await page.getByRole("checkbox", { name: /^Follow a feed/ }).check();
+  await page.getByRole("link", { name: "Console" }).click();
+  await page.getByLabel("API key", { exact: true }).waitFor();
+  const twice = await page.evaluate(() => {
+    const ids = [...document.querySelectorAll("[id]")].map(({ id }) => id);
+    return ids.filter((id, at) => ids.indexOf(id) !== at);
+  });
+  assert.deepEqual(twice, []);
+});
+
 const embedded = { at: `${outside.url}/`, origins: [outside.url, plane.url] };
 pageTest("the element in another origin's page verifies with that page's keys", async (page) => {
   // Its tree is closed to the page around it; for this test alone it is opened.

@@ -168,12 +168,12 @@ function Nested({ value }: { value: Extract<Json, { kind: "array" | "object" }> 
   const text = useMemo(() => formatJson(value), [value]);
   const lines = text.split("\n").length;
   const shown = <pre><ShownText text={text} keepsLines /></pre>;
-  if (lines === 1) return shown;
-  const size = value.kind === "array" ? `${count(value.items.length)} items`
-    : `${count(value.members.length)} members`;
+  if (lines <= FEW_LINES) return shown;
+  const [length, unit] = value.kind === "array" ? [value.items.length, "item"]
+    : [value.members.length, "member"];
   return (
     <details open={lines <= MAX_LINES}>
-      <summary class="quiet">{value.kind}, {size}</summary>
+      <summary class="quiet">{value.kind}, {count(length)} {unit}{length !== 1 && "s"}</summary>
       {shown}
     </details>
   );
@@ -228,5 +228,6 @@ const FIRST_ROWS = 100;
 const ROWS_AT_ONCE = 250;
 const MAX_RAW = 8000;
 const MAX_SHORT = 120;
+const FEW_LINES = 4;
 const MAX_LINES = 12;
 const MAX_JSON = 100_000;

@@ -25,8 +25,10 @@ export function RevokeToken({ decoded }: { decoded: Decoded }) {
   }));
   return (
     <>
-      <Confirm text="Revoke" look="danger" yes="Yes, revoke it" isDisabled={isBusy} onYes={revoke}
-        question="Every verifier will refuse this token, for good." />
+      {answer?.ok !== true && (
+        <Confirm text="Revoke" look="danger" yes="Yes, revoke it" isDisabled={isBusy} onYes={revoke}
+          question="Every verifier will refuse this token, for good." />
+      )}
       {answer !== null && <div class="wide"><Outcome answer={answer} done="The token is revoked." /></div>}
     </>
   );

@@ -38,12 +38,12 @@ function ofText({ header, claims }: Decoded, nowSeconds: number): Standing {
   const time = (name: string) => timeOf(numberMember(claims, name) ?? Number.NaN)?.seconds;
   const [exp, nbf, iat] = [time("exp"), time("nbf"), time("iat")];
   if (exp !== undefined && exp <= nowSeconds) {
-    const sentence = "By its own exp claim. The signature was not checked: for that, verify it.";
+    const sentence = "Its own exp claim says so. The signature is not checked yet.";
     return bad(`Expired ${relativeTime(exp, nowSeconds)}, not verified`, sentence);
   }
   const start = Math.max(nbf ?? 0, iat ?? 0);
   if (start > nowSeconds + LEEWAY_SECONDS) {
-    const sentence = `By its own ${start === nbf ? "nbf" : "iat"} claim. The signature was not checked.`;
+    const sentence = `Its own ${start === nbf ? "nbf" : "iat"} claim says so. The signature is not checked yet.`;
     return bad(`Not yet valid: ${relativeTime(start, nowSeconds)}`, sentence);
   }
   return unknown(
