@@ -77,6 +77,7 @@ pageTest("signed in, a token is followed by the own feed and revoked with one bu
   await inspector.button("Verify").click();
   await says(inspector.state, /Valid[^]*Not revoked/);
   await inspector.button("Revoke").click();
+  await page.getByRole("group", { name: /The token is sent to this control plane/ }).waitFor();
   await inspector.button("Yes, revoke it").click();
   await says(inspector.tokenCard, /The token is revoked\.[^]*Position/);
   await says(inspector.state, /Revoked[^]*revoked_token/);

@@ -27,7 +27,9 @@ export function RevokeToken({ decoded }: { decoded: Decoded }) {
     <>
       {answer?.ok !== true && (
         <Confirm text="Revoke" look="danger" yes="Yes, revoke it" isDisabled={isBusy} onYes={revoke}
-          question="Every verifier will refuse this token, for good." />
+          question={"token" in entry
+            ? "The token is sent to this control plane, and every verifier will refuse it, for good."
+            : "Its jti is sent to this control plane, and every verifier will refuse it, for good."} />
       )}
       {answer !== null && <div class="wide"><Outcome answer={answer} done="The token is revoked." /></div>}
     </>
