@@ -366,8 +366,10 @@ export class Engine {
    * @returns {Verdict}
    */
   #verdict(code, { claims, claimsJson }, now) {
-    check(code);
-    if (code === NOT_VALID) return JSON.parse(this.#answer());
+    if (code > VALID_BUT_BEHIND) {
+      check(code);
+      return JSON.parse(this.#answer());
+    }
     if (code === VALID_BUT_BEHIND) this.onBehind();
     if (Math.floor(now) !== this.#evidenceAt) this.#look(now);
     return { outcome: "valid", code: "valid", claims, claimsJson, evidence: this.#evidence };
