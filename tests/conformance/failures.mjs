@@ -159,7 +159,7 @@ async function untilValid(verifier, token) {
   return verifier.verifySync(token).code;
 }
 
-const isResting = (verdict) => verdict?.outcome === "undecided" && /rests/.test(verdict.detail);
+const isResting = (verdict) => verdict?.outcome === "undecided" && /retrying/.test(verdict.detail);
 const codeOf = ({ outcome, code }) => `${outcome} ${code}`;
 const decode = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 
