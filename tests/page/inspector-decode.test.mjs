@@ -1,4 +1,4 @@
-// What the inspector shows of a token that nobody has verified: broken ones, hostile ones, huge ones.
+// What the inspector shows of unverified tokens: broken ones, hostile ones, huge ones.
 
 import assert from "node:assert/strict";
 import { becomes, says, servePage } from "./open.mjs";
@@ -70,7 +70,7 @@ const BROKEN = {
 };
 for (const [what, [pasted, reason, readable]] of Object.entries(BROKEN)) {
   // What can be read is shown, what cannot be is marked with the reason, and nothing looks verified.
-  pageTest(`${what} is read as far as possible, and told why not further`, async (page) => {
+  pageTest(`${what} is read as far as possible, and the reason is shown`, async (page) => {
     const { row, state, token, tokenCard } = inspectorOf(page);
     await token.fill(pasted);
     await says(tokenCard, reason);
@@ -100,7 +100,7 @@ pageTest("text that is no JSON is shown as it is", async (page) => {
   await says(claims, /The decoded text as it is\s+user=alice&admin=<b>no<\/b>/);
 });
 
-// Every registered name has its sentence; a name that is nobody's has none.
+// Every registered name has its sentence; an unregistered name has none.
 pageTest("claims are shown with what they mean and when they are", async (page) => {
   const { row, token } = inspectorOf(page);
   const exp = now() + 3725;
@@ -166,7 +166,7 @@ pageTest("each oddity has its warning, and a token without any has none", async 
   await says(warnings, /Nothing is odd\. That does not make it genuine\./);
 });
 
-// A token is written by whoever wants to; what it says must stay text.
+// Anyone can write a token; what it says must stay text.
 pageTest("hostile claims are shown as text, their invisible characters as chips", async (page) => {
   const { row, state, token } = inspectorOf(page);
   const html = '<img src=x onerror="document.title=\'hacked\'"><script>document.title="hacked"</script>';
@@ -232,7 +232,7 @@ for (const [what, pasted, reason] of [
   ["1 MB without a dot", () => "a".repeat(1 << 20), /no dots and no header/],
   ["3 MB", () => `ey${"a".repeat(3 << 20)}`, /longer than 2,000,000 characters: not decoded/],
 ]) {
-  // Whoever pastes a file by mistake still has a page afterwards.
+  // After a file was pasted by mistake the page still works.
   pageTest(`${what} gets a clear message, and the page stays alive`, async (page) => {
     const { row, token } = inspectorOf(page);
     await token.fill(pasted());

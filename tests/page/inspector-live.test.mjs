@@ -63,7 +63,7 @@ for (const [store, plane] of [["the embedded store", embedded], ["Redis", onRedi
   }
 }
 
-// What the other session of the same user is told must not depend on the first one's end.
+// The end of one session must not change the verdict on another session of the same user.
 pageTest("another session of the same user stays valid", async (page) => {
   const first = await embedded.call("POST", "/v1/sessions", { sub: "two" });
   const second = await embedded.call("POST", "/v1/sessions", { sub: "two" });
@@ -92,7 +92,7 @@ pageTest("a feed that cannot be followed leaves the token undecided, with the re
   await says(inspector.state, /The public key of the feed is missing/);
 }, { expects: [...expects, /401/, /404/, /net::ERR_/], origins: ["http://127.0.0.1:1"] });
 
-// Another key of the feed than its own: whoever answers there speaks for nobody.
+// A key that is not the feed's: snapshots from there are not accepted.
 pageTest("snapshots that are signed by a stranger are not accepted", async (page) => {
   const session = await embedded.call("POST", "/v1/sessions", { sub: "stranger" });
   const inspector = await follow(page, embedded, session);

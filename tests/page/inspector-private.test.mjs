@@ -1,4 +1,4 @@
-// The token stays in the tab: links only on request, copies by hand, everything cleared at once.
+// The token stays in the tab: links only on request, copies by hand, everything cleared with one click.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -36,7 +36,7 @@ pageTest("a link with the token is made only on request, and opening it hides th
   await other.goto(link);
   await becomes(() => inspectorOf(other).token.inputValue(), token);
   await becomes(() => other.evaluate(() => location.href), `${plane.url}/#inspector`);
-  assert.ok(!asked.join("\n").includes(token.split(".")[2]), "no server was told");
+  assert.ok(!asked.join("\n").includes(token.split(".")[2]), "no server received it");
   // The same in a tab that is open already.
   await inspectorOf(other).token.fill("");
   await other.evaluate((address) => { location.href = address; }, link);

@@ -46,12 +46,12 @@ export function segment(value) {
   return Buffer.from(isRaw ? value : JSON.stringify(value)).toString("base64url");
 }
 
-/** A token that nobody signed. */
+/** A token without a valid signature. */
 export function unsigned(claims, header = { alg: "EdDSA", kid: "k", typ: "at+jwt" }) {
   return `${segment(header)}.${segment(claims)}.${segment("no signature")}`;
 }
 
-/** Claims about which there is nothing to warn of. */
+/** Claims without anything odd. */
 export const plainClaims = (more = {}) => ({
   iss: "https://issuer.test", sub: "alice", aud: "api", jti: "one", iat: now() - 10,
   exp: now() + 600, ...more,

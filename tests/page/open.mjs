@@ -1,7 +1,7 @@
 // The page in real Chromium, at the address of a real control plane that serves it.
 //
-// Whatever a test is about, it fails on a violation of the policy, on an uncaught error, on an error
-// in the console and on a request to an origin that it did not name.
+// Every test also fails on a violation of the policy, on an uncaught error, on an error in the console
+// and on a request to an origin that it did not name.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
@@ -120,12 +120,12 @@ async function watch(context, allowed) {
   return found;
 }
 
-/** What the browser still has to tell is told before a call into the page answers. */
+/** Problems that the browser still has to report arrive before a call into the page returns. */
 async function settle(page) {
   if (!page.isClosed()) await page.evaluate(() => new Promise(requestAnimationFrame));
 }
 
-/** As `cargo xtask page` does, where nobody has built it yet. */
+/** As `cargo xtask page` does, if the page is not built yet. */
 export function buildPage() {
   const folder = join(ROOT, "www");
   if (existsSync(join(folder, "dist/index.html"))) return;
