@@ -16,33 +16,33 @@ impl From<PlaneError> for Problem {
             }
             PlaneError::SessionOver => {
                 let detail = "the session that this request opened has ended since";
-                return Problem::new(StatusCode::CONFLICT, "session_ended", detail);
+                return Self::new(StatusCode::CONFLICT, "session_ended", detail);
             }
             PlaneError::SessionLost => {
                 let detail = "the store has lost the session of this credential; keep the \
                               credential and try again later";
-                return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "session_lost", detail);
+                return Self::new(StatusCode::SERVICE_UNAVAILABLE, "session_lost", detail);
             }
             PlaneError::Keyring(KeyringError::LastFeedKey) => {
-                return Problem::new(StatusCode::CONFLICT, "last_feed_key", error.to_string());
+                return Self::new(StatusCode::CONFLICT, "last_feed_key", error.to_string());
             }
             PlaneError::Keyring(KeyringError::TooManyFeedKeys) => {
-                return Problem::new(StatusCode::CONFLICT, "too_many_feed_keys", error.to_string());
+                return Self::new(StatusCode::CONFLICT, "too_many_feed_keys", error.to_string());
             }
             PlaneError::Keyring(KeyringError::TooManyKeys) => {
-                return Problem::new(StatusCode::CONFLICT, "too_many_keys", error.to_string());
+                return Self::new(StatusCode::CONFLICT, "too_many_keys", error.to_string());
             }
             PlaneError::Keyring(KeyringError::UnknownFeedKey) => {
-                return Problem::new(StatusCode::NOT_FOUND, "unknown_feed_key", error.to_string());
+                return Self::new(StatusCode::NOT_FOUND, "unknown_feed_key", error.to_string());
             }
             PlaneError::TooManyDeadKeys => {
-                return Problem::new(StatusCode::CONFLICT, "too_many_dead_keys", error.to_string());
+                return Self::new(StatusCode::CONFLICT, "too_many_dead_keys", error.to_string());
             }
             PlaneError::TooManyEntries { .. } => {
                 tracing::error!(%error, "nothing more can be revoked");
                 // Not a 503: it is not over in a moment, but when entries expire.
                 let status = StatusCode::INSUFFICIENT_STORAGE;
-                return Problem::new(status, "too_many_entries", error.to_string());
+                return Self::new(status, "too_many_entries", error.to_string());
             }
             PlaneError::Fold(_)
             | PlaneError::Keyring(_)
@@ -50,14 +50,14 @@ impl From<PlaneError> for Problem {
             | PlaneError::StoreForgot => None,
         };
         match store_error {
-            Some(StoreError::RequestReused) => Problem::new(
+            Some(StoreError::RequestReused) => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
                 "the idempotency key was used for another request",
             ),
             Some(StoreError::Full(_)) => {
                 tracing::error!(%error, "the store is full");
-                Problem::new(
+                Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "store_full",
                     "nothing was acknowledged; give the store room, then repeat the request with \
@@ -66,14 +66,14 @@ impl From<PlaneError> for Problem {
             }
             Some(StoreError::Moved | StoreError::Unavailable(_)) => {
                 tracing::error!(%error, "the store is unavailable");
-                Problem::new(
+                Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "store_unavailable",
                     "nothing was acknowledged; repeat the request with the same idempotency key",
                 )
             }
             // Logged where it was found. Never taken for a document that is not there.
-            Some(StoreError::Altered(_)) => Problem::new(
+            Some(StoreError::Altered(_)) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "document_altered",
                 "what is stored for this request was changed by something other than the control \
@@ -81,7 +81,7 @@ impl From<PlaneError> for Problem {
             ),
             Some(StoreError::Damaged(_)) | None => {
                 tracing::error!(%error, "the plane failed");
-                Problem::new(
+                Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "unavailable",
                     "the control plane cannot answer now",

@@ -1,6 +1,7 @@
 //! Bulk revocation as a stream: a line at a time, and nothing that was accepted is lost.
 
 use std::convert::Infallible;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use axum::Extension;
@@ -33,8 +34,10 @@ async fn problem(answer: Response, status: u16, code: &str) -> Value {
     body
 }
 
+/// The same lines for the same count, whenever it is called.
 fn lines(count: usize) -> String {
-    let exp = now() + 600;
+    static BEGIN: LazyLock<u64> = LazyLock::new(now);
+    let exp = *BEGIN + 600;
     (0..count).map(|one| format!("{{\"jti\":\"line-{one}\",\"exp\":{exp}}}\n")).collect()
 }
 
@@ -87,13 +90,11 @@ async fn a_wrong_line_is_named_and_what_was_accepted_before_it_stays() {
 async fn an_upload_that_is_repeated_with_its_key_appends_nothing_twice() {
     let plane = ControlPlane::start().await;
     let send = |body: String| upload(&plane, body).header("idempotency-key", "night").send();
-    // Once: they name a time.
-    let lines = lines(2500);
-    let first: Value = send(lines.clone()).await.unwrap().json().await.unwrap();
-    let again: Value = send(lines.clone()).await.unwrap().json().await.unwrap();
+    let first: Value = send(lines(2500)).await.unwrap().json().await.unwrap();
+    let again: Value = send(lines(2500)).await.unwrap().json().await.unwrap();
     assert_eq!(first["position"], again["position"]);
     assert_eq!((&first["repeated"], &again["repeated"]), (&json!(false), &json!(true)));
-    let other = lines.replace("line-2000", "line-other");
+    let other = lines(2500).replace("line-2000", "line-other");
     let told = problem(send(other).await.unwrap(), 422, "idempotency_key_reused").await;
     assert_eq!(told["accepted"], 2000);
 }
@@ -102,12 +103,10 @@ async fn an_upload_that_is_repeated_with_its_key_appends_nothing_twice() {
 #[tokio::test]
 async fn the_reason_is_part_of_what_an_idempotency_key_names() {
     let plane = ControlPlane::start().await;
-    // Once: they name a time.
-    let lines = lines(1500);
     let send = async |reason: &str| {
         let path = format!("/v1/revocations{reason}");
         let request = plane.admin(Method::POST, &path).header("idempotency-key", "why");
-        let request = request.header("content-type", "application/x-ndjson").body(lines.clone());
+        let request = request.header("content-type", "application/x-ndjson").body(lines(1500));
         request.send().await.unwrap()
     };
     let first: Value = send("?reason=theft").await.json().await.unwrap();
