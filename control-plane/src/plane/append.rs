@@ -13,7 +13,7 @@ use tokio::task::JoinError;
 use crate::store::{Append, Appended, Batch, Onto, Store, StoreError, marks_after};
 
 /// Records that this process appended in one batch: new ones only, each with its seq.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Own {
     /// Where the log ended before the first of them.
     pub(super) from: End,
@@ -111,9 +111,9 @@ impl Appender {
         self.unfolded().push_front(own);
     }
 
-    /// Every batch that was acknowledged and not folded yet: where it ends, and its records.
-    pub(super) fn unfolded_batches(&self) -> Vec<(Position, Vec<(u64, Vec<u8>)>)> {
-        self.unfolded().iter().map(|own| (own.to.position, own.records.clone())).collect()
+    /// Every batch that was acknowledged and not folded yet.
+    pub(super) fn unfolded_batches(&self) -> Vec<Own> {
+        self.unfolded().iter().cloned().collect()
     }
 
     fn unfolded(&self) -> MutexGuard<'_, VecDeque<Own>> {

@@ -225,12 +225,12 @@ impl Plane {
         let until = self.prunable_until(now);
         let mut joined = Vec::new();
         let (fold, end) = loop {
-            for (position, records) in self.appender.unfolded_batches() {
-                if !joined.contains(&position) {
-                    for (seq, record) in records {
-                        published.join_record(seq, &record)?;
+            for own in self.appender.unfolded_batches() {
+                if !joined.contains(&own.to.position) {
+                    for (seq, record) in &own.records {
+                        published.join_record(*seq, record)?;
                     }
-                    joined.push(position);
+                    joined.push(own.to.position);
                 }
             }
             let fold = recover(store, held, &published, Some(until), &Loading::default()).await?;
