@@ -15,12 +15,13 @@ use crate::claims::{VerifiedClaims, whole_seconds};
 use crate::config::{ConfigProblem, VerifierConfig};
 use crate::explain::Step;
 use crate::jws::{self, Jws, MAX_TOKEN_BYTES};
-use crate::keys::{KeySet, KeySetError, VerifyingKey};
+use crate::keys::{KeyId, KeySet, KeySetError, VerifyingKey};
 use crate::known_headers::KnownHeaders;
+use crate::refusal::{Objection, Refusal};
 use crate::snapshot::{Applied, ApplyError, Arriving};
 use crate::standing::Standing;
-use crate::verdict::{Evidence, Objection, Refusal};
-use crate::verifier::{KeyId, Pending, Staleness, Verifier};
+use crate::verdict::Evidence;
+use crate::verifier::{Pending, Staleness, Verifier};
 
 /// A verifier in wasm; `engine.js` wraps it.
 #[wasm_bindgen]

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::config::{IssuerConfig, UserRule};
 use crate::json::{Object, Value};
+use crate::refusal::Refusal;
 use crate::shown::Shown;
-use crate::verdict::Refusal;
 
 /// The claims of a token that is valid, exactly as they were signed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,6 @@ use serde::{Serialize, Serializer};
 
 use crate::algorithm::Algorithm;
 use crate::base64url;
-use crate::config_json;
 use crate::snapshot::FeedKey;
 
 /// Everything a [`Verifier`](crate::Verifier) needs besides keys and snapshots.
@@ -113,21 +112,6 @@ pub struct ConfigProblem {
 }
 
 impl VerifierConfig {
-    /// Reads the configuration from JSON; unknown fields are refused.
-    ///
-    /// # Errors
-    ///
-    /// Every problem at once.
-    pub fn from_json(text: &str) -> Result<Self, Vec<ConfigProblem>> {
-        let (config, mut problems) = config_json::read(text);
-        let of_values = config.as_ref().map(Self::problems).unwrap_or_default();
-        // What has the wrong shape was read as its default.
-        let is_new =
-            |one: &ConfigProblem| problems.iter().all(|other| !one.field.starts_with(&other.field));
-        problems.extend(of_values.into_iter().filter(is_new).collect::<Vec<_>>());
-        config.filter(|_| problems.is_empty()).ok_or(problems)
-    }
-
     /// What is wrong with the configuration; empty if nothing is.
     pub fn problems(&self) -> Vec<ConfigProblem> {
         let mut problems = self.feed.problems();

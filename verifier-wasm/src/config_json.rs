@@ -11,9 +11,26 @@ use crate::config::{
 };
 use crate::json::{Object, Value};
 
+impl VerifierConfig {
+    /// Reads the configuration from JSON; unknown fields are refused.
+    ///
+    /// # Errors
+    ///
+    /// Every problem at once.
+    pub fn from_json(text: &str) -> Result<Self, Vec<ConfigProblem>> {
+        let (config, mut problems) = read(text);
+        let of_values = config.as_ref().map(Self::problems).unwrap_or_default();
+        // What has the wrong shape was read as its default.
+        let is_new =
+            |one: &ConfigProblem| problems.iter().all(|other| !one.field.starts_with(&other.field));
+        problems.extend(of_values.into_iter().filter(is_new).collect::<Vec<_>>());
+        config.filter(|_| problems.is_empty()).ok_or(problems)
+    }
+}
+
 /// Reads the shape, and says what is wrong with it; what is wrong is left at its default. The values
 /// are judged by [`VerifierConfig::problems`].
-pub(crate) fn read(text: &str) -> (Option<VerifierConfig>, Vec<ConfigProblem>) {
+fn read(text: &str) -> (Option<VerifierConfig>, Vec<ConfigProblem>) {
     let mut problems = Vec::new();
     let config = match Object::parse(text) {
         Some(object) => verifier(Fields::new("", object, &mut problems)),

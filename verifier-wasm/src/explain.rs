@@ -3,12 +3,14 @@
 //! The checks are those of [`Verifier::verify`], in its order. It stops at the first that fails;
 //! here each is asked that still has something to ask.
 
+use crate::check::Check;
 use crate::claims::{Claims, NOT_AN_OBJECT};
 use crate::jws::{Header, Jws};
+use crate::keys::KeyId;
+use crate::refusal::{Objection, Refusal, Undecided};
 use crate::snapshot::Position;
 use crate::standing::Standing;
-use crate::verdict::{Objection, Refusal, Undecided};
-use crate::verifier::{self, KeyId, Staleness, Verifier};
+use crate::verifier::{self, Staleness, Verifier};
 
 /// What came of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,35 +23,12 @@ pub struct Step {
     pub position: Option<Position>,
 }
 
-/// What a verifier asks, in this order.
-#[expect(missing_docs, reason = "the names are the names of the checks")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Check {
-    Format,
-    Algorithm,
-    Key,
-    Signature,
-    Claims,
-    Type,
-    Issuer,
-    Audience,
-    RequiredClaims,
-    Expiry,
-    Start,
-    RevokedKey,
-    Epoch,
-    Token,
-    Session,
-    User,
-    Freshness,
-}
-
 impl Verifier {
     /// What each check makes of a token, as [`Jws::parse`] has read it, at `now` (unix seconds).
     pub fn explain(&self, token: Result<Jws<'_>, Refusal>, now: u64) -> Vec<Step> {
         let mut steps = Steps(vec![]);
         match token.and_then(|jws| Ok((jws.header().clone(), self.authenticate(&jws)?))) {
-            Err(refusal) => steps.fail(Check::before_claims(&refusal), refusal),
+            Err(refusal) => steps.fail(before_claims(&refusal), refusal),
             Ok((header, (key, payload))) => {
                 if let Err(refusal) = self.explain_claims(&mut steps, &header, key, payload, now) {
                     steps.fail(Check::Claims, refusal);
@@ -140,58 +119,12 @@ impl Steps {
     }
 }
 
-impl Check {
-    /// All of them, in the order they are asked in.
-    pub const ALL: [Self; 17] = [
-        Self::Format,
-        Self::Algorithm,
-        Self::Key,
-        Self::Signature,
-        Self::Claims,
-        Self::Type,
-        Self::Issuer,
-        Self::Audience,
-        Self::RequiredClaims,
-        Self::Expiry,
-        Self::Start,
-        Self::RevokedKey,
-        Self::Epoch,
-        Self::Token,
-        Self::Session,
-        Self::User,
-        Self::Freshness,
-    ];
-
-    /// Its name, the same wherever it is shown.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Format => "format",
-            Self::Algorithm => "algorithm",
-            Self::Key => "key",
-            Self::Signature => "signature",
-            Self::Claims => "claims",
-            Self::Type => "type",
-            Self::Issuer => "issuer",
-            Self::Audience => "audience",
-            Self::RequiredClaims => "required_claims",
-            Self::Expiry => "expiry",
-            Self::Start => "start",
-            Self::RevokedKey => "revoked_key",
-            Self::Epoch => "epoch",
-            Self::Token => "token",
-            Self::Session => "session",
-            Self::User => "user",
-            Self::Freshness => "freshness",
-        }
-    }
-
-    /// Which check it is that refuses a token of which no claim has been read.
-    fn before_claims(refusal: &Refusal) -> Self {
-        match refusal {
-            Refusal::BadSignature => Self::Signature,
-            Refusal::UnknownKey(_) => Self::Key,
-            Refusal::UnsupportedAlgorithm(_) => Self::Algorithm,
-            _ => Self::Format,
-        }
+/// Which check it is that refuses a token of which no claim has been read.
+fn before_claims(refusal: &Refusal) -> Check {
+    match refusal {
+        Refusal::BadSignature => Check::Signature,
+        Refusal::UnknownKey(_) => Check::Key,
+        Refusal::UnsupportedAlgorithm(_) => Check::Algorithm,
+        _ => Check::Format,
     }
 }

@@ -7,8 +7,8 @@ use crate::algorithm::{Algorithm, SUPPORTED};
 use crate::base64url;
 use crate::json::{Object, Value};
 use crate::keys::{MAX_KID_BYTES, VerifyingKey};
+use crate::refusal::Refusal;
 use crate::shown::Shown;
-use crate::verdict::Refusal;
 
 /// A token that was taken apart and whose signature was *not* checked.
 #[derive(Debug)]
@@ -71,7 +71,8 @@ impl<'a> Jws<'a> {
     /// [`Refusal::BadSignature`], or [`Refusal::Malformed`] for a payload that is not base64url.
     pub fn verify(&self, key: &VerifyingKey) -> Result<Vec<u8>, Refusal> {
         if self.header.algorithm != key.algorithm() {
-            return Err(Refusal::other_algorithm(self.header.algorithm, key));
+            let expected = format!("{}, the algorithm of that key", key.algorithm().name());
+            return Err(Refusal::unsupported_algorithm(self.header.algorithm.name(), expected));
         }
         if !key.accepts(&self.signature, self.signed.as_bytes()) {
             return Err(Refusal::BadSignature);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::jws::{Header, Jws};
-use crate::verdict::Refusal;
+use crate::refusal::Refusal;
 
 /// The headers of the last tokens whose key was known, found by every character.
 #[derive(Debug, Default)]

@@ -11,6 +11,7 @@ mod algorithm;
 mod base64url;
 #[cfg(target_arch = "wasm32")]
 mod bindings;
+mod check;
 mod claims;
 mod config;
 mod config_json;
@@ -21,6 +22,7 @@ mod jws;
 mod keys;
 #[cfg(any(target_arch = "wasm32", test))]
 mod known_headers;
+mod refusal;
 mod rsa;
 mod shown;
 pub mod snapshot;
@@ -29,16 +31,18 @@ mod verdict;
 mod verifier;
 
 pub use algorithm::Algorithm;
+pub use check::Check;
 pub use claims::{MAX_ID_BYTES, VerifiedClaims};
 pub use config::{
     AudienceRule, ConfigProblem, FOREIGN_LIFETIME_SECONDS, FeedConfig, IssuerConfig,
     MAX_ISSUER_BYTES, MAX_LEEWAY_SECONDS, OWN_LIFETIME_SECONDS, OnStale, RequiredValue, UserRule,
     VerifierConfig,
 };
-pub use explain::{Check, Step};
+pub use explain::Step;
 pub use jws::{Jws, MAX_HEADER_BYTES, MAX_TOKEN_BYTES, verify_jws};
-pub use keys::{KeyProblem, KeySet, KeySetError, MAX_KEYS, RefusedKey, VerifyingKey};
+pub use keys::{KeyId, KeyProblem, KeySet, KeySetError, MAX_KEYS, RefusedKey, VerifyingKey};
+pub use refusal::{Mismatch, Objection, Refusal, Undecided};
 pub use shown::Shown;
 pub use standing::Standing;
-pub use verdict::{Decision, Evidence, Mismatch, Objection, Refusal, Undecided, Verdict};
-pub use verifier::{KeyId, Pending, Staleness, Verifier};
+pub use verdict::{Decision, Evidence, Verdict};
+pub use verifier::{Pending, Staleness, Verifier};

@@ -9,11 +9,12 @@ use crate::config::{
 };
 use crate::json::{Object, Value};
 use crate::jws::{self, Header, Jws};
-use crate::keys::{KeySet, MAX_KEYS, VerifyingKey};
+use crate::keys::{KeyId, KeySet, VerifyingKey};
+use crate::refusal::{Mismatch, Objection, Refusal, Undecided};
 use crate::shown::Shown;
 use crate::snapshot::{Applied, ApplyError, Feed};
 use crate::standing::Standing;
-use crate::verdict::{Decision, Evidence, Mismatch, Objection, Refusal, Undecided, Verdict};
+use crate::verdict::{Decision, Evidence, Verdict};
 
 /// Judges tokens of the configured issuers against the revocations of one feed.
 #[derive(Debug)]
@@ -33,13 +34,6 @@ struct Issuer {
     keys: KeySet,
     /// Which of the keys the feed has declared dead.
     dead: Vec<bool>,
-}
-
-/// One key of one issuer, as long as nobody replaces the issuer's keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyId {
-    pub(crate) issuer: usize,
-    pub(crate) key: usize,
 }
 
 /// A token whose signature is being checked elsewhere.
@@ -466,18 +460,6 @@ impl Verifier {
             };
             *dead = keys.keys().iter().map(is_dead).collect();
         }
-    }
-}
-
-impl KeyId {
-    /// Every key has a number of its own.
-    pub fn number(self) -> usize {
-        self.issuer.saturating_mul(MAX_KEYS).saturating_add(self.key)
-    }
-
-    /// The key of that number.
-    pub fn of_number(number: usize) -> Self {
-        Self { issuer: number / MAX_KEYS, key: number % MAX_KEYS }
     }
 }
 

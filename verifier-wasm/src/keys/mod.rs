@@ -1,5 +1,6 @@
 //! Verification keys, one JWK (RFC 7517) each; `set.rs` reads the sets that carry them.
 
+mod key_id;
 mod set;
 
 use hmac::KeyInit as _;
@@ -11,6 +12,7 @@ use crate::json::{Object, Value};
 use crate::rsa::Hash;
 use crate::{base64url, ed25519, rsa};
 
+pub use key_id::KeyId;
 pub use set::{KeySet, KeySetError, MAX_KEYS, RefusedKey};
 
 /// One verification key, bound to one algorithm and (in a set of several) one `kid`.

@@ -3,11 +3,11 @@
 use ed25519_dalek::{Signer, SigningKey};
 
 use super::envelope::{FeedKey, MAGIC, MAX_SIGNATURES, VERSION, message};
-use super::feed::Floor;
 use super::fingerprint::{Fingerprint, Salt};
 use super::opened::{DeadKey, Header};
+use super::position::{Floor, Position};
+use super::sorted_set;
 use super::user_map::{self, UserFloor};
-use super::{Position, sorted_set};
 
 /// What one snapshot says.
 #[derive(Debug, Clone, Default)]

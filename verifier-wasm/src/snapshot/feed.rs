@@ -8,7 +8,7 @@ use super::arriving::Arriving;
 use super::envelope::{self, FeedKey, OpenError};
 use super::fingerprint::{Fingerprint, Kind, Salt};
 use super::opened::{DeadKey, Snapshot};
-use super::position::{ChainHash, Position};
+use super::position::{Floor, Position};
 use super::user_map::UserFloor;
 
 /// A followed feed. Everything that is applied only adds revocations, and positions only grow.
@@ -39,15 +39,6 @@ pub struct Feed {
     forked: bool,
     /// How large the overlay may grow before a base is asked for.
     overlay_limit: usize,
-}
-
-/// A position with the hash of the history that leads to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Floor {
-    /// The position.
-    pub position: Position,
-    /// The chain hash at it.
-    pub chain: ChainHash,
 }
 
 /// What applying a snapshot changed.

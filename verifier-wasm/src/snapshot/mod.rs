@@ -21,10 +21,10 @@ pub use arriving::Arriving;
 #[cfg(feature = "builder")]
 pub use builder::{Content, SnapshotSigner};
 pub use envelope::{FeedKey, FeedKeyId, OpenError};
-pub use feed::{Applied, ApplyError, Feed, Floor, HEAD_BYTES};
+pub use feed::{Applied, ApplyError, Feed, HEAD_BYTES};
 pub use fingerprint::{Fingerprint, Kind, Salt};
 #[cfg(feature = "builder")]
 pub use inspection::PartSizes;
 pub use opened::{DeadKey, MAX_DEAD_KEYS, MAX_ENTRIES, Snapshot};
-pub use position::{ChainHash, Position, PositionError};
+pub use position::{ChainHash, Floor, Position, PositionError};
 pub use user_map::UserFloor;

@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::envelope::{self, FeedKey, OpenError};
-use super::feed::Floor;
 use super::fingerprint::{Fingerprint, Salt};
-use super::position::{ChainHash, Position};
+use super::position::{ChainHash, Floor, Position};
 use super::sorted_set::SortedSet;
 use super::user_map::{Columns, UserFloor, UserMap};
 

@@ -68,6 +68,15 @@ impl fmt::Debug for ChainHash {
     }
 }
 
+/// A position with the hash of the history that leads to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Floor {
+    /// The position.
+    pub position: Position,
+    /// The chain hash at it.
+    pub chain: ChainHash,
+}
+
 /// Only plain digits: `u64::from_str` alone would also read `+1`.
 fn number(text: &str) -> Result<u64, PositionError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {

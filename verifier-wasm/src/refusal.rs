@@ -1,0 +1,247 @@
+//! Why a token is not valid, and the one place that makes the code strings.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Why a token must not be honoured. Carries evidence, never the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The signature does not fit the key.
+    BadSignature,
+    /// `exp` plus leeway has passed.
+    Expired {
+        /// The token's `exp`, unix seconds.
+        exp: u64,
+        /// When it was judged, unix seconds.
+        now: u64,
+    },
+    /// It lives longer than its revocation is kept.
+    LifetimeTooLong {
+        /// From `iat`, or from now where there is none, to `exp`.
+        seconds: u64,
+        /// What the issuer's rules allow.
+        limit_seconds: u64,
+    },
+    /// Not a well-formed signed token.
+    Malformed(&'static str),
+    /// A claim that the issuer's configuration requires is absent.
+    MissingClaim(Cow<'static, str>),
+    /// `nbf` or `iat` minus leeway is still to come.
+    NotYetValid {
+        /// The later of `nbf` and `iat`, unix seconds.
+        from: u64,
+        /// When it was judged, unix seconds.
+        now: u64,
+    },
+    /// Issued before the epoch of the last red button.
+    RevokedEpoch {
+        /// The epoch, unix seconds.
+        epoch: u64,
+    },
+    /// Signed with a key that was declared dead.
+    RevokedKey,
+    /// The token's session was revoked.
+    RevokedSession,
+    /// The token itself was revoked.
+    RevokedToken,
+    /// The user was logged out everywhere after this token was issued.
+    RevokedUser,
+    /// No key of that name is trusted.
+    UnknownKey(Box<Mismatch>),
+    /// The algorithm is not supported, not allowed here, or not the key's.
+    UnsupportedAlgorithm(Box<Mismatch>),
+    /// `aud` names none of the expected audiences.
+    WrongAudience(Box<Mismatch>),
+    /// A claim does not have a value that the issuer's configuration requires.
+    WrongClaim(Box<Mismatch>),
+    /// `iss` is not the issuer that the key belongs to.
+    WrongIssuer(Box<Mismatch>),
+    /// A claim or header member has the wrong type, or is out of its range.
+    WrongKind {
+        /// Its name.
+        name: &'static str,
+        /// What it is.
+        found: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// `typ` is none of the expected types.
+    WrongType(Box<Mismatch>),
+}
+
+/// What was found and what was expected in its place, for people; of a token only the one claim or
+/// header member that it is about, bounded and escaped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The name of the claim or header member.
+    pub name: Cow<'static, str>,
+    /// What was found.
+    pub found: String,
+    /// What was expected.
+    pub expected: String,
+}
+
+impl Mismatch {
+    pub(crate) fn new(
+        name: impl Into<Cow<'static, str>>,
+        found: impl fmt::Display,
+        expected: impl fmt::Display,
+    ) -> Box<Self> {
+        let (found, expected) = (format!("{found}"), format!("{expected}"));
+        Box::new(Self { name: name.into(), found, expected })
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} is {}, expected {}", self.name, self.found, self.expected)
+    }
+}
+
+impl Refusal {
+    /// The stable code string.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadSignature => "bad_signature",
+            Self::Expired { .. } => "expired",
+            Self::LifetimeTooLong { .. } => "lifetime_too_long",
+            Self::Malformed(_) | Self::WrongKind { .. } => "malformed",
+            Self::MissingClaim(_) => "missing_claim",
+            Self::NotYetValid { .. } => "not_yet_valid",
+            Self::RevokedEpoch { .. } => "revoked_epoch",
+            Self::RevokedKey => "revoked_key",
+            Self::RevokedSession => "revoked_session",
+            Self::RevokedToken => "revoked_token",
+            Self::RevokedUser => "revoked_user",
+            Self::UnknownKey(_) => "unknown_key",
+            Self::UnsupportedAlgorithm(_) => "unsupported_algorithm",
+            Self::WrongAudience(_) => "wrong_audience",
+            Self::WrongClaim(_) => "wrong_claim",
+            Self::WrongIssuer(_) => "wrong_issuer",
+            Self::WrongType(_) => "wrong_type",
+        }
+    }
+
+    pub(crate) fn unsupported_algorithm(
+        found: impl fmt::Display,
+        expected: impl fmt::Display,
+    ) -> Self {
+        Self::UnsupportedAlgorithm(Mismatch::new("alg", found, expected))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadSignature => formatter.write_str("the signature does not match the key"),
+            Self::Expired { exp, now } => write!(formatter, "exp is {exp}, the time is {now}"),
+            Self::LifetimeTooLong { seconds, limit_seconds } => write!(
+                formatter,
+                "the token lives for {seconds} s, accepted are at most {limit_seconds} s (option \
+                 maxLifetime)"
+            ),
+            Self::Malformed(what) => formatter.write_str(what),
+            Self::MissingClaim(claim) => write!(formatter, "the claim {claim} is missing"),
+            Self::NotYetValid { from, now } => {
+                write!(formatter, "the later of nbf and iat is {from}, the time is {now}")
+            }
+            Self::RevokedEpoch { epoch } => {
+                write!(formatter, "all tokens issued before {epoch} were revoked")
+            }
+            Self::RevokedKey => formatter.write_str("the key that signed the token was revoked"),
+            Self::RevokedSession => formatter.write_str("the session (sid) was revoked"),
+            Self::RevokedToken => formatter.write_str("the token (jti) was revoked"),
+            Self::RevokedUser => {
+                formatter.write_str("all tokens of the user (sub) issued until then were revoked")
+            }
+            Self::WrongKind { name, found, expected } => {
+                write!(formatter, "{name} is {found}, expected {expected}")
+            }
+            Self::UnknownKey(mismatch)
+            | Self::UnsupportedAlgorithm(mismatch)
+            | Self::WrongAudience(mismatch)
+            | Self::WrongClaim(mismatch)
+            | Self::WrongIssuer(mismatch)
+            | Self::WrongType(mismatch) => mismatch.fmt(formatter),
+        }
+    }
+}
+
+/// Why nothing can be decided now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undecided {
+    /// The token is good by one clock and not by the other: the verifier's is behind the feed's.
+    ClockSkew {
+        /// How far the feed's newest signed time is ahead, in seconds.
+        behind_seconds: u64,
+        /// The verifier's time, unix seconds.
+        now: u64,
+    },
+    /// The feed showed two contents for one position.
+    FeedFork,
+    /// No snapshot was applied yet, or none that reaches the floor.
+    NoSnapshot,
+    /// The newest statement of the feed is too old.
+    StaleSnapshot {
+        /// Its age in seconds.
+        age_seconds: u64,
+        /// The largest age that is accepted, in seconds.
+        limit_seconds: u64,
+    },
+}
+
+impl Undecided {
+    /// The stable code string.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::ClockSkew { .. } => "clock_skew",
+            Self::FeedFork => "feed_fork",
+            Self::NoSnapshot => "no_snapshot",
+            Self::StaleSnapshot { .. } => "stale_snapshot",
+        }
+    }
+}
+
+impl fmt::Display for Undecided {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClockSkew { behind_seconds, now } => write!(
+                formatter,
+                "this verifier's clock ({now}) is {behind_seconds} s behind the control plane's, and \
+                 the token is valid by only one of the two: check both clocks"
+            ),
+            Self::FeedFork => formatter.write_str(
+                "the feed published two contents for one position; waiting for a newer base",
+            ),
+            Self::NoSnapshot => formatter.write_str(
+                "no snapshot of the feed was applied yet, or none that reaches the newest position \
+                 seen before",
+            ),
+            Self::StaleSnapshot { age_seconds, limit_seconds } => write!(
+                formatter,
+                "the newest snapshot is {age_seconds} s old, accepted are {limit_seconds} s"
+            ),
+        }
+    }
+}
+
+/// Why a token whose signature and claims hold is not valid now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Objection {
+    /// It must not be honoured.
+    Refused(Refusal),
+    /// It cannot be decided.
+    Undecided(Undecided),
+}
+
+impl From<Refusal> for Objection {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Undecided> for Objection {
+    fn from(undecided: Undecided) -> Self {
+        Self::Undecided(undecided)
+    }
+}
