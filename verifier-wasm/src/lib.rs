@@ -7,42 +7,29 @@
 //! The crate does no I/O, reads no clock and draws no randomness: time is an argument in unix
 //! seconds. `FORMAT.md` beside this crate describes the bytes of a snapshot.
 
-mod algorithm;
 mod base64url;
-#[cfg(target_arch = "wasm32")]
-mod bindings;
-mod check;
-mod claims;
-mod config;
-mod config_json;
-mod ed25519;
-mod explain;
 mod json;
-mod jws;
 mod keys;
-#[cfg(any(target_arch = "wasm32", test))]
-mod known_headers;
-mod refusal;
-mod rsa;
 mod shown;
 pub mod snapshot;
-mod standing;
-mod verdict;
-mod verifier;
+mod token;
+mod verify;
+#[cfg(target_arch = "wasm32")]
+mod wasm;
 
-pub use algorithm::Algorithm;
-pub use check::Check;
-pub use claims::{MAX_ID_BYTES, VerifiedClaims};
-pub use config::{
+pub use keys::algorithm::Algorithm;
+pub use keys::{KeyId, KeyProblem, KeySet, KeySetError, MAX_KEYS, RefusedKey, VerifyingKey};
+pub use shown::Shown;
+pub use token::claims::{MAX_ID_BYTES, VerifiedClaims};
+pub use token::jws::{Jws, MAX_HEADER_BYTES, MAX_TOKEN_BYTES, verify_jws};
+pub use verify::check::Check;
+pub use verify::config::{
     AudienceRule, ConfigProblem, FOREIGN_LIFETIME_SECONDS, FeedConfig, IssuerConfig,
     MAX_ISSUER_BYTES, MAX_LEEWAY_SECONDS, OWN_LIFETIME_SECONDS, OnStale, RequiredValue, UserRule,
     VerifierConfig,
 };
-pub use explain::Step;
-pub use jws::{Jws, MAX_HEADER_BYTES, MAX_TOKEN_BYTES, verify_jws};
-pub use keys::{KeyId, KeyProblem, KeySet, KeySetError, MAX_KEYS, RefusedKey, VerifyingKey};
-pub use refusal::{Mismatch, Objection, Refusal, Undecided};
-pub use shown::Shown;
-pub use standing::Standing;
-pub use verdict::{Decision, Evidence, Verdict};
-pub use verifier::{Pending, Staleness, Verifier};
+pub use verify::explain::Step;
+pub use verify::refusal::{Mismatch, Objection, Refusal, Undecided};
+pub use verify::standing::Standing;
+pub use verify::verdict::{Decision, Evidence, Verdict};
+pub use verify::{Pending, Staleness, Verifier};

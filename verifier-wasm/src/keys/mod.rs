@@ -1,16 +1,19 @@
 //! Verification keys, one JWK (RFC 7517) each; `set.rs` reads the sets that carry them.
 
+pub(crate) mod algorithm;
+pub(crate) mod ed25519;
 mod key_id;
+mod rsa;
 mod set;
 
 use hmac::KeyInit as _;
 use p256::elliptic_curve::point::AffineCoordinates as _;
 use sha2::{Sha256, Sha384, Sha512};
 
-use crate::algorithm::{Algorithm, Ed25519, Es256, Hmac, Pkcs1, Pss, check};
+use self::algorithm::{Algorithm, Ed25519, Es256, Hmac, Pkcs1, Pss, check};
+use self::rsa::Hash;
+use crate::base64url;
 use crate::json::{Object, Value};
-use crate::rsa::Hash;
-use crate::{base64url, ed25519, rsa};
 
 pub use key_id::KeyId;
 pub use set::{KeySet, KeySetError, MAX_KEYS, RefusedKey};

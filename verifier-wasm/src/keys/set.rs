@@ -4,8 +4,8 @@
 use std::fmt;
 
 use super::{KeyProblem, VerifyingKey};
-use crate::algorithm::Algorithm;
 use crate::json::{Object, Value};
+use crate::keys::algorithm::Algorithm;
 use crate::shown::Shown;
 
 /// The keys of one issuer: at most [`MAX_KEYS`], every `kid` once, all asymmetric or all symmetric.

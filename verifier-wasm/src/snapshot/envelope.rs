@@ -1,7 +1,7 @@
 //! The outermost bytes: magic, version, signatures, body. Nothing inside is read before the
 //! signature was checked.
 
-use crate::ed25519::PublicKey;
+use crate::keys::ed25519::PublicKey;
 use crate::keys::{KeyProblem, ed25519_key};
 
 /// A public key whose signature under a snapshot is trusted.

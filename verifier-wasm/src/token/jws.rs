@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::algorithm::{Algorithm, SUPPORTED};
 use crate::base64url;
 use crate::json::{Object, Value};
+use crate::keys::algorithm::{Algorithm, SUPPORTED};
 use crate::keys::{MAX_KID_BYTES, VerifyingKey};
-use crate::refusal::Refusal;
 use crate::shown::Shown;
+use crate::verify::refusal::Refusal;
 
 /// A token that was taken apart and whose signature was *not* checked.
 #[derive(Debug)]

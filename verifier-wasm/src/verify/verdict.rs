@@ -3,9 +3,9 @@
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::claims::VerifiedClaims;
-use crate::refusal::{Objection, Refusal, Undecided};
 use crate::snapshot::Position;
+use crate::token::claims::VerifiedClaims;
+use crate::verify::refusal::{Objection, Refusal, Undecided};
 
 /// The answer to "is this token good now", with what it was based on.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -3,8 +3,8 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::algorithm::Algorithm;
 use crate::base64url;
+use crate::keys::algorithm::Algorithm;
 use crate::snapshot::FeedKey;
 
 /// Everything a [`Verifier`](crate::Verifier) needs besides keys and snapshots.

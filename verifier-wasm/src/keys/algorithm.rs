@@ -9,7 +9,7 @@ use jwt_compact::{Algorithm as JwtAlgorithm, AlgorithmSignature};
 use p256::ecdsa::signature::Verifier as _;
 use serde::{Deserialize, Serialize};
 
-use crate::{ed25519, rsa};
+use super::{ed25519, rsa};
 
 /// A signature algorithm of RFC 7518 section 3.1, RFC 8037 or RFC 9864.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::jws::{Header, Jws};
-use crate::refusal::Refusal;
+use crate::token::jws::{Header, Jws};
+use crate::verify::refusal::Refusal;
 
 /// The headers of the last tokens whose key was known, found by every character.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ const MAX_HEADERS: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::{KnownHeaders, MAX_HEADERS};
-    use crate::jws::Jws;
+    use crate::token::jws::Jws;
 
     // V17: what is kept is found by its exact spelling, and reads as it did the first time.
     #[test]

@@ -3,13 +3,13 @@
 
 use std::borrow::Cow;
 
-use crate::algorithm::Algorithm;
-use crate::config::{
+use crate::json::{Object, Value};
+use crate::keys::algorithm::Algorithm;
+use crate::verify::config::{
     AudienceRule, ConfigProblem, FOREIGN_LIFETIME_SECONDS, FeedConfig, IssuerConfig,
     OWN_LIFETIME_SECONDS, OnStale, RequiredValue, UserRule, VerifierConfig, default_algorithms,
     default_leeway_seconds, default_max_staleness_seconds, default_required_claims, default_types,
 };
-use crate::json::{Object, Value};
 
 impl VerifierConfig {
     /// Reads the configuration from JSON; unknown fields are refused.
@@ -303,8 +303,8 @@ const VALUES: &str = "must be an object of claims, each with a string or an arra
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{AudienceRule, FeedConfig, IssuerConfig, OnStale};
-    use crate::config::{UserRule, VerifierConfig};
+    use crate::verify::config::{AudienceRule, FeedConfig, IssuerConfig, OnStale};
+    use crate::verify::config::{UserRule, VerifierConfig};
 
     // A user of the issuer that the feed is named after is judged by version, of others by time.
     #[test]

@@ -1,20 +1,28 @@
 //! The verifier: trusted keys, followed revocations, one verdict.
 
+pub(crate) mod check;
+pub(crate) mod config;
+mod config_json;
+pub(crate) mod explain;
+pub(crate) mod refusal;
+pub(crate) mod standing;
+pub(crate) mod verdict;
+
 use std::rc::Rc;
 
-use crate::algorithm::Algorithm;
-use crate::claims::{ClaimSet, Claims, NOT_AN_OBJECT, VerifiedClaims};
-use crate::config::{
-    AudienceRule, ConfigProblem, IssuerConfig, OnStale, RequiredValue, VerifierConfig,
-};
 use crate::json::{Object, Value};
-use crate::jws::{self, Header, Jws};
+use crate::keys::algorithm::Algorithm;
 use crate::keys::{KeyId, KeySet, VerifyingKey};
-use crate::refusal::{Mismatch, Objection, Refusal, Undecided};
 use crate::shown::Shown;
 use crate::snapshot::{Applied, ApplyError, Feed};
-use crate::standing::Standing;
-use crate::verdict::{Decision, Evidence, Verdict};
+use crate::token::claims::{ClaimSet, Claims, NOT_AN_OBJECT, VerifiedClaims};
+use crate::token::jws::{self, Header, Jws};
+use crate::verify::config::{
+    AudienceRule, ConfigProblem, IssuerConfig, OnStale, RequiredValue, VerifierConfig,
+};
+use crate::verify::refusal::{Mismatch, Objection, Refusal, Undecided};
+use crate::verify::standing::Standing;
+use crate::verify::verdict::{Decision, Evidence, Verdict};
 
 /// Judges tokens of the configured issuers against the revocations of one feed.
 #[derive(Debug)]

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::check::Check;
-use crate::claims::Claims;
-use crate::config::IssuerConfig;
 use crate::keys::KeyId;
-use crate::refusal::Refusal;
 use crate::snapshot::{Feed, Fingerprint, Kind, Salt};
+use crate::token::claims::Claims;
+use crate::verify::check::Check;
+use crate::verify::config::IssuerConfig;
+use crate::verify::refusal::Refusal;
 
 /// An admitted token, reduced to what time and the feed decide about.
 ///

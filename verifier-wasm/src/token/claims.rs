@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::config::{IssuerConfig, UserRule};
 use crate::json::{Object, Value};
-use crate::refusal::Refusal;
 use crate::shown::Shown;
+use crate::verify::config::{IssuerConfig, UserRule};
+use crate::verify::refusal::Refusal;
 
 /// The claims of a token that is valid, exactly as they were signed.
 #[derive(Debug, Clone, PartialEq, Eq)]

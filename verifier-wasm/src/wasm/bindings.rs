@@ -11,17 +11,17 @@ use std::collections::VecDeque;
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::claims::{VerifiedClaims, whole_seconds};
-use crate::config::{ConfigProblem, VerifierConfig};
-use crate::explain::Step;
-use crate::jws::{self, Jws, MAX_TOKEN_BYTES};
 use crate::keys::{KeyId, KeySet, KeySetError, VerifyingKey};
-use crate::known_headers::KnownHeaders;
-use crate::refusal::{Objection, Refusal};
 use crate::snapshot::{Applied, ApplyError, Arriving};
-use crate::standing::Standing;
-use crate::verdict::Evidence;
-use crate::verifier::{Pending, Staleness, Verifier};
+use crate::token::claims::{VerifiedClaims, whole_seconds};
+use crate::token::jws::{self, Jws, MAX_TOKEN_BYTES};
+use crate::token::known_headers::KnownHeaders;
+use crate::verify::config::{ConfigProblem, VerifierConfig};
+use crate::verify::explain::Step;
+use crate::verify::refusal::{Objection, Refusal};
+use crate::verify::standing::Standing;
+use crate::verify::verdict::Evidence;
+use crate::verify::{Pending, Staleness, Verifier};
 
 /// A verifier in wasm; `engine.js` wraps it.
 #[wasm_bindgen]

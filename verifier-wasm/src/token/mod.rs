@@ -1,0 +1,6 @@
+//! A token's text: its compact form, its header and its claims.
+
+pub(crate) mod claims;
+pub(crate) mod jws;
+#[cfg(any(target_arch = "wasm32", test))]
+pub(crate) mod known_headers;

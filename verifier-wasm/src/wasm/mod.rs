@@ -1,0 +1,3 @@
+//! The verifier for JavaScript.
+
+mod bindings;
