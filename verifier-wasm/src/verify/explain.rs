@@ -10,7 +10,7 @@ use crate::token::jws::{Header, Jws};
 use crate::verify::check::Check;
 use crate::verify::refusal::{Objection, Refusal, Undecided};
 use crate::verify::standing::Standing;
-use crate::verify::{self, Staleness, Verifier};
+use crate::verify::{Staleness, Verifier, rules};
 
 /// What came of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,11 +51,11 @@ impl Verifier {
         let text = String::from_utf8(payload).map_err(|_| NOT_AN_OBJECT)?;
         let claims = Claims::parse(&text, rules)?;
         steps.reach(Check::Type);
-        steps.add(Check::Type, verify::check_type(rules, header.typ()));
+        steps.add(Check::Type, rules::check_type(rules, header.typ()));
         steps.add(Check::Issuer, self.check_issuer(rules, header, &claims));
-        steps.add(Check::Audience, verify::check_audience(rules, &claims));
+        steps.add(Check::Audience, rules::check_audience(rules, &claims));
         steps.add(Check::RequiredClaims, self.check_required(key, &claims));
-        let lifetime = verify::check_lifetime(rules, &claims).map_err(Objection::from);
+        let lifetime = rules::check_lifetime(rules, &claims).map_err(Objection::from);
         let standing = self.stand(key, rules, &claims);
         steps.add(Check::Expiry, lifetime.and_then(|()| self.check_end(&standing, now)));
         self.explain_standing(steps, &standing, now);

@@ -1,28 +1,27 @@
 //! The verifier: trusted keys, followed revocations, one verdict.
 
+mod admit;
 pub(crate) mod check;
 pub(crate) mod config;
 mod config_json;
 pub(crate) mod explain;
 pub(crate) mod refusal;
+mod rules;
 pub(crate) mod standing;
 pub(crate) mod verdict;
 
-use std::rc::Rc;
-
-use crate::json::{Object, Value};
+use self::config::{ConfigProblem, IssuerConfig, OnStale, VerifierConfig};
+use self::refusal::{Mismatch, Objection, Refusal, Undecided};
+use self::standing::Standing;
+use self::verdict::{Decision, Evidence, Verdict};
 use crate::keys::algorithm::Algorithm;
 use crate::keys::{KeyId, KeySet, VerifyingKey};
 use crate::shown::Shown;
 use crate::snapshot::{Applied, ApplyError, Feed};
-use crate::token::claims::{ClaimSet, Claims, NOT_AN_OBJECT, VerifiedClaims};
-use crate::token::jws::{self, Header, Jws};
-use crate::verify::config::{
-    AudienceRule, ConfigProblem, IssuerConfig, OnStale, RequiredValue, VerifierConfig,
-};
-use crate::verify::refusal::{Mismatch, Objection, Refusal, Undecided};
-use crate::verify::standing::Standing;
-use crate::verify::verdict::{Decision, Evidence, Verdict};
+use crate::token::claims::ClaimSet;
+use crate::token::jws::{self, Jws};
+
+pub use self::admit::Pending;
 
 /// Judges tokens of the configured issuers against the revocations of one feed.
 #[derive(Debug)]
@@ -42,16 +41,6 @@ struct Issuer {
     keys: KeySet,
     /// Which of the keys the feed has declared dead.
     dead: Vec<bool>,
-}
-
-/// A token whose signature is being checked elsewhere.
-#[derive(Debug, Clone)]
-pub struct Pending {
-    generation: u32,
-    header: Rc<Header>,
-    is_shared: bool,
-    key: KeyId,
-    payload: String,
 }
 
 /// How old the newest statement of the feed may be for one verdict.
@@ -147,91 +136,6 @@ impl Verifier {
         Verdict { decision, evidence: self.evidence(now) }
     }
 
-    /// Checks all of a token that neither time nor the feed can change: its signature and its
-    /// claims. What is left is for [`judge`](Self::judge).
-    ///
-    /// # Errors
-    ///
-    /// Why the token is refused for good.
-    pub fn admit(&self, jws: &Jws<'_>) -> Result<(Standing, VerifiedClaims), Refusal> {
-        let (key, payload) = self.authenticate(jws)?;
-        self.read_claims(jws.header(), key, payload)
-    }
-
-    /// Finds the key that the token's signature is of, and hands out the payload. Where keys of
-    /// several issuers fit, the one whose issuer the payload names judges; the signature comes first.
-    pub(crate) fn authenticate(&self, jws: &Jws<'_>) -> Result<(KeyId, Vec<u8>), Refusal> {
-        let is_shared = self.is_shared(jws);
-        let mut fitting = None;
-        for id in self.candidates(jws) {
-            let Some((rules, key)) = self.key(id) else { continue };
-            match jws.verify(key) {
-                Ok(payload) if !is_shared || names_issuer(&payload, rules) => {
-                    return Ok((id, payload));
-                }
-                Ok(payload) => fitting = fitting.or(Some((id, payload))),
-                Err(Refusal::BadSignature) => {}
-                // Its signature is good: what is wrong beside it, no other key can tell.
-                Err(error) => return Err(error),
-            }
-        }
-        fitting.ok_or_else(|| self.why_no_key(jws))
-    }
-
-    /// True if keys of several issuers may fit the token.
-    fn is_shared(&self, jws: &Jws<'_>) -> bool {
-        self.candidates(jws).nth(1).is_some()
-    }
-
-    /// What to keep of a token while its signature is checked elsewhere with `key`.
-    pub fn suspend(&self, jws: &Jws<'_>, key: KeyId) -> Pending {
-        let payload = jws.unverified_payload().to_owned();
-        let header = jws.header().clone();
-        Pending {
-            generation: self.generation,
-            header,
-            is_shared: self.is_shared(jws),
-            key,
-            payload,
-        }
-    }
-
-    /// As [`admit`](Self::admit), for a caller that has checked that the pending token's signature
-    /// is its key's: nothing here does so again. None if the keys have changed meanwhile, or if the
-    /// token names another issuer, which may have the same key: the token must be read again.
-    ///
-    /// # Errors
-    ///
-    /// Why the token is refused for good.
-    pub fn admit_vouched_for(
-        &self,
-        pending: &Pending,
-    ) -> Option<Result<(Standing, VerifiedClaims), Refusal>> {
-        let Pending { generation, header, is_shared, key, payload } = pending;
-        if *generation != self.generation {
-            return None;
-        }
-        let text = match jws::decode(payload) {
-            Ok(text) => text,
-            Err(refusal) => return Some(Err(refusal)),
-        };
-        let (rules, _) = self.key(*key)?;
-        // Before any rule of this issuer is applied: it may be another's token.
-        if *is_shared && !names_issuer(&text, rules) {
-            return None;
-        }
-        Some(self.read_claims(header, *key, text))
-    }
-
-    /// The `nth` key that the token's signature may be of: keys are looked up by the header's `kid`
-    /// among all issuers, and the key that fits names the issuer. An unverified `iss` chooses
-    /// nothing.
-    pub fn candidate(&self, jws: &Jws<'_>, nth: usize) -> Option<KeyId> {
-        let could_accept =
-            |id: &KeyId| self.key(*id).is_some_and(|(_, key)| key.could_accept(jws.signature()));
-        self.candidates(jws).filter(could_accept).nth(nth)
-    }
-
     /// Why no key has accepted the token. If the issuer that the payload names has no key of that
     /// name, it may have published one since, whatever the keys of other issuers are called.
     ///
@@ -239,7 +143,7 @@ impl Verifier {
     fn why_no_key(&self, jws: &Jws<'_>) -> Refusal {
         let (kid, algorithm) = (jws.kid(), jws.algorithm());
         let payload = jws::decode(jws.unverified_payload()).unwrap_or_default();
-        if self.lacks_key(issuer_in(&payload).as_deref(), kid, algorithm) {
+        if self.lacks_key(admit::issuer_in(&payload).as_deref(), kid, algorithm) {
             return self.unknown_key(kid, algorithm);
         }
         if self.candidates(jws).next().is_some() {
@@ -283,12 +187,6 @@ impl Verifier {
         Refusal::UnknownKey(Mismatch::new("kid", found, expected))
     }
 
-    /// One of the keys and the rules of its issuer.
-    pub fn key(&self, id: KeyId) -> Option<(&IssuerConfig, &VerifyingKey)> {
-        let issuer = self.issuers.get(id.issuer)?;
-        Some((&issuer.rules, issuer.keys.keys().get(id.key)?))
-    }
-
     /// Judges at `now` (unix seconds) what [`admit`](Self::admit) has left open: the times first,
     /// then what was revoked, then whether the feed is fresh enough to tell.
     ///
@@ -326,84 +224,6 @@ impl Verifier {
     /// What a verdict at `now` (unix seconds) is based on.
     pub fn evidence(&self, now: u64) -> Evidence {
         Evidence { position: self.feed.position(), age_seconds: self.feed.age_seconds(now) }
-    }
-
-    fn candidates(&self, jws: &Jws<'_>) -> impl Iterator<Item = KeyId> {
-        self.issuers.iter().enumerate().filter_map(move |(at, issuer)| {
-            let (key, found) = issuer.keys.find(jws.kid(), jws.algorithm())?;
-            let is_allowed = issuer.rules.algorithms.contains(&found.algorithm());
-            is_allowed.then_some(KeyId { issuer: at, key })
-        })
-    }
-
-    /// Checks the claims of a token whose signature is good.
-    fn read_claims(
-        &self,
-        header: &Header,
-        key: KeyId,
-        payload: Vec<u8>,
-    ) -> Result<(Standing, VerifiedClaims), Refusal> {
-        let rules = self.rules(key, header)?;
-        let text = String::from_utf8(payload).map_err(|_| NOT_AN_OBJECT)?;
-        let claims = Claims::parse(&text, rules)?;
-        check_type(rules, header.typ())?;
-        self.check_issuer(rules, header, &claims)?;
-        check_audience(rules, &claims)?;
-        self.check_required(key, &claims)?;
-        check_lifetime(rules, &claims)?;
-        let standing = self.stand(key, rules, &claims);
-        Ok((standing, VerifiedClaims::new(text)))
-    }
-
-    pub(crate) fn stand(&self, key: KeyId, rules: &IssuerConfig, claims: &Claims<'_>) -> Standing {
-        Standing::new(key, rules, claims, self.feed.salt().unwrap_or_default(), self.generation)
-    }
-
-    pub(crate) fn rules(&self, key: KeyId, header: &Header) -> Result<&IssuerConfig, Refusal> {
-        let unknown = || self.unknown_key(header.kid(), header.algorithm());
-        self.key(key).map(|(rules, _)| rules).ok_or_else(unknown)
-    }
-
-    pub(crate) fn check_issuer(
-        &self,
-        rules: &IssuerConfig,
-        header: &Header,
-        claims: &Claims<'_>,
-    ) -> Result<(), Refusal> {
-        let name = claims.issuer.as_deref();
-        if name == Some(rules.issuer.as_str()) {
-            return Ok(());
-        }
-        // Its own issuer may have this key too, once it was asked again: two names of one service.
-        let (kid, algorithm) = (header.kid(), header.algorithm());
-        if self.lacks_key(name, kid, algorithm) {
-            return Err(self.unknown_key(kid, algorithm));
-        }
-        let found = name.map_or("missing".to_owned(), |name| Shown::new(name).to_string());
-        Err(Refusal::WrongIssuer(Mismatch::new("iss", found, Shown::new(&rules.issuer))))
-    }
-
-    pub(crate) fn check_required(&self, key: KeyId, claims: &Claims<'_>) -> Result<(), Refusal> {
-        let Some(issuer) = self.issuers.get(key.issuer) else { return Ok(()) };
-        if let Some(name) = issuer.required.first_beyond(claims.present) {
-            return Err(Refusal::MissingClaim(name.into()));
-        }
-        for (at, RequiredValue { claim, any_of }) in issuer.rules.required_values.iter().enumerate()
-        {
-            let value = claims.values.iter().find(|(of, _)| *of == at).map(|(_, value)| value);
-            match value.ok_or_else(|| Refusal::MissingClaim(claim.clone().into()))? {
-                Value::Text(text) if any_of.iter().any(|one| one == text) => {}
-                value => {
-                    let found = match value {
-                        Value::Text(text) => Shown::new(text).to_string(),
-                        value => value.kind().to_owned(),
-                    };
-                    let expected = names(any_of);
-                    return Err(Refusal::WrongClaim(Mismatch::new(claim.clone(), found, expected)));
-                }
-            }
-        }
-        Ok(())
     }
 
     pub(crate) fn check_end(&self, standing: &Standing, now: u64) -> Result<(), Objection> {
@@ -470,81 +290,3 @@ impl Verifier {
         }
     }
 }
-
-/// True if the payload, whose signature was checked, is the issuer's own by its `iss`.
-fn names_issuer(payload: &[u8], rules: &IssuerConfig) -> bool {
-    issuer_in(payload).as_deref() == Some(rules.issuer.as_str())
-}
-
-/// The `iss` of a payload, if it is a string.
-fn issuer_in(payload: &[u8]) -> Option<String> {
-    let claims = Object::parse(str::from_utf8(payload).ok()?)?;
-    claims.get("iss").and_then(Value::as_text).map(str::to_owned)
-}
-
-pub(crate) fn check_type(rules: &IssuerConfig, typ: Option<&str>) -> Result<(), Refusal> {
-    if rules.types.iter().any(|expected| same_type(expected.as_deref(), typ)) {
-        return Ok(());
-    }
-    let found = typ.map_or("missing".to_owned(), |typ| Shown::new(typ).to_string());
-    let shown = |typ: &Option<String>| match typ {
-        Some(typ) => Shown::new(typ).to_string(),
-        None => "none".to_owned(),
-    };
-    let expected: Vec<String> = rules.types.iter().take(MAX_SHOWN).map(shown).collect();
-    let expected = format!("{} (option types)", expected.join(" or "));
-    Err(Refusal::WrongType(Mismatch::new("typ", found, expected)))
-}
-
-pub(crate) fn check_audience(rules: &IssuerConfig, claims: &Claims<'_>) -> Result<(), Refusal> {
-    match &rules.audience {
-        AudienceRule::AnyOf(known) if !known.iter().any(|name| claims.audience.contains(name)) => {
-            let found = claims.audience.shown();
-            Err(Refusal::WrongAudience(Mismatch::new("aud", found, names(known))))
-        }
-        AudienceRule::AnyOf(_) | AudienceRule::Unchecked => Ok(()),
-    }
-}
-
-/// A token without `iat` is judged by the time that it has left; see [`Standing`].
-pub(crate) fn check_lifetime(rules: &IssuerConfig, claims: &Claims<'_>) -> Result<(), Refusal> {
-    let (Some(exp), Some(iat)) = (claims.expires_at, claims.issued_at) else { return Ok(()) };
-    let (seconds, limit_seconds) = (exp.saturating_sub(iat), rules.max_lifetime_seconds);
-    if seconds > limit_seconds {
-        return Err(Refusal::LifetimeTooLong { seconds, limit_seconds });
-    }
-    Ok(())
-}
-
-/// The first of several that would do.
-fn names(known: &[String]) -> String {
-    let shown: Vec<String> =
-        known.iter().take(MAX_SHOWN).map(|name| Shown::new(name).to_string()).collect();
-    let more = if known.len() > MAX_SHOWN { " or another" } else { "" };
-    shown.join(" or ") + more
-}
-
-/// Media types compare without case, and `application/` may be left out (RFC 7515 section 4.1.9).
-fn same_type(expected: Option<&str>, found: Option<&str>) -> bool {
-    match (expected, found) {
-        (Some(expected), Some(found)) => {
-            short_type(expected).eq_ignore_ascii_case(short_type(found))
-        }
-        (None, None) => true,
-        _ => false,
-    }
-}
-
-fn short_type(typ: &str) -> &str {
-    match typ.split_at_checked("application/".len()) {
-        Some((prefix, short))
-            if prefix.eq_ignore_ascii_case("application/") && !short.contains('/') =>
-        {
-            short
-        }
-        _ => typ,
-    }
-}
-
-/// How many of several names a message shows.
-const MAX_SHOWN: usize = 3;

@@ -1,15 +1,21 @@
 //! The state a verifier builds by following a feed: one base read in place and an overlay of what
 //! came after it.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+mod freshness;
+mod outcome;
+mod overlay;
 
+use std::collections::VecDeque;
+
+use self::overlay::Overlay;
 use super::arriving::Arriving;
 use super::envelope::{self, FeedKey, OpenError};
 use super::fingerprint::{Fingerprint, Kind, Salt};
 use super::opened::{DeadKey, Snapshot};
 use super::position::{Floor, Position};
 use super::user_map::UserFloor;
+
+pub use self::outcome::{Applied, ApplyError};
 
 /// A followed feed. Everything that is applied only adds revocations, and positions only grow.
 #[derive(Debug)]
@@ -39,99 +45,6 @@ pub struct Feed {
     forked: bool,
     /// How large the overlay may grow before a base is asked for.
     overlay_limit: usize,
-}
-
-/// What applying a snapshot changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Applied {
-    /// A delta was added.
-    Extended,
-    /// Nothing new in it: older than what is held, or a repetition.
-    Ignored,
-    /// A heartbeat proved the feed fresh.
-    Refreshed,
-    /// A base took the place of the one before.
-    Replaced,
-}
-
-/// Why a snapshot was not applied. What was held before stays in force.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ApplyError {
-    /// It contradicts the history that is held: fetch the base.
-    #[error("the snapshot contradicts the history held at {held}")]
-    Fork {
-        /// The position held.
-        held: Position,
-    },
-    /// It begins beyond what is held: fetch the base.
-    #[error("the snapshot begins at {from}, beyond what is held{}", up_to(*held))]
-    Gap {
-        /// Where it begins.
-        from: Position,
-        /// The position held, if any.
-        held: Option<Position>,
-    },
-    /// It was signed in the future.
-    #[error("the snapshot was issued at {issued_at}, it is {now}")]
-    FromTheFuture {
-        /// When it says it was signed, unix seconds.
-        issued_at: u64,
-        /// The verifier's time, unix seconds.
-        now: u64,
-    },
-    /// The bytes are not a snapshot that a trusted key signed.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// It claims a number that no log can have reached yet: the feed's key is in the wrong hands, or
-    /// a clock is far off.
-    #[error("the snapshot's {field} is {found}, accepted is at most {limit}")]
-    Implausible {
-        /// Which number it is.
-        field: &'static str,
-        /// What the snapshot says.
-        found: u64,
-        /// The largest that is accepted.
-        limit: u64,
-    },
-    /// It belongs to another feed.
-    #[error("the snapshot belongs to the feed '{found}', expected '{expected}' (option feed.id)")]
-    WrongFeed {
-        /// The id of its feed, shortened; what is not plain text is shown as `?`.
-        found: String,
-        /// The id of the feed that is followed, in the same way.
-        expected: String,
-    },
-}
-
-impl Applied {
-    /// The stable code string.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Extended => "extended",
-            Self::Ignored => "ignored",
-            Self::Refreshed => "refreshed",
-            Self::Replaced => "replaced",
-        }
-    }
-}
-
-impl ApplyError {
-    /// The stable code string.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Fork { .. } => "feed_fork",
-            Self::Gap { .. } => "feed_gap",
-            Self::FromTheFuture { .. } => "snapshot_from_the_future",
-            Self::Implausible { .. } => "snapshot_implausible",
-            Self::Open(error) => error.code(),
-            Self::WrongFeed { .. } => "wrong_feed",
-        }
-    }
-
-    /// True where only a base can help.
-    pub fn needs_base(&self) -> bool {
-        matches!(self, Self::Fork { .. } | Self::Gap { .. })
-    }
 }
 
 impl Feed {
@@ -215,18 +128,6 @@ impl Feed {
         ApplyError::WrongFeed { found: shown(found), expected: shown(self.id.as_bytes()) }
     }
 
-    /// Lets the verifier's own monotonic time go on to `uptime`, in seconds since any moment. What is
-    /// held ages by it too: neither a feed that is dated in the future nor a clock that was set back
-    /// makes it look fresh for longer.
-    pub fn tick(&mut self, uptime: u64) {
-        self.uptime = self.uptime.max(uptime);
-    }
-
-    /// The uptime at which the feed's newest statement was heard.
-    pub fn heard_at(&self) -> u64 {
-        self.heard_at
-    }
-
     /// When the last snapshot was signed that [`apply`](Self::apply) was given and whose signature was
     /// right, unix seconds; what came of it does not matter. It shows how late a stream is.
     pub fn last_issued_at(&self) -> u64 {
@@ -280,29 +181,6 @@ impl Feed {
         (!self.forked && !full).then_some(self.reached.position)
     }
 
-    /// `now`, or a later time that the feed has signed: what seems to come from the future shows
-    /// that our own clock may be behind, and then all that is held is older than it looks.
-    pub fn proven_time(&self, now: u64) -> u64 {
-        now.max(self.witnessed_at)
-    }
-
-    /// As [`proven_time`](Self::proven_time), also by what was accepted: within the skew that is
-    /// tolerated, a snapshot may show that our own clock is behind.
-    pub fn shown_time(&self, now: u64) -> u64 {
-        self.proven_time(now).max(self.issued_at)
-    }
-
-    /// Seconds since the feed's newest signed statement that is in force: by the clock, or since it
-    /// was heard by the verifier's own monotonic time, whichever is more.
-    pub fn age_seconds(&self, now: u64) -> Option<u64> {
-        let by_clock = self.proven_time(now).saturating_sub(self.issued_at);
-        self.base.as_ref().map(|_| by_clock.max(self.heard_seconds()))
-    }
-
-    fn heard_seconds(&self) -> u64 {
-        self.uptime.saturating_sub(self.heard_at)
-    }
-
     /// True once everything up to the floor is held.
     pub fn is_ready(&self) -> bool {
         self.base.is_some() && self.reached.position >= self.floor.position
@@ -311,18 +189,6 @@ impl Feed {
     /// True after two contents were seen for one position, until a newer base settles it.
     pub fn is_forked(&self) -> bool {
         self.forked
-    }
-
-    /// True where even the feed's own statement no longer claims to be fresh.
-    pub fn is_past_validity(&self, now: u64) -> bool {
-        let validity = self.valid_until.saturating_sub(self.issued_at);
-        self.proven_time(now) > self.valid_until.saturating_add(VALIDITY_SKEW_SECONDS)
-            || self.heard_seconds() > validity.saturating_add(VALIDITY_SKEW_SECONDS)
-    }
-
-    /// For how many seconds the feed's newest statement claims to be fresh.
-    pub fn validity_seconds(&self) -> u64 {
-        self.valid_until.saturating_add(VALIDITY_SKEW_SECONDS).saturating_sub(self.issued_at)
     }
 
     /// Tokens issued before this instant (unix seconds) are off; 0 for none.
@@ -502,78 +368,11 @@ fn refuse_implausible(snapshot: &Snapshot, now: u64) -> Result<(), ApplyError> {
     }
 }
 
-fn up_to(held: Option<Position>) -> String {
-    held.map_or(String::new(), |held| format!(" up to {held}"))
-}
-
 /// A feed's id may have anything in it, and the message that shows it goes into logs and JSON.
 fn shown(id: &[u8]) -> String {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
     let plain = |byte: &u8| if is_plain(*byte) { char::from(*byte) } else { '?' };
     id.iter().take(MAX_SHOWN_CHARACTERS).map(plain).collect()
-}
-
-/// What deltas added, each with the position by which it is certain.
-#[derive(Debug, Default)]
-struct Overlay {
-    denied: ByFingerprint<Position>,
-    users: ByFingerprint<(UserFloor, Position)>,
-    /// Few: red buttons and retired keys.
-    dead_keys: Vec<(DeadKey, Position)>,
-}
-
-type ByFingerprint<T> = HashMap<Fingerprint, T, BuildHasherDefault<Ready>>;
-
-/// A fingerprint is a hash already, keyed with the feed's salt.
-#[derive(Default)]
-struct Ready(u64);
-
-impl Hasher for Ready {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
-impl Overlay {
-    fn len(&self) -> usize {
-        self.denied.len().saturating_add(self.users.len())
-    }
-
-    fn add(&mut self, snapshot: &Snapshot) {
-        let to = snapshot.to();
-        for id in snapshot.denied() {
-            let seen = self.denied.entry(id).or_insert(to);
-            *seen = (*seen).max(to);
-        }
-        for (user, floor) in snapshot.users() {
-            let (held, seen) = self.users.entry(user).or_insert((floor, to));
-            *held = held.join(floor);
-            *seen = (*seen).max(to);
-        }
-        for key in snapshot.dead_keys() {
-            match self.dead_keys.iter_mut().find(|(held, _)| held == key) {
-                Some((_, seen)) => *seen = (*seen).max(to),
-                None => self.dead_keys.push((key.clone(), to)),
-            }
-        }
-    }
-
-    /// A base up to `base` holds everything that was certain by then and has not expired.
-    fn forget_up_to(&mut self, base: Position) {
-        self.denied.retain(|_, to| *to > base);
-        self.users.retain(|_, (_, to)| *to > base);
-        self.dead_keys.retain(|(_, to)| *to > base);
-    }
 }
 
 /// How far ahead of the clock an era or an epoch may be. Without this bound one snapshot of era
@@ -587,8 +386,6 @@ pub const HEAD_BYTES: usize = 4096;
 const MAX_SHOWN_CHARACTERS: usize = 100;
 /// How far in the future a snapshot's `issued_at` may lie.
 const MAX_SKEW_SECONDS: u64 = 300;
-/// How long after `valid_until` a snapshot still counts as fresh, for clocks that differ.
-const VALIDITY_SKEW_SECONDS: u64 = 10;
 /// A fresh base is asked for once deltas have added this many entries, or as many as the base has.
 const OVERLAY_LIMIT: usize = 65_536;
 /// How many positions' chain hashes are remembered.
