@@ -28,6 +28,7 @@ pub use verify::config::{
     MAX_ISSUER_BYTES, MAX_LEEWAY_SECONDS, OWN_LIFETIME_SECONDS, OnStale, RequiredValue, UserRule,
     VerifierConfig,
 };
+pub use verify::defect::{Defect, Part};
 pub use verify::explain::Step;
 pub use verify::refusal::{Mismatch, Objection, Refusal, Undecided};
 pub use verify::standing::Standing;

@@ -10,7 +10,9 @@
 
 mod support;
 
-use offswitch_verifier::{Jws, MAX_HEADER_BYTES, MAX_TOKEN_BYTES, Refusal, verify_jws};
+use offswitch_verifier::{
+    Defect, Jws, MAX_HEADER_BYTES, MAX_TOKEN_BYTES, Part, Refusal, verify_jws,
+};
 use serde_json::json;
 use support::{Minter, NOW, claims, encode, feed};
 
@@ -299,7 +301,7 @@ fn a_token_or_header_over_its_cap_is_refused() {
     assert!(verify_jws(&padded(3072 - 15, 0), &key).is_ok());
     assert_eq!(
         verify_jws(&padded(3073 - 15, 0), &key),
-        Err(Refusal::Malformed("the header has more than 4096 characters"))
+        Err(too_long(Part::Header, MAX_HEADER_BYTES))
     );
     let base = padded(0, 0).len();
     let room = (MAX_TOKEN_BYTES - base) / 4 * 3;
@@ -308,9 +310,13 @@ fn a_token_or_header_over_its_cap_is_refused() {
     assert!(verify_jws(&padded(0, longest), &key).is_ok());
     assert_eq!(
         verify_jws(&padded(0, longest + 1), &key),
-        Err(Refusal::Malformed("the token has more than 16384 bytes"))
+        Err(too_long(Part::Token, MAX_TOKEN_BYTES))
     );
     assert!(Jws::parse(&"é".repeat(MAX_TOKEN_BYTES)).is_err());
+}
+
+fn too_long(part: Part, limit_bytes: usize) -> Refusal {
+    Refusal::Malformed(Defect::TooLong { part, limit_bytes })
 }
 
 /// The one spelling of what `text` decodes to leniently; none where it cannot be decoded at all.

@@ -53,6 +53,32 @@ fn the_first_check_that_does_not_pass_is_the_verdict() {
     }
 }
 
+// What failed is data: a page need not read it out of the message.
+#[test]
+fn a_step_that_failed_names_the_claim_that_is_wrong() {
+    let minter = Minter::new("EdDSA");
+    let mut verifier = minter.cold_verifier();
+    verifier.apply(history().base(2), NOW).unwrap();
+    for (name, value, check) in [
+        ("jti", json!(5), Check::Claims),
+        ("aud", json!({}), Check::Claims),
+        ("aud", json!("other"), Check::Audience),
+        ("iss", json!("https://other.example"), Check::Issuer),
+        ("sub", json!(""), Check::RequiredClaims),
+        ("exp", json!(NOW - 31), Check::Expiry),
+    ] {
+        let steps = explain(&verifier, &minter.token(&claims_with(name, value)));
+        let failed = steps.iter().find(|step| step.finding != Some(Ok(()))).unwrap();
+        let Some(Err(Objection::Refused(refusal))) = &failed.finding else { unreachable!() };
+        assert_eq!((failed.check, refusal.claim()), (check, Some(name)), "{refusal}");
+    }
+    let other = Minter { kid: "key-9", ..Minter::new("EdDSA") }.token(&claims());
+    let steps = explain(&verifier, &other);
+    let failed = steps.iter().find(|step| step.finding != Some(Ok(()))).unwrap();
+    let Some(Err(Objection::Refused(refusal))) = &failed.finding else { unreachable!() };
+    assert_eq!((failed.check, refusal.claim()), (Check::Key, None));
+}
+
 // A token that is wrong in several ways is told so at once.
 #[test]
 fn what_is_wrong_beside_the_first_is_told_too() {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::json::{Object, Value};
 use crate::shown::Shown;
 use crate::verify::config::{IssuerConfig, UserRule};
+use crate::verify::defect::{Defect, Part};
 use crate::verify::refusal::Refusal;
 
 /// The claims of a token that is valid, exactly as they were signed.
@@ -176,7 +177,7 @@ fn id<'a>(name: &'static str, value: Value<'a>) -> Result<Option<Cow<'a, str>>, 
         Value::Text(text) if text.len() <= MAX_ID_BYTES => Ok(Some(text)),
         Value::Text(_) => {
             let found = "a string of more than 256 bytes";
-            Err(Refusal::WrongKind { name, found, expected: "1 to 256 bytes" })
+            Err(Defect::Claim { name, found, expected: "1 to 256 bytes" }.into())
         }
         value => Err(wrong(name, &value, "a string")),
     }
@@ -216,7 +217,7 @@ fn time(name: &'static str, value: &Value<'_>) -> Result<u64, Refusal> {
 }
 
 fn wrong(name: &'static str, value: &Value<'_>, expected: &'static str) -> Refusal {
-    Refusal::WrongKind { name, found: value.kind(), expected }
+    Defect::Claim { name, found: value.kind(), expected }.into()
 }
 
 /// `value` without its fraction, if it lies in `[0, 2^53)`.
@@ -249,7 +250,7 @@ const REQUIRABLE: [(&str, u16); 9] = [
     ("sid", SID),
     ("ver", VER),
 ];
-pub(crate) const NOT_AN_OBJECT: Refusal = Refusal::Malformed("the payload is not a JSON object");
+pub(crate) const NOT_AN_OBJECT: Refusal = Refusal::Malformed(Defect::NotObject(Part::Payload));
 /// How many of several names a message shows.
 const MAX_SHOWN: usize = 3;
 /// The longest `sub`, `jti` or `sid`, in bytes. A control plane takes ids of this length for

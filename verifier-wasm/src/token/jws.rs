@@ -8,6 +8,7 @@ use crate::json::{Object, Value};
 use crate::keys::algorithm::{Algorithm, SUPPORTED};
 use crate::keys::{MAX_KID_BYTES, VerifyingKey};
 use crate::shown::Shown;
+use crate::verify::defect::{Defect, Part};
 use crate::verify::refusal::Refusal;
 
 /// A token that was taken apart and whose signature was *not* checked.
@@ -35,17 +36,19 @@ impl<'a> Jws<'a> {
         read_header: impl FnOnce(&str) -> Result<Rc<Header>, Refusal>,
     ) -> Result<Self, Refusal> {
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(TOO_LONG);
+            return Err(TOKEN_TOO_LONG);
         }
-        let (signed, signature) = token.rsplit_once('.').ok_or(NOT_COMPACT)?;
-        let (header, payload) = signed.split_once('.').ok_or(NOT_COMPACT)?;
+        let not_compact = || Defect::NotCompact { segments: token.split('.').count() };
+        let (signed, signature) = token.rsplit_once('.').ok_or_else(not_compact)?;
+        let (header, payload) = signed.split_once('.').ok_or_else(not_compact)?;
         if payload.contains('.') {
-            return Err(NOT_COMPACT);
+            return Err(not_compact().into());
         }
         if header.len() > MAX_HEADER_BYTES {
-            return Err(Refusal::Malformed("the header has more than 4096 characters"));
+            return Err(too_long(Part::Header, MAX_HEADER_BYTES));
         }
-        Ok(Self { header: read_header(header)?, payload, signature: decode(signature)?, signed })
+        let header = read_header(header)?;
+        Ok(Self { header, payload, signature: decode(Part::Signature, signature)?, signed })
     }
 
     /// The algorithm that the header names.
@@ -77,7 +80,7 @@ impl<'a> Jws<'a> {
         if !key.accepts(&self.signature, self.signed.as_bytes()) {
             return Err(Refusal::BadSignature);
         }
-        decode(self.payload)
+        decode(Part::Payload, self.payload)
     }
 
     /// What the signature covers: header and payload as they were sent.
@@ -120,38 +123,33 @@ impl Header {
 
     /// Reads a token's first segment.
     pub(crate) fn read(segment: &str) -> Result<Self, Refusal> {
-        const NOT_AN_OBJECT: Refusal = Refusal::Malformed("the header is not a JSON object");
-        let bytes = decode(segment)?;
-        let text = str::from_utf8(&bytes).map_err(|_| NOT_AN_OBJECT)?;
+        let bytes = decode(Part::Header, segment)?;
+        let object = str::from_utf8(&bytes).ok().and_then(Object::parse);
         let (mut alg, mut kid, mut typ, mut cty) = (None, None, None, None);
-        for (name, value) in Object::parse(text).ok_or(NOT_AN_OBJECT)?.into_members() {
-            let (place, shown) = match &*name {
-                "alg" => (&mut alg, "the header's alg"),
-                "cty" => (&mut cty, "the header's cty"),
-                "kid" => (&mut kid, "the header's kid"),
-                "typ" => (&mut typ, "the header's typ"),
-                name if REFUSED_HEADERS.contains(&name) => {
-                    return Err(Refusal::Malformed(
-                        "the header has one of b64, crit, enc, jku, jwk, x5c, x5u and zip, which \
-                         are never accepted",
-                    ));
-                }
-                _ => continue,
+        for (name, value) in object.ok_or(Defect::NotObject(Part::Header))?.into_members() {
+            let (place, name) = match &*name {
+                "alg" => (&mut alg, "alg"),
+                "cty" => (&mut cty, "cty"),
+                "kid" => (&mut kid, "kid"),
+                "typ" => (&mut typ, "typ"),
+                other => match FORBIDDEN_HEADERS.into_iter().find(|name| *name == other) {
+                    Some(name) => return Err(Defect::ForbiddenHeader(name).into()),
+                    None => continue,
+                },
             };
             let Value::Text(text) = value else {
-                let found = value.kind();
-                return Err(Refusal::WrongKind { name: shown, found, expected: "a string" });
+                return Err(wrong(name, value.kind(), "a string"));
             };
             *place = Some(text);
         }
-        let alg = alg.ok_or(Refusal::Malformed("the header names no alg"))?;
+        let alg = alg.ok_or_else(|| wrong("alg", "missing", "the name of an algorithm"))?;
         let unsupported = || Refusal::unsupported_algorithm(Shown::new(&alg), SUPPORTED);
         let algorithm = Algorithm::from_name(&alg).ok_or_else(unsupported)?;
         if kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
-            return Err(Refusal::Malformed("the header's kid has more than 256 bytes"));
+            return Err(wrong("kid", "a string of more than 256 bytes", "at most 256 bytes"));
         }
-        if cty.is_some_and(|cty| !cty.eq_ignore_ascii_case("json")) {
-            return Err(Refusal::Malformed("the header's cty says that the payload is not JSON"));
+        if let Some(cty) = cty.filter(|cty| !cty.eq_ignore_ascii_case("json")) {
+            return Err(wrong("cty", Shown::new(&cty).to_string(), "\"json\" or none"));
         }
         Ok(Self { algorithm, kid: kid.map(Cow::into_owned), typ: typ.map(Cow::into_owned) })
     }
@@ -169,9 +167,20 @@ pub fn verify_jws(token: &str, key: &VerifyingKey) -> Result<Vec<u8>, Refusal> {
     Jws::parse(token)?.verify(key)
 }
 
-pub(crate) fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {
-    let malformed = Refusal::Malformed("a segment is not base64url without padding");
-    base64url::decode(segment).ok_or(malformed)
+pub(crate) fn decode(part: Part, segment: &str) -> Result<Vec<u8>, Refusal> {
+    base64url::decode(segment).ok_or(Refusal::Malformed(Defect::NotBase64Url(part)))
+}
+
+fn wrong(
+    name: &'static str,
+    found: impl Into<Cow<'static, str>>,
+    expected: &'static str,
+) -> Refusal {
+    Defect::Header { name, found: found.into(), expected }.into()
+}
+
+const fn too_long(part: Part, limit_bytes: usize) -> Refusal {
+    Refusal::Malformed(Defect::TooLong { part, limit_bytes })
 }
 
 /// The longest token that is looked at, in bytes.
@@ -179,9 +188,8 @@ pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// The longest header that is decoded, in base64url characters.
 pub const MAX_HEADER_BYTES: usize = 4 * 1024;
 
-pub(crate) const TOO_LONG: Refusal = Refusal::Malformed("the token has more than 16384 bytes");
-const NOT_COMPACT: Refusal = Refusal::Malformed("expected three segments with a dot between them");
+pub(crate) const TOKEN_TOO_LONG: Refusal = too_long(Part::Token, MAX_TOKEN_BYTES);
 
 /// Members that would let a token bring its own key, change what is signed or demand an extension.
 /// No extension is understood, so any `crit` must be refused (RFC 7515 section 4.1.11).
-const REFUSED_HEADERS: [&str; 8] = ["b64", "crit", "enc", "jku", "jwk", "x5c", "x5u", "zip"];
+const FORBIDDEN_HEADERS: [&str; 8] = ["b64", "crit", "enc", "jku", "jwk", "x5c", "x5u", "zip"];

@@ -8,6 +8,7 @@ use crate::token::claims::{Claims, NOT_AN_OBJECT, VerifiedClaims};
 use crate::token::jws::{self, Header, Jws};
 use crate::verify::Verifier;
 use crate::verify::config::IssuerConfig;
+use crate::verify::defect::Part;
 use crate::verify::refusal::Refusal;
 use crate::verify::rules;
 use crate::verify::standing::Standing;
@@ -87,7 +88,7 @@ impl Verifier {
         if *generation != self.generation {
             return None;
         }
-        let text = match jws::decode(payload) {
+        let text = match jws::decode(Part::Payload, payload) {
             Ok(text) => text,
             Err(refusal) => return Some(Err(refusal)),
         };

@@ -4,6 +4,7 @@ mod admit;
 pub(crate) mod check;
 pub(crate) mod config;
 mod config_json;
+pub(crate) mod defect;
 pub(crate) mod explain;
 pub(crate) mod refusal;
 mod rules;

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::verify::defect::Defect;
+
 /// Why a token must not be honoured. Carries evidence, never the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -23,7 +25,7 @@ pub enum Refusal {
         limit_seconds: u64,
     },
     /// Not a well-formed signed token.
-    Malformed(&'static str),
+    Malformed(Defect),
     /// A claim that the issuer's configuration requires is absent.
     MissingClaim(Cow<'static, str>),
     /// `nbf` or `iat` minus leeway is still to come.
@@ -56,17 +58,14 @@ pub enum Refusal {
     WrongClaim(Box<Mismatch>),
     /// `iss` is not the issuer that the key belongs to.
     WrongIssuer(Box<Mismatch>),
-    /// A claim or header member has the wrong type, or is out of its range.
-    WrongKind {
-        /// Its name.
-        name: &'static str,
-        /// What it is.
-        found: &'static str,
-        /// What it must be.
-        expected: &'static str,
-    },
     /// `typ` is none of the expected types.
     WrongType(Box<Mismatch>),
+}
+
+impl From<Defect> for Refusal {
+    fn from(defect: Defect) -> Self {
+        Self::Malformed(defect)
+    }
 }
 
 /// What was found and what was expected in its place, for people; of a token only the one claim or
@@ -105,7 +104,7 @@ impl Refusal {
             Self::BadSignature => "bad_signature",
             Self::Expired { .. } => "expired",
             Self::LifetimeTooLong { .. } => "lifetime_too_long",
-            Self::Malformed(_) | Self::WrongKind { .. } => "malformed",
+            Self::Malformed(_) => "malformed",
             Self::MissingClaim(_) => "missing_claim",
             Self::NotYetValid { .. } => "not_yet_valid",
             Self::RevokedEpoch { .. } => "revoked_epoch",
@@ -119,6 +118,19 @@ impl Refusal {
             Self::WrongClaim(_) => "wrong_claim",
             Self::WrongIssuer(_) => "wrong_issuer",
             Self::WrongType(_) => "wrong_type",
+        }
+    }
+
+    /// The claim that is wrong, where it is one.
+    pub fn claim(&self) -> Option<&str> {
+        match self {
+            Self::Expired { .. } => Some("exp"),
+            Self::Malformed(Defect::Claim { name, .. }) => Some(name),
+            Self::MissingClaim(name) => Some(name),
+            Self::WrongAudience(mismatch)
+            | Self::WrongClaim(mismatch)
+            | Self::WrongIssuer(mismatch) => Some(&mismatch.name),
+            _ => None,
         }
     }
 
@@ -140,7 +152,7 @@ impl fmt::Display for Refusal {
                 "the token lives for {seconds} s, accepted are at most {limit_seconds} s (option \
                  maxLifetime)"
             ),
-            Self::Malformed(what) => formatter.write_str(what),
+            Self::Malformed(defect) => defect.fmt(formatter),
             Self::MissingClaim(claim) => write!(formatter, "the claim {claim} is missing"),
             Self::NotYetValid { from, now } => {
                 write!(formatter, "the later of nbf and iat is {from}, the time is {now}")
@@ -153,9 +165,6 @@ impl fmt::Display for Refusal {
             Self::RevokedToken => formatter.write_str("the token (jti) was revoked"),
             Self::RevokedUser => {
                 formatter.write_str("all tokens of the user (sub) issued until then were revoked")
-            }
-            Self::WrongKind { name, found, expected } => {
-                write!(formatter, "{name} is {found}, expected {expected}")
             }
             Self::UnknownKey(mismatch)
             | Self::UnsupportedAlgorithm(mismatch)

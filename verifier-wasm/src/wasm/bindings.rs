@@ -261,7 +261,8 @@ impl WasmVerifier {
     }
 
     /// What each check makes of the token in the buffer at `now` (unix seconds): the answer is
-    /// `[{"check": …, "result": …, "code": …, "detail": …, "position": …}, …]`.
+    /// `[{"check": …, "result": …, "code": …, "detail": …, "claim": …, "position": …}, …]`; `claim` is the
+    /// name of the claim that is wrong.
     pub fn explain(&mut self, length: usize, now: f64) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
         let token = read(&self.buffer.token, length, &self.headers);
@@ -423,7 +424,7 @@ fn json_text(message: &impl ToString) -> String {
 /// Takes the token apart that is in the buffer.
 fn read<'a>(buffer: &'a [u8], length: usize, headers: &KnownHeaders) -> Result<Jws<'a>, Refusal> {
     let Some(token) = buffer.get(..length) else {
-        return Err(jws::TOO_LONG);
+        return Err(jws::TOKEN_TOO_LONG);
     };
     Jws::parse_with(str::from_utf8(token).unwrap_or_default(), |header| headers.read(header))
 }
@@ -443,9 +444,14 @@ fn step(Step { check, finding, position }: &Step) -> String {
         Some(Ok(())) => r#""passed""#.to_owned(),
         Some(Err(objection)) => reason(objection),
     };
+    let claim = match finding {
+        Some(Err(Objection::Refused(refusal))) => refusal.claim(),
+        _ => None,
+    };
+    let claim = claim.map_or(String::new(), |claim| format!(r#","claim":{}"#, json_text(&claim)));
     let position =
         position.map_or(String::new(), |position| format!(r#","position":"{position}""#));
-    format!(r#"{{"check":"{}","result":{result}{position}}}"#, check.name())
+    format!(r#"{{"check":"{}","result":{result}{claim}{position}}}"#, check.name())
 }
 
 fn evidence(Evidence { position, age_seconds }: Evidence) -> String {
