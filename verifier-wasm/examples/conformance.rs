@@ -120,14 +120,7 @@ impl Case {
 /// The verdict on a token that is new, and what its standing comes to when it is judged again.
 fn verdicts(verifier: &Verifier, token: &str, now: u64, staleness: Staleness) -> Vec<Verdict> {
     let admitted = Jws::parse(token).and_then(|jws| verifier.admit(&jws));
-    let decision = match admitted {
-        Err(refusal) => Decision::Refused(refusal),
-        Ok((standing, claims)) => match verifier.judge(&standing, now, staleness) {
-            Err(objection) => objection.into(),
-            Ok(()) => Decision::Valid(Box::new(claims)),
-        },
-    };
-    let by_parts = Verdict { decision, evidence: verifier.evidence(now) };
+    let by_parts = verifier.verdict(admitted, now, staleness);
     match staleness {
         Staleness::Configured => vec![verifier.verify(token, now), by_parts],
         _ => vec![by_parts],

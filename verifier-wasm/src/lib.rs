@@ -14,7 +14,7 @@ mod shown;
 pub mod snapshot;
 mod token;
 mod verify;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(target_arch = "wasm32", test))]
 mod wasm;
 
 pub use keys::algorithm::Algorithm;
@@ -22,6 +22,9 @@ pub use keys::{KeyId, KeyProblem, KeySet, KeySetError, MAX_KEYS, RefusedKey, Ver
 pub use shown::Shown;
 pub use token::claims::{MAX_ID_BYTES, VerifiedClaims};
 pub use token::jws::{Jws, MAX_HEADER_BYTES, MAX_TOKEN_BYTES, verify_jws};
+pub use verify::caching::{
+    CachingVerifier, Candidate, FloorChange, Good, MAX_ARRIVING, MAX_PENDING, MAX_SLOTS,
+};
 pub use verify::check::Check;
 pub use verify::config::{
     AudienceRule, ConfigProblem, FOREIGN_LIFETIME_SECONDS, FeedConfig, IssuerConfig,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_verifier::snapshot::Position;
 use offswitch_verifier::{
-    AudienceRule, Decision, FeedConfig, IssuerConfig, Jws, KeySet, OnStale, Staleness, Standing,
-    Verdict, VerifiedClaims, Verifier, VerifierConfig,
+    AudienceRule, FeedConfig, IssuerConfig, Jws, KeySet, OnStale, Staleness, Standing, Verdict,
+    VerifiedClaims, Verifier, VerifierConfig,
 };
 
 use super::{Plane, PlaneError};
@@ -125,16 +125,7 @@ impl Held {
                 })
             }
         };
-        let decision = match admitted {
-            Err(refusal) => Decision::Refused(refusal),
-            Ok((standing, claims)) => {
-                match self.verifier.judge(&standing, now, Staleness::Configured) {
-                    Err(objection) => objection.into(),
-                    Ok(()) => Decision::Valid(Box::new(claims)),
-                }
-            }
-        };
-        Verdict { decision, evidence: self.verifier.evidence(now) }
+        self.verifier.verdict(admitted, now, Staleness::Configured)
     }
 
     fn is_current(&self, plane: &Plane, keys: &KeysOf, now: u64) -> bool {

@@ -2,5 +2,4 @@
 
 pub(crate) mod claims;
 pub(crate) mod jws;
-#[cfg(any(target_arch = "wasm32", test))]
 pub(crate) mod known_headers;

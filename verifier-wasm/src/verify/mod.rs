@@ -1,6 +1,7 @@
 //! The verifier: trusted keys, followed revocations, one verdict.
 
 mod admit;
+pub(crate) mod caching;
 pub(crate) mod check;
 pub(crate) mod config;
 mod config_json;
@@ -9,9 +10,11 @@ pub(crate) mod explain;
 pub(crate) mod refusal;
 mod rules;
 pub(crate) mod standing;
+mod tickets;
 pub(crate) mod verdict;
 
 use self::config::{ConfigProblem, IssuerConfig, OnStale, VerifierConfig};
+use self::defect::Part;
 use self::refusal::{Mismatch, Objection, Refusal, Undecided};
 use self::standing::Standing;
 use self::verdict::{Decision, Evidence, Verdict};
@@ -19,7 +22,7 @@ use crate::keys::algorithm::Algorithm;
 use crate::keys::{KeyId, KeySet, VerifyingKey};
 use crate::shown::Shown;
 use crate::snapshot::{Applied, ApplyError, Feed};
-use crate::token::claims::ClaimSet;
+use crate::token::claims::{ClaimSet, VerifiedClaims};
 use crate::token::jws::{self, Jws};
 
 pub use self::admit::Pending;
@@ -127,14 +130,34 @@ impl Verifier {
     /// revocations last.
     pub fn verify(&self, token: &str, now: u64) -> Verdict {
         let admitted = Jws::parse(token).and_then(|jws| self.admit(&jws));
-        let decision = match admitted {
-            Err(refusal) => Decision::Refused(refusal),
-            Ok((standing, claims)) => match self.judge(&standing, now, Staleness::Configured) {
-                Err(objection) => objection.into(),
-                Ok(()) => Decision::Valid(Box::new(claims)),
-            },
+        self.verdict(admitted, now, Staleness::Configured)
+    }
+
+    /// The verdict at `now` (unix seconds) about a token of which [`admit`](Self::admit) has said
+    /// `admitted`, now or earlier.
+    pub fn verdict(
+        &self,
+        admitted: Result<(Standing, VerifiedClaims), Refusal>,
+        now: u64,
+        staleness: Staleness,
+    ) -> Verdict {
+        let decision = match self.conclude(admitted, now, staleness) {
+            Ok((_, claims)) => Decision::Valid(Box::new(claims)),
+            Err(objection) => objection.into(),
         };
         Verdict { decision, evidence: self.evidence(now) }
+    }
+
+    /// Hands an admitted token back if it is valid now.
+    pub(crate) fn conclude(
+        &self,
+        admitted: Result<(Standing, VerifiedClaims), Refusal>,
+        now: u64,
+        staleness: Staleness,
+    ) -> Result<(Standing, VerifiedClaims), Objection> {
+        let (standing, claims) = admitted?;
+        self.judge(&standing, now, staleness)?;
+        Ok((standing, claims))
     }
 
     /// Why no key has accepted the token. If the issuer that the payload names has no key of that
@@ -143,7 +166,7 @@ impl Verifier {
     /// No signature covers that name. It chooses which refusal is reported, and nothing else.
     fn why_no_key(&self, jws: &Jws<'_>) -> Refusal {
         let (kid, algorithm) = (jws.kid(), jws.algorithm());
-        let payload = jws::decode(jws.unverified_payload()).unwrap_or_default();
+        let payload = jws::decode(Part::Payload, jws.unverified_payload()).unwrap_or_default();
         if self.lacks_key(admit::issuer_in(&payload).as_deref(), kid, algorithm) {
             return self.unknown_key(kid, algorithm);
         }

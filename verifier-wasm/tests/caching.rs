@@ -1,0 +1,206 @@
+//! What is kept between calls, and what is forgotten: slots, tickets and arriving snapshots.
+
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may stop at once")]
+
+mod support;
+
+use offswitch_verifier::{
+    CachingVerifier, Candidate, FloorChange, Good, MAX_ARRIVING, MAX_PENDING, MAX_SLOTS,
+    MAX_TOKEN_BYTES, Objection, Staleness,
+};
+use serde_json::json;
+use support::feed::{History, Record};
+use support::{ISSUER, Minter, NOW, claims_with, feed};
+
+// A token that was found good is judged again by its slot alone, and is refused once it is revoked.
+#[test]
+fn a_slot_judges_the_token_that_was_put_there_last() {
+    let minter = Minter::new("EdDSA");
+    let mut caching = caching(&minter);
+    let (one, two) = (token(&minter, "token-1"), token(&minter, "token-2"));
+    assert!(verify(&mut caching, &one, 3).is_ok());
+    assert_eq!(judge(&caching, 3), Some("valid"));
+    assert!(verify(&mut caching, &two, 3).is_ok());
+    let history = History::new(1, vec![Record::Token(1)]);
+    caching.apply(history.base(1), NOW).0.unwrap();
+    assert_eq!(judge(&caching, 3), Some("valid"));
+    assert_eq!(code(verify(&mut caching, &one, 4)), "revoked_token");
+    assert_eq!(judge(&caching, 4), None);
+}
+
+// What is refused is not remembered, and pushes nothing out of its slot.
+#[test]
+fn a_refused_token_leaves_its_slot_as_it_was() {
+    let minter = Minter::new("EdDSA");
+    let mut caching = caching(&minter);
+    assert_eq!(judge(&caching, 0), None);
+    verify(&mut caching, &token(&minter, "token-1"), 0).unwrap();
+    let expired = minter.token(&claims_with("exp", json!(NOW - 31)));
+    assert_eq!(code(verify(&mut caching, &expired, 0)), "expired");
+    assert_eq!(judge(&caching, 0), Some("valid"));
+    assert_eq!(judge(&caching, 1), None);
+}
+
+// Keys that were withdrawn take what they have signed with them.
+#[test]
+fn a_slot_is_forgotten_when_the_keys_change() {
+    let minter = Minter::new("EdDSA");
+    let mut caching = caching(&minter);
+    verify(&mut caching, &token(&minter, "token-1"), 0).unwrap();
+    let Candidate { ticket, .. } = candidate(&mut caching, &token(&minter, "token-1"));
+    caching.verifier_mut().set_keys(ISSUER, minter.keys());
+    assert_eq!(judge(&caching, 0), None);
+    assert!(caching.verify_vouched_for(Some(ticket), NOW, 0, Staleness::Configured).is_none());
+}
+
+#[test]
+fn a_slot_beyond_the_last_is_not_remembered() {
+    let minter = Minter::new("EdDSA");
+    let mut caching = caching(&minter);
+    for slot in [MAX_SLOTS, usize::MAX] {
+        assert!(verify(&mut caching, &token(&minter, "token-1"), slot).is_ok());
+        assert_eq!(judge(&caching, slot), None);
+    }
+}
+
+// A host checks the signature in our place: the ticket leads to the token that it was given for.
+#[test]
+fn a_ticket_stands_for_the_token_it_was_given_for() {
+    let minter = Minter::new("ES256");
+    let mut caching = caching(&minter);
+    let token = token(&minter, "token-1");
+    let found = candidate(&mut caching, &token);
+    let signed = &token.as_bytes()[..found.signed_bytes];
+    assert!(minter.verifying_key().accepts(&found.signature, signed));
+    let Good { claims, is_behind } = vouch(&mut caching, &found, 5).unwrap().unwrap();
+    assert_eq!(claims.payload()["jti"], "token-1");
+    assert!(!is_behind);
+    assert_eq!(judge(&caching, 5), Some("valid"));
+    // Without a ticket: the caller has found that no candidate's key has signed it.
+    let refused = caching.verify_vouched_for(None, NOW, 5, Staleness::Configured).unwrap();
+    assert_eq!(code(refused), "bad_signature");
+    assert!(caching.candidate(token.as_bytes(), 1).is_none());
+}
+
+#[test]
+fn the_oldest_of_too_many_tickets_is_forgotten() {
+    let minter = Minter::new("EdDSA");
+    let mut caching = caching(&minter);
+    let tokens: Vec<_> =
+        (0..=MAX_PENDING).map(|id| token(&minter, &format!("token-{id}"))).collect();
+    let found: Vec<_> = tokens.iter().map(|token| candidate(&mut caching, token)).collect();
+    assert!(vouch(&mut caching, &found[0], 0).is_none());
+    for (number, found) in found.iter().enumerate().skip(1) {
+        let good = vouch(&mut caching, found, number).unwrap().unwrap();
+        assert_eq!(good.claims.payload()["jti"], format!("token-{number}"));
+    }
+}
+
+// V12: the buffer of the bindings has room for one byte more than a token may have.
+#[test]
+fn a_token_that_is_too_long_or_not_text_is_malformed() {
+    let minter = Minter::new("EdDSA");
+    let mut caching = caching(&minter);
+    for bytes in [vec![b'a'; MAX_TOKEN_BYTES + 1], vec![0xff; 20], vec![0xff; MAX_TOKEN_BYTES + 1]]
+    {
+        let refused = caching.verify(&bytes, NOW, 0, Staleness::Configured);
+        let Err(Objection::Refused(refusal)) = refused else { unreachable!() };
+        assert_eq!(refusal.code(), "malformed");
+        let is_long = bytes.len() > MAX_TOKEN_BYTES;
+        assert_eq!(refusal.to_string().contains("more than 16384 bytes"), is_long, "{refusal}");
+    }
+}
+
+// A token of a session that was opened later than what is held shows that the feed has gone on.
+#[test]
+fn a_token_that_is_ahead_of_the_feed_is_valid_and_says_so() {
+    let minter = Minter::new("EdDSA");
+    let mut caching = caching(&minter);
+    let good = verify(&mut caching, &minter.token(&claims_with("ver", json!(9))), 0).unwrap();
+    assert!(good.is_behind);
+    assert_eq!(judge(&caching, 0), Some("valid but behind"));
+}
+
+// What changed tells a keeper when to store a snapshot: only what raises the floor is worth it.
+#[test]
+fn the_floor_is_raised_once_and_then_confirmed() {
+    let minter = Minter::new("EdDSA");
+    let mut caching = CachingVerifier::new(minter.cold_verifier());
+    let history = History::new(1, vec![Record::Token(1), Record::Token(2)]);
+    assert_eq!(caching.resume(history.base(1), NOW), Ok(FloorChange::Raised));
+    assert_eq!(caching.resume(history.base(1), NOW), Ok(FloorChange::None));
+    assert_eq!(caching.apply(history.base(2), NOW).1, FloorChange::Raised);
+    assert_eq!(caching.apply(history.range(2, 2, NOW), NOW).1, FloorChange::Confirmed);
+    assert_eq!(caching.apply(history.base(1), NOW).1, FloorChange::None);
+    let (refused, change) = caching.apply(vec![0; 9], NOW);
+    assert!(refused.is_err());
+    assert_eq!(change, FloorChange::None);
+}
+
+// A snapshot is checked piece by piece; one whose place was taken passes, and `apply` checks it.
+#[test]
+fn an_arriving_snapshot_is_checked_until_it_is_forgotten() {
+    let minter = Minter::new("EdDSA");
+    let mut caching = CachingVerifier::new(minter.cold_verifier());
+    let good = History::new(1, vec![Record::Token(1)]).base(1);
+    let mut wrong = good.clone();
+    *wrong.last_mut().unwrap() ^= 1;
+    for (bytes, is_good) in [(&good, true), (&wrong, false)] {
+        let (head, rest) = bytes.split_at(100);
+        let ticket = caching.begin(head).unwrap();
+        caching.piece(ticket, rest);
+        assert_eq!(caching.end(ticket).is_ok(), is_good);
+        assert!(caching.end(ticket).is_ok());
+    }
+    let first = caching.begin(&wrong[..100]).unwrap();
+    for _ in 0..MAX_ARRIVING {
+        caching.begin(&good[..100]).unwrap();
+    }
+    caching.piece(first, &wrong[100..]);
+    assert!(caching.end(first).is_ok());
+    assert!(caching.apply(wrong, NOW).0.is_err());
+    assert!(caching.begin(b"<!doctype html>").is_err());
+}
+
+fn caching(minter: &Minter) -> CachingVerifier {
+    CachingVerifier::new(feed::verifier(minter))
+}
+
+fn token(minter: &Minter, jti: &str) -> String {
+    let mut claims = claims_with("jti", json!(jti));
+    claims["ver"] = json!(0);
+    minter.token(&claims)
+}
+
+fn verify(caching: &mut CachingVerifier, token: &str, slot: usize) -> Result<Good, Objection> {
+    caching.verify(token.as_bytes(), NOW, slot, Staleness::Configured)
+}
+
+fn candidate(caching: &mut CachingVerifier, token: &str) -> Candidate {
+    caching.candidate(token.as_bytes(), 0).unwrap()
+}
+
+fn vouch(
+    caching: &mut CachingVerifier,
+    found: &Candidate,
+    slot: usize,
+) -> Option<Result<Good, Objection>> {
+    caching.verify_vouched_for(Some(found.ticket), NOW, slot, Staleness::Configured)
+}
+
+fn judge(caching: &CachingVerifier, slot: usize) -> Option<&'static str> {
+    caching.judge(slot, NOW, Staleness::Configured).map(|judged| match judged {
+        Ok(false) => "valid",
+        Ok(true) => "valid but behind",
+        Err(Objection::Refused(refusal)) => refusal.code(),
+        Err(Objection::Undecided(undecided)) => undecided.code(),
+    })
+}
+
+fn code(judged: Result<Good, Objection>) -> &'static str {
+    match judged {
+        Ok(_) => "valid",
+        Err(Objection::Refused(refusal)) => refusal.code(),
+        Err(Objection::Undecided(undecided)) => undecided.code(),
+    }
+}
