@@ -2,14 +2,11 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::marker::PhantomData;
 
 use hmac::Mac;
 use jwt_compact::{Algorithm as JwtAlgorithm, AlgorithmSignature};
 use p256::ecdsa::signature::Verifier as _;
 use serde::{Deserialize, Serialize};
-
-use super::{ed25519, rsa};
 
 /// A signature algorithm of RFC 7518 section 3.1, RFC 8037 or RFC 9864.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -95,44 +92,48 @@ impl Algorithm {
 pub(crate) const SUPPORTED: &str =
     "one of EdDSA, ES256, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384, HS512";
 
-/// Checks `signature` over `message` with one algorithm of the `jwt-compact` trait.
-///
-/// A signature of another length than the algorithm's is refused, so a truncated HMAC tag never
-/// passes.
-pub(crate) fn check<A: JwtAlgorithm>(
-    algorithm: &A,
-    key: &A::VerifyingKey,
+/// A message with what is said to be its signature.
+pub(crate) struct Signed<'a> {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) signature: &'a [u8],
+    pub(crate) message: &'a [u8],
+}
+
+impl Signed<'_> {
+    pub(crate) fn is_by<K>(&self, key: &K, accepts: Accepts<K>) -> bool {
+        let verify = Verify { algorithm: self.algorithm, accepts };
+        RawSignature::try_from_slice(self.signature)
+            .is_ok_and(|signature| verify.verify_signature(&signature, key, self.message))
+    }
+}
+
+/// True if the second argument is the key's signature under the third. One of another length than
+/// the algorithm's is refused, so that a truncated HMAC tag never passes.
+pub(crate) type Accepts<K> = fn(&K, &[u8], &[u8]) -> bool;
+
+/// ECDSA over P-256; signatures with a high S are valid JWS and accepted.
+pub(crate) fn accepts_es256(
+    key: &p256::ecdsa::VerifyingKey,
     signature: &[u8],
     message: &[u8],
 ) -> bool {
-    if A::Signature::LENGTH.is_some_and(|length| length.get() != signature.len()) {
-        return false;
-    }
-    A::Signature::try_from_slice(signature)
-        .is_ok_and(|signature| algorithm.verify_signature(&signature, key, message))
+    p256::ecdsa::Signature::from_slice(signature)
+        .is_ok_and(|signature| key.verify(message, &signature).is_ok())
 }
-
-/// Ed25519 with strict verification, so that every back end gives the same verdict.
-pub(crate) struct Ed25519;
-
-/// ECDSA over P-256; signatures with a high S are valid JWS and accepted.
-pub(crate) struct Es256;
 
 /// HMAC with one hash; tags are compared in constant time.
-pub(crate) struct Hmac<M>(PhantomData<M>);
-
-impl<M> Hmac<M> {
-    pub(crate) const NEW: Self = Self(PhantomData);
+pub(crate) fn accepts_hmac<M: Mac + Clone>(key: &M, signature: &[u8], message: &[u8]) -> bool {
+    key.clone().chain_update(message).verify_slice(signature).is_ok()
 }
 
-/// RSASSA-PKCS1-v1_5 with one hash.
-pub(crate) struct Pkcs1(pub(crate) rsa::Hash);
+/// An algorithm of the `jwt-compact` trait that cannot sign.
+struct Verify<K> {
+    algorithm: Algorithm,
+    accepts: Accepts<K>,
+}
 
-/// RSASSA-PSS with one hash.
-pub(crate) struct Pss(pub(crate) rsa::Hash);
-
-/// A signature still in its bytes, for algorithms whose length depends on the key.
-pub(crate) struct RawSignature(Vec<u8>);
+/// A signature still in its bytes.
+struct RawSignature(Vec<u8>);
 
 impl AlgorithmSignature for RawSignature {
     fn try_from_slice(slice: &[u8]) -> Result<Self, anyhow::Error> {
@@ -144,118 +145,20 @@ impl AlgorithmSignature for RawSignature {
     }
 }
 
-impl JwtAlgorithm for Ed25519 {
+impl<K> JwtAlgorithm for Verify<K> {
     type SigningKey = Infallible;
-    type VerifyingKey = ed25519::PublicKey;
+    type VerifyingKey = K;
     type Signature = RawSignature;
 
     fn name(&self) -> Cow<'static, str> {
-        Cow::Borrowed("EdDSA")
+        Cow::Borrowed(self.algorithm.name())
     }
 
     fn sign(&self, signing_key: &Infallible, _message: &[u8]) -> RawSignature {
         match *signing_key {}
     }
 
-    fn verify_signature(
-        &self,
-        signature: &RawSignature,
-        key: &Self::VerifyingKey,
-        message: &[u8],
-    ) -> bool {
-        key.accepts(&signature.0, message)
-    }
-}
-
-impl JwtAlgorithm for Es256 {
-    type SigningKey = Infallible;
-    type VerifyingKey = p256::ecdsa::VerifyingKey;
-    type Signature = RawSignature;
-
-    fn name(&self) -> Cow<'static, str> {
-        Cow::Borrowed("ES256")
-    }
-
-    fn sign(&self, signing_key: &Infallible, _message: &[u8]) -> RawSignature {
-        match *signing_key {}
-    }
-
-    fn verify_signature(
-        &self,
-        signature: &RawSignature,
-        key: &Self::VerifyingKey,
-        message: &[u8],
-    ) -> bool {
-        p256::ecdsa::Signature::from_slice(&signature.0)
-            .is_ok_and(|signature| key.verify(message, &signature).is_ok())
-    }
-}
-
-impl<M: Mac + Clone> JwtAlgorithm for Hmac<M> {
-    type SigningKey = Infallible;
-    type VerifyingKey = M;
-    type Signature = RawSignature;
-
-    fn name(&self) -> Cow<'static, str> {
-        Cow::Borrowed("HMAC")
-    }
-
-    fn sign(&self, signing_key: &Infallible, _message: &[u8]) -> RawSignature {
-        match *signing_key {}
-    }
-
-    fn verify_signature(
-        &self,
-        signature: &RawSignature,
-        key: &Self::VerifyingKey,
-        message: &[u8],
-    ) -> bool {
-        key.clone().chain_update(message).verify_slice(&signature.0).is_ok()
-    }
-}
-
-impl JwtAlgorithm for Pkcs1 {
-    type SigningKey = Infallible;
-    type VerifyingKey = rsa::PublicKey;
-    type Signature = RawSignature;
-
-    fn name(&self) -> Cow<'static, str> {
-        Cow::Borrowed("RSASSA-PKCS1-v1_5")
-    }
-
-    fn sign(&self, signing_key: &Infallible, _message: &[u8]) -> RawSignature {
-        match *signing_key {}
-    }
-
-    fn verify_signature(
-        &self,
-        signature: &RawSignature,
-        key: &Self::VerifyingKey,
-        message: &[u8],
-    ) -> bool {
-        key.accepts_pkcs1(self.0, &signature.0, message)
-    }
-}
-
-impl JwtAlgorithm for Pss {
-    type SigningKey = Infallible;
-    type VerifyingKey = rsa::PublicKey;
-    type Signature = RawSignature;
-
-    fn name(&self) -> Cow<'static, str> {
-        Cow::Borrowed("RSASSA-PSS")
-    }
-
-    fn sign(&self, signing_key: &Infallible, _message: &[u8]) -> RawSignature {
-        match *signing_key {}
-    }
-
-    fn verify_signature(
-        &self,
-        signature: &RawSignature,
-        key: &Self::VerifyingKey,
-        message: &[u8],
-    ) -> bool {
-        key.accepts_pss(self.0, &signature.0, message)
+    fn verify_signature(&self, signature: &RawSignature, key: &K, message: &[u8]) -> bool {
+        (self.accepts)(key, &signature.0, message)
     }
 }

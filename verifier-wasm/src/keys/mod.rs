@@ -10,7 +10,7 @@ use hmac::KeyInit as _;
 use p256::elliptic_curve::point::AffineCoordinates as _;
 use sha2::{Sha256, Sha384, Sha512};
 
-use self::algorithm::{Algorithm, Ed25519, Es256, Hmac, Pkcs1, Pss, check};
+use self::algorithm::{Algorithm, Signed, accepts_es256, accepts_hmac};
 use self::rsa::Hash;
 use crate::base64url;
 use crate::json::{Object, Value};
@@ -73,18 +73,31 @@ impl VerifyingKey {
 
     /// True if `signature` is this key's under `message`, in the JOSE form of its algorithm.
     pub fn accepts(&self, signature: &[u8], message: &[u8]) -> bool {
+        let signed = Signed { algorithm: self.algorithm, signature, message };
         match &self.material {
-            Material::EdDsa(key) => check(&Ed25519, key, signature, message),
-            Material::Es256(key) => check(&Es256, key, signature, message),
-            Material::Hs256(key) => check(&Hmac::NEW, key, signature, message),
-            Material::Hs384(key) => check(&Hmac::NEW, key, signature, message),
-            Material::Hs512(key) => check(&Hmac::NEW, key, signature, message),
-            Material::Ps256(key) => check(&Pss(Hash::SHA256), key, signature, message),
-            Material::Ps384(key) => check(&Pss(Hash::SHA384), key, signature, message),
-            Material::Ps512(key) => check(&Pss(Hash::SHA512), key, signature, message),
-            Material::Rs256(key) => check(&Pkcs1(Hash::SHA256), key, signature, message),
-            Material::Rs384(key) => check(&Pkcs1(Hash::SHA384), key, signature, message),
-            Material::Rs512(key) => check(&Pkcs1(Hash::SHA512), key, signature, message),
+            Material::EdDsa(key) => signed.is_by(key, ed25519::PublicKey::accepts),
+            Material::Es256(key) => signed.is_by(key, accepts_es256),
+            Material::Hs256(key) => signed.is_by(key, accepts_hmac),
+            Material::Hs384(key) => signed.is_by(key, accepts_hmac),
+            Material::Hs512(key) => signed.is_by(key, accepts_hmac),
+            Material::Ps256(key) => {
+                signed.is_by(key, |key, tag, text| key.accepts_pss(Hash::SHA256, tag, text))
+            }
+            Material::Ps384(key) => {
+                signed.is_by(key, |key, tag, text| key.accepts_pss(Hash::SHA384, tag, text))
+            }
+            Material::Ps512(key) => {
+                signed.is_by(key, |key, tag, text| key.accepts_pss(Hash::SHA512, tag, text))
+            }
+            Material::Rs256(key) => {
+                signed.is_by(key, |key, tag, text| key.accepts_pkcs1(Hash::SHA256, tag, text))
+            }
+            Material::Rs384(key) => {
+                signed.is_by(key, |key, tag, text| key.accepts_pkcs1(Hash::SHA384, tag, text))
+            }
+            Material::Rs512(key) => {
+                signed.is_by(key, |key, tag, text| key.accepts_pkcs1(Hash::SHA512, tag, text))
+            }
         }
     }
 
