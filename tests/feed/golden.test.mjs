@@ -84,7 +84,7 @@ test("the files are what the builder makes today", () => {
 });
 
 test("each file is spoken of, used and small", () => {
-  const folder = `${ROOT}verifier-wasm/vectors`;
+  const folder = `${ROOT}verifier-wasm/snapshot/vectors`;
   const names = readdirSync(folder).filter((name) => name !== "vectors.json");
   assert.deepEqual(names.sort(), files.map(({ file }) => file).sort());
   const used = new Set(cases.flatMap(({ apply }) => apply));

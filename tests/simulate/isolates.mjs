@@ -41,7 +41,7 @@ export function realVerifier(name, feed, onPosition) {
 /**
  * Stands in for a verifier: the feed client is the package's own and reads the real bytes, but
  * instead of checking every signature again it looks up what the bytes are, and holds where it
- * stands instead of a copy of the entries. These are the rules of snapshot/feed.rs and verifier.rs.
+ * stands instead of a copy of the entries. These are the rules of feed/mod.rs and verify/mod.rs.
  */
 export class StandIn {
   #client;

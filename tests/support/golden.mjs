@@ -1,10 +1,10 @@
-// The vectors of the snapshot format: verifier-wasm/vectors, with what vectors.json says of them.
+// The vectors of the snapshot format: verifier-wasm/snapshot/vectors, with what vectors.json says of them.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { ROOT, sign } from "./fixture.mjs";
 
-const FOLDER = `${ROOT}verifier-wasm/vectors/`;
+const FOLDER = `${ROOT}verifier-wasm/snapshot/vectors/`;
 
 /** What vectors.json says. */
 export const golden = JSON.parse(readFileSync(`${FOLDER}vectors.json`, "utf8"));

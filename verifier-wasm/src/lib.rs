@@ -5,20 +5,21 @@
 //! undecided, each with a stable code. [`Verifier::apply`] takes one signed snapshot of the feed.
 //!
 //! The crate does no I/O, reads no clock and draws no randomness: time is an argument in unix
-//! seconds. `FORMAT.md` beside this crate describes the bytes of a snapshot.
+//! seconds. The crate [`snapshot`] has the format of the feed.
 
-mod base64url;
+mod feed;
 mod json;
 mod keys;
 mod shown;
-pub mod snapshot;
 mod token;
 mod verify;
 #[cfg(any(target_arch = "wasm32", test))]
 mod wasm;
 
+pub use feed::{Applied, ApplyError, Feed};
 pub use keys::algorithm::Algorithm;
 pub use keys::{KeyId, KeyProblem, KeySet, KeySetError, MAX_KEYS, RefusedKey, VerifyingKey};
+pub use offswitch_snapshot as snapshot;
 pub use shown::Shown;
 pub use token::claims::{MAX_ID_BYTES, VerifiedClaims};
 pub use token::jws::{Jws, MAX_HEADER_BYTES, MAX_TOKEN_BYTES, verify_jws};

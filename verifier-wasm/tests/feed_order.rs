@@ -10,7 +10,8 @@
 
 mod support;
 
-use offswitch_verifier::snapshot::{Applied, ApplyError, Feed, Floor, Position, SnapshotSigner};
+use offswitch_verifier::snapshot::{Floor, Position, SnapshotSigner};
+use offswitch_verifier::{Applied, ApplyError, Feed};
 use proptest::prelude::*;
 use support::feed::{FEED, History, Model, Record, follower, signing_key};
 use support::{Minter, NOW, claims, feed};

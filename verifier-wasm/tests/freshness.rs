@@ -10,7 +10,8 @@
 
 mod support;
 
-use offswitch_verifier::snapshot::{Applied, Content};
+use offswitch_verifier::Applied;
+use offswitch_verifier::snapshot::Content;
 use offswitch_verifier::{IssuerConfig, Jws, OnStale, Staleness, Verifier};
 use serde_json::json;
 use support::feed::{History, Record, VALID_SECONDS, signer};

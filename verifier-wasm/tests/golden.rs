@@ -3,7 +3,8 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may stop at once")]
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use offswitch_verifier::snapshot::{Feed, FeedKey, Fingerprint, Kind, Snapshot, UserFloor};
+use offswitch_verifier::Feed;
+use offswitch_verifier::snapshot::{FeedKey, Fingerprint, Kind, Snapshot, UserFloor};
 use serde_json::Value;
 
 // S17: the results, the contents and the state that vectors.json lists for each case.
@@ -114,7 +115,7 @@ fn golden() -> Value {
 }
 
 fn bytes(file: &str) -> Vec<u8> {
-    std::fs::read(format!("{}/vectors/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    std::fs::read(format!("{}/snapshot/vectors/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
 fn trusted(golden: &Value, case: &Value) -> Vec<FeedKey> {

@@ -10,9 +10,10 @@
 
 mod support;
 
-use offswitch_verifier::snapshot::{Applied, Content, DeadKey, Feed, FeedKey, Fingerprint, Kind};
+use offswitch_verifier::snapshot::{Content, DeadKey, FeedKey, Fingerprint, Kind};
 use offswitch_verifier::snapshot::{Floor, HEAD_BYTES, UserFloor};
 use offswitch_verifier::snapshot::{MAX_DEAD_KEYS, OpenError, Position, Snapshot, SnapshotSigner};
+use offswitch_verifier::{Applied, Feed};
 use support::body::{FIELDS, Fields, header, text, varint};
 use support::feed::{FEED, History, Model, Record, body_at, follower, seal, signer, signing_key};
 use support::{ISSUER, Minter, NOW, feed};

@@ -1,7 +1,7 @@
 //! A verifier that follows a control plane, as the edge does, but natively.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use offswitch_verifier::snapshot::{Applied, ApplyError};
+use offswitch_verifier::{Applied, ApplyError};
 use offswitch_verifier::{FeedConfig, IssuerConfig, KeySet, OnStale, Verifier, VerifierConfig};
 use serde_json::Value;
 

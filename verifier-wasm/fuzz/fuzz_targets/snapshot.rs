@@ -8,7 +8,8 @@
 
 use ed25519_dalek::{Signer, SigningKey};
 use libfuzzer_sys::fuzz_target;
-use offswitch_verifier::snapshot::{Feed, FeedKey, Fingerprint, Kind, Snapshot};
+use offswitch_verifier::snapshot::{FeedKey, Fingerprint, Kind, Snapshot};
+use offswitch_verifier::{Feed};
 
 fuzz_target!(|data: &[u8]| {
     let Some((door, rest)) = data.split_first() else { return };

@@ -1,7 +1,6 @@
 //! Verification keys, one JWK (RFC 7517) each; `set.rs` reads the sets that carry them.
 
 pub(crate) mod algorithm;
-pub(crate) mod ed25519;
 mod key_id;
 mod rsa;
 mod set;
@@ -12,8 +11,8 @@ use sha2::{Sha256, Sha384, Sha512};
 
 use self::algorithm::{Algorithm, Signed, accepts_es256, accepts_hmac};
 use self::rsa::Hash;
-use crate::base64url;
 use crate::json::{Object, Value};
+use crate::snapshot::{base64url, ed25519};
 
 pub use key_id::KeyId;
 pub use set::{KeySet, KeySetError, MAX_KEYS, RefusedKey};
@@ -228,7 +227,7 @@ impl Material {
 }
 
 /// Reads an Ed25519 public key, which must not be weak.
-pub(crate) fn ed25519_key(bytes: &[u8]) -> Result<ed25519::PublicKey, KeyProblem> {
+fn ed25519_key(bytes: &[u8]) -> Result<ed25519::PublicKey, KeyProblem> {
     let bytes: &[u8; 32] = bytes.try_into().map_err(|_| KeyProblem::Malformed)?;
     ed25519::PublicKey::from_bytes(bytes).ok_or(KeyProblem::Weak)
 }

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::base64url;
 use crate::json::{Object, Value};
 use crate::keys::algorithm::{Algorithm, SUPPORTED};
 use crate::keys::{MAX_KID_BYTES, VerifyingKey};
 use crate::shown::Shown;
+use crate::snapshot::base64url;
 use crate::verify::defect::{Defect, Part};
 use crate::verify::refusal::Refusal;
 

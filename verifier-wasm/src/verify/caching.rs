@@ -3,8 +3,9 @@
 
 use std::num::NonZeroU32;
 
+use crate::feed::{Applied, ApplyError};
 use crate::keys::KeyId;
-use crate::snapshot::{Applied, ApplyError, Arriving};
+use crate::snapshot::Arriving;
 use crate::token::claims::VerifiedClaims;
 use crate::token::jws::{Jws, MAX_TOKEN_BYTES, TOKEN_TOO_LONG};
 use crate::token::known_headers::KnownHeaders;
@@ -175,7 +176,7 @@ impl CachingVerifier {
     ///
     /// # Errors
     ///
-    /// As [`Feed::resume`](crate::snapshot::Feed::resume).
+    /// As [`Feed::resume`](crate::Feed::resume).
     pub fn resume(&mut self, snapshot: Vec<u8>, now: u64) -> Result<FloorChange, ApplyError> {
         let feed = self.verifier.feed_mut();
         let floor = feed.floor();
@@ -188,7 +189,7 @@ impl CachingVerifier {
     ///
     /// # Errors
     ///
-    /// As [`Feed::begin`](crate::snapshot::Feed::begin).
+    /// As [`Feed::begin`](crate::Feed::begin).
     pub fn begin(&mut self, head: &[u8]) -> Result<NonZeroU32, ApplyError> {
         let arriving = self.verifier.feed().begin(head)?;
         Ok(self.arriving.put(arriving))

@@ -3,9 +3,9 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::base64url;
 use crate::keys::algorithm::Algorithm;
 use crate::snapshot::FeedKey;
+use crate::snapshot::base64url;
 
 /// Everything a [`Verifier`](crate::Verifier) needs besides keys and snapshots.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -18,10 +18,10 @@ use self::defect::Part;
 use self::refusal::{Mismatch, Objection, Refusal, Undecided};
 use self::standing::Standing;
 use self::verdict::{Decision, Evidence, Verdict};
+use crate::feed::{Applied, ApplyError, Feed};
 use crate::keys::algorithm::Algorithm;
 use crate::keys::{KeyId, KeySet, VerifyingKey};
 use crate::shown::Shown;
-use crate::snapshot::{Applied, ApplyError, Feed};
 use crate::token::claims::{ClaimSet, VerifiedClaims};
 use crate::token::jws::{self, Jws};
 

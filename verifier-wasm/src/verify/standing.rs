@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use crate::feed::Feed;
 use crate::keys::KeyId;
-use crate::snapshot::{Feed, Fingerprint, Kind, Salt};
+use crate::snapshot::{Fingerprint, Kind, Salt};
 use crate::token::claims::Claims;
 use crate::verify::check::Check;
 use crate::verify::config::IssuerConfig;

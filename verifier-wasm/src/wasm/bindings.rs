@@ -12,8 +12,8 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::memory::{ANY_AGE, Buffer, NO_TICKET, codes};
+use crate::feed::ApplyError;
 use crate::keys::{KeyId, KeySet, KeySetError, VerifyingKey};
-use crate::snapshot::ApplyError;
 use crate::token::claims::whole_seconds;
 use crate::verify::caching::{CachingVerifier, Candidate, FloorChange, Good};
 use crate::verify::config::{ConfigProblem, VerifierConfig};

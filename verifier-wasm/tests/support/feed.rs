@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::SigningKey;
-use offswitch_verifier::snapshot::{ChainHash, Content, DeadKey, Feed, Fingerprint, Floor};
+use offswitch_verifier::Feed;
+use offswitch_verifier::snapshot::{ChainHash, Content, DeadKey, Fingerprint, Floor};
 use offswitch_verifier::snapshot::{Kind, Position, Salt, SnapshotSigner, UserFloor};
 
 use super::{ISSUER, Minter, NOW};

@@ -2,19 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::envelope::{self, FeedKey, OpenError};
-use super::fingerprint::{Fingerprint, Salt};
-use super::position::{ChainHash, Floor, Position};
-use super::sorted_set::SortedSet;
-use super::user_map::{Columns, UserFloor, UserMap};
+use crate::envelope::{self, FeedKey, OpenError};
+use crate::fingerprint::{Fingerprint, Salt};
+use crate::position::{ChainHash, Floor, Position};
+use crate::sorted_set::SortedSet;
+use crate::user_map::{Columns, UserFloor, UserMap};
 
 /// The log folded over the range `(from, to]`, signed by a trusted key and well-formed.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     header: Header,
-    pub(super) denied: SortedSet,
-    pub(super) users: UserMap,
+    pub(crate) denied: SortedSet,
+    pub(crate) users: UserMap,
 }
 
 /// A key that must not be trusted any more.
@@ -28,21 +28,21 @@ pub struct DeadKey {
 
 /// The first part of the body, in postcard; the collections follow it as raw words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Header {
-    pub(super) feed: String,
-    pub(super) era: u64,
-    pub(super) from: u64,
-    pub(super) to: u64,
-    pub(super) chain_from: ChainHash,
-    pub(super) chain_to: ChainHash,
-    pub(super) issued_at: u64,
-    pub(super) valid_until: u64,
-    pub(super) salt: Salt,
-    pub(super) epoch: u64,
-    pub(super) dead_keys: Vec<DeadKey>,
-    pub(super) denied_count: u64,
-    pub(super) users_count: u64,
-    pub(super) user_columns: Columns,
+pub(crate) struct Header {
+    pub(crate) feed: String,
+    pub(crate) era: u64,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) chain_from: ChainHash,
+    pub(crate) chain_to: ChainHash,
+    pub(crate) issued_at: u64,
+    pub(crate) valid_until: u64,
+    pub(crate) salt: Salt,
+    pub(crate) epoch: u64,
+    pub(crate) dead_keys: Vec<DeadKey>,
+    pub(crate) denied_count: u64,
+    pub(crate) users_count: u64,
+    pub(crate) user_columns: Columns,
 }
 
 impl Snapshot {
@@ -58,7 +58,7 @@ impl Snapshot {
     }
 
     /// Reads what stands from `body_at` on, whoever signed it.
-    pub(super) fn read(bytes: Vec<u8>, body_at: usize) -> Result<Self, OpenError> {
+    pub(crate) fn read(bytes: Vec<u8>, body_at: usize) -> Result<Self, OpenError> {
         let body = bytes.get(body_at..).unwrap_or_default();
         let (header, rest) = postcard::take_from_bytes::<Header>(body)
             .map_err(|_| OpenError::Malformed("the header"))?;
@@ -110,7 +110,7 @@ impl Snapshot {
     }
 
     /// Where it leads.
-    pub(super) fn end(&self) -> Floor {
+    pub fn end(&self) -> Floor {
         Floor { position: self.to(), chain: self.chain_to() }
     }
 

@@ -1,8 +1,7 @@
 //! The outermost bytes: magic, version, signatures, body. Nothing inside is read before the
 //! signature was checked.
 
-use crate::keys::ed25519::PublicKey;
-use crate::keys::{KeyProblem, ed25519_key};
+use crate::ed25519::PublicKey;
 
 /// A public key whose signature under a snapshot is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,14 +19,14 @@ impl FeedKey {
     ///
     /// # Errors
     ///
-    /// [`KeyProblem::Weak`].
-    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyProblem> {
+    /// [`WeakKey`].
+    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, WeakKey> {
         let mut id = [0; KEY_ID_BYTES];
         let hash = blake3::hash(bytes);
         for (to, from) in id.iter_mut().zip(hash.as_bytes()) {
             *to = *from;
         }
-        Ok(Self { id: FeedKeyId(id), key: ed25519_key(bytes)? })
+        Ok(Self { id: FeedKeyId(id), key: PublicKey::from_bytes(bytes).ok_or(WeakKey)? })
     }
 
     /// The public key's 32 bytes.
@@ -40,6 +39,11 @@ impl FeedKey {
         self.id
     }
 }
+
+/// The bytes are not a public key of Ed25519, or one that other implementations would judge otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the key is weak")]
+pub struct WeakKey;
 
 /// Why bytes are not a snapshot of the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +80,7 @@ impl OpenError {
 ///
 /// At least one signature must be by a trusted key, and every signature by a trusted key must be
 /// right. Signatures by other keys are passed over, so that a feed can change its key.
-pub(super) fn open(bytes: &[u8], trusted: &[FeedKey]) -> Result<usize, OpenError> {
+pub(crate) fn open(bytes: &[u8], trusted: &[FeedKey]) -> Result<usize, OpenError> {
     let (signatures, body) = promising(bytes, trusted)?;
     check(signatures, trusted, &blake3::Hasher::new().update(body).finalize())?;
     Ok(bytes.len().saturating_sub(body.len()))
@@ -84,7 +88,7 @@ pub(super) fn open(bytes: &[u8], trusted: &[FeedKey]) -> Result<usize, OpenError
 
 /// Takes apart what begins like a snapshot that a trusted key may have signed. Nothing is proved
 /// yet: a key's id is public.
-pub(super) fn promising<'a>(
+pub(crate) fn promising<'a>(
     head: &'a [u8],
     trusted: &[FeedKey],
 ) -> Result<(&'a [u8], &'a [u8]), OpenError> {
@@ -96,7 +100,7 @@ pub(super) fn promising<'a>(
 }
 
 /// Checks every signature by a trusted key against the hash of the body.
-pub(super) fn check(
+pub(crate) fn check(
     signatures: &[u8],
     trusted: &[FeedKey],
     body: &blake3::Hash,
@@ -112,7 +116,7 @@ pub(super) fn check(
 }
 
 /// Takes the envelope apart: its signatures, and the body.
-pub(super) fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), OpenError> {
+pub(crate) fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), OpenError> {
     let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(OpenError::Malformed("too short"))?;
     let [magic @ .., version, count] = header;
     if magic != MAGIC {
@@ -131,7 +135,7 @@ pub(super) fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), OpenError> {
 }
 
 /// Each signature, with the id of the key that is said to have made it.
-pub(super) fn entries(signatures: &[u8]) -> impl Iterator<Item = (FeedKeyId, &[u8])> {
+pub(crate) fn entries(signatures: &[u8]) -> impl Iterator<Item = (FeedKeyId, &[u8])> {
     let entries = signatures.chunks(SIGNATURE_ENTRY_BYTES);
     entries.filter_map(|entry| {
         let (id, signature) = entry.split_first_chunk::<KEY_ID_BYTES>()?;
@@ -140,7 +144,7 @@ pub(super) fn entries(signatures: &[u8]) -> impl Iterator<Item = (FeedKeyId, &[u
 }
 
 /// What is signed: a prefix that no other signed thing begins with, and the BLAKE3 of the body.
-pub(super) fn message(body: &blake3::Hash) -> Vec<u8> {
+pub(crate) fn message(body: &blake3::Hash) -> Vec<u8> {
     [SIGNING_PREFIX, body.as_bytes()].concat()
 }
 
@@ -148,13 +152,13 @@ fn find(trusted: &[FeedKey], id: FeedKeyId) -> Option<&FeedKey> {
     trusted.iter().find(|key| key.id == id)
 }
 
-pub(super) const MAGIC: &[u8; 4] = b"OFSW";
-pub(super) const VERSION: u8 = 1;
-pub(super) const MAX_SIGNATURES: usize = 8;
+pub(crate) const MAGIC: &[u8; 4] = b"OFSW";
+pub(crate) const VERSION: u8 = 1;
+pub(crate) const MAX_SIGNATURES: usize = 8;
 
 /// Keeps a snapshot's signature from standing for anything else signed with the same key: a JWS's
 /// signing input is base64url text and cannot begin with these bytes.
-pub(super) const SIGNING_PREFIX: &[u8] = b"\0offswitch snapshot v1\0";
+pub(crate) const SIGNING_PREFIX: &[u8] = b"\0offswitch snapshot v1\0";
 const KEY_ID_BYTES: usize = 8;
 const SIGNATURE_ENTRY_BYTES: usize = KEY_ID_BYTES + 64;
 const HEADER_BYTES: usize = MAGIC.len() + 2;

@@ -1,7 +1,7 @@
 //! Words and packed numbers, read in place from little-endian bytes.
 
 /// The `index`-th 64-bit word of `bytes`, zero beyond the end.
-pub(super) fn word(bytes: &[u8], index: usize) -> u64 {
+pub(crate) fn word(bytes: &[u8], index: usize) -> u64 {
     let start = index.saturating_mul(8);
     bytes
         .get(start..start.saturating_add(8))
@@ -10,7 +10,7 @@ pub(super) fn word(bytes: &[u8], index: usize) -> u64 {
 }
 
 /// The `index`-th number of `width` bits (at most 64), packed without gaps from bit 0 upwards.
-pub(super) fn packed(bytes: &[u8], index: usize, width: u32) -> u64 {
+pub(crate) fn packed(bytes: &[u8], index: usize, width: u32) -> u64 {
     if width == 0 {
         return 0;
     }
@@ -26,17 +26,17 @@ pub(super) fn packed(bytes: &[u8], index: usize, width: u32) -> u64 {
 }
 
 /// How many bytes `count` packed numbers take: whole 64-bit words.
-pub(super) fn packed_bytes(count: usize, width: u32) -> Option<usize> {
+pub(crate) fn packed_bytes(count: usize, width: u32) -> Option<usize> {
     bitmap_bytes(wide(count).checked_mul(u64::from(width))?)
 }
 
 /// How many bytes `bits` bits take: whole 64-bit words.
-pub(super) fn bitmap_bytes(bits: u64) -> Option<usize> {
+pub(crate) fn bitmap_bytes(bits: u64) -> Option<usize> {
     usize::try_from(bits.div_ceil(64).checked_mul(8)?).ok()
 }
 
 /// The lowest `width` bits set.
-pub(super) fn mask(width: u32) -> u64 {
+pub(crate) fn mask(width: u32) -> u64 {
     match width {
         0 => 0,
         1..=63 => u64::MAX >> 64u32.saturating_sub(width),
@@ -45,23 +45,22 @@ pub(super) fn mask(width: u32) -> u64 {
 }
 
 /// A position inside a 64-bit word.
-pub(super) fn low_six(bit: u64) -> u32 {
+pub(crate) fn low_six(bit: u64) -> u32 {
     u32::try_from(bit & 63).unwrap_or(0)
 }
 
 /// `usize` is at most 64 bits wide.
-pub(super) fn wide(index: usize) -> u64 {
+pub(crate) fn wide(index: usize) -> u64 {
     u64::try_from(index).unwrap_or(u64::MAX)
 }
 
 /// An index that does not fit lies beyond every slice, and is read as such.
-pub(super) fn narrow(index: u64) -> usize {
+pub(crate) fn narrow(index: u64) -> usize {
     usize::try_from(index).unwrap_or(usize::MAX)
 }
 
 /// Writes numbers of `width` bits without gaps; the counterpart of [`packed`].
-#[cfg(feature = "builder")]
-pub(super) fn pack(numbers: impl ExactSizeIterator<Item = u64>, width: u32, out: &mut Vec<u8>) {
+pub(crate) fn pack(numbers: impl ExactSizeIterator<Item = u64>, width: u32, out: &mut Vec<u8>) {
     if width == 0 {
         return;
     }

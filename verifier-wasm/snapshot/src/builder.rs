@@ -2,12 +2,12 @@
 
 use ed25519_dalek::{Signer, SigningKey};
 
-use super::envelope::{FeedKey, MAGIC, MAX_SIGNATURES, VERSION, message};
-use super::fingerprint::{Fingerprint, Salt};
-use super::opened::{DeadKey, Header};
-use super::position::{Floor, Position};
-use super::sorted_set;
-use super::user_map::{self, UserFloor};
+use crate::envelope::{FeedKey, MAGIC, MAX_SIGNATURES, VERSION, message};
+use crate::fingerprint::{Fingerprint, Salt};
+use crate::position::{Floor, Position};
+use crate::snapshot::{DeadKey, Header};
+use crate::sorted_set;
+use crate::user_map::{self, UserFloor};
 
 /// What one snapshot says.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +24,7 @@ pub struct Content<'a> {
     pub salt: Salt,
     /// Tokens issued before this instant (unix seconds) are off; 0 for none.
     pub epoch: u64,
-    /// Keys that must not be trusted any more, at most [`MAX_DEAD_KEYS`](super::MAX_DEAD_KEYS).
+    /// Keys that must not be trusted any more, at most [`MAX_DEAD_KEYS`](crate::MAX_DEAD_KEYS).
     pub dead_keys: Vec<DeadKey>,
     /// Tokens and sessions, strictly ascending.
     pub denied: &'a [u64],

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha512};
 
 /// A public key of prime or mixed order, in its one canonical spelling.
 #[derive(Debug)]
-pub(crate) struct PublicKey {
+pub struct PublicKey {
     bytes: [u8; 32],
     negated: EdwardsPoint,
     /// How many good signatures of it were seen, up to [`TABLE_AFTER`].
@@ -31,7 +31,7 @@ type Multiples = Box<EdwardsBasepointTable>;
 impl PublicKey {
     /// Reads a public key. One of small order, or not in its one canonical spelling, would be
     /// judged differently by other implementations (ePrint 2020/1244) and is refused.
-    pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Option<Self> {
+    pub fn from_bytes(bytes: &[u8; 32]) -> Option<Self> {
         let point = CompressedEdwardsY(*bytes).decompress()?;
         if point.is_small_order() || point.compress().as_bytes() != bytes {
             return None;
@@ -40,12 +40,13 @@ impl PublicKey {
         Some(Self { bytes: *bytes, negated: -point, uses, multiples })
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+    /// Its 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
         &self.bytes
     }
 
     /// True if `signature` is this key's under `message`: `R = [S]B - [k]A`, without a cofactor.
-    pub(crate) fn accepts(&self, signature: &[u8], message: &[u8]) -> bool {
+    pub fn accepts(&self, signature: &[u8], message: &[u8]) -> bool {
         let Some((r, s)) = split(signature) else { return false };
         let hash = Sha512::new().chain_update(r).chain_update(self.bytes).chain_update(message);
         let k = Scalar::from_hash(hash);
@@ -88,7 +89,7 @@ impl Eq for PublicKey {}
 
 /// True for 64 bytes that every strict implementation goes on to check: `S` is reduced (RFC 8032
 /// section 5.1.7) and `R` is not of small order. Not all back ends refuse the latter themselves.
-pub(crate) fn is_well_formed(signature: &[u8]) -> bool {
+pub fn is_well_formed(signature: &[u8]) -> bool {
     split(signature).is_some()
 }
 

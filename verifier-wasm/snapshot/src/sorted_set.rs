@@ -5,11 +5,11 @@
 
 use std::ops::Range;
 
-use super::bits::{bitmap_bytes, low_six, mask, narrow, packed, packed_bytes, wide, word};
+use crate::bits::{bitmap_bytes, low_six, mask, narrow, packed, packed_bytes, wide, word};
 
 /// Where one set lies within a snapshot's body, with an index over its buckets made on loading.
 #[derive(Debug, Clone)]
-pub(super) struct SortedSet {
+pub(crate) struct SortedSet {
     count: usize,
     low: Range<usize>,
     high: Range<usize>,
@@ -22,7 +22,7 @@ impl SortedSet {
     ///
     /// Nothing is allocated before the bytes for `count` numbers are known to be there. The bitmap
     /// is walked once: it must hold exactly `count` numbers, none of them beyond the last bucket.
-    pub(super) fn read(bytes: &[u8], at: usize, count: usize) -> Option<(Self, usize)> {
+    pub(crate) fn read(bytes: &[u8], at: usize, count: usize) -> Option<(Self, usize)> {
         let low_end = at.checked_add(packed_bytes(count, low_width(count))?)?;
         let high_end = low_end.checked_add(bitmap_bytes(bitmap_bits(count)?)?)?;
         let mut set = Self { count, low: at..low_end, high: low_end..high_end, samples: vec![] };
@@ -30,18 +30,17 @@ impl SortedSet {
         Some((set, high_end))
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.count
     }
 
     /// How many bytes of the snapshot it takes.
-    #[cfg(feature = "builder")]
-    pub(super) fn size_bytes(&self) -> usize {
+    pub(crate) fn size_bytes(&self) -> usize {
         self.low.len().saturating_add(self.high.len())
     }
 
     /// The rank of `number`, if the set holds it.
-    pub(super) fn rank(&self, bytes: &[u8], number: u64) -> Option<usize> {
+    pub(crate) fn rank(&self, bytes: &[u8], number: u64) -> Option<usize> {
         if self.count == 0 {
             return None;
         }
@@ -62,7 +61,7 @@ impl SortedSet {
     }
 
     /// All numbers, ascending.
-    pub(super) fn iter<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = u64> + 'a {
+    pub(crate) fn iter<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = u64> + 'a {
         let width = low_width(self.count);
         let low = bytes.get(self.low.clone()).unwrap_or_default();
         let high = bytes.get(self.high.clone()).unwrap_or_default();
@@ -129,7 +128,7 @@ impl SortedSet {
 }
 
 /// How many low bits of each number are packed: 64 less the bits it takes to write `count`.
-pub(super) fn low_width(count: usize) -> u32 {
+pub(crate) fn low_width(count: usize) -> u32 {
     wide(count).leading_zeros().min(63)
 }
 
@@ -174,10 +173,9 @@ fn nth_one(mut content: u64, mut nth: u64) -> u64 {
 }
 
 /// Writes the set of `numbers`, which must ascend strictly; the counterpart of [`SortedSet::read`].
-#[cfg(feature = "builder")]
-pub(super) fn write(numbers: &[u64], out: &mut Vec<u8>) {
+pub(crate) fn write(numbers: &[u64], out: &mut Vec<u8>) {
     let width = low_width(numbers.len());
-    super::bits::pack(numbers.iter().copied(), width, out);
+    crate::bits::pack(numbers.iter().copied(), width, out);
     let start = out.len();
     let size = bitmap_bits(numbers.len()).and_then(bitmap_bytes).unwrap_or(0);
     out.resize(start.saturating_add(size), 0);

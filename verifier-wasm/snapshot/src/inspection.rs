@@ -1,8 +1,8 @@
 //! What only people look at in a snapshot: who signed it, how its bytes are spent, and what stands in
 //! one that nobody has verified. Not in the wasm.
 
-use super::envelope::{self, FeedKeyId, OpenError};
-use super::opened::Snapshot;
+use crate::envelope::{self, FeedKeyId, OpenError};
+use crate::snapshot::Snapshot;
 
 /// How many bytes each part of a snapshot takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct PartSizes {
 
 impl Snapshot {
     /// Reads a snapshot without asking who signed it: anyone may have made it. To be shown to
-    /// people, and never to be judged with; [`Feed`](super::Feed) opens what it applies by itself.
+    /// people, and never to be judged with; the verifier opens what it applies with [`open`](Self::open).
     ///
     /// # Errors
     ///

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::bits::{packed, packed_bytes};
-use super::sorted_set::SortedSet;
+use crate::bits::{packed, packed_bytes};
+use crate::sorted_set::SortedSet;
 
 /// The least a user's token must show to stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -29,16 +29,16 @@ impl UserFloor {
 
 /// How the two columns of a map are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Columns {
-    pub(super) version_base: u64,
-    pub(super) version_width: u8,
-    pub(super) not_before_base: u64,
-    pub(super) not_before_width: u8,
+pub(crate) struct Columns {
+    pub(crate) version_base: u64,
+    pub(crate) version_width: u8,
+    pub(crate) not_before_base: u64,
+    pub(crate) not_before_width: u8,
 }
 
 /// Where one map lies within a snapshot's body: sorted fingerprints, then one column per number.
 #[derive(Debug, Clone)]
-pub(super) struct UserMap {
+pub(crate) struct UserMap {
     users: SortedSet,
     columns: Columns,
     versions: Range<usize>,
@@ -47,7 +47,7 @@ pub(super) struct UserMap {
 
 impl UserMap {
     /// Takes a map of `count` users from the front of `bytes[at..]`; answers with where it ends.
-    pub(super) fn read(
+    pub(crate) fn read(
         bytes: &[u8],
         at: usize,
         count: usize,
@@ -65,24 +65,23 @@ impl UserMap {
         Some((Self { users, columns, versions, not_befores }, end))
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.users.len()
     }
 
     /// How many bytes of the snapshot it takes.
-    #[cfg(feature = "builder")]
-    pub(super) fn size_bytes(&self) -> usize {
+    pub(crate) fn size_bytes(&self) -> usize {
         let columns = self.versions.len().saturating_add(self.not_befores.len());
         self.users.size_bytes().saturating_add(columns)
     }
 
     /// What tokens of the user with this fingerprint must show.
-    pub(super) fn find(&self, bytes: &[u8], user: u64) -> Option<UserFloor> {
+    pub(crate) fn find(&self, bytes: &[u8], user: u64) -> Option<UserFloor> {
         self.users.rank(bytes, user).map(|rank| self.floor(bytes, rank))
     }
 
     /// All users, by ascending fingerprint.
-    pub(super) fn iter<'a>(
+    pub(crate) fn iter<'a>(
         &'a self,
         bytes: &'a [u8],
     ) -> impl Iterator<Item = (u64, UserFloor)> + 'a {
@@ -91,7 +90,7 @@ impl UserMap {
 
     /// True if every version and every time is below `limit`. The numbers are read only where the
     /// columns are wide enough to hold another one.
-    pub(super) fn is_below(&self, bytes: &[u8], limit: u64) -> bool {
+    pub(crate) fn is_below(&self, bytes: &[u8], limit: u64) -> bool {
         let Columns { version_base, version_width, not_before_base, not_before_width } =
             self.columns;
         let fits = |base: u64, width: u8| {
@@ -123,17 +122,16 @@ impl UserMap {
 }
 
 /// Writes the map of `users`, whose fingerprints must ascend strictly.
-#[cfg(feature = "builder")]
-pub(super) fn write(users: &[(u64, UserFloor)], out: &mut Vec<u8>) -> Columns {
+pub(crate) fn write(users: &[(u64, UserFloor)], out: &mut Vec<u8>) -> Columns {
     let fingerprints: Vec<u64> = users.iter().map(|(user, _)| *user).collect();
-    super::sorted_set::write(&fingerprints, out);
+    crate::sorted_set::write(&fingerprints, out);
     let mut column = |value: fn(&UserFloor) -> u64| {
         let values = || users.iter().map(move |(_, floor)| value(floor));
         let base = values().min().unwrap_or(0);
         let span = values().max().unwrap_or(0).saturating_sub(base);
         let width = 64u32.saturating_sub(span.leading_zeros());
         let relative = users.iter().map(|(_, floor)| value(floor).saturating_sub(base));
-        super::bits::pack(relative, width, out);
+        crate::bits::pack(relative, width, out);
         (base, u8::try_from(width).unwrap_or(64))
     };
     let (version_base, version_width) = column(|floor| floor.minimum_version);

@@ -8,12 +8,9 @@ mod overlay;
 use std::collections::VecDeque;
 
 use self::overlay::Overlay;
-use super::arriving::Arriving;
-use super::envelope::{self, FeedKey, OpenError};
-use super::fingerprint::{Fingerprint, Kind, Salt};
-use super::opened::{DeadKey, Snapshot};
-use super::position::{Floor, Position};
-use super::user_map::UserFloor;
+use crate::snapshot::{
+    Arriving, DeadKey, FeedKey, Fingerprint, Floor, Head, Kind, Position, Salt, Snapshot, UserFloor,
+};
 
 pub use self::outcome::{Applied, ApplyError};
 
@@ -91,15 +88,14 @@ impl Feed {
     }
 
     /// Looks at the first bytes of what may be a snapshot of this feed, before the rest is loaded:
-    /// [`HEAD_BYTES`] of them, or all if there are fewer. Nothing is proved by that, but most of
+    /// [`HEAD_BYTES`](crate::snapshot::HEAD_BYTES) of them, or all if there are fewer. Nothing is proved by that, but most of
     /// what is not a snapshot ends here.
     ///
     /// # Errors
     ///
     /// [`ApplyError::Open`] and [`ApplyError::WrongFeed`].
     pub fn preview(&self, head: &[u8]) -> Result<(), ApplyError> {
-        let (_, body) = envelope::promising(head, &self.trusted)?;
-        self.preview_body(body)
+        self.head(head).map(drop)
     }
 
     /// Begins to check a snapshot that arrives in pieces, of which `head` is the first as
@@ -109,19 +105,14 @@ impl Feed {
     ///
     /// As `preview`.
     pub fn begin(&self, head: &[u8]) -> Result<Arriving, ApplyError> {
-        let (signatures, body) = envelope::promising(head, &self.trusted)?;
-        self.preview_body(body)?;
-        Ok(Arriving::new(signatures, body))
+        self.head(head).map(|head| Arriving::new(&head))
     }
 
-    fn preview_body(&self, body: &[u8]) -> Result<(), ApplyError> {
-        let (length, rest) = postcard::take_from_bytes::<u32>(body)
-            .map_err(|_| OpenError::Malformed("the header"))?;
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        // A long id may go on beyond the head.
-        let found = rest.get(..length).unwrap_or(rest);
+    fn head<'a>(&self, bytes: &'a [u8]) -> Result<Head<'a>, ApplyError> {
+        let head = Head::read(bytes, &self.trusted)?;
+        let (length, found) = head.feed()?;
         let is_ours = length == self.id.len() && self.id.as_bytes().starts_with(found);
-        if is_ours { Ok(()) } else { Err(self.wrong_feed(found)) }
+        if is_ours { Ok(head) } else { Err(self.wrong_feed(found)) }
     }
 
     fn wrong_feed(&self, found: &[u8]) -> ApplyError {
@@ -379,9 +370,6 @@ fn shown(id: &[u8]) -> String {
 /// 2^64 - 1, signed with a stolen feed key, would raise the floor of every verifier above all that
 /// the feed can ever publish. A day is more than any clock that serves tokens is off by.
 const MAX_LEAD_SECONDS: u64 = 86_400;
-/// So many bytes show what a snapshot claims to be: its envelope, and the feed's id unless that is
-/// very long.
-pub const HEAD_BYTES: usize = 4096;
 /// Of a feed's id that was found in place of the expected one.
 const MAX_SHOWN_CHARACTERS: usize = 100;
 /// How far in the future a snapshot's `issued_at` may lie.
