@@ -18,7 +18,7 @@ pub(crate) enum Value<'a> {
     Text(Cow<'a, str>),
 }
 
-/// The members of one object, in the order they stand in.
+/// The members of one object, in their order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
 
@@ -82,7 +82,7 @@ impl<'a> Object<'a> {
         self.0.iter().map(|(name, _)| &**name)
     }
 
-    /// All members, in the order they stand in.
+    /// All members, in their order.
     pub(crate) fn into_members(self) -> impl Iterator<Item = (Cow<'a, str>, Value<'a>)> {
         self.0.into_iter()
     }
@@ -117,7 +117,7 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Value<'de>, E> {
-        #[expect(clippy::as_conversions, reason = "nobody here wants a negative number exactly")]
+        #[expect(clippy::as_conversions, reason = "no claim is a negative number")]
         Ok(Value::Float(value as f64))
     }
 
@@ -143,7 +143,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value<'de>, A::Error> {
         let mut members: Vec<(Cow<'de, str>, Value<'de>)> = Vec::with_capacity(USUAL_MEMBERS);
-        // Where further names stand, by name: thousands of members must not cost their square.
+        // The places of further names, sorted by name: thousands of members must not take quadratic time.
         let mut by_name: Vec<usize> = Vec::new();
         while let Some(Value::Text(name)) = access.next_key()? {
             let first = members.iter().take(USUAL_MEMBERS);
@@ -165,7 +165,7 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
-/// Room for the claims of most tokens; so many names are compared one by one.
+/// Room for the claims of most tokens; this many names are compared one by one.
 const USUAL_MEMBERS: usize = 12;
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub(crate) fn wide(index: usize) -> u64 {
     u64::try_from(index).unwrap_or(u64::MAX)
 }
 
-/// An index that does not fit lies beyond every slice, and is read as such.
+/// An index that does not fit is beyond every slice, and is read as such.
 pub(crate) fn narrow(index: u64) -> usize {
     usize::try_from(index).unwrap_or(usize::MAX)
 }

@@ -1,7 +1,7 @@
 //! Ed25519 signatures (RFC 8032), checked so strictly that every back end agrees, and faster for
 //! keys that are used often.
 //!
-//! curve25519-dalek does the arithmetic. The equation stands here because ed25519-dalek has no way
+//! curve25519-dalek does the arithmetic. The equation is here because ed25519-dalek has no way
 //! to keep a table of a public key's multiples, which makes it almost twice as fast (BENCHMARKS.md).
 
 #![expect(clippy::arithmetic_side_effects, reason = "points and scalars do not overflow")]
@@ -64,7 +64,7 @@ impl PublicKey {
         is_good
     }
 
-    /// Only good signatures count, so that nobody but the key's owner makes us build tables.
+    /// Only good signatures count, so that only the key's owner can make us build tables.
     fn count_use(&self) {
         if self.uses.fetch_add(1, Ordering::Relaxed) >= TABLE_AFTER {
             self.multiples.get_or_init(|| multiples(&self.negated));

@@ -1,4 +1,4 @@
-//! What stands in a snapshot in place of an id.
+//! What a snapshot has in place of an id.
 
 use std::hash::Hasher;
 
@@ -20,7 +20,7 @@ pub enum Kind {
     User,
 }
 
-/// 64 bits that stand for one id of one issuer.
+/// 64 bits in place of one id of one issuer.
 ///
 /// Two ids share a fingerprint with probability 2^-64: such a collision refuses a good token, it
 /// never lets a revoked one pass.

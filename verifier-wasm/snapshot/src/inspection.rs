@@ -1,5 +1,5 @@
-//! What only people look at in a snapshot: who signed it, how its bytes are spent, and what stands in
-//! one that nobody has verified. Not in the wasm.
+//! What only people look at in a snapshot: who signed it, how its bytes are spent, and the content
+//! of one that is not verified.
 
 use crate::envelope::{self, FeedKeyId, OpenError};
 use crate::snapshot::Snapshot;

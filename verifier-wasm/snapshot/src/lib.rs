@@ -1,8 +1,8 @@
 //! Signed snapshots of what was revoked: the format, read in place, and written.
 //!
 //! `FORMAT.md` in this folder describes the bytes. [`Snapshot`] is one opened file, [`SnapshotSigner`]
-//! writes one. Which snapshots follow each other, and what they come to, is for a reader to decide:
-//! the verifier does, in its `Feed`.
+//! writes one. Following a feed from snapshot to snapshot is left to the
+//! reader: the verifier has its `Feed` for that.
 //!
 //! The crate does no I/O, reads no clock and draws no randomness.
 

@@ -57,7 +57,7 @@ impl Snapshot {
         Self::read(bytes, body_at)
     }
 
-    /// Reads what stands from `body_at` on, whoever signed it.
+    /// Reads the body, which begins at `body_at`, without checking its signatures.
     pub(crate) fn read(bytes: Vec<u8>, body_at: usize) -> Result<Self, OpenError> {
         let body = bytes.get(body_at..).unwrap_or_default();
         let (header, rest) = postcard::take_from_bytes::<Header>(body)

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::bits::{bitmap_bytes, low_six, mask, narrow, packed, packed_bytes, wide, word};
 
-/// Where one set lies within a snapshot's body, with an index over its buckets made on loading.
+/// The place of one set in a snapshot's body, with an index over its buckets made on loading.
 #[derive(Debug, Clone)]
 pub(crate) struct SortedSet {
     count: usize,

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::bits::{packed, packed_bytes};
 use crate::sorted_set::SortedSet;
 
-/// The least a user's token must show to stand.
+/// What a user's token must show at least to be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct UserFloor {
-    /// The lowest `ver` that stands.
+    /// The lowest `ver` that is accepted.
     pub minimum_version: u64,
-    /// The earliest `iat` that stands, unix seconds, for tokens without `ver`.
+    /// The earliest `iat` that is accepted, unix seconds, for tokens without `ver`.
     pub not_before: u64,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Columns {
     pub(crate) not_before_width: u8,
 }
 
-/// Where one map lies within a snapshot's body: sorted fingerprints, then one column per number.
+/// The place of one map in a snapshot's body: sorted fingerprints, then one column per number.
 #[derive(Debug, Clone)]
 pub(crate) struct UserMap {
     users: SortedSet,

@@ -1,4 +1,4 @@
-//! How old what a feed has told is: by the clock, by what the feed itself has signed, and by the
+//! How old the feed's newest statement is: by the clock, by what the feed itself has signed, and by the
 //! verifier's own monotonic time.
 
 use super::Feed;
@@ -11,7 +11,7 @@ impl Feed {
         self.uptime = self.uptime.max(uptime);
     }
 
-    /// The uptime at which the feed's newest statement was heard.
+    /// The uptime at which the feed's newest statement arrived.
     pub fn heard_at(&self) -> u64 {
         self.heard_at
     }
@@ -29,7 +29,7 @@ impl Feed {
     }
 
     /// Seconds since the feed's newest signed statement that is in force: by the clock, or since it
-    /// was heard by the verifier's own monotonic time, whichever is more.
+    /// arrived by the verifier's own monotonic time, whichever is more.
     pub fn age_seconds(&self, now: u64) -> Option<u64> {
         let by_clock = self.proven_time(now).saturating_sub(self.issued_at);
         self.base.as_ref().map(|_| by_clock.max(self.heard_seconds()))

@@ -33,7 +33,7 @@ pub struct Feed {
     /// The verifier's own monotonic time, in seconds: now, and when `issued_at` last grew.
     uptime: u64,
     heard_at: u64,
-    /// When the last snapshot was signed whose signature was right, whatever came of it.
+    /// When the last snapshot was signed whose signature was right, also if it was refused.
     last_issued_at: u64,
     /// Where it ends.
     last_end: Position,
@@ -125,7 +125,7 @@ impl Feed {
         self.last_issued_at
     }
 
-    /// True if that snapshot ends before what is held: whoever signed it has lost records since, or it
+    /// True if that snapshot ends before what is held: the signer has lost records since, or it
     /// was kept somewhere on the way.
     pub fn is_last_behind(&self) -> bool {
         self.position().is_some_and(|held| self.last_end < held)
@@ -268,7 +268,7 @@ impl Feed {
                 // The feed has no newer base yet: follow its deltas meanwhile.
                 self.overlay_limit = self.overlay.len().saturating_mul(2).max(OVERLAY_LIMIT);
                 let is_current = end.position >= self.reached.position;
-                // It freshens only what it speaks of in full.
+                // It proves fresh only what it covers in full.
                 return if is_current { Applied::Refreshed } else { Applied::Ignored };
             }
             // Its fingerprints mean something else: the overlay cannot stay on top of it.
@@ -295,7 +295,7 @@ impl Feed {
             return Err(gap);
         }
         if snapshot.from() < self.reached.position {
-            // Whether its end continues our history cannot be told; what it adds is held already,
+            // Whether its end continues our history is unknown; what it adds is held already,
             // or comes with the next delta.
             return Ok(Applied::Ignored);
         }
@@ -349,7 +349,7 @@ impl Feed {
 }
 
 /// An era is the unix time at which a log began, or one more than the era before it, and an epoch
-/// is the moment of a red button. Neither can lie far ahead of the clock, however well it is signed.
+/// is the moment of a red button. Neither can be far ahead of the clock, however well it is signed.
 fn refuse_implausible(snapshot: &Snapshot, now: u64) -> Result<(), ApplyError> {
     let limit = now.saturating_add(MAX_LEAD_SECONDS);
     let claims = [("era", snapshot.to().era), ("epoch", snapshot.epoch())];
@@ -372,7 +372,7 @@ fn shown(id: &[u8]) -> String {
 const MAX_LEAD_SECONDS: u64 = 86_400;
 /// Of a feed's id that was found in place of the expected one.
 const MAX_SHOWN_CHARACTERS: usize = 100;
-/// How far in the future a snapshot's `issued_at` may lie.
+/// How far in the future a snapshot's `issued_at` may be.
 const MAX_SKEW_SECONDS: u64 = 300;
 /// A fresh base is asked for once deltas have added this many entries, or as many as the base has.
 const OVERLAY_LIMIT: usize = 65_536;

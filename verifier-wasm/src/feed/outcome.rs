@@ -1,4 +1,4 @@
-//! What came of applying a snapshot.
+//! The result of applying a snapshot.
 
 use crate::snapshot::{OpenError, Position};
 
@@ -19,13 +19,15 @@ pub enum Applied {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
     /// It contradicts the history that is held: fetch the base.
-    #[error("the snapshot contradicts the history held at {held}")]
+    #[error(
+        "the snapshot contradicts the history of the verifier, which is at {held} (fetch a base)"
+    )]
     Fork {
         /// The position held.
         held: Position,
     },
     /// It begins beyond what is held: fetch the base.
-    #[error("the snapshot begins at {from}, beyond what is held{}", up_to(*held))]
+    #[error("the snapshot starts at {from}, but the verifier {} (fetch a base)", state(*held))]
     Gap {
         /// Where it begins.
         from: Position,
@@ -33,7 +35,7 @@ pub enum ApplyError {
         held: Option<Position>,
     },
     /// It was signed in the future.
-    #[error("the snapshot was issued at {issued_at}, it is {now}")]
+    #[error("the snapshot was issued at {issued_at}, but the time is {now}")]
     FromTheFuture {
         /// When it says it was signed, unix seconds.
         issued_at: u64,
@@ -95,6 +97,6 @@ impl ApplyError {
     }
 }
 
-fn up_to(held: Option<Position>) -> String {
-    held.map_or(String::new(), |held| format!(" up to {held}"))
+fn state(held: Option<Position>) -> String {
+    held.map_or("has no snapshot".to_owned(), |held| format!("is at {held}"))
 }

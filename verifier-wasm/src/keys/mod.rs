@@ -55,7 +55,7 @@ impl VerifyingKey {
         Ok(Self { algorithm, index: 0, kid: kid.map(str::to_owned), material })
     }
 
-    /// Where it stands in the set it was read from.
+    /// Its place in the set it was read from.
     pub fn index(&self) -> usize {
         self.index
     }
@@ -100,7 +100,7 @@ impl VerifyingKey {
         }
     }
 
-    /// False where `signature` cannot be this key's, whatever it signs: a host that checks
+    /// False where `signature` cannot be this key's under any message: a host that checks
     /// signatures in our place is not asked about those that hosts disagree on.
     pub fn could_accept(&self, signature: &[u8]) -> bool {
         match &self.material {
@@ -135,7 +135,7 @@ pub enum KeyProblem {
     /// A set was fetched, and everyone who can fetch it could sign with this secret.
     #[error("a secret (kty oct) is never taken from a key set that was fetched")]
     PublishedSecret,
-    /// A private key stands where only a public key is needed.
+    /// It is a private key, where only a public key is needed.
     #[error("the key carries its private part")]
     PrivateKey,
     /// Two keys of the set have this `kid`, so that it does not say which one is meant.

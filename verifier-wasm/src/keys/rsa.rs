@@ -2,8 +2,8 @@
 //!
 //! Written here rather than taken from the `rsa` crate. Checking needs no secret and one short
 //! exponentiation; the crate brings a signer with an open advisory about its timing
-//! (RUSTSEC-2023-0071), takes 16 KB of the zipped wasm file and twice the time. It stays the judge
-//! in the tests, beside Wycheproof.
+//! (RUSTSEC-2023-0071), takes 16 KB of the zipped wasm file and twice the time. The tests still
+//! compare with it, and with Wycheproof.
 
 use sha2::Digest;
 

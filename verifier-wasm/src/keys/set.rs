@@ -29,8 +29,8 @@ impl KeySet {
         Ok(set)
     }
 
-    /// As [`from_jwks`](Self::from_jwks), for a caller that asks [`check_usable`](Self::check_usable)
-    /// by itself.
+    /// As [`from_jwks`](Self::from_jwks), for a caller that calls
+    /// [`check_usable`](Self::check_usable) itself.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl KeySet {
         fitting.next().is_none().then_some(only)
     }
 
-    /// The first key of whatever algorithm that has this `kid`.
+    /// The first key that has this `kid`, of any algorithm.
     pub(crate) fn of_kid(&self, kid: Option<&str>) -> Option<&VerifyingKey> {
         self.keys.iter().find(|key| key.kid() == kid)
     }
@@ -100,7 +100,7 @@ impl KeySet {
             Some(_) => return Err(KeySetError::NotJson),
             None => (vec![Value::Object(object)], false),
         };
-        // An error page in JSON withdraws nobody's keys.
+        // An error page in JSON withdraws no keys.
         if !members.is_empty() && !members.iter().any(|one| member_text(one, "kty").is_some()) {
             return Err(KeySetError::NotJson);
         }
@@ -157,7 +157,7 @@ impl KeySet {
 /// A key that was left out of its set, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedKey {
-    /// Where it stands in the set, counted from 0.
+    /// Its place in the set, counted from 0.
     pub index: usize,
     /// The key's name, where it has one, cut to a length for people.
     pub kid: Option<Shown>,

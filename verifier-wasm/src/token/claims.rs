@@ -220,7 +220,7 @@ fn wrong(name: &'static str, value: &Value<'_>, expected: &'static str) -> Refus
     Defect::Claim { name, found: value.kind(), expected }.into()
 }
 
-/// `value` without its fraction, if it lies in `[0, 2^53)`.
+/// `value` without its fraction, if it is in `[0, 2^53)`.
 pub(crate) fn whole_seconds(value: f64) -> Option<u64> {
     if !(0.0..9_007_199_254_740_992.0).contains(&value) {
         return None;

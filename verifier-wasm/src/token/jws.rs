@@ -30,7 +30,7 @@ impl<'a> Jws<'a> {
         Self::parse_with(token, |header| Header::read(header).map(Rc::new))
     }
 
-    /// As [`parse`](Self::parse), with a way to come to the header that need not read it anew.
+    /// As [`parse`](Self::parse), with a way to read the header that may remember it.
     pub(crate) fn parse_with(
         token: &'a str,
         read_header: impl FnOnce(&str) -> Result<Rc<Header>, Refusal>,
@@ -61,7 +61,7 @@ impl<'a> Jws<'a> {
         self.header.kid.as_deref()
     }
 
-    /// The header, which nobody has checked.
+    /// The header, which is not verified.
     pub(crate) fn header(&self) -> &Rc<Header> {
         &self.header
     }
@@ -93,7 +93,7 @@ impl<'a> Jws<'a> {
         &self.signature
     }
 
-    /// The payload as it was sent, which nobody has checked.
+    /// The payload as it was sent, which is not verified.
     pub(crate) fn unverified_payload(&self) -> &'a str {
         self.payload
     }
@@ -155,7 +155,7 @@ impl Header {
     }
 }
 
-/// Checks one compact JWS with one key and answers with its payload, whatever that is.
+/// Checks one compact JWS with one key and answers with its payload, of any content.
 ///
 /// This is the signature layer alone: no `kid`, no claims, no revocation. Use
 /// [`Verifier`](crate::Verifier) for tokens.

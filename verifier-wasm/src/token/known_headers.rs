@@ -31,7 +31,7 @@ impl KnownHeaders {
     }
 }
 
-/// Issuers rotate keys one at a time: more headers than these are seldom in use at once.
+/// Issuers rotate keys one at a time: more headers than these are seldom in use at the same time.
 const MAX_HEADERS: usize = 8;
 
 #[cfg(test)]
@@ -63,7 +63,7 @@ mod tests {
         for (segment, _) in &headers.0 {
             assert!(segments.iter().skip(1).any(|known| known == segment));
         }
-        // The same header in another spelling is read by itself, and a bad one is not found good.
+        // The same header in another spelling is read separately, and a bad one is refused.
         for other in [r#"{"alg":"EdDSA","kid":"key-1" }"#, r#"{"kid":"key-1","alg":"EdDSA"}"#] {
             let found = headers.read(token(other).split('.').next().unwrap_or_default());
             assert!(found.is_ok_and(|found| {

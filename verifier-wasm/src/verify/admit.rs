@@ -35,7 +35,7 @@ impl Verifier {
         self.read_claims(jws.header(), key, payload)
     }
 
-    /// Finds the key that the token's signature is of, and hands out the payload. Where keys of
+    /// Finds the key that has signed the token, and hands out the payload. Where keys of
     /// several issuers fit, the one whose issuer the payload names judges; the signature comes first.
     pub(crate) fn authenticate(&self, jws: &Jws<'_>) -> Result<(KeyId, Vec<u8>), Refusal> {
         let is_shared = self.is_shared(jws);
@@ -48,7 +48,7 @@ impl Verifier {
                 }
                 Ok(payload) => fitting = fitting.or(Some((id, payload))),
                 Err(Refusal::BadSignature) => {}
-                // Its signature is good: what is wrong beside it, no other key can tell.
+                // Its signature is good: no other key can change what else is wrong.
                 Err(error) => return Err(error),
             }
         }
@@ -100,7 +100,7 @@ impl Verifier {
         Some(self.read_claims(header, *key, text))
     }
 
-    /// The `nth` key that the token's signature may be of: keys are looked up by the header's `kid`
+    /// The `nth` key that may have signed the token: keys are looked up by the header's `kid`
     /// among all issuers, and the key that fits names the issuer. An unverified `iss` chooses
     /// nothing.
     pub fn candidate(&self, jws: &Jws<'_>, nth: usize) -> Option<KeyId> {

@@ -150,7 +150,7 @@ impl CachingVerifier {
         Some(judged.map(|()| self.verifier.is_behind(standing)))
     }
 
-    /// What each check makes of `token` at `now` (unix seconds).
+    /// The result of each check of `token` at `now` (unix seconds).
     pub fn explain(&self, token: &[u8], now: u64) -> Vec<Step> {
         self.verifier.explain(self.read(token), now)
     }

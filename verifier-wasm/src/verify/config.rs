@@ -24,7 +24,7 @@ pub struct IssuerConfig {
     pub issuer: String,
     /// Which `aud` is accepted.
     pub audience: AudienceRule,
-    /// The algorithms that are accepted; anything else is refused whatever the keys allow.
+    /// The algorithms that are accepted; anything else is refused, also if a key allows it.
     pub algorithms: Vec<Algorithm>,
     /// The claims that make a token revocable; a token without one is refused.
     pub required_claims: Vec<String>,
@@ -40,7 +40,7 @@ pub struct IssuerConfig {
     /// revocation would be accepted again.
     #[serde(rename = "maxLifetime")]
     pub max_lifetime_seconds: u64,
-    /// How a revoked user's tokens are told from newer ones.
+    /// How a revoked user's tokens are distinguished from newer ones.
     pub user_rule: UserRule,
 }
 
@@ -64,7 +64,7 @@ pub enum AudienceRule {
     AnyOf(Vec<String>),
 }
 
-/// How a token of a revoked user is told from one that was issued after the revocation.
+/// How a token of a revoked user is distinguished from one that was issued after the revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UserRule {
@@ -90,7 +90,7 @@ pub struct FeedConfig {
     pub on_stale: OnStale,
 }
 
-/// The policy for a feed that has not been heard of for too long.
+/// The policy for a feed that has sent nothing for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnStale {

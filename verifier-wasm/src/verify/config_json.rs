@@ -1,5 +1,5 @@
-//! Reads a [`VerifierConfig`] from JSON. Written out rather than derived: it names every problem
-//! at once, and the derived reader is several kilobytes of the wasm file.
+//! Reads a [`VerifierConfig`] from JSON. Written out rather than derived: it reports all
+//! problems, and the derived reader is several kilobytes of the wasm file.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ impl VerifierConfig {
     ///
     /// # Errors
     ///
-    /// Every problem at once.
+    /// All problems.
     pub fn from_json(text: &str) -> Result<Self, Vec<ConfigProblem>> {
         let (config, mut problems) = read(text);
         let of_values = config.as_ref().map(Self::problems).unwrap_or_default();
@@ -45,9 +45,9 @@ fn read(text: &str) -> (Option<VerifierConfig>, Vec<ConfigProblem>) {
 fn verifier(mut fields: Fields<'_, '_>) -> Option<VerifierConfig> {
     let issuers = fields.array("issuers");
     let issuers = issuers.into_iter().enumerate().map(|(index, value)| {
-        // Whatever has no fields keeps its place: the others are named by theirs.
-        let nobody = || (IssuerConfig::offswitch("", ""), ByFeed::default());
-        fields.object(value, &format!("issuers[{index}].")).map_or_else(nobody, issuer)
+        // A value without fields keeps its place: the others are named by their index.
+        let no_issuer = || (IssuerConfig::offswitch("", ""), ByFeed::default());
+        fields.object(value, &format!("issuers[{index}].")).map_or_else(no_issuer, issuer)
     });
     let issuers: Vec<(IssuerConfig, ByFeed)> = issuers.collect();
     let feed = match fields.take("feed") {
@@ -216,7 +216,7 @@ impl<'p, 'a> Fields<'p, 'a> {
         self.names(name, value, None).into_iter().flatten().collect()
     }
 
-    /// An array of strings, in which `other` may stand too.
+    /// An array of strings, in which `other` may be too.
     fn names(
         &mut self,
         name: &str,
@@ -250,7 +250,7 @@ impl<'p, 'a> Fields<'p, 'a> {
             Some(RequiredValue { claim: claim.into_owned(), any_of: any_of? })
         };
         let values: Option<Vec<_>> = values.into_members().map(one).collect();
-        // An empty object asks for nothing: it is what JavaScript makes of a Map, for one.
+        // An empty object asks for nothing: JavaScript makes it of a Map, for one.
         values.filter(|values| !values.is_empty()).unwrap_or_else(|| {
             self.problem(name, VALUES);
             vec![]
@@ -340,7 +340,7 @@ mod tests {
         assert_eq!(read(&config), Ok(config));
     }
 
-    // V10, X16: every problem at once, each by its path; nothing is guessed.
+    // V10, X16: all problems, each by its path; nothing is guessed.
     #[test]
     fn every_wrong_field_is_named() {
         let text = r#"{"feed":{"id":1,"publicKeys":["a",2],"onStale":"maybe","x":0,"maxStaleness":0},

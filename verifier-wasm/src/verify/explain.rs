@@ -1,4 +1,4 @@
-//! Why a token is good or is not: every check by itself, for people to read.
+//! Why a token is valid or not: the result of every check, for people to read.
 //!
 //! The checks are those of [`Verifier::verify`], in its order. It stops at the first that fails;
 //! here each is asked that still has something to ask.
@@ -24,7 +24,7 @@ pub struct Step {
 }
 
 impl Verifier {
-    /// What each check makes of a token, as [`Jws::parse`] has read it, at `now` (unix seconds).
+    /// The result of each check of a token, as [`Jws::parse`] has read it, at `now` (unix seconds).
     pub fn explain(&self, token: Result<Jws<'_>, Refusal>, now: u64) -> Vec<Step> {
         let mut steps = Steps(vec![]);
         match token.and_then(|jws| Ok((jws.header().clone(), self.authenticate(&jws)?))) {
@@ -65,7 +65,7 @@ impl Verifier {
     fn explain_standing(&self, steps: &mut Steps, standing: &Standing, now: u64) {
         let feed = self.feed();
         steps.add(Check::Start, self.check_start(standing, now));
-        // What nobody has told of yet was not found to be there.
+        // Without a snapshot nothing was found not to be revoked.
         let known = || feed.position().map(drop).ok_or(Objection::from(Undecided::NoSnapshot));
         let rules: [(Check, Result<(), Refusal>); 5] = [
             (Check::RevokedKey, self.check_key(standing)),

@@ -52,7 +52,7 @@ struct Issuer {
 pub enum Staleness {
     /// Any age: what the last snapshot does not revoke is honoured.
     Any,
-    /// So many seconds.
+    /// This many seconds.
     AtMost(u64),
     /// What the verifier was configured with.
     #[default]
@@ -64,7 +64,7 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// Every problem of the configuration at once.
+    /// All problems of the configuration.
     pub fn new(config: VerifierConfig) -> Result<Self, Vec<ConfigProblem>> {
         let problems = config.problems();
         if !problems.is_empty() {
@@ -90,7 +90,7 @@ impl Verifier {
         at.is_some_and(|at| self.set_keys_of(at, keys))
     }
 
-    /// Replaces the keys of the `issuer`-th issuer that was configured; false if there is none.
+    /// Replaces the keys of the `issuer`-th issuer that was configured; false if there is no such issuer.
     pub fn set_keys_of(&mut self, issuer: usize, keys: KeySet) -> bool {
         let Some(known) = self.issuers.get_mut(issuer) else { return false };
         known.keys = keys;
@@ -212,7 +212,7 @@ impl Verifier {
     }
 
     /// Judges at `now` (unix seconds) what [`admit`](Self::admit) has left open: the times first,
-    /// then what was revoked, then whether the feed is fresh enough to tell.
+    /// then what was revoked, then whether the feed is fresh enough.
     ///
     /// # Errors
     ///
@@ -233,7 +233,7 @@ impl Verifier {
         }
     }
 
-    /// True while `standing` says what the verifier would say of its token anew.
+    /// True while admitting the token again would give the same `standing`.
     pub fn is_current(&self, standing: &Standing) -> bool {
         standing.generation == self.generation
     }

@@ -8,7 +8,7 @@ use crate::verify::defect::Defect;
 /// Why a token must not be honoured. Carries evidence, never the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// The signature does not fit the key.
+    /// The signature does not match the key.
     BadSignature,
     /// `exp` plus leeway has passed.
     Expired {
@@ -19,7 +19,7 @@ pub enum Refusal {
     },
     /// It lives longer than its revocation is kept.
     LifetimeTooLong {
-        /// From `iat`, or from now where there is none, to `exp`.
+        /// From `iat`, or from now without it, to `exp`.
         seconds: u64,
         /// What the issuer's rules allow.
         limit_seconds: u64,
@@ -58,7 +58,7 @@ pub enum Refusal {
     WrongClaim(Box<Mismatch>),
     /// `iss` is not the issuer that the key belongs to.
     WrongIssuer(Box<Mismatch>),
-    /// `typ` is none of the expected types.
+    /// `typ` is not one of the expected types.
     WrongType(Box<Mismatch>),
 }
 
@@ -228,7 +228,7 @@ impl fmt::Display for Undecided {
             ),
             Self::StaleSnapshot { age_seconds, limit_seconds } => write!(
                 formatter,
-                "the newest snapshot is {age_seconds} s old, accepted are {limit_seconds} s"
+                "the newest snapshot is {age_seconds} s old, allowed are {limit_seconds} s"
             ),
         }
     }

@@ -1,8 +1,7 @@
 //! The one file that touches `wasm_bindgen`: it converts and never decides.
 //!
-//! Numbers cross the boundary as they are. Whatever is longer lies in a buffer at an address that
-//! never changes, or at one that stands in it: tokens and signatures, and each call's answer as JSON
-//! text. That keeps the JavaScript around it small, and the calls fast.
+//! Numbers cross the boundary as they are. Tokens and signatures are in a buffer at an address that
+//! never changes. Each call's answer is JSON text, whose address is in that buffer. That keeps the JavaScript around it small, and the calls fast.
 
 #![expect(unreachable_pub, reason = "wasm_bindgen exports public items only")]
 
@@ -35,7 +34,7 @@ pub struct WasmVerifier {
 #[wasm_bindgen]
 impl WasmVerifier {
     /// Makes a verifier of a [`VerifierConfig`] in JSON; none where [`problems`](Self::problems)
-    /// has something to tell.
+    /// has something to report.
     pub fn make(config: &[u8]) -> Option<Self> {
         Some(Self {
             caching: CachingVerifier::new(verifier_of(config).ok()?),
@@ -51,7 +50,7 @@ impl WasmVerifier {
         lines.join("; ")
     }
 
-    /// Where the buffer lies.
+    /// The buffer's address.
     pub fn address(&self) -> *const u32 {
         self.buffer.answer.as_ptr()
     }
@@ -71,7 +70,7 @@ impl WasmVerifier {
         self.say(answer);
     }
 
-    /// Applies one snapshot at `now` (unix seconds); the answer tells what changed, the code if the
+    /// Applies one snapshot at `now` (unix seconds); the answer says what changed, the code if the
     /// floor was raised.
     pub fn apply(&mut self, snapshot: &Uint8Array, now: f64) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
@@ -87,7 +86,7 @@ impl WasmVerifier {
         }
     }
 
-    /// True if a snapshot of the feed may begin like that; otherwise the answer tells why not.
+    /// True if a snapshot of the feed may begin like that; otherwise the answer says why not.
     pub fn preview(&mut self, head: &[u8]) -> bool {
         let looked = self.caching.verifier().feed().preview(head);
         let is_promising = looked.is_ok();
@@ -126,12 +125,12 @@ impl WasmVerifier {
         ended.is_ok()
     }
 
-    /// Tells the verifier's own monotonic time, in seconds.
+    /// Sets the verifier's own monotonic time, in seconds.
     pub fn tick(&mut self, uptime: f64) {
         self.caching.verifier_mut().feed_mut().tick(whole_seconds(uptime).unwrap_or(0));
     }
 
-    /// The uptime at which the feed's newest statement was heard.
+    /// The uptime at which the feed's newest statement arrived.
     #[wasm_bindgen(js_name = heardAt)]
     pub fn heard_at(&self) -> u32 {
         u32::try_from(self.caching.verifier().feed().heard_at()).unwrap_or(u32::MAX)
@@ -149,7 +148,7 @@ impl WasmVerifier {
         self.caching.verifier().feed().is_last_behind()
     }
 
-    /// Where the feed stands at `now` (unix seconds): the answer is
+    /// The state of the feed at `now` (unix seconds): the answer is
     /// `{"since": …, "evidence": {"position": …, "ageSeconds": …}}`.
     pub fn feed(&mut self, now: f64) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
@@ -209,7 +208,7 @@ impl WasmVerifier {
         }
     }
 
-    /// What each check makes of the token in the buffer at `now` (unix seconds): the answer is
+    /// The result of each check of the token in the buffer at `now` (unix seconds): the answer is
     /// `[{"check": …, "result": …, "code": …, "detail": …, "claim": …, "position": …}, …]`; `claim` is the
     /// name of the claim that is wrong.
     pub fn explain(&mut self, length: usize, now: f64) -> u32 {
@@ -309,7 +308,7 @@ fn key_report(set: &Result<KeySet, KeySetError>, number: impl Fn(usize) -> usize
     format!(r#"{{"keys":[{}],"dropped":[{}]{problem}}}"#, keys.join(","), dropped.join(","))
 }
 
-/// A message as a JSON string. Whatever is of others in it was escaped to printable ASCII before.
+/// A message as a JSON string. Text of others in it was escaped to printable ASCII before.
 fn json_text(message: &impl ToString) -> String {
     let text = message.to_string();
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
