@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 use offswitch_core::fold::{Fold, Validity};
 use offswitch_core::log::Checkpoint;
 use offswitch_core::record::{Record, Revocation};
-use offswitch_verifier::snapshot::{Salt, SnapshotSigner};
+use offswitch_snapshot::{Salt, SnapshotSigner};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

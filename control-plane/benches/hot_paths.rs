@@ -9,9 +9,7 @@ use ed25519_dalek::SigningKey;
 use offswitch_core::fold::{Fold, Validity};
 use offswitch_core::log::Checkpoint;
 use offswitch_core::record::{Record, Revocation};
-use offswitch_verifier::snapshot::{
-    Content, FeedKey, Fingerprint, Kind, Salt, Snapshot, SnapshotSigner,
-};
+use offswitch_snapshot::{Content, FeedKey, Fingerprint, Kind, Salt, Snapshot, SnapshotSigner};
 
 fn main() {
     let signer = SnapshotSigner::new(ISSUER, vec![SigningKey::from_bytes(&[7; 32])]);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_core::session::UserKey;
-use offswitch_verifier::snapshot::Salt;
+use offswitch_snapshot::Salt;
 use zeroize::Zeroizing;
 
 use self::secrets::{Origin, Secrets};

@@ -1,6 +1,6 @@
 //! Where a log ends, and what stands for its beginning.
 
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 
 /// One record of one log. No other record, of this log or of one that forked from it, has the same
 /// end, so a log that holds it holds everything before it.

@@ -1,6 +1,6 @@
 //! What stands in the log: one record for each accepted request, and what it means for a snapshot.
 
-use offswitch_verifier::snapshot::{DeadKey, Fingerprint, Kind, Salt, UserFloor};
+use offswitch_snapshot::{DeadKey, Fingerprint, Kind, Salt, UserFloor};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{REQUEST_MEMORY, leaves_at};

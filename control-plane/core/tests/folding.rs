@@ -7,8 +7,8 @@ use offswitch_core::fold::{Fold, Trimming, Validity};
 use offswitch_core::limits::leaves_at;
 use offswitch_core::log::Checkpoint;
 use offswitch_core::record::{Record, Revocation};
+use offswitch_snapshot::{Kind, Position, Salt, SnapshotSigner};
 use offswitch_verifier::Feed;
-use offswitch_verifier::snapshot::{Kind, Position, Salt, SnapshotSigner};
 use proptest::prelude::*;
 
 const ISSUER: &str = "https://auth.example";

@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use metrics_exporter_prometheus::PrometheusHandle;
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use offswitch_core::record::Record;
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

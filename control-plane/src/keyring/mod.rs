@@ -7,7 +7,7 @@ mod token_key;
 
 use std::sync::Arc;
 
-use offswitch_verifier::snapshot::SnapshotSigner;
+use offswitch_snapshot::SnapshotSigner;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;

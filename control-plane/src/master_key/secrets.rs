@@ -3,7 +3,7 @@
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use offswitch_core::session::UserKey;
-use offswitch_verifier::snapshot::Salt;
+use offswitch_snapshot::Salt;
 use zeroize::Zeroizing;
 
 use super::MasterKeyError;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use offswitch_core::log::End;
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinError;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use offswitch_core::fold::{Fold, Validity};
 use offswitch_core::log::End;
-use offswitch_verifier::snapshot::{Floor, Salt};
+use offswitch_snapshot::{Floor, Salt};
 
 use super::PlaneError;
 use crate::store::{Page, Store, StoreError};
@@ -168,7 +168,7 @@ mod tests {
     use super::continues;
     use crate::store::Page;
     use offswitch_core::log::{Checkpoint, End};
-    use offswitch_verifier::snapshot::Position;
+    use offswitch_snapshot::Position;
 
     // D85, D86: the seq alone does not tell: after a lossy failover the log may hold more records
     // than were folded, and others.

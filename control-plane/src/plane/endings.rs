@@ -14,7 +14,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use offswitch_core::fold::FoldError;
 use offswitch_core::record::{OWN_ACT, Record, Revocation};
 use offswitch_core::session::{Ended, Session, SessionId, UserKey, UserSessions};
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 
 use super::continuity::PAGE_RECORDS;
 use super::stored::Basis;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 use offswitch_verifier::{
     AudienceRule, FeedConfig, IssuerConfig, Jws, KeySet, OnStale, Staleness, Standing, Verdict,
     VerifiedClaims, Verifier, VerifierConfig,

@@ -27,7 +27,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use offswitch_core::fold::{Fold, FoldError};
 use offswitch_core::revoking::Rules;
 use offswitch_core::session::{Lifetimes, LostSessions, Outage};
-use offswitch_verifier::snapshot::{Position, SnapshotSigner};
+use offswitch_snapshot::{Position, SnapshotSigner};
 use tokio::sync::{Semaphore, watch};
 
 use crate::api_keys::ApiKeys;
@@ -345,7 +345,7 @@ impl Plane {
     }
 
     /// The public halves of the keys that sign the feed.
-    pub fn feed_keys(&self) -> Vec<offswitch_verifier::snapshot::FeedKey> {
+    pub fn feed_keys(&self) -> Vec<offswitch_snapshot::FeedKey> {
         self.signer.load().feed_keys()
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use base64ct::{Base64, Encoding};
 use offswitch_core::fold::Validity;
-use offswitch_verifier::snapshot::{Content, MAX_DEAD_KEYS, MAX_ENTRIES, Position};
+use offswitch_snapshot::{Content, MAX_DEAD_KEYS, MAX_ENTRIES, Position};
 use tokio::time::timeout;
 
 use super::Plane;
@@ -189,7 +189,7 @@ const MAX_SHARED_BYTES: usize = 32 << 20;
 #[cfg(test)]
 mod tests {
     use super::{MAX_EVENT_BYTES, Published, is_loadable};
-    use offswitch_verifier::snapshot::{Content, DeadKey, MAX_DEAD_KEYS, MAX_ENTRIES, Position};
+    use offswitch_snapshot::{Content, DeadKey, MAX_DEAD_KEYS, MAX_ENTRIES, Position};
 
     // D01: a large snapshot is named in the stream, never sent in it.
     #[test]

@@ -9,7 +9,7 @@ use offswitch_core::limits::{REQUEST_MEMORY, UNNAMED_REQUEST_MEMORY};
 use offswitch_core::record::{HOLDER, Record, Revocation};
 use offswitch_core::revoking::{OwnToken, place_of_held};
 use offswitch_core::session::{Session, SessionId};
-use offswitch_verifier::snapshot::{MAX_DEAD_KEYS, MAX_ENTRIES, Position};
+use offswitch_snapshot::{MAX_DEAD_KEYS, MAX_ENTRIES, Position};
 use offswitch_verifier::{Jws, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

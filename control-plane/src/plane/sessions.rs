@@ -13,7 +13,7 @@ use offswitch_core::session::{
     Device, Grant, Holder, LostSessions, Opening, Outage, Repeats, Rotation, Session, SessionId,
     UserSessions,
 };
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 use zeroize::Zeroizing;
 
 use super::stored::{Basis, busy};

@@ -1,7 +1,7 @@
 //! The stored sessions: one document for each user, read, decided on, and swapped.
 
 use offswitch_core::session::{Session, USER_DOCUMENTS, UserKey, UserSessions};
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 
 use super::{Plane, PlaneError};
 use crate::master_key::random_bytes;

@@ -14,7 +14,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::log::{Checkpoint, End};
 use offswitch_core::session::{Lifetimes, OPENING_DOCUMENTS, USER_DOCUMENTS, UserSessions};
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 
 use self::altered::AlteredDocuments;
 use crate::keyring;

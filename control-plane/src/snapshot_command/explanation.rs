@@ -3,7 +3,7 @@
 use std::fmt;
 
 use offswitch::clock::utc;
-use offswitch_verifier::snapshot::{
+use offswitch_snapshot::{
     DeadKey, FeedKey, FeedKeyId, Fingerprint, Kind, Position, Snapshot, UserFloor,
 };
 use serde::Serialize;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use clap::Args;
 use offswitch::clock::unix_seconds;
-use offswitch_verifier::snapshot::{FeedKey, FeedKeyId, OpenError, Snapshot};
+use offswitch_snapshot::{FeedKey, FeedKeyId, OpenError, Snapshot};
 use serde::Serialize;
 
 use super::explanation::{Asked, Explanation, key_id};

@@ -11,7 +11,7 @@ use clap::{Args, value_parser};
 use ed25519_dalek::SigningKey;
 use offswitch::clock::unix_seconds;
 use offswitch::master_key::random_bytes;
-use offswitch_verifier::snapshot::{
+use offswitch_snapshot::{
     ChainHash, Content, Fingerprint, Floor, Kind, MAX_ENTRIES, Position, Salt, Snapshot,
     SnapshotSigner, UserFloor,
 };

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_core::record::{Record, Revocation};
 use offswitch_core::session::SessionId;
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 
 use crate::master_key::MasterKey;
 

@@ -1,7 +1,7 @@
 //! What a revoke does, seen by a verifier that follows the feed.
 
 use base64ct::{Base64, Encoding};
-use offswitch_verifier::snapshot::Snapshot;
+use offswitch_snapshot::Snapshot;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -292,7 +292,7 @@ async fn a_hundred_thousand_entries_are_one_request_and_one_position() {
     assert_eq!(listed["requests"][0]["position"], answer["position"]);
     follower.follow(&plane).await;
     let feed = follower.verifier().feed();
-    let kind = offswitch_verifier::snapshot::Kind::Token;
+    let kind = offswitch_snapshot::Kind::Token;
     let denied = |number: u32| feed.is_denied(kind, &plane.issuer(), &format!("t{number}"));
     assert!((0..100_000).all(denied));
     assert!(!(100_000..200_000).any(denied));
@@ -340,7 +340,7 @@ async fn tokens_of_another_issuer_are_revoked_by_the_same_feed() {
     }
     let follower = Follower::start(&plane, &plane.issuer()).await;
     let feed = follower.verifier().feed();
-    use offswitch_verifier::snapshot::Kind;
+    use offswitch_snapshot::Kind;
     assert!(feed.is_denied(Kind::Token, other, "t"));
     assert!(!feed.is_denied(Kind::Token, &plane.issuer(), "t"));
     assert!(feed.is_denied(Kind::Session, other, "s"));

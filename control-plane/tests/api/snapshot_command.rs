@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use offswitch_verifier::snapshot::{
+use offswitch_snapshot::{
     ChainHash, Content, DeadKey, Floor, Position, Salt, SnapshotSigner, UserFloor,
 };
 use reqwest::Method;

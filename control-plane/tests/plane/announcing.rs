@@ -7,7 +7,7 @@ use offswitch::plane::{Following, Plane};
 use offswitch::store::{EmbeddedStore, Request};
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::record::{Record, Revocation};
-use offswitch_verifier::snapshot::Snapshot;
+use offswitch_snapshot::Snapshot;
 
 use crate::several_processes::ISSUER;
 use crate::support::follower::now;

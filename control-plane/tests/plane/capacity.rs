@@ -8,7 +8,7 @@ use offswitch::plane::{Loading, MOST_ENTRIES, Plane, PlaneError};
 use offswitch::store::{EmbeddedStore, Request, Store};
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::record::{Record, Revocation};
-use offswitch_verifier::snapshot::MAX_ENTRIES;
+use offswitch_snapshot::MAX_ENTRIES;
 
 use crate::support::follower::now;
 use crate::support::in_process::MASTER;

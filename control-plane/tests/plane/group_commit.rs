@@ -9,7 +9,7 @@ use offswitch::plane::{Plane, PlaneError};
 use offswitch::store::{Append, EmbeddedStore, Request, StoreError};
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::record::{Record, Revocation};
-use offswitch_verifier::snapshot::{Position, Snapshot};
+use offswitch_snapshot::{Position, Snapshot};
 use reqwest::Method;
 use serde_json::{Value, json};
 

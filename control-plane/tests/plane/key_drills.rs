@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::SigningKey;
 use offswitch::master_key::MasterKey;
 use offswitch::store::{RedisOptions, RedisStore, Store};
-use offswitch_verifier::snapshot::{
+use offswitch_snapshot::{
     ChainHash, Content, FeedKey, Floor, OpenError, Position, Snapshot, SnapshotSigner,
 };
 use reqwest::{Method, StatusCode};

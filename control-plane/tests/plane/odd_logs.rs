@@ -6,8 +6,8 @@ use offswitch::plane::Plane;
 use offswitch::store::{EmbeddedStore, Request, Store};
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::record::{Record, Revocation};
+use offswitch_snapshot::Kind;
 use offswitch_verifier::Feed;
-use offswitch_verifier::snapshot::Kind;
 
 use crate::several_processes::ISSUER;
 use crate::support::follower::now;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use offswitch_core::record::{Record, Revocation};
-use offswitch_verifier::snapshot::Snapshot;
+use offswitch_snapshot::Snapshot;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -131,7 +131,7 @@ async fn a_redis_killed_under_load_loses_no_acknowledged_revoke() {
     let there = Follower::start(&fresh, &issuer).await;
     for jti in &acknowledged {
         for follower in [&here, &there] {
-            let kind = offswitch_verifier::snapshot::Kind::Token;
+            let kind = offswitch_snapshot::Kind::Token;
             assert!(follower.verifier().feed().is_denied(kind, &issuer, jti), "{jti} was lost");
         }
     }
@@ -172,7 +172,7 @@ async fn a_store_that_comes_back_empty_gets_everything_published_back_in_a_new_e
     let begin = Instant::now();
     loop {
         let position = plane.got("/readyz").await["position"].as_str().unwrap().to_owned();
-        if position.parse::<offswitch_verifier::snapshot::Position>().unwrap().era > before.era {
+        if position.parse::<offswitch_snapshot::Position>().unwrap().era > before.era {
             break;
         }
         assert!(begin.elapsed() < Duration::from_secs(15), "{}", plane.log());

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use offswitch_verifier::snapshot::{FeedKey, Position, Snapshot};
+use offswitch_snapshot::{FeedKey, Position, Snapshot};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -7,7 +7,7 @@ use offswitch::store::{
     Append, Appended, Durability, Older, Onto, Page, Store, StoreError, Swapped,
 };
 use offswitch_core::log::{Checkpoint, End};
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 use tokio::task::JoinSet;
 
 use crate::place::{FIRST_ERA, Place, request};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use offswitch::store::{Page, Store, StoreError};
 use offswitch_core::log::{Checkpoint, End};
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

@@ -9,7 +9,7 @@ use offswitch::store::{
     StoreError, Stretch, Swapped,
 };
 use offswitch_core::log::{Checkpoint, End};
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 use tokio::sync::Semaphore;
 
 /// The store, and its gate.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use offswitch_verifier::snapshot::{ChainHash, DeadKey, Salt};
+use offswitch_snapshot::{ChainHash, DeadKey, Salt};
 use serde::{Deserialize, Serialize};
 
 use super::compaction::merge_users;

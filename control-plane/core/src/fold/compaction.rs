@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use offswitch_verifier::snapshot::{ChainHash, Content, DeadKey, Floor, Position, Salt, UserFloor};
+use offswitch_snapshot::{ChainHash, Content, DeadKey, Floor, Position, Salt, UserFloor};
 
 use super::checkpoint::Kept;
 use super::{DeniedSet, Validity};

@@ -7,9 +7,7 @@ mod denied_set;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use offswitch_verifier::snapshot::{
-    Content, DeadKey, Fingerprint, Floor, Kind, Position, Salt, UserFloor,
-};
+use offswitch_snapshot::{Content, DeadKey, Fingerprint, Floor, Kind, Position, Salt, UserFloor};
 
 use crate::log::{Checkpoint, End};
 use crate::record::{Denied, Effects, Record, RevokedUser};

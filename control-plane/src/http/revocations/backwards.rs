@@ -1,6 +1,6 @@
 //! The log, newest record first, a block at a time.
 
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 
 use crate::store::{Store, StoreError};
 

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use offswitch_core::fold::FoldError;
 use offswitch_core::record::{Record, Revocation};
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 

@@ -325,7 +325,7 @@ mod tests {
     use super::joined;
     use crate::plane::Revoked;
     use crate::store::Durability;
-    use offswitch_verifier::snapshot::Position;
+    use offswitch_snapshot::Position;
 
     // The store lost its append-only file for a while: the answer promises no more than the weakest.
     #[test]

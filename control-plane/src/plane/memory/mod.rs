@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use offswitch_core::fold::{Compaction, Fold};
 use offswitch_core::log::{Checkpoint, End};
-use offswitch_verifier::snapshot::Salt;
+use offswitch_snapshot::Salt;
 use serde::{Deserialize, Serialize};
 
 use self::files::Files;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use offswitch_core::log::{Checkpoint, End};
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 use redb::{ReadTransaction, WriteTransaction};
 use tokio::sync::{oneshot, watch};
 use tokio::task;

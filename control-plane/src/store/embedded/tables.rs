@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::log::{Checkpoint, End};
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::super::{

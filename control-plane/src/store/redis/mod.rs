@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use offswitch_core::log::{Checkpoint, End};
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 use redis::Value;
 use tokio::time::Instant;
 

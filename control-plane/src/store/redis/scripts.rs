@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use offswitch_core::log::{Checkpoint, End};
-use offswitch_verifier::snapshot::Position;
+use offswitch_snapshot::Position;
 use redis::{Cmd, Script};
 
 use super::super::{Append, Onto, PAGE_SIZE_BYTES, Request};
