@@ -5,9 +5,9 @@ use crate::keys::KeyId;
 use crate::shown::Shown;
 use crate::token::claims::Claims;
 use crate::token::jws::Header;
+use crate::verify::Verifier;
 use crate::verify::config::{AudienceRule, IssuerConfig, RequiredValue};
 use crate::verify::refusal::{Mismatch, Refusal};
-use crate::verify::Verifier;
 
 impl Verifier {
     pub(crate) fn check_issuer(
