@@ -110,7 +110,8 @@ export function Needs({ access, scope, to }: { access: Access; scope: Scope; to:
   }
   return (
     <p class="notice unknown">
-      Sign in with {plane.hasKey ? "another" : "an"} API key that has the scope <code>{scope}</code> to {to}.
+      Sign in with {plane.hasKey ? "another" : "an"} API key that has the scope
+      {" "}<code>{scope}</code> to {to}.
     </p>
   );
 }

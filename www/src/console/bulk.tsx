@@ -44,8 +44,8 @@ export function Bulk({ access }: { access: Access }) {
   return (
     <section class="card" aria-labelledby={`${id}-title`}>
       <h2 id={`${id}-title`}>Bulk revoke</h2>
-      <p class="quiet">A file of ids, CSV or NDJSON, of any size. It is read in pieces and sent in requests
-        of 1,000; the page stores nothing of it.</p>
+      <p class="quiet">A file of ids, CSV or NDJSON, of any size. It is read in pieces and sent in
+        requests of 1,000; the page stores nothing of it.</p>
       <Needs access={access} scope="revocations:write" to="revoke" />
       <DropZone id={id} isDisabled={bulk.isActive} onFile={choose} />
       <div role="alert">{complaint && <p class="notice bad">{complaint}</p>}</div>

@@ -93,12 +93,14 @@ function cells(key: FeedKey, isOnly: boolean, isDisabled: boolean, drop: (id: st
     <Moment at={created_at} />,
     isOnly ? <span class="quiet">the only key</span> : (
       <Confirm text="Drop" label={`Drop feed key ${id}`} yes="Yes, drop it" isDisabled={isDisabled}
-        question="Verifiers that trust only this key accept no snapshot from now on. There is no way back."
+        question={DROP_QUESTION}
         onYes={() => drop(id)} />
     ),
   ];
 }
 
+const DROP_QUESTION = "Verifiers that trust only this key accept no snapshot from now on. There is no "
+  + "way back.";
 const COLUMNS = ["Public key", "State", "Created", "Action"];
 const MEANINGS: Record<string, string> = {
   current: "the newest key",

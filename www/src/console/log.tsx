@@ -58,8 +58,9 @@ export function RecentLog({ access, log, problem, onOlder }: Props) {
       {problem && canRead && <ProblemNotice problem={problem} />}
       {shown !== null && shown.requests.length === 0 && (
         <p class="quiet">
-          {search !== null ? (shown.next === null ? "Nothing found." : "Nothing found in this part of the log.")
-            : "Nothing was revoked yet. The first revocation appears here immediately."}
+          {search === null
+            ? "Nothing was revoked yet. The first revocation appears here immediately."
+            : `Nothing found${shown.next === null ? "" : " in this part of the log"}.`}
         </p>
       )}
       {shown !== null && shown.requests.length > 0 && (
@@ -139,7 +140,8 @@ function rowsOf(requests: readonly LogRequest[], names: ReadonlyMap<string, stri
     revocations.map((entry) => {
       const [kind, name] = named(entry);
       const time = new Date(at * 1000).toISOString();
-      return [time, kind, name, entry["issuer"] ?? "", reason ?? "", names.get(by) ?? by, position].map(String);
+      const who = names.get(by) ?? by;
+      return [time, kind, name, entry["issuer"] ?? "", reason ?? "", who, position].map(String);
     }));
   return [["time", "kind", "name", "issuer", "reason", "by", "position"], ...rows];
 }

@@ -74,13 +74,14 @@ export function Revoke({ access }: { access: Access }) {
 
 /** A signing key is named with its issuer: the effect is the largest, and there is no way back. */
 function questionFor({ kind, name, issuer }: Draft, ownIssuer: string | undefined): string {
-  const of = issuer === "" ? `this control plane${ownIssuer === undefined ? "" : ` (${visible(ownIssuer)})`}`
-    : visible(issuer);
+  const own = ownIssuer === undefined ? "" : ` (${visible(ownIssuer)})`;
+  const of = issuer === "" ? `this control plane${own}` : visible(issuer);
   if (kind === "kid") {
-    return `Every token that the key “${visible(name)}” of ${of} signed, or will sign, is refused by every `
-      + "verifier, for good. There is no way back.";
+    return `Every token that the key “${visible(name)}” of ${of} signed, or will sign, is refused by `
+      + "every verifier, for good. There is no way back.";
   }
-  const what = kind === "token" || kind === "refresh_token" ? "" : ` It names “${visible(name)}” of ${of}.`;
+  const isSecret = kind === "token" || kind === "refresh_token";
+  const what = isSecret ? "" : ` It names “${visible(name)}” of ${of}.`;
   return `${EFFECTS[kind]}${what} There is no way back.`;
 }
 

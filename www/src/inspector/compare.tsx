@@ -37,7 +37,8 @@ function Differences({ first, second }: { first: Decoded; second: Decoded }) {
     claims: differencesOf(first.claims, second.claims),
   }), [first, second]);
   const apart = [...header, ...claims].filter(({ state }) => state !== "same").length;
-  const summary = apart === 0 ? "Header and claims are the same." : `${apart} ${apart === 1 ? "difference" : "differences"}.`;
+  const summary = apart === 0 ? "Header and claims are the same."
+    : `${apart} ${apart === 1 ? "difference" : "differences"}.`;
   return (
     <>
       <p role="status"><strong>{summary}</strong></p>

@@ -40,7 +40,9 @@ function ofSpki(spki: Element): Jwk {
 
 function ec(curve: string, point: Uint8Array): Jwk {
   const crv = CURVES[curve];
-  if (crv === undefined) throw new Error("this page cannot read this curve from PEM; paste the key as a JWK");
+  if (crv === undefined) {
+    throw new Error("this page cannot read this curve from PEM; paste the key as a JWK");
+  }
   if (point[0] !== 4) throw new Error("this page cannot read compressed points; paste the key as a JWK");
   const half = (point.length - 1) / 2;
   return {

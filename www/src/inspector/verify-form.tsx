@@ -79,6 +79,7 @@ interface ExpectedProps {
 
 export function ExpectedFields({ form, expected, change }: ExpectedProps) {
   const isOwn = [form.issuer, form.audience, form.types].some((typed) => typed !== undefined);
+  const audiences = expected.audience.split("\n").length;
   return (
     <Group title="What the API expects" aside={isOwn && (
       <button type="button" class="small" onClick={() => change(AS_THE_TOKEN_SAYS)}>
@@ -90,7 +91,7 @@ export function ExpectedFields({ form, expected, change }: ExpectedProps) {
         <Field label="Issuer" value={expected.issuer} placeholder="https://issuer.example"
           onInput={(issuer) => change({ issuer })} />
         <Field label="Audience" value={expected.audience} placeholder="unchecked"
-          {...(expected.audience.includes("\n") && { rows: Math.min(expected.audience.split("\n").length, 5) })}
+          {...(audiences > 1 && { rows: Math.min(audiences, 5) })}
           onInput={(audience) => change({ audience })} />
         <Field label="Type" value={expected.types} placeholder="none: a token without typ"
           onInput={(types) => change({ types })} />
@@ -101,9 +102,13 @@ export function ExpectedFields({ form, expected, change }: ExpectedProps) {
   );
 }
 
-export function Group(
-  { title, aside, children }: { title: string; aside?: ComponentChildren; children: ComponentChildren },
-) {
+interface GroupProps {
+  title: string;
+  aside?: ComponentChildren;
+  children: ComponentChildren;
+}
+
+export function Group({ title, aside, children }: GroupProps) {
   const id = useId();
   return (
     <div role="group" class="group" aria-labelledby={id}>

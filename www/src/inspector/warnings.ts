@@ -37,7 +37,8 @@ function ofHeader(header: Json | undefined): Warning[] {
   }
   for (const name of OWN_KEYS) {
     if (member(header, name) === undefined) continue;
-    found.push(danger(`${name} in the header: the token names its own key. A verifier must ignore it.`));
+    const why = "the token names its own key. A verifier must ignore it.";
+    found.push(danger(`${name} in the header: ${why}`));
   }
   for (const name of ["crit", "b64", "zip"]) {
     if (member(header, name) === undefined) continue;
@@ -50,7 +51,8 @@ function ofAlgorithm(alg: string | undefined): Warning[] {
   if (alg === undefined) return [danger("No alg: a verifier cannot tell how it is signed.")];
   if (/^none$/i.test(alg)) return [danger("alg is “none”: unsigned, anyone can write it.")];
   if (/^HS\d+$/.test(alg)) {
-    const why = "everyone who can check such a token can also make one. With a public key it must be refused.";
+    const why = "everyone who can check such a token can also make one. With a public key it must be "
+      + "refused.";
     return [warning(`${alg} is a shared secret: ${why}`)];
   }
   if (/^(RS1|HS1|ES256K)$|MD5/i.test(alg)) return [danger(`${alg} is weak or rarely supported.`)];
