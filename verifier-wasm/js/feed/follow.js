@@ -2,15 +2,27 @@
 
 /**
  * @typedef {import("./internals.js").Internals} Internals
+ * @typedef {() => Promise<typeof import("./stream-follower.js")>} LoadStreams
  */
+
+/**
+ * Makes what follows the feed. `loadStreams` loads stream-follower.js: later, or with the rest in programs
+ * that are one file.
+ *
+ * @param {LoadStreams} loadStreams
+ */
+export function followWith(loadStreams) {
+  return (/** @type {Internals} */ internals, /** @type {AbortSignal} */ signal) =>
+    follow(internals, signal, loadStreams);
+}
 
 /**
  * Polls without end, and follows the stream at the same time where that is wanted: as long as the stream
  * brings everything in time nothing is polled. What fails is tried again, with the feed client's backoff.
  *
- * @param {Internals} internals @param {AbortSignal} signal
+ * @param {Internals} internals @param {AbortSignal} signal @param {LoadStreams} loadStreams
  */
-export async function follow(internals, signal) {
+async function follow(internals, signal, loadStreams) {
   const { feed } = internals;
   const { follow: mode, pollSeconds } = feed.settings;
   feed.following = mode;
@@ -18,7 +30,7 @@ export async function follow(internals, signal) {
   const catchUp = oneAtATime(() => internals.refresh({ signal }).catch(() => ({})));
   internals.onBehind(() => void catchUp());
   if (mode === "stream") {
-    followStreams(internals, signal, refresh).catch((error) =>
+    followStreams(internals, signal, refresh, loadStreams).catch((error) =>
       internals.report({ type: "failure", error: "stream_unavailable", detail: `${error}; the feed is polled` }));
     // It may bring everything from the beginning.
     await pause(pollSeconds * (0.5 + Math.random() / 2), signal);
@@ -45,9 +57,10 @@ export async function follow(internals, signal) {
  * large for it) is polled for before the next one.
  *
  * @param {Internals} internals @param {AbortSignal} signal @param {() => Promise<unknown>} refresh
+ * @param {LoadStreams} loadStreams
  */
-async function followStreams({ feed, onEvent, report }, signal, refresh) {
-  const { StreamFollower } = await import("./stream-follower.js");
+async function followStreams({ feed, onEvent, report }, signal, refresh, loadStreams) {
+  const { StreamFollower } = await loadStreams();
   const streams = new StreamFollower(feed);
   const { pollSeconds } = feed.settings;
   while (!signal.aborted) {

@@ -2,7 +2,7 @@
 
 import { initSync } from "../../pkg/offswitch.js";
 import { packageFor } from "../verifier/create-verifier.js";
-import { follow } from "../feed/follow.js";
+import { followWith } from "../feed/follow.js";
 import { webCrypto } from "../engine/host-webcrypto.js";
 import { RSA, hosting } from "../engine/host.js";
 import { inlineInstead } from "./fallback.js";
@@ -26,6 +26,7 @@ async function found() {
   return moduleOf(new URL("../../pkg/offswitch_bg.wasm", import.meta.url));
 }
 
+const follow = followWith(() => import("../feed/stream-follower.js"));
 export const { Verifier, createVerifier } = packageFor({
   follow, hosts: new Map(hosting(`ES256 ${RSA}`, webCrypto)), load,
 });

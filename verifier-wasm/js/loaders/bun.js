@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import path from "../../pkg/offswitch_bg.wasm" with { type: "file" };
 import { packageFor } from "../verifier/create-verifier.js";
-import { follow } from "../feed/follow.js";
+import { followWith } from "../feed/follow.js";
 import { nodeCrypto } from "../engine/host-node-crypto.js";
 import { EDDSA, RSA, hosting } from "../engine/host.js";
 import { loadAtStart } from "./at-start.js";
@@ -12,6 +12,7 @@ import { inlineInstead } from "./fallback.js";
 // What `bun build` writes is relative to the bundle.
 const file = () => readFileSync(new URL(String(path), import.meta.url));
 export const load = loadAtStart(file, inlineInstead);
+const follow = followWith(() => import("../feed/stream-follower.js"));
 export const { Verifier, createVerifier } = packageFor({
   follow, hosts: new Map(hosting(`${EDDSA} ES256 ${RSA}`, nodeCrypto)), load,
 });

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { packageFor } from "../verifier/create-verifier.js";
-import { follow } from "../feed/follow.js";
+import { followWith } from "../feed/follow.js";
 import { nodeCrypto } from "../engine/host-node-crypto.js";
 import { webCrypto } from "../engine/host-webcrypto.js";
 import { EDDSA, RSA, hosting } from "../engine/host.js";
@@ -19,5 +19,6 @@ function file() {
 
 export const load = loadAtStart(file, inlineInstead);
 const hosts = new Map([...hosting(`${EDDSA} ${RSA}`, nodeCrypto), ...hosting("ES256", webCrypto)]);
+const follow = followWith(() => import("../feed/stream-follower.js"));
 export const { Verifier, createVerifier } = packageFor({ follow, hosts, load });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";

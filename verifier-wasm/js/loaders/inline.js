@@ -3,7 +3,8 @@
 
 import { initSync } from "../../pkg/offswitch.js";
 import { packageFor } from "../verifier/create-verifier.js";
-import { follow } from "../feed/follow.js";
+import { followWith } from "../feed/follow.js";
+import * as streams from "../feed/stream-follower.js";
 import { webCrypto } from "../engine/host-webcrypto.js";
 import { RSA, hosting } from "../engine/host.js";
 import { inlineModule } from "./inline-module.js";
@@ -13,6 +14,7 @@ export async function load() {
   initSync(await inlineModule());
 }
 
+const follow = followWith(() => Promise.resolve(streams));
 export const { Verifier, createVerifier } = packageFor({
   follow, hosts: new Map(hosting(`ES256 ${RSA}`, webCrypto)), load,
 });

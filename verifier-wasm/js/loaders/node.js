@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { packageFor } from "../verifier/create-verifier.js";
-import { follow } from "../feed/follow.js";
+import { followWith } from "../feed/follow.js";
 import { nodeCrypto } from "../engine/host-node-crypto.js";
 import { RSA, hosting } from "../engine/host.js";
 import { loadAtStart } from "./at-start.js";
@@ -10,6 +10,7 @@ import { inlineInstead } from "./fallback.js";
 
 const file = () => readFileSync(new URL("../../pkg/offswitch_bg.wasm", import.meta.url));
 export const load = loadAtStart(file, inlineInstead);
+const follow = followWith(() => import("../feed/stream-follower.js"));
 export const { Verifier, createVerifier } = packageFor({
   follow, hosts: new Map(hosting(`ES256 ${RSA}`, nodeCrypto)), load,
 });
