@@ -15,8 +15,9 @@ use crate::tools::{self, root};
 /// Writes `verifier-wasm/pkg`: one wasm file and its bindings, for every runtime the same.
 pub(crate) fn build() -> Result<()> {
     let root = &root();
+    println!("building the verifier for wasm: about two minutes from nothing");
     let built = Command::new("cargo")
-        .args(["build", "--quiet", "--package", "offswitch-verifier", "--lib", "--profile", "wasm"])
+        .args(["build", "--package", "offswitch-verifier", "--lib", "--profile", "wasm"])
         .args(["--target", TARGET, "--locked"])
         .args(["--config", &nameless_paths(root)?])
         .current_dir(root)
