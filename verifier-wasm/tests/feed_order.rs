@@ -160,6 +160,27 @@ fn only_a_snapshot_of_the_feed_raises_the_floor() {
     );
 }
 
+// R21, D86: another process goes on from a log that has lost records, and does not know it. What
+// deltas brought a moment ago stays revoked; what a base may have left out by then is forgotten.
+#[test]
+fn a_base_of_a_log_that_lost_records_un_revokes_nothing() {
+    use Record::{DeadKey, Session, Token, User};
+    let whole = History::new(1, vec![Token(0), Token(1), Session(2), User(3, 7), DeadKey(4)]);
+    let lossy = History::new(1, vec![Token(0), User(3, 5), Token(5), Token(6), Token(7), Token(8)]);
+    let mut feed = follower();
+    feed.apply(whole.base(1), NOW).unwrap();
+    feed.apply(whole.range(1, 5, NOW + 1), NOW + 1).unwrap();
+    let replaced = feed.apply(lossy.range(0, 6, NOW + 2), NOW + 2);
+    assert_eq!(replaced, Ok(Applied::Replaced));
+    let held = Model::of(&feed);
+    assert!(held.covers(&whole.model(5)) && held.covers(&lossy.model(6)), "{held:?}");
+    let again = feed.apply(lossy.range(0, 6, NOW + 601), NOW + 601);
+    assert_eq!(again, Ok(Applied::Refreshed));
+    let longer = History { records: [lossy.records.clone(), vec![Token(9)]].concat(), ..lossy };
+    assert_eq!(feed.apply(longer.range(0, 7, NOW + 601), NOW + 601), Ok(Applied::Replaced));
+    assert_eq!(Model::of(&feed), longer.model(7));
+}
+
 // S04: a floor from before a restart is a known position too.
 #[test]
 fn a_base_that_contradicts_a_remembered_floor_is_refused() {
@@ -323,7 +344,8 @@ proptest! {
     }
 
     // S06, S04: deliveries of two histories that part. Whatever comes, the floor does not go down,
-    // and a base of the one history beyond everything seen ends in exactly its state.
+    // and a base of the one history beyond everything seen adds its state; one that is issued ten
+    // minutes later ends in exactly its state.
     #[test]
     fn deliveries_of_two_histories_end_in_the_state_of_the_one_that_goes_on(
         common in records(0..4), ours in records(1..6), theirs in records(1..6),
@@ -350,6 +372,10 @@ proptest! {
         }
         let epoch = feed.epoch();
         prop_assert_eq!(feed.apply(ours.base(ours.end()), NOW), Ok(Applied::Replaced));
+        prop_assert!(Model::of(&feed).covers(&ours.model(ours.end())));
+        ours.records.push(Record::Token(14));
+        let later = ours.range(0, ours.end(), NOW + 600);
+        prop_assert_eq!(feed.apply(later, NOW + 600), Ok(Applied::Replaced));
         // An epoch, once seen, is never taken back, not even the other history's.
         let mut expected = ours.model(ours.end());
         expected.epoch = expected.epoch.max(epoch);

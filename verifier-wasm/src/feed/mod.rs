@@ -231,8 +231,8 @@ impl Feed {
     /// of the base which has it.
     pub(crate) fn revoked_at(&self, id: Fingerprint) -> Option<Position> {
         let Overlay { denied, users, .. } = &self.overlay;
-        let newer = denied.get(&id).or_else(|| users.get(&id).map(|(_, position)| position));
-        newer.copied().or_else(|| self.base.as_ref().map(|base| base.to()))
+        let newer = denied.get(&id).or_else(|| users.get(&id).map(|(_, seen)| seen));
+        newer.map(|seen| seen.to).or_else(|| self.base.as_ref().map(|base| base.to()))
     }
 
     fn open(&self, bytes: Vec<u8>) -> Result<Snapshot, ApplyError> {
@@ -279,7 +279,10 @@ impl Feed {
         }
         self.refresh(&snapshot, end.position);
         self.epoch = self.epoch.max(snapshot.epoch());
-        self.overlay.forget_up_to(end.position);
+        match held {
+            Some((_, salt)) if salt != snapshot.salt() => self.overlay.clear(),
+            _ => self.overlay.forget_what_is_in(&snapshot),
+        }
         self.reach(end);
         self.forked = false;
         self.overlay_limit = OVERLAY_LIMIT;

@@ -5,13 +5,22 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::snapshot::{DeadKey, Fingerprint, Position, Snapshot, UserFloor};
 
-/// What deltas added, each with the position by which it is certain.
+/// What deltas added, each with the delta by which it is certain.
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
-    pub(super) denied: ByFingerprint<Position>,
-    pub(super) users: ByFingerprint<(UserFloor, Position)>,
+    pub(super) denied: ByFingerprint<Seen>,
+    pub(super) users: ByFingerprint<(UserFloor, Seen)>,
     /// Few: red buttons and retired keys.
-    pub(super) dead_keys: Vec<(DeadKey, Position)>,
+    pub(super) dead_keys: Vec<(DeadKey, Seen)>,
+}
+
+/// The delta that brought an entry last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Seen {
+    /// Where it ends.
+    pub(super) to: Position,
+    /// Unix seconds.
+    issued_at: u64,
 }
 
 pub(super) type ByFingerprint<T> = HashMap<Fingerprint, T, BuildHasherDefault<Ready>>;
@@ -42,28 +51,46 @@ impl Overlay {
     }
 
     pub(super) fn add(&mut self, snapshot: &Snapshot) {
-        let to = snapshot.to();
+        let now = Seen { to: snapshot.to(), issued_at: snapshot.issued_at() };
         for id in snapshot.denied() {
-            let seen = self.denied.entry(id).or_insert(to);
-            *seen = (*seen).max(to);
+            let seen = self.denied.entry(id).or_insert(now);
+            *seen = (*seen).max(now);
         }
         for (user, floor) in snapshot.users() {
-            let (held, seen) = self.users.entry(user).or_insert((floor, to));
+            let (held, seen) = self.users.entry(user).or_insert((floor, now));
             *held = held.join(floor);
-            *seen = (*seen).max(to);
+            *seen = (*seen).max(now);
         }
         for key in snapshot.dead_keys() {
             match self.dead_keys.iter_mut().find(|(held, _)| held == key) {
-                Some((_, seen)) => *seen = (*seen).max(to),
-                None => self.dead_keys.push((key.clone(), to)),
+                Some((_, seen)) => *seen = (*seen).max(now),
+                None => self.dead_keys.push((key.clone(), now)),
             }
         }
     }
 
-    /// A base up to `base` holds everything that was certain by then and has not expired.
-    pub(super) fn forget_up_to(&mut self, base: Position) {
-        self.denied.retain(|_, to| *to > base);
-        self.users.retain(|_, (_, to)| *to > base);
-        self.dead_keys.retain(|(_, to)| *to > base);
+    /// `base` holds everything that was certain by its end and has not expired. What it lacks
+    /// although a delta brought it a moment ago is kept: the log has lost it, and nothing un-revokes.
+    pub(super) fn forget_what_is_in(&mut self, base: &Snapshot) {
+        let is_beyond = |seen: &Seen| seen.to > base.to();
+        let is_lost =
+            |seen: &Seen| base.issued_at() < seen.issued_at.saturating_add(SHORTEST_STAY_SECONDS);
+        self.denied.retain(|id, seen| is_beyond(seen) || is_lost(seen) && !base.is_denied(*id));
+        self.users.retain(|user, (floor, seen)| {
+            let has = |held: UserFloor| held.join(*floor) == held;
+            is_beyond(seen) || is_lost(seen) && !base.user_floor(*user).is_some_and(has)
+        });
+        self.dead_keys.retain(|(key, seen)| {
+            is_beyond(seen) || is_lost(seen) && !base.dead_keys().iter().any(|held| held == key)
+        });
+    }
+
+    /// The fingerprints of the base that comes mean something else.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
     }
 }
+
+/// An entry stays in the base for at least the largest leeway of a verifier and a margin of the same
+/// length after its token has expired.
+const SHORTEST_STAY_SECONDS: u64 = 600;
