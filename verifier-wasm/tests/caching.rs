@@ -1,6 +1,12 @@
 //! What is kept between calls, and what is forgotten: slots, tickets and arriving snapshots.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may stop at once")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test may stop at once"
+)]
 
 mod support;
 
