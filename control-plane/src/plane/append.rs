@@ -79,16 +79,23 @@ impl Appender {
     }
 
     /// From now on the log must hold `folded`, which may be of another era and contains every batch
-    /// of `joined`. False, and nothing is changed, if another batch was acknowledged meanwhile.
+    /// of `joined`. False, and nothing is changed, if meanwhile a batch of yet another era was
+    /// acknowledged: that era may lack it. What follows on `folded` is still to be folded.
     pub(super) fn take_over(&self, folded: End, joined: &[Position]) -> bool {
         let mut unfolded = self.unfolded();
-        let is_known = |own: &Own| own.is_in(folded) || joined.contains(&own.to.position);
-        if !unfolded.iter().all(is_known) {
+        let follows = |own: &Own| own.to.position.era == folded.position.era;
+        if !unfolded.iter().all(|own| follows(own) || joined.contains(&own.to.position)) {
             return false;
         }
         *self.folded.lock().unwrap_or_else(PoisonError::into_inner) = folded;
-        unfolded.clear();
+        unfolded.retain(|own| follows(own) && !own.is_in(folded));
         true
+    }
+
+    /// Until the next [`take_over`](Self::take_over) or [`note_folded`](Self::note_folded) the store
+    /// refuses to append: it no longer holds `lost`. A log that grows could not be replaced.
+    pub(super) fn hold_back(&self, lost: End) {
+        *self.folded.lock().unwrap_or_else(PoisonError::into_inner) = lost;
     }
 
     /// Returns when something was appended since the last call.
@@ -121,11 +128,14 @@ impl Appender {
     }
 
     fn note_own(&self, own: Own) {
+        let era = own.to.position.era;
         let mut unfolded = self.unfolded();
         unfolded.push_back(own);
-        // If no task folds them, the log itself still has them.
-        while unfolded.len() > MOST_UNFOLDED {
-            unfolded.pop_front();
+        // If no task folds them, the log itself still has them; of an era before, it may not.
+        if unfolded.len() > MOST_UNFOLDED
+            && let Some(oldest) = unfolded.iter().position(|own| own.to.position.era == era)
+        {
+            unfolded.remove(oldest);
         }
         drop(unfolded);
         self.arrived.notify_one();

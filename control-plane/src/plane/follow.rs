@@ -131,8 +131,8 @@ impl Plane {
             let is_ours = self.appender.is_busy() || self.appender.has_unfolded();
             if self.position().seq == after && is_ours {
                 // Most likely it is what the store has just taken from here.
-                let appended = timeout(OWN_SOON, self.appender.appended()).await;
-                if appended.is_err() || !self.fold_appended().await {
+                let _ = timeout(OWN_SOON, self.appender.appended()).await;
+                if !self.fold_appended().await {
                     return Ok(());
                 }
             }
@@ -153,8 +153,14 @@ impl Plane {
             }
             if own.to.position.era != end.position.era {
                 // The store answered after another era began, which may lack it.
+                self.appender.hold_back(own.to);
                 self.appender.put_back(own);
-                return self.start_over().await.is_ok();
+                let joined = self.start_over().await;
+                if let Err(error) = &joined {
+                    tracing::warn!(%error, "what was acknowledged is not yet in the new era");
+                    self.appender.note_folded(self.fold().end());
+                }
+                return joined.is_ok();
             }
             let marks: Vec<_> = own.marks().collect();
             if own.from != end || self.fold_records(&own.records, &marks).is_err() {
@@ -224,7 +230,7 @@ impl Plane {
         let (now, store) = (self.now(), self.store.as_ref());
         let until = self.prunable_until(now);
         let mut joined = Vec::new();
-        let (fold, end) = loop {
+        let end = loop {
             for own in self.appender.unfolded_batches() {
                 if !joined.contains(&own.to.position) {
                     for (seq, record) in &own.records {
@@ -235,15 +241,16 @@ impl Plane {
             }
             let fold = recover(store, held, &published, Some(until), &Loading::default()).await?;
             let end = fold.end();
+            if let Some(memory) = &self.memory {
+                memory.clone().write(memory.begin_state(&fold), until).await;
+            }
+            // Without a wait in between: a caller that goes away must not leave one without the other.
             if self.appender.take_over(end, &joined) {
-                break (fold, end);
+                *self.fold() = fold;
+                break end;
             }
         };
         tracing::warn!(held = %held.position, now = %end.position, "the log moved");
-        if let Some(memory) = &self.memory {
-            memory.clone().write(memory.begin_state(&fold), until).await;
-        }
-        *self.fold() = fold;
         self.rebuild_base(now).await;
         self.note_folded(end);
         self.reload_keyring().await

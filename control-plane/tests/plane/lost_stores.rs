@@ -272,6 +272,14 @@ async fn an_emptied_store_keeps_the_issuer_of_before() {
     revoke(&plane, "alice").await;
     plane.kill();
     redis.command::<()>(&["FLUSHALL"]).await;
+    let data_dir = folder.path().to_str().unwrap();
+    let checked = [
+        environment[0],
+        ("OFFSWITCH_DATA_DIR", data_dir),
+        ("OFFSWITCH_ISSUER", "https://another.example"),
+    ];
+    let checked = run(&["serve", "--check"], &checked);
+    assert!(!checked.status.success(), "the check says what a start would: {checked:?}");
     let plane = ControlPlane::start_in(folder.path(), &environment).await;
     assert_ne!(plane.port(), port, "its default issuer would be another one");
     assert_eq!(plane.got("/.well-known/oauth-authorization-server").await["issuer"], issuer);
