@@ -46,13 +46,14 @@ pub(super) async fn serve(
     let is_http2 = {
         let mut looking = pin!(timeout_at(header_ends, begins_as_http2(&stream)));
         tokio::select! {
-            looked = looking.as_mut() => looked,
+            biased;
             // A connection that was accepted before, and not read, has one request, too.
             () = stopping.begins() => {
                 is_last = true;
                 header_ends = header_ends.min(Instant::now() + LAST_PATIENCE);
                 timeout_at(header_ends, looking).await.unwrap_or_else(Err)
             }
+            looked = looking.as_mut() => looked,
         }
     };
     let builder = match is_http2 {
@@ -85,6 +86,8 @@ pub(super) async fn serve(
     let (mut is_leaving, mut is_stopping) = (false, is_last);
     loop {
         tokio::select! {
+            // What has arrived is read first: a connection that was never read would be closed.
+            biased;
             outcome = connection.as_mut() => return ended(outcome),
             () = look.as_mut() => {
                 let now = Instant::now();
