@@ -6,6 +6,7 @@ use std::sync::Arc;
 use offswitch::config::Config;
 use offswitch::keyring::Keyring;
 use offswitch::master_key::MasterKey;
+use offswitch::plane::published_issuer;
 use offswitch::server;
 use offswitch::store::Store;
 
@@ -91,13 +92,15 @@ async fn master_key(config: &Config, store: &dyn Store) -> Result<String, String
 
 async fn issuer(config: &Config, store: &Arc<dyn Store>) -> Result<String, String> {
     let in_words = |error: anyhow::Error| format!("{error:#}");
-    let configured = config.settings.issuer.clone();
-    if !Keyring::is_in(store.as_ref()).await.map_err(|error| error.to_string())? {
-        return Ok(configured);
+    let published = published_issuer(&config.data_dir.join("published"));
+    let mut known = published.map_err(|error| error.to_string())?;
+    if Keyring::is_in(store.as_ref()).await.map_err(|error| error.to_string())? {
+        let master = opening::master_key(config, store.as_ref()).await.map_err(in_words)?;
+        let documents = opening::sealed(store, &master).await.map_err(|error| error.to_string())?;
+        known = issuer::remembered(&documents).await.map_err(in_words)?.or(known);
     }
-    let master = opening::master_key(config, store.as_ref()).await.map_err(in_words)?;
-    let documents = opening::sealed(store, &master).await.map_err(|error| error.to_string())?;
-    match issuer::remembered(&documents).await.map_err(in_words)? {
+    let configured = config.settings.issuer.clone();
+    match known {
         None => Ok(configured),
         Some(known) => issuer::agree(known, &configured, config.issuer_is_set).map_err(in_words),
     }
