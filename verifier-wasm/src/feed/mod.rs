@@ -280,7 +280,7 @@ impl Feed {
         self.refresh(&snapshot, end.position);
         self.epoch = self.epoch.max(snapshot.epoch());
         match held {
-            Some((_, salt)) if salt != snapshot.salt() => self.overlay.clear(),
+            Some((_, salt)) if salt != snapshot.salt() => self.overlay.begin_again(&snapshot),
             _ => self.overlay.forget_what_is_in(&snapshot),
         }
         self.reach(end);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use crate::OWN_LIFETIME_SECONDS;
 use crate::snapshot::{DeadKey, Fingerprint, Position, Snapshot, UserFloor};
 
 /// What deltas added, each with the delta by which it is certain.
@@ -21,6 +22,8 @@ pub(super) struct Seen {
     pub(super) to: Position,
     /// Unix seconds.
     issued_at: u64,
+    /// True once a base lacked the entry that cannot have left it by expiring.
+    is_lost: bool,
 }
 
 pub(super) type ByFingerprint<T> = HashMap<Fingerprint, T, BuildHasherDefault<Ready>>;
@@ -51,7 +54,7 @@ impl Overlay {
     }
 
     pub(super) fn add(&mut self, snapshot: &Snapshot) {
-        let now = Seen { to: snapshot.to(), issued_at: snapshot.issued_at() };
+        let now = Seen { to: snapshot.to(), issued_at: snapshot.issued_at(), is_lost: false };
         for id in snapshot.denied() {
             let seen = self.denied.entry(id).or_insert(now);
             *seen = (*seen).max(now);
@@ -72,22 +75,40 @@ impl Overlay {
     /// `base` holds everything that was certain by its end and has not expired. What it lacks
     /// although a delta brought it a moment ago is kept: the log has lost it, and nothing un-revokes.
     pub(super) fn forget_what_is_in(&mut self, base: &Snapshot) {
-        let is_beyond = |seen: &Seen| seen.to > base.to();
-        let is_lost =
-            |seen: &Seen| base.issued_at() < seen.issued_at.saturating_add(SHORTEST_STAY_SECONDS);
-        self.denied.retain(|id, seen| is_beyond(seen) || is_lost(seen) && !base.is_denied(*id));
+        self.denied.retain(|id, seen| seen.is_needed(base, |base| base.is_denied(*id)));
         self.users.retain(|user, (floor, seen)| {
             let has = |held: UserFloor| held.join(*floor) == held;
-            is_beyond(seen) || is_lost(seen) && !base.user_floor(*user).is_some_and(has)
+            seen.is_needed(base, |base| base.user_floor(*user).is_some_and(has))
         });
-        self.dead_keys.retain(|(key, seen)| {
-            is_beyond(seen) || is_lost(seen) && !base.dead_keys().iter().any(|held| held == key)
-        });
+        self.forget_dead_keys_in(base);
     }
 
-    /// The fingerprints of the base that comes mean something else.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
+    /// `base` has another salt: fingerprints mean something else, names do not.
+    pub(super) fn begin_again(&mut self, base: &Snapshot) {
+        self.denied.clear();
+        self.users.clear();
+        self.forget_dead_keys_in(base);
+    }
+
+    fn forget_dead_keys_in(&mut self, base: &Snapshot) {
+        self.dead_keys.retain_mut(|(key, seen)| {
+            seen.is_needed(base, |base| base.dead_keys().iter().any(|held| held == key))
+        });
+    }
+}
+
+impl Seen {
+    /// True if the entry must stay although `base` comes.
+    fn is_needed(&mut self, base: &Snapshot, is_in: impl Fn(&Snapshot) -> bool) -> bool {
+        if self.to > base.to() {
+            return true;
+        }
+        if is_in(base) {
+            return false;
+        }
+        let seconds = base.issued_at().saturating_sub(self.issued_at);
+        self.is_lost |= seconds < SHORTEST_STAY_SECONDS;
+        self.is_lost && seconds < OWN_LIFETIME_SECONDS.saturating_add(SHORTEST_STAY_SECONDS)
     }
 }
 
