@@ -2,7 +2,7 @@
 //! together, and how a session lives and ends.
 //!
 //! Pure: clock and randomness are arguments. This crate depends on no runtime, store or server, so
-//! that no rule can wait for one.
+//! no rule can block on one.
 
 pub mod fold;
 pub mod limits;

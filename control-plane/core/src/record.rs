@@ -1,4 +1,5 @@
-//! What stands in the log: one record for each accepted request, and what it means for a snapshot.
+//! The content of the log: one record per accepted request, and the effect of a record on
+//! snapshots.
 
 use offswitch_snapshot::{DeadKey, Fingerprint, Kind, Salt, UserFloor};
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use crate::limits::{REQUEST_MEMORY, leaves_at};
 pub struct Record {
     /// When it was accepted, unix seconds.
     pub at: u64,
-    /// The id of the API key that asked for it.
+    /// The id of the API key that sent the request.
     pub by: String,
     /// The reason given, if any.
     pub reason: Option<String>,
@@ -18,54 +19,54 @@ pub struct Record {
     pub revocations: Vec<Revocation>,
 }
 
-/// One thing that is off. `issuer` is absent for the control plane's own tokens. Stored by its
-/// place in this list: a new one goes to the end.
+/// One revocation. `issuer` is absent for the control plane's own tokens. Encoded by its position
+/// in this list: add new variants at the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Revocation {
-    /// The epoch of a red button: tokens issued before it are off, for every user.
+    /// The epoch of a red button: tokens of all users issued before it are revoked.
     Epoch {
         /// Unix seconds.
         epoch: u64,
     },
-    /// A signing key is dead.
+    /// A signing key is revoked.
     Key {
-        /// Whose key.
+        /// The key's issuer.
         issuer: Option<String>,
-        /// Its name.
+        /// The key id.
         kid: String,
     },
-    /// A session cannot be refreshed any more; its access tokens live on until they expire. No
-    /// verifier hears of it: only a refresh asks.
+    /// A session cannot be refreshed any more; its access tokens stay valid until they expire.
+    /// Verifiers are not informed, because only a refresh needs this.
     Refresh {
         /// Its id.
         sid: String,
-        /// When the stored session surely says so itself, unix seconds.
+        /// From when on the stored session is sure to record this itself, unix seconds.
         exp: u64,
     },
-    /// A session, with every token that names it.
+    /// A session, with every token that has its `sid`.
     Session {
-        /// Whose session.
+        /// The session's issuer.
         issuer: Option<String>,
         /// Its id.
         sid: String,
         /// The latest `exp` of its tokens, unix seconds.
         exp: u64,
     },
-    /// Every session opened so far: a red button that leaves nothing. No verifier hears of it, for
-    /// the epoch has the access tokens.
+    /// Every session opened so far: a red button that ends all sessions. Verifiers are not
+    /// informed, because the epoch already revokes the access tokens.
     Sessions,
     /// One token.
     Token {
-        /// Whose token.
+        /// The token's issuer.
         issuer: Option<String>,
         /// Its id.
         jti: String,
         /// Its `exp`, unix seconds.
         exp: u64,
     },
-    /// Every token a user holds now.
+    /// Every token that a user has now.
     User {
-        /// Whose user.
+        /// The user's issuer.
         issuer: Option<String>,
         /// The user.
         sub: String,
@@ -74,20 +75,20 @@ pub enum Revocation {
     },
 }
 
-/// What a record adds to a snapshot.
+/// What a record adds to the revoked state.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Effects {
     /// Tokens and sessions.
     pub denied: Vec<Denied>,
     /// Users.
     pub users: Vec<RevokedUser>,
-    /// Sessions that cannot be refreshed; no snapshot has them.
+    /// Sessions that cannot be refreshed; snapshots do not contain them.
     pub refresh_denied: Vec<Denied>,
     /// Keys.
     pub dead_keys: Vec<DeadKey>,
     /// The epoch, or 0.
     pub epoch: u64,
-    /// Sessions of a lower version are over, for every user; 0 if the record says nothing of it.
+    /// Sessions with a lower version have ended, for every user; 0 if the record does not set it.
     pub sessions_floor: u64,
 }
 
@@ -96,33 +97,33 @@ pub struct Effects {
 pub struct Denied {
     /// Its fingerprint.
     pub id: u64,
-    /// From when on it may leave the base, unix seconds.
+    /// From when on it may be removed from the base, unix seconds.
     pub until: u64,
 }
 
-/// A user whose older tokens are off.
+/// A user whose older tokens are revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevokedUser {
     /// The user's fingerprint.
     pub id: u64,
-    /// What newer tokens show.
+    /// The minimum that newer tokens reach.
     pub floor: UserFloor,
-    /// From when on the user may leave the base, unix seconds.
+    /// From when on the user may be removed from the base, unix seconds.
     pub until: u64,
 }
 
 impl Record {
-    /// The bytes that stand in the log.
+    /// Encodes the record for the log.
     pub fn encode(&self) -> Vec<u8> {
         // An empty record in its place would stop every process that reads the log.
         postcard::to_allocvec(self).expect("plain data is always encoded")
     }
 
-    /// Reads the bytes that stand in the log; nothing may be left over.
+    /// Decodes a record of the log; bytes left over are an error.
     ///
     /// # Errors
     ///
-    /// Where they are not a record.
+    /// If the bytes are not a record.
     pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
         match postcard::take_from_bytes(bytes)? {
             (record, []) => Ok(record),
@@ -130,10 +131,10 @@ impl Record {
         }
     }
 
-    /// What the record at `seq` adds to a snapshot.
+    /// Returns what the record at `seq` adds to the revoked state.
     ///
-    /// A user's minimum version *is* the seq of the user's last revocation: it only grows, needs no
-    /// counter of its own, and two processes can never give it out twice.
+    /// A user's minimum version *is* the seq of the user's last revocation: it only grows, it needs
+    /// no counter of its own, and two processes can never assign the same one.
     pub fn effects(&self, seq: u64, salt: Salt, own_issuer: &str) -> Effects {
         let mut effects = Effects::default();
         let name = |issuer: &Option<String>| issuer.clone().unwrap_or_else(|| own_issuer.into());
@@ -169,7 +170,7 @@ impl Record {
 }
 
 impl Revocation {
-    /// True if it takes a place of its own in every snapshot for as long as it is needed.
+    /// True if it takes up an entry in every snapshot for as long as it is needed.
     pub fn is_entry(&self) -> bool {
         match self {
             Self::Session { .. } | Self::Token { .. } | Self::User { .. } => true,
@@ -177,9 +178,9 @@ impl Revocation {
         }
     }
 
-    /// True once no verifier can honour anything it names, so that its record of the second `at`
-    /// may be trimmed. Keys, the epoch and the sessions' floor live on in the checkpoint, a denied
-    /// refresh in its session.
+    /// True once no verifier can accept anything that it names, so that its record, accepted at
+    /// second `at`, may be trimmed. Keys, the epoch and the sessions' floor are kept in the
+    /// checkpoint, a denied refresh in its session.
     pub fn is_past(&self, at: u64, now: u64) -> bool {
         match self {
             // Kept for as long as the request that brought them may be repeated.
@@ -194,8 +195,8 @@ impl Revocation {
     }
 }
 
-/// The `by` of what the holder of a token or handle asked for.
+/// The `by` of a revocation that the holder of a token or handle requested.
 pub const HOLDER: &str = "holder";
 
-/// The `by` of what the control plane did on its own.
+/// The `by` of a revocation that the control plane made on its own.
 pub const OWN_ACT: &str = "offswitch";

@@ -1,5 +1,5 @@
-//! What a caller may revoke, and until when that must be kept. A revocation that no verifier would
-//! enforce is refused, never recorded.
+//! What a caller may revoke, and how long the revocation must be kept. A revocation that no
+//! verifier would enforce is refused and not recorded.
 
 use offswitch_verifier::MAX_ID_BYTES;
 use serde::Deserialize;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::limits::{LONGEST_ACCESS_TOKEN_SECONDS, leaves_at};
 use crate::record::Revocation;
 
-/// What the configuration says about revocations.
+/// The configuration that applies to revocations.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
     /// The `iss` of the control plane's own tokens.
@@ -20,18 +20,18 @@ pub struct Rules<'a> {
     pub max_revocation_seconds: u64,
 }
 
-/// What a request names by a claim or by a key's name.
+/// What a request wants revoked, named by a claim or by a key id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
-    /// What it names.
+    /// The token, session, user or key.
     pub target: Target,
     /// An `exp`, unix seconds.
     pub exp: Option<u64>,
-    /// The `iss` of the tokens; absent for the control plane's own.
+    /// The `iss` of the tokens; absent for the control plane's own tokens.
     pub issuer: Option<String>,
 }
 
-/// The one thing that a request names.
+/// The target of a request. A request has exactly one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A token by its `jti`.
@@ -44,13 +44,13 @@ pub enum Target {
     Key(String),
 }
 
-/// The claims of an own access token that a revocation needs.
+/// The claims of one of our own access tokens that a revocation needs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct OwnToken {
     iss: String,
     /// Its id.
     pub jti: String,
-    /// Its session.
+    /// The id of its session.
     pub sid: String,
     /// When it expires, unix seconds.
     pub exp: u64,
@@ -59,31 +59,31 @@ pub struct OwnToken {
 /// Why a member of a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// The kind.
+    /// The kind of error.
     pub kind: RefusedKind,
     /// The member's name.
     pub field: &'static str,
-    /// What is wrong with it, for people.
+    /// What is wrong with it, in words.
     pub detail: String,
 }
 
 /// How a member is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusedKind {
-    /// It is not what the member takes.
+    /// The value is not valid for this member.
     Invalid,
-    /// No verifier accepts the token any more.
+    /// No verifier accepts the token any more, so there is nothing to revoke.
     AlreadyExpired,
     /// No token has this `iss`.
     UnknownIssuer,
 }
 
 impl Named {
-    /// The revocation that is recorded.
+    /// Checks the request and returns the revocation to record.
     ///
     /// # Errors
     ///
-    /// Where a member is wrong, or no verifier would enforce the revocation.
+    /// If a member is wrong, or if no verifier would enforce the revocation.
     pub fn check(self, rules: &Rules<'_>, now: u64) -> Result<Revocation, Refused> {
         let Self { target, exp, issuer } = self;
         let issuer = foreign(issuer, rules.issuer)?;
@@ -101,7 +101,7 @@ impl Named {
             None => LONGEST_ACCESS_TOKEN_SECONDS,
             Some(_) => rules.foreign_token_seconds,
         };
-        // One token's exp says nothing of the others of its session or user.
+        // The exp of one token says nothing about the other tokens of its session or user.
         let all = now.saturating_add(longest).max(exp.unwrap_or_default());
         match target {
             Target::Token(jti) => {
@@ -110,7 +110,7 @@ impl Named {
                     let detail = "is missing: give the exp of the token, unix seconds";
                     return Err(invalid("exp", detail.to_owned()));
                 };
-                // A wrong exp must not end the revocation of a token that can still be valid.
+                // A wrong exp must not end the revocation while the token can still be valid.
                 let own = now.saturating_add(rules.access_token_seconds);
                 let exp = if issuer.is_none() { exp.max(own) } else { exp };
                 Ok(Revocation::Token { issuer, jti, exp })
@@ -129,18 +129,18 @@ impl Named {
 }
 
 impl OwnToken {
-    /// True if the control plane `issuer` can have signed it: no token lives longer than
-    /// [`LONGEST_ACCESS_TOKEN_SECONDS`], and its ids are as short as verifiers accept.
+    /// True if the control plane `issuer` can have signed the token: no token lives longer than
+    /// [`LONGEST_ACCESS_TOKEN_SECONDS`], and its ids have a length that verifiers accept.
     pub fn is_possible(&self, issuer: &str, now: u64) -> bool {
         let latest = now.saturating_add(LONGEST_ACCESS_TOKEN_SECONDS + CLOCK_SECONDS);
         self.iss == issuer && is_id(&self.jti) && is_id(&self.sid) && self.exp <= latest
     }
 
-    /// The revocation of the token.
+    /// Returns the revocation of the token.
     ///
     /// # Errors
     ///
-    /// Where it has expired at every verifier.
+    /// If the token has expired at every verifier.
     pub fn check(self, now: u64) -> Result<Revocation, Refused> {
         if leaves_at(self.exp) < now {
             let exp = self.exp;
@@ -151,20 +151,20 @@ impl OwnToken {
     }
 }
 
-/// Which of the few places that a session has for tokens revoked by their holder a token takes. A
-/// second token on one place ends the session instead (RFC 7009 section 2.1 allows it): otherwise
-/// one refresh token could fill the log.
+/// The slot that a token takes when its holder revokes it. A session has only a few slots. If a
+/// second token hits a used slot, the session is ended instead (RFC 7009 section 2.1 allows it):
+/// otherwise the holder of one refresh token could fill the log.
 pub fn place_of_held(digest: &[u8; 32]) -> u8 {
     digest[0] % TOKENS_OF_A_SESSION
 }
 
-/// Whether `id` is as long as verifiers accept a `jti`, `sid`, `sub` or `kid`.
+/// True if verifiers accept `id` as a `jti`, `sid`, `sub` or `kid` of this length.
 pub fn is_id(id: &str) -> bool {
     (1..=MAX_ID_BYTES).contains(&id.len())
 }
 
-/// Refuses an instant at which no verifier accepts the token any more, whatever its leeway and its
-/// clock, and one that is too far away.
+/// Refuses an `exp` at which no verifier accepts the token any more, even with the largest leeway
+/// and a slow clock, and an `exp` that is too far in the future.
 fn check_exp(exp: u64, now: u64, longest: u64) -> Result<(), Refused> {
     let expired = |detail| Refused { kind: RefusedKind::AlreadyExpired, field: "exp", detail };
     if exp < EARLIEST_INSTANT {
@@ -186,7 +186,7 @@ fn check_exp(exp: u64, now: u64, longest: u64) -> Result<(), Refused> {
     Ok(())
 }
 
-/// The issuer, if it is not the control plane.
+/// Returns the issuer if it is not the control plane itself.
 fn foreign(issuer: Option<String>, own: &str) -> Result<Option<String>, Refused> {
     let Some(issuer) = issuer.filter(|issuer| issuer != own) else { return Ok(None) };
     let unknown = |detail| Refused { kind: RefusedKind::UnknownIssuer, field: "issuer", detail };
@@ -204,7 +204,7 @@ fn foreign(issuer: Option<String>, own: &str) -> Result<Option<String>, Refused>
     Ok(Some(issuer))
 }
 
-/// What two addresses have in common that a person takes for the same.
+/// Normalizes an address, so that two spellings which a person reads as the same are equal.
 fn alike(issuer: &str) -> String {
     let issuer = issuer.to_ascii_lowercase();
     let address = issuer.trim_end_matches('/');
@@ -229,18 +229,18 @@ fn invalid(field: &'static str, detail: String) -> Refused {
 }
 
 const TOKENS_OF_A_SESSION: u8 = 4;
-/// The second 10^9 was in 2001: less is a lifetime, or a mistake.
+/// The unix time reached 10^9 in 2001: a smaller value is a lifetime, or a mistake.
 const EARLIEST_INSTANT: u64 = 1_000_000_000;
 const MAX_ISSUER_BYTES: usize = 512;
-/// The epoch of a red button, which dates tokens, is one second ahead, and the clocks of two
-/// processes may differ.
+/// The epoch of a red button is one second ahead and becomes the `iat` of tokens; in addition, the
+/// clocks of two processes may differ.
 const CLOCK_SECONDS: u64 = 60;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    // D06: what no verifier accepts any more is refused; what one still may accept is taken.
+    // D06: an exp that no verifier accepts any more is refused; one that some may accept is taken.
     #[test]
     fn an_instant_is_judged_with_leeway_and_margin() {
         let now = 2_000_000_000;
@@ -265,7 +265,7 @@ mod tests {
         assert!(milliseconds.detail.contains("milliseconds"));
     }
 
-    // D33: a slash too many is not another issuer.
+    // D33: an extra slash does not make another issuer.
     #[test]
     fn an_issuer_that_is_nearly_our_own_is_refused_by_its_right_name() {
         let own = "https://auth.example/tenant";
@@ -289,7 +289,7 @@ mod tests {
         assert!(foreign(Some("https://a.example:443".to_owned()), "https://a.example").is_err());
     }
 
-    // D100: a revocation stays for the longest-lived token that it may match.
+    // D100: a revocation is kept as long as the longest-lived token that it may match.
     #[test]
     fn an_exp_only_prolongs_the_revocation_of_a_session_or_user_and_of_an_own_token() {
         let now = 2_000_000_000;

@@ -1,4 +1,4 @@
-//! One user's sessions, and the rules of their lives: rotation, grace, theft, caps and expiry.
+//! The sessions of one user, and the rules for them: rotation, grace, theft, caps and expiry.
 //! Pure: the clock and all randomness are arguments, and the store only compares and swaps the
 //! outcome.
 
@@ -8,65 +8,66 @@ use std::str::FromStr;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
-/// One login on one device: a family of refresh tokens, of which one is alive.
+/// One login on one device: a family of refresh tokens, of which one is current.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// The tokens' `sid`.
     pub id: SessionId,
     /// The user.
     pub sub: String,
-    /// What its access tokens say beside the control plane's own claims.
+    /// The claims of its access tokens in addition to the control plane's own.
     pub grant: Grant,
-    /// The device, as the login named it.
+    /// The device, as described in the login request.
     pub device: Device,
-    /// The `ver` of its access tokens: the seq of the log when it was opened. A revocation of the
-    /// user has a higher one and ends it; a login after that has a higher one again.
+    /// The `ver` of its access tokens: the seq of the log when it was opened. A later revocation of
+    /// the user has a higher seq and ends the session; a login after that has a higher one again.
     pub version: u64,
     /// When it was opened, unix seconds.
     pub opened_at: u64,
-    /// When it last gave out an access token, unix seconds.
+    /// When an access token was last issued for it, unix seconds.
     pub used_at: u64,
-    /// Who holds its refresh side.
+    /// Which party has the refresh credential.
     pub holder: Holder,
-    /// How often spent tokens came back late.
+    /// How often used tokens were presented again late.
     pub repeats: Repeats,
-    /// Set once it is over; never unset.
+    /// Set when the session ends; never unset.
     pub ended: Option<Ended>,
     /// The request that opened it.
     pub request: Opening,
 }
 
-/// Names the request that opened a session, so that a repetition finds it.
+/// Identifies the request that opened a session, so that a repetition finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Opening {
-    /// A MAC of the idempotency key, or random where there was none.
+    /// A MAC of the idempotency key, or random if the request had none.
     pub name: [u8; 16],
-    /// A digest of what was asked for, to notice a key that is used for something else.
+    /// A digest of the request, to detect that a key is used for a different request.
     pub digest: [u8; 16],
 }
 
-/// Generations whose spent token came back later than a race of tabs explains. Once that is a lost
-/// answer; generation after generation it is a second holder.
+/// Counts generations whose used token was presented again later than a race of tabs explains. One
+/// such repetition is a lost response; one in each generation means that two parties have tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Repeats {
-    /// How many of them in a row.
+    /// The number of such generations in a row.
     pub in_a_row: u8,
-    /// True if the living token's parent is the last of them.
+    /// True if the parent of the current token is the last of them.
     pub latest: bool,
 }
 
-/// Names a session: the user's key, when it was opened, then 96 random bits.
+/// Identifies a session: the user's key, when it was opened, then 96 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionId {
     user: UserKey,
     random: [u8; 16],
 }
 
-/// Finds a user's sessions. Two users may share one by chance, so it decides nothing.
+/// The key under which a user's sessions are stored. Two users may share one by chance, so no
+/// decision depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UserKey(pub [u8; 8]);
 
-/// What a session's access tokens say.
+/// The content of a session's access tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Grant {
     /// The `client_id` (RFC 9068 section 2.2).
@@ -81,42 +82,42 @@ pub struct Grant {
     pub claims: String,
 }
 
-/// A device, as a person would recognise it.
+/// A device, described so that a person recognises it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Device {
     /// Its name.
     pub name: Option<String>,
-    /// The browser's or application's own name for itself.
+    /// The `User-Agent` of the browser or application.
     pub user_agent: Option<String>,
     /// Where the login came from.
     pub ip: Option<String>,
 }
 
-/// Who holds the refresh side of a session.
+/// Which party has the refresh credential of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Holder {
-    /// The client, with a refresh token of the `generation` that is alive since `since`.
+    /// The client has a refresh token; its `generation` is current since `since`.
     Client {
-        /// How often it was rotated.
+        /// The number of rotations so far.
         generation: u32,
-        /// When it was rotated last, unix seconds.
+        /// When the last rotation was, unix seconds.
         since: u64,
     },
-    /// The control plane; the edge worker has a handle that never leaves a cookie.
+    /// The control plane; the edge worker has a handle that is only ever stored in a cookie.
     Edge,
-    /// Nobody yet: a one-time code waits to be traded for a handle, until `until` (unix seconds).
+    /// No party yet: a one-time code can be exchanged for a handle until `until` (unix seconds).
     Offered {
-        /// When the code is worthless.
+        /// When the code expires.
         until: u64,
     },
 }
 
-/// Why a session is over.
+/// Why a session has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// When, unix seconds.
     pub at: u64,
-    /// Who asked for it: the id of an API key, or the control plane itself.
+    /// Who ended it: the id of an API key, or the control plane itself.
     pub by: String,
     /// The reason given.
     pub reason: Option<String>,
@@ -125,48 +126,48 @@ pub struct Ended {
 /// How long sessions live, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
-    /// Without a refresh.
+    /// The idle timeout: the longest time without a refresh.
     pub idle_seconds: u64,
-    /// In all.
+    /// The longest lifetime in total.
     pub absolute_seconds: u64,
-    /// How long a spent token may be shown again while its successor is unused.
+    /// How long a used token may be presented again while its successor is unused.
     pub grace_seconds: u64,
 }
 
-/// What becomes of sessions that the store has lost.
+/// How to treat sessions that the store has lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LostSessions {
-    /// Their refresh tokens are answered 503, so that clients keep them until an operator has put
-    /// the sessions back from a backup or chosen the other answer.
+    /// Refreshing them gets 503, so that clients keep their refresh tokens until an operator has
+    /// restored the sessions from a backup or chosen the other policy.
     #[default]
     Unavailable,
-    /// They are over: users log in again.
+    /// They have ended: users log in again.
     End,
 }
 
-/// A time in which clients could not repeat what they had not been answered, unix seconds.
+/// A time in which clients that got no response could not repeat their requests, unix seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Outage {
     /// When it began.
     pub began_at: u64,
-    /// When it was over; before it began while it lasts.
+    /// When it ended; a time before `began_at` while it lasts.
     pub ended_at: u64,
 }
 
-/// What a refresh token is worth.
+/// The outcome of presenting a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotation {
-    /// The session is over, or never was.
+    /// The session has ended, or never existed.
     Over,
-    /// A lost reply, or a tab that raced: the same successor once more.
+    /// A lost response or a race of tabs: the same successor is returned again.
     Repeated {
         /// The successor's generation.
         generation: u32,
     },
-    /// A spent token came back that no honest client shows, or the third in a row came back late:
-    /// two hold the family, and one of them is a thief.
+    /// Theft: a used token was presented that no honest client would present, or the third
+    /// repetition in a row was late. Two parties have tokens of the family, one of them a thief.
     Reused,
-    /// The token is spent from now on.
+    /// The token is used from now on.
     Rotated {
         /// The successor's generation.
         generation: u32,
@@ -174,31 +175,31 @@ pub enum Rotation {
 }
 
 impl Session {
-    /// From when on it gives out nothing more, unix seconds.
+    /// From when on the session issues no more tokens, unix seconds.
     pub fn expires_at(&self, lifetimes: &Lifetimes) -> u64 {
         self.absolute_end(lifetimes).min(self.used_at.saturating_add(lifetimes.idle_seconds))
     }
 
-    /// The instant that no refresh moves, unix seconds.
+    /// The end that no refresh can move, unix seconds.
     pub fn absolute_end(&self, lifetimes: &Lifetimes) -> u64 {
         self.opened_at.saturating_add(lifetimes.absolute_seconds)
     }
 
-    /// True while it may give out access tokens, as far as the session itself knows.
+    /// True while access tokens may be issued for it, judged by the session alone, without the log.
     pub fn is_live(&self, now: u64, lifetimes: &Lifetimes) -> bool {
         self.ended.is_none() && now < self.expires_at(lifetimes)
     }
 
-    /// Uses the refresh token of `presented` generation, whose genuineness was checked before.
+    /// Uses the refresh token of generation `presented`. The caller has already verified it.
     ///
-    /// The living token rotates. Its parent is answered with the same successor while that is
-    /// unused and the grace lasts, which begins again after an outage. Any older one is theft. A
-    /// token ahead of what is stored was given out before the store lost writes: the chain goes on
-    /// from there, since every chain of a session is the same one.
+    /// The current token rotates. Its parent gets the same successor again while that is unused and
+    /// the grace period lasts; an outage restarts the grace period. Any older token means theft. A
+    /// token ahead of the stored generation was issued before the store lost writes: the chain
+    /// continues from there, since every chain of a session is the same one.
     ///
-    /// A thief and a victim who use every generation one after the other never show an older one.
-    /// They are noticed because the second of them comes later than [`RACE_SECONDS`], generation
-    /// after generation: the third such repetition in a row is theft.
+    /// If a thief and a victim use every generation one after the other, neither presents an older
+    /// token. They are detected because the second of them comes later than [`RACE_SECONDS`] in
+    /// every generation: the third such repetition in a row counts as theft.
     pub fn rotate(
         &mut self,
         presented: u32,
@@ -225,7 +226,7 @@ impl Session {
         if successor != generation || now > begin.saturating_add(lifetimes.grace_seconds) {
             return Rotation::Reused;
         }
-        // Nobody could ask earlier during an outage.
+        // During an outage no client could ask earlier.
         let is_late = begin == since && now > since.saturating_add(RACE_SECONDS);
         if is_late && self.repeats.came_late() >= MOST_LATE_IN_A_ROW {
             return Rotation::Reused;
@@ -233,7 +234,7 @@ impl Session {
         Rotation::Repeated { generation }
     }
 
-    /// Ends it for good, unless it is over already. What no listing needs is forgotten.
+    /// Ends the session for good, unless it has ended already. Drops what no listing needs.
     pub fn end(&mut self, ended: Ended) {
         if self.ended.is_none() {
             self.ended = Some(ended);
@@ -242,7 +243,7 @@ impl Session {
         }
     }
 
-    /// How many refresh tokens of it are spent.
+    /// The number of its refresh tokens that are used.
     pub fn spent(&self) -> u32 {
         match self.holder {
             Holder::Client { generation, .. } => generation,
@@ -252,7 +253,7 @@ impl Session {
 }
 
 impl Repeats {
-    /// A generation that nobody showed twice, or only at once, ends the row.
+    /// A generation that was not presented again, or only within the race time, ends the row.
     fn rotated(&mut self) {
         if !self.latest {
             self.in_a_row = 0;
@@ -260,7 +261,7 @@ impl Repeats {
         self.latest = false;
     }
 
-    /// Each generation counts once; how many there are in a row now.
+    /// Counts a late repetition, once per generation; returns how many there are in a row now.
     fn came_late(&mut self) -> u8 {
         if !self.latest {
             self.latest = true;
@@ -271,14 +272,14 @@ impl Repeats {
 }
 
 impl Outage {
-    /// The one before a process that starts `now`: what was answered in the hour before may not
-    /// have been heard.
+    /// The outage before a process that starts `now`: clients may not have received responses of
+    /// the last hour.
     pub fn before(now: u64) -> Self {
         Self { began_at: now.saturating_sub(3600), ended_at: now }
     }
 
-    /// When the grace of a token begins that was spent at `since`: where it would have run out in
-    /// the outage, at the outage's end.
+    /// When the grace period of a token that was used at `since` begins. If it would have run out
+    /// during the outage, it begins at the end of the outage.
     fn grace_begin(self, since: u64, lifetimes: &Lifetimes) -> u64 {
         let could_ask = since.saturating_add(lifetimes.grace_seconds) < self.began_at;
         if could_ask || since > self.ended_at { since } else { self.ended_at }
@@ -288,19 +289,19 @@ impl Outage {
 /// The sessions under one user key.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct UserSessions {
-    /// In the order they were opened.
+    /// In the order in which they were opened.
     pub sessions: Vec<Session>,
-    /// Random, another one with each write: of two processes that want to write the same only one
-    /// has written it.
+    /// Random, different with each write: if two processes want to write the same content, only one
+    /// of them has written it.
     pub stamp: u64,
 }
 
 impl UserSessions {
-    /// Reads what [`encode`](Self::encode) made.
+    /// Decodes the output of [`encode`](Self::encode).
     ///
     /// # Errors
     ///
-    /// Where the bytes are something else.
+    /// If the bytes are anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
         match bytes {
             [] => Ok(Self::default()),
@@ -311,12 +312,12 @@ impl UserSessions {
         }
     }
 
-    /// The bytes to store; none for no sessions.
+    /// The bytes to store; empty if there are no sessions.
     pub fn encode(&self) -> Vec<u8> {
         if self.sessions.is_empty() {
             return vec![];
         }
-        // No bytes in their place would delete the sessions.
+        // Empty bytes in their place would delete the sessions.
         postcard::to_allocvec(self).expect("plain data is always encoded")
     }
 
@@ -325,8 +326,8 @@ impl UserSessions {
         self.sessions.iter_mut().find(|session| session.id == id)
     }
 
-    /// Forgets sessions that expired, and those that ended once no refresh token of theirs could be
-    /// good any more. Of the ended ones those opened last are kept, [`MAX_ENDED`].
+    /// Drops sessions that expired, and ended ones once none of their refresh tokens could be valid
+    /// any more. Of the ended sessions at most [`MAX_ENDED`] are kept, those opened last.
     pub fn tidy(&mut self, now: u64, lifetimes: &Lifetimes) {
         self.sessions.retain(|session| match session.ended {
             Some(_) => now < session.absolute_end(lifetimes),
@@ -341,8 +342,8 @@ impl UserSessions {
         });
     }
 
-    /// Which of `live` sessions must go before one more may be opened under `cap`: those idle for
-    /// longest.
+    /// Which of the `live` sessions must end before one more may be opened under `cap`: the ones
+    /// that have been idle for longest.
     pub fn surplus<'a>(live: impl Iterator<Item = &'a Session>, cap: usize) -> Vec<SessionId> {
         let mut live: Vec<&Session> = live.collect();
         live.sort_by_key(|session| (session.used_at, session.opened_at, session.id));
@@ -350,24 +351,25 @@ impl UserSessions {
         live.iter().take(count).map(|session| session.id).collect()
     }
 
-    /// When the store may forget it, unix seconds: its clock may be ahead of ours by a day.
+    /// When the store may drop the document, unix seconds: its clock may be ahead of ours by a day.
     pub fn forget_at(&self, lifetimes: &Lifetimes) -> Option<u64> {
         self.forgettable_at(lifetimes).map(|at| at.saturating_add(CLOCK_MARGIN_SECONDS))
     }
 
-    /// When nothing of it matters any more, unix seconds.
+    /// When no session in it matters any more, unix seconds.
     pub fn forgettable_at(&self, lifetimes: &Lifetimes) -> Option<u64> {
         self.sessions.iter().map(|session| session.absolute_end(lifetimes)).max()
     }
 }
 
 impl SessionId {
-    /// A session of the user. The first four bytes of `random` say when it was opened.
+    /// Creates the id of a session of the user. The first four bytes of `random` are its opening
+    /// time.
     pub fn new(user: UserKey, random: [u8; 16]) -> Self {
         Self { user, random }
     }
 
-    /// A session of the user that is opened `at` (unix seconds).
+    /// Creates the id of a session of the user that is opened `at` (unix seconds).
     pub fn opened(user: UserKey, at: u64, random: [u8; 12]) -> Self {
         let mut bytes = [0; 16];
         let at = u32::try_from(at).unwrap_or(u32::MAX);
@@ -376,23 +378,23 @@ impl SessionId {
         Self { user, random: bytes }
     }
 
-    /// When it was opened, unix seconds. Its credentials prove it, also where the store does not
-    /// know the session.
+    /// When the session was opened, unix seconds. Its credentials prove it, even if the store does
+    /// not know the session.
     pub fn opened_at(self) -> u64 {
         let [a, b, c, d, ..] = self.random;
         u32::from_be_bytes([a, b, c, d]).into()
     }
 
-    /// True if the session, which the store does not know, is one that a store lost which lost
-    /// records at `lost_at`: it was opened before, is not past its absolute end, and was not idle
-    /// for too long since, however late it was last used.
+    /// True if the session, which is not in the store, is one that was lost when the store lost
+    /// records at `lost_at`: it was opened before, is not past its absolute end, and has not been
+    /// idle for too long since, assuming the latest possible use.
     pub fn is_lost(self, lost_at: Option<u64>, now: u64, lifetimes: &Lifetimes) -> bool {
         let end = self.opened_at().saturating_add(lifetimes.absolute_seconds);
         let is_recent = |lost_at: u64| now < lost_at.saturating_add(lifetimes.idle_seconds);
         lost_at.is_some_and(|at| self.opened_at() <= at && is_recent(at)) && now < end
     }
 
-    /// Where its user's sessions are.
+    /// The key of its user's sessions.
     pub fn user(self) -> UserKey {
         self.user
     }
@@ -405,7 +407,7 @@ impl SessionId {
         bytes
     }
 
-    /// The session with these bytes.
+    /// Creates the id from these bytes.
     pub fn from_bytes(bytes: [u8; SESSION_ID_BYTES]) -> Self {
         let (mut user, mut random) = ([0; 8], [0; 16]);
         user.copy_from_slice(&bytes[..8]);
@@ -449,17 +451,17 @@ impl FromStr for SessionId {
     }
 }
 
-/// Begins the names of documents that remember for a day what a login's request asked for.
+/// Prefix of the names of documents that remember for a day what a login request asked for.
 pub const OPENING_DOCUMENTS: &str = "opening:";
-/// Begins the names of all documents with sessions.
+/// Prefix of the names of all documents with sessions.
 pub const USER_DOCUMENTS: &str = "user:";
 const CLOCK_MARGIN_SECONDS: u64 = 86_400;
-/// Within this time after a token was spent its repetition is a race of tabs or a quick retry.
+/// Within this time after its use, presenting a token again is a race of tabs or a quick retry.
 pub const RACE_SECONDS: u64 = 10;
-/// The late repetition that makes a row of this length is theft.
+/// A row of this many late repetitions means theft.
 pub const MOST_LATE_IN_A_ROW: u8 = 3;
 /// 32 characters of base64url.
 pub const SESSION_ID_BYTES: usize = 24;
-/// How many ended sessions of a user are remembered: enough to recognise them in a listing. That
-/// they are over does not depend on it, for what is not there gives out nothing.
+/// How many ended sessions of a user are remembered: enough to recognise them in a listing.
+/// Security does not depend on it, because a session that is not stored gets no tokens.
 pub const MAX_ENDED: usize = 50;

@@ -1,4 +1,4 @@
-//! What stands for the trimmed beginning of the log.
+//! The checkpoint, which replaces the trimmed beginning of the log.
 
 use std::collections::HashSet;
 
@@ -20,7 +20,7 @@ pub(super) struct Kept {
     pub(super) users: Vec<RevokedUser>,
     pub(super) sessions_floor: u64,
     pub(super) refresh_denied: Vec<Denied>,
-    /// When the store was last found to have lost records, unix seconds, or 0.
+    /// When a loss of records in the store was last found, unix seconds, or 0.
     pub(super) lost_at: u64,
 }
 
@@ -53,25 +53,26 @@ pub struct Trimming {
 }
 
 impl Trimming {
-    /// Begins at the log's present checkpoint.
+    /// Starts at the log's present checkpoint.
     ///
     /// # Errors
     ///
-    /// [`FoldError::Damaged`] if it cannot be read.
+    /// [`FoldError::Damaged`] if the checkpoint cannot be read.
     pub fn begin(salt: Salt, issuer: &str, checkpoint: &Checkpoint) -> Result<Self, FoldError> {
         let kept = Kept::read(checkpoint)?;
         Ok(Self { seq: checkpoint.seq, kept, salt, issuer: issuer.to_owned() })
     }
 
-    /// Takes the next record in, if nothing of it must stay at `now`; false ends the walk.
+    /// Takes in the next record, if nothing of it must be kept in the log at `now`. False ends the
+    /// walk.
     ///
-    /// Of a record older than a week some entries may live on: the checkpoint carries them, up to
-    /// 10,000 in all. Otherwise one token that is good for a year would keep every record that came
-    /// after it.
+    /// Some entries of a record older than a week may still have an effect: the checkpoint carries
+    /// them, up to 10,000 in total. Otherwise one token that is valid for a year would keep every
+    /// later record in the log.
     ///
     /// # Errors
     ///
-    /// [`FoldError::Damaged`] if it cannot be read.
+    /// [`FoldError::Damaged`] if the record cannot be read.
     pub fn take(&mut self, seq: u64, bytes: &[u8], now: u64) -> Result<bool, FoldError> {
         let record = Record::decode(bytes).map_err(|_| FoldError::Damaged { seq })?;
         let lives = |one: &&Revocation| !one.is_past(record.at, now);
@@ -102,23 +103,23 @@ impl Trimming {
         Ok(true)
     }
 
-    /// The checkpoint that stands for everything taken in.
+    /// Returns the checkpoint that replaces everything taken in.
     pub fn checkpoint(mut self, now: u64) -> Checkpoint {
         self.kept.denied = living(&self.kept.denied, now);
         self.kept.refresh_denied = living(&self.kept.refresh_denied, now);
-        // A fold looks its users up by their order.
+        // A fold looks users up by binary search, so they must be sorted.
         self.kept.users = merge_users(self.kept.users);
         self.kept.users.retain(|user| user.until >= now);
         self.kept.checkpoint(self.seq)
     }
 }
 
-/// What is not past at `now`, each once.
+/// The entries that are not past at `now`, each once.
 fn living(denied: &[Denied], now: u64) -> Vec<Denied> {
     DeniedSet::default().merged(denied.to_vec(), now).iter().collect()
 }
 
-/// For how long at least `GET /v1/revocations` shows what still has an effect.
+/// The minimum time for which `GET /v1/revocations` shows entries that still have an effect.
 const LISTED_SECONDS: u64 = 7 * 24 * 60 * 60;
-/// Every reader of the log's beginning gets the checkpoint, 15 bytes an entry.
+/// Everyone who reads the log from its beginning gets the checkpoint, 15 bytes per entry.
 const MOST_CARRIED: usize = 10_000;

@@ -1,4 +1,4 @@
-//! Merging what is fresh into the sorted rest, and encoding it as a base: off the request path.
+//! Merges the fresh entries into the sorted ones and encodes them as a base, off the request path.
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ pub struct Main {
     pub(super) users: Vec<RevokedUser>,
 }
 
-/// What a compaction needs, taken out of the fold in time that does not grow with `main`.
+/// The input of a compaction. Taking it out of the fold takes a time that does not grow with
+/// `main`.
 #[derive(Debug)]
 pub struct Compaction {
     pub(super) salt: Salt,
@@ -34,7 +35,8 @@ pub struct Compaction {
 }
 
 impl Compaction {
-    /// Merges, leaves out what is past at `now`, and encodes the base. Runs off the request path.
+    /// Merges, drops entries that are past at `now`, and encodes the base. Runs off the request
+    /// path.
     pub fn run<T>(
         self,
         now: u64,
@@ -64,12 +66,12 @@ impl Compaction {
         (Arc::new(main), signed)
     }
 
-    /// What its fingerprints are made with, see [`Fold::names`](super::Fold::names).
+    /// The inputs of its fingerprints, see [`Fold::names`](super::Fold::names).
     pub fn names(&self) -> (Salt, &str) {
         (self.salt, &self.issuer)
     }
 
-    /// A checkpoint that stands for everything folded, in an era of its own.
+    /// Returns a checkpoint that replaces everything folded, for an era of its own.
     pub fn checkpoint(self, now: u64) -> Checkpoint {
         let (dead_keys, refresh_denied) = (self.dead_keys.clone(), self.refresh_denied.clone());
         let (epoch, sessions_floor, reached) = (self.epoch, self.sessions_floor, self.reached);
@@ -90,7 +92,7 @@ impl Compaction {
     }
 }
 
-/// Sorts users by fingerprint and joins those that are named twice.
+/// Sorts users by fingerprint and merges duplicates.
 pub(super) fn merge_users(users: impl IntoIterator<Item = RevokedUser>) -> Vec<RevokedUser> {
     let mut users: Vec<RevokedUser> = users.into_iter().collect();
     users.sort_unstable_by_key(|user| user.id);

@@ -1,22 +1,22 @@
-//! Denied tokens and sessions, sorted, in two columns: 12 bytes an entry.
+//! Denied tokens and sessions, sorted, in two columns: 12 bytes per entry.
 
 use crate::record::Denied;
 
-/// Fingerprints in ascending order, each once, with the time from when on it may go.
+/// Unique fingerprints in ascending order, each with the time from when on it may be removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct DeniedSet {
     ids: Vec<u64>,
-    /// Unix seconds; [`FOR_EVER`] stands for everything later.
+    /// Unix seconds; [`FOR_EVER`] means any later time.
     until: Vec<u32>,
 }
 
 impl DeniedSet {
-    /// How many there are.
+    /// The number of entries.
     pub(super) fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// The fingerprints, as a snapshot wants them.
+    /// The fingerprints, in the form that a snapshot needs.
     pub(super) fn ids(&self) -> &[u64] {
         &self.ids
     }
@@ -26,13 +26,13 @@ impl DeniedSet {
         entries.map(|(id, until)| Denied { id: *id, until: widened(*until) })
     }
 
-    /// From when on `id` may go, if it is there.
+    /// From when on `id` may be removed, if it is in the set.
     pub(super) fn until(&self, id: u64) -> Option<u64> {
         let rank = self.ids.binary_search(&id).ok()?;
         self.until.get(rank).map(|until| widened(*until))
     }
 
-    /// These with unsorted `fresh` ones, without what is past at `now`.
+    /// Returns this set merged with the unsorted `fresh`, without entries that are past at `now`.
     pub(super) fn merged(&self, mut fresh: Vec<Denied>, now: u64) -> Self {
         fresh.sort_unstable();
         let room = self.len() + fresh.len();
@@ -48,7 +48,7 @@ impl DeniedSet {
         merged
     }
 
-    /// Adds what is not smaller than the last one.
+    /// Appends an entry that is not smaller than the last one.
     fn push(&mut self, next: Denied, now: u64) {
         if next.until < now {
             return;
@@ -70,7 +70,7 @@ impl FromIterator<Denied> for DeniedSet {
     }
 }
 
-/// An entry must never go too early: what does not fit stays.
+/// An entry must never be removed too early: a time that does not fit is kept for ever.
 fn widened(until: u32) -> u64 {
     if until == FOR_EVER { u64::MAX } else { u64::from(until) }
 }
@@ -81,7 +81,7 @@ const FOR_EVER: u32 = u32::MAX;
 mod tests {
     use super::*;
 
-    // An entry whose time does not fit into its column never goes.
+    // An entry whose time does not fit into its column is never removed.
     #[test]
     fn what_is_too_late_for_its_column_stays_for_ever() {
         let late = u64::from(u32::MAX) + 5;
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(set.merged(vec![], late * 2).ids(), [1]);
     }
 
-    // The same entry from both sides stays once, for the longer of its times.
+    // An entry that is in both sets is kept once, with the later of its two times.
     #[test]
     fn an_entry_that_is_named_again_stays_as_long_as_the_longer_one_says() {
         let entry = |id, until| Denied { id, until };

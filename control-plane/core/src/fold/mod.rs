@@ -1,4 +1,4 @@
-//! The log folded into memory: pure state, from which every snapshot is built.
+//! The log folded into memory: pure state from which every snapshot is built.
 
 mod checkpoint;
 mod compaction;
@@ -20,8 +20,9 @@ use denied_set::DeniedSet;
 
 /// Everything that is revoked up to one position.
 ///
-/// `main` holds all up to the last compaction, sorted; `fresh_*` what came after it; `steps` the
-/// last records one by one, for deltas. A record costs the same however much is revoked already.
+/// `main` holds everything up to the last compaction, sorted; `fresh_*` what came after it; `steps`
+/// the last records one by one, for deltas. The cost of a record does not depend on how much is
+/// revoked already.
 #[derive(Debug, Clone)]
 pub struct Fold {
     salt: Salt,
@@ -31,42 +32,42 @@ pub struct Fold {
     fresh_denied: HashMap<u64, u64>,
     fresh_users: HashMap<u64, RevokedUser>,
     steps: VecDeque<Step>,
-    /// Where the log stands before the oldest step, and the epoch there.
+    /// The floor before the oldest step, and the epoch there.
     steps_begin: Floor,
     steps_begin_epoch: u64,
     step_entries: usize,
     dead_keys: Vec<DeadKey>,
     epoch: u64,
-    /// Sessions of a lower version are over, for every user.
+    /// Sessions with a lower version have ended, for every user.
     sessions_floor: u64,
-    /// Sessions that cannot be refreshed, and until when that must be known here.
+    /// Sessions that cannot be refreshed, and until when this must be remembered here.
     refresh_denied: HashMap<u64, u64>,
     /// The mark of the last record folded, see [`End`].
     mark: u64,
-    /// When the store was last found to have lost records, unix seconds, or 0.
+    /// When a loss of records in the store was last found, unix seconds, or 0.
     lost_at: u64,
 }
 
-/// One record's effects, and where the log stands after it.
+/// The effects of one record, and the floor after it.
 #[derive(Debug, Clone)]
 struct Step {
     end: Floor,
-    /// The epoch there.
+    /// The epoch after the record.
     epoch: u64,
     effects: Effects,
 }
 
-/// What the steps between two positions hold, as it was found.
+/// The content of the steps between two positions, not yet sorted.
 #[derive(Debug)]
 pub struct Taken {
-    /// All but the entries.
+    /// Everything but the entries.
     delta: Delta,
     denied: Vec<Fingerprint>,
     users: Vec<RevokedUser>,
 }
 
 impl Taken {
-    /// Sorts it.
+    /// Sorts the entries into the delta.
     pub fn delta(self) -> Delta {
         let Self { mut delta, denied, users } = self;
         delta.dead_keys.sort();
@@ -77,7 +78,7 @@ impl Taken {
     }
 }
 
-/// What stands in the log between two positions, ready to be signed.
+/// What the log contains between two positions, ready to be signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delta {
     from: Floor,
@@ -91,12 +92,12 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// Where it leads.
+    /// The position after this delta.
     pub fn position(&self) -> Position {
         self.to.position
     }
 
-    /// The same as what a signer takes.
+    /// The same content, borrowed for a signer.
     pub fn borrow(&self) -> Content<'_> {
         Content {
             from: self.from,
@@ -112,10 +113,10 @@ impl Delta {
     }
 }
 
-/// When a snapshot is signed and until when it proves the feed fresh, unix seconds.
+/// When a snapshot was signed, and until when it proves that the feed is fresh, unix seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Validity {
-    /// When it is signed.
+    /// When it was signed.
     pub issued_at: u64,
     /// Until when it is fresh.
     pub valid_until: u64,
@@ -133,15 +134,15 @@ pub enum FoldError {
     /// The log does not continue what was folded.
     #[error("record {found} follows {held} in the log")]
     OutOfOrder {
-        /// The last seq folded.
+        /// The last seq that was folded.
         held: u64,
-        /// The seq found.
+        /// The seq that was found.
         found: u64,
     },
 }
 
 impl Fold {
-    /// The fold of a log that begins with `checkpoint`.
+    /// Starts the fold of a log that begins with `checkpoint`.
     ///
     /// # Errors
     ///
@@ -177,11 +178,11 @@ impl Fold {
         })
     }
 
-    /// Folds the next record of the log; that none is missing in between is the store's promise.
+    /// Folds the next record of the log. The store guarantees that no record in between is missing.
     ///
     /// # Errors
     ///
-    /// See [`FoldError`]; nothing is changed then.
+    /// See [`FoldError`]; the fold is unchanged then.
     pub fn push(&mut self, seq: u64, record: &[u8]) -> Result<(), FoldError> {
         let held = self.reached.position.seq;
         if seq <= held {
@@ -210,37 +211,37 @@ impl Fold {
         self.reached
     }
 
-    /// What fingerprints are made with: the salt, and the issuer whose own tokens are meant.
+    /// The inputs of fingerprints: the salt, and the issuer of our own tokens.
     pub fn names(&self) -> (Salt, &str) {
         (self.salt, &self.issuer)
     }
 
-    /// The last record folded, as the log names it.
+    /// The last record folded, identified as in the log.
     pub fn end(&self) -> End {
         End { position: self.reached.position, mark: self.mark }
     }
 
-    /// Says which mark the last record folded has in the log.
+    /// Sets the mark that the last record folded has in the log.
     pub fn set_mark(&mut self, mark: u64) {
         self.mark = mark;
     }
 
-    /// When the store was last found to have lost records, unix seconds, if it ever was.
+    /// When a loss of records in the store was last found, unix seconds, if ever.
     pub fn lost_at(&self) -> Option<u64> {
         (self.lost_at > 0).then_some(self.lost_at)
     }
 
-    /// Remembers that the store was found to have lost records at `now`.
+    /// Remembers that a loss of records in the store was found at `now`.
     pub fn note_loss(&mut self, now: u64) {
         self.lost_at = self.lost_at.max(now);
     }
 
-    /// How many entries came after the last compaction.
+    /// The number of entries added since the last compaction.
     pub fn fresh_len(&self) -> usize {
         self.fresh_denied.len() + self.fresh_users.len()
     }
 
-    /// How many tokens, sessions and users are revoked, counting repetitions since the compaction.
+    /// The number of revoked tokens, sessions and users; repetitions since the compaction count.
     pub fn entries(&self) -> usize {
         self.main.denied.len() + self.main.users.len() + self.fresh_len()
     }
@@ -255,19 +256,19 @@ impl Fold {
         &self.dead_keys
     }
 
-    /// True if the control plane's own key `kid` is dead.
+    /// True if the control plane's own key `kid` is revoked.
     pub fn is_dead(&self, kid: &str) -> bool {
         self.dead_keys.iter().any(|key| key.issuer == self.issuer && key.kid == kid)
     }
 
-    /// Everything after `since` up to `to` as the content of one delta, if both are still known
-    /// step by step; where they are the same that is a heartbeat.
+    /// Returns everything after `since` up to `to` as the content of one delta, if the fold still
+    /// has the steps between them. If both are the same, the delta is a heartbeat.
     pub fn delta(&self, since: Position, to: Position, validity: Validity) -> Option<Delta> {
         Some(self.taken(since, to, validity)?.delta())
     }
 
-    /// The same as it stands in the steps: what takes long is left to [`Taken::delta`], for which
-    /// the fold need not be held.
+    /// Like [`delta`](Self::delta), but unsorted: the slow part is left to [`Taken::delta`], which
+    /// does not need the lock on the fold.
     pub fn taken(&self, since: Position, to: Position, validity: Validity) -> Option<Taken> {
         let (from, to) = (self.floor_at(since)?, self.floor_at(to)?);
         let (mut denied, mut users, mut dead_keys) = (Vec::new(), Vec::new(), Vec::new());
@@ -279,7 +280,7 @@ impl Fold {
             dead_keys.extend(step.effects.dead_keys.iter().cloned());
             epoch.get_or_insert(step.epoch);
         }
-        // One content for one position, whatever has come after it.
+        // A position always has the same content, no matter what came after it.
         let epoch = epoch.unwrap_or_else(|| self.epoch_at(to.position));
         let delta = Delta {
             from,
@@ -294,7 +295,7 @@ impl Fold {
         Some(Taken { delta, denied, users })
     }
 
-    /// What is held sorted, so that its end can come elsewhere.
+    /// The sorted entries, so that the caller can drop them elsewhere.
     pub fn held(&self) -> Arc<Main> {
         self.main.clone()
     }
@@ -304,11 +305,11 @@ impl Fold {
         step.map_or(self.steps_begin_epoch, |step| step.epoch)
     }
 
-    /// True if one of the control plane's own sessions is over: revoked by itself, with its user,
-    /// or with all. `version` is the seq the log had when it was opened.
+    /// True if one of the control plane's own sessions has ended: revoked individually, with its
+    /// user, or with all sessions. `version` is the seq of the log when the session was opened.
     ///
-    /// Entries leave the fold a day after they came, but none before the stored sessions say the
-    /// same: see `Plane::prunable_until`.
+    /// Entries are removed from the fold a day after they came, but not before the stored sessions
+    /// record the same: see `Plane::prunable_until`.
     pub fn is_session_over(&self, sid: &str, sub: &str, version: u64) -> bool {
         let sid = Fingerprint::new(self.salt, Kind::Session, &self.issuer, sid).0;
         let sub = Fingerprint::new(self.salt, Kind::User, &self.issuer, sub).0;
@@ -335,8 +336,8 @@ impl Fold {
         }
     }
 
-    /// Takes a finished compaction of `now` over; false if the log has changed its era meanwhile,
-    /// or an older compaction finished later.
+    /// Takes over a compaction that was finished for `now`. False if the log has changed its era
+    /// meanwhile, or if this compaction is older than the present one.
     pub fn compacted_to(&mut self, main: Arc<Main>, now: u64) -> bool {
         let (era, held) = (self.reached.position.era, self.main.reached.position);
         if main.reached.position.era != era || main.reached.position < held {
@@ -344,7 +345,7 @@ impl Fold {
         }
         let since = main.reached.position;
         self.main = main;
-        // Not cleared: a burst would leave its room behind.
+        // Not cleared: the map would keep the capacity of a burst.
         self.fresh_denied = HashMap::new();
         self.fresh_users = HashMap::new();
         self.refresh_denied.retain(|_, until| *until >= now);
@@ -359,7 +360,7 @@ impl Fold {
         true
     }
 
-    /// True if `other` revokes anything still needed at `now` that this fold does not.
+    /// True if `other` contains a revocation that is still needed at `now` and missing here.
     pub fn lacks(&self, other: &Self, now: u64) -> bool {
         let denied = other.main.denied.iter().chain(entries(&other.fresh_denied));
         let mut refresh_denied = entries(&other.refresh_denied).filter(|one| one.until >= now);
@@ -372,7 +373,7 @@ impl Fold {
             || users.filter(|user| user.until >= now).any(|user| !self.stops(user))
     }
 
-    /// Adds what `record` revokes that the log has lost, as of the `seq` that it was accepted with.
+    /// Adds what `record`, which the log has lost, revokes. `seq` is where it was accepted.
     ///
     /// # Errors
     ///
@@ -389,7 +390,7 @@ impl Fold {
         Ok(())
     }
 
-    /// Adds everything that `other` revokes, and moves to the later seq.
+    /// Adds everything that `other` revokes, and moves to the later of the two seqs.
     pub fn join(&mut self, other: &Self) {
         let effects = Effects {
             denied: other.main.denied.iter().chain(entries(&other.fresh_denied)).collect(),
@@ -405,7 +406,7 @@ impl Fold {
         self.begin_steps(other.reached.position.seq);
     }
 
-    /// Moves to `seq` if that is later, without a way for deltas to lead there.
+    /// Moves to `seq` if that is later. No delta can lead across this move.
     fn begin_steps(&mut self, seq: u64) {
         self.reached.position.seq = self.reached.position.seq.max(seq);
         self.steps.clear();
@@ -463,7 +464,8 @@ impl Fold {
         }
     }
 
-    /// Keeps what no compaction holds yet, and of the rest as much as [`MAX_STEP_ENTRIES`] allows.
+    /// Keeps the steps that no compaction contains yet, and of the rest as many as
+    /// [`MAX_STEP_ENTRIES`] allows.
     fn forget_steps(&mut self) {
         while self.step_entries > MAX_STEP_ENTRIES || self.steps.len() > MAX_STEPS {
             match self.steps.front() {
@@ -478,7 +480,7 @@ impl Fold {
         }
     }
 
-    /// The chain hash at a position that some step begins or ends at.
+    /// The chain hash at a position where a step begins or ends.
     fn floor_at(&self, position: Position) -> Option<Floor> {
         let begin = self.steps_begin;
         if position == begin.position {
@@ -494,7 +496,7 @@ impl Fold {
     }
 }
 
-/// The entries of a map from fingerprint to the time when it may go.
+/// The entries of a map from fingerprint to the time from when on it may be removed.
 fn entries(map: &HashMap<u64, u64>) -> impl Iterator<Item = Denied> {
     map.iter().map(|(id, until)| Denied { id: *id, until: *until })
 }
@@ -515,6 +517,6 @@ impl RevokedUser {
     }
 }
 
-/// Deltas reach back at most this many entries; who is further behind gets a base.
+/// Deltas reach back at most this many entries; a follower that is further behind gets a base.
 const MAX_STEP_ENTRIES: usize = 200_000;
 const MAX_STEPS: usize = 100_000;
