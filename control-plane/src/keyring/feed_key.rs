@@ -1,7 +1,7 @@
 //! The keys that sign the feed: all of them sign every snapshot, until one is dropped.
 //!
-//! Verifiers pin feed keys in their configuration. So a new key signs beside the old ones as soon as
-//! it exists, and an old one goes only when somebody says so.
+//! Verifiers pin feed keys in their configuration. So a new key signs together with the old ones as
+//! soon as it exists, and an old key is removed only when an operator drops it.
 
 use std::fmt::Write;
 
@@ -18,23 +18,23 @@ use crate::store::Store;
 pub(super) struct FeedSeed {
     secret: Secret,
     created_at: u64,
-    /// Names the request that asked for it, so that a repetition finds it.
+    /// Identifies the request that asked for it, so that a repetition finds it.
     request: [u8; 16],
 }
 
-/// A feed key that signs no more.
+/// A feed key that does not sign any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct DroppedFeedKey {
     id: [u8; 8],
     at: u64,
 }
 
-/// A feed key, as an operator sees it.
+/// A feed key, as shown to an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FeedKeyStatus {
-    /// What names it in a snapshot, in hexadecimal.
+    /// Its id in snapshots, in hexadecimal.
     pub id: String,
-    /// What verifiers trust, base64url.
+    /// The public key that verifiers trust, base64url.
     pub public_key: String,
     /// When it was made, unix seconds.
     pub created_at: u64,
@@ -52,12 +52,12 @@ pub enum FeedKeyState {
     Overlapping,
 }
 
-/// What a rotation of the feed key led to.
+/// The outcome of rotating the feed key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RotatedFeedKey {
     /// The new key.
     pub key: FeedKeyStatus,
-    /// True if the same request had made it before.
+    /// True if the same request made it before.
     pub repeated: bool,
 }
 
@@ -72,7 +72,7 @@ impl Keyring {
         self.feeds.iter().map(FeedSeed::id).eq(other.feeds.iter().map(FeedSeed::id))
     }
 
-    /// Adds a feed key, which signs beside the others from now on.
+    /// Adds a feed key, which signs together with the others from now on.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl Keyring {
         Self::update(store, master, now, is_dead, add).await
     }
 
-    /// Lets the feed key with this id sign no more. True if it did until now.
+    /// Stops signing with the feed key `id`. True if it signed until now.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ impl Keyring {
 }
 
 impl Plain {
-    /// Adds the feed keys that only `known` has and nothing has dropped. True if that changed
+    /// Adds the feed keys that only `known` has and that were not dropped. True if that changed
     /// anything.
     pub(super) fn join_feeds(&mut self, known: &Keyring) -> bool {
         let before = (self.feeds.len(), self.dropped.len());
@@ -149,14 +149,14 @@ impl Plain {
         let missing = known.feeds.iter().filter(|seed| !is_held(seed) && !is_dropped(seed));
         let missing: Vec<_> = missing.cloned().collect();
         self.feeds.extend(missing);
-        // Stable: of those of one second the one that was added later stays the newer one.
+        // Stable: of two keys made in the same second, the one added later stays the newer one.
         self.feeds.sort_by_key(|seed| seed.created_at);
         let gone: Vec<[u8; 8]> = self.dropped.iter().map(|one| one.id).collect();
         self.feeds.retain(|seed| !gone.contains(&seed.id()));
         before != (self.feeds.len(), self.dropped.len())
     }
 
-    /// Remembers what was dropped, the newest [`MAX_DROPPED`].
+    /// Remembers dropped keys, the newest [`MAX_DROPPED`].
     fn note_dropped(&mut self, dropped: &[DroppedFeedKey]) {
         for one in dropped {
             if self.dropped.iter().all(|held| held.id != one.id) {
@@ -178,7 +178,7 @@ impl FeedSeed {
         self.secret.ed25519()
     }
 
-    /// What names it in a snapshot.
+    /// Its id in snapshots.
     fn id(&self) -> [u8; 8] {
         let mut id = [0; 8];
         id.copy_from_slice(&blake3::hash(&self.public_key()).as_bytes()[..8]);
@@ -209,7 +209,7 @@ fn hex(id: [u8; 8]) -> String {
     })
 }
 
-/// Each signature is 72 bytes of every snapshot, and verifiers read eight at most.
+/// Each signature takes 72 bytes of every snapshot, and verifiers read at most eight.
 pub const MAX_FEED_KEYS: usize = 4;
-/// More than any process that still runs can remember.
+/// More than any running process can remember.
 const MAX_DROPPED: usize = 64;

@@ -1,4 +1,5 @@
-//! When a token key is published, signs and goes: rules over all keys, the dead ones and a clock.
+//! When a token key is published, signs and is removed: rules over all keys, the dead ones and a
+//! clock.
 //!
 //! A key is published as soon as it exists, signs from `signs_from` until its successor does, and
 //! verifies until the last token it signed has expired.
@@ -17,7 +18,7 @@ pub(super) struct Lifetimes<'a, D> {
     is_dead: D,
 }
 
-/// What a token key is good for.
+/// What a token key is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyState {
@@ -27,7 +28,7 @@ pub enum KeyState {
     Dead,
     /// Published, so that verifiers know it before it signs.
     Pending,
-    /// Signs no more; its tokens still verify.
+    /// Does not sign any more; its tokens are still valid.
     Verifying,
 }
 
@@ -36,9 +37,10 @@ impl<'a, D: Fn(&str) -> bool> Lifetimes<'a, D> {
         Self { keys, now, is_dead }
     }
 
-    /// The key that signs: of those that may by now the last in order, whatever its algorithm. So a
-    /// key stops when its successor starts in every process, also where processes are configured
-    /// with different algorithms. If no key may sign yet, the newest signs at once.
+    /// The key that signs: the last in order among those that may sign by now, whatever its
+    /// algorithm. So every process replaces a key by its successor at the same time, even if the
+    /// processes are configured with different algorithms. If no key may sign yet, the newest one
+    /// signs immediately.
     pub(super) fn active(&self) -> Option<&'a TokenKey> {
         let started = self.living().filter(|key| key.signs_from() <= self.now);
         started.max_by_key(|key| order(key)).or_else(|| self.newest())
@@ -49,7 +51,7 @@ impl<'a, D: Fn(&str) -> bool> Lifetimes<'a, D> {
         self.living().max_by_key(|key| order(key))
     }
 
-    /// From when on a key made now signs: after every other one, and at once if there is none.
+    /// From when on a key made now signs: after every other one; immediately if there is none.
     pub(super) fn next_start(&self, publish_seconds: u64) -> u64 {
         self.newest().map_or(self.now, |newest| {
             let published = self.now.saturating_add(publish_seconds);
@@ -57,7 +59,7 @@ impl<'a, D: Fn(&str) -> bool> Lifetimes<'a, D> {
         })
     }
 
-    /// True if the schedule asks for a new key; never while one is pending.
+    /// True if the schedule requires a new key; never while one is pending.
     pub(super) fn is_due(&self, rotation_seconds: u64) -> bool {
         rotation_seconds > 0
             && self.newest().is_some_and(|newest| {
@@ -66,26 +68,26 @@ impl<'a, D: Fn(&str) -> bool> Lifetimes<'a, D> {
             })
     }
 
-    /// When `key` leaves, if it has a successor that is not dead.
+    /// When `key` is removed, if it has a successor that is not dead.
     pub(super) fn retires_at(&self, key: &TokenKey) -> Option<u64> {
         let successors = self.living().filter(|other| order(other) > order(key));
         let began = successors.map(TokenKey::signs_from).min()?;
         Some(began.saturating_add(RETIRES_AFTER_SECONDS))
     }
 
-    /// True if no token that `key` signed can be alive.
+    /// True if no token that `key` signed can still be valid.
     pub(super) fn is_retired(&self, key: &TokenKey) -> bool {
         self.retires_at(key).is_some_and(|retires_at| retires_at <= self.now)
     }
 
-    /// The keys whose tokens stand, oldest first: the content of the JWK set.
+    /// The keys whose tokens are accepted, oldest first: the content of the JWK set.
     pub(super) fn published(&self) -> Vec<&'a TokenKey> {
         let mut keys: Vec<_> = self.living().filter(|key| !self.is_retired(key)).collect();
         keys.sort_by_key(|key| order(key));
         keys
     }
 
-    /// What `key` is good for; nothing once it is retired.
+    /// What `key` is used for; nothing once it is retired.
     pub(super) fn state(&self, key: &TokenKey) -> Option<KeyState> {
         let is_active = self.active().is_some_and(|active| active.kid() == key.kid());
         if self.is_retired(key) {
@@ -111,16 +113,16 @@ pub(super) fn order(key: &TokenKey) -> (u64, u64, &str) {
     (key.signs_from(), key.created_at(), key.kid())
 }
 
-/// How long a key stays after its successor began to sign. A key leaves only after its last token
-/// expired: it signed that token at the latest when its successor began, or, in a process that had
-/// not yet read of the successor, within the margin; the token lives at most
+/// How long a key stays after its successor began to sign. A key is removed only after its last
+/// token expired. It signed that token no later than when its successor began to sign, or, in a
+/// process that had not read the successor yet, within the margin. The token lives at most
 /// [`LONGEST_ACCESS_TOKEN_SECONDS`], and a verifier accepts it for [`MAX_LEEWAY_SECONDS`] more.
-/// With anything less a rotation rejects good tokens.
+/// With a shorter time, a rotation would make verifiers reject valid tokens.
 pub const RETIRES_AFTER_SECONDS: u64 =
     LONGEST_ACCESS_TOKEN_SECONDS + MAX_LEEWAY_SECONDS + MARGIN_SECONDS;
 
-/// No rotation makes more keys than this at the same time: verifiers keep 256 of a JWK set, other
-/// readers fewer, and the red button and changes of the algorithm must still find room.
+/// Rotations make no more keys than this at the same time: verifiers keep 256 of a JWK set, other
+/// readers fewer, and there must be room for the red button and for changes of the algorithm.
 pub const MAX_PUBLISHED_KEYS: usize = 32;
 
 #[cfg(test)]
@@ -128,7 +130,7 @@ mod tests {
     use super::{KeyState, Lifetimes, RETIRES_AFTER_SECONDS as R};
     use crate::keyring::{TokenAlgorithm, TokenKey};
 
-    /// Keys named by their place, created and signing at these times.
+    /// Keys named by their index, created and signing at these times.
     fn keys(times: &[(u64, u64)]) -> Vec<TokenKey> {
         let named = |(place, &(created_at, signs_from)): (usize, &(u64, u64))| {
             let key = TokenKey::create(TokenAlgorithm::EdDsa, created_at, signs_from);
@@ -150,7 +152,7 @@ mod tests {
         keys.iter().map(letter).collect()
     }
 
-    // A rotation over time: published first, then signing; the old one stays for its tokens.
+    // A rotation over time: published first, then signing; the old key stays for its tokens.
     #[test]
     fn each_key_is_pending_then_active_then_verifying_then_gone() {
         let keys = keys(&[(100, 100), (1000, 1060), (900_000, 900_060)]);
@@ -174,12 +176,12 @@ mod tests {
     fn dead_keys_neither_sign_nor_retire_others() {
         let keys = keys(&[(100, 100), (1000, 1060), (2000, 2060)]);
         for (dead, now, expected) in [
-            // The active one is dead: the one before signs again, the pending one waits its turn.
+            // The active one is dead: the previous one signs again, the pending one keeps waiting.
             ("1", 1500, "adp"),
             ("1", 2060, "vda"),
             ("1", 1060 + R, "vda"),
             ("1", 2060 + R, "..a"),
-            // Only a pending one is left: it signs at once.
+            // Only a pending one is left: it signs immediately.
             ("01", 1500, "dda"),
             ("0", 500, "dpa"),
             ("012", 1500, "ddd"),

@@ -30,16 +30,16 @@ pub struct Keyring {
     origin: Option<Zeroizing<[u8; 32]>>,
 }
 
-/// What new token keys are like.
+/// The policy for new token keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyPolicy {
     /// Their algorithm.
     pub algorithm: TokenAlgorithm,
-    /// How long each is published before it signs, if another one can sign meanwhile.
+    /// How long each is published before it signs, if another key can sign meanwhile.
     pub publish_seconds: u64,
 }
 
-/// The key that a rotation leads to.
+/// The outcome of a rotation: the key that signs next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rotated {
     /// Its name.
@@ -48,19 +48,19 @@ pub struct Rotated {
     pub algorithm: &'static str,
     /// From when on it signs, unix seconds.
     pub signs_from: u64,
-    /// True if it was there already: pending, or made by a process that was faster.
+    /// True if it existed already: pending, or made by a process that was faster.
     pub repeated: bool,
 }
 
-/// The document's plain form; it leaves this folder only sealed.
+/// The document before sealing; it leaves this module only sealed.
 #[derive(Default, Serialize, Deserialize)]
 struct Plain {
     tokens: Vec<TokenKey>,
     /// In the order they were made.
     feeds: Vec<FeedSeed>,
-    /// So that no process that remembers one brings it back.
+    /// Prevents a process that remembers a dropped key from restoring it.
     dropped: Vec<DroppedFeedKey>,
-    /// What an earlier master key derived for good; absent where it is the present one.
+    /// The permanent values derived from an earlier master key; absent if that is the present one.
     origin: Option<[u8; 32]>,
 }
 
@@ -79,34 +79,35 @@ pub enum KeyringError {
     /// The store holds no keyring.
     #[error("there is no keyring in the store yet: start with the new master key alone")]
     Missing,
-    /// The store was begun again with other secrets than this process has.
+    /// The store was started again with other secrets than this process has.
     #[error(
         "the keyring in the store belongs to another beginning of the feed; restart this process"
     )]
     OtherOrigin,
-    /// [`MAX_FEED_KEYS`] sign already.
+    /// [`MAX_FEED_KEYS`] keys sign already.
     #[error("{MAX_FEED_KEYS} feed keys sign already; drop one that no verifier needs first")]
     TooManyFeedKeys,
-    /// [`MAX_PUBLISHED_KEYS`] stand already.
+    /// There are [`MAX_PUBLISHED_KEYS`] token keys already.
     #[error("there are too many token keys; the oldest must retire first")]
     TooManyKeys,
     /// No feed key has this id.
     #[error("there is no feed key with this id; GET /v1/keys shows them")]
     UnknownFeedKey,
-    /// The document opens, but is not a keyring.
+    /// The document was opened, but is not a keyring.
     #[error("the keyring in the store cannot be read")]
     Unreadable,
 }
 
 impl Keyring {
-    /// Loads the keyring and makes sure that it holds a feed key, a token key that is not dead, and
-    /// every key that is `known` already and neither retired nor dropped: a store that comes back
-    /// empty or older, or whose keyring was altered, gets them back. What is missing is created once
-    /// for all processes. From then on `master` uses the key that the keyring is sealed under.
+    /// Loads the keyring and makes sure that it contains a feed key, a token key that is not dead,
+    /// and every key that is `known` already and neither retired nor dropped. A store that comes
+    /// back empty or older, or whose keyring was altered, gets them back. What is missing is
+    /// created once for all processes. From then on `master` uses the key that the keyring is
+    /// sealed under.
     ///
-    /// A process that starts, so that nothing is `known`, also adds a key if the newest has another
-    /// algorithm than new ones shall have. Only then: processes that are configured differently
-    /// would otherwise overrule each other without end.
+    /// A process that starts, for which nothing is `known`, also adds a key if the algorithm of the
+    /// newest one is not the one configured for new keys. It does so only at the start: otherwise
+    /// processes with different configurations would overrule each other without end.
     ///
     /// # Errors
     ///
@@ -146,7 +147,7 @@ impl Keyring {
         }
     }
 
-    /// True if `store` holds a keyring, sealed under whichever master key.
+    /// True if `store` contains a keyring, no matter which master key it is sealed under.
     ///
     /// # Errors
     ///
@@ -166,13 +167,13 @@ impl Keyring {
 
     /// Adds a token key that signs `policy.publish_seconds` from `now` on.
     ///
-    /// Adds none if one is pending, or if the newest key in the store is not the one named `seen`
-    /// any more: of the processes that follow one schedule, one adds a key. The answer is the key
-    /// that is there then.
+    /// Adds none if one is pending, or if the newest key in the store is no longer the one named
+    /// `seen`: of the processes that follow one schedule, only one adds a key. Returns the newest
+    /// key.
     ///
     /// # Errors
     ///
-    /// See [`KeyringError`]; a key may have been added where the store's answer was lost, and
+    /// See [`KeyringError`]; if the store's answer was lost, a key may have been added, and
     /// repeating the call finds it.
     pub async fn rotate(
         store: &dyn Store,
@@ -206,8 +207,8 @@ impl Keyring {
         }
     }
 
-    /// Lets `master` use the key that the keyring in `store` is sealed under, before anything else
-    /// is opened or hashed with it. Without a keyring that is the configured one.
+    /// Makes `master` use the key that the keyring in `store` is sealed under, before anything else
+    /// is opened or hashed with it. Without a keyring this is the configured key.
     ///
     /// # Errors
     ///
@@ -217,9 +218,9 @@ impl Keyring {
         Plain::found(&document, master, None).map(drop)
     }
 
-    /// Seals the keyring under the master key `to` of those that `master` accepts. Every process
-    /// that accepts both uses it from its next reading on. What the present key has derived for
-    /// good stays. False if that was done before.
+    /// Seals the keyring under the master key `to`, which `master` must accept. Every process that
+    /// accepts both keys uses `to` from its next reading on. The permanent values that were derived
+    /// from the present key stay. False if this was done before.
     ///
     /// # Errors
     ///
@@ -260,7 +261,7 @@ impl Keyring {
         Lifetimes::new(&self.tokens, 0, is_dead).newest()
     }
 
-    /// True if the newest token key is `rotation_seconds` old at `now`; never for 0.
+    /// True if the newest token key is `rotation_seconds` old at `now`; never if that is 0.
     pub fn is_rotation_due(
         &self,
         rotation_seconds: u64,
@@ -270,14 +271,14 @@ impl Keyring {
         Lifetimes::new(&self.tokens, now, is_dead).is_due(rotation_seconds)
     }
 
-    /// The keys that sign, signed or will sign tokens, in the order in which they sign. Retired
-    /// ones stay among them until the keyring is written again.
+    /// The keys that sign, signed or will sign tokens, in the order in which they sign. Includes
+    /// retired ones until the keyring is written again.
     pub fn token_keys(&self) -> &[TokenKey] {
         &self.tokens
     }
 
-    /// What each token key that is not retired is good for at `now`, and when it retires if that is
-    /// known (unix seconds).
+    /// The use of each token key that is not retired at `now`, and when it retires (unix seconds),
+    /// if that is known.
     pub fn states(
         &self,
         now: u64,
@@ -301,8 +302,8 @@ impl Keyring {
         Arc::new(SnapshotSigner::new(feed, keys))
     }
 
-    /// The keyring's plain form, changed by `change` until the store takes it; nothing is written
-    /// where that answers with [`Change::None`].
+    /// Changes the unsealed keyring with `change`, again until the store accepts the result;
+    /// nothing is written if `change` returns [`Change::None`].
     async fn update<T>(
         store: &dyn Store,
         master: &MasterKey,
@@ -342,8 +343,8 @@ impl Plain {
         }
     }
 
-    /// What the store holds, and whether that may stay. A keyring that was altered counts as lost
-    /// where this process knows one. From then on `master` uses the key that it is sealed under.
+    /// What the store contains, and whether it may stay. A keyring that was altered counts as lost
+    /// if this process knows one. From then on `master` uses the key that it is sealed under.
     fn found(
         document: &[u8],
         master: &MasterKey,
@@ -363,7 +364,7 @@ impl Plain {
         if master.use_key(id, plain.origin.as_ref()) {
             return Ok((plain, true));
         }
-        // Other secrets than this process hashes with: nothing it has stored would be found.
+        // The secrets differ from those this process hashes with: it would find nothing it stored.
         match known.and_then(|known| known.origin.as_deref()) {
             Some(origin) if plain.origin.is_none() => {
                 plain.origin = Some(*origin);
@@ -373,7 +374,7 @@ impl Plain {
         }
     }
 
-    /// An empty keyring in the place of the one that was `known`.
+    /// An empty keyring that replaces the one that was `known`.
     fn lost(known: Option<&Keyring>) -> Self {
         let origin = known.and_then(|known| known.origin.as_deref().copied());
         Self { origin, ..Self::default() }
@@ -402,12 +403,12 @@ impl Plain {
         Ok(master.seal(DOCUMENT, &plain.map_err(|_| KeyringError::Unreadable)?)?)
     }
 
-    /// Adds the keys that only `known` has, without those that are retired or dropped: another
+    /// Adds the keys that only `known` has, except those that are retired or dropped: another
     /// process has removed them. True if there were any.
     fn join(&mut self, known: &Keyring, now: u64, is_dead: impl Fn(&str) -> bool) -> bool {
         let is_held = |key: &TokenKey| self.tokens.iter().any(|held| held.kid() == key.kid());
         let missing: Vec<_> = known.tokens.iter().filter(|key| !is_held(key)).cloned().collect();
-        // What is retired is judged with the keys of both.
+        // Whether a key is retired is judged with the keys of both.
         let all = [self.tokens.as_slice(), &missing].concat();
         let lifetimes = Lifetimes::new(&all, now, is_dead);
         let before = self.tokens.len();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::master_key::random_bytes;
 
-/// The algorithm that new token keys get. Never RSA: its private-key operations leak by time
+/// The algorithm of new token keys. Never RSA: the time of its private-key operations leaks
 /// (RUSTSEC-2023-0071).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum TokenAlgorithm {
@@ -30,7 +30,7 @@ pub struct TokenKey {
     secret: Secret,
     created_at: u64,
     pub(super) signs_from: u64,
-    /// Made of the secret when it is first used: that costs as much as a signature.
+    /// Made from the secret at the first use: that costs as much as a signature.
     #[serde(skip)]
     signer: OnceLock<Signer>,
 }
@@ -59,7 +59,7 @@ impl TokenKey {
     pub(super) fn create(algorithm: TokenAlgorithm, created_at: u64, signs_from: u64) -> Self {
         loop {
             let secret = Secret(random_bytes());
-            // A P-256 secret must lie below the group's order: nearly every 32 bytes do.
+            // A P-256 secret must be less than the group's order: nearly every 32 bytes are.
             if algorithm == TokenAlgorithm::Es256 && secret.p256().is_none() {
                 continue;
             }
@@ -90,7 +90,7 @@ impl TokenKey {
         self.signs_from
     }
 
-    /// What it is.
+    /// Its algorithm.
     pub(super) fn kind(&self) -> TokenAlgorithm {
         self.algorithm
     }
@@ -139,7 +139,7 @@ impl TokenKey {
     fn signer(&self) -> &Signer {
         self.signer.get_or_init(|| match self.algorithm {
             TokenAlgorithm::EdDsa => Signer::EdDsa(Box::new(self.secret.ed25519())),
-            // A secret that is none for P-256 was never made: see `create`.
+            // A secret that is not valid for P-256 was never made: see `create`.
             TokenAlgorithm::Es256 => self.secret.p256().map_or_else(
                 || Signer::EdDsa(Box::new(self.secret.ed25519())),
                 |key| Signer::Es256(Box::new(key)),

@@ -1,8 +1,8 @@
-//! Announcements: what the followers of the stream are told, made once for all of them.
+//! Announcements: what the followers of the stream are sent, made once for all of them.
 //!
-//! A follower that has taken the last announcement is handed the next one as it is: no look-up, no
-//! signature, no encoding of its own. Who missed some gets one delta over all it missed, so a slow
-//! follower costs no memory and holds up nobody.
+//! A follower that has taken the last announcement gets the next one as it is: without a look-up, a
+//! signature or an encoding of its own. A follower that missed announcements gets one delta that
+//! covers them all, so a slow follower costs no memory and delays no other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use super::Plane;
 use super::publish::Published;
 use crate::master_key::random_bytes;
 
-/// One step of the feed that everybody takes.
+/// One step of the feed, the same for all followers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Announcement {
     from: Position,
     to: Position,
-    /// Leads from the one to the other; none at the very beginning.
+    /// Leads from the old position to the new one; none at the very beginning.
     snapshot: Option<Arc<Published>>,
 }
 
@@ -32,24 +32,25 @@ pub struct Following {
     beats: tokio::time::Interval,
     beat: Duration,
     told_at: Instant,
-    /// Where the follower is; none before its first base.
+    /// The follower's position; none before its first base.
     since: Option<Position>,
     is_new: bool,
 }
 
 impl Announcement {
-    /// Nobody is told anything yet.
+    /// Nothing is announced yet.
     pub(super) fn at(position: Position) -> Self {
         Self { from: position, to: position, snapshot: None }
     }
 }
 
 impl Plane {
-    /// Announces whatever is folded: at once where nothing was announced just before, otherwise
-    /// once the followers had time to take the last one. What comes meanwhile goes together.
+    /// Announces what is folded: immediately if nothing was announced just before, otherwise once
+    /// the followers had time to take the last announcement. Records that come meanwhile are
+    /// announced together.
     pub(super) async fn keep_announced(self: Arc<Self>) {
         let mut head = self.head.subscribe();
-        // What was folded before this task began is news, too.
+        // What was folded before this task started must be announced, too.
         head.mark_changed();
         while head.changed().await.is_ok() {
             let to = *head.borrow_and_update();
@@ -64,27 +65,27 @@ impl Plane {
         }
     }
 
-    /// Ends every stream and every long poll, now and from now on: the process is asked to stop, and
-    /// its followers find the feed elsewhere, or here again in a moment.
+    /// Ends every stream and every long poll, now and from now on, because the process was asked to
+    /// stop. Its followers find the feed at another process, or here again after a restart.
     pub fn stop_following(&self) {
         self.stopping.send_replace(true);
     }
 
-    /// True once the process is asked to stop.
+    /// True once the process has been asked to stop.
     pub fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
 
-    /// Ends when the process is asked to stop.
+    /// Returns when the process is asked to stop.
     pub async fn stopping(&self) {
         // The sender lives as long as `self`.
         let _ = self.stopping.subscribe().wait_for(|is_stopping| *is_stopping).await;
     }
 
-    /// Follows the feed from `since` on, or from a base.
+    /// Follows the feed from `since` on, or starts with a base.
     pub fn following(self: &Arc<Self>, since: Option<Position>) -> Following {
         let beat = Duration::from_secs(self.settings.heartbeat_seconds);
-        // Each at its own moment, so that the heartbeats of many are spread evenly.
+        // Random, so that the heartbeats of many followers are spread evenly.
         let phase = beat.mul_f64(f64::from(u16::from_le_bytes(random_bytes())) / 65_536.0);
         let now = Instant::now();
         let mut beats = interval_at(now + phase, beat);
@@ -104,13 +105,13 @@ impl Plane {
 }
 
 impl Following {
-    /// From one heartbeat to the next where there is no news.
+    /// The time between two heartbeats when there is no news.
     pub fn heartbeat(&self) -> Duration {
         self.beat
     }
 
-    /// The next snapshot for this follower: news as soon as they are announced, or a heartbeat.
-    /// None where the process has nothing to hand out, or is asked to stop.
+    /// The next snapshot for this follower: news as soon as it is announced, or a heartbeat.
+    /// None if the process has nothing to send, or has been asked to stop.
     pub async fn next(&mut self) -> Option<Arc<Published>> {
         if std::mem::take(&mut self.is_new) {
             return self.tell(self.plane.snapshot(self.since)?);
@@ -123,7 +124,7 @@ impl Following {
                 changed = self.news.changed() => changed.ok()?,
                 () = stopped(&mut self.stopping) => return None,
                 _ = self.beats.tick() => {
-                    // Who was told something a moment ago needs no heartbeat.
+                    // A follower that got something a moment ago needs no heartbeat.
                     if self.told_at.elapsed() >= self.beat / 2 {
                         return self.tell(self.plane.snapshot(self.since)?);
                     }
@@ -132,9 +133,9 @@ impl Following {
         }
     }
 
-    /// What leads to the last announcement, if that is beyond the follower.
+    /// What leads to the last announcement, if that is beyond the follower's position.
     fn news(&mut self) -> Option<Arc<Published>> {
-        // A copy: what is made below must not hold up who announces.
+        // A copy: the work below must not block the announcing task.
         let last = self.news.borrow_and_update().clone();
         if self.since.is_some_and(|since| last.to <= since) {
             return None;
@@ -142,7 +143,7 @@ impl Following {
         let is_next = self.since == Some(last.from);
         let prepared = last.snapshot.as_ref().filter(|_| is_next).cloned();
         let snapshot = prepared.or_else(|| self.plane.snapshot_between(self.since, last.to))?;
-        // A base that is older than what was sent: the newer one is being built.
+        // The base may be older than what was sent: the newer one is still being built.
         (self.since.is_none_or(|since| snapshot.position > since)).then_some(snapshot)
     }
 
@@ -157,9 +158,9 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
 }
 
-/// What handing an announcement to one follower takes of a core, with room for everything else.
+/// The CPU time for handing an announcement to one follower, with room for everything else.
 const EACH_FOLLOWER: Duration = Duration::from_micros(20);
-/// No follower of a well-sized process waits longer because there are others.
+/// In a process of the right size, other followers delay a follower by no more than this.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// Below that the timer's own step is longer.
+/// Below this the timer's own resolution is coarser.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);

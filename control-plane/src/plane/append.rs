@@ -1,6 +1,7 @@
-//! Group commit: appends that arrive while the store is busy with others go to it together.
+//! Group commit: appends that arrive while the store is busy are sent to it together.
 //!
-//! They share a call, a flush and a publication. A lone one goes at once: nothing waits for company.
+//! They share a call, a flush and a publication. A single append is sent immediately: it does not
+//! wait for others.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,10 +13,10 @@ use tokio::task::JoinError;
 
 use crate::store::{Append, Appended, Batch, Onto, Store, StoreError, marks_after};
 
-/// Records that this process appended in one batch: new ones only, each with its seq.
+/// The records that this process appended in one batch, each with its seq; only new ones.
 #[derive(Debug, Clone)]
 pub(super) struct Own {
-    /// Where the log ended before the first of them.
+    /// The end of the log before the first of them.
     pub(super) from: End,
     /// The last of them.
     pub(super) to: End,
@@ -35,15 +36,16 @@ impl Own {
     }
 }
 
-/// The queue before a store. One batch is on its way at a time.
+/// The queue in front of a store. One batch is in flight at a time.
 pub(super) struct Appender {
     store: Arc<dyn Store>,
     queue: Mutex<Queue>,
-    /// What was appended and not folded yet. It is noted before its callers are answered: what was
-    /// acknowledged is known here, also if the store loses it before anyone reads it.
+    /// The batches that were appended but not folded yet. They are noted before their callers get
+    /// an answer, so this process knows what was acknowledged even if the store loses it before any
+    /// process reads it.
     unfolded: Mutex<VecDeque<Own>>,
     arrived: Notify,
-    /// What this process has folded: the log must still hold it.
+    /// What this process has folded; the log must still contain it.
     folded: Mutex<End>,
 }
 
@@ -51,7 +53,7 @@ pub(super) struct Appender {
 struct Queue {
     waiting: VecDeque<Waiting>,
     size_bytes: usize,
-    /// True while a task sends batches.
+    /// True while a task is sending batches.
     is_busy: bool,
 }
 
@@ -61,7 +63,7 @@ struct Waiting {
 }
 
 impl Appender {
-    /// Appends to the log that holds `folded`.
+    /// Creates a queue for the log that contains `folded`.
     pub(super) fn new(store: Arc<dyn Store>, folded: End) -> Arc<Self> {
         Arc::new(Self {
             store,
@@ -72,7 +74,7 @@ impl Appender {
         })
     }
 
-    /// From now on the log must hold `folded`; batches of its era up to there are folded.
+    /// From now on the log must contain `folded`; drops the batches of its era up to there.
     pub(super) fn note_folded(&self, folded: End) {
         *self.folded.lock().unwrap_or_else(PoisonError::into_inner) = folded;
         self.unfolded().retain(|own| !own.is_in(folded));
@@ -103,7 +105,7 @@ impl Appender {
         self.arrived.notified().await;
     }
 
-    /// True while something is appended that was not folded yet.
+    /// True while a batch was appended but not folded yet.
     pub(super) fn has_unfolded(&self) -> bool {
         !self.unfolded().is_empty()
     }
@@ -113,12 +115,12 @@ impl Appender {
         self.unfolded().pop_front()
     }
 
-    /// Gives a batch back that does not follow on what is folded.
+    /// Puts back a batch that does not directly follow what is folded.
     pub(super) fn put_back(&self, own: Own) {
         self.unfolded().push_front(own);
     }
 
-    /// Every batch that was acknowledged and not folded yet.
+    /// All batches that were acknowledged but not folded yet.
     pub(super) fn unfolded_batches(&self) -> Vec<Own> {
         self.unfolded().iter().cloned().collect()
     }
@@ -141,26 +143,28 @@ impl Appender {
         self.arrived.notify_one();
     }
 
-    /// What the next batch demands. A seq grows with the store's clock, so that none is given out a
-    /// second time by a log that was restored from an earlier state, and a session opened before
-    /// has no greater version than a revocation after: seconds fill all but the lower 20 bits.
+    /// What the next batch requires of the log. A seq grows with the store's clock. So a log that
+    /// was restored from an earlier state does not assign one a second time, and a session opened
+    /// before a revocation never has a greater version than it: the seconds fill all but the lower
+    /// 20 bits.
     fn onto(&self) -> Onto {
         let end = *self.folded.lock().unwrap_or_else(PoisonError::into_inner);
         let seconds = self.store.now().min(MOST_SECONDS);
         Onto { end: Some(end), least_seq: seconds << SEQ_BITS_IN_A_SECOND }
     }
 
-    /// True while something is on its way to the store.
+    /// True while a batch is on its way to the store.
     pub(super) fn is_busy(&self) -> bool {
         self.queue().is_busy
     }
 
-    /// Appends one record. Whoever drops this before the answer may have appended it or not.
+    /// Appends one record. If the caller drops this future early, the record may be appended or
+    /// not.
     ///
     /// # Errors
     ///
-    /// Those of [`Store::append`]; where the store does not answer a batch, also for what waited
-    /// behind it.
+    /// Those of [`Store::append`]; if the store does not answer a batch, also for the records that
+    /// waited behind it.
     pub(super) async fn append(self: &Arc<Self>, append: Append) -> Result<Appended, StoreError> {
         let (answer, answered) = oneshot::channel();
         {
@@ -173,7 +177,7 @@ impl Appender {
             queue.waiting.push_back(Waiting { append, answer });
             if !queue.is_busy {
                 queue.is_busy = true;
-                // A task of its own: a caller that goes away takes nobody's answer with it.
+                // A task of its own: a caller that is cancelled does not cost others their answers.
                 tokio::spawn(self.clone().send_batches());
             }
         }
@@ -189,7 +193,7 @@ impl Appender {
                 batch.into_iter().map(|one| (one.append, one.answer)).unzip();
             let records: Vec<_> = appends.iter().map(|append| append.record.clone()).collect();
             let (store, onto) = (self.store.clone(), self.onto());
-            // A task of its own: a panic of the store fails this batch, and the queue goes on.
+            // A task of its own: a panic of the store fails this batch, but not the queue.
             let appending = tokio::spawn(async move { store.append_all(appends, onto).await });
             let panicked = |error: JoinError| StoreError::Damaged(error.to_string());
             match appending.await.unwrap_or_else(|error| Err(panicked(error))) {
@@ -200,7 +204,7 @@ impl Appender {
                         self.note_own(own);
                     }
                     for (answer, appended) in answers.into_iter().zip(appended) {
-                        // A caller that has gone misses nothing: what is appended stays.
+                        // The caller may be gone; what is appended stays.
                         let _ = answer.send(Ok(appended));
                     }
                 }
@@ -216,7 +220,7 @@ impl Appender {
         }
     }
 
-    /// What goes to the store next; with nothing left the task ends.
+    /// The records of the next batch; if there are none, the task ends.
     fn next_batch(&self) -> Option<Vec<Waiting>> {
         let mut queue = self.queue();
         let (mut batch, mut size_bytes) = (Vec::new(), 0_usize);
@@ -231,9 +235,9 @@ impl Appender {
         queue.is_busy.then_some(batch)
     }
 
-    /// What waited behind a batch that the store did not answer in time, and would only wait for
-    /// the same time-out again. Behind a large record that is other large ones: the store may be
-    /// quick enough for the rest.
+    /// Takes what waited behind a batch that the store did not answer in time; it would only wait
+    /// for the same time-out again. Behind a large record these are the other large ones: the store
+    /// may be fast enough for the rest.
     fn take_behind(&self, is_large: bool) -> VecDeque<Waiting> {
         let mut queue = self.queue();
         let waiting = std::mem::take(&mut queue.waiting);
@@ -249,28 +253,28 @@ impl Appender {
 }
 
 impl Waiting {
-    /// True if it goes to the store by itself: nobody pays for another's upload.
+    /// True if it is sent in a batch of its own, so that no caller waits for another's upload.
     fn is_large(&self) -> bool {
         self.append.record.len() >= BATCH_BYTES
     }
 }
 
-/// The records of a batch that were appended now, with their seqs.
+/// The records of a batch that were newly appended, with their seqs.
 fn new_ones(appended: &[Option<Appended>], records: Vec<Vec<u8>>) -> Vec<(u64, Vec<u8>)> {
     let new = |one: &Option<Appended>| one.filter(|one| !one.repeated).map(|one| one.position.seq);
     appended.iter().map(new).zip(records).filter_map(|(seq, record)| Some((seq?, record))).collect()
 }
 
-/// How many batches may wait to be folded: many more than come while the log is read once.
+/// How many batches may wait to be folded: far more than arrive during one reading of the log.
 const MOST_UNFOLDED: usize = 1024;
-/// A million records in a second before seqs run ahead of the clock, which harms nothing.
+/// Seqs run ahead of the clock only above a million records per second, which does no harm.
 const SEQ_BITS_IN_A_SECOND: u32 = 20;
-/// Until the year 2242 a seq is exact in JSON and in Lua.
+/// A seq is exact in JSON and in Lua until the year 2242.
 const MOST_SECONDS: u64 = (1 << 33) - 1;
-/// Lua takes some thousand keys and arguments at once.
+/// Lua accepts some thousand keys and arguments in one call.
 const BATCH_RECORDS: usize = 256;
-/// A batch ends with the record that makes it this large: the store takes it well within its
-/// deadline.
+/// A batch ends with the record that takes it to this size: the store can process it well within
+/// its deadline.
 const BATCH_BYTES: usize = 1 << 20;
-/// Two bulk requests of the largest size, and room for others.
+/// Two bulk requests of the maximum size, and room for others.
 const MOST_WAITING_BYTES: usize = 128 << 20;

@@ -1,4 +1,4 @@
-//! Notices when the store's clock is set forward or back, or is another than this process's.
+//! Detects that the store's clock is set forward or back, or differs from this process's clock.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::clock::unix_seconds;
 use crate::store::Finding;
 
-/// What the store's clock showed, compared with a monotonic clock.
+/// The readings of the store's clock, compared with a monotonic clock.
 #[derive(Debug, Default)]
 pub(super) struct ClockWatch(Mutex<Watched>);
 
@@ -19,19 +19,19 @@ struct Watched {
     ahead_seconds: i64,
 }
 
-/// How the store's clock went on.
+/// How the store's clock moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// It was set back.
     Back,
     /// It was set forward.
     Forward,
-    /// As time does.
+    /// It moved like the monotonic clock.
     None,
 }
 
 impl ClockWatch {
-    /// Notes that the store's clock shows `store_now`, unix seconds.
+    /// Notes a reading of the store's clock, `store_now` in unix seconds.
     pub(super) fn note(&self, store_now: u64) -> Step {
         let own = unix_seconds();
         self.watched().note(Instant::now(), store_now, own)
@@ -89,7 +89,7 @@ impl Watched {
     }
 }
 
-/// More than a slow answer and the rounding to seconds account for.
+/// More than a slow answer and rounding to seconds can explain.
 const STEP_SECONDS: u64 = 5;
 const DIFFERENCE_SECONDS: u64 = 30;
 const REPORTED_FOR: Duration = Duration::from_secs(600);
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(watched.finding(after(15 + 600)), None);
     }
 
-    // D88: which of two clocks is wrong only the operator can say.
+    // D88: only the operator can say which of two clocks is wrong.
     #[test]
     fn clocks_that_differ_are_reported() {
         let mut watched = Watched::default();

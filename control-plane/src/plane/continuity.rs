@@ -1,4 +1,4 @@
-//! Reads the log, and makes sure that what was published once is never published less.
+//! Reads the log, and makes sure that nothing that was published is ever lost again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use offswitch_snapshot::{Floor, Salt};
 use super::PlaneError;
 use crate::store::{Page, Store, StoreError};
 
-/// True if `page`, read after what `held` names, continues it: the log is of the same era, still
-/// holds the last record folded, and was not trimmed beyond it.
+/// True if `page`, read from the end `held` on, continues it: the log is of the same era, still has
+/// the last record folded, and was not trimmed beyond it.
 pub(super) fn continues(held: End, page: &Page) -> bool {
     page.era == held.position.era
         && page.checkpoint.seq <= held.position.seq
@@ -26,12 +26,12 @@ pub struct Loading {
 }
 
 impl Loading {
-    /// The seq read so far.
+    /// The seq up to which the log was read.
     pub fn read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
     }
 
-    /// The seq to read to; 0 before it is known.
+    /// The seq to read up to; 0 until it is known.
     pub fn head(&self) -> u64 {
         self.head.load(Ordering::Relaxed)
     }
@@ -43,15 +43,15 @@ impl Loading {
     }
 }
 
-/// A log as it was read from its beginning.
+/// A log, read from its beginning.
 pub(super) struct Loaded {
     pub(super) fold: Fold,
-    /// False if it was read to lack, at the position that was held, what had been folded there.
+    /// False if the log was found to lack what had been folded up to the position that was held.
     continues: bool,
 }
 
-/// Folds the whole log from its checkpoint, a page at a time: besides the folded entries, memory
-/// holds one page and what came since the last compaction. Compares it with what was `held`.
+/// Folds the whole log from its checkpoint, a page at a time. In addition to the folded entries,
+/// memory holds one page and what came since the last compaction. Compares the log with `held`.
 pub(super) async fn load(
     store: &dyn Store,
     salt: Salt,
@@ -73,7 +73,7 @@ pub(super) async fn load(
                 continues |= held == Some(fold.reached());
             }
             if fold.fresh_len() > LOADED_AT_ONCE.max(fold.entries() / 8) {
-                // Nothing is past as long as nobody has looked at the stored sessions.
+                // Nothing counts as past until the stored sessions have been checked.
                 let (main, ()) = fold.compaction().run(0, Validity::default(), |_| ());
                 fold.compacted_to(main, 0);
             }
@@ -100,8 +100,8 @@ pub(super) async fn load(
     }
 }
 
-/// True if a log that begins like `fold` needs no look at what was `held`: it is of a later era,
-/// which another process began, or begins behind it or with it.
+/// True if a log that begins like `fold` need not be compared with what was `held`: it is of a
+/// later era, which another process began, or it begins at or after that position.
 fn begins_after(held: Option<Floor>, fold: &Fold) -> bool {
     let begin = fold.reached();
     held.is_none_or(|held| {
@@ -111,10 +111,10 @@ fn begins_after(held: Option<Floor>, fold: &Fold) -> bool {
     })
 }
 
-/// Reads the store's log after it moved or was lost. `held` is where this process had folded it to,
-/// and `published` all that it knows; entries that were past at `needed_at`, or now, are not missed.
-/// Where the log lacks anything of that, or is damaged, a new era
-/// begins that contains both: nothing un-revokes, and no position gets a second content.
+/// Reads the store's log after it moved or was lost. `held` is the end up to which this process had
+/// folded it, `published` everything that the process knows. Entries that were past at `needed_at`,
+/// or are now, need not be in the log. If anything else is missing or damaged, this begins a new
+/// era that contains both: no revocation is undone, and no position gets a second content.
 pub(super) async fn recover(
     store: &dyn Store,
     held: Floor,
@@ -124,14 +124,14 @@ pub(super) async fn recover(
 ) -> Result<Fold, PlaneError> {
     loop {
         let (salt, issuer) = published.names();
-        // Before it is read: what comes meanwhile must not go with what was read.
+        // Before reading: records that arrive meanwhile must not be dropped with the old log.
         let expected = store.end().await?;
         let found = match load(store, salt, issuer, Some(held), loading).await {
             Ok(found) => Ok(found),
             Err(PlaneError::Store(StoreError::Damaged(error))) => Err(error),
             Err(error) => return Err(error),
         };
-        // By the store's clock, which the reading has shown.
+        // By the store's clock, which is known after the reading.
         let now = store.now();
         let needed_at = needed_at.unwrap_or(now);
         let mut joined = match found {
@@ -150,15 +150,15 @@ pub(super) async fn recover(
             }
         };
         joined.note_loss(now);
-        // Eras grow with the clock, so that a forgotten one is not given out again, and no
-        // faster than it, so that verifiers can refuse an era far ahead of theirs.
+        // Eras grow with the clock, so that a forgotten one is not assigned again, and no
+        // faster than the clock, so that verifiers can refuse an era far ahead of theirs.
         let era = (expected.position.era.max(held.position.era) + 1).max(now);
         let checkpoint = joined.compaction().checkpoint(needed_at);
         store.start_era(expected, era, &checkpoint).await?;
     }
 }
 
-/// How many records are read at once: what a script in Redis finds in a few milliseconds.
+/// How many records are read in one call: a script in Redis finds these in a few milliseconds.
 pub(super) const PAGE_RECORDS: usize = 2048;
 const LOADED_AT_ONCE: usize = 200_000;
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -170,8 +170,8 @@ mod tests {
     use offswitch_core::log::{Checkpoint, End};
     use offswitch_snapshot::Position;
 
-    // D85, D86: the seq alone does not tell: after a lossy failover the log may hold more records
-    // than were folded, and others.
+    // D85, D86: the seq alone is not enough: after a lossy failover the log may contain more
+    // records than were folded, and different ones.
     #[test]
     fn a_page_continues_only_the_record_that_was_folded() {
         let held = End { position: Position { era: 5, seq: 10 }, mark: 7 };

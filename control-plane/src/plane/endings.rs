@@ -1,10 +1,10 @@
 //! Ends in the store the sessions that the log has ended.
 //!
 //! The log is the one atomic step of a logout: from then on every process refuses. But its entries
-//! leave after a day, and a refresh token may live for months. So every record that ends sessions
-//! is carried out on the stored sessions too, in order and at least once: a cursor in the store
-//! says how far that has come, whoever did it, and the log is never trimmed beyond it. A crash
-//! between the two steps leaves the cursor where it was.
+//! are removed after a day, and a refresh token may live for months. So every record that ends
+//! sessions is also applied to the stored sessions, in order and at least once. A cursor in the
+//! store shows how far this has come, no matter which process did it, and the log is never trimmed
+//! beyond it. A crash between the two steps leaves the cursor where it was.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -21,18 +21,18 @@ use super::stored::Basis;
 use super::{Plane, PlaneError};
 use crate::store::StoreError;
 
-/// Sessions that one record ends: one by its id, or a user's below a version.
+/// The sessions that one record ends: one by its id, or a user's below a version.
 enum Ending {
     Session(SessionId),
     User { sub: String, version: u64 },
 }
 
 impl Plane {
-    /// Carries out everything in the log that was not carried out yet.
+    /// Applies everything in the log that was not applied yet.
     ///
     /// # Errors
     ///
-    /// See [`PlaneError`]; the next call goes on from there.
+    /// See [`PlaneError`]; the next call continues from there.
     pub async fn end_sessions(&self) -> Result<(), PlaneError> {
         let _one_at_a_time = self.ending.lock().await;
         let began_at = self.now();
@@ -52,7 +52,7 @@ impl Plane {
                 let seq = page.records.last().map_or(cursor.seq, |(seq, _)| *seq);
                 Position { era: page.era, seq }
             } else {
-                // A new era: what the log was before is in the fold, without its words.
+                // A new era: the earlier log is only in the fold, without its records.
                 let reached = self.fold().reached().position;
                 self.sweep().await?;
                 reached
@@ -67,8 +67,8 @@ impl Plane {
         }
     }
 
-    /// Where the cursor is. One that was altered is deleted: without it everything in the log is
-    /// carried out once more, which changes nothing that was done.
+    /// The cursor's document. If it was altered, it is deleted: without it everything in the log is
+    /// applied again, which does not change what was done before.
     async fn cursor(&self) -> Result<Vec<u8>, StoreError> {
         match self.store.load(CURSOR).await {
             Err(StoreError::Altered(_)) => {
@@ -79,16 +79,16 @@ impl Plane {
         }
     }
 
-    /// How far the log was carried out.
+    /// How far the log has been applied.
     pub(super) async fn ended_up_to(&self) -> Result<Position, PlaneError> {
         Ok(position(&self.store.load(CURSOR).await?))
     }
 
-    /// Keeps the stored sessions at the log's heels. The pause lets one process do it for all.
+    /// Keeps applying the log to the stored sessions. The pause lets one process do it for all.
     pub(super) async fn keep_ended(self: std::sync::Arc<Self>) {
         let mut head = self.head.subscribe();
         loop {
-            // Only a closed channel or the time ends it otherwise, and both mean: look now.
+            // It otherwise ends only when the channel is closed or the time is over: look now.
             let _ = tokio::time::timeout(LOOK_EVERY, head.changed()).await;
             tokio::time::sleep(PAUSE).await;
             if let Err(error) = self.end_sessions().await {
@@ -133,7 +133,7 @@ impl Plane {
                     }
                 };
                 match self.change(user, Basis::Nothing, now, end).await {
-                    // What cannot be read gives out nothing, and must not hold up the others.
+                    // Sessions that cannot be read get no tokens, and must not block the others.
                     Err(PlaneError::Store(
                         StoreError::Altered(error) | StoreError::Damaged(error),
                     )) => {
@@ -148,7 +148,7 @@ impl Plane {
             .await
     }
 
-    /// Ends every stored session that the fold knows to be over.
+    /// Ends every stored session that the fold knows to have ended.
     async fn sweep(&self) -> Result<(), PlaneError> {
         let now = self.now();
         let ended = Ended { at: now, by: OWN_ACT.to_owned(), reason: None };
@@ -184,7 +184,7 @@ impl Ending {
     }
 }
 
-/// The position that a cursor's document names; the beginning of no era if there is none.
+/// The position in a cursor's document; without one, the beginning of no era.
 fn position(document: &[u8]) -> Position {
     let text = std::str::from_utf8(document).ok();
     text.and_then(|text| text.parse().ok()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The tasks that keep a process current: follow the log, rebuild the base, trim what is past.
+//! The tasks that keep a process current: follow the log, rebuild the base, trim past records.
 
 use std::pin::pin;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ use crate::api_keys::{self, ApiKeys};
 use crate::keyring;
 use crate::store::StoreError;
 
-/// The last reading of the log's tail.
+/// The last round of reading the log's tail.
 #[derive(Debug, Default)]
 pub(super) struct Round {
     number: u64,
@@ -35,7 +35,7 @@ impl Plane {
         tokio::spawn(self.clone().keep_trimmed());
     }
 
-    /// Folds everything that the store holds now.
+    /// Folds everything that the store contains now.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl Plane {
         let asked_at = self.rounds_begun.load(Ordering::Acquire);
         let mut last = self.following.lock().await;
         if last.number > asked_at {
-            // It began after this call: where the store is slow, waiting callers do not add up.
+            // That round began after this call: with a slow store, waiting callers share a round.
             return match &last.error {
                 None => Ok(()),
                 Some(error) => Err(StoreError::Unavailable(error.clone()).into()),
@@ -53,10 +53,10 @@ impl Plane {
         let number = self.rounds_begun.fetch_add(1, Ordering::AcqRel) + 1;
         let began = Instant::now();
         let outcome = self.read_tail().await;
-        // By the store's clock as this reading shows it: before it, this process's own might have
-        // been set.
+        // By the store's clock as of this reading: before it, this would have been the process's
+        // own clock, which may be fast.
         let began_at = self.now().saturating_sub(began.elapsed().as_secs() + 1);
-        // Only now: a caller that goes away in between leaves no round behind.
+        // Only now: if the caller is dropped before, no round is recorded.
         *last = Round { number, error: outcome.as_ref().err().map(ToString::to_string) };
         self.note_outage(outcome.is_err());
         if outcome.is_ok() {
@@ -67,8 +67,9 @@ impl Plane {
         outcome
     }
 
-    /// Snapshots are as fresh as `began_at`. Where the store's clock was set back they are no longer
-    /// dated in its future: a verifier would take them for fresh for too long.
+    /// Notes that snapshots are as fresh as `began_at`. If the store's clock was set back,
+    /// snapshots must no longer carry a time in its future: verifiers would consider them fresh for
+    /// too long.
     fn note_current(&self, began_at: u64) {
         if self.clock.note(began_at) == Step::Back {
             self.current_at.store(began_at, Ordering::Release);
@@ -76,7 +77,7 @@ impl Plane {
         self.current_at.fetch_max(began_at, Ordering::AcqRel);
     }
 
-    /// Remembers when the store could not be asked: clients that got no answer then may ask again.
+    /// Notes when the store did not answer: clients that got no response then may ask again.
     fn note_outage(&self, failed: bool) {
         let now = self.now();
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,10 +108,11 @@ impl Plane {
         }
     }
 
-    /// Folds what this process appends, without reading it back, until there may be something else
-    /// in the log; at the latest after [`LONGEST_WAIT`].
+    /// Folds what this process appends, without reading it back, until the log may contain
+    /// something else; at the latest after [`LONGEST_WAIT`].
     ///
-    /// A record that was appended right behind the last one folded needs no reading. How fresh the process is, and that the log kept what it had, only a reading tells.
+    /// A record that was appended directly after the last one folded need not be read. Only a
+    /// reading shows how fresh the process is, and that the log kept its records.
     async fn fold_own(&self) -> Result<(), PlaneError> {
         let end = Instant::now() + LONGEST_WAIT;
         loop {
@@ -142,8 +144,8 @@ impl Plane {
         }
     }
 
-    /// Folds what this process appended; false if that does not follow on what is folded: then the
-    /// log has to be read.
+    /// Folds what this process appended; false if that does not directly follow what is folded:
+    /// then the log has to be read.
     async fn fold_appended(&self) -> bool {
         let _only_reader = self.following.lock().await;
         while let Some(own) = self.appender.take_unfolded() {
@@ -171,8 +173,9 @@ impl Plane {
         true
     }
 
-    /// Folds records that follow on what is folded, and publishes them. They are written beside the
-    /// store first: what a follower has seen is known after a restart.
+    /// Folds records that directly follow what is folded, and publishes them. They are first
+    /// written to the local memory, so that what a follower has seen is still known after a
+    /// restart.
     fn fold_records(&self, records: &[(u64, Vec<u8>)], marks: &[u64]) -> Result<(), FoldError> {
         let (folded, end) = {
             let mut fold = self.fold();
@@ -184,14 +187,14 @@ impl Plane {
                 Ok(())
             });
             if let Some(memory) = &self.memory {
-                // While the fold is held: nothing is published of it before it is written.
+                // While the lock is held: a record is written before any of it is published.
                 let entries = records.iter().zip(marks).take(count);
                 memory.append(entries.map(|((seq, record), mark)| (*seq, *mark, &record[..])));
             }
             (folded, fold.end())
         };
         metrics::counter!("offswitch_records_folded_total").increment(records.len() as u64);
-        // Also what comes before a record that cannot be read.
+        // Also if a later record cannot be read.
         self.note_folded(end);
         folded
     }
@@ -222,8 +225,8 @@ impl Plane {
         }
     }
 
-    /// Takes over the log as it is now, after it moved or lost records. What this process
-    /// acknowledged is in it afterwards, also what it acknowledges while this runs.
+    /// Takes over the log as it is now, after it moved or lost records. Afterwards it contains
+    /// everything that this process acknowledged, including during this call.
     async fn start_over(&self) -> Result<(), PlaneError> {
         let mut published = self.fold().clone();
         let held = published.reached();
@@ -256,14 +259,14 @@ impl Plane {
         self.reload_keyring().await
     }
 
-    /// Writes everything folded beside the store, if that is worth it.
+    /// Writes the folded state to the local memory, if enough has changed.
     async fn keep_memory(&self) {
         if self.memory.as_ref().is_some_and(|memory| memory.is_due()) {
             self.write_memory_of_now(self.prunable_until(self.now())).await;
         }
     }
 
-    /// Writes everything that a restart must know beside the store, now.
+    /// Writes everything that a restart needs to the local memory, now.
     pub async fn remember(&self, now: u64) {
         self.remember_documents().await;
         self.write_memory_of_now(now).await;
@@ -334,7 +337,7 @@ impl Plane {
         }
     }
 
-    /// Reads the keys of the API's callers from the store, and gives them back to one that lost them.
+    /// Reads the API keys from the store, and restores them in a store that lost them.
     ///
     /// # Errors
     ///
@@ -343,14 +346,14 @@ impl Plane {
         let found = ApiKeys::load(self.store.as_ref()).await?;
         let known = self.api_keys.load_full();
         if found.is_empty() && !known.is_empty() {
-            // Keys are never all withdrawn: the store came back empty, and gets them back.
+            // API keys are never all revoked: the store came back empty, so restore them.
             return Ok(known.restore(self.store()).await?);
         }
         self.api_keys.store(Arc::new(found));
         Ok(())
     }
 
-    /// Keeps the documents without which a store that forgot everything would be begun anew.
+    /// Remembers the documents without which a store that lost everything would be started afresh.
     pub(super) async fn remember_documents(&self) {
         let Some(memory) = &self.memory else { return };
         for name in [api_keys::DOCUMENT, keyring::DOCUMENT] {
@@ -372,7 +375,7 @@ impl Plane {
         }
     }
 
-    /// Trims the beginning of the log that no verifier can need any more at `now`.
+    /// Trims the beginning of the log, which no verifier can need any more at `now`.
     ///
     /// # Errors
     ///
@@ -402,18 +405,18 @@ impl Plane {
         if checkpoint.seq > begin {
             self.store.trim(era, &checkpoint).await?;
         }
-        // What every start reads; it grows for as long as nothing can be trimmed.
+        // Every start reads these records; their number grows while nothing can be trimmed.
         metrics::gauge!("offswitch_log_records").set(head.saturating_sub(checkpoint.seq) as f64);
         Ok(())
     }
 }
 
-/// Twice in the shortest `key_publish_seconds` other than 0: every process knows a new token key
+/// Twice within the shortest non-zero `key_publish_seconds`: every process knows a new token key
 /// before any process signs with it.
 const DOCUMENTS_EVERY: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const MANY_FRESH_ENTRIES: usize = 50_000;
-/// The answer to an append comes at about the same time as the news of it.
+/// The answer to an append arrives at about the same time as the notification of it.
 const OWN_SOON: Duration = Duration::from_millis(50);
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 const TRIM_EVERY: Duration = Duration::from_secs(60);

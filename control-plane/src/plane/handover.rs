@@ -1,4 +1,4 @@
-//! The handover: the edge worker holds a session's refresh side, and the browser a cookie.
+//! The handover: the edge worker has a session's refresh credential, the browser has a cookie.
 
 use offswitch_core::session::{Holder, Session, UserSessions};
 
@@ -7,8 +7,8 @@ use super::{Issued, Plane, PlaneError};
 use crate::credential::{Credential, CredentialKind};
 
 impl Plane {
-    /// Trades a one-time code for a handle and an access token; none if the code is spent or too
-    /// old.
+    /// Exchanges a one-time code for a handle and an access token; none if the code was used or has
+    /// expired.
     ///
     /// # Errors
     ///
@@ -36,7 +36,7 @@ impl Plane {
         Ok(Some(issued))
     }
 
-    /// A new access token for the edge worker that holds `handle`; none if the session is over.
+    /// A new access token for the edge worker that has `handle`; none if the session has ended.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl Plane {
             let Some(session) = living else { return (is_known, None) };
             match session.holder {
                 Holder::Client { .. } => return (is_known, None),
-                // A genuine handle: the store has lost that its code was redeemed.
+                // The handle is genuine: the store has lost that its code was redeemed.
                 Holder::Edge | Holder::Offered { .. } => session.holder = Holder::Edge,
             }
             session.used_at = session.used_at.max(now);

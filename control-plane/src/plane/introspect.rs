@@ -1,4 +1,4 @@
-//! Introspection: the verifier of the edge, in this process, following this process's own feed.
+//! Introspection: the edge's verifier, running in this process and following this process's feed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -14,16 +14,16 @@ use super::{Plane, PlaneError};
 use crate::keyring::Keyring;
 use crate::store::StoreError;
 
-/// The verifier; none before the first question.
+/// The verifier; none before the first request.
 #[derive(Default)]
 pub(super) struct Introspector(RwLock<Option<Held>>);
 
 struct Held {
     verifier: Verifier,
-    /// Tokens whose signature and claims were found good, by the hash of all their bytes: who asks
-    /// about a token asks again. Time and revocation are judged each time.
+    /// Tokens with a valid signature and valid claims, by the hash of all their bytes, because
+    /// callers ask about the same token again. Time and revocation are checked each time.
     remembered: Mutex<HashMap<blake3::Hash, (Standing, VerifiedClaims)>>,
-    /// What its keys were made of.
+    /// What its keys were made from.
     keys: KeysOf,
 }
 
@@ -58,7 +58,7 @@ impl Plane {
         Ok(held.insert(verifier).judge(token, now))
     }
 
-    /// Hands the verifier the keys and every snapshot that it lacks.
+    /// Gives the verifier the keys and every snapshot that it lacks.
     fn bring_up(&self, held: Option<Held>, keys: KeysOf, now: u64) -> Result<Held, PlaneError> {
         let failed = |text: String| PlaneError::from(StoreError::Damaged(text));
         let mut held = match held {
@@ -73,7 +73,7 @@ impl Plane {
             let Some(snapshot) = self.snapshot(since) else { break };
             let applied = held.verifier.apply(snapshot.bytes.to_vec(), now);
             if applied.is_err() && since.is_some() {
-                // A new feed key, or a log that began anew: so does the verifier.
+                // A new feed key, or a log that was started again: make a new verifier, too.
                 held.verifier = self.new_verifier().map_err(failed)?;
                 continue;
             }
@@ -90,7 +90,7 @@ impl Plane {
 
     fn new_verifier(&self) -> Result<Verifier, String> {
         let issuer = &self.settings.issuer;
-        // Who asks knows which audience is meant; a session may have any.
+        // The caller knows which audience is meant; a session may have any.
         let rules = IssuerConfig {
             audience: AudienceRule::Unchecked,
             ..IssuerConfig::offswitch(issuer, &self.settings.audience)
@@ -138,11 +138,11 @@ impl Held {
         self.verifier.feed().position() == Some(position)
     }
 
-    /// A statement of the feed is used for a second.
+    /// A freshness statement of the feed is used for one second.
     fn is_old(&self, now: u64) -> bool {
         self.verifier.feed().age_seconds(now).is_none_or(|age| age > 1)
     }
 }
 
-/// Of a few hundred bytes each.
+/// Each takes a few hundred bytes.
 const MOST_REMEMBERED: usize = 20_000;

@@ -9,7 +9,7 @@ use super::{Plane, PlaneError};
 use crate::keyring::KeyringError;
 use crate::master_key::random_bytes;
 
-/// What a session gives out.
+/// The tokens that were issued for a session.
 #[derive(Debug)]
 pub struct Issued {
     /// The session.
@@ -22,18 +22,19 @@ pub struct Issued {
     pub expires_at: u64,
     /// The scope of the access token.
     pub scope: Option<String>,
-    /// The refresh token or the handle; absent where its holder has it already.
+    /// The refresh token or the handle; absent if the holder has it already.
     pub credential: Option<Zeroizing<String>>,
-    /// When the session is over at the latest, unix seconds.
+    /// When the session ends at the latest, unix seconds.
     pub session_expires_at: u64,
 }
 
 impl Plane {
-    /// Signs an access token of `session`, with its own scope if `scope` is absent.
+    /// Signs an access token of `session`; if `scope` is absent, with the session's scope.
     ///
     /// # Errors
     ///
-    /// [`PlaneError::SessionOver`] if the log has ended it; see [`PlaneError`] for the rest.
+    /// [`PlaneError::SessionOver`] if the log has ended the session; see [`PlaneError`] for the
+    /// rest.
     pub(super) async fn issue(
         &self,
         session: &Session,
@@ -44,9 +45,9 @@ impl Plane {
             self.reload_keyring().await?;
         }
         let keyring = self.keyring.load_full();
-        // One look at the log for all of it: a token that is dated after a red button and signed
-        // with the key after it, for a session that the button has ended, would be stopped by
-        // nothing.
+        // One consistent view of the log for all checks. Otherwise a token of a session that a red
+        // button has ended could be dated after the button and signed with the new key, and nothing
+        // would stop it.
         let (key, issued_at) = {
             let fold = self.fold();
             let Session { id, sub, version, .. } = session;
@@ -54,7 +55,7 @@ impl Plane {
                 return Err(PlaneError::SessionOver);
             }
             let key = keyring.active(now, |kid| fold.is_dead(kid));
-            // The epoch of a red button lies one second ahead of it.
+            // The epoch of a red button is one second ahead of it.
             (key.ok_or(KeyringError::Unreadable)?, now.max(fold.epoch()))
         };
         let session_expires_at = session.absolute_end(&self.settings.lifetimes);
@@ -88,7 +89,7 @@ impl Plane {
     }
 }
 
-/// What the control plane says in an access token (RFC 9068 section 2.2).
+/// The claims that the control plane sets in an access token (RFC 9068 section 2.2).
 #[derive(Serialize)]
 struct OwnClaims<'a> {
     iss: &'a str,
@@ -105,8 +106,8 @@ struct OwnClaims<'a> {
 }
 
 impl OwnClaims<'_> {
-    /// One JSON object of these and the application's own, which have none of these names: see
-    /// [`RESERVED_CLAIMS`].
+    /// Merges these claims and the application's own into one JSON object. The application cannot
+    /// use any of these names, see [`RESERVED_CLAIMS`].
     fn with(&self, claims: &str) -> String {
         let mut text = serde_json::to_string(self).expect("plain data is always encoded");
         if let Some(members) = claims.strip_prefix('{') {
@@ -118,7 +119,7 @@ impl OwnClaims<'_> {
     }
 }
 
-/// 128 random bits, so that ids neither collide nor can be guessed.
+/// 128 random bits: ids neither collide nor can be guessed.
 fn random_id() -> String {
     Base64UrlUnpadded::encode_string(&random_bytes::<16>())
 }

@@ -1,6 +1,6 @@
 //! One control-plane process: the folded log, the keys, and what it publishes.
 //!
-//! Every process on a store runs the same tasks; none leads. What one appends, all fold.
+//! Every process on a store runs the same tasks; there is no leader. What one appends, all fold.
 
 mod announce;
 mod append;
@@ -45,28 +45,28 @@ pub use revoke::{Landing, MOST_ENTRIES, NamedSessions, Reach, RedButton, Revoked
 pub use sessions::{Opened, RefreshRefusal, Refreshed, SessionRequest};
 pub use stored::StoredSessions;
 
-/// Everything one process holds. Shared by all requests.
+/// The state of one process, shared by all requests.
 pub struct Plane {
     settings: Settings,
     appender: Arc<append::Appender>,
-    /// What it published, on its own disk; absent where it is not to keep anything.
+    /// What this process published, on its own disk; absent if it must not keep anything.
     memory: Option<Arc<memory::Memory>>,
     clock: clock_watch::ClockWatch,
-    /// When a follower was last seen ahead of the log, and where it was.
+    /// When a follower was last seen ahead of the log, and its position.
     ahead: Mutex<Option<(Instant, Position)>>,
-    /// The same as `sealed`.
+    /// The same store as `sealed`.
     store: Arc<dyn Store>,
     sealed: Arc<SealedStore>,
     master: MasterKey,
     fold: Mutex<Fold>,
-    /// One reader of the log at a time; callers that wait share a round.
+    /// One reader of the log at a time; waiting callers share a round.
     following: tokio::sync::Mutex<follow::Round>,
     rounds_begun: AtomicU64,
-    /// When the log was last read to its end, unix seconds: what is signed is as fresh as that.
+    /// When the log was last read to its end, unix seconds: signed snapshots are as fresh as that.
     current_at: AtomicU64,
     keyring: ArcSwap<Keyring>,
-    /// One reader of the keyring at a time, so that an older reading never replaces a newer one; with
-    /// the number of the last reading.
+    /// One reader of the keyring at a time, so that an older reading never replaces a newer one;
+    /// contains the number of the last reading.
     reloading: tokio::sync::Mutex<u64>,
     reloads_begun: AtomicU64,
     introspector: introspect::Introspector,
@@ -77,36 +77,36 @@ pub struct Plane {
     signer: ArcSwap<SnapshotSigner>,
     api_keys: ArcSwap<ApiKeys>,
     base: ArcSwapOption<Published>,
-    /// True while the last base that was built is none that a verifier would load.
+    /// True while verifiers would refuse the last base that was built.
     is_base_too_large: AtomicBool,
     deltas: publish::Deltas,
     head: watch::Sender<Position>,
     announced: watch::Sender<announce::Announcement>,
     follower_places: Arc<Semaphore>,
-    /// True once the process is asked to stop.
+    /// True once the process has been asked to stop.
     stopping: watch::Sender<bool>,
     health: Mutex<Health>,
     outage: Mutex<Outage>,
 }
 
-/// What an operator sets of a plane.
+/// The settings of a plane.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The `iss` of its tokens, and the id of its feed.
     pub issuer: String,
-    /// The `aud` of its tokens, unless a session asks for another.
+    /// The `aud` of its tokens, unless a session sets another.
     pub audience: String,
     /// How long an access token lives.
     pub access_token_seconds: u64,
     /// How long sessions live.
     pub lifetimes: Lifetimes,
-    /// What becomes of sessions that the store has lost.
+    /// How to treat sessions that the store has lost.
     pub lost_sessions: LostSessions,
-    /// How many sessions a user may have; one more ends the one idle for longest.
+    /// How many sessions a user may have; the next login ends the one that was idle for longest.
     pub sessions_per_user: usize,
-    /// What new token keys are.
+    /// The algorithm of new token keys.
     pub token_algorithm: TokenAlgorithm,
-    /// After how long a token key is replaced; 0 for only by call.
+    /// The age at which a token key is replaced; 0 means only on request.
     pub key_rotation_seconds: u64,
     /// How long a new token key is published before it signs.
     pub key_publish_seconds: u64,
@@ -114,26 +114,26 @@ pub struct Settings {
     pub snapshot_validity_seconds: u64,
     /// How often the stream sends an empty delta.
     pub heartbeat_seconds: u64,
-    /// How often at most a new base is built.
+    /// The minimum time between two new bases.
     pub base_interval_seconds: u64,
-    /// How far in the future the `exp` of a revoked token may lie.
+    /// How far in the future the `exp` of a revoked token may be.
     pub max_revocation_seconds: u64,
     /// How long tokens of other issuers may live, for revocations that name no `exp`.
     pub foreign_token_seconds: u64,
-    /// How many tokens, sessions and users may be revoked at once by whoever may revoke any; at
-    /// most [`MOST_ENTRIES`].
+    /// How many tokens, sessions and users may be revoked at any time by callers who may revoke
+    /// any; at most [`MOST_ENTRIES`].
     pub max_entries: usize,
-    /// How many may wait for news at this process.
+    /// How many followers may wait for news at this process.
     pub max_followers: usize,
-    /// Where the process keeps what it published, to heal a store that lost it; a folder of its
-    /// own. Absent for nowhere.
+    /// The folder where the process keeps what it published, to restore it in a store that lost it.
+    /// No other process may use the folder. If absent, nothing is kept.
     pub memory_folder: Option<PathBuf>,
-    /// True if the process has served before: then an empty store is a store that forgot.
+    /// True if the process has served before: then an empty store is one that lost its content.
     pub has_served: bool,
 }
 
 impl Settings {
-    /// What a revocation may name.
+    /// The rules for what a revocation may name.
     pub fn revocation_rules(&self) -> Rules<'_> {
         Rules {
             issuer: &self.issuer,
@@ -143,13 +143,13 @@ impl Settings {
         }
     }
 
-    /// What new token keys are like.
+    /// The policy for new token keys.
     pub fn key_policy(&self) -> KeyPolicy {
         KeyPolicy { algorithm: self.token_algorithm, publish_seconds: self.key_publish_seconds }
     }
 }
 
-/// What readiness and metrics tell.
+/// What readiness and metrics report.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     /// The error of the last attempt to read the store, if it failed.
@@ -158,28 +158,28 @@ pub struct Health {
     pub findings: Vec<Finding>,
 }
 
-/// Why the plane did not do what it was asked.
+/// Why the plane did not do what was requested.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaneError {
     /// The log cannot be folded.
     #[error(transparent)]
     Fold(#[from] FoldError),
-    /// The keys cannot be had.
+    /// The keys cannot be loaded.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
-    /// The store has lost the session, and an operator may put it back.
+    /// The store has lost the session, and an operator may restore it.
     #[error("the store has lost the session")]
     SessionLost,
     /// The session has ended since it was opened.
     #[error("the session has ended")]
     SessionOver,
-    /// What this process had published cannot be read from its disk.
+    /// What this process published before cannot be read from its disk.
     #[error("what this process published (data_dir/published) cannot be used: {0}")]
     Memory(#[from] std::io::Error),
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The store is empty, and this process has served before.
+    /// The store is empty although this process has served before.
     #[error(
         "the store is empty, but this process has served before (data_dir has its admin.key), and \
          nothing is left of what it published: restore the store from a backup, or run `offswitch \
@@ -190,7 +190,7 @@ pub enum PlaneError {
     /// No snapshot has room for one more dead key.
     #[error("too many signing keys are revoked; rotate the keys at their issuer instead")]
     TooManyDeadKeys,
-    /// There is no room for so many tokens, sessions and users more.
+    /// There is no room for that many more tokens, sessions and users.
     #[error("{held} tokens, sessions and users are revoked, of at most {most}")]
     TooManyEntries {
         /// How many are revoked already.
@@ -201,8 +201,8 @@ pub enum PlaneError {
 }
 
 impl Plane {
-    /// Loads the keys and the whole log, telling `loading` how far it is, and publishes the first
-    /// base.
+    /// Loads the keys and the whole log, reporting the progress to `loading`, and publishes the
+    /// first base.
     ///
     /// # Errors
     ///
@@ -242,7 +242,7 @@ impl Plane {
             fold: Mutex::new(fold),
             following: tokio::sync::Mutex::default(),
             rounds_begun: AtomicU64::new(0),
-            // The log was just read, so the store's clock is known; this process's may be ahead.
+            // The log was just read, so the store's clock is known; this process's may be fast.
             current_at: AtomicU64::new(now.min(store.now())),
             health: Mutex::new(Health::default()),
             settings,
@@ -256,15 +256,15 @@ impl Plane {
         });
         metrics::gauge!("offswitch_log_seq").set(plane.position().seq as f64);
         plane.remember(now).await;
-        // A logout that a crash interrupted must be complete before anyone can refresh.
+        // A logout that a crash interrupted must be complete before any client can refresh.
         plane.end_sessions().await?;
         plane.carried_out_at.fetch_max(now, Ordering::AcqRel);
         plane.rebuild_base(now).await;
         Ok(plane)
     }
 
-    /// Reads the log, and what this process had published before it started: a store that lost any
-    /// of it is healed.
+    /// Reads the log, and what this process published before it started. If the store lost any of
+    /// that, it is restored.
     async fn open_log(
         settings: &Settings,
         store: &dyn Store,
@@ -289,7 +289,7 @@ impl Plane {
             }
             None => {}
         }
-        // Which master key is in use, and how ids are hashed, comes before the log.
+        // The master key in use, and how ids are hashed, must be known before the log is read.
         Keyring::settle(store, master).await?;
         let (salt, issuer) = (master.salt(), &settings.issuer);
         let Some(remembered) = remembered else {
@@ -306,7 +306,7 @@ impl Plane {
         Ok(store.end().await?.position.seq == 0 && store.load(keyring::DOCUMENT).await?.is_empty())
     }
 
-    /// What the operator set.
+    /// The operator's settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -321,7 +321,7 @@ impl Plane {
         self.api_keys.load()
     }
 
-    /// The time, unix seconds, the same for all processes on a store.
+    /// The time, unix seconds; the same for all processes on a store.
     pub fn now(&self) -> u64 {
         self.store.now()
     }
@@ -336,7 +336,7 @@ impl Plane {
         self.keyring.load()
     }
 
-    /// The name of the key that signs new tokens, if it is not dead.
+    /// The id of the key that signs new tokens, if it is not dead.
     pub fn active_kid(&self) -> Option<String> {
         let fold = self.fold();
         let keyring = self.keyring.load();
@@ -344,7 +344,7 @@ impl Plane {
         active.map(|key| key.kid().to_owned())
     }
 
-    /// The public halves of the keys that sign the feed.
+    /// The public keys that verify the feed.
     pub fn feed_keys(&self) -> Vec<offswitch_snapshot::FeedKey> {
         self.signer.load().feed_keys()
     }
@@ -354,23 +354,23 @@ impl Plane {
         *self.head.borrow()
     }
 
-    /// One for each who may wait for news here.
+    /// A permit for each follower that may wait for news here.
     pub fn follower_places(&self) -> &Arc<Semaphore> {
         &self.follower_places
     }
 
-    /// A view of the folded log; held only for as long as one look takes.
+    /// Locks the folded log; hold it only for one look-up.
     pub fn fold(&self) -> MutexGuard<'_, Fold> {
         self.fold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How the store was last.
+    /// The last known health of the store.
     pub fn health(&self) -> Health {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// True while nothing is known to keep this process from serving: the store answers, has room
-    /// and nothing about it is fatal.
+    /// True while no reason is known why this process cannot serve: the store answers, has room,
+    /// and has no fatal finding.
     pub fn is_ready(&self) -> bool {
         let health = self.health();
         let stops = |finding: &Finding| finding.fatal || finding.code == "store_full";
@@ -379,12 +379,12 @@ impl Plane {
             && !health.findings.iter().any(stops)
     }
 
-    /// When the store was last found to have lost records, unix seconds, if it ever was.
+    /// When a loss of records in the store was last found, unix seconds, if ever.
     pub fn lost_at(&self) -> Option<u64> {
         self.fold().lost_at()
     }
 
-    /// Notes that a follower holds a position beyond the log, which was just read to its end: the
+    /// Notes that a follower has a position beyond the log, which was just read to its end: the
     /// store has lost records that this process does not remember. A follower may be wrong or lie,
     /// so this is reported and changes nothing.
     pub fn note_ahead(&self, since: Position) {

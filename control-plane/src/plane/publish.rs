@@ -1,4 +1,4 @@
-//! What the feed hands out: the newest base, and deltas and heartbeats made when asked for.
+//! What the feed serves: the newest base, and deltas and heartbeats that are made on demand.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ use crate::store::Finding;
 /// One signed snapshot, ready to be sent.
 #[derive(Debug)]
 pub struct Published {
-    /// Where it leads.
+    /// The position after it.
     pub position: Position,
     /// When it was signed, unix seconds.
     pub issued_at: u64,
@@ -31,8 +31,8 @@ impl Published {
         Arc::new(Self { position, issued_at, bytes: bytes.into(), event: OnceLock::new() })
     }
 
-    /// The same as a server-sent event, encoded once for all who are sent it. One that is too large
-    /// for that becomes a `fetch` event: the follower requests it from `/v1/feed`.
+    /// The snapshot as a server-sent event, encoded once for all receivers. A snapshot that is too
+    /// large becomes a `fetch` event: the follower requests it from `/v1/feed`.
     pub fn event(&self) -> Bytes {
         let encode = || {
             if !self.fits_event() {
@@ -44,24 +44,24 @@ impl Published {
         self.event.get_or_init(encode).clone()
     }
 
-    /// True if the event has the snapshot in it.
+    /// True if the event contains the snapshot itself.
     pub fn fits_event(&self) -> bool {
         self.bytes.len() <= MAX_EVENT_BYTES
     }
 }
 
-/// The deltas that followers at the same position share, by where they begin and end.
+/// The deltas that followers at the same position share, by their start and end positions.
 #[derive(Default)]
 pub(super) struct Deltas(Mutex<HashMap<(Position, Position), Arc<Published>>>);
 
 impl Plane {
-    /// The snapshot that leads on from `since`: a delta or a heartbeat, or the base where `since`
-    /// is absent or not known here.
+    /// The snapshot that continues from `since`: a delta or a heartbeat, or the base if `since` is
+    /// absent or unknown here.
     pub fn snapshot(&self, since: Option<Position>) -> Option<Arc<Published>> {
         self.snapshot_between(since, self.position())
     }
 
-    /// The same, going no further than `to` where it is a delta.
+    /// Like `snapshot`, but a delta ends at `to` at the latest.
     pub(super) fn snapshot_between(
         &self,
         since: Option<Position>,
@@ -71,14 +71,14 @@ impl Plane {
         delta.or_else(|| self.base.load_full())
     }
 
-    /// Waits until there is something beyond `position`, at most for `longest`.
+    /// Waits until there is something beyond `position`, for `longest` at most.
     pub async fn wait_beyond(&self, position: Position, longest: Duration) {
         let mut head = self.head.subscribe();
-        // Only a closed channel or the time ends it otherwise, and both mean: answer now.
+        // It otherwise ends only when the channel is closed or the time is over: answer now.
         let _ = timeout(longest, head.wait_for(|head| *head > position)).await;
     }
 
-    /// Waits until the record at `position` is folded here, at most for `longest`.
+    /// Waits until the record at `position` is folded here, for `longest` at most.
     pub async fn wait_folded(&self, position: Position, longest: Duration) {
         let mut head = self.head.subscribe();
         let _ = timeout(longest, head.wait_for(|head| *head >= position)).await;
@@ -92,15 +92,15 @@ impl Plane {
             return Some(known);
         }
         let signer = self.signer.load_full();
-        // The head may be told of a moment after it is folded, and `since` be the newer of the two.
+        // The head may be notified a moment after the fold, so `since` may be the newer of the two.
         let to = to.max(since);
-        // Sorting and signing hold up nobody who waits for the fold.
+        // Sorting and signing happen without the lock on the fold.
         let taken = self.fold().taken(since, to, validity)?;
         let content = taken.delta();
         let made =
             Published::new(content.position(), validity.issued_at, signer.sign(&content.borrow()));
         let mut deltas = deltas();
-        // Nobody asks for an older second again, and a bulk's delta is large.
+        // No follower asks for an older second again, and the delta of a bulk is large.
         deltas.retain(|_, known| known.issued_at == made.issued_at);
         let shared_bytes: usize = deltas.values().map(|known| known.bytes.len()).sum();
         if deltas.len() < MAX_SHARED_DELTAS && shared_bytes < MAX_SHARED_BYTES {
@@ -137,7 +137,7 @@ impl Plane {
         {
             let mut fold = self.fold();
             held = fold.held();
-            // A base of an era that has ended meanwhile must not take the new era's place.
+            // A base of an era that has ended meanwhile must not replace one of the new era.
             if fold.compacted_to(main, now) {
                 metrics::gauge!("offswitch_entries").set(fold.entries() as f64);
                 if published.is_some() {
@@ -145,11 +145,11 @@ impl Plane {
                 }
             }
         }
-        // Freeing what was held takes milliseconds where it is large: not under the lock.
+        // Dropping a large base takes milliseconds: not under the lock.
         drop(held);
     }
 
-    /// What an operator must know where the last base was not published.
+    /// What an operator must know if the last base was not published.
     pub(super) fn base_finding(&self) -> Option<Finding> {
         let detail = "no verifier would load a base of so many entries or dead keys: the one before \
                       stays published until enough of them have expired";
@@ -158,13 +158,13 @@ impl Plane {
         self.is_base_too_large.load(Ordering::Relaxed).then(finding)
     }
 
-    /// Until when entries of the fold may be past. Nothing leaves it before the stored sessions
-    /// were seen to say the same: a logout would be undone.
+    /// Until when entries of the fold may count as past. No entry is removed before the stored
+    /// sessions are known to record the same: otherwise a logout would be undone.
     pub(super) fn prunable_until(&self, now: u64) -> u64 {
         now.min(self.carried_out_at.load(Ordering::Acquire))
     }
 
-    /// A process that is cut off from the log goes on serving, but no longer claims to be fresh.
+    /// A process that is cut off from the log keeps serving, but no longer claims to be fresh.
     fn validity(&self) -> Validity {
         let issued_at = self.current_at.load(Ordering::Acquire);
         let valid_until = issued_at.saturating_add(self.settings.snapshot_validity_seconds);
@@ -172,18 +172,19 @@ impl Plane {
     }
 }
 
-/// Revoking stops long before, at each process by what it has seen: many at once can still go beyond.
+/// Revocations are refused long before this bound, but each process counts only what it has seen:
+/// several that revoke at the same time can exceed it.
 fn is_loadable(content: &Content<'_>) -> bool {
     let entries = content.denied.len().max(content.users.len());
     entries <= MAX_ENTRIES && content.dead_keys.len() <= MAX_DEAD_KEYS
 }
 
 /// The largest snapshot in an event of the stream, 4 MiB as base64. Followers refuse a larger event
-/// (`feed-stream.js`): decoding it would hold up everything else that they do.
+/// (`feed-stream.js`), because decoding it would block all their other work.
 const MAX_EVENT_BYTES: usize = 3 << 20;
-/// Followers are at few different positions; more than this are not worth remembering.
+/// Followers are at few different positions; more than this are not worth caching.
 const MAX_SHARED_DELTAS: usize = 1024;
-/// While the store is away no second passes, and none of them is let go.
+/// While the store is unreachable the second does not advance, so no delta is dropped.
 const MAX_SHARED_BYTES: usize = 32 << 20;
 
 #[cfg(test)]
@@ -191,7 +192,7 @@ mod tests {
     use super::{MAX_EVENT_BYTES, Published, is_loadable};
     use offswitch_snapshot::{Content, DeadKey, MAX_DEAD_KEYS, MAX_ENTRIES, Position};
 
-    // D01: a large snapshot is named in the stream, never sent in it.
+    // D01: a large snapshot is announced in the stream, never sent in it.
     #[test]
     fn a_snapshot_that_is_too_large_for_an_event_is_to_be_fetched() {
         let position = Position { era: 7, seq: 9 };
@@ -200,7 +201,7 @@ mod tests {
         assert_eq!(&event(MAX_EVENT_BYTES + 1)[..], b"event: fetch\ndata: 7.9\n\n");
     }
 
-    // The bounds are the verifier's own. The zeros are never touched, and take no memory.
+    // The bounds are the verifier's own. The zeros are never touched, so they take no memory.
     #[test]
     fn a_base_that_no_verifier_loads_is_not_published() {
         let denied = vec![0; MAX_ENTRIES + 1];

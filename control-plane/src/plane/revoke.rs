@@ -1,4 +1,4 @@
-//! Revoking: one append, then every verifier that follows the feed refuses.
+//! Revoking: one append, after which every verifier that follows the feed refuses.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -19,21 +19,21 @@ use crate::keyring::KeyState;
 use crate::store::{Append, Appended, Durability, Request, StoreError};
 use crate::telemetry::audit;
 
-/// What a revocation reached.
+/// The outcome of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revoked {
-    /// A verifier at this position or beyond refuses.
+    /// A verifier at this position or a later one refuses.
     pub position: Position,
-    /// What the record survives.
+    /// Which failures the record survives.
     pub durability: Durability,
-    /// True if the same request had been accepted before.
+    /// True if the same request was accepted before.
     pub repeated: bool,
 }
 
 /// The sessions of this control plane that a request names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NamedSessions {
-    /// The place of the first revocation whose session does not exist.
+    /// The index of the first revocation whose session does not exist.
     pub unknown: Option<usize>,
     /// How many of them are active, if that was counted.
     pub sessions: Option<u64>,
@@ -42,11 +42,11 @@ pub struct NamedSessions {
 /// What the red button does, or would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedButton {
-    /// The keys that die.
+    /// The keys that are revoked.
     pub dead_kids: Vec<String>,
-    /// The new epoch: tokens issued before it are off, unix seconds.
+    /// The new epoch: tokens issued before it are revoked, unix seconds.
     pub epoch: u64,
-    /// What becomes of the sessions.
+    /// What happens to the sessions.
     pub sessions: Landing,
 }
 
@@ -54,27 +54,27 @@ pub struct RedButton {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Landing {
-    /// Every session is over: everyone logs in again.
+    /// Every session ends: all users log in again.
     #[default]
     End,
-    /// Refresh tokens survive: clients refresh, and nobody logs in again.
+    /// Refresh tokens stay valid: clients refresh, and no user has to log in again.
     Keep,
 }
 
-/// How many would notice a red button.
+/// How many users, sessions and tokens a red button would affect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reach {
-    /// Users with a living session.
+    /// Users with an active session.
     pub users: u64,
-    /// Living sessions.
+    /// Active sessions.
     pub sessions: u64,
     /// Sessions whose last access token has not expired.
     pub tokens: u64,
 }
 
 impl Plane {
-    /// Appends `record` and answers once it is durable, and folded here if the store lets it be
-    /// read.
+    /// Appends `record` and returns once it is durable, and also folded here if the store allows
+    /// reading it.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Plane {
         }
         let began = Instant::now();
         let Appended { position, durability, repeated } = self.append(request, record).await?;
-        // Durable already: that this process has folded it is only a courtesy to its feed readers.
+        // It is durable already; waiting until it is folded only helps this process's followers.
         self.wait_folded(position, LONGEST_FOLD).await;
         metrics::histogram!("offswitch_publish_seconds").record(began.elapsed().as_secs_f64());
         if !repeated {
@@ -94,8 +94,8 @@ impl Plane {
         Ok(Revoked { position, durability, repeated })
     }
 
-    /// Appends to the log that this process has folded: where the store goes on from another one,
-    /// that is healed first.
+    /// Appends to the log that this process has folded. If the store continues a different log,
+    /// that is repaired first.
     async fn append(&self, request: &Request, record: &Record) -> Result<Appended, PlaneError> {
         let mut tries = 0;
         loop {
@@ -108,7 +108,7 @@ impl Plane {
         }
     }
 
-    /// [`revoke`](Self::revoke) within what [`need_allowed`](Self::need_allowed) allows.
+    /// [`revoke`](Self::revoke), limited by [`need_allowed`](Self::need_allowed).
     ///
     /// # Errors
     ///
@@ -124,8 +124,8 @@ impl Plane {
         }
     }
 
-    /// The claims of a token that this control plane can have signed. It may have expired. A key
-    /// that is dead or retired signs no credential: its thief could fill the log.
+    /// The claims of a token that this control plane can have signed. It may have expired. A token of
+    /// a dead or retired key is refused: a thief of the key could fill the log with forged ones.
     pub fn own_token(&self, token: &str, now: u64) -> Option<OwnToken> {
         let jws = Jws::parse(token).ok()?;
         let keyring = self.keyring();
@@ -141,8 +141,8 @@ impl Plane {
         own.is_possible(&self.settings.issuer, now).then_some(own)
     }
 
-    /// Revokes a token for its holder (RFC 7009). However often it is asked for, the log gets one
-    /// record, and of one session only a few: then the session ends.
+    /// Revokes a token for its holder (RFC 7009). Repeated requests make only one record in the
+    /// log, and one session only a few: then the session is ended.
     ///
     /// # Errors
     ///
@@ -165,7 +165,8 @@ impl Plane {
         }
     }
 
-    /// What an earlier execution of `request` reached, if its caller named it and it was accepted.
+    /// The outcome of an earlier execution of `request`, if it had an idempotency key and was
+    /// accepted.
     ///
     /// # Errors
     ///
@@ -183,8 +184,8 @@ impl Plane {
         Ok(known.map(revoked))
     }
 
-    /// What an earlier execution of `request` reached. Only where there was none is it refused: a
-    /// caller whose answer was lost must not take an accepted revocation for a refused one.
+    /// The outcome of an earlier execution of `request`. It is refused only if there was none: a
+    /// caller that lost the response must not take an accepted revocation for a refused one.
     async fn recalled(
         &self,
         request: &Request,
@@ -194,7 +195,7 @@ impl Plane {
     }
 
     /// The sessions of this control plane that `revocations` name: the first that does not exist,
-    /// and how many active ones end, if the revocations are few.
+    /// and, for a small request, how many active ones it ends.
     ///
     /// # Errors
     ///
@@ -235,8 +236,8 @@ impl Plane {
         Ok(NamedSessions { unknown, sessions })
     }
 
-    /// The place of the first revocation that names a session which this control plane does not
-    /// have and did not have lately.
+    /// The index of the first revocation that names a session which this control plane does not
+    /// have and did not have recently.
     ///
     /// # Errors
     ///
@@ -270,19 +271,19 @@ impl Plane {
 
     async fn has_session(&self, id: SessionId) -> Result<bool, PlaneError> {
         match self.user_sessions(id.user()).await {
-            // What was revoked lately may be forgotten already, and revoking it again is harmless.
+            // A recently revoked session may be forgotten already; revoking it again is harmless.
             Ok(mut held) => Ok(held.find(id).is_some()
                 || self.fold().is_session_over(&id.to_string(), "", u64::MAX)),
-            // Its access tokens may be in use: what cannot be read can still be revoked.
+            // Its access tokens may be in use: a session that cannot be read can still be revoked.
             Err(PlaneError::Store(StoreError::Altered(_) | StoreError::Damaged(_))) => Ok(true),
             Err(error) => Err(error),
         }
     }
 
-    /// Refuses `record` where more would be revoked than the operator allows, or more keys would die
-    /// than by name may: the rest of their room is for red buttons, which must never find it full.
-    /// What ends sessions, a logout or a theft, is not asked this: it may use the room up to
-    /// [`MOST_ENTRIES`].
+    /// Refuses `record` if it exceeds the number of revocations that the operator allows, or the
+    /// number of keys that may be revoked by name: the remaining room is reserved for red buttons,
+    /// which must never find it full. Ending sessions (a logout, a theft) is not subject to this:
+    /// it may use the room up to [`MOST_ENTRIES`].
     ///
     /// # Errors
     ///
@@ -292,9 +293,10 @@ impl Plane {
         self.need_room(record, self.settings.max_entries)
     }
 
-    /// Refuses to let more keys die by name than leave room for red buttons. Keys of other issuers are
-    /// bounded more narrowly, for anyone who may revoke can make up their names: each issuer's to what
-    /// its key set can hold, and all of them so that there is always room for the control plane's own.
+    /// Refuses to revoke more keys by name than leaves room for red buttons. Keys of other issuers
+    /// have lower limits, because any caller who may revoke can invent their names: each issuer is
+    /// limited to what its key set can hold, and all of them so that there is always room for the
+    /// control plane's own keys.
     fn need_key_room(&self, record: &Record) -> Result<(), PlaneError> {
         let named: HashSet<(Option<&str>, &str)> = record
             .revocations
@@ -336,8 +338,8 @@ impl Plane {
         Ok(())
     }
 
-    /// What pressing the red button at `now` means: every key that may still sign or verify dies,
-    /// and no token issued up to this second stands.
+    /// The effect of pressing the red button at `now`: every key that may still sign or verify is
+    /// revoked, and so is every token issued up to this second.
     pub fn red_button(&self, sessions: Landing, now: u64) -> RedButton {
         let (fold, keyring) = (self.fold(), self.keyring());
         let kids = keyring.token_keys().iter().map(|key| key.kid().to_owned());
@@ -348,7 +350,7 @@ impl Plane {
         }
     }
 
-    /// Counts who has a living session at `now`, by looking at all of them.
+    /// Counts the users with an active session at `now` by reading all sessions.
     ///
     /// # Errors
     ///
@@ -361,7 +363,7 @@ impl Plane {
         loop {
             let stored = self.stored_sessions(&cursor).await?;
             for session in stored.sessions.iter().filter(|one| self.is_living(one, now)) {
-                // A scan may meet a session twice.
+                // A scan may return a session twice.
                 if seen.insert(session.id) {
                     reach.sessions += 1;
                     let expires_at = session.used_at.saturating_add(access_token_seconds);
@@ -375,8 +377,8 @@ impl Plane {
     }
 
     /// Presses the red button. One record is the whole effect: from then on the old keys are dead
-    /// and the sessions over for every process, and each makes sure by itself that a new key is
-    /// there before it signs again. A repeated request answers with what the first one did.
+    /// and the sessions have ended in every process, and each process makes sure that a new key
+    /// exists before it signs again. A repeated request returns the outcome of the first one.
     ///
     /// # Errors
     ///
@@ -387,7 +389,7 @@ impl Plane {
         mut record: Record,
         sessions: Landing,
     ) -> Result<(RedButton, Revoked), PlaneError> {
-        // Keys that cannot be read again must not keep those that are known from being switched off.
+        // Failing to read the keys again must not prevent switching off the known ones.
         if let Err(error) = self.reload_keyring().await {
             tracing::warn!(%error, "the red button switches off the keys that are known");
         }
@@ -440,17 +442,18 @@ impl RedButton {
     }
 }
 
-/// No more tokens, sessions and users are ever revoked at once: verifiers refuse a snapshot beyond
-/// their own bound, and would be stuck with the one before. The difference is for processes that
-/// revoke side by side, each before it has seen the others' records of up to 100,000 entries.
+/// The maximum number of revoked tokens, sessions and users at any time: verifiers refuse a
+/// snapshot beyond their own bound, and would be stuck with the previous one. The difference allows
+/// for processes that revoke concurrently, each before it has seen the others' records of up to
+/// 100,000 entries.
 pub const MOST_ENTRIES: usize = MAX_ENTRIES - (1 << 22);
-/// Keys of other issuers that may be dead: half of what may die by name.
+/// How many keys of other issuers may be dead: half of those that may be revoked by name.
 const MAX_FOREIGN_DEAD_KEYS: usize = MAX_DEAD_KEYS / 4;
-/// Keys of one other issuer that may be dead.
+/// How many keys of one other issuer may be dead.
 const MAX_DEAD_KEYS_OF_ISSUER: usize = 64;
-/// For so many the sessions that they end are counted.
+/// Up to this many revocations, the sessions that they end are counted.
 const FEW_REVOCATIONS: usize = 100;
 const LOOKED_UP_TOGETHER: usize = 32;
 const LONGEST_FOLD: Duration = Duration::from_secs(1);
-/// The first, and a few for a store that fails over more than once.
+/// The first try, and a few more for a store that fails over more than once.
 const MOST_TRIES: u32 = 4;

@@ -1,5 +1,5 @@
-//! Planned rotation of the keys. A token key is published before it signs, and verifies until its last
-//! token has expired. A feed key signs beside the old ones until those are dropped.
+//! Planned rotation of the keys. A token key is published before it signs, and verifies until its
+//! last token has expired. A new feed key signs together with the old ones until those are dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,8 +10,8 @@ use crate::keyring::{Keyring, Rotated, RotatedFeedKey};
 use crate::telemetry::audit;
 
 impl Plane {
-    /// Adds a token key that signs after `key_publish_seconds`; answers with the pending one if
-    /// there is one, so that repeating a call is harmless.
+    /// Adds a token key that signs after `key_publish_seconds`. Returns the pending key if there is
+    /// one, so that repeating the call is harmless.
     ///
     /// # Errors
     ///
@@ -22,8 +22,8 @@ impl Plane {
         self.rotate_after(self.newest_kid(), now).await
     }
 
-    /// Rotates if the schedule asks for it. Every process asks; only the first one that is due adds
-    /// a key.
+    /// Rotates if the schedule requires it. Every process calls this; only the first one adds a
+    /// key.
     ///
     /// # Errors
     ///
@@ -39,8 +39,8 @@ impl Plane {
         self.rotate_after(self.newest_kid(), now).await.map(Some)
     }
 
-    /// Adds a feed key, which signs beside the others from now on. `request` names what asked for
-    /// it: a repetition is answered with the same key.
+    /// Adds a feed key, which signs together with the others from now on. `request` identifies the
+    /// request: a repetition returns the same key.
     ///
     /// # Errors
     ///
@@ -60,8 +60,8 @@ impl Plane {
         Ok(rotated)
     }
 
-    /// Lets the feed key with this id sign no more, here at once and in every other process within
-    /// five seconds. True if it did until now.
+    /// Stops signing with the feed key `id`, here immediately and in every other process within
+    /// five seconds. True if it signed until now.
     ///
     /// # Errors
     ///
@@ -77,8 +77,8 @@ impl Plane {
         Ok(dropped)
     }
 
-    /// Reads the private keys again, and makes a new signing key where the last one is dead. Where
-    /// other keys sign the feed, so do those of the base from then on.
+    /// Reads the private keys again, and makes a new signing key if the last one is dead. If the
+    /// feed keys changed, the base is signed with the new ones from then on.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Plane {
         let asked_at = self.reloads_begun.load(Ordering::Acquire);
         let mut last = self.reloading.lock().await;
         if *last > asked_at {
-            // It began after this call: callers that wait share one reading.
+            // That reading began after this call: waiting callers share it.
             return Ok(());
         }
         let number = self.reloads_begun.fetch_add(1, Ordering::AcqRel) + 1;
@@ -109,9 +109,9 @@ impl Plane {
         Ok(())
     }
 
-    /// Reads the private keys again for somebody who asks for the public ones: what any process has
-    /// signed with before the question is in the answer. A store that does not answer soon keeps
-    /// nobody from the keys that are known.
+    /// Reads the private keys again before the public ones are served: the answer then includes
+    /// every key that any process signed with before the request. If the store does not answer
+    /// soon, the known keys are served.
     pub async fn refresh_keyring(&self) {
         match tokio::time::timeout(KEYS_WAIT, self.reload_keyring()).await {
             Ok(Ok(())) => {}
@@ -120,7 +120,7 @@ impl Plane {
         }
     }
 
-    /// The newest key as this process sees it.
+    /// The newest key that this process knows.
     fn newest_kid(&self) -> String {
         let (fold, keyring) = (self.fold(), self.keyring());
         let newest = keyring.newest(|kid| fold.is_dead(kid));
@@ -141,5 +141,5 @@ impl Plane {
     }
 }
 
-/// How long a question for the public keys waits for the store.
+/// How long a request for the public keys waits for the store.
 const KEYS_WAIT: Duration = Duration::from_millis(500);

@@ -1,9 +1,10 @@
-//! Sessions: opened, refreshed, listed, ended. Every rule is in [`crate::session`]; the store
-//! compares and swaps what the rules decide.
+//! Sessions: open, refresh, list, end. All rules are in [`crate::session`]; the store compares and
+//! swaps what the rules decide.
 //!
-//! The log says which sessions are over. Each change is decided at the log's end and written only
-//! while it still ends there, as one step of the store: what any process acknowledged before holds,
-//! and no logout slips in between. That the stored sessions follow the log is `endings`' work.
+//! The log says which sessions have ended. Each change is decided at the log's end and written only
+//! if the log still ends there, as one step of the store. So what any process acknowledged before
+//! holds, and no logout can slip in between. `endings` carries the log's endings over to the stored
+//! sessions.
 
 use std::sync::PoisonError;
 
@@ -22,22 +23,22 @@ use crate::credential::{Credential, CredentialKind};
 use crate::master_key::random_bytes;
 use crate::store::{Request, StoreError};
 
-/// Who logs in, and what the tokens shall say.
+/// A login: the user and the content of the tokens.
 #[derive(Debug, Clone, Default)]
 pub struct SessionRequest {
     /// The user.
     pub sub: String,
-    /// What the access tokens say; an empty audience is the configured one.
+    /// The content of the access tokens; an empty audience means the configured one.
     pub grant: Grant,
     /// The device.
     pub device: Device,
-    /// True if the client shall hold no token: the answer is a one-time code for the edge worker.
+    /// True if the client must not hold a token: the answer is a one-time code for the edge worker.
     pub handover: bool,
-    /// What a repetition of the request has in common with it.
+    /// Identifies the request, so that a repetition is recognised.
     pub opening: Opening,
 }
 
-/// A session, just opened.
+/// A session that was just opened.
 #[derive(Debug)]
 pub enum Opened {
     /// Its one-time code.
@@ -46,30 +47,30 @@ pub enum Opened {
         session: SessionId,
         /// The code.
         code: Zeroizing<String>,
-        /// When the code is worthless, unix seconds.
+        /// When the code expires, unix seconds.
         expires_at: u64,
     },
     /// Its first tokens.
     Tokens(Issued),
 }
 
-/// The answer to a refresh.
+/// The outcome of a refresh.
 #[derive(Debug)]
 pub enum Refreshed {
     /// New tokens.
     Issued(Issued),
-    /// None.
+    /// No tokens.
     Refused(RefreshRefusal),
 }
 
 /// Why a refresh is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefreshRefusal {
-    /// The session is over, expired or unknown.
+    /// The session has ended, has expired or is unknown.
     SessionEnded,
     /// The store has lost the session.
     SessionLost,
-    /// The token was spent before: the session is revoked now.
+    /// The token was used before: the session is revoked now.
     TokenReused,
     /// The session is bound to another client.
     WrongClient,
@@ -91,13 +92,13 @@ impl RefreshRefusal {
 }
 
 impl Plane {
-    /// Opens a session, after ending those that it leaves no room for.
+    /// Opens a session, after ending sessions of the user if the cap requires it.
     ///
     /// # Errors
     ///
-    /// [`PlaneError::SessionOver`] if it is a repetition and the session has ended since, or was
-    /// handed over;
-    /// [`StoreError::RequestReused`] if it only looks like one; see [`PlaneError`] for the rest.
+    /// [`PlaneError::SessionOver`] if the request is a repetition and the session has since ended
+    /// or been handed over; [`StoreError::RequestReused`] if it only looks like one; see
+    /// [`PlaneError`] for the rest.
     pub async fn open_session(
         &self,
         request: SessionRequest,
@@ -120,17 +121,17 @@ impl Plane {
                 let code = credential.text(CredentialKind::HandoverCode, &self.master);
                 Ok(Opened::Code { session: session.id, code, expires_at: until })
             }
-            // Whoever repeats the request must not get what the edge alone may have.
+            // A repetition of the request must not return what only the edge may have.
             Holder::Edge | Holder::Offered { .. } => Err(PlaneError::SessionOver),
         }
     }
 
-    /// Trades a refresh token for an access token and its successor.
+    /// Exchanges a refresh token for an access token and the next refresh token.
     ///
     /// # Errors
     ///
-    /// See [`PlaneError`]; whether the token is spent then may be unknown, and showing it again is
-    /// the right thing to do.
+    /// See [`PlaneError`]. It may then be unknown whether the token was used; presenting it again
+    /// is the right reaction.
     pub async fn refresh(
         &self,
         token: Credential,
@@ -190,7 +191,7 @@ impl Plane {
         Ok(Refreshed::Issued(issued))
     }
 
-    /// The living sessions of `sub`, newest first.
+    /// The active sessions of `sub`, newest first.
     ///
     /// # Errors
     ///
@@ -203,8 +204,7 @@ impl Plane {
         Ok(sessions)
     }
 
-    /// The session that a genuine refresh token names, if the token would be good for a refresh
-    /// now.
+    /// The session of a genuine refresh token, if a refresh with the token would succeed now.
     ///
     /// # Errors
     ///
@@ -229,24 +229,24 @@ impl Plane {
         Ok(is_good.then_some(before))
     }
 
-    /// What stands in the log for the end of a session, until its last access token has expired.
+    /// The log entry that ends a session; kept until its last access token has expired.
     pub fn session_revocation(session: SessionId, now: u64) -> Revocation {
         let exp = now.saturating_add(LONGEST_ACCESS_TOKEN_SECONDS);
         Revocation::Session { issuer: None, sid: session.to_string(), exp }
     }
 
-    /// Why a genuine credential names a session that the store does not know: it is over, or the
-    /// store has lost it.
+    /// Why a genuine credential names a session that is not in the store: the session has ended, or
+    /// the store has lost it.
     ///
     /// # Errors
     ///
-    /// [`PlaneError::SessionLost`] where that is to be answered as unavailable.
+    /// [`PlaneError::SessionLost`] if the caller must answer that the session is unavailable.
     pub(super) fn absent_session(
         &self,
         session: SessionId,
         now: u64,
     ) -> Result<RefreshRefusal, PlaneError> {
-        // The user and the version are not known; that the session itself was ended, the log may say.
+        // The user and version are unknown, but the log may say that the session itself was ended.
         let is_over = self.fold().is_session_over(&session.to_string(), "", u64::MAX);
         if is_over || !session.is_lost(self.lost_at(), now, &self.settings.lifetimes) {
             return Ok(RefreshRefusal::SessionEnded);
@@ -269,7 +269,7 @@ impl Plane {
         self.fold().is_session_over(&id.to_string(), sub, *version)
     }
 
-    /// True while the session may give out access tokens.
+    /// True while access tokens may be issued for the session.
     pub(super) fn is_living(&self, session: &Session, now: u64) -> bool {
         session.is_live(now, &self.settings.lifetimes) && !self.is_over(session)
     }
@@ -307,8 +307,8 @@ impl Plane {
         }
     }
 
-    /// Stores `fresh` or finds what an earlier execution of its request has stored, after making
-    /// room.
+    /// Stores `fresh`, after making room, or finds the session that an earlier execution of the
+    /// same request stored.
     async fn admitted(&self, fresh: &Session, now: u64) -> Result<Session, PlaneError> {
         for _ in 0..MADE_ROOM {
             let admit = |held: &mut UserSessions, end| self.admit(held, fresh, end, now);
@@ -328,8 +328,8 @@ impl Plane {
         Err(busy())
     }
 
-    /// Adds `fresh`, whose version is where the log ends: not below any revocation of the user so
-    /// far, and below every later one, also after the user left the base.
+    /// Adds `fresh` with the log's end as its version: not below any revocation of the user so far,
+    /// and below every later one, even after the user has been removed from the base.
     fn admit(
         &self,
         held: &mut UserSessions,
@@ -352,8 +352,9 @@ impl Plane {
         Admission::Admitted(Box::new(session))
     }
 
-    /// A spent refresh token came back. The log comes first: once that is durable the session is
-    /// over everywhere, access tokens included; nothing is answered before.
+    /// Handles a used refresh token that was presented again. The log comes first: once the record
+    /// is durable, the session has ended everywhere, including its access tokens. The client gets
+    /// no response before.
     async fn stop_thief(&self, session: SessionId, now: u64) -> Result<(), PlaneError> {
         self.end_once(&[session], OWN_ACT, "a spent refresh token came back", now).await?;
         metrics::counter!("offswitch_refresh_tokens_reused_total").increment(1);
@@ -361,7 +362,7 @@ impl Plane {
         Ok(())
     }
 
-    /// Ends `sessions` because `by` asked for it: however many ask, the log gets one record of it.
+    /// Ends `sessions` on behalf of `by`. Many callers may ask; the log gets one record.
     ///
     /// # Errors
     ///
@@ -384,16 +385,16 @@ impl Plane {
     }
 }
 
-/// What became of a session that was to be stored.
+/// The outcome of storing a new session.
 enum Admission {
     Admitted(Box<Session>),
-    /// These must go first.
+    /// These sessions must end first.
     Full(Vec<SessionId>),
-    /// It is there already.
+    /// The session is stored already.
     Known(Box<Session>),
 }
 
-/// Counts a spent token that was shown again, and says so where it came late.
+/// Counts a used token that was presented again, and logs it if it came late.
 fn note_repetition(session: &Session, is_newly_late: bool) {
     let timing = if is_newly_late { "late" } else { "race" };
     metrics::counter!("offswitch_refresh_repetitions_total", "timing" => timing).increment(1);
@@ -403,13 +404,13 @@ fn note_repetition(session: &Session, is_newly_late: bool) {
     }
 }
 
-/// RFC 6749 section 6: a refresh may ask for less than was granted, never for more.
+/// RFC 6749 section 6: a refresh may request less than was granted, never more.
 fn is_within(scope: &str, granted: Option<&str>) -> bool {
     let granted: Vec<&str> = granted.unwrap_or_default().split(' ').collect();
     scope.split(' ').all(|name| granted.contains(&name))
 }
 
-/// How long a one-time code is good.
+/// How long a one-time code is valid.
 const CODE_SECONDS: u64 = 60;
-/// How often a login that finds no room may make some: others may log in meanwhile.
+/// How often a login may make room for itself: others may log in meanwhile.
 const MADE_ROOM: usize = 8;

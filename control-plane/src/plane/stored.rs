@@ -1,4 +1,4 @@
-//! The stored sessions: one document for each user, read, decided on, and swapped.
+//! The stored sessions: one document per user, which is read, changed and swapped.
 
 use offswitch_core::session::{Session, USER_DOCUMENTS, UserKey, UserSessions};
 use offswitch_snapshot::Position;
@@ -10,23 +10,23 @@ use crate::store::{StoreError, Swapped};
 /// Some of the stored sessions.
 #[derive(Debug)]
 pub struct StoredSessions {
-    /// In no particular order; all of a user are together.
+    /// Unordered, but all sessions of a user are together.
     pub sessions: Vec<Session>,
-    /// Where the next ones begin; absent after the last.
+    /// The cursor of the next sessions; absent after the last.
     pub next: Option<String>,
 }
 
-/// What a decision about sessions rests on.
+/// What must still hold when a decision about sessions is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Basis {
-    /// The log ends where it did: it has ended none of them since.
+    /// The log ends at the same place: it has ended none of the sessions since.
     LogEnd,
-    /// Nothing of it can become wrong: it only ends sessions.
+    /// Nothing: the decision only ends sessions, so it cannot become wrong.
     Nothing,
 }
 
 impl Plane {
-    /// Some of the stored sessions, ended ones too, beginning at `cursor` (empty at first).
+    /// Some of the stored sessions, including ended ones, starting at `cursor` (empty at first).
     ///
     /// # Errors
     ///
@@ -48,9 +48,9 @@ impl Plane {
         Ok(decode(&self.store.load(&document(user)).await?)?)
     }
 
-    /// Reads a user's sessions, lets `decide` change them at the log's end, which it is told, and
-    /// stores the outcome: again from the beginning where another process was faster, or the log
-    /// went on meanwhile and the decision rests on it.
+    /// Reads a user's sessions, lets `decide` change them at the log's end, which it gets as an
+    /// argument, and stores the outcome. Starts over if another process was faster, or if the log
+    /// has grown and the decision depends on it.
     pub(super) async fn change<T>(
         &self,
         user: UserKey,
@@ -89,21 +89,21 @@ impl Plane {
     }
 }
 
-/// Others change the same sessions, or the log goes on, faster than this can be decided.
+/// The error if other processes change the same sessions, or the log grows, too fast to decide.
 pub(super) fn busy() -> PlaneError {
     StoreError::Unavailable("a user's sessions change too often".to_owned()).into()
 }
 
-/// The document with a user's sessions.
+/// The name of the document with a user's sessions.
 fn document(user: UserKey) -> String {
     format!("{USER_DOCUMENTS}{user}")
 }
 
-/// Reads a document with sessions.
+/// Decodes a document with sessions.
 fn decode(bytes: &[u8]) -> Result<UserSessions, StoreError> {
     let damaged = |_| StoreError::Damaged("a user's sessions cannot be read".to_owned());
     UserSessions::decode(bytes).map_err(damaged)
 }
 
-/// Each attempt that fails lets another one succeed.
+/// Whenever an attempt fails, another process's attempt has succeeded.
 const ATTEMPTS: usize = 1000;

@@ -1,4 +1,4 @@
-//! Remembers which documents did not open, for metrics and findings.
+//! Remembers which documents could not be opened, for metrics and findings.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,16 +6,16 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::store::Finding;
 
-/// The documents that did not open when they were last read.
+/// The documents that could not be opened when they were last read.
 #[derive(Default)]
 pub(super) struct AlteredDocuments {
     names: Mutex<BTreeSet<String>>,
-    /// How many; asked with each document that is well.
+    /// Their number; checked whenever a document is opened successfully.
     count: AtomicUsize,
 }
 
 impl AlteredDocuments {
-    /// True if it opened when it was last read.
+    /// Notes that the document could not be opened. True if it could when it was last read.
     pub(super) fn is_altered(&self, name: &str) -> bool {
         metrics::counter!("offswitch_documents_altered_total").increment(1);
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,8 @@
 //! The store as the control plane uses it: every document sealed under the master key.
 //!
-//! Whoever can write to the store can delete a document, or put an older one back, but cannot change
-//! what one says; whoever reads the store learns of it only how long it is. Records of the log pass
-//! through as they are, and so does the keyring, which seals itself.
+//! An attacker who can write to the store can delete a document or restore an older one, but cannot
+//! change its content. An attacker who can read the store learns only how long a document is.
+//! Records of the log are not sealed; the keyring seals itself.
 
 mod altered;
 
@@ -26,7 +26,7 @@ use crate::store::{
 
 /// A store whose documents are sealed.
 ///
-/// The same content is sealed to the same bytes, so that a swap compares what is stored as it is.
+/// The same content is always sealed to the same bytes, so a swap can compare the stored bytes.
 pub struct SealedStore {
     inner: Arc<dyn Store>,
     master: MasterKey,
@@ -39,8 +39,8 @@ impl SealedStore {
         Self { inner, master, altered: AlteredDocuments::default() }
     }
 
-    /// Seals every document again that is sealed under another key than the one in use; how many
-    /// there were. One that changes meanwhile is left to the next call.
+    /// Seals every document again that is sealed under another key than the one in use, and returns
+    /// their number. A document that changes meanwhile is left to the next call.
     ///
     /// # Errors
     ///
@@ -76,8 +76,8 @@ impl SealedStore {
         id.is_some_and(|id| id != self.master.id() && self.master.accepted().contains(&id))
     }
 
-    /// Deletes the document `name` if it is not what the control plane wrote: for what can be made
-    /// again from the log.
+    /// Deletes the document `name` if the control plane did not write it. Only for documents that
+    /// can be made again from the log.
     ///
     /// # Errors
     ///
@@ -169,7 +169,7 @@ impl Store for SealedStore {
         self.open(name, &self.inner.load(name).await?)
     }
 
-    /// While the master key is replaced, what is known may be stored sealed under another one.
+    /// While the master key is being replaced, the known document may be sealed under another key.
     async fn swap_at(
         &self,
         at: Option<Position>,
@@ -191,7 +191,7 @@ impl Store for SealedStore {
         Ok(swapped)
     }
 
-    /// Documents that are not accepted are passed over: one of them must not hide the others.
+    /// Documents that are not accepted are skipped: one of them must not hide the others.
     async fn scan(&self, prefix: &str, cursor: &str) -> Result<Stretch, StoreError> {
         let Stretch { documents, next } = self.inner.scan(prefix, cursor).await?;
         let open = |(name, sealed): (String, Vec<u8>)| {
@@ -207,7 +207,7 @@ impl Store for SealedStore {
 
     async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
         let mut findings = self.inner.findings().await?;
-        // One that was deleted since is not asked for again otherwise.
+        // A document that was deleted since would otherwise not be read again.
         for name in self.altered.names() {
             let _ = self.load(&name).await;
         }
@@ -220,7 +220,7 @@ impl Store for SealedStore {
     }
 }
 
-/// The keyring seals itself: its private keys are in clear nowhere, whatever the store.
+/// The keyring seals itself: its private keys are never stored in clear, whatever the store.
 fn is_sealed_here(name: &str) -> bool {
     name != keyring::DOCUMENT
 }

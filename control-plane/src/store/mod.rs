@@ -1,7 +1,7 @@
-//! Where the log lives: one narrow trait, two real implementations under one conformance suite.
+//! The storage of the log: one narrow trait, two real implementations and one conformance suite.
 //!
-//! A store knows nothing of revocations: it keeps an append-only log of opaque records, one
-//! checkpoint that stands for the records already trimmed, and a few small named documents. Every
+//! A store knows nothing about revocations: it keeps an append-only log of opaque records, one
+//! checkpoint that replaces the records already trimmed, and a few small named documents. Every
 //! call may be repeated after an unknown outcome without a second effect.
 
 mod embedded;
@@ -24,54 +24,53 @@ pub use redis::{
 /// The log and the documents of one feed.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Appends records in this order, all of them or none, and answers once they are durable, each
-    /// with its position and the level that was reached. [`StoreError::Moved`] where the log is not
-    /// what `onto` demands; nothing is appended then.
+    /// Appends records in this order, all of them or none, and returns once they are durable, each
+    /// with its position and the durability that was reached. [`StoreError::Moved`] if the log does
+    /// not satisfy `onto`; nothing is appended then.
     ///
-    /// A request id that the store still remembers appends nothing and answers as before; used for
-    /// another digest there is no answer to it, and the others are appended.
+    /// A request id that the store still remembers appends nothing and returns the first outcome.
+    /// If it is used with another digest, there is no outcome for it, and the others are appended.
     async fn append_all(&self, batch: Vec<Append>, onto: Onto) -> Result<Batch, StoreError>;
 
     /// [`append_all`](Self::append_all) of one record to any log;
-    /// [`StoreError::RequestReused`] where the id was used for another digest.
+    /// [`StoreError::RequestReused`] if the id was used with another digest.
     async fn append(&self, request: &Request, record: &[u8]) -> Result<Appended, StoreError> {
         let batch = vec![Append { request: request.clone(), record: record.to_vec() }];
         let appended = self.append_all(batch, Onto::default()).await?.answers.pop().flatten();
         appended.ok_or(StoreError::RequestReused)
     }
 
-    /// What an earlier execution of `request` reached, as far as the store remembers it;
-    /// [`StoreError::RequestReused`] where the id was used for another digest. Appends nothing.
+    /// The outcome of an earlier execution of `request`, if the store still remembers it;
+    /// [`StoreError::RequestReused`] if the id was used with another digest. Appends nothing.
     async fn recall(&self, request: &Request) -> Result<Option<Appended>, StoreError>;
 
-    /// At most `limit` records after seq `after`, in order, with where the log stands.
+    /// At most `limit` records after seq `after`, in order, and where the log ends.
     ///
-    /// Where `after` lies before the checkpoint, the page begins at the checkpoint. A page also
-    /// ends once its records reach [`PAGE_SIZE_BYTES`]: there are more as long as the last one is
-    /// not the head. Only a primary answers, unless the operator tolerates a replica: in the same
-    /// step in which it reads, so that an answer proves how fresh the caller is.
+    /// If `after` is before the checkpoint, the page begins at the checkpoint. A page also ends
+    /// once its records reach [`PAGE_SIZE_BYTES`]: there are more records if the last one is not
+    /// the head. Only a primary answers, unless the operator tolerates a replica. It is checked in
+    /// the same step as the read, so that an answer proves how fresh the caller is.
     async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError>;
 
     /// At most `limit` records before seq `before`, the newest of them, in order; as with
     /// [`read`](Self::read), large records end it early.
     async fn read_back(&self, before: u64, limit: usize) -> Result<Older, StoreError>;
 
-    /// Returns when the log may hold a record after seq `after` or has begun another era, at the
-    /// latest after `timeout`.
+    /// Returns when the log may have a record after seq `after` or has begun another era, but no
+    /// later than after `timeout`.
     async fn wait(&self, after: u64, timeout: Duration) -> Result<(), StoreError>;
 
-    /// Drops the records up to `checkpoint.seq` and remembers `checkpoint` in their place; a
-    /// checkpoint that is not newer than the present one, is newer than the head or is of another
-    /// era changes nothing.
+    /// Replaces the records up to `checkpoint.seq` by `checkpoint`. A checkpoint that is not newer
+    /// than the present one, is newer than the head or is of another era changes nothing.
     async fn trim(&self, era: u64, checkpoint: &Checkpoint) -> Result<(), StoreError>;
 
-    /// Where the log ends, without reading any of it: also where it is damaged.
+    /// Where the log ends. Reads no records, so it works even if the log is damaged.
     async fn end(&self) -> Result<End, StoreError>;
 
     /// Replaces the log by `checkpoint` under a new `era`, if the log still ends at `expected`.
     ///
-    /// False if it does not: what came since may be acknowledged revocations that `checkpoint` does
-    /// not contain. Also false if `era` is not greater.
+    /// False if it does not: what was appended since may be acknowledged revocations that
+    /// `checkpoint` does not contain. Also false if `era` is not greater.
     async fn start_era(
         &self,
         expected: End,
@@ -79,15 +78,15 @@ pub trait Store: Send + Sync + 'static {
         checkpoint: &Checkpoint,
     ) -> Result<bool, StoreError>;
 
-    /// Reads a document; no bytes if there is none.
+    /// Reads a document; empty if there is none.
     async fn load(&self, name: &str) -> Result<Vec<u8>, StoreError>;
 
-    /// Puts `to` in the place of `from` (either is empty for no document) and answers once it is
-    /// durable. With `at` only while the log ends there, as one step. After `expires_at` (unix
-    /// seconds) the store may forget the document, soon or late: nothing may depend on when.
+    /// Replaces `from` by `to` (empty means no document) and returns once that is durable. With
+    /// `at`, only if the log ends there, as one step. After `expires_at` (unix seconds) the store
+    /// may forget the document, sooner or later: nothing may depend on when.
     ///
-    /// It is [`Swapped::Written`] also if `to` stands there already: writers that must not be taken
-    /// for each other write something of their own.
+    /// The result is [`Swapped::Written`] also if the document is `to` already: writers that must
+    /// be distinguished have to write different contents.
     async fn swap_at(
         &self,
         at: Option<Position>,
@@ -97,7 +96,7 @@ pub trait Store: Send + Sync + 'static {
         expires_at: Option<u64>,
     ) -> Result<Swapped, StoreError>;
 
-    /// [`swap_at`](Self::swap_at) wherever the log ends; true if `to` stands there then.
+    /// [`swap_at`](Self::swap_at) wherever the log ends; true if the document is `to` afterwards.
     async fn swap(
         &self,
         name: &str,
@@ -108,44 +107,45 @@ pub trait Store: Send + Sync + 'static {
         Ok(self.swap_at(None, name, from, to, expires_at).await? == Swapped::Written)
     }
 
-    /// Some documents whose names begin with `prefix`, beginning at `cursor` (the `next` of the
-    /// stretch before, empty at first). What is there all the time is met at least once.
+    /// Some documents whose names begin with `prefix`, starting at `cursor` (the `next` of the
+    /// previous stretch, empty at first). A document that exists all the time is returned at least
+    /// once.
     async fn scan(&self, prefix: &str, cursor: &str) -> Result<Stretch, StoreError>;
 
-    /// The time, unix seconds, as the store's clock has it: the same for every process on it,
-    /// however their own clocks differ. As of the last [`read`](Self::read).
+    /// The time of the store's clock, unix seconds: the same for every process that uses the store,
+    /// even if their own clocks differ. As of the last [`read`](Self::read).
     fn now(&self) -> u64;
 
     /// What an operator should know about the store now; empty if all is well.
     async fn findings(&self) -> Result<Vec<Finding>, StoreError>;
 
-    /// What a record survives that is acknowledged now, as far as that is known.
+    /// Which failures a record that is acknowledged now survives, if known.
     fn durability(&self) -> Option<Durability>;
 }
 
-/// One record that is to be appended, and the request that brought it.
+/// A record to append, and the request that brought it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Append {
-    /// Names the request.
+    /// Identifies the request.
     pub request: Request,
     /// Opaque to the store.
     pub record: Vec<u8>,
 }
 
-/// What an append demands of the log.
+/// What an append requires of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Onto {
-    /// A record that the log must hold, or that its checkpoint must end with: what the caller has
-    /// read is then still part of the log. Absent for any log.
+    /// A record that the log must contain, or its checkpoint must end with: then what the caller
+    /// has read is still part of the log. Absent for any log.
     pub end: Option<End>,
     /// The next record gets at least this seq.
     pub least_seq: u64,
 }
 
-/// What became of records that were appended together.
+/// The outcome of appending records together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
-    /// One answer for each record; none where the request id was used for another digest.
+    /// One outcome per record; none if the request id was used with another digest.
     pub answers: Vec<Option<Appended>>,
     /// Where the log ended before.
     pub from: End,
@@ -153,33 +153,33 @@ pub struct Batch {
     pub to: End,
 }
 
-/// Names one request, so that repeating it has no second effect.
+/// Identifies a request, so that repeating it has no second effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The idempotency key; printable ASCII, at most 200 bytes.
     pub id: String,
-    /// A digest of what is asked for, to notice a key that is used for something else.
+    /// A digest of what is requested, to detect that a key is used for something else.
     pub digest: [u8; 32],
-    /// How long the id must be remembered at least.
+    /// The minimum time for which the id must be remembered.
     pub memory: Duration,
 }
 
-/// What an append reached.
+/// The outcome of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
     /// The record's position.
     pub position: Position,
     /// How durable it is.
     pub durability: Durability,
-    /// True if an earlier execution of the same request had appended it.
+    /// True if an earlier execution of the same request appended it.
     pub repeated: bool,
 }
 
-/// How much a record that was acknowledged survives.
+/// Which failures an acknowledged record survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
-    /// Nothing beyond the store's process: it keeps no append-only file.
+    /// None beyond the life of the store's process: it keeps no append-only file.
     Memory,
     /// Written to the append-only file; a power cut may lose about the last second.
     Written,
@@ -196,9 +196,9 @@ pub struct Page {
     pub head: u64,
     /// The mark of the newest record.
     pub head_mark: u64,
-    /// What stands for the records already trimmed.
+    /// Replaces the records already trimmed.
     pub checkpoint: Checkpoint,
-    /// The mark of the record that the page begins after; absent where the log has no such record.
+    /// The mark of the record that the page begins after; absent if the log has no such record.
     pub after_mark: Option<u64>,
     /// Records with their seqs, ascending; none between two of them is missing.
     pub records: Vec<(u64, Vec<u8>)>,
@@ -238,20 +238,20 @@ impl Page {
 pub struct Older {
     /// The log's era.
     pub era: u64,
-    /// The seq of the oldest record that is not trimmed; 0 where there is none.
+    /// The seq of the oldest record that is not trimmed; 0 if there is none.
     pub oldest: u64,
     /// Records with their seqs, ascending.
     pub records: Vec<(u64, Vec<u8>)>,
 }
 
-/// What became of a swap.
+/// The outcome of a swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swapped {
-    /// Something else stands there.
+    /// The document has another content.
     Changed,
     /// The log ends somewhere else.
     Moved,
-    /// What was to be written stands there.
+    /// The document has the new content.
     Written,
 }
 
@@ -275,10 +275,10 @@ pub struct Finding {
     pub fatal: bool,
 }
 
-/// Why a store did not do what it was asked.
+/// Why a store did not do what was requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// A document is not what the control plane wrote under this name.
+    /// The control plane did not write this document under this name.
     #[error("the document {0} in the store was not written by this control plane, or was changed")]
     Altered(String),
     /// What is stored cannot be read.
@@ -298,6 +298,6 @@ pub enum StoreError {
     Unavailable(String),
 }
 
-/// A page ends with the record that makes it this large, so that neither memory nor a deadline
-/// depends on how many large records there are.
+/// A page ends with the record that takes it to this size, so that neither memory nor a deadline
+/// depends on the number of large records.
 pub const PAGE_SIZE_BYTES: usize = 16 << 20;

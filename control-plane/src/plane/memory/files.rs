@@ -1,8 +1,8 @@
 //! The files: `state`, and a `journal-<generation>` for each state that was begun.
 //!
-//! A new state begins with a new journal, so that records go on being written while the state is.
-//! Only when it is in its place are the earlier journals removed; a crash in between leaves the old
-//! state with both journals, which say the same.
+//! A new state begins with a new journal, so that records can be written while the state is being
+//! written. The earlier journals are removed only after the new state has replaced the old one. A
+//! crash in between leaves the old state with both journals, which have the same content.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -12,20 +12,20 @@ use std::path::{Path, PathBuf};
 /// A record of a journal: seq, mark, bytes.
 pub(super) type Entry = (u64, u64, Vec<u8>);
 
-/// The open journal, and when the next state is due.
+/// The open journal, and the sizes that decide when the next state is due.
 pub(super) struct Files {
     folder: PathBuf,
     generation: u64,
     journal: File,
     journal_bytes: u64,
-    /// True after a record was not written whole: what follows it cannot be read.
+    /// True after a record was not written completely: what follows it cannot be read.
     is_torn: bool,
-    /// Of the last state, if there is one.
+    /// The size of the last state, if there is one.
     state_bytes: Option<u64>,
 }
 
 impl Files {
-    /// Opens the folder; answers with the state, if there is one, and the journals' records.
+    /// Opens the folder; returns the state, if there is one, and the journals' records.
     pub(super) fn open(folder: &Path) -> io::Result<(Self, Option<Vec<u8>>, Vec<Entry>)> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let state = read_state(folder)?;
@@ -49,13 +49,13 @@ impl Files {
         &self.folder
     }
 
-    /// True where there is no state of this life of the process, or the journal outgrew it.
+    /// True if this process has not written a state yet, or the journal outgrew it.
     pub(super) fn is_due(&self) -> bool {
         let outgrown = |state: u64| self.journal_bytes > state.max(SMALL_JOURNAL_BYTES);
         self.is_torn || self.state_bytes.is_none_or(outgrown)
     }
 
-    /// Writes records at the journal's end, with one call.
+    /// Appends records to the journal with one system call.
     pub(super) fn append<'a>(
         &mut self,
         records: impl Iterator<Item = (u64, u64, &'a [u8])>,
@@ -77,7 +77,7 @@ impl Files {
         written
     }
 
-    /// Opens the next journal; what is folded from now on goes into it.
+    /// Opens the next journal; records folded from now on are written to it.
     pub(super) fn begin_generation(&mut self) -> io::Result<u64> {
         let generation = self.generation + 1;
         self.journal = new_file(&self.folder.join(name(generation)))?;
@@ -85,7 +85,7 @@ impl Files {
         Ok(generation)
     }
 
-    /// Puts the state that `generation` began in its place; answers with its size.
+    /// Puts the state of `generation` in place; returns its size.
     pub(super) fn write_state(folder: &Path, generation: u64, state: &[u8]) -> io::Result<u64> {
         let temporary = folder.join(NEXT_STATE);
         let mut file = new_file(&temporary)?;
@@ -103,7 +103,7 @@ impl Files {
         Ok(state.len() as u64)
     }
 
-    /// The state that `generation` began is in its place.
+    /// Notes that the state of `generation` is in place.
     pub(super) fn note_state(&mut self, generation: u64, size_bytes: u64) {
         if generation == self.generation {
             self.state_bytes = Some(size_bytes);
@@ -126,7 +126,7 @@ fn state_sum(generation: &[u8], state: &[u8]) -> blake3::Hash {
     blake3::Hasher::new().update(generation).update(state).finalize()
 }
 
-/// The records up to the first that is not complete: a crash may have cut it off.
+/// The records before the first incomplete one: a crash may have cut it off.
 fn read_journal(path: &Path) -> io::Result<Vec<Entry>> {
     let bytes = fs::read(path)?;
     let (mut entries, mut rest) = (Vec::new(), bytes.as_slice());
@@ -154,7 +154,7 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     *hash.as_bytes().first_chunk().unwrap_or(&[0; CHECKSUM_BYTES])
 }
 
-/// The generations of the journals that are there, ascending.
+/// The generations of the existing journals, ascending.
 fn generations(folder: &Path) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -193,7 +193,7 @@ const NEXT_STATE: &str = "state.next";
 const JOURNAL: &str = "journal-";
 const MAGIC: &[u8] = b"offswitch memory 1\n";
 const CHECKSUM_BYTES: usize = 8;
-/// Below that a journal is read in a moment, and no new state is worth its writing.
+/// A smaller journal is read quickly, so that it is not worth writing a new state.
 const SMALL_JOURNAL_BYTES: u64 = 1 << 20;
 
 #[cfg(test)]
@@ -209,8 +209,8 @@ mod tests {
         files.append(entries.iter().map(|(seq, mark, bytes)| (*seq, *mark, &bytes[..]))).unwrap();
     }
 
-    // D83: at any moment the process may end, and the next one reads every record once published:
-    // before the state is in its place, and after it.
+    // D83: the process may end at any moment, before the state is in place and after; the next one
+    // reads every record that was published.
     #[test]
     fn a_state_takes_the_place_of_the_journals_before_it() {
         let folder = tempfile::tempdir().unwrap();
@@ -230,7 +230,7 @@ mod tests {
         assert!(files.is_due(), "each life writes its own state");
     }
 
-    // A crash cuts the last record off; those before it are read.
+    // A crash cuts the last record off; those before it can be read.
     #[test]
     fn a_journal_ends_where_it_is_cut_off() {
         let folder = tempfile::tempdir().unwrap();
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(read_journal(&path).unwrap().len(), 2);
     }
 
-    // A state that was altered is an error, and is not taken for none.
+    // A state that was altered is an error; it is not treated as missing.
     #[test]
     fn a_damaged_state_is_refused() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,10 +1,10 @@
-//! What this process has published, kept on its local disk beside the store.
+//! What this process has published, kept on its local disk in addition to the store.
 //!
 //! A store may lose what it acknowledged: a power cut, a failover to a replica that lags, an older
-//! backup. While a process lives it knows better and heals the store (`plane/continuity.rs`). This
-//! module lets a process that starts know as much: a state, which is a checkpoint of everything
-//! folded, and a journal of the records after it. A record is in the journal before any follower
-//! can see it. Nothing here is ever read to serve a request.
+//! backup. A running process still knows the lost records and restores them
+//! (`plane/continuity.rs`). This module gives a process the same knowledge when it starts: a state,
+//! which is a checkpoint of everything folded, and a journal of the records after it. A record is
+//! in the journal before any follower can see it. No request ever reads from here.
 //!
 //! Writes go to the operating system and are not flushed one by one: a crash of the process loses
 //! nothing. A crash of the machine may lose the last seconds, as a store with `appendfsync
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use self::files::Files;
 use crate::store::{Finding, Store, StoreError};
 
-/// The files of one process, and what is to go into them.
+/// The files of one process, and the documents to write to them.
 pub(super) struct Memory {
     files: Mutex<Files>,
     documents: Mutex<Documents>,
@@ -34,13 +34,13 @@ pub(super) struct Memory {
     written: Mutex<u64>,
 }
 
-/// What an earlier life of this process left behind.
+/// What an earlier run of this process left behind.
 pub(super) struct Remembered {
     state: State,
     journal: Vec<files::Entry>,
 }
 
-/// A compaction on its way to the disk.
+/// A state that is still to be written to the disk.
 pub(super) struct Unwritten {
     compaction: Compaction,
     end: End,
@@ -66,11 +66,12 @@ struct State {
 }
 
 impl Memory {
-    /// Opens the files in `folder`, which is created if it is not there, with what they hold.
+    /// Opens the files in `folder`, which is created if it does not exist, and returns their
+    /// content.
     ///
     /// # Errors
     ///
-    /// Where the folder cannot be used, or its state cannot be read.
+    /// If the folder cannot be used, or its state cannot be read.
     pub(super) fn open(folder: &Path) -> io::Result<(Self, Option<Remembered>)> {
         let (files, state, journal) = Files::open(folder)?;
         let state: Option<State> =
@@ -91,7 +92,7 @@ impl Memory {
         self.note("the journal", written);
     }
 
-    /// Keeps the content of a document of the store, to give it back to a store without it.
+    /// Keeps the content of one of the store's documents, to restore it if the store loses it.
     pub(super) fn keep_document(&self, name: &str, bytes: Vec<u8>) {
         let mut documents = self.documents();
         if !bytes.is_empty() && documents.held.get(name) != Some(&bytes) {
@@ -100,13 +101,13 @@ impl Memory {
         }
     }
 
-    /// True once a new state is worth its writing.
+    /// True once it is worth writing a new state.
     pub(super) fn is_due(&self) -> bool {
         self.documents().changed || self.files().is_due()
     }
 
-    /// Begins a new state of everything in `fold`. No record may be folded while this runs; those
-    /// that are folded later go into a journal of their own.
+    /// Begins a new state of everything in `fold`. No record may be folded while this runs; later
+    /// records go into a new journal.
     pub(super) fn begin_state(&self, fold: &Fold) -> Option<Unwritten> {
         let generation = self.files().begin_generation();
         let generation = self.note("the next journal", generation)?;
@@ -146,7 +147,7 @@ impl Memory {
         }
     }
 
-    /// What an operator must know where the memory could not be written.
+    /// What an operator must know if the memory could not be written.
     pub(super) fn finding(&self) -> Option<Finding> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
         failure.map(|detail| Finding { code: "memory_not_written", detail, fatal: false })
@@ -189,7 +190,7 @@ impl Memory {
 ///
 /// # Errors
 ///
-/// Where its state is damaged.
+/// If its state is damaged.
 pub fn published_issuer(folder: &Path) -> io::Result<Option<String>> {
     let state = match files::read_state(folder) {
         Err(error) if is_read_only(&error) => return Ok(None),
@@ -200,11 +201,11 @@ pub fn published_issuer(folder: &Path) -> io::Result<Option<String>> {
 }
 
 impl Remembered {
-    /// Everything that was folded. That of another issuer or another master key is refused.
+    /// Everything that was folded. The state of another issuer or another master key is refused.
     ///
     /// # Errors
     ///
-    /// Also where it cannot be read.
+    /// Also if it cannot be read.
     pub(super) fn fold(self, salt: Salt, issuer: &str) -> io::Result<Fold> {
         let Self { state, journal } = self;
         if state.issuer != issuer || state.salt != salt {
@@ -227,7 +228,7 @@ impl Remembered {
         Ok(fold)
     }
 
-    /// Gives back the documents that the store does not have.
+    /// Restores the documents that the store does not have.
     pub(super) async fn restore_documents(&self, store: &dyn Store) -> Result<(), StoreError> {
         for (name, bytes) in &self.state.documents {
             if store.load(name).await?.is_empty() && store.swap(name, b"", bytes, None).await? {
@@ -238,7 +239,7 @@ impl Remembered {
     }
 }
 
-/// True if the folder is on a file system, or has an owner, that allows no files here.
+/// True if the folder's file system or owner does not allow files here.
 pub(super) fn is_read_only(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }

@@ -22,12 +22,12 @@ use super::{
 };
 use crate::clock::unix_seconds;
 
-/// A store in one file, for one process at a time: the file beside it whose name ends in `.lock` is
-/// locked for as long as the store is open, and stays behind.
+/// A store in one file, for one process at a time: a second file with the suffix `.lock` is locked
+/// while the store is open, and is not removed.
 ///
-/// All writes go through one thread that commits whatever has queued up together, so that many
-/// concurrent appends share one flush to disk. Dropping the store finishes the writes that were
-/// begun and frees the file.
+/// All writes go through one thread, which commits everything in its queue together, so that many
+/// concurrent appends share one flush to disk. Dropping the store finishes the writes in progress
+/// and releases the file.
 #[derive(Debug)]
 pub struct EmbeddedStore {
     file: Arc<File>,
@@ -38,11 +38,11 @@ pub struct EmbeddedStore {
 impl EmbeddedStore {
     /// Opens the file at `path`, or creates it with an empty log of era `first_era` (at least 1).
     ///
-    /// The whole file is verified, which takes a moment if it is large. This blocks.
+    /// The whole file is verified, which takes a moment if it is large. This call blocks.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] if the file is no store or its content was altered,
+    /// [`StoreError::Damaged`] if the file is not a store or its content was altered,
     /// [`StoreError::Unavailable`] if it cannot be opened or another process has it open.
     pub fn open(path: &Path, first_era: u64) -> Result<Self, StoreError> {
         let file = Arc::new(File::open(path)?);
@@ -53,9 +53,9 @@ impl EmbeddedStore {
         Ok(Self { file, writer, newest })
     }
 
-    /// Lets the writer thread do `work` and answers after the commit.
+    /// Has the writer thread do `work`, and returns after the commit.
     ///
-    /// An error of `work` undoes everything that would have been committed with it, so it must
+    /// An error of `work` rolls back everything that would have been committed with it, so it must
     /// mean that the file failed; a refusal is part of `T`.
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
@@ -67,7 +67,7 @@ impl EmbeddedStore {
             let outcome = transaction.and_then(work);
             let failure = outcome.as_ref().err().cloned();
             let reply = move |committed: Result<(), StoreError>| {
-                // The caller may have gone; what was written stays written.
+                // The caller may be gone; what was written stays written.
                 let _ = answer.send(committed.and(outcome));
             };
             (failure, Box::new(reply))
@@ -207,7 +207,7 @@ fn appended(outcome: tables::Outcome) -> Option<Appended> {
     Some(Appended { position, durability: Durability::Synced, repeated })
 }
 
-/// Turns a panic of the database over damaged content into an error.
+/// Turns a panic of the database on damaged content into an error.
 fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(StoreError::Damaged("the database gave up on it".to_owned())))

@@ -1,4 +1,4 @@
-//! What stands in the file, and the steps on it; each runs within a transaction of its caller.
+//! The tables in the file, and the operations on them; each runs in a transaction of its caller.
 
 use std::io::ErrorKind;
 
@@ -11,7 +11,7 @@ use super::super::{
     Older, Onto, PAGE_SIZE_BYTES, Page, Request, StoreError, Stretch, Swapped, mark,
 };
 
-/// What became of an append.
+/// The outcome of an append.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Outcome {
     Appended(Position),
@@ -19,7 +19,7 @@ pub(super) enum Outcome {
     Reused,
 }
 
-/// Creates what is missing in a new file; answers with where the log stands.
+/// Creates what is missing in a new file; returns where the log ends.
 pub(super) fn begin(
     transaction: &WriteTransaction,
     first_era: u64,
@@ -41,7 +41,7 @@ pub(super) fn begin(
     Ok(stand(&meta)?.position)
 }
 
-/// True if the log is what `onto` demands.
+/// True if the log satisfies `onto`.
 pub(super) fn continues(transaction: &WriteTransaction, onto: Onto) -> Result<bool, StoreError> {
     let Some(demanded) = onto.end else { return Ok(true) };
     let meta = transaction.open_table(META).map_err(failed)?;
@@ -58,8 +58,8 @@ pub(super) fn continues(transaction: &WriteTransaction, onto: Onto) -> Result<bo
     Ok(held == Some(demanded.mark))
 }
 
-/// Appends `record` with at least `least_seq`, unless `request` did so before; `chance` goes into
-/// its mark. `now` is in unix seconds.
+/// Appends `record` with a seq of at least `least_seq`, unless `request` was executed before;
+/// `chance` is the random part of its mark. `now` is in unix seconds.
 pub(super) fn append(
     transaction: &WriteTransaction,
     (request, record): (&Request, &[u8]),
@@ -93,7 +93,7 @@ pub(super) fn recall(
     known(&transaction.open_table(REQUESTS).map_err(failed)?, request)
 }
 
-/// What became of `request`, if it was executed before.
+/// The outcome of `request`, if it was executed before.
 fn known(
     requests: &impl ReadableTable<&'static str, (u64, u64, [u8; 32], u64)>,
     request: &Request,
@@ -105,7 +105,7 @@ fn known(
     }))
 }
 
-/// Forgets requests whose time is over, a few at a time. `now` is in unix seconds.
+/// Removes requests that have expired, a few at a time. `now` is in unix seconds.
 pub(super) fn forget_requests(transaction: &WriteTransaction, now: u64) -> Result<(), StoreError> {
     let mut expiries = transaction.open_table(REQUEST_EXPIRIES).map_err(failed)?;
     let mut requests = transaction.open_table(REQUESTS).map_err(failed)?;
@@ -123,7 +123,7 @@ pub(super) fn forget_requests(transaction: &WriteTransaction, now: u64) -> Resul
     Ok(())
 }
 
-/// A file of the first version has the times when requests came, and all were kept for a day.
+/// Migrates a file of the first version, which has the times of requests and kept all for a day.
 fn take_over_request_times(transaction: &WriteTransaction) -> Result<(), StoreError> {
     let mut expiries = transaction.open_table(REQUEST_EXPIRIES).map_err(failed)?;
     let times = transaction.open_table(REQUEST_TIMES).map_err(failed)?;
@@ -202,7 +202,7 @@ pub(super) fn end(transaction: &ReadTransaction) -> Result<End, StoreError> {
     stand(&transaction.open_table(META).map_err(failed)?)
 }
 
-/// Where the log ends, with what the transaction wrote.
+/// Where the log ends, including what the transaction wrote.
 pub(super) fn end_written(transaction: &WriteTransaction) -> Result<End, StoreError> {
     stand(&transaction.open_table(META).map_err(failed)?)
 }
@@ -298,7 +298,7 @@ pub(super) fn swap(
     Ok(Swapped::Written)
 }
 
-/// Forgets documents whose time is over, a few at a time. `now` is in unix seconds.
+/// Removes documents that have expired, a few at a time. `now` is in unix seconds.
 pub(super) fn forget_documents(transaction: &WriteTransaction, now: u64) -> Result<(), StoreError> {
     let mut documents = transaction.open_table(DOCUMENTS).map_err(failed)?;
     let mut expiries = transaction.open_table(EXPIRIES).map_err(failed)?;
@@ -317,7 +317,7 @@ pub(super) fn forget_documents(transaction: &WriteTransaction, now: u64) -> Resu
     Ok(())
 }
 
-/// See [`Store::scan`](super::super::Store::scan). The cursor is the last name met.
+/// See [`Store::scan`](super::super::Store::scan). The cursor is the last name that was read.
 pub(super) fn scan(
     transaction: &ReadTransaction,
     prefix: &str,
@@ -343,7 +343,7 @@ pub(super) fn scan(
     Ok(stretch)
 }
 
-/// An error of the database, in the store's words.
+/// Converts an error of the database into one of the store.
 pub(super) fn failed(error: impl Into<redb::Error>) -> StoreError {
     match error.into() {
         redb::Error::DatabaseAlreadyOpen => {
@@ -392,20 +392,20 @@ const MARK: &str = "mark";
 const CHECKPOINT_MARK: &str = "checkpoint_mark";
 /// name → when it may be forgotten (unix seconds, [`NEVER`] for never), bytes
 const DOCUMENTS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("documents");
-/// (when it may be forgotten, name), to forget what is over first
+/// (when it may be forgotten, name), to find expired documents first
 const EXPIRIES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("expiries");
 /// When a document without an expiry may be forgotten.
 pub(super) const NEVER: u64 = u64::MAX;
 /// request id → era, seq, digest, when it was seen (unix seconds)
 const REQUESTS: TableDefinition<'_, &str, (u64, u64, [u8; 32], u64)> =
     TableDefinition::new("requests");
-/// (when it may be forgotten, request id), to forget what is over first
+/// (when it may be forgotten, request id), to find expired requests first
 const REQUEST_EXPIRIES: TableDefinition<'_, (u64, &str), ()> =
     TableDefinition::new("request_expiries");
 /// (when it was seen, request id), in files of the first version
 const REQUEST_TIMES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("request_times");
-/// Keeps one commit short, also after a long pause; more than one commit can bring under load
-/// would let the table grow.
+/// Keeps each commit short, even after a long pause. It must not be less than what a commit adds
+/// under load, or the table would grow.
 const FORGOTTEN_AT_ONCE: usize = 2048;
 const SCANNED_AT_ONCE: usize = 1000;
 

@@ -19,16 +19,16 @@ use super::tables::{self, failed};
 use crate::clock::unix_seconds;
 use crate::private_files::close_file;
 
-/// One write. It gets the transaction, or why there is none, and answers with what made it fail,
-/// if anything, and with how to tell its caller once the commit is through.
+/// One write. It gets the transaction, or the reason why there is none. It returns its own error,
+/// if any, and the reply to its caller, which is sent after the commit.
 pub(super) type Job =
     Box<dyn FnOnce(Result<&WriteTransaction, StoreError>) -> (Option<StoreError>, Reply) + Send>;
 
-/// Tells a caller whether the commit succeeded.
+/// Reports to a caller whether the commit succeeded.
 pub(super) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-/// The database file. A database that had an I/O error refuses everything until it is opened
-/// again, so it is put away then and opened again at the next use.
+/// The database file. A database that had an I/O error refuses everything until it is reopened, so
+/// it is closed then and opened again at the next use.
 pub(super) struct File {
     path: PathBuf,
     database: RwLock<Option<Database>>,
@@ -47,7 +47,7 @@ impl File {
         Ok(file)
     }
 
-    /// Runs `work` on a consistent view. This blocks.
+    /// Runs `work` on a consistent view. This call blocks.
     pub(super) fn read<T>(
         &self,
         work: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>,
@@ -58,7 +58,7 @@ impl File {
         work(&database.begin_read().map_err(failed)?)
     }
 
-    /// Runs `work` and commits, or undoes everything if it fails. This blocks.
+    /// Runs `work` and commits, or rolls everything back if it fails. This call blocks.
     pub(super) fn write<T>(
         &self,
         work: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>,
@@ -86,7 +86,7 @@ impl File {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or_else(put_away)?;
         let mut transaction = database.begin_write().map_err(failed)?;
-        // Without this flush an acknowledged record could be lost in a power cut.
+        // Without this flush, a power cut could lose an acknowledged record.
         transaction
             .set_durability(redb::Durability::Immediate)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
@@ -111,10 +111,11 @@ impl File {
     }
 }
 
-/// Keeps other processes away for as long as this one lives: the database lets go of its own lock
-/// where it is put away, and whoever wrote to the file meanwhile would be overwritten. Its file is
-/// not empty while a flush has failed, so that a process that starts after this one knows. It need
-/// not survive the machine: then nothing is left of what the system had not written.
+/// Keeps other processes from opening the store while this process runs. The database releases its
+/// own lock when it is closed after an error; what another process wrote meanwhile would be
+/// overwritten. The lock file is not empty after a failed flush, so that a process that starts
+/// later knows of it. This need not survive a crash of the machine: then everything that the system
+/// had not written is gone.
 struct Lock {
     file: std::fs::File,
     flush_failed: AtomicBool,
@@ -125,7 +126,7 @@ impl Lock {
         let mut name = path.as_os_str().to_owned();
         name.push(".lock");
         let mut options = std::fs::File::options();
-        // Who may open it could hold the lock.
+        // Any process that may open the file could hold the lock.
         options.create(true).truncate(false).read(true).write(true).mode(0o600);
         let in_words = |error| failed(redb::Error::Io(error));
         for path in [path, Path::new(&name)] {
@@ -147,7 +148,7 @@ impl Lock {
 
     fn set_flush_failed(&self, has_failed: bool) {
         self.flush_failed.store(has_failed, Ordering::Release);
-        // A hole: it needs no room, where there may be none.
+        // A hole takes no space, and there may be none.
         if let Err(error) = self.file.set_len(u64::from(has_failed)) {
             tracing::error!(%error, "the next process may not learn whether a flush has failed");
         }
@@ -160,7 +161,7 @@ impl fmt::Debug for File {
     }
 }
 
-/// The thread and the queue before it.
+/// The thread and its queue.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Option<mpsc::Sender<Job>>,
@@ -168,7 +169,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread; it announces how far the log has come after every commit.
+    /// Starts the thread; after every commit it publishes where the log ends.
     pub(super) fn start(
         file: Arc<File>,
         announce: watch::Sender<Position>,
@@ -181,7 +182,7 @@ impl Writer {
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Hands in a job, after waiting for room.
+    /// Queues a job; waits if the queue is full.
     pub(super) async fn queue(&self, job: Job) -> Result<(), StoreError> {
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
         queue.send(job).await.map_err(|_| stopped())
@@ -192,13 +193,13 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread was already told to everyone who waited for it.
+            // A panic of the thread was already reported to everyone who waited for it.
             let _ = thread.join();
         }
     }
 }
 
-/// The answer when the writer thread is gone.
+/// The error when the writer thread is gone.
 pub(super) fn stopped() -> StoreError {
     StoreError::Unavailable("the writer thread has stopped".to_owned())
 }
@@ -219,7 +220,7 @@ fn run(file: &File, mut jobs: mpsc::Receiver<Job>, announce: &watch::Sender<Posi
         for reply in replies {
             reply(written.as_ref().map(|_| ()).map_err(Clone::clone));
         }
-        // What was not begun, because there was no transaction.
+        // Jobs that could not start, because there was no transaction.
         if let Err(error) = written {
             batch.drain(..).for_each(|job| job(Err(error.clone())).1(Err(error.clone())));
         }
@@ -248,7 +249,7 @@ fn apply(
 fn open(path: &Path) -> Result<Database, StoreError> {
     let mut builder = Database::builder();
     builder.set_check_integrity_on_open(true);
-    // Made here, since the database would make it readable for others.
+    // Created here, since the database would make it readable for others.
     match std::fs::File::options().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             return Err(failed(redb::Error::Io(error)));
@@ -258,12 +259,12 @@ fn open(path: &Path) -> Result<Database, StoreError> {
     guarded(|| builder.create(path).map_err(failed))
 }
 
-/// Writes the whole file once more. After a flush that failed, systems take for written what is
-/// not, and say so only once: the next flush would vouch for pages that were never on the disk.
+/// Writes the whole file once more. After a failed flush, systems treat pages as written that are
+/// not, and report this only once: the next flush would succeed without writing those pages.
 fn write_again(path: &Path) -> Result<(), StoreError> {
     let rewrite = || {
         let file = match std::fs::File::options().read(true).write(true).open(path) {
-            // It was taken away; what was not flushed went with it.
+            // The file was removed, and the pages that were not flushed with it.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             opened => opened?,
         };
@@ -280,7 +281,7 @@ fn write_again(path: &Path) -> Result<(), StoreError> {
     rewrite().map_err(|error: std::io::Error| failed(redb::Error::Io(error)))
 }
 
-/// How many writes may wait, and how many share one commit.
+/// The maximum number of queued writes, and of writes in one commit.
 const QUEUE_LENGTH: usize = 256;
 
 #[cfg(test)]
@@ -298,7 +299,7 @@ mod tests {
         (directory, file)
     }
 
-    // A disk that failed for a moment: nothing of the write is there, and the next one works.
+    // A disk that failed for a moment: nothing of the write is stored, and the next write works.
     #[test]
     fn a_file_that_failed_is_opened_again() {
         let (_directory, file) = new_file();
@@ -314,7 +315,7 @@ mod tests {
         assert!(matches!(appended, Ok(tables::Outcome::Appended(Position { seq: 1, .. }))));
     }
 
-    // Between a failed write and the next one the file is closed, and still nobody else's.
+    // Between a failed write and the next one the file is closed, but still locked.
     #[test]
     fn a_file_that_failed_stays_this_process_s() {
         let (directory, file) = new_file();
@@ -327,7 +328,7 @@ mod tests {
         File::open(&path).unwrap();
     }
 
-    // The process ends before it could write the file again: the next one does it, and only then.
+    // The process ends before it could write the file again: only the next process does it.
     #[test]
     fn a_flush_that_failed_is_known_to_the_next_process() {
         let (directory, file) = new_file();
@@ -344,7 +345,7 @@ mod tests {
         assert!(!file.lock.flush_failed());
     }
 
-    // A file of the first version: what it remembers is kept for the rest of its day.
+    // A file of the first version: its requests are remembered for the rest of their day.
     #[test]
     fn requests_of_the_first_version_are_remembered_for_a_day() {
         let (_directory, file) = new_file();
@@ -363,7 +364,7 @@ mod tests {
         assert!(matches!(append(6 + memory), Ok(tables::Outcome::Appended(_))));
     }
 
-    // One write of a batch fails: its neighbours are told so as well, for nothing is committed.
+    // One write of a batch fails: the others fail too, because nothing is committed.
     #[test]
     fn a_failed_write_fails_the_batch_it_is_in() {
         let (_directory, file) = new_file();
@@ -386,7 +387,7 @@ mod tests {
         );
     }
 
-    // An id that nobody chose costs its place for two minutes, not for a day.
+    // An id that the control plane made up takes its place for two minutes, not for a day.
     #[test]
     fn each_request_is_remembered_for_its_own_time() {
         let (_directory, file) = new_file();
@@ -406,7 +407,7 @@ mod tests {
 
     const UNNAMED: Duration = offswitch_core::limits::UNNAMED_REQUEST_MEMORY;
 
-    // The memory of requests ends, so that the file does not grow for ever.
+    // Requests are forgotten after some time, so that the file does not grow for ever.
     #[test]
     fn requests_are_forgotten_after_their_time() {
         let (_directory, file) = new_file();

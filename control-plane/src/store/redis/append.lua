@@ -1,10 +1,9 @@
--- Appends records in order, each unless its request was executed before.
--- KEYS: meta, log, then a request for each record
--- ARGV: era, seq and mark of a record that the log must hold ('' for any log), the least seq of the
---       next record, chance for the marks (below 2^40), then for each record: digest of its request,
---       record, how long to remember the request (seconds)
--- Answers {'moved'} or {'appended', seq and mark that the log ended with before, those that it ends
--- with now, era, then for each record: outcome, era, seq}. Everything that can be refused comes
+-- Appends records in order, except those whose request was executed before. KEYS: meta, log, then a
+-- request for each record ARGV: era, seq and mark of a record that the log must contain ('' for any
+-- log), minimum seq of the next record, random part of the marks (below 2^40), then for each
+-- record: digest of its request, record, how long to remember the request (seconds) Returns
+-- {'moved'} or {'appended', seq and mark that the log ended with before, those that it ends with
+-- now, era, then for each record: outcome, era, seq}. Everything that can be refused is checked
 -- before the first write.
 local meta = redis.call('HMGET', KEYS[1], 'era', 'seq', 'mark', 'checkpoint', 'checkpoint_mark')
 if not meta[1] then return {'moved'} end

@@ -1,7 +1,7 @@
--- Begins the log where there is none.
+-- Begins a log if there is none.
 -- KEYS: meta, log, checkpoint
 -- ARGV: first era
--- Answers whether there is a log now.
+-- Returns whether there is a log now.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
 if redis.call('EXISTS', KEYS[2], KEYS[3]) > 0 then return 0 end
 redis.call('HSET', KEYS[1], 'era', ARGV[1], 'seq', '0', 'mark', '0', 'checkpoint', '0',

@@ -1,4 +1,4 @@
-//! What a server says about itself, and what that means for revocations.
+//! What a server reports about itself, and what that means for revocations.
 
 use std::collections::HashMap;
 
@@ -11,16 +11,16 @@ use super::options::{Appendfsync, Tolerance, Tolerated};
 /// A server's state at one time.
 #[derive(Debug)]
 pub(super) struct Health {
-    /// Names the server's process: a restart changes it.
+    /// Identifies the server's process: a restart changes it.
     pub(super) run_id: String,
     pub(super) role: Role,
-    /// What an acknowledged write survives.
+    /// Which failures an acknowledged write survives.
     pub(super) durability: Durability,
     flushing: Flushing,
     info: HashMap<String, String>,
 }
 
-/// Whether the server takes writes.
+/// Whether the server accepts writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Primary,
@@ -32,9 +32,9 @@ pub(super) enum Role {
 enum Flushing {
     /// Before every answer.
     Always,
-    /// After the answer, or nobody knows.
+    /// After the answer, or not known.
     Later,
-    /// Not at all while a child writes a dump or a new file, whatever is set otherwise.
+    /// Not while a child process writes a dump or a new file, whatever `appendfsync` says.
     Skipping,
 }
 
@@ -52,14 +52,14 @@ impl Flushing {
 }
 
 impl Health {
-    /// Asks the server. `CONFIG` may be forbidden, `INFO` must not be.
+    /// Asks the server. `CONFIG` may be forbidden, `INFO` must be allowed.
     pub(super) async fn ask(
         connection: &mut MultiplexedConnection,
         asserted: Appendfsync,
     ) -> RedisResult<Self> {
         let info: String = redis::cmd("INFO").query_async(connection).await?;
         if info.contains("\nloading:1") {
-            // Until it has loaded, it does not tell whether it keeps an append-only file.
+            // While it is loading, it does not report whether it keeps an append-only file.
             return Err(RedisError::from((
                 ErrorKind::Server(ServerErrorKind::BusyLoading),
                 "the server is loading its data",
@@ -98,13 +98,13 @@ impl Health {
         self.info.get("redis_version")?.split('.').next()?.parse().ok()
     }
 
-    /// How much memory is used, and how much may be, if that is limited.
+    /// The memory in use, and the limit, if there is one.
     fn memory(&self) -> Option<(u64, u64)> {
         let number = |name: &str| self.info.get(name)?.parse::<u64>().ok();
         number("used_memory").zip(number("maxmemory")).filter(|(_, most)| *most > 0)
     }
 
-    /// What an operator should know. `first_run_id` is the one that this process connected to.
+    /// What an operator should know. `first_run_id` is that of the first server this process used.
     pub(super) fn findings(&self, tolerance: &Tolerance, first_run_id: &str) -> Vec<Finding> {
         let fatal = |tolerated: Tolerated| !tolerance.accepts(tolerated);
         let told = |name: &str| self.info.get(name).map_or("unknown", String::as_str);
@@ -169,11 +169,11 @@ impl Health {
     }
 }
 
-/// From 7.0 on a server without room, in memory or on disk, refuses a script before it has written
-/// anything. Older ones may stop it between two records, and the log would be ahead of its seq.
+/// From 7.0 on a server that is out of memory or disk space refuses a script before it has written
+/// anything. Older ones may stop it between two records, so that the log would be ahead of its seq.
 const OLDEST_MAJOR_VERSION: u32 = 7;
 
-/// Whether the server answered that it does not do this: forbidden, renamed or switched off.
+/// True if the server does not support the command: forbidden, renamed or disabled.
 fn is_refusal(error: &RedisError) -> bool {
     matches!(
         error.kind(),
@@ -194,13 +194,13 @@ mod tests {
         findings.into_iter().map(|finding| (finding.code, finding.fatal)).collect()
     }
 
-    // A server as it should be: nothing to tell.
+    // A server in good order: no findings.
     #[test]
     fn a_good_server_has_no_findings() {
         assert_eq!(codes(GOOD, ""), []);
     }
 
-    // R07: every evicting policy, also one of the future; refused unless tolerated.
+    // R07: every evicting policy, including future ones; refused unless tolerated.
     #[test]
     fn anything_but_noeviction_is_a_finding() {
         for policy in ["allkeys-lru", "volatile-ttl", "something-new"] {
@@ -210,7 +210,7 @@ mod tests {
         }
     }
 
-    // R07: keys that are gone already.
+    // R07: keys that were evicted already.
     #[test]
     fn evicted_keys_are_a_finding() {
         assert_eq!(
@@ -219,7 +219,7 @@ mod tests {
         );
     }
 
-    // A disk that fails is no choice of the operator.
+    // A failing disk is not a choice of the operator.
     #[test]
     fn a_write_error_cannot_be_tolerated() {
         let info = GOOD.replace("status:ok", "status:err");
@@ -229,7 +229,7 @@ mod tests {
         );
     }
 
-    // R16: memory runs out; whoever starts then can still serve what is there.
+    // R16: memory runs out; a process that starts then can still serve what is stored.
     #[test]
     fn memory_that_runs_out_is_a_finding() {
         let with = |used: u64, most: u64| {
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(with(1000, 1000), [("store_full", false)]);
     }
 
-    // R15: the last snapshot of the server's own could not be written.
+    // R15: the server could not write its last snapshot.
     #[test]
     fn a_failed_snapshot_of_the_server_is_a_finding() {
         let info = |status: &str| format!("{GOOD}rdb_last_bgsave_status:{status}\r\n");
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(codes(&info("err"), ""), [("store_snapshot_error", false)]);
     }
 
-    // What a server does not tell is not taken for good.
+    // What a server does not report is not assumed to be fine.
     #[test]
     fn an_empty_answer_is_refused() {
         let expected = [
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(codes("run_id:a", ""), expected.map(|code| (code, true)));
     }
 
-    // A server whose scripts may stop half-way; a Valkey says what it is compatible with.
+    // A server whose scripts may stop half-way; a Valkey reports the version it is compatible with.
     #[test]
     fn a_server_before_7_cannot_be_tolerated() {
         for version in ["6.2.14", "6.3.4", "seven"] {
@@ -275,7 +275,7 @@ mod tests {
         }
     }
 
-    // The level is never better than what is known.
+    // The durability is never reported better than what is known.
     #[test]
     fn a_file_is_flushed_always_only_where_both_settings_say_so() {
         let flushing = |appendfsync: &str, on_rewrite: &str| {

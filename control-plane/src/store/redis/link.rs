@@ -1,4 +1,4 @@
-//! The connections: every call has a deadline, and one that may be broken is replaced.
+//! The connections: every call has a deadline, and a connection that may be broken is replaced.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -17,17 +17,17 @@ use super::health::{Health, Role};
 use super::options::{Appendfsync, RedisOptions, Tolerance, Tolerated};
 use super::scripts::Call;
 
-/// One shared connection for calls, and idle ones for waiting.
+/// One shared connection for calls, and idle connections for waiting.
 pub(super) struct Link {
     client: Client,
     deadline: Duration,
     tolerance: Tolerance,
     appendfsync: Appendfsync,
     shared: Mutex<Option<Shared>>,
-    /// Held while connecting, so that callers do not connect side by side.
+    /// Held while connecting, so that only one caller connects at a time.
     connecting: tokio::sync::Mutex<()>,
     idle: Mutex<Vec<MultiplexedConnection>>,
-    /// The node of a cluster that has the slot, if it told so.
+    /// The node of a cluster that has the slot, if the server named one.
     moved: Mutex<Option<ConnectionAddr>>,
     connections: AtomicU64,
     first_run_id: OnceLock<String>,
@@ -63,15 +63,15 @@ impl Link {
         })
     }
 
-    /// Executes `call`, once more if the connection broke: every call can be repeated. Answers
-    /// with the durability of writes on the connection that was used.
+    /// Executes `call`, and again if the connection broke: every call can be repeated. Also returns
+    /// the durability of writes on the connection that was used.
     pub(super) async fn call<T: FromRedisValue>(
         &self,
         call: &Call,
     ) -> Result<(T, Durability), StoreError> {
         let used = AtomicU64::new(0);
         let Ok(answer) = timeout(self.deadline, self.attempt(call, &used)).await else {
-            // Nothing tells a slow connection from a dead one, and a dead one never heals.
+            // A slow connection looks like a dead one, and a dead one never recovers.
             self.discard(used.load(Ordering::Relaxed));
             return Err(self.too_late());
         };
@@ -80,12 +80,12 @@ impl Link {
         Ok((value, durability))
     }
 
-    /// Asks the server how it is and remembers the answer for the connection in use.
-    /// As the server was found when it was last looked at.
+    /// The durability found by the last health check.
     pub(super) fn durability(&self) -> Option<Durability> {
         lock(&self.shared).as_ref().map(|shared| shared.health.durability)
     }
 
+    /// Checks the health of the server and remembers it for the connection in use.
     pub(super) async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
         let used = AtomicU64::new(0);
         let Ok(answer) = timeout(self.deadline, self.ask(&used)).await else {
@@ -102,7 +102,7 @@ impl Link {
         Ok(health.findings(&self.tolerance, first_run_id))
     }
 
-    /// Executes a command that blocks for up to `block` on a connection of its own.
+    /// Executes a command that blocks for up to `block`, on a separate connection.
     pub(super) async fn call_blocking(
         &self,
         command: &Cmd,
@@ -127,8 +127,8 @@ impl Link {
         }
     }
 
-    /// Only a connection whose last command was answered is used again: another one may hold back
-    /// an answer, or be dead.
+    /// A connection is used again only if its last command was answered: otherwise an answer may
+    /// still arrive on it, or it may be dead.
     fn put_back(&self, connection: MultiplexedConnection, value: Value) -> Value {
         let mut idle = lock(&self.idle);
         if idle.len() < IDLE_CONNECTIONS {
@@ -171,7 +171,7 @@ impl Link {
         }
     }
 
-    /// The shared connection, a new one if there is none.
+    /// The shared connection; connects if there is none.
     async fn shared(&self) -> RedisResult<Shared> {
         if let Some(shared) = lock(&self.shared).as_ref() {
             return Ok(shared.clone());
@@ -183,7 +183,7 @@ impl Link {
         let mut connection = self.connect().await?;
         let health = Health::ask(&mut connection, self.appendfsync).await?;
         // A replica behind the address of a primary would show an older log. Everything else that
-        // may have changed is reported, but does not keep anyone from revoking.
+        // may have changed is reported, but does not prevent revoking.
         if health.role == Role::Replica && !self.tolerance.accepts(Tolerated::Replica) {
             lock(&self.moved).take();
             if self.first_run_id.get().is_some() {
@@ -220,7 +220,7 @@ impl Link {
         }
     }
 
-    /// Goes where the error points; forgets an earlier pointer if this node fails.
+    /// Connects to the node that the error names from now on; forgets it if that node fails.
     fn remember_moved(&self, error: &RedisError) {
         let own_host = match self.client.get_connection_info().addr() {
             ConnectionAddr::Tcp(host, _) => host.as_str(),
@@ -261,7 +261,7 @@ async fn execute(call: &Call, connection: &mut MultiplexedConnection) -> RedisRe
     }
 }
 
-/// Whether a new connection may help: this one is broken, or its server is no primary any more.
+/// True if a new connection may help: this one is broken, or its server is no longer a primary.
 fn needs_another_server(error: &RedisError) -> bool {
     let no_primary = matches!(
         error.kind(),
@@ -270,12 +270,12 @@ fn needs_another_server(error: &RedisError) -> bool {
     no_primary || error.is_io_error() || error.is_unrecoverable_error()
 }
 
-/// Whatever the server refuses, the caller cannot tell whether a write happened.
+/// For every error of the server, the caller cannot know whether a write happened.
 pub(super) fn unavailable(error: &RedisError) -> StoreError {
     match error.code() {
         Some("WRONGTYPE") => StoreError::Damaged(error.to_string()),
         Some("OOM") => StoreError::Full(error.to_string()),
-        // Of `appendfsync everysec`; with `always` the server ends.
+        // With `appendfsync everysec`; with `always` the server exits.
         Some("MISCONF") if error.to_string().contains("No space left") => {
             StoreError::Full(error.to_string())
         }
@@ -287,8 +287,8 @@ fn damaged(error: &redis::ParsingError) -> StoreError {
     StoreError::Damaged(error.to_string())
 }
 
-/// Finds a peer that went without a word, also where nothing is waited for.
+/// Detects a peer that disappeared without closing, also while no answer is expected.
 const KEEPALIVE: Duration = Duration::from_secs(5);
-/// The first, one for a connection that broke, one for a slot that moved.
+/// The first, one for a broken connection, one for a slot that moved.
 const ATTEMPTS: u32 = 3;
 const IDLE_CONNECTIONS: usize = 4;

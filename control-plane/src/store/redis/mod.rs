@@ -1,4 +1,4 @@
-//! The Redis store: a stream, a few keys beside it, and small scripts that are safe to repeat.
+//! The Redis store: a stream, a few more keys, and small scripts that are safe to repeat.
 
 mod health;
 mod link;
@@ -40,20 +40,20 @@ pub struct RedisStore {
     first_era: u64,
     block: Duration,
     may_be_replica: bool,
-    /// By how much the server's clock is ahead of this process's.
+    /// How far the server's clock is ahead of this process's.
     clock_ahead_seconds: AtomicI64,
-    /// The newest checkpoint that was read, so that it is not transferred with every page.
+    /// The newest checkpoint that was read; cached so that it is not transferred with every page.
     checkpoint: Mutex<Arc<Known>>,
 }
 
 impl RedisStore {
-    /// Connects and looks at the server; begins an empty log if there is none.
+    /// Connects and checks the server; begins an empty log if there is none.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] if the options are wrong, the server is not reached within the
-    /// deadline, or something about it is fatal and not tolerated: then the text has all of that.
-    /// [`StoreError::Damaged`] if only parts of a log are there.
+    /// [`StoreError::Unavailable`] if the options are wrong, the server cannot be reached within
+    /// the deadline, or it has fatal findings that are not tolerated: the text then lists them all.
+    /// [`StoreError::Damaged`] if only parts of a log exist.
     pub async fn connect(options: RedisOptions) -> Result<Self, StoreError> {
         let RedisOptions { prefix, .. } = &options;
         if prefix.is_empty() || prefix.contains(['{', '}']) {
@@ -95,13 +95,13 @@ impl RedisStore {
         Ok(self.link.call(&scripts::Call { command, script: None }).await?.0)
     }
 
-    /// What the answer says of the checkpoint, completed by what is `known` of it.
+    /// The checkpoint in the answer, completed with the bytes that are `known`.
     fn checkpoint(&self, answer: &mut Read, known: &Known) -> Result<Checkpoint, StoreError> {
         let (_, _, _, seq, named, bytes, ..) = answer;
         let seq = *seq;
         let Some(bytes) = bytes.take() else {
             if named.is_empty() {
-                // The log has none, and may have lost the one that was known.
+                // The log has no checkpoint, and may have lost the one that was known.
                 return Ok(Checkpoint { seq, bytes: vec![] });
             }
             if *named != known.digest {
@@ -255,7 +255,7 @@ impl Store for RedisStore {
 
     async fn scan(&self, prefix: &str, cursor: &str) -> Result<Stretch, StoreError> {
         if !cursor.bytes().all(|byte| byte.is_ascii_digit()) {
-            // Another store's cursor: nothing begins there.
+            // The cursor of another store: nothing to return.
             return Ok(Stretch::default());
         }
         let ((next, keys), _): ((String, Vec<Vec<u8>>), _) =
@@ -292,15 +292,15 @@ impl fmt::Debug for RedisStore {
     }
 }
 
-/// A checkpoint's bytes with their digest.
+/// A checkpoint's bytes and their digest.
 #[derive(Default)]
 struct Known {
     digest: String,
     bytes: Vec<u8>,
 }
 
-/// What `read.lua` answers: era, seq, mark, the checkpoint's seq, digest and bytes, the mark of the
-/// record before the page, ids, records, time.
+/// The result of `read.lua`: era, seq, mark, the checkpoint's seq, digest and bytes, the mark of
+/// the record before the page, ids, records, time.
 type Read = (
     Option<u64>,
     u64,
@@ -314,7 +314,7 @@ type Read = (
     i64,
 );
 
-/// What `read_back.lua` answers: era, id of the oldest record, ids and records, newest first.
+/// The result of `read_back.lua`: era, id of the oldest record, ids and records, newest first.
 type ReadBack = (Option<u64>, Option<String>, Vec<String>, Vec<Vec<u8>>);
 
 fn number(text: &str) -> Result<u64, StoreError> {
@@ -326,13 +326,13 @@ fn end_of([era, seq, mark]: [&String; 3]) -> Result<End, StoreError> {
     Ok(End { position, mark: number(mark)? })
 }
 
-/// The log, or a part of it, is not there although it was begun. Appending would give a position
-/// away a second time; a new era does not.
+/// The error if the log, or a part of it, is missing although it was begun. Appending would assign
+/// positions a second time; a new era does not.
 fn gone() -> StoreError {
     StoreError::Damaged("the log is gone, or parts of it are".to_owned())
 }
 
-/// Names one call, so that its repetition is told apart from another process with the same wish.
+/// Identifies one call, to distinguish its repetition from the same call by another process.
 fn nonce() -> Result<[u8; 16], StoreError> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| StoreError::Unavailable(error.to_string()))?;

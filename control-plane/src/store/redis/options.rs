@@ -12,20 +12,20 @@ use url::Url;
 /// How a [`RedisStore`](super::RedisStore) is reached and used.
 #[derive(Clone)]
 pub struct RedisOptions {
-    /// `redis://user:password@host:port/database`; the password is why this never gets printed.
+    /// `redis://user:password@host:port/database`; never printed, because of the password.
     pub url: String,
-    /// The feed's name; all its keys begin with it in braces, which makes it the hash tag. Not
+    /// The feed's name. All its keys begin with it in braces, which makes it the hash tag. Not
     /// empty, without braces.
     pub prefix: String,
     /// What the operator accepts although it may lose revocations.
     pub tolerance: Tolerance,
-    /// The era of the log if there is none yet, at least 1.
+    /// The era of a new log, at least 1.
     pub first_era: u64,
     /// What is known about the server's `appendfsync`.
     pub appendfsync: Appendfsync,
-    /// How long a call may take, with connecting and with one repetition.
+    /// How long a call may take, including connecting and one retry.
     pub deadline: Duration,
-    /// How long the server holds one blocking read; a wait is made of as many as it takes.
+    /// How long the server holds one blocking read; a longer wait uses several of them.
     pub block: Duration,
 }
 
@@ -43,12 +43,12 @@ impl Default for RedisOptions {
     }
 }
 
-/// Refuses the URL of a store that is not understood to its end: a parameter that is ignored, such
-/// as `?tls=true`, would leave the operator believing something about the connection.
+/// Refuses a store URL that is not fully understood: a parameter that is ignored, such as
+/// `?tls=true`, would give the operator a wrong idea of the connection.
 ///
 /// # Errors
 ///
-/// What was found and what is expected, without the URL: it may have a password.
+/// What was found and what was expected, without the URL: it may contain a password.
 pub fn check_store_url(text: &str) -> Result<(), String> {
     let expected = "must be embedded, redis://user:password@host:port/database or unix:///path";
     let url = Url::parse(text).map_err(|_| expected.to_owned())?;
@@ -74,7 +74,7 @@ pub fn check_store_url(text: &str) -> Result<(), String> {
     if url.scheme() == "redis" && url.host_str().is_none_or(str::is_empty) {
         return Err("the URL names no host".to_owned());
     }
-    // The error's text has a constant, never a part of the URL.
+    // The error's text is a constant, never a part of the URL.
     let read = url.into_connection_info().map(drop);
     read.map_err(|error| format!("the URL cannot be used: {error}"))
 }
@@ -98,20 +98,20 @@ impl fmt::Debug for RedisOptions {
 #[serde(rename_all = "snake_case")]
 pub enum Appendfsync {
     /// Before every answer, also while the server rewrites the file (`no-appendfsync-on-rewrite
-    /// no`): the operator's word, where the server does not let it be read.
+    /// no`): the operator confirms this if the server does not let it be read.
     Always,
-    /// As the server says; not before every answer where it does not say.
+    /// As the server reports; if it does not report it, not before every answer.
     #[default]
     Detect,
 }
 
-/// What the operator accepts; nothing by default. Written as names with commas between them.
+/// What the operator accepts; nothing by default. Written as comma-separated names.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tolerance(BTreeSet<Tolerated>);
 
 impl Tolerance {
-    /// Whether the operator accepts this.
+    /// True if the operator accepts this.
     #[must_use]
     pub fn accepts(&self, tolerated: Tolerated) -> bool {
         self.0.contains(&tolerated)
@@ -136,16 +136,16 @@ impl FromStr for Tolerance {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tolerated {
-    /// It evicts keys when memory is short, or did so.
+    /// It evicts keys when memory is short, or has evicted some.
     Eviction,
-    /// It keeps no append-only file: a restart loses everything, or what came after a dump.
+    /// It has no append-only file: a restart loses everything, or everything after the last dump.
     NoAppendOnlyFile,
     /// It is a replica: it lags behind and refuses writes.
     Replica,
 }
 
 impl Tolerated {
-    /// The name under which it is configured.
+    /// The name used in the configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -166,7 +166,7 @@ impl FromStr for Tolerated {
     }
 }
 
-/// The name is none of `eviction`, `no_append_only_file` and `replica`.
+/// The name is not one of `eviction`, `no_append_only_file` and `replica`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is none of eviction, no_append_only_file, replica")]
 pub struct UnknownTolerance(pub String);

@@ -1,12 +1,10 @@
--- Reads a stretch of the log and where it stands, as one consistent view.
--- KEYS: meta, log, checkpoint
--- ARGV: after, limit, size of a page (bytes), digest of the checkpoint that the caller has, '1' if a
---       replica may answer
--- Answers {era, seq, its mark, checkpoint's seq, its digest, its bytes if the caller has others, mark
--- of the record that the page begins after or false, ids, records, the server's time (unix
--- seconds)}; the era is false where there is no log.
+-- Reads a stretch of the log and its end, as one consistent view. KEYS: meta, log, checkpoint ARGV:
+-- after, limit, size of a page (bytes), digest of the checkpoint that the caller has, '1' if a
+-- replica may answer Returns {era, seq, its mark, checkpoint's seq, its digest, its bytes if the
+-- caller has others, mark of the record that the page begins after or false, ids, records, the
+-- server's time (unix seconds)}; the era is false if there is no log.
 if ARGV[5] ~= '1' then
-  -- A primary that became a replica since the connection was made goes on answering reads.
+  -- A primary that became a replica after the connection was made keeps answering reads.
   local role = string.match(redis.call('INFO', 'replication'), 'role:(%a+)')
   if role ~= 'master' then
     return redis.error_reply('READONLY the role of the server is ' .. tostring(role))
@@ -26,11 +24,11 @@ else
   if entry then mark = string.match(entry[1], '-(%d+)$') end
 end
 local limit, most = tonumber(ARGV[2]), tonumber(ARGV[3])
--- Nothing comes after the last id that there can be, and a range must not begin there.
+-- This is the last possible id, so nothing comes after it, and a range must not begin there.
 if after == '18446744073709551615' then limit = 0 end
 local last, size, ids, records = after .. '-18446744073709551615', 0, {}, {}
--- Eight at a time, but one by one where records are large: what the page has no room for was copied
--- for nothing, and a record may have tens of megabytes.
+-- Eight at a time, but one at a time if records are large: copying what does not fit into the page
+-- is wasted work, and a record may have tens of megabytes.
 local count = 1
 while #ids < limit and size < most do
   local most_entries = math.min(count, limit - #ids)

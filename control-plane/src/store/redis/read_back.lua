@@ -1,12 +1,12 @@
 -- Reads the newest records before a seq.
 -- KEYS: meta, log
 -- ARGV: before, limit, size of a page (bytes)
--- Answers {era, id of the oldest record or false, ids, records}, newest first.
+-- Returns {era, id of the oldest record or false, ids, records}, newest first.
 local era = redis.call('HGET', KEYS[1], 'era')
 local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
 local limit, most = tonumber(ARGV[2]), tonumber(ARGV[3])
 local last, size, ids, records = '(' .. ARGV[1] .. '-0', 0, {}, {}
--- One by one where records are large, as when reading forward.
+-- One at a time if records are large, as when reading forward.
 local count = 1
 while #ids < limit and size < most do
   local entries =

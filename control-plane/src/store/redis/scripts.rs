@@ -8,7 +8,7 @@ use redis::{Cmd, Script};
 
 use super::super::{Append, Onto, PAGE_SIZE_BYTES, Request};
 
-/// A command with the script that it runs, if any, in case the server does not know it.
+/// A command and the script that it runs, if any, in case the server has not cached the script.
 pub(super) struct Call {
     pub(super) command: Cmd,
     pub(super) script: Option<&'static Script>,
@@ -135,7 +135,7 @@ impl Keys {
         Call { command, script: None }
     }
 
-    /// Reads documents by their keys, as a scan found them.
+    /// Reads documents by their keys, as returned by a scan.
     pub(super) fn load_all(&self, keys: &[Vec<u8>]) -> Call {
         let mut command = redis::cmd("MGET");
         command.arg(keys);
@@ -168,7 +168,7 @@ impl Call {
     }
 }
 
-/// A pattern that matches `text` alone.
+/// A pattern that matches only `text`.
 fn escaped(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for character in text.chars() {
@@ -180,12 +180,12 @@ fn escaped(text: &str) -> String {
     pattern
 }
 
-/// What a request is remembered with.
+/// The digest with which a request is remembered.
 pub(super) fn digest_of(request: &Request) -> String {
     blake3::Hash::from_bytes(request.digest).to_hex().to_string()
 }
 
-/// Names the content of a checkpoint; empty for none.
+/// Identifies the content of a checkpoint; empty for none.
 pub(super) fn digest(bytes: &[u8]) -> String {
     if bytes.is_empty() { String::new() } else { blake3::hash(bytes).to_hex().to_string() }
 }
@@ -198,7 +198,7 @@ static START_ERA: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("
 static SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("swap.lua")));
 static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("trim.lua")));
 
-/// How many keys of the server are looked at in one step.
+/// How many of the server's keys one step of a scan examines.
 const SCANNED_AT_ONCE: usize = 1000;
 
 #[cfg(test)]
@@ -207,7 +207,7 @@ mod tests {
 
     use super::*;
 
-    // R12: a cluster hashes what stands between the first braces, and nothing else.
+    // R12: a cluster hashes only what is between the first braces.
     #[test]
     fn all_keys_of_every_script_have_the_same_hash_tag() {
         let keys = Keys::new("tokens");

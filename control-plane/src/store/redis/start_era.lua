@@ -1,8 +1,8 @@
 -- Replaces the log by a checkpoint under a new era.
 -- KEYS: meta, log, checkpoint
 -- ARGV: era, seq and mark that the log must end with, new era, checkpoint's seq, its bytes, its
---       digest, its mark, nonce of this call, era that a log begins with
--- Answers 1 if it is done, also if by an earlier execution of the same call.
+--       digest, its mark, nonce of this call, era of a new log
+-- Returns 1 if it is done, also if an earlier execution of the same call did it.
 local meta = redis.call('HMGET', KEYS[1], 'era', 'seq', 'mark', 'nonce')
 if meta[4] == ARGV[9] then return 1 end
 if (meta[1] or ARGV[10]) ~= ARGV[1] then return 0 end

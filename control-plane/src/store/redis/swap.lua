@@ -1,8 +1,8 @@
--- Puts a document in the place of the one that the caller knows; '' is no document.
+-- Replaces a document if it is still the one that the caller knows; '' is no document.
 -- KEYS: document, meta
--- ARGV: what the caller knows, what shall stand there, when it may be forgotten (unix seconds or ''),
+-- ARGV: old content, new content, when the document may be forgotten (unix seconds or ''),
 --       era and seq where the log must end ('' for anywhere)
--- Answers 'written' also after an earlier execution of the same call.
+-- Returns 'written' also after an earlier execution of the same call.
 local held = redis.call('GET', KEYS[1]) or ''
 if held == ARGV[2] then return 'written' end
 if held ~= ARGV[1] then return 'changed' end

@@ -1,4 +1,4 @@
--- Replaces the records up to a checkpoint by it; what is there is newer if this changes nothing.
+-- Replaces the records up to a checkpoint by it. Changes nothing if the log has a newer one.
 -- KEYS: meta, log, checkpoint
 -- ARGV: era, checkpoint's seq, its bytes, its digest
 local meta = redis.call('HMGET', KEYS[1], 'era', 'seq', 'checkpoint')
