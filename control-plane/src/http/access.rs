@@ -1,4 +1,4 @@
-//! Who may call what: every route names its access when it is added; there is no other way in.
+//! Access control: every route declares its access when it is added; there is no other way in.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::api_keys::Scope;
 use crate::plane::Plane;
 use crate::problem::Problem;
 
-/// What a route asks of its caller.
+/// The access that a route requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// Any API key.
@@ -28,7 +28,7 @@ pub(super) enum Access {
 }
 
 impl Access {
-    /// The same as the description of the API has it.
+    /// The requirement in the description of the API.
     pub(super) fn requirement(self) -> SecurityRequirement {
         match self {
             Self::Public => SecurityRequirement::default(),
@@ -38,10 +38,10 @@ impl Access {
     }
 }
 
-/// The API key that a request showed.
+/// The API key of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
-    /// The key's id, as it stands in the log.
+    /// The key's id, as recorded in the log.
     pub(super) id: String,
     /// What the key may do.
     pub(super) scopes: Vec<Scope>,
@@ -50,11 +50,12 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Checks a scope that depends on what is asked for; the route's own scope is checked before.
+    /// Checks a scope that depends on the content of the request; the guard has already checked the
+    /// scope of the route.
     ///
     /// # Errors
     ///
-    /// 403 `missing_scope`; `what` begins the text.
+    /// 403 `missing_scope`; the text begins with `what`.
     pub(super) fn need(&self, scope: Scope, what: &str) -> Result<(), Problem> {
         if self.scopes.contains(&scope) {
             return Ok(());
@@ -96,7 +97,7 @@ async fn authorize(
     }
 }
 
-/// Finds the caller's key by the hash of what it shows.
+/// Finds the caller's key by the hash of the presented secret.
 fn caller(
     plane: &Plane,
     headers: &HeaderMap,
@@ -131,9 +132,9 @@ fn caller(
     Ok(Caller { id: key.id.clone(), scopes: key.scopes.clone(), expires_at: key.expires_at })
 }
 
-/// What an `Authorization` header shows.
+/// The content of an `Authorization` header.
 struct Credentials {
-    /// The key's id, where the scheme has a place for it.
+    /// The key's id, if the scheme has one.
     id: Option<String>,
     key: Zeroizing<String>,
 }
@@ -160,7 +161,7 @@ impl Credentials {
     }
 }
 
-/// Tells the caller the scheme that it tried (RFC 6749 section 5.2).
+/// Sends the challenge for the scheme that the caller tried (RFC 6749 section 5.2).
 fn challenge(headers: &HeaderMap, response: &mut Response) {
     let tried = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
     let is_basic = tried.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "));

@@ -14,20 +14,20 @@ use crate::api_keys::{ApiKey, ApiKeys, CreateError, DeleteError, Scope};
 use crate::plane::{Plane, PlaneError};
 use crate::problem::{Problem, ProblemDocument};
 
-/// A key to create.
+/// A request for a new key.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateApiKey {
-    /// What people call it, 1 to 100 characters.
+    /// A name for people, 1 to 100 characters.
     name: String,
-    /// What it may do; no more than the key that creates it.
+    /// What it may do; no more than the key that creates it may do.
     #[schema(value_type = Vec<String>)]
     scopes: Vec<Scope>,
-    /// From when on it is refused, unix seconds; never by default.
+    /// From when on it is refused, unix seconds; by default never.
     expires_at: Option<u64>,
 }
 
-/// A key, just created.
+/// A key that was just created.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CreatedApiKey {
     /// The secret, shown only here.
@@ -40,7 +40,7 @@ pub(super) struct CreatedApiKey {
 /// A key, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ApiKeyListed {
-    /// Names the key in the log of revocations.
+    /// Identifies the key in the log of revocations.
     id: String,
     name: String,
     scopes: Vec<&'static str>,
@@ -59,7 +59,7 @@ pub(super) struct ApiKeyList {
     api_keys: Vec<ApiKeyListed>,
 }
 
-/// Creates an API key. The answer is the only place where its secret is shown.
+/// Creates an API key. The response is the only place where its secret is shown.
 #[utoipa::path(
     post, path = "/v1/api-keys", tag = "api-keys", operation_id = "createApiKey",
     summary = "Create an API key",
@@ -129,8 +129,8 @@ pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Result<Json<ApiKeyL
 }
 
 /// Deletes an API key. Every process refuses it within five seconds, this one immediately. The last
-/// good key with the scope `api-keys:write` cannot be deleted, and no key can delete one that may do
-/// more than itself.
+/// valid key with the scope `api-keys:write` cannot be deleted, and no key can delete one that has
+/// a scope which it lacks itself.
 #[utoipa::path(
     delete, path = "/v1/api-keys/{id}", tag = "api-keys", operation_id = "deleteApiKey",
     summary = "Delete an API key",

@@ -1,4 +1,4 @@
-//! Bodies, queries and headers, read strictly: what is wrong is said by name, and never with the
+//! Bodies, queries and headers, read strictly: errors name what is wrong, and never contain the
 //! value that was sent.
 
 use std::pin::pin;
@@ -23,7 +23,7 @@ use crate::master_key::random_bytes;
 use crate::problem::Problem;
 use crate::store;
 
-/// A JSON body, with the bytes it was read from. A request without a body has the body `{}`.
+/// A JSON body, with the bytes it was read from. A missing body counts as `{}`.
 pub(super) struct Body<T> {
     pub(super) value: T,
     pub(super) bytes: Bytes,
@@ -48,7 +48,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-/// 415, with the media types that the endpoint takes.
+/// 415, with the media types that the endpoint accepts.
 pub(super) fn unsupported(headers: &HeaderMap, expected: &str) -> Problem {
     let found = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let found = found.and_then(|value| value.split(';').next()).map(str::trim);
@@ -64,7 +64,7 @@ pub(super) fn unsupported(headers: &HeaderMap, expected: &str) -> Problem {
     )
 }
 
-/// Why there is no body.
+/// Why the body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyError {
     TooLarge,
@@ -94,8 +94,8 @@ impl From<BodyError> for Problem {
     }
 }
 
-/// Reads the body to its end. Time is given for what came already: a large bulk may come over a
-/// slow line, and who sends a byte now and then gains nothing by it.
+/// Reads the whole body. The time limit grows with the bytes received: a large bulk may arrive over
+/// a slow line, but sending a byte now and then does not extend the time.
 pub(super) async fn whole_body<S: Send + Sync>(
     request: Request,
     state: &S,
@@ -120,7 +120,7 @@ pub(super) async fn whole_body<S: Send + Sync>(
     }
 }
 
-/// Query parameters; unknown ones are refused where the type refuses them.
+/// Query parameters; unknown ones are refused if the type refuses them.
 pub(super) struct Params<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
@@ -134,7 +134,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
 /// The user's id in the path.
 pub(super) struct IdInPath(pub(super) String);
 
-/// A user's and a session's id in the path.
+/// The id of a user and of a session in the path.
 pub(super) struct SessionInPath {
     pub(super) sub: String,
     pub(super) session_id: String,
@@ -171,7 +171,7 @@ async fn in_path<T: DeserializeOwned + Send, S: Send + Sync>(
     })
 }
 
-/// Refuses ids that a proxy may take for several segments of the path, or that it would remove: with
+/// Refuses ids that a proxy may split into several segments of the path, or may remove: with
 /// `a/../b` in the path another user would be logged out.
 fn need_plain(id: &str) -> Result<(), Problem> {
     if id == "." || id == ".." || id.contains(['/', '\\']) {
@@ -187,14 +187,14 @@ fn need_plain(id: &str) -> Result<(), Problem> {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes the header to the API's readers")]
 pub(super) struct IdempotencyKey {
-    /// Names the request, 1 to 128 printable characters: repeating it within a day has no second
-    /// effect and gives the same answer. For another request the name is refused.
+    /// Identifies the request, 1 to 128 printable characters: repeating it within a day has no
+    /// second effect and gets the same response. Using the key for a different request is refused.
     #[param(rename = "idempotency-key")]
     idempotency_key: Option<String>,
 }
 
-/// Names the request for the store: by the `Idempotency-Key` header, within the caller's own names,
-/// or by chance where there is none.
+/// The id of the request for the store: the `Idempotency-Key` header, in a namespace of the caller,
+/// or a random id without the header.
 pub(super) fn idempotency(
     headers: &HeaderMap,
     caller: &str,
@@ -220,7 +220,7 @@ pub(super) fn idempotency(
     }
 }
 
-/// Whether the body says that it is of this media type, whatever its parameters.
+/// True if the body has this media type, regardless of its parameters.
 pub(super) fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = content_type.and_then(|value| value.split(';').next());
@@ -235,10 +235,10 @@ fn unreadable(error: &BytesRejection) -> BodyError {
     }
 }
 
-/// How long any body may take; most come with the header.
+/// How long any body may take; most arrive with the header.
 const BODY_GRACE: Duration = Duration::from_secs(10);
-/// So many bytes give another second.
+/// This many bytes extend the time by one second.
 const LEAST_BYTES_PER_SECOND: usize = 64 * 1024;
 const MAX_KEY_CHARS: usize = 128;
-/// Of a content type.
+/// Limit for a content type.
 const MAX_SHOWN_CHARS: usize = 64;

@@ -19,29 +19,29 @@ use super::extract::Params;
 use crate::plane::Plane;
 use crate::problem::{Problem, ProblemDocument};
 
-/// Where a follower stands.
+/// The position of a follower.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct FeedQuery {
-    /// The position held, `era.seq`; without it the answer is a base.
+    /// The follower's position, `era.seq`; without it the answer is a base.
     since: Option<String>,
-    /// How long to wait for news, seconds, at most 60; 0 by default.
+    /// How long to wait for news, in seconds, at most 60; 0 by default.
     #[param(maximum = 60)]
     wait: Option<u64>,
 }
 
-/// Where a stream begins.
+/// The start of a stream.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StreamQuery {
-    /// The position held; a `Last-Event-ID` header takes precedence.
+    /// The follower's position; a `Last-Event-ID` header takes precedence.
     since: Option<String>,
 }
 
-/// One snapshot that leads on from `since`: a delta, a heartbeat if there is nothing new, or the
-/// base where `since` is absent or unknown. With `If-None-Match` the same snapshot is not sent twice.
+/// One snapshot that continues from `since`: a delta, a heartbeat if there is nothing new, or the
+/// base if `since` is absent or unknown. With `If-None-Match` the same snapshot is not sent twice.
 #[utoipa::path(
     get, path = "/v1/feed", tag = "feed", operation_id = "readFeed",
     summary = "Read one snapshot", params(FeedQuery),
@@ -66,13 +66,13 @@ pub(super) async fn poll(
             let _waiting = Follower::new("long_poll", &plane)?;
             tokio::select! {
                 () = plane.wait_beyond(since, Duration::from_secs(wait)) => {}
-                // Answered as when the time is over: with a proof that the feed is fresh now.
+                // Answered as after a time-out: with a proof that the feed is fresh now.
                 () = plane.stopping() => {}
             }
         }
     }
     let snapshot = plane.snapshot(since).ok_or_else(not_ready)?;
-    // At one address a position and the moment of its signature name one content.
+    // At one address, the position and the time of its signature identify the content.
     let tag = format!("\"{}-{}\"", snapshot.position, snapshot.issued_at);
     let is_known = headers.get_all(header::IF_NONE_MATCH).iter().any(|tags| names(tags, &tag));
     let described =
@@ -84,16 +84,17 @@ pub(super) async fn poll(
     Ok((described, content_type, snapshot.bytes.clone()).into_response())
 }
 
-/// True if `tag` is one of an `If-None-Match` field's (RFC 9110 section 13.1.2).
+/// True if `tag` is one of those in an `If-None-Match` field (RFC 9110 section 13.1.2).
 fn names(tags: &HeaderValue, tag: &str) -> bool {
     let tags = tags.to_str().unwrap_or_default().split(',');
     tags.map(str::trim).any(|one| one.strip_prefix("W/").unwrap_or(one) == tag)
 }
 
 /// The feed as server-sent events: `snapshot` events whose id is the position and whose data is the
-/// snapshot in base64, with a heartbeat every few seconds. A `stream` event comes first and says how
-/// many. A `fetch` event stands for a snapshot that is too large for an event, and ends the stream:
-/// request it from `/v1/feed`, then follow the stream again from there.
+/// snapshot in base64, with a heartbeat every few seconds. The first event is a `stream` event,
+/// which gives the number of seconds. A snapshot that is too large for an event is replaced by a
+/// `fetch` event, which ends the stream: request the snapshot from `/v1/feed`, then follow the
+/// stream again from there.
 #[utoipa::path(
     get, path = "/v1/feed/stream", tag = "feed", operation_id = "followFeed",
     summary = "Follow the feed", params(StreamQuery),
@@ -130,14 +131,14 @@ pub(super) async fn follow(
     let events = stream::iter([Ok(first.into())]).chain(events);
     let mut response = (STREAM_HEADERS, Body::from_stream(events)).into_response();
     if version < Version::HTTP_2 {
-        // Most streams end because the process stops. A client that kept the connection would lose
-        // its next request to that.
+        // Most streams end because the process stops. A client that reused the connection would
+        // lose its next request.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
 }
 
-/// Counts one who waits for news, as long as it lives.
+/// Counts one waiting follower until it is dropped.
 struct Follower {
     kind: &'static str,
     _place: OwnedSemaphorePermit,
@@ -160,7 +161,8 @@ impl Drop for Follower {
     }
 }
 
-/// A follower that was at a faster process may be ahead of this one for a moment.
+/// Waits for this process to catch up: a follower that comes from a faster process may be ahead of
+/// this one for a moment.
 async fn keep_pace(plane: &Plane, since: Position) {
     if since > plane.position() && since.era == plane.position().era {
         plane.wait_folded(since, Duration::from_secs(1)).await;
@@ -183,13 +185,13 @@ fn not_ready() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
 }
 
-/// Says when to come back; to readers that do not know `retry` it is nothing.
+/// Gives the reconnection time; a reader that does not support `retry` ignores it.
 const LAST_EVENT: &[u8] = b": the process stops; follow again\nretry: 1000\n\n";
 const MAX_WAIT_SECONDS: u64 = 60;
-/// With it a follower resumes a stream (the standard of server-sent events).
+/// The header with which a follower resumes a stream (the standard of server-sent events).
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Proxies must hand every event on as it comes: nginx buffers what does not forbid it, and what
-/// compresses waits for more.
+/// Proxies must forward every event immediately: nginx buffers unless it is told not to, and
+/// compression waits for more data.
 const STREAM_HEADERS: [(&str, &str); 3] = [
     ("content-type", "text/event-stream"),
     ("cache-control", "no-store, no-transform"),

@@ -1,4 +1,4 @@
-//! `POST /v1/handover/…`: the edge worker trades codes and handles; no browser calls this.
+//! `POST /v1/handover/…`: the edge worker exchanges codes and handles; no browser calls this.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(super) struct Code {
     code: String,
 }
 
-/// What stands in the cookie.
+/// The value of the cookie.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Handle {
@@ -34,7 +34,7 @@ pub(super) struct Handle {
 /// An access token for the edge worker.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct HandedOver {
-    /// Belongs into the cookie and nowhere else; at login alone.
+    /// The cookie's value; only present in the login response.
     #[serde(skip_serializing_if = "Option::is_none")]
     handle: Option<String>,
     session_id: String,
@@ -45,11 +45,11 @@ pub(super) struct HandedOver {
     expires_in: u64,
     /// When the access token expires, unix seconds.
     expires_at: u64,
-    /// When the session is over at the latest, unix seconds.
+    /// When the session ends at the latest, unix seconds.
     session_expires_at: u64,
 }
 
-/// Trades a one-time code for the handle that belongs into the browser's cookie.
+/// Exchanges a one-time code for the handle, which is stored in the browser's cookie.
 #[utoipa::path(
     post, path = "/v1/handover/login", tag = "handover", operation_id = "redeemHandoverCode",
     summary = "Trade a one-time code",
@@ -69,7 +69,7 @@ pub(super) async fn login(
     Ok(Json(HandedOver::new(issued, now)))
 }
 
-/// Gives out a new access token of the session.
+/// Issues a new access token for the session.
 #[utoipa::path(
     post, path = "/v1/handover/token", tag = "handover", operation_id = "issueHandoverToken",
     summary = "Issue an access token for a handle",

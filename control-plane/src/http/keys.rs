@@ -19,9 +19,9 @@ use crate::problem::{Problem, ProblemDocument};
 /// The keys this control plane signs with.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Keys {
-    /// Those for tokens that are not retired, in the order in which they sign.
+    /// The token keys that are not retired, in the order in which they sign.
     token_keys: Vec<TokenKey>,
-    /// The public keys of the feed, base64url: verifiers must trust one of them.
+    /// The public keys of the feed, base64url: verifiers must trust at least one of them.
     feed_public_keys: Vec<String>,
     /// The same keys, oldest first, with what an operator needs to rotate them.
     feed_keys: Vec<FeedKey>,
@@ -30,10 +30,10 @@ pub(super) struct Keys {
 /// A key that signs every snapshot of the feed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct FeedKey {
-    /// Names it in a snapshot and in `/v1/feed-keys/{id}/drop`.
+    /// Its id in snapshots and in `/v1/feed-keys/{id}/drop`.
     #[schema(example = "4f1c0a9be2d37788")]
     id: String,
-    /// What verifiers trust, base64url.
+    /// The public key that verifiers trust, base64url.
     public_key: String,
     /// When it was made, unix seconds.
     created_at: u64,
@@ -47,11 +47,11 @@ pub(super) struct FeedKey {
 pub(super) struct NewFeedKey {
     #[serde(flatten)]
     key: FeedKey,
-    /// True if the same request had made it before.
+    /// True if the same request made it before.
     repeated: bool,
 }
 
-/// A feed key that signs no more.
+/// A feed key that does not sign any more.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Dropped {
     id: String,
@@ -71,16 +71,16 @@ pub(super) struct TokenKey {
     state: KeyState,
     /// From when on it signs, unix seconds.
     signs_from: u64,
-    /// When it leaves the key set, its last token long expired (unix seconds); absent while no
-    /// other key is to follow it.
+    /// When it is removed from the key set, long after its last token expired (unix seconds);
+    /// absent while it has no successor.
     retires_at: Option<u64>,
 }
 
-/// Asking for a new signing key.
+/// A request for a new signing key.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rotate {
-    /// Why, at most 500 bytes; checked, not kept.
+    /// The reason, at most 500 bytes; checked, but not stored.
     reason: Option<String>,
 }
 
@@ -91,7 +91,7 @@ pub(super) struct NewKey {
     alg: &'static str,
     /// From when on it signs, unix seconds; until then it is only published.
     signs_from: u64,
-    /// True if the key was pending already.
+    /// True if the key was already pending.
     repeated: bool,
 }
 
@@ -124,9 +124,9 @@ pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Json<Keys> {
     Json(Keys { token_keys, feed_public_keys, feed_keys })
 }
 
-/// Makes a new signing key: published now, signing after `key_publish_seconds`; the old one's
-/// tokens stay valid. While a key is pending it is the answer, so that repeating a call is
-/// harmless.
+/// Makes a new signing key. It is published now and signs after `key_publish_seconds`; the tokens
+/// of the old key stay valid. While a key is pending, it is returned instead, so that repeating the
+/// call is harmless.
 #[utoipa::path(
     post, path = "/v1/keys/rotate", tag = "keys", operation_id = "rotateKey",
     summary = "Make a new signing key",
@@ -147,8 +147,8 @@ pub(super) async fn rotate(
     Ok(Json(NewKey { kid, alg, signs_from, repeated }))
 }
 
-/// Makes a new feed key, which signs every snapshot beside the old ones from now on. Configure all
-/// verifiers with it, then drop the old one.
+/// Makes a new feed key, which signs every snapshot together with the old ones from now on.
+/// Configure all verifiers with it, then drop the old one.
 #[utoipa::path(
     post, path = "/v1/feed-keys/rotate", tag = "keys", operation_id = "rotateFeedKey",
     summary = "Make a new feed key", params(IdempotencyKey),
@@ -167,9 +167,10 @@ pub(super) async fn rotate_feed(
     Ok(Json(NewFeedKey { key: rotated.key.into(), repeated: rotated.repeated }))
 }
 
-/// Lets a feed key sign no more. Verifiers that trust only it take no snapshot from then on, and
-/// answer 503 once what they hold is stale: drop a stolen key at once, an old one when all verifiers
-/// trust a newer one. The last key cannot be dropped.
+/// Stops signing with a feed key. From then on verifiers that trust only this key accept no
+/// snapshot, and they answer 503 once the snapshot that they have is stale. Drop a stolen key
+/// immediately, and an old one when all verifiers trust a newer one. The last key cannot be
+/// dropped.
 #[utoipa::path(
     post, path = "/v1/feed-keys/{id}/drop", tag = "keys", operation_id = "dropFeedKey",
     summary = "Drop a feed key",
@@ -186,8 +187,7 @@ pub(super) async fn drop_feed(
     Ok(Json(Dropped { id, dropped }))
 }
 
-/// The public keys that verify tokens, as a JWK set (RFC 7517). Dead and retired keys are not in
-/// it.
+/// The public keys that verify tokens, as a JWK set (RFC 7517), without dead and retired keys.
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "keys", operation_id = "readKeySet",
     summary = "Read the public keys",

@@ -1,4 +1,4 @@
-//! Each answer is counted and timed: by path, method and status, of which there are few.
+//! Counts and times responses by path, method and status, each of which has few values.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use metrics::{Counter, Histogram};
 
-/// The series of every path, found without making labels for each request.
+/// The series of every path, so that no request has to create labels.
 pub(super) struct Measured(HashMap<String, [OnceLock<Series>; METHODS.len()]>);
 
-/// Of one path and method.
+/// The series of one path and method.
 struct Series {
     seconds: Histogram,
     requests: RwLock<Vec<(StatusCode, Counter)>>,
@@ -22,7 +22,7 @@ impl Measured {
         Arc::new(Self(paths.map(|path| (path, Default::default())).collect()))
     }
 
-    /// Counts an answer on the route `path`, or on none.
+    /// Counts a response on the route `path`, or on no route.
     pub(super) fn note(
         &self,
         path: Option<&str>,
@@ -30,7 +30,7 @@ impl Measured {
         status: StatusCode,
         took: Duration,
     ) {
-        // A path with a slash at its end is the one without.
+        // A path with a slash at its end counts as the one without.
         let known = path.and_then(|path| self.0.get_key_value(path.trim_end_matches('/')));
         let Some((path, methods)) = known.or_else(|| self.0.get_key_value(OTHER)) else { return };
         let place = METHODS.iter().position(|known| *known == method.as_str());
@@ -59,6 +59,6 @@ impl Measured {
     }
 }
 
-/// Anyone may invent methods, and each would be a series of its own: the last stands for these.
+/// Clients can invent methods, and each would be a series of its own: the last entry counts those.
 const METHODS: [&str; 6] = ["DELETE", "GET", "HEAD", "OPTIONS", "POST", OTHER];
 const OTHER: &str = "other";

@@ -1,4 +1,4 @@
-//! The HTTP API: every route in one table, with the access it asks for.
+//! The HTTP API: every route in one table, with the access that it requires.
 
 #![expect(unused_qualifications, reason = "utoipa's macros write them")]
 
@@ -31,7 +31,7 @@ use axum::routing::{MethodRouter, get};
 use axum::{Extension, Router};
 use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
-// Of a `sub`, `jti`, `sid` or `kid`: what verifiers accept can be revoked, and no more.
+// The limit for a `sub`, `jti`, `sid` or `kid`: what verifiers accept can be revoked, and no more.
 use offswitch_verifier::MAX_ID_BYTES;
 use tower_http::cors::{Any, CorsLayer};
 use utoipa::openapi::Paths;
@@ -60,7 +60,7 @@ pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle) -> Router {
         router = router.routes((schemas, paths, route));
     }
     let (mut router, description) = router.split_for_parts();
-    // The same with a slash at its end, which is easily written.
+    // The same routes with a slash at the end, which is a common mistake.
     let feed = [("/v1/feed/", get(feed::poll)), ("/v1/feed/stream/", get(feed::follow))];
     for (path, route) in feed {
         let route = guarded(route, Access::Scope(Scope::FeedRead), &plane, true);
@@ -88,7 +88,7 @@ pub fn description() -> utoipa::openapi::OpenApi {
     router.into_openapi()
 }
 
-/// Deny by default: a route is reachable only through this table, and its access stands beside it.
+/// Deny by default: a route is reachable only through this table, which also sets its access.
 fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
     let bulk = DefaultBodyLimit::max(MAX_BULK_BYTES);
     let small = || DefaultBodyLimit::max(MAX_BODY_BYTES);
@@ -103,7 +103,7 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
         (scope(Scope::FeedRead), routes!(feed::poll)),
         (scope(Scope::FeedRead), routes!(feed::follow)),
         (scope(Scope::TokensIntrospect), routes!(oauth::introspect::introspect).layer(form())),
-        // A caller that shows a token has it: that is the permission to refresh or revoke it.
+        // A caller that presents a token may refresh or revoke it: possession is the permission.
         (Access::Public, routes!(oauth::revoke::revoke).layer(form())),
         (Access::Public, routes!(oauth::token::refresh).layer(form())),
         (scope(Scope::ApiKeysWrite), routes!(api_keys::list)),
@@ -129,7 +129,7 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
     ]
 }
 
-/// The route as it is served.
+/// The route with its guard and layers.
 fn guarded(
     route: MethodRouter<Arc<Plane>>,
     access: Access,
@@ -140,11 +140,11 @@ fn guarded(
     if !is_readable_anywhere {
         return route;
     }
-    // The layer answers what browsers ask first; without a route it would not be asked.
+    // The CORS layer answers preflight requests; without an OPTIONS route it would not see them.
     route.options(async || StatusCode::NO_CONTENT).layer(readable_anywhere())
 }
 
-/// The description of a route, with what its access asks of a caller.
+/// The description of a route, including the credentials that its access requires.
 fn secured(mut paths: Paths, access: Access) -> Paths {
     for item in paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.post, &mut item.delete];
@@ -155,7 +155,7 @@ fn secured(mut paths: Paths, access: Access) -> Paths {
     paths
 }
 
-/// What the description says beside the routes.
+/// The parts of the description that do not belong to a route.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -189,14 +189,14 @@ impl Modify for ApiKeyScheme {
     }
 }
 
-/// What [`around`] needs.
+/// The state of [`around`].
 struct Around {
     measured: Arc<Measured>,
     is_https: bool,
 }
 
-/// What holds for every request: it is measured, a panic is an answer too, and the answer has the
-/// default headers. One layer for all, since each one more makes every request dearer.
+/// Applies to every request: it is measured, a panic becomes a response, and the response has the
+/// default headers. All in one layer, since every layer makes every request slower.
 async fn around(State(around): State<Arc<Around>>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().cloned();
     let is_docs = request.uri().path().starts_with("/docs");
@@ -225,8 +225,8 @@ fn add_default_headers(headers: &mut HeaderMap, is_docs: bool, is_https: bool) {
     }
 }
 
-/// Pages of other origins may read it: with an API key that they send themselves, or without any.
-/// A page that resumes the feed's stream sends the position it has.
+/// Pages of other origins may read the response: with an API key that they send themselves, or
+/// without one. A page that resumes the feed's stream sends its position.
 fn readable_anywhere() -> CorsLayer {
     CorsLayer::new()
         .allow_headers([header::AUTHORIZATION, header::IF_NONE_MATCH, feed::LAST_EVENT_ID])
@@ -237,7 +237,7 @@ fn readable_anywhere() -> CorsLayer {
             header::RETRY_AFTER,
             HeaderName::from_static("offswitch-position"),
         ])
-        // The same for every origin, and caches may know it.
+        // The same for every origin, so caches need not distinguish.
         .vary([])
 }
 
@@ -255,7 +255,7 @@ fn panicked() -> Response {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).into_response()
 }
 
-/// Of every answer that says nothing else.
+/// The headers of every response that does not set its own.
 const DEFAULT_HEADERS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
@@ -263,11 +263,11 @@ const DEFAULT_HEADERS: [(HeaderName, &str); 5] = [
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
 ];
-/// Of the API's description as a page, which is swagger-ui.
+/// The policy of the API's description as a page, which is swagger-ui.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' \
                            data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                            frame-ancestors 'none'";
-/// What verifiers need, in the pages of whatever origin they run.
+/// What verifiers that run in pages of any origin need.
 const READABLE_ANYWHERE: [&str; 4] = [
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
@@ -276,7 +276,7 @@ const READABLE_ANYWHERE: [&str; 4] = [
 ];
 /// 100,000 entries of about 300 bytes.
 const MAX_BULK_BYTES: usize = 32 * 1024 * 1024;
-/// The longest token that is read, and a little more.
+/// The longest accepted token, and a little more.
 const MAX_FORM_BYTES: usize = 20 * 1024;
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json");
         assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
-        // A06: only where the issuer is reached by TLS.
+        // A06: only if clients reach the issuer over TLS.
         assert_eq!(answer.headers()[header::STRICT_TRANSPORT_SECURITY], "max-age=31536000");
     }
 }

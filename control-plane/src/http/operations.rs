@@ -30,7 +30,7 @@ pub(super) struct Readiness {
     findings: Vec<Finding>,
 }
 
-/// The process is alive.
+/// The process is running.
 #[utoipa::path(
     get, path = "/healthz", tag = "operations", operation_id = "readHealth",
     summary = "Check that the process runs",
@@ -40,7 +40,7 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The process can serve: the log is followed and a base is there.
+/// The process can serve: it follows the log and has a base.
 #[utoipa::path(
     get, path = "/readyz", tag = "operations", operation_id = "readReadiness",
     summary = "Check that the process can serve",
@@ -49,7 +49,7 @@ pub(super) async fn healthz() -> &'static str {
 )]
 pub(super) async fn readyz(State(plane): State<Arc<Plane>>) -> (StatusCode, Json<Readiness>) {
     let health = plane.health();
-    // One that is being stopped still answers; new requests belong elsewhere.
+    // A process that is being stopped still answers, but new requests should go elsewhere.
     let ready = plane.is_ready() && !plane.is_stopping();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = Readiness {
@@ -61,15 +61,15 @@ pub(super) async fn readyz(State(plane): State<Arc<Plane>>) -> (StatusCode, Json
     (status, Json(body))
 }
 
-/// The process, its store and the key that asks.
+/// The process, its store and the API key in the request.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Status {
-    /// The API key that was sent.
+    /// The API key in the request.
     key: KeyStatus,
     /// The version of the control plane.
     version: &'static str,
-    /// What a revocation survives that is acknowledged now: `memory`, `written` or `synced`; absent
-    /// while that is not known.
+    /// Which failures a revocation that is acknowledged now survives: `memory`, `written` or
+    /// `synced`; absent while that is not known.
     #[schema(value_type = Option<String>)]
     durability: Option<Durability>,
     /// The issuer whose tokens it signs, and the id of its feed.
@@ -82,11 +82,11 @@ pub(super) struct KeyStatus {
     id: String,
     name: String,
     scopes: Vec<&'static str>,
-    /// Unix seconds; absent if it never expires.
+    /// From when on it is refused, unix seconds; absent if it never expires.
     expires_at: Option<u64>,
 }
 
-/// What the API key that is sent may do, and how this process is.
+/// What the API key in the request may do, and the state of this process.
 #[utoipa::path(
     get, path = "/v1/status", tag = "operations", operation_id = "readStatus",
     summary = "Read what the API key may do",
@@ -98,7 +98,7 @@ pub(super) async fn status(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Status>, Problem> {
     let keys = plane.api_keys();
-    // It may have been deleted since it was found.
+    // It may have been deleted since the request was authenticated.
     let key = keys.list().into_iter().find(|key| key.id == caller.id);
     let Some(key) = key else {
         let detail = "no such API key";

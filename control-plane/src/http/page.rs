@@ -1,4 +1,4 @@
-//! The browser page, which is part of the binary: `www/` as Vite has built it.
+//! The browser page, which is part of the binary: `www/` as built by Vite.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::problem::Problem;
 #[allow_missing = true]
 struct Page;
 
-/// One file of the page; whatever else is asked for does not exist.
+/// Serves one file of the page; any other path does not exist.
 pub(super) async fn serve(request: Request) -> Response {
     let path = match request.uri().path() {
         "/" => "index.html",
@@ -40,17 +40,17 @@ async fn answer(path: &str, hash: Hash, data: Bytes, headers: &HeaderMap) -> Res
     let tag = format!("\"{tag}\"");
     let known = headers.get(header::IF_NONE_MATCH);
     let is_known = known.is_some_and(|known| known.as_bytes() == tag.as_bytes());
-    // What is named after its content never changes.
+    // A file that is named after its content never changes.
     let caching = match path.starts_with("assets/") {
         true => "public, max-age=31536000, immutable",
         false => "no-cache",
     };
-    // The page embeds this one file of its own, and is embedded by nobody.
+    // The page embeds this one file of its own; no other page may.
     let framing = if path == "outside.html" { "SAMEORIGIN" } else { "DENY" };
     let ancestors = if path == "outside.html" { "'self'" } else { "'none'" };
     let policy = HeaderValue::try_from(format!("{}; frame-ancestors {ancestors}", policy_of(path)))
         .unwrap_or(HeaderValue::from_static("default-src 'none'"));
-    // Whoever embeds the inspector's element loads it from here.
+    // A page that embeds the inspector's element loads it from here.
     let described = [
         (header::CONTENT_SECURITY_POLICY, policy),
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
@@ -71,8 +71,8 @@ async fn answer(path: &str, hash: Hash, data: Bytes, headers: &HeaderMap) -> Res
     (described, tag, data).into_response()
 }
 
-/// The content security policy that the page's own document names. Its scripts get the same, since a
-/// worker's policy is that of its script.
+/// The content security policy that the page's own document declares. Its scripts get the same
+/// policy, since a worker's policy is that of its script.
 fn policy_of(path: &str) -> String {
     let document = if path == "outside.html" { path } else { "index.html" };
     let file = Page::get(document);
@@ -85,7 +85,7 @@ fn policy_of(path: &str) -> String {
     policy.unwrap_or_else(|| "default-src 'none'".to_owned())
 }
 
-/// Whether gzip is named, and not with a weight of zero (RFC 9110 section 12.5.3).
+/// True if gzip is accepted: named, with a weight other than zero (RFC 9110 section 12.5.3).
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT_ENCODING).iter();
     let codings = values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
@@ -97,7 +97,7 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     weights.any(|weight| weight > 0.0)
 }
 
-/// The file as gzip, which is made once.
+/// The file compressed with gzip, which is done once.
 async fn zipped(hash: Hash, data: &Bytes) -> Option<Bytes> {
     static ZIPPED: Mutex<BTreeMap<Hash, Bytes>> = Mutex::const_new(BTreeMap::new());
     let mut zipped = ZIPPED.lock().await;
@@ -136,7 +136,7 @@ fn content_type(path: &str) -> &'static str {
     }
 }
 
-/// SHA-256, of a file's content.
+/// SHA-256 of a file's content.
 type Hash = [u8; 32];
 
 #[cfg(test)]
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    // The same file for everyone, smaller where gzip is understood, and not sent to who has it.
+    // All clients get the same file, compressed if they accept gzip, and 304 if they have it.
     #[tokio::test]
     async fn a_file_is_sent_as_gzip_to_those_who_take_it() {
         let data = Bytes::from("off ".repeat(1000));

@@ -1,4 +1,4 @@
-//! Which problem an error of the plane is.
+//! Maps the errors of the plane to problems.
 
 use axum::http::StatusCode;
 
@@ -7,7 +7,7 @@ use crate::plane::PlaneError;
 use crate::problem::Problem;
 use crate::store::StoreError;
 
-/// Causes are logged here, once; the caller learns the code and what to do.
+/// Causes are logged here, once; the caller gets the code and what to do.
 impl From<PlaneError> for Problem {
     fn from(error: PlaneError) -> Self {
         let store_error = match &error {
@@ -40,7 +40,7 @@ impl From<PlaneError> for Problem {
             }
             PlaneError::TooManyEntries { .. } => {
                 tracing::error!(%error, "nothing more can be revoked");
-                // Not a 503: it is not over in a moment, but when entries expire.
+                // Not a 503: it is not over soon, but when entries expire.
                 let status = StatusCode::INSUFFICIENT_STORAGE;
                 return Self::new(status, "too_many_entries", error.to_string());
             }
@@ -72,7 +72,7 @@ impl From<PlaneError> for Problem {
                     "nothing was acknowledged; repeat the request with the same idempotency key",
                 )
             }
-            // Logged where it was found. Never taken for a document that is not there.
+            // It is logged where it was found. Never treated as a document that does not exist.
             Some(StoreError::Altered(_)) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "document_altered",

@@ -16,49 +16,49 @@ use crate::plane::{Landing, Plane, Reach, RedButton};
 use crate::problem::{Problem, ProblemDocument};
 use crate::store::Durability;
 
-/// Pressing the red button, or only looking at it.
+/// Presses the red button, or only previews it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Press {
-    /// True to be told what would happen, without it.
+    /// Only report what would happen.
     #[serde(default)]
     dry_run: bool,
-    /// `end` (the default): every session is over. `keep`: refresh tokens survive, and clients
+    /// `end` (the default): every session ends. `keep`: refresh tokens stay valid, and clients
     /// refresh.
     #[serde(default)]
     sessions: Landing,
-    /// Why, at most 500 bytes.
+    /// The reason, at most 500 bytes.
     reason: Option<String>,
 }
 
-/// What died, or would die.
+/// The effect that the red button had, or would have.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Pressed {
     dry_run: bool,
-    /// The keys that are dead.
+    /// The keys that were, or would be, revoked.
     dead_kids: Vec<String>,
-    /// Tokens issued before this instant (unix seconds) are off.
+    /// Tokens issued before this instant (unix seconds) are revoked.
     epoch: u64,
-    /// What becomes of the sessions.
+    /// What happens to the sessions.
     sessions: Landing,
-    /// Whom it would reach; absent when it is pressed.
+    /// What would be affected; only present in a dry run.
     reach: Option<Reached>,
     /// The key that signs from now on; absent in a dry run.
     active_kid: Option<String>,
-    /// A verifier at this position or beyond refuses; absent in a dry run.
+    /// A verifier at this position or a later one refuses; absent in a dry run.
     #[schema(value_type = Option<String>)]
     position: Option<Position>,
-    /// What the record survives; absent in a dry run.
+    /// Which failures the record survives; absent in a dry run.
     #[schema(value_type = Option<String>)]
     durability: Option<Durability>,
 }
 
-/// Whom a red button would reach.
+/// What a red button would affect.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Reached {
-    /// Users with a living session.
+    /// Users with an active session.
     users: u64,
-    /// Living sessions.
+    /// Active sessions.
     sessions: u64,
     /// Signing keys.
     keys: usize,
@@ -66,7 +66,7 @@ pub(super) struct Reached {
     tokens: u64,
 }
 
-/// Switches every token off: all signing keys are dead, a new one signs, the epoch is raised.
+/// Revokes every token: all signing keys are revoked, a new key signs, and the epoch is raised.
 #[utoipa::path(
     post, path = "/v1/red-button", tag = "revocations", operation_id = "pressRedButton",
     summary = "Revoke every token",
@@ -112,7 +112,7 @@ pub(super) async fn press(
 }
 
 impl Pressed {
-    /// What pressing would do.
+    /// The effect that pressing would have.
     fn would(button: RedButton, reach: Reach) -> Self {
         let Reach { users, sessions, tokens } = reach;
         let reach = Reached { users, sessions, keys: button.dead_kids.len(), tokens };

@@ -31,38 +31,38 @@ pub(super) struct OpenSession {
     /// The user, 1 to 256 bytes.
     #[schema(example = "alice")]
     sub: String,
-    /// The audience of the tokens; the configured one by default.
+    /// The audience of the tokens; by default the configured one.
     audience: Option<String>,
     /// The scope of the tokens, names separated by spaces.
     scope: Option<String>,
     /// The application's own claims, at most 4 KiB. Registered names are refused, and so are whole
-    /// numbers beyond 2^53, which JSON readers round: send those as strings.
+    /// numbers beyond 2^53, which many JSON readers round: send those as strings.
     #[schema(value_type = Option<Object>)]
     claims: Option<Map<String, Value>>,
-    /// The client that the tokens are for: their `client_id`, which a refresh must then name. The
-    /// id of the API key by default, which no refresh needs to name.
+    /// The client that the tokens are for: their `client_id`, which a refresh must then name. By
+    /// default the id of the API key, which a refresh need not name.
     client_id: Option<String>,
-    /// What a person would call the device, at most 128 bytes.
+    /// A name for the device that a person recognises, at most 128 bytes.
     #[schema(example = "Alice's phone")]
     device: Option<String>,
     /// The `User-Agent` of the login, at most 512 bytes.
     user_agent: Option<String>,
-    /// The address the login came from.
+    /// The IP address of the login.
     ip: Option<String>,
-    /// True if the client shall hold no token: the answer is a one-time code, which the edge worker
-    /// trades for a cookie.
+    /// True if the client must not hold a token: the answer is a one-time code, which the edge
+    /// worker exchanges for a cookie.
     #[serde(default)]
     handover: bool,
 }
 
-/// A session, just opened.
+/// A session that was just opened.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Tokens {
-    /// The session's id, the token's `sid`.
+    /// The session's id: the `sid` of its tokens.
     session_id: String,
     /// The access token, a JWT of type `at+jwt` (RFC 9068).
     access_token: String,
-    /// Traded at `/oauth/token` for the next access token, once.
+    /// Can be exchanged once at `/oauth/token`, for the next access token and refresh token.
     refresh_token: String,
     /// Always `Bearer`.
     token_type: &'static str,
@@ -70,20 +70,20 @@ pub(super) struct Tokens {
     expires_in: u64,
     /// When the access token expires, unix seconds: its `exp`.
     expires_at: u64,
-    /// When the session is over at the latest, unix seconds.
+    /// When the session ends at the latest, unix seconds.
     session_expires_at: u64,
     /// The access token's id, its `jti`.
     jti: String,
 }
 
-/// A session whose tokens the client never sees.
+/// A session whose tokens the client never receives.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct HandoverOffer {
     /// The session's id.
     session_id: String,
-    /// Traded once, by the edge worker.
+    /// The edge worker exchanges it, once.
     handover_code: String,
-    /// Seconds until the code is worthless.
+    /// Seconds until the code expires.
     handover_code_expires_in: u64,
 }
 
@@ -94,7 +94,7 @@ pub(super) struct Sessions {
     sessions: Vec<Listed>,
 }
 
-/// A living session.
+/// An active session.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = SessionListed)]
 pub(super) struct Listed {
@@ -106,11 +106,11 @@ pub(super) struct Listed {
     scope: Option<String>,
     /// When it was opened, unix seconds.
     opened_at: u64,
-    /// When it last gave out an access token, unix seconds.
+    /// When an access token was last issued for it, unix seconds.
     last_used_at: u64,
     /// How often its refresh token was rotated.
     refreshes: u32,
-    /// When it is over if it is not refreshed, unix seconds.
+    /// When it ends if it is not refreshed, unix seconds.
     expires_at: u64,
 }
 
@@ -124,7 +124,7 @@ pub(super) enum LoginAnswer {
     Handover(HandoverOffer),
 }
 
-/// Whose sessions.
+/// Selects the sessions of a user.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -142,11 +142,12 @@ pub(super) struct EndQuery {
     /// The user.
     #[param(example = "alice")]
     sub: String,
-    /// One session of the user; all of them by default.
+    /// One session of the user; by default all of them.
     session_id: Option<String>,
 }
 
-/// Logs a user in on one device. A user with too many sessions loses the one idle for longest.
+/// Logs a user in on one device. If the user already has the maximum number of sessions, the
+/// longest-idle session ends.
 #[utoipa::path(
     post, path = "/v1/sessions", tag = "sessions", operation_id = "openSession",
     summary = "Open a session",
@@ -191,8 +192,8 @@ pub(super) async fn open(
     Ok((StatusCode::CREATED, answer))
 }
 
-/// Remembers what the request of this idempotency key asks for. The session itself remembers it only
-/// among those of its user: for another user the key would open a second session.
+/// Remembers what the request with this idempotency key asks for. The session itself is remembered
+/// only among those of its user: with another user the key would open a second session.
 async fn claim(plane: &Plane, request: &Request) -> Result<(), PlaneError> {
     if request.memory < REQUEST_MEMORY {
         return Ok(());
@@ -224,7 +225,7 @@ pub(super) async fn list(
     sessions_of(&plane, &query.sub).await
 }
 
-/// Lists the active sessions of a user, newest first. For users whose name has a slash see
+/// Lists the active sessions of a user, newest first. For users whose id contains a slash see
 /// `GET /v1/sessions`.
 #[utoipa::path(
     get, path = "/v1/users/{sub}/sessions", tag = "sessions", operation_id = "listUserSessions",
@@ -268,8 +269,8 @@ pub(super) async fn end_one(
     end_session(&plane, caller, &headers, &sub, &session_id).await
 }
 
-/// Logs a user out everywhere: tokens issued until now are revoked, a login after that is accepted.
-/// For users whose name has a slash see `DELETE /v1/sessions`.
+/// Logs a user out everywhere: tokens issued until now are revoked, a later login is accepted. For
+/// users whose id contains a slash see `DELETE /v1/sessions`.
 #[utoipa::path(
     delete, path = "/v1/users/{sub}/sessions", tag = "sessions", operation_id = "endUserSessions",
     summary = "End all sessions of a user, by path",
@@ -440,8 +441,8 @@ impl Listed {
     }
 }
 
-/// True if no number in it is rounded by a reader whose numbers are doubles, as JavaScript's are. What
-/// is too large for 64 bits was read as a double already.
+/// True if no number in the value is rounded by a reader whose numbers are doubles, as in
+/// JavaScript. A number that is too large for 64 bits was already read as a double.
 fn is_exact(value: &Value) -> bool {
     match value {
         Value::Array(elements) => elements.iter().all(is_exact),

@@ -1,4 +1,4 @@
-//! What a process answers before it can serve.
+//! The responses of a process before it can serve.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use super::operations;
 use crate::plane::Loading;
 use crate::problem::Problem;
 
-/// How far a start is.
+/// The progress of a start.
 #[derive(Debug, Default)]
 pub struct Starting {
     loading: Loading,
@@ -20,18 +20,19 @@ pub struct Starting {
 }
 
 impl Starting {
-    /// How far the log is read.
+    /// How much of the log has been read.
     pub fn loading(&self) -> &Loading {
         &self.loading
     }
 
-    /// Notes whether the store does not answer yet.
+    /// Notes whether the start is waiting for the store.
     pub fn waits_for_store(&self, is_waiting: bool) {
         self.waits_for_store.store(is_waiting, Ordering::Relaxed);
     }
 }
 
-/// Alive, not ready, and how far it is: everything else is asked to come back.
+/// Answers that the process is running but not ready, and how far the start is; all other requests
+/// get 503 and must be retried.
 pub fn starting(starting: Arc<Starting>) -> Router {
     let readiness = async move || {
         let (read, of) = (starting.loading.read(), starting.loading.head());

@@ -1,7 +1,8 @@
-//! Request bodies in JSON, read strictly and in our own words.
+//! Request bodies in JSON, read strictly and with error texts of our own.
 //!
-//! A member name occurs once in its object, at any depth. An object is an object, never an array of
-//! its members. An error names the place and what was expected, never the value that was sent.
+//! A member name occurs once in its object, at any depth. An object must be an object, never an
+//! array of its members. An error names the place and what was expected, never the value that was
+//! sent.
 
 mod tree;
 mod typed;
@@ -12,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::problem::Problem;
 use tree::Json;
 
-/// Reads `bytes` as one JSON value of the type `T`. No bytes count as `{}`.
+/// Reads `bytes` as one JSON value of the type `T`. An empty body counts as `{}`.
 ///
 /// # Errors
 ///
@@ -56,7 +57,7 @@ fn parameters(query: &str) -> Result<Vec<(String, Json)>, Wrong> {
     Ok(parameters)
 }
 
-/// Undoes `application/x-www-form-urlencoded`; nothing if it is not that, or not UTF-8.
+/// Decodes `application/x-www-form-urlencoded`; none if it is malformed or not UTF-8.
 pub(super) fn form_decoded(text: &str) -> Option<Zeroizing<String>> {
     let mut bytes = text.bytes();
     let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
@@ -76,7 +77,7 @@ pub(super) fn form_decoded(text: &str) -> Option<Zeroizing<String>> {
 /// What is wrong with a body, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Wrong {
-    /// The innermost name or index comes first.
+    /// Names and indices, the innermost first.
     path: Vec<String>,
     detail: String,
 }
@@ -86,7 +87,7 @@ impl Wrong {
         Self { path: vec![], detail: detail.into() }
     }
 
-    /// The same, seen from the object or array around it.
+    /// The same error, seen from the enclosing object or array.
     fn within(mut self, place: impl Into<String>) -> Self {
         self.path.push(place.into());
         self
@@ -117,7 +118,7 @@ impl Wrong {
     }
 }
 
-/// Of a member's name: it may be something that was pasted into the wrong place.
+/// Limit for a member's name: it may be something that was pasted into the wrong place.
 const MAX_SHOWN_CHARS: usize = 64;
 
 #[cfg(test)]
@@ -160,7 +161,7 @@ mod tests {
         (body["pointer"].as_str().map(str::to_owned), body["detail"].as_str().unwrap().to_owned())
     }
 
-    // D43: no word of the JSON library; D20: objects only, each name once.
+    // D43: no error text of the JSON library; D20: objects only, each name once.
     #[test]
     fn what_is_wrong_is_said_with_its_place_and_in_our_own_words() {
         let names = "unknown member; known are name, number, flag, inner, choice, claims";
@@ -225,7 +226,7 @@ mod tests {
         assert_eq!(read.claims.unwrap()["x"], json!([1, -2, 0.1, null, true, "ü", {}]));
     }
 
-    // D43: the same words for a query.
+    // D43: the same error texts for a query.
     #[test]
     fn a_query_is_read_strictly() {
         #[derive(Debug, Deserialize)]
@@ -272,7 +273,7 @@ mod tests {
         }
     }
 
-    // A body of 32 MiB may say `[[],[],…`: memory is bounded by the number of values.
+    // A body of 32 MiB may be `[[],[],…`: the number of values bounds the memory.
     #[test]
     fn a_body_of_too_many_values_is_refused() {
         let many = format!(r#"{{"claims":{{"a":[{}1]}}}}"#, "1,".repeat(tree::MAX_VALUES));

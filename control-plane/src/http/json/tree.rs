@@ -1,4 +1,4 @@
-//! JSON as it was sent, before its members are looked at.
+//! JSON as it was sent, before its members are checked.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -19,12 +19,12 @@ pub(super) enum Json {
     Text(String),
     Array(Vec<Self>),
     Object(Vec<(String, Self)>),
-    /// The value of a query parameter, which may be a number too.
+    /// The value of a query parameter, which may also be used as a number.
     Parameter(String),
 }
 
 impl Json {
-    /// Reads one value, and nothing may follow it.
+    /// Parses one value; nothing may follow it.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Wrong> {
         let reading = RefCell::new(Reading { values: 0, path: vec![], detail: None });
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -41,7 +41,7 @@ impl Json {
         })
     }
 
-    /// What it is, for an error.
+    /// The kind of value, for an error.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -55,12 +55,12 @@ impl Json {
     }
 }
 
-/// What a whole body shares while it is read.
+/// State that is shared while a whole body is read.
 struct Reading {
     values: usize,
-    /// Where it went wrong, innermost first.
+    /// The place of the error, innermost first.
     path: Vec<String>,
-    /// What went wrong, if it was not the syntax.
+    /// The error, if it was not a syntax error.
     detail: Option<String>,
 }
 
@@ -80,7 +80,7 @@ impl Reader<'_> {
         E::custom("")
     }
 
-    /// Remembers on the way out where it went wrong.
+    /// Records the place of the error on the way out.
     fn note(self, place: impl Into<String>) {
         self.reading.borrow_mut().path.push(place.into());
     }
@@ -126,7 +126,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Json, E> {
-        // The parser refuses what is not finite.
+        // The parser refuses numbers that are not finite.
         Number::from_f64(value).map(Json::Number).ok_or_else(|| E::custom("not finite"))
     }
 
@@ -154,7 +154,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
         let mut object: Vec<(String, Json)> = Vec::new();
-        // Few names are compared faster than they are hashed.
+        // A few names are compared faster than they are hashed.
         let mut many: HashSet<String> = HashSet::new();
         while let Some(name) = members.next_key::<String>()? {
             let is_known = if object.len() < FEW_MEMBERS {

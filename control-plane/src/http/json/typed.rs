@@ -1,4 +1,4 @@
-//! JSON as the type that an endpoint takes.
+//! Converts JSON into the type that an endpoint expects.
 
 use std::fmt;
 
@@ -96,7 +96,7 @@ impl<'de> Deserializer<'de> for Json {
         }
     }
 
-    // A type that is derived takes an array of its members too: not here.
+    // A derived type also accepts an array of its members: not here.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -181,7 +181,8 @@ impl<'de> MapAccess<'de> for Members {
     }
 }
 
-/// What a type says of a value that it does not take. It gets the value too, and must not quote it.
+/// The error of a type about a value that it does not accept. It sees the value, but must not quote
+/// it.
 impl de::Error for Wrong {
     fn custom<T: fmt::Display>(detail: T) -> Self {
         Self::new(detail.to_string())

@@ -1,4 +1,4 @@
-//! `POST /oauth/introspect` (RFC 7662): the edge's verdict, by the edge's code.
+//! `POST /oauth/introspect` (RFC 7662): the edge's verdict, from the same code.
 
 use std::sync::Arc;
 
@@ -13,8 +13,9 @@ use super::{Form, OauthError, TEMPORARILY_UNAVAILABLE, TokenForm};
 use crate::credential::{Credential, CredentialKind};
 use crate::plane::Plane;
 
-/// Says whether a token is good now, and if so what it says. The header `offswitch-verdict` has the
-/// verdict's code; the body of a token that is not good says nothing else (RFC 7662 section 2.2).
+/// Reports whether a token is valid now, and if so, its claims. The header `offswitch-verdict` has
+/// the code of the verdict; the body for a token that is not valid contains nothing else (RFC 7662
+/// section 2.2).
 #[utoipa::path(
     post, path = "/oauth/introspect", tag = "oauth", operation_id = "introspectToken",
     summary = "Ask whether a token is valid",

@@ -1,4 +1,4 @@
-//! The OAuth endpoints, which answer as their RFCs say.
+//! The OAuth endpoints, with the responses that their RFCs define.
 
 pub(super) mod introspect;
 pub(super) mod revoke;
@@ -19,32 +19,32 @@ use super::extract::whole_body;
 use crate::plane::{Plane, PlaneError};
 use crate::problem::{Problem, retry_after};
 
-/// An error as RFC 6749 section 5.2 has it. The description is a stable code.
+/// An error as defined in RFC 6749 section 5.2. The description is a stable code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = OauthError)]
 pub(super) struct OauthError {
     /// The RFC's code.
     #[schema(example = "invalid_grant")]
     error: &'static str,
-    /// Ours, more exactly.
+    /// Our own, more exact code.
     #[schema(example = "session_ended")]
     error_description: &'static str,
 }
 
-/// A token to revoke or to look into, as a form (RFC 7009 section 2.1, RFC 7662 section 2.1).
+/// A token to revoke or introspect, as a form (RFC 7009 section 2.1, RFC 7662 section 2.1).
 #[derive(Debug, Deserialize, ToSchema)]
 #[expect(dead_code, reason = "describes the form to the API's readers")]
 pub(super) struct TokenForm {
     /// An access token, or a refresh token.
     token: String,
-    /// `refresh_token` or `access_token`; the token says it by itself.
+    /// `refresh_token` or `access_token`; not needed, because the token itself shows its type.
     token_type_hint: Option<String>,
 }
 
 /// A form's fields, each once (RFC 6749 section 3.2).
 pub(super) struct Form(HashMap<String, String>);
 
-/// How a client finds everything else (RFC 8414).
+/// The metadata of the authorization server (RFC 8414): the addresses of the endpoints.
 #[utoipa::path(
     get, path = "/.well-known/oauth-authorization-server", tag = "oauth",
     operation_id = "readMetadata", summary = "Read where everything is",
@@ -70,18 +70,18 @@ pub(super) async fn metadata(State(plane): State<Arc<Plane>>) -> Response {
 }
 
 impl Form {
-    /// These fields.
+    /// A form with these fields.
     #[cfg(test)]
     fn of(fields: HashMap<String, String>) -> Self {
         Self(fields)
     }
 
-    /// The field `name`, which must be there.
+    /// The field `name`, which is required.
     pub(super) fn need(&self, name: &str, missing: &'static str) -> Result<&str, OauthError> {
         self.find(name).ok_or(OauthError::invalid_request(missing))
     }
 
-    /// The field `name`; one without a value counts as absent (RFC 6749 section 3.2).
+    /// The field `name`; a field without a value counts as absent (RFC 6749 section 3.2).
     pub(super) fn find(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -110,12 +110,12 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 }
 
 impl OauthError {
-    /// The grant is no good: of a refresh token, the client must log in again.
+    /// The grant is not valid: after a refresh, the client must log in again.
     pub(super) fn invalid_grant(code: &'static str) -> Self {
         Self { error: "invalid_grant", error_description: code }
     }
 
-    /// The request is not what the endpoint takes.
+    /// The endpoint does not accept the request.
     pub(super) fn invalid_request(code: &'static str) -> Self {
         Self { error: "invalid_request", error_description: code }
     }
@@ -125,7 +125,7 @@ impl IntoResponse for OauthError {
     fn into_response(self) -> Response {
         metrics::counter!("offswitch_problems_total", "code" => self.error_description)
             .increment(1);
-        // The store did not answer. Never `invalid_grant`: clients would throw good tokens away.
+        // The store did not answer. Never `invalid_grant`: clients would discard valid tokens.
         let is_ours = self.error == TEMPORARILY_UNAVAILABLE;
         let status =
             if is_ours { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST };
@@ -140,7 +140,7 @@ impl IntoResponse for OauthError {
 
 impl From<PlaneError> for OauthError {
     fn from(error: PlaneError) -> Self {
-        // Logged there, once.
+        // The conversion logs it, once.
         let code = Problem::from(error).code();
         Self { error: TEMPORARILY_UNAVAILABLE, error_description: code }
     }

@@ -1,4 +1,4 @@
-//! `POST /oauth/revoke` (RFC 7009). Whoever holds a token may switch it off.
+//! `POST /oauth/revoke` (RFC 7009). The holder of a token may revoke it.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use super::{Form, OauthError, TokenForm};
 use crate::credential::{Credential, CredentialKind};
 use crate::plane::Plane;
 
-/// Revokes an access token, or with a refresh token its whole session. A token that is unknown,
-/// expired or revoked already, also with its signing key, is no error.
+/// Revokes an access token, or, for a refresh token, its whole session. A token that is unknown,
+/// expired or already revoked, also if its signing key was revoked, is not an error.
 #[utoipa::path(
     post, path = "/oauth/revoke", tag = "oauth", operation_id = "revokeToken",
     summary = "Revoke a token that the caller holds",
@@ -28,7 +28,7 @@ pub(in crate::http) async fn revoke(
     let now = plane.now();
     let credential = Credential::parse(token, CredentialKind::RefreshToken, plane.master());
     if let Some(credential) = credential {
-        // RFC 7009 section 2.1: the access tokens of the same grant go with it.
+        // RFC 7009 section 2.1: the access tokens of the same grant are revoked too.
         plane.end_once(&[credential.session], HOLDER, "RFC 7009", now).await?;
     } else if let Some(own) = plane.own_token(token, now).filter(|own| own.exp > now) {
         plane.revoke_held(own, now).await?;
@@ -61,7 +61,7 @@ mod tests {
         (Plane::start(settings, Arc::new(store), master, now, &loading).await.unwrap(), folder)
     }
 
-    /// A token as whoever has stolen the signing key makes it.
+    /// A token as made by a thief of the signing key.
     fn forged(plane: &Plane, jti: &str, sid: &str, exp: u64) -> String {
         let claims = json!({ "iss": plane.settings().issuer, "jti": jti, "sid": sid, "exp": exp });
         plane.keyring().token_keys()[0].sign("at+jwt", &claims.to_string())
@@ -75,7 +75,7 @@ mod tests {
         plane.position() != before
     }
 
-    // D05: neither what no token of ours can say nor a dead key fills the log.
+    // D05: neither claims that no token of ours can have nor a dead key can fill the log.
     #[tokio::test]
     async fn a_token_that_we_cannot_have_signed_is_no_credential() {
         let (plane, _folder) = plane().await;

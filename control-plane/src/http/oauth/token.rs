@@ -14,7 +14,7 @@ use crate::http::sessions::is_scope;
 use crate::plane::{Plane, RefreshRefusal, Refreshed};
 use crate::telemetry::audit;
 
-/// A refresh, as a form.
+/// A refresh request, as a form.
 #[derive(Debug, Deserialize, ToSchema)]
 #[expect(dead_code, reason = "describes the form to the API's readers")]
 pub(in crate::http) struct RefreshForm {
@@ -22,9 +22,9 @@ pub(in crate::http) struct RefreshForm {
     grant_type: String,
     #[schema(example = "osr_…")]
     refresh_token: String,
-    /// Needed where the session was opened for a client.
+    /// Required if the session was opened for a client.
     client_id: Option<String>,
-    /// At most what was granted.
+    /// At most the scope that was granted.
     scope: Option<String>,
 }
 
@@ -36,7 +36,7 @@ pub(in crate::http) struct TokenAnswer {
     token_type: &'static str,
     /// Seconds until the access token expires.
     expires_in: u64,
-    /// The successor: the token that was shown is spent.
+    /// The next refresh token: the one in the request has been used.
     refresh_token: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
@@ -44,11 +44,12 @@ pub(in crate::http) struct TokenAnswer {
     session_id: String,
 }
 
-/// Trades a refresh token for an access token and the next refresh token. A spent token is answered
-/// with the same successor while that is unused and the grace lasts; after that it is theft, and
-/// the session is revoked. So it is where spent tokens come back later than ten seconds, three
-/// generations in a row. A session that the store has lost is 503 (`session_lost`), or by the
-/// setting `lost_sessions` an `invalid_grant` that says so.
+/// Exchanges a refresh token for an access token and the next refresh token. During the grace
+/// period a used token returns the same successor again, as long as the successor is unused. After
+/// that it counts as theft, and the session is revoked. The session is also revoked if used tokens
+/// come back later than ten seconds in three generations in a row. A session that the store has
+/// lost is answered with 503 (`session_lost`), or, depending on the setting `lost_sessions`, with
+/// an `invalid_grant` that says so.
 #[utoipa::path(
     post, path = "/oauth/token", tag = "oauth", operation_id = "refreshToken",
     summary = "Refresh",
@@ -112,5 +113,5 @@ impl From<RefreshRefusal> for OauthError {
     }
 }
 
-/// Not the client's fault, and nothing that it did: it should say so to the user.
+/// This is not the client's fault: the client should say so to the user.
 const SESSION_LOST: &str = "session_lost: the session store lost this session; log in again";

@@ -4,25 +4,25 @@ use offswitch_snapshot::Position;
 
 use crate::store::{Store, StoreError};
 
-/// Where a walk towards the log's beginning has come.
+/// The state of a walk towards the log's beginning.
 pub(super) struct Backwards<'a> {
     store: &'a dyn Store,
-    /// Everything from here on was given out.
+    /// Every record from here on was returned.
     end: u64,
     era: u64,
-    /// The oldest record that there is.
+    /// The oldest record that exists.
     oldest: u64,
-    /// Read and not given out yet, oldest first.
+    /// Records that were read and not returned yet, oldest first.
     block: Vec<(u64, Vec<u8>)>,
 }
 
 impl<'a> Backwards<'a> {
-    /// Begins with the newest record whose seq is below `end`.
+    /// Starts with the newest record whose seq is below `end`.
     pub(super) fn new(store: &'a dyn Store, end: u64) -> Self {
         Self { store, end, era: 0, oldest: 0, block: vec![] }
     }
 
-    /// The next record towards the beginning; `wanted` is about how many more will be taken.
+    /// The next record towards the beginning; `wanted` is the approximate number still needed.
     pub(super) async fn next(
         &mut self,
         wanted: usize,
@@ -36,7 +36,7 @@ impl<'a> Backwards<'a> {
         Ok(Some((Position { era: self.era, seq }, bytes)))
     }
 
-    /// Where to begin again, if there is more.
+    /// Where to continue, if there is more.
     pub(super) fn more(&self) -> Option<u64> {
         (self.oldest > 0 && self.end > self.oldest).then_some(self.end)
     }

@@ -22,7 +22,7 @@ use crate::problem::Problem;
 #[serde(deny_unknown_fields)]
 #[schema(as = RevocationEntry)]
 pub(super) struct Entry {
-    /// An access token of this control plane; its claims are what is revoked.
+    /// An access token of this control plane; its claims say what is revoked.
     pub(super) token: Option<String>,
     /// A token's id; needs `exp`.
     pub(super) jti: Option<String>,
@@ -30,14 +30,14 @@ pub(super) struct Entry {
     pub(super) exp: Option<u64>,
     /// A session, with all its tokens.
     pub(super) session_id: Option<String>,
-    /// A user, with all tokens held now.
+    /// A user, with all tokens that the user has now.
     pub(super) sub: Option<String>,
     /// A refresh token: its session cannot be refreshed any more, but its access tokens stay valid
     /// until they expire.
     pub(super) refresh_token: Option<String>,
     /// A signing key.
     pub(super) kid: Option<String>,
-    /// Whose; this control plane by default.
+    /// The `iss` of what is revoked; by default this control plane.
     pub(super) issuer: Option<String>,
 }
 
@@ -55,8 +55,8 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// `invalid_revocation` where it names none or several, or an id that no verifier takes;
-    /// `already_expired`, `unknown_issuer` and `unknown_session` where no verifier would enforce it;
+    /// `invalid_revocation` if it names none or several, or an id that no verifier accepts;
+    /// `already_expired`, `unknown_issuer` and `unknown_session` if no verifier would enforce it;
     /// `missing_scope` for a key of this control plane.
     pub(super) fn check(
         self,
@@ -98,7 +98,7 @@ impl Entry {
         let rules = plane.settings().revocation_rules();
         let revocation = Named { target, exp, issuer }.check(&rules, now).map_err(refused)?;
         if let Revocation::Key { issuer: None, kid } = &revocation {
-            // It switches off all tokens of the key, as the red button does.
+            // This revokes all tokens of the key, as the red button does.
             caller.need(Scope::KeysWrite, "kid: a signing key of this control plane")?;
             if !plane.keyring().token_keys().iter().any(|key| key.kid() == kid) {
                 return Err(invalid("kid", "this control plane has no such key; see GET /v1/keys"));
@@ -107,7 +107,7 @@ impl Entry {
         Ok(revocation)
     }
 
-    /// A token says by itself whose it is and until when.
+    /// A token already contains its issuer and its expiry.
     fn need_alone(&self, name: &str) -> Result<(), Problem> {
         if self.issuer.is_some() || self.exp.is_some() {
             return Err(invalid(name, "takes neither exp nor issuer"));
@@ -116,7 +116,7 @@ impl Entry {
     }
 }
 
-/// The problem of a session of this control plane that does not exist.
+/// The problem for a session of this control plane that does not exist.
 pub(super) fn unknown_session() -> Problem {
     let detail = "this control plane has no session with this id; if a token that names it is in \
                   use, revoke it by `token`, or its user by `sub`";
@@ -136,7 +136,7 @@ fn invalid(field: &str, detail: impl Display) -> Problem {
     Problem::of_field("invalid_revocation", field, detail)
 }
 
-/// 422: the request is well-formed, and no verifier would enforce what it asks for.
+/// 422: the request is well-formed, but no verifier would enforce the revocation.
 fn without_effect(code: &'static str, field: &str, detail: impl Display) -> Problem {
     Problem::of_field(code, field, detail).with_status(StatusCode::UNPROCESSABLE_ENTITY)
 }

@@ -22,15 +22,15 @@ use crate::problem::{Problem, ProblemDocument};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct ListQuery {
-    /// `access` (the default) for the log, `refresh` for what only a refresh consults.
+    /// `access` (the default) for the log, `refresh` for revocations that only affect refreshes.
     #[param(inline)]
     kind: Option<ListKind>,
-    /// Only with `kind=refresh`: `next` of the page before.
+    /// Only with `kind=refresh`: the `next` of the previous page.
     cursor: Option<String>,
-    /// How many requests at most, 1 to 100; 20 by default.
+    /// The maximum number of requests, 1 to 100; 20 by default.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<u64>,
-    /// Only requests before this seq: `next` of the page before.
+    /// Only requests before this seq: the `next` of the previous page.
     before: Option<u64>,
     /// Only revocations of this user.
     sub: Option<String>,
@@ -40,7 +40,7 @@ pub(in crate::http) struct ListQuery {
     session_id: Option<String>,
     /// Only revocations of this signing key.
     kid: Option<String>,
-    /// Only revocations of tokens of this issuer, exactly as the tokens name it.
+    /// Only revocations of tokens with exactly this `iss`.
     issuer: Option<String>,
     /// Only requests at or after this time, unix seconds.
     since: Option<u64>,
@@ -48,7 +48,7 @@ pub(in crate::http) struct ListQuery {
     until: Option<u64>,
 }
 
-/// Which list.
+/// Which list to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum ListKind {
@@ -56,13 +56,14 @@ enum ListKind {
     Refresh,
 }
 
-/// A page of what was revoked, newest first.
+/// A page of revocations, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RevocationList)]
 pub(super) struct Listing {
     requests: Vec<Listed>,
-    /// Ask for more with `before=` this; absent on the last page. One request looks at a limited
-    /// part of the log: where a filter is set, a page may be short or empty although more follow.
+    /// Request more with this value as `before`; absent on the last page. One request reads a
+    /// limited part of the log: with a filter, a page may be short or empty although more pages
+    /// follow.
     next: Option<u64>,
 }
 
@@ -72,20 +73,20 @@ pub(super) struct Listing {
 pub(super) struct Listed {
     #[schema(value_type = String, example = "1763942400.17")]
     position: Position,
-    /// When, unix seconds.
+    /// When it was accepted, unix seconds.
     at: u64,
-    /// The id of the API key that asked.
+    /// The id of the API key that sent it.
     by: String,
     reason: Option<String>,
-    /// How many entries the request had.
+    /// The number of entries in the request.
     count: usize,
-    /// Its first 100 entries, of those that the filters ask for. Each names its `kind` and, where it
-    /// has one, its `issuer`.
+    /// The first 100 of its entries that match the filters. Each names its `kind` and, if it has
+    /// one, its `issuer`.
     #[schema(value_type = Vec<Object>)]
     revocations: Vec<Shown>,
 }
 
-/// Either list.
+/// One of the two lists.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = RevocationPage)]
@@ -95,7 +96,7 @@ pub(super) enum Page {
     Refresh(RefreshDenylist),
 }
 
-/// A revocation as it is shown.
+/// A revocation in a listing.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Shown {
@@ -108,9 +109,9 @@ enum Shown {
     User { issuer: String, sub: String, version: u64, exp: u64 },
 }
 
-/// Lists what was revoked, by which API key, why and when, newest first. Requests are gone when all of
-/// their entries expired long ago, and may be gone when they are a week old.
-/// With `kind=refresh` it is the refresh denylist instead: spent and revoked refresh tokens.
+/// Lists what was revoked, by which API key, why and when, newest first. Requests are removed long
+/// after all of their entries expired, and may be removed when they are a week old. With
+/// `kind=refresh` it is the refresh denylist instead: used and revoked refresh tokens.
 #[utoipa::path(
     get, path = "/v1/revocations", tag = "revocations", operation_id = "listRevocations",
     summary = "List revocations", params(ListQuery),
@@ -157,7 +158,7 @@ impl ListQuery {
             && numbers.into_iter().all(Option::is_none)
     }
 
-    /// At most `limit` requests, found within a bounded part of the log.
+    /// At most `limit` requests from a bounded part of the log.
     async fn page(&self, plane: &Plane, limit: usize) -> Result<Listing, Problem> {
         let own = &plane.settings().issuer;
         let mut log = Backwards::new(plane.store(), self.before.unwrap_or(u64::MAX));
@@ -186,7 +187,7 @@ impl ListQuery {
         Ok(Listing { requests, next: log.more() })
     }
 
-    /// Whether a filter is set that not every entry meets.
+    /// True if a filter is set that not every entry matches.
     fn is_selective(&self) -> bool {
         let Self { sub, jti, session_id, kid, issuer, .. } = self;
         [sub, jti, session_id, kid, issuer].into_iter().any(Option::is_some)
@@ -214,7 +215,7 @@ impl ListQuery {
 }
 
 impl Listed {
-    /// Nothing if no entry is asked for.
+    /// None if no entry of the record matches.
     fn new(record: Record, position: Position, own: &str, query: &ListQuery) -> Option<Self> {
         let count = record.revocations.len();
         let asked = record.revocations.into_iter().filter(|one| query.asks_for(one, own));
@@ -248,8 +249,8 @@ impl Shown {
 }
 
 const MAX_SHOWN: usize = 100;
-/// What one request looks at: a few milliseconds' work, and memory for a few pages of the log.
+/// How many records one request reads: a few milliseconds of work, and memory for a few pages.
 const MOST_RECORDS: usize = 2000;
 const MOST_ENTRIES: usize = 200_000;
-/// How far the times of two records may be out of order.
+/// By how much the times of two records may be out of order.
 const CLOCK_SECONDS: u64 = 600;

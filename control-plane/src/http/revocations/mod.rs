@@ -1,4 +1,4 @@
-//! `POST /v1/revocations`; its siblings are in the modules below.
+//! `POST /v1/revocations`; related requests are in the modules below.
 
 mod backwards;
 mod entry;
@@ -28,34 +28,35 @@ use entry::{Entry, unknown_session};
 pub(super) use list::{__path_list, list};
 pub use stream::UploadLimits;
 
-/// What to revoke: exactly one of `token`, `jti` with `exp`, `session_id`, `sub`, `refresh_token` and
-/// `kid`; or up to 100,000 such entries in `revocations`.
+/// What to revoke: exactly one of `token`, `jti` with `exp`, `session_id`, `sub`, `refresh_token`
+/// and `kid`; or up to 100,000 such entries in `revocations`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Revocation)]
 pub(super) struct Revoke {
-    /// An access token of this control plane; its claims are what is revoked.
+    /// An access token of this control plane; its claims say what is revoked.
     token: Option<String>,
     /// A token's id; needs `exp`.
     jti: Option<String>,
-    /// The `exp` of the token, unix seconds, which must not have passed. With `session_id` or `sub`
-    /// the latest `exp` of their tokens; it can only prolong the revocation.
+    /// The `exp` of the token, unix seconds, which must be in the future. With `session_id` or
+    /// `sub` the latest `exp` of their tokens; it can only prolong the revocation.
     exp: Option<u64>,
     /// A session, with all its tokens.
     session_id: Option<String>,
-    /// A user, with all tokens held now. The user of another issuer is revoked by the second: a token
-    /// issued in the same second, also to a new login, is refused too.
+    /// A user, with all tokens that the user has now. For a user of another issuer the resolution
+    /// is one second: a token issued in the same second is also refused, even if it is of a new
+    /// login.
     sub: Option<String>,
     /// A refresh token: its session cannot be refreshed any more, but its access tokens stay valid
     /// until they expire.
     refresh_token: Option<String>,
-    /// A signing key, for good. One of this control plane needs the scope `keys:write` too.
+    /// A signing key, permanently. A key of this control plane also needs the scope `keys:write`.
     kid: Option<String>,
-    /// The exact `iss` of the tokens; this control plane by default.
+    /// The exact `iss` of the tokens; by default this control plane.
     issuer: Option<String>,
     /// Many entries: all are accepted, or none.
     revocations: Option<Vec<Entry>>,
-    /// Why, at most 500 bytes.
+    /// The reason, at most 500 bytes.
     reason: Option<String>,
 }
 
@@ -63,17 +64,17 @@ pub(super) struct Revoke {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Accepted)]
 pub(super) struct Accepted {
-    /// A verifier at this position or beyond refuses.
+    /// A verifier at this position or a later one refuses.
     #[schema(value_type = String, example = "1763942400.17")]
     position: Position,
-    /// What the record survives: `memory`, `written` or `synced`; of a streamed bulk, what all of its
-    /// records do.
+    /// Which failures the record survives: `memory`, `written` or `synced`; for a streamed bulk,
+    /// the weakest of its records.
     #[schema(value_type = String, example = "synced")]
     durability: Durability,
-    /// True if this request had been accepted before; of a streamed bulk, all of it.
+    /// True if this request was accepted before; for a streamed bulk, if all of it was.
     repeated: bool,
-    /// How many sessions of this control plane it ended that were active. Absent where that is not
-    /// counted: for a repeated request, and for more than 100 entries.
+    /// How many active sessions of this control plane it ended. Absent if that is not counted: for
+    /// a repeated request, and for more than 100 entries.
     #[serde(skip_serializing_if = "Option::is_none")]
     sessions_ended: Option<u64>,
 }
@@ -83,19 +84,20 @@ pub(super) struct Accepted {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RevokeQuery {
-    /// Why, at most 500 bytes; for `application/x-ndjson` only.
+    /// The reason, at most 500 bytes; for `application/x-ndjson` only.
     reason: Option<String>,
 }
 
-/// Revokes a token, a session, a user, a key, or up to 100,000 of them in `revocations`, all or none.
+/// Revokes a token, a session, a user, a key, or up to 100,000 of them in `revocations`, all or
+/// none.
 ///
-/// As `application/x-ndjson` the body is one entry per line, up to 10,000,000 lines, appended a
-/// thousand at a time as they come. The answer has `accepted` too; a problem has `accepted`, the number
-/// of entries before `line`, which stay revoked, and `line`, where to go on: what comes after it may be
-/// revoked or not.
+/// With `application/x-ndjson` the body is one entry per line, up to 10,000,000 lines, appended in
+/// groups of a thousand as they arrive. The response also has `accepted`. A problem has `accepted`,
+/// the number of entries before `line`, which stay revoked, and `line`, where to continue; the
+/// entries from there on may be revoked or not.
 ///
-/// A revocation that no verifier would enforce is refused, and nothing is recorded: `already_expired`,
-/// `unknown_session`, `unknown_issuer`.
+/// A revocation that no verifier would enforce is refused, and nothing is recorded:
+/// `already_expired`, `unknown_session`, `unknown_issuer`.
 #[utoipa::path(
     post, path = "/v1/revocations", tag = "revocations", operation_id = "revoke",
     summary = "Revoke",
@@ -151,7 +153,7 @@ pub(super) async fn revoke(
     let request = idempotency(&headers, &caller.id, "/v1/revocations", &body.bytes)?;
     match accept(&plane, caller, body.value, &request).await {
         Ok(accepted) => Ok(Json(accepted).into_response()),
-        // What was accepted once is not refused because time has passed since.
+        // What was accepted before is not refused because time has passed since.
         Err(problem) => match plane.recall(&request).await? {
             Some(revoked) => Ok(Json(Accepted::from(revoked)).into_response()),
             None => Err(problem),
@@ -180,8 +182,8 @@ async fn accept(
 }
 
 impl Revoke {
-    /// [`record`](Self::record), apart from other requests where it may take long: each token's
-    /// signature is verified.
+    /// Like [`record`](Self::record), but off the async threads if it may take long: the signature
+    /// of each token is verified.
     async fn record_apart(
         self,
         plane: &Arc<Plane>,
@@ -234,7 +236,7 @@ impl Revoke {
 }
 
 impl Accepted {
-    /// Of a request that ended so many sessions, if they were counted.
+    /// The outcome of a request that ended that many sessions, if they were counted.
     pub(super) fn new(revoked: Revoked, sessions: Option<u64>) -> Self {
         let Revoked { position, durability, repeated } = revoked;
         let sessions_ended = sessions.filter(|_| !repeated);
@@ -259,11 +261,11 @@ fn invalid(field: &str, detail: &str) -> Problem {
     Problem::of_field("invalid_revocation", field, detail)
 }
 
-/// For an example that can be sent as it is.
+/// Makes an example that can be sent unchanged.
 fn tomorrow() -> u64 {
     unix_seconds().saturating_add(86_400)
 }
 
 const MAX_ENTRIES: usize = 100_000;
-/// Checked within a few milliseconds.
+/// This many are checked within a few milliseconds.
 const FEW_ENTRIES: usize = 100;

@@ -1,5 +1,5 @@
-//! `GET /v1/revocations?kind=refresh`: what no refresh accepts any more, apart from what verifiers
-//! are told. It lives in the sessions themselves and leaves with them.
+//! `GET /v1/revocations?kind=refresh`: tokens that no refresh accepts any more and that verifiers
+//! are not informed of. The list is stored in the sessions themselves and removed with them.
 
 use offswitch_core::session::Session;
 use serde::Serialize;
@@ -8,35 +8,36 @@ use utoipa::ToSchema;
 use crate::plane::Plane;
 use crate::problem::Problem;
 
-/// A page of the refresh denylist, in no particular order.
+/// A page of the refresh denylist, unordered.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RefreshDenylist {
     denied: Vec<Denied>,
-    /// Ask for more with `cursor=` this; absent on the last page.
+    /// Request more with this value as `cursor`; absent on the last page.
     next: Option<String>,
 }
 
-/// Refresh tokens of one session that are off.
+/// The refresh tokens of one session that are not accepted any more.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RefreshDenied)]
 pub(super) struct Denied {
     session_id: String,
     sub: String,
-    /// `revoked`: all of them. `spent`: all but the living one.
+    /// `revoked`: all of them. `spent`: all but the current one.
     kind: &'static str,
-    /// How many were spent.
+    /// How many were used.
     spent: u32,
     /// When the session was revoked, unix seconds.
     at: Option<u64>,
     /// Who revoked it: the id of an API key, `holder` or `offswitch`.
     by: Option<String>,
-    /// Why.
+    /// The reason.
     reason: Option<String>,
-    /// When the entry leaves: no refresh token of the session is good then, unix seconds.
+    /// When the entry is removed: from then on no refresh token of the session can be valid, unix
+    /// seconds.
     until: u64,
 }
 
-/// The page that begins at `cursor`.
+/// The page that starts at `cursor`.
 pub(super) async fn page(plane: &Plane, cursor: Option<&str>) -> Result<RefreshDenylist, Problem> {
     if cursor.is_some_and(|cursor| !is_cursor(cursor)) {
         return Err(Problem::bad_request("invalid_query", "cursor: must be a page's next"));
@@ -72,7 +73,7 @@ impl Denied {
     }
 }
 
-/// What Redis gives, or the embedded store.
+/// True for a cursor of Redis or of the embedded store.
 fn is_cursor(text: &str) -> bool {
     let is_number = text.parse::<u64>().is_ok();
     let is_name = |key: &str| key.len() == 16 && key.bytes().all(|byte| byte.is_ascii_hexdigit());

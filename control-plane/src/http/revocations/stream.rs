@@ -1,4 +1,4 @@
-//! Bulk revocation as a stream: one entry a line, appended as it comes.
+//! Bulk revocation as a stream: one entry per line, appended as it arrives.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use crate::http::json as strict_json;
 use crate::plane::{Plane, PlaneError, Revoked};
 use crate::problem::Problem;
 
-/// What a streamed upload may take of this process. A request carries another one as an extension
-/// where a test cannot wait so long.
+/// The limits of a streamed upload. A test that cannot wait that long puts others into the request
+/// as an extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UploadLimits {
-    /// A sender that is slow is served; one that has stopped is not waited for.
+    /// A slow sender is served; a sender that stops for this long is not.
     pub idle_timeout: Duration,
 }
 
@@ -37,17 +37,17 @@ impl Default for UploadLimits {
     }
 }
 
-/// What became of all lines.
+/// The outcome of all lines.
 #[derive(Debug, Serialize)]
 struct Finished {
-    /// How many entries.
+    /// The number of entries.
     accepted: u64,
-    /// Of all records together.
+    /// The outcome of all records together.
     #[serde(flatten)]
     whole: Accepted,
 }
 
-/// One request while its body comes. Memory holds few records and one piece of the body.
+/// One request while its body arrives. Memory holds a few records and one piece of the body.
 struct Upload {
     plane: Arc<Plane>,
     caller: Caller,
@@ -55,19 +55,19 @@ struct Upload {
     limits: UploadLimits,
     reason: Option<String>,
     entries: Vec<Revocation>,
-    /// The lines of `entries`, to distinguish a repeated upload from another one.
+    /// The lines of `entries`, to distinguish a repeated upload from a different one.
     lines: Vec<u8>,
-    /// For each of `entries` its line's number, and where it ends in `lines`.
+    /// For each of `entries` the number of its line, and where the line ends in `lines`.
     places: Vec<(u64, usize)>,
     /// How many records were sent to the store.
     records: u64,
-    /// Those that it has not answered, in the order of the lines.
+    /// The records that the store has not answered yet, in the order of the lines.
     in_flight: FuturesOrdered<Pin<Box<dyn Future<Output = Sent> + Send>>>,
     accepted: u64,
     line: u64,
     /// The line of the first of `entries`.
     begins_at: u64,
-    /// The first line of a record that could not be appended: from there on nothing is known.
+    /// The first line of a record that could not be appended: nothing is known from there on.
     failed_at: Option<u64>,
     whole: Option<Revoked>,
 }
@@ -79,7 +79,7 @@ struct Sent {
     outcome: Result<Revoked, PlaneError>,
 }
 
-/// Revokes every line of `body`. What was appended stays, whatever comes after it.
+/// Revokes every line of `body`. What was appended stays revoked, even if a later line is wrong.
 pub(super) async fn revoke(
     plane: Arc<Plane>,
     caller: Caller,
@@ -110,7 +110,7 @@ pub(super) async fn revoke(
         Ok(finished) => Ok(Json(finished).into_response()),
         Err(problem) => {
             let line = upload.line;
-            // The good lines before a wrong one: who goes on at that line must not miss them.
+            // Record the good lines before a wrong one: the client continues at the wrong line.
             let problem = upload.finish().await.err().unwrap_or(problem);
             tokio::spawn(linger(pieces));
             Err(problem.after(upload.accepted, upload.failed_at.unwrap_or(line)))
@@ -143,7 +143,7 @@ impl Upload {
         Ok(Finished { accepted: self.accepted, whole: whole.into() })
     }
 
-    /// The next piece of the body. Until it comes, the store's answers are taken.
+    /// The next piece of the body. While waiting for it, this takes the store's answers.
     async fn next(&mut self, pieces: &mut BodyDataStream) -> Result<Option<Bytes>, Problem> {
         let mut idle = pin!(sleep(self.limits.idle_timeout));
         loop {
@@ -160,7 +160,7 @@ impl Upload {
     async fn take(&mut self, line: &[u8]) -> Result<(), Problem> {
         self.line += 1;
         let line = line.trim_ascii();
-        // Empty ones count: a body of nothing else would never end.
+        // Empty lines count: a body of only those would never end.
         if self.line > MAX_LINES {
             let detail = "one request takes at most 10000000 lines";
             return Err(Problem::bad_request("too_many_revocations", detail));
@@ -180,7 +180,7 @@ impl Upload {
         if self.entries.len() == RECORD_ENTRIES { self.send().await } else { Ok(()) }
     }
 
-    /// Refuses the first entry with a session that does not exist; those before it stay gathered.
+    /// Refuses the first entry with a session that does not exist; the entries before it are kept.
     async fn check_sessions(&mut self) -> Result<(), Problem> {
         let unknown = self.plane.unknown_session(&self.entries).await?;
         let Some((index, (line, _))) =
@@ -195,7 +195,7 @@ impl Upload {
         Err(unknown_session())
     }
 
-    /// Sends what was gathered on its way to the store, behind what is there already.
+    /// Sends the gathered entries to the store, after those already in flight.
     async fn send(&mut self) -> Result<(), Problem> {
         if self.entries.is_empty() {
             return Ok(());
@@ -214,7 +214,8 @@ impl Upload {
         self.lines.clear();
         self.places.clear();
         if self.headers.contains_key("idempotency-key") {
-            // With its length: a record that a wrong line cut short is not the mended one.
+            // Includes the length: a record that ended early at a wrong line differs from the same
+            // record with the line corrected.
             request.id = format!("{}/{}.{entries}", request.id, self.records);
         }
         let plane = self.plane.clone();
@@ -223,15 +224,15 @@ impl Upload {
             Sent { begins_at, entries: entries as u64, outcome }
         }));
         self.records += 1;
-        // It begins now, not when the next answer is waited for.
+        // Polls the append now, so that it starts before the next answer is awaited.
         match self.in_flight.next().now_or_never().flatten() {
             Some(sent) => self.settle(sent),
             None => Ok(()),
         }
     }
 
-    /// How many records may be on their way when this one is sent. None where what it is held against
-    /// has to contain all of them.
+    /// How many records may be in flight when this one is sent. None if the limit that it is
+    /// checked against has to include all of them.
     fn room_in_flight(&self, record: &Record) -> usize {
         let is_key = |one: &Revocation| matches!(one, Revocation::Key { .. });
         let room = self.plane.settings().max_entries.saturating_sub(self.plane.fold().entries());
@@ -239,14 +240,14 @@ impl Upload {
         if is_close || record.revocations.iter().any(is_key) { 0 } else { MOST_IN_FLIGHT - 1 }
     }
 
-    /// What makes a request with the same idempotency key the same one: the reason, which no line can
-    /// be taken for, and the lines.
+    /// What identifies a repeated request with the same idempotency key: the reason, which cannot
+    /// be mistaken for a line, and the lines.
     fn body(&self) -> Vec<u8> {
         let reason = self.reason.as_ref().map(|reason| json!(reason).to_string() + "\n");
         [reason.unwrap_or_default().as_bytes(), &self.lines].concat()
     }
 
-    /// Sends the rest and waits until all is durable.
+    /// Sends the rest and waits until everything is durable.
     async fn finish(&mut self) -> Result<(), Problem> {
         self.send().await?;
         self.settle_down_to(0).await
@@ -270,7 +271,7 @@ impl Upload {
             }
             Err(error) => {
                 self.failed_at = Some(sent.begins_at);
-                // Whatever becomes of those behind it, who asks goes on at this one.
+                // Whatever the outcome of the records behind it, the client continues at this one.
                 self.in_flight.clear();
                 self.entries.clear();
                 Err(error.into())
@@ -279,7 +280,7 @@ impl Upload {
     }
 }
 
-/// What can be said of both records.
+/// The outcome that holds for both records.
 fn joined(one: Revoked, other: Revoked) -> Revoked {
     Revoked {
         position: one.position.max(other.position),
@@ -288,8 +289,8 @@ fn joined(one: Revoked, other: Revoked) -> Revoked {
     }
 }
 
-/// Takes what the sender has on its way, or goes on to send, while it reads the answer: a connection
-/// that is closed with unread bytes is reset, and the reset overtakes the answer.
+/// Reads what the sender has in flight, or keeps sending, while it reads the response: closing a
+/// connection with unread bytes resets it, and the reset overtakes the response.
 async fn linger(mut pieces: BodyDataStream) {
     let mut left = LINGER_BYTES;
     let taken = async {
@@ -311,12 +312,12 @@ fn too_slow() -> Problem {
     Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "no more of the body came")
 }
 
-/// A sender that reads only after it has sent everything gets its answer up to here.
+/// A sender that reads only after it has sent everything gets its response up to these limits.
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 const MAX_LINE_BYTES: usize = 64 * 1024;
 const MAX_LINES: u64 = 10_000_000;
-/// While the store flushes some, the next ones are read.
+/// While the store flushes these, the next entries are read.
 const MOST_IN_FLIGHT: usize = 4;
 const RECORD_ENTRIES: usize = 1000;
 
@@ -327,7 +328,7 @@ mod tests {
     use crate::store::Durability;
     use offswitch_snapshot::Position;
 
-    // The store lost its append-only file for a while: the answer promises no more than the weakest.
+    // The store lost its append-only file for a while: the response claims only the weakest level.
     #[test]
     fn an_upload_is_as_durable_as_its_weakest_record_and_repeated_only_as_a_whole() {
         let record = |seq, durability, repeated| {
