@@ -1,4 +1,4 @@
-//! The keys that callers of the HTTP API show, and what each may do.
+//! The keys of the HTTP API's callers, and what each key may do.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::master_key::{MasterKey, random_bytes};
 use crate::store::{Store, StoreError};
 use crate::telemetry::audit;
 
-/// What a key may do; a route asks for exactly one.
+/// What a key may do; a route requires exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Scope {
     /// Create, list and delete API keys.
@@ -21,7 +21,7 @@ pub enum Scope {
     /// Follow the feed.
     #[serde(rename = "feed:read")]
     FeedRead,
-    /// Trade handover codes and handles, as the edge worker does.
+    /// Exchange handover codes and handles, as the edge worker does.
     #[serde(rename = "handover")]
     Handover,
     /// List the signing keys.
@@ -36,7 +36,7 @@ pub enum Scope {
     /// Press the red button.
     #[serde(rename = "red-button")]
     RedButton,
-    /// See what was revoked.
+    /// List what was revoked.
     #[serde(rename = "revocations:read")]
     RevocationsRead,
     /// Revoke.
@@ -48,7 +48,7 @@ pub enum Scope {
     /// Open and end sessions.
     #[serde(rename = "sessions:write")]
     SessionsWrite,
-    /// Ask what a token is worth.
+    /// Introspect tokens.
     #[serde(rename = "tokens:introspect")]
     TokensIntrospect,
 }
@@ -56,31 +56,31 @@ pub enum Scope {
 /// A key as it is stored: its hash, never the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
-    /// Names the key in the log of revocations.
+    /// Identifies the key in the log of revocations.
     pub id: String,
-    /// What the operator calls it.
+    /// The operator's name for it.
     pub name: String,
     /// What it may do.
     pub scopes: Vec<Scope>,
     /// When it was created, unix seconds.
     pub created_at: u64,
-    /// From when on it opens nothing, unix seconds; never if absent.
+    /// From when on it is refused, unix seconds; never if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
     hash: String,
 }
 
-/// All keys, found by the hash of what a caller shows: no comparison depends on a secret.
+/// All keys, found by the hash of the presented secret: no comparison depends on a secret.
 #[derive(Debug, Default)]
 pub struct ApiKeys {
     by_hash: HashMap<String, ApiKey>,
 }
 
-/// A key just made; shown once.
+/// A key that was just made; shown once.
 pub struct FreshApiKey {
     /// The secret text, `osk_…`.
     pub key: Zeroizing<String>,
-    /// What is stored of it.
+    /// The part that is stored.
     pub stored: ApiKey,
 }
 
@@ -90,7 +90,7 @@ pub enum CreateError {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There are [`MAX_KEYS`].
+    /// There are already [`MAX_KEYS`].
     #[error("there are {MAX_KEYS} API keys, which is the limit; delete one first")]
     TooMany,
 }
@@ -98,7 +98,7 @@ pub enum CreateError {
 /// Why a key was not deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum DeleteError {
-    /// Without it no client could call the API, or no key could be managed over it.
+    /// Without it no client could call the API, or no client could manage keys.
     #[error(
         "it is the last API key that has not expired, or the last of those with the scope \
          api-keys:write; create another one first"
@@ -135,7 +135,7 @@ impl ApiKeys {
         keys
     }
 
-    /// True before the first key was made.
+    /// True if no key has been made yet.
     pub fn is_empty(&self) -> bool {
         self.by_hash.is_empty()
     }
@@ -151,7 +151,7 @@ impl ApiKeys {
         store.swap(DOCUMENT, &[], &bytes, None).await.map(drop)
     }
 
-    /// Makes a key that expires at `expires_at` (unix seconds), if at all, and stores its hash.
+    /// Makes a key, which expires at `expires_at` (unix seconds), if ever, and stores its hash.
     ///
     /// # Errors
     ///
@@ -189,10 +189,9 @@ impl ApiKeys {
         }
     }
 
-    /// Deletes the key with this id, unless no key that is good at `now` would be left, or none that
-    /// may manage keys: an empty store also counts as one that was lost, and processes would write
-    /// all keys back.
-    ///
+    /// Deletes the key with this id, unless no key that is valid at `now` would remain, or none
+    /// that may manage keys. An empty list also counts as lost by the store, and processes would
+    /// restore all keys.
     /// # Errors
     ///
     /// See [`DeleteError`].
@@ -219,24 +218,24 @@ impl ApiKeys {
 }
 
 impl ApiKey {
-    /// True once the key opens nothing any more.
+    /// True once the key is not accepted any more.
     pub fn is_expired(&self, now: u64) -> bool {
         self.expires_at.is_some_and(|expires_at| expires_at <= now)
     }
 
-    /// The names of its scopes, with commas between them.
+    /// The names of its scopes, separated by commas.
     fn scope_names(&self) -> String {
         self.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(",")
     }
 
-    /// True if the key may do what `scope` names.
+    /// True if the key has `scope`.
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
     }
 }
 
 impl Scope {
-    /// Every scope there is.
+    /// Every scope.
     pub const ALL: [Self; 12] = [
         Self::ApiKeysWrite,
         Self::FeedRead,
@@ -288,7 +287,7 @@ impl FromStr for Scope {
     }
 }
 
-/// The document as it stands, and the keys in it.
+/// The document as it is stored, and the keys in it.
 async fn read(store: &dyn Store) -> Result<(Vec<u8>, Vec<ApiKey>), StoreError> {
     let bytes = store.load(DOCUMENT).await?;
     if bytes.is_empty() {
@@ -347,13 +346,12 @@ mod tests {
         assert!(matches!(ApiKeys::delete(&store, &good.id, 300).await, Err(DeleteError::Last)));
         create(&store, &master, Some(400)).await;
         assert_eq!(ApiKeys::delete(&store, &good.id, 399).await.unwrap(), good);
-        // Not even an expired one may leave nothing: that would look like a store that was lost.
+        // Even an expired key must remain: an empty list would look like a store that was lost.
         let last = ApiKeys::load(&store).await.unwrap().list()[0].id.clone();
         assert!(matches!(ApiKeys::delete(&store, &last, 500).await, Err(DeleteError::Last)));
     }
 
-    // D40: a leaked key that may only read must not keep the last one that may manage keys from being
-    // the last.
+    // D40: a leaked key that may only read does not count as a remaining key that may manage keys.
     #[tokio::test]
     async fn the_last_key_that_manages_keys_stays() {
         let (store, master, _folder) = store();

@@ -2,17 +2,17 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Now, in unix seconds; 0 for a clock set before 1970.
+/// The present time in unix seconds; 0 if the clock is set before 1970.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// An instant as people read it, such as `2026-03-01T12:00:00Z` (RFC 3339).
+/// A time in readable form, such as `2026-03-01T12:00:00Z` (RFC 3339).
 pub fn utc(unix_seconds: u64) -> String {
     let (days, second) = (unix_seconds / 86_400, unix_seconds % 86_400);
-    // Counted from the first of March of the year 0, so that a leap day ends its year; cycles of
-    // 400 years have 146,097 days.
+    // Counted from the first of March of the year 0, so that a leap day is the last day of its
+    // year; cycles of 400 years have 146,097 days.
     let days = days + 719_468;
     let (cycle, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
@@ -31,7 +31,7 @@ pub fn utc(unix_seconds: u64) -> String {
 mod tests {
     use super::utc;
 
-    // The expected texts are those of `date --utc --iso-8601=seconds`.
+    // The expected texts come from `date --utc --iso-8601=seconds`.
     #[test]
     fn instants_are_written_as_rfc_3339_says() {
         for (unix_seconds, text) in [

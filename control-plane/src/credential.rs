@@ -1,11 +1,11 @@
-//! Refresh tokens, handover codes and handover handles: what names a session and proves it.
+//! Refresh tokens, handover codes and handover handles: credentials that name a session.
 //!
 //! A credential is `prefix` + base64url(session id, number, MAC), 84 characters. The MAC is keyed
-//! BLAKE3 under a key derived from the master key for this kind alone, so nothing of a credential
-//! is stored: a dump of the store gives none away, a forged one is refused before the store is
-//! asked, and a genuine one that is spent is told from a forged one for as long as its session
-//! is known. The refresh token of a generation is always the same text, so that racing requests,
-//! lost replies and repeated execution all get the same successor.
+//! BLAKE3 with a key that is derived from the master key for this kind only, so nothing of a
+//! credential is stored. A dump of the store therefore reveals none. A forged credential is refused
+//! without asking the store, and a genuine one that was used can be distinguished from a forged one
+//! for as long as its session is known. The refresh token of a generation is always the same text,
+//! so that racing requests, lost responses and repeated execution all get the same successor.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_core::session::{SESSION_ID_BYTES, SessionId};
@@ -13,18 +13,18 @@ use zeroize::Zeroizing;
 
 use crate::master_key::MasterKey;
 
-/// What a credential is for. One kind is never good as another.
+/// What a credential is for. A credential of one kind is never valid as another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CredentialKind {
-    /// Traded once for a handle.
+    /// Can be exchanged once, for a handle.
     HandoverCode,
-    /// Stays in a cookie; the edge worker trades it for access tokens.
+    /// Stays in a cookie; the edge worker exchanges it for access tokens.
     HandoverHandle,
-    /// Traded once for an access token and its successor.
+    /// Can be exchanged once, for an access token and the next refresh token.
     RefreshToken,
 }
 
-/// A genuine credential: the session it names, and for a refresh token its generation.
+/// A genuine credential: the session that it names, and for a refresh token its generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Credential {
     /// The session.
@@ -34,7 +34,7 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Its text, to be shown to its holder alone.
+    /// Its text. Only its holder may see it.
     pub fn text(self, kind: CredentialKind, master: &MasterKey) -> Zeroizing<String> {
         let mut bytes = Zeroizing::new([0; BYTES]);
         bytes[..SIGNED].copy_from_slice(&self.signed());
@@ -43,7 +43,7 @@ impl Credential {
         Zeroizing::new(format!("{}{}", kind.prefix(), encoded.as_str()))
     }
 
-    /// Reads a credential and checks its MAC, in constant time. Costs no I/O.
+    /// Parses a credential and checks its MAC in constant time. Needs no I/O.
     pub fn parse(text: &str, kind: CredentialKind, master: &MasterKey) -> Option<Self> {
         let encoded = text.strip_prefix(kind.prefix())?;
         let mut bytes = Zeroizing::new([0; BYTES]);
@@ -70,8 +70,8 @@ impl Credential {
 }
 
 impl CredentialKind {
-    /// Begins every credential of the kind: never the beginning of an access token, which is `ey`,
-    /// and known to secret scanners.
+    /// The prefix of every credential of this kind. It differs from the beginning of an access
+    /// token (`ey`) and lets secret scanners recognise it.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::HandoverCode => "osc_",

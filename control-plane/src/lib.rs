@@ -1,4 +1,4 @@
-//! The control plane: records every revocation durably and publishes it at once, signed.
+//! The control plane: records every revocation durably and publishes it immediately, signed.
 
 pub mod api_keys;
 pub mod clock;

@@ -1,4 +1,4 @@
-//! `offswitch`: the control plane's commands. This file only wires.
+//! `offswitch`: the control plane's commands. This file only connects the parts.
 
 mod process;
 mod root_keys;
@@ -21,7 +21,7 @@ use self::serve_command::ServeOptions;
 use self::snapshot_command::SnapshotCommand;
 use self::store_command::StoreCommand;
 
-/// A request makes many small things and drops them: that was a sixth of a refresh's time.
+/// A request makes many small allocations: they took a sixth of the time of a refresh.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -46,7 +46,7 @@ enum Command {
     /// Makes and explains snapshots.
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
-    /// Looks after the store.
+    /// Manages the store.
     #[command(subcommand)]
     Store(StoreCommand),
 }
@@ -55,13 +55,13 @@ enum Command {
 enum KeysCommand {
     /// Makes an API key and prints it, once.
     Create {
-        /// What you call it.
+        /// A name for the key.
         #[arg(long)]
         name: String,
-        /// What it may do; may be given more than once.
+        /// What it may do; can be repeated.
         #[arg(long = "scope", required = true)]
         scopes: Vec<Scope>,
-        /// After how many days it expires; never if absent.
+        /// The number of days after which it expires; never if absent.
         #[arg(long, value_parser = clap::value_parser!(u64).range(1..=36_500))]
         expires_in_days: Option<u64>,
     },
@@ -73,7 +73,7 @@ enum KeysCommand {
     },
     /// Lists the API keys: id, name, scopes, created, expires.
     List,
-    /// Changes the keys that everything else rests on.
+    /// Changes the keys that everything else depends on.
     #[command(flatten)]
     Root(RootKeysCommand),
 }
@@ -114,7 +114,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The configuration, with the log begun as it says; every problem with it is printed.
+/// Reads the configuration and starts the log accordingly; prints every problem.
 fn configured(path: Option<&Path>, options: Vec<(OsString, OsString)>) -> Result<Config, ExitCode> {
     match load(path, options) {
         Ok(config) => {

@@ -1,7 +1,8 @@
-//! The master key: stays outside the store, seals what is in it, and derives the peppers.
+//! The master key: it is kept outside the store, seals the store's content, and derives the
+//! peppers.
 //!
-//! A process may know two: while the master key is replaced both are accepted. The keyring in the
-//! store says which one is in use, by being sealed under it.
+//! A process may have two: while the master key is being replaced, both are accepted. The keyring
+//! in the store shows which one is in use, by being sealed under it.
 
 mod command;
 mod secrets;
@@ -26,13 +27,13 @@ pub use self::secrets::KeyId;
 /// The master keys that a process accepts, wiped from memory when dropped and never printed.
 #[derive(Clone)]
 pub struct MasterKey {
-    /// The configured one, then the other one that is accepted, if any.
+    /// The configured key, then the other accepted key, if any.
     keys: Arc<[Arc<Secrets>]>,
     /// Shared by all clones.
     in_use: Arc<ArcSwap<InUse>>,
 }
 
-/// What new things are sealed and proved with.
+/// The key that new documents and proofs are made with.
 struct InUse {
     key: Arc<Secrets>,
     origin: Origin,
@@ -57,7 +58,7 @@ pub enum MasterKeyError {
     /// The command that prints it failed.
     #[error("the master key command: {problem}")]
     Command {
-        /// What is wrong; never what it printed.
+        /// What is wrong; never the command's output.
         problem: String,
     },
     /// Anyone may write to the file.
@@ -72,7 +73,7 @@ pub enum MasterKeyError {
     /// Sealed under a master key that this process does not have, or damaged.
     #[error("the store was sealed under another master key, or is damaged")]
     OtherKey,
-    /// What was sealed was changed since, or moved to another name.
+    /// A sealed document was changed since, or moved to another name.
     #[error("what is stored was changed by something other than the control plane")]
     Unsealing,
 }
@@ -97,7 +98,7 @@ impl MasterKey {
         Self { keys: Arc::new([key]), in_use: Arc::new(ArcSwap::from_pointee(in_use)) }
     }
 
-    /// Reads the key from what a command prints, run once and without a shell.
+    /// Reads the key from the output of a command, which is run once and without a shell.
     ///
     /// # Errors
     ///
@@ -106,7 +107,7 @@ impl MasterKey {
         Self::parse(&command::output(line)?)
     }
 
-    /// Accepts `other` too: the next master key before a replacement, the previous one after it.
+    /// Also accepts `other`: the next master key before a replacement, the previous one after it.
     #[must_use]
     pub fn accepting(self, other: &Self) -> Self {
         let is_new = |one: &&Arc<Secrets>| self.keys.iter().all(|known| known.id() != one.id());
@@ -115,8 +116,8 @@ impl MasterKey {
         Self { keys, ..self }
     }
 
-    /// Reads the key from `path`; a file that is not there is written with `fresh` bytes, readable
-    /// by its owner alone.
+    /// Reads the key from `path`; if the file does not exist, it is created with `fresh` bytes,
+    /// readable only by its owner.
     ///
     /// # Errors
     ///
@@ -146,7 +147,7 @@ impl MasterKey {
         }
     }
 
-    /// Reads the key from `path`, which must be there.
+    /// Reads the key from `path`, which must exist.
     ///
     /// # Errors
     ///
@@ -159,23 +160,23 @@ impl MasterKey {
     }
 
     /// Encrypts `content` so that only this key, and only under this `name`, opens it
-    /// (XChaCha20-Poly1305). The same content is sealed to the same bytes.
+    /// (XChaCha20-Poly1305). The same content is always sealed to the same bytes.
     ///
     /// # Errors
     ///
-    /// [`MasterKeyError::Unsealing`] where the cipher refuses, which no real input makes it do.
+    /// [`MasterKeyError::Unsealing`] if the cipher fails, which does not happen for real inputs.
     pub fn seal(&self, name: &str, content: &[u8]) -> Result<Vec<u8>, MasterKeyError> {
         self.in_use.load().key.seal(name, content)
     }
 
-    /// The same under each key that is accepted and not in use.
+    /// The same content, sealed under each accepted key that is not in use.
     pub fn seal_otherwise(&self, name: &str, content: &[u8]) -> Vec<Vec<u8>> {
         let in_use = self.id();
         let others = self.keys.iter().filter(|key| key.id() != in_use);
         others.filter_map(|key| key.seal(name, content).ok()).collect()
     }
 
-    /// Opens what [`seal`](Self::seal) made under any key that is accepted.
+    /// Opens a document that [`seal`](Self::seal) made under any accepted key.
     ///
     /// # Errors
     ///
@@ -185,24 +186,24 @@ impl MasterKey {
         self.key(id).ok_or(MasterKeyError::OtherKey)?.open(name, sealed)
     }
 
-    /// The name of the key that `sealed` says it was sealed under.
+    /// The id of the key that `sealed` claims to be sealed under.
     pub fn sealed_under(sealed: &[u8]) -> Option<KeyId> {
         KeyId::split(sealed).map(|(id, _)| id)
     }
 
-    /// The name of the key in use.
+    /// The id of the key in use.
     pub fn id(&self) -> KeyId {
         self.in_use.load().key.id()
     }
 
-    /// The names of all keys that are accepted, the configured one first.
+    /// The ids of all accepted keys, the configured one first.
     pub fn accepted(&self) -> Vec<KeyId> {
         self.keys.iter().map(|key| key.id()).collect()
     }
 
-    /// Uses the key `id` from now on, with what an earlier key has derived for good. Every clone
-    /// does the same. False, and nothing is changed, if that would find and hash ids otherwise than
-    /// before, or if the key is not accepted.
+    /// Uses the key `id` from now on, with the permanent values derived from an earlier key. This
+    /// applies to every clone. False, and nothing changes, if ids would then be found and hashed
+    /// differently, or if the key is not accepted.
     pub fn use_key(&self, id: KeyId, origin: Option<&[u8; 32]>) -> bool {
         let Some(key) = self.key(id).cloned() else { return false };
         let origin = origin.map_or_else(|| key.origin(), Origin::new);
@@ -218,13 +219,13 @@ impl MasterKey {
         may_change
     }
 
-    /// What must be kept, sealed, where another master key takes this one's place.
+    /// What must be kept, sealed, when another master key replaces this one.
     pub fn origin(&self) -> Zeroizing<[u8; 32]> {
         self.in_use.load().origin.root().clone()
     }
 
     /// The key of the feed's fingerprints: the same in every process, after every restart, and
-    /// after the master key was replaced.
+    /// after a replacement of the master key.
     pub fn salt(&self) -> Salt {
         self.in_use.load().origin.salt()
     }
@@ -234,23 +235,22 @@ impl MasterKey {
         self.in_use.load().origin.hash_api_key(key)
     }
 
-    /// Proves that this master key's owner made `message` for the use that `context` names.
+    /// Proves that the owner of this master key made `message` for the use `context`.
     pub fn mac(&self, context: &str, message: &[u8]) -> blake3::Hash {
         self.in_use.load().key.mac(context, message)
     }
 
-    /// True if `mac` is a proof of any key that is accepted. Takes the same time wherever it
-    /// differs.
+    /// True if `mac` is a proof of any accepted key. The comparison takes constant time.
     pub fn is_mac(&self, context: &str, message: &[u8], mac: blake3::Hash) -> bool {
         self.keys.iter().any(|key| key.mac(context, message) == mac)
     }
 
-    /// Where the sessions of `sub` are.
+    /// The key under which the sessions of `sub` are stored.
     pub fn user_key(&self, sub: &str) -> UserKey {
         self.in_use.load().origin.user_key(sub)
     }
 
-    /// What stands for a request in the store: its own name may tell of a user.
+    /// Replaces a request's id in the store: the id itself may reveal a user.
     pub fn request_name(&self, request: &str) -> [u8; 16] {
         self.in_use.load().origin.request_name(request)
     }
@@ -270,7 +270,7 @@ impl fmt::Debug for MasterKey {
 ///
 /// # Panics
 ///
-/// Where the operating system has no randomness: nothing secret can be made then.
+/// If the operating system has no randomness: no secret can be made then.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if let Err(error) = getrandom::fill(&mut bytes) {
@@ -279,7 +279,8 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// Writes a new file that only its owner can read, whole and flushed before it has its name.
+/// Writes a new file that only its owner can read. It gets its name only after it is complete and
+/// flushed.
 ///
 /// # Errors
 ///
@@ -323,11 +324,11 @@ mod tests {
         assert_eq!(format!("{key:?}"), "MasterKey(…)");
     }
 
-    // S13: both are accepted meanwhile; what the old one derived for good stays.
+    // S13: both are accepted during the replacement; values derived from the old one stay.
     #[test]
     fn a_replaced_master_key_opens_what_the_old_one_sealed_and_finds_what_it_hashed() {
         let old = MasterKey::parse(&"A".repeat(43)).unwrap();
-        // Clones use the same key at any time, so the accepting one is read for itself.
+        // Clones always use the same key, so the accepting one is parsed separately.
         let new = || MasterKey::parse(&format!("{}E", "A".repeat(42))).unwrap();
         let (both, new) = (new().accepting(&old).accepting(&old), new());
         assert_eq!(both.accepted(), [new.id(), old.id()]);
@@ -350,7 +351,7 @@ mod tests {
         assert_ne!(new.salt(), salt);
     }
 
-    // D108, O05: as Kubernetes mounts them; what anyone can replace is nobody's key.
+    // D108, O05: files as Kubernetes mounts them; a file that anyone can replace is refused.
     #[test]
     fn a_master_key_file_that_others_can_write_is_refused() {
         use std::os::unix::fs::PermissionsExt;

@@ -5,14 +5,14 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// Makes sure that the folder `path` is there and that nobody but its owner can look into it. One
-/// that others could is closed to them, with a warning.
+/// Makes sure that the folder `path` exists and that only its owner has access to it. Revokes the
+/// access of others, with a warning.
 ///
 /// # Errors
 ///
 /// As the file system.
 pub fn private_folder(path: &Path) -> io::Result<()> {
-    // Those above it are the operator's.
+    // The parent folders belong to the operator.
     if let Some(above) = path.parent() {
         std::fs::create_dir_all(above)?;
     }
@@ -22,7 +22,7 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Takes the rights of others to the file `path` away, with a warning, if it is there.
+/// Removes the access of others to the file `path`, with a warning, if it exists.
 ///
 /// # Errors
 ///
@@ -34,19 +34,19 @@ pub fn close_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// How others may use a file with a secret that somebody else has put there.
+/// What others may do with a secret's file that the operator or the platform provided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposure {
-    /// Its owner alone, or root and a group of this process, may read it.
+    /// Only its owner, or root and a group of this process, may read it.
     Private,
-    /// More may read it.
+    /// More users may read it.
     Readable,
-    /// Anyone, or another group, may write to it: whose secret it is cannot be told.
+    /// Anyone, or another group, may write to it: the secret could be anyone's.
     Writable,
 }
 
-/// Looks at a file with a secret. Kubernetes mounts them as 0440 or 0640, root's, readable by the
-/// group of the process.
+/// Checks the access to a file with a secret. Kubernetes mounts them as 0440 or 0640, owned by
+/// root, readable by the group of the process.
 ///
 /// # Errors
 ///
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(mode(&file), 0o600);
     }
 
-    // D108, O05: as Kubernetes mounts them, and as nobody should.
+    // D108, O05: files as Kubernetes mounts them, and with access that must be refused.
     #[test]
     fn a_secret_that_root_and_the_own_group_may_read_is_private() {
         for (mode, own_group, other_group) in [

@@ -1,4 +1,4 @@
-//! Problem documents (RFC 9457) with a stable code: what every refused request is answered with.
+//! Problem documents (RFC 9457) with a stable code: the response to every refused request.
 
 use std::fmt::Display;
 
@@ -19,7 +19,7 @@ pub struct Problem {
     progress: Option<Progress>,
 }
 
-/// How far a request came that is carried out in parts.
+/// The progress of a request that is carried out in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Progress {
     accepted: u64,
@@ -30,7 +30,7 @@ struct Progress {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct ProblemDocument {
-    /// A URI for the kind of problem.
+    /// A URI that identifies the kind of problem.
     #[schema(example = "urn:offswitch:problem:invalid_body")]
     r#type: String,
     /// The HTTP status's phrase.
@@ -39,23 +39,23 @@ pub(crate) struct ProblemDocument {
     status: u16,
     /// The stable code.
     code: &'static str,
-    /// What exactly is wrong, for people.
+    /// What exactly is wrong, in words.
     detail: String,
     /// The place in the body that is wrong, a JSON Pointer (RFC 6901); in a streamed request, the
     /// place in the line.
     #[schema(example = "/exp")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pointer: Option<String>,
-    /// Of a streamed request: how many entries before `line` were accepted, and stay so.
+    /// For a streamed request: how many entries before `line` were accepted, and stay accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted: Option<u64>,
-    /// Of a streamed request: the line that is wrong, or that was reached, from 1.
+    /// For a streamed request: the line that is wrong, or that was reached, counted from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u64>,
 }
 
 impl Problem {
-    /// A problem of the request's own making, or of the server's.
+    /// A problem that the request or the server caused.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self { status, code, detail: detail.into(), pointer: None, progress: None }
     }
@@ -65,19 +65,19 @@ impl Problem {
         Self::bad_request(code, format!("{field}: {detail}")).at(format!("/{field}"))
     }
 
-    /// The same with another status.
+    /// The same problem with another status.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
-    /// Names the place in the body, a JSON Pointer.
+    /// Sets the place in the body, a JSON Pointer.
     pub(crate) fn at(mut self, pointer: impl Into<String>) -> Self {
         self.pointer = Some(pointer.into());
         self
     }
 
-    /// The same, of the element `index` of the array `name`.
+    /// The same problem, for the element `index` of the array `name`.
     pub(crate) fn within(mut self, name: &str, index: usize) -> Self {
         let (inner, joint) = match &self.pointer {
             Some(pointer) => (pointer.as_str(), "."),
@@ -99,7 +99,7 @@ impl Problem {
         self.code
     }
 
-    /// 400: the request is not what the endpoint takes.
+    /// 400: the endpoint does not accept the request.
     pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
     }
@@ -146,7 +146,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// When to ask again, in seconds: soon, except for what only an operator can mend.
+/// When to retry, in seconds: soon, unless only an operator can fix the problem.
 pub(crate) fn retry_after(code: &str) -> &'static str {
     if matches!(code, "document_altered" | "session_lost") { "60" } else { "1" }
 }

@@ -10,12 +10,13 @@ use offswitch::keyring::Keyring;
 use offswitch::master_key::{MasterKey, random_bytes};
 use offswitch::sealing::SealedStore;
 
-/// Changes the keys that everything else rests on.
+/// Changes the keys that everything else depends on.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RootKeysCommand {
-    /// Makes a new feed key, which signs beside the old ones, and prints what verifiers must trust.
+    /// Makes a new feed key, which signs together with the old ones, and prints what verifiers must
+    /// trust.
     RotateFeed,
-    /// Lets a feed key sign no more; running processes notice within five seconds.
+    /// Stops signing with a feed key; running processes notice within five seconds.
     DropFeed {
         /// Its id, as `GET /v1/keys` and `rotate-feed` show it.
         id: String,
@@ -25,7 +26,7 @@ pub(crate) enum RootKeysCommand {
     ReplaceMasterKey,
 }
 
-/// Runs one of them. Nothing is dead here: dead token keys are judged where the log is read.
+/// Runs one of the commands. Treats no key as dead: that is decided where the log is read.
 pub(crate) async fn run(
     config: &Config,
     store: &SealedStore,
@@ -62,7 +63,7 @@ async fn replace(config: &Config, store: &SealedStore, master: &MasterKey) -> an
         if replaced { "" } else { " already" }
     );
     let mut resealed = 0;
-    // A running process goes on with the old key until it reads the keyring again.
+    // A running process keeps using the old key until it reads the keyring again.
     for pass in 0..MOST_PASSES {
         let found = store.reseal(&config.settings.lifetimes).await?;
         resealed += found;

@@ -1,4 +1,4 @@
-//! `offswitch store`: what an operator does about the store while the control plane is stopped.
+//! `offswitch store`: what an operator does to the store while the control plane is stopped.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,7 +9,7 @@ use offswitch::config::Config;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreCommand {
-    /// Lets the next start begin with an empty store, after its content was lost for good. Revoked
+    /// Lets the next start accept an empty store, after its content was lost for good. Revoked
     /// tokens that have not expired are then valid again, all sessions are gone, and verifiers
     /// need the new feed key.
     NewEra,
@@ -21,7 +21,7 @@ pub(crate) fn run(config: &Config, command: &StoreCommand) -> anyhow::Result<()>
     }
 }
 
-/// Puts aside what says that this process has served before; nothing is deleted.
+/// Moves away the files that say that this process has served before; nothing is deleted.
 fn new_era(config: &Config) -> anyhow::Result<()> {
     let mut aside = 0;
     for name in ["published", "admin.key"] {

@@ -1,5 +1,5 @@
-//! The figures: the npm package beside its peers, hot paths natively and in wasm, the way of a revoke
-//! to the edge, refreshes. All of them together are written into BENCHMARKS.md.
+//! The figures: the npm package compared with its peers, hot paths natively and in wasm, the time
+//! from a revocation to the edge, refreshes. A run of all of them writes BENCHMARKS.md.
 
 use std::process::Stdio;
 
@@ -11,19 +11,19 @@ use crate::system::Following;
 use crate::tools::{self, root};
 use crate::{capacity, edge_latency, refreshes, wasm};
 
-/// What can be measured by itself.
+/// What can be measured separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Which {
-    /// What the control plane holds on this machine, beside bare Redis and bare Axum.
+    /// The capacity of the control plane on this machine, compared with bare Redis and bare Axum.
     ControlPlane,
-    /// The npm package beside its peers, in every runtime.
+    /// The npm package compared with its peers, in every runtime.
     Package,
-    /// Refreshes per second on durable Redis, beside what Redis allows and what oidc-provider does.
+    /// Refreshes per second on durable Redis, compared with the limit of Redis and oidc-provider.
     Refreshes,
 }
 
-/// Measures the one thing asked for and prints it, or everything and writes it down. `parts` choose
-/// among what is measured of the control plane; none stand for all.
+/// Measures `which` and prints it, or measures everything and writes it to the file. `parts`
+/// selects among the measurements of the control plane; if it is empty, all are run.
 pub(crate) async fn run(which: Option<Which>, parts: &[capacity::Part]) -> Result<()> {
     tools::ensure_npm_packages()?;
     match which {
@@ -78,7 +78,7 @@ async fn printed_by(program: &str, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }
 
-/// What it was measured on, and when.
+/// The machine, and the date of the measurement.
 fn machine() -> Result<String> {
     let date = std::process::Command::new("date").args(["-u", "+%F"]).output()?.stdout;
     let cores = std::thread::available_parallelism()?;

@@ -1,4 +1,5 @@
-//! What one control plane holds on this machine, each figure beside its bare peer in the same run.
+//! The capacity of one control plane on this machine, each figure compared with its bare peer in
+//! the same run.
 
 mod followers;
 mod revokes;
@@ -12,20 +13,20 @@ use tokio::process::Command;
 use crate::refreshes::server::{self, ControlPlane, Redis};
 use crate::tools::root;
 
-/// What can be measured by itself.
+/// What can be measured separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
-    /// Single revokes per second, beside bare `EVAL`.
+    /// Single revocations per second, compared with bare `EVAL`.
     Revokes,
     /// Entries per second in requests of a thousand.
     Bulk,
-    /// Polls per second, beside a fixed body.
+    /// Polls per second, compared with a fixed body.
     Polls,
-    /// Introspections per second, beside oidc-provider.
+    /// Introspections per second, compared with oidc-provider.
     Introspection,
-    /// How soon a thousand followers hear of a revoke.
+    /// How soon a thousand followers receive a revocation.
     Followers,
-    /// What ten thousand idle followers take.
+    /// The cost of ten thousand idle followers.
     Idle,
     /// A start with a million revocations in Redis.
     Start,
@@ -33,7 +34,7 @@ pub(crate) enum Part {
     Fold,
 }
 
-/// Measures `parts`, or everything where there are none, and tells it line by line.
+/// Measures `parts`, or everything if there are none, and reports the results line by line.
 pub(crate) async fn measure(parts: &[Part]) -> Result<String> {
     server::build()?;
     let mut told = String::new();
@@ -69,7 +70,7 @@ async fn system() -> Result<(Redis, ControlPlane)> {
     Ok((redis, plane))
 }
 
-/// The figure at so many percent of sorted ones.
+/// The percentile of a sorted list.
 fn at<T: Copy>(sorted: &[T], percent: f64) -> T {
     let last = sorted.len().saturating_sub(1);
     sorted[((sorted.len() as f64 * percent / 100.0) as usize).min(last)]

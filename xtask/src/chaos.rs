@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{tools, wasm};
 
-/// Builds what the run needs and runs it: some minutes.
+/// Builds what the run needs and runs it, which takes some minutes.
 pub(crate) fn run(rounds: u32, seed: u32, forget: bool) -> Result<()> {
     tools::ensure_wasm_target()?;
     tools::ensure_npm_packages()?;

@@ -1,4 +1,4 @@
-//! From the revoke's answer to the first refusal at the edge worker in workerd.
+//! The time from the response to a revocation to the first refusal by the edge worker in workerd.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::system::{Following, Ports, System};
 
-/// Revokes `count` tokens one after the other; a line about how long each stayed good.
+/// Revokes `count` tokens one after the other; returns a line with how long each stayed valid.
 pub(crate) async fn measure(following: Following, count: usize) -> Result<String> {
     let data_dir = tempfile::tempdir()?;
     let system = System::start(Ports::free().await?, data_dir.path(), following).await?;
@@ -16,7 +16,7 @@ pub(crate) async fn measure(following: Following, count: usize) -> Result<String
         let session = system.open_session(&format!("user-{round}")).await?;
         let token = session["access_token"].as_str().unwrap_or_default().to_owned();
         ensure!(system.call_edge(&token).await?.code == "valid", "a fresh token is refused");
-        // Spread over the poll's interval, so that no phase is favoured.
+        // Spread over the poll's interval, so that no phase has an advantage.
         tokio::time::sleep(Duration::from_millis((round as u64 * 37) % 1000)).await;
         system.post("/v1/revocations", &json!({ "token": token })).await?;
         let answered = Instant::now();

@@ -1,4 +1,4 @@
-//! Runs the shell lines of a guide as written, and checks what each promises to print.
+//! Runs the shell lines of a guide as written, and checks that each prints what the guide promises.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use tokio::process::Command;
 use crate::system::System;
 use crate::tools::root;
 
-/// Runs the lines of the section named `heading` in one bash, against `system`, in `folder`.
+/// Runs the lines of the section `heading` in one bash, against `system`, in `folder`.
 pub(crate) async fn run(system: &System, heading: &str, folder: &Path) -> Result<()> {
     let guide = std::fs::read_to_string(root().join("docs/guides/sessions.md"))?;
     let section = guide.split("\n## ").find(|section| section.starts_with(heading));
@@ -23,7 +23,7 @@ pub(crate) async fn run(system: &System, heading: &str, folder: &Path) -> Result
                 checked += 1;
                 script.push_str(&check(command.trim(), promised.trim()));
             }
-            // The section's own addresses are those of `cargo xtask up`.
+            // The addresses in the section are those of `cargo xtask up`.
             None if line.starts_with("export ORIGIN=") => {}
             None => script.push_str(&format!("{line}\n")),
         }
@@ -44,7 +44,7 @@ pub(crate) async fn run(system: &System, heading: &str, folder: &Path) -> Result
     Ok(())
 }
 
-/// Bash that runs `command` and insists that its output has `promised` in it.
+/// Bash code that runs `command` and fails unless its output contains `promised`.
 fn check(command: &str, promised: &str) -> String {
     let promised = promised.replace('\'', "");
     format!(

@@ -20,23 +20,23 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask")]
 enum Command {
-    /// Measures everything beside its peers and writes BENCHMARKS.md.
+    /// Measures everything in comparison with its peers and writes BENCHMARKS.md.
     Bench {
-        /// Only this one of them, which is printed.
+        /// Runs and prints only this one.
         which: Option<bench::Which>,
-        /// Of `control-plane`: only these parts of it.
+        /// For `control-plane`: only these parts of it.
         parts: Vec<capacity::Part>,
     },
-    /// Loads real control planes on a Redis server that loses its last seconds, again and again, and
-    /// checks everything that was seen.
+    /// Puts load on real control planes whose Redis server loses its last seconds, again and again,
+    /// and checks everything that clients observed.
     Chaos {
-        /// How often it loses them.
+        /// How often the server loses them.
         #[arg(long, default_value_t = 20)]
         rounds: u32,
-        /// Of all chance.
+        /// The seed of all random choices.
         #[arg(long, default_value_t = 1)]
         seed: u32,
-        /// The control planes lose what they remember, too: the checker must find violations.
+        /// The control planes also lose what they remember: the checker must find violations.
         #[arg(long)]
         forget: bool,
     },
@@ -54,9 +54,9 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Runs every test there is.
+    /// Runs all tests.
     Test,
-    /// Starts the whole system on free ports, walks the tour by itself and stops.
+    /// Starts the whole system on free ports, walks the tour without a person and stops.
     Tour,
     /// Starts the whole system and prints the tour.
     Up,

@@ -1,10 +1,10 @@
-//! Builds the browser page, which the control plane has in it and the edge worker serves.
+//! Builds the browser page, which is embedded in the control plane and served by the edge worker.
 
 use anyhow::Result;
 
 use crate::tools;
 
-/// Writes `www/dist`; the wasm file must be there.
+/// Writes `www/dist`; the wasm file must exist.
 pub(crate) fn build() -> Result<()> {
     tools::run("npm", &["run", "build", "--workspace", "www", "--silent"])
 }

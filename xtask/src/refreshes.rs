@@ -1,8 +1,8 @@
-//! Refreshes per second on durable Redis: ours, the two bare Redis calls they need,
+//! Refreshes per second on durable Redis: ours, the two bare Redis calls that they need, and
 //! oidc-provider's.
 //!
-//! One after the other, each with a Redis of its own, 64 chains each: every chain waits for its
-//! answer before it goes on, since a refresh token is good for one use.
+//! They run one after the other, each with its own Redis and 64 chains: every chain waits for its
+//! response before it continues, since a refresh token can be used once.
 
 mod bare;
 pub(crate) mod load;
@@ -17,11 +17,11 @@ use serde_json::{Value, json};
 use self::load::Target;
 use self::server::{ControlPlane, OidcProvider, Redis};
 
-/// Measures all three and tells how they compare.
+/// Measures all three and reports how they compare.
 pub(crate) async fn measure() -> Result<String> {
     server::build()?;
     let (mut bare, mut theirs, mut ours) = (Vec::new(), Vec::new(), Vec::new());
-    // In turns, so that a machine that is busy for a while slows down all three.
+    // Interleaved, so that load on the machine slows down all three.
     for _ in 0..ROUNDS {
         bare.push(bare_pairs().await.context("the bare Redis calls")?);
         theirs.push(oidc_provider().await.context("oidc-provider")?);
@@ -55,7 +55,7 @@ async fn bare_pairs() -> Result<f64> {
     bare::pairs_per_second(&redis.url).await
 }
 
-/// `offswitch serve`, with a session for each chain.
+/// `offswitch serve`, with one session per chain.
 async fn control_plane() -> Result<f64> {
     let redis = Redis::start().await?;
     let plane = ControlPlane::start(&redis).await?;
@@ -83,6 +83,6 @@ async fn oidc_provider() -> Result<f64> {
 
 const CHAINS: usize = 64;
 const MEASURED: Duration = Duration::from_secs(5);
-/// Odd, so that one of them is in the middle.
+/// Odd, so that the median is one of them.
 const ROUNDS: usize = 3;
 const WARM_UP: Duration = Duration::from_secs(1);

@@ -18,7 +18,7 @@ use crate::page;
 use crate::tools::{self, root};
 use crate::wasm;
 
-/// Where everything listens.
+/// The ports of the parts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ports {
     pub(crate) control_plane: u16,
@@ -41,7 +41,7 @@ pub(crate) struct System {
     _processes: Vec<Child>,
 }
 
-/// What the edge worker answered.
+/// The response of the edge worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -49,10 +49,10 @@ pub(crate) struct Answer {
 }
 
 impl Ports {
-    /// Those that the README names.
+    /// The ports that the README names.
     pub(crate) const USUAL: Self = Self { control_plane: 8400, edge: 8401, upstream: 8402 };
 
-    /// Free ones.
+    /// Free ports.
     pub(crate) async fn free() -> Result<Self> {
         Ok(Self {
             control_plane: free_port().await?,
@@ -69,7 +69,7 @@ impl System {
         tools::ensure_npm_packages()?;
         wasm::build()?;
         page::build()?;
-        // With the features that the tests are built with: nothing is compiled twice.
+        // With the features that the tests are built with, so that nothing is compiled twice.
         let build = ["build", "--quiet", "--workspace", "--all-features", "--bin", "offswitch"];
         tools::run("cargo", &[&build[..], &["--locked"]].concat())?;
         serve(ports.upstream, Router::new().fallback(echo)).await?;
@@ -85,17 +85,17 @@ impl System {
         Ok(system)
     }
 
-    /// Where the control plane is.
+    /// The address of the control plane.
     pub(crate) fn origin(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.control_plane)
     }
 
-    /// Where the edge worker is.
+    /// The address of the edge worker.
     pub(crate) fn edge_origin(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.edge)
     }
 
-    /// Opens a session and answers with what the control plane says of it.
+    /// Opens a session and returns the control plane's response.
     pub(crate) async fn open_session(&self, sub: &str) -> Result<Value> {
         self.post("/v1/sessions", &json!({ "sub": sub })).await
     }
@@ -110,7 +110,7 @@ impl System {
         Ok(serde_json::from_str(&body)?)
     }
 
-    /// Trades a refresh token; the status tells whether it was good.
+    /// Uses a refresh token; the status shows whether it was valid.
     pub(crate) async fn refresh(&self, token: &str) -> Result<(StatusCode, Value)> {
         let url = format!("{}/oauth/token", self.origin());
         let form = [("grant_type", "refresh_token"), ("refresh_token", token)];
@@ -126,8 +126,8 @@ impl System {
         Ok(())
     }
 
-    /// Posts to one of the edge worker's own routes, as a page of the same origin does; answers
-    /// with the cookie that was set.
+    /// Posts to one of the edge worker's own routes, as a page of the same origin does; returns the
+    /// cookie that was set.
     pub(crate) async fn post_edge(
         &self,
         route: &str,
@@ -146,7 +146,7 @@ impl System {
         Ok(set.and_then(|set| set.split(';').next()).map(str::to_owned))
     }
 
-    /// What a browser is shown at an address.
+    /// The page that a browser gets at an address.
     pub(crate) async fn get_page(&self, address: &str) -> Result<String> {
         let response = self.client.get(address).send().await?.error_for_status()?;
         Ok(response.text().await?)
@@ -157,7 +157,7 @@ impl System {
         self.call_edge_as("authorization", &format!("Bearer {token}")).await
     }
 
-    /// Calls it with one header that says who calls.
+    /// Calls it with one header that identifies the caller.
     pub(crate) async fn call_edge_as(&self, header: &str, value: &str) -> Result<Answer> {
         let url = format!("{}/hello", self.edge_origin());
         let response = self.client.get(url).header(header, value).send().await?;
@@ -173,7 +173,8 @@ impl System {
         Ok(response.error_for_status()?.json().await?)
     }
 
-    /// An API key of the edge worker's for one purpose; the one of an earlier start if it is good.
+    /// An API key of the edge worker for one purpose; reuses that of an earlier start if it is
+    /// valid.
     async fn edge_key(&self, data_dir: &Path, scope: &str) -> Result<String> {
         let path = data_dir.join(format!("edge-{}.key", scope.replace(':', "-")));
         if let Ok(key) = std::fs::read_to_string(&path) {
@@ -190,7 +191,7 @@ impl System {
         Ok(key.to_owned())
     }
 
-    /// Runs the worker that `wrangler.toml` deploys, in workerd.
+    /// Runs the worker of `wrangler.toml` in workerd.
     async fn start_edge(
         &self,
         keys: &Value,
@@ -263,7 +264,7 @@ impl System {
 }
 
 impl Drop for System {
-    /// wrangler runs workerd as a process of its own: the whole group must go.
+    /// wrangler runs workerd in a process of its own, so the whole group must be killed.
     fn drop(&mut self) {
         for process in &self._processes {
             if let Some(id) = process.id() {
@@ -274,7 +275,7 @@ impl Drop for System {
     }
 }
 
-/// Makes the folder for the system's data, for its user alone.
+/// Creates the folder for the system's data, accessible only to its user.
 pub(crate) fn create_data_dir(path: &Path) -> Result<()> {
     match std::fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
@@ -313,7 +314,7 @@ fn control_plane_binary() -> PathBuf {
     target.map_or_else(|| root().join("target"), PathBuf::from).join("debug/offswitch")
 }
 
-/// The guarded application: says who the edge worker let in.
+/// The guarded application: returns which user the edge worker let in.
 async fn echo(headers: HeaderMap) -> String {
     let claims = headers.get("offswitch-claims").and_then(|claims| claims.to_str().ok());
     json!({ "hello": "from the upstream", "offswitch-claims": claims }).to_string()
@@ -349,7 +350,7 @@ mod tests {
 
     use super::*;
 
-    // D19: keys in files are for their owner alone, also where an older file was open to others.
+    // D19: only the owner may read files with keys, even if an older file was open to others.
     #[test]
     fn secrets_are_written_for_their_owner_alone() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Every test there is.
+//! All tests.
 
 use anyhow::Result;
 
@@ -16,7 +16,7 @@ pub(crate) async fn run() -> Result<()> {
     tools::run("npm", &["test"])
 }
 
-/// Runs each fuzz target for so many seconds.
+/// Runs each fuzz target for that many seconds.
 pub(crate) fn fuzz(seconds: u64) -> Result<()> {
     tools::ensure_cargo_fuzz()?;
     for target in ["token", "snapshot"] {

@@ -1,4 +1,5 @@
-//! What the build needs beside Rust and Node: installed where that is possible, named where not.
+//! What the build needs in addition to Rust and Node: installed if possible, otherwise named in an
+//! error.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +13,7 @@ pub(crate) fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// Runs a command in the workspace's folder and insists that it succeeds.
+/// Runs a command in the workspace's folder and fails unless it succeeds.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
     println!("$ {program} {}", arguments.join(" "));
     let status = Command::new(program).args(arguments).current_dir(root()).status();
@@ -49,7 +50,7 @@ pub(crate) fn ensure_redis() -> Result<()> {
     ensure_program("redis-server", "redis-server")
 }
 
-/// Programs that only tests need, from the same.
+/// Programs that only tests need, also from the system's package manager.
 pub(crate) fn ensure_test_programs() -> Result<()> {
     ensure_redis()?;
     ensure_program("faketime", "faketime")?;
@@ -57,7 +58,7 @@ pub(crate) fn ensure_test_programs() -> Result<()> {
     ensure_program("chromium", "chromium")
 }
 
-/// Programs that only benchmarks need besides.
+/// More programs that only benchmarks need.
 pub(crate) fn ensure_bench_programs() -> Result<()> {
     ensure_redis()?;
     ensure_program("wrk", "wrk")

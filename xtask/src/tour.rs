@@ -1,4 +1,4 @@
-//! The tour: every way to switch a token off, seen from the edge.
+//! The tour: every way to revoke a token, seen from the edge.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::guide;
 use crate::system::{Following, Ports, System, create_data_dir};
 use crate::tools::root;
 
-/// Starts the system for people and prints what they can do with it.
+/// Starts the system for interactive use and prints what to try.
 pub(crate) async fn up() -> Result<()> {
     let data_dir = root().join("offswitch-data");
     create_data_dir(&data_dir)?;
@@ -137,7 +137,7 @@ fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_default().to_owned()
 }
 
-/// Waits until the edge worker lets the token in: a new key takes a fetch of the key set first.
+/// Waits until the edge worker accepts the token: for a new key it must first fetch the key set.
 async fn accepted(system: &System, step: &str, token: &str) -> Result<()> {
     wait(system, step, token, |code| code == "valid").await
 }

@@ -12,7 +12,7 @@ use wasm_bindgen_cli_support::Bindgen;
 
 use crate::tools::{self, root};
 
-/// Writes `verifier-wasm/pkg`: one wasm file and its bindings, for every runtime the same.
+/// Writes `verifier-wasm/pkg`: one wasm file and its bindings, the same for every runtime.
 pub(crate) fn build() -> Result<()> {
     let root = &root();
     println!("building the verifier for wasm: about two minutes from nothing");
@@ -47,14 +47,14 @@ pub(crate) fn build() -> Result<()> {
     tools::run("node", &["verifier-wasm/build/commonjs.mjs"])
 }
 
-/// Cargo joins these flags to those of `.cargo/config.toml`; no path of this machine gets into
-/// the file, so that two machines build the same bytes.
+/// Cargo combines these flags with those of `.cargo/config.toml`. They keep the paths of this
+/// machine out of the file, so that two machines build the same bytes.
 fn nameless_paths(root: &Path) -> Result<String> {
     let home = std::env::home_dir().context("the home folder")?;
     let cargo = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
     let registry = cargo.join("registry/src");
     let mut flags = vec![remap(root, "/offswitch"), remap(&cargo, "/cargo")];
-    // Below it each registry has a folder of its own name.
+    // Below it each registry has a folder with a name of its own.
     for entry in std::fs::read_dir(&registry).into_iter().flatten() {
         flags.push(remap(&entry?.path(), "/crates"));
     }
@@ -65,8 +65,8 @@ fn remap(from: &Path, to: &str) -> String {
     format!("--remap-path-prefix={}={to}", from.display())
 }
 
-/// Takes out of the bindings what the package sees to itself: `engine.js` knows which instance its
-/// verifier is of, replaces it, and hands over what is to be loaded in the one way there is.
+/// Removes from the bindings what the package does itself: `engine.js` knows to which instance its
+/// verifier belongs, replaces it, and passes what is to be loaded in only one way.
 fn slim(bindings: &Path) -> Result<()> {
     let mut text = std::fs::read_to_string(bindings)?;
     for needless in NEEDLESS {
@@ -79,7 +79,7 @@ fn slim(bindings: &Path) -> Result<()> {
     Ok(std::fs::write(bindings, text)?)
 }
 
-/// Zips the file as it travels, if that is short enough.
+/// Compresses the file as it is transferred, and fails if the result is too large.
 fn zip(wasm: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(wasm)?;
@@ -90,33 +90,33 @@ fn zip(wasm: &[u8]) -> Result<Vec<u8>> {
 }
 
 const NEEDLESS: [&str; 12] = [
-    // Whether an object is of the instance before.
+    // Checks whether an object belongs to an earlier instance.
     "        if (this.__wbg_inst !== undefined && this.__wbg_inst !== __wbg_instance_id) {\n            \
      throw new Error('Invalid stale object from previous Wasm instance');\n        }\n",
     "        Object.defineProperty(obj, '__wbg_inst', { value: __wbg_instance_id, writable: true });\n",
-    // Whether wasm has asked to be replaced.
+    // Checks whether wasm asked to be replaced.
     "        __wbg_call_guard();\n",
     "    __wbg_call_guard();\n",
     "function __wbg_call_guard() {\n    if (__wbg_reinit_scheduled) {\n        __wbg_reset_state();\n        \
      return;\n    }\n}\n",
     "    __wbg_reinit_scheduled = false;\n",
     "let __wbg_reinit_scheduled = false;\n",
-    // Who else frees it.
+    // Another way to free it.
     "if (Symbol.dispose) WasmVerifier.prototype[Symbol.dispose] = WasmVerifier.prototype.free;\n",
-    // Whether two gigabytes of error messages were decoded, which would be too much for Safari.
+    // Checks whether two gigabytes of error messages were decoded, which is too much for Safari.
     "    numBytesDecoded += bytes.length;\n    if (numBytesDecoded >= MAX_SAFARI_DECODE_BYTES) {\n        \
      cachedTextDecoder = new TextDecoder('utf-8', { ignoreBOM: true });\n        \
      cachedTextDecoder.decode();\n        numBytesDecoded = bytes.length;\n    }\n",
     "    if (typeof numBytesDecoded !== 'undefined') numBytesDecoded = 0;\n",
     "const MAX_SAFARI_DECODE_BYTES = 2146435072;\nlet numBytesDecoded = 0;\n",
-    // In which ways it might be handed over.
+    // Other ways to pass the module.
     "    if (module !== undefined) {\n        \
      if (Object.getPrototypeOf(module) === Object.prototype) {\n            \
      ({module} = module)\n        } else {\n            \
      console.warn('using deprecated parameters for `initSync()`; pass a single object instead')\n        \
      }\n    }\n",
 ];
-/// What nothing is left of then, wherever else the bindings had it.
+/// Names that must not be left afterwards, anywhere in the bindings.
 const NEEDLESS_NAMES: [&str; 5] = [
     "__wbg_call_guard",
     "__wbg_inst ",
@@ -125,7 +125,7 @@ const NEEDLESS_NAMES: [&str; 5] = [
     "Symbol.dispose",
 ];
 const TARGET: &str = "wasm32-unknown-unknown";
-/// What an edge worker or a page is ready to load before its first request. Refusals that name what
-/// was found and expected, reports of key sets and bounds on what snapshots claim took 14 KB of that;
-/// a snapshot that is hashed while it arrives takes 4 KB.
+/// How much an edge worker or a page may load before its first request. Refusals that name what was
+/// found and expected, reports of key sets and bounds on what snapshots claim took 14 KB of that;
+/// hashing a snapshot while it arrives takes 4 KB.
 const MAX_ZIPPED_BYTES: usize = 130_000;

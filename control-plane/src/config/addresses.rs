@@ -1,10 +1,10 @@
-//! Addresses in the configuration: where to listen, and who issues.
+//! Addresses in the configuration: the listen address and the issuer.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use url::Url;
 
-/// The address that `text` names. Of a host name the first one, IPv4 before IPv6: that is what
+/// The address that `text` names. For a host name the first one, IPv4 before IPv6: that is what
 /// people mean by localhost.
 pub(super) fn resolve(text: &str) -> Option<SocketAddr> {
     if let Ok(address) = text.parse() {
@@ -14,7 +14,7 @@ pub(super) fn resolve(text: &str) -> Option<SocketAddr> {
     found.iter().find(|address| address.is_ipv4()).or_else(|| found.first()).copied()
 }
 
-/// True for what RFC 8414 section 2 calls an issuer; over http as well, for a first try.
+/// True for an issuer as defined in RFC 8414 section 2; http is also allowed, for a first try.
 pub(super) fn is_issuer(text: &str) -> bool {
     let Ok(url) = Url::parse(text) else { return false };
     let is_bare = url.query().is_none() && url.fragment().is_none();

@@ -1,10 +1,10 @@
-//! What is said about names that are no settings, in the environment and in the file.
+//! The messages about names that are not settings, in the environment and in the file.
 
 use super::PREFIX;
 use super::keys::KEYS;
 
-/// Warns of variables that begin as ours do. Those of a Kubernetes Service (`OFFSWITCH_PORT`,
-/// `OFFSWITCH_SERVICE_HOST` and the like) are set by nobody's mistake.
+/// Warns about unknown variables with our prefix. Those of a Kubernetes Service (`OFFSWITCH_PORT`,
+/// `OFFSWITCH_SERVICE_HOST` and the like) are not anyone's mistake.
 pub(super) fn foreign(mut variables: Vec<String>) -> Vec<String> {
     variables.sort();
     variables.dedup();
@@ -23,7 +23,7 @@ pub(super) fn foreign(mut variables: Vec<String>) -> Vec<String> {
     warnings
 }
 
-/// What is wrong with an unknown key of the file.
+/// The message about an unknown key of the file.
 pub(super) fn unknown(name: &str) -> String {
     match closest(name) {
         Some(known) => format!("unknown setting; did you mean {known}?"),
@@ -50,7 +50,7 @@ fn with_closest(variable: &str) -> String {
     }
 }
 
-/// The setting that differs from `name` by a slip or two.
+/// The setting that differs from `name` by one or two typing errors.
 fn closest(name: &str) -> Option<&'static str> {
     let distance = |known: &str| strsim::damerau_levenshtein(name, known);
     let known = KEYS.iter().map(|key| key.name).min_by_key(|known| distance(known))?;

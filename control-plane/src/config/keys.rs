@@ -1,6 +1,6 @@
 //! Every key of the configuration, with its default and its explanation.
 
-/// A key that may be set.
+/// A configuration key.
 pub(super) struct Key {
     pub(super) name: &'static str,
     pub(super) default: &'static str,

@@ -1,5 +1,5 @@
-//! The configuration: defaults that run, a TOML file over them, the environment over both. Every
-//! problem is reported at once, by the key's name.
+//! The configuration: working defaults, overridden by a TOML file, overridden by the environment.
+//! All problems are reported together, each with the key's name.
 
 mod addresses;
 mod environment;
@@ -20,11 +20,11 @@ use crate::plane::Settings;
 use crate::server::Limits;
 use crate::telemetry::LogFormat;
 
-/// Everything an operator may set, checked.
+/// Everything that an operator can configure, checked.
 pub struct Config {
-    /// Where the HTTP API listens.
+    /// The address of the HTTP API.
     pub listen: SocketAddr,
-    /// False if the issuer in `settings` is only the listen address.
+    /// False if the issuer in `settings` is only derived from the listen address.
     pub issuer_is_set: bool,
     /// Where the log is kept.
     pub store: StoreConfig,
@@ -32,27 +32,27 @@ pub struct Config {
     pub store_start_timeout: Option<Duration>,
     /// The folder for the embedded store, the master key and the first API key.
     pub data_dir: PathBuf,
-    /// The master key from the environment, if it is there.
+    /// The master key from the environment, if set.
     pub master_key: Option<Zeroizing<String>>,
     /// The command that prints the master key, if one is set.
     pub master_key_command: Option<Zeroizing<String>>,
-    /// The file that holds the master key otherwise.
+    /// The file with the master key, used otherwise.
     pub master_key_file: PathBuf,
-    /// The second master key that is accepted, from the environment.
+    /// The second accepted master key, from the environment.
     pub other_master_key: Option<Zeroizing<String>>,
-    /// The file with the second master key that is accepted.
+    /// The file with the second accepted master key.
     pub other_master_key_file: Option<PathBuf>,
     /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// How it is logged.
     pub log_format: LogFormat,
-    /// What connections may take.
+    /// The limits of connections.
     pub limits: Limits,
     /// False if `max_connections` is the default.
     pub max_connections_is_set: bool,
-    /// What the plane needs.
+    /// The settings of the plane.
     pub settings: Settings,
-    /// What was ignored, to be logged. Never with a value.
+    /// Warnings about ignored input, to be logged. They never contain a value.
     pub warnings: Vec<String>,
 }
 
@@ -69,12 +69,12 @@ pub enum StoreConfig {
         prefix: String,
         /// Findings that are tolerated.
         tolerate: Vec<String>,
-        /// True if the operator vouches for `appendfsync always` and `no-appendfsync-on-rewrite no`.
+        /// True if the operator confirms `appendfsync always` and `no-appendfsync-on-rewrite no`.
         vouched_always: bool,
     },
 }
 
-/// One thing wrong with the configuration.
+/// One problem with the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {problem}")]
 pub struct Problem {
@@ -85,12 +85,12 @@ pub struct Problem {
 }
 
 impl Config {
-    /// Reads the configuration from the text of a TOML file and the environment's variables; of two
-    /// with one name the later one wins.
+    /// Reads the configuration from the text of a TOML file and the environment's variables; if a
+    /// variable occurs twice, the later one wins.
     ///
     /// # Errors
     ///
-    /// Every problem at once.
+    /// All problems together.
     pub fn load(
         file: Option<&str>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -129,7 +129,7 @@ pub fn read_file(path: &Path) -> Result<String, Vec<Problem>> {
     })
 }
 
-/// Of the environment's variables that are ours.
+/// The prefix of our environment variables.
 pub const PREFIX: &str = "OFFSWITCH_";
 
 #[cfg(test)]
@@ -229,7 +229,8 @@ mod tests {
         }
     }
 
-    // D106, O05: a Kubernetes Service named offswitch, what is not UTF-8, and a slip of the keyboard.
+    // D106, O05: a Kubernetes Service named offswitch, a value that is not UTF-8, and a typing
+    // error.
     #[test]
     fn variables_that_are_not_ours_are_ignored_with_a_warning_that_names_no_value() {
         use std::os::unix::ffi::OsStringExt;
@@ -260,7 +261,7 @@ mod tests {
         assert_eq!(problems[0].to_string(), "audience: the environment variable is not UTF-8");
     }
 
-    // D42, R27: what is not understood is refused, with the reason and never with the value.
+    // D42, R27: values that are not understood are refused, with the reason but without the value.
     #[test]
     fn a_store_url_that_is_not_understood_is_refused() {
         for (url, part) in [
@@ -298,7 +299,7 @@ mod tests {
         }
     }
 
-    // D42: these started silently, or did not start.
+    // D42: earlier versions accepted these silently, or failed to start.
     #[test]
     fn the_issuer_is_a_url_the_log_a_filter_and_the_address_may_be_a_name() {
         for (key, value, works) in [

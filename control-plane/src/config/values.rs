@@ -1,4 +1,4 @@
-//! What was set, and where it is checked.
+//! The configured values, and their checks.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,7 +19,7 @@ use crate::server::Limits;
 use crate::store::check_store_url;
 use crate::telemetry::{self, LogFormat};
 
-/// What was set, and what is wrong so far.
+/// The configured values, and the problems found so far.
 #[derive(Default)]
 pub(super) struct Values {
     set: BTreeMap<String, Zeroizing<String>>,
@@ -58,8 +58,8 @@ impl Values {
         }
     }
 
-    /// Variables that are not ours are ignored, with a warning: a Kubernetes Service named offswitch
-    /// sets a dozen. No value is ever repeated.
+    /// Variables that are not ours are ignored, with a warning: a Kubernetes Service named
+    /// offswitch sets a dozen. No value is ever repeated in a message.
     pub(super) fn read_environment(
         &mut self,
         variables: impl IntoIterator<Item = (OsString, OsString)>,

@@ -1,4 +1,4 @@
-//! The master key from a command: a secret manager's client, run once at the start.
+//! The master key from a command, such as a secret manager's client, run once at the start.
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
@@ -9,9 +9,9 @@ use zeroize::Zeroizing;
 
 use super::MasterKeyError;
 
-/// Runs `line` without a shell and answers with what it prints. The line is a program and its
-/// arguments, separated by spaces; nothing of it is quoted or expanded. Neither the output nor the
-/// line is ever part of an error.
+/// Runs `line` without a shell and returns its output. The line is a program and its arguments,
+/// separated by spaces, without quoting or expansion. Neither the output nor the line is ever part
+/// of an error.
 ///
 /// # Errors
 ///
@@ -21,7 +21,7 @@ pub(super) fn output(line: &str) -> Result<Zeroizing<String>, MasterKeyError> {
     let mut words = line.split_ascii_whitespace();
     let program = words.next().ok_or_else(|| failed("it is empty"))?;
     let mut command = Command::new(program);
-    // What it says on stderr may be a secret too.
+    // Its output on stderr may be secret, too.
     command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| failed(&format!("cannot start: {error}")))?;
     let stdout = child.stdout.take().ok_or_else(|| failed("it has no output"))?;
@@ -44,13 +44,13 @@ pub(super) fn output(line: &str) -> Result<Zeroizing<String>, MasterKeyError> {
     if status.success() { Ok(text) } else { Err(failed(&format!("it ended with {status}"))) }
 }
 
-/// Waits until the command has ended and its output is read; false if that takes too long. A command
-/// that prints too much is not waited for.
+/// Waits until the command has ended and its output is read; false if that takes too long. Does not
+/// wait for a command that prints too much.
 fn wait(child: &mut Child, is_read: impl Fn() -> bool) -> bool {
     let begin = Instant::now();
     loop {
         let is_over = matches!(child.try_wait(), Ok(Some(_)) | Err(_));
-        // Output that was read to its bound ends the reading before the command.
+        // If the output reaches its limit, reading ends before the command does.
         if is_read() && (is_over || begin.elapsed() > AFTER_OUTPUT) {
             return true;
         }

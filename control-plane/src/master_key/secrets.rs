@@ -1,4 +1,4 @@
-//! What is derived from one master key: once, since every request needs some of it.
+//! The values derived from one master key: derived once, since every request needs some of them.
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
@@ -8,11 +8,12 @@ use zeroize::Zeroizing;
 
 use super::MasterKeyError;
 
-/// Names a master key without revealing anything of it. Begins everything sealed under it.
+/// Identifies a master key without revealing anything of it. Everything sealed under it begins with
+/// this id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyId([u8; ID_BYTES]);
 
-/// What one master key seals and proves with.
+/// The keys with which one master key seals and proves.
 pub(super) struct Secrets {
     id: KeyId,
     secret: Zeroizing<[u8; 32]>,
@@ -20,7 +21,7 @@ pub(super) struct Secrets {
     nonces: Zeroizing<[u8; 32]>,
 }
 
-/// What must stay the same when the master key is replaced: how ids are found and hashed.
+/// What must stay the same when the master key is replaced: the keys that find and hash ids.
 pub(super) struct Origin {
     root: Zeroizing<[u8; 32]>,
     salt: Salt,
@@ -54,8 +55,8 @@ impl Secrets {
     }
 
     /// The key's id, the nonce, the ciphertext with its tag. The nonce is a MAC of name and
-    /// content: the same content is sealed to the same bytes, as a comparison of what is stored
-    /// wants it, and no nonce stands for two contents.
+    /// content. So the same content is always sealed to the same bytes, as comparing stored bytes
+    /// requires, and no nonce is used for two contents.
     pub(super) fn seal(&self, name: &str, content: &[u8]) -> Result<Vec<u8>, MasterKeyError> {
         let mut hasher = blake3::Hasher::new_keyed(&self.nonces);
         hasher.update(&u64::try_from(name.len()).unwrap_or(u64::MAX).to_le_bytes());
@@ -68,7 +69,7 @@ impl Secrets {
         Ok([&self.id.0[..], &nonce, &sealed].concat())
     }
 
-    /// Opens what [`seal`](Self::seal) made, without the key's id.
+    /// Opens the output of [`seal`](Self::seal), without the key's id.
     pub(super) fn open(
         &self,
         name: &str,
@@ -123,7 +124,7 @@ impl Origin {
 }
 
 impl KeyId {
-    /// The id that begins `sealed`, and the rest.
+    /// The id at the beginning of `sealed`, and the rest.
     pub(super) fn split(sealed: &[u8]) -> Option<(Self, &[u8])> {
         let (id, rest) = sealed.split_first_chunk()?;
         Some((Self(*id), rest))

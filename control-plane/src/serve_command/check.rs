@@ -1,4 +1,4 @@
-//! `offswitch serve --check`: would it start?
+//! `offswitch serve --check`: tests whether the process would start.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use offswitch::store::Store;
 
 use super::{issuer, opening};
 
-/// Looks at everything that a start needs, prints what was found, and serves nothing. The
-/// configuration was read already.
+/// Checks everything that a start needs, prints the findings, and serves nothing. The configuration
+/// has already been read.
 pub(crate) async fn check(config: &Config) -> ExitCode {
     let mut report = Report::default();
     report.note("configuration", &Ok("every setting is understood".to_owned()));
@@ -73,7 +73,7 @@ fn listen(config: &Config) -> Result<String, String> {
     }
 }
 
-/// Makes no key: a check leaves nothing behind but an empty store.
+/// Does not make a key: a check leaves nothing behind but an empty store.
 async fn master_key(config: &Config, store: &dyn Store) -> Result<String, String> {
     let in_words = |error: anyhow::Error| format!("{error:#}");
     let is_sealed = Keyring::is_in(store).await.map_err(|error| error.to_string())?;

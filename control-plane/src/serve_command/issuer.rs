@@ -1,12 +1,12 @@
-//! The issuer of the first start, which the store remembers: tokens, sessions and snapshots carry
-//! it, and under another one no verifier would accept any of them.
+//! The issuer of the first start, which the store remembers: tokens, sessions and snapshots contain
+//! it, and with another issuer no verifier would accept any of them.
 
 use anyhow::bail;
 use offswitch::store::Store;
 
-/// The issuer to serve as. `configured` must be what the store remembers, if that was set; if it is
-/// only the listen address, what the store remembers counts more. A store that remembers none, and
-/// a process that has `published` as one before: then the store was emptied.
+/// The issuer to serve as. If `configured` was set, it must equal the one that the store remembers;
+/// if it is only the listen address, the remembered one wins. If the store remembers none although
+/// this process has `published` under an issuer before, the store was emptied.
 pub(super) async fn settle(
     store: &dyn Store,
     published: Option<String>,
@@ -20,7 +20,7 @@ pub(super) async fn settle(
         Some(published) => agree(published, configured, is_set)?,
         None => configured.to_owned(),
     };
-    // Another process may have been faster; its word counts.
+    // Another process may have been faster; its issuer wins.
     store.swap(DOCUMENT, &[], issuer.as_bytes(), None).await?;
     let first = remembered(store).await?;
     agree(first.unwrap_or(issuer), configured, is_set)
@@ -33,7 +33,7 @@ pub(super) async fn remembered(store: &dyn Store) -> anyhow::Result<Option<Strin
     Ok((!text.is_empty()).then_some(text))
 }
 
-/// The issuer that both say, or the remembered one where the other is only a default.
+/// The common issuer, or the remembered one if the other is only a default.
 pub(super) fn agree(remembered: String, configured: &str, is_set: bool) -> anyhow::Result<String> {
     if is_set && remembered != configured {
         bail!(

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 pub(crate) use check::check;
 pub(crate) use opening::{master_key, open_store, sealed};
 
-/// What of the configuration can be set on the command line.
+/// The part of the configuration that can be set on the command line.
 #[derive(Debug, Args)]
 pub(crate) struct ServeOptions {
     /// Address or host name, and port, of the HTTP API.
@@ -31,17 +31,17 @@ pub(crate) struct ServeOptions {
     /// Folder for the embedded store, the master key and the first API key.
     #[arg(long)]
     data_dir: Option<OsString>,
-    /// Where the log is kept; a URL with a password is better set in the environment.
+    /// Where the log is kept. Better set a URL with a password in the environment.
     #[arg(long)]
     store: Option<OsString>,
-    /// Checks the configuration, the store and the keys, prints what it finds, and ends: with 0 if
+    /// Checks the configuration, the store and the keys, prints the findings, and exits: with 0 if
     /// `serve` would start.
     #[arg(long)]
     pub(crate) check: bool,
 }
 
 impl ServeOptions {
-    /// As variables of the environment.
+    /// The options as environment variables.
     pub(crate) fn variables(&self) -> Vec<(OsString, OsString)> {
         let options = [
             ("OFFSWITCH_LISTEN", &self.listen),
@@ -85,7 +85,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(serving.await?)
 }
 
-/// What an operator needs next; none of it is secret.
+/// Prints what an operator needs next; none of it is secret.
 fn introduce(plane: &Plane, listen: std::net::SocketAddr) {
     let (issuer, position) = (&plane.settings().issuer, plane.position());
     tracing::info!(%listen, issuer, %position, "serving");
@@ -113,7 +113,7 @@ fn stopping() -> watch::Receiver<bool> {
             _ = tokio::signal::ctrl_c() => {}
         }
         stop.send_replace(true);
-        // For as long as anything waits for it.
+        // As long as anything waits for it.
         stop.closed().await;
     });
     stopping
@@ -125,5 +125,5 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
     }
 }
 
-/// Histograms keep every sample until they are tidied up.
+/// Histograms keep every sample until this upkeep runs.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);

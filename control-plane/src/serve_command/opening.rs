@@ -1,4 +1,4 @@
-//! Everything before the first request can be served.
+//! Everything that happens before the first request can be served.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep};
 
 use super::issuer;
 
-/// Starts, again and again for as long as the configuration allows while the store does not answer:
-/// machines start in any order, and a Redis reads its file for minutes.
+/// Starts. While the store does not answer, retries for as long as the configuration allows:
+/// machines start in any order, and a Redis may load its file for minutes.
 pub(super) async fn start(config: Config, starting: &Starting) -> anyhow::Result<Arc<Plane>> {
     let begin = Instant::now();
     let (mut pause, mut last) = (FIRST_PAUSE, String::new());
@@ -61,7 +61,7 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
     settings.has_served = config.data_dir.join("admin.key").exists();
     let plane = Plane::start(settings, store, master, unix_seconds(), starting.loading()).await;
     let plane = plane.map_err(|error| in_words(error, config))?;
-    // Only now: a store that lost its keys has been given them back.
+    // Only now: if the store had lost its API keys, they have been restored.
     if plane.api_keys().is_empty() {
         first_api_key(config, plane.store(), plane.master()).await?;
         plane.reload_api_keys().await?;
@@ -88,7 +88,7 @@ async fn first_api_key(
 /// Opens the store, once.
 pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     let folder = &config.data_dir;
-    // With Redis it may be a file system that nothing can be written to.
+    // With Redis, it may be on a read-only file system.
     if config.store == StoreConfig::Embedded || folder.exists() {
         private_folder(folder)
             .with_context(|| format!("the data folder {} cannot be used", folder.display()))?;
@@ -114,7 +114,7 @@ pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>
     })
 }
 
-/// The store with its documents sealed under the master key that is in use.
+/// The store, with its documents sealed under the master key in use.
 pub(crate) async fn sealed(
     store: &Arc<dyn Store>,
     master: &MasterKey,
@@ -123,7 +123,8 @@ pub(crate) async fn sealed(
     Ok(SealedStore::new(store.clone(), master.clone()))
 }
 
-/// The master key, and the other one that is accepted. A new one is made only for a store that holds nothing sealed.
+/// The master key, and the other accepted one. A new key is made only for a store without sealed
+/// documents.
 pub(crate) async fn master_key(config: &Config, store: &dyn Store) -> anyhow::Result<MasterKey> {
     let master = configured_key(config, store).await?;
     Ok(match (&config.other_master_key, &config.other_master_key_file) {
@@ -152,7 +153,7 @@ async fn configured_key(config: &Config, store: &dyn Store) -> anyhow::Result<Ma
     Ok(MasterKey::from_file(path, random_bytes())?)
 }
 
-/// What to do about a keyring that does not open.
+/// The error for a keyring that cannot be opened, with what to do.
 fn in_words(error: PlaneError, config: &Config) -> anyhow::Error {
     let is_sealed = matches!(&error, PlaneError::Keyring(KeyringError::Sealed(_)));
     let error = anyhow::Error::from(error);
@@ -169,8 +170,8 @@ fn in_words(error: PlaneError, config: &Config) -> anyhow::Error {
     ))
 }
 
-/// True where waiting may help: the store does not answer, or another process is about to let go of
-/// the file.
+/// True if waiting may help: the store does not answer, or another process is about to release the
+/// file.
 fn is_over_soon(error: &anyhow::Error) -> bool {
     let of_plane = error.downcast_ref::<PlaneError>().and_then(|error| match error {
         PlaneError::Store(error) | PlaneError::Keyring(KeyringError::Store(error)) => Some(error),

@@ -1,4 +1,4 @@
-//! What a connection's peer is doing: asking, beginning to ask, or nothing.
+//! What a connection's peer is doing: sending a request, beginning one, or nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,24 +10,24 @@ use super::in_flight::Place;
 use super::progress::Progress;
 use super::stopping::{LAST_PATIENCE, Stopping};
 
-/// Of one connection; shared by its stream, its requests and its watch.
+/// The activity of one connection; shared by its stream, its requests and its watch.
 #[derive(Debug)]
 pub(super) struct Activity {
     limits: Arc<Limits>,
-    /// Of the answer over HTTP/1; each stream over HTTP/2 is watched by itself.
+    /// The progress of the response over HTTP/1; streams over HTTP/2 are watched separately.
     progress: Progress,
     stopping: Stopping,
     state: Mutex<State>,
 }
 
-/// A request that was not answered to the end yet.
+/// A request that was not answered completely yet.
 #[derive(Debug)]
 pub(super) struct Asking {
     activity: Arc<Activity>,
     _place: Place,
 }
 
-/// Why a connection is closed by us.
+/// Why this process closes a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
     HeaderTimeout,
@@ -37,22 +37,22 @@ pub(super) enum Reason {
 
 #[derive(Debug)]
 struct State {
-    /// How many requests are being answered.
+    /// The number of requests in progress.
     asking: usize,
     /// How many of them wait for more of their body.
     awaiting: usize,
-    /// When something came from the peer last.
+    /// When the last bytes came from the peer.
     read_at: Instant,
-    /// When the header that is being read began; only where nothing is being answered.
+    /// When the header that is being read began; only set while no request is in progress.
     header_since: Option<Instant>,
-    /// Its reads are not all headers: there are answers to pings, and window updates.
+    /// Not all of its reads are headers: there are replies to pings, and window updates.
     is_http2: bool,
-    /// Since when nothing is being answered, where that is so.
+    /// Since when no request is in progress, if that is so.
     quiet_since: Instant,
 }
 
 impl Activity {
-    /// Of a connection that was just accepted: its first header is being waited for.
+    /// For a connection that was just accepted: its first header is awaited.
     pub(super) fn new(limits: Arc<Limits>, stopping: Stopping) -> Self {
         let now = Instant::now();
         let state = State {
@@ -66,7 +66,7 @@ impl Activity {
         Self { limits, progress: Progress::default(), stopping, state: Mutex::new(state) }
     }
 
-    /// Something came from the peer.
+    /// Notes that bytes came from the peer.
     pub(super) fn note_read(&self) {
         let mut state = self.state();
         state.read_at = Instant::now();
@@ -76,7 +76,7 @@ impl Activity {
         }
     }
 
-    /// One request more, or one less, waits for more of its body.
+    /// Notes that one request more, or one less, waits for more of its body.
     pub(super) fn note_awaited(&self, is_awaited: bool) {
         let mut state = self.state();
         match is_awaited {
@@ -85,7 +85,8 @@ impl Activity {
         }
     }
 
-    /// A request's header is complete; it is being answered until what is returned is dropped.
+    /// Notes that a request's header is complete. The request is in progress until the returned
+    /// value is dropped.
     pub(super) fn ask(self: &Arc<Self>, is_http2: bool, place: Place) -> Asking {
         let mut state = self.state();
         state.asking += 1;
@@ -99,7 +100,7 @@ impl Activity {
         self.state().asking > 0
     }
 
-    /// True if nothing is being answered any more, or only requests whose bodies do not come.
+    /// True if no request is in progress, or only requests whose bodies do not arrive.
     pub(super) fn is_stalled(&self, now: Instant) -> bool {
         let state = self.state();
         match state.asking {
@@ -108,16 +109,16 @@ impl Activity {
         }
     }
 
-    /// The process is asked to stop: what the peer is to take has little time left.
+    /// Shortens the peer's time for taking data, because the process was asked to stop.
     pub(super) fn hasten(&self) {
         self.progress.hasten(Instant::now() + LAST_PATIENCE);
     }
 
-    /// When to look again, or why the connection has to go. Where few places are left for others,
-    /// one that asks nothing goes sooner.
+    /// When to check again, or why the connection must be closed. If few connections are left for
+    /// other clients, an idle one is closed sooner.
     pub(super) fn judge(&self, now: Instant, is_crowded: bool) -> Result<Instant, Reason> {
         let state = self.state();
-        // A header may begin right after.
+        // A header may begin immediately afterwards.
         let soon = now + self.limits.header_timeout;
         let idle_timeout = match is_crowded {
             true => self.limits.idle_timeout.min(CROWDED_IDLE_TIMEOUT),
@@ -137,12 +138,13 @@ impl Activity {
 }
 
 impl Asking {
-    /// Over HTTP/1.
+    /// The progress of the response over HTTP/1.
     pub(super) fn progress(&self) -> &Progress {
         &self.activity.progress
     }
 
-    /// Until when a piece has to be taken that is handed out now, of what was there at `since`.
+    /// The deadline for taking a piece that is handed out now, of data that was available at
+    /// `since`.
     pub(super) fn due(&self, since: Instant) -> Instant {
         let limits = &self.activity.limits;
         let patience = match self.activity.stopping.is_now() {
@@ -173,5 +175,5 @@ impl Reason {
     }
 }
 
-/// Honest clients pause for longer, and have to connect again; with no place left they could not.
+/// Honest clients may pause longer and then have to reconnect; with no room left they could not.
 const CROWDED_IDLE_TIMEOUT: Duration = Duration::from_secs(5);

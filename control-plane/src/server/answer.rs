@@ -1,4 +1,4 @@
-//! An answer's body on its way out, in small pieces.
+//! The body of a response on its way out, in small pieces.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use tokio::time::Instant;
 use super::activity::Asking;
 use super::progress::{Piece, Progress};
 
-/// The body of one answer. Its request counts as being answered as long as it lives.
+/// The body of one response. Its request counts as in progress until this is dropped.
 pub(super) struct Answer {
     body: Body,
-    /// What the body gave already and is not handed out yet.
+    /// What the body returned already and was not handed out yet.
     rest: Bytes,
-    /// When the body gave it.
+    /// When the body returned it.
     since: Instant,
-    /// Of an answer over HTTP/2, where more streams than this one have their own.
+    /// The progress of the stream over HTTP/2, where each stream has its own.
     stream: Option<Arc<Progress>>,
     was_handed_out: bool,
     asking: Asking,
@@ -30,8 +30,8 @@ impl Answer {
         Self { body, rest: Bytes::new(), since, stream, was_handed_out: false, asking }
     }
 
-    /// What its peer stops at keeps no more than a piece in memory: the last one is a copy, so that
-    /// it does not hold on to a base.
+    /// A peer that stops reading keeps no more than a piece in memory: the last piece is a copy, so
+    /// that it does not keep a whole base alive.
     fn next_piece(&mut self) -> Bytes {
         if self.rest.len() > PIECE_BYTES {
             let piece = self.rest.split_to(PIECE_BYTES);
@@ -43,9 +43,9 @@ impl Answer {
         std::mem::take(&mut self.rest)
     }
 
-    /// Over HTTP/1 asking for the next piece shows that the last one was taken. An HTTP/2 stream
-    /// asks before: where it is open by a byte, all of the piece goes into its queue, and after the
-    /// last piece nobody would watch that.
+    /// Over HTTP/1, a request for the next piece shows that the last one was taken. An HTTP/2
+    /// stream asks earlier: if its window is open by one byte, the whole piece goes into its queue,
+    /// and after the last piece nothing would watch the queue.
     fn poll_taken(&self, context: &mut Context<'_>) -> Poll<()> {
         match &self.stream {
             Some(stream) => stream.poll_taken(context),
@@ -89,7 +89,7 @@ impl hyper::body::Body for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        // Over HTTP/2 the end comes by itself, after the last piece was taken.
+        // Over HTTP/2 the body ends by itself, after the last piece was taken.
         let is_awaited = self.stream.is_some() && self.was_handed_out;
         !is_awaited && self.rest.is_empty() && self.body.is_end_stream()
     }

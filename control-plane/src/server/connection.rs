@@ -28,9 +28,10 @@ use super::stopping::{LAST_PATIENCE, Stopping};
 use super::stream::Stream;
 use super::{Builders, Limits, head};
 
-/// Serves on `stream`, each request with what `router` is then, until its peer goes, has to go, or
-/// `stopping` begins and what was asked is answered; a connection whose first request comes later
-/// still has that one. It keeps its place for that long.
+/// Serves requests on `stream`, each with the current `router`, until the peer closes, the
+/// connection has to be closed, or `stopping` begins and pending requests are answered. If the
+/// first request comes after that, it is still served. The connection holds its permit for that
+/// long.
 pub(super) async fn serve(
     stream: TcpStream,
     place: OwnedSemaphorePermit,
@@ -96,7 +97,8 @@ pub(super) async fn serve(
                     false => is_leaving && !activity.is_asking(),
                 };
                 if is_over {
-                    // The rest of the last answer was not taken, or of a request not sent.
+                    // The peer did not take the rest of a response, or did not send one of a
+                    // request.
                     return;
                 }
                 let free = place.semaphore().available_permits();
@@ -108,7 +110,7 @@ pub(super) async fn serve(
                     Ok(next) => look.as_mut().reset(next),
                     Err(Reason::Idle) if !is_stopping => {
                         closed(Reason::Idle);
-                        // What it asks in this moment is still answered.
+                        // A request that arrives at this moment is still answered.
                         connection.as_mut().graceful_shutdown();
                         is_leaving = true;
                         look.as_mut().reset(now + limits.write_timeout);
@@ -135,8 +137,8 @@ fn ended(outcome: Result<(), Box<dyn Error + Send + Sync>>) {
     }
 }
 
-/// Looks at what the peer sends first, and leaves it there. hyper-util would look by itself, but
-/// takes it away, and hyper reads the rest into a buffer of twice the size.
+/// Peeks at the first bytes of the peer without consuming them. hyper-util could detect the
+/// version, but it consumes the bytes, and hyper reads the rest into a buffer of twice the size.
 async fn begins_as_http2(stream: &TcpStream) -> io::Result<bool> {
     let mut first = [0; PREFACE.len()];
     loop {
@@ -150,7 +152,7 @@ async fn begins_as_http2(stream: &TcpStream) -> io::Result<bool> {
         if count == PREFACE.len() {
             return Ok(true);
         }
-        // Something is there: waiting for the socket would not wait for the rest.
+        // Some bytes are there, so waiting for readiness would not wait for the rest.
         sleep(REST_OF_PREFACE).await;
     }
 }
@@ -159,7 +161,7 @@ fn closed(reason: Reason) {
     metrics::counter!("offswitch_connections_closed_total", "reason" => reason.name()).increment(1);
 }
 
-/// Whether the stream ended the connection, or the kernel below it.
+/// True if the stream ended the connection, or the kernel below it.
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {

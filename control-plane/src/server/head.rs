@@ -1,12 +1,12 @@
-//! How large a request's head may be, the same over HTTP/1 and HTTP/2.
+//! The maximum size of a request's head, the same over HTTP/1 and HTTP/2.
 
 use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::problem::Problem;
 
-/// The answer to a request whose head is too large. Sizes are counted as RFC 9113 section 6.5.2
-/// does; of HTTP/2 the library refuses most of them before.
+/// The response to a request whose head is too large. Sizes are counted as in RFC 9113 section
+/// 6.5.2; over HTTP/2 the library refuses most of these requests earlier.
 pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response> {
     let fields = request.headers();
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
@@ -27,8 +27,8 @@ pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response> {
     Some(response)
 }
 
-/// Of a head with its target; also bounds how many CONTINUATION frames there may be.
+/// For a head with its target; also bounds the number of CONTINUATION frames.
 pub(super) const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// What hyper takes over HTTP/1.
+/// The limit that hyper has over HTTP/1.
 const MAX_FIELDS: usize = 100;
 const FIELD_OVERHEAD_BYTES: usize = 32;

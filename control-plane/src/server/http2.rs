@@ -1,5 +1,5 @@
-//! The streams of an HTTP/2 connection, each by itself: its peer may accept bytes of some and none
-//! of others (RFC 9113 section 5.2), and a proxy's connection carries many clients.
+//! The streams of an HTTP/2 connection are watched separately: a peer may accept bytes of some and
+//! none of others (RFC 9113 section 5.2), and a proxy's connection carries many clients.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use hyper::rt::Executor;
 use super::progress::Progress;
 use super::stopping::Stopping;
 
-/// Runs what answers a stream, and ends the stream once its peer takes too long.
+/// Runs the tasks that answer streams, and ends a stream whose peer takes too long.
 #[derive(Debug, Clone)]
 pub(super) struct Streams {
     pub(super) write_timeout: Duration,
@@ -22,7 +22,7 @@ where
     fn execute(&self, answering: F) {
         let watched = Progress::watch(answering, self.write_timeout, self.stopping.clone());
         tokio::spawn(async move {
-            // Dropping what answers it resets the stream.
+            // Dropping the task that answers the stream resets it.
             if !watched.await {
                 metrics::counter!("offswitch_streams_reset_total", "reason" => "write_timeout")
                     .increment(1);

@@ -1,5 +1,4 @@
-//! The requests that are being answered, over all connections: one HTTP/2 connection may carry
-//! hundreds.
+//! The requests in progress over all connections: one HTTP/2 connection may carry hundreds.
 
 use std::sync::Arc;
 
@@ -10,14 +9,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
 
-/// The places of requests, and of refusals that say why.
+/// The permits for requests, and for refusals with an explanation.
 #[derive(Debug, Clone)]
 pub(super) struct InFlight {
     places: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
 }
 
-/// Taken by a request until its answer is.
+/// Held by a request until its response is finished.
 pub(super) type Place = Option<OwnedSemaphorePermit>;
 
 impl InFlight {
@@ -28,8 +27,8 @@ impl InFlight {
         Self { places, refusals }
     }
 
-    /// One more request; if it is too many, with its answer. That one's body would wait in memory
-    /// for its peer, too: if many are being refused, it has none.
+    /// Counts one more request. If there are too many, also returns the response. The body of that
+    /// response waits in memory for its peer, too: if many are being refused, it is empty.
     pub(super) fn enter(&self) -> (Place, Option<Response>) {
         if let Ok(place) = self.places.clone().try_acquire_owned() {
             return (Some(place), None);

@@ -1,24 +1,25 @@
-//! What one peer, and all of them together, may take of this process.
+//! How much of this process one peer, and all of them together, may use.
 
 use std::time::Duration;
 
 /// The limits of the accept loop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// How long a peer may be at one answer, or at one event of a stream. A base that is on its way
-    /// to someone stays in memory after newer ones.
+    /// How long a peer may take for one response, or for one event of a stream. A base that is
+    /// being sent stays in memory even if there are newer ones.
     pub answer_timeout: Duration,
-    /// How long the header of a request may take, and the first one to come at all.
+    /// How long the header of a request may take, and the wait for the first one.
     pub header_timeout: Duration,
-    /// How long a connection may ask nothing.
+    /// How long a connection may be idle.
     pub idle_timeout: Duration,
-    /// How many connections there may be. Each follower of the stream holds one over HTTP/1.
+    /// The maximum number of connections. Over HTTP/1 each follower of the stream uses one.
     pub max_connections: usize,
-    /// How many requests may be answered at once, over all connections. Each follower is one.
+    /// The maximum number of requests in progress over all connections. Each follower is one.
     pub max_requests: usize,
-    /// How long open requests may go on when the process is asked to stop.
+    /// How long open requests may continue when the process is asked to stop.
     pub shutdown_timeout: Duration,
-    /// How long a peer may accept nothing of what is there for it, or be at 64 KiB of an answer.
+    /// How long a peer may accept none of the data that waits for it, or take for 64 KiB of a
+    /// response.
     pub write_timeout: Duration,
 }
 
@@ -26,11 +27,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             // A base of ten million entries (53 MB) at 0.7 Mbit/s, or one of four million for 3,400
-            // who start at once behind 1 Gbit/s. A new base every ten seconds makes 60 old ones.
+            // followers that start at the same time behind 1 Gbit/s. With a new base every ten
+            // seconds there may be 60 old ones.
             answer_timeout: Duration::from_secs(10 * 60),
             header_timeout: Duration::from_secs(10),
-            // Longer than the pools of common clients and proxies keep a connection, so that it is
-            // they who close it: a request that crosses our closing has to be sent again.
+            // Longer than the pools of common clients and proxies keep a connection, so that they
+            // close it: a request that arrives while this process closes has to be sent again.
             idle_timeout: Duration::from_secs(90),
             max_connections: 20_000,
             max_requests: 40_000,
@@ -41,9 +43,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same limits, with no more connections than the process may have files open, whose limit
-    /// is raised first as far as the system lets it. That is worth a warning where the operator has
-    /// asked for so many.
+    /// Returns these limits, with no more connections than the process may have open files. First
+    /// raises that limit as far as the system allows. Logs if there is no room for that many
+    /// connections, as a warning if the operator asked for them.
     pub fn within_open_files(self, is_asked_for: bool) -> Self {
         let open_files = raise_open_files();
         let possible = open_files.saturating_sub(RESERVED_FILES).max(1);
@@ -60,14 +62,14 @@ impl Limits {
         Self { max_connections, ..self }
     }
 
-    /// The same limits, with room for other requests beside so many followers.
+    /// Returns these limits, with room for other requests in addition to that many followers.
     pub fn beside_followers(self, max_followers: usize) -> Self {
         let least = max_followers.saturating_add(REQUESTS_BESIDE_FOLLOWERS);
         Self { max_requests: self.max_connections.saturating_mul(2).max(least), ..self }
     }
 }
 
-/// Many systems give a process 1,024 files and let it take more when it asks.
+/// Many systems start a process with a limit of 1,024 files that the process may raise.
 fn raise_open_files() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -79,5 +81,5 @@ fn raise_open_files() -> usize {
 
 /// For the store, the log, the connections that are being refused, and the like.
 const RESERVED_FILES: usize = 256;
-/// More than a hundred connections of a proxy ask for at a time.
+/// More than a hundred connections of a proxy use at a time.
 const REQUESTS_BESIDE_FOLLOWERS: usize = 1_000;

@@ -1,5 +1,5 @@
-//! The accept loop. hyper-util rather than `axum::serve`, which has no time limit for a request's
-//! header (axum#2741) and none for an answer that nobody takes.
+//! The accept loop. Uses hyper-util instead of `axum::serve`, which has no time limit for a
+//! request's header (axum#2741) and none for a response that the peer does not read.
 
 mod activity;
 mod answer;
@@ -36,22 +36,22 @@ use in_flight::InFlight;
 use refusal::Refusals;
 use stopping::Stopping;
 
-/// Listens at `address`, where many may knock at once.
+/// Listens at `address`, with a backlog for many connections at the same time.
 ///
 /// # Errors
 ///
-/// If the address is taken, or not ours.
+/// If the address is in use, or is not one of this machine.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A process that starts again may take the port over from connections that are being closed.
+    // A restarted process may take over the port while old connections are still closing.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Serves on `listener`, each request with what `router` is then, until `shutdown` ends. Then what was
-/// asked is answered, for as long as the limits say, and meanwhile new connections are served, too:
-/// where one process has the store, no other could take a revocation.
+/// Serves on `listener`, each request with the current `router`, until `shutdown` completes. Then
+/// pending requests are answered, for as long as the limits allow. Meanwhile new connections are
+/// still served: if only one process has the store, no other could accept a revocation.
 pub async fn run(
     listener: TcpListener,
     router: Arc<ArcSwap<Router>>,
@@ -77,7 +77,7 @@ pub async fn run(
     }
 }
 
-/// What every connection is served with.
+/// The state that serves every connection.
 struct Server {
     router: Arc<ArcSwap<Router>>,
     builders: Arc<Builders>,
@@ -108,7 +108,7 @@ impl Server {
         }
     }
 
-    /// Accepts connections until `end`, and those that wait in the queue by then. Each holds `open`.
+    /// Accepts connections until `end`, and then those still in the queue. Each holds `open`.
     async fn accept(
         &self,
         listener: &TcpListener,
@@ -151,11 +151,11 @@ impl Server {
     }
 }
 
-/// How connections of either version are served.
+/// Configurations for connections of either HTTP version.
 struct Builders {
     http1: Builder<Streams>,
     http2: Builder<Streams>,
-    /// One request for each connection.
+    /// Serves only one request per connection.
     last_http1: Builder<Streams>,
 }
 
@@ -170,7 +170,7 @@ fn builder(limits: &Limits, stopping: &Stopping) -> Builder<Streams> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        // It would run while nothing is asked, too: `activity` tells the two apart.
+        // It would also run between requests: `activity` distinguishes the two.
         .header_read_timeout(None)
         .max_buf_size(MAX_READ_AHEAD_BYTES);
     builder
@@ -182,13 +182,13 @@ fn builder(limits: &Limits, stopping: &Stopping) -> Builder<Streams> {
         .max_header_list_size(MAX_HEAD_BYTES as u32)
         .max_frame_size(MAX_FRAME_BYTES)
         .max_send_buf_size(MAX_SENT_AHEAD_BYTES)
-        // "Rapid reset" (CVE-2023-44487), and its sibling in which we are made to reset.
+        // "Rapid reset" (CVE-2023-44487), and the variant in which the server is made to reset.
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_OWN_RESETS);
     builder
 }
 
-/// Counts one connection as long as it lives.
+/// Counts one connection until it is dropped.
 struct Counted;
 
 impl Counted {
@@ -204,18 +204,18 @@ impl Drop for Counted {
     }
 }
 
-/// Who finds the queue before the accept loop full hears nothing for a second or more. The system
-/// may shorten it (net.core.somaxconn).
+/// When the accept backlog is full, a client waits a second or more. The system may shorten the
+/// backlog (net.core.somaxconn).
 const BACKLOG: u32 = 4096;
 /// How often an HTTP/2 peer must show that it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// What is read ahead over HTTP/1. It is looked at before each read, so that at most twice as much
-/// is ever held; how large a header may be is told in `head`.
+/// The read-ahead over HTTP/1. It is checked before each read, so at most twice as much is
+/// buffered; `head` limits the size of a header.
 const MAX_READ_AHEAD_BYTES: usize = 32 * 1024;
 const MAX_FRAME_BYTES: u32 = 16 * 1024;
-/// Followers of the stream through one connection, say of a proxy, each take one.
+/// Followers of the stream that share a connection, for example of a proxy, each take one.
 const MAX_STREAMS: u32 = 256;
-/// What waits in memory for one stream's peer.
+/// What waits in memory for the peer of one stream.
 const MAX_SENT_AHEAD_BYTES: usize = 64 * 1024;
 const MAX_PENDING_RESETS: usize = 20;
 const MAX_OWN_RESETS: usize = 256;

@@ -1,4 +1,4 @@
-//! How far an answer has come: the piece of it that its peer is to take now.
+//! The progress of a response: the piece that its peer has to take now.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -9,31 +9,31 @@ use tokio::time::{Instant, sleep_until};
 
 use super::stopping::{LAST_PATIENCE, Stopping};
 
-/// Of a stream over HTTP/2, of a connection over HTTP/1.
+/// The progress of a stream over HTTP/2, or of a connection over HTTP/1.
 #[derive(Debug, Default)]
 pub(super) struct Progress(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Until when the piece that was handed out has to be taken, where there is one.
+    /// The deadline for taking the piece that was handed out, if there is one.
     due: Option<Instant>,
     waiting: Option<Waker>,
 }
 
-/// A piece that counts as taken once nobody keeps it any more.
+/// A piece that counts as taken once its bytes are dropped.
 pub(super) struct Piece {
     bytes: Bytes,
     progress: Arc<Progress>,
 }
 
 impl Progress {
-    /// Of the stream that the present task answers; none over HTTP/1.
+    /// The progress of the stream that the current task answers; none over HTTP/1.
     pub(super) fn of_this_stream() -> Option<Arc<Self>> {
         OF_STREAM.try_with(Clone::clone).ok()
     }
 
-    /// Runs what answers a stream, which ends it, until it is over or its peer is too late. True if
-    /// it is over.
+    /// Runs the task that answers a stream until it completes or its peer is too late. True if it
+    /// completed; dropping it ends the stream.
     pub(super) async fn watch(
         answering: impl Future<Output = ()>,
         look_every: Duration,
@@ -54,7 +54,7 @@ impl Progress {
         self.state().due = Some(due);
     }
 
-    /// The piece that is to be taken has no longer than until `end`.
+    /// Limits the deadline of the pending piece to `end`.
     pub(super) fn hasten(&self, end: Instant) {
         let mut state = self.state();
         state.due = state.due.map(|due| due.min(end));
@@ -70,7 +70,7 @@ impl Progress {
         }
     }
 
-    /// Pending while a piece is to be taken.
+    /// Pending while a piece has not been taken.
     pub(super) fn poll_taken(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state();
         if state.due.is_none() {
@@ -84,7 +84,7 @@ impl Progress {
         self.state().due
     }
 
-    /// Ends once a piece was not taken in time.
+    /// Returns once a piece was not taken in time.
     async fn late(&self, mut look_every: Duration, mut stopping: Stopping) {
         let mut is_stopping = false;
         loop {

@@ -1,4 +1,4 @@
-//! The answer to a connection that is one too many.
+//! The response to a connection that exceeds the limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Answers those who are too many, a few at a time.
+/// Answers connections beyond the limit, a few at a time.
 #[derive(Debug, Clone)]
 pub(super) struct Refusals(Arc<Semaphore>);
 
@@ -17,20 +17,20 @@ impl Refusals {
         Self(Arc::new(Semaphore::new(AT_ONCE)))
     }
 
-    /// Closes `stream`, with an answer if not too many are being given already.
+    /// Closes `stream`, with a response unless too many of them are being sent already.
     pub(super) fn refuse(&self, stream: TcpStream) {
         metrics::counter!("offswitch_connections_refused_total", "reason" => CODE).increment(1);
         let Ok(place) = self.0.clone().try_acquire_owned() else { return };
         tokio::spawn(async move {
             let _place = place;
-            // Whether it arrives is the peer's affair.
+            // Whether it arrives depends on the peer.
             let _ = timeout(LONGEST, answer(stream)).await;
         });
     }
 }
 
-/// The request is read, at least its beginning: clients take no answer to what they did not ask,
-/// and closing with something unread would take the answer away.
+/// Reads at least the beginning of the request: clients ignore a response that comes before their
+/// request, and closing a connection with unread data would discard the response.
 async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     let mut buffer = [0; 4096];
     if stream.read(&mut buffer).await? == 0 {
@@ -43,7 +43,7 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
 }
 
 const CODE: &str = "too_many_connections";
-/// A problem document, as everywhere; over HTTP/1, which clients of HTTP/2 take for an error too.
+/// A problem document, as everywhere; over HTTP/1, which HTTP/2 clients treat as an error too.
 const ANSWER: &str = "HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/problem+json\r\ncontent-length: 168\r\ncache-control: no-store\r\n\
     retry-after: 5\r\nconnection: close\r\n\r\n\

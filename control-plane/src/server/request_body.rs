@@ -1,4 +1,4 @@
-//! A request's body, whose connection knows while it is waited for.
+//! A request's body; its connection knows while more of the body is awaited.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! A TCP stream that fails once its peer has accepted nothing for too long.
 //!
-//! The crate tokio-io-timeout does this too, with a timer for reading and one for writing in each
-//! stream; what is needed here besides is to know of each read.
+//! The crate tokio-io-timeout does this too, but with one timer for reading and one for writing in
+//! each stream. In addition, this stream reports each read.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -20,20 +20,20 @@ pub(super) struct Stream {
     inner: TcpStream,
     activity: Arc<Activity>,
     write_timeout: Duration,
-    /// Runs while the peer accepts nothing.
+    /// Runs while the peer accepts no data.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stream {
     pub(super) fn new(inner: TcpStream, activity: Arc<Activity>, write_timeout: Duration) -> Self {
-        // Small answers, such as heartbeats, are all taken by the kernel, and lie there: it tells
-        // when the peer takes nothing of them.
+        // Small responses, such as heartbeats, fit into the kernel's buffer. Only the kernel
+        // notices when the peer takes none of them.
         #[cfg(target_os = "linux")]
         {
             let milliseconds = u32::try_from(write_timeout.as_millis()).unwrap_or(u32::MAX);
             let _ = rustix::net::sockopt::set_tcp_user_timeout(&inner, milliseconds);
         }
-        // Without it an answer waits for the acknowledgement of the one before.
+        // Without this, a response waits for the acknowledgement of the previous one.
         let _ = inner.set_nodelay(true);
         Self { inner, activity, write_timeout, stalled: None }
     }

@@ -1,4 +1,4 @@
-//! What stands in a snapshot: one structure, shown as text for people and as JSON for programs.
+//! The content of a snapshot: one structure, shown as text for people and as JSON for programs.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use offswitch_snapshot::{
 };
 use serde::Serialize;
 
-/// Everything that can be said of a snapshot. The names are stable.
+/// Everything that is known about a snapshot. The names are stable.
 #[derive(Debug, Serialize)]
 pub(super) struct Explanation {
     /// `verified` or `not_verified`: whether a given key signed it.
     signature: &'static str,
-    /// The ids of the keys that signed it and were given, so that their signatures were verified.
+    /// The ids of the given keys that signed it; these signatures were verified.
     verified_by: Vec<String>,
-    /// The ids of the keys that are only said to have signed it.
+    /// The ids of the keys that are named as signers but were not verified.
     also_signed_by: Vec<String>,
     /// `base`, `delta` or `heartbeat`.
     kind: &'static str,
@@ -30,25 +30,25 @@ pub(super) struct Explanation {
     /// Unix seconds, as are `valid_until` and `epoch`.
     issued_at: u64,
     issued_at_utc: String,
-    /// Negative for one from the future.
+    /// Negative for a snapshot from the future.
     age_seconds: i64,
     valid_until: u64,
     valid_until_utc: String,
-    /// Whether it still proves the feed fresh.
+    /// Whether it still proves that the feed is fresh.
     fresh: bool,
     salt: String,
-    /// Tokens issued before it are off; null for none.
+    /// Tokens issued before it are revoked; null if there is none.
     epoch: Option<u64>,
     epoch_utc: Option<String>,
     dead_keys: Vec<DeadKey>,
-    /// Tokens and sessions: they cannot be told apart.
+    /// Tokens and sessions, which cannot be distinguished.
     denied: Collection,
     users: Collection,
-    /// Of the whole file.
+    /// The size of the whole file.
     size_bytes: usize,
     envelope_bytes: usize,
     header_bytes: usize,
-    /// What `--jti`, `--session` and `--sub` asked for.
+    /// The answers to `--jti`, `--session` and `--sub`.
     asked: Vec<Asked>,
 }
 
@@ -57,11 +57,11 @@ pub(super) struct Explanation {
 struct Collection {
     count: usize,
     size_bytes: usize,
-    /// Null if there is none.
+    /// Null if there are no entries.
     bits_per_entry: Option<f64>,
 }
 
-/// What it says of one id.
+/// What the snapshot contains about one id.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum Asked {
@@ -71,7 +71,7 @@ pub(super) enum Asked {
 }
 
 impl Explanation {
-    /// Of a snapshot by `signers` that was opened with `keys`, or with none.
+    /// Explains a snapshot by `signers` that was opened with `keys`, or without keys.
     pub(super) fn new(
         snapshot: &Snapshot,
         signers: Vec<FeedKeyId>,
@@ -219,7 +219,7 @@ impl fmt::Display for Asked {
     }
 }
 
-/// A key's id as people compare it.
+/// A key's id in the form in which people compare it.
 pub(super) fn key_id(id: FeedKeyId) -> String {
     hex(&id.0)
 }

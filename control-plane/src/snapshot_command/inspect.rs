@@ -15,20 +15,20 @@ use super::explanation::{Asked, Explanation, key_id};
 
 /// Verifies a base, delta or heartbeat and explains it.
 ///
-/// Without a key it is explained all the same, but then anyone may have made it: the first line says
-/// so, and the command ends with 3.
+/// Without a key it is explained as well, but then anyone may have made it: the first line says so,
+/// and the exit code is 3.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Inspect {
-    /// The file, as `GET /v1/feed` answers it; `-` reads the standard input.
+    /// The file, as returned by `GET /v1/feed`; `-` reads the standard input.
     file: PathBuf,
-    /// A public key of the feed (`feed_public_keys` of `GET /v1/keys`); may be repeated.
+    /// A public key of the feed (`feed_public_keys` of `GET /v1/keys`); can be repeated.
     #[arg(long = "key", allow_hyphen_values = true)]
     keys: Vec<String>,
-    /// Answers with one JSON object, also about what is wrong: `{"code", "detail"}`.
+    /// Prints one JSON object, also for errors: `{"code", "detail"}`.
     #[arg(long)]
     json: bool,
-    /// Whose tokens and users are asked for; the feed's own issuer if absent.
+    /// The issuer of the tokens and users in question; the feed's own issuer if absent.
     #[arg(long)]
     issuer: Option<String>,
     /// Is this token denied in it?
@@ -37,12 +37,12 @@ pub(crate) struct Inspect {
     /// Is this session denied in it?
     #[arg(long)]
     session: Vec<String>,
-    /// Is this user named in it?
+    /// Does it contain a minimum version of this user?
     #[arg(long)]
     sub: Vec<String>,
 }
 
-/// Why nothing can be explained.
+/// Why the snapshot cannot be explained.
 #[derive(Debug, Serialize)]
 struct Failure {
     /// The stable code.
@@ -61,7 +61,7 @@ impl Inspect {
             Err(failure) if self.json => (json(&failure)?, REFUSED),
             Err(Failure { code, detail }) => anyhow::bail!("{code}: {detail}"),
         };
-        // All at once, and not by `println!`: a reader that has seen enough must not make it panic.
+        // In one call, and not with `println!`: a reader that closes early must not cause a panic.
         std::io::stdout().write_all(text.as_bytes())?;
         Ok(ExitCode::from(code))
     }
@@ -108,7 +108,7 @@ fn feed_key(text: &str) -> Result<FeedKey, Failure> {
     FeedKey::from_bytes(&bytes).map_err(|_| invalid("is not a key that can be trusted"))
 }
 
-/// At most what a snapshot can be at all: a device file must not fill the memory.
+/// Reads at most the maximum size of a snapshot: a device file must not fill the memory.
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let failure = |code, problem: &str| {
         let detail = format!("{} {problem}", file.display());
@@ -129,7 +129,8 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 const REFUSED: u8 = 1;
-/// Of its own, so that a script which forgot the key does not take an explanation for a verification.
+/// A separate code, so that a script without the key does not take an explanation for a
+/// verification.
 const NOT_VERIFIED: u8 = 3;
 const EXIT_CODES: &str = "\
 Exit codes:

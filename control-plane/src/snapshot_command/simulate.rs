@@ -16,14 +16,14 @@ use offswitch_snapshot::{
     SnapshotSigner, UserFloor,
 };
 
-/// Writes a base with made-up tokens (`token-0`, …) and users (`user-0`, …), signed by a key of its
-/// own, and tells what it takes.
+/// Writes a base with made-up tokens (`token-0`, …) and users (`user-0`, …), signed by a new key,
+/// and reports its size and the time it takes.
 #[derive(Debug, Args)]
 pub(crate) struct Simulate {
-    /// How many denied tokens.
+    /// The number of denied tokens.
     #[arg(long, value_parser = value_parser!(u64).range(0..=MAX_ENTRIES as u64))]
     tokens: u64,
-    /// How many users with a minimum version.
+    /// The number of users with a minimum version.
     #[arg(long, value_parser = value_parser!(u64).range(0..=MAX_ENTRIES as u64))]
     users: u64,
     /// Where to write it.

@@ -1,8 +1,8 @@
-//! One log line for everything that changes who is let in, under the target `offswitch::audit`.
+//! One log line for every event that changes who has access, under the target `offswitch::audit`.
 //!
-//! A line says who did it (the id of the API key), what and how many, and where it stands in the
-//! log of revocations: `GET /v1/revocations` shows the rest there. It has no token, no secret and
-//! no subject, so that a log may be kept longer, and read by more people, than what it is about.
+//! A line contains who did it (the id of the API key), what and how many, and the position in the
+//! log of revocations: `GET /v1/revocations` shows the rest there. It contains no token, no secret
+//! and no subject, so that the log may be kept longer, and read by more people, than that data.
 
 use std::collections::BTreeSet;
 
@@ -15,15 +15,15 @@ use crate::master_key::MasterKey;
 
 /// A record was appended: revocations, a logout, a theft or a red button.
 pub fn revoked(record: &Record, position: Position) {
-    // Of up to 100,000 entries.
+    // The kinds of up to 100,000 entries.
     let kinds: BTreeSet<&str> = record.revocations.iter().map(kind).collect();
     let kinds: Vec<&str> = kinds.into_iter().collect();
     let (kinds, count) = (kinds.join(","), record.revocations.len());
     tracing::info!(target: AUDIT, event = "revoked", by = record.by, kinds, count, %position);
 }
 
-/// A session was opened, refreshed or handed over. Its id stands there as a keyed hash: lines of one
-/// session can be found together, and nobody learns an id to end.
+/// A session was opened, refreshed or handed over. Its id is logged as a keyed hash: lines of one
+/// session can be found together, but no reader learns an id that could be used to end it.
 pub fn session(event: &'static str, by: &str, id: &SessionId, master: &MasterKey) {
     let hash = master.mac(ID_CONTEXT, id.to_string().as_bytes());
     let session = Base64UrlUnpadded::encode_string(&hash.as_bytes()[..9]);

@@ -1,12 +1,12 @@
-//! Every metric, with its meaning.
+//! Every metric, with its description.
 
 use metrics::Unit;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use self::Kind::{Counter, Gauge, Histogram};
 
-/// Makes the process's metrics recordable, described, and durations as histograms: those of several
-/// processes can be added up.
+/// Installs the recorder of the process's metrics, with descriptions. Durations are histograms,
+/// which can be summed over several processes.
 ///
 /// # Errors
 ///
@@ -193,7 +193,7 @@ mod tests {
 
     use super::METRICS;
 
-    // D44: a new metric is described here, with its unit in its name or its text.
+    // D44: every new metric is described here, with its unit in its name or its text.
     #[test]
     fn every_metric_of_the_source_is_described_and_no_other() {
         let mut used = BTreeSet::new();

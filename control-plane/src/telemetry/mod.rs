@@ -1,4 +1,4 @@
-//! What operators read of a process: the log, its audit lines, and the metrics.
+//! What operators see of a process: the log, its audit lines, and the metrics.
 
 pub mod audit;
 mod log;

@@ -1,4 +1,5 @@
-//! Followers of the stream: how soon a thousand hear of a revoke, and what ten thousand idle ones cost.
+//! Followers of the stream: how soon a thousand receive a revocation, and the cost of ten thousand
+//! idle ones.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,10 @@ use tokio::time::{sleep, timeout};
 use super::{at, system};
 use crate::refreshes::server::ControlPlane;
 
-/// When a follower heard of which seq.
+/// When a follower received which seq.
 type Heard = Vec<(Instant, u64)>;
 
-/// A thousand followers while 200 revokes arrive a second.
+/// A thousand followers while 200 revocations per second arrive.
 pub(super) async fn busy() -> Result<String> {
     let (_redis, plane) = system().await?;
     let following = tokio::task::spawn_blocking(follow(&plane, 1000, Duration::from_secs(16)));
@@ -88,7 +89,7 @@ pub(super) async fn idle() -> Result<String> {
     ))
 }
 
-/// So many streams, read for so long on one thread.
+/// That many streams, read for that long on one thread.
 fn follow(
     plane: &ControlPlane,
     count: usize,

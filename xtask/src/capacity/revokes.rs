@@ -9,7 +9,7 @@ use crate::refreshes::load::{Connection, Counting, one_thread};
 use crate::refreshes::server::{ControlPlane, Redis};
 use crate::tools::in_an_hour;
 
-/// Single revokes over HTTP beside the bare script, in turns.
+/// Single revocations over HTTP compared with the bare script, interleaved.
 pub(super) async fn single() -> Result<String> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -37,8 +37,8 @@ pub(super) async fn bulk() -> Result<String> {
     Ok(format!("bulk revokes in requests of {BULK}: {ours:.0} entries/s (goal 100,000)\n"))
 }
 
-/// Requests per second, each with so many entries that nobody revoked before, in no other `run`
-/// either.
+/// Requests per second, each with that many entries that were not revoked before, in this `run` or
+/// any other.
 pub(super) async fn revokes_per_second(
     plane: &ControlPlane,
     connections: usize,
@@ -48,7 +48,7 @@ pub(super) async fn revokes_per_second(
     let mut ready = Vec::new();
     let exp = in_an_hour()?;
     for number in 0..connections {
-        // The head stays, and the numbers in the body keep their length.
+        // The head stays the same, because the numbers in the body keep their length.
         let entry = |of: usize| {
             format!(r#"{{"jti":"{run:04}-{number:04}-{of:04}-{:012}","exp":{exp}}}"#, 0)
         };
@@ -89,7 +89,8 @@ async fn chain(port: u16, mut request: Vec<u8>, mut counting: Counting) -> Resul
     Ok(counting.counted())
 }
 
-/// One script that keeps an entry and appends it to a stream: the least that a revoke is in Redis.
+/// One script that stores an entry and appends it to a stream: the minimum for a revocation in
+/// Redis.
 async fn bare_per_second(url: &str) -> Result<f64> {
     let client = Client::open(url)?;
     one_thread(async move {

@@ -1,4 +1,4 @@
-//! What a full store costs: a cold start, and memory in Redis.
+//! The cost of a full store: a cold start, and memory in Redis.
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Client;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::revokes::revokes_per_second;
 use super::{ControlPlane, system};
 
-/// A million revocations, each a record of its own; then a second process starts on them.
+/// A million revocations, each in a record of its own; then a second process starts with them.
 pub(super) async fn cold_start() -> Result<String> {
     let (redis, plane) = system().await?;
     let sessions = session_bytes(&plane, &redis.url).await?;
@@ -42,7 +42,7 @@ pub(super) async fn cold_start() -> Result<String> {
     ))
 }
 
-/// How many entries its base has.
+/// The number of entries in its base.
 async fn entries(plane: &ControlPlane) -> Result<u64> {
     let client = Client::builder().no_proxy().build()?;
     let metrics = client.get(format!("{}/metrics", plane.origin())).bearer_auth(&plane.admin_key);
@@ -51,7 +51,7 @@ async fn entries(plane: &ControlPlane) -> Result<u64> {
     Ok(line.context("no offswitch_entries")?.parse()?)
 }
 
-/// What the document of a user with one session takes.
+/// The size of the document of a user with one session.
 async fn session_bytes(plane: &ControlPlane, url: &str) -> Result<f64> {
     let client = Client::builder().no_proxy().build()?;
     let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;

@@ -1,4 +1,4 @@
-//! Answers per second: polls beside a fixed body, introspection beside oidc-provider.
+//! Responses per second: polls compared with a fixed body, introspection with oidc-provider.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use super::{CONNECTIONS, ControlPlane, JSON, ROUNDS, median, request, system};
 use crate::refreshes::load::{Connection, Counting, one_thread};
 use crate::refreshes::server::{OidcProvider, Redis, free_port, target_dir};
 
-/// `GET /v1/feed?since=` with a small delta, beside the same accept loop and Axum with a fixed body.
+/// `GET /v1/feed?since=` with a small delta, compared with the same accept loop and Axum with a
+/// fixed body.
 pub(super) async fn polls() -> Result<String> {
     let (_redis, plane) = system().await?;
     let client = Client::builder().no_proxy().build()?;
@@ -51,7 +52,7 @@ pub(super) async fn polls() -> Result<String> {
     ))
 }
 
-/// Introspection of an access token beside oidc-provider with Redis.
+/// Introspection of an access token compared with oidc-provider with Redis.
 pub(super) async fn introspection() -> Result<String> {
     let (mut known, mut fresh, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -70,7 +71,7 @@ pub(super) async fn introspection() -> Result<String> {
     ))
 }
 
-/// A request for each of more tokens than are remembered.
+/// One request per token, for more tokens than the control plane remembers.
 async fn introspections(plane: &ControlPlane) -> Result<Vec<Vec<u8>>> {
     let mut opening = JoinSet::new();
     for of in 0..CONNECTIONS {
@@ -114,12 +115,12 @@ async fn oidc_provider() -> Result<f64> {
     per_second(*port, request.into_bytes()).await
 }
 
-/// How many answers of 200 the same request gets, from all connections together.
+/// The number of 200 responses to the same request, from all connections together.
 async fn per_second(port: u16, request: Vec<u8>) -> Result<f64> {
     per_second_in_turn(port, vec![request]).await
 }
 
-/// The same for many requests, each connection taking those that are its own in turn.
+/// The same for many requests; each connection sends its own share in turn.
 async fn per_second_in_turn(port: u16, requests: Vec<Vec<u8>>) -> Result<f64> {
     one_thread(async move {
         let counting = Counting::begin();
@@ -144,5 +145,5 @@ async fn per_second_in_turn(port: u16, requests: Vec<Vec<u8>>) -> Result<f64> {
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
-/// Half as many again as the control plane remembers.
+/// One and a half times as many as the control plane remembers.
 const TOKENS: usize = 30_000;

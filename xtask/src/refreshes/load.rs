@@ -1,7 +1,7 @@
-//! The load: chains of refreshes over HTTP/1.1, each on a connection of its own.
+//! The load: chains of refreshes over HTTP/1.1, each on its own connection.
 //!
-//! Written by hand because it shares the machine with what it measures: reqwest takes twice the
-//! processor time for a request.
+//! Written by hand because it shares the machine with the server that it measures: reqwest takes
+//! twice the processor time per request.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use super::{MEASURED, WARM_UP};
 pub(crate) struct Target {
     port: u16,
     path: String,
-    /// Of the form, beside grant type and refresh token, each after an `&`.
+    /// More fields of the form after grant type and refresh token, each after an `&`.
     more_fields: String,
 }
 
-/// Counts what one chain finishes within the measured time.
+/// Counts the requests that one chain finishes within the measured time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counting {
     begin: Instant,
@@ -62,7 +62,7 @@ impl Target {
 }
 
 impl Counting {
-    /// The warm-up begins now.
+    /// Starts the warm-up.
     pub(crate) fn begin() -> Self {
         let now = Instant::now();
         let begin = now + WARM_UP;
@@ -73,7 +73,7 @@ impl Counting {
         self.now >= self.end
     }
 
-    /// One more is finished.
+    /// Counts one more finished request.
     pub(crate) fn count(&mut self) {
         self.now = Instant::now();
         self.counted += u64::from(self.now >= self.begin && self.now < self.end);
@@ -83,7 +83,7 @@ impl Counting {
         self.counted
     }
 
-    /// Waits for all chains; what they counted, per second.
+    /// Waits for all chains; returns the sum of their counts, per second.
     pub(crate) async fn rate(&self, mut chains: JoinSet<Result<u64>>) -> Result<f64> {
         let mut sum = 0_u64;
         let limit = self.end + GRACE;
@@ -103,12 +103,12 @@ impl Connection {
         Ok(Self { stream, buffer: Vec::with_capacity(LARGEST_ANSWER_BYTES) })
     }
 
-    /// Sends one request; the body of the answer, which must be a success and text.
+    /// Sends one request; returns the body of the response, which must be a success and text.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<&str> {
         Ok(std::str::from_utf8(self.exchange_bytes(request).await?)?)
     }
 
-    /// Sends one request; the body of the answer, which must be a success.
+    /// Sends one request; returns the body of the response, which must be a success.
     pub(crate) async fn exchange_bytes(&mut self, request: &[u8]) -> Result<&[u8]> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
@@ -136,11 +136,11 @@ impl Connection {
     }
 }
 
-/// Refreshes each of the tokens and its successors, and says how many were answered per second.
+/// Refreshes each of the tokens and its successors, and returns the number of responses per second.
 ///
 /// # Errors
 ///
-/// Whatever is answered but 200 with another refresh token ends the run.
+/// Any response other than 200 with another refresh token ends the run.
 pub(crate) async fn refreshes_per_second(target: Target, tokens: Vec<String>) -> Result<f64> {
     one_thread(async move {
         let target = Arc::new(target);
@@ -177,8 +177,8 @@ async fn chain(
     Ok(counting.counted())
 }
 
-/// Runs the load on one thread of its own: chains that wait most of the time need no more, and
-/// nothing is handed from core to core.
+/// Runs the load on one separate thread: chains that mostly wait need no more, and no work moves
+/// from core to core.
 pub(crate) async fn one_thread(
     work: impl Future<Output = Result<f64>> + Send + 'static,
 ) -> Result<f64> {
@@ -187,7 +187,7 @@ pub(crate) async fn one_thread(
     tokio::task::spawn_blocking(thread).await?
 }
 
-/// Status, where the body begins and how long it is, once the whole head is there.
+/// The status, and where the body begins and its length, once the whole head has arrived.
 fn head(answer: &[u8]) -> Result<Option<(u16, usize, usize)>> {
     let Some(end) = memmem::find(answer, b"\r\n\r\n") else {
         return Ok(None);
@@ -205,7 +205,7 @@ fn head(answer: &[u8]) -> Result<Option<(u16, usize, usize)>> {
     bail!("an answer without a length")
 }
 
-/// The member `refresh_token` of a JSON object, which is made of letters that need no escape.
+/// The member `refresh_token` of a JSON object; it contains no letters that need an escape.
 fn refresh_token(answer: &str) -> Option<&str> {
     let begin = memmem::find(answer.as_bytes(), NAME.as_bytes())? + NAME.len();
     Some(answer.get(begin..)?.trim_start().strip_prefix('"')?.split_once('"')?.0)
@@ -222,8 +222,8 @@ mod tests {
 
     use super::*;
 
-    /// Answers the requests of one connection with `answers`, each in two pieces, and says what
-    /// the bodies of the requests were.
+    /// Answers the requests of one connection with `answers`, each in two pieces, and returns the
+    /// bodies of the requests.
     async fn fake(answers: Vec<String>) -> (u16, tokio::task::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(served.await.unwrap(), [body("first"), body("second"), body("third")]);
     }
 
-    // An answer whose end cannot be known, and bytes that are no answer.
+    // A response whose end cannot be known, and bytes that are not a response.
     #[test]
     fn an_answer_without_a_length_or_of_another_protocol_is_refused() {
         assert!(head(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());

@@ -1,4 +1,4 @@
-//! What is measured, and a Redis for it that flushes every write before it answers.
+//! The servers to measure, and a Redis for them that flushes every write before it answers.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::tools::{self, root};
 
-/// A running server with a folder of its own; both go when it is dropped.
+/// A running server with its own folder; dropping it stops the server and removes the folder.
 pub(crate) struct Redis {
     pub(crate) url: String,
     _process: Child,
@@ -23,9 +23,10 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// Starts one on a free port and waits until it takes connections.
+    /// Starts one on a free port and waits until it accepts connections.
     pub(crate) async fn start() -> Result<Self> {
-        // Not in the system's temporary folder: that may be memory, where flushing costs nothing.
+        // Not in the system's temporary folder: that may be in memory, where flushing costs
+        // nothing.
         let folder = tempfile::tempdir_in(target_dir())?;
         let port = free_port().await?;
         let process = Command::new("redis-server")
@@ -47,13 +48,13 @@ impl Redis {
         Ok(Self { url: format!("redis://127.0.0.1:{port}"), _process: process, folder })
     }
 
-    /// Its folder, also for the files of who uses it.
+    /// Its folder, which may also be used for the files of its client.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 }
 
-/// A running `offswitch serve`, as it is released; it stops when dropped.
+/// A running `offswitch serve`, built as for a release; it stops when dropped.
 pub(crate) struct ControlPlane {
     pub(crate) port: u16,
     pub(crate) admin_key: String,
@@ -62,7 +63,7 @@ pub(crate) struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts one on `redis`, with its files in that one's folder.
+    /// Starts one on `redis`, with its files in the folder of `redis`.
     pub(crate) async fn start(redis: &Redis) -> Result<Self> {
         let port = free_port().await?;
         let log = std::fs::File::create(redis.folder().join("control-plane.log"))?;
@@ -93,7 +94,7 @@ impl ControlPlane {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Memory that its process has in use, bytes.
+    /// The resident memory of its process, bytes.
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
         let id = self.process.id().context("it has stopped")?;
         let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
@@ -107,15 +108,15 @@ impl ControlPlane {
 pub(crate) struct OidcProvider {
     pub(crate) port: u16,
     pub(crate) client_id: String,
-    /// The first chain's.
+    /// The access token of the first chain.
     pub(crate) access_token: String,
-    /// One for each chain.
+    /// One refresh token for each chain.
     pub(crate) refresh_tokens: Vec<String>,
     _process: Child,
 }
 
 impl OidcProvider {
-    /// Starts one on `redis`, with so many grants made in advance.
+    /// Starts one on `redis`, with that many grants made in advance.
     pub(crate) async fn start(redis: &Redis, chains: usize) -> Result<Self> {
         let errors = redis.folder().join("oidc-provider.log");
         let mut process = Command::new("node")
@@ -141,7 +142,7 @@ impl OidcProvider {
     }
 }
 
-/// What oidc-provider says once it serves.
+/// What oidc-provider prints once it serves.
 #[derive(Deserialize)]
 struct Started {
     port: u16,
@@ -150,19 +151,19 @@ struct Started {
     refresh_tokens: Vec<String>,
 }
 
-/// Builds the control plane as it is released, with what it is measured beside.
+/// Builds the control plane as for a release, and what it is compared with.
 pub(crate) fn build() -> Result<()> {
     tools::ensure_test_programs()?;
     let build = ["build", "--quiet", "--release", "--package", "offswitch", "--locked"];
     tools::run("cargo", &[&build[..], &["--bins", "--examples"]].concat())
 }
 
-/// A port that nobody listens on.
+/// A port that no process listens on.
 pub(crate) async fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port())
 }
 
-/// Where Cargo builds.
+/// The folder in which Cargo builds.
 pub(crate) fn target_dir() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR");
     target.map_or_else(|| root().join("target"), PathBuf::from)
