@@ -64,7 +64,7 @@ pub struct ApiKey {
     pub scopes: Vec<Scope>,
     /// When it was created, unix seconds.
     pub created_at: u64,
-    /// From when on it is refused, unix seconds; never if absent.
+    /// When it expires, unix seconds; never if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
     hash: String,
@@ -190,8 +190,9 @@ impl ApiKeys {
     }
 
     /// Deletes the key with this id, unless no key that is valid at `now` would remain, or none
-    /// that may manage keys. An empty list also counts as lost by the store, and processes would
-    /// restore all keys.
+    /// that may manage keys. A store without API keys counts as one that lost them: processes would
+    /// restore all of them.
+    ///
     /// # Errors
     ///
     /// See [`DeleteError`].

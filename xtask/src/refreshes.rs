@@ -21,7 +21,7 @@ use self::server::{ControlPlane, OidcProvider, Redis};
 pub(crate) async fn measure() -> Result<String> {
     server::build()?;
     let (mut bare, mut theirs, mut ours) = (Vec::new(), Vec::new(), Vec::new());
-    // Interleaved, so that load on the machine slows down all three.
+    // Interleaved, so that other load on the machine slows down all three.
     for _ in 0..ROUNDS {
         bare.push(bare_pairs().await.context("the bare Redis calls")?);
         theirs.push(oidc_provider().await.context("oidc-provider")?);

@@ -40,7 +40,7 @@ pub enum Revocation {
     Refresh {
         /// Its id.
         sid: String,
-        /// From when on the stored session is sure to record this itself, unix seconds.
+        /// When the stored session is sure to record this itself, unix seconds.
         exp: u64,
     },
     /// A session, with every token that has its `sid`.
@@ -97,7 +97,7 @@ pub struct Effects {
 pub struct Denied {
     /// Its fingerprint.
     pub id: u64,
-    /// From when on it may be removed from the base, unix seconds.
+    /// When it may be removed from the base, unix seconds.
     pub until: u64,
 }
 
@@ -108,7 +108,7 @@ pub struct RevokedUser {
     pub id: u64,
     /// The minimum that newer tokens reach.
     pub floor: UserFloor,
-    /// From when on the user may be removed from the base, unix seconds.
+    /// When the user may be removed from the base, unix seconds.
     pub until: u64,
 }
 

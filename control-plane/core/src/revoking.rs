@@ -20,7 +20,7 @@ pub struct Rules<'a> {
     pub max_revocation_seconds: u64,
 }
 
-/// What a request wants revoked, named by a claim or by a key id.
+/// What to revoke, named by a claim or by a key id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     /// The token, session, user or key.

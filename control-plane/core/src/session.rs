@@ -175,7 +175,7 @@ pub enum Rotation {
 }
 
 impl Session {
-    /// From when on the session issues no more tokens, unix seconds.
+    /// When the session expires and issues no more tokens, unix seconds.
     pub fn expires_at(&self, lifetimes: &Lifetimes) -> u64 {
         self.absolute_end(lifetimes).min(self.used_at.saturating_add(lifetimes.idle_seconds))
     }

@@ -31,7 +31,8 @@ pub(super) fn unknown(name: &str) -> String {
     }
 }
 
-/// `NAME_SERVICE_HOST`, `NAME_SERVICE_PORT[_…]`, `NAME_PORT` and `NAME_PORT_<number>_<protocol>[_…]`.
+/// True for `NAME_SERVICE_HOST`, `NAME_SERVICE_PORT[_…]`, `NAME_PORT` and
+/// `NAME_PORT_<number>_<protocol>[_…]`.
 fn is_of_a_service(variable: &str) -> bool {
     let is_number = |rest: &str| rest.starts_with(|first: char| first.is_ascii_digit());
     variable.ends_with("_SERVICE_HOST")

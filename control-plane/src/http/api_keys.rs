@@ -23,7 +23,7 @@ pub(super) struct CreateApiKey {
     /// What it may do; no more than the key that creates it may do.
     #[schema(value_type = Vec<String>)]
     scopes: Vec<Scope>,
-    /// From when on it is refused, unix seconds; by default never.
+    /// When it expires, unix seconds; by default never.
     expires_at: Option<u64>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct ApiKeyListed {
     scopes: Vec<&'static str>,
     /// When it was created, unix seconds.
     created_at: u64,
-    /// From when on it is refused, unix seconds; absent if it never expires.
+    /// When it expires, unix seconds; absent if it never expires.
     expires_at: Option<u64>,
     /// True if it has expired.
     expired: bool,

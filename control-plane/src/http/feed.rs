@@ -190,7 +190,7 @@ const LAST_EVENT: &[u8] = b": the process stops; follow again\nretry: 1000\n\n";
 const MAX_WAIT_SECONDS: u64 = 60;
 /// The header with which a follower resumes a stream (the standard of server-sent events).
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Proxies must forward every event immediately: nginx buffers unless it is told not to, and
+/// Proxies must forward every event immediately: nginx buffers unless a header forbids it, and
 /// compression waits for more data.
 const STREAM_HEADERS: [(&str, &str); 3] = [
     ("content-type", "text/event-stream"),

@@ -69,7 +69,7 @@ pub(super) struct TokenKey {
     /// `pending`, `active`, `verifying` or `dead`.
     #[schema(value_type = String, example = "active")]
     state: KeyState,
-    /// From when on it signs, unix seconds.
+    /// When it starts to sign, unix seconds.
     signs_from: u64,
     /// When it is removed from the key set, long after its last token expired (unix seconds);
     /// absent while it has no successor.
@@ -89,7 +89,7 @@ pub(super) struct Rotate {
 pub(super) struct NewKey {
     kid: String,
     alg: &'static str,
-    /// From when on it signs, unix seconds; until then it is only published.
+    /// When it starts to sign, unix seconds; until then it is only published.
     signs_from: u64,
     /// True if the key was already pending.
     repeated: bool,

@@ -82,7 +82,7 @@ pub(super) struct KeyStatus {
     id: String,
     name: String,
     scopes: Vec<&'static str>,
-    /// From when on it is refused, unix seconds; absent if it never expires.
+    /// When it expires, unix seconds; absent if it never expires.
     expires_at: Option<u64>,
 }
 

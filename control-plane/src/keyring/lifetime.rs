@@ -51,7 +51,7 @@ impl<'a, D: Fn(&str) -> bool> Lifetimes<'a, D> {
         self.living().max_by_key(|key| order(key))
     }
 
-    /// From when on a key made now signs: after every other one; immediately if there is none.
+    /// When a key made now starts to sign: after every other one; immediately if there is none.
     pub(super) fn next_start(&self, publish_seconds: u64) -> u64 {
         self.newest().map_or(self.now, |newest| {
             let published = self.now.saturating_add(publish_seconds);

@@ -46,7 +46,7 @@ pub struct Rotated {
     pub kid: String,
     /// The JOSE name of its algorithm.
     pub algorithm: &'static str,
-    /// From when on it signs, unix seconds.
+    /// When it starts to sign, unix seconds.
     pub signs_from: u64,
     /// True if it existed already: pending, or made by a process that was faster.
     pub repeated: bool,

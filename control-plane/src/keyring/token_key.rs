@@ -85,7 +85,7 @@ impl TokenKey {
         self.created_at
     }
 
-    /// From when on it signs, unix seconds; earlier only if no other key is left.
+    /// When it starts to sign, unix seconds; earlier only if no other key is left.
     pub fn signs_from(&self) -> u64 {
         self.signs_from
     }

@@ -184,7 +184,7 @@ impl Ending {
     }
 }
 
-/// The position in a cursor's document; without one, the beginning of no era.
+/// The position in a cursor's document; if that has none, 0.0, which belongs to no era.
 fn position(document: &[u8]) -> Position {
     let text = std::str::from_utf8(document).ok();
     text.and_then(|text| text.parse().ok()).unwrap_or_default()

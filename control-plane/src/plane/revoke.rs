@@ -124,8 +124,8 @@ impl Plane {
         }
     }
 
-    /// The claims of a token that this control plane can have signed. It may have expired. A token of
-    /// a dead or retired key is refused: a thief of the key could fill the log with forged ones.
+    /// The claims of a token that this control plane can have signed. It may have expired. A token
+    /// of a dead or retired key is refused: a thief of the key could fill the log with forged ones.
     pub fn own_token(&self, token: &str, now: u64) -> Option<OwnToken> {
         let jws = Jws::parse(token).ok()?;
         let keyring = self.keyring();
@@ -293,7 +293,7 @@ impl Plane {
         self.need_room(record, self.settings.max_entries)
     }
 
-    /// Refuses to revoke more keys by name than leaves room for red buttons. Keys of other issuers
+    /// Refuses to revoke so many keys by name that red buttons have no room. Keys of other issuers
     /// have lower limits, because any caller who may revoke can invent their names: each issuer is
     /// limited to what its key set can hold, and all of them so that there is always room for the
     /// control plane's own keys.

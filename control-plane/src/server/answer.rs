@@ -89,7 +89,7 @@ impl hyper::body::Body for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        // Over HTTP/2 the body ends by itself, after the last piece was taken.
+        // Over HTTP/2 the body ends on its own, after the last piece was taken.
         let is_awaited = self.stream.is_some() && self.was_handed_out;
         !is_awaited && self.rest.is_empty() && self.body.is_end_stream()
     }

@@ -37,7 +37,7 @@ pub(crate) struct Inspect {
     /// Is this session denied in it?
     #[arg(long)]
     session: Vec<String>,
-    /// Does it contain a minimum version of this user?
+    /// Does it contain a minimum version for this user?
     #[arg(long)]
     sub: Vec<String>,
 }

@@ -84,7 +84,8 @@ impl Trimming {
         }
         let effects = record.effects(seq, self.salt, &self.issuer);
         self.kept.denied.extend(effects.denied.iter().filter(|one| one.until >= now));
-        // A later revocation of a user may be past before an earlier one: together they are neither.
+        // A later revocation of a user may be past before an earlier one that is kept: both are
+        // merged, so the later one is kept, too.
         let held: HashSet<u64> = self.kept.users.iter().map(|user| user.id).collect();
         let stays = |one: &&RevokedUser| one.until >= now || held.contains(&one.id);
         self.kept.users.extend(effects.users.iter().filter(stays));
@@ -121,5 +122,5 @@ fn living(denied: &[Denied], now: u64) -> Vec<Denied> {
 
 /// The minimum time for which `GET /v1/revocations` shows entries that still have an effect.
 const LISTED_SECONDS: u64 = 7 * 24 * 60 * 60;
-/// Everyone who reads the log from its beginning gets the checkpoint, 15 bytes per entry.
+/// Every reader of the log's beginning gets the checkpoint, 15 bytes per entry.
 const MOST_CARRIED: usize = 10_000;

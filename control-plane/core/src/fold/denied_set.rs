@@ -2,7 +2,7 @@
 
 use crate::record::Denied;
 
-/// Unique fingerprints in ascending order, each with the time from when on it may be removed.
+/// Unique fingerprints in ascending order, each with the time when it may be removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct DeniedSet {
     ids: Vec<u64>,
@@ -26,7 +26,7 @@ impl DeniedSet {
         entries.map(|(id, until)| Denied { id: *id, until: widened(*until) })
     }
 
-    /// From when on `id` may be removed, if it is in the set.
+    /// When `id` may be removed, if it is in the set.
     pub(super) fn until(&self, id: u64) -> Option<u64> {
         let rank = self.ids.binary_search(&id).ok()?;
         self.until.get(rank).map(|until| widened(*until))
@@ -70,7 +70,7 @@ impl FromIterator<Denied> for DeniedSet {
     }
 }
 
-/// An entry must never be removed too early: a time that does not fit is kept for ever.
+/// An entry must never be removed too early: if its time does not fit, it is kept for ever.
 fn widened(until: u32) -> u64 {
     if until == FOR_EVER { u64::MAX } else { u64::from(until) }
 }

@@ -496,7 +496,7 @@ impl Fold {
     }
 }
 
-/// The entries of a map from fingerprint to the time from when on it may be removed.
+/// The entries of a map from fingerprint to the time when it may be removed.
 fn entries(map: &HashMap<u64, u64>) -> impl Iterator<Item = Denied> {
     map.iter().map(|(id, until)| Denied { id: *id, until: *until })
 }

@@ -259,7 +259,7 @@ fn open(path: &Path) -> Result<Database, StoreError> {
     guarded(|| builder.create(path).map_err(failed))
 }
 
-/// Writes the whole file once more. After a failed flush, systems treat pages as written that are
+/// Writes the whole file again. After a failed flush, systems treat pages as written that are
 /// not, and report this only once: the next flush would succeed without writing those pages.
 fn write_again(path: &Path) -> Result<(), StoreError> {
     let rewrite = || {
