@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { consoleOf, consoleTests, logIn } from "./console.mjs";
 import { serveFiles } from "./files.mjs";
-import { says, servePage } from "./open.mjs";
+import { becomes, says, servePage } from "./open.mjs";
 
 const { plane, pageTest } = await servePage();
 await plane.kill();
@@ -28,8 +28,10 @@ pageTest("without a key every part says which scope it needs", async (page) => {
 // A key that the control plane does not know: said once, and another can be entered.
 pageTest("a wrong key is refused in words, and the right one works after it", async (page) => {
   const it = consoleOf(page);
+  await page.getByRole("checkbox", { name: /^Stay signed in until this tab is closed/ }).check();
   await it.use("osk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
   await says(it.state, /The API key was not accepted\.[\s\S]*unknown_api_key, HTTP 401/);
+  await becomes(() => page.evaluate(() => ({ ...sessionStorage })), {});
   await it.go("Revoke");
   await says(it.part("Revoke"), /Sign in with another API key that has the scope revocations:write/);
   assert.ok(await it.part("Revoke").getByRole("button", { name: "Revoke" }).isDisabled());

@@ -24,6 +24,8 @@ export interface Access {
   setNames(keys: readonly ApiKey[]): void;
   isTrying: boolean;
   signIn(apiKey: string, isStored: boolean): void;
+  /** Asks again what the key may do, if the control plane has not answered that yet. */
+  identify(): Promise<void>;
   signOut(): void;
   /** Counts sign-outs: what was fetched with a key is removed with it. */
   generation: number;
@@ -57,13 +59,16 @@ export function useAccess(): Access {
     putNames((before) => new Map([...before, ...keys.map(({ id, name }) => [id, name] as const)]));
   const signIn = async (text: string, isStored: boolean) => {
     const its = put(text);
+    // A key that is refused is removed below; without an answer it may still be a good one.
+    storeKey(isStored ? text : null);
     setTrying(true);
-    const trial = make(text, its);
+    await tried(text, its, make(text, its));
+  };
+  const tried = async (text: string, its: number, trial: ControlPlane) => {
     const received = await trial.status();
     if (its !== serial.current) return;
     setStatus(received);
     setTrying(false);
-    storeKey(isStored && received !== null ? text : null);
     if (received === null) return;
     const { key: { id, name, scopes }, issuer } = received;
     setSignIn({ apiKey: text, scopes, issuer });
@@ -71,6 +76,10 @@ export function useAccess(): Access {
     if (!scopes.includes("api-keys:write")) return;
     const listed = await trial.apiKeys();
     if (its === serial.current && listed.ok) setNames(listed.value.api_keys);
+  };
+  const identify = async () => {
+    if (key.text === null || status !== null || known.refusal !== null) return;
+    await tried(key.text, key.serial, plane);
   };
   const signOut = () => {
     put(null);
@@ -89,7 +98,7 @@ export function useAccess(): Access {
     storeKey(null);
   }, [known.refusal]);
   return {
-    plane, ...known, status, names, setNames, isTrying, signIn, signOut, generation,
+    plane, ...known, status, names, setNames, isTrying, signIn, identify, signOut, generation,
   };
 }
 

@@ -43,6 +43,7 @@ export function useLive(access: Access, isShown: boolean): Live {
     // A starting process answers nothing else, but it answers: the pauses stay short.
     if (readiness === null) return where.place === "starting";
     if (access.isTrying) return true;
+    await access.identify();
     if (may(access, "metrics:read")) {
       const answer = await plane.metrics();
       put(({ history }) => !answer.ok ? { metricsProblem: answer.problem }
