@@ -43,6 +43,34 @@ consoleTest("an API key is created, its secret is shown once, and revoked after 
   await becomes(() => it.row("edge <b>").count(), 0);
 });
 
+// The request arrived and its answer did not: a second request would make a second key.
+consoleTest("a key whose creation got no answer is listed, and the page says that it may exist", async (it, page) => {
+  await it.go("API keys");
+  const creating = it.part("Create an API key");
+  await creating.getByRole("textbox", { name: "Name (1 to 100 characters)" }).fill("unanswered");
+  await creating.getByRole("checkbox", { name: "feed:read" }).check();
+  await page.route("**/v1/api-keys", async (route) => {
+    if (route.request().method() !== "POST") return route.continue();
+    await route.fetch();
+    await route.abort();
+  });
+  await it.button("Create key").click();
+  const text = await says(creating, /It is unknown whether the key was created\./);
+  assert.match(text, /revoke it there/);
+  assert.doesNotMatch(text, /repeat it safely/);
+  await it.confirm("Revoke unanswered", "Yes, revoke it");
+  await says(it.part("API keys"), /The key unanswered is revoked/);
+}, { expects: [/ERR_FAILED/] });
+
+// A name of another administrator must not turn the question around it.
+consoleTest("the question before a key is revoked shows invisible characters of its name", async (it, page) => {
+  await plane.call("POST", "/v1/api-keys", { name: "edge\u202Eegde", scopes: ["feed:read"] });
+  await it.go("API keys");
+  await it.button("Revoke edge⟨U+202E⟩egde").click();
+  await page.getByRole("group", { name: /the key “edge⟨U\+202E⟩egde” is refused from now on/ })
+    .getByRole("button", { name: "Cancel" }).click();
+});
+
 // D04: added, both sign, the old one dropped.
 consoleTest("the feed key is rotated: a key is added, both sign, and the old one is dropped", async (it) => {
   const { feed_keys: [old] } = await plane.call("GET", "/v1/keys");

@@ -6,8 +6,9 @@ import { Card } from "../shared/card";
 import { Confirm } from "../shared/confirm";
 import { CopyButton } from "../shared/copy-button";
 import { Field } from "../shared/field";
+import { visible } from "../shared/invisible";
 import { Moment } from "../shared/moment";
-import { Facts, ProblemNotice } from "../shared/outcome";
+import { Facts, mayBeDone, ProblemNotice } from "../shared/outcome";
 import { nowSeconds, type Answer } from "../shared/request";
 import { ShownText } from "../shared/shown-text";
 import { useSubmit } from "../shared/submit";
@@ -56,7 +57,7 @@ export function ApiKeys({ access, isShown }: { access: Access; isShown: boolean 
             }))} />
         )}
       </Card>
-      <CreateKey access={access} onCreate={load} />
+      <CreateKey access={access} reload={load} />
     </>
   );
 }
@@ -69,6 +70,7 @@ function cells(
 ) {
   const { id, name, scopes, created_at, expires_at, expired } = key;
   const isOwn = id === ownId;
+  const shown = visible(name);
   return [
     <>
       <strong><ShownText text={name} /></strong>{isOwn && <span class="quiet"> (this key)</span>}
@@ -80,15 +82,15 @@ function cells(
     <Moment at={created_at} />,
     expires_at === null || expires_at === undefined ? <span class="quiet">never</span>
       : <>{expired && <strong class="bad">expired </strong>}<Moment at={expires_at} /></>,
-    <Confirm text="Revoke" label={`Revoke ${name}`} yes="Yes, revoke it" isDisabled={isDisabled}
+    <Confirm text="Revoke" label={`Revoke ${shown}`} yes="Yes, revoke it" isDisabled={isDisabled}
       question={isOwn
-        ? `Every caller with the key “${name}” is refused from now on. You are signed in with it.`
-        : `Every caller with the key “${name}” is refused from now on.`}
+        ? `Every caller with the key “${shown}” is refused from now on. You are signed in with it.`
+        : `Every caller with the key “${shown}” is refused from now on.`}
       onYes={() => revoke(id)} />,
   ];
 }
 
-function CreateKey({ access, onCreate }: { access: Access; onCreate(): void }) {
+function CreateKey({ access, reload }: { access: Access; reload(): void }) {
   const [name, setName] = useState("");
   const [scopes, setScopes] = useState<readonly string[]>([]);
   const [days, setDays] = useState("");
@@ -106,11 +108,11 @@ function CreateKey({ access, onCreate }: { access: Access; onCreate(): void }) {
     const created = await access.plane.createApiKey(JSON.stringify({ name, scopes, ...expires }));
     setBusy(false);
     setAnswer(created);
+    if (created.ok || mayBeDone(created.problem)) reload();
     if (!created.ok) return;
     setName("");
     setScopes([]);
     setDays("");
-    onCreate();
   };
   const toggle = (scope: string) =>
     setScopes(scopes.includes(scope) ? scopes.filter((one) => one !== scope) : [...scopes, scope]);
@@ -138,7 +140,7 @@ function CreateKey({ access, onCreate }: { access: Access; onCreate(): void }) {
       </form>
       <div role="alert">
         {complaint && <p class="notice bad">{complaint}</p>}
-        {answer?.ok === false && <ProblemNotice problem={answer.problem} />}
+        {answer?.ok === false && <ProblemNotice problem={answer.problem} inDoubt={IN_DOUBT} />}
       </div>
       {answer?.ok && <Created created={answer.value} onDone={() => setAnswer(null)} />}
     </Card>
@@ -170,4 +172,7 @@ function problemOf(name: string, scopes: readonly string[], days: string): strin
   return isDays ? null : "The number of days must be a whole number from 1 to 36500.";
 }
 
+/** The request has no idempotency key, because no answer shows a secret twice. */
+const IN_DOUBT = "It is unknown whether the key was created. Look for it in the list above, and revoke it "
+  + "there: its secret is lost. Creating it again makes a second key.";
 const COLUMNS = ["Name", "Scopes", "Created", "Expires", "Action"];

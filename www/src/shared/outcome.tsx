@@ -36,11 +36,18 @@ function Recorded(
   );
 }
 
-export function ProblemNotice({ problem }: { problem: Problem }) {
+interface ProblemProps {
+  problem: Problem;
+  /** What to say if the request may have been done, where it must not be repeated. */
+  inDoubt?: string;
+}
+
+export function ProblemNotice({ problem, inDoubt }: ProblemProps) {
   const { status, code, detail } = problem;
+  const words = inDoubt !== undefined && mayBeDone(problem) ? inDoubt : headline(problem);
   return (
     <div class="notice bad">
-      <p class="tight"><strong>{headline(problem)}</strong></p>
+      <p class="tight"><strong>{words}</strong></p>
       <p class="tight"><ShownText text={detail} /></p>
       <p class="tight quiet small">
         <code><ShownText text={code} /></code>{status > 0 && <>, HTTP {status}</>}
@@ -72,6 +79,12 @@ function headline({ status, code }: Problem): string {
   if (code === "store_unavailable") return "The store does not answer. Nothing was acknowledged.";
   if (status >= 500) return "The control plane cannot do this now.";
   return "The control plane refused this.";
+}
+
+/** True if it is unknown whether the control plane did what the request asked for. */
+export function mayBeDone({ status, code }: Problem): boolean {
+  if (code === "starting" || code === "store_full") return false;
+  return status < 300 || status >= 500;
 }
 
 const DURABILITIES: Record<string, string> = {
