@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { consoleOf, logIn } from "./console.mjs";
 import { becomes, says, servePage } from "./open.mjs";
 import { inspectorOf, plainClaims, unsigned } from "./inspector.mjs";
+import { mint, signingKey } from "../support/fixture.mjs";
 
 const { plane, pageTest } = await servePage();
 const token = unsigned(plainClaims({ sub: "pasted" }));
@@ -86,4 +87,33 @@ pageTest("signed in, a token is followed by the own feed and revoked with one bu
   await page.getByRole("link", { name: "Inspector" }).click();
   await page.getByRole("link", { name: "Sign in to revoke" }).waitFor();
   assert.equal(await inspector.button("Revoke").count(), 0);
+}, { expects: [/404.*openid-configuration/] });
+
+// Anyone can write the claims of a token: its jti may be that of another user's token.
+pageTest("revoking a token of another issuer names its claims, and says if its signature is not verified", async (page) => {
+  const it = consoleOf(page);
+  const inspector = inspectorOf(page);
+  const key = await signingKey("EdDSA");
+  const claims = { iss: "https://idp.example", jti: "their\u202Ejti", exp: 1_900_000_000 };
+  await page.getByRole("link", { name: "Console" }).click();
+  await it.use(plane.apiKey);
+  await says(it.scopes, /granted:\s+feed:read/);
+  await page.getByRole("link", { name: "Inspector" }).click();
+  const asks = async (pattern) => {
+    await inspector.button("Revoke").click();
+    const question = page.getByRole("group", { name: /every verifier will refuse that token/ });
+    const text = await says(question, pattern);
+    await question.getByRole("button", { name: "Cancel" }).click();
+    return text;
+  };
+  const named = /“their⟨U\+202E⟩jti” of https:\/\/idp\.example, with the exp 2030-03-17 17:46:40 UTC,/;
+  await inspector.token.fill(unsigned(plainClaims(claims)));
+  assert.match(await asks(named), /The signature is not verified/);
+  const other = await signingKey("EdDSA");
+  await inspector.verify({ token: await mint(key, claims), keys: { ...other.jwk, kid: key.jwk.kid } });
+  await says(inspector.state, /bad_signature/);
+  assert.match(await asks(named), /The signature is not verified/);
+  await inspector.verify({ token: await mint(key, claims), keys: key.jwk });
+  await says(inspector.part("Why, step by step"), /Signature passed/);
+  assert.doesNotMatch(await asks(named), /The signature is not verified/);
 }, { expects: [/404.*openid-configuration/] });

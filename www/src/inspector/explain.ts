@@ -16,6 +16,11 @@ export function isGoodInItself(steps: Step[]): boolean {
   return own.length > 0 && own.every(({ result }) => result === "passed");
 }
 
+/** True if the signature was checked and is good. */
+export function isSigned(steps: Step[]): boolean {
+  return steps.some(({ check, result }) => check === "signature" && result === "passed");
+}
+
 export function nameOf(check: Check): string {
   return NAMES[check]?.[0] ?? String(check);
 }

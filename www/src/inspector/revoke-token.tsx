@@ -2,6 +2,8 @@
 
 import { Confirm } from "../shared/confirm";
 import type { Accepted } from "../shared/answers";
+import { isTime, utcTime } from "../shared/format";
+import { visible } from "../shared/invisible";
 import { Outcome } from "../shared/outcome";
 import { ask, hasText } from "../shared/request";
 import { useSignIn } from "../shared/sign-in";
@@ -9,7 +11,13 @@ import { useSubmit } from "../shared/submit";
 import type { Decoded } from "./decode";
 import { numberMember, textMember } from "./json";
 
-export function RevokeToken({ decoded }: { decoded: Decoded }) {
+interface Props {
+  decoded: Decoded;
+  /** Whether the verdict in view shows that the signature is good. */
+  isVerified: boolean;
+}
+
+export function RevokeToken({ decoded, isVerified }: Props) {
   const signIn = useSignIn();
   const { isBusy, answer, send } = useSubmit<Accepted>();
   if (decoded.form !== "jws") return null;
@@ -27,20 +35,32 @@ export function RevokeToken({ decoded }: { decoded: Decoded }) {
     <>
       {answer?.ok !== true && (
         <Confirm text="Revoke" look="danger" yes="Yes, revoke it" isDisabled={isBusy} onYes={revoke}
-          question={"token" in entry
-            ? "The token is sent to this control plane, and every verifier will refuse it, for good."
-            : "Its jti is sent to this control plane, and every verifier will refuse it, for good."} />
+          question={questionFor(entry, isVerified)} />
       )}
       {answer !== null && <div class="wide"><Outcome answer={answer} done="The token is revoked." /></div>}
     </>
   );
 }
 
+/** Nothing but the claims says which token of another issuer it is, so the question names them. */
+function questionFor(entry: Entry, isVerified: boolean): string {
+  if ("token" in entry) {
+    return "The token is sent to this control plane, and every verifier will refuse it, for good.";
+  }
+  const { jti, exp, issuer } = entry;
+  const until = isTime(exp) ? utcTime(exp) : String(exp);
+  const warning = isVerified ? "" : " The signature is not verified: anyone can write these claims.";
+  return `The jti “${visible(jti)}” of ${visible(issuer)}, with the exp ${until}, is sent to this control `
+    + `plane, and every verifier will refuse that token, for good.${warning}`;
+}
+
 /** An own token is sent whole, so that the control plane checks it; of another issuer's, its jti. */
-function entryOf({ token, claims }: Decoded, ownIssuer: string) {
+function entryOf({ token, claims }: Decoded, ownIssuer: string): Entry | null {
   const [issuer, jti] = [textMember(claims, "iss"), textMember(claims, "jti")];
   if (issuer === ownIssuer) return { token };
   const exp = numberMember(claims, "exp");
   if (issuer === undefined || jti === undefined || exp === undefined) return null;
   return { jti, exp: Math.ceil(exp), issuer };
 }
+
+type Entry = { token: string } | { jti: string; exp: number; issuer: string };

@@ -6,6 +6,7 @@ import { Card } from "../shared/card";
 import { useNow } from "./clock";
 import { Compare } from "./compare";
 import type { Decoded } from "./decode";
+import { isSigned } from "./explain";
 import { FeedFields } from "./feed-fields";
 import { PartTable } from "./part-table";
 import { RevokeToken } from "./revoke-token";
@@ -41,7 +42,8 @@ export function Workbench(props: Props) {
         <div class="row actions">
           <button type="button" onClick={bench.tryExample}>Try an example</button>
           <button type="button" onClick={onClear}>Clear everything</button>
-          {ownsPage && <RevokeToken key={decoded.token} decoded={decoded} />}
+          {ownsPage && <RevokeToken key={decoded.token} decoded={decoded}
+            isVerified={isSigned(verified.judgement?.steps ?? [])} />}
           <span role="status" class="small bad">{bench.problem}</span>
         </div>
       </section>
