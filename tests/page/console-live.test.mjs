@@ -7,6 +7,14 @@ import { becomes, says, servePage } from "./open.mjs";
 
 const { plane, pageTest } = await servePage();
 const consoleTest = consoleTests(pageTest, plane);
+/** The lines of the log's export. */
+async function exported(it, page) {
+  const [download] = await Promise.all([
+    page.waitForEvent("download"), it.button("Export what is listed (CSV)").click(),
+  ]);
+  return (await readFile(await download.path(), "utf8")).split("\r\n");
+}
+
 const revoke = (sub, reason) => plane.call("POST", "/v1/revocations", { sub, reason });
 
 // Each chart is a picture with a text of what it shows; a canvas is drawn behind it.
@@ -80,12 +88,31 @@ consoleTest("the log is searched by user and by issuer, names its API keys, and 
   await says(rows.nth(1), /of https:\/\/idp\.example/);
   await search.getByRole("button", { name: "End the search" }).click();
   await says(rows.nth(1), /=cmd\(\)/);
-  const [download] = await Promise.all([
-    page.waitForEvent("download"), it.button("Export what is listed (CSV)").click(),
-  ]);
-  const [head, first] = (await readFile(await download.path(), "utf8")).split("\r\n");
+  const [head, first] = await exported(it, page);
   assert.equal(head, '"time","kind","name","issuer","reason","by","position"');
   assert.match(first, /^"\d{4}-.*Z","user","'=cmd\(\)",/);
+});
+
+// The log lists the first 100 entries of a request, and how many there are.
+consoleTest("an export says how much of a bulk request the log does not list", async (it, page) => {
+  const revocations = Array.from({ length: 130 }, (_, index) => ({ sub: `bulk-${index}` }));
+  await plane.call("POST", "/v1/revocations", { revocations, reason: "bulk" });
+  const rows = page.getByRole("table", { name: /newest first/ }).getByRole("row");
+  await says(rows.nth(1), /Show 100 of 130/);
+  const [, ...lines] = await exported(it, page);
+  assert.match(lines[99], /"user","bulk-99",/);
+  assert.match(lines[100], /^"\d{4}-.*Z","more","30 more of this request, not listed","","bulk",/);
+});
+
+// A spreadsheet that splits at semicolons or tabs finds cells inside a field.
+consoleTest("no cell of an export begins like a formula, wherever a spreadsheet splits it", async (it, page) => {
+  const hostile = ["=a()", "＝b()", "x;=c()", "x; @d", "x\t+e", "x\n-f", "x;＋g", "x; \"=h()", "x;plain", "-id"];
+  for (const sub of hostile) await revoke(sub, "hostile");
+  const rows = page.getByRole("table", { name: /newest first/ }).getByRole("row");
+  await says(rows.nth(1), /-id/);
+  const names = (await exported(it, page)).join("\r\n").match(/(?<="user",")(?:[^"]|"")*(?=",)/g);
+  assert.deepEqual(names.slice(0, hostile.length).reverse(),
+    ["'=a()", "'＝b()", "x;'=c()", "x; '@d", "x\t'+e", "x\n'-f", "x;'＋g", 'x; ""\'=h()', "x;plain", "-id"]);
 });
 
 // Everything here was chosen by somebody else: it is text, and cannot turn its neighbours around.

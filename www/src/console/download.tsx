@@ -25,10 +25,15 @@ function save(name: string, csv: string): void {
   setTimeout(() => URL.revokeObjectURL(url), KEPT_MS);
 }
 
-/** A spreadsheet runs text that looks like a formula; an id may begin with a hyphen, though. */
+/**
+ * A spreadsheet runs text that looks like a formula; an id may begin with a hyphen, though. A
+ * spreadsheet that splits at semicolons or tabs also makes cells of what is after them in a field.
+ */
 function quoted(field: string): string {
-  const isFormula = /^[=+@\t\r]/.test(field) || /^-.*[^\w.-]/s.test(field);
-  return `"${isFormula ? "'" : ""}${field.replaceAll('"', '""')}"`;
+  const isFormula = /^[=+@＝＋－＠\t\r]/.test(field) || /^-.*[^\w.-]/s.test(field);
+  const text = field.replace(INNER_FORMULA, "$&'").replaceAll('"', '""');
+  return `"${isFormula ? "'" : ""}${text}"`;
 }
 
+const INNER_FORMULA = /[;\t\r\n](?:"|[^\S\t\r\n])*(?=[=+\-@＝＋－＠])/g;
 const KEPT_MS = 60_000;

@@ -86,11 +86,10 @@ export function RecentLog({ access, log, problem, onOlder }: Props) {
 }
 
 function cells(request: LogRequest, names: ReadonlyMap<string, string>) {
-  const { position, at, by, reason, count: all, revocations } = request;
-  const entries = Array.isArray(revocations) ? revocations : [];
+  const { position, at, by, reason } = request;
   return [
     <Moment at={at} />,
-    <Entries entries={entries} all={typeof all === "number" ? all : entries.length} />,
+    <Entries {...entriesOf(request)} />,
     reason === null || reason === undefined ? <span class="quiet">none given</span>
       : <ShownText text={reason} />,
     <By id={by} name={names.get(by)} />,
@@ -135,14 +134,24 @@ function Entry({ entry }: { entry: LogEntry }) {
   );
 }
 
+/** The entries that the log lists of a request, and how many it has. */
+function entriesOf({ count: all, revocations }: LogRequest): { entries: LogEntry[]; all: number } {
+  const entries = Array.isArray(revocations) ? revocations : [];
+  return { entries, all: typeof all === "number" ? all : entries.length };
+}
+
 function rowsOf(requests: readonly LogRequest[], names: ReadonlyMap<string, string>): string[][] {
-  const rows = requests.flatMap(({ at, revocations, reason, by, position }) =>
-    revocations.map((entry) => {
-      const [kind, name] = named(entry);
+  const rows = requests.flatMap((request) => {
+    const { at, reason, by, position } = request;
+    const { entries, all } = entriesOf(request);
+    const row = (kind: string, name: unknown, issuer: unknown) => {
       const time = new Date(at * 1000).toISOString();
-      const who = names.get(by) ?? by;
-      return [time, kind, name, entry["issuer"] ?? "", reason ?? "", who, position].map(String);
-    }));
+      return [time, kind, name, issuer ?? "", reason ?? "", names.get(by) ?? by, position].map(String);
+    };
+    const listed = entries.map((entry) => row(...named(entry), entry["issuer"]));
+    const left = all - entries.length;
+    return left > 0 ? [...listed, row("more", `${left} more of this request, not listed`, "")] : listed;
+  });
   return [["time", "kind", "name", "issuer", "reason", "by", "position"], ...rows];
 }
 
