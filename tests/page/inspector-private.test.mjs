@@ -116,6 +116,30 @@ const server = createServer((request, response) => {
 await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
 after(() => server.close().closeAllConnections());
 
+const asked = [];
+const redirecting = createServer((request, response) => {
+  if (request.method === "GET") asked.push(request.url);
+  response.setHeader("access-control-allow-origin", "*");
+  response.setHeader("access-control-allow-headers", "authorization");
+  const status = request.url === "/v1/keys" && request.method === "GET" ? 302 : 200;
+  response.writeHead(status, { location: "/elsewhere" }).end("{}");
+});
+await new Promise((listening) => redirecting.listen(0, "127.0.0.1", listening));
+after(() => redirecting.close().closeAllConnections());
+const redirectingUrl = `http://127.0.0.1:${redirecting.address().port}`;
+
+// The key belongs to the address that was entered, not to the address that its server names.
+pageTest("the API key of a feed is not sent on to where the feed redirects", async (page) => {
+  const inspector = inspectorOf(page);
+  await inspector.token.fill(token);
+  await page.getByRole("checkbox", { name: /^Follow a feed/ }).check();
+  await inspector.field("Feed").fill(`${redirectingUrl}/v1/feed`);
+  await inspector.field("API key with the scope feed:read").fill("osk_secret_of_the_feed");
+  await inspector.button("Fetch them from the control plane").click();
+  await says(inspector.verifying, /cannot be fetched/);
+  assert.deepEqual(asked, ["/v1/keys"]);
+}, { origins: [redirectingUrl], expects: [/net::ERR_/] });
+
 pageTest("the curl line is run by a shell and sends the token", async (page) => {
   const inspector = inspectorOf(page);
   await inspector.token.fill(token);

@@ -16,6 +16,8 @@ async function ask({ id, url, headers }: OutsideRequest): Promise<OutsideAnswer>
       headers,
       cache: "no-store",
       credentials: "omit",
+      // An API key goes to the address that was entered, and nowhere else.
+      redirect: "authorization" in headers ? "error" : "follow",
       referrerPolicy: "no-referrer",
       signal: AbortSignal.timeout(15_000),
     });
