@@ -126,6 +126,12 @@ for (const [store, plane] of Object.entries(planes)) {
     }
     assert.deepEqual(await newestOf(plane), before);
     for (const { access_token: token } of logins) assert.equal(await code(token), "valid");
+    // The phrase confirms what becomes of the sessions, too.
+    await field.fill(phrase);
+    await it.part("Red button").getByRole("radio", { name: /^Keep the sessions/ }).check();
+    await becomes(() => press.count(), 0);
+    await it.part("Red button").getByRole("radio", { name: /^End every session/ }).check();
+    assert.ok(await press.isDisabled(), "the phrase is to be typed again");
     await field.fill(phrase);
     await press.click();
     const done = await says(it.part("Red button"), /Pressed\. Every token issued before is revoked\./);

@@ -16,7 +16,9 @@ export function RedButton({ access, isShown }: { access: Access; isShown: boolea
   const [landing, setLanding] = useState<Landing>("end");
   const [reason, setReason] = useState("");
   const [complaint, complain] = useState<string | null>(null);
-  const [look, setLook] = useState<{ pressed: Pressed; atMs: number } | null>(null);
+  const [found, setFound] = useState<Look | null>(null);
+  // The phrase confirms the choice of sessions, too: another choice needs another preview.
+  const look = found?.landing === landing ? found : null;
   const looking = useSubmit<Pressed>();
   const pressing = useSubmit<Pressed>();
   const nowMs = useSecondHand(isShown && look !== null);
@@ -25,10 +27,10 @@ export function RedButton({ access, isShown }: { access: Access; isShown: boolea
   const canPress = may(access, "red-button");
   const preview = async () => {
     pressing.clear();
-    setLook(null);
+    setFound(null);
     const body = JSON.stringify({ dry_run: true, sessions: landing });
     const answer = await looking.send(String(Date.now()), (key) => access.plane.redButton(body, key));
-    if (answer?.ok) setLook({ pressed: answer.value, atMs: Date.now() });
+    if (answer?.ok) setFound({ pressed: answer.value, landing, atMs: Date.now() });
   };
   const press = async () => {
     const problem = reasonProblem(reason);
@@ -38,7 +40,7 @@ export function RedButton({ access, isShown }: { access: Access; isShown: boolea
     const body = JSON.stringify({ sessions: landing, ...(reason !== "" && { reason }) });
     const call = (key: string) => access.plane.redButton(body, key);
     const answer = await pressing.send(`${look.atMs} ${body}`, call);
-    if (answer?.ok) setLook(null);
+    if (answer?.ok) setFound(null);
   };
   return (
     <section class="card red" aria-labelledby={`${id}-title`}>
@@ -164,6 +166,7 @@ function phraseFor({ reach }: Pressed): string {
 }
 
 type Landing = "end" | "keep";
+type Look = { pressed: Pressed; landing: Landing; atMs: number };
 const LANDINGS: [Landing, string, string][] = [
   ["end", "End every session:", "everyone logs in again"],
   ["keep", "Keep the sessions:", "refresh tokens survive and clients refresh"],
