@@ -156,6 +156,23 @@ test("an issuer whose keys cannot be fetched does not hold up another one", asyn
   assert.equal((await verifier.verify(unknown)).code, "no_keys");
 });
 
+// E02: a token that names no issuer is searched for at each of them, also where one may not be asked now.
+test("a search in which one issuer is being spared leaves the event loop free", async () => {
+  const down = await startStub({ jwks: (_, response) => void response.writeHead(503, { "retry-after": 20 }).end() });
+  open.push(down);
+  const other = { issuer: "https://down.test", audience: AUDIENCE, keys: `${down.url}/jwks` };
+  const { stub, verifier } = await start({ issuers: [other] });
+  await sleep(2100); // the cooldown of the issuer that is up
+  stub.jwks = slow({ keys: [old.jwk, next.jwk] }, 300);
+  const [header, , signature] = (await mint(await signingKey("EdDSA", "never"))).split(".");
+  const token = [header, Buffer.from("null").toString("base64url"), signature].join(".");
+  const asking = verifier.verify(token);
+  const began = performance.now();
+  await sleep(50);
+  assert.ok(performance.now() - began < 1000, "the event loop was blocked");
+  assert.equal((await asking).code, "no_keys");
+});
+
 // D102: a key id is an issuer's own. That another issuer has a key of that name hides no rotation.
 for (const alg of ["ES256", "EdDSA"]) {
   test(`a rotated key is found although another issuer has an ${alg} key of that kid`, async () => {

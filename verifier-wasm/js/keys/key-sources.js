@@ -80,11 +80,12 @@ export class KeySources {
       if (now === began && this.#isTooMany(began)) return undefined;
       const isOver = now >= end || now < began; // before it began: the clock was set back
       if (isOver || signal?.aborted || open.every((one) => one.isResting(now))) return undefined;
-      const free = open.filter((source) => source.waitMs(now) <= 0);
+      // One that is being spared would answer without any I/O, and the search would never yield.
+      const free = open.filter((source) => source.waitMs(now) <= 0 && !source.isResting(now));
       // The fetch is everyone's: it goes on although the caller that began it gives up or is gone.
       const work = free.map((source) => this.#fetch(source, { timeoutSeconds: SEARCH_SECONDS }));
       for (const one of work) waitUntil?.(one);
-      await Promise.race([...work, pause(Math.min(stepOf(open, now), end - now))]);
+      await pause(Math.min(stepOf(open, now), end - now), work);
       if (this.#version === version) continue;
       version = this.#version;
       const verdict = await judge();
@@ -164,9 +165,14 @@ function stepOf(open, now) {
   return Math.max(STEP_MS, Math.min(...waits));
 }
 
-/** @param {number} milliseconds */
-function pause(milliseconds) {
-  return new Promise((resume) => setTimeout(resume, milliseconds));
+/** Waits so long, or until the first of `work` is done. @param {number} milliseconds @param {Promise<void>[]} [work] */
+async function pause(milliseconds, work = []) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  await Promise.race([...work, new Promise((resume) => {
+    timer = setTimeout(resume, milliseconds);
+  })]);
+  clearTimeout(timer);
 }
 
 /** How long the search for a key may take if the caller does not say so. */
