@@ -14,11 +14,17 @@ export class Watch {
   #token;
   #undecidedSince = Infinity;
   #verifier;
+  #waitUntil;
 
-  /** @param {import("../verifier/verifier.js").Verifier} verifier @param {string} token that was found good */
-  constructor(verifier, token) {
+  /**
+   * @param {import("../verifier/verifier.js").Verifier} verifier @param {string} token that was found good
+   * @param {(work: Promise<unknown>) => void} waitUntil the request's own: a poll that ended with the
+   *   answer would leave the feed to nobody until its lease has run out
+   */
+  constructor(verifier, token, waitUntil) {
     this.#verifier = verifier;
     this.#token = token;
+    this.#waitUntil = waitUntil;
     this.#timer = setTimeout(() => this.#lookAgain(), LOOK_MS);
   }
 
@@ -51,7 +57,7 @@ export class Watch {
   }
 
   #lookAgain() {
-    this.#verifier.followLater((work) => void work.catch(() => {}));
+    this.#verifier.followLater(this.#waitUntil);
     if (this.look() === undefined) this.#timer = setTimeout(() => this.#lookAgain(), LOOK_MS);
   }
 }

@@ -35,10 +35,10 @@ export default {
     if (handover !== undefined && !/^bearer( |$)/i.test(header ?? "")) {
       const admitted = await handover.admit(request, aid);
       if (admitted instanceof Response) return ownAnswer(request, admitted);
-      return passOn(request, isolate, admitted, "used");
+      return passOn(request, isolate, admitted, "used", waitUntil);
     }
     const found = await authorize(verifier, header, policy, waitUntil);
-    if ("pass" in found) return passOn(request, isolate, found, handover ? "removed" : "none");
+    if ("pass" in found) return passOn(request, isolate, found, handover ? "removed" : "none", waitUntil);
     const answer = ownAnswer(request, responseOf(found.answer));
     return found.verdict ? withEvidence(answer, found.verdict) : answer;
   },
@@ -66,10 +66,10 @@ let isolate;
  *
  * @param {Request} request @param {Isolate} isolate
  * @param {{ pass: import("../middleware/authorize.js").Valid, token: string }} found
- * @param {"none" | "removed" | "used"} cookie
+ * @param {"none" | "removed" | "used"} cookie @param {(work: Promise<unknown>) => void} waitUntil
  */
-async function passOn(request, { policy, upstream, verifier }, { pass, token }, cookie) {
-  const watch = new Watch(verifier, token);
+async function passOn(request, { policy, upstream, verifier }, { pass, token }, cookie, waitUntil) {
+  const watch = new Watch(verifier, token, waitUntil);
   const answering = forward(request, upstream, token, cookie);
   const response = await watch.race(answering);
   // The upstream may have taken its time.
