@@ -331,6 +331,31 @@ test("a keeper that has no memory to pack in takes nothing but its own work down
   assert.equal(stream.requests.length, 1);
 });
 
+// S03: below the floor nothing is decided, so the others go on waiting for the request that reads now.
+test("a read that fails late ends no wait for the request that took over", async (context) => {
+  const reads = [];
+  const read = (name) => name === "snapshots" ? Promise.resolve(undefined) : new Promise((resolve, reject) => {
+    reads.push({ reject, resolve });
+  });
+  const { verifier } = await start(keep({ read, write: async () => {} }));
+  const { now } = performance;
+  context.after(() => { performance.now = now; });
+  const first = verifier.refresh();
+  assert.ok(await until(() => reads.length === 1));
+  performance.now = () => now.call(performance) + 5_500;
+  const second = verifier.refresh();
+  assert.ok(await until(() => reads.length === 2));
+  reads[0].reject(new Error("cut off"));
+  await first;
+  let isOver = false;
+  const third = verifier.refresh().then(() => { isOver = true; });
+  await new Promise((resume) => setTimeout(resume, 200));
+  assert.ok(!isOver, "the third request went on without the floor");
+  reads[1].resolve(newer);
+  await Promise.all([second, third]);
+  assert.equal(verifier.verifySync(await mint(key, { jti: "other" })).code, "no_snapshot");
+});
+
 // E02: a store that never answers costs a start some seconds, and no verdict.
 test("a store whose reads never settle holds nobody up for ever", { timeout: 60_000 }, async () => {
   const never = () => new Promise(() => {});

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { keep } from "offswitch/stores";
 import { chance, shuffled, upTo } from "../support/chance.mjs";
 import { until, verifierOf } from "../support/feed.mjs";
 import { mint, now, sign, signingKey } from "../support/fixture.mjs";
@@ -184,6 +185,28 @@ test("a buffer that is used again after apply spoils neither what is held nor ke
   assert.ok(await until(() => store.kept.has("floor")));
   assert.deepEqual(Buffer.from(store.kept.get("floor")), second);
 });
+
+for (const end of ["lands", "fails"]) {
+  // S03: what came while the snapshots were being written is kept too, whatever becomes of them.
+  test(`a verifier that is closed while a write of snapshots ${end} leaves the floor it had`, async () => {
+    const { kept, read, write } = memoryPlace();
+    let finish;
+    const store = keep({
+      read,
+      write: (name, bytes) => name === "floor" ? write(name, bytes) : new Promise((resolve, reject) => {
+        finish = () => (end === "lands" ? resolve() : reject(new Error("full")));
+      }),
+    });
+    const at = start(store);
+    const round = follow(at, base);
+    assert.ok(await until(() => finish !== undefined));
+    at.verifier.apply(delta);
+    at.verifier.close();
+    finish();
+    await round;
+    assert.ok(await until(() => positionIn(kept.get("floor")) === "1.3"), positionIn(kept.get("floor")));
+  });
+}
 
 const LARGEST = 65_536;
 const { snapshots: [large, beat] } = sign([

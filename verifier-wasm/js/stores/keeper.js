@@ -23,6 +23,8 @@ export class Keeper {
   /** Times, never promises: a request that waits for another one's I/O may wait forever. Until when
    * one request is reading, milliseconds; when reading last failed, and since when one is writing. */
   #readingUntil = -Infinity;
+  /** How many requests have begun to read: the last of them has the lease. */
+  #readers = 0;
   #failedAt = -Infinity;
   #writingSince = -Infinity;
 
@@ -50,6 +52,7 @@ export class Keeper {
       await new Promise((resume) => setTimeout(resume, STEP_MS));
     }
     if (this.#isRestored || !this.#isPast(this.#failedAt, READ_AGAIN_SECONDS)) return;
+    const turn = (this.#readers += 1);
     try {
       const floor = await this.#read(this.#floor);
       const problem = isSnapshot(floor, this.#maxBytes) ? this.#engine.resume(floor) : undefined;
@@ -59,10 +62,10 @@ export class Keeper {
       if (problem === "foreign") this.#report(FOREIGN_FLOOR);
       await this.#restoreAll(await this.#read(this.#snapshots), apply);
     } catch (error) {
-      this.#failedAt = this.#clock();
+      if (turn === this.#readers) this.#failedAt = this.#clock();
       this.#report(`reading the stored snapshots failed: ${reason(error)}`);
     } finally {
-      this.#readingUntil = -Infinity;
+      if (turn === this.#readers) this.#readingUntil = -Infinity;
     }
   }
 
@@ -120,11 +123,12 @@ export class Keeper {
     if (newest === undefined) return;
     // A copy: the store may change the bytes.
     if (this.#isDue(this.#floor)) await this.#write(this.#floor, newest, newest.slice());
-    if (this.#isLast) {
-      // A snapshot may have come while that was written, and this is the last chance to keep it.
-      if (this.#engine.newest !== newest) await this.#saveWhatIsDue();
-    } else if (this.#isDue(this.#snapshots)) {
+    try {
+      if (this.#isLast || !this.#isDue(this.#snapshots)) return;
       await this.#write(this.#snapshots, this.#engine.newest, pack([...this.#engine.snapshots()]));
+    } finally {
+      // A snapshot may have come while that was written, and this is the last chance to keep it.
+      if (this.#isLast && this.#engine.newest !== this.#floor.newest) await this.#saveWhatIsDue();
     }
   }
 
