@@ -132,6 +132,14 @@ test("nothing is told after watching has stopped or the verifier is closed", asy
   assert.deepEqual(told, []);
 });
 
+// E04: not later either, from a timer that nothing could catch.
+test("watching with a closed verifier is an error of the caller", () => {
+  const { verifier } = start();
+  verifier.close();
+  assert.throws(() => verifier.onRevoked(good, () => {}), /the verifier is closed/);
+  assert.equal(verifier.status().watched, 0);
+});
+
 // E01: whoever cannot decide tells nobody that a token is revoked.
 test("what is undecided is not told", async () => {
   const { time, told, verifier, watch } = start();

@@ -187,6 +187,7 @@ export class Verifier {
     if (onUndecided !== undefined && typeof onUndecided !== "function") {
       throw new TypeError("onUndecided must be a function");
     }
+    if (this.#isClosed) throw new Error("the verifier is closed");
     return this.#watchers.add(textOf(token), callback, options);
   }
 
