@@ -36,3 +36,15 @@ test("a stale feed that answers is not asked anew for every request", async (con
   const most = 5 + (Date.now() - began) / 100;
   assert.ok(asked(plane, "/feed") <= most, `${asked(plane, "/feed")} times for 100 requests`);
 });
+
+test("an onUndecided that answers nothing leaves the 503 behind guard", async (context) => {
+  const { close, given } = await prepare();
+  context.after(close);
+  const { empty } = await makeVerifiers((options) => new Verifier(options), given);
+  const headers = { authorization: `Bearer ${given.tokens.good}` };
+  for (const onUndecided of [() => {}, async () => null]) {
+    const handle = guard(empty, () => new Response("served"), { onUndecided });
+    const response = await handle(new Request("http://api.test/", { headers }));
+    assert.deepEqual([response.status, (await response.json()).code], [503, "no_snapshot"]);
+  }
+});

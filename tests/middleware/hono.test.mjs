@@ -38,7 +38,7 @@ expectAnswers("Hono's fetch", async (given) => {
 
 const control = await prepare();
 after(control.close);
-const { patient } = await makeVerifiers(createVerifier, control.given);
+const { empty, patient } = await makeVerifiers(createVerifier, control.given);
 const authorization = `Bearer ${control.given.tokens.good}`;
 
 // What a middleware before ours has said, such as a request's id, is said with a refusal too.
@@ -73,4 +73,20 @@ test("a group of routes in Hono is guarded by one line", async () => {
   assert.equal((await app.request("/api/none")).status, 401);
   const response = await app.request("/api/users", { headers: { authorization } });
   assert.equal(await response.text(), "user");
+});
+
+test("an onUndecided that answers nothing leaves the 503 in Hono", async () => {
+  for (const onUndecided of [() => {}, async () => null]) {
+    const app = new Hono().use(offswitch(empty, { onUndecided }));
+    const response = await app.request("/", { headers: { authorization } });
+    assert.deepEqual([response.status, (await response.json()).code], [503, "no_snapshot"]);
+  }
+});
+
+test("an onUndecided may leave its answer in Hono's context", async () => {
+  const app = new Hono();
+  const onUndecided = (verdict, request, c) => { c.res = c.text("later", 418); };
+  app.get("/", offswitch(empty, { onUndecided }), (c) => c.text("served"));
+  const response = await app.request("/", { headers: { authorization } });
+  assert.deepEqual([response.status, await response.text()], [418, "later"]);
 });

@@ -169,7 +169,8 @@ export interface Policy {
 export interface RoutePolicy<Handed extends unknown[] = unknown[]> extends Policy {
   /** Scopes that the token must have, all of them, in `scope` or `scp`. */
   scopes?: string[] | undefined;
-  /** Answers in place of a 503 when nothing can be decided. */
+  /** Answers in place of a 503 when nothing can be decided. The 503 stays if it returns nothing; with
+   * Express it has to answer or to call `next`. */
   onUndecided?(verdict: Extract<Verdict, { outcome: "undecided" }>, ...request: Handed): unknown;
   /** Seconds over which `Retry-After` spreads the clients' refreshes after a red button. Default 10. */
   retryJitterSeconds?: number | undefined;

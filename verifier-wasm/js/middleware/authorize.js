@@ -17,8 +17,8 @@ import { RequestFollower } from "../feed/request-follower.js";
  * @typedef {{ pass: Valid, token: string }
  *   | { ask: (...handed: any[]) => unknown, answer: Problem, verdict: Undecided }
  *   | { answer: Problem, verdict?: import("../index.d.ts").Verdict }} Authorization
- *   `pass`: the request goes through; `ask`: the route's own `onUndecided` answers, or `answer` if it leaves
- *   that open; otherwise `answer` is the answer.
+ *   `pass`: the request goes through; `ask`: the route's own `onUndecided` answers, or `answer` if it returns
+ *   nothing (except with Express, where what is returned says nothing); otherwise `answer` is the answer.
  */
 
 /**

@@ -4,7 +4,8 @@ import { authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
 
 /**
  * Lets only requests through whose bearer token is good now; `request.offswitch` is the verdict.
- * `onUndecided` gets the verdict, then what a handler gets, and decides in its place.
+ * `onUndecided` gets the verdict, then what a handler gets, and decides in its place: like a handler it
+ * has to answer or to call `next`, for it may do either later.
  *
  * @param {import("./authorize.js").Verifier} verifier
  * @param {import("../index.d.ts").RoutePolicy} [policy]

@@ -26,7 +26,8 @@ export function guard(verifier, handler, policy) {
       waitUntilOf(rest),
     );
     if ("pass" in found) return handler(request, found.pass, ...rest);
-    return "ask" in found ? /** @type {any} */ (found.ask(request, ...rest)) : responseOf(found.answer);
+    const own = "ask" in found ? /** @type {any} */ (await found.ask(request, ...rest)) : undefined;
+    return own ?? responseOf(found.answer);
   };
 }
 

@@ -14,7 +14,11 @@ export function offswitch(verifier, policy) {
   return async (/** @type {any} */ c, /** @type {() => Promise<void>} */ next) => {
     const judge = typeof verifier === "function" ? await verifier(c) : verifier;
     const found = await authorize(judge, c.req.header("authorization"), rules, waitUntilOf(c));
-    if ("ask" in found) return found.ask(c.req.raw, c);
+    if ("ask" in found) {
+      const own = await found.ask(c.req.raw, c);
+      // It may also have left its answer in the context.
+      if (own || c.finalized) return own;
+    }
     // Hono's own way, which keeps the headers that were set before.
     if ("answer" in found) return c.body(JSON.stringify(found.answer.body), found.answer.status, found.answer.headers);
     c.set("offswitch", found.pass);
