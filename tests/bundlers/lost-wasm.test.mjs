@@ -1,9 +1,12 @@
 // D36: the installed package without its wasm file, as bundlers and careless copies leave it.
 
 import assert from "node:assert/strict";
-import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { ROOT } from "../support/fixture.mjs";
 import { runIn } from "../support/runtimes.mjs";
 import { makeConsumer } from "./consumer.mjs";
 import { VERDICTS, prepare } from "./given.mjs";
@@ -37,6 +40,15 @@ write("failing.js", `
   try { made = new Verifier({}); } catch (error) { made = failure(error); }
   console.log(JSON.stringify({ asked, made }));
 `);
+// The option `wasm` as an address, as text, and as an answer: a program each, for wasm is loaded once.
+write("given.js", `
+  import { readFileSync } from "node:fs";
+  import { createVerifier } from "offswitch";
+  import { judge } from "./judge.js";
+  const { kind, options, tokens, url } = JSON.parse(readFileSync(0, "utf8"));
+  const wasm = { URL: () => new URL(url), text: () => url, Response: () => fetch(url) }[kind]();
+  console.log(JSON.stringify(await judge(await createVerifier({ ...options, wasm }), tokens)));
+`);
 const programs = { Node: ["program.js", "required.cjs"], Bun: ["program.js"], Deno: ["program.js"] };
 
 // It is half as large again: who has the file does not read it.
@@ -60,8 +72,22 @@ test("without the wasm file the others take the inlined wasm", async () => {
   }
 });
 
-test("without both of them the error says what to do", async () => {
+test("without both of them the option wasm may say where the file is", async (context) => {
+  const wasm = readFileSync(join(ROOT, "verifier-wasm/pkg/offswitch_bg.wasm"));
+  const server = createServer((_, response) => void response.end(wasm)).listen(0, "127.0.0.1");
+  context.after(() => server.close());
+  await once(server, "listening");
+  const url = `http://127.0.0.1:${server.address().port}/`;
   rmSync(part("offswitch_inline.js"));
+  for (const runtime of ["Node", "Deno"]) {
+    for (const kind of ["URL", "text", "Response"]) {
+      const found = await runIn(runtime, join(consumer.folder, "given.js"), { ...given, kind, url });
+      assert.deepEqual(found, VERDICTS, `${runtime}, ${kind}`);
+    }
+  }
+});
+
+test("without both of them the error says what to do", async () => {
   for (const runtime of ["Node", "Deno"]) {
     const { asked, made } = await runIn(runtime, join(consumer.folder, "failing.js"));
     assert.equal(asked.code, "wasm_not_loaded", runtime);

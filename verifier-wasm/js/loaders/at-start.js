@@ -1,6 +1,7 @@
 // Loads wasm before anything else runs, where that needs no waiting.
 
 import { initSync } from "../../pkg/offswitch.js";
+import { moduleOf } from "./given.js";
 
 /**
  * Loads what `read` returns now. Where that fails, the function that is returned loads the wasm that it
@@ -20,7 +21,7 @@ export function loadAtStart(read, otherwise) {
   }
   return async (wasm) => {
     if (problem === undefined) return;
-    initSync(await (wasm ?? otherwise(problem)));
+    initSync(await (wasm === undefined ? otherwise(problem) : moduleOf(wasm)));
     problem = undefined;
   };
 }

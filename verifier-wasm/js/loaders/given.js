@@ -5,12 +5,12 @@
  * @returns {Promise<WebAssembly.Module>}
  */
 export async function moduleOf(wasm) {
-  const given = await wasm;
-  const isAddress = typeof given === "string" || given instanceof URL;
-  const found = isAddress ? await fetch(given) : given;
-  if (found instanceof WebAssembly.Module) return found;
-  if (!(found instanceof Response)) return WebAssembly.compile(found);
-  if (!found.ok) throw new Error(`${found.url} answered with status ${found.status}`);
-  // Compiled from bytes, so that the content-type of the response does not matter.
-  return WebAssembly.compile(await found.arrayBuffer());
+  let found = await wasm;
+  if (typeof found === "string" || found instanceof URL) found = await fetch(found);
+  if (found instanceof Response) {
+    if (!found.ok) throw new Error(`${found.url} answered with status ${found.status}`);
+    // Compiled from bytes, so that the content-type of the response does not matter.
+    found = await found.arrayBuffer();
+  }
+  return found instanceof WebAssembly.Module ? found : WebAssembly.compile(found);
 }
