@@ -25,7 +25,9 @@ export class KeySource {
   #url;
   /** Which keys of the set were left out, and why. @type {string[]} */
   #dropped = [];
-  /** Key ids that were in the set and left it; the newest. @type {Set<string>} */
+  /** Key ids that the newest set lacks and the one before it had. @type {string[]} */
+  #missed = [];
+  /** Key ids that two sets in a row have lacked since; the newest. @type {Set<string>} */
   #withdrawn = new Set();
   /** The last well-formed JWK set, as JSON text. @type {string | undefined} */
   jwks;
@@ -109,7 +111,7 @@ export class KeySource {
       this.#problem = problem ?? null;
       this.#dropped = dropped;
       this.#accepted = turn;
-      if (jwks !== this.jwks) this.#compare(jwks);
+      this.#compare(jwks);
       this.jwks = jwks;
       this.confirmedAt = begunAt;
       this.#isFailing = false;
@@ -139,11 +141,12 @@ export class KeySource {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   }
 
-  /** Remembers which keys the newest set withdraws. @param {string} jwks */
+  /** Remembers which keys are withdrawn; one set may be of a copy that lags. @param {string} jwks */
   #compare(jwks) {
-    const kids = kidsIn(jwks);
-    for (const kid of kidsIn(this.jwks)) this.#withdrawn.add(kid);
+    const kids = new Set(kidsIn(jwks));
+    for (const kid of this.#missed) this.#withdrawn.add(kid);
     for (const kid of kids) this.#withdrawn.delete(kid);
+    this.#missed = kidsIn(this.jwks).filter((kid) => !kids.has(kid));
     for (const kid of this.#withdrawn) {
       if (this.#withdrawn.size <= MAX_WITHDRAWN) break;
       this.#withdrawn.delete(kid);
