@@ -124,6 +124,23 @@ test("a store that has only older things changes nothing of what is held", async
   assert.equal(positionIn(store.kept.get("floor")), "2.1");
 });
 
+// S03: the isolates of a worker and the tabs of a browser share one place.
+test("of verifiers that share a place none writes over a floor that is beyond its own", async () => {
+  const store = memoryPlace();
+  const [behind, ahead] = [start(store), start(store)];
+  await follow(behind, base);
+  await follow(ahead, newer);
+  const { length } = store.writes;
+  await follow(behind, delta);
+  assert.equal(positionIn(store.kept.get("floor")), "1.5");
+  assert.equal(store.writes.length, length, "neither the floor nor the snapshots");
+  assert.deepEqual([behind.verifier.since(), behind.verifier.verifySync(tokens.e).code], ["1.3", "valid"]);
+  behind.verifier.apply(second);
+  behind.verifier.apply(third);
+  behind.verifier.close();
+  assert.ok(await until(() => positionIn(store.kept.get("floor")) === "1.6"), "also at its close");
+});
+
 // S03: KV takes one write a second for each key, and a large base is not written with each delta.
 test("floor and snapshots are written when they change, and not too often", async () => {
   const store = memoryPlace();

@@ -2,16 +2,21 @@
 // wait for the feed. The floor is kept as the signed snapshot that leads there: what is read back is
 // checked in the same way as what comes from the feed.
 
+import { WasmVerifier } from "../../pkg/offswitch.js";
+import { afterError, ensureInstance } from "../engine/instance.js";
+import { HEAD_BYTES, IMPLAUSIBLE, RAISED } from "../engine/layout.js";
+
 /**
  * @typedef {import("./stores.d.ts").Place} Place
  * @typedef {import("../index.d.ts").ApplyResult} ApplyResult
  *
  * @typedef {(engine: import("../engine/engine.js").Engine, clock: () => number, maxBytes: number,
- *   report: (problem: string) => void) => Keeper} MakeKeeper
+ *   report: (problem: string) => void, config: Uint8Array) => Keeper} MakeKeeper
  */
 
 export class Keeper {
   #clock;
+  #config;
   #engine;
   #maxBytes;
   #place;
@@ -31,8 +36,10 @@ export class Keeper {
   /**
    * @param {Place} place @param {import("../engine/engine.js").Engine} engine @param {() => number} clock
    * @param {number} maxBytes of one snapshot @param {(problem: string) => void} report
+   * @param {Uint8Array} config of the verifier in wasm
    */
-  constructor(place, engine, clock, maxBytes, report) {
+  constructor(place, engine, clock, maxBytes, report, config) {
+    this.#config = config;
     this.#place = place;
     this.#engine = engine;
     this.#clock = clock;
@@ -121,14 +128,51 @@ export class Keeper {
   async #saveWhatIsDue() {
     const { newest } = this.#engine;
     if (newest === undefined) return;
-    // A copy: the store may change the bytes.
-    if (this.#isDue(this.#floor)) await this.#write(this.#floor, newest, newest.slice());
+    if (this.#isDue(this.#floor)) await this.#saveFloor(newest);
     try {
       if (this.#isLast || !this.#isDue(this.#snapshots)) return;
       await this.#write(this.#snapshots, this.#engine.newest, pack([...this.#engine.snapshots()]));
     } finally {
       // A snapshot may have come while that was written, and this is the last chance to keep it.
       if (this.#isLast && this.#engine.newest !== this.#floor.newest) await this.#saveWhatIsDue();
+    }
+  }
+
+  /**
+   * Other verifiers may share the place. What one of them has kept beyond `newest` stays, and so do the
+   * snapshots that lead there.
+   *
+   * @param {Uint8Array} newest
+   */
+  async #saveFloor(newest) {
+    this.#floor.at = this.#clock();
+    const kept = await this.#place.read(this.#floor.name);
+    if (isSnapshot(kept, this.#maxBytes) && this.#isBeyond(kept, newest)) {
+      this.#floor.newest = this.#snapshots.newest = newest;
+    } else {
+      // A copy: the store may change the bytes.
+      await this.#write(this.#floor, newest, newest.slice());
+    }
+  }
+
+  /**
+   * True also for a floor that only a wrong clock may make look impossible. A verifier of its own tells, in
+   * which nothing else is in force.
+   *
+   * @param {Uint8Array} kept @param {Uint8Array} newest
+   */
+  #isBeyond(kept, newest) {
+    try {
+      ensureInstance();
+      const wasm = /** @type {WasmVerifier} */ (WasmVerifier.make(this.#config));
+      // Wasm's memory never shrinks: what is not a snapshot does not get into it.
+      const codes = wasm.preview(kept.subarray(0, HEAD_BYTES))
+        ? [newest, kept].map((bytes) => wasm.resume(bytes, this.#clock()))
+        : [];
+      wasm.free();
+      return [RAISED, IMPLAUSIBLE].includes(codes[1]);
+    } catch (error) {
+      throw afterError(error);
     }
   }
 

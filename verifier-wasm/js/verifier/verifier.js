@@ -77,7 +77,7 @@ export class Verifier {
       report: (event) => this.#report(event),
     }, clock);
     this.#keeper = settings.store?.keeper(this.#engine, clock, settings.feed.maxBytes,
-      (detail) => this.#report({ type: "failure", error: "store_failed", detail }));
+      (detail) => this.#report({ type: "failure", error: "store_failed", detail }), settings.config);
     this.#internals = {
       feed: this.#feed,
       followBy: (make) => {
