@@ -173,7 +173,7 @@ function demotionIsNoticed({ faults, readiness, verdicts }) {
       ...red.filter(({ ready }) => ready).map((answer) => ({
         text: `${answer.process} was ready ${seconds(answer.at)} s after the demotion`, evidence: [answer],
       })),
-      ...(red.length > 0 && verifiers.length > 0 ? [] : [{ text: "nobody was asked", evidence: [] }]),
+      ...(red.length > 0 && verifiers.length > 0 ? [] : [{ text: "no verifier was asked", evidence: [] }]),
     ];
   });
 }
@@ -197,7 +197,7 @@ export function undecidedAfter({ faults, verdicts }) {
 function nothingIsRefusedWithoutCause({ revocations, verdicts }) {
   const asked = new Set(revocations.flatMap(({ tokens }) => tokens));
   return verdicts.filter((one) => isRevoked(one) && !asked.has(one.token)).map((verdict) => ({
-    text: `token ${verdict.token} is refused (${verdict.code}), and nobody revoked it`,
+    text: `token ${verdict.token} is refused (${verdict.code}), and no request revoked it`,
     evidence: [verdict],
   }));
 }

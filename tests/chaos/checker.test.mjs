@@ -144,7 +144,7 @@ const FAULTS = {
     find(history.readiness, { at: 168_000, process: "b#2" }).ready = true;
   }],
   "readiness is never asked": ["demotionIsNoticed", (history) => { history.readiness = []; }],
-  "a token is refused that nobody revoked": ["nothingIsRefusedWithoutCause", (history) => {
+  "a token is refused that no request revoked": ["nothingIsRefusedWithoutCause", (history) => {
     history.verdicts.push({ ...find(history.verdicts, { position: "12.3", token: 2 }), token: 5 });
   }],
   "nothing was acknowledged in the seconds that were lost": ["everyFaultWasLookedAt", (history) => {

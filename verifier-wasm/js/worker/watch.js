@@ -18,8 +18,8 @@ export class Watch {
 
   /**
    * @param {import("../verifier/verifier.js").Verifier} verifier @param {string} token that was found good
-   * @param {(work: Promise<unknown>) => void} waitUntil the request's own: a poll that ended with the
-   *   answer would leave the feed to nobody until its lease has run out
+   * @param {(work: Promise<unknown>) => void} waitUntil the request's own: a poll that is cancelled
+   *   with the answer keeps every other request from following the feed until its lease ends
    */
   constructor(verifier, token, waitUntil) {
     this.#verifier = verifier;
