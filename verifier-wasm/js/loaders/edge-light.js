@@ -1,24 +1,13 @@
-// Vercel's edge runtime: wasm is imported as a compiled module. The feed is refreshed by requests, in
-// waitUntil.
+// Vercel's edge runtime: wasm is imported as a compiled module.
 
 import { initSync } from "../../pkg/offswitch.js";
 import module from "../../pkg/offswitch_bg.wasm?module";
 import { packageFor } from "../verifier/create-verifier.js";
-import { webCrypto } from "../engine/host-webcrypto.js";
-import { EDDSA, RSA, hosting } from "../engine/host.js";
-import { RequestFollower } from "../feed/request-follower.js";
+import { isolate } from "./isolate.js";
 
 // The sandbox of `next dev` and `next start` compiles modules in another realm than this code runs in.
 initSync(Object.setPrototypeOf(module, WebAssembly.Module.prototype));
 
-/** Nothing is left to load; here so that every runtime exports the same. */
-export async function load() {}
-
-export const { Verifier, createVerifier } = packageFor({
-  followRequests: (internals) => new RequestFollower(internals),
-  hosts: new Map(hosting(`${EDDSA} ES256 ${RSA}`, webCrypto)),
-  load,
-  // The largest base for which an isolate of 128 MB has room (docs/scale.md).
-  maxBytes: 32 * 1024 * 1024,
-});
+export const { Verifier, createVerifier } = packageFor(isolate);
+export { load } from "./isolate.js";
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
