@@ -96,7 +96,8 @@ async fn a_refresh_in_flight_does_not_survive_the_red_button() {
 }
 
 // R03, D89: the store carries an append out, and its answer comes after another process began an era
-// without the record. What is then acknowledged is revoked in that era, too.
+// without the record. What is then acknowledged is revoked in that era, too, also where the store
+// fails once more before it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_acknowledged_after_another_era_began_without_it_holds() {
     let folder = tempfile::tempdir().unwrap();
@@ -116,6 +117,7 @@ async fn a_revocation_acknowledged_after_another_era_began_without_it_holds() {
     assert!(store.start_era(end, end.position.era + 1, &without).await.unwrap());
     plane.catch_up().await.unwrap();
     plane.spawn_tasks();
+    store.fail_end();
     store.open();
     revoking.await.unwrap();
     let patience = Instant::now() + Duration::from_secs(20);

@@ -17,6 +17,7 @@ pub(crate) struct GatedStore {
     inner: EmbeddedStore,
     holds_sessions: AtomicBool,
     holds_append: AtomicBool,
+    fails_end: AtomicBool,
     reached: Semaphore,
     open: Semaphore,
     before_append: Option<Hook>,
@@ -28,8 +29,9 @@ type Hook = Box<dyn Fn(&[Append]) -> Result<(), StoreError> + Send + Sync>;
 impl GatedStore {
     pub(crate) fn new(inner: EmbeddedStore) -> Self {
         let (reached, open) = (Semaphore::new(0), Semaphore::new(0));
-        let (holds_sessions, holds_append) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { inner, holds_sessions, holds_append, reached, open, before_append: None }
+        let [holds_sessions, holds_append, fails_end] = [const { AtomicBool::new(false) }; 3];
+        let before_append = None;
+        Self { inner, holds_sessions, holds_append, fails_end, reached, open, before_append }
     }
 
     /// Lets `hook` see every batch before it is appended.
@@ -49,6 +51,11 @@ impl GatedStore {
     /// Holds back the answer to the next append.
     pub(crate) fn hold_append(&self) {
         self.holds_append.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets the next question where the log ends fail.
+    pub(crate) fn fail_end(&self) {
+        self.fails_end.store(true, Ordering::SeqCst);
     }
 
     /// Waits until a write has happened whose answer is held back.
@@ -99,6 +106,9 @@ impl Store for GatedStore {
     }
 
     async fn end(&self) -> Result<End, StoreError> {
+        if self.fails_end.swap(false, Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("as the test wants it".to_owned()));
+        }
         self.inner.end().await
     }
 
