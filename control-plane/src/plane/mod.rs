@@ -2,21 +2,11 @@
 //!
 //! Every process on a store runs the same tasks; there is no leader. What one appends, all fold.
 
-mod announce;
-mod append;
-mod clock_watch;
-mod continuity;
-mod endings;
-mod follow;
-mod handover;
-mod introspect;
-mod issue;
-mod memory;
+mod introspection;
+mod log;
 mod publish;
-mod revoke;
-mod rotate;
 mod sessions;
-mod stored;
+mod signing;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,14 +26,18 @@ use crate::master_key::MasterKey;
 use crate::sealing::SealedStore;
 use crate::store::{Finding, Store, StoreError};
 
-pub use announce::Following;
-pub use continuity::Loading;
-pub use issue::{Issued, RESERVED_CLAIMS};
-pub use memory::published_issuer;
+use introspection::Introspector;
+use log::{append, clock_watch, continuity, follow, memory};
+use publish::announce;
+
+pub use log::continuity::Loading;
+pub use log::memory::published_issuer;
+pub use log::revoke::{Landing, MOST_ENTRIES, NamedSessions, Reach, RedButton, Revoked};
 pub use publish::Published;
-pub use revoke::{Landing, MOST_ENTRIES, NamedSessions, Reach, RedButton, Revoked};
+pub use publish::announce::Following;
+pub use sessions::issue::{Issued, RESERVED_CLAIMS};
+pub use sessions::stored::StoredSessions;
 pub use sessions::{Opened, RefreshRefusal, Refreshed, SessionRequest};
-pub use stored::StoredSessions;
 
 /// The state of one process, shared by all requests.
 pub struct Plane {
@@ -69,7 +63,7 @@ pub struct Plane {
     /// contains the number of the last reading.
     reloading: tokio::sync::Mutex<u64>,
     reloads_begun: AtomicU64,
-    introspector: introspect::Introspector,
+    introspector: Introspector,
     /// When the last complete pass over the ended sessions began, unix seconds.
     carried_out_at: AtomicU64,
     /// One pass over the ended sessions at a time.
@@ -227,7 +221,7 @@ impl Plane {
             keyring: ArcSwap::from_pointee(keyring),
             reloading: tokio::sync::Mutex::new(0),
             reloads_begun: AtomicU64::new(0),
-            introspector: introspect::Introspector::default(),
+            introspector: Introspector::default(),
             ending: tokio::sync::Mutex::new(()),
             carried_out_at: AtomicU64::new(0),
             outage: Mutex::new(Outage::before(now)),

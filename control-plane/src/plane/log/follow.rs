@@ -12,14 +12,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::clock_watch::Step;
 use super::continuity::{Loading, PAGE_RECORDS, continues, recover};
-use super::{Plane, PlaneError};
 use crate::api_keys::{self, ApiKeys};
 use crate::keyring;
+use crate::plane::{Plane, PlaneError};
 use crate::store::StoreError;
 
 /// The last round of reading the log's tail.
 #[derive(Debug, Default)]
-pub(super) struct Round {
+pub(in crate::plane) struct Round {
     number: u64,
     error: Option<String>,
 }
@@ -354,7 +354,7 @@ impl Plane {
     }
 
     /// Remembers the documents without which a store that lost everything would be started afresh.
-    pub(super) async fn remember_documents(&self) {
+    pub(in crate::plane) async fn remember_documents(&self) {
         let Some(memory) = &self.memory else { return };
         for name in [api_keys::DOCUMENT, keyring::DOCUMENT] {
             match self.store.load(name).await {

@@ -3,8 +3,8 @@
 use offswitch_core::session::{Holder, Session, UserSessions};
 
 use super::stored::Basis;
-use super::{Issued, Plane, PlaneError};
 use crate::credential::{Credential, CredentialKind};
+use crate::plane::{Issued, Plane, PlaneError};
 
 impl Plane {
     /// Exchanges a one-time code for a handle and an access token; none if the code was used or has

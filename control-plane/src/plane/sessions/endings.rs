@@ -16,9 +16,9 @@ use offswitch_core::record::{OWN_ACT, Record, Revocation};
 use offswitch_core::session::{Ended, Session, SessionId, UserKey, UserSessions};
 use offswitch_snapshot::Position;
 
-use super::continuity::PAGE_RECORDS;
 use super::stored::Basis;
-use super::{Plane, PlaneError};
+use crate::plane::log::continuity::PAGE_RECORDS;
+use crate::plane::{Plane, PlaneError};
 use crate::store::StoreError;
 
 /// The sessions that one record ends: one by its id, or a user's below a version.
@@ -80,12 +80,12 @@ impl Plane {
     }
 
     /// How far the log has been applied.
-    pub(super) async fn ended_up_to(&self) -> Result<Position, PlaneError> {
+    pub(in crate::plane) async fn ended_up_to(&self) -> Result<Position, PlaneError> {
         Ok(position(&self.store.load(CURSOR).await?))
     }
 
     /// Keeps applying the log to the stored sessions. The pause lets one process do it for all.
-    pub(super) async fn keep_ended(self: std::sync::Arc<Self>) {
+    pub(in crate::plane) async fn keep_ended(self: std::sync::Arc<Self>) {
         let mut head = self.head.subscribe();
         loop {
             // It otherwise ends only when the channel is closed or the time is over: look now.

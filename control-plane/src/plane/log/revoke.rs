@@ -14,8 +14,8 @@ use offswitch_verifier::{Jws, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Plane, PlaneError};
 use crate::keyring::KeyState;
+use crate::plane::{Plane, PlaneError};
 use crate::store::{Append, Appended, Durability, Request, StoreError};
 use crate::telemetry::audit;
 

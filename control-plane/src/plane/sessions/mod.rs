@@ -6,6 +6,11 @@
 //! holds, and no logout can slip in between. `endings` carries the log's endings over to the stored
 //! sessions.
 
+pub(in crate::plane) mod endings;
+pub(in crate::plane) mod handover;
+pub(in crate::plane) mod issue;
+pub(in crate::plane) mod stored;
+
 use std::sync::PoisonError;
 
 use offswitch_core::limits::{LONGEST_ACCESS_TOKEN_SECONDS, REQUEST_MEMORY};
@@ -17,10 +22,10 @@ use offswitch_core::session::{
 use offswitch_snapshot::Position;
 use zeroize::Zeroizing;
 
-use super::stored::{Basis, busy};
-use super::{Issued, Plane, PlaneError, Revoked};
+use self::stored::{Basis, busy};
 use crate::credential::{Credential, CredentialKind};
 use crate::master_key::random_bytes;
+use crate::plane::{Issued, Plane, PlaneError, Revoked};
 use crate::store::{Request, StoreError};
 
 /// A login: the user and the content of the tokens.
@@ -241,7 +246,7 @@ impl Plane {
     /// # Errors
     ///
     /// [`PlaneError::SessionLost`] if the caller must answer that the session is unavailable.
-    pub(super) fn absent_session(
+    pub(in crate::plane) fn absent_session(
         &self,
         session: SessionId,
         now: u64,
@@ -270,11 +275,11 @@ impl Plane {
     }
 
     /// True while access tokens may be issued for the session.
-    pub(super) fn is_living(&self, session: &Session, now: u64) -> bool {
+    pub(in crate::plane) fn is_living(&self, session: &Session, now: u64) -> bool {
         session.is_live(now, &self.settings.lifetimes) && !self.is_over(session)
     }
 
-    pub(super) fn living<'a>(
+    pub(in crate::plane) fn living<'a>(
         &self,
         sessions: &'a mut UserSessions,
         id: SessionId,

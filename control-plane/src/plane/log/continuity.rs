@@ -7,12 +7,12 @@ use offswitch_core::fold::{Fold, Validity};
 use offswitch_core::log::End;
 use offswitch_snapshot::{Floor, Salt};
 
-use super::PlaneError;
+use crate::plane::PlaneError;
 use crate::store::{Page, Store, StoreError};
 
 /// True if `page`, read from the end `held` on, continues it: the log is of the same era, still has
 /// the last record folded, and was not trimmed beyond it.
-pub(super) fn continues(held: End, page: &Page) -> bool {
+pub(in crate::plane) fn continues(held: End, page: &Page) -> bool {
     page.era == held.position.era
         && page.checkpoint.seq <= held.position.seq
         && page.after_mark == Some(held.mark)
@@ -44,15 +44,15 @@ impl Loading {
 }
 
 /// A log, read from its beginning.
-pub(super) struct Loaded {
-    pub(super) fold: Fold,
+pub(in crate::plane) struct Loaded {
+    pub(in crate::plane) fold: Fold,
     /// False if the log was found to lack what had been folded up to the position that was held.
     continues: bool,
 }
 
 /// Folds the whole log from its checkpoint, a page at a time. In addition to the folded entries,
 /// memory holds one page and what came since the last compaction. Compares the log with `held`.
-pub(super) async fn load(
+pub(in crate::plane) async fn load(
     store: &dyn Store,
     salt: Salt,
     issuer: &str,
@@ -115,7 +115,7 @@ fn begins_after(held: Option<Floor>, fold: &Fold) -> bool {
 /// folded it, `published` everything that the process knows. Entries that were past at `needed_at`,
 /// or are now, need not be in the log. If anything else is missing or damaged, this begins a new
 /// era that contains both: no revocation is undone, and no position gets a second content.
-pub(super) async fn recover(
+pub(in crate::plane) async fn recover(
     store: &dyn Store,
     held: Floor,
     published: &Fold,
@@ -159,7 +159,7 @@ pub(super) async fn recover(
 }
 
 /// How many records are read in one call: a script in Redis finds these in a few milliseconds.
-pub(super) const PAGE_RECORDS: usize = 2048;
+pub(in crate::plane) const PAGE_RECORDS: usize = 2048;
 const LOADED_AT_ONCE: usize = 200_000;
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 

@@ -5,9 +5,9 @@ use offswitch_core::session::{Grant, Session, SessionId};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Plane, PlaneError};
 use crate::keyring::KeyringError;
 use crate::master_key::random_bytes;
+use crate::plane::{Plane, PlaneError};
 
 /// The tokens that were issued for a session.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Plane {
     ///
     /// [`PlaneError::SessionOver`] if the log has ended the session; see [`PlaneError`] for the
     /// rest.
-    pub(super) async fn issue(
+    pub(in crate::plane) async fn issue(
         &self,
         session: &Session,
         scope: Option<&str>,

@@ -11,13 +11,13 @@ use offswitch_snapshot::Position;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use super::Plane;
-use super::publish::Published;
+use super::Published;
 use crate::master_key::random_bytes;
+use crate::plane::Plane;
 
 /// One step of the feed, the same for all followers.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Announcement {
+pub(in crate::plane) struct Announcement {
     from: Position,
     to: Position,
     /// Leads from the old position to the new one; none at the very beginning.
@@ -39,7 +39,7 @@ pub struct Following {
 
 impl Announcement {
     /// Nothing is announced yet.
-    pub(super) fn at(position: Position) -> Self {
+    pub(in crate::plane) fn at(position: Position) -> Self {
         Self { from: position, to: position, snapshot: None }
     }
 }
@@ -48,7 +48,7 @@ impl Plane {
     /// Announces what is folded: immediately if nothing was announced just before, otherwise once
     /// the followers had time to take the last announcement. Records that come meanwhile are
     /// announced together.
-    pub(super) async fn keep_announced(self: Arc<Self>) {
+    pub(in crate::plane) async fn keep_announced(self: Arc<Self>) {
         let mut head = self.head.subscribe();
         // What was folded before this task started must be announced, too.
         head.mark_changed();

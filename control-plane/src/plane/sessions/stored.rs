@@ -3,8 +3,8 @@
 use offswitch_core::session::{Session, USER_DOCUMENTS, UserKey, UserSessions};
 use offswitch_snapshot::Position;
 
-use super::{Plane, PlaneError};
 use crate::master_key::random_bytes;
+use crate::plane::{Plane, PlaneError};
 use crate::store::{StoreError, Swapped};
 
 /// Some of the stored sessions.
@@ -18,7 +18,7 @@ pub struct StoredSessions {
 
 /// What must still hold when a decision about sessions is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Basis {
+pub(in crate::plane) enum Basis {
     /// The log ends at the same place: it has ended none of the sessions since.
     LogEnd,
     /// Nothing: the decision only ends sessions, so it cannot become wrong.
@@ -44,14 +44,17 @@ impl Plane {
     }
 
     /// A user's sessions as they are stored.
-    pub(super) async fn user_sessions(&self, user: UserKey) -> Result<UserSessions, PlaneError> {
+    pub(in crate::plane) async fn user_sessions(
+        &self,
+        user: UserKey,
+    ) -> Result<UserSessions, PlaneError> {
         Ok(decode(&self.store.load(&document(user)).await?)?)
     }
 
     /// Reads a user's sessions, lets `decide` change them at the log's end, which it gets as an
     /// argument, and stores the outcome. Starts over if another process was faster, or if the log
     /// has grown and the decision depends on it.
-    pub(super) async fn change<T>(
+    pub(in crate::plane) async fn change<T>(
         &self,
         user: UserKey,
         basis: Basis,
@@ -90,7 +93,7 @@ impl Plane {
 }
 
 /// The error if other processes change the same sessions, or the log grows, too fast to decide.
-pub(super) fn busy() -> PlaneError {
+pub(in crate::plane) fn busy() -> PlaneError {
     StoreError::Unavailable("a user's sessions change too often".to_owned()).into()
 }
 

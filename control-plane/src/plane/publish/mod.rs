@@ -1,5 +1,7 @@
 //! What the feed serves: the newest base, and deltas and heartbeats that are made on demand.
 
+pub(in crate::plane) mod announce;
+
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,7 +13,7 @@ use offswitch_core::fold::Validity;
 use offswitch_snapshot::{Content, MAX_DEAD_KEYS, MAX_ENTRIES, Position};
 use tokio::time::timeout;
 
-use super::Plane;
+use crate::plane::Plane;
 use crate::store::Finding;
 
 /// One signed snapshot, ready to be sent.
@@ -52,7 +54,7 @@ impl Published {
 
 /// The deltas that followers at the same position share, by their start and end positions.
 #[derive(Default)]
-pub(super) struct Deltas(Mutex<HashMap<(Position, Position), Arc<Published>>>);
+pub(in crate::plane) struct Deltas(Mutex<HashMap<(Position, Position), Arc<Published>>>);
 
 impl Plane {
     /// The snapshot that continues from `since`: a delta or a heartbeat, or the base if `since` is
@@ -62,7 +64,7 @@ impl Plane {
     }
 
     /// Like `snapshot`, but a delta ends at `to` at the latest.
-    pub(super) fn snapshot_between(
+    pub(in crate::plane) fn snapshot_between(
         &self,
         since: Option<Position>,
         to: Position,
@@ -150,7 +152,7 @@ impl Plane {
     }
 
     /// What an operator must know if the last base was not published.
-    pub(super) fn base_finding(&self) -> Option<Finding> {
+    pub(in crate::plane) fn base_finding(&self) -> Option<Finding> {
         let detail = "no verifier would load a base of so many entries or dead keys: the one before \
                       stays published until enough of them have expired";
         let finding =
@@ -160,7 +162,7 @@ impl Plane {
 
     /// Until when entries of the fold may count as past. No entry is removed before the stored
     /// sessions are known to record the same: otherwise a logout would be undone.
-    pub(super) fn prunable_until(&self, now: u64) -> u64 {
+    pub(in crate::plane) fn prunable_until(&self, now: u64) -> u64 {
         now.min(self.carried_out_at.load(Ordering::Acquire))
     }
 
