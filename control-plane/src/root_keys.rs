@@ -65,7 +65,7 @@ async fn replace(config: &Config, store: &SealedStore, master: &MasterKey) -> an
     let mut resealed = 0;
     // A running process keeps using the old key until it reads the keyring again.
     for pass in 0..MOST_PASSES {
-        let found = store.reseal(&config.settings.lifetimes).await?;
+        let found = store.reseal(&config.settings.sessions.lifetimes).await?;
         resealed += found;
         if found == 0 && pass >= LEAST_PASSES {
             println!("{resealed} document(s) sealed again; none is left under the old master key");

@@ -156,7 +156,7 @@ mod tests {
         let file = "listen = \"127.0.0.1:1\"\naccess_token_seconds = 20";
         let config = load(file, &[("OFFSWITCH_LISTEN", "127.0.0.1:2")]).ok().unwrap();
         assert_eq!(config.listen.port(), 2);
-        assert_eq!(config.settings.access_token_seconds, 20);
+        assert_eq!(config.settings.sessions.access_token_seconds, 20);
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
             ("OFFSWITCH_AUDIENCE".into(), "shop".into()),
         ];
         let config = Config::load(None, variables).ok().unwrap();
-        assert_eq!(config.settings.audience, "shop");
+        assert_eq!(config.settings.sessions.audience, "shop");
         let text = config.warnings.join("\n");
         assert!(text.contains("OFFSWITCH_LISTNE (did you mean OFFSWITCH_LISTEN?)"), "{text}");
         for name in ["OFFSWITCH_PORT,", "OFFSWITCH_SERVICE_HOST", "OFFSWITCH_EDGE"] {

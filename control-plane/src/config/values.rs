@@ -13,8 +13,10 @@ use zeroize::Zeroizing;
 use super::keys::{KEYS, MASTER_KEY, MASTER_KEY_COMMAND, OTHER_MASTER_KEY};
 
 use super::{Config, PREFIX, Problem, StoreConfig, addresses, environment};
-use crate::keyring::TokenAlgorithm;
-use crate::plane::{MOST_ENTRIES, Settings};
+use crate::keyring::{KeyPolicy, TokenAlgorithm};
+use crate::plane::{
+    LogSettings, MOST_ENTRIES, PublishSettings, SessionSettings, Settings, SigningSettings,
+};
 use crate::server::Limits;
 use crate::store::check_store_url;
 use crate::telemetry::{self, LogFormat};
@@ -209,34 +211,45 @@ impl Values {
             });
         let settings = Settings {
             issuer,
-            audience: self.text("audience", 1..=256),
-            access_token_seconds: self
-                .number("access_token_seconds", 10..=LONGEST_ACCESS_TOKEN_SECONDS),
-            lifetimes: Lifetimes {
-                idle_seconds: self.number("session_idle_seconds", 1..=315_360_000),
-                absolute_seconds: self.number("session_absolute_seconds", 1..=315_360_000),
-                grace_seconds: self.number("refresh_grace_seconds", 0..=604_800),
+            sessions: SessionSettings {
+                audience: self.text("audience", 1..=256),
+                access_token_seconds: self
+                    .number("access_token_seconds", 10..=LONGEST_ACCESS_TOKEN_SECONDS),
+                lifetimes: Lifetimes {
+                    idle_seconds: self.number("session_idle_seconds", 1..=315_360_000),
+                    absolute_seconds: self.number("session_absolute_seconds", 1..=315_360_000),
+                    grace_seconds: self.number("refresh_grace_seconds", 0..=604_800),
+                },
+                lost_sessions: lost_sessions.unwrap_or_default(),
+                sessions_per_user: self.count("sessions_per_user", 1..=100),
             },
-            lost_sessions: lost_sessions.unwrap_or_default(),
-            sessions_per_user: self.count("sessions_per_user", 1..=100),
-            token_algorithm: algorithm.unwrap_or_default(),
-            key_rotation_seconds: self.number_or_zero("key_rotation_seconds", 3600..=315_360_000),
-            key_publish_seconds: self.number_or_zero("key_publish_seconds", 10..=86_400),
-            snapshot_validity_seconds: self.number("snapshot_validity_seconds", 5..=3600),
-            heartbeat_seconds: self.number("heartbeat_seconds", 1..=60),
-            base_interval_seconds: self.number("base_interval_seconds", 1..=3600),
-            max_revocation_seconds: self.number("max_revocation_seconds", 86_400..=315_360_000),
-            foreign_token_seconds: self.number("foreign_token_seconds", 60..=31_536_000),
-            max_entries: self.count("max_entries", 1..=MOST_ENTRIES as u64),
-            max_followers: self.count("max_followers", 1..=1_000_000),
-            memory_folder: None,
-            has_served: false,
+            signing: SigningSettings {
+                rotation_seconds: self.number_or_zero("key_rotation_seconds", 3600..=315_360_000),
+                policy: KeyPolicy {
+                    algorithm: algorithm.unwrap_or_default(),
+                    publish_seconds: self.number_or_zero("key_publish_seconds", 10..=86_400),
+                },
+            },
+            publish: PublishSettings {
+                snapshot_validity_seconds: self.number("snapshot_validity_seconds", 5..=3600),
+                heartbeat_seconds: self.number("heartbeat_seconds", 1..=60),
+                base_interval_seconds: self.number("base_interval_seconds", 1..=3600),
+                max_followers: self.count("max_followers", 1..=1_000_000),
+            },
+            log: LogSettings {
+                max_revocation_seconds: self.number("max_revocation_seconds", 86_400..=315_360_000),
+                foreign_token_seconds: self.number("foreign_token_seconds", 60..=31_536_000),
+                max_entries: self.count("max_entries", 1..=MOST_ENTRIES as u64),
+                memory_folder: None,
+                has_served: false,
+            },
         };
-        if settings.heartbeat_seconds * 2 > settings.snapshot_validity_seconds {
+        let PublishSettings { heartbeat_seconds, snapshot_validity_seconds, .. } = settings.publish;
+        if heartbeat_seconds * 2 > snapshot_validity_seconds {
             self.problem("heartbeat_seconds", "must be at most half of snapshot_validity_seconds");
         }
-        let rotation_seconds = settings.key_rotation_seconds;
-        if rotation_seconds > 0 && settings.key_publish_seconds >= rotation_seconds {
+        let SigningSettings { policy, rotation_seconds } = settings.signing;
+        if rotation_seconds > 0 && policy.publish_seconds >= rotation_seconds {
             self.problem("key_publish_seconds", "must be less than key_rotation_seconds");
         }
         settings

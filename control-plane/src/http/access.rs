@@ -117,8 +117,7 @@ fn caller(
         .and_then(|value| value.to_str().ok())
         .and_then(Credentials::parse)
         .ok_or_else(|| unauthorized("missing_api_key", "send `Authorization: Bearer osk_…`"))?;
-    let keys = plane.api_keys();
-    let key = keys.find(plane.master(), &shown.key).ok_or_else(unknown)?;
+    let key = plane.api_keys.find(&shown.key).ok_or_else(unknown)?;
     if shown.id.is_some_and(|id| id != key.id) {
         return Err(unknown());
     }
@@ -129,7 +128,7 @@ fn caller(
         let detail = format!("the API key lacks the scope {scope}");
         return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", detail));
     }
-    Ok(Caller { id: key.id.clone(), scopes: key.scopes.clone(), expires_at: key.expires_at })
+    Ok(Caller { id: key.id, scopes: key.scopes, expires_at: key.expires_at })
 }
 
 /// The content of an `Authorization` header.

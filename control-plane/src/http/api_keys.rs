@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::access::Caller;
 use super::extract::{Body, IdInPath};
-use crate::api_keys::{ApiKey, ApiKeys, CreateError, DeleteError, Scope};
+use crate::api_keys::{ApiKey, CreateError, DeleteError, Scope};
 use crate::plane::{Plane, PlaneError};
 use crate::problem::{Problem, ProblemDocument};
 
@@ -98,18 +98,17 @@ pub(super) async fn create(
         let detail = format!("must be at most {own}, when the key that asks for it expires");
         return Err(invalid("expires_at", &detail));
     }
-    let (store, master) = (plane.store(), plane.master());
-    let fresh = ApiKeys::create(store, master, &name, &scopes, expires_at, now).await;
+    let fresh = plane.api_keys.create(&name, &scopes, expires_at, now).await;
     let fresh = fresh.map_err(|error| match error {
         CreateError::TooMany => {
             Problem::new(StatusCode::CONFLICT, "too_many_api_keys", error.to_string())
         }
         CreateError::Store(error) => PlaneError::from(error).into(),
     })?;
-    plane.reload_api_keys().await?;
+    plane.api_keys.reload().await?;
     tracing::info!(id = fresh.stored.id, by = caller.id, "an API key was created");
     let created =
-        CreatedApiKey { key: fresh.key.to_string(), listed: ApiKeyListed::new(&fresh.stored, now) };
+        CreatedApiKey { key: fresh.key.to_string(), listed: ApiKeyListed::new(fresh.stored, now) };
     Ok((StatusCode::CREATED, Json(created)))
 }
 
@@ -122,9 +121,9 @@ pub(super) async fn create(
               (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Result<Json<ApiKeyList>, Problem> {
-    plane.reload_api_keys().await?;
-    let (keys, now) = (plane.api_keys(), plane.now());
-    let api_keys = keys.list().into_iter().map(|key| ApiKeyListed::new(key, now)).collect();
+    plane.api_keys.reload().await?;
+    let (keys, now) = (plane.api_keys.list(), plane.now());
+    let api_keys = keys.into_iter().map(|key| ApiKeyListed::new(key, now)).collect();
     Ok(Json(ApiKeyList { api_keys }))
 }
 
@@ -145,35 +144,33 @@ pub(super) async fn delete(
     IdInPath(id): IdInPath,
 ) -> Result<Json<ApiKeyListed>, Problem> {
     let now = plane.now();
-    plane.reload_api_keys().await?;
+    plane.api_keys.reload().await?;
     let unknown = || {
         let detail = "there is no API key with this id; see GET /v1/api-keys";
         Problem::new(StatusCode::NOT_FOUND, "unknown_api_key_id", detail)
     };
-    let scopes =
-        plane.api_keys().list().into_iter().find(|key| key.id == id).map(|key| key.scopes.clone());
-    for scope in scopes.ok_or_else(unknown)? {
+    for scope in plane.api_keys.named(&id).ok_or_else(unknown)?.scopes {
         caller.need(scope, "deleting a key that has it")?;
     }
-    let deleted = ApiKeys::delete(plane.store(), &id, now).await.map_err(|error| match error {
+    let deleted = plane.api_keys.delete(&id, now).await.map_err(|error| match error {
         DeleteError::Last => Problem::new(StatusCode::CONFLICT, "last_api_key", error.to_string()),
         DeleteError::Store(error) => PlaneError::from(error).into(),
         DeleteError::Unknown => unknown(),
     })?;
-    plane.reload_api_keys().await?;
+    plane.api_keys.reload().await?;
     tracing::info!(id = deleted.id, by = caller.id, "an API key was deleted");
-    Ok(Json(ApiKeyListed::new(&deleted, now)))
+    Ok(Json(ApiKeyListed::new(deleted, now)))
 }
 
 impl ApiKeyListed {
-    fn new(key: &ApiKey, now: u64) -> Self {
+    fn new(key: ApiKey, now: u64) -> Self {
         Self {
-            id: key.id.clone(),
-            name: key.name.clone(),
+            expired: key.is_expired(now),
+            id: key.id,
+            name: key.name,
             scopes: key.scopes.iter().map(|scope| scope.name()).collect(),
             created_at: key.created_at,
             expires_at: key.expires_at,
-            expired: key.is_expired(now),
         }
     }
 }

@@ -62,16 +62,16 @@ pub(super) async fn poll(
     }
     if let Some(since) = since {
         keep_pace(&plane, since).await;
-        if wait > 0 && plane.position() == since {
+        if wait > 0 && plane.log.position() == since {
             let _waiting = Follower::new("long_poll", &plane)?;
             tokio::select! {
-                () = plane.wait_beyond(since, Duration::from_secs(wait)) => {}
+                () = plane.publisher.wait_beyond(since, Duration::from_secs(wait)) => {}
                 // Answered as after a time-out: with a proof that the feed is fresh now.
-                () = plane.stopping() => {}
+                () = plane.publisher.stopping() => {}
             }
         }
     }
-    let snapshot = plane.snapshot(since).ok_or_else(not_ready)?;
+    let snapshot = plane.publisher.snapshot(since).ok_or_else(not_ready)?;
     // At one address, the position and the time of its signature identify the content.
     let tag = format!("\"{}-{}\"", snapshot.position, snapshot.issued_at);
     let is_known = headers.get_all(header::IF_NONE_MATCH).iter().any(|tags| names(tags, &tag));
@@ -116,8 +116,8 @@ pub(super) async fn follow(
     if let Some(since) = since {
         keep_pace(&plane, since).await;
     }
-    plane.snapshot(since).ok_or_else(not_ready)?;
-    let begin = (plane.following(since), Follower::new("stream", &plane)?);
+    plane.publisher.snapshot(since).ok_or_else(not_ready)?;
+    let begin = (plane.publisher.following(since), Follower::new("stream", &plane)?);
     let beat = begin.0.heartbeat().as_secs();
     let first = format!("event: stream\ndata: {{\"heartbeat_seconds\":{beat}}}\n\n");
     let events = stream::unfold(Some(begin), async |open| {
@@ -146,7 +146,7 @@ struct Follower {
 
 impl Follower {
     fn new(kind: &'static str, plane: &Plane) -> Result<Self, Problem> {
-        let place = plane.follower_places().clone().try_acquire_owned().map_err(|_| {
+        let place = plane.publisher.follower_place().ok_or_else(|| {
             let detail = "this process already has max_followers followers";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_followers", detail)
         })?;
@@ -164,11 +164,14 @@ impl Drop for Follower {
 /// Waits for this process to catch up: a follower that comes from a faster process may be ahead of
 /// this one for a moment.
 async fn keep_pace(plane: &Plane, since: Position) {
-    if since > plane.position() && since.era == plane.position().era {
-        plane.wait_folded(since, Duration::from_secs(1)).await;
+    if since > plane.log.position() && since.era == plane.log.position().era {
+        plane.log.wait_folded(since, Duration::from_secs(1)).await;
     }
-    if since > plane.position() && plane.catch_up().await.is_ok() && since > plane.position() {
-        plane.note_ahead(since);
+    if since > plane.log.position()
+        && plane.log.catch_up().await.is_ok()
+        && since > plane.log.position()
+    {
+        plane.log.note_ahead(since);
     }
 }
 

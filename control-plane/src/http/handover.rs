@@ -15,7 +15,6 @@ use super::revocations::Accepted;
 use crate::credential::{Credential, CredentialKind};
 use crate::plane::{Issued, Plane};
 use crate::problem::{Problem, ProblemDocument};
-use crate::telemetry::audit;
 
 /// A one-time code.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -62,11 +61,13 @@ pub(super) async fn login(
     body: Body<Code>,
 ) -> Result<Json<HandedOver>, Problem> {
     let spent = || Problem::bad_request("invalid_code", "the code is unknown, spent or too old");
-    let code = Credential::parse(&body.value.code, CredentialKind::HandoverCode, plane.master());
+    let code = plane.sessions.credential(&body.value.code, CredentialKind::HandoverCode);
     let now = plane.now();
-    let issued = plane.redeem_code(code.ok_or_else(spent)?, now).await?.ok_or_else(spent)?;
-    audit::session("session_handed_over", "holder", &issued.session, plane.master());
-    Ok(Json(HandedOver::new(issued, now)))
+    let issued =
+        plane.sessions.redeem_code(code.ok_or_else(spent)?, now).await?.ok_or_else(spent)?;
+    plane.sessions.audit("session_handed_over", "holder", issued.session);
+    let handle = Some(issued.credential.to_string());
+    Ok(Json(HandedOver::new(issued, handle, now)))
 }
 
 /// Issues a new access token for the session.
@@ -82,10 +83,10 @@ pub(super) async fn token(
     body: Body<Handle>,
 ) -> Result<Json<HandedOver>, Problem> {
     let (handle, now) = (body.value.credential(&plane)?, plane.now());
-    let issued = plane.handover_token(handle, now).await?;
+    let issued = plane.sessions.handover_token(handle, now).await?;
     let issued =
         issued.ok_or_else(|| Problem::new(StatusCode::GONE, "session_ended", "log in again"))?;
-    Ok(Json(HandedOver::new(issued, now)))
+    Ok(Json(HandedOver::new(issued, None, now)))
 }
 
 /// Logs the device out.
@@ -101,21 +102,23 @@ pub(super) async fn logout(
     body: Body<Handle>,
 ) -> Result<Json<Accepted>, Problem> {
     let handle = body.value.credential(&plane)?;
-    let ended = plane.end_once(&[handle.session], HOLDER, "logout", plane.now()).await?;
+    let ended = plane.sessions.end_once(&[handle.session], HOLDER, "logout", plane.now()).await?;
     Ok(Json(ended.into()))
 }
 
 impl Handle {
     fn credential(&self, plane: &Plane) -> Result<Credential, Problem> {
-        Credential::parse(&self.handle, CredentialKind::HandoverHandle, plane.master())
+        plane
+            .sessions
+            .credential(&self.handle, CredentialKind::HandoverHandle)
             .ok_or_else(|| Problem::bad_request("invalid_handle", "there is no such handle"))
     }
 }
 
 impl HandedOver {
-    fn new(issued: Issued, now: u64) -> Self {
+    fn new<C>(issued: Issued<C>, handle: Option<String>, now: u64) -> Self {
         Self {
-            handle: issued.credential.map(|handle| handle.to_string()),
+            handle,
             session_id: issued.session.to_string(),
             access_token: issued.access_token,
             token_type: "Bearer",

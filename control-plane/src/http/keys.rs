@@ -101,26 +101,22 @@ pub(super) struct NewKey {
     responses((status = 200, description = "The keys", body = Keys), (status = "4XX", description = "Refused", body = ProblemDocument))
 )]
 pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Json<Keys> {
-    let keyring = plane.keyring();
-    let states = {
-        let fold = plane.fold();
-        keyring.states(plane.now(), |kid| fold.is_dead(kid))
-    };
-    let keys = states.into_iter().map(|(key, state, retires_at)| TokenKey {
-        kid: key.kid().to_owned(),
-        alg: key.algorithm(),
-        created_at: key.created_at(),
-        state,
-        signs_from: key.signs_from(),
-        retires_at,
+    let keys = plane.signing.token_keys().into_iter().map(|key| TokenKey {
+        kid: key.kid,
+        alg: key.algorithm,
+        created_at: key.created_at,
+        state: key.state,
+        signs_from: key.signs_from,
+        retires_at: key.retires_at,
     });
     let token_keys = keys.collect();
     let feed_public_keys = plane
+        .signing
         .feed_keys()
         .iter()
         .map(|key| Base64UrlUnpadded::encode_string(key.public_key()))
         .collect();
-    let feed_keys = keyring.feed_keys().into_iter().map(FeedKey::from).collect();
+    let feed_keys = plane.signing.feed_key_states().into_iter().map(FeedKey::from).collect();
     Json(Keys { token_keys, feed_public_keys, feed_keys })
 }
 
@@ -162,8 +158,7 @@ pub(super) async fn rotate_feed(
     headers: HeaderMap,
 ) -> Result<Json<NewFeedKey>, Problem> {
     let request = idempotency(&headers, &caller.id, "/v1/feed-keys/rotate", b"")?;
-    let request = plane.master().request_name(&format!("feed key {}", request.id));
-    let rotated = plane.rotate_feed_key(request, plane.now()).await?;
+    let rotated = plane.publisher.rotate_feed_key(&request.id, plane.now()).await?;
     Ok(Json(NewFeedKey { key: rotated.key.into(), repeated: rotated.repeated }))
 }
 
@@ -183,7 +178,7 @@ pub(super) async fn drop_feed(
     State(plane): State<Arc<Plane>>,
     IdInPath(id): IdInPath,
 ) -> Result<Json<Dropped>, Problem> {
-    let dropped = plane.drop_feed_key(&id, plane.now()).await?;
+    let dropped = plane.publisher.drop_feed_key(&id, plane.now()).await?;
     Ok(Json(Dropped { id, dropped }))
 }
 
@@ -196,16 +191,12 @@ pub(super) async fn drop_feed(
 )]
 pub(super) async fn jwks(State(plane): State<Arc<Plane>>) -> Response {
     // Another process may have signed with a key that this one has not read yet.
-    plane.refresh_keyring().await;
-    let jwks = {
-        let fold = plane.fold();
-        plane.keyring().jwks(plane.now(), |kid| fold.is_dead(kid))
-    };
+    plane.publisher.refresh_keys().await;
     let headers = [
         (header::CONTENT_TYPE, "application/jwk-set+json"),
         (header::CACHE_CONTROL, "public, max-age=15"),
     ];
-    (headers, jwks.to_string()).into_response()
+    (headers, plane.signing.jwks().to_string()).into_response()
 }
 
 impl From<FeedKeyStatus> for FeedKey {

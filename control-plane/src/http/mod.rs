@@ -67,7 +67,7 @@ pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle) -> Router {
         router = router.route(path, route);
     }
     let measured = Measured::new(description.paths.paths.keys().cloned());
-    let is_https = plane.settings().issuer.starts_with("https://");
+    let is_https = plane.issuer().starts_with("https://");
     let around_all = Arc::new(Around { measured, is_https });
     let docs = SwaggerUi::new("/docs").url("/openapi.json", description);
     router

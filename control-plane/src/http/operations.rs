@@ -48,13 +48,13 @@ pub(super) async fn healthz() -> &'static str {
               (status = 503, description = "It cannot", body = Readiness))
 )]
 pub(super) async fn readyz(State(plane): State<Arc<Plane>>) -> (StatusCode, Json<Readiness>) {
-    let health = plane.health();
+    let health = plane.log.health();
     // A process that is being stopped still answers, but new requests should go elsewhere.
-    let ready = plane.is_ready() && !plane.is_stopping();
+    let ready = plane.is_ready() && !plane.publisher.is_stopping();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = Readiness {
         ready,
-        position: plane.position(),
+        position: plane.log.position(),
         store_reachable: health.store_error.is_none(),
         findings: health.findings,
     };
@@ -97,23 +97,21 @@ pub(super) async fn status(
     State(plane): State<Arc<Plane>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Status>, Problem> {
-    let keys = plane.api_keys();
     // It may have been deleted since the request was authenticated.
-    let key = keys.list().into_iter().find(|key| key.id == caller.id);
-    let Some(key) = key else {
+    let Some(key) = plane.api_keys.named(&caller.id) else {
         let detail = "no such API key";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "unknown_api_key", detail));
     };
     Ok(Json(Status {
         key: KeyStatus {
-            id: key.id.clone(),
-            name: key.name.clone(),
+            id: key.id,
+            name: key.name,
             scopes: key.scopes.iter().map(|scope| scope.name()).collect(),
             expires_at: key.expires_at,
         },
         version: env!("CARGO_PKG_VERSION"),
-        durability: plane.store().durability(),
-        issuer: plane.settings().issuer.clone(),
+        durability: plane.log.durability(),
+        issuer: plane.issuer().to_owned(),
     }))
 }
 

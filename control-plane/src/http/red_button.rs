@@ -93,7 +93,7 @@ pub(super) async fn press(
     let request = idempotency(&headers, &caller.id, "/v1/red-button", &body.bytes)?;
     let now = plane.now();
     if dry_run {
-        let reach = plane.reach(now).await?;
+        let reach = plane.sessions.reach(now).await?;
         return Ok(Json(Pressed::would(plane.red_button(sessions, now), reach)));
     }
     let record = Record { at: now, by: caller.id, reason, revocations: vec![] };
@@ -105,7 +105,7 @@ pub(super) async fn press(
         epoch: button.epoch,
         sessions: button.sessions,
         reach: None,
-        active_kid: plane.active_kid(),
+        active_kid: plane.signing.active_kid(),
         position: Some(revoked.position),
         durability: Some(revoked.durability),
     }))

@@ -7,10 +7,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use base64ct::{Base64UrlUnpadded, Encoding};
-use offswitch_core::limits::{LONGEST_ACCESS_TOKEN_SECONDS, REQUEST_MEMORY};
+use offswitch_core::limits::LONGEST_ACCESS_TOKEN_SECONDS;
 use offswitch_core::record::{Record, Revocation};
-use offswitch_core::session::{Device, Grant, OPENING_DOCUMENTS, Session, SessionId};
+use offswitch_core::session::{Device, Grant, Session, SessionId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -19,10 +18,8 @@ use super::MAX_ID_BYTES;
 use super::access::Caller;
 use super::extract::{Body, IdInPath, IdempotencyKey, Params, SessionInPath, idempotency};
 use super::revocations::Accepted;
-use crate::plane::{Issued, Opened, Plane, PlaneError, RESERVED_CLAIMS, SessionRequest};
+use crate::plane::{Opened, Plane, RESERVED_CLAIMS, SessionRequest, Sessions, TokenPair};
 use crate::problem::{Problem, ProblemDocument};
-use crate::store::{Request, StoreError};
-use crate::telemetry::audit;
 
 /// A login.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -89,7 +86,8 @@ pub(super) struct HandoverOffer {
 
 /// A user's sessions.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Sessions {
+#[schema(as = Sessions)]
+pub(super) struct SessionList {
     /// Newest first.
     sessions: Vec<Listed>,
 }
@@ -172,13 +170,11 @@ pub(super) async fn open(
     let named = idempotency(&headers, &caller.id, "/v1/sessions", &body.bytes)?;
     let by = caller.id.clone();
     let mut request = body.value.check(caller)?;
-    claim(&plane, &named).await?;
-    request.opening.name = plane.master().request_name(&named.id);
-    request.opening.digest.copy_from_slice(&named.digest[..16]);
+    request.opening = plane.sessions.claim(&named).await?;
     let now = plane.now();
-    let opened = plane.open_session(request, now).await?;
-    let (Opened::Code { session, .. } | Opened::Tokens(Issued { session, .. })) = &opened;
-    audit::session("session_opened", &by, session, plane.master());
+    let opened = plane.sessions.open(request, now).await?;
+    let (Opened::Code { session, .. } | Opened::Tokens(TokenPair { session, .. })) = &opened;
+    plane.sessions.audit("session_opened", &by, *session);
     let answer = match opened {
         Opened::Code { session, code, expires_at } => Json(HandoverOffer {
             session_id: session.to_string(),
@@ -192,36 +188,18 @@ pub(super) async fn open(
     Ok((StatusCode::CREATED, answer))
 }
 
-/// Remembers what the request with this idempotency key asks for. The session itself is remembered
-/// only among those of its user: with another user the key would open a second session.
-async fn claim(plane: &Plane, request: &Request) -> Result<(), PlaneError> {
-    if request.memory < REQUEST_MEMORY {
-        return Ok(());
-    }
-    let id = plane.master().request_name(&format!("login {}", request.id));
-    let id = Base64UrlUnpadded::encode_string(&id);
-    let (name, digest) = (format!("{OPENING_DOCUMENTS}{id}"), &request.digest[..]);
-    let forget_at = plane.now().saturating_add(REQUEST_MEMORY.as_secs());
-    if plane.store().swap(&name, &[], digest, Some(forget_at)).await?
-        || plane.store().load(&name).await? == digest
-    {
-        return Ok(());
-    }
-    Err(StoreError::RequestReused.into())
-}
-
 /// Lists the active sessions of a user, newest first.
 #[utoipa::path(
     get, path = "/v1/sessions", tag = "sessions", operation_id = "listSessions",
     summary = "List a user's sessions", params(SessionsQuery),
-    responses((status = 200, description = "The sessions", body = Sessions),
+    responses((status = 200, description = "The sessions", body = SessionList),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn list(
     State(plane): State<Arc<Plane>>,
     Params(query): Params<SessionsQuery>,
-) -> Result<Json<Sessions>, Problem> {
+) -> Result<Json<SessionList>, Problem> {
     sessions_of(&plane, &query.sub).await
 }
 
@@ -231,21 +209,21 @@ pub(super) async fn list(
     get, path = "/v1/users/{sub}/sessions", tag = "sessions", operation_id = "listUserSessions",
     summary = "List a user's sessions, by path",
     params(("sub" = String, Path, description = "The user", example = "alice")),
-    responses((status = 200, description = "The sessions", body = Sessions),
+    responses((status = 200, description = "The sessions", body = SessionList),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn list_of_user(
     State(plane): State<Arc<Plane>>,
     IdInPath(sub): IdInPath,
-) -> Result<Json<Sessions>, Problem> {
+) -> Result<Json<SessionList>, Problem> {
     sessions_of(&plane, &sub).await
 }
 
-async fn sessions_of(plane: &Plane, sub: &str) -> Result<Json<Sessions>, Problem> {
-    let found = plane.sessions(sub, plane.now()).await?;
+async fn sessions_of(plane: &Plane, sub: &str) -> Result<Json<SessionList>, Problem> {
+    let found = plane.sessions.of_user(sub, plane.now()).await?;
     let sessions = found.into_iter().map(|session| Listed::new(session, plane)).collect();
-    Ok(Json(Sessions { sessions }))
+    Ok(Json(SessionList { sessions }))
 }
 
 /// Logs out one device: its refresh token and its access tokens are revoked.
@@ -320,9 +298,9 @@ async fn end_session(
         Problem::new(StatusCode::NOT_FOUND, "unknown_session", detail)
     };
     let session = session_id.parse::<SessionId>().ok();
-    let session = session.filter(|id| id.user() == plane.master().user_key(sub));
-    let revocation = Plane::session_revocation(session.ok_or_else(unknown)?, plane.now());
-    if plane.unknown_session(std::slice::from_ref(&revocation)).await?.is_some() {
+    let session = session.filter(|id| plane.sessions.is_of(*id, sub));
+    let revocation = Sessions::revocation(session.ok_or_else(unknown)?, plane.now());
+    if plane.sessions.unknown_session(std::slice::from_ref(&revocation)).await?.is_some() {
         return Err(unknown());
     }
     end(plane, caller, headers, &format!("session {session_id}"), revocation).await
@@ -353,8 +331,8 @@ async fn end(
     let request = idempotency(headers, &caller.id, "DELETE /v1/users", named.as_bytes())?;
     let (at, reason) = (plane.now(), Some("logout".to_owned()));
     let record = Record { at, by: caller.id, reason, revocations: vec![revocation] };
-    let named = plane.sessions_of(&record.revocations, at).await?;
-    let revoked = plane.revoke(&request, &record).await?;
+    let named = plane.sessions.named_by(&record.revocations, at).await?;
+    let revoked = plane.log.revoke(&request, &record).await?;
     metrics::counter!("offswitch_revocations_total").increment(1);
     Ok(Json(Accepted::new(revoked, named.sessions)))
 }
@@ -410,11 +388,11 @@ impl OpenSession {
 }
 
 impl Tokens {
-    fn new(issued: Issued, now: u64) -> Self {
+    fn new(issued: TokenPair, now: u64) -> Self {
         Self {
             session_id: issued.session.to_string(),
             access_token: issued.access_token,
-            refresh_token: issued.credential.map(|token| token.to_string()).unwrap_or_default(),
+            refresh_token: issued.credential.to_string(),
             token_type: "Bearer",
             expires_in: issued.expires_at.saturating_sub(now),
             expires_at: issued.expires_at,
@@ -431,7 +409,7 @@ impl Listed {
             opened_at: session.opened_at,
             last_used_at: session.used_at,
             refreshes: session.spent(),
-            expires_at: session.expires_at(&plane.settings().lifetimes),
+            expires_at: plane.sessions.expires_at(&session),
             device: session.device.name,
             user_agent: session.device.user_agent,
             ip: session.device.ip,

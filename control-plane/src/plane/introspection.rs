@@ -10,13 +10,26 @@ use offswitch_verifier::{
     VerifiedClaims, Verifier, VerifierConfig,
 };
 
-use super::{Plane, PlaneError};
+use super::PlaneError;
+use super::folded::Folded;
+use super::log::Log;
+use super::publish::Publisher;
+use super::signing::SigningKeys;
 use crate::keyring::Keyring;
 use crate::store::StoreError;
 
-/// The verifier; none before the first request.
-#[derive(Default)]
-pub(super) struct Introspector(RwLock<Option<Held>>);
+/// A verifier that follows this process's feed.
+pub struct Introspection {
+    issuer: String,
+    audience: String,
+    max_staleness_seconds: u64,
+    folded: Arc<Folded>,
+    signing: Arc<SigningKeys>,
+    publisher: Arc<Publisher>,
+    log: Arc<Log>,
+    /// None before the first request.
+    held: RwLock<Option<Held>>,
+}
 
 struct Held {
     verifier: Verifier,
@@ -34,26 +47,40 @@ struct KeysOf {
     minute: u64,
 }
 
-impl Plane {
+impl Introspection {
+    pub(super) fn new(
+        issuer: String,
+        audience: String,
+        max_staleness_seconds: u64,
+        folded: Arc<Folded>,
+        log: Arc<Log>,
+    ) -> Self {
+        let publisher = log.publisher();
+        let (signing, held) = (publisher.signing(), RwLock::default());
+        Self { issuer, audience, max_staleness_seconds, folded, signing, publisher, log, held }
+    }
+
     /// Judges an access token of this control plane as the edge does, at the log's present end.
     ///
     /// # Errors
     ///
     /// See [`PlaneError`].
-    pub async fn introspect(&self, token: &str, now: u64) -> Result<Verdict, PlaneError> {
-        self.catch_up().await?;
+    pub async fn judge(&self, token: &str, now: u64) -> Result<Verdict, PlaneError> {
+        self.log.catch_up().await?;
         let keys = KeysOf {
-            keyring: self.keyring.load_full(),
-            dead: self.fold().dead_keys().len(),
+            keyring: Arc::clone(&self.signing.keyring()),
+            dead: self.folded.lock().dead_keys().len(),
             minute: now / 60,
         };
         {
-            let held = self.introspector.0.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(held) = held.as_ref().filter(|held| held.is_current(self, &keys, now)) {
+            let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(held) =
+                held.as_ref().filter(|held| held.is_current(&keys, self.folded.position(), now))
+            {
                 return Ok(held.judge(token, now));
             }
         }
-        let mut held = self.introspector.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         let verifier = self.bring_up(held.take(), keys, now)?;
         Ok(held.insert(verifier).judge(token, now))
     }
@@ -68,9 +95,9 @@ impl Plane {
                 Held { verifier, remembered: Mutex::default(), keys: keys.clone() }
             }
         };
-        while !held.is_at(self.position()) || held.is_old(now) {
+        while !held.is_at(self.folded.position()) || held.is_old(now) {
             let since = held.verifier.feed().since();
-            let Some(snapshot) = self.snapshot(since) else { break };
+            let Some(snapshot) = self.publisher.snapshot(since) else { break };
             let applied = held.verifier.apply(snapshot.bytes.to_vec(), now);
             if applied.is_err() && since.is_some() {
                 // A new feed key, or a log that was started again: make a new verifier, too.
@@ -81,25 +108,30 @@ impl Plane {
                 break;
             }
         }
-        let jwks = keys.keyring.jwks(now, |kid| self.fold().is_dead(kid)).to_string();
+        let jwks = keys.keyring.jwks(now, |kid| self.folded.lock().is_dead(kid)).to_string();
         let set = KeySet::from_jwks(jwks.as_bytes()).map_err(|error| failed(error.to_string()))?;
-        held.verifier.set_keys(&self.settings.issuer, set);
+        held.verifier.set_keys(&self.issuer, set);
         held.keys = keys;
         Ok(held)
     }
 
     fn new_verifier(&self) -> Result<Verifier, String> {
-        let issuer = &self.settings.issuer;
+        let issuer = &self.issuer;
         // The caller knows which audience is meant; a session may have any.
         let rules = IssuerConfig {
             audience: AudienceRule::Unchecked,
-            ..IssuerConfig::offswitch(issuer, &self.settings.audience)
+            ..IssuerConfig::offswitch(issuer, &self.audience)
         };
         let encode = |key: &[u8]| Base64UrlUnpadded::encode_string(key);
         let feed = FeedConfig {
             id: issuer.clone(),
-            public_keys: self.feed_keys().iter().map(|key| encode(key.public_key())).collect(),
-            max_staleness_seconds: self.settings.snapshot_validity_seconds,
+            public_keys: self
+                .signing
+                .feed_keys()
+                .iter()
+                .map(|key| encode(key.public_key()))
+                .collect(),
+            max_staleness_seconds: self.max_staleness_seconds,
             on_stale: OnStale::Deny,
         };
         let config = VerifierConfig { issuers: vec![rules], feed };
@@ -128,10 +160,10 @@ impl Held {
         self.verifier.verdict(admitted, now, Staleness::Configured)
     }
 
-    fn is_current(&self, plane: &Plane, keys: &KeysOf, now: u64) -> bool {
+    fn is_current(&self, keys: &KeysOf, position: Position, now: u64) -> bool {
         let same_keys = Arc::ptr_eq(&self.keys.keyring, &keys.keyring)
             && (self.keys.dead, self.keys.minute) == (keys.dead, keys.minute);
-        same_keys && self.is_at(plane.position()) && !self.is_old(now)
+        same_keys && self.is_at(position) && !self.is_old(now)
     }
 
     fn is_at(&self, position: Position) -> bool {

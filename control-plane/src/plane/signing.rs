@@ -1,145 +1,262 @@
-//! Planned rotation of the keys. A token key is published before it signs, and verifies until its
-//! last token has expired. A new feed key signs together with the old ones until those are dropped.
+//! The signing keys: what the store's keyring contained when this process last read it.
+//!
+//! A token key is published before it signs, and verifies until its last token has expired. A new
+//! feed key signs together with the old ones until those are dropped.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Plane, PlaneError};
-use crate::keyring::{Keyring, Rotated, RotatedFeedKey};
+use arc_swap::{ArcSwap, Guard};
+use offswitch_core::revoking::OwnToken;
+use offswitch_snapshot::{FeedKey, SnapshotSigner};
+use offswitch_verifier::{Jws, VerifyingKey};
+use serde_json::Value;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::PlaneError;
+use super::folded::Folded;
+use crate::keyring::{
+    FeedKeyStatus, KeyPolicy, KeyState, Keyring, Rotated, RotatedFeedKey, TokenKey,
+};
+use crate::master_key::MasterKey;
+use crate::store::Store;
 use crate::telemetry::audit;
 
-impl Plane {
-    /// Adds a token key that signs after `key_publish_seconds`. Returns the pending key if there is
-    /// one, so that repeating the call is harmless.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn rotate_key(&self, now: u64) -> Result<Rotated, PlaneError> {
-        self.catch_up().await?;
-        self.reload_keyring().await?;
-        self.rotate_after(self.newest_kid(), now).await
-    }
+/// The settings of the signing keys.
+#[derive(Debug, Clone)]
+pub struct SigningSettings {
+    /// The policy for new token keys.
+    pub policy: KeyPolicy,
+    /// The age at which a token key is replaced; 0 means only on request.
+    pub rotation_seconds: u64,
+}
 
-    /// Rotates if the schedule requires it. Every process calls this; only the first one adds a
-    /// key.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn rotate_key_if_due(&self, now: u64) -> Result<Option<Rotated>, PlaneError> {
-        let is_due = {
-            let (fold, seconds) = (self.fold(), self.settings.key_rotation_seconds);
-            self.keyring().is_rotation_due(seconds, now, |kid| fold.is_dead(kid))
-        };
-        if !is_due {
-            return Ok(None);
-        }
-        self.rotate_after(self.newest_kid(), now).await.map(Some)
-    }
+/// The private keys of all processes, and when they sign.
+pub struct SigningKeys {
+    settings: SigningSettings,
+    issuer: String,
+    store: Arc<dyn Store>,
+    master: MasterKey,
+    folded: Arc<Folded>,
+    keyring: ArcSwap<Keyring>,
+    /// One reader of the keyring at a time, so that an older reading never replaces a newer one;
+    /// contains the number of the last reading.
+    reloading: Mutex<u64>,
+    reloads_begun: AtomicU64,
+    signer: ArcSwap<SnapshotSigner>,
+}
 
-    /// Adds a feed key, which signs together with the others from now on. `request` identifies the
-    /// request: a repetition returns the same key.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn rotate_feed_key(
-        &self,
-        request: [u8; 16],
+/// A token key that is not retired, without its private half.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenKeyStatus {
+    /// Its name.
+    pub kid: String,
+    /// The JOSE name of its algorithm.
+    pub algorithm: &'static str,
+    /// When it was made, unix seconds.
+    pub created_at: u64,
+    /// When it starts to sign, unix seconds.
+    pub signs_from: u64,
+    /// Its use.
+    pub state: KeyState,
+    /// When it retires, unix seconds, if that is known.
+    pub retires_at: Option<u64>,
+}
+
+/// What a reading of the keyring found.
+pub(super) enum Reloaded<'a> {
+    /// The same feed keys sign as before.
+    AsBefore,
+    /// Other feed keys sign. What was published is to be signed again before `reading` is dropped:
+    /// then waiting callers go on.
+    OtherFeedKeys {
+        /// When it was read, unix seconds.
+        read_at: u64,
+        /// Keeps other readings waiting.
+        reading: MutexGuard<'a, u64>,
+    },
+}
+
+impl SigningKeys {
+    pub(super) async fn load(
+        settings: SigningSettings,
+        issuer: String,
+        store: Arc<dyn Store>,
+        master: MasterKey,
+        folded: Arc<Folded>,
         now: u64,
-    ) -> Result<RotatedFeedKey, PlaneError> {
-        let is_dead = |kid: &str| self.fold().is_dead(kid);
-        let store = self.store.as_ref();
-        let rotated = Keyring::rotate_feed(store, &self.master, request, now, is_dead).await?;
-        if !rotated.repeated {
-            tracing::warn!(id = rotated.key.id, "a new feed key signs beside the others");
-        }
-        self.reload_keyring().await?;
-        Ok(rotated)
+    ) -> Result<Self, PlaneError> {
+        let is_dead = |kid: &str| folded.lock().is_dead(kid);
+        let policy = settings.policy;
+        let keyring = Keyring::load(store.as_ref(), &master, policy, None, now, is_dead).await?;
+        Ok(Self {
+            signer: ArcSwap::new(keyring.snapshot_signer(&issuer)),
+            keyring: ArcSwap::from_pointee(keyring),
+            reloading: Mutex::new(0),
+            reloads_begun: AtomicU64::new(0),
+            settings,
+            issuer,
+            store,
+            master,
+            folded,
+        })
     }
 
-    /// Stops signing with the feed key `id`, here immediately and in every other process within
-    /// five seconds. True if it signed until now.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn drop_feed_key(&self, id: &str, now: u64) -> Result<bool, PlaneError> {
-        let is_dead = |kid: &str| self.fold().is_dead(kid);
-        let dropped =
-            Keyring::drop_feed(self.store.as_ref(), &self.master, id, now, is_dead).await?;
-        if dropped {
-            tracing::warn!(id, "a feed key is dropped: verifiers that trust only it are cut off");
-        }
-        self.reload_keyring().await?;
-        Ok(dropped)
+    /// The private keys.
+    pub(super) fn keyring(&self) -> Guard<Arc<Keyring>> {
+        self.keyring.load()
     }
 
-    /// Reads the private keys again, and makes a new signing key if the last one is dead. If the
-    /// feed keys changed, the base is signed with the new ones from then on.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn reload_keyring(&self) -> Result<(), PlaneError> {
-        let policy = self.settings.key_policy();
-        let is_dead = |kid: &str| self.fold().is_dead(kid);
+    /// Signs snapshots.
+    pub(super) fn signer(&self) -> Arc<SnapshotSigner> {
+        self.signer.load_full()
+    }
+
+    /// The public keys that verify the feed.
+    pub fn feed_keys(&self) -> Vec<FeedKey> {
+        self.signer.load().feed_keys()
+    }
+
+    /// The keys that sign the feed, oldest first.
+    pub fn feed_key_states(&self) -> Vec<FeedKeyStatus> {
+        self.keyring().feed_keys()
+    }
+
+    /// The token keys that are not retired, in the order in which they sign.
+    pub fn token_keys(&self) -> Vec<TokenKeyStatus> {
+        let keyring = self.keyring();
+        let states = keyring.states(self.store.now(), |kid| self.folded.lock().is_dead(kid));
+        let status =
+            |(key, state, retires_at): (&TokenKey, KeyState, Option<u64>)| TokenKeyStatus {
+                kid: key.kid().to_owned(),
+                algorithm: key.algorithm(),
+                created_at: key.created_at(),
+                signs_from: key.signs_from(),
+                state,
+                retires_at,
+            };
+        states.into_iter().map(status).collect()
+    }
+
+    /// True if this control plane has a token key with this name, whatever its state.
+    pub fn has_token_key(&self, kid: &str) -> bool {
+        self.keyring().token_keys().iter().any(|key| key.kid() == kid)
+    }
+
+    /// The names of the token keys that are not dead.
+    pub(super) fn living_kids(&self) -> Vec<String> {
+        let (keyring, fold) = (self.keyring(), self.folded.lock());
+        let living = keyring.token_keys().iter().filter(|key| !fold.is_dead(key.kid()));
+        living.map(|key| key.kid().to_owned()).collect()
+    }
+
+    /// The public keys that verify tokens, as a JWK set (RFC 7517).
+    pub fn jwks(&self) -> Value {
+        self.keyring().jwks(self.store.now(), |kid| self.folded.lock().is_dead(kid))
+    }
+
+    /// The id of the key that signs new tokens, if it is not dead.
+    pub fn active_kid(&self) -> Option<String> {
+        let keyring = self.keyring();
+        let active = keyring.active(self.store.now(), |kid| self.folded.lock().is_dead(kid));
+        active.map(|key| key.kid().to_owned())
+    }
+
+    /// The claims of a token that this control plane can have signed. It may have expired. A token
+    /// of a dead or retired key is refused: a thief of the key could fill the log with forged ones.
+    pub fn own_token(&self, token: &str, now: u64) -> Option<OwnToken> {
+        let jws = Jws::parse(token).ok()?;
+        let keyring = self.keyring();
+        let states = keyring.states(now, |kid| self.folded.lock().is_dead(kid));
+        let (key, ..) = states
+            .into_iter()
+            .find(|(key, state, _)| *state != KeyState::Dead && Some(key.kid()) == jws.kid())?;
+        let key = VerifyingKey::from_jwk(key.jwk().to_string().as_bytes()).ok()?;
+        let own: OwnToken = serde_json::from_slice(jws.verify(&key).ok()?.as_ref()).ok()?;
+        own.is_possible(&self.issuer, now).then_some(own)
+    }
+
+    /// Reads the private keys again, and makes a new token key if the last one is dead.
+    pub(super) async fn reload(&self) -> Result<Reloaded<'_>, PlaneError> {
+        let is_dead = |kid: &str| self.folded.lock().is_dead(kid);
         let asked_at = self.reloads_begun.load(Ordering::Acquire);
         let mut last = self.reloading.lock().await;
         if *last > asked_at {
             // That reading began after this call: waiting callers share it.
-            return Ok(());
+            return Ok(Reloaded::AsBefore);
         }
         let number = self.reloads_begun.fetch_add(1, Ordering::AcqRel) + 1;
-        let (store, known, now) = (self.store.as_ref(), self.keyring.load_full(), self.now());
+        let (policy, known, now) =
+            (self.settings.policy, self.keyring.load_full(), self.store.now());
+        let store = self.store.as_ref();
         let keyring =
             Keyring::load(store, &self.master, policy, Some(&known), now, is_dead).await?;
         *last = number;
         if keyring.is_same(&known) {
-            return Ok(());
+            return Ok(Reloaded::AsBefore);
         }
         let signs_otherwise = !keyring.signs_like(&known);
-        self.signer.store(keyring.snapshot_signer(&self.settings.issuer));
+        self.signer.store(keyring.snapshot_signer(&self.issuer));
         self.keyring.store(Arc::new(keyring));
         if signs_otherwise {
-            self.rebuild_base(now).await;
-        }
-        Ok(())
-    }
-
-    /// Reads the private keys again before the public ones are served: the answer then includes
-    /// every key that any process signed with before the request. If the store does not answer
-    /// soon, the known keys are served.
-    pub async fn refresh_keyring(&self) {
-        match tokio::time::timeout(KEYS_WAIT, self.reload_keyring()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the keys are published as they were"),
-            Err(_) => tracing::warn!("the keys are published as they were: the store is slow"),
+            Ok(Reloaded::OtherFeedKeys { read_at: now, reading: last })
+        } else {
+            Ok(Reloaded::AsBefore)
         }
     }
 
-    /// The newest key that this process knows.
-    fn newest_kid(&self) -> String {
-        let (fold, keyring) = (self.fold(), self.keyring());
-        let newest = keyring.newest(|kid| fold.is_dead(kid));
-        newest.map(|key| key.kid().to_owned()).unwrap_or_default()
+    /// True if the schedule requires a new token key.
+    pub(super) fn is_rotation_due(&self, now: u64) -> bool {
+        let is_dead = |kid: &str| self.folded.lock().is_dead(kid);
+        self.keyring().is_rotation_due(self.settings.rotation_seconds, now, is_dead)
     }
 
-    async fn rotate_after(&self, seen: String, now: u64) -> Result<Rotated, PlaneError> {
-        let is_dead = |kid: &str| self.fold().is_dead(kid);
-        let (store, policy) = (self.store.as_ref(), self.settings.key_policy());
+    /// Adds a token key, unless another process did so since this one read the keyring, or a key is
+    /// pending.
+    pub(super) async fn rotate(&self, now: u64) -> Result<Rotated, PlaneError> {
+        let is_dead = |kid: &str| self.folded.lock().is_dead(kid);
+        let (store, policy) = (self.store.as_ref(), self.settings.policy);
+        let seen = self.newest_kid();
         let rotated = Keyring::rotate(store, &self.master, policy, &seen, now, is_dead).await?;
         if !rotated.repeated {
             metrics::counter!("offswitch_key_rotations_total").increment(1);
             tracing::info!(kid = rotated.kid, "a new token key is published");
             audit::signing_key("token_key_added", &rotated.kid);
         }
-        self.reload_keyring().await?;
         Ok(rotated)
     }
-}
 
-/// How long a request for the public keys waits for the store.
-const KEYS_WAIT: Duration = Duration::from_millis(500);
+    /// Adds a feed key. `request` identifies the request: a repetition returns the same key.
+    pub(super) async fn rotate_feed(
+        &self,
+        request: &str,
+        now: u64,
+    ) -> Result<RotatedFeedKey, PlaneError> {
+        let is_dead = |kid: &str| self.folded.lock().is_dead(kid);
+        let (store, master) = (self.store.as_ref(), &self.master);
+        let request = master.request_name(&format!("feed key {request}"));
+        let rotated = Keyring::rotate_feed(store, master, request, now, is_dead).await?;
+        if !rotated.repeated {
+            tracing::warn!(id = rotated.key.id, "a new feed key signs beside the others");
+        }
+        Ok(rotated)
+    }
+
+    /// Drops the feed key `id`. True if it signed until now.
+    pub(super) async fn drop_feed(&self, id: &str, now: u64) -> Result<bool, PlaneError> {
+        let is_dead = |kid: &str| self.folded.lock().is_dead(kid);
+        let store = self.store.as_ref();
+        let dropped = Keyring::drop_feed(store, &self.master, id, now, is_dead).await?;
+        if dropped {
+            tracing::warn!(id, "a feed key is dropped: verifiers that trust only it are cut off");
+        }
+        Ok(dropped)
+    }
+
+    /// The newest key that this process knows.
+    fn newest_kid(&self) -> String {
+        let keyring = self.keyring();
+        let newest = keyring.newest(|kid| self.folded.lock().is_dead(kid));
+        newest.map(|key| key.kid().to_owned()).unwrap_or_default()
+    }
+}

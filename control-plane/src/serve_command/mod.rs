@@ -61,7 +61,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let starting = Arc::new(Starting::default());
     let router = Arc::new(ArcSwap::from_pointee(http::starting(starting.clone())));
     let limits = config.limits.clone().within_open_files(config.max_connections_is_set);
-    let limits = limits.beside_followers(config.settings.max_followers);
+    let limits = limits.beside_followers(config.settings.publish.max_followers);
     let address = listener.local_addr()?;
     let stopping = stopping();
     let stop = stopped(stopping.clone());
@@ -74,7 +74,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     introduce(&plane, address);
     tokio::spawn(async move {
         stopped(stopping).await;
-        plane.stop_following();
+        plane.publisher.stop_following();
     });
     tokio::spawn(async move {
         loop {
@@ -87,9 +87,9 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
 
 /// Prints what an operator needs next; none of it is secret.
 fn introduce(plane: &Plane, listen: std::net::SocketAddr) {
-    let (issuer, position) = (&plane.settings().issuer, plane.position());
+    let (issuer, position) = (plane.issuer(), plane.log.position());
     tracing::info!(%listen, issuer, %position, "serving");
-    let keys = plane.feed_keys();
+    let keys = plane.signing.feed_keys();
     let keys = keys.iter().map(|key| Base64UrlUnpadded::encode_string(key.public_key()));
     let keys: Vec<String> = keys.collect();
     tracing::info!(

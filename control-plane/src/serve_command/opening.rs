@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use offswitch::api_keys::{ApiKeys, Scope};
+use offswitch::api_keys::Scope;
 use offswitch::clock::unix_seconds;
 use offswitch::config::{Config, StoreConfig};
 use offswitch::http::Starting;
@@ -57,27 +57,22 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
         .with_context(|| format!("{} cannot be used", memory_folder.display()))?;
     settings.issuer =
         issuer::settle(&documents, published, &settings.issuer, config.issuer_is_set).await?;
-    settings.memory_folder = Some(memory_folder);
-    settings.has_served = config.data_dir.join("admin.key").exists();
+    settings.log.memory_folder = Some(memory_folder);
+    settings.log.has_served = config.data_dir.join("admin.key").exists();
     let plane = Plane::start(settings, store, master, unix_seconds(), starting.loading()).await;
     let plane = plane.map_err(|error| in_words(error, config))?;
     // Only now: if the store had lost its API keys, they have been restored.
-    if plane.api_keys().is_empty() {
-        first_api_key(config, plane.store(), plane.master()).await?;
-        plane.reload_api_keys().await?;
-        plane.remember(unix_seconds()).await;
+    if plane.api_keys.list().is_empty() {
+        first_api_key(config, &plane).await?;
+        plane.api_keys.reload().await?;
+        plane.log.remember(unix_seconds()).await;
     }
     plane.spawn_tasks();
     Ok(plane)
 }
 
-async fn first_api_key(
-    config: &Config,
-    store: &dyn Store,
-    master: &MasterKey,
-) -> anyhow::Result<()> {
-    let scopes = &Scope::ALL;
-    let fresh = ApiKeys::create(store, master, "admin", scopes, None, unix_seconds()).await?;
+async fn first_api_key(config: &Config, plane: &Plane) -> anyhow::Result<()> {
+    let fresh = plane.api_keys.create("admin", &Scope::ALL, None, unix_seconds()).await?;
     let path = config.data_dir.join("admin.key");
     write_private(&path, fresh.key.as_bytes())
         .with_context(|| format!("the first API key cannot be written to {}", path.display()))?;

@@ -162,7 +162,7 @@ async fn a_stream_needs_the_scope_and_its_reason_has_a_limit() {
 // nothing, and the first record stays.
 #[tokio::test]
 async fn a_record_that_fails_is_named_by_its_first_line() {
-    let change = |settings: &mut offswitch::plane::Settings| settings.max_entries = 1500;
+    let change = |settings: &mut offswitch::plane::Settings| settings.log.max_entries = 1500;
     let server = LocalServer::start_with(Limits::default(), change).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let request = client.post(server.url("/v1/revocations")).bearer_auth(server.admin_key());

@@ -10,7 +10,7 @@ use crate::support::local_server::{LocalServer, counted};
 // button do not.
 #[tokio::test]
 async fn what_is_revoked_at_once_is_bounded_and_logouts_go_on() {
-    let change = |settings: &mut offswitch::plane::Settings| settings.max_entries = 5;
+    let change = |settings: &mut offswitch::plane::Settings| settings.log.max_entries = 5;
     let server = LocalServer::start_with(Limits::default(), change).await;
     let mut sessions = Vec::new();
     for sub in ["a", "b"] {
@@ -73,7 +73,7 @@ async fn foreign_dead_keys_are_bounded_per_issuer_and_in_all() {
 // Another request under the same key is told so, and one that nobody knows is refused as ever.
 #[tokio::test]
 async fn a_repeated_request_is_answered_where_there_is_no_more_room() {
-    let change = |settings: &mut offswitch::plane::Settings| settings.max_entries = 2;
+    let change = |settings: &mut offswitch::plane::Settings| settings.log.max_entries = 2;
     let server = LocalServer::start_with(Limits::default(), change).await;
     let exp = offswitch::clock::unix_seconds() + 3600;
     let tokens = json!({ "revocations": [{ "jti": "a", "exp": exp }, { "jti": "b", "exp": exp }] });

@@ -12,7 +12,7 @@ use crate::support::local_server::{LocalServer, counted};
 // on, and a place is free again when its follower goes.
 #[tokio::test]
 async fn a_follower_too_many_is_answered_503_until_there_is_room() {
-    let change = |settings: &mut offswitch::plane::Settings| settings.max_followers = 3;
+    let change = |settings: &mut offswitch::plane::Settings| settings.publish.max_followers = 3;
     let server = LocalServer::start_with(Limits::default(), change).await;
     let client = Client::builder().no_proxy().build().unwrap();
     let get = async |path: &str| -> Response {

@@ -1,7 +1,7 @@
 //! What the followers of the stream are told.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use offswitch::plane::{Following, Plane};
 use offswitch::store::{EmbeddedStore, Request};
@@ -26,11 +26,11 @@ async fn revoke(plane: &Plane, jti: &str) {
     let exp = now() + 60;
     let revocations = vec![Revocation::Token { issuer: None, jti: jti.to_owned(), exp }];
     let record = Record { at: now(), by: "test".to_owned(), reason: None, revocations };
-    plane.revoke(&request, &record).await.unwrap();
+    plane.log.revoke(&request, &record).await.unwrap();
 }
 
 async fn following(plane: &Arc<Plane>) -> Following {
-    let mut following = plane.following(None);
+    let mut following = plane.publisher.following(None);
     following.next().await.unwrap();
     following
 }
@@ -46,11 +46,11 @@ async fn followers_in_step_share_one_announcement_and_others_get_one_delta() {
         revoke(&plane, jti).await;
         let (told, told_too) = (one.next().await.unwrap(), other.next().await.unwrap());
         assert!(Arc::ptr_eq(&told, &told_too), "{jti} was made twice");
-        assert_eq!(told.position, plane.position());
+        assert_eq!(told.position, plane.log.position());
     }
     let all = slow.next().await.unwrap();
-    let snapshot = Snapshot::open(all.bytes.to_vec(), &plane.feed_keys()).unwrap();
-    assert_eq!((snapshot.denied_count(), snapshot.to()), (3, plane.position()));
+    let snapshot = Snapshot::open(all.bytes.to_vec(), &plane.signing.feed_keys()).unwrap();
+    assert_eq!((snapshot.denied_count(), snapshot.to()), (3, plane.log.position()));
     revoke(&plane, "d").await;
     assert!(Arc::ptr_eq(&slow.next().await.unwrap(), &one.next().await.unwrap()));
 }
@@ -59,7 +59,7 @@ async fn followers_in_step_share_one_announcement_and_others_get_one_delta() {
 #[tokio::test]
 async fn heartbeats_come_in_time_and_are_spread() {
     let (plane, _folder) = started().await;
-    let beat = Duration::from_secs(plane.settings().heartbeat_seconds);
+    let beat = plane.publisher.following(None).heartbeat();
     let begin = Instant::now();
     let mut told = tokio::task::JoinSet::new();
     for _ in 0..20 {
@@ -72,7 +72,7 @@ async fn heartbeats_come_in_time_and_are_spread() {
     let mut times = Vec::new();
     while let Some(heartbeat) = told.join_next().await {
         let (time, position) = heartbeat.unwrap();
-        assert_eq!(position, plane.position());
+        assert_eq!(position, plane.log.position());
         times.push(time);
     }
     times.sort_unstable();

@@ -32,14 +32,14 @@ async fn room_is_free_again_when_entries_expire() {
     };
     for number in 0..3 {
         let request = Request { id: number.to_string(), digest: [0; 32], memory: REQUEST_MEMORY };
-        plane.need_allowed(&record(number)).unwrap();
-        plane.revoke(&request, &record(number)).await.unwrap();
-        plane.catch_up().await.unwrap();
+        plane.log.need_allowed(&record(number)).unwrap();
+        plane.log.revoke(&request, &record(number)).await.unwrap();
+        plane.log.catch_up().await.unwrap();
     }
-    let refused = plane.need_allowed(&record(3));
+    let refused = plane.log.need_allowed(&record(3));
     assert!(matches!(refused, Err(PlaneError::TooManyEntries { held: 3, most: 3 })), "{refused:?}");
     let later = self::plane(&store, now() + 86_400).await;
-    later.need_allowed(&record(3)).unwrap();
+    later.log.need_allowed(&record(3)).unwrap();
 }
 
 // However the processes race, no verifier meets more than it takes.

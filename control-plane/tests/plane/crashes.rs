@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use offswitch::credential::{Credential, CredentialKind};
+use offswitch::credential::CredentialKind;
 use offswitch::plane::{Plane, Refreshed};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -113,8 +113,7 @@ async fn crash(work: Work, after: u64, executed: bool) -> bool {
 
     // Days later, when the log's own entries have left the base: what is over stays over.
     let later = plane_at(&direct, ISSUER, MASTER, now() + LATER).await;
-    let record = later.store().read(0, 10).await.unwrap();
-    let has_happened = record.head > 0;
+    let has_happened = later.log.position().seq > 0;
     assert!(is_interrupted || has_happened, "{work:?} was answered, and is not in the log");
     let is_over = [
         !refreshes(&later, &next).await,
@@ -145,7 +144,7 @@ async fn crash(work: Work, after: u64, executed: bool) -> bool {
 
 async fn refreshes(plane: &Plane, tokens: &Value) -> bool {
     let token = text(tokens, "refresh_token");
-    let token = Credential::parse(token, CredentialKind::RefreshToken, plane.master()).unwrap();
-    let refreshed = plane.refresh(token, None, None, now() + LATER).await.unwrap();
+    let token = plane.sessions.credential(token, CredentialKind::RefreshToken).unwrap();
+    let refreshed = plane.sessions.refresh(token, None, None, now() + LATER).await.unwrap();
     matches!(refreshed, Refreshed::Issued(_))
 }

@@ -49,9 +49,9 @@ async fn revokes_that_arrive_together_share_calls_of_the_store() {
     let batches = calls(&redis, "hset").await - before;
     assert!(batches < 50, "{batches} batches");
     let alone = revoke("alone".to_owned()).await;
-    let base = plane.snapshot(None).unwrap();
-    let all = plane.snapshot(Some(base.position)).unwrap();
-    let snapshot = Snapshot::open(all.bytes.to_vec(), &plane.feed_keys()).unwrap();
+    let base = plane.publisher.snapshot(None).unwrap();
+    let all = plane.publisher.snapshot(Some(base.position)).unwrap();
+    let snapshot = Snapshot::open(all.bytes.to_vec(), &plane.signing.feed_keys()).unwrap();
     assert_eq!((snapshot.denied_count(), snapshot.to()), (201, alone));
 }
 
@@ -74,14 +74,14 @@ async fn two_processes_that_append_at_once_fold_the_same() {
     });
     let last = join_all(revokes).await.into_iter().max().unwrap();
     for plane in [&one, &other] {
-        plane.wait_folded(last, Duration::from_secs(10)).await;
+        plane.log.wait_folded(last, Duration::from_secs(10)).await;
     }
-    assert_eq!(one.fold().reached(), other.fold().reached());
-    assert_eq!(one.position(), last);
+    assert_eq!(one.log.folded().reached(), other.log.folded().reached());
+    assert_eq!(one.log.position(), last);
     for plane in [&one, &other] {
         let since = Some(Position { seq: 0, ..last });
-        let all = plane.snapshot(since).unwrap();
-        let snapshot = Snapshot::open(all.bytes.to_vec(), &plane.feed_keys()).unwrap();
+        let all = plane.publisher.snapshot(since).unwrap();
+        let snapshot = Snapshot::open(all.bytes.to_vec(), &plane.signing.feed_keys()).unwrap();
         assert_eq!((snapshot.denied_count(), snapshot.to()), (400, last));
     }
 }
@@ -99,7 +99,7 @@ async fn a_refused_request_leaves_its_batch_in_step() {
         let token = Revocation::Token { issuer: None, jti: "other".to_owned(), exp: now() + 60 };
         let (by, revocations) = ("test".to_owned(), vec![token]);
         let record = Record { at: now(), by, reason: None, revocations };
-        plane.revoke(&request, &record).await
+        plane.log.revoke(&request, &record).await
     };
     // The first goes alone, and the other three wait for it together.
     let (first, before, reused, last) = tokio::join!(
@@ -111,8 +111,8 @@ async fn a_refused_request_leaves_its_batch_in_step() {
     assert!(matches!(reused, Err(PlaneError::Store(StoreError::RequestReused))), "{reused:?}");
     assert!(first.is_ok() && before.is_ok());
     let reader = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
-    assert_eq!(plane.fold().reached(), reader.fold().reached());
-    assert_eq!(plane.position(), last.unwrap());
+    assert_eq!(plane.log.folded().reached(), reader.log.folded().reached());
+    assert_eq!(plane.log.position(), last.unwrap());
 }
 
 // The store panics under one batch: whoever is in it is told, and nobody after it waits for ever.
@@ -254,7 +254,7 @@ async fn revoke(plane: &Plane, id: &str, size_bytes: usize) -> Result<Position, 
     let token = Revocation::Token { issuer: None, jti: id.to_owned(), exp: now() + 60 };
     let reason = Some("x".repeat(size_bytes));
     let record = Record { at: now(), by: "test".to_owned(), reason, revocations: vec![token] };
-    Ok(plane.revoke(&request, &record).await?.position)
+    Ok(plane.log.revoke(&request, &record).await?.position)
 }
 
 fn large(batch: &[Append]) -> bool {

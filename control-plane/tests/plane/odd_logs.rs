@@ -21,10 +21,10 @@ async fn what_comes_before_a_damaged_record_is_published() {
     let plane = plane_on(store.clone(), ISSUER, MASTER, now()).await;
     append(&*store, "good", token("good", now() + 60)).await;
     store.append(&request("bad"), b"not a record").await.unwrap();
-    assert!(plane.catch_up().await.is_err());
-    assert_eq!(plane.position().seq, 1);
-    let known = plane.snapshot(None).unwrap().position;
-    assert_eq!(plane.snapshot(Some(known)).unwrap().position.seq, 1);
+    assert!(plane.log.catch_up().await.is_err());
+    assert_eq!(plane.log.position().seq, 1);
+    let known = plane.publisher.snapshot(None).unwrap().position;
+    assert_eq!(plane.publisher.snapshot(Some(known)).unwrap().position.seq, 1);
 }
 
 // One token is good for a year: a week later the log goes all the same, and the token stays off,
@@ -37,7 +37,7 @@ async fn an_entry_that_lives_long_does_not_keep_the_log_of_everyone() {
     append(&*store, "long", token("long", now() + 366 * DAY)).await;
     append(&*store, "user", user("alice", now() + 366 * DAY)).await;
     append(&*store, "last", token("last", now() + 60)).await;
-    plane.end_sessions().await.unwrap();
+    plane.sessions.carry_out_endings().await.unwrap();
     plane.trim(now() + 2 * DAY).await.unwrap();
     assert_eq!(store.read(0, 10).await.unwrap().checkpoint.seq, 1, "too early: it is listed still");
     plane.trim(now() + 8 * DAY).await.unwrap();
@@ -47,16 +47,16 @@ async fn an_entry_that_lives_long_does_not_keep_the_log_of_everyone() {
     assert!(feed.is_denied(Kind::Token, ISSUER, "long"));
     assert_eq!(feed.user_floor(ISSUER, "alice").unwrap().minimum_version, 3);
     assert!(!feed.is_denied(Kind::Token, ISSUER, "first"));
-    assert_eq!(fresh.fold().reached(), plane.fold().reached());
-    assert!(!fresh.fold().lacks(&plane.fold(), now() + 8 * DAY));
+    assert_eq!(fresh.log.folded().reached(), plane.log.folded().reached());
+    assert!(!fresh.log.folded().lacks(&plane.log.folded(), now() + 8 * DAY));
     // The process that was there goes on, and so does the next trim.
     append(&*store, "more", token("more", now() + 60)).await;
-    plane.catch_up().await.unwrap();
-    assert_eq!((plane.position().era, plane.position().seq), (1, 5));
-    plane.end_sessions().await.unwrap();
+    plane.log.catch_up().await.unwrap();
+    assert_eq!((plane.log.position().era, plane.log.position().seq), (1, 5));
+    plane.sessions.carry_out_endings().await.unwrap();
     plane.trim(now() + 367 * DAY + 8 * DAY).await.unwrap();
     let fresh = plane_on(store, ISSUER, MASTER, now()).await;
-    assert_eq!(fresh.fold().entries(), 0);
+    assert_eq!(fresh.log.folded().entries(), 0);
 }
 
 fn store() -> (tempfile::TempDir, Arc<EmbeddedStore>) {
@@ -84,8 +84,8 @@ fn user(sub: &str, exp: u64) -> Revocation {
 }
 
 fn followed(plane: &Plane) -> Feed {
-    let mut feed = Feed::new(ISSUER.to_owned(), plane.feed_keys());
-    feed.apply(plane.snapshot(None).unwrap().bytes.to_vec(), now()).unwrap();
+    let mut feed = Feed::new(ISSUER.to_owned(), plane.signing.feed_keys());
+    feed.apply(plane.publisher.snapshot(None).unwrap().bytes.to_vec(), now()).unwrap();
     feed
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offswitch::credential::{Credential, CredentialKind};
-use offswitch::plane::{Issued, Landing, Opened, Plane, PlaneError, Refreshed, SessionRequest};
+use offswitch::plane::{
+    Landing, Opened, Plane, PlaneError, Refreshed, SessionRequest, Sessions, TokenPair,
+};
 use offswitch::store::{EmbeddedStore, Request, Store};
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::record::{Record, Revocation};
@@ -27,8 +29,8 @@ fn login(sub: &str, handover: bool) -> SessionRequest {
     SessionRequest { sub: sub.to_owned(), handover, opening, ..SessionRequest::default() }
 }
 
-async fn open(plane: &Plane, sub: &str, at: u64) -> Issued {
-    match plane.open_session(login(sub, false), at).await.unwrap() {
+async fn open(plane: &Plane, sub: &str, at: u64) -> TokenPair {
+    match plane.sessions.open(login(sub, false), at).await.unwrap() {
         Opened::Tokens(issued) => issued,
         Opened::Code { .. } => panic!("tokens were asked for"),
     }
@@ -36,22 +38,22 @@ async fn open(plane: &Plane, sub: &str, at: u64) -> Issued {
 
 /// Opens a session for the edge and redeems its code; `between` comes between the two.
 async fn hand_over(plane: &Plane, between: impl AsyncFnOnce()) -> Credential {
-    let opened = plane.open_session(login("alice", true), now()).await.unwrap();
+    let opened = plane.sessions.open(login("alice", true), now()).await.unwrap();
     let Opened::Code { code, .. } = opened else { panic!("a code was asked for") };
-    let code = Credential::parse(&code, CredentialKind::HandoverCode, plane.master()).unwrap();
+    let code = plane.sessions.credential(&code, CredentialKind::HandoverCode).unwrap();
     between().await;
-    let issued = plane.redeem_code(code, now()).await.unwrap().unwrap();
-    let handle = issued.credential.unwrap();
-    Credential::parse(&handle, CredentialKind::HandoverHandle, plane.master()).unwrap()
+    let issued = plane.sessions.redeem_code(code, now()).await.unwrap().unwrap();
+    let handle = issued.credential;
+    plane.sessions.credential(&handle, CredentialKind::HandoverHandle).unwrap()
 }
 
-fn token(plane: &Plane, issued: &Issued) -> Credential {
-    let text = issued.credential.as_ref().unwrap();
-    Credential::parse(text, CredentialKind::RefreshToken, plane.master()).unwrap()
+fn token(plane: &Plane, issued: &TokenPair) -> Credential {
+    let text = &issued.credential;
+    plane.sessions.credential(text, CredentialKind::RefreshToken).unwrap()
 }
 
-async fn refreshes(plane: &Plane, token: Credential, at: u64) -> Option<Issued> {
-    match plane.refresh(token, None, None, at).await.unwrap() {
+async fn refreshes(plane: &Plane, token: Credential, at: u64) -> Option<TokenPair> {
+    match plane.sessions.refresh(token, None, None, at).await.unwrap() {
         Refreshed::Issued(issued) => Some(issued),
         Refreshed::Refused(_) => None,
     }
@@ -59,14 +61,18 @@ async fn refreshes(plane: &Plane, token: Credential, at: u64) -> Option<Issued> 
 
 async fn revoke(plane: &Plane, revocation: Revocation) {
     append(plane, revocation).await;
-    plane.catch_up().await.unwrap();
+    plane.log.catch_up().await.unwrap();
 }
 
 async fn append(plane: &Plane, revocation: Revocation) {
     let revocations = vec![revocation];
     let record = Record { at: now(), by: "test".to_owned(), reason: None, revocations };
     let id = format!("{:?}", offswitch::master_key::random_bytes::<8>());
-    plane.revoke(&Request { id, digest: [0; 32], memory: REQUEST_MEMORY }, &record).await.unwrap();
+    plane
+        .log
+        .revoke(&Request { id, digest: [0; 32], memory: REQUEST_MEMORY }, &record)
+        .await
+        .unwrap();
 }
 
 // A refresh waits for the store's answer; meanwhile a hard red button kills keys and sessions, and
@@ -89,7 +95,7 @@ async fn a_refresh_in_flight_does_not_survive_the_red_button() {
     plane.press_red_button(&request, record, Landing::End).await.unwrap();
     store.open();
     if let Some(issued) = refreshing.await.unwrap() {
-        let verdict = plane.introspect(&issued.access_token, now() + 2).await.unwrap();
+        let verdict = plane.introspection.judge(&issued.access_token, now() + 2).await.unwrap();
         assert_ne!(verdict.code(), "valid");
     }
     assert!(refreshes(&plane, spent, now()).await.is_none());
@@ -105,7 +111,7 @@ async fn a_revocation_acknowledged_after_another_era_began_without_it_holds() {
     let store = Arc::new(GatedStore::new(inner));
     let plane = plane_on(store.clone(), ISSUER, MASTER, now()).await;
     let alice = open(&plane, "alice", now()).await;
-    let without = plane.fold().compaction().checkpoint(now());
+    let without = plane.log.folded().compaction().checkpoint(now());
     store.hold_append();
     let revoking = {
         let plane = plane.clone();
@@ -115,13 +121,15 @@ async fn a_revocation_acknowledged_after_another_era_began_without_it_holds() {
     store.until_reached().await;
     let end = store.end().await.unwrap();
     assert!(store.start_era(end, end.position.era + 1, &without).await.unwrap());
-    plane.catch_up().await.unwrap();
+    plane.log.catch_up().await.unwrap();
     plane.spawn_tasks();
     store.fail_end();
     store.open();
     revoking.await.unwrap();
     let patience = Instant::now() + Duration::from_secs(20);
-    while plane.introspect(&alice.access_token, now() + 1).await.unwrap().code() != "revoked_user" {
+    while plane.introspection.judge(&alice.access_token, now() + 1).await.unwrap().code()
+        != "revoked_user"
+    {
         assert!(Instant::now() < patience, "the revocation was acknowledged");
         sleep(Duration::from_millis(20)).await;
     }
@@ -149,19 +157,19 @@ async fn a_repeated_login_gives_out_nothing_that_the_first_did_not() {
     let redis = RedisServer::start().await;
     let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     hand_over(&plane, async || {
-        let again = plane.open_session(login("alice", true), now()).await;
+        let again = plane.sessions.open(login("alice", true), now()).await;
         assert!(matches!(again, Ok(Opened::Code { .. })));
     })
     .await;
-    let again = plane.open_session(login("alice", true), now()).await;
+    let again = plane.sessions.open(login("alice", true), now()).await;
     assert!(matches!(again, Err(PlaneError::SessionOver)));
 
     let bob = open(&plane, "bob", now()).await;
-    revoke(&plane, Plane::session_revocation(bob.session, now())).await;
+    revoke(&plane, Sessions::revocation(bob.session, now())).await;
     for _ in 0..2 {
-        let again = plane.open_session(login("bob", false), now()).await;
+        let again = plane.sessions.open(login("bob", false), now()).await;
         assert!(matches!(again, Err(PlaneError::SessionOver)));
-        plane.end_sessions().await.unwrap();
+        plane.sessions.carry_out_endings().await.unwrap();
     }
 }
 
@@ -173,12 +181,12 @@ async fn what_one_process_acknowledged_holds_at_another_at_once() {
     let one = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     let other = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     let session = open(&one, "alice", now()).await;
-    revoke(&other, Plane::session_revocation(session.session, now())).await;
+    revoke(&other, Sessions::revocation(session.session, now())).await;
     assert!(refreshes(&one, token(&one, &session), now()).await.is_none());
     let everything = Revocation::User { issuer: None, sub: "bob".to_owned(), exp: now() + DAY };
     revoke(&other, everything).await;
     let fresh = open(&one, "bob", now()).await;
-    let verdict = other.introspect(&fresh.access_token, now()).await.unwrap();
+    let verdict = other.introspection.judge(&fresh.access_token, now()).await.unwrap();
     assert_eq!(verdict.code(), "valid");
     assert!(refreshes(&other, token(&other, &fresh), now()).await.is_some());
 }
@@ -197,8 +205,8 @@ async fn copy(redis: &RedisServer, from: &str, to: &str) {
 // R02, R13: Redis came back without its last writes: what was off stays off, by whatever it was.
 #[tokio::test]
 async fn what_ended_a_session_holds_when_the_store_has_lost_it() {
-    let ways: [fn(&Issued) -> Revocation; 3] = [
-        |one| Plane::session_revocation(one.session, now()),
+    let ways: [fn(&TokenPair) -> Revocation; 3] = [
+        |one| Sessions::revocation(one.session, now()),
         |one| Revocation::Refresh { sid: one.session.to_string(), exp: now() + DAY },
         |_| Revocation::User { issuer: None, sub: "alice".to_owned(), exp: now() + DAY },
     ];
@@ -208,7 +216,7 @@ async fn what_ended_a_session_holds_when_the_store_has_lost_it() {
         let session = open(&plane, "alice", now()).await;
         copy(&redis, "", "kept:").await;
         revoke(&plane, way(&session)).await;
-        plane.end_sessions().await.unwrap();
+        plane.sessions.carry_out_endings().await.unwrap();
         copy(&redis, "kept:", "").await;
         let answered = refreshes(&plane, token(&plane, &session), now()).await;
         assert!(answered.is_none(), "{:?}", way(&session));
@@ -222,8 +230,8 @@ async fn a_handle_is_good_when_the_store_has_lost_its_login() {
     let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     let handle = hand_over(&plane, async || copy(&redis, "", "kept:").await).await;
     copy(&redis, "kept:", "").await;
-    assert!(plane.handover_token(handle, now()).await.unwrap().is_some());
-    assert!(plane.handover_token(handle, now()).await.unwrap().is_some());
+    assert!(plane.sessions.handover_token(handle, now()).await.unwrap().is_some());
+    assert!(plane.sessions.handover_token(handle, now()).await.unwrap().is_some());
 }
 
 // R13: one document that cannot be read holds up nobody's logout but its own, which needs none.
@@ -235,12 +243,12 @@ async fn a_damaged_document_does_not_undo_the_logouts_of_others() {
     let broken = format!("{{offswitch}}:doc:user:{}", alice.session.user());
     redis.command::<()>(&["SET", &broken, "broken"]).await;
     for session in [&alice, &bob] {
-        revoke(&plane, Plane::session_revocation(session.session, now())).await;
+        revoke(&plane, Sessions::revocation(session.session, now())).await;
     }
-    plane.end_sessions().await.unwrap();
+    plane.sessions.carry_out_endings().await.unwrap();
     let later = plane_at(&redis.url(), ISSUER, MASTER, now() + 2 * DAY).await;
     assert!(refreshes(&later, token(&later, &bob), now() + 2 * DAY).await.is_none());
-    let damaged = later.refresh(token(&later, &alice), None, None, now()).await;
+    let damaged = later.sessions.refresh(token(&later, &alice), None, None, now()).await;
     assert!(matches!(damaged, Err(PlaneError::Store(_))));
 }
 
@@ -251,10 +259,10 @@ async fn a_logout_is_not_forgotten_before_it_is_carried_out() {
     let redis = RedisServer::start().await;
     let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     let session = open(&plane, "bob", now()).await;
-    revoke(&plane, Plane::session_revocation(session.session, now())).await;
-    plane.rebuild_base(now() + 2 * DAY).await;
+    revoke(&plane, Sessions::revocation(session.session, now())).await;
+    plane.publisher.rebuild_base(now() + 2 * DAY).await;
     let later = now() + 2 * DAY;
     assert!(refreshes(&plane, token(&plane, &session), later).await.is_none());
-    plane.end_sessions().await.unwrap();
+    plane.sessions.carry_out_endings().await.unwrap();
     assert!(refreshes(&plane, token(&plane, &session), later).await.is_none());
 }

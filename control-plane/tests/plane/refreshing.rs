@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use offswitch::credential::{Credential, CredentialKind};
-use offswitch::plane::{Opened, Plane, Refreshed, SessionRequest};
+use offswitch::credential::CredentialKind;
+use offswitch::plane::{Opened, Plane, Refreshed, SessionRequest, Sessions};
 use offswitch::store::Request;
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::record::Record;
@@ -153,15 +153,14 @@ async fn race(one: &Plane, other: &Plane, name: &str) -> bool {
         opening: Opening { name: offswitch::master_key::random_bytes(), ..Opening::default() },
         ..SessionRequest::default()
     };
-    let Opened::Tokens(session) = one.open_session(request, now()).await.unwrap() else {
+    let Opened::Tokens(session) = one.sessions.open(request, now()).await.unwrap() else {
         panic!("tokens were asked for");
     };
-    let parse =
-        |token: &str| Credential::parse(token, CredentialKind::RefreshToken, one.master()).unwrap();
-    let token = parse(session.credential.as_ref().unwrap());
+    let parse = |token: &str| one.sessions.credential(token, CredentialKind::RefreshToken).unwrap();
+    let token = parse(&session.credential);
     let by_session = name.len().is_multiple_of(2);
     let revocation = if by_session {
-        Plane::session_revocation(session.session, now())
+        Sessions::revocation(session.session, now())
     } else {
         let (sub, exp) = (format!("user-{name}"), now() + 86_400);
         offswitch_core::record::Revocation::User { issuer: None, sub, exp }
@@ -169,8 +168,10 @@ async fn race(one: &Plane, other: &Plane, name: &str) -> bool {
     let record =
         Record { at: now(), by: "test".to_owned(), reason: None, revocations: vec![revocation] };
     let logout = Request { id: name.to_owned(), digest: [0; 32], memory: REQUEST_MEMORY };
-    let (refreshed, revoked) =
-        tokio::join!(one.refresh(token, None, None, now()), other.revoke(&logout, &record));
+    let (refreshed, revoked) = tokio::join!(
+        one.sessions.refresh(token, None, None, now()),
+        other.log.revoke(&logout, &record)
+    );
     revoked.unwrap();
     let answered = match refreshed.unwrap() {
         Refreshed::Issued(issued) => Some(issued),
@@ -178,12 +179,12 @@ async fn race(one: &Plane, other: &Plane, name: &str) -> bool {
     };
     let mut tokens = vec![token];
     if let Some(issued) = &answered {
-        tokens.push(parse(issued.credential.as_ref().unwrap()));
-        let verdict = one.introspect(&issued.access_token, now()).await.unwrap();
+        tokens.push(parse(&issued.credential));
+        let verdict = one.introspection.judge(&issued.access_token, now()).await.unwrap();
         assert!(verdict.code().starts_with("revoked_"), "{}", verdict.code());
     }
     for (plane, token) in tokens.into_iter().flat_map(|token| [(one, token), (other, token)]) {
-        let again = plane.refresh(token, None, None, now()).await.unwrap();
+        let again = plane.sessions.refresh(token, None, None, now()).await.unwrap();
         assert!(matches!(again, Refreshed::Refused(_)), "a session came back");
     }
     answered.is_some()

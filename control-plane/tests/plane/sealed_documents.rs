@@ -1,6 +1,6 @@
 //! R19, R26: what somebody finds who reads the store, and what somebody gets who writes to it.
 
-use offswitch::api_keys::{ApiKeys, Scope};
+use offswitch::api_keys::Scope;
 use offswitch::credential::{Credential, CredentialKind};
 use offswitch::master_key::MasterKey;
 use offswitch::plane::{Opened, Plane, PlaneError, Refreshed, SessionRequest};
@@ -52,14 +52,14 @@ async fn login(plane: &Plane, sub: &str) -> Credential {
         opening: Opening { name: offswitch::master_key::random_bytes(), ..Opening::default() },
         ..SessionRequest::default()
     };
-    let opened = plane.open_session(request, now()).await.unwrap();
+    let opened = plane.sessions.open(request, now()).await.unwrap();
     let Opened::Tokens(issued) = opened else { panic!("tokens were asked for") };
-    let text = issued.credential.unwrap();
-    Credential::parse(&text, CredentialKind::RefreshToken, plane.master()).unwrap()
+    let text = issued.credential;
+    plane.sessions.credential(&text, CredentialKind::RefreshToken).unwrap()
 }
 
 async fn refresh(plane: &Plane, token: Credential) -> Result<Refreshed, PlaneError> {
-    plane.refresh(token, Some("the-client"), None, now()).await
+    plane.sessions.refresh(token, Some("the-client"), None, now()).await
 }
 
 fn is_altered<T>(outcome: &Result<T, PlaneError>) -> bool {
@@ -88,21 +88,21 @@ async fn no_byte_of_a_stored_session_can_be_changed_without_notice() {
     for changed in [others, plain, good[1..].to_vec(), good[..good.len() - 1].to_vec(), longer] {
         vandal.set(&name, &changed).await;
         assert!(is_altered(&refresh(&plane, alice).await));
-        assert!(is_altered(&plane.sessions("alice", now()).await));
-        assert!(is_altered(&plane.peek_refresh(alice, now()).await));
+        assert!(is_altered(&plane.sessions.of_user("alice", now()).await));
+        assert!(is_altered(&plane.sessions.peek_refresh(alice, now()).await));
     }
     // One altered document is everybody's alarm, and nobody else's problem.
-    let findings = plane.store().findings().await.unwrap();
+    let findings = plane.log.findings().await.unwrap();
     let finding = findings.iter().find(|finding| finding.code == "document_altered").unwrap();
     assert!(finding.detail.contains(&name) && !finding.fatal, "{finding:?}");
     assert!(matches!(refresh(&plane, bob).await, Ok(Refreshed::Issued(_))));
-    assert_eq!(plane.stored_sessions("").await.unwrap().sessions.len(), 1);
-    plane.end_sessions().await.unwrap();
+    assert_eq!(plane.sessions.stored("").await.unwrap().sessions.len(), 1);
+    plane.sessions.carry_out_endings().await.unwrap();
     let later = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     assert!(is_altered(&refresh(&later, alice).await));
     vandal.set(&name, &good).await;
     assert!(matches!(refresh(&later, alice).await, Ok(Refreshed::Issued(_))));
-    assert_eq!(later.store().findings().await.unwrap(), []);
+    assert_eq!(later.log.findings().await.unwrap(), []);
 }
 
 // R26: the documents that belong to no user. The cursor is made again, the keyring comes back from a
@@ -112,10 +112,9 @@ async fn no_other_document_can_be_changed_without_notice_either() {
     let redis = RedisServer::start().await;
     let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     let mut vandal = Vandal::on(&redis).await;
-    let (store, master) = (plane.store(), plane.master());
-    ApiKeys::create(store, master, "edge", &[Scope::FeedRead], None, now()).await.unwrap();
-    plane.end_sessions().await.unwrap();
-    let kid = plane.active_kid();
+    plane.api_keys.create("edge", &[Scope::FeedRead], None, now()).await.unwrap();
+    plane.sessions.carry_out_endings().await.unwrap();
+    let kid = plane.signing.active_kid();
     for name in ["api-keys", "keyring", "sessions-ended"] {
         let good = vandal.get(name).await;
         for at in (0..good.len()).step_by(3).chain([good.len() - 1]) {
@@ -124,28 +123,27 @@ async fn no_other_document_can_be_changed_without_notice_either() {
             vandal.set(name, &changed).await;
             match name {
                 "api-keys" => {
-                    let loaded = ApiKeys::load(store).await;
-                    assert!(matches!(loaded, Err(StoreError::Altered(_))), "byte {at}");
-                    let created = ApiKeys::create(store, master, "x", &Scope::ALL, None, 1).await;
+                    assert!(is_altered(&plane.api_keys.reload().await), "byte {at}");
+                    let created = plane.api_keys.create("x", &Scope::ALL, None, 1).await;
                     assert!(created.is_err());
                 }
                 // Its first bytes name the master key: of another one nothing is known.
-                "keyring" if at < 8 => assert!(plane.reload_keyring().await.is_err()),
+                "keyring" if at < 8 => assert!(plane.publisher.reload_keys().await.is_err()),
                 "keyring" => {
-                    plane.reload_keyring().await.unwrap();
+                    plane.publisher.reload_keys().await.unwrap();
                     let fresh = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
-                    assert_eq!(fresh.active_kid(), kid, "byte {at}");
-                    assert_eq!(fresh.feed_keys(), plane.feed_keys());
+                    assert_eq!(fresh.signing.active_kid(), kid, "byte {at}");
+                    assert_eq!(fresh.signing.feed_keys(), plane.signing.feed_keys());
                 }
                 _ => {
-                    plane.end_sessions().await.unwrap();
+                    plane.sessions.carry_out_endings().await.unwrap();
                     assert_eq!(vandal.get(name).await, good, "byte {at}");
                 }
             }
             vandal.set(name, &good).await;
         }
     }
-    plane.reload_keyring().await.unwrap();
+    plane.publisher.reload_keys().await.unwrap();
 }
 
 // R19, D09: everything that is in Redis beside the log's records.

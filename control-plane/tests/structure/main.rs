@@ -26,6 +26,31 @@ const LAYERS: [&str; 13] = [
 /// Above them, and beside each other.
 const TOP: [&str; 1] = ["http"];
 
+/// The owners inside the plane, the lowest first: each has a file or folder, and uses the types of
+/// those before it. [`ALONE`] uses none of them, and only what puts them together uses it.
+const OWNERS: [(&str, &str); 6] = [
+    ("folded", "Folded"),
+    ("signing", "SigningKeys"),
+    ("publish", "Publisher"),
+    ("log", "Log"),
+    ("sessions", "Sessions"),
+    ("introspection", "Introspection"),
+];
+const ALONE: (&str, &str) = ("api_key_ring", "ApiKeyRing");
+/// What only the owners use: HTTP asks them by name for what it needs.
+const INTERNALS: [&str; 10] = [
+    "ApiKeys",
+    "Fold",
+    "Folded",
+    "Keyring",
+    "MasterKey",
+    "SealedStore",
+    "Settings",
+    "SnapshotSigner",
+    "Store",
+    "folded",
+];
+
 #[test]
 fn no_module_imports_one_above_it() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -56,6 +81,30 @@ fn no_module_imports_one_above_it() {
     assert!(unlisted.is_empty(), "give them a place in LAYERS: {unlisted:?}");
 }
 
+#[test]
+fn no_owner_in_the_plane_uses_one_above_it() {
+    let plane = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plane");
+    for (place, (module, _)) in OWNERS.into_iter().chain([ALONE]).enumerate() {
+        let below = if module == ALONE.0 { &[] } else { &OWNERS[..=place] };
+        let all = OWNERS.into_iter().chain([ALONE]);
+        let above = all.filter(|one| !below.contains(one) && one.0 != module);
+        let above: BTreeSet<&str> = above.map(|(_, owner)| owner).chain(["Plane"]).collect();
+        for (file, words) in words_of(&plane, module) {
+            let wrong: Vec<_> = words.iter().filter(|word| above.contains(word.as_str())).collect();
+            assert!(wrong.is_empty(), "{} uses {wrong:?}", file.display());
+        }
+    }
+}
+
+#[test]
+fn http_does_not_reach_through_the_plane() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (file, words) in words_of(&source, "http") {
+        let wrong: Vec<_> = INTERNALS.iter().filter(|one| words.contains(**one)).collect();
+        assert!(wrong.is_empty(), "{} uses {wrong:?}: name it at its owner", file.display());
+    }
+}
+
 /// Rules are called with a clock and with random bytes, and wait for nothing.
 #[test]
 fn the_rules_depend_on_no_runtime_and_no_server() {
@@ -68,6 +117,23 @@ fn the_rules_depend_on_no_runtime_and_no_server() {
     let allowed =
         ["base64ct", "offswitch-snapshot", "offswitch-verifier", "postcard", "serde", "thiserror"];
     assert!(names.iter().all(|name| allowed.contains(name)), "{names:?}");
+}
+
+/// The names in the code of a module's files.
+fn words_of(folder: &Path, module: &str) -> Vec<(PathBuf, BTreeSet<String>)> {
+    let file = folder.join(format!("{module}.rs"));
+    let mut files = files_in(&folder.join(module));
+    files.extend(file.exists().then_some(file));
+    assert!(!files.is_empty(), "there is no module {module}");
+    let words = |file: PathBuf| {
+        let text = without_tests(&fs::read_to_string(&file).unwrap());
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let paths = code.flat_map(|line| line.split(|one| !is_name(one) && one != ':'));
+        // The variants of an error are named like what failed.
+        let names = paths.filter(|path| !path.contains("Error::")).flat_map(|path| path.split(':'));
+        (file, names.map(str::to_owned).collect())
+    };
+    files.into_iter().map(words).collect()
 }
 
 fn files_in(folder: &Path) -> Vec<PathBuf> {
@@ -84,8 +150,11 @@ fn without_tests(text: &str) -> String {
     text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned()
 }
 
+fn is_name(one: char) -> bool {
+    one.is_ascii_alphanumeric() || one == '_'
+}
+
 fn imports(text: &str) -> BTreeSet<String> {
-    let is_name = |one: char| one.is_ascii_alphanumeric() || one == '_';
     let after = text.split("crate::").skip(1);
     after.map(|rest| rest.chars().take_while(|one| is_name(*one)).collect()).collect()
 }

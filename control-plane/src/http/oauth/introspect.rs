@@ -10,7 +10,7 @@ use offswitch_verifier::Decision;
 use serde_json::{Value, json};
 
 use super::{Form, OauthError, TEMPORARILY_UNAVAILABLE, TokenForm};
-use crate::credential::{Credential, CredentialKind};
+use crate::credential::CredentialKind;
 use crate::plane::Plane;
 
 /// Reports whether a token is valid now, and if so, its claims. The header `offswitch-verdict` has
@@ -33,7 +33,7 @@ pub(in crate::http) async fn introspect(
     if token.starts_with(CredentialKind::RefreshToken.prefix()) {
         return refresh_token(&plane, token, now).await;
     }
-    let verdict = plane.introspect(token, now).await?;
+    let verdict = plane.introspection.judge(token, now).await?;
     let code = verdict.code();
     match verdict.decision {
         Decision::Refused(_) => Ok(answer(json!({ "active": false }), code)),
@@ -50,9 +50,9 @@ pub(in crate::http) async fn introspect(
 }
 
 async fn refresh_token(plane: &Plane, token: &str, now: u64) -> Result<Response, OauthError> {
-    let credential = Credential::parse(token, CredentialKind::RefreshToken, plane.master());
+    let credential = plane.sessions.credential(token, CredentialKind::RefreshToken);
     let session = match credential {
-        Some(credential) => plane.peek_refresh(credential, now).await?,
+        Some(credential) => plane.sessions.peek_refresh(credential, now).await?,
         None => None,
     };
     let Some(session) = session else {
@@ -61,12 +61,12 @@ async fn refresh_token(plane: &Plane, token: &str, now: u64) -> Result<Response,
     let mut found = json!({
         "active": true,
         "token_type": "refresh_token",
-        "iss": plane.settings().issuer,
+        "iss": plane.issuer(),
         "sub": session.sub,
         "client_id": session.grant.client_id,
         "sid": session.id.to_string(),
         "iat": session.opened_at,
-        "exp": session.expires_at(&plane.settings().lifetimes),
+        "exp": plane.sessions.expires_at(&session),
     });
     if let Some(scope) = session.grant.scope {
         found["scope"] = scope.into();

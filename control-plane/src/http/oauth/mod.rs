@@ -51,7 +51,7 @@ pub(super) struct Form(HashMap<String, String>);
     responses((status = 200, description = "RFC 8414 metadata", body = serde_json::Value))
 )]
 pub(super) async fn metadata(State(plane): State<Arc<Plane>>) -> Response {
-    let issuer = &plane.settings().issuer;
+    let issuer = plane.issuer();
     let at = |path: &str| Value::from(format!("{}{path}", issuer.trim_end_matches('/')));
     let document = json!({
         "issuer": issuer,

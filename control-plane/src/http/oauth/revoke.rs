@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use offswitch_core::record::HOLDER;
 
 use super::{Form, OauthError, TokenForm};
-use crate::credential::{Credential, CredentialKind};
+use crate::credential::CredentialKind;
 use crate::plane::Plane;
 
 /// Revokes an access token, or, for a refresh token, its whole session. A token that is unknown,
@@ -26,12 +26,12 @@ pub(in crate::http) async fn revoke(
 ) -> Result<StatusCode, OauthError> {
     let token = form.need("token", "missing_token")?;
     let now = plane.now();
-    let credential = Credential::parse(token, CredentialKind::RefreshToken, plane.master());
+    let credential = plane.sessions.credential(token, CredentialKind::RefreshToken);
     if let Some(credential) = credential {
         // RFC 7009 section 2.1: the access tokens of the same grant are revoked too.
-        plane.end_once(&[credential.session], HOLDER, "RFC 7009", now).await?;
-    } else if let Some(own) = plane.own_token(token, now).filter(|own| own.exp > now) {
-        plane.revoke_held(own, now).await?;
+        plane.sessions.end_once(&[credential.session], HOLDER, "RFC 7009", now).await?;
+    } else if let Some(own) = plane.signing.own_token(token, now).filter(|own| own.exp > now) {
+        plane.sessions.revoke_held(own, now).await?;
     }
     Ok(StatusCode::OK)
 }
@@ -48,58 +48,65 @@ mod tests {
     use super::*;
     use crate::clock::unix_seconds;
     use crate::config::Config;
+    use crate::keyring::{Keyring, TokenKey};
     use crate::master_key::MasterKey;
     use crate::plane::Loading;
+    use crate::sealing::SealedStore;
     use crate::store::{EmbeddedStore, Request};
 
-    async fn plane() -> (Arc<Plane>, tempfile::TempDir) {
+    /// A plane, and its signing key as a thief has it.
+    async fn plane() -> (Arc<Plane>, TokenKey, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
-        let store = EmbeddedStore::open(&folder.path().join("store"), 1).unwrap();
+        let store = Arc::new(EmbeddedStore::open(&folder.path().join("store"), 1).unwrap());
         let master = MasterKey::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").unwrap();
         let settings = Config::load(None, []).ok().unwrap().settings;
+        let policy = settings.signing.policy;
         let (now, loading) = (unix_seconds(), Loading::default());
-        (Plane::start(settings, Arc::new(store), master, now, &loading).await.unwrap(), folder)
+        let plane = Plane::start(settings, store.clone(), master.clone(), now, &loading).await;
+        let sealed = SealedStore::new(store, master.clone());
+        let keyring = Keyring::load(&sealed, &master, policy, None, now, |_| false).await.unwrap();
+        (plane.unwrap(), keyring.token_keys()[0].clone(), folder)
     }
 
-    /// A token as made by a thief of the signing key.
-    fn forged(plane: &Plane, jti: &str, sid: &str, exp: u64) -> String {
-        let claims = json!({ "iss": plane.settings().issuer, "jti": jti, "sid": sid, "exp": exp });
-        plane.keyring().token_keys()[0].sign("at+jwt", &claims.to_string())
+    fn forged(key: &TokenKey, jti: &str, sid: &str, exp: u64) -> String {
+        let issuer = Config::load(None, []).ok().unwrap().settings.issuer;
+        let claims = json!({ "iss": issuer, "jti": jti, "sid": sid, "exp": exp });
+        key.sign("at+jwt", &claims.to_string())
     }
 
     async fn revoked(plane: &Arc<Plane>, token: String) -> bool {
-        let before = plane.position();
+        let before = plane.log.position();
         let form = Form::of(HashMap::from([("token".to_owned(), token)]));
         assert_eq!(revoke(State(plane.clone()), form).await, Ok(StatusCode::OK));
-        plane.catch_up().await.unwrap();
-        plane.position() != before
+        plane.log.catch_up().await.unwrap();
+        plane.log.position() != before
     }
 
     // D05: neither claims that no token of ours can have nor a dead key can fill the log.
     #[tokio::test]
     async fn a_token_that_we_cannot_have_signed_is_no_credential() {
-        let (plane, _folder) = plane().await;
+        let (plane, key, _folder) = plane().await;
         let exp = plane.now() + 600;
-        assert!(revoked(&plane, forged(&plane, "good", "s", exp)).await);
+        assert!(revoked(&plane, forged(&key, "good", "s", exp)).await);
         let long = "x".repeat(8000);
-        assert!(!revoked(&plane, forged(&plane, "a", "s", u64::MAX)).await);
-        assert!(!revoked(&plane, forged(&plane, "a", "s", exp + 90_000)).await);
-        assert!(!revoked(&plane, forged(&plane, "a", "s", exp - 700)).await);
-        assert!(!revoked(&plane, forged(&plane, &long, "s", exp)).await);
-        assert!(!revoked(&plane, forged(&plane, "a", &long, exp)).await);
-        assert!(!revoked(&plane, forged(&plane, "", "s", exp)).await);
+        assert!(!revoked(&plane, forged(&key, "a", "s", u64::MAX)).await);
+        assert!(!revoked(&plane, forged(&key, "a", "s", exp + 90_000)).await);
+        assert!(!revoked(&plane, forged(&key, "a", "s", exp - 700)).await);
+        assert!(!revoked(&plane, forged(&key, &long, "s", exp)).await);
+        assert!(!revoked(&plane, forged(&key, "a", &long, exp)).await);
+        assert!(!revoked(&plane, forged(&key, "", "s", exp)).await);
 
-        let kid = plane.keyring().token_keys()[0].kid().to_owned();
+        let kid = key.kid().to_owned();
         let revocations = vec![Revocation::Key { issuer: None, kid }];
         let record = Record { at: plane.now(), by: HOLDER.to_owned(), reason: None, revocations };
         let request = Request { id: "dead".to_owned(), digest: [0; 32], memory: REQUEST_MEMORY };
-        plane.revoke(&request, &record).await.unwrap();
-        plane.catch_up().await.unwrap();
-        let again = forged(&plane, "after", "s", exp);
-        assert!(plane.own_token(&again, plane.now()).is_none());
+        plane.log.revoke(&request, &record).await.unwrap();
+        plane.log.catch_up().await.unwrap();
+        let again = forged(&key, "after", "s", exp);
+        assert!(plane.signing.own_token(&again, plane.now()).is_none());
         for number in 0..10 {
             let session = format!("s{number}");
-            assert!(!revoked(&plane, forged(&plane, "after", &session, exp)).await);
+            assert!(!revoked(&plane, forged(&key, "after", &session, exp)).await);
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Form, OauthError};
-use crate::credential::{Credential, CredentialKind};
+use crate::credential::CredentialKind;
 use crate::http::sessions::is_scope;
 use crate::plane::{Plane, RefreshRefusal, Refreshed};
 use crate::telemetry::audit;
@@ -68,13 +68,14 @@ pub(in crate::http) async fn refresh(
         return Err(OauthError { error: code, error_description: code });
     }
     let token = form.need("refresh_token", "missing_refresh_token")?;
-    let token = Credential::parse(token, CredentialKind::RefreshToken, plane.master());
+    let token = plane.sessions.credential(token, CredentialKind::RefreshToken);
     let token = token.ok_or(OauthError::invalid_grant("unknown_refresh_token"))?;
     if form.find("scope").is_some_and(|scope| !is_scope(scope)) {
         return Err(RefreshRefusal::WrongScope.into());
     }
     let now = plane.now();
-    let refreshed = plane.refresh(token, form.find("client_id"), form.find("scope"), now).await?;
+    let (client, scope) = (form.find("client_id"), form.find("scope"));
+    let refreshed = plane.sessions.refresh(token, client, scope, now).await?;
     let issued = match refreshed {
         Refreshed::Issued(issued) => issued,
         Refreshed::Refused(refusal) => {
@@ -85,12 +86,12 @@ pub(in crate::http) async fn refresh(
         }
     };
     metrics::counter!("offswitch_refreshes_total", "outcome" => "issued").increment(1);
-    audit::session("session_refreshed", "holder", &issued.session, plane.master());
+    plane.sessions.audit("session_refreshed", "holder", issued.session);
     Ok(Json(TokenAnswer {
         access_token: issued.access_token,
         token_type: "Bearer",
         expires_in: issued.expires_at.saturating_sub(now),
-        refresh_token: issued.credential.map(|token| token.to_string()).unwrap_or_default(),
+        refresh_token: issued.credential.to_string(),
         scope: issued.scope,
         session_id: issued.session.to_string(),
     }))

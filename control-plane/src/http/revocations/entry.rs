@@ -12,7 +12,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::api_keys::Scope;
-use crate::credential::{Credential, CredentialKind};
+use crate::credential::CredentialKind;
 use crate::http::access::Caller;
 use crate::plane::Plane;
 use crate::problem::Problem;
@@ -71,7 +71,7 @@ impl Entry {
         }
         if let Some(token) = &self.token {
             self.need_alone("token")?;
-            let Some(own) = plane.own_token(token, now) else {
+            let Some(own) = plane.signing.own_token(token, now) else {
                 let detail =
                     "is not an access token of this control plane that is signed by a living key";
                 return Err(invalid("token", detail));
@@ -80,7 +80,7 @@ impl Entry {
         }
         if let Some(token) = &self.refresh_token {
             self.need_alone("refresh_token")?;
-            let own = Credential::parse(token, CredentialKind::RefreshToken, plane.master());
+            let own = plane.sessions.credential(token, CredentialKind::RefreshToken);
             let Some(own) = own else {
                 let detail = "is not a refresh token of this control plane";
                 return Err(invalid("refresh_token", detail));
@@ -95,12 +95,12 @@ impl Entry {
             (.., Some(kid)) => Target::Key(kid),
             _ => Target::User(sub.unwrap_or_default()),
         };
-        let rules = plane.settings().revocation_rules();
+        let rules = plane.revocation_rules();
         let revocation = Named { target, exp, issuer }.check(&rules, now).map_err(refused)?;
         if let Revocation::Key { issuer: None, kid } = &revocation {
             // This revokes all tokens of the key, as the red button does.
             caller.need(Scope::KeysWrite, "kid: a signing key of this control plane")?;
-            if !plane.keyring().token_keys().iter().any(|key| key.kid() == kid) {
+            if !plane.signing.has_token_key(kid) {
                 return Err(invalid("kid", "this control plane has no such key; see GET /v1/keys"));
             }
         }

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use offswitch_core::fold::FoldError;
 use offswitch_core::record::{Record, Revocation};
 use offswitch_snapshot::Position;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::backwards::Backwards;
 use super::refresh_denylist::{self, RefreshDenylist};
 use crate::http::extract::Params;
-use crate::plane::{Plane, PlaneError};
+use crate::plane::Plane;
 use crate::problem::{Problem, ProblemDocument};
 
 /// Which revocations to list.
@@ -143,7 +141,7 @@ pub(in crate::http) async fn list(
     if named.into_iter().flatten().count() > 1 {
         return wrong("sub: give at most one of sub, jti, session_id, kid");
     }
-    plane.catch_up().await?;
+    plane.log.catch_up().await?;
     Ok(Json(query.page(&plane, usize::try_from(limit).unwrap_or(1)).await?).into_response())
 }
 
@@ -160,18 +158,15 @@ impl ListQuery {
 
     /// At most `limit` requests from a bounded part of the log.
     async fn page(&self, plane: &Plane, limit: usize) -> Result<Listing, Problem> {
-        let own = &plane.settings().issuer;
-        let mut log = Backwards::new(plane.store(), self.before.unwrap_or(u64::MAX));
+        let own = plane.issuer();
+        let mut log = plane.log.backwards(self.before.unwrap_or(u64::MAX));
         let is_narrow = self.is_selective() || self.since.is_some() || self.until.is_some();
         let ahead = if is_narrow { usize::MAX } else { limit };
         let (mut requests, mut records, mut entries) = (Vec::new(), 0, 0);
         while requests.len() < limit && records < MOST_RECORDS && entries < MOST_ENTRIES {
-            let Some((position, bytes)) = log.next(ahead).await.map_err(PlaneError::from)? else {
+            let Some((position, record)) = log.next(ahead).await? else {
                 return Ok(Listing { requests, next: None });
             };
-            let seq = position.seq;
-            let record =
-                Record::decode(&bytes).map_err(|_| PlaneError::Fold(FoldError::Damaged { seq }))?;
             records += 1;
             entries += record.revocations.len();
             let at = record.at;

@@ -1,6 +1,5 @@
 //! `POST /v1/revocations`; related requests are in the modules below.
 
-mod backwards;
 mod entry;
 mod list;
 mod refresh_denylist;
@@ -154,7 +153,7 @@ pub(super) async fn revoke(
     match accept(&plane, caller, body.value, &request).await {
         Ok(accepted) => Ok(Json(accepted).into_response()),
         // What was accepted before is not refused because time has passed since.
-        Err(problem) => match plane.recall(&request).await? {
+        Err(problem) => match plane.log.recall(&request).await? {
             Some(revoked) => Ok(Json(Accepted::from(revoked)).into_response()),
             None => Err(problem),
         },
@@ -170,12 +169,12 @@ async fn accept(
     let is_bulk = body.revocations.is_some();
     let now = plane.now();
     let record = body.record_apart(plane, caller, now).await?;
-    let reached = plane.sessions_of(&record.revocations, now).await?;
+    let reached = plane.sessions.named_by(&record.revocations, now).await?;
     if let Some(index) = reached.unknown {
         let problem = unknown_session();
         return Err(if is_bulk { problem.within("revocations", index) } else { problem });
     }
-    let revoked = plane.revoke_allowed(request, &record).await?;
+    let revoked = plane.log.revoke_allowed(request, &record).await?;
     let count = u64::try_from(record.revocations.len()).unwrap_or(u64::MAX);
     metrics::counter!("offswitch_revocations_total").increment(count);
     Ok(Accepted::new(revoked, reached.sessions))

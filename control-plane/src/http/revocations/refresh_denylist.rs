@@ -5,7 +5,7 @@ use offswitch_core::session::Session;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::plane::Plane;
+use crate::plane::{Denial, Plane};
 use crate::problem::Problem;
 
 /// A page of the refresh denylist, unordered.
@@ -42,8 +42,8 @@ pub(super) async fn page(plane: &Plane, cursor: Option<&str>) -> Result<RefreshD
     if cursor.is_some_and(|cursor| !is_cursor(cursor)) {
         return Err(Problem::bad_request("invalid_query", "cursor: must be a page's next"));
     }
-    plane.end_sessions().await?;
-    let stretch = plane.stored_sessions(cursor.unwrap_or_default()).await?;
+    plane.sessions.carry_out_endings().await?;
+    let stretch = plane.sessions.stored(cursor.unwrap_or_default()).await?;
     let now = plane.now();
     let denied = stretch.sessions.into_iter();
     let denied = denied.filter_map(|session| Denied::new(session, plane, now)).collect();
@@ -52,13 +52,10 @@ pub(super) async fn page(plane: &Plane, cursor: Option<&str>) -> Result<RefreshD
 
 impl Denied {
     fn new(session: Session, plane: &Plane, now: u64) -> Option<Self> {
-        let lifetimes = &plane.settings().lifetimes;
-        let until = session.absolute_end(lifetimes);
-        let kind = match session.ended {
-            Some(_) if now < until => "revoked",
-            None if plane.is_over(&session) => "revoked",
-            None if session.is_live(now, lifetimes) && session.spent() > 0 => "spent",
-            _ => return None,
+        let (denial, until) = plane.sessions.denied(&session, now)?;
+        let kind = match denial {
+            Denial::Revoked => "revoked",
+            Denial::Spent => "spent",
         };
         Some(Self {
             session_id: session.id.to_string(),

@@ -182,7 +182,7 @@ impl Upload {
 
     /// Refuses the first entry with a session that does not exist; the entries before it are kept.
     async fn check_sessions(&mut self) -> Result<(), Problem> {
-        let unknown = self.plane.unknown_session(&self.entries).await?;
+        let unknown = self.plane.sessions.unknown_session(&self.entries).await?;
         let Some((index, (line, _))) =
             unknown.and_then(|index| Some((index, *self.places.get(index)?)))
         else {
@@ -220,7 +220,7 @@ impl Upload {
         }
         let plane = self.plane.clone();
         self.in_flight.push_back(Box::pin(async move {
-            let outcome = plane.revoke_allowed(&request, &record).await;
+            let outcome = plane.log.revoke_allowed(&request, &record).await;
             Sent { begins_at, entries: entries as u64, outcome }
         }));
         self.records += 1;
@@ -235,8 +235,7 @@ impl Upload {
     /// checked against has to include all of them.
     fn room_in_flight(&self, record: &Record) -> usize {
         let is_key = |one: &Revocation| matches!(one, Revocation::Key { .. });
-        let room = self.plane.settings().max_entries.saturating_sub(self.plane.fold().entries());
-        let is_close = room < RECORD_ENTRIES * (MOST_IN_FLIGHT + 1);
+        let is_close = self.plane.log.room() < RECORD_ENTRIES * (MOST_IN_FLIGHT + 1);
         if is_close || record.revocations.iter().any(is_key) { 0 } else { MOST_IN_FLIGHT - 1 }
     }
 

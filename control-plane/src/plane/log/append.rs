@@ -15,29 +15,29 @@ use crate::store::{Append, Appended, Batch, Onto, Store, StoreError, marks_after
 
 /// The records that this process appended in one batch, each with its seq; only new ones.
 #[derive(Debug, Clone)]
-pub(in crate::plane) struct Own {
+pub(super) struct Own {
     /// The end of the log before the first of them.
-    pub(in crate::plane) from: End,
+    pub(super) from: End,
     /// The last of them.
-    pub(in crate::plane) to: End,
-    pub(in crate::plane) records: Vec<(u64, Vec<u8>)>,
+    pub(super) to: End,
+    pub(super) records: Vec<(u64, Vec<u8>)>,
 }
 
 impl Own {
     /// True if a log of the same era that ends at `folded` contains it.
-    pub(in crate::plane) fn is_in(&self, folded: End) -> bool {
+    pub(super) fn is_in(&self, folded: End) -> bool {
         let (own, folded) = (self.to.position, folded.position);
         own.era == folded.era && own.seq <= folded.seq
     }
 
     /// The marks of the records: each counts one more than the one before.
-    pub(in crate::plane) fn marks(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn marks(&self) -> impl Iterator<Item = u64> {
         marks_after(self.from.mark, self.to.mark, self.records.len())
     }
 }
 
 /// The queue in front of a store. One batch is in flight at a time.
-pub(in crate::plane) struct Appender {
+pub(super) struct Appender {
     store: Arc<dyn Store>,
     queue: Mutex<Queue>,
     /// The batches that were appended but not folded yet. They are noted before their callers get
@@ -64,7 +64,7 @@ struct Waiting {
 
 impl Appender {
     /// Creates a queue for the log that contains `folded`.
-    pub(in crate::plane) fn new(store: Arc<dyn Store>, folded: End) -> Arc<Self> {
+    pub(super) fn new(store: Arc<dyn Store>, folded: End) -> Arc<Self> {
         Arc::new(Self {
             store,
             queue: Mutex::default(),
@@ -75,7 +75,7 @@ impl Appender {
     }
 
     /// From now on the log must contain `folded`; drops the batches of its era up to there.
-    pub(in crate::plane) fn note_folded(&self, folded: End) {
+    pub(super) fn note_folded(&self, folded: End) {
         *self.folded.lock().unwrap_or_else(PoisonError::into_inner) = folded;
         self.unfolded().retain(|own| !own.is_in(folded));
     }
@@ -83,7 +83,7 @@ impl Appender {
     /// From now on the log must hold `folded`, which may be of another era and contains every batch
     /// of `joined`. False, and nothing is changed, if meanwhile a batch of yet another era was
     /// acknowledged: that era may lack it. What follows on `folded` is still to be folded.
-    pub(in crate::plane) fn take_over(&self, folded: End, joined: &[Position]) -> bool {
+    pub(super) fn take_over(&self, folded: End, joined: &[Position]) -> bool {
         let mut unfolded = self.unfolded();
         let follows = |own: &Own| own.to.position.era == folded.position.era;
         if !unfolded.iter().all(|own| follows(own) || joined.contains(&own.to.position)) {
@@ -96,32 +96,32 @@ impl Appender {
 
     /// Until the next [`take_over`](Self::take_over) or [`note_folded`](Self::note_folded) the store
     /// refuses to append: it no longer holds `lost`. A log that grows could not be replaced.
-    pub(in crate::plane) fn hold_back(&self, lost: End) {
+    pub(super) fn hold_back(&self, lost: End) {
         *self.folded.lock().unwrap_or_else(PoisonError::into_inner) = lost;
     }
 
     /// Returns when something was appended since the last call.
-    pub(in crate::plane) async fn appended(&self) {
+    pub(super) async fn appended(&self) {
         self.arrived.notified().await;
     }
 
     /// True while a batch was appended but not folded yet.
-    pub(in crate::plane) fn has_unfolded(&self) -> bool {
+    pub(super) fn has_unfolded(&self) -> bool {
         !self.unfolded().is_empty()
     }
 
     /// Takes the oldest batch that was not folded yet.
-    pub(in crate::plane) fn take_unfolded(&self) -> Option<Own> {
+    pub(super) fn take_unfolded(&self) -> Option<Own> {
         self.unfolded().pop_front()
     }
 
     /// Puts back a batch that does not directly follow what is folded.
-    pub(in crate::plane) fn put_back(&self, own: Own) {
+    pub(super) fn put_back(&self, own: Own) {
         self.unfolded().push_front(own);
     }
 
     /// All batches that were acknowledged but not folded yet.
-    pub(in crate::plane) fn unfolded_batches(&self) -> Vec<Own> {
+    pub(super) fn unfolded_batches(&self) -> Vec<Own> {
         self.unfolded().iter().cloned().collect()
     }
 
@@ -154,7 +154,7 @@ impl Appender {
     }
 
     /// True while a batch is on its way to the store.
-    pub(in crate::plane) fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         self.queue().is_busy
     }
 
@@ -165,10 +165,7 @@ impl Appender {
     ///
     /// Those of [`Store::append`]; if the store does not answer a batch, also for the records that
     /// waited behind it.
-    pub(in crate::plane) async fn append(
-        self: &Arc<Self>,
-        append: Append,
-    ) -> Result<Appended, StoreError> {
+    pub(super) async fn append(self: &Arc<Self>, append: Append) -> Result<Appended, StoreError> {
         let (answer, answered) = oneshot::channel();
         {
             let mut queue = self.queue();

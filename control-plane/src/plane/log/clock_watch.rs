@@ -8,7 +8,7 @@ use crate::store::Finding;
 
 /// The readings of the store's clock, compared with a monotonic clock.
 #[derive(Debug, Default)]
-pub(in crate::plane) struct ClockWatch(Mutex<Watched>);
+pub(super) struct ClockWatch(Mutex<Watched>);
 
 #[derive(Debug, Default)]
 struct Watched {
@@ -21,7 +21,7 @@ struct Watched {
 
 /// How the store's clock moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::plane) enum Step {
+pub(super) enum Step {
     /// It was set back.
     Back,
     /// It was set forward.
@@ -32,13 +32,13 @@ pub(in crate::plane) enum Step {
 
 impl ClockWatch {
     /// Notes a reading of the store's clock, `store_now` in unix seconds.
-    pub(in crate::plane) fn note(&self, store_now: u64) -> Step {
+    pub(super) fn note(&self, store_now: u64) -> Step {
         let own = unix_seconds();
         self.watched().note(Instant::now(), store_now, own)
     }
 
     /// What an operator must know about the clocks.
-    pub(in crate::plane) fn finding(&self) -> Option<Finding> {
+    pub(super) fn finding(&self) -> Option<Finding> {
         self.watched().finding(Instant::now())
     }
 

@@ -7,12 +7,12 @@ use offswitch_core::fold::{Fold, Validity};
 use offswitch_core::log::End;
 use offswitch_snapshot::{Floor, Salt};
 
-use crate::plane::PlaneError;
+use super::PlaneError;
 use crate::store::{Page, Store, StoreError};
 
 /// True if `page`, read from the end `held` on, continues it: the log is of the same era, still has
 /// the last record folded, and was not trimmed beyond it.
-pub(in crate::plane) fn continues(held: End, page: &Page) -> bool {
+pub(super) fn continues(held: End, page: &Page) -> bool {
     page.era == held.position.era
         && page.checkpoint.seq <= held.position.seq
         && page.after_mark == Some(held.mark)
@@ -44,15 +44,15 @@ impl Loading {
 }
 
 /// A log, read from its beginning.
-pub(in crate::plane) struct Loaded {
-    pub(in crate::plane) fold: Fold,
+pub(super) struct Loaded {
+    pub(super) fold: Fold,
     /// False if the log was found to lack what had been folded up to the position that was held.
     continues: bool,
 }
 
 /// Folds the whole log from its checkpoint, a page at a time. In addition to the folded entries,
 /// memory holds one page and what came since the last compaction. Compares the log with `held`.
-pub(in crate::plane) async fn load(
+pub(super) async fn load(
     store: &dyn Store,
     salt: Salt,
     issuer: &str,
@@ -115,7 +115,7 @@ fn begins_after(held: Option<Floor>, fold: &Fold) -> bool {
 /// folded it, `published` everything that the process knows. Entries that were past at `needed_at`,
 /// or are now, need not be in the log. If anything else is missing or damaged, this begins a new
 /// era that contains both: no revocation is undone, and no position gets a second content.
-pub(in crate::plane) async fn recover(
+pub(super) async fn recover(
     store: &dyn Store,
     held: Floor,
     published: &Fold,

@@ -1,4 +1,4 @@
-//! The tasks that keep a process current: follow the log, rebuild the base, trim past records.
+//! Keeps a process current: folds what the log contains, and trims what is past.
 
 use std::pin::pin;
 use std::sync::atomic::Ordering;
@@ -8,33 +8,23 @@ use std::time::Duration;
 use offswitch_core::fold::{FoldError, Trimming};
 use offswitch_core::log::End;
 use offswitch_core::session::Outage;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use offswitch_snapshot::Position;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::clock_watch::Step;
 use super::continuity::{Loading, PAGE_RECORDS, continues, recover};
-use crate::api_keys::{self, ApiKeys};
-use crate::keyring;
-use crate::plane::{Plane, PlaneError};
+use super::{Log, PlaneError};
 use crate::store::StoreError;
+use crate::{api_keys, keyring};
 
 /// The last round of reading the log's tail.
 #[derive(Debug, Default)]
-pub(in crate::plane) struct Round {
+pub(super) struct Round {
     number: u64,
     error: Option<String>,
 }
 
-impl Plane {
-    /// Starts the tasks; they end with the runtime.
-    pub fn spawn_tasks(self: &Arc<Self>) {
-        tokio::spawn(self.clone().keep_announced());
-        tokio::spawn(self.clone().follow_log());
-        tokio::spawn(self.clone().keep_base());
-        tokio::spawn(self.clone().keep_documents());
-        tokio::spawn(self.clone().keep_ended());
-        tokio::spawn(self.clone().keep_trimmed());
-    }
-
+impl Log {
     /// Folds everything that the store contains now.
     ///
     /// # Errors
@@ -55,31 +45,22 @@ impl Plane {
         let outcome = self.read_tail().await;
         // By the store's clock as of this reading: before it, this would have been the process's
         // own clock, which may be fast.
-        let began_at = self.now().saturating_sub(began.elapsed().as_secs() + 1);
+        let began_at = self.store.now().saturating_sub(began.elapsed().as_secs() + 1);
         // Only now: if the caller is dropped before, no round is recorded.
         *last = Round { number, error: outcome.as_ref().err().map(ToString::to_string) };
         self.note_outage(outcome.is_err());
         if outcome.is_ok() {
-            self.note_current(began_at);
+            let was_set_back = self.clock.note(began_at) == Step::Back;
+            self.folded.note_current(began_at, was_set_back);
         }
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         health.store_error = outcome.as_ref().err().map(ToString::to_string);
         outcome
     }
 
-    /// Notes that snapshots are as fresh as `began_at`. If the store's clock was set back,
-    /// snapshots must no longer carry a time in its future: verifiers would consider them fresh for
-    /// too long.
-    fn note_current(&self, began_at: u64) {
-        if self.clock.note(began_at) == Step::Back {
-            self.current_at.store(began_at, Ordering::Release);
-        }
-        self.current_at.fetch_max(began_at, Ordering::AcqRel);
-    }
-
     /// Notes when the store did not answer: clients that got no response then may ask again.
     fn note_outage(&self, failed: bool) {
-        let now = self.now();
+        let now = self.store.now();
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         let lasts = outage.ended_at < outage.began_at;
         if failed && !lasts {
@@ -89,7 +70,8 @@ impl Plane {
         }
     }
 
-    async fn follow_log(self: Arc<Self>) {
+    /// Keeps folding the log, and makes sure that a key can sign.
+    pub(in crate::plane) async fn follow(self: Arc<Self>) {
         loop {
             let after = self.position().seq;
             let caught_up = match self.catch_up().await {
@@ -100,9 +82,7 @@ impl Plane {
                 tracing::warn!(%error, after, "the log cannot be followed");
                 sleep(RETRY_AFTER).await;
             }
-            if self.active_kid().is_none()
-                && let Err(error) = self.reload_keyring().await
-            {
+            if let Err(error) = self.publisher.need_active_key().await {
                 tracing::error!(%error, "the signing key is dead and there is no new one yet");
             }
         }
@@ -149,7 +129,7 @@ impl Plane {
     async fn fold_appended(&self) -> bool {
         let _only_reader = self.following.lock().await;
         while let Some(own) = self.appender.take_unfolded() {
-            let end = self.fold().end();
+            let end = self.folded.lock().end();
             if own.is_in(end) {
                 continue;
             }
@@ -160,7 +140,7 @@ impl Plane {
                 let joined = self.start_over().await;
                 if let Err(error) = &joined {
                     tracing::warn!(%error, "what was acknowledged is not yet in the new era");
-                    self.appender.note_folded(self.fold().end());
+                    self.appender.note_folded(self.folded.lock().end());
                 }
                 return joined.is_ok();
             }
@@ -178,7 +158,7 @@ impl Plane {
     /// restart.
     fn fold_records(&self, records: &[(u64, Vec<u8>)], marks: &[u64]) -> Result<(), FoldError> {
         let (folded, end) = {
-            let mut fold = self.fold();
+            let mut fold = self.folded.lock();
             let mut count = 0;
             let folded = records.iter().zip(marks).try_for_each(|((seq, record), mark)| {
                 fold.push(*seq, record)?;
@@ -201,13 +181,12 @@ impl Plane {
 
     fn note_folded(&self, end: End) {
         self.appender.note_folded(end);
-        self.head.send_replace(end.position);
-        metrics::gauge!("offswitch_log_seq").set(end.position.seq as f64);
+        self.folded.note_position(end.position);
     }
 
     async fn read_tail(&self) -> Result<(), PlaneError> {
         loop {
-            let held = self.fold().end();
+            let held = self.folded.lock().end();
             let page = match self.store.read(held.position.seq, PAGE_RECORDS).await {
                 Err(StoreError::Damaged(error)) => {
                     tracing::error!(error, "the log in the store is damaged");
@@ -228,10 +207,10 @@ impl Plane {
     /// Takes over the log as it is now, after it moved or lost records. Afterwards it contains
     /// everything that this process acknowledged, including during this call.
     async fn start_over(&self) -> Result<(), PlaneError> {
-        let mut published = self.fold().clone();
+        let mut published = self.folded();
         let held = published.reached();
-        let (now, store) = (self.now(), self.store.as_ref());
-        let until = self.prunable_until(now);
+        let (now, store) = (self.store.now(), self.store.as_ref());
+        let until = self.folded.prunable_until(now);
         let mut joined = Vec::new();
         let end = loop {
             for own in self.appender.unfolded_batches() {
@@ -249,20 +228,21 @@ impl Plane {
             }
             // Without a wait in between: a caller that goes away must not leave one without the other.
             if self.appender.take_over(end, &joined) {
-                *self.fold() = fold;
+                *self.folded.lock() = fold;
                 break end;
             }
         };
         tracing::warn!(held = %held.position, now = %end.position, "the log moved");
-        self.rebuild_base(now).await;
+        self.publisher.rebuild_base(now).await;
         self.note_folded(end);
-        self.reload_keyring().await
+        self.publisher.reload_keys().await
     }
 
     /// Writes the folded state to the local memory, if enough has changed.
-    async fn keep_memory(&self) {
+    pub(in crate::plane) async fn keep_memory(&self) {
         if self.memory.as_ref().is_some_and(|memory| memory.is_due()) {
-            self.write_memory_of_now(self.prunable_until(self.now())).await;
+            let now = self.store.now();
+            self.write_memory_of_now(self.folded.prunable_until(now)).await;
         }
     }
 
@@ -276,81 +256,9 @@ impl Plane {
         let Some(memory) = &self.memory else { return };
         let unwritten = {
             let _only_reader = self.following.lock().await;
-            memory.begin_state(&self.fold())
+            memory.begin_state(&self.folded.lock())
         };
         memory.clone().write(unwritten, now).await;
-    }
-
-    async fn keep_base(self: Arc<Self>) {
-        let mut ticks = interval(Duration::from_secs(1));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut built_at = self.now();
-        loop {
-            ticks.tick().await;
-            let now = self.now();
-            let age = now.saturating_sub(built_at);
-            let fresh = self.fold().fresh_len();
-            let due = (fresh > 0 && age >= self.settings.base_interval_seconds)
-                || fresh > MANY_FRESH_ENTRIES
-                || age >= self.settings.snapshot_validity_seconds / 2;
-            if due {
-                self.rebuild_base(now).await;
-                built_at = now;
-            }
-            self.keep_memory().await;
-        }
-    }
-
-    async fn keep_documents(self: Arc<Self>) {
-        let mut ticks = interval(DOCUMENTS_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            if let Err(error) = self.reload_api_keys().await {
-                tracing::warn!(%error, "the API keys cannot be read or restored");
-            }
-            let kept = match self.reload_keyring().await {
-                Ok(()) => self.rotate_key_if_due(self.now()).await.map(drop),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = kept {
-                tracing::warn!(%error, "the keyring cannot be kept current");
-            }
-            self.remember_documents().await;
-            if let Ok(mut findings) = self.store.findings().await {
-                findings.extend(self.base_finding());
-                findings.extend(self.memory.as_ref().and_then(|memory| memory.finding()));
-                findings.extend(self.clock.finding());
-                findings.extend(self.ahead_finding());
-                for finding in &findings {
-                    tracing::error!(code = finding.code, detail = finding.detail, "store finding");
-                }
-                let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-                for gone in &health.findings {
-                    metrics::gauge!("offswitch_store_finding", "code" => gone.code).set(0.0);
-                }
-                for finding in &findings {
-                    metrics::gauge!("offswitch_store_finding", "code" => finding.code).set(1.0);
-                }
-                health.findings = findings;
-            }
-        }
-    }
-
-    /// Reads the API keys from the store, and restores them in a store that lost them.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn reload_api_keys(&self) -> Result<(), PlaneError> {
-        let found = ApiKeys::load(self.store.as_ref()).await?;
-        let known = self.api_keys.load_full();
-        if found.is_empty() && !known.is_empty() {
-            // API keys are never all revoked: the store came back empty, so restore them.
-            return Ok(known.restore(self.store()).await?);
-        }
-        self.api_keys.store(Arc::new(found));
-        Ok(())
     }
 
     /// Remembers the documents without which a store that lost everything would be started afresh.
@@ -364,31 +272,15 @@ impl Plane {
         }
     }
 
-    async fn keep_trimmed(self: Arc<Self>) {
-        let mut ticks = interval(TRIM_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            if let Err(error) = self.trim(self.now()).await {
-                tracing::warn!(%error, "the log cannot be trimmed");
-            }
-        }
-    }
-
-    /// Trims the beginning of the log, which no verifier can need any more at `now`.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn trim(&self, now: u64) -> Result<(), PlaneError> {
+    /// Trims the beginning of the log, which no verifier can need any more at `now`, and whose
+    /// records up to `ended` the stored sessions record as well.
+    pub(in crate::plane) async fn trim(&self, ended: Position, now: u64) -> Result<(), PlaneError> {
         let mut page = self.store.read(0, PAGE_RECORDS).await?;
         let (era, begin, head) = (page.era, page.checkpoint.seq, page.head);
-        let ended = self.ended_up_to().await?;
         if ended.era != era {
             return Ok(());
         }
-        let mut trimming =
-            Trimming::begin(self.master.salt(), &self.settings.issuer, &page.checkpoint)?;
+        let mut trimming = Trimming::begin(self.master.salt(), &self.issuer, &page.checkpoint)?;
         'walk: while let Some((last, _)) = page.records.last() {
             let last = *last;
             for (seq, record) in &page.records {
@@ -411,12 +303,7 @@ impl Plane {
     }
 }
 
-/// Twice within the shortest non-zero `key_publish_seconds`: every process knows a new token key
-/// before any process signs with it.
-const DOCUMENTS_EVERY: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-const MANY_FRESH_ENTRIES: usize = 50_000;
 /// The answer to an append arrives at about the same time as the notification of it.
 const OWN_SOON: Duration = Duration::from_millis(50);
 const RETRY_AFTER: Duration = Duration::from_millis(100);
-const TRIM_EVERY: Duration = Duration::from_secs(60);

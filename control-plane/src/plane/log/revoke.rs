@@ -3,19 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt, stream};
 use offswitch_core::fold::FoldError;
-use offswitch_core::limits::{REQUEST_MEMORY, UNNAMED_REQUEST_MEMORY};
-use offswitch_core::record::{HOLDER, Record, Revocation};
-use offswitch_core::revoking::{OwnToken, place_of_held};
-use offswitch_core::session::{Session, SessionId};
+use offswitch_core::limits::UNNAMED_REQUEST_MEMORY;
+use offswitch_core::record::{Record, Revocation};
 use offswitch_snapshot::{MAX_DEAD_KEYS, MAX_ENTRIES, Position};
-use offswitch_verifier::{Jws, VerifyingKey};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
-use crate::keyring::KeyState;
-use crate::plane::{Plane, PlaneError};
+use super::{Log, PlaneError};
 use crate::store::{Append, Appended, Durability, Request, StoreError};
 use crate::telemetry::audit;
 
@@ -30,49 +23,7 @@ pub struct Revoked {
     pub repeated: bool,
 }
 
-/// The sessions of this control plane that a request names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NamedSessions {
-    /// The index of the first revocation whose session does not exist.
-    pub unknown: Option<usize>,
-    /// How many of them are active, if that was counted.
-    pub sessions: Option<u64>,
-}
-
-/// What the red button does, or would do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RedButton {
-    /// The keys that are revoked.
-    pub dead_kids: Vec<String>,
-    /// The new epoch: tokens issued before it are revoked, unix seconds.
-    pub epoch: u64,
-    /// What happens to the sessions.
-    pub sessions: Landing,
-}
-
-/// What a red button does to the sessions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Landing {
-    /// Every session ends: all users log in again.
-    #[default]
-    End,
-    /// Refresh tokens stay valid: clients refresh, and no user has to log in again.
-    Keep,
-}
-
-/// How many users, sessions and tokens a red button would affect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Reach {
-    /// Users with an active session.
-    pub users: u64,
-    /// Active sessions.
-    pub sessions: u64,
-    /// Sessions whose last access token has not expired.
-    pub tokens: u64,
-}
-
-impl Plane {
+impl Log {
     /// Appends `record` and returns once it is durable, and also folded here if the store allows
     /// reading it.
     ///
@@ -124,47 +75,6 @@ impl Plane {
         }
     }
 
-    /// The claims of a token that this control plane can have signed. It may have expired. A token
-    /// of a dead or retired key is refused: a thief of the key could fill the log with forged ones.
-    pub fn own_token(&self, token: &str, now: u64) -> Option<OwnToken> {
-        let jws = Jws::parse(token).ok()?;
-        let keyring = self.keyring();
-        let states = {
-            let fold = self.fold();
-            keyring.states(now, |kid| fold.is_dead(kid))
-        };
-        let (key, ..) = states
-            .into_iter()
-            .find(|(key, state, _)| *state != KeyState::Dead && Some(key.kid()) == jws.kid())?;
-        let key = VerifyingKey::from_jwk(key.jwk().to_string().as_bytes()).ok()?;
-        let own: OwnToken = serde_json::from_slice(jws.verify(&key).ok()?.as_ref()).ok()?;
-        own.is_possible(&self.settings.issuer, now).then_some(own)
-    }
-
-    /// Revokes a token for its holder (RFC 7009). Repeated requests make only one record in the
-    /// log, and one session only a few: then the session is ended.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`]; nothing is acknowledged then.
-    pub async fn revoke_held(&self, token: OwnToken, now: u64) -> Result<(), PlaneError> {
-        let digest = *blake3::hash(token.jti.as_bytes()).as_bytes();
-        let (place, sid) = (place_of_held(&digest), token.sid.clone());
-        let id = format!("{HOLDER}:revoke:{}:{place}", blake3::hash(sid.as_bytes()).to_hex());
-        let Ok(revocation) = token.check(now) else { return Ok(()) };
-        let (by, reason) = (HOLDER.to_owned(), Some("RFC 7009".to_owned()));
-        let record = Record { at: now, by, reason, revocations: vec![revocation] };
-        match self.revoke(&Request { id, digest, memory: REQUEST_MEMORY }, &record).await {
-            Err(PlaneError::Store(StoreError::RequestReused)) => {
-                if let Ok(session) = sid.parse() {
-                    self.end_once(&[session], HOLDER, "RFC 7009", now).await?;
-                }
-                Ok(())
-            }
-            revoked => revoked.map(drop),
-        }
-    }
-
     /// The outcome of an earlier execution of `request`, if it had an idempotency key and was
     /// accepted.
     ///
@@ -186,98 +96,12 @@ impl Plane {
 
     /// The outcome of an earlier execution of `request`. It is refused only if there was none: a
     /// caller that lost the response must not take an accepted revocation for a refused one.
-    async fn recalled(
+    pub(in crate::plane) async fn recalled(
         &self,
         request: &Request,
         refusal: PlaneError,
     ) -> Result<Revoked, PlaneError> {
         self.recall(request).await?.ok_or(refusal)
-    }
-
-    /// The sessions of this control plane that `revocations` name: the first that does not exist,
-    /// and, for a small request, how many active ones it ends.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn sessions_of(
-        &self,
-        revocations: &[Revocation],
-        now: u64,
-    ) -> Result<NamedSessions, PlaneError> {
-        let unknown = self.unknown_session(revocations).await?;
-        if unknown.is_some() || revocations.len() > FEW_REVOCATIONS {
-            return Ok(NamedSessions { unknown, sessions: None });
-        }
-        let mut active = HashSet::new();
-        for revocation in revocations {
-            let named = match revocation {
-                Revocation::Refresh { sid, .. } | Revocation::Session { issuer: None, sid, .. } => {
-                    sid.parse().ok().map(|id: SessionId| (id.user(), Some(id), None))
-                }
-                Revocation::User { issuer: None, sub, .. } => {
-                    Some((self.master.user_key(sub), None, Some(sub)))
-                }
-                _ => None,
-            };
-            let Some((user, id, sub)) = named else { continue };
-            let held = match self.user_sessions(user).await {
-                Err(PlaneError::Store(StoreError::Altered(_) | StoreError::Damaged(_))) => continue,
-                held => held?,
-            };
-            let is_named = |session: &&Session| {
-                id.is_none_or(|id| session.id == id)
-                    && sub.is_none_or(|sub| session.sub == *sub)
-                    && self.is_living(session, now)
-            };
-            active.extend(held.sessions.iter().filter(is_named).map(|session| session.id));
-        }
-        let sessions = u64::try_from(active.len()).ok();
-        Ok(NamedSessions { unknown, sessions })
-    }
-
-    /// The index of the first revocation that names a session which this control plane does not
-    /// have and did not have recently.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn unknown_session(
-        &self,
-        revocations: &[Revocation],
-    ) -> Result<Option<usize>, PlaneError> {
-        let named = revocations.iter().enumerate().filter_map(|(place, one)| match one {
-            Revocation::Session { issuer: None, sid, .. } => {
-                Some((place, sid.parse::<SessionId>().ok()))
-            }
-            _ => None,
-        });
-        let named: Vec<(usize, Option<SessionId>)> = named.collect();
-        let mut looked_up = stream::iter(named)
-            .map(|(place, id)| async move {
-                match id {
-                    Some(id) => (place, self.has_session(id).await),
-                    None => (place, Ok(false)),
-                }
-            })
-            .buffered(LOOKED_UP_TOGETHER);
-        while let Some((place, is_known)) = looked_up.next().await {
-            if !is_known? {
-                return Ok(Some(place));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn has_session(&self, id: SessionId) -> Result<bool, PlaneError> {
-        match self.user_sessions(id.user()).await {
-            // A recently revoked session may be forgotten already; revoking it again is harmless.
-            Ok(mut held) => Ok(held.find(id).is_some()
-                || self.fold().is_session_over(&id.to_string(), "", u64::MAX)),
-            // Its access tokens may be in use: a session that cannot be read can still be revoked.
-            Err(PlaneError::Store(StoreError::Altered(_) | StoreError::Damaged(_))) => Ok(true),
-            Err(error) => Err(error),
-        }
     }
 
     /// Refuses `record` if it exceeds the number of revocations that the operator allows, or the
@@ -309,8 +133,8 @@ impl Plane {
         if named.is_empty() {
             return Ok(());
         }
-        let own = self.settings.issuer.as_str();
-        let fold = self.fold();
+        let own = self.issuer.as_str();
+        let fold = self.folded.lock();
         let dead = fold.dead_keys().iter().map(|key| (key.issuer.as_str(), key.kid.as_str()));
         let fresh = named.into_iter().map(|(issuer, kid)| (issuer.unwrap_or(own), kid));
         let all: HashSet<(&str, &str)> = dead.chain(fresh).collect();
@@ -331,84 +155,18 @@ impl Plane {
 
     fn need_room(&self, record: &Record, most: usize) -> Result<(), PlaneError> {
         let entries = record.revocations.iter().filter(|one| one.is_entry()).count();
-        let held = self.fold().entries();
+        let held = self.folded.lock().entries();
         if entries > 0 && held.saturating_add(entries) > most {
             return Err(PlaneError::TooManyEntries { held, most });
         }
         Ok(())
     }
 
-    /// The effect of pressing the red button at `now`: every key that may still sign or verify is
-    /// revoked, and so is every token issued up to this second.
-    pub fn red_button(&self, sessions: Landing, now: u64) -> RedButton {
-        let (fold, keyring) = (self.fold(), self.keyring());
-        let kids = keyring.token_keys().iter().map(|key| key.kid().to_owned());
-        RedButton {
-            dead_kids: kids.filter(|kid| !fold.is_dead(kid)).collect(),
-            epoch: fold.epoch().max(now.saturating_add(1)),
-            sessions,
-        }
-    }
-
-    /// Counts the users with an active session at `now` by reading all sessions.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn reach(&self, now: u64) -> Result<Reach, PlaneError> {
-        self.catch_up().await?;
-        let (mut reach, mut cursor) = (Reach::default(), String::new());
-        let (mut users, mut seen) = (HashSet::new(), HashSet::new());
-        let access_token_seconds = self.settings.access_token_seconds;
-        loop {
-            let stored = self.stored_sessions(&cursor).await?;
-            for session in stored.sessions.iter().filter(|one| self.is_living(one, now)) {
-                // A scan may return a session twice.
-                if seen.insert(session.id) {
-                    reach.sessions += 1;
-                    let expires_at = session.used_at.saturating_add(access_token_seconds);
-                    reach.tokens += u64::from(expires_at > now);
-                    reach.users += u64::from(users.insert(session.id.user()));
-                }
-            }
-            let Some(next) = stored.next else { return Ok(reach) };
-            cursor = next;
-        }
-    }
-
-    /// Presses the red button. One record is the whole effect: from then on the old keys are dead
-    /// and the sessions have ended in every process, and each process makes sure that a new key
-    /// exists before it signs again. A repeated request returns the outcome of the first one.
-    ///
-    /// # Errors
-    ///
-    /// See [`PlaneError`].
-    pub async fn press_red_button(
+    /// The record at `position`.
+    pub(in crate::plane) async fn record_at(
         &self,
-        request: &Request,
-        mut record: Record,
-        sessions: Landing,
-    ) -> Result<(RedButton, Revoked), PlaneError> {
-        // Failing to read the keys again must not prevent switching off the known ones.
-        if let Err(error) = self.reload_keyring().await {
-            tracing::warn!(%error, "the red button switches off the keys that are known");
-        }
-        let button = self.red_button(sessions, record.at);
-        let has_room = self.fold().dead_keys().len() + button.dead_kids.len() <= MAX_DEAD_KEYS;
-        record.revocations = button.revocations();
-        let revoked = if has_room {
-            self.revoke(request, &record).await?
-        } else {
-            self.recalled(request, PlaneError::TooManyDeadKeys).await?
-        };
-        self.catch_up().await?;
-        self.reload_keyring().await?;
-        let done = if revoked.repeated { self.pressed(revoked.position).await? } else { button };
-        Ok((done, revoked))
-    }
-
-    /// What the record at `position` did.
-    async fn pressed(&self, position: Position) -> Result<RedButton, PlaneError> {
+        position: Position,
+    ) -> Result<Record, PlaneError> {
         let seq = position.seq;
         let page = self.store.read(seq.saturating_sub(1), 1).await?;
         let record = page.records.first().filter(|(found, _)| *found == seq);
@@ -416,29 +174,12 @@ impl Plane {
             let gone = "the record of the repeated request is not there any more";
             return Err(StoreError::Damaged(gone.to_owned()).into());
         };
-        let record = Record::decode(bytes).map_err(|_| FoldError::Damaged { seq })?;
-        let mut done = RedButton { dead_kids: vec![], epoch: 0, sessions: Landing::Keep };
-        for revocation in record.revocations {
-            match revocation {
-                Revocation::Epoch { epoch } => done.epoch = epoch,
-                Revocation::Key { kid, .. } => done.dead_kids.push(kid),
-                Revocation::Sessions => done.sessions = Landing::End,
-                _ => {}
-            }
-        }
-        Ok(done)
+        Ok(Record::decode(bytes).map_err(|_| FoldError::Damaged { seq })?)
     }
-}
 
-impl RedButton {
-    fn revocations(&self) -> Vec<Revocation> {
-        let key = |kid: &String| Revocation::Key { issuer: None, kid: kid.clone() };
-        let sessions = match self.sessions {
-            Landing::End => Some(Revocation::Sessions),
-            Landing::Keep => None,
-        };
-        let epoch = Revocation::Epoch { epoch: self.epoch };
-        self.dead_kids.iter().map(key).chain([epoch]).chain(sessions).collect()
+    /// How many more tokens, sessions and users may be revoked.
+    pub fn room(&self) -> usize {
+        self.settings.max_entries.saturating_sub(self.folded.lock().entries())
     }
 }
 
@@ -451,9 +192,6 @@ pub const MOST_ENTRIES: usize = MAX_ENTRIES - (1 << 22);
 const MAX_FOREIGN_DEAD_KEYS: usize = MAX_DEAD_KEYS / 4;
 /// How many keys of one other issuer may be dead.
 const MAX_DEAD_KEYS_OF_ISSUER: usize = 64;
-/// Up to this many revocations, the sessions that they end are counted.
-const FEW_REVOCATIONS: usize = 100;
-const LOOKED_UP_TOGETHER: usize = 32;
 const LONGEST_FOLD: Duration = Duration::from_secs(1);
 /// The first try, and a few more for a store that fails over more than once.
 const MOST_TRIES: u32 = 4;

@@ -11,13 +11,12 @@ use offswitch_snapshot::Position;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use super::Published;
+use super::{Published, Publisher};
 use crate::master_key::random_bytes;
-use crate::plane::Plane;
 
 /// One step of the feed, the same for all followers.
 #[derive(Debug, Clone, Default)]
-pub(in crate::plane) struct Announcement {
+pub(super) struct Announcement {
     from: Position,
     to: Position,
     /// Leads from the old position to the new one; none at the very beginning.
@@ -26,7 +25,7 @@ pub(in crate::plane) struct Announcement {
 
 /// One follower of the stream.
 pub struct Following {
-    plane: Arc<Plane>,
+    publisher: Arc<Publisher>,
     news: watch::Receiver<Announcement>,
     stopping: watch::Receiver<bool>,
     beats: tokio::time::Interval,
@@ -39,17 +38,17 @@ pub struct Following {
 
 impl Announcement {
     /// Nothing is announced yet.
-    pub(in crate::plane) fn at(position: Position) -> Self {
+    pub(super) fn at(position: Position) -> Self {
         Self { from: position, to: position, snapshot: None }
     }
 }
 
-impl Plane {
+impl Publisher {
     /// Announces what is folded: immediately if nothing was announced just before, otherwise once
     /// the followers had time to take the last announcement. Records that come meanwhile are
     /// announced together.
     pub(in crate::plane) async fn keep_announced(self: Arc<Self>) {
-        let mut head = self.head.subscribe();
+        let mut head = self.folded.positions();
         // What was folded before this task started must be announced, too.
         head.mark_changed();
         while head.changed().await.is_ok() {
@@ -92,7 +91,7 @@ impl Plane {
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (news, stopping) = (self.announced.subscribe(), self.stopping.subscribe());
         Following {
-            plane: self.clone(),
+            publisher: self.clone(),
             news,
             stopping,
             beats,
@@ -114,7 +113,7 @@ impl Following {
     /// None if the process has nothing to send, or has been asked to stop.
     pub async fn next(&mut self) -> Option<Arc<Published>> {
         if std::mem::take(&mut self.is_new) {
-            return self.tell(self.plane.snapshot(self.since)?);
+            return self.tell(self.publisher.snapshot(self.since)?);
         }
         loop {
             if let Some(snapshot) = self.news() {
@@ -126,7 +125,7 @@ impl Following {
                 _ = self.beats.tick() => {
                     // A follower that got something a moment ago needs no heartbeat.
                     if self.told_at.elapsed() >= self.beat / 2 {
-                        return self.tell(self.plane.snapshot(self.since)?);
+                        return self.tell(self.publisher.snapshot(self.since)?);
                     }
                 }
             }
@@ -142,7 +141,7 @@ impl Following {
         }
         let is_next = self.since == Some(last.from);
         let prepared = last.snapshot.as_ref().filter(|_| is_next).cloned();
-        let snapshot = prepared.or_else(|| self.plane.snapshot_between(self.since, last.to))?;
+        let snapshot = prepared.or_else(|| self.publisher.snapshot_between(self.since, last.to))?;
         // The base may be older than what was sent: the newer one is still being built.
         (self.since.is_none_or(|since| snapshot.position > since)).then_some(snapshot)
     }

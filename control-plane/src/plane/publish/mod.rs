@@ -1,20 +1,56 @@
 //! What the feed serves: the newest base, and deltas and heartbeats that are made on demand.
 
-pub(in crate::plane) mod announce;
+mod announce;
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use axum::body::Bytes;
 use base64ct::{Base64, Encoding};
 use offswitch_core::fold::Validity;
 use offswitch_snapshot::{Content, MAX_DEAD_KEYS, MAX_ENTRIES, Position};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
-use crate::plane::Plane;
+use super::PlaneError;
+use super::folded::Folded;
+use super::signing::{Reloaded, SigningKeys};
+use crate::keyring::RotatedFeedKey;
 use crate::store::Finding;
+
+pub use announce::Following;
+
+/// The settings of the feed.
+#[derive(Debug, Clone)]
+pub struct PublishSettings {
+    /// How long a snapshot proves the feed fresh.
+    pub snapshot_validity_seconds: u64,
+    /// How often the stream sends an empty delta.
+    pub heartbeat_seconds: u64,
+    /// The minimum time between two new bases.
+    pub base_interval_seconds: u64,
+    /// How many followers may wait for news at this process.
+    pub max_followers: usize,
+}
+
+/// Everything that followers get from this process.
+pub struct Publisher {
+    settings: PublishSettings,
+    folded: Arc<Folded>,
+    signing: Arc<SigningKeys>,
+    base: ArcSwapOption<Published>,
+    /// True while verifiers would refuse the last base that was built.
+    is_base_too_large: AtomicBool,
+    /// The deltas that followers at the same position share, by their start and end positions.
+    deltas: Mutex<HashMap<(Position, Position), Arc<Published>>>,
+    announced: watch::Sender<announce::Announcement>,
+    follower_places: Arc<Semaphore>,
+    /// True once the process has been asked to stop.
+    stopping: watch::Sender<bool>,
+}
 
 /// One signed snapshot, ready to be sent.
 #[derive(Debug)]
@@ -52,52 +88,69 @@ impl Published {
     }
 }
 
-/// The deltas that followers at the same position share, by their start and end positions.
-#[derive(Default)]
-pub(in crate::plane) struct Deltas(Mutex<HashMap<(Position, Position), Arc<Published>>>);
+impl Publisher {
+    pub(super) fn new(
+        settings: PublishSettings,
+        folded: Arc<Folded>,
+        signing: Arc<SigningKeys>,
+    ) -> Self {
+        Self {
+            base: ArcSwapOption::empty(),
+            is_base_too_large: AtomicBool::new(false),
+            deltas: Mutex::default(),
+            announced: watch::Sender::new(announce::Announcement::at(folded.position())),
+            follower_places: Arc::new(Semaphore::new(settings.max_followers)),
+            stopping: watch::Sender::new(false),
+            settings,
+            folded,
+            signing,
+        }
+    }
 
-impl Plane {
     /// The snapshot that continues from `since`: a delta or a heartbeat, or the base if `since` is
     /// absent or unknown here.
     pub fn snapshot(&self, since: Option<Position>) -> Option<Arc<Published>> {
-        self.snapshot_between(since, self.position())
+        self.snapshot_between(since, self.folded.position())
     }
 
     /// Like `snapshot`, but a delta ends at `to` at the latest.
-    pub(in crate::plane) fn snapshot_between(
-        &self,
-        since: Option<Position>,
-        to: Position,
-    ) -> Option<Arc<Published>> {
+    fn snapshot_between(&self, since: Option<Position>, to: Position) -> Option<Arc<Published>> {
         let delta = since.and_then(|since| self.delta(since, to));
         delta.or_else(|| self.base.load_full())
     }
 
     /// Waits until there is something beyond `position`, for `longest` at most.
     pub async fn wait_beyond(&self, position: Position, longest: Duration) {
-        let mut head = self.head.subscribe();
-        // It otherwise ends only when the channel is closed or the time is over: answer now.
-        let _ = timeout(longest, head.wait_for(|head| *head > position)).await;
+        self.folded.wait_beyond(position, longest).await;
     }
 
-    /// Waits until the record at `position` is folded here, for `longest` at most.
-    pub async fn wait_folded(&self, position: Position, longest: Duration) {
-        let mut head = self.head.subscribe();
-        let _ = timeout(longest, head.wait_for(|head| *head >= position)).await;
+    /// A place for one follower that waits for news here, if there is one left.
+    pub fn follower_place(&self) -> Option<OwnedSemaphorePermit> {
+        self.follower_places.clone().try_acquire_owned().ok()
+    }
+
+    /// The keys that it signs with.
+    pub(super) fn signing(&self) -> Arc<SigningKeys> {
+        self.signing.clone()
+    }
+
+    /// True once there is something to serve.
+    pub(super) fn has_base(&self) -> bool {
+        self.base.load().is_some()
     }
 
     fn delta(&self, since: Position, to: Position) -> Option<Arc<Published>> {
         let validity = self.validity();
-        let deltas = || self.deltas.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let deltas = || self.deltas.lock().unwrap_or_else(PoisonError::into_inner);
         let known = deltas().get(&(since, to)).cloned();
         if let Some(known) = known.filter(|known| known.issued_at == validity.issued_at) {
             return Some(known);
         }
-        let signer = self.signer.load_full();
+        let signer = self.signing.signer();
         // The head may be notified a moment after the fold, so `since` may be the newer of the two.
         let to = to.max(since);
         // Sorting and signing happen without the lock on the fold.
-        let taken = self.fold().taken(since, to, validity)?;
+        let taken = self.folded.lock().taken(since, to, validity)?;
         let content = taken.delta();
         let made =
             Published::new(content.position(), validity.issued_at, signer.sign(&content.borrow()));
@@ -113,11 +166,11 @@ impl Plane {
 
     /// Builds and publishes a base of everything folded so far, off the request path.
     pub async fn rebuild_base(&self, now: u64) {
-        let now = self.prunable_until(now);
-        let compaction = self.fold().compaction();
-        let signer = self.signer.load_full();
+        let now = self.folded.prunable_until(now);
+        let compaction = self.folded.lock().compaction();
+        let signer = self.signing.signer();
         let validity = self.validity();
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let built = tokio::task::spawn_blocking(move || {
             compaction.run(now, validity, |content| {
                 (content.to.position, is_loadable(content).then(|| signer.sign(content)))
@@ -137,7 +190,7 @@ impl Plane {
         });
         let held;
         {
-            let mut fold = self.fold();
+            let mut fold = self.folded.lock();
             held = fold.held();
             // A base of an era that has ended meanwhile must not replace one of the new era.
             if fold.compacted_to(main, now) {
@@ -152,7 +205,7 @@ impl Plane {
     }
 
     /// What an operator must know if the last base was not published.
-    pub(in crate::plane) fn base_finding(&self) -> Option<Finding> {
+    pub(super) fn base_finding(&self) -> Option<Finding> {
         let detail = "no verifier would load a base of so many entries or dead keys: the one before \
                       stays published until enough of them have expired";
         let finding =
@@ -160,15 +213,76 @@ impl Plane {
         self.is_base_too_large.load(Ordering::Relaxed).then(finding)
     }
 
-    /// Until when entries of the fold may count as past. No entry is removed before the stored
-    /// sessions are known to record the same: otherwise a logout would be undone.
-    pub(in crate::plane) fn prunable_until(&self, now: u64) -> u64 {
-        now.min(self.carried_out_at.load(Ordering::Acquire))
+    /// True if a new base is to be built, the last one being `age_seconds` old.
+    pub(super) fn is_base_due(&self, age_seconds: u64) -> bool {
+        let fresh = self.folded.lock().fresh_len();
+        (fresh > 0 && age_seconds >= self.settings.base_interval_seconds)
+            || fresh > MANY_FRESH_ENTRIES
+            || age_seconds >= self.settings.snapshot_validity_seconds / 2
+    }
+
+    /// Reads the private keys again, and makes a new token key if the last one is dead. If the feed
+    /// keys changed, the base is signed with the new ones from then on.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn reload_keys(&self) -> Result<(), PlaneError> {
+        if let Reloaded::OtherFeedKeys { read_at, reading: _reading } =
+            self.signing.reload().await?
+        {
+            self.rebuild_base(read_at).await;
+        }
+        Ok(())
+    }
+
+    /// Reads the private keys again if the one that signs tokens is dead.
+    pub(super) async fn need_active_key(&self) -> Result<(), PlaneError> {
+        if self.signing.active_kid().is_some() { Ok(()) } else { self.reload_keys().await }
+    }
+
+    /// Reads the private keys again before the public ones are served: the answer then includes
+    /// every key that any process signed with before the request. If the store does not answer
+    /// soon, the known keys are served.
+    pub async fn refresh_keys(&self) {
+        match timeout(KEYS_WAIT, self.reload_keys()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the keys are published as they were"),
+            Err(_) => tracing::warn!("the keys are published as they were: the store is slow"),
+        }
+    }
+
+    /// Adds a feed key, which signs together with the others from now on. `request` identifies the
+    /// request: a repetition returns the same key.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn rotate_feed_key(
+        &self,
+        request: &str,
+        now: u64,
+    ) -> Result<RotatedFeedKey, PlaneError> {
+        let rotated = self.signing.rotate_feed(request, now).await?;
+        self.reload_keys().await?;
+        Ok(rotated)
+    }
+
+    /// Stops signing with the feed key `id`, here immediately and in every other process within
+    /// five seconds. True if it signed until now.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn drop_feed_key(&self, id: &str, now: u64) -> Result<bool, PlaneError> {
+        let dropped = self.signing.drop_feed(id, now).await?;
+        self.reload_keys().await?;
+        Ok(dropped)
     }
 
     /// A process that is cut off from the log keeps serving, but no longer claims to be fresh.
     fn validity(&self) -> Validity {
-        let issued_at = self.current_at.load(Ordering::Acquire);
+        let issued_at = self.folded.current_at();
         let valid_until = issued_at.saturating_add(self.settings.snapshot_validity_seconds);
         Validity { issued_at, valid_until }
     }
@@ -184,6 +298,9 @@ fn is_loadable(content: &Content<'_>) -> bool {
 /// The largest snapshot in an event of the stream, 4 MiB as base64. Followers refuse a larger event
 /// (`feed-stream.js`), because decoding it would block all their other work.
 const MAX_EVENT_BYTES: usize = 3 << 20;
+const MANY_FRESH_ENTRIES: usize = 50_000;
+/// How long a request for the public keys waits for the store.
+const KEYS_WAIT: Duration = Duration::from_millis(500);
 /// Followers are at few different positions; more than this are not worth caching.
 const MAX_SHARED_DELTAS: usize = 1024;
 /// While the store is unreachable the second does not advance, so no delta is dropped.

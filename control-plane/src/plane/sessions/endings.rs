@@ -7,7 +7,7 @@
 //! beyond it. A crash between the two steps leaves the cursor where it was.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -16,10 +16,11 @@ use offswitch_core::record::{OWN_ACT, Record, Revocation};
 use offswitch_core::session::{Ended, Session, SessionId, UserKey, UserSessions};
 use offswitch_snapshot::Position;
 
+use super::Sessions;
 use super::stored::Basis;
-use crate::plane::log::continuity::PAGE_RECORDS;
-use crate::plane::{Plane, PlaneError};
-use crate::store::StoreError;
+use crate::plane::PlaneError;
+use crate::plane::log::PAGE_RECORDS;
+use crate::store::{Store, StoreError};
 
 /// The sessions that one record ends: one by its id, or a user's below a version.
 enum Ending {
@@ -27,16 +28,16 @@ enum Ending {
     User { sub: String, version: u64 },
 }
 
-impl Plane {
+impl Sessions {
     /// Applies everything in the log that was not applied yet.
     ///
     /// # Errors
     ///
     /// See [`PlaneError`]; the next call continues from there.
-    pub async fn end_sessions(&self) -> Result<(), PlaneError> {
+    pub async fn carry_out_endings(&self) -> Result<(), PlaneError> {
         let _one_at_a_time = self.ending.lock().await;
-        let began_at = self.now();
-        self.catch_up().await?;
+        let began_at = self.store.now();
+        self.log.catch_up().await?;
         let mut held = self.cursor().await?;
         loop {
             let cursor = position(&held);
@@ -53,13 +54,13 @@ impl Plane {
                 Position { era: page.era, seq }
             } else {
                 // A new era: the earlier log is only in the fold, without its records.
-                let reached = self.fold().reached().position;
+                let reached = self.folded.lock().reached().position;
                 self.sweep().await?;
                 reached
             };
             let wanted = reached.to_string().into_bytes();
             if wanted == held {
-                self.carried_out_at.fetch_max(began_at, Ordering::AcqRel);
+                self.folded.note_carried_out(began_at);
                 return Ok(());
             }
             let is_ours = self.store.swap(CURSOR, &held, &wanted, None).await?;
@@ -72,7 +73,7 @@ impl Plane {
     async fn cursor(&self) -> Result<Vec<u8>, StoreError> {
         match self.store.load(CURSOR).await {
             Err(StoreError::Altered(_)) => {
-                self.sealed.discard_altered(CURSOR).await?;
+                self.store.discard_altered(CURSOR).await?;
                 self.store.load(CURSOR).await
             }
             loaded => loaded,
@@ -85,13 +86,13 @@ impl Plane {
     }
 
     /// Keeps applying the log to the stored sessions. The pause lets one process do it for all.
-    pub(in crate::plane) async fn keep_ended(self: std::sync::Arc<Self>) {
-        let mut head = self.head.subscribe();
+    pub(in crate::plane) async fn keep_ended(self: Arc<Self>) {
+        let mut head = self.folded.positions();
         loop {
             // It otherwise ends only when the channel is closed or the time is over: look now.
             let _ = tokio::time::timeout(LOOK_EVERY, head.changed()).await;
             tokio::time::sleep(PAUSE).await;
-            if let Err(error) = self.end_sessions().await {
+            if let Err(error) = self.carry_out_endings().await {
                 tracing::warn!(%error, "ended sessions are not carried out yet");
                 tokio::time::sleep(LOOK_EVERY).await;
             }
@@ -119,7 +120,7 @@ impl Plane {
                 | Revocation::User { .. } => {}
             }
         }
-        let now = self.now();
+        let now = self.store.now();
         let Record { at, by, reason, .. } = record;
         let ended = Ended { at: *at, by: by.clone(), reason: reason.clone() };
         let ended = &ended;
@@ -150,13 +151,13 @@ impl Plane {
 
     /// Ends every stored session that the fold knows to have ended.
     async fn sweep(&self) -> Result<(), PlaneError> {
-        let now = self.now();
+        let now = self.store.now();
         let ended = Ended { at: now, by: OWN_ACT.to_owned(), reason: None };
         let mut cursor = String::new();
         loop {
-            let stored = self.stored_sessions(&cursor).await?;
+            let stored = self.stored(&cursor).await?;
             for over in stored.sessions.iter().filter(|one| one.ended.is_none()) {
-                if self.is_over(over) {
+                if self.folded.is_over(over) {
                     let end = |sessions: &mut UserSessions, _| {
                         if let Some(session) = sessions.find(over.id) {
                             session.end(ended.clone());

@@ -3,10 +3,11 @@
 use offswitch_core::session::{Holder, Session, UserSessions};
 
 use super::stored::Basis;
+use super::{Issued, Sessions, TokenPair};
 use crate::credential::{Credential, CredentialKind};
-use crate::plane::{Issued, Plane, PlaneError};
+use crate::plane::PlaneError;
 
-impl Plane {
+impl Sessions {
     /// Exchanges a one-time code for a handle and an access token; none if the code was used or has
     /// expired.
     ///
@@ -17,7 +18,7 @@ impl Plane {
         &self,
         code: Credential,
         now: u64,
-    ) -> Result<Option<Issued>, PlaneError> {
+    ) -> Result<Option<TokenPair>, PlaneError> {
         let redeem = |sessions: &mut UserSessions, _| {
             let session = self.living(sessions, code.session, now)?;
             match session.holder {
@@ -30,10 +31,9 @@ impl Plane {
         else {
             return Ok(None);
         };
-        let Some(mut issued) = self.issue_living(&session, now).await? else { return Ok(None) };
         let handle = Credential { session: session.id, number: 0 };
-        issued.credential = Some(handle.text(CredentialKind::HandoverHandle, &self.master));
-        Ok(Some(issued))
+        let handle = || handle.text(CredentialKind::HandoverHandle, &self.master);
+        Ok(self.issue_living(&session, now).await?.map(|issued| issued.with(handle())))
     }
 
     /// A new access token for the edge worker that has `handle`; none if the session has ended.

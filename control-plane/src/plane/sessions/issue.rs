@@ -5,13 +5,15 @@ use offswitch_core::session::{Grant, Session, SessionId};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::Sessions;
 use crate::keyring::KeyringError;
 use crate::master_key::random_bytes;
-use crate::plane::{Plane, PlaneError};
+use crate::plane::PlaneError;
 
-/// The tokens that were issued for a session.
+/// The tokens that were issued for a session: an access token, and the credential `C` (a refresh
+/// token or a handle) unless the holder has it already.
 #[derive(Debug)]
-pub struct Issued {
+pub struct Issued<C = ()> {
     /// The session.
     pub session: SessionId,
     /// The access token.
@@ -22,34 +24,52 @@ pub struct Issued {
     pub expires_at: u64,
     /// The scope of the access token.
     pub scope: Option<String>,
-    /// The refresh token or the handle; absent if the holder has it already.
-    pub credential: Option<Zeroizing<String>>,
+    /// The refresh token or the handle.
+    pub credential: C,
     /// When the session ends at the latest, unix seconds.
     pub session_expires_at: u64,
 }
 
-impl Plane {
+/// An access token, and the refresh token or handle that is exchanged for the next one.
+pub type TokenPair = Issued<Zeroizing<String>>;
+
+impl Issued {
+    /// The same with the credential that the holder gets with it.
+    pub(super) fn with<C>(self, credential: C) -> Issued<C> {
+        let Self { session, access_token, token_id, expires_at, scope, session_expires_at, .. } =
+            self;
+        Issued {
+            session,
+            access_token,
+            token_id,
+            expires_at,
+            scope,
+            credential,
+            session_expires_at,
+        }
+    }
+}
+
+impl Sessions {
     /// Signs an access token of `session`; if `scope` is absent, with the session's scope.
     ///
     /// # Errors
     ///
     /// [`PlaneError::SessionOver`] if the log has ended the session; see [`PlaneError`] for the
     /// rest.
-    pub(in crate::plane) async fn issue(
+    pub(super) async fn issue(
         &self,
         session: &Session,
         scope: Option<&str>,
         now: u64,
     ) -> Result<Issued, PlaneError> {
-        if self.active_kid().is_none() {
-            self.reload_keyring().await?;
-        }
-        let keyring = self.keyring.load_full();
+        self.publisher.need_active_key().await?;
+        let keyring = self.signing.keyring();
         // One consistent view of the log for all checks. Otherwise a token of a session that a red
         // button has ended could be dated after the button and signed with the new key, and nothing
         // would stop it.
         let (key, issued_at) = {
-            let fold = self.fold();
+            let fold = self.folded.lock();
             let Session { id, sub, version, .. } = session;
             if fold.is_session_over(&id.to_string(), sub, *version) {
                 return Err(PlaneError::SessionOver);
@@ -65,7 +85,7 @@ impl Plane {
         let Grant { client_id, audience, claims, scope: granted, .. } = &session.grant;
         let scope = scope.map(str::to_owned).or_else(|| granted.clone());
         let own = OwnClaims {
-            iss: &self.settings.issuer,
+            iss: &self.issuer,
             sub: &session.sub,
             aud: audience,
             client_id,
@@ -83,7 +103,7 @@ impl Plane {
             token_id,
             expires_at,
             scope,
-            credential: None,
+            credential: (),
             session_expires_at,
         })
     }

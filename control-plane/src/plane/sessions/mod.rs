@@ -1,4 +1,4 @@
-//! Sessions: open, refresh, list, end. All rules are in [`crate::session`]; the store compares and
+//! Sessions: open, refresh, list, end. All rules are in [`offswitch_core::session`]; the store compares and
 //! swaps what the rules decide.
 //!
 //! The log says which sessions have ended. Each change is decided at the log's end and written only
@@ -6,27 +6,68 @@
 //! holds, and no logout can slip in between. `endings` carries the log's endings over to the stored
 //! sessions.
 
-pub(in crate::plane) mod endings;
-pub(in crate::plane) mod handover;
-pub(in crate::plane) mod issue;
-pub(in crate::plane) mod stored;
+mod endings;
+mod handover;
+mod issue;
+mod named;
+mod stored;
 
-use std::sync::PoisonError;
+use std::sync::Arc;
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_core::limits::{LONGEST_ACCESS_TOKEN_SECONDS, REQUEST_MEMORY};
 use offswitch_core::record::{OWN_ACT, Record, Revocation};
 use offswitch_core::session::{
-    Device, Grant, Holder, LostSessions, Opening, Outage, Repeats, Rotation, Session, SessionId,
-    UserSessions,
+    Device, Grant, Holder, Lifetimes, LostSessions, OPENING_DOCUMENTS, Opening, Repeats, Rotation,
+    Session, SessionId, UserSessions,
 };
 use offswitch_snapshot::Position;
 use zeroize::Zeroizing;
 
 use self::stored::{Basis, busy};
+use super::PlaneError;
+use super::folded::Folded;
+use super::log::{Log, Revoked};
+use super::publish::Publisher;
+use super::signing::SigningKeys;
 use crate::credential::{Credential, CredentialKind};
-use crate::master_key::random_bytes;
-use crate::plane::{Issued, Plane, PlaneError, Revoked};
-use crate::store::{Request, StoreError};
+use crate::master_key::{MasterKey, random_bytes};
+use crate::sealing::SealedStore;
+use crate::store::{Request, Store, StoreError};
+use crate::telemetry::audit;
+
+pub use issue::{Issued, RESERVED_CLAIMS, TokenPair};
+pub use named::{NamedSessions, Reach};
+pub use stored::StoredSessions;
+
+/// The settings of the sessions.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// The `aud` of the tokens, unless a session sets another.
+    pub audience: String,
+    /// How long an access token lives.
+    pub access_token_seconds: u64,
+    /// How long sessions live.
+    pub lifetimes: Lifetimes,
+    /// How to treat sessions that the store has lost.
+    pub lost_sessions: LostSessions,
+    /// How many sessions a user may have; the next login ends the one that was idle for longest.
+    pub sessions_per_user: usize,
+}
+
+/// The stored sessions, and the tokens that are issued for them.
+pub struct Sessions {
+    settings: SessionSettings,
+    issuer: String,
+    store: Arc<SealedStore>,
+    master: MasterKey,
+    folded: Arc<Folded>,
+    signing: Arc<SigningKeys>,
+    publisher: Arc<Publisher>,
+    log: Arc<Log>,
+    /// One pass over the ended sessions at a time.
+    ending: tokio::sync::Mutex<()>,
+}
 
 /// A login: the user and the content of the tokens.
 #[derive(Debug, Clone, Default)]
@@ -56,14 +97,14 @@ pub enum Opened {
         expires_at: u64,
     },
     /// Its first tokens.
-    Tokens(Issued),
+    Tokens(TokenPair),
 }
 
 /// The outcome of a refresh.
 #[derive(Debug)]
 pub enum Refreshed {
     /// New tokens.
-    Issued(Issued),
+    Issued(TokenPair),
     /// No tokens.
     Refused(RefreshRefusal),
 }
@@ -96,7 +137,90 @@ impl RefreshRefusal {
     }
 }
 
-impl Plane {
+/// The refresh tokens of one session that are not accepted any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// All of them.
+    Revoked,
+    /// All but the current one.
+    Spent,
+}
+
+impl Sessions {
+    pub(super) fn new(
+        settings: SessionSettings,
+        issuer: String,
+        store: Arc<SealedStore>,
+        master: MasterKey,
+        folded: Arc<Folded>,
+        log: Arc<Log>,
+    ) -> Self {
+        let publisher = log.publisher();
+        Self {
+            signing: publisher.signing(),
+            publisher,
+            settings,
+            issuer,
+            store,
+            master,
+            folded,
+            log,
+            ending: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// How long an access token lives.
+    pub(super) fn access_token_seconds(&self) -> u64 {
+        self.settings.access_token_seconds
+    }
+
+    /// The genuine credential in `text`.
+    pub fn credential(&self, text: &str, kind: CredentialKind) -> Option<Credential> {
+        Credential::parse(text, kind, &self.master)
+    }
+
+    /// True if `session` is the id of a session of `sub`, whether or not it exists.
+    pub fn is_of(&self, session: SessionId, sub: &str) -> bool {
+        session.user() == self.master.user_key(sub)
+    }
+
+    /// When a session ends if it is not refreshed, unix seconds.
+    pub fn expires_at(&self, session: &Session) -> u64 {
+        session.expires_at(&self.settings.lifetimes)
+    }
+
+    /// Writes an event of a session to the audit log.
+    pub fn audit(&self, event: &'static str, by: &str, session: SessionId) {
+        audit::session(event, by, &session, &self.master);
+    }
+
+    /// Remembers what a login with this idempotency key asks for, and identifies its session. The
+    /// session itself is remembered only among those of its user: with another user the key would
+    /// open a second session.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::RequestReused`] if the key was used for another login; see [`PlaneError`] for
+    /// the rest.
+    pub async fn claim(&self, request: &Request) -> Result<Opening, PlaneError> {
+        let mut opening =
+            Opening { name: self.master.request_name(&request.id), ..Opening::default() };
+        opening.digest.copy_from_slice(&request.digest[..16]);
+        if request.memory < REQUEST_MEMORY {
+            return Ok(opening);
+        }
+        let id = self.master.request_name(&format!("login {}", request.id));
+        let id = Base64UrlUnpadded::encode_string(&id);
+        let (name, digest) = (format!("{OPENING_DOCUMENTS}{id}"), &request.digest[..]);
+        let forget_at = self.store.now().saturating_add(REQUEST_MEMORY.as_secs());
+        if self.store.swap(&name, &[], digest, Some(forget_at)).await?
+            || self.store.load(&name).await? == digest
+        {
+            return Ok(opening);
+        }
+        Err(StoreError::RequestReused.into())
+    }
+
     /// Opens a session, after ending sessions of the user if the cap requires it.
     ///
     /// # Errors
@@ -104,11 +228,7 @@ impl Plane {
     /// [`PlaneError::SessionOver`] if the request is a repetition and the session has since ended
     /// or been handed over; [`StoreError::RequestReused`] if it only looks like one; see
     /// [`PlaneError`] for the rest.
-    pub async fn open_session(
-        &self,
-        request: SessionRequest,
-        now: u64,
-    ) -> Result<Opened, PlaneError> {
+    pub async fn open(&self, request: SessionRequest, now: u64) -> Result<Opened, PlaneError> {
         let fresh = self.new_session(request, now);
         let session = self.admitted(&fresh, now).await?;
         if !self.is_living(&session, now) {
@@ -117,10 +237,8 @@ impl Plane {
         let credential = Credential { session: session.id, number: session.spent() };
         match session.holder {
             Holder::Client { .. } => {
-                let mut issued = self.issue(&session, None, now).await?;
                 let token = credential.text(CredentialKind::RefreshToken, &self.master);
-                issued.credential = Some(token);
-                Ok(Opened::Tokens(issued))
+                Ok(Opened::Tokens(self.issue(&session, None, now).await?.with(token)))
             }
             Holder::Offered { until } if now < until => {
                 let code = credential.text(CredentialKind::HandoverCode, &self.master);
@@ -144,10 +262,10 @@ impl Plane {
         scope: Option<&str>,
         now: u64,
     ) -> Result<Refreshed, PlaneError> {
-        let outage = self.outage();
+        let outage = self.log.outage();
         let rotate = |sessions: &mut UserSessions, _| {
             let session = sessions.find(token.session).ok_or(RefreshRefusal::SessionLost)?;
-            if self.is_over(session) {
+            if self.folded.is_over(session) {
                 return Err(RefreshRefusal::SessionEnded);
             }
             let Grant { client_id: owner, client_bound, scope: granted, .. } = &session.grant;
@@ -185,15 +303,15 @@ impl Plane {
         if let Some(is_newly_late) = repeated {
             note_repetition(&session, is_newly_late);
         }
-        let mut issued = match self.issue(&session, scope, now).await {
+        let issued = match self.issue(&session, scope, now).await {
             Err(PlaneError::SessionOver) => {
                 return Ok(Refreshed::Refused(RefreshRefusal::SessionEnded));
             }
             issued => issued?,
         };
         let successor = Credential { session: session.id, number };
-        issued.credential = Some(successor.text(CredentialKind::RefreshToken, &self.master));
-        Ok(Refreshed::Issued(issued))
+        let token = successor.text(CredentialKind::RefreshToken, &self.master);
+        Ok(Refreshed::Issued(issued.with(token)))
     }
 
     /// The active sessions of `sub`, newest first.
@@ -201,8 +319,8 @@ impl Plane {
     /// # Errors
     ///
     /// See [`PlaneError`].
-    pub async fn sessions(&self, sub: &str, now: u64) -> Result<Vec<Session>, PlaneError> {
-        self.catch_up().await?;
+    pub async fn of_user(&self, sub: &str, now: u64) -> Result<Vec<Session>, PlaneError> {
+        self.log.catch_up().await?;
         let mut sessions = self.user_sessions(self.master.user_key(sub)).await?.sessions;
         sessions.retain(|session| session.sub == sub && self.is_living(session, now));
         sessions.reverse();
@@ -219,7 +337,7 @@ impl Plane {
         token: Credential,
         now: u64,
     ) -> Result<Option<Session>, PlaneError> {
-        self.catch_up().await?;
+        self.log.catch_up().await?;
         let mut sessions = self.user_sessions(token.session.user()).await?;
         if sessions.find(token.session).is_none() {
             self.absent_session(token.session, now)?;
@@ -229,13 +347,13 @@ impl Plane {
         };
         let before = session.clone();
         let lifetimes = &self.settings.lifetimes;
-        let rotation = session.rotate(token.number, now, lifetimes, self.outage());
+        let rotation = session.rotate(token.number, now, lifetimes, self.log.outage());
         let is_good = matches!(rotation, Rotation::Rotated { .. } | Rotation::Repeated { .. });
         Ok(is_good.then_some(before))
     }
 
     /// The log entry that ends a session; kept until its last access token has expired.
-    pub fn session_revocation(session: SessionId, now: u64) -> Revocation {
+    pub fn revocation(session: SessionId, now: u64) -> Revocation {
         let exp = now.saturating_add(LONGEST_ACCESS_TOKEN_SECONDS);
         Revocation::Session { issuer: None, sid: session.to_string(), exp }
     }
@@ -246,14 +364,14 @@ impl Plane {
     /// # Errors
     ///
     /// [`PlaneError::SessionLost`] if the caller must answer that the session is unavailable.
-    pub(in crate::plane) fn absent_session(
+    pub(super) fn absent_session(
         &self,
         session: SessionId,
         now: u64,
     ) -> Result<RefreshRefusal, PlaneError> {
         // The user and version are unknown, but the log may say that the session itself was ended.
-        let is_over = self.fold().is_session_over(&session.to_string(), "", u64::MAX);
-        if is_over || !session.is_lost(self.lost_at(), now, &self.settings.lifetimes) {
+        let is_over = self.folded.lock().is_session_over(&session.to_string(), "", u64::MAX);
+        if is_over || !session.is_lost(self.log.lost_at(), now, &self.settings.lifetimes) {
             return Ok(RefreshRefusal::SessionEnded);
         }
         metrics::counter!("offswitch_lost_sessions_total").increment(1);
@@ -264,22 +382,28 @@ impl Plane {
         }
     }
 
-    fn outage(&self) -> Outage {
-        *self.outage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// True if the log has ended the session.
-    pub fn is_over(&self, session: &Session) -> bool {
-        let Session { id, sub, version, .. } = session;
-        self.fold().is_session_over(&id.to_string(), sub, *version)
+    /// Which refresh tokens of a session are not accepted at `now`, and until when one of them
+    /// could otherwise be valid (unix seconds); none if that is none of them.
+    pub fn denied(&self, session: &Session, now: u64) -> Option<(Denial, u64)> {
+        let lifetimes = &self.settings.lifetimes;
+        let until = session.absolute_end(lifetimes);
+        let is_over = || self.folded.is_over(session);
+        match session.ended {
+            Some(_) if now < until => Some((Denial::Revoked, until)),
+            None if is_over() => Some((Denial::Revoked, until)),
+            None if session.is_live(now, lifetimes) && session.spent() > 0 => {
+                Some((Denial::Spent, until))
+            }
+            _ => None,
+        }
     }
 
     /// True while access tokens may be issued for the session.
-    pub(in crate::plane) fn is_living(&self, session: &Session, now: u64) -> bool {
-        session.is_live(now, &self.settings.lifetimes) && !self.is_over(session)
+    pub(super) fn is_living(&self, session: &Session, now: u64) -> bool {
+        session.is_live(now, &self.settings.lifetimes) && !self.folded.is_over(session)
     }
 
-    pub(in crate::plane) fn living<'a>(
+    pub(super) fn living<'a>(
         &self,
         sessions: &'a mut UserSessions,
         id: SessionId,
@@ -322,7 +446,7 @@ impl Plane {
                 Admission::Full(surplus) => {
                     let reason = "the user has too many sessions";
                     self.end_once(&surplus, OWN_ACT, reason, now).await?;
-                    self.catch_up().await?;
+                    self.log.catch_up().await?;
                 }
                 Admission::Known(known) if known.request.digest != fresh.request.digest => {
                     return Err(StoreError::RequestReused.into());
@@ -379,14 +503,13 @@ impl Plane {
         reason: &str,
         now: u64,
     ) -> Result<Revoked, PlaneError> {
-        let revocations =
-            sessions.iter().map(|session| Self::session_revocation(*session, now)).collect();
+        let revocations = sessions.iter().map(|session| Self::revocation(*session, now)).collect();
         let names: Vec<String> = sessions.iter().map(ToString::to_string).collect();
         let digest = *blake3::hash(names.join(" ").as_bytes()).as_bytes();
         let id = format!("{by}:end:{}", blake3::Hash::from_bytes(digest).to_hex());
         let (by, reason) = (by.to_owned(), Some(reason.to_owned()));
         let record = Record { at: now, by, reason, revocations };
-        self.revoke(&Request { id, digest, memory: REQUEST_MEMORY }, &record).await
+        self.log.revoke(&Request { id, digest, memory: REQUEST_MEMORY }, &record).await
     }
 }
 

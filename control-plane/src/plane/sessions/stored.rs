@@ -3,9 +3,10 @@
 use offswitch_core::session::{Session, USER_DOCUMENTS, UserKey, UserSessions};
 use offswitch_snapshot::Position;
 
+use super::Sessions;
 use crate::master_key::random_bytes;
-use crate::plane::{Plane, PlaneError};
-use crate::store::{StoreError, Swapped};
+use crate::plane::PlaneError;
+use crate::store::{Store, StoreError, Swapped};
 
 /// Some of the stored sessions.
 #[derive(Debug)]
@@ -18,20 +19,20 @@ pub struct StoredSessions {
 
 /// What must still hold when a decision about sessions is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::plane) enum Basis {
+pub(super) enum Basis {
     /// The log ends at the same place: it has ended none of the sessions since.
     LogEnd,
     /// Nothing: the decision only ends sessions, so it cannot become wrong.
     Nothing,
 }
 
-impl Plane {
+impl Sessions {
     /// Some of the stored sessions, including ended ones, starting at `cursor` (empty at first).
     ///
     /// # Errors
     ///
     /// See [`PlaneError`].
-    pub async fn stored_sessions(&self, cursor: &str) -> Result<StoredSessions, PlaneError> {
+    pub async fn stored(&self, cursor: &str) -> Result<StoredSessions, PlaneError> {
         let stretch = self.store.scan(USER_DOCUMENTS, cursor).await?;
         let mut sessions = Vec::new();
         for (name, bytes) in &stretch.documents {
@@ -44,17 +45,14 @@ impl Plane {
     }
 
     /// A user's sessions as they are stored.
-    pub(in crate::plane) async fn user_sessions(
-        &self,
-        user: UserKey,
-    ) -> Result<UserSessions, PlaneError> {
+    pub(super) async fn user_sessions(&self, user: UserKey) -> Result<UserSessions, PlaneError> {
         Ok(decode(&self.store.load(&document(user)).await?)?)
     }
 
     /// Reads a user's sessions, lets `decide` change them at the log's end, which it gets as an
     /// argument, and stores the outcome. Starts over if another process was faster, or if the log
     /// has grown and the decision depends on it.
-    pub(in crate::plane) async fn change<T>(
+    pub(super) async fn change<T>(
         &self,
         user: UserKey,
         basis: Basis,
@@ -64,16 +62,16 @@ impl Plane {
         let rests_on_log = basis == Basis::LogEnd;
         let name = document(user);
         for _ in 0..ATTEMPTS {
-            let end = self.position();
+            let end = self.folded.position();
             let held = self.store.load(&name).await?;
             let mut sessions = decode(&held)?;
             sessions.tidy(now, &self.settings.lifetimes);
             let outcome = decide(&mut sessions, end);
             if sessions.encode() == held {
                 if rests_on_log {
-                    self.catch_up().await?;
+                    self.log.catch_up().await?;
                 }
-                if !rests_on_log || self.position() == end {
+                if !rests_on_log || self.folded.position() == end {
                     return Ok(outcome);
                 }
                 continue;
@@ -85,7 +83,7 @@ impl Plane {
             match self.store.swap_at(at, &name, &held, &wanted, forget_at).await? {
                 Swapped::Written => return Ok(outcome),
                 Swapped::Changed => {}
-                Swapped::Moved => self.catch_up().await?,
+                Swapped::Moved => self.log.catch_up().await?,
             }
         }
         Err(busy())
@@ -93,7 +91,7 @@ impl Plane {
 }
 
 /// The error if other processes change the same sessions, or the log grows, too fast to decide.
-pub(in crate::plane) fn busy() -> PlaneError {
+pub(super) fn busy() -> PlaneError {
     StoreError::Unavailable("a user's sessions change too often".to_owned()).into()
 }
 

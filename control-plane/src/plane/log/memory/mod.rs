@@ -26,7 +26,7 @@ use self::files::Files;
 use crate::store::{Finding, Store, StoreError};
 
 /// The files of one process, and the documents to write to them.
-pub(in crate::plane) struct Memory {
+pub(super) struct Memory {
     files: Mutex<Files>,
     documents: Mutex<Documents>,
     failure: Mutex<Option<String>>,
@@ -35,13 +35,13 @@ pub(in crate::plane) struct Memory {
 }
 
 /// What an earlier run of this process left behind.
-pub(in crate::plane) struct Remembered {
+pub(super) struct Remembered {
     state: State,
     journal: Vec<files::Entry>,
 }
 
 /// A state that is still to be written to the disk.
-pub(in crate::plane) struct Unwritten {
+pub(super) struct Unwritten {
     compaction: Compaction,
     end: End,
     generation: u64,
@@ -72,7 +72,7 @@ impl Memory {
     /// # Errors
     ///
     /// If the folder cannot be used, or its state cannot be read.
-    pub(in crate::plane) fn open(folder: &Path) -> io::Result<(Self, Option<Remembered>)> {
+    pub(super) fn open(folder: &Path) -> io::Result<(Self, Option<Remembered>)> {
         let (files, state, journal) = Files::open(folder)?;
         let state: Option<State> =
             state.map(|bytes| postcard::from_bytes(&bytes).map_err(damaged)).transpose()?;
@@ -87,13 +87,13 @@ impl Memory {
     }
 
     /// Writes records into the journal; called before they are published.
-    pub(in crate::plane) fn append<'a>(&self, records: impl Iterator<Item = (u64, u64, &'a [u8])>) {
+    pub(super) fn append<'a>(&self, records: impl Iterator<Item = (u64, u64, &'a [u8])>) {
         let written = self.files().append(records);
         self.note("the journal", written);
     }
 
     /// Keeps the content of one of the store's documents, to restore it if the store loses it.
-    pub(in crate::plane) fn keep_document(&self, name: &str, bytes: Vec<u8>) {
+    pub(super) fn keep_document(&self, name: &str, bytes: Vec<u8>) {
         let mut documents = self.documents();
         if !bytes.is_empty() && documents.held.get(name) != Some(&bytes) {
             documents.held.insert(name.to_owned(), bytes);
@@ -102,20 +102,20 @@ impl Memory {
     }
 
     /// True once it is worth writing a new state.
-    pub(in crate::plane) fn is_due(&self) -> bool {
+    pub(super) fn is_due(&self) -> bool {
         self.documents().changed || self.files().is_due()
     }
 
     /// Begins a new state of everything in `fold`. No record may be folded while this runs; later
     /// records go into a new journal.
-    pub(in crate::plane) fn begin_state(&self, fold: &Fold) -> Option<Unwritten> {
+    pub(super) fn begin_state(&self, fold: &Fold) -> Option<Unwritten> {
         let generation = self.files().begin_generation();
         let generation = self.note("the next journal", generation)?;
         Some(Unwritten { compaction: fold.compaction(), end: fold.end(), generation })
     }
 
     /// Writes what was begun, without entries that were past at `now`, off the request path.
-    pub(in crate::plane) async fn write(self: Arc<Self>, unwritten: Option<Unwritten>, now: u64) {
+    pub(super) async fn write(self: Arc<Self>, unwritten: Option<Unwritten>, now: u64) {
         let Some(unwritten) = unwritten else { return };
         let writing = tokio::task::spawn_blocking(move || self.write_state(unwritten, now));
         if writing.await.is_err() {
@@ -148,7 +148,7 @@ impl Memory {
     }
 
     /// What an operator must know if the memory could not be written.
-    pub(in crate::plane) fn finding(&self) -> Option<Finding> {
+    pub(super) fn finding(&self) -> Option<Finding> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
         failure.map(|detail| Finding { code: "memory_not_written", detail, fatal: false })
     }
@@ -206,7 +206,7 @@ impl Remembered {
     /// # Errors
     ///
     /// Also if it cannot be read.
-    pub(in crate::plane) fn fold(self, salt: Salt, issuer: &str) -> io::Result<Fold> {
+    pub(super) fn fold(self, salt: Salt, issuer: &str) -> io::Result<Fold> {
         let Self { state, journal } = self;
         if state.issuer != issuer || state.salt != salt {
             let text = format!(
@@ -229,10 +229,7 @@ impl Remembered {
     }
 
     /// Restores the documents that the store does not have.
-    pub(in crate::plane) async fn restore_documents(
-        &self,
-        store: &dyn Store,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn restore_documents(&self, store: &dyn Store) -> Result<(), StoreError> {
         for (name, bytes) in &self.state.documents {
             if store.load(name).await?.is_empty() && store.swap(name, b"", bytes, None).await? {
                 tracing::warn!(name, "the store had lost a document and was given it back");
@@ -243,7 +240,7 @@ impl Remembered {
 }
 
 /// True if the folder's file system or owner does not allow files here.
-pub(in crate::plane) fn is_read_only(error: &io::Error) -> bool {
+pub(super) fn is_read_only(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 

@@ -1,11 +1,14 @@
 //! The log, newest record first, a block at a time.
 
+use offswitch_core::fold::FoldError;
+use offswitch_core::record::Record;
 use offswitch_snapshot::Position;
 
-use crate::store::{Store, StoreError};
+use super::PlaneError;
+use crate::store::Store;
 
 /// The state of a walk towards the log's beginning.
-pub(super) struct Backwards<'a> {
+pub struct Backwards<'a> {
     store: &'a dyn Store,
     /// Every record from here on was returned.
     end: u64,
@@ -23,21 +26,23 @@ impl<'a> Backwards<'a> {
     }
 
     /// The next record towards the beginning; `wanted` is the approximate number still needed.
-    pub(super) async fn next(
-        &mut self,
-        wanted: usize,
-    ) -> Result<Option<(Position, Vec<u8>)>, StoreError> {
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn next(&mut self, wanted: usize) -> Result<Option<(Position, Record)>, PlaneError> {
         if self.block.is_empty() {
             let older = self.store.read_back(self.end, wanted.clamp(1, MOST_IN_BLOCK)).await?;
             (self.era, self.oldest, self.block) = (older.era, older.oldest, older.records);
         }
         let Some((seq, bytes)) = self.block.pop() else { return Ok(None) };
         self.end = seq;
-        Ok(Some((Position { era: self.era, seq }, bytes)))
+        let record = Record::decode(&bytes).map_err(|_| FoldError::Damaged { seq })?;
+        Ok(Some((Position { era: self.era, seq }, record)))
     }
 
     /// Where to continue, if there is more.
-    pub(super) fn more(&self) -> Option<u64> {
+    pub fn more(&self) -> Option<u64> {
         (self.oldest > 0 && self.end > self.oldest).then_some(self.end)
     }
 }

@@ -1,0 +1,80 @@
+//! The tasks that keep a process current.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Plane, PlaneError};
+
+impl Plane {
+    /// Starts the tasks; they end with the runtime.
+    pub fn spawn_tasks(self: &Arc<Self>) {
+        tokio::spawn(self.publisher.clone().keep_announced());
+        tokio::spawn(self.log.clone().follow());
+        tokio::spawn(self.clone().keep_base());
+        tokio::spawn(self.clone().keep_documents());
+        tokio::spawn(self.sessions.clone().keep_ended());
+        tokio::spawn(self.clone().keep_trimmed());
+    }
+
+    async fn keep_base(self: Arc<Self>) {
+        let mut ticks = interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut built_at = self.now();
+        loop {
+            ticks.tick().await;
+            let now = self.now();
+            if self.publisher.is_base_due(now.saturating_sub(built_at)) {
+                self.publisher.rebuild_base(now).await;
+                built_at = now;
+            }
+            self.log.keep_memory().await;
+        }
+    }
+
+    async fn keep_documents(self: Arc<Self>) {
+        let mut ticks = interval(DOCUMENTS_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.api_keys.reload().await {
+                tracing::warn!(%error, "the API keys cannot be read or restored");
+            }
+            let kept = match self.publisher.reload_keys().await {
+                Ok(()) => self.rotate_key_if_due(self.now()).await.map(drop),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = kept {
+                tracing::warn!(%error, "the keyring cannot be kept current");
+            }
+            self.log.remember_documents().await;
+            self.log.report_findings().await;
+        }
+    }
+
+    async fn keep_trimmed(self: Arc<Self>) {
+        let mut ticks = interval(TRIM_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.trim(self.now()).await {
+                tracing::warn!(%error, "the log cannot be trimmed");
+            }
+        }
+    }
+
+    /// Trims the beginning of the log, which no verifier can need any more at `now`.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn trim(&self, now: u64) -> Result<(), PlaneError> {
+        self.log.trim(self.sessions.ended_up_to().await?, now).await
+    }
+}
+
+/// Twice within the shortest non-zero `key_publish_seconds`: every process knows a new token key
+/// before any process signs with it.
+const DOCUMENTS_EVERY: Duration = Duration::from_secs(5);
+const TRIM_EVERY: Duration = Duration::from_secs(60);
