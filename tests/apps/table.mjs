@@ -1,6 +1,7 @@
 // The applications, one a line: which folder, how it is built and started, and what is looked at.
 //
-// `folder`, or several on top of each other, is copied to a folder of its own. `build` and `start` are commands, found in node_modules/.bin
+// `folder`, or several on top of each other, is copied to a folder of its own: one of this folder, or an
+// `example`. `build` and `start` are commands, found in node_modules/.bin
 // as by `npm run`; PORT is the one to listen on. `paths` are the guarded routes (/api/me). `page` is a
 // folder with a page for Chromium, `test` a command that has its own tests. `newest` wants a Node that is
 // newer than the oldest one that the package supports.
@@ -10,19 +11,20 @@ import { RUNTIMES } from "../support/runtimes.mjs";
 const [BUN] = RUNTIMES.Bun;
 const [DENO] = RUNTIMES.Deno;
 const deno = (...allowed) => [DENO, "run", "--no-lock", "--quiet", "--no-prompt", ...allowed, "server.js"];
+const example = (name) => `../../examples/${name}`;
 const next = (bundler, more = []) => ({
-  folder: ["next", ...more],
+  folder: [example("nextjs"), "next", ...more],
   build: [["next", "build", bundler]],
   start: ["next", "start", "--hostname", "127.0.0.1", "--port", "PORT"],
   paths: ["/api/node", "/api/edge", ...more.map(() => "/api/edge-route")],
 });
 
 export const APPS = {
-  "Express with ws": { folder: "express", start: ["node", "server.js"], socket: true },
-  "Fastify": { folder: "fastify", start: ["node", "server.js"] },
-  "Hono on Node": { folder: "hono", start: ["node", "server.js"] },
+  "Express with ws": { folder: example("express-websocket"), start: ["node", "server.js"], socket: true },
+  "Fastify": { folder: example("fastify"), start: ["node", "server.js"] },
+  "Hono on Node": { folder: example("hono"), start: ["node", "server.js"] },
   "Hono on workerd": {
-    folder: "hono",
+    folder: example("hono"),
     newest: true,
     start: ["wrangler", "dev", "--ip", "127.0.0.1", "--port", "PORT", "--inspector-port", "0", "VARS"],
   },
