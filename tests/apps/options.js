@@ -1,8 +1,8 @@
 // What each application configures its verifier with. The runner copies this file to all of them.
 
-export const options = ({ FEED_API_KEY, FEED_PUBLIC_KEY, ISSUER }) => ({
-  issuer: ISSUER,
+export const options = ({ OFFSWITCH_FEED_API_KEY: apiKey, OFFSWITCH_FEED_PUBLIC_KEYS: publicKey, OFFSWITCH_ISSUER: issuer }) => ({
+  issuer,
   audience: "api",
-  keys: `${ISSUER}/.well-known/jwks.json`,
-  feed: { url: `${ISSUER}/v1/feed`, publicKeys: [FEED_PUBLIC_KEY], apiKey: FEED_API_KEY },
+  keys: `${issuer}/.well-known/jwks.json`,
+  feed: { url: `${issuer}/v1/feed`, publicKeys: [publicKey], apiKey },
 });

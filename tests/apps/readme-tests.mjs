@@ -12,7 +12,7 @@ import { programs } from "./readme.mjs";
 
 /** Makes the tests. `login` gives a token of a user. */
 export function testReadmes({ login, settings, workspace }) {
-  const { FEED_API_KEY: key, FEED_PUBLIC_KEY, ISSUER } = settings;
+  const { OFFSWITCH_FEED_API_KEY: key, OFFSWITCH_FEED_PUBLIC_KEYS: publicKey, OFFSWITCH_ISSUER: origin } = settings;
   const folder = join(workspace.folder, "readme");
   mkdirSync(folder);
   const write = (name, text) => writeFileSync(join(folder, name), text);
@@ -30,7 +30,7 @@ export function testReadmes({ login, settings, workspace }) {
     test(`${name} runs`, { timeout: 120_000 }, async () => {
       const { sub: SUB, token: TOKEN } = await login(file);
       // The example's address and feed key become real ones.
-      const real = text.replaceAll("https://auth.example", ISSUER).replaceAll("HCIu…", FEED_PUBLIC_KEY);
+      const real = text.replaceAll("https://auth.example", origin).replaceAll("HCIu…", publicKey);
       if (runtime === "workerd") {
         write("worker.ts", real);
         return runWorker(folder, key, { sub: SUB, token: TOKEN });
@@ -38,7 +38,7 @@ export function testReadmes({ login, settings, workspace }) {
       write(`run-${file}.mts`, `${HARNESS}\n${real}\n${after}\nprocess.exit();\n`);
       const command = [...(runtime === "Deno" ? DENO : ["node"]), `run-${file}.mts`];
       const env = {
-        ADMIN_KEY: key, DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${await freePort()}`, FEED_KEY: key, ORIGIN: ISSUER,
+        ADMIN_KEY: key, DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${await freePort()}`, FEED_KEY: key, ORIGIN: origin,
         SUB, TOKEN,
       };
       await run(command, { cwd: folder, env, newest: true });

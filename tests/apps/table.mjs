@@ -1,36 +1,43 @@
 // The applications, one a line: which folder, how it is built and started, and what is looked at.
 //
-// `folder`, or several on top of each other, is copied to a folder of its own: one of this folder, or an
-// `example`. `build` and `start` are commands, found in node_modules/.bin
-// as by `npm run`; PORT is the one to listen on. `paths` are the guarded routes (/api/me). `page` is a
-// folder with a page for Chromium, `test` a command that has its own tests. `newest` wants a Node that is
-// newer than the oldest one that the package supports.
+// `folder`, or several on top of each other, is copied to a folder of its own: of this folder, or an
+// `example`. `build` and `start` are commands, found in node_modules/.bin as by `npm run`; PORT is the one
+// to listen on. `binary` is started in place of a command: one of this repository's own. `paths` are the
+// guarded routes (/api/me); `quiet` asks none of them while the revocation is on its way; `socket` says that
+// there is a WebSocket too. `page` is a folder with a page for Chromium, `test` a command that has its own
+// tests. `newest` wants a Node that is newer than the oldest one that the package supports.
 
 import { RUNTIMES } from "../support/runtimes.mjs";
 
 const [BUN] = RUNTIMES.Bun;
 const [DENO] = RUNTIMES.Deno;
 const deno = (...allowed) => [DENO, "run", "--no-lock", "--quiet", "--no-prompt", ...allowed, "server.js"];
+const WRANGLER = [
+  "wrangler", "dev", "--ip", "127.0.0.1", "--port", "PORT", "--inspector-port", "0", "VARS",
+];
 const example = (name) => `../../examples/${name}`;
 const next = (bundler, more = []) => ({
   folder: [example("nextjs"), "next", ...more],
   build: [["next", "build", bundler]],
   start: ["next", "start", "--hostname", "127.0.0.1", "--port", "PORT"],
-  paths: ["/api/node", "/api/edge", ...more.map(() => "/api/edge-route")],
+  paths: ["/api/me", "/api/edge", ...more.map(() => "/api/edge-route")],
 });
 
 export const APPS = {
-  "Express with ws": { folder: example("express-websocket"), start: ["node", "server.js"], socket: true },
-  "Fastify": { folder: example("fastify"), start: ["node", "server.js"] },
-  "Hono on Node": { folder: example("hono"), start: ["node", "server.js"] },
-  "Hono on workerd": {
-    folder: example("hono"),
-    newest: true,
-    start: ["wrangler", "dev", "--ip", "127.0.0.1", "--port", "PORT", "--inspector-port", "0", "VARS"],
+  "examples/express-websocket": {
+    folder: example("express-websocket"), start: ["node", "server.js"], socket: true,
   },
-  "Next with webpack": next("--webpack"),
+  "examples/fastify": {
+    folder: example("fastify"), start: ["node", "server.js"], paths: ["/api/me", "/api/balance"],
+  },
+  "examples/hono": { folder: example("hono"), start: ["node", "server.js"] },
+  "examples/hono in workerd": { folder: example("hono"), newest: true, quiet: true, start: WRANGLER },
+  "examples/nextjs with webpack": next("--webpack"),
   // Next 16.4.6 cannot build a route handler on the edge with webpack, whatever is in it.
-  "Next with Turbopack": next("--turbopack", ["next-edge-route"]),
+  "examples/nextjs with Turbopack": next("--turbopack", ["next-edge-route"]),
+  "examples/rust-service": { folder: example("rust-service"), binary: "rust-service" },
+  "examples/worker": { folder: example("worker"), newest: true, quiet: true, start: WRANGLER },
+
   "SvelteKit": {
     folder: "sveltekit", newest: true, build: [["vite", "build"]], start: ["node", "build/index.js"],
   },

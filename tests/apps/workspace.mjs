@@ -26,8 +26,10 @@ export function makeWorkspace() {
     /** Copies an application to a folder of its own. */
     copy(app, name) {
       const own = join(folder, name);
-      for (const part of [app].flat()) cpSync(join(HERE, part), own, { recursive: true });
+      mkdirSync(own);
       cpSync(join(HERE, "options.js"), join(own, "options.js"));
+      const filter = (path) => !MADE_BY_A_RUN.test(path);
+      for (const part of [app].flat()) cpSync(join(HERE, part), own, { filter, recursive: true });
       return own;
     },
     close: () => rmSync(folder, { recursive: true, force: true }),
@@ -51,3 +53,6 @@ function copyTree(from, to) {
   rmSync(to, { recursive: true, force: true });
   cpSync(from, to, { recursive: true, verbatimSymlinks: true });
 }
+
+/** What somebody who tried an example has left in its folder. */
+const MADE_BY_A_RUN = /examples\/[^/]+\/(node_modules|offswitch-state|package-lock\.json|\.(env\.local|next|wrangler)\b)/;

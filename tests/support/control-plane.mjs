@@ -18,9 +18,15 @@ export async function startControlPlane(settings = {}) {
 }
 
 export function buildControlPlane() {
-  const build = ["build", "--quiet", "--workspace", "--all-features", "--bin", "offswitch"];
+  buildBinary("offswitch");
+}
+
+/** Builds one of the workspace's programs, with the features of all of it. Returns its path. */
+export function buildBinary(name) {
+  const build = ["build", "--quiet", "--workspace", "--all-features", "--bin", name];
   const built = spawnSync("cargo", build, { cwd: ROOT });
   if (built.status !== 0) throw new Error(String(built.stderr));
+  return binary(name);
 }
 
 export class ControlPlane {
@@ -112,4 +118,8 @@ export async function freePort() {
   return port;
 }
 
-const BINARY = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug/offswitch");
+function binary(name) {
+  return join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug", name);
+}
+
+const BINARY = binary("offswitch");

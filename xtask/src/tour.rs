@@ -197,7 +197,7 @@ The tour, in another terminal:
 
   curl -i http://127.0.0.1:{edge}/ -H "Authorization: Bearer $TOKEN"          # 401 revoked_user
 
-Stop with Ctrl-C."#
+Applications to copy: examples/README.md. Stop with Ctrl-C."#
     );
 }
 

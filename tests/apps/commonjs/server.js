@@ -2,13 +2,17 @@ const express = require("express");
 const { createVerifier } = require("offswitch");
 const { offswitch } = require("offswitch/express");
 
-const { FEED_API_KEY, FEED_PUBLIC_KEY, ISSUER, PORT } = process.env;
+const { OFFSWITCH_FEED_API_KEY, OFFSWITCH_FEED_PUBLIC_KEYS, OFFSWITCH_ISSUER, PORT } = process.env;
 
 createVerifier({
-  issuer: ISSUER,
+  issuer: OFFSWITCH_ISSUER,
   audience: "api",
-  keys: `${ISSUER}/.well-known/jwks.json`,
-  feed: { url: `${ISSUER}/v1/feed`, publicKeys: [FEED_PUBLIC_KEY], apiKey: FEED_API_KEY },
+  keys: `${OFFSWITCH_ISSUER}/.well-known/jwks.json`,
+  feed: {
+    url: `${OFFSWITCH_ISSUER}/v1/feed`,
+    publicKeys: [OFFSWITCH_FEED_PUBLIC_KEYS],
+    apiKey: OFFSWITCH_FEED_API_KEY,
+  },
 }).then((verifier) => {
   const app = express();
   app.use(offswitch(verifier, { scopes: ["read"] }));

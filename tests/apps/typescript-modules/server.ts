@@ -3,17 +3,17 @@ import { createVerifier, type VerifierOptions } from "offswitch";
 import { offswitch } from "offswitch/express";
 import { keep } from "offswitch/stores";
 
-const { FEED_API_KEY, FEED_PUBLIC_KEY = "", ISSUER, PORT } = process.env;
+const { OFFSWITCH_FEED_API_KEY, OFFSWITCH_FEED_PUBLIC_KEYS = "", OFFSWITCH_ISSUER, PORT } = process.env;
 const kept = new Map<string, Uint8Array>();
 
 const options: VerifierOptions = {
-  issuer: `${ISSUER}`,
+  issuer: `${OFFSWITCH_ISSUER}`,
   audience: "api",
-  keys: `${ISSUER}/.well-known/jwks.json`,
+  keys: `${OFFSWITCH_ISSUER}/.well-known/jwks.json`,
   feed: {
-    url: `${ISSUER}/v1/feed`,
-    publicKeys: [FEED_PUBLIC_KEY],
-    apiKey: FEED_API_KEY,
+    url: `${OFFSWITCH_ISSUER}/v1/feed`,
+    publicKeys: [OFFSWITCH_FEED_PUBLIC_KEYS],
+    apiKey: OFFSWITCH_FEED_API_KEY,
     store: keep({
       read: async (name) => kept.get(name),
       write: async (name, bytes) => void kept.set(name, bytes),
