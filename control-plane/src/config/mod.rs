@@ -18,6 +18,7 @@ use self::keys::{KEYS, Key};
 use self::values::Values;
 use crate::plane::Settings;
 use crate::server::Limits;
+use crate::store::{Appendfsync, Tolerance};
 use crate::telemetry::LogFormat;
 
 /// Everything that an operator can configure, checked.
@@ -67,10 +68,10 @@ pub enum StoreConfig {
         url: String,
         /// The prefix of all keys, their hash tag.
         prefix: String,
-        /// Findings that are tolerated.
-        tolerate: Vec<String>,
-        /// True if the operator confirms `appendfsync always` and `no-appendfsync-on-rewrite no`.
-        vouched_always: bool,
+        /// What the operator accepts.
+        tolerance: Tolerance,
+        /// When the server flushes its append-only file.
+        appendfsync: Appendfsync,
     },
 }
 

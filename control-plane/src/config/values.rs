@@ -18,7 +18,7 @@ use crate::plane::{
     LogSettings, MOST_ENTRIES, PublishSettings, SessionSettings, Settings, SigningSettings,
 };
 use crate::server::Limits;
-use crate::store::check_store_url;
+use crate::store::{Appendfsync, check_store_url};
 use crate::telemetry::{self, LogFormat};
 
 /// The configured values, and the problems found so far.
@@ -153,23 +153,15 @@ impl Values {
         if prefix.contains(['{', '}']) {
             self.problem("redis_prefix", "must not contain { or }");
         }
-        let tolerate = self.parse(
+        let tolerance = self.parse(
             "redis_tolerate",
             "may name eviction, no_append_only_file and replica, separated by commas",
-            |text| {
-                let names: Vec<String> = text
-                    .split(',')
-                    .map(|name| name.trim().to_owned())
-                    .filter(|name| !name.is_empty())
-                    .collect();
-                let known = ["eviction", "no_append_only_file", "replica"];
-                names.iter().all(|name| known.contains(&name.as_str())).then_some(names)
-            },
+            |text| text.parse().ok(),
         );
-        let fsync =
+        let appendfsync =
             self.parse("redis_appendfsync", "must be detect or always", |text| match text {
-                "always" => Some(true),
-                "detect" => Some(false),
+                "always" => Some(Appendfsync::Always),
+                "detect" => Some(Appendfsync::Detect),
                 _ => None,
             });
         if store == "embedded" {
@@ -181,8 +173,8 @@ impl Values {
         StoreConfig::Redis {
             url: store,
             prefix,
-            tolerate: tolerate.unwrap_or_default(),
-            vouched_always: fsync.unwrap_or(false),
+            tolerance: tolerance.unwrap_or_default(),
+            appendfsync: appendfsync.unwrap_or_default(),
         }
     }
 

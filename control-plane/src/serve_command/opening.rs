@@ -13,7 +13,7 @@ use offswitch::master_key::{MasterKey, random_bytes, write_private};
 use offswitch::plane::{Plane, PlaneError, published_issuer};
 use offswitch::private_files::private_folder;
 use offswitch::sealing::SealedStore;
-use offswitch::store::{Appendfsync, EmbeddedStore, RedisOptions, RedisStore, Store, StoreError};
+use offswitch::store::{EmbeddedStore, RedisOptions, RedisStore, Store, StoreError};
 use tokio::time::{Instant, sleep};
 
 use super::issuer;
@@ -93,15 +93,13 @@ pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>
         StoreConfig::Embedded => {
             Arc::new(EmbeddedStore::open(&folder.join("offswitch.redb"), first_era)?)
         }
-        StoreConfig::Redis { url, prefix, tolerate, vouched_always } => {
-            let appendfsync =
-                if *vouched_always { Appendfsync::Always } else { Appendfsync::Detect };
+        StoreConfig::Redis { url, prefix, tolerance, appendfsync } => {
             let options = RedisOptions {
                 url: url.clone(),
                 prefix: prefix.clone(),
-                tolerance: tolerate.join(",").parse()?,
+                tolerance: tolerance.clone(),
                 first_era,
-                appendfsync,
+                appendfsync: *appendfsync,
                 ..RedisOptions::default()
             };
             Arc::new(RedisStore::connect(options).await?)
