@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use clap::Subcommand;
 use offswitch::clock::unix_seconds;
 use offswitch::config::Config;
-use offswitch::keyring::Keyring;
+use offswitch::keyring::{DeadKeys, Keyring};
 use offswitch::master_key::{MasterKey, random_bytes};
 use offswitch::sealing::SealedStore;
 
@@ -33,15 +33,15 @@ pub(crate) async fn run(
     master: &MasterKey,
     command: RootKeysCommand,
 ) -> anyhow::Result<()> {
-    let (now, is_dead) = (unix_seconds(), |_: &str| false);
+    let (now, dead) = (unix_seconds(), DeadKeys::default());
     match command {
         RootKeysCommand::RotateFeed => {
-            let rotated = Keyring::rotate_feed(store, master, random_bytes(), now, is_dead).await?;
+            let rotated = Keyring::rotate_feed(store, master, random_bytes(), now, &dead).await?;
             println!("{}\t{}", rotated.key.id, rotated.key.public_key);
             Ok(())
         }
         RootKeysCommand::DropFeed { id } => {
-            let dropped = Keyring::drop_feed(store, master, &id, now, is_dead).await?;
+            let dropped = Keyring::drop_feed(store, master, &id, now, &dead).await?;
             println!("{id} {}", if dropped { "is dropped" } else { "was dropped before" });
             Ok(())
         }

@@ -9,7 +9,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
 use super::token_key::Secret;
-use super::{Change, Keyring, KeyringError, Plain};
+use super::{Change, DeadKeys, Keyring, KeyringError, Plain};
 use crate::master_key::{MasterKey, random_bytes};
 use crate::store::Store;
 
@@ -82,7 +82,7 @@ impl Keyring {
         master: &MasterKey,
         request: [u8; 16],
         now: u64,
-        is_dead: impl Fn(&str) -> bool,
+        dead: &DeadKeys,
     ) -> Result<RotatedFeedKey, KeyringError> {
         let fresh = FeedSeed { request, ..FeedSeed::create(random_bytes(), now) };
         let add = |plain: &mut Plain| {
@@ -102,7 +102,7 @@ impl Keyring {
             let repeated = changed == Change::None && key.id != hex(fresh.id());
             Ok((RotatedFeedKey { key, repeated }, changed))
         };
-        Self::update(store, master, now, is_dead, add).await
+        Self::update(store, master, now, dead, add).await
     }
 
     /// Stops signing with the feed key `id`. True if it signed until now.
@@ -116,7 +116,7 @@ impl Keyring {
         master: &MasterKey,
         id: &str,
         now: u64,
-        is_dead: impl Fn(&str) -> bool,
+        dead: &DeadKeys,
     ) -> Result<bool, KeyringError> {
         let remove = |plain: &mut Plain| {
             let Some(place) = plain.feeds.iter().position(|seed| hex(seed.id()) == id) else {
@@ -134,7 +134,7 @@ impl Keyring {
             plain.note_dropped(&[DroppedFeedKey { id: dropped.id(), at: now }]);
             Ok((true, Change::Made))
         };
-        Self::update(store, master, now, is_dead, remove).await
+        Self::update(store, master, now, dead, remove).await
     }
 }
 

@@ -8,14 +8,14 @@ use offswitch_core::limits::{LONGEST_ACCESS_TOKEN_SECONDS, MARGIN_SECONDS};
 use offswitch_verifier::MAX_LEEWAY_SECONDS;
 use serde::Serialize;
 
-use super::TokenKey;
+use super::{DeadKeys, TokenKey};
 
 /// All token keys at one instant.
 #[derive(Clone, Copy)]
-pub(super) struct Lifetimes<'a, D> {
-    keys: &'a [TokenKey],
+pub(super) struct Lifetimes<'k, 'd> {
+    keys: &'k [TokenKey],
     now: u64,
-    is_dead: D,
+    dead: &'d DeadKeys,
 }
 
 /// What a token key is used for.
@@ -32,22 +32,22 @@ pub enum KeyState {
     Verifying,
 }
 
-impl<'a, D: Fn(&str) -> bool> Lifetimes<'a, D> {
-    pub(super) fn new(keys: &'a [TokenKey], now: u64, is_dead: D) -> Self {
-        Self { keys, now, is_dead }
+impl<'k, 'd> Lifetimes<'k, 'd> {
+    pub(super) fn new(keys: &'k [TokenKey], now: u64, dead: &'d DeadKeys) -> Self {
+        Self { keys, now, dead }
     }
 
     /// The key that signs: the last in order among those that may sign by now, whatever its
     /// algorithm. So every process replaces a key by its successor at the same time, even if the
     /// processes are configured with different algorithms. If no key may sign yet, the newest one
     /// signs immediately.
-    pub(super) fn active(&self) -> Option<&'a TokenKey> {
+    pub(super) fn active(&self) -> Option<&'k TokenKey> {
         let started = self.living().filter(|key| key.signs_from() <= self.now);
         started.max_by_key(|key| order(key)).or_else(|| self.newest())
     }
 
     /// The last in order that is not dead.
-    pub(super) fn newest(&self) -> Option<&'a TokenKey> {
+    pub(super) fn newest(&self) -> Option<&'k TokenKey> {
         self.living().max_by_key(|key| order(key))
     }
 
@@ -81,7 +81,7 @@ impl<'a, D: Fn(&str) -> bool> Lifetimes<'a, D> {
     }
 
     /// The keys whose tokens are accepted, oldest first: the content of the JWK set.
-    pub(super) fn published(&self) -> Vec<&'a TokenKey> {
+    pub(super) fn published(&self) -> Vec<&'k TokenKey> {
         let mut keys: Vec<_> = self.living().filter(|key| !self.is_retired(key)).collect();
         keys.sort_by_key(|key| order(key));
         keys
@@ -92,7 +92,7 @@ impl<'a, D: Fn(&str) -> bool> Lifetimes<'a, D> {
         let is_active = self.active().is_some_and(|active| active.kid() == key.kid());
         if self.is_retired(key) {
             None
-        } else if (self.is_dead)(key.kid()) {
+        } else if self.dead.contains(key.kid()) {
             Some(KeyState::Dead)
         } else if is_active {
             Some(KeyState::Active)
@@ -103,8 +103,8 @@ impl<'a, D: Fn(&str) -> bool> Lifetimes<'a, D> {
         }
     }
 
-    fn living(&self) -> impl Iterator<Item = &'a TokenKey> {
-        self.keys.iter().filter(|key| !(self.is_dead)(key.kid()))
+    fn living(&self) -> impl Iterator<Item = &'k TokenKey> {
+        self.keys.iter().filter(|key| !self.dead.contains(key.kid()))
     }
 }
 
@@ -128,7 +128,7 @@ pub const MAX_PUBLISHED_KEYS: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::{KeyState, Lifetimes, RETIRES_AFTER_SECONDS as R};
-    use crate::keyring::{TokenAlgorithm, TokenKey};
+    use crate::keyring::{DeadKeys, TokenAlgorithm, TokenKey};
 
     /// Keys named by their index, created and signing at these times.
     fn keys(times: &[(u64, u64)]) -> Vec<TokenKey> {
@@ -139,9 +139,15 @@ mod tests {
         times.iter().enumerate().map(named).collect()
     }
 
+    /// The dead keys with these letters as names.
+    fn named(letters: &str) -> DeadKeys {
+        letters.chars().map(String::from).collect()
+    }
+
     /// The states as letters in the keys' order; a dot for a retired one.
     fn states(keys: &[TokenKey], dead: &str, now: u64) -> String {
-        let lifetimes = Lifetimes::new(keys, now, |kid: &str| dead.contains(kid));
+        let dead = named(dead);
+        let lifetimes = Lifetimes::new(keys, now, &dead);
         let letter = |key| match lifetimes.state(key) {
             Some(KeyState::Active) => 'a',
             Some(KeyState::Dead) => 'd',
@@ -209,7 +215,8 @@ mod tests {
             (&[(10, 10), (20, 9000)], 50, 60, 9001),
         ] {
             let keys = keys(times);
-            let lifetimes = Lifetimes::new(&keys, now, |_: &str| false);
+            let dead = DeadKeys::default();
+            let lifetimes = Lifetimes::new(&keys, now, &dead);
             assert_eq!(lifetimes.next_start(publish_seconds), expected, "{times:?}");
         }
     }
@@ -226,7 +233,8 @@ mod tests {
             ("1", 3700, 3600, true),
             ("01", 9000, 3600, false),
         ] {
-            let lifetimes = Lifetimes::new(&keys, now, |kid: &str| dead.contains(kid));
+            let dead_keys = named(dead);
+            let lifetimes = Lifetimes::new(&keys, now, &dead_keys);
             assert_eq!(lifetimes.is_due(rotation_seconds), expected, "{dead} dead at {now}");
         }
     }

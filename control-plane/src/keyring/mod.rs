@@ -1,6 +1,7 @@
 //! The private keys: those that sign tokens and those that sign the feed. All processes share them
 //! through one sealed document in the store.
 
+mod dead_keys;
 mod feed_key;
 mod lifetime;
 mod token_key;
@@ -17,6 +18,7 @@ use crate::store::{Store, StoreError};
 use feed_key::{DroppedFeedKey, FeedSeed};
 use lifetime::{Lifetimes, order};
 
+pub use dead_keys::DeadKeys;
 pub use feed_key::{FeedKeyState, FeedKeyStatus, MAX_FEED_KEYS, RotatedFeedKey};
 pub use lifetime::{KeyState, MAX_PUBLISHED_KEYS, RETIRES_AFTER_SECONDS};
 pub use token_key::{TokenAlgorithm, TokenKey};
@@ -118,23 +120,23 @@ impl Keyring {
         policy: KeyPolicy,
         known: Option<&Self>,
         now: u64,
-        is_dead: impl Fn(&str) -> bool,
+        dead: &DeadKeys,
     ) -> Result<Self, KeyringError> {
         loop {
             let document = store.load(DOCUMENT).await?;
             let (mut plain, mut is_complete) = Plain::found(&document, master, known)?;
             if let Some(known) = known {
-                is_complete &= !plain.join(known, now, &is_dead);
+                is_complete &= !plain.join(known, now, dead);
             }
             if plain.feeds.is_empty() {
                 plain.feeds.push(FeedSeed::create(random_bytes(), now));
                 is_complete = false;
             }
-            let newest = plain.lifetimes(now, &is_dead).newest();
+            let newest = plain.lifetimes(now, dead).newest();
             let is_missing =
                 newest.is_none_or(|newest| known.is_none() && newest.kind() != policy.algorithm);
             if is_missing {
-                let signs_from = plain.lifetimes(now, &is_dead).next_start(policy.publish_seconds);
+                let signs_from = plain.lifetimes(now, dead).next_start(policy.publish_seconds);
                 plain.tokens.push(TokenKey::create(policy.algorithm, now, signs_from));
                 is_complete = false;
             }
@@ -143,7 +145,7 @@ impl Keyring {
                 let origin = origin.map(Zeroizing::new);
                 return Ok(Self { sealed: document, tokens, feeds, dropped, origin });
             }
-            plain.save(store, master, &document, now, &is_dead).await?;
+            plain.save(store, master, &document, now, dead).await?;
         }
     }
 
@@ -181,13 +183,13 @@ impl Keyring {
         policy: KeyPolicy,
         seen: &str,
         now: u64,
-        is_dead: impl Fn(&str) -> bool,
+        dead: &DeadKeys,
     ) -> Result<Rotated, KeyringError> {
         let mut fresh = TokenKey::create(policy.algorithm, now, now);
         loop {
             let document = store.load(DOCUMENT).await?;
             let (mut plain, _) = Plain::found(&document, master, None)?;
-            let lifetimes = plain.lifetimes(now, &is_dead);
+            let lifetimes = plain.lifetimes(now, dead);
             if let Some(newest) = lifetimes.newest()
                 && (newest.kid() != seen || newest.signs_from() > now)
             {
@@ -203,7 +205,7 @@ impl Keyring {
             }
             fresh.signs_from = lifetimes.next_start(policy.publish_seconds);
             plain.tokens.push(fresh.clone());
-            plain.save(store, master, &document, now, &is_dead).await?;
+            plain.save(store, master, &document, now, dead).await?;
         }
     }
 
@@ -252,23 +254,18 @@ impl Keyring {
     }
 
     /// The key that signs new tokens at `now`.
-    pub fn active(&self, now: u64, is_dead: impl Fn(&str) -> bool) -> Option<&TokenKey> {
-        Lifetimes::new(&self.tokens, now, is_dead).active()
+    pub fn active(&self, now: u64, dead: &DeadKeys) -> Option<&TokenKey> {
+        Lifetimes::new(&self.tokens, now, dead).active()
     }
 
     /// The newest token key that is not dead, pending or not.
-    pub fn newest(&self, is_dead: impl Fn(&str) -> bool) -> Option<&TokenKey> {
-        Lifetimes::new(&self.tokens, 0, is_dead).newest()
+    pub fn newest(&self, dead: &DeadKeys) -> Option<&TokenKey> {
+        Lifetimes::new(&self.tokens, 0, dead).newest()
     }
 
     /// True if the newest token key is `rotation_seconds` old at `now`; never if that is 0.
-    pub fn is_rotation_due(
-        &self,
-        rotation_seconds: u64,
-        now: u64,
-        is_dead: impl Fn(&str) -> bool,
-    ) -> bool {
-        Lifetimes::new(&self.tokens, now, is_dead).is_due(rotation_seconds)
+    pub fn is_rotation_due(&self, rotation_seconds: u64, now: u64, dead: &DeadKeys) -> bool {
+        Lifetimes::new(&self.tokens, now, dead).is_due(rotation_seconds)
     }
 
     /// The keys that sign, signed or will sign tokens, in the order in which they sign. Includes
@@ -279,20 +276,16 @@ impl Keyring {
 
     /// The use of each token key that is not retired at `now`, and when it retires (unix seconds),
     /// if that is known.
-    pub fn states(
-        &self,
-        now: u64,
-        is_dead: impl Fn(&str) -> bool,
-    ) -> Vec<(&TokenKey, KeyState, Option<u64>)> {
-        let lifetimes = Lifetimes::new(&self.tokens, now, is_dead);
+    pub fn states(&self, now: u64, dead: &DeadKeys) -> Vec<(&TokenKey, KeyState, Option<u64>)> {
+        let lifetimes = Lifetimes::new(&self.tokens, now, dead);
         let state = |key| Some((key, lifetimes.state(key)?, lifetimes.retires_at(key)));
         self.tokens.iter().filter_map(state).collect()
     }
 
     /// The public halves of the token keys that are neither dead nor retired at `now`, as a JWK set
     /// (RFC 7517).
-    pub fn jwks(&self, now: u64, is_dead: impl Fn(&str) -> bool) -> Value {
-        let published = Lifetimes::new(&self.tokens, now, is_dead).published();
+    pub fn jwks(&self, now: u64, dead: &DeadKeys) -> Value {
+        let published = Lifetimes::new(&self.tokens, now, dead).published();
         json!({ "keys": published.into_iter().map(TokenKey::jwk).collect::<Vec<_>>() })
     }
 
@@ -308,16 +301,14 @@ impl Keyring {
         store: &dyn Store,
         master: &MasterKey,
         now: u64,
-        is_dead: impl Fn(&str) -> bool,
+        dead: &DeadKeys,
         mut change: impl FnMut(&mut Plain) -> Result<(T, Change), KeyringError>,
     ) -> Result<T, KeyringError> {
         loop {
             let document = store.load(DOCUMENT).await?;
             let (mut plain, _) = Plain::found(&document, master, None)?;
             let (outcome, changed) = change(&mut plain)?;
-            if changed == Change::None
-                || plain.save(store, master, &document, now, &is_dead).await?
-            {
+            if changed == Change::None || plain.save(store, master, &document, now, dead).await? {
                 return Ok(outcome);
             }
         }
@@ -387,9 +378,9 @@ impl Plain {
         master: &MasterKey,
         held: &[u8],
         now: u64,
-        is_dead: impl Fn(&str) -> bool,
+        dead: &DeadKeys,
     ) -> Result<bool, KeyringError> {
-        let stays = |key: &TokenKey| !self.lifetimes(now, &is_dead).is_retired(key);
+        let stays = |key: &TokenKey| !self.lifetimes(now, dead).is_retired(key);
         let stay: Vec<bool> = self.tokens.iter().map(stays).collect();
         let mut stay = stay.into_iter();
         self.tokens.retain(|_| stay.next().unwrap_or(true));
@@ -405,20 +396,20 @@ impl Plain {
 
     /// Adds the keys that only `known` has, except those that are retired or dropped: another
     /// process has removed them. True if there were any.
-    fn join(&mut self, known: &Keyring, now: u64, is_dead: impl Fn(&str) -> bool) -> bool {
+    fn join(&mut self, known: &Keyring, now: u64, dead: &DeadKeys) -> bool {
         let is_held = |key: &TokenKey| self.tokens.iter().any(|held| held.kid() == key.kid());
         let missing: Vec<_> = known.tokens.iter().filter(|key| !is_held(key)).cloned().collect();
         // Whether a key is retired is judged with the keys of both.
         let all = [self.tokens.as_slice(), &missing].concat();
-        let lifetimes = Lifetimes::new(&all, now, is_dead);
+        let lifetimes = Lifetimes::new(&all, now, dead);
         let before = self.tokens.len();
         self.tokens.extend(missing.into_iter().filter(|key| !lifetimes.is_retired(key)));
         let has_feeds = self.join_feeds(known);
         self.tokens.len() > before || has_feeds
     }
 
-    fn lifetimes<D: Fn(&str) -> bool>(&self, now: u64, is_dead: D) -> Lifetimes<'_, D> {
-        Lifetimes::new(&self.tokens, now, is_dead)
+    fn lifetimes<'d>(&self, now: u64, dead: &'d DeadKeys) -> Lifetimes<'_, 'd> {
+        Lifetimes::new(&self.tokens, now, dead)
     }
 }
 

@@ -10,6 +10,8 @@ use offswitch_snapshot::Position;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::keyring::DeadKeys;
+
 /// The folded log, and how current it is.
 ///
 /// **Lock order.** Locks of several owners are taken together in this order only:
@@ -74,6 +76,11 @@ impl Folded {
     /// Waits until the record at `position` is folded here, for `longest` at most.
     pub(super) async fn wait_for(&self, position: Position, longest: Duration) {
         let _ = timeout(longest, self.positions().wait_for(|head| *head >= position)).await;
+    }
+
+    /// The dead token keys.
+    pub(super) fn dead_keys(&self) -> DeadKeys {
+        DeadKeys::from(&*self.lock())
     }
 
     /// True if the log has ended the session.

@@ -108,7 +108,7 @@ impl Introspection {
                 break;
             }
         }
-        let jwks = keys.keyring.jwks(now, |kid| self.folded.lock().is_dead(kid)).to_string();
+        let jwks = keys.keyring.jwks(now, &self.folded.dead_keys()).to_string();
         let set = KeySet::from_jwks(jwks.as_bytes()).map_err(|error| failed(error.to_string()))?;
         held.verifier.set_keys(&self.issuer, set);
         held.keys = keys;

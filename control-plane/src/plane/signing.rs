@@ -86,9 +86,8 @@ impl SigningKeys {
         folded: Arc<Folded>,
         now: u64,
     ) -> Result<Self, PlaneError> {
-        let is_dead = |kid: &str| folded.lock().is_dead(kid);
-        let policy = settings.policy;
-        let keyring = Keyring::load(store.as_ref(), &master, policy, None, now, is_dead).await?;
+        let (policy, dead) = (settings.policy, folded.dead_keys());
+        let keyring = Keyring::load(store.as_ref(), &master, policy, None, now, &dead).await?;
         Ok(Self {
             signer: ArcSwap::new(keyring.snapshot_signer(&issuer)),
             keyring: ArcSwap::from_pointee(keyring),
@@ -125,7 +124,7 @@ impl SigningKeys {
     /// The token keys that are not retired, in the order in which they sign.
     pub fn token_keys(&self) -> Vec<TokenKeyStatus> {
         let keyring = self.keyring();
-        let states = keyring.states(self.store.now(), |kid| self.folded.lock().is_dead(kid));
+        let states = keyring.states(self.store.now(), &self.folded.dead_keys());
         let status =
             |(key, state, retires_at): (&TokenKey, KeyState, Option<u64>)| TokenKeyStatus {
                 kid: key.kid().to_owned(),
@@ -145,20 +144,20 @@ impl SigningKeys {
 
     /// The names of the token keys that are not dead.
     pub(super) fn living_kids(&self) -> Vec<String> {
-        let (keyring, fold) = (self.keyring(), self.folded.lock());
-        let living = keyring.token_keys().iter().filter(|key| !fold.is_dead(key.kid()));
+        let (keyring, dead) = (self.keyring(), self.folded.dead_keys());
+        let living = keyring.token_keys().iter().filter(|key| !dead.contains(key.kid()));
         living.map(|key| key.kid().to_owned()).collect()
     }
 
     /// The public keys that verify tokens, as a JWK set (RFC 7517).
     pub fn jwks(&self) -> Value {
-        self.keyring().jwks(self.store.now(), |kid| self.folded.lock().is_dead(kid))
+        self.keyring().jwks(self.store.now(), &self.folded.dead_keys())
     }
 
     /// The id of the key that signs new tokens, if it is not dead.
     pub fn active_kid(&self) -> Option<String> {
         let keyring = self.keyring();
-        let active = keyring.active(self.store.now(), |kid| self.folded.lock().is_dead(kid));
+        let active = keyring.active(self.store.now(), &self.folded.dead_keys());
         active.map(|key| key.kid().to_owned())
     }
 
@@ -167,7 +166,7 @@ impl SigningKeys {
     pub fn own_token(&self, token: &str, now: u64) -> Option<OwnToken> {
         let jws = Jws::parse(token).ok()?;
         let keyring = self.keyring();
-        let states = keyring.states(now, |kid| self.folded.lock().is_dead(kid));
+        let states = keyring.states(now, &self.folded.dead_keys());
         let (key, ..) = states
             .into_iter()
             .find(|(key, state, _)| *state != KeyState::Dead && Some(key.kid()) == jws.kid())?;
@@ -178,7 +177,6 @@ impl SigningKeys {
 
     /// Reads the private keys again, and makes a new token key if the last one is dead.
     pub(super) async fn reload(&self) -> Result<Reloaded<'_>, PlaneError> {
-        let is_dead = |kid: &str| self.folded.lock().is_dead(kid);
         let asked_at = self.reloads_begun.load(Ordering::Acquire);
         let mut last = self.reloading.lock().await;
         if *last > asked_at {
@@ -188,9 +186,8 @@ impl SigningKeys {
         let number = self.reloads_begun.fetch_add(1, Ordering::AcqRel) + 1;
         let (policy, known, now) =
             (self.settings.policy, self.keyring.load_full(), self.store.now());
-        let store = self.store.as_ref();
-        let keyring =
-            Keyring::load(store, &self.master, policy, Some(&known), now, is_dead).await?;
+        let (store, dead) = (self.store.as_ref(), self.folded.dead_keys());
+        let keyring = Keyring::load(store, &self.master, policy, Some(&known), now, &dead).await?;
         *last = number;
         if keyring.is_same(&known) {
             return Ok(Reloaded::AsBefore);
@@ -207,17 +204,17 @@ impl SigningKeys {
 
     /// True if the schedule requires a new token key.
     pub(super) fn is_rotation_due(&self, now: u64) -> bool {
-        let is_dead = |kid: &str| self.folded.lock().is_dead(kid);
-        self.keyring().is_rotation_due(self.settings.rotation_seconds, now, is_dead)
+        let (seconds, dead) = (self.settings.rotation_seconds, self.folded.dead_keys());
+        self.keyring().is_rotation_due(seconds, now, &dead)
     }
 
     /// Adds a token key, unless another process did so since this one read the keyring, or a key is
     /// pending.
     pub(super) async fn rotate(&self, now: u64) -> Result<Rotated, PlaneError> {
-        let is_dead = |kid: &str| self.folded.lock().is_dead(kid);
+        let dead = self.folded.dead_keys();
         let (store, policy) = (self.store.as_ref(), self.settings.policy);
         let seen = self.newest_kid();
-        let rotated = Keyring::rotate(store, &self.master, policy, &seen, now, is_dead).await?;
+        let rotated = Keyring::rotate(store, &self.master, policy, &seen, now, &dead).await?;
         if !rotated.repeated {
             metrics::counter!("offswitch_key_rotations_total").increment(1);
             tracing::info!(kid = rotated.kid, "a new token key is published");
@@ -232,10 +229,10 @@ impl SigningKeys {
         request: &str,
         now: u64,
     ) -> Result<RotatedFeedKey, PlaneError> {
-        let is_dead = |kid: &str| self.folded.lock().is_dead(kid);
+        let dead = self.folded.dead_keys();
         let (store, master) = (self.store.as_ref(), &self.master);
         let request = master.request_name(&format!("feed key {request}"));
-        let rotated = Keyring::rotate_feed(store, master, request, now, is_dead).await?;
+        let rotated = Keyring::rotate_feed(store, master, request, now, &dead).await?;
         if !rotated.repeated {
             tracing::warn!(id = rotated.key.id, "a new feed key signs beside the others");
         }
@@ -244,9 +241,9 @@ impl SigningKeys {
 
     /// Drops the feed key `id`. True if it signed until now.
     pub(super) async fn drop_feed(&self, id: &str, now: u64) -> Result<bool, PlaneError> {
-        let is_dead = |kid: &str| self.folded.lock().is_dead(kid);
+        let dead = self.folded.dead_keys();
         let store = self.store.as_ref();
-        let dropped = Keyring::drop_feed(store, &self.master, id, now, is_dead).await?;
+        let dropped = Keyring::drop_feed(store, &self.master, id, now, &dead).await?;
         if dropped {
             tracing::warn!(id, "a feed key is dropped: verifiers that trust only it are cut off");
         }
@@ -256,7 +253,7 @@ impl SigningKeys {
     /// The newest key that this process knows.
     fn newest_kid(&self) -> String {
         let keyring = self.keyring();
-        let newest = keyring.newest(|kid| self.folded.lock().is_dead(kid));
+        let newest = keyring.newest(&self.folded.dead_keys());
         newest.map(|key| key.kid().to_owned()).unwrap_or_default()
     }
 }

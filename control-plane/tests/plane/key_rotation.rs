@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use offswitch::api_keys::{ApiKeys, Scope};
 use offswitch::keyring::{
-    KeyPolicy, Keyring, KeyringError, MAX_PUBLISHED_KEYS, RETIRES_AFTER_SECONDS, Rotated,
+    DeadKeys, KeyPolicy, Keyring, KeyringError, MAX_PUBLISHED_KEYS, RETIRES_AFTER_SECONDS, Rotated,
     TokenAlgorithm,
 };
 use offswitch::master_key::MasterKey;
@@ -31,15 +31,15 @@ fn master() -> MasterKey {
 }
 
 async fn load(store: &dyn Store, known: Option<&Keyring>, now: u64) -> Keyring {
-    Keyring::load(store, &master(), POLICY, known, now, |_| false).await.unwrap()
+    Keyring::load(store, &master(), POLICY, known, now, &DeadKeys::default()).await.unwrap()
 }
 
 async fn rotate(store: &dyn Store, seen: &str, now: u64) -> Result<Rotated, KeyringError> {
-    Keyring::rotate(store, &master(), POLICY, seen, now, |_| false).await
+    Keyring::rotate(store, &master(), POLICY, seen, now, &DeadKeys::default()).await
 }
 
 fn newest(keyring: &Keyring) -> String {
-    keyring.newest(|_| false).unwrap().kid().to_owned()
+    keyring.newest(&DeadKeys::default()).unwrap().kid().to_owned()
 }
 
 fn published(jwks: &Value) -> Vec<String> {
@@ -181,11 +181,11 @@ async fn a_retired_key_leaves_and_is_not_brought_back() {
     let second = rotate(&store, &old, begin + DAY).await.unwrap();
     let both = load(&store, Some(&first), begin + DAY).await;
     let retired_at = second.signs_from + RETIRES_AFTER_SECONDS;
-    let is_alive = |_: &str| false;
-    assert_eq!(published(&both.jwks(retired_at - 1, is_alive)), [old.clone(), second.kid.clone()]);
-    assert_eq!(published(&both.jwks(retired_at, is_alive)), [second.kid.as_str()]);
-    assert_eq!(both.active(second.signs_from - 1, is_alive).unwrap().kid(), old);
-    assert_eq!(both.active(second.signs_from, is_alive).unwrap().kid(), second.kid);
+    let none = DeadKeys::default();
+    assert_eq!(published(&both.jwks(retired_at - 1, &none)), [old.clone(), second.kid.clone()]);
+    assert_eq!(published(&both.jwks(retired_at, &none)), [second.kid.as_str()]);
+    assert_eq!(both.active(second.signs_from - 1, &none).unwrap().kid(), old);
+    assert_eq!(both.active(second.signs_from, &none).unwrap().kid(), second.kid);
 
     let third = rotate(&store, &second.kid, retired_at).await.unwrap();
     let kids = |keyring: &Keyring| {
@@ -226,15 +226,15 @@ async fn only_a_start_changes_the_algorithm() {
     let redis = RedisServer::start().await;
     let store = store(&redis).await;
     let es256 = KeyPolicy { algorithm: TokenAlgorithm::Es256, ..POLICY };
-    let is_alive = |_: &str| false;
+    let none = DeadKeys::default();
     let one = load(&store, None, 1000).await;
-    let other = Keyring::load(&store, &master(), es256, None, 2000, is_alive).await.unwrap();
-    assert_eq!(other.active(2059, is_alive).unwrap().algorithm(), "EdDSA");
-    assert_eq!(other.active(2060, is_alive).unwrap().algorithm(), "ES256");
+    let other = Keyring::load(&store, &master(), es256, None, 2000, &none).await.unwrap();
+    assert_eq!(other.active(2059, &none).unwrap().algorithm(), "EdDSA");
+    assert_eq!(other.active(2060, &none).unwrap().algorithm(), "ES256");
     let one = load(&store, Some(&one), 3000).await;
     assert!(one.is_same(&other));
     let back = load(&store, None, 4000).await;
-    assert_eq!(back.active(4060, is_alive).unwrap().algorithm(), "EdDSA");
+    assert_eq!(back.active(4060, &none).unwrap().algorithm(), "EdDSA");
 }
 
 // Nothing that is sealed under the master key is taken for a keyring unless it is one to its end.
@@ -251,7 +251,8 @@ async fn a_document_that_is_no_keyring_is_refused() {
     ] {
         let held = store.load("keyring").await.unwrap();
         assert!(store.swap("keyring", &held, &seal(bytes), None).await.unwrap());
-        let loaded = Keyring::load(&store, &master(), POLICY, None, 1000, |_| false).await;
+        let loaded =
+            Keyring::load(&store, &master(), POLICY, None, 1000, &DeadKeys::default()).await;
         assert_eq!(loaded.is_ok(), is_keyring, "{bytes:?}");
     }
 }

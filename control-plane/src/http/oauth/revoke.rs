@@ -48,7 +48,7 @@ mod tests {
     use super::*;
     use crate::clock::unix_seconds;
     use crate::config::Config;
-    use crate::keyring::{Keyring, TokenKey};
+    use crate::keyring::{DeadKeys, Keyring, TokenKey};
     use crate::master_key::MasterKey;
     use crate::plane::Loading;
     use crate::sealing::SealedStore;
@@ -64,7 +64,8 @@ mod tests {
         let (now, loading) = (unix_seconds(), Loading::default());
         let plane = Plane::start(settings, store.clone(), master.clone(), now, &loading).await;
         let sealed = SealedStore::new(store, master.clone());
-        let keyring = Keyring::load(&sealed, &master, policy, None, now, |_| false).await.unwrap();
+        let keyring =
+            Keyring::load(&sealed, &master, policy, None, now, &DeadKeys::default()).await.unwrap();
         (plane.unwrap(), keyring.token_keys()[0].clone(), folder)
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::Sessions;
-use crate::keyring::KeyringError;
+use crate::keyring::{DeadKeys, KeyringError};
 use crate::master_key::random_bytes;
 use crate::plane::PlaneError;
 
@@ -74,7 +74,7 @@ impl Sessions {
             if fold.is_session_over(&id.to_string(), sub, *version) {
                 return Err(PlaneError::SessionOver);
             }
-            let key = keyring.active(now, |kid| fold.is_dead(kid));
+            let key = keyring.active(now, &DeadKeys::from(&*fold));
             // The epoch of a red button is one second ahead of it.
             (key.ok_or(KeyringError::Unreadable)?, now.max(fold.epoch()))
         };
