@@ -76,13 +76,10 @@ pub(super) struct TokenKey {
     retires_at: Option<u64>,
 }
 
-/// A request for a new signing key.
+/// A request for a new signing key; it has no members.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Rotate {
-    /// The reason, at most 500 bytes; checked, but not stored.
-    reason: Option<String>,
-}
+pub(super) struct Rotate {}
 
 /// The new signing key.
 #[derive(Debug, Serialize, ToSchema)]
@@ -126,19 +123,16 @@ pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Json<Keys> {
 #[utoipa::path(
     post, path = "/v1/keys/rotate", tag = "keys", operation_id = "rotateKey",
     summary = "Make a new signing key",
-    request_body(content = Rotate, example = json!({ "reason": "planned" })),
+    request_body(content = Rotate, example = json!({})),
     responses((status = 200, description = "The new key", body = NewKey), (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn rotate(
     State(plane): State<Arc<Plane>>,
-    body: Body<Rotate>,
+    Extension(caller): Extension<Caller>,
+    _body: Body<Rotate>,
 ) -> Result<Json<NewKey>, Problem> {
-    if body.value.reason.is_some_and(|reason| reason.len() > 500) {
-        let detail = "reason: must have at most 500 bytes";
-        return Err(Problem::bad_request("invalid_rotation", detail));
-    }
-    let rotated = plane.rotate_key(plane.now()).await?;
+    let rotated = plane.rotate_key(&caller.id, plane.now()).await?;
     let Rotated { kid, algorithm: alg, signs_from, repeated } = rotated;
     Ok(Json(NewKey { kid, alg, signs_from, repeated }))
 }

@@ -20,6 +20,7 @@ mod tasks;
 use std::sync::Arc;
 
 use offswitch_core::fold::FoldError;
+use offswitch_core::record::OWN_ACT;
 use offswitch_core::revoking::Rules;
 
 use crate::keyring::{KeyringError, Rotated};
@@ -200,16 +201,18 @@ impl Plane {
             && !health.findings.iter().any(stops)
     }
 
-    /// Adds a token key that signs after `key_publish_seconds`. Returns the pending key if there is
-    /// one, so that repeating the call is harmless.
+    /// Adds a token key that signs after `key_publish_seconds`, on behalf of `by`. Returns the pending
+    /// key if there is one, so that repeating the call is harmless.
     ///
     /// # Errors
     ///
     /// See [`PlaneError`].
-    pub async fn rotate_key(&self, now: u64) -> Result<Rotated, PlaneError> {
+    pub async fn rotate_key(&self, by: &str, now: u64) -> Result<Rotated, PlaneError> {
         self.log.catch_up().await?;
         self.publisher.reload_keys().await?;
-        self.add_token_key(now).await
+        let rotated = self.signing.rotate(by, now).await?;
+        self.publisher.reload_keys().await?;
+        Ok(rotated)
     }
 
     /// Rotates if the schedule requires it. Every process calls this; only the first one adds a
@@ -222,12 +225,8 @@ impl Plane {
         if !self.signing.is_rotation_due(now) {
             return Ok(None);
         }
-        self.add_token_key(now).await.map(Some)
-    }
-
-    async fn add_token_key(&self, now: u64) -> Result<Rotated, PlaneError> {
-        let rotated = self.signing.rotate(now).await?;
+        let rotated = self.signing.rotate(OWN_ACT, now).await?;
         self.publisher.reload_keys().await?;
-        Ok(rotated)
+        Ok(Some(rotated))
     }
 }

@@ -210,7 +210,7 @@ impl SigningKeys {
 
     /// Adds a token key, unless another process did so since this one read the keyring, or a key is
     /// pending.
-    pub(super) async fn rotate(&self, now: u64) -> Result<Rotated, PlaneError> {
+    pub(super) async fn rotate(&self, by: &str, now: u64) -> Result<Rotated, PlaneError> {
         let dead = self.folded.dead_keys();
         let (store, policy) = (self.store.as_ref(), self.settings.policy);
         let seen = self.newest_kid();
@@ -218,7 +218,7 @@ impl SigningKeys {
         if !rotated.repeated {
             metrics::counter!("offswitch_key_rotations_total").increment(1);
             tracing::info!(kid = rotated.kid, "a new token key is published");
-            audit::signing_key("token_key_added", &rotated.kid);
+            audit::signing_key("token_key_added", by, &rotated.kid);
         }
         Ok(rotated)
     }

@@ -40,9 +40,9 @@ pub fn api_key(event: &'static str, id: &str, scopes: &str) {
     tracing::info!(target: AUDIT, event, id, scopes);
 }
 
-/// A signing key was added or removed.
-pub fn signing_key(event: &'static str, kid: &str) {
-    tracing::info!(target: AUDIT, event, kid);
+/// A signing key was added on behalf of `by`.
+pub fn signing_key(event: &'static str, by: &str, kid: &str) {
+    tracing::info!(target: AUDIT, event, by, kid);
 }
 
 fn kind(revocation: &Revocation) -> &'static str {

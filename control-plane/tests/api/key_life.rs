@@ -107,7 +107,7 @@ async fn a_rotation_publishes_a_key_before_it_signs() {
     let issuer = plane.issuer();
     let first = kid(&token(&plane).await);
     let begin = now();
-    let made = plane.posted("/v1/keys/rotate", &json!({ "reason": "quarterly" })).await;
+    let made = plane.posted("/v1/keys/rotate", &json!({})).await;
     let second = made["kid"].as_str().unwrap().to_owned();
     assert_ne!(second, first);
     assert_eq!((&made["alg"], &made["repeated"]), (&json!("EdDSA"), &json!(false)));
@@ -141,7 +141,6 @@ async fn a_rotation_publishes_a_key_before_it_signs() {
     let log = plane.log();
     let told = log.lines().filter(|line| line.contains("a new token key is published"));
     assert_eq!(told.filter(|line| line.contains(&second)).count(), 1, "{log}");
-    assert!(!log.contains("quarterly"));
 }
 
 // The red button kills the pending key too: whoever has the keyring has it.
@@ -194,18 +193,16 @@ async fn a_changed_algorithm_makes_a_new_key_with_overlap() {
 #[tokio::test]
 async fn a_rotation_that_is_not_asked_for_exactly_is_refused_and_makes_no_key() {
     let plane = ControlPlane::start().await;
-    let long = "x".repeat(501);
-    for (body, code) in [
-        (json!({ "reason": long }), "invalid_rotation"),
-        (json!({ "reason": 7 }), "invalid_body"),
-        (json!({ "force": true }), "invalid_body"),
-        (json!([[]]), "invalid_body"),
-        (json!(null), "invalid_body"),
-        (json!("now"), "invalid_body"),
+    for body in [
+        json!({ "reason": "quarterly" }),
+        json!({ "force": true }),
+        json!([[]]),
+        json!(null),
+        json!("now"),
     ] {
         let answer = plane.post("/v1/keys/rotate", &body).await;
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{body}");
-        assert_eq!(answer.json::<Value>().await.unwrap()["code"], code, "{body}");
+        assert_eq!(answer.json::<Value>().await.unwrap()["code"], "invalid_body", "{body}");
     }
     // D43: a request without a body asks for it; one with a body of another type does not.
     let text = plane.admin(Method::POST, "/v1/keys/rotate").header("content-type", "text/plain");
