@@ -7,7 +7,6 @@
 
 use std::num::NonZeroU32;
 
-use js_sys::Uint8Array;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::memory::{ANY_AGE, Buffer, NO_TICKET, codes};
@@ -72,9 +71,9 @@ impl WasmVerifier {
 
     /// Applies one snapshot at `now` (unix seconds); the answer says what changed, the code if the
     /// floor was raised.
-    pub fn apply(&mut self, snapshot: &Uint8Array, now: f64) -> u32 {
+    pub fn apply(&mut self, snapshot: Vec<u8>, now: f64) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
-        let (applied, floor) = self.caching.apply(snapshot.to_vec(), now);
+        let (applied, floor) = self.caching.apply(snapshot, now);
         self.say(match applied {
             Ok(applied) => format!(r#"{{"applied":"{}"}}"#, applied.code()),
             Err(problem) => failure(&problem),
@@ -163,9 +162,9 @@ impl WasmVerifier {
     }
 
     /// Resumes at the end of a snapshot, at `now` (unix seconds).
-    pub fn resume(&mut self, snapshot: &Uint8Array, now: f64) -> u32 {
+    pub fn resume(&mut self, snapshot: Vec<u8>, now: f64) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
-        match self.caching.resume(snapshot.to_vec(), now) {
+        match self.caching.resume(snapshot, now) {
             Err(ApplyError::Implausible { .. }) => codes::IMPLAUSIBLE,
             Err(_) => codes::NOT_VALID,
             Ok(FloorChange::Raised) => codes::RAISED,
