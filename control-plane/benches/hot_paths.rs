@@ -9,7 +9,7 @@ use ed25519_dalek::SigningKey;
 use offswitch_core::fold::{Fold, Validity};
 use offswitch_core::log::Checkpoint;
 use offswitch_core::record::{Record, Revocation};
-use offswitch_snapshot::{Content, FeedKey, Fingerprint, Kind, Salt, Snapshot, SnapshotSigner};
+use offswitch_snapshot::{Content, FeedKey, Fingerprint, Salt, Snapshot, SnapshotSigner};
 
 fn main() {
     let signer = SnapshotSigner::new(ISSUER, vec![SigningKey::from_bytes(&[7; 32])]);
@@ -86,7 +86,7 @@ fn load_and_look_up(bytes: &[u8], signer: &SnapshotSigner) {
         let ids: Vec<Fingerprint> = (first..first + 1_000_000)
             .step_by(7)
             .map(|number| format!("token-{number}"))
-            .map(|id| Fingerprint::new(Salt::default(), Kind::Token, ISSUER, &id))
+            .map(|id| Fingerprint::of_claim(Salt::default(), ISSUER, "jti", &id))
             .collect();
         let begin = Instant::now();
         let found = ids.iter().filter(|id| snapshot.is_denied(**id)).count();

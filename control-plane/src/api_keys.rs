@@ -24,6 +24,9 @@ pub enum Scope {
     /// Exchange handover codes and handles, as the edge worker does.
     #[serde(rename = "handover")]
     Handover,
+    /// Register and remove the issuers whose tokens can be revoked.
+    #[serde(rename = "issuers:write")]
+    IssuersWrite,
     /// List the signing keys.
     #[serde(rename = "keys:read")]
     KeysRead,
@@ -237,10 +240,11 @@ impl ApiKey {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ApiKeysWrite,
         Self::FeedRead,
         Self::Handover,
+        Self::IssuersWrite,
         Self::KeysRead,
         Self::KeysWrite,
         Self::MetricsRead,
@@ -258,6 +262,7 @@ impl Scope {
             Self::ApiKeysWrite => "api-keys:write",
             Self::FeedRead => "feed:read",
             Self::Handover => "handover",
+            Self::IssuersWrite => "issuers:write",
             Self::KeysRead => "keys:read",
             Self::KeysWrite => "keys:write",
             Self::MetricsRead => "metrics:read",

@@ -10,9 +10,10 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value<'a> {
     Array(Vec<Self>),
-    Bool,
+    Bool(bool),
     Float(f64),
     Integer(u64),
+    Negative(i64),
     Null,
     Object(Object<'a>),
     Text(Cow<'a, str>),
@@ -35,7 +36,8 @@ impl<'a> Value<'a> {
         match self {
             Self::Array(items) if items.iter().all(|item| item.as_text().is_some()) => "an array",
             Self::Array(_) => "an array with members that are not strings",
-            Self::Bool => "a boolean",
+            Self::Bool(_) => "a boolean",
+            Self::Negative(_) => "a negative number",
             Self::Float(number) if *number < 0.0 => "a negative number",
             Self::Float(number) if *number >= 9_007_199_254_740_992.0 => TOO_LARGE,
             Self::Float(_) => "a number with a fraction",
@@ -108,8 +110,8 @@ impl<'de> Visitor<'de> for Strict {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Bool)
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value<'de>, E> {
+        Ok(Value::Bool(value))
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Value<'de>, E> {
@@ -117,8 +119,7 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Value<'de>, E> {
-        #[expect(clippy::as_conversions, reason = "no claim is a negative number")]
-        Ok(Value::Float(value as f64))
+        Ok(Value::Negative(value))
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value<'de>, E> {
@@ -217,11 +218,11 @@ mod tests {
     fn members_are_found_as_they_were_written() {
         let text = r#"{"n":-1,"i":7,"f":0.5,"t":"A\"","b":true,"z":null,"l":[{"x":[]}]}"#;
         let mut object = Object::parse(text).unwrap_or_default();
-        assert_eq!(object.get("n"), Some(&Value::Float(-1.0)));
+        assert_eq!(object.get("n"), Some(&Value::Negative(-1)));
         assert_eq!(object.get("i"), Some(&Value::Integer(7)));
         assert_eq!(object.get("f"), Some(&Value::Float(0.5)));
         assert_eq!(object.get("t").and_then(Value::as_text), Some("A\""));
-        assert_eq!(object.get("b"), Some(&Value::Bool));
+        assert_eq!(object.get("b"), Some(&Value::Bool(true)));
         assert_eq!(object.remove("z"), Some(Value::Null));
         assert!(!object.contains("z"));
         assert_eq!(object.names().collect::<Vec<_>>(), ["n", "i", "f", "t", "b", "l"]);

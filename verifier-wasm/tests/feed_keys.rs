@@ -11,10 +11,8 @@
 mod support;
 
 use offswitch_verifier::Verifier;
-use offswitch_verifier::snapshot::{
-    Content, Fingerprint, Floor, Kind, Position, SnapshotSigner, UserFloor,
-};
-use support::feed::{FEED, History, Record, SALT, signing_key};
+use offswitch_verifier::snapshot::{Content, Cutoff, Fingerprint, Floor, Position, SnapshotSigner};
+use support::feed::{FEED, History, Record, SALT, rules, signing_key};
 use support::{ISSUER, Minter, NOW, claims, encode};
 
 // S13, D04: a stolen feed key signs the largest numbers there are. Each is refused, the state stays,
@@ -38,7 +36,7 @@ fn a_snapshot_with_an_era_or_epoch_beyond_the_clock_changes_nothing() {
         let error = verifier.apply(bytes.clone(), NOW).unwrap_err();
         assert_eq!(error.code(), "snapshot_implausible", "{error}");
         let limit = NOW + DAY;
-        let found = if field == "era" { content.to.position.era } else { content.epoch };
+        let found = if field == "era" { content.to.position.era } else { content.issuers[0].epoch };
         let text = format!("the snapshot's {field} is {found}, accepted is at most {limit}");
         assert_eq!(error.to_string(), text);
         assert!(!error.needs_base());
@@ -68,12 +66,12 @@ fn a_seq_a_version_or_a_time_of_2_to_the_53_is_malformed() {
     let limit = 1u64 << 53;
     let last = |field: &str, number: u64| {
         let floor = match field {
-            "version" => UserFloor { minimum_version: number, not_before: 1 },
-            _ => UserFloor { minimum_version: 1, not_before: number },
+            "version" => Cutoff { minimum_version: number, not_before: 1 },
+            _ => Cutoff { minimum_version: 1, not_before: number },
         };
         // One alone, and one beside a small number: narrow columns and wide ones.
         let alone = vec![(user(1), floor)];
-        let small = UserFloor { minimum_version: 1, not_before: 1 };
+        let small = Cutoff { minimum_version: 1, not_before: 1 };
         let mut beside = vec![(user(1), floor), (user(2), small)];
         beside.sort_by_key(|(user, _)| *user);
         [alone, beside]
@@ -83,7 +81,7 @@ fn a_seq_a_version_or_a_time_of_2_to_the_53_is_malformed() {
             [(limit - 1, true), (limit, false), (limit + 1, false), (u64::MAX, false)]
         {
             for users in last(field, number) {
-                let content = Content { users: &users, ..content(1, 1, 0) };
+                let content = Content { cutoffs: &users, ..content(1, 1, 0) };
                 let applied = verifier(&[1]).apply(signer(&[1]).sign(&content), NOW);
                 assert_eq!(applied.is_ok(), is_good, "{field} {number}: {applied:?}");
             }
@@ -188,13 +186,13 @@ fn content(era: u64, seq: u64, epoch: u64) -> Content<'static> {
         issued_at: NOW,
         valid_until: NOW + 60,
         salt: SALT,
-        epoch,
+        issuers: vec![rules(epoch)],
         ..Content::default()
     }
 }
 
 fn user(number: u8) -> u64 {
-    Fingerprint::new(SALT, Kind::User, ISSUER, &format!("user-{number}")).0
+    Fingerprint::of_claim(SALT, ISSUER, "sub", &format!("user-{number}")).0
 }
 
 fn signer(seeds: &[u8]) -> SnapshotSigner {

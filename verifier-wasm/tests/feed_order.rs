@@ -244,7 +244,7 @@ fn a_failed_update_leaves_the_last_good_state_and_the_next_good_one_succeeds() {
         let mut flipped = good.clone();
         *flipped.last_mut().unwrap() ^= 1;
         let mut version = good.clone();
-        version[4] = 2;
+        version[4] = 3;
         let failing = [
             (vec![], "snapshot_malformed"),
             (good[..good.len() - 1].to_vec(), "snapshot_bad_signature"),
@@ -381,7 +381,7 @@ proptest! {
         while ours.end() <= theirs.end() + 1 || ours.end() as u64 <= feed.floor().position.seq {
             ours.records.push(Record::Token(15));
         }
-        let epoch = feed.epoch();
+        let epoch = Model::of(&feed).epoch;
         prop_assert_eq!(feed.apply(ours.base(ours.end()), NOW), Ok(Applied::Replaced));
         prop_assert!(Model::of(&feed).covers(&ours.model(ours.end())));
         ours.records.push(Record::Token(14));

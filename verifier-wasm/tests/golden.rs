@@ -4,8 +4,10 @@
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_verifier::Feed;
-use offswitch_verifier::snapshot::{FeedKey, Fingerprint, Kind, Snapshot, UserFloor};
-use serde_json::Value;
+use offswitch_verifier::snapshot::{
+    ClaimValue, Cutoff, FeedKey, Fingerprint, Fingerprinter, Salt, Selector, Snapshot,
+};
+use serde_json::{Value, json};
 
 // S17: the results, the contents and the state that vectors.json lists for each case.
 #[test]
@@ -71,10 +73,18 @@ fn no_part_of_a_vector_is_read_for_the_whole() {
 fn check_state(feed: &Feed, issuer: &str, case: &Value) {
     let what = text(&case["what"]);
     for (names, is_revoked) in [(&case["revoked"], true), (&case["stands"], false)] {
-        for (list, kind) in [("tokens", Kind::Token), ("sessions", Kind::Session)] {
+        for (list, claim) in [("tokens", "jti"), ("sessions", "sid")] {
             for id in names[list].as_array().into_iter().flatten() {
-                assert_eq!(feed.is_denied(kind, issuer, text(id)), is_revoked, "{what}: {id}");
+                assert_eq!(feed.is_denied(issuer, claim, text(id)), is_revoked, "{what}: {id}");
             }
+        }
+        for one in names["claims"].as_array().into_iter().flatten() {
+            let id = claims_of(one, feed.salt().unwrap(), issuer);
+            let found = one["not_before"].as_u64().map_or_else(
+                || feed.holds(id),
+                |not_before| feed.cutoff_of(id) == Some(Cutoff { minimum_version: 0, not_before }),
+            );
+            assert_eq!(found, is_revoked, "{what}: {one}");
         }
         for kid in names["keys"].as_array().into_iter().flatten() {
             assert_eq!(feed.is_dead(issuer, text(kid)), is_revoked, "{what}: {kid}");
@@ -82,8 +92,8 @@ fn check_state(feed: &Feed, issuer: &str, case: &Value) {
         for user in names["users"].as_array().into_iter().flatten() {
             // Those that stand are names alone.
             let name = user.as_str().unwrap_or_else(|| text(&user["sub"]));
-            let floor = feed.user_floor(issuer, name);
-            assert_eq!(floor, is_revoked.then(|| floor_of(user)), "{what}: {user}");
+            let cutoff = feed.cutoff(issuer, "sub", name);
+            assert_eq!(cutoff, is_revoked.then(|| cutoff_of(user)), "{what}: {user}");
         }
     }
 }
@@ -94,20 +104,26 @@ fn check_contents(snapshot: &Snapshot, case: &Value, issuer: &str) {
     assert_eq!(snapshot.to().to_string(), text(&expected["to"]));
     assert_eq!(snapshot.issued_at(), number(&expected["issued_at"]));
     assert_eq!(snapshot.valid_until(), number(&expected["valid_until"]));
-    assert_eq!(snapshot.epoch(), number(&expected["epoch"]));
-    let counts = [snapshot.denied_count(), snapshot.users_count(), snapshot.dead_keys().len()];
-    let names = ["denied", "users", "dead_keys"];
+    let rules = snapshot.issuers().iter().find(|rules| rules.issuer == issuer).unwrap();
+    assert_eq!(rules.epoch, number(&expected["epoch"]));
+    for (name, found) in
+        [("horizons", json!(rules.horizons)), ("selectors", json!(rules.selectors))]
+    {
+        assert!(expected[name].is_null() || expected[name] == found, "{found}");
+    }
+    let counts = [snapshot.denied_count(), snapshot.cutoffs_count(), snapshot.dead_keys().count()];
+    let names = ["denied", "cutoffs", "dead_keys"];
     assert_eq!(counts.map(Some), names.map(|name| usize::try_from(number(&expected[name])).ok()));
     assert_eq!(snapshot.denied().count(), snapshot.denied_count());
-    assert!(snapshot.denied().is_sorted() && snapshot.users().is_sorted_by_key(|(user, _)| user));
+    assert!(snapshot.denied().is_sorted() && snapshot.cutoffs().is_sorted_by_key(|(id, _)| id));
     for id in snapshot.denied() {
         assert!(snapshot.is_denied(id));
     }
-    for (user, floor) in snapshot.users() {
-        assert_eq!(snapshot.user_floor(user), Some(floor));
+    for (id, cutoff) in snapshot.cutoffs() {
+        assert_eq!(snapshot.cutoff(id), Some(cutoff));
     }
-    let nobody = Fingerprint::new(snapshot.salt(), Kind::Token, issuer, "nobody");
-    assert!(!snapshot.is_denied(nobody) && snapshot.user_floor(nobody).is_none());
+    let nobody = Fingerprint::of_claim(snapshot.salt(), issuer, "jti", "nobody");
+    assert!(!snapshot.is_denied(nobody) && snapshot.cutoff(nobody).is_none());
 }
 
 fn golden() -> Value {
@@ -126,8 +142,16 @@ fn trusted(golden: &Value, case: &Value) -> Vec<FeedKey> {
     case["trust"].as_array().unwrap().iter().map(key).collect()
 }
 
-fn floor_of(user: &Value) -> UserFloor {
-    UserFloor {
+fn claims_of(one: &Value, salt: Salt, issuer: &str) -> Fingerprint {
+    let claims = one["claims"].as_object().unwrap();
+    let selector = Selector::new(claims.keys()).unwrap();
+    let values: Vec<ClaimValue<'_>> = claims.values().map(|value| text(value).into()).collect();
+    let issuer = one["issuer"].as_str().unwrap_or(issuer);
+    Fingerprinter::new(salt, issuer, &selector).of(&values)
+}
+
+fn cutoff_of(user: &Value) -> Cutoff {
+    Cutoff {
         minimum_version: number(&user["minimum_version"]),
         not_before: number(&user["not_before"]),
     }

@@ -95,7 +95,8 @@ fn a_token_that_outlives_its_revocation_is_refused() {
             assert_eq!(
                 refused["detail"],
                 format!(
-                    "the token lives for {} s, accepted are at most {limit} s (option maxLifetime)",
+                    "the token lives for {} s, accepted are at most {limit} s (option \
+                     maxLifetime or the issuer's horizon)",
                     limit + 1
                 )
             );

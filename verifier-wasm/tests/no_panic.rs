@@ -96,9 +96,9 @@ proptest! {
         }
         if let Ok(snapshot) = Snapshot::open(seal(&body), &signer().feed_keys()) {
             prop_assert_eq!(snapshot.denied().count(), snapshot.denied_count());
-            prop_assert_eq!(snapshot.users().count(), snapshot.users_count());
+            prop_assert_eq!(snapshot.cutoffs().count(), snapshot.cutoffs_count());
             let _ = snapshot.is_denied(offswitch_verifier::snapshot::Fingerprint(probe));
-            let _ = snapshot.user_floor(offswitch_verifier::snapshot::Fingerprint(probe));
+            let _ = snapshot.cutoff(offswitch_verifier::snapshot::Fingerprint(probe));
         }
     }
 

@@ -91,28 +91,49 @@ fn a_token_cannot_hide_the_claims_it_is_revoked_by() {
     }
 }
 
-// A user is judged by `ver`, else by `iat`; a token that shows neither does not stand.
+// A revoked user's token must show the version and the time that the feed asks for. One without `ver`
+// counts as the first version, one without `iat` as the oldest.
 #[test]
 fn a_revoked_user_keeps_only_what_was_issued_afterwards() {
     let minter = Minter::new("EdDSA");
-    // The floor is version 3, not before NOW + 3.
-    let verifier =
-        feed::with_base(minter.verifier_with(lax_rules(&minter)), vec![Record::User(1, 3)]);
+    let records = vec![Record::User(1, 3), Record::UserBefore(2, NOW + 3)];
+    let verifier = feed::with_base(minter.verifier_with(lax_rules(&minter)), records);
     let code = |claims: &Value, now: u64| verifier.verify(&minter.token(claims), now).code();
     for (version, expected) in
         [(0, "revoked_user"), (2, "revoked_user"), (3, "valid"), (4, "valid")]
     {
         assert_eq!(code(&claims_with("ver", json!(version)), NOW), expected, "{version}");
     }
+    assert_eq!(code(&claims_without("ver"), NOW), "revoked_user");
     let mut without = claims_without("ver");
+    without["sub"] = json!("user-2");
     for (iat, expected) in [(NOW + 2, "revoked_user"), (NOW + 3, "valid")] {
         without["iat"] = json!(iat);
         assert_eq!(code(&without, NOW + 3), expected);
     }
     without.as_object_mut().unwrap().remove("iat");
     assert_eq!(code(&without, NOW), "revoked_user");
-    without["sub"] = json!("user-2");
+    without["sub"] = json!("user-3");
     assert_eq!(code(&without, NOW), "valid");
+}
+
+// A version and a time may both be asked for: neither takes anything back that the other has revoked.
+#[test]
+fn a_version_and_a_time_of_one_user_both_hold() {
+    let minter = Minter::new("EdDSA");
+    let records = vec![Record::User(1, 3), Record::UserBefore(1, NOW - 5)];
+    let verifier = feed::with_base(minter.cold_verifier(), records);
+    for (version, iat, expected) in
+        [(2, NOW, "revoked_user"), (3, NOW - 6, "revoked_user"), (3, NOW - 5, "valid")]
+    {
+        let mut claims = claims_with("ver", json!(version));
+        claims["iat"] = json!(iat);
+        assert_eq!(
+            verifier.verify(&minter.token(&claims), NOW).code(),
+            expected,
+            "{version} {iat}"
+        );
+    }
 }
 
 // A token without iat cannot show that it is younger than the red button.

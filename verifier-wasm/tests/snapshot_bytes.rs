@@ -10,8 +10,8 @@
 
 mod support;
 
-use offswitch_verifier::snapshot::{Content, DeadKey, FeedKey, Fingerprint, Kind};
-use offswitch_verifier::snapshot::{Floor, HEAD_BYTES, UserFloor};
+use offswitch_verifier::snapshot::{Content, Cutoff, DeadKey, FeedKey, Fingerprint};
+use offswitch_verifier::snapshot::{Floor, HEAD_BYTES};
 use offswitch_verifier::snapshot::{MAX_DEAD_KEYS, OpenError, Position, Snapshot, SnapshotSigner};
 use offswitch_verifier::{Applied, Feed};
 use support::body::{FIELDS, Fields, header, text, varint};
@@ -163,11 +163,12 @@ fn an_envelope_of_another_kind_is_refused_by_name() {
     };
     assert_eq!(with(0, b'o'), OpenError::Malformed("not a snapshot"));
     assert_eq!(with(4, 0), OpenError::UnknownVersion(0));
-    assert_eq!(with(4, 2), OpenError::UnknownVersion(2));
+    assert_eq!(with(4, 1), OpenError::UnknownVersion(1));
+    assert_eq!(with(4, 3), OpenError::UnknownVersion(3));
     for count in [0, 9, 255] {
         assert_eq!(with(5, count), OpenError::Malformed("the number of signatures"));
     }
-    for bytes in [&b""[..], b"OFSW", b"OFSW\x01", b"OFSW\x01\x08", b"<html>not found</html>", b"{}"]
+    for bytes in [&b""[..], b"OFSW", b"OFSW\x02", b"OFSW\x02\x08", b"<html>not found</html>", b"{}"]
     {
         assert!(Snapshot::open(bytes.to_vec(), &trusted).is_err(), "{bytes:?}");
     }
@@ -189,15 +190,26 @@ fn no_field_of_a_snapshot_can_carry_a_key() {
     varint(&mut by_hand, NOW);
     varint(&mut by_hand, NOW + feed::VALID_SECONDS);
     by_hand.extend(feed::SALT.0);
-    varint(&mut by_hand, 77);
+    // One issuer: its name, its epoch, no horizon, and three selectors of one path each with its uses.
     varint(&mut by_hand, 1);
     text(&mut by_hand, ISSUER);
+    for number in [77, 0, 3] {
+        varint(&mut by_hand, number);
+    }
+    for (claim, uses) in [("jti", 1 + 4), ("sid", 1 + 8), ("sub", 2 + 16)] {
+        varint(&mut by_hand, 1);
+        text(&mut by_hand, claim);
+        by_hand.push(uses);
+    }
+    // One dead key, of the first issuer.
+    varint(&mut by_hand, 1);
+    varint(&mut by_hand, 0);
     text(&mut by_hand, "key-9");
     varint(&mut by_hand, 3);
     varint(&mut by_hand, 1);
     assert_eq!(body[..by_hand.len()], by_hand);
     // The rest: four numbers for the columns, 3 fingerprints and 1 user in whole words.
-    let (columns, words) = (1 + 1 + 5 + 1, 3 * 62usize.div_ceil(64) + 1 + 1 + 1);
+    let (columns, words) = (1 + 1 + 1 + 1, 3 * 62usize.div_ceil(64) + 1 + 1 + 1);
     assert_eq!(body.len(), by_hand.len() + columns + words * 8);
 }
 
@@ -294,8 +306,8 @@ fn a_snapshot_a_thousand_times_the_usual_size_is_read() {
         (0..300_000u64).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
     let denied = Fingerprint::sorted(denied.into_iter().map(Fingerprint));
     let last = (1 << 53) - 1;
-    let floor = UserFloor { minimum_version: last, not_before: 0 };
-    let users: Vec<(u64, UserFloor)> = (0..1000).map(|user| (user, floor)).collect();
+    let floor = Cutoff { minimum_version: last, not_before: 0 };
+    let users: Vec<(u64, Cutoff)> = (0..1000).map(|user| (user, floor)).collect();
     let to = Floor { position: Position { era: NOW, seq: last }, ..Floor::default() };
     let from = Floor { position: Position { era: NOW, seq: 0 }, ..Floor::default() };
     let content = Content {
@@ -304,13 +316,13 @@ fn a_snapshot_a_thousand_times_the_usual_size_is_read() {
         issued_at: NOW,
         valid_until: u64::MAX,
         denied: &denied,
-        users: &users,
+        cutoffs: &users,
         ..Content::default()
     };
     let mut feed = Feed::new(FEED.to_owned(), signer().feed_keys());
     assert_eq!(feed.apply(signer().sign(&content), NOW), Ok(Applied::Replaced));
     assert_eq!(feed.position(), Some(to.position));
-    assert!(!feed.is_past_validity(u64::MAX) && !feed.is_denied(Kind::Token, ISSUER, "none"));
+    assert!(!feed.is_past_validity(u64::MAX) && !feed.is_denied(ISSUER, "jti", "none"));
 }
 
 // What nobody has verified can still be shown, and says of itself who is said to have signed it.
@@ -326,14 +338,14 @@ fn a_snapshot_is_shown_without_a_key_and_whatever_was_done_to_it() {
         assert_eq!(Snapshot::claimed_signers(&good).collect::<Vec<_>>(), ids);
         let sizes = shown.part_sizes();
         assert_eq!(sizes.envelope_bytes, body_at(2));
-        let body = sizes.header_bytes + sizes.denied_bytes + sizes.users_bytes;
+        let body = sizes.header_bytes + sizes.denied_bytes + sizes.cutoffs_bytes;
         assert_eq!(sizes.envelope_bytes + body, good.len());
         for bit in 0..good.len() * 8 {
             let mut bytes = good.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             if let Ok(shown) = Snapshot::peek_unverified(bytes) {
                 assert_eq!(shown.denied().count(), shown.denied_count());
-                assert_eq!(shown.users().count(), shown.users_count());
+                assert_eq!(shown.cutoffs().count(), shown.cutoffs_count());
             }
         }
         for length in 0..good.len() {

@@ -47,9 +47,10 @@ fn a_declared_count_allocates_nothing() {
     for count in counts {
         for fields in [
             Fields { denied: count, ..FIELDS },
-            Fields { users: count, ..FIELDS },
-            Fields { users: count, version_width: 64, ..FIELDS },
+            Fields { cutoffs: count, ..FIELDS },
+            Fields { cutoffs: count, version_width: 64, ..FIELDS },
             Fields { declared_dead_keys: count, ..FIELDS },
+            Fields { declared_issuers: count.max(2), ..FIELDS },
         ] {
             let bytes = seal(&header(&fields));
             PEAK.store(0, Ordering::Relaxed);

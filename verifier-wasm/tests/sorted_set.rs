@@ -12,9 +12,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offswitch_verifier::snapshot::{
-    Content, Fingerprint, Floor, Kind, Position, Snapshot, UserFloor,
-};
+use offswitch_verifier::snapshot::{Content, Cutoff, Fingerprint, Floor, Position, Snapshot};
 use proptest::prelude::*;
 use support::feed::{SALT, signer};
 use support::{ISSUER, NOW};
@@ -33,7 +31,7 @@ proptest! {
     fn a_map_of_any_users_reads_back_as_it_was_written(
         users in numbers(), floors in proptest::collection::vec(floor(), 1..5),
     ) {
-        let users: BTreeMap<u64, UserFloor> = users.into_iter().zip(floors.into_iter().cycle()).collect();
+        let users: BTreeMap<u64, Cutoff> = users.into_iter().zip(floors.into_iter().cycle()).collect();
         check_map(&users);
     }
 }
@@ -55,7 +53,7 @@ fn sets_of_every_size_around_a_power_of_two_read_back() {
         check_set(&(0..size).map(|number| number << 40).collect());
         check_set(&(0..size).map(|number| (number % 2).wrapping_neg() << 32 | number).collect());
         let floor =
-            |number: u64| UserFloor { minimum_version: number, not_before: (1 << 53) - 1 - number };
+            |number: u64| Cutoff { minimum_version: number, not_before: (1 << 53) - 1 - number };
         check_map(&(0..size).map(|number| (number * step, floor(number))).collect());
     }
 }
@@ -76,7 +74,7 @@ fn ten_million_probes_agree_with_the_exact_set() {
     };
     let print = |number: u32| {
         let text = id(number);
-        Fingerprint::new(SALT, Kind::Token, ISSUER, str::from_utf8(&text).unwrap())
+        Fingerprint::of_claim(SALT, ISSUER, "jti", str::from_utf8(&text).unwrap())
     };
     let denied = Fingerprint::sorted((0..PROBES).step_by(20).map(print));
     assert_eq!(denied.len(), 500_000);
@@ -102,23 +100,24 @@ fn ten_million_probes_agree_with_the_exact_set() {
     assert_eq!(hits, Vec::<u32>::new(), "good tokens that were found");
 }
 
-// S20: what distinguishes two ids is kind, issuer and id, and where the issuer ends.
+// S20: what distinguishes two ids is claim, issuer and id, and where each of them ends.
 #[test]
-fn a_fingerprint_tells_kinds_issuers_and_ids_apart() {
+fn a_fingerprint_distinguishes_claims_issuers_and_ids() {
     let prints = [
-        (Kind::Token, "i", "ab"),
-        (Kind::Session, "i", "ab"),
-        (Kind::User, "i", "ab"),
-        (Kind::Token, "ia", "b"),
-        (Kind::Token, "iab", ""),
-        (Kind::Token, "", "iab"),
-        (Kind::Token, "i", "ab\0"),
-        (Kind::Token, "i", "AB"),
+        ("jti", "i", "ab"),
+        ("sid", "i", "ab"),
+        ("sub", "i", "ab"),
+        ("jti", "ia", "b"),
+        ("jti", "iab", ""),
+        ("jti", "", "iab"),
+        ("jtia", "i", "b"),
+        ("jti", "i", "ab\0"),
+        ("jti", "i", "AB"),
     ]
-    .map(|(kind, issuer, id)| Fingerprint::new(SALT, kind, issuer, id));
+    .map(|(claim, issuer, id)| Fingerprint::of_claim(SALT, issuer, claim, id));
     assert_eq!(BTreeSet::from(prints).len(), prints.len());
     let other =
-        Fingerprint::new(offswitch_verifier::snapshot::Salt([8; 16]), Kind::Token, "i", "ab");
+        Fingerprint::of_claim(offswitch_verifier::snapshot::Salt([8; 16]), "i", "jti", "ab");
     assert!(!prints.contains(&other));
 }
 
@@ -133,13 +132,13 @@ fn check_set(numbers: &BTreeSet<u64>) {
     }
 }
 
-fn check_map(users: &BTreeMap<u64, UserFloor>) {
-    let sorted: Vec<(u64, UserFloor)> = users.iter().map(|(user, floor)| (*user, *floor)).collect();
+fn check_map(users: &BTreeMap<u64, Cutoff>) {
+    let sorted: Vec<(u64, Cutoff)> = users.iter().map(|(user, floor)| (*user, *floor)).collect();
     let snapshot = open(&[], &sorted);
-    assert_eq!(snapshot.users_count(), users.len());
-    assert!(snapshot.users().map(|(user, floor)| (user.0, floor)).eq(sorted));
+    assert_eq!(snapshot.cutoffs_count(), users.len());
+    assert!(snapshot.cutoffs().map(|(user, floor)| (user.0, floor)).eq(sorted));
     for number in probes(&users.keys().copied().collect()) {
-        assert_eq!(snapshot.user_floor(Fingerprint(number)), users.get(&number).copied());
+        assert_eq!(snapshot.cutoff(Fingerprint(number)), users.get(&number).copied());
     }
 }
 
@@ -157,10 +156,16 @@ fn probes(numbers: &BTreeSet<u64>) -> Vec<u64> {
     probes
 }
 
-fn open(denied: &[u64], users: &[(u64, UserFloor)]) -> Snapshot {
+fn open(denied: &[u64], users: &[(u64, Cutoff)]) -> Snapshot {
     let to = Floor { position: Position { era: 1, seq: 1 }, ..Floor::default() };
-    let content =
-        Content { to, issued_at: NOW, valid_until: NOW, denied, users, ..Content::default() };
+    let content = Content {
+        to,
+        issued_at: NOW,
+        valid_until: NOW,
+        denied,
+        cutoffs: users,
+        ..Content::default()
+    };
     Snapshot::open(signer().sign(&content), &signer().feed_keys()).unwrap()
 }
 
@@ -180,9 +185,9 @@ fn numbers() -> impl Strategy<Value = BTreeSet<u64>> {
     ]
 }
 
-fn floor() -> impl Strategy<Value = UserFloor> {
+fn floor() -> impl Strategy<Value = Cutoff> {
     // Numbers from 2^53 on are refused: JSON and Lua would not keep them.
     let number = || prop_oneof![0..1u64 << 53, Just(0), Just((1 << 53) - 1), 0..100u64];
     (number(), number())
-        .prop_map(|(minimum_version, not_before)| UserFloor { minimum_version, not_before })
+        .prop_map(|(minimum_version, not_before)| Cutoff { minimum_version, not_before })
 }

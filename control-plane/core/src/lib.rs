@@ -5,8 +5,10 @@
 //! no rule can block on one.
 
 pub mod fold;
+pub mod issuers;
 pub mod limits;
 pub mod log;
 pub mod record;
+pub mod registration;
 pub mod revoking;
 pub mod session;

@@ -7,7 +7,7 @@ use offswitch_core::fold::{Fold, Trimming, Validity};
 use offswitch_core::limits::leaves_at;
 use offswitch_core::log::Checkpoint;
 use offswitch_core::record::{Record, Revocation};
-use offswitch_snapshot::{Kind, Position, Salt, SnapshotSigner};
+use offswitch_snapshot::{Position, Salt, SnapshotSigner};
 use offswitch_verifier::Feed;
 use proptest::prelude::*;
 
@@ -25,6 +25,15 @@ fn feed() -> Feed {
 
 fn empty() -> Fold {
     Fold::begin(Salt([3; 16]), ISSUER, 1, &Checkpoint::default()).unwrap()
+}
+
+/// A fold of a control plane whose tokens live for a second, so that an entry's `exp` decides.
+fn short_lived() -> Fold {
+    let mut fold = empty();
+    let revocations = vec![Revocation::Horizon { seconds: 1 }];
+    let long_ago = Record { at: NOW - 200_000, by: "test".to_owned(), reason: None, revocations };
+    fold.push(1, &long_ago.encode()).unwrap();
+    fold
 }
 
 fn record(revocations: Vec<Revocation>) -> Vec<u8> {
@@ -58,19 +67,24 @@ fn revocation() -> impl Strategy<Value = Revocation> {
             sid,
             exp
         }),
-        (id.clone(), exp).prop_map(|(sub, exp)| Revocation::User { issuer: None, sub, exp }),
+        (id.clone(), exp).prop_map(|(sub, exp)| Revocation::User {
+            issuer: None,
+            sub,
+            issued_before: None,
+            exp,
+        }),
         id.prop_map(|kid| Revocation::Key { issuer: None, kid }),
-        (NOW..NOW + 50).prop_map(|epoch| Revocation::Epoch { epoch }),
+        (NOW..NOW + 50).prop_map(|epoch| Revocation::Epoch { issuer: None, epoch }),
     ]
 }
 
 /// What a feed says of everything the strategy can name.
 fn view(feed: &Feed) -> BTreeMap<String, String> {
-    let mut view = BTreeMap::from([("epoch".to_owned(), feed.epoch().to_string())]);
+    let mut view = BTreeMap::from([("rules".to_owned(), format!("{:?}", feed.rules_of(ISSUER)))]);
     for id in (0..40).map(|id| format!("id{id}")) {
-        let token = feed.is_denied(Kind::Token, ISSUER, &id);
-        let session = feed.is_denied(Kind::Session, ISSUER, &id);
-        let user = feed.user_floor(ISSUER, &id);
+        let token = feed.is_denied(ISSUER, "jti", &id);
+        let session = feed.is_denied(ISSUER, "sid", &id);
+        let user = feed.cutoff(ISSUER, "sub", &id);
         let dead = feed.is_dead(ISSUER, &id);
         view.insert(id, format!("{token} {session} {user:?} {dead}"));
     }
@@ -114,7 +128,7 @@ proptest! {
         batches in prop::collection::vec(prop::collection::vec(revocation(), 1..5), 1..10),
         later in 0u64..3000,
     ) {
-        let mut fold = empty();
+        let mut fold = short_lived();
         let mut expiries: BTreeMap<String, u64> = BTreeMap::new();
         for (index, revocations) in batches.into_iter().enumerate() {
             for revocation in &revocations {
@@ -123,14 +137,14 @@ proptest! {
                     *held = (*held).max(*exp);
                 }
             }
-            fold.push(index as u64 + 1, &record(revocations)).unwrap();
+            fold.push(index as u64 + 2, &record(revocations)).unwrap();
             base(&mut fold, NOW);
         }
         let now = NOW + later;
         let mut verifier = feed();
         verifier.apply(base(&mut fold, now), now).unwrap();
         for (jti, exp) in expiries {
-            let denied = verifier.is_denied(Kind::Token, ISSUER, &jti);
+            let denied = verifier.is_denied(ISSUER, "jti", &jti);
             prop_assert_eq!(denied, leaves_at(exp) >= now, "{} at {}", jti, later);
         }
     }
@@ -157,13 +171,13 @@ proptest! {
 #[test]
 fn an_entry_outlives_its_token_by_leeway_and_margin() {
     let exp = NOW + 100;
-    let mut fold = empty();
+    let mut fold = short_lived();
     let token = Revocation::Token { issuer: None, jti: "t".to_owned(), exp };
-    fold.push(1, &record(vec![token])).unwrap();
+    fold.push(2, &record(vec![token])).unwrap();
     for (now, stands) in [(exp, true), (exp + 300, true), (exp + 600, true), (exp + 601, false)] {
         let mut verifier = feed();
         verifier.apply(base(&mut fold.clone(), now), now).unwrap();
-        assert_eq!(verifier.is_denied(Kind::Token, ISSUER, "t"), stands, "{now}");
+        assert_eq!(verifier.is_denied(ISSUER, "jti", "t"), stands, "{now}");
     }
 }
 
@@ -174,7 +188,7 @@ fn trimming_takes_only_the_past_and_keeps_dead_keys_epoch_and_chain() {
     let log: Vec<Vec<u8>> = [
         vec![token("old", NOW)],
         vec![Revocation::Key { issuer: None, kid: "dead".to_owned() }],
-        vec![Revocation::Epoch { epoch: NOW - 5 }],
+        vec![Revocation::Epoch { issuer: None, epoch: NOW - 5 }],
         vec![token("live", LATER + 5000)],
         vec![token("old too", NOW)],
     ]
@@ -206,7 +220,12 @@ fn trimming_takes_only_the_past_and_keeps_dead_keys_epoch_and_chain() {
 fn trimming_carries_few_living_entries_of_old_records_and_no_more() {
     let token = |jti: &str, exp| Revocation::Token { issuer: None, jti: jti.to_owned(), exp };
     let refresh = |exp| Revocation::Refresh { sid: "s".to_owned(), exp };
-    let user = |number| Revocation::User { issuer: None, sub: format!("u{number}"), exp: FAR };
+    let user = |number| Revocation::User {
+        issuer: None,
+        sub: format!("u{number}"),
+        issued_before: None,
+        exp: FAR,
+    };
     let log = [
         record(vec![token("a", FAR + 5), refresh(FAR + 5), token("past", NOW)]),
         record(vec![token("a", FAR), refresh(FAR)]),
@@ -247,7 +266,7 @@ fn trimming_carries_few_living_entries_of_old_records_and_no_more() {
 #[test]
 fn a_log_that_goes_back_or_is_damaged_is_not_folded() {
     let mut fold = empty();
-    let bytes = record(vec![Revocation::Epoch { epoch: 1 }]);
+    let bytes = record(vec![Revocation::Epoch { issuer: None, epoch: 1 }]);
     let begin = fold.reached();
     assert!(fold.push(0, &bytes).is_err());
     assert!(fold.push(1, b"").is_err());
@@ -275,9 +294,9 @@ fn a_delta_to_an_earlier_position_is_the_same_after_later_records() {
     let to = fold.reached().position;
     let (delta, heartbeat) = (fold.delta(begin, to, VALIDITY), fold.delta(to, to, VALIDITY));
     assert!(delta.is_some() && heartbeat.is_some());
-    fold.push(2, &record(vec![Revocation::Epoch { epoch: NOW + 9 }])).unwrap();
+    fold.push(2, &record(vec![Revocation::Epoch { issuer: None, epoch: NOW + 9 }])).unwrap();
     assert_eq!(fold.delta(begin, to, VALIDITY), delta);
     assert_eq!(fold.delta(to, to, VALIDITY), heartbeat);
     let further = fold.delta(begin, fold.reached().position, VALIDITY);
-    assert_eq!(further.map(|delta| delta.borrow().epoch), Some(NOW + 9));
+    assert_eq!(further.map(|delta| delta.borrow().issuers[0].epoch), Some(NOW + 9));
 }

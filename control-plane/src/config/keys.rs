@@ -155,12 +155,6 @@ pub(super) const KEYS: &[Key] = &[
         help: "How far in the future a revoked token's exp may lie, 86400 to 315360000.",
     },
     Key {
-        name: "foreign_token_seconds",
-        default: "604800",
-        help: "How long tokens of other issuers may live, for revocations without exp, 60 to \
-               31536000.",
-    },
-    Key {
         name: "max_connections",
         default: "20000",
         help: "How many connections there may be, 1 to 1000000, but at most as many as the process \

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use offswitch_core::registration::Definition;
 use zeroize::Zeroizing;
 
 use self::keys::{KEYS, Key};
@@ -51,6 +52,8 @@ pub struct Config {
     pub limits: Limits,
     /// False if `max_connections` is the default.
     pub max_connections_is_set: bool,
+    /// The issuers whose tokens can be revoked, by name.
+    pub issuers: Vec<(String, Definition)>,
     /// The settings of the plane.
     pub settings: Settings,
     /// Warnings about ignored input, to be logged. They never contain a value.

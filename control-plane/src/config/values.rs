@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use offswitch_core::issuers::Issuers;
 use offswitch_core::limits::LONGEST_ACCESS_TOKEN_SECONDS;
+use offswitch_core::registration::Definition;
+use offswitch_core::revoking::Refused;
 use offswitch_core::session::{Lifetimes, LostSessions};
 use zeroize::Zeroizing;
 
@@ -25,6 +28,7 @@ use crate::telemetry::{self, LogFormat};
 #[derive(Default)]
 pub(super) struct Values {
     set: BTreeMap<String, Zeroizing<String>>,
+    issuers: Vec<(String, Definition)>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
 }
@@ -40,6 +44,10 @@ impl Values {
             }
         };
         for (name, value) in table {
+            if name == ISSUERS {
+                self.read_issuers(value);
+                continue;
+            }
             let text = match value {
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
@@ -56,6 +64,43 @@ impl Values {
             } else {
                 let problem = environment::unknown(&name);
                 self.problem(&name, &problem);
+            }
+        }
+    }
+
+    /// `[[issuers]]`: each with a `name`, and otherwise as `PUT /v1/issuers/{name}` takes it.
+    fn read_issuers(&mut self, value: toml::Value) {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            name: String,
+            #[serde(flatten)]
+            definition: toml::Table,
+        }
+        let toml::Value::Array(all) = value else {
+            return self.problem(ISSUERS, "must be tables: [[issuers]]");
+        };
+        for (index, one) in all.into_iter().enumerate() {
+            let read = one.try_into::<Named>().and_then(|Named { name, definition }| {
+                Ok((name, definition.try_into::<Definition>()?))
+            });
+            match read {
+                Ok((name, _)) if self.issuers.iter().any(|(other, _)| *other == name) => {
+                    self.problem(ISSUERS, &format!("{index} has a name that is given twice"));
+                }
+                Ok((name, definition)) => {
+                    // Against no other issuer: what the store has registered is known later.
+                    match definition.clone().check(&name, &Issuers::new("")) {
+                        Ok(_) => self.issuers.push((name, definition)),
+                        Err(refused) => {
+                            let Refused { field, detail, .. } = refused;
+                            self.problem(ISSUERS, &format!("{index}: {field}: {detail}"));
+                        }
+                    }
+                }
+                Err(error) => {
+                    let problem = format!("{index}: {}", error.message());
+                    self.problem(ISSUERS, &problem);
+                }
             }
         }
     }
@@ -143,6 +188,7 @@ impl Values {
             log_format: log_format.unwrap_or(LogFormat::Text),
             limits,
             max_connections_is_set,
+            issuers: self.issuers,
             settings,
         })
     }
@@ -230,7 +276,6 @@ impl Values {
             },
             log: LogSettings {
                 max_revocation_seconds: self.number("max_revocation_seconds", 86_400..=315_360_000),
-                foreign_token_seconds: self.number("foreign_token_seconds", 60..=31_536_000),
                 max_entries: self.count("max_entries", 1..=MOST_ENTRIES as u64),
                 memory_folder: None,
                 has_served: false,
@@ -288,3 +333,6 @@ impl Values {
         self.problems.push(Problem { key: key.to_owned(), problem: problem.to_owned() });
     }
 }
+
+/// The issuers whose tokens can be revoked; in the file only.
+const ISSUERS: &str = "issuers";

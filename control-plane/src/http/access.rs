@@ -98,7 +98,7 @@ async fn authorize(
 }
 
 /// Finds the caller's key by the hash of the presented secret.
-fn caller(
+pub(super) fn caller(
     plane: &Plane,
     headers: &HeaderMap,
     scope: Option<Scope>,

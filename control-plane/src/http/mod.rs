@@ -7,6 +7,7 @@ mod api_keys;
 mod extract;
 mod feed;
 mod handover;
+mod issuers;
 mod json;
 mod keys;
 mod measured;
@@ -111,6 +112,9 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
         (scope(Scope::ApiKeysWrite), routes!(api_keys::delete)),
         (scope(Scope::KeysWrite), routes!(keys::rotate_feed)),
         (scope(Scope::KeysWrite), routes!(keys::drop_feed)),
+        (Access::AnyKey, routes!(issuers::list)),
+        (scope(Scope::IssuersWrite), routes!(issuers::put).layer(small())),
+        (scope(Scope::IssuersWrite), routes!(issuers::delete)),
         (scope(Scope::Handover), routes!(handover::login).layer(small())),
         (scope(Scope::Handover), routes!(handover::logout).layer(small())),
         (scope(Scope::Handover), routes!(handover::token).layer(small())),
@@ -147,7 +151,7 @@ fn guarded(
 /// The description of a route, including the credentials that its access requires.
 fn secured(mut paths: Paths, access: Access) -> Paths {
     for item in paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.delete];
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             operation.security = Some(vec![access.requirement()]);
         }

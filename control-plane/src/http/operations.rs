@@ -74,6 +74,16 @@ pub(super) struct Status {
     durability: Option<Durability>,
     /// The issuer whose tokens it signs, and the id of its feed.
     issuer: String,
+    /// The registered issuers, whose tokens can be revoked too.
+    issuers: Vec<IssuerStatus>,
+}
+
+/// A registered issuer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct IssuerStatus {
+    name: String,
+    /// The exact `iss` of its tokens.
+    issuer: String,
 }
 
 /// What an API key may do.
@@ -112,6 +122,12 @@ pub(super) async fn status(
         version: env!("CARGO_PKG_VERSION"),
         durability: plane.log.durability(),
         issuer: plane.issuer().to_owned(),
+        issuers: plane
+            .log
+            .issuers()
+            .registered()
+            .map(|(name, one)| IssuerStatus { name: name.to_owned(), issuer: one.issuer.clone() })
+            .collect(),
     }))
 }
 

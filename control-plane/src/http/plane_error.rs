@@ -38,6 +38,10 @@ impl From<PlaneError> for Problem {
             PlaneError::TooManyDeadKeys => {
                 return Self::new(StatusCode::CONFLICT, "too_many_dead_keys", error.to_string());
             }
+            PlaneError::TooManySelectors { .. } => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                return Self::new(status, "too_many_selectors", error.to_string());
+            }
             PlaneError::TooManyEntries { .. } => {
                 tracing::error!(%error, "nothing more can be revoked");
                 // Not a 503: it is not over soon, but when entries expire.
@@ -45,6 +49,7 @@ impl From<PlaneError> for Problem {
                 return Self::new(status, "too_many_entries", error.to_string());
             }
             PlaneError::Fold(_)
+            | PlaneError::Issuer(_)
             | PlaneError::Keyring(_)
             | PlaneError::Memory(_)
             | PlaneError::StoreForgot => None,

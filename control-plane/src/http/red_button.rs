@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::access::Caller;
 use super::extract::{Body, IdempotencyKey, idempotency};
-use crate::plane::{Landing, Plane, Reach, RedButton};
+use crate::plane::{Landing, Plane, Reach, RedButton, Revoked};
 use crate::problem::{Problem, ProblemDocument};
 use crate::store::Durability;
 
@@ -26,7 +26,10 @@ pub(super) struct Press {
     /// `end` (the default): every session ends. `keep`: refresh tokens stay valid, and clients
     /// refresh.
     #[serde(default)]
-    sessions: Landing,
+    sessions: Option<Landing>,
+    /// The exact `iss` of a registered issuer: only its tokens are revoked, its keys stay. By default
+    /// this control plane.
+    issuer: Option<String>,
     /// The reason, at most 500 bytes.
     reason: Option<String>,
 }
@@ -66,7 +69,8 @@ pub(super) struct Reached {
     tokens: u64,
 }
 
-/// Revokes every token: all signing keys are revoked, a new key signs, and the epoch is raised.
+/// Revokes every token: all signing keys are revoked, a new key signs, and the epoch is raised. With
+/// `issuer`, every token that this issuer has issued so far.
 #[utoipa::path(
     post, path = "/v1/red-button", tag = "revocations", operation_id = "pressRedButton",
     summary = "Revoke every token",
@@ -85,43 +89,73 @@ pub(super) async fn press(
     headers: HeaderMap,
     body: Body<Press>,
 ) -> Result<Json<Pressed>, Problem> {
-    let Press { dry_run, sessions, reason } = body.value;
+    let Press { dry_run, sessions, issuer, reason } = body.value;
     if reason.as_ref().is_some_and(|reason| reason.len() > 500) {
         let detail = "reason: must have at most 500 bytes";
         return Err(Problem::bad_request("invalid_red_button", detail));
     }
     let request = idempotency(&headers, &caller.id, "/v1/red-button", &body.bytes)?;
     let now = plane.now();
+    if let Some(issuer) = issuer.filter(|issuer| issuer != plane.issuer()) {
+        if sessions.is_some() {
+            let detail = "sessions: leave it out: the sessions of another issuer are its own";
+            return Err(Problem::bad_request("invalid_red_button", detail));
+        }
+        let issuers = plane.log.issuers();
+        let known = offswitch_core::revoking::known(Some(issuer.clone()), &issuers);
+        known.map_err(super::revocations::refused)?;
+        if dry_run {
+            let button = plane.red_button_of(&issuer, now);
+            return Ok(Json(Pressed::would(button, None)));
+        }
+        let record = Record { at: now, by: caller.id, reason, revocations: vec![] };
+        let (button, revoked) = plane.press_red_button_of(&issuer, &request, record).await?;
+        tracing::warn!(epoch = button.epoch, issuer, "the red button of an issuer was pressed");
+        return Ok(Json(Pressed::pressed(button, None, revoked)));
+    }
+    let sessions = sessions.unwrap_or_default();
     if dry_run {
         let reach = plane.sessions.reach(now).await?;
-        return Ok(Json(Pressed::would(plane.red_button(sessions, now), reach)));
+        return Ok(Json(Pressed::would(plane.red_button(sessions, now), Some(reach))));
     }
     let record = Record { at: now, by: caller.id, reason, revocations: vec![] };
     let (button, revoked) = plane.press_red_button(&request, record, sessions).await?;
     tracing::warn!(epoch = button.epoch, ?sessions, "the red button was pressed");
-    Ok(Json(Pressed {
-        dry_run,
-        dead_kids: button.dead_kids,
-        epoch: button.epoch,
-        sessions: button.sessions,
-        reach: None,
-        active_kid: plane.signing.active_kid(),
-        position: Some(revoked.position),
-        durability: Some(revoked.durability),
-    }))
+    Ok(Json(Pressed::pressed(button, plane.signing.active_kid(), revoked)))
 }
 
 impl Pressed {
+    /// The effect that pressing had.
+    fn pressed(button: RedButton, active_kid: Option<String>, revoked: Revoked) -> Self {
+        let RedButton { dead_kids, epoch, sessions } = button;
+        let (position, durability) = (Some(revoked.position), Some(revoked.durability));
+        Self {
+            dry_run: false,
+            dead_kids,
+            epoch,
+            sessions,
+            reach: None,
+            active_kid,
+            position,
+            durability,
+        }
+    }
+
     /// The effect that pressing would have.
-    fn would(button: RedButton, reach: Reach) -> Self {
-        let Reach { users, sessions, tokens } = reach;
-        let reach = Reached { users, sessions, keys: button.dead_kids.len(), tokens };
+    fn would(button: RedButton, reach: Option<Reach>) -> Self {
+        let keys = button.dead_kids.len();
+        let reach = reach.map(|Reach { users, sessions, tokens }| Reached {
+            users,
+            sessions,
+            keys,
+            tokens,
+        });
         Self {
             dry_run: true,
             dead_kids: button.dead_kids,
             epoch: button.epoch,
             sessions: button.sessions,
-            reach: Some(reach),
+            reach,
             active_kid: None,
             position: None,
             durability: None,

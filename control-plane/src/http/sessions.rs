@@ -317,7 +317,8 @@ async fn end_user(
         return Err(Problem::bad_request("invalid_session", detail));
     }
     let exp = plane.now().saturating_add(LONGEST_ACCESS_TOKEN_SECONDS);
-    let revocation = Revocation::User { issuer: None, sub: sub.to_owned(), exp };
+    let revocation =
+        Revocation::User { issuer: None, sub: sub.to_owned(), issued_before: None, exp };
     end(plane, caller, headers, &format!("user {sub}"), revocation).await
 }
 

@@ -20,13 +20,16 @@ mod tasks;
 use std::sync::Arc;
 
 use offswitch_core::fold::FoldError;
-use offswitch_core::record::OWN_ACT;
+use offswitch_core::limits::UNNAMED_REQUEST_MEMORY;
+use offswitch_core::record::{OWN_ACT, Record, Revocation};
+use offswitch_core::registration::Definition;
 use offswitch_core::revoking::Rules;
+use offswitch_snapshot::MAX_SELECTORS;
 
 use crate::keyring::{KeyringError, Rotated};
-use crate::master_key::MasterKey;
+use crate::master_key::{MasterKey, random_bytes};
 use crate::sealing::SealedStore;
-use crate::store::{Finding, Store, StoreError};
+use crate::store::{Finding, Request, Store, StoreError};
 use folded::Folded;
 
 pub use api_key_ring::ApiKeyRing;
@@ -82,6 +85,9 @@ pub enum PlaneError {
     /// The log cannot be folded.
     #[error(transparent)]
     Fold(#[from] FoldError),
+    /// An issuer of the configuration cannot be registered.
+    #[error("issuers: {0}")]
+    Issuer(String),
     /// The keys cannot be loaded.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
@@ -108,6 +114,15 @@ pub enum PlaneError {
     /// No snapshot has room for one more dead key.
     #[error("too many signing keys are revoked; rotate the keys at their issuer instead")]
     TooManyDeadKeys,
+    /// Verifiers look up by no more combinations of claims.
+    #[error(
+        "at most {MAX_SELECTORS} combinations of claims can be in use for the issuer {issuer}; see GET \
+         /v1/issuers"
+    )]
+    TooManySelectors {
+        /// The issuer.
+        issuer: String,
+    },
     /// There is no room for that many more tokens, sessions and users.
     #[error("{held} tokens, sessions and users are revoked, of at most {most}")]
     TooManyEntries {
@@ -187,8 +202,50 @@ impl Plane {
     }
 
     /// The rules for what a revocation may name.
-    pub fn revocation_rules(&self) -> Rules<'_> {
-        self.log.rules(self.sessions.access_token_seconds())
+    pub fn revocation_rules(&self) -> Rules {
+        self.log.rules()
+    }
+
+    /// Registers the issuers of the configuration, and limits the life of new access tokens to the
+    /// configured one, if the log does not say so already.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn settle_issuers(
+        &self,
+        configured: &[(String, Definition)],
+        now: u64,
+    ) -> Result<(), PlaneError> {
+        let issuers = self.log.issuers();
+        let mut revocations = Vec::new();
+        let seconds = self.sessions.access_token_seconds();
+        let rules = issuers.rules_of(&self.issuer);
+        let last = rules.and_then(|rules| rules.horizons.steps().last().copied());
+        if last.is_none_or(|step| step.seconds != seconds) {
+            revocations.push(Revocation::Horizon { seconds });
+        }
+        for (name, definition) in configured {
+            match definition.clone().check(name, &issuers) {
+                Ok(registration) if issuers.named(name) == Some(&registration) => {}
+                Ok(registration) => {
+                    revocations.push(Revocation::Issuer { name: name.clone(), registration });
+                }
+                Err(refused) => {
+                    let (field, detail) = (refused.field, refused.detail);
+                    return Err(PlaneError::Issuer(format!("{name}.{field}: {detail}")));
+                }
+            }
+        }
+        if revocations.is_empty() {
+            return Ok(());
+        }
+        let id = format!("{OWN_ACT}:issuers:{}", hex_id());
+        let request = Request { id, digest: [0; 32], memory: UNNAMED_REQUEST_MEMORY };
+        let record = Record { at: now, by: OWN_ACT.to_owned(), reason: None, revocations };
+        self.log.revoke(&request, &record).await?;
+        self.publisher.rebuild_base(now).await;
+        Ok(())
     }
 
     /// True while no reason is known why this process cannot serve: the store answers, has room,
@@ -229,4 +286,9 @@ impl Plane {
         self.publisher.reload_keys().await?;
         Ok(Some(rotated))
     }
+}
+
+/// A new id for a request of our own.
+fn hex_id() -> String {
+    random_bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect()
 }

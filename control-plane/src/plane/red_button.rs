@@ -75,12 +75,40 @@ impl Plane {
         Ok((done, revoked))
     }
 
+    /// The effect of pressing the red button of a registered issuer at `now`: every token that it has
+    /// issued up to now is revoked, by its clock. Its keys and sessions are its own.
+    pub fn red_button_of(&self, issuer: &str, now: u64) -> RedButton {
+        let issuers = self.log.issuers();
+        let now = now.saturating_add(1).saturating_add(issuers.clock_skew_of(issuer));
+        let epoch = issuers.epoch_of(issuer).max(now);
+        RedButton { dead_kids: vec![], epoch, sessions: Landing::Keep }
+    }
+
+    /// Presses the red button of a registered issuer.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub async fn press_red_button_of(
+        &self,
+        issuer: &str,
+        request: &Request,
+        mut record: Record,
+    ) -> Result<(RedButton, Revoked), PlaneError> {
+        let button = self.red_button_of(issuer, record.at);
+        let issuer = Some(issuer.to_owned());
+        record.revocations = vec![Revocation::Epoch { issuer, epoch: button.epoch }];
+        let revoked = self.log.revoke(request, &record).await?;
+        let done = if revoked.repeated { self.pressed(revoked.position).await? } else { button };
+        Ok((done, revoked))
+    }
+
     /// What the record at `position` did.
     async fn pressed(&self, position: Position) -> Result<RedButton, PlaneError> {
         let mut done = RedButton { dead_kids: vec![], epoch: 0, sessions: Landing::Keep };
         for revocation in self.log.record_at(position).await?.revocations {
             match revocation {
-                Revocation::Epoch { epoch } => done.epoch = epoch,
+                Revocation::Epoch { epoch, .. } => done.epoch = epoch,
                 Revocation::Key { kid, .. } => done.dead_kids.push(kid),
                 Revocation::Sessions => done.sessions = Landing::End,
                 _ => {}
@@ -97,7 +125,7 @@ impl RedButton {
             Landing::End => Some(Revocation::Sessions),
             Landing::Keep => None,
         };
-        let epoch = Revocation::Epoch { epoch: self.epoch };
+        let epoch = Revocation::Epoch { issuer: None, epoch: self.epoch };
         self.dead_kids.iter().map(key).chain([epoch]).chain(sessions).collect()
     }
 }

@@ -67,6 +67,8 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
         plane.api_keys.reload().await?;
         plane.log.remember(unix_seconds()).await;
     }
+    let settled = plane.settle_issuers(&config.issuers, plane.now()).await;
+    settled.map_err(|error| in_words(error, config))?;
     plane.spawn_tasks();
     Ok(plane)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use offswitch::clock::utc;
 use offswitch_snapshot::{
-    DeadKey, FeedKey, FeedKeyId, Fingerprint, Kind, Position, Snapshot, UserFloor,
+    Cutoff, FeedKey, FeedKeyId, Fingerprint, IssuerRules, Position, Snapshot,
 };
 use serde::Serialize;
 
@@ -27,7 +27,7 @@ pub(super) struct Explanation {
     /// Hexadecimal, as are `chain_to` and `salt`.
     chain_from: String,
     chain_to: String,
-    /// Unix seconds, as are `valid_until` and `epoch`.
+    /// Unix seconds, as is `valid_until`.
     issued_at: u64,
     issued_at_utc: String,
     /// Negative for a snapshot from the future.
@@ -37,19 +37,26 @@ pub(super) struct Explanation {
     /// Whether it still proves that the feed is fresh.
     fresh: bool,
     salt: String,
-    /// Tokens issued before it are revoked; null if there is none.
-    epoch: Option<u64>,
-    epoch_utc: Option<String>,
+    /// What it says about each issuer.
+    issuers: Vec<IssuerRules>,
     dead_keys: Vec<DeadKey>,
-    /// Tokens and sessions, which cannot be distinguished.
+    /// What is revoked whatever its age: tokens and sessions, which cannot be distinguished.
     denied: Collection,
-    users: Collection,
+    /// What is revoked up to an instant or a version: users, and other claims.
+    cutoffs: Collection,
     /// The size of the whole file.
     size_bytes: usize,
     envelope_bytes: usize,
     header_bytes: usize,
     /// The answers to `--jti`, `--session` and `--sub`.
     asked: Vec<Asked>,
+}
+
+/// A key that is dead.
+#[derive(Debug, Serialize)]
+struct DeadKey {
+    issuer: String,
+    kid: String,
 }
 
 /// One of the two collections.
@@ -67,7 +74,7 @@ struct Collection {
 pub(super) enum Asked {
     Session { id: String, denied: bool },
     Token { id: String, denied: bool },
-    User { id: String, floor: Option<UserFloor> },
+    User { id: String, cutoff: Option<Cutoff> },
 }
 
 impl Explanation {
@@ -87,7 +94,6 @@ impl Explanation {
             (false, false) => "delta",
         };
         let (issued_at, valid_until) = (snapshot.issued_at(), snapshot.valid_until());
-        let epoch = Some(snapshot.epoch()).filter(|epoch| *epoch > 0);
         let sizes = snapshot.part_sizes();
         Self {
             signature: if verified.is_empty() { "not_verified" } else { "verified" },
@@ -106,11 +112,13 @@ impl Explanation {
             valid_until_utc: utc(valid_until),
             fresh: now <= valid_until,
             salt: hex(&snapshot.salt().0),
-            epoch,
-            epoch_utc: epoch.map(utc),
-            dead_keys: snapshot.dead_keys().to_vec(),
+            issuers: snapshot.issuers().to_vec(),
+            dead_keys: snapshot
+                .dead_keys()
+                .map(|(issuer, kid)| DeadKey { issuer: issuer.to_owned(), kid: kid.to_owned() })
+                .collect(),
             denied: Collection::new(snapshot.denied_count(), sizes.denied_bytes),
-            users: Collection::new(snapshot.users_count(), sizes.users_bytes),
+            cutoffs: Collection::new(snapshot.cutoffs_count(), sizes.cutoffs_bytes),
             size_bytes: snapshot.size_bytes(),
             envelope_bytes: sizes.envelope_bytes,
             header_bytes: sizes.header_bytes,
@@ -150,22 +158,33 @@ impl fmt::Display for Explanation {
         }
         let fresh = if self.fresh { "fresh" } else { "stale: verifiers cannot decide with it" };
         writeln!(to, "valid until {} ({}): {fresh}", self.valid_until_utc, self.valid_until)?;
-        match (self.epoch, &self.epoch_utc) {
-            (Some(epoch), Some(utc)) => {
-                writeln!(to, "epoch: tokens issued before {utc} ({epoch}) are off")?;
-            }
-            _ => writeln!(to, "epoch: none")?,
-        }
+        self.issuers.iter().try_for_each(|rules| explain_issuer(rules, to))?;
         for key in &self.dead_keys {
             writeln!(to, "dead key: {:?} of {:?}", key.kid, key.issuer)?;
         }
         writeln!(to, "denied tokens and sessions: {}", self.denied)?;
-        writeln!(to, "users: {}", self.users)?;
+        writeln!(to, "cut-offs of users and other claims: {}", self.cutoffs)?;
         writeln!(to, "salt of the fingerprints: {}", self.salt)?;
         let Self { size_bytes, envelope_bytes, header_bytes, .. } = self;
         writeln!(to, "{size_bytes} bytes, envelope {envelope_bytes}, header {header_bytes}")?;
         self.asked.iter().try_for_each(|asked| writeln!(to, "{asked}"))
     }
+}
+
+fn explain_issuer(rules: &IssuerRules, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(to, "issuer {:?}:", rules.issuer)?;
+    match rules.epoch {
+        0 => writeln!(to, "  epoch: none")?,
+        epoch => writeln!(to, "  epoch: tokens issued before {} ({epoch}) are off", utc(epoch))?,
+    }
+    for step in rules.horizons.steps() {
+        let (from, seconds) = (step.issued_from, step.seconds);
+        writeln!(to, "  horizon: tokens issued from {} on live at most {seconds} s", utc(from))?;
+    }
+    for listed in &rules.selectors {
+        writeln!(to, "  selector: {}", listed.selector)?;
+    }
+    Ok(())
 }
 
 impl Collection {
@@ -188,18 +207,18 @@ impl fmt::Display for Collection {
 
 impl Asked {
     pub(super) fn token(snapshot: &Snapshot, issuer: &str, id: &str) -> Self {
-        let print = Fingerprint::new(snapshot.salt(), Kind::Token, issuer, id);
+        let print = Fingerprint::of_claim(snapshot.salt(), issuer, "jti", id);
         Self::Token { id: id.to_owned(), denied: snapshot.is_denied(print) }
     }
 
     pub(super) fn session(snapshot: &Snapshot, issuer: &str, id: &str) -> Self {
-        let print = Fingerprint::new(snapshot.salt(), Kind::Session, issuer, id);
+        let print = Fingerprint::of_claim(snapshot.salt(), issuer, "sid", id);
         Self::Session { id: id.to_owned(), denied: snapshot.is_denied(print) }
     }
 
     pub(super) fn user(snapshot: &Snapshot, issuer: &str, id: &str) -> Self {
-        let print = Fingerprint::new(snapshot.salt(), Kind::User, issuer, id);
-        Self::User { id: id.to_owned(), floor: snapshot.user_floor(print) }
+        let print = Fingerprint::of_claim(snapshot.salt(), issuer, "sub", id);
+        Self::User { id: id.to_owned(), cutoff: snapshot.cutoff(print) }
     }
 }
 
@@ -209,8 +228,8 @@ impl fmt::Display for Asked {
         match self {
             Self::Session { id, denied: found } => write!(to, "session {id:?}: {}", denied(*found)),
             Self::Token { id, denied: found } => write!(to, "token {id:?}: {}", denied(*found)),
-            Self::User { id, floor: None } => write!(to, "user {id:?}: not named"),
-            Self::User { id, floor: Some(UserFloor { minimum_version, not_before }) } => write!(
+            Self::User { id, cutoff: None } => write!(to, "user {id:?}: not named"),
+            Self::User { id, cutoff: Some(Cutoff { minimum_version, not_before }) } => write!(
                 to,
                 "user {id:?}: off below version {minimum_version}, or issued before {}",
                 utc(*not_before)

@@ -12,8 +12,8 @@ use ed25519_dalek::SigningKey;
 use offswitch::clock::unix_seconds;
 use offswitch::master_key::random_bytes;
 use offswitch_snapshot::{
-    ChainHash, Content, Fingerprint, Floor, Kind, MAX_ENTRIES, Position, Salt, Snapshot,
-    SnapshotSigner, UserFloor,
+    ChainHash, Content, Cutoff, Fingerprint, Floor, MAX_ENTRIES, Position, Salt, Snapshot,
+    SnapshotSigner,
 };
 
 /// Writes a base with made-up tokens (`token-0`, …) and users (`user-0`, …), signed by a new key,
@@ -36,13 +36,13 @@ impl Simulate {
         let Self { tokens, users, out } = self;
         let (salt, now) = (Salt::default(), unix_seconds());
         let signer = SnapshotSigner::new(FEED, vec![SigningKey::from_bytes(&random_bytes())]);
-        let print = |kind, name: &str, number| {
-            Fingerprint::new(salt, kind, FEED, &format!("{name}-{number}"))
+        let print = |claim, name: &str, number| {
+            Fingerprint::of_claim(salt, FEED, claim, &format!("{name}-{number}"))
         };
-        let denied = Fingerprint::sorted((0..tokens).map(|one| print(Kind::Token, "token", one)));
-        let floor = |number| UserFloor { minimum_version: number + 1, not_before: now };
-        let mut named: Vec<(u64, UserFloor)> =
-            (0..users).map(|one| (print(Kind::User, "user", one).0, floor(one))).collect();
+        let denied = Fingerprint::sorted((0..tokens).map(|one| print("jti", "token", one)));
+        let floor = |number| Cutoff { minimum_version: number + 1, not_before: now };
+        let mut named: Vec<(u64, Cutoff)> =
+            (0..users).map(|one| (print("sub", "user", one).0, floor(one))).collect();
         named.sort_unstable_by_key(|(id, _)| *id);
         named.dedup_by_key(|(id, _)| *id);
         let at = |seq| Floor { position: Position { era: 1, seq }, chain: ChainHash::default() };
@@ -53,10 +53,9 @@ impl Simulate {
             issued_at: now,
             valid_until: now + 3600,
             salt,
-            epoch: 0,
-            dead_keys: vec![],
             denied: &denied,
-            users: &named,
+            cutoffs: &named,
+            ..Content::default()
         });
         let built_in = begin.elapsed();
         File::create(&out)
@@ -77,7 +76,7 @@ impl Simulate {
 }
 
 fn size(snapshot: &Snapshot) -> String {
-    let entries = snapshot.denied_count() + snapshot.users_count();
+    let entries = snapshot.denied_count() + snapshot.cutoffs_count();
     let bytes = snapshot.size_bytes();
     match entries {
         0 => format!("{bytes} bytes"),

@@ -47,7 +47,11 @@ pub fn signing_key(event: &'static str, by: &str, kid: &str) {
 
 fn kind(revocation: &Revocation) -> &'static str {
     match revocation {
+        Revocation::Claims { .. } => "claims",
         Revocation::Epoch { .. } => "epoch",
+        Revocation::Horizon { .. } => "horizon",
+        Revocation::Issuer { .. } => "issuer",
+        Revocation::IssuerRemoved { .. } => "issuer_removed",
         Revocation::Key { .. } => "key",
         Revocation::Refresh { .. } => "refresh",
         Revocation::Session { .. } => "session",

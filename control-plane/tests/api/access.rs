@@ -34,7 +34,7 @@ async fn each_route_opens_to_its_own_scope_alone() {
     let environment = [("OFFSWITCH_STORE", url.as_str())];
     let plane = ControlPlane::start_in(folder.path(), &environment).await;
     let routes = routes(&plane).await;
-    assert_eq!(routes.len(), 30);
+    assert_eq!(routes.len(), 33);
     let public: Vec<&str> = routes
         .iter()
         .filter(|(_, _, scope)| scope.is_none())
@@ -124,6 +124,7 @@ async fn revoking_an_own_signing_key_needs_the_scope_of_keys() {
         line.header("content-type", "application/x-ndjson").body(json!({ "kid": kid }).to_string());
     assert_eq!(line.send().await.unwrap().status(), StatusCode::FORBIDDEN);
     assert_eq!(plane.got("/v1/keys").await["token_keys"][0]["state"], "active");
+    plane.register("idp", "https://idp.example").await;
     let foreign = json!({ "kid": "k", "issuer": "https://idp.example" });
     assert_eq!(revoke(&key, &foreign).await.0, 200);
     let both = create(&["revocations:write", "keys:write"]).await;

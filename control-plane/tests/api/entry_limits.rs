@@ -36,6 +36,7 @@ async fn what_is_revoked_at_once_is_bounded_and_logouts_go_on() {
         let delete = client.delete(server.url(&path)).bearer_auth(server.admin_key());
         assert!(delete.send().await.unwrap().status().is_success(), "{path}");
     }
+    register(&server, "idp", "https://idp.example").await;
     let key = json!({ "issuer": "https://idp.example", "kid": "stolen" });
     assert!(post(&server, REVOCATIONS, &key).await.status().is_success());
     assert!(post(&server, "/v1/red-button", &json!({})).await.status().is_success());
@@ -55,6 +56,9 @@ async fn foreign_dead_keys_are_bounded_per_issuer_and_in_all() {
         let status = answer.status().as_u16();
         (status, answer.json::<Value>().await.unwrap()["code"].clone())
     };
+    for issuer in 0..5 {
+        register(&server, &format!("idp-{issuer}"), &format!("https://idp-{issuer}.example")).await;
+    }
     let full = (409, json!("too_many_dead_keys"));
     assert_eq!(send(keys(0, 65)).await, full);
     for issuer in 0..4 {
@@ -77,6 +81,7 @@ async fn a_repeated_request_is_answered_where_there_is_no_more_room() {
     let server = LocalServer::start_with(Limits::default(), change).await;
     let exp = offswitch::clock::unix_seconds() + 3600;
     let tokens = json!({ "revocations": [{ "jti": "a", "exp": exp }, { "jti": "b", "exp": exp }] });
+    register(&server, "idp", "https://idp.example").await;
     let keys: Vec<Value> = (0..64)
         .map(|number| json!({ "issuer": "https://idp.example", "kid": format!("k{number}") }))
         .collect();
@@ -120,3 +125,12 @@ async fn refused(server: &LocalServer, body: &Value) {
 }
 
 const REVOCATIONS: &str = "/v1/revocations";
+
+/// Registers an issuer, so that its keys can be revoked.
+async fn register(server: &LocalServer, name: &str, issuer: &str) {
+    let client = Client::builder().no_proxy().build().unwrap();
+    let put =
+        client.put(server.url(&format!("/v1/issuers/{name}"))).bearer_auth(server.admin_key());
+    let answer = put.json(&json!({ "issuer": issuer })).send().await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+}

@@ -16,6 +16,7 @@ async fn revocations_are_found_by_what_they_name() {
     let plane = ControlPlane::start().await;
     let exp = now() + 600;
     let other = "https://idp.example";
+    plane.register("idp", other).await;
     let session = plane.posted("/v1/sessions", &json!({ "sub": "s" })).await;
     let sid = session["session_id"].as_str().unwrap();
     for request in [
@@ -33,14 +34,15 @@ async fn revocations_are_found_by_what_they_name() {
     for (query, expected) in [
         ("sub=alice".to_owned(), vec!["r6", "r1", "r0"]),
         (format!("sub=alice&issuer={own}"), vec!["r6", "r0"]),
-        (format!("issuer={other}"), vec!["r4", "r1"]),
+        (format!("issuer={other}&kid=k"), vec!["r4"]),
+        (format!("issuer={other}&sub=alice"), vec!["r1"]),
         (format!("issuer={other}/"), vec![]),
         ("jti=t".to_owned(), vec!["r2"]),
         (format!("session_id={sid}"), vec!["r5", "r3"]),
         ("kid=k".to_owned(), vec!["r4"]),
         ("sub=carol".to_owned(), vec![]),
         (format!("until={}", now() - 60), vec![]),
-        (format!("since={}", now() - 60), vec!["r6", "r5", "r4", "r3", "r2", "r1", "r0"]),
+        (format!("since={}&limit=7", now() - 60), vec!["r6", "r5", "r4", "r3", "r2", "r1", "r0"]),
         (format!("since={}", now() + 60), vec![]),
         ("sub=alice&limit=1".to_owned(), vec!["r6"]),
     ] {

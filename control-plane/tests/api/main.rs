@@ -9,6 +9,7 @@ mod entry_limits;
 mod follower_limit;
 mod headers;
 mod hostile_clients;
+mod issuers;
 mod key_life;
 mod lifecycle;
 mod listing;

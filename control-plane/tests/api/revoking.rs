@@ -13,6 +13,11 @@ async fn token(plane: &ControlPlane, sub: &str) -> String {
     session["access_token"].as_str().unwrap().to_owned()
 }
 
+/// The seq of a position.
+fn seq_of(position: &str) -> Option<u64> {
+    position.split_once('.')?.1.parse().ok()
+}
+
 #[tokio::test]
 async fn a_session_opens_with_a_token_that_every_rule_accepts() {
     let plane = ControlPlane::start().await;
@@ -25,7 +30,10 @@ async fn a_session_opens_with_a_token_that_every_rule_accepts() {
     assert_eq!(claims["jti"], session["jti"]);
     assert_eq!(claims["exp"], session["expires_at"]);
     assert_eq!((&claims["tenant"], &claims["scope"]), (&json!("acme"), &json!("read")));
-    assert_eq!((&claims["aud"], &claims["ver"]), (&json!("api"), &json!(0)));
+    assert_eq!(
+        (&claims["aud"], &claims["ver"]),
+        (&json!("api"), &plane.got("/readyz").await["position"].as_str().and_then(seq_of).into())
+    );
     let follower = Follower::start(&plane, &plane.issuer()).await;
     assert_eq!(follower.judge(token), "valid");
 }
@@ -77,16 +85,17 @@ async fn an_exp_that_is_too_early_does_not_end_a_revocation_too_early() {
     let plane = ControlPlane::start().await;
     let token = token(&plane, "a").await;
     let (claims, begin) = (peek(&token), now());
+    plane.register("idp", "https://idp.example").await;
     for (request, stays) in [
-        (json!({ "sub": "a", "exp": begin }), 86_400),
-        (json!({ "session_id": claims["sid"], "exp": begin }), 86_400),
+        (json!({ "sub": "a", "exp": begin }), 600),
+        (json!({ "session_id": claims["sid"], "exp": begin }), 600),
         (json!({ "jti": claims["jti"], "exp": begin }), 600),
         (json!({ "sub": "a", "issuer": "https://idp.example", "exp": begin }), 86_400),
     ] {
         plane.posted("/v1/revocations", &request).await;
         let listed = plane.got("/v1/revocations?limit=1").await;
-        let exp = listed["requests"][0]["revocations"][0]["exp"].as_u64().unwrap();
-        assert!(exp >= begin + stays, "{request}: {listed}");
+        let exp = listed["requests"][0]["revocations"][0]["until"].as_u64().unwrap();
+        assert!(exp >= begin + stays + 600, "{request}: {listed}");
     }
     let mut follower = Follower::start(&plane, &plane.issuer()).await;
     follower.follow(&plane).await;
@@ -99,6 +108,7 @@ async fn a_revocation_without_an_effect_is_refused_and_not_recorded() {
     let plane = ControlPlane::start().await;
     let token = token(&plane, "a").await;
     let claims = peek(&token);
+    plane.register("idp", "https://idp.example").await;
     let begin = plane.got("/readyz").await["position"].clone();
     let (own, other) = (plane.issuer(), "https://idp.example");
     // As long as a session's id, and of the same user.
@@ -116,6 +126,8 @@ async fn a_revocation_without_an_effect_is_refused_and_not_recorded() {
         (json!({ "sub": "a", "issuer": format!("{own}/") }), "issuer", "unknown_issuer"),
         (json!({ "kid": "k", "issuer": format!("{own}/") }), "issuer", "unknown_issuer"),
         (json!({ "sub": "a", "issuer": " https://idp.example" }), "issuer", "unknown_issuer"),
+        (json!({ "sub": "a", "issuer": "https://other.example" }), "issuer", "unknown_issuer"),
+        (json!({ "kid": "k", "issuer": "" }), "issuer", "unknown_issuer"),
     ] {
         let bulk = json!({ "revocations": [{ "sub": "b" }, entry] });
         for (body, pointer) in
@@ -136,7 +148,8 @@ async fn a_revocation_without_an_effect_is_refused_and_not_recorded() {
         assert_eq!(problem["accepted"], 0);
     }
     assert_eq!(plane.got("/readyz").await["position"], begin);
-    assert_eq!(plane.got("/v1/revocations").await["requests"], json!([]));
+    let listed = plane.got("/v1/revocations").await;
+    assert_eq!(listed["requests"].as_array().unwrap().len(), 1, "the issuer alone: {listed}");
 }
 
 // I15, D107: byte for byte, up to the one limit.
@@ -292,8 +305,7 @@ async fn a_hundred_thousand_entries_are_one_request_and_one_position() {
     assert_eq!(listed["requests"][0]["position"], answer["position"]);
     follower.follow(&plane).await;
     let feed = follower.verifier().feed();
-    let kind = offswitch_snapshot::Kind::Token;
-    let denied = |number: u32| feed.is_denied(kind, &plane.issuer(), &format!("t{number}"));
+    let denied = |number: u32| feed.is_denied(&plane.issuer(), "jti", &format!("t{number}"));
     assert!((0..100_000).all(denied));
     assert!(!(100_000..200_000).any(denied));
     let listed = plane.got("/v1/revocations").await;
@@ -329,6 +341,7 @@ async fn the_list_tells_what_by_whom_why_and_when_newest_first() {
 async fn tokens_of_another_issuer_are_revoked_by_the_same_feed() {
     let plane = ControlPlane::start().await;
     let other = "https://idp.example";
+    plane.register("idp", other).await;
     let exp = now() + 600;
     for request in [
         json!({ "issuer": other, "jti": "t", "exp": exp }),
@@ -340,11 +353,10 @@ async fn tokens_of_another_issuer_are_revoked_by_the_same_feed() {
     }
     let follower = Follower::start(&plane, &plane.issuer()).await;
     let feed = follower.verifier().feed();
-    use offswitch_snapshot::Kind;
-    assert!(feed.is_denied(Kind::Token, other, "t"));
-    assert!(!feed.is_denied(Kind::Token, &plane.issuer(), "t"));
-    assert!(feed.is_denied(Kind::Session, other, "s"));
-    assert!(feed.user_floor(other, "u").unwrap().not_before > now() - 60);
+    assert!(feed.is_denied(other, "jti", "t"));
+    assert!(!feed.is_denied(&plane.issuer(), "jti", "t"));
+    assert!(feed.is_denied(other, "sid", "s"));
+    assert!(feed.cutoff(other, "sub", "u").unwrap().not_before > now() - 60);
     assert!(feed.is_dead(other, "k"));
     assert!(!feed.is_dead(&plane.issuer(), "k"));
 }

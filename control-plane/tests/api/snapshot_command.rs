@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use offswitch_snapshot::{
-    ChainHash, Content, DeadKey, Floor, Position, Salt, SnapshotSigner, UserFloor,
+    ChainHash, Content, Cutoff, DeadKey, Floor, IssuerRules, Position, Salt, SnapshotSigner,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -55,7 +55,6 @@ fn a_simulated_base_is_verified_and_explained() {
     for line in [
         "a base of \"https://simulated.invalid\"",
         "positions: after 1.0 up to 1.5070",
-        "epoch: none",
         "token \"token-17\": denied",
         "token \"token-5000\": not denied",
         "user \"x\": not named",
@@ -101,17 +100,20 @@ fn every_field_stands_in_the_json() {
     let signer = SnapshotSigner::new("https://feed.example", keys.to_vec());
     let at = |seq, byte| Floor { position: Position { era: 5, seq }, chain: ChainHash([byte; 32]) };
     let dead = DeadKey { issuer: "https://idp.example".to_owned(), kid: "k\u{1b}[2J\n".to_owned() };
-    let floor = UserFloor { minimum_version: 8, not_before: 1_700_000_000 };
+    let floor = Cutoff { minimum_version: 8, not_before: 1_700_000_000 };
     let delta = signer.sign(&Content {
         from: at(7, 0xaa),
         to: at(9, 0xbb),
         issued_at: 1_764_342_000,
         valid_until: 1_764_342_060,
         salt: Salt([1; 16]),
-        epoch: 951_782_400,
+        issuers: vec![IssuerRules {
+            epoch: 951_782_400,
+            ..IssuerRules::new("https://idp.example")
+        }],
         dead_keys: vec![dead],
         denied: &[3, 4],
-        users: &[(1, floor)],
+        cutoffs: &[(1, floor)],
     });
     let delta = file(&folder, "delta", &delta);
     use base64ct::{Base64UrlUnpadded, Encoding};
@@ -136,8 +138,10 @@ fn every_field_stands_in_the_json() {
         ("valid_until_utc", json!("2025-11-28T15:01:00Z")),
         ("fresh", json!(false)),
         ("salt", json!("01".repeat(16))),
-        ("epoch", json!(951_782_400)),
-        ("epoch_utc", json!("2000-02-29T00:00:00Z")),
+        (
+            "issuers",
+            json!([{ "issuer": "https://idp.example", "epoch": 951_782_400, "horizons": [], "selectors": [] }]),
+        ),
         ("dead_keys", json!([{ "issuer": "https://idp.example", "kid": "k\u{1b}[2J\n" }])),
         ("denied", json!({ "count": 2, "size_bytes": 24, "bits_per_entry": 96.0 })),
         ("asked", json!([])),
@@ -145,10 +149,10 @@ fn every_field_stands_in_the_json() {
     ] {
         assert_eq!(told[name], value, "{name}");
     }
-    assert_eq!(told["users"]["count"], 1);
+    assert_eq!(told["cutoffs"]["count"], 1);
     assert!(told["age_seconds"].as_i64().unwrap() > 0);
     let parts = ["envelope_bytes", "header_bytes"].map(|name| told[name].as_u64().unwrap());
-    let collections = ["denied", "users"].map(|name| told[name]["size_bytes"].as_u64().unwrap());
+    let collections = ["denied", "cutoffs"].map(|name| told[name]["size_bytes"].as_u64().unwrap());
     let sum = parts.iter().chain(&collections).sum::<u64>();
     assert_eq!(told["size_bytes"], sum);
     // For people: what an id holds does nothing to the terminal.
@@ -167,7 +171,7 @@ fn whatever_is_no_snapshot_of_the_feed_is_refused_by_code() {
     let bytes = std::fs::read(&base).unwrap();
     let mut flipped = bytes.clone();
     *flipped.last_mut().unwrap() ^= 1;
-    let newer = [b"OFSW\x02", &bytes[5..]].concat();
+    let newer = [b"OFSW\x03", &bytes[5..]].concat();
     for (content, with_key, without_key) in [
         (&b""[..], "snapshot_malformed", Some("snapshot_malformed")),
         (b"<!doctype html><title>502</title>", "snapshot_malformed", Some("snapshot_malformed")),

@@ -164,7 +164,7 @@ async fn a_revocation_right_after_a_lossy_failover_loses_nothing() {
     let follower = Follower::start(&plane, &plane.issuer()).await;
     let (feed, issuer) = (follower.verifier().feed(), plane.issuer());
     for sub in contents.values() {
-        assert!(feed.user_floor(&issuer, sub).is_some(), "{sub} is revoked");
+        assert!(feed.cutoff(&issuer, "sub", sub).is_some(), "{sub} is revoked");
     }
 }
 

@@ -6,7 +6,6 @@ use offswitch::plane::Plane;
 use offswitch::store::{EmbeddedStore, Request, Store};
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::record::{Record, Revocation};
-use offswitch_snapshot::Kind;
 use offswitch_verifier::Feed;
 
 use crate::several_processes::ISSUER;
@@ -44,9 +43,9 @@ async fn an_entry_that_lives_long_does_not_keep_the_log_of_everyone() {
     assert_eq!(store.read(0, 10).await.unwrap().checkpoint.seq, 4);
     let fresh = plane_on(store.clone(), ISSUER, MASTER, now()).await;
     let feed = followed(&fresh);
-    assert!(feed.is_denied(Kind::Token, ISSUER, "long"));
-    assert_eq!(feed.user_floor(ISSUER, "alice").unwrap().minimum_version, 3);
-    assert!(!feed.is_denied(Kind::Token, ISSUER, "first"));
+    assert!(feed.is_denied(ISSUER, "jti", "long"));
+    assert_eq!(feed.cutoff(ISSUER, "sub", "alice").unwrap().minimum_version, 3);
+    assert!(!feed.is_denied(ISSUER, "jti", "first"));
     assert_eq!(fresh.log.folded().reached(), plane.log.folded().reached());
     assert!(!fresh.log.folded().lacks(&plane.log.folded(), now() + 8 * DAY));
     // The process that was there goes on, and so does the next trim.
@@ -80,7 +79,7 @@ fn token(jti: &str, exp: u64) -> Revocation {
 }
 
 fn user(sub: &str, exp: u64) -> Revocation {
-    Revocation::User { issuer: None, sub: sub.to_owned(), exp }
+    Revocation::User { issuer: None, sub: sub.to_owned(), issued_before: None, exp }
 }
 
 fn followed(plane: &Plane) -> Feed {

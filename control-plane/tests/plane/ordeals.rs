@@ -115,7 +115,12 @@ async fn a_revocation_acknowledged_after_another_era_began_without_it_holds() {
     store.hold_append();
     let revoking = {
         let plane = plane.clone();
-        let user = Revocation::User { issuer: None, sub: "alice".to_owned(), exp: now() + DAY };
+        let user = Revocation::User {
+            issuer: None,
+            sub: "alice".to_owned(),
+            issued_before: None,
+            exp: now() + DAY,
+        };
         tokio::spawn(async move { append(&plane, user).await })
     };
     store.until_reached().await;
@@ -183,7 +188,12 @@ async fn what_one_process_acknowledged_holds_at_another_at_once() {
     let session = open(&one, "alice", now()).await;
     revoke(&other, Sessions::revocation(session.session, now())).await;
     assert!(refreshes(&one, token(&one, &session), now()).await.is_none());
-    let everything = Revocation::User { issuer: None, sub: "bob".to_owned(), exp: now() + DAY };
+    let everything = Revocation::User {
+        issuer: None,
+        sub: "bob".to_owned(),
+        issued_before: None,
+        exp: now() + DAY,
+    };
     revoke(&other, everything).await;
     let fresh = open(&one, "bob", now()).await;
     let verdict = other.introspection.judge(&fresh.access_token, now()).await.unwrap();
@@ -208,7 +218,12 @@ async fn what_ended_a_session_holds_when_the_store_has_lost_it() {
     let ways: [fn(&TokenPair) -> Revocation; 3] = [
         |one| Sessions::revocation(one.session, now()),
         |one| Revocation::Refresh { sid: one.session.to_string(), exp: now() + DAY },
-        |_| Revocation::User { issuer: None, sub: "alice".to_owned(), exp: now() + DAY },
+        |_| Revocation::User {
+            issuer: None,
+            sub: "alice".to_owned(),
+            issued_before: None,
+            exp: now() + DAY,
+        },
     ];
     for way in ways {
         let redis = RedisServer::start().await;

@@ -131,8 +131,7 @@ async fn a_redis_killed_under_load_loses_no_acknowledged_revoke() {
     let there = Follower::start(&fresh, &issuer).await;
     for jti in &acknowledged {
         for follower in [&here, &there] {
-            let kind = offswitch_snapshot::Kind::Token;
-            assert!(follower.verifier().feed().is_denied(kind, &issuer, jti), "{jti} was lost");
+            assert!(follower.verifier().feed().is_denied(&issuer, "jti", jti), "{jti} was lost");
         }
     }
 }
@@ -182,9 +181,9 @@ async fn a_store_that_comes_back_empty_gets_everything_published_back_in_a_new_e
     let after = follower.verifier().feed().position().unwrap();
     assert!(after.era > before.era && after.seq >= before.seq);
     assert_eq!(follower.judge(token), "revoked_token");
-    assert!(follower.verifier().feed().user_floor(&issuer, "b").is_some());
+    assert!(follower.verifier().feed().cutoff(&issuer, "sub", "b").is_some());
     let newcomer = Follower::start(&plane, &issuer).await;
-    assert!(newcomer.verifier().feed().user_floor(&issuer, "b").is_some());
+    assert!(newcomer.verifier().feed().cutoff(&issuer, "sub", "b").is_some());
     // The API keys and the private keys come back too, with the next look at the documents.
     while redis.command::<Vec<String>>(&["KEYS", "*:doc:*"]).await.len() < 2 {
         assert!(begin.elapsed() < Duration::from_secs(40), "{}", plane.log());
@@ -209,6 +208,7 @@ async fn a_log_that_was_rolled_back_and_refilled_is_noticed_and_nothing_is_lost(
         revocations: vec![Revocation::User {
             issuer: None,
             sub: "refilled".to_owned(),
+            issued_before: None,
             exp: now() + 600,
         }],
     };
@@ -229,7 +229,7 @@ async fn a_log_that_was_rolled_back_and_refilled_is_noticed_and_nothing_is_lost(
     loop {
         let follower = Follower::start(&plane, &issuer).await;
         let feed = follower.verifier().feed();
-        let stopped = |sub: &str| feed.user_floor(&issuer, sub).is_some();
+        let stopped = |sub: &str| feed.cutoff(&issuer, "sub", sub).is_some();
         assert!(stopped("a") && stopped("published"));
         if stopped("refilled") {
             return;

@@ -163,7 +163,7 @@ async fn race(one: &Plane, other: &Plane, name: &str) -> bool {
         Sessions::revocation(session.session, now())
     } else {
         let (sub, exp) = (format!("user-{name}"), now() + 86_400);
-        offswitch_core::record::Revocation::User { issuer: None, sub, exp }
+        offswitch_core::record::Revocation::User { issuer: None, sub, issued_before: None, exp }
     };
     let record =
         Record { at: now(), by: "test".to_owned(), reason: None, revocations: vec![revocation] };

@@ -32,10 +32,20 @@ impl ControlPlane {
 
     /// One with its data in `data_dir` and more of the environment.
     pub(crate) async fn start_in(data_dir: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::start_with(data_dir, &[], environment).await
+    }
+
+    /// One that reads the configuration file `config`.
+    pub(crate) async fn start_with_config(data_dir: &Path, config: &str) -> Self {
+        Self::start_with(data_dir, &["--config", config], &[]).await
+    }
+
+    async fn start_with(data_dir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let port = free_port();
         let log = data_dir.join("log");
         let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
         let process = command()
+            .args(arguments)
             .arg("serve")
             .env("OFFSWITCH_LISTEN", format!("127.0.0.1:{port}"))
             .env("OFFSWITCH_DATA_DIR", data_dir)
@@ -106,6 +116,15 @@ impl ControlPlane {
         let text = response.text().await.unwrap();
         assert!(status.is_success(), "{path} answered {status}: {text}");
         serde_json::from_str(&text).unwrap()
+    }
+
+    /// Registers an issuer, so that its tokens can be revoked.
+    pub(crate) async fn register(&self, name: &str, issuer: &str) -> Value {
+        let body = serde_json::json!({ "issuer": issuer });
+        let answer = self.admin(Method::PUT, &format!("/v1/issuers/{name}")).json(&body);
+        let answer = answer.send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        answer.json().await.unwrap()
     }
 
     /// Gets JSON with the admin key.

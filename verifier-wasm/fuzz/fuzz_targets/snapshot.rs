@@ -8,7 +8,7 @@
 
 use ed25519_dalek::{Signer, SigningKey};
 use libfuzzer_sys::fuzz_target;
-use offswitch_verifier::snapshot::{FeedKey, Fingerprint, Kind, Snapshot};
+use offswitch_verifier::snapshot::{FeedKey, Fingerprint, Snapshot};
 use offswitch_verifier::{Feed};
 
 fuzz_target!(|data: &[u8]| {
@@ -24,19 +24,19 @@ fuzz_target!(|data: &[u8]| {
     let resumed = feed.resume(bytes.clone(), NOW);
     assert!(resumed.is_ok() || applied.is_err());
     assert!(feed.floor().position >= reached);
-    let _ = feed.is_denied(Kind::Token, "i", "t");
-    let _ = feed.is_denied(Kind::Session, "i", "s");
-    let _ = feed.user_floor("i", "u");
-    let _ = (feed.is_dead("i", "k"), feed.epoch(), feed.since(), feed.age_seconds(NOW));
+    let _ = feed.is_denied("i", "jti", "t");
+    let _ = feed.is_denied("i", "sid", "s");
+    let _ = feed.cutoff("i", "sub", "u");
+    let _ = (feed.is_dead("i", "k"), feed.rules_of("i"), feed.since(), feed.age_seconds(NOW));
     let _ = (feed.is_ready(), feed.is_past_validity(NOW));
     let Ok(snapshot) = Snapshot::open(bytes, &trusted) else { return };
     assert!(*door % 8 != 0 || snapshot.size_bytes() == rest.len());
     let denied: Vec<Fingerprint> = snapshot.denied().collect();
     assert_eq!(denied.len(), snapshot.denied_count());
-    assert_eq!(snapshot.users().count(), snapshot.users_count());
+    assert_eq!(snapshot.cutoffs().count(), snapshot.cutoffs_count());
     for number in [0, 1, u64::MAX, 1 << 63, u64::MAX / 3] {
         let _ = snapshot.is_denied(Fingerprint(number));
-        let _ = snapshot.user_floor(Fingerprint(number));
+        let _ = snapshot.cutoff(Fingerprint(number));
     }
     // An entry in its own bucket is found again; the reader need not mend what is signed out of
     // order.
@@ -48,9 +48,9 @@ fuzz_target!(|data: &[u8]| {
 fn seal(body: &[u8]) -> Vec<u8> {
     let key = key();
     let id = blake3::hash(key.verifying_key().as_bytes());
-    let message = [b"\0offswitch snapshot v1\0".as_slice(), blake3::hash(body).as_bytes()].concat();
+    let message = [b"\0offswitch snapshot v2\0".as_slice(), blake3::hash(body).as_bytes()].concat();
     let signature = key.sign(&message).to_bytes();
-    [b"OFSW\x01\x01".as_slice(), &id.as_bytes()[..8], &signature, body].concat()
+    [b"OFSW\x02\x01".as_slice(), &id.as_bytes()[..8], &signature, body].concat()
 }
 
 fn key() -> SigningKey {

@@ -2,12 +2,13 @@
 
 use ed25519_dalek::{Signer, SigningKey};
 
+use crate::cutoff_map::{self, Cutoff};
 use crate::envelope::{FeedKey, MAGIC, MAX_SIGNATURES, VERSION, message};
 use crate::fingerprint::{Fingerprint, Salt};
+use crate::issuer_rules::IssuerRules;
 use crate::position::{Floor, Position};
 use crate::snapshot::{DeadKey, Header};
 use crate::sorted_set;
-use crate::user_map::{self, UserFloor};
 
 /// What one snapshot says.
 #[derive(Debug, Clone, Default)]
@@ -22,14 +23,14 @@ pub struct Content<'a> {
     pub valid_until: u64,
     /// The key of the fingerprints.
     pub salt: Salt,
-    /// Tokens issued before this instant (unix seconds) are off; 0 for none.
-    pub epoch: u64,
+    /// What it says about issuers, each at most once and in any order.
+    pub issuers: Vec<IssuerRules>,
     /// Keys that must not be trusted any more, at most [`MAX_DEAD_KEYS`](crate::MAX_DEAD_KEYS).
     pub dead_keys: Vec<DeadKey>,
-    /// Tokens and sessions, strictly ascending.
+    /// What is revoked whatever its age, strictly ascending fingerprints.
     pub denied: &'a [u64],
-    /// Users, by strictly ascending fingerprint.
-    pub users: &'a [(u64, UserFloor)],
+    /// Cut-offs, by strictly ascending fingerprint.
+    pub cutoffs: &'a [(u64, Cutoff)],
 }
 
 /// Signs the snapshots of one feed with one key, or with several while the key changes.
@@ -78,7 +79,8 @@ impl SnapshotSigner {
     fn body(&self, content: &Content<'_>) -> Vec<u8> {
         let mut collections = Vec::new();
         sorted_set::write(content.denied, &mut collections);
-        let user_columns = user_map::write(content.users, &mut collections);
+        let cutoff_columns = cutoff_map::write(content.cutoffs, &mut collections);
+        let (issuers, dead_keys) = named(content);
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let Position { era, seq: to } = content.to.position;
         let header = Header {
@@ -91,16 +93,32 @@ impl SnapshotSigner {
             issued_at: content.issued_at,
             valid_until: content.valid_until,
             salt: content.salt,
-            epoch: content.epoch,
-            dead_keys: content.dead_keys.clone(),
+            issuers,
+            dead_keys,
             denied_count: count(content.denied.len()),
-            users_count: count(content.users.len()),
-            user_columns,
+            cutoffs_count: count(content.cutoffs.len()),
+            cutoff_columns,
         };
         let mut body = postcard::to_allocvec(&header).unwrap_or_default();
         body.append(&mut collections);
         body
     }
+}
+
+/// The issuers in their order, with those of dead keys, and the dead keys by their places.
+fn named(content: &Content<'_>) -> (Vec<IssuerRules>, Vec<(u32, String)>) {
+    let mut issuers = content.issuers.clone();
+    let of_keys = content.dead_keys.iter().map(|key| IssuerRules::new(&key.issuer));
+    issuers.extend(of_keys);
+    // Stable: rules that say something come before the bare name of a dead key's issuer.
+    issuers.sort_by(|one, other| one.issuer.cmp(&other.issuer));
+    issuers.dedup_by(|later, first| later.issuer == first.issuer);
+    let place = |issuer: &str| issuers.iter().position(|rules| rules.issuer == issuer);
+    let dead_keys = content.dead_keys.iter().filter_map(|DeadKey { issuer, kid }| {
+        Some((u32::try_from(place(issuer)?).ok()?, kid.clone()))
+    });
+    let dead_keys = dead_keys.collect();
+    (issuers, dead_keys)
 }
 
 impl Fingerprint {

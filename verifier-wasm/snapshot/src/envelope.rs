@@ -60,7 +60,7 @@ pub enum OpenError {
     )]
     UnknownKey,
     /// Written in a version of the format that this reader does not know.
-    #[error("the snapshot has format version {0}, expected 1")]
+    #[error("the snapshot has format version {0}, expected 2")]
     UnknownVersion(u8),
 }
 
@@ -153,12 +153,12 @@ fn find(trusted: &[FeedKey], id: FeedKeyId) -> Option<&FeedKey> {
 }
 
 pub(crate) const MAGIC: &[u8; 4] = b"OFSW";
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 2;
 pub(crate) const MAX_SIGNATURES: usize = 8;
 
 /// Keeps a snapshot's signature from standing for anything else signed with the same key: a JWS's
 /// signing input is base64url text and cannot begin with these bytes.
-pub(crate) const SIGNING_PREFIX: &[u8] = b"\0offswitch snapshot v1\0";
+pub(crate) const SIGNING_PREFIX: &[u8] = b"\0offswitch snapshot v2\0";
 const KEY_ID_BYTES: usize = 8;
 const SIGNATURE_ENTRY_BYTES: usize = KEY_ID_BYTES + 64;
 const HEADER_BYTES: usize = MAGIC.len() + 2;

@@ -11,10 +11,10 @@ pub struct PartSizes {
     pub envelope_bytes: usize,
     /// The header of the body.
     pub header_bytes: usize,
-    /// The denied tokens and sessions.
+    /// The denied ids.
     pub denied_bytes: usize,
-    /// The users and what their tokens must show.
-    pub users_bytes: usize,
+    /// The cut-offs.
+    pub cutoffs_bytes: usize,
 }
 
 impl Snapshot {
@@ -39,13 +39,13 @@ impl Snapshot {
 
     /// How its bytes are spent.
     pub fn part_sizes(&self) -> PartSizes {
-        let (denied_bytes, users_bytes) = (self.denied.size_bytes(), self.users.size_bytes());
+        let (denied_bytes, cutoffs_bytes) = (self.denied.size_bytes(), self.cutoffs.size_bytes());
         let body_bytes = envelope::split(&self.bytes).map_or(0, |(_, body)| body.len());
         PartSizes {
             envelope_bytes: self.size_bytes().saturating_sub(body_bytes),
-            header_bytes: body_bytes.saturating_sub(denied_bytes).saturating_sub(users_bytes),
+            header_bytes: body_bytes.saturating_sub(denied_bytes).saturating_sub(cutoffs_bytes),
             denied_bytes,
-            users_bytes,
+            cutoffs_bytes,
         }
     }
 }

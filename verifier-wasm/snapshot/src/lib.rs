@@ -10,20 +10,28 @@ mod arriving;
 pub mod base64url;
 mod bits;
 mod builder;
+mod cutoff_map;
 pub mod ed25519;
 mod envelope;
 mod fingerprint;
 mod inspection;
+mod issuer_rules;
 mod position;
+mod selector;
 mod snapshot;
 mod sorted_set;
-mod user_map;
 
 pub use arriving::{Arriving, HEAD_BYTES, Head};
 pub use builder::{Content, SnapshotSigner};
+pub use cutoff_map::Cutoff;
 pub use envelope::{FeedKey, FeedKeyId, OpenError, WeakKey};
-pub use fingerprint::{Fingerprint, Kind, Salt};
+pub use fingerprint::{Fingerprint, Fingerprinter, Salt};
 pub use inspection::PartSizes;
+pub use issuer_rules::{
+    Horizon, Horizons, IssuerRules, ListedSelector, MAX_HORIZONS, MAX_ISSUERS, MAX_SELECTORS,
+};
 pub use position::{ChainHash, Floor, Position, PositionError};
+pub use selector::{
+    ClaimValue, MAX_PATH_BYTES, MAX_PATH_STEPS, MAX_PATHS, Selector, SelectorError, Uses, steps,
+};
 pub use snapshot::{DeadKey, MAX_DEAD_KEYS, MAX_ENTRIES, Snapshot};
-pub use user_map::UserFloor;

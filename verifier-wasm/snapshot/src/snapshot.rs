@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cutoff_map::{Columns, Cutoff, CutoffMap};
 use crate::envelope::{self, FeedKey, OpenError};
 use crate::fingerprint::{Fingerprint, Salt};
+use crate::issuer_rules::{IssuerRules, MAX_ISSUERS};
 use crate::position::{ChainHash, Floor, Position};
 use crate::sorted_set::SortedSet;
-use crate::user_map::{Columns, UserFloor, UserMap};
 
 /// The log folded over the range `(from, to]`, signed by a trusted key and well-formed.
 #[derive(Debug, Clone)]
@@ -14,13 +15,13 @@ pub struct Snapshot {
     pub(crate) bytes: Vec<u8>,
     header: Header,
     pub(crate) denied: SortedSet,
-    pub(crate) users: UserMap,
+    pub(crate) cutoffs: CutoffMap,
 }
 
 /// A key that must not be trusted any more.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeadKey {
-    /// Whose key it was.
+    /// Whose key it was, the exact `iss`.
     pub issuer: String,
     /// Its name.
     pub kid: String,
@@ -38,11 +39,12 @@ pub(crate) struct Header {
     pub(crate) issued_at: u64,
     pub(crate) valid_until: u64,
     pub(crate) salt: Salt,
-    pub(crate) epoch: u64,
-    pub(crate) dead_keys: Vec<DeadKey>,
+    pub(crate) issuers: Vec<IssuerRules>,
+    /// The place of the issuer in `issuers`, and the key id.
+    pub(crate) dead_keys: Vec<(u32, String)>,
     pub(crate) denied_count: u64,
-    pub(crate) users_count: u64,
-    pub(crate) user_columns: Columns,
+    pub(crate) cutoffs_count: u64,
+    pub(crate) cutoff_columns: Columns,
 }
 
 impl Snapshot {
@@ -72,16 +74,16 @@ impl Snapshot {
         };
         let (denied, at) = SortedSet::read(&bytes, at, count(header.denied_count)?)
             .ok_or(OpenError::Malformed("the denied set"))?;
-        let users = count(header.users_count)?;
-        let (users, at) = UserMap::read(&bytes, at, users, header.user_columns)
-            .ok_or(OpenError::Malformed("the user map"))?;
+        let cutoffs = count(header.cutoffs_count)?;
+        let (cutoffs, at) = CutoffMap::read(&bytes, at, cutoffs, header.cutoff_columns)
+            .ok_or(OpenError::Malformed("the cut-offs"))?;
         if at != bytes.len() {
             return Err(OpenError::Malformed("bytes are left over"));
         }
-        if !users.is_below(&bytes, NUMBER_LIMIT) {
+        if !cutoffs.is_below(&bytes, NUMBER_LIMIT) {
             return Err(TOO_LARGE);
         }
-        Ok(Self { bytes, header, denied, users })
+        Ok(Self { bytes, header, denied, cutoffs })
     }
 
     /// The id of the feed it belongs to.
@@ -134,44 +136,47 @@ impl Snapshot {
         self.header.salt
     }
 
-    /// Tokens issued before this instant (unix seconds) are off; 0 for none.
-    pub fn epoch(&self) -> u64 {
-        self.header.epoch
+    /// What it says about issuers, ascending by `iss`; a delta names those that something changed for.
+    pub fn issuers(&self) -> &[IssuerRules] {
+        &self.header.issuers
     }
 
-    /// The keys it declares dead.
-    pub fn dead_keys(&self) -> &[DeadKey] {
-        &self.header.dead_keys
+    /// The keys it declares dead: the issuer, and the key id.
+    pub fn dead_keys(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.header.dead_keys.iter().filter_map(|(issuer, kid)| {
+            let rules = self.header.issuers.get(usize::try_from(*issuer).ok()?)?;
+            Some((rules.issuer.as_str(), kid.as_str()))
+        })
     }
 
-    /// How many tokens and sessions it denies.
+    /// How many ids it denies.
     pub fn denied_count(&self) -> usize {
         self.denied.len()
     }
 
-    /// How many users it names.
-    pub fn users_count(&self) -> usize {
-        self.users.len()
+    /// How many cut-offs it has.
+    pub fn cutoffs_count(&self) -> usize {
+        self.cutoffs.len()
     }
 
-    /// True if it denies this token or session.
+    /// True if tokens with these values are revoked whatever their age.
     pub fn is_denied(&self, id: Fingerprint) -> bool {
         self.denied.rank(&self.bytes, id.0).is_some()
     }
 
-    /// What tokens of this user must show, if the snapshot names the user.
-    pub fn user_floor(&self, user: Fingerprint) -> Option<UserFloor> {
-        self.users.find(&self.bytes, user.0)
+    /// What tokens with these values must show, if they were ever revoked up to a cut-off.
+    pub fn cutoff(&self, id: Fingerprint) -> Option<Cutoff> {
+        self.cutoffs.find(&self.bytes, id.0)
     }
 
-    /// The denied tokens and sessions, ascending.
+    /// The denied ids, ascending.
     pub fn denied(&self) -> impl Iterator<Item = Fingerprint> + '_ {
         self.denied.iter(&self.bytes).map(Fingerprint)
     }
 
-    /// The users it names, by ascending fingerprint.
-    pub fn users(&self) -> impl Iterator<Item = (Fingerprint, UserFloor)> + '_ {
-        self.users.iter(&self.bytes).map(|(user, floor)| (Fingerprint(user), floor))
+    /// The cut-offs, by ascending fingerprint.
+    pub fn cutoffs(&self) -> impl Iterator<Item = (Fingerprint, Cutoff)> + '_ {
+        self.cutoffs.iter(&self.bytes).map(|(id, cutoff)| (Fingerprint(id), cutoff))
     }
 
     /// How many bytes it keeps.
@@ -191,15 +196,29 @@ impl Header {
         if self.valid_until < self.issued_at {
             return Err(OpenError::Malformed("the times"));
         }
-        if self.dead_keys.len() > MAX_DEAD_KEYS {
+        if self.dead_keys.len() > MAX_DEAD_KEYS || self.issuers.len() > MAX_ISSUERS {
             return Err(OpenError::Malformed("a count is over the limit"));
+        }
+        let is_ascending = |pair: &[IssuerRules]| match pair {
+            [one, other] => one.issuer < other.issuer,
+            _ => true,
+        };
+        if !self.issuers.windows(2).all(is_ascending)
+            || !self.issuers.iter().all(IssuerRules::is_well_formed)
+        {
+            return Err(OpenError::Malformed("the rules of issuers"));
+        }
+        let is_known =
+            |issuer: u32| usize::try_from(issuer).is_ok_and(|at| at < self.issuers.len());
+        if !self.dead_keys.iter().all(|(issuer, _)| is_known(*issuer)) {
+            return Err(OpenError::Malformed("the issuer of a dead key"));
         }
         Ok(())
     }
 }
 
 /// Seqs, versions and times stay below what a token's `ver` can be and what JavaScript counts
-/// exactly. A revoked user's minimum version at or above it could never be met by any token again.
+/// exactly. A minimum version at or above it could never be met by any token again.
 const NUMBER_LIMIT: u64 = 1 << 53;
 const TOO_LARGE: OpenError = OpenError::Malformed("a number of 2^53 or more");
 /// The most entries one collection may hold: 12 million tokens and more fit a 128 MB isolate twice.

@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 
 use self::overlay::Overlay;
 use crate::snapshot::{
-    Arriving, DeadKey, FeedKey, Fingerprint, Floor, Head, Kind, Position, Salt, Snapshot, UserFloor,
+    Arriving, Cutoff, FeedKey, Fingerprint, Floor, Head, IssuerRules, MAX_SELECTORS, Position,
+    Salt, Snapshot,
 };
 
 pub use self::outcome::{Applied, ApplyError};
@@ -27,7 +28,10 @@ pub struct Feed {
     floor: Floor,
     /// Positions whose chain hash is known, oldest first.
     known: VecDeque<Floor>,
-    epoch: u64,
+    /// What base and deltas say about issuers, ascending by `iss`.
+    rules: Vec<IssuerRules>,
+    /// Grows when `rules` change.
+    rules_generation: u32,
     issued_at: u64,
     valid_until: u64,
     /// The verifier's own monotonic time, in seconds: now, and when `issued_at` last grew.
@@ -55,7 +59,8 @@ impl Feed {
             reached: Floor::default(),
             floor: Floor::default(),
             known: VecDeque::new(),
-            epoch: 0,
+            rules: vec![],
+            rules_generation: 0,
             issued_at: 0,
             valid_until: 0,
             uptime: 0,
@@ -167,8 +172,10 @@ impl Feed {
     /// The position to ask the feed for more from; none where a base is wanted.
     pub fn since(&self) -> Option<Position> {
         let base = self.base.as_ref()?;
-        let limit = base.denied_count().max(base.users_count()).max(self.overlay_limit);
-        let full = self.overlay.len() > limit;
+        let limit = base.denied_count().max(base.cutoffs_count()).max(self.overlay_limit);
+        // Each selector costs every verdict a look-up, and only a base lets go of one.
+        let has_many = |rules: &IssuerRules| rules.selectors.len() > MAX_SELECTORS;
+        let full = self.overlay.len() > limit || self.rules.iter().any(has_many);
         (!self.forked && !full).then_some(self.reached.position)
     }
 
@@ -182,9 +189,15 @@ impl Feed {
         self.forked
     }
 
-    /// Tokens issued before this instant (unix seconds) are off; 0 for none.
-    pub fn epoch(&self) -> u64 {
-        self.epoch
+    /// What the feed says about an issuer, if it speaks about it.
+    pub fn rules_of(&self, issuer: &str) -> Option<&IssuerRules> {
+        let at = self.rules.binary_search_by(|rules| rules.issuer.as_str().cmp(issuer)).ok()?;
+        self.rules.get(at)
+    }
+
+    /// Grows when what the feed says about issuers changes.
+    pub(crate) fn rules_generation(&self) -> u32 {
+        self.rules_generation
     }
 
     /// The key of the fingerprints; none before the first base.
@@ -194,44 +207,43 @@ impl Feed {
 
     /// True if the issuer's key of this name was declared dead.
     pub fn is_dead(&self, issuer: &str, kid: &str) -> bool {
-        self.dead_keys().any(|key| key.issuer == issuer && key.kid == kid)
-    }
-
-    fn dead_keys(&self) -> impl Iterator<Item = &DeadKey> {
         let base = self.base.iter().flat_map(Snapshot::dead_keys);
-        base.chain(self.overlay.dead_keys.iter().map(|(key, _)| key))
+        let overlay = self.overlay.dead_keys.iter();
+        let mut all = base.chain(overlay.map(|((issuer, kid), _)| (issuer.as_str(), kid.as_str())));
+        all.any(|key| key == (issuer, kid))
     }
 
-    /// True if this token or session was revoked.
-    pub fn is_denied(&self, kind: Kind, issuer: &str, id: &str) -> bool {
-        self.salt().is_some_and(|salt| self.holds(Fingerprint::new(salt, kind, issuer, id)))
+    /// True if the issuer's tokens with this text in `claim` are revoked whatever their age.
+    pub fn is_denied(&self, issuer: &str, claim: &str, text: &str) -> bool {
+        let id = |salt| Fingerprint::of_claim(salt, issuer, claim, text);
+        self.salt().is_some_and(|salt| self.holds(id(salt)))
     }
 
-    /// What tokens of this user must show, if the user was ever revoked.
-    pub fn user_floor(&self, issuer: &str, subject: &str) -> Option<UserFloor> {
-        self.floor_of(Fingerprint::new(self.salt()?, Kind::User, issuer, subject))
+    /// What the issuer's tokens with this text in `claim` must show, if they were ever revoked.
+    pub fn cutoff(&self, issuer: &str, claim: &str, text: &str) -> Option<Cutoff> {
+        self.cutoff_of(Fingerprint::of_claim(self.salt()?, issuer, claim, text))
     }
 
-    /// True if the token or session of this fingerprint was revoked.
-    pub(crate) fn holds(&self, id: Fingerprint) -> bool {
+    /// True if tokens with this fingerprint are revoked whatever their age.
+    pub fn holds(&self, id: Fingerprint) -> bool {
         let in_base = || self.base.as_ref().is_some_and(|base| base.is_denied(id));
         self.overlay.denied.contains_key(&id) || in_base()
     }
 
-    /// What tokens of the user of this fingerprint must show, if the user was ever revoked.
-    pub(crate) fn floor_of(&self, user: Fingerprint) -> Option<UserFloor> {
-        let newer = self.overlay.users.get(&user).map(|(floor, _)| *floor);
-        match (self.base.as_ref().and_then(|base| base.user_floor(user)), newer) {
+    /// What tokens with this fingerprint must show, if they were ever revoked.
+    pub fn cutoff_of(&self, id: Fingerprint) -> Option<Cutoff> {
+        let newer = self.overlay.cutoffs.get(&id).map(|(cutoff, _)| *cutoff);
+        match (self.base.as_ref().and_then(|base| base.cutoff(id)), newer) {
             (Some(one), Some(other)) => Some(one.join(other)),
             (one, other) => one.or(other),
         }
     }
 
-    /// The position at which the token, session or user of this fingerprint was last revoked, or that
-    /// of the base which has it.
+    /// The position at which tokens with this fingerprint were last revoked, or that of the base which
+    /// has it.
     pub(crate) fn revoked_at(&self, id: Fingerprint) -> Option<Position> {
-        let Overlay { denied, users, .. } = &self.overlay;
-        let newer = denied.get(&id).or_else(|| users.get(&id).map(|(_, seen)| seen));
+        let Overlay { denied, cutoffs, .. } = &self.overlay;
+        let newer = denied.get(&id).or_else(|| cutoffs.get(&id).map(|(_, seen)| seen));
         newer.map(|seen| seen.to).or_else(|| self.base.as_ref().map(|base| base.to()))
     }
 
@@ -278,11 +290,11 @@ impl Feed {
             _ => {}
         }
         self.refresh(&snapshot, end.position);
-        self.epoch = self.epoch.max(snapshot.epoch());
         match held {
             Some((_, salt)) if salt != snapshot.salt() => self.overlay.begin_again(&snapshot),
             _ => self.overlay.forget_what_is_in(&snapshot),
         }
+        self.replace_rules(&snapshot);
         self.reach(end);
         self.forked = false;
         self.overlay_limit = OVERLAY_LIMIT;
@@ -307,13 +319,44 @@ impl Feed {
         }
         let to = snapshot.to();
         self.refresh(snapshot, to);
-        self.epoch = self.epoch.max(snapshot.epoch());
+        self.add_rules(snapshot.issuers().iter().cloned());
         if to == self.reached.position {
             return Ok(Applied::Refreshed);
         }
         self.overlay.add(snapshot);
         self.reach(snapshot.end());
         Ok(Applied::Extended)
+    }
+
+    /// What a base says takes the place of what was said before, with two exceptions: what deltas
+    /// have added to it, and epochs and horizons, which no base takes back.
+    fn replace_rules(&mut self, base: &Snapshot) {
+        let before = std::mem::replace(&mut self.rules, base.issuers().to_vec());
+        let lasting =
+            before.iter().cloned().map(|rules| IssuerRules { selectors: vec![], ..rules });
+        let lasting = lasting.filter(|rules| rules.epoch > 0 || !rules.horizons.is_empty());
+        self.add_rules(lasting);
+        self.add_rules(
+            self.overlay.rules.iter().map(|(rules, _)| rules.clone()).collect::<Vec<_>>(),
+        );
+        for rules in &mut self.rules {
+            rules.horizons.forget_before(base.issued_at().saturating_sub(FORGET_AFTER_SECONDS));
+        }
+        if before != self.rules {
+            self.rules_generation = self.rules_generation.wrapping_add(1);
+        }
+    }
+
+    fn add_rules(&mut self, added: impl IntoIterator<Item = IssuerRules>) {
+        for rules in added {
+            let held = self.rules.binary_search_by(|held| held.issuer.cmp(&rules.issuer));
+            match held.map(|at| self.rules.get_mut(at)) {
+                Ok(Some(held)) => held.join(&rules),
+                Ok(None) => {}
+                Err(at) => self.rules.insert(at, rules),
+            }
+            self.rules_generation = self.rules_generation.wrapping_add(1);
+        }
     }
 
     /// Only a statement about everything that is held proves that it is fresh.
@@ -355,7 +398,8 @@ impl Feed {
 /// is the moment of a red button. Neither can be far ahead of the clock, however well it is signed.
 fn refuse_implausible(snapshot: &Snapshot, now: u64) -> Result<(), ApplyError> {
     let limit = now.saturating_add(MAX_LEAD_SECONDS);
-    let claims = [("era", snapshot.to().era), ("epoch", snapshot.epoch())];
+    let epoch = snapshot.issuers().iter().map(|rules| rules.epoch).max().unwrap_or(0);
+    let claims = [("era", snapshot.to().era), ("epoch", epoch)];
     match claims.into_iter().find(|(_, found)| *found > limit) {
         Some((field, found)) => Err(ApplyError::Implausible { field, found, limit }),
         None => Ok(()),
@@ -377,6 +421,9 @@ const MAX_LEAD_SECONDS: u64 = 86_400;
 const MAX_SHOWN_CHARACTERS: usize = 100;
 /// How far in the future a snapshot's `issued_at` may be.
 const MAX_SKEW_SECONDS: u64 = 300;
+/// A step of a horizon is kept for so long after the last token that it admits has expired: longer
+/// than any leeway.
+const FORGET_AFTER_SECONDS: u64 = 600;
 /// A fresh base is asked for once deltas have added this many entries, or as many as the base has.
 const OVERLAY_LIMIT: usize = 65_536;
 /// How many positions' chain hashes are remembered.

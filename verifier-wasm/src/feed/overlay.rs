@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::OWN_LIFETIME_SECONDS;
-use crate::snapshot::{DeadKey, Fingerprint, Position, Snapshot, UserFloor};
+use crate::snapshot::{Cutoff, Fingerprint, IssuerRules, Position, Snapshot};
 
 /// What deltas added, each with the delta by which it is certain.
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
     pub(super) denied: ByFingerprint<Seen>,
-    pub(super) users: ByFingerprint<(UserFloor, Seen)>,
-    /// Few: red buttons and retired keys.
-    pub(super) dead_keys: Vec<(DeadKey, Seen)>,
+    pub(super) cutoffs: ByFingerprint<(Cutoff, Seen)>,
+    /// Issuer and key id. Few: red buttons and retired keys.
+    pub(super) dead_keys: Vec<((String, String), Seen)>,
+    /// Few: one for each issuer that something was said about.
+    pub(super) rules: Vec<(IssuerRules, Seen)>,
 }
 
 /// The delta that brought an entry last.
@@ -50,7 +52,7 @@ impl Hasher for Ready {
 
 impl Overlay {
     pub(super) fn len(&self) -> usize {
-        self.denied.len().saturating_add(self.users.len())
+        self.denied.len().saturating_add(self.cutoffs.len())
     }
 
     pub(super) fn add(&mut self, snapshot: &Snapshot) {
@@ -59,15 +61,25 @@ impl Overlay {
             let seen = self.denied.entry(id).or_insert(now);
             *seen = (*seen).max(now);
         }
-        for (user, floor) in snapshot.users() {
-            let (held, seen) = self.users.entry(user).or_insert((floor, now));
-            *held = held.join(floor);
+        for (id, cutoff) in snapshot.cutoffs() {
+            let (held, seen) = self.cutoffs.entry(id).or_insert((cutoff, now));
+            *held = held.join(cutoff);
             *seen = (*seen).max(now);
         }
-        for key in snapshot.dead_keys() {
-            match self.dead_keys.iter_mut().find(|(held, _)| held == key) {
+        for (issuer, kid) in snapshot.dead_keys() {
+            let key = (issuer.to_owned(), kid.to_owned());
+            match self.dead_keys.iter_mut().find(|(held, _)| *held == key) {
                 Some((_, seen)) => *seen = (*seen).max(now),
-                None => self.dead_keys.push((key.clone(), now)),
+                None => self.dead_keys.push((key, now)),
+            }
+        }
+        for rules in snapshot.issuers() {
+            match self.rules.iter_mut().find(|(held, _)| held.issuer == rules.issuer) {
+                Some((held, seen)) => {
+                    held.join(rules);
+                    *seen = (*seen).max(now);
+                }
+                None => self.rules.push((rules.clone(), now)),
             }
         }
     }
@@ -76,23 +88,32 @@ impl Overlay {
     /// although a delta brought it a moment ago is kept: the log has lost it, and nothing un-revokes.
     pub(super) fn forget_what_is_in(&mut self, base: &Snapshot) {
         self.denied.retain(|id, seen| seen.is_needed(base, |base| base.is_denied(*id)));
-        self.users.retain(|user, (floor, seen)| {
-            let has = |held: UserFloor| held.join(*floor) == held;
-            seen.is_needed(base, |base| base.user_floor(*user).is_some_and(has))
+        self.cutoffs.retain(|id, (cutoff, seen)| {
+            let has = |held: Cutoff| held.join(*cutoff) == held;
+            seen.is_needed(base, |base| base.cutoff(*id).is_some_and(has))
         });
-        self.forget_dead_keys_in(base);
+        self.forget_names_in(base);
     }
 
     /// `base` has another salt: fingerprints mean something else, names do not.
     pub(super) fn begin_again(&mut self, base: &Snapshot) {
         self.denied.clear();
-        self.users.clear();
-        self.forget_dead_keys_in(base);
+        self.cutoffs.clear();
+        self.forget_names_in(base);
     }
 
-    fn forget_dead_keys_in(&mut self, base: &Snapshot) {
-        self.dead_keys.retain_mut(|(key, seen)| {
-            seen.is_needed(base, |base| base.dead_keys().iter().any(|held| held == key))
+    fn forget_names_in(&mut self, base: &Snapshot) {
+        self.dead_keys.retain_mut(|((issuer, kid), seen)| {
+            let is_key = |held: (&str, &str)| held == (issuer.as_str(), kid.as_str());
+            seen.is_needed(base, |base| base.dead_keys().any(is_key))
+        });
+        self.rules.retain_mut(|(rules, seen)| {
+            let has = |held: &IssuerRules| {
+                let mut joined = held.clone();
+                joined.join(rules);
+                held.issuer == rules.issuer && joined == *held
+            };
+            seen.is_needed(base, |base| base.issuers().iter().any(has))
         });
     }
 }

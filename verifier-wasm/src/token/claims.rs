@@ -7,6 +7,7 @@ use crate::shown::Shown;
 use crate::verify::config::{IssuerConfig, UserRule};
 use crate::verify::defect::{Defect, Part};
 use crate::verify::refusal::Refusal;
+use crate::verify::selection::{Listed, Selected};
 
 /// The claims of a token that is valid, exactly as they were signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,14 +43,13 @@ pub(crate) struct Claims<'a> {
     pub(crate) issued_at: Option<u64>,
     pub(crate) issuer: Option<Cow<'a, str>>,
     pub(crate) not_before: Option<u64>,
-    pub(crate) session_id: Option<Cow<'a, str>>,
-    pub(crate) subject: Option<Cow<'a, str>>,
-    pub(crate) token_id: Option<Cow<'a, str>>,
     pub(crate) user_version: Option<u64>,
     /// Which of the claims that may be required are there.
     pub(crate) present: ClaimSet,
     /// The claims of which the issuer's rules require a value, by their place in the rules.
     pub(crate) values: Vec<(usize, Value<'a>)>,
+    /// What the feed revokes by.
+    pub(crate) selected: Selected,
 }
 
 /// The `aud` claim (RFC 7519 section 4.1.3).
@@ -63,10 +63,16 @@ pub(crate) enum Audience<'a> {
 
 impl<'a> Claims<'a> {
     /// Reads the payload's text, whose signature the caller has checked; a claim of the wrong type
-    /// is a refusal.
-    pub(crate) fn parse(text: &'a str, rules: &IssuerConfig) -> Result<Self, Refusal> {
+    /// is a refusal. `listed` is what the feed says about the issuer.
+    pub(crate) fn parse(
+        text: &'a str,
+        rules: &IssuerConfig,
+        listed: &Listed,
+    ) -> Result<Self, Refusal> {
         let mut claims = Self::default();
-        for (name, value) in Object::parse(text).ok_or(NOT_AN_OBJECT)?.into_members() {
+        let object = Object::parse(text).ok_or(NOT_AN_OBJECT)?;
+        let selected = listed.select(&object);
+        for (name, value) in object.into_members() {
             if let Some(at) = rules.required_values.iter().position(|one| one.claim == *name) {
                 claims.values.push((at, value.clone()));
             }
@@ -87,24 +93,15 @@ impl<'a> Claims<'a> {
                     claims.issuer = Some(issuer(value)?);
                     ISS
                 }
-                "jti" => {
-                    claims.token_id = id("jti", value)?;
-                    claims.token_id.as_ref().map_or(0, |_| JTI)
-                }
+                "jti" if is_id("jti", &value)? => JTI,
                 "nbf" => {
                     claims.not_before = Some(time("nbf", &value)?);
                     NBF
                 }
                 "scope" => scopes("scope", &value)?,
                 "scp" => scopes("scp", &value)?,
-                "sid" => {
-                    claims.session_id = id("sid", value)?;
-                    claims.session_id.as_ref().map_or(0, |_| SID)
-                }
-                "sub" => {
-                    claims.subject = id("sub", value)?;
-                    claims.subject.as_ref().map_or(0, |_| SUB)
-                }
+                "sid" if is_id("sid", &value)? => SID,
+                "sub" if is_id("sub", &value)? => SUB,
                 "ver" => {
                     if rules.user_rule == UserRule::VersionElseIssuedAt {
                         claims.user_version = Some(version(&value)?);
@@ -115,6 +112,7 @@ impl<'a> Claims<'a> {
             };
             claims.present.0 |= claim;
         }
+        claims.selected = selected?;
         Ok(claims)
     }
 }
@@ -170,16 +168,16 @@ impl<'a> Audience<'a> {
     }
 }
 
-/// A claim that the feed revokes by. An empty one names nothing, so it counts as absent.
-fn id<'a>(name: &'static str, value: Value<'a>) -> Result<Option<Cow<'a, str>>, Refusal> {
+/// A claim that names a token, a session or a user. An empty one names nothing, so it counts as
+/// absent.
+fn is_id(name: &'static str, value: &Value<'_>) -> Result<bool, Refusal> {
     match value {
-        Value::Text(text) if text.is_empty() => Ok(None),
-        Value::Text(text) if text.len() <= MAX_ID_BYTES => Ok(Some(text)),
+        Value::Text(text) if text.len() <= MAX_ID_BYTES => Ok(!text.is_empty()),
         Value::Text(_) => {
             let found = "a string of more than 256 bytes";
-            Err(Defect::Claim { name, found, expected: "1 to 256 bytes" }.into())
+            Err(Defect::Claim { name: name.into(), found, expected: "1 to 256 bytes" }.into())
         }
-        value => Err(wrong(name, &value, "a string")),
+        value => Err(wrong(name, value, "a string")),
     }
 }
 
@@ -217,7 +215,7 @@ fn time(name: &'static str, value: &Value<'_>) -> Result<u64, Refusal> {
 }
 
 fn wrong(name: &'static str, value: &Value<'_>, expected: &'static str) -> Refusal {
-    Defect::Claim { name, found: value.kind(), expected }.into()
+    Defect::Claim { name: name.into(), found: value.kind(), expected }.into()
 }
 
 /// `value` without its fraction, if it is in `[0, 2^53)`.

@@ -94,7 +94,7 @@ impl<'a> Jws<'a> {
     }
 
     /// The payload as it was sent, which is not verified.
-    pub(crate) fn unverified_payload(&self) -> &'a str {
+    pub fn unverified_payload(&self) -> &'a str {
         self.payload
     }
 }

@@ -132,18 +132,14 @@ impl Verifier {
     ) -> Result<(Standing, VerifiedClaims), Refusal> {
         let rules = self.rules(key, header)?;
         let text = String::from_utf8(payload).map_err(|_| NOT_AN_OBJECT)?;
-        let claims = Claims::parse(&text, rules)?;
+        let claims = Claims::parse(&text, rules, self.listed_of(key))?;
         rules::check_type(rules, header.typ())?;
         self.check_issuer(rules, header, &claims)?;
         rules::check_audience(rules, &claims)?;
         self.check_required(key, &claims)?;
         rules::check_lifetime(rules, &claims)?;
-        let standing = self.stand(key, rules, &claims);
+        let standing = Standing::new(key, rules, claims, self.generation);
         Ok((standing, VerifiedClaims::new(text)))
-    }
-
-    pub(crate) fn stand(&self, key: KeyId, rules: &IssuerConfig, claims: &Claims<'_>) -> Standing {
-        Standing::new(key, rules, claims, self.feed.salt().unwrap_or_default(), self.generation)
     }
 
     pub(crate) fn rules(&self, key: KeyId, header: &Header) -> Result<&IssuerConfig, Refusal> {

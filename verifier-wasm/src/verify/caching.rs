@@ -234,10 +234,11 @@ impl CachingVerifier {
         if slot >= self.standings.len() && slot < MAX_SLOTS {
             self.standings.resize(slot.saturating_add(1), None);
         }
+        let is_behind = self.verifier.is_behind(&standing);
         if let Some(place) = self.standings.get_mut(slot) {
             *place = Some(standing);
         }
-        Ok(Good { claims, is_behind: self.verifier.is_behind(&standing) })
+        Ok(Good { claims, is_behind })
     }
 }
 

@@ -20,12 +20,13 @@ pub enum Check {
     Token,
     Session,
     User,
+    Selectors,
     Freshness,
 }
 
 impl Check {
     /// All of them, in the order they are asked in.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Format,
         Self::Algorithm,
         Self::Key,
@@ -42,6 +43,7 @@ impl Check {
         Self::Token,
         Self::Session,
         Self::User,
+        Self::Selectors,
         Self::Freshness,
     ];
 
@@ -64,6 +66,7 @@ impl Check {
             Self::Token => "token",
             Self::Session => "session",
             Self::User => "user",
+            Self::Selectors => "selectors",
             Self::Freshness => "freshness",
         }
     }

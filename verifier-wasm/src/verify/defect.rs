@@ -9,8 +9,8 @@ use std::fmt;
 pub enum Defect {
     /// A claim has the wrong type, or is out of its range.
     Claim {
-        /// The claim's name.
-        name: &'static str,
+        /// The claim's name, or its path.
+        name: Cow<'static, str>,
         /// What it is.
         found: &'static str,
         /// What it must be.

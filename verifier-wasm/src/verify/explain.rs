@@ -9,6 +9,7 @@ use crate::token::claims::{Claims, NOT_AN_OBJECT};
 use crate::token::jws::{Header, Jws};
 use crate::verify::check::Check;
 use crate::verify::refusal::{Objection, Refusal, Undecided};
+use crate::verify::selection::Matched;
 use crate::verify::standing::Standing;
 use crate::verify::{Staleness, Verifier, rules};
 
@@ -49,14 +50,15 @@ impl Verifier {
     ) -> Result<(), Refusal> {
         let rules = self.rules(key, header)?;
         let text = String::from_utf8(payload).map_err(|_| NOT_AN_OBJECT)?;
-        let claims = Claims::parse(&text, rules)?;
+        let claims = Claims::parse(&text, rules, self.listed_of(key))?;
         steps.reach(Check::Type);
         steps.add(Check::Type, rules::check_type(rules, header.typ()));
         steps.add(Check::Issuer, self.check_issuer(rules, header, &claims));
         steps.add(Check::Audience, rules::check_audience(rules, &claims));
         steps.add(Check::RequiredClaims, self.check_required(key, &claims));
         let lifetime = rules::check_lifetime(rules, &claims).map_err(Objection::from);
-        let standing = self.stand(key, rules, &claims);
+        let standing = Standing::new(key, rules, claims, self.generation());
+        let lifetime = lifetime.and_then(|()| Ok(standing.check_horizon(self.listed_of(key))?));
         steps.add(Check::Expiry, lifetime.and_then(|()| self.check_end(&standing, now)));
         self.explain_standing(steps, &standing, now);
         Ok(())
@@ -67,18 +69,25 @@ impl Verifier {
         steps.add(Check::Start, self.check_start(standing, now));
         // Without a snapshot nothing was found not to be revoked.
         let known = || feed.position().map(drop).ok_or(Objection::from(Undecided::NoSnapshot));
-        let rules: [(Check, Result<(), Refusal>); 5] = [
+        let listed = self.listed(standing);
+        let rules = [
             (Check::RevokedKey, self.check_key(standing)),
-            (Check::Epoch, standing.check_epoch(feed)),
-            (Check::Token, standing.check_token(feed)),
-            (Check::Session, standing.check_session(feed)),
-            (Check::User, standing.check_user(feed)),
+            (Check::Epoch, standing.check_epoch(listed)),
         ];
         for (check, found) in rules {
             steps.add(check, known().and_then(|()| found.map_err(Objection::from)));
-            if let (Some(step), Some(id)) = (steps.0.last_mut(), standing.id_of(check))
-                && let Some(Err(_)) = step.finding
-            {
+        }
+        let selections = [
+            (Check::Token, Matched::Token),
+            (Check::Session, Matched::Session),
+            (Check::User, Matched::User),
+            (Check::Selectors, Matched::Claims),
+        ];
+        for (check, kind) in selections {
+            let found = standing.revocations(feed, listed).find(|(matched, ..)| *matched == kind);
+            let refusal = found.as_ref().map_or(Ok(()), |(.., refusal)| Err(refusal()));
+            steps.add(check, known().and_then(|()| refusal.map_err(Objection::from)));
+            if let (Some(step), Some((_, id, _))) = (steps.0.last_mut(), found) {
                 step.position = feed.revoked_at(id);
             }
         }

@@ -9,6 +9,7 @@ pub(crate) mod defect;
 pub(crate) mod explain;
 pub(crate) mod refusal;
 mod rules;
+pub(crate) mod selection;
 pub(crate) mod standing;
 mod tickets;
 pub(crate) mod verdict;
@@ -16,12 +17,14 @@ pub(crate) mod verdict;
 use self::config::{ConfigProblem, IssuerConfig, OnStale, VerifierConfig};
 use self::defect::Part;
 use self::refusal::{Mismatch, Objection, Refusal, Undecided};
+use self::selection::Listed;
 use self::standing::Standing;
 use self::verdict::{Decision, Evidence, Verdict};
 use crate::feed::{Applied, ApplyError, Feed};
 use crate::keys::algorithm::Algorithm;
 use crate::keys::{KeyId, KeySet, VerifyingKey};
 use crate::shown::Shown;
+use crate::snapshot::Horizons;
 use crate::token::claims::{ClaimSet, VerifiedClaims};
 use crate::token::jws::{self, Jws};
 
@@ -34,17 +37,20 @@ pub struct Verifier {
     feed: Feed,
     max_staleness_seconds: u64,
     on_stale: OnStale,
-    /// Grows when what a [`Standing`] was made with changes: the keys, or the feed's salt.
+    /// Grows when what a [`Standing`] was made with changes: the keys, the feed's salt, or the claims
+    /// that it revokes by.
     generation: u32,
 }
 
 #[derive(Debug)]
-struct Issuer {
+pub(crate) struct Issuer {
     rules: IssuerConfig,
     required: ClaimSet,
     keys: KeySet,
     /// Which of the keys the feed has declared dead.
     dead: Vec<bool>,
+    /// What the feed says about it.
+    listed: Listed,
 }
 
 /// How old the newest statement of the feed may be for one verdict.
@@ -73,7 +79,8 @@ impl Verifier {
         let keys = config.feed.keys().map_err(|problem| vec![problem])?;
         let issuer = |rules: IssuerConfig| {
             let required = ClaimSet::of(rules.required_claims.iter().map(String::as_str));
-            Issuer { rules, required, keys: KeySet::default(), dead: vec![] }
+            let (keys, listed) = (KeySet::default(), Listed::default());
+            Issuer { rules, required, keys, dead: vec![], listed }
         };
         Ok(Self {
             issuers: config.issuers.into_iter().map(issuer).collect(),
@@ -107,10 +114,11 @@ impl Verifier {
     ///
     /// See [`ApplyError`].
     pub fn apply(&mut self, snapshot: Vec<u8>, now: u64) -> Result<Applied, ApplyError> {
-        let salt = self.feed.salt();
+        let before = (self.feed.salt(), self.feed.rules_generation());
         let applied = self.feed.apply(snapshot, now)?;
-        if self.feed.salt() != salt {
-            self.generation = self.generation.wrapping_add(1);
+        let salt = self.feed.salt();
+        if (salt, self.feed.rules_generation()) != before {
+            self.list(salt != before.0);
         }
         self.look_for_dead_keys();
         Ok(applied)
@@ -223,10 +231,12 @@ impl Verifier {
         now: u64,
         staleness: Staleness,
     ) -> Result<(), Objection> {
+        let listed = self.listed(standing);
+        standing.check_horizon(listed)?;
         self.check_end(standing, now)?;
         self.check_start(standing, now)?;
         self.check_key(standing)?;
-        standing.check_revocations(&self.feed)?;
+        standing.check_revocations(&self.feed, listed)?;
         match self.hesitate(now, staleness) {
             Some(undecided) => Err(undecided.into()),
             None => Ok(()),
@@ -243,6 +253,10 @@ impl Verifier {
     pub fn is_behind(&self, standing: &Standing) -> bool {
         let reached = self.feed.position().map_or(0, |position| position.seq);
         standing.user_version.is_some_and(|version| version > reached)
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// What a verdict at `now` (unix seconds) is based on.
@@ -262,11 +276,11 @@ impl Verifier {
     }
 
     pub(crate) fn check_start(&self, standing: &Standing, now: u64) -> Result<(), Objection> {
-        let feed = &self.feed;
-        let Err(refusal) = standing.check_start(feed.epoch(), now) else { return Ok(()) };
+        let epoch = self.listed(standing).epoch;
+        let Err(refusal) = standing.check_start(epoch, now) else { return Ok(()) };
         // Our own clock may be behind; the feed may show that, but it cannot make a token valid.
-        let shown = feed.shown_time(now);
-        Err(match standing.check_start(feed.epoch(), shown) {
+        let shown = self.feed.shown_time(now);
+        Err(match standing.check_start(epoch, shown) {
             Ok(()) => Self::clock_skew(shown, now),
             Err(_) => refusal.into(),
         })
@@ -305,6 +319,31 @@ impl Verifier {
         Some(Undecided::StaleSnapshot { age_seconds, limit_seconds })
     }
 
+    /// What the feed says about the issuer of an admitted token.
+    pub(crate) fn listed(&self, standing: &Standing) -> &Listed {
+        self.listed_of(standing.key)
+    }
+
+    pub(crate) fn listed_of(&self, key: KeyId) -> &Listed {
+        self.issuers.get(key.issuer).map_or(const { &NOT_LISTED }, |issuer| &issuer.listed)
+    }
+
+    /// Takes over what the feed says about each issuer. Standings stay good while they have the
+    /// fingerprints that are asked for.
+    fn list(&mut self, is_salt_new: bool) {
+        let salt = self.feed.salt().unwrap_or_default();
+        let mut is_current = !is_salt_new;
+        for Issuer { rules, listed, .. } in &mut self.issuers {
+            let rules = self.feed.rules_of(&rules.issuer);
+            let new = rules.map(|rules| Listed::new(rules, salt)).unwrap_or_default();
+            is_current &= new.selects_as(listed);
+            *listed = new;
+        }
+        if !is_current {
+            self.generation = self.generation.wrapping_add(1);
+        }
+    }
+
     fn look_for_dead_keys(&mut self) {
         for Issuer { rules, keys, dead, .. } in &mut self.issuers {
             let is_dead = |key: &VerifyingKey| {
@@ -314,3 +353,5 @@ impl Verifier {
         }
     }
 }
+
+const NOT_LISTED: Listed = Listed { epoch: 0, horizons: Horizons::none(), selectors: Vec::new() };

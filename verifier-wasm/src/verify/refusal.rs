@@ -35,7 +35,12 @@ pub enum Refusal {
         /// When it was judged, unix seconds.
         now: u64,
     },
-    /// Issued before the epoch of the last red button.
+    /// Claims of the token were revoked that name neither the token nor its session or user.
+    RevokedClaims {
+        /// The claims, by their paths.
+        selector: String,
+    },
+    /// Issued before the epoch of the issuer's last red button.
     RevokedEpoch {
         /// The epoch, unix seconds.
         epoch: u64,
@@ -107,6 +112,7 @@ impl Refusal {
             Self::Malformed(_) => "malformed",
             Self::MissingClaim(_) => "missing_claim",
             Self::NotYetValid { .. } => "not_yet_valid",
+            Self::RevokedClaims { .. } => "revoked_claims",
             Self::RevokedEpoch { .. } => "revoked_epoch",
             Self::RevokedKey => "revoked_key",
             Self::RevokedSession => "revoked_session",
@@ -150,21 +156,24 @@ impl fmt::Display for Refusal {
             Self::LifetimeTooLong { seconds, limit_seconds } => write!(
                 formatter,
                 "the token lives for {seconds} s, accepted are at most {limit_seconds} s (option \
-                 maxLifetime)"
+                 maxLifetime or the issuer's horizon)"
             ),
             Self::Malformed(defect) => defect.fmt(formatter),
             Self::MissingClaim(claim) => write!(formatter, "the claim {claim} is missing"),
             Self::NotYetValid { from, now } => {
                 write!(formatter, "the later of nbf and iat is {from}, the time is {now}")
             }
+            Self::RevokedClaims { selector } => {
+                write!(formatter, "tokens with its value of {selector} were revoked")
+            }
             Self::RevokedEpoch { epoch } => {
                 write!(formatter, "all tokens issued before {epoch} were revoked")
             }
             Self::RevokedKey => formatter.write_str("the key that signed the token was revoked"),
-            Self::RevokedSession => formatter.write_str("the session (sid) was revoked"),
-            Self::RevokedToken => formatter.write_str("the token (jti) was revoked"),
+            Self::RevokedSession => formatter.write_str("the session was revoked"),
+            Self::RevokedToken => formatter.write_str("the token was revoked"),
             Self::RevokedUser => {
-                formatter.write_str("all tokens of the user (sub) issued until then were revoked")
+                formatter.write_str("all tokens of the user issued until then were revoked")
             }
             Self::UnknownKey(mismatch)
             | Self::UnsupportedAlgorithm(mismatch)

@@ -1,20 +1,18 @@
 //! What is left of a token once its signature and its claims were checked.
 
-use std::borrow::Cow;
-
 use crate::feed::Feed;
 use crate::keys::KeyId;
-use crate::snapshot::{Fingerprint, Kind, Salt};
+use crate::snapshot::{Cutoff, Fingerprint, Uses};
 use crate::token::claims::Claims;
-use crate::verify::check::Check;
 use crate::verify::config::IssuerConfig;
 use crate::verify::refusal::Refusal;
+use crate::verify::selection::{Asked, Listed, Matched, Selected};
 
 /// An admitted token, reduced to what time and the feed decide about.
 ///
 /// It is as good as the token as long as [`Verifier::is_current`](crate::Verifier::is_current) says
 /// so, and small: remembering it makes the next verdict about the same token a few look-ups.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Standing {
     pub(crate) key: KeyId,
     pub(crate) generation: u32,
@@ -24,22 +22,16 @@ pub struct Standing {
     leeway_seconds: u64,
     max_lifetime_seconds: u64,
     not_before: Option<u64>,
-    session: Option<Fingerprint>,
-    token: Option<Fingerprint>,
-    user: Option<Fingerprint>,
+    selected: Selected,
 }
 
 impl Standing {
     pub(crate) fn new(
         key: KeyId,
         rules: &IssuerConfig,
-        claims: &Claims<'_>,
-        salt: Salt,
+        claims: Claims<'_>,
         generation: u32,
     ) -> Self {
-        let fingerprint = |kind, id: &Option<Cow<'_, str>>| {
-            id.as_deref().map(|id| Fingerprint::new(salt, kind, &rules.issuer, id))
-        };
         // Without `iat` a token may be as old as its rules allow: it is good for that long before its
         // end, and for no longer.
         let longest = rules.max_lifetime_seconds;
@@ -56,9 +48,7 @@ impl Standing {
             leeway_seconds: rules.leeway_seconds,
             max_lifetime_seconds: longest,
             not_before: claims.not_before.max(earliest),
-            session: fingerprint(Kind::Session, &claims.session_id),
-            token: fingerprint(Kind::Token, &claims.token_id),
-            user: fingerprint(Kind::User, &claims.subject),
+            selected: claims.selected,
         }
     }
 
@@ -92,48 +82,69 @@ impl Standing {
         Refusal::NotYetValid { from, now }
     }
 
-    /// Asks for the epoch, the token, the session and the user, in this order.
-    pub(crate) fn check_revocations(&self, feed: &Feed) -> Result<(), Refusal> {
-        self.check_epoch(feed)?;
-        self.check_token(feed)?;
-        self.check_session(feed)?;
-        self.check_user(feed)
+    /// The issuer's horizon: a token that lives longer could outlive its revocation. A token that
+    /// does not show how long it lives could too.
+    pub(crate) fn check_horizon(&self, listed: &Listed) -> Result<(), Refusal> {
+        if listed.horizons.is_empty() {
+            return Ok(());
+        }
+        let issued_at = self.issued_at.ok_or(Refusal::MissingClaim("iat".into()))?;
+        let exp = self.expires_at.ok_or(Refusal::MissingClaim("exp".into()))?;
+        let seconds = exp.saturating_sub(issued_at);
+        match listed.horizons.limit_at(issued_at) {
+            Some(limit_seconds) if seconds > limit_seconds => {
+                Err(Refusal::LifetimeTooLong { seconds, limit_seconds })
+            }
+            _ => Ok(()),
+        }
     }
 
-    pub(crate) fn check_epoch(&self, feed: &Feed) -> Result<(), Refusal> {
-        let epoch = feed.epoch();
+    /// Asks for the epoch, the token, the session, the user and other claims, in this order.
+    pub(crate) fn check_revocations(&self, feed: &Feed, listed: &Listed) -> Result<(), Refusal> {
+        self.check_epoch(listed)?;
+        match self.revocations(feed, listed).next() {
+            Some((.., refusal)) => Err(refusal()),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn check_epoch(&self, listed: &Listed) -> Result<(), Refusal> {
+        let epoch = listed.epoch;
         if epoch > 0 && self.issued_at.is_none_or(|issued_at| issued_at < epoch) {
             return Err(Refusal::RevokedEpoch { epoch });
         }
         Ok(())
     }
 
-    pub(crate) fn check_token(&self, feed: &Feed) -> Result<(), Refusal> {
-        let is_revoked = self.token.is_some_and(|token| feed.holds(token));
-        if is_revoked { Err(Refusal::RevokedToken) } else { Ok(()) }
+    /// The revocations that match the token, with the fingerprints by which they were found.
+    pub(crate) fn revocations<'a>(
+        &'a self,
+        feed: &'a Feed,
+        listed: &'a Listed,
+    ) -> impl Iterator<Item = (Matched, Fingerprint, impl Fn() -> Refusal)> + 'a {
+        listed.selectors.iter().enumerate().flat_map(move |(place, asked)| {
+            let is_revoked = move |id: &Fingerprint| {
+                (asked.uses.has(Uses::EXACT) && feed.holds(*id))
+                    || (asked.uses.has(Uses::CUTOFF)
+                        && feed.cutoff_of(*id).is_some_and(|cutoff| self.is_before(cutoff)))
+            };
+            let found = self.selected.at(place).filter(is_revoked);
+            found.map(move |id| (Matched::by(asked.uses), id, move || refusal(asked)))
+        })
     }
 
-    pub(crate) fn check_session(&self, feed: &Feed) -> Result<(), Refusal> {
-        let is_revoked = self.session.is_some_and(|session| feed.holds(session));
-        if is_revoked { Err(Refusal::RevokedSession) } else { Ok(()) }
+    /// A token without `ver` counts as the first version, and one without `iat` as the oldest.
+    fn is_before(&self, cutoff: Cutoff) -> bool {
+        self.user_version.unwrap_or(0) < cutoff.minimum_version
+            || self.issued_at.unwrap_or(0) < cutoff.not_before
     }
+}
 
-    pub(crate) fn check_user(&self, feed: &Feed) -> Result<(), Refusal> {
-        let Some(floor) = self.user.and_then(|user| feed.floor_of(user)) else { return Ok(()) };
-        let stands = match self.user_version {
-            Some(version) => version >= floor.minimum_version,
-            None => self.issued_at.is_some_and(|issued_at| issued_at >= floor.not_before),
-        };
-        if stands { Ok(()) } else { Err(Refusal::RevokedUser) }
-    }
-
-    /// Under which fingerprint the feed is asked in a check.
-    pub(crate) fn id_of(&self, check: Check) -> Option<Fingerprint> {
-        match check {
-            Check::Session => self.session,
-            Check::Token => self.token,
-            Check::User => self.user,
-            _ => None,
-        }
+fn refusal(asked: &Asked) -> Refusal {
+    match Matched::by(asked.uses) {
+        Matched::Claims => Refusal::RevokedClaims { selector: asked.selector.to_string() },
+        Matched::Session => Refusal::RevokedSession,
+        Matched::Token => Refusal::RevokedToken,
+        Matched::User => Refusal::RevokedUser,
     }
 }

@@ -11,8 +11,9 @@ pub(crate) struct Fields {
     pub(crate) valid_until: u64,
     pub(crate) dead_keys: u64,
     pub(crate) declared_dead_keys: u64,
+    pub(crate) declared_issuers: u64,
     pub(crate) denied: u64,
-    pub(crate) users: u64,
+    pub(crate) cutoffs: u64,
     pub(crate) version_width: u8,
 }
 
@@ -23,8 +24,9 @@ pub(crate) const FIELDS: Fields = Fields {
     valid_until: NOW,
     dead_keys: 0,
     declared_dead_keys: 0,
+    declared_issuers: 0,
     denied: 0,
-    users: 0,
+    cutoffs: 0,
     version_width: 0,
 };
 
@@ -38,11 +40,13 @@ pub(crate) fn header(fields: &Fields) -> Vec<u8> {
     varint(&mut out, NOW);
     varint(&mut out, fields.valid_until);
     out.extend([2; 16]);
-    varint(&mut out, 0);
+    // One issuer, without a name, an epoch, horizons and selectors.
+    varint(&mut out, fields.declared_issuers.max(1));
+    out.extend([0; 4]);
     varint(&mut out, fields.dead_keys.max(fields.declared_dead_keys));
     (0..fields.dead_keys).for_each(|_| out.extend([0, 0]));
     varint(&mut out, fields.denied);
-    varint(&mut out, fields.users);
+    varint(&mut out, fields.cutoffs);
     out.extend([0, fields.version_width, 0, 0]);
     out
 }

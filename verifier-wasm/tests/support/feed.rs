@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::SigningKey;
 use offswitch_verifier::Feed;
-use offswitch_verifier::snapshot::{ChainHash, Content, DeadKey, Fingerprint, Floor};
-use offswitch_verifier::snapshot::{Kind, Position, Salt, SnapshotSigner, UserFloor};
+use offswitch_verifier::snapshot::{ChainHash, Content, Cutoff, DeadKey, Fingerprint, Floor};
+use offswitch_verifier::snapshot::{IssuerRules, Position, Salt, Selector, SnapshotSigner, Uses};
 
 use super::{ISSUER, Minter, NOW};
 
@@ -21,7 +21,10 @@ pub(crate) enum Record {
     Epoch(u64),
     Session(u8),
     Token(u8),
+    /// Tokens of the user with a lower version.
     User(u8, u64),
+    /// Tokens of the user issued before.
+    UserBefore(u8, u64),
 }
 
 /// A log: what it begins with (nothing, or what the era before had published) and its records.
@@ -40,7 +43,7 @@ pub(crate) struct Model {
     pub(crate) epoch: u64,
     pub(crate) sessions: BTreeSet<u8>,
     pub(crate) tokens: BTreeSet<u8>,
-    pub(crate) users: BTreeMap<u8, UserFloor>,
+    pub(crate) users: BTreeMap<u8, Cutoff>,
 }
 
 impl History {
@@ -99,10 +102,10 @@ impl History {
             issued_at,
             valid_until: issued_at + VALID_SECONDS,
             salt: self.salt,
-            epoch: model.epoch,
+            issuers: vec![rules(model.epoch)],
             dead_keys: model.dead_keys(),
             denied: &denied,
-            users: &users,
+            cutoffs: &users,
         })
     }
 }
@@ -114,26 +117,32 @@ impl Model {
             Record::Epoch(epoch) => self.epoch = self.epoch.max(epoch),
             Record::Session(session) => drop(self.sessions.insert(session)),
             Record::Token(token) => drop(self.tokens.insert(token)),
-            Record::User(user, version) => {
-                let floor = UserFloor { minimum_version: version, not_before: NOW + version };
-                let held = self.users.entry(user).or_insert(floor);
-                *held = held.join(floor);
+            Record::User(user, minimum_version) => {
+                self.revoke(user, Cutoff { minimum_version, not_before: 0 });
+            }
+            Record::UserBefore(user, not_before) => {
+                self.revoke(user, Cutoff { minimum_version: 0, not_before });
             }
         }
     }
 
+    fn revoke(&mut self, user: u8, cutoff: Cutoff) {
+        let held = self.users.entry(user).or_default();
+        *held = held.join(cutoff);
+    }
+
     /// What `feed` answers for every id in [`IDS`].
     pub(crate) fn of(feed: &Feed) -> Self {
-        let denied = |kind, name: &str| {
-            IDS.filter(|id| feed.is_denied(kind, ISSUER, &format!("{name}-{id}"))).collect()
+        let denied = |claim, name: &str| {
+            IDS.filter(|id| feed.is_denied(ISSUER, claim, &format!("{name}-{id}"))).collect()
         };
         Self {
             dead_keys: IDS.filter(|id| feed.is_dead(ISSUER, &format!("key-{id}"))).collect(),
-            epoch: feed.epoch(),
-            sessions: denied(Kind::Session, "session"),
-            tokens: denied(Kind::Token, "token"),
+            epoch: feed.rules_of(ISSUER).map_or(0, |rules| rules.epoch),
+            sessions: denied("sid", "session"),
+            tokens: denied("jti", "token"),
             users: IDS
-                .filter_map(|id| Some((id, feed.user_floor(ISSUER, &format!("user-{id}"))?)))
+                .filter_map(|id| Some((id, feed.cutoff(ISSUER, "sub", &format!("user-{id}"))?)))
                 .collect(),
         }
     }
@@ -150,14 +159,14 @@ impl Model {
     }
 
     fn denied(&self, salt: Salt) -> Vec<u64> {
-        let tokens = self.tokens.iter().map(|id| (Kind::Token, format!("token-{id}")));
-        let sessions = self.sessions.iter().map(|id| (Kind::Session, format!("session-{id}")));
+        let tokens = self.tokens.iter().map(|id| ("jti", format!("token-{id}")));
+        let sessions = self.sessions.iter().map(|id| ("sid", format!("session-{id}")));
         let ids = tokens.chain(sessions);
-        Fingerprint::sorted(ids.map(|(kind, id)| Fingerprint::new(salt, kind, ISSUER, &id)))
+        Fingerprint::sorted(ids.map(|(claim, id)| Fingerprint::of_claim(salt, ISSUER, claim, &id)))
     }
 
-    fn users(&self, salt: Salt) -> Vec<(u64, UserFloor)> {
-        let print = |id| Fingerprint::new(salt, Kind::User, ISSUER, &format!("user-{id}")).0;
+    fn users(&self, salt: Salt) -> Vec<(u64, Cutoff)> {
+        let print = |id| Fingerprint::of_claim(salt, ISSUER, "sub", &format!("user-{id}")).0;
         let mut users: Vec<_> = self.users.iter().map(|(id, floor)| (print(id), *floor)).collect();
         users.sort_unstable_by_key(|(print, _)| *print);
         users
@@ -167,6 +176,19 @@ impl Model {
         let key = |id| DeadKey { issuer: ISSUER.to_owned(), kid: format!("key-{id}") };
         self.dead_keys.iter().map(key).collect()
     }
+}
+
+/// The usual selectors of [`ISSUER`], and no limit of a token's life.
+pub(crate) fn rules(epoch: u64) -> IssuerRules {
+    let mut rules = IssuerRules { epoch, ..IssuerRules::new(ISSUER) };
+    rules.list(&selector(&["jti"]), Uses::EXACT.and(Uses::TOKEN));
+    rules.list(&selector(&["sid"]), Uses::EXACT.and(Uses::SESSION));
+    rules.list(&selector(&["sub"]), Uses::CUTOFF.and(Uses::USER));
+    rules
+}
+
+pub(crate) fn selector(paths: &[&str]) -> Selector {
+    Selector::new(paths).unwrap()
 }
 
 /// A verifier for `minter` that follows a feed on which nothing is revoked.
@@ -207,9 +229,9 @@ pub(crate) fn seal(body: &[u8]) -> Vec<u8> {
     use ed25519_dalek::Signer;
     let key = signing_key(1);
     let id = blake3::hash(key.verifying_key().as_bytes());
-    let message = [b"\0offswitch snapshot v1\0".as_slice(), blake3::hash(body).as_bytes()].concat();
+    let message = [b"\0offswitch snapshot v2\0".as_slice(), blake3::hash(body).as_bytes()].concat();
     let signature = key.sign(&message).to_bytes();
-    [b"OFSW\x01\x01".as_slice(), &id.as_bytes()[..8], &signature, body].concat()
+    [b"OFSW\x02\x01".as_slice(), &id.as_bytes()[..8], &signature, body].concat()
 }
 
 pub(crate) const VALID_SECONDS: u64 = 120;

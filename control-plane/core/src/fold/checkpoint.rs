@@ -5,19 +5,20 @@ use std::collections::HashSet;
 use offswitch_snapshot::{ChainHash, DeadKey, Salt};
 use serde::{Deserialize, Serialize};
 
-use super::compaction::merge_users;
+use super::compaction::{forget_issuers, merged};
 use super::{DeniedSet, FoldError};
+use crate::issuers::Issuers;
 use crate::log::Checkpoint;
-use crate::record::{Denied, Record, Revocation, RevokedUser};
+use crate::record::{Denied, Record, Revocation, RevokedUpTo};
 
 /// The checkpoint's bytes, in postcard.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Kept {
     pub(super) chain: ChainHash,
-    pub(super) epoch: u64,
+    pub(super) issuers: Issuers,
     pub(super) dead_keys: Vec<DeadKey>,
     pub(super) denied: Vec<Denied>,
-    pub(super) users: Vec<RevokedUser>,
+    pub(super) cutoffs: Vec<RevokedUpTo>,
     pub(super) sessions_floor: u64,
     pub(super) refresh_denied: Vec<Denied>,
     /// When a loss of records in the store was last found, unix seconds, or 0.
@@ -25,17 +26,31 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) fn read(checkpoint: &Checkpoint) -> Result<Self, FoldError> {
+    /// `own` is the `iss` of the control plane's own tokens.
+    pub(super) fn read(own: &str, checkpoint: &Checkpoint) -> Result<Self, FoldError> {
         match checkpoint.bytes.as_slice() {
-            [] => Ok(Self::default()),
+            [] => Ok(Self::new(own)),
             bytes => {
                 postcard::from_bytes(bytes).map_err(|_| FoldError::Damaged { seq: checkpoint.seq })
             }
         }
     }
 
+    fn new(own: &str) -> Self {
+        Self {
+            chain: ChainHash::default(),
+            issuers: Issuers::new(own),
+            dead_keys: vec![],
+            denied: vec![],
+            cutoffs: vec![],
+            sessions_floor: 0,
+            refresh_denied: vec![],
+            lost_at: 0,
+        }
+    }
+
     fn entries(&self) -> usize {
-        self.denied.len() + self.users.len() + self.refresh_denied.len()
+        self.denied.len() + self.cutoffs.len() + self.refresh_denied.len()
     }
 
     pub(super) fn checkpoint(&self, seq: u64) -> Checkpoint {
@@ -49,7 +64,6 @@ pub struct Trimming {
     seq: u64,
     kept: Kept,
     salt: Salt,
-    issuer: String,
 }
 
 impl Trimming {
@@ -59,8 +73,8 @@ impl Trimming {
     ///
     /// [`FoldError::Damaged`] if the checkpoint cannot be read.
     pub fn begin(salt: Salt, issuer: &str, checkpoint: &Checkpoint) -> Result<Self, FoldError> {
-        let kept = Kept::read(checkpoint)?;
-        Ok(Self { seq: checkpoint.seq, kept, salt, issuer: issuer.to_owned() })
+        let kept = Kept::read(issuer, checkpoint)?;
+        Ok(Self { seq: checkpoint.seq, kept, salt })
     }
 
     /// Takes in the next record, if nothing of it must be kept in the log at `now`. False ends the
@@ -75,24 +89,24 @@ impl Trimming {
     /// [`FoldError::Damaged`] if the record cannot be read.
     pub fn take(&mut self, seq: u64, bytes: &[u8], now: u64) -> Result<bool, FoldError> {
         let record = Record::decode(bytes).map_err(|_| FoldError::Damaged { seq })?;
-        let lives = |one: &&Revocation| !one.is_past(record.at, now);
+        let issuers = &self.kept.issuers;
+        let lives = |one: &&Revocation| one.needed_until(record.at, issuers) >= now;
         let carried = record.revocations.iter().filter(lives).count();
         let is_old = record.at.saturating_add(LISTED_SECONDS) < now;
         let may_go = carried == 0 || is_old && self.kept.entries() + carried <= MOST_CARRIED;
         if seq <= self.seq || !may_go {
             return Ok(false);
         }
-        let effects = record.effects(seq, self.salt, &self.issuer);
+        let effects = record.effects(seq, self.salt, &mut self.kept.issuers);
         self.kept.denied.extend(effects.denied.iter().filter(|one| one.until >= now));
-        // A later revocation of a user may be past before an earlier one that is kept: both are
+        // A later cut-off may be past before an earlier one that is kept: both are
         // merged, so the later one is kept, too.
-        let held: HashSet<u64> = self.kept.users.iter().map(|user| user.id).collect();
-        let stays = |one: &&RevokedUser| one.until >= now || held.contains(&one.id);
-        self.kept.users.extend(effects.users.iter().filter(stays));
+        let held: HashSet<u64> = self.kept.cutoffs.iter().map(|one| one.id).collect();
+        let stays = |one: &&RevokedUpTo| one.until >= now || held.contains(&one.id);
+        self.kept.cutoffs.extend(effects.cutoffs.iter().filter(stays));
         self.kept
             .refresh_denied
             .extend(effects.refresh_denied.iter().filter(|one| one.until >= now));
-        self.kept.epoch = self.kept.epoch.max(effects.epoch);
         self.kept.sessions_floor = self.kept.sessions_floor.max(effects.sessions_floor);
         for key in effects.dead_keys {
             if !self.kept.dead_keys.contains(&key) {
@@ -108,9 +122,10 @@ impl Trimming {
     pub fn checkpoint(mut self, now: u64) -> Checkpoint {
         self.kept.denied = living(&self.kept.denied, now);
         self.kept.refresh_denied = living(&self.kept.refresh_denied, now);
-        // A fold looks users up by binary search, so they must be sorted.
-        self.kept.users = merge_users(self.kept.users);
-        self.kept.users.retain(|user| user.until >= now);
+        // A fold looks cut-offs up by binary search, so they must be sorted.
+        self.kept.cutoffs = merged(self.kept.cutoffs);
+        self.kept.cutoffs.retain(|one| one.until >= now);
+        forget_issuers(&mut self.kept.issuers, &mut self.kept.dead_keys, now);
         self.kept.checkpoint(self.seq)
     }
 }

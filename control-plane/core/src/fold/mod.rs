@@ -7,12 +7,15 @@ mod denied_set;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use offswitch_snapshot::{Content, DeadKey, Fingerprint, Floor, Kind, Position, Salt, UserFloor};
+use offswitch_snapshot::{
+    Content, Cutoff, DeadKey, Fingerprint, Floor, IssuerRules, Position, Salt,
+};
 
+use crate::issuers::Issuers;
 use crate::log::{Checkpoint, End};
-use crate::record::{Denied, Effects, Record, RevokedUser};
+use crate::record::{Denied, Effects, Record, RevokedUpTo};
 use checkpoint::Kept;
-use compaction::{floors, merge_users};
+use compaction::{forget_issuers, merged, numbers};
 
 pub use checkpoint::Trimming;
 pub use compaction::{Compaction, Main};
@@ -26,18 +29,16 @@ use denied_set::DeniedSet;
 #[derive(Debug, Clone)]
 pub struct Fold {
     salt: Salt,
-    issuer: String,
+    issuers: Arc<Issuers>,
     reached: Floor,
     main: Arc<Main>,
     fresh_denied: HashMap<u64, u64>,
-    fresh_users: HashMap<u64, RevokedUser>,
+    fresh_cutoffs: HashMap<u64, RevokedUpTo>,
     steps: VecDeque<Step>,
-    /// The floor before the oldest step, and the epoch there.
+    /// The floor before the oldest step.
     steps_begin: Floor,
-    steps_begin_epoch: u64,
     step_entries: usize,
     dead_keys: Vec<DeadKey>,
-    epoch: u64,
     /// Sessions with a lower version have ended, for every user.
     sessions_floor: u64,
     /// Sessions that cannot be refreshed, and until when this must be remembered here.
@@ -52,8 +53,6 @@ pub struct Fold {
 #[derive(Debug, Clone)]
 struct Step {
     end: Floor,
-    /// The epoch after the record.
-    epoch: u64,
     effects: Effects,
 }
 
@@ -63,17 +62,17 @@ pub struct Taken {
     /// Everything but the entries.
     delta: Delta,
     denied: Vec<Fingerprint>,
-    users: Vec<RevokedUser>,
+    cutoffs: Vec<RevokedUpTo>,
 }
 
 impl Taken {
     /// Sorts the entries into the delta.
     pub fn delta(self) -> Delta {
-        let Self { mut delta, denied, users } = self;
+        let Self { mut delta, denied, cutoffs } = self;
         delta.dead_keys.sort();
         delta.dead_keys.dedup();
         delta.denied = Fingerprint::sorted(denied);
-        delta.users = floors(&merge_users(users));
+        delta.cutoffs = numbers(&merged(cutoffs));
         delta
     }
 }
@@ -85,10 +84,10 @@ pub struct Delta {
     to: Floor,
     validity: Validity,
     salt: Salt,
-    epoch: u64,
+    issuers: Vec<IssuerRules>,
     dead_keys: Vec<DeadKey>,
     denied: Vec<u64>,
-    users: Vec<(u64, UserFloor)>,
+    cutoffs: Vec<(u64, Cutoff)>,
 }
 
 impl Delta {
@@ -105,10 +104,10 @@ impl Delta {
             issued_at: self.validity.issued_at,
             valid_until: self.validity.valid_until,
             salt: self.salt,
-            epoch: self.epoch,
+            issuers: self.issuers.clone(),
             dead_keys: self.dead_keys.clone(),
             denied: &self.denied,
-            users: &self.users,
+            cutoffs: &self.cutoffs,
         }
     }
 }
@@ -153,24 +152,22 @@ impl Fold {
         era: u64,
         checkpoint: &Checkpoint,
     ) -> Result<Self, FoldError> {
-        let kept = Kept::read(checkpoint)?;
+        let kept = Kept::read(issuer, checkpoint)?;
         let position = Position { era, seq: checkpoint.seq };
         let reached = Floor { position, chain: kept.chain };
         let denied = kept.denied.into_iter().collect();
-        let main = Main { reached, denied, users: kept.users };
+        let main = Main { reached, denied, cutoffs: kept.cutoffs };
         Ok(Self {
             salt,
-            issuer: issuer.to_owned(),
+            issuers: Arc::new(kept.issuers),
             reached,
             main: Arc::new(main),
             fresh_denied: HashMap::new(),
-            fresh_users: HashMap::new(),
+            fresh_cutoffs: HashMap::new(),
             steps: VecDeque::new(),
             steps_begin: reached,
-            steps_begin_epoch: kept.epoch,
             step_entries: 0,
             dead_keys: kept.dead_keys,
-            epoch: kept.epoch,
             sessions_floor: kept.sessions_floor,
             refresh_denied: kept.refresh_denied.iter().map(|one| (one.id, one.until)).collect(),
             mark: 0,
@@ -188,20 +185,16 @@ impl Fold {
         if seq <= held {
             return Err(FoldError::OutOfOrder { held, found: seq });
         }
-        let effects = Record::decode(record).map_err(|_| FoldError::Damaged { seq })?.effects(
-            seq,
-            self.salt,
-            &self.issuer,
-        );
+        let read = Record::decode(record).map_err(|_| FoldError::Damaged { seq })?;
+        let effects = read.effects(seq, self.salt, Arc::make_mut(&mut self.issuers));
         let position = Position { era: self.reached.position.era, seq };
         self.reached = Floor { position, chain: self.reached.chain.then(record) };
         self.absorb(&effects);
-        self.epoch = self.epoch.max(effects.epoch);
         self.sessions_floor = self.sessions_floor.max(effects.sessions_floor);
         self.deny_refreshes(effects.refresh_denied.iter().copied());
         self.bury(&effects.dead_keys);
         self.step_entries += effects.len();
-        self.steps.push_back(Step { end: self.reached, epoch: self.epoch, effects });
+        self.steps.push_back(Step { end: self.reached, effects });
         self.forget_steps();
         Ok(())
     }
@@ -213,7 +206,7 @@ impl Fold {
 
     /// The inputs of fingerprints: the salt, and the issuer of our own tokens.
     pub fn names(&self) -> (Salt, &str) {
-        (self.salt, &self.issuer)
+        (self.salt, self.issuers.own())
     }
 
     /// The last record folded, identified as in the log.
@@ -238,17 +231,22 @@ impl Fold {
 
     /// The number of entries added since the last compaction.
     pub fn fresh_len(&self) -> usize {
-        self.fresh_denied.len() + self.fresh_users.len()
+        self.fresh_denied.len() + self.fresh_cutoffs.len()
     }
 
-    /// The number of revoked tokens, sessions and users; repetitions since the compaction count.
+    /// The number of entries; repetitions since the compaction count.
     pub fn entries(&self) -> usize {
-        self.main.denied.len() + self.main.users.len() + self.fresh_len()
+        self.main.denied.len() + self.main.cutoffs.len() + self.fresh_len()
     }
 
-    /// The epoch of the last red button, unix seconds, or 0.
+    /// The issuers whose tokens can be revoked.
+    pub fn issuers(&self) -> &Arc<Issuers> {
+        &self.issuers
+    }
+
+    /// The epoch of the control plane's own tokens, unix seconds, or 0.
     pub fn epoch(&self) -> u64 {
-        self.epoch
+        self.issuers.epoch_of(self.issuers.own())
     }
 
     /// The keys declared dead.
@@ -258,7 +256,7 @@ impl Fold {
 
     /// True if the control plane's own key `kid` is revoked.
     pub fn is_dead(&self, kid: &str) -> bool {
-        self.dead_keys.iter().any(|key| key.issuer == self.issuer && key.kid == kid)
+        self.dead_keys.iter().any(|key| key.issuer == self.issuers.own() && key.kid == kid)
     }
 
     /// Returns everything after `since` up to `to` as the content of one delta, if the fold still
@@ -271,38 +269,41 @@ impl Fold {
     /// does not need the lock on the fold.
     pub fn taken(&self, since: Position, to: Position, validity: Validity) -> Option<Taken> {
         let (from, to) = (self.floor_at(since)?, self.floor_at(to)?);
-        let (mut denied, mut users, mut dead_keys) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut denied, mut cutoffs, mut dead_keys) = (Vec::new(), Vec::new(), Vec::new());
+        // What begins at 0 replaces what a reader holds, so it says all that was so at 0.
+        let mut issuers: Vec<IssuerRules> = match since.seq {
+            0 => Issuers::new(self.issuers.own()).rules(),
+            _ => vec![],
+        };
         let up_to = self.steps.iter().rev().skip_while(|step| step.end.position > to.position);
-        let mut epoch = None;
         for step in up_to.take_while(|step| step.end.position > since) {
             denied.extend(step.effects.denied.iter().map(|entry| Fingerprint(entry.id)));
-            users.extend(step.effects.users.iter().copied());
+            cutoffs.extend(step.effects.cutoffs.iter().copied());
             dead_keys.extend(step.effects.dead_keys.iter().cloned());
-            epoch.get_or_insert(step.epoch);
+            for rules in &step.effects.rules {
+                match issuers.iter_mut().find(|held| held.issuer == rules.issuer) {
+                    Some(held) => held.join(rules),
+                    None => issuers.push(rules.clone()),
+                }
+            }
         }
-        // A position always has the same content, no matter what came after it.
-        let epoch = epoch.unwrap_or_else(|| self.epoch_at(to.position));
+        issuers.sort_unstable_by(|one, other| one.issuer.cmp(&other.issuer));
         let delta = Delta {
             from,
             to,
             validity,
             salt: self.salt,
-            epoch,
+            issuers,
             dead_keys,
             denied: vec![],
-            users: vec![],
+            cutoffs: vec![],
         };
-        Some(Taken { delta, denied, users })
+        Some(Taken { delta, denied, cutoffs })
     }
 
     /// The sorted entries, so that the caller can drop them elsewhere.
     pub fn held(&self) -> Arc<Main> {
         self.main.clone()
-    }
-
-    fn epoch_at(&self, position: Position) -> u64 {
-        let step = self.step_at(position);
-        step.map_or(self.steps_begin_epoch, |step| step.epoch)
     }
 
     /// True if one of the control plane's own sessions has ended: revoked individually, with its
@@ -311,25 +312,24 @@ impl Fold {
     /// Entries are removed from the fold a day after they came, but not before the stored sessions
     /// record the same: see `Plane::prunable_until`.
     pub fn is_session_over(&self, sid: &str, sub: &str, version: u64) -> bool {
-        let sid = Fingerprint::new(self.salt, Kind::Session, &self.issuer, sid).0;
-        let sub = Fingerprint::new(self.salt, Kind::User, &self.issuer, sub).0;
+        let sid = self.issuers.print_own_session(self.salt, sid);
+        let sub = self.issuers.print_own_user(self.salt, sub);
         version < self.sessions_floor
             || self.refresh_denied.contains_key(&sid)
             || self.denied_until(sid).is_some()
-            || self.user_floor(sub).is_some_and(|floor| version < floor.minimum_version)
+            || self.held_cutoff(sub).is_some_and(|held| version < held.cutoff.minimum_version)
     }
 
     /// Takes out what a compaction needs.
     pub fn compaction(&self) -> Compaction {
         Compaction {
             salt: self.salt,
-            issuer: self.issuer.clone(),
+            issuers: self.issuers.as_ref().clone(),
             reached: self.reached,
             main: self.main.clone(),
             fresh_denied: entries(&self.fresh_denied).collect(),
-            fresh_users: self.fresh_users.values().copied().collect(),
+            fresh_cutoffs: self.fresh_cutoffs.values().copied().collect(),
             dead_keys: self.dead_keys.clone(),
-            epoch: self.epoch,
             sessions_floor: self.sessions_floor,
             refresh_denied: entries(&self.refresh_denied).collect(),
             lost_at: self.lost_at,
@@ -347,7 +347,8 @@ impl Fold {
         self.main = main;
         // Not cleared: the map would keep the capacity of a burst.
         self.fresh_denied = HashMap::new();
-        self.fresh_users = HashMap::new();
+        self.fresh_cutoffs = HashMap::new();
+        forget_issuers(Arc::make_mut(&mut self.issuers), &mut self.dead_keys, now);
         self.refresh_denied.retain(|_, until| *until >= now);
         let newer: Vec<Effects> = self
             .steps
@@ -364,13 +365,13 @@ impl Fold {
     pub fn lacks(&self, other: &Self, now: u64) -> bool {
         let denied = other.main.denied.iter().chain(entries(&other.fresh_denied));
         let mut refresh_denied = entries(&other.refresh_denied).filter(|one| one.until >= now);
-        let users = other.main.users.iter().chain(other.fresh_users.values());
-        self.epoch < other.epoch
+        let cutoffs = other.main.cutoffs.iter().chain(other.fresh_cutoffs.values());
+        self.issuers.lacks(&other.issuers, now)
             || self.sessions_floor < other.sessions_floor
             || refresh_denied.any(|one| !self.refresh_denied.contains_key(&one.id))
             || other.dead_keys.iter().any(|key| !self.dead_keys.contains(key))
             || denied.filter(|entry| entry.until >= now).any(|entry| !self.denies(entry))
-            || users.filter(|user| user.until >= now).any(|user| !self.stops(user))
+            || cutoffs.filter(|one| one.until >= now).any(|one| !self.stops(one))
     }
 
     /// Adds what `record`, which the log has lost, revokes. `seq` is where it was accepted.
@@ -380,9 +381,8 @@ impl Fold {
     /// [`FoldError::Damaged`] if it cannot be read; nothing is changed then.
     pub fn join_record(&mut self, seq: u64, record: &[u8]) -> Result<(), FoldError> {
         let record = Record::decode(record).map_err(|_| FoldError::Damaged { seq })?;
-        let effects = record.effects(seq, self.salt, &self.issuer);
+        let effects = record.effects(seq, self.salt, Arc::make_mut(&mut self.issuers));
         self.absorb(&effects);
-        self.epoch = self.epoch.max(effects.epoch);
         self.sessions_floor = self.sessions_floor.max(effects.sessions_floor);
         self.deny_refreshes(effects.refresh_denied.iter().copied());
         self.bury(&effects.dead_keys);
@@ -394,11 +394,17 @@ impl Fold {
     pub fn join(&mut self, other: &Self) {
         let effects = Effects {
             denied: other.main.denied.iter().chain(entries(&other.fresh_denied)).collect(),
-            users: other.main.users.iter().chain(other.fresh_users.values()).copied().collect(),
+            cutoffs: other
+                .main
+                .cutoffs
+                .iter()
+                .chain(other.fresh_cutoffs.values())
+                .copied()
+                .collect(),
             ..Effects::default()
         };
         self.absorb(&effects);
-        self.epoch = self.epoch.max(other.epoch);
+        Arc::make_mut(&mut self.issuers).join(&other.issuers);
         self.sessions_floor = self.sessions_floor.max(other.sessions_floor);
         self.deny_refreshes(entries(&other.refresh_denied));
         self.bury(&other.dead_keys);
@@ -412,7 +418,6 @@ impl Fold {
         self.steps.clear();
         self.step_entries = 0;
         self.steps_begin = self.reached;
-        self.steps_begin_epoch = self.epoch;
     }
 
     fn denies(&self, entry: Denied) -> bool {
@@ -423,18 +428,14 @@ impl Fold {
         self.fresh_denied.get(&id).copied().max(self.main.denied.until(id))
     }
 
-    fn stops(&self, user: &RevokedUser) -> bool {
-        self.held_user(user.id).is_some_and(|held| held.join(user) == held)
+    fn stops(&self, one: &RevokedUpTo) -> bool {
+        self.held_cutoff(one.id).is_some_and(|held| held.join(one) == held)
     }
 
-    fn user_floor(&self, id: u64) -> Option<UserFloor> {
-        self.held_user(id).map(|held| held.floor)
-    }
-
-    fn held_user(&self, id: u64) -> Option<RevokedUser> {
-        let main = &self.main.users;
+    fn held_cutoff(&self, id: u64) -> Option<RevokedUpTo> {
+        let main = &self.main.cutoffs;
         let compacted = main.binary_search_by_key(&id, |held| held.id);
-        let held = [compacted.ok().map(|rank| main[rank]), self.fresh_users.get(&id).copied()];
+        let held = [compacted.ok().map(|rank| main[rank]), self.fresh_cutoffs.get(&id).copied()];
         held.into_iter().flatten().reduce(|one, other| one.join(&other))
     }
 
@@ -458,9 +459,9 @@ impl Fold {
             let until = self.fresh_denied.entry(entry.id).or_default();
             *until = (*until).max(entry.until);
         }
-        for user in &effects.users {
-            let held = self.fresh_users.entry(user.id).or_insert(*user);
-            *held = held.join(user);
+        for one in &effects.cutoffs {
+            let held = self.fresh_cutoffs.entry(one.id).or_insert(*one);
+            *held = held.join(one);
         }
     }
 
@@ -472,7 +473,6 @@ impl Fold {
                 Some(step) if step.end.position <= self.main.reached.position => {
                     self.step_entries -= step.effects.len();
                     self.steps_begin = step.end;
-                    self.steps_begin_epoch = step.epoch;
                     self.steps.pop_front();
                 }
                 _ => return,
@@ -503,15 +503,15 @@ fn entries(map: &HashMap<u64, u64>) -> impl Iterator<Item = Denied> {
 
 impl Effects {
     fn len(&self) -> usize {
-        self.denied.len() + self.users.len() + self.dead_keys.len() + 1
+        self.denied.len() + self.cutoffs.len() + self.dead_keys.len() + self.rules.len() + 1
     }
 }
 
-impl RevokedUser {
+impl RevokedUpTo {
     fn join(&self, other: &Self) -> Self {
         Self {
             id: self.id,
-            floor: self.floor.join(other.floor),
+            cutoff: self.cutoff.join(other.cutoff),
             until: self.until.max(other.until),
         }
     }

@@ -115,6 +115,11 @@ impl OauthError {
         Self { error: "invalid_grant", error_description: code }
     }
 
+    /// The request needs an API key that may do this.
+    pub(super) fn invalid_client() -> Self {
+        Self { error: INVALID_CLIENT, error_description: "missing_api_key" }
+    }
+
     /// The endpoint does not accept the request.
     pub(super) fn invalid_request(code: &'static str) -> Self {
         Self { error: "invalid_request", error_description: code }
@@ -127,10 +132,17 @@ impl IntoResponse for OauthError {
             .increment(1);
         // The store did not answer. Never `invalid_grant`: clients would discard valid tokens.
         let is_ours = self.error == TEMPORARILY_UNAVAILABLE;
-        let status =
-            if is_ours { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST };
+        let status = match self.error {
+            TEMPORARILY_UNAVAILABLE => StatusCode::SERVICE_UNAVAILABLE,
+            INVALID_CLIENT => StatusCode::UNAUTHORIZED,
+            _ => StatusCode::BAD_REQUEST,
+        };
         let retry_after = HeaderValue::from_static(retry_after(self.error_description));
         let mut response = (status, Json(self)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let basic = HeaderValue::from_static("Basic realm=\"offswitch\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
+        }
         if is_ours {
             response.headers_mut().insert(header::RETRY_AFTER, retry_after);
         }
@@ -146,4 +158,5 @@ impl From<PlaneError> for OauthError {
     }
 }
 
+const INVALID_CLIENT: &str = "invalid_client";
 const TEMPORARILY_UNAVAILABLE: &str = "temporarily_unavailable";

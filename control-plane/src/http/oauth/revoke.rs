@@ -3,15 +3,23 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use offswitch_core::record::HOLDER;
+use axum::http::{HeaderMap, StatusCode};
+use offswitch_core::limits::REQUEST_MEMORY;
+use offswitch_core::record::{HOLDER, Record};
+use offswitch_core::revoking::Named;
 
 use super::{Form, OauthError, TokenForm};
+use crate::api_keys::Scope;
 use crate::credential::CredentialKind;
+use crate::http::access;
 use crate::plane::Plane;
+use crate::store::Request;
 
 /// Revokes an access token, or, for a refresh token, its whole session. A token that is unknown,
 /// expired or already revoked, also if its signing key was revoked, is not an error.
+///
+/// A JWT of a registered issuer is revoked by its id if the request has an API key with the scope
+/// `revocations:write`: this control plane does not hold the keys that could prove who holds it.
 #[utoipa::path(
     post, path = "/oauth/revoke", tag = "oauth", operation_id = "revokeToken",
     summary = "Revoke a token that the caller holds",
@@ -22,6 +30,7 @@ use crate::plane::Plane;
 )]
 pub(in crate::http) async fn revoke(
     State(plane): State<Arc<Plane>>,
+    headers: HeaderMap,
     form: Form,
 ) -> Result<StatusCode, OauthError> {
     let token = form.need("token", "missing_token")?;
@@ -32,8 +41,32 @@ pub(in crate::http) async fn revoke(
         plane.sessions.end_once(&[credential.session], HOLDER, "RFC 7009", now).await?;
     } else if let Some(own) = plane.signing.own_token(token, now).filter(|own| own.exp > now) {
         plane.sessions.revoke_held(own, now).await?;
+    } else {
+        revoke_foreign(&plane, &headers, token, now).await?;
     }
     Ok(StatusCode::OK)
+}
+
+/// RFC 7009 section 2.2: a token that is not known, or not valid any more, is answered with 200 too.
+async fn revoke_foreign(
+    plane: &Plane,
+    headers: &HeaderMap,
+    token: &str,
+    now: u64,
+) -> Result<(), OauthError> {
+    let rules = plane.revocation_rules();
+    let Some(named) = Named::of_foreign_token(token, &rules.issuers) else { return Ok(()) };
+    let Ok(caller) = access::caller(plane, headers, Some(Scope::RevocationsWrite), now) else {
+        return Err(OauthError::invalid_client());
+    };
+    let Ok(revocation) = named.check(&rules, now) else { return Ok(()) };
+    let (by, reason) = (caller.id, Some("RFC 7009".to_owned()));
+    let record = Record { at: now, by, reason, revocations: vec![revocation] };
+    let digest = *blake3::hash(token.as_bytes()).as_bytes();
+    let id = format!("{}:revoke:{}", record.by, blake3::hash(token.as_bytes()).to_hex());
+    let request = Request { id, digest, memory: REQUEST_MEMORY };
+    plane.log.revoke_allowed(&request, &record).await?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -42,8 +75,7 @@ mod tests {
 
     use serde_json::json;
 
-    use offswitch_core::limits::REQUEST_MEMORY;
-    use offswitch_core::record::{Record, Revocation};
+    use offswitch_core::record::Revocation;
 
     use super::*;
     use crate::clock::unix_seconds;
@@ -52,7 +84,7 @@ mod tests {
     use crate::master_key::MasterKey;
     use crate::plane::Loading;
     use crate::sealing::SealedStore;
-    use crate::store::{EmbeddedStore, Request};
+    use crate::store::EmbeddedStore;
 
     /// A plane, and its signing key as a thief has it.
     async fn plane() -> (Arc<Plane>, TokenKey, tempfile::TempDir) {
@@ -78,7 +110,7 @@ mod tests {
     async fn revoked(plane: &Arc<Plane>, token: String) -> bool {
         let before = plane.log.position();
         let form = Form::of(HashMap::from([("token".to_owned(), token)]));
-        assert_eq!(revoke(State(plane.clone()), form).await, Ok(StatusCode::OK));
+        assert_eq!(revoke(State(plane.clone()), HeaderMap::new(), form).await, Ok(StatusCode::OK));
         plane.log.catch_up().await.unwrap();
         plane.log.position() != before
     }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use offswitch_core::issuers::Issuers;
 use offswitch_core::record::{Record, Revocation};
 use offswitch_snapshot::Position;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
+use super::entry;
 use super::refresh_denylist::{self, RefreshDenylist};
 use crate::http::extract::Params;
 use crate::plane::Plane;
@@ -98,13 +101,52 @@ pub(super) enum Page {
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Shown {
-    Epoch { epoch: u64 },
-    Key { issuer: String, kid: String },
-    Refresh { session_id: String },
-    Session { issuer: String, session_id: String, exp: u64 },
-    Sessions { version: u64 },
-    Token { issuer: String, jti: String, exp: u64 },
-    User { issuer: String, sub: String, version: u64, exp: u64 },
+    Claims {
+        issuer: String,
+        claims: Map<String, Value>,
+        issued_before: u64,
+        until: u64,
+    },
+    Epoch {
+        issuer: String,
+        epoch: u64,
+    },
+    Issuer {
+        issuer: String,
+        name: String,
+        horizon_seconds: u64,
+    },
+    IssuerRemoved {
+        name: String,
+    },
+    Key {
+        issuer: String,
+        kid: String,
+    },
+    Refresh {
+        session_id: String,
+    },
+    Session {
+        issuer: String,
+        session_id: String,
+        until: u64,
+    },
+    Sessions {
+        version: u64,
+    },
+    Token {
+        issuer: String,
+        jti: String,
+        until: u64,
+    },
+    User {
+        issuer: String,
+        sub: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        issued_before: Option<u64>,
+        version: u64,
+        until: u64,
+    },
 }
 
 /// Lists what was revoked, by which API key, why and when, newest first. Requests are removed long
@@ -158,7 +200,7 @@ impl ListQuery {
 
     /// At most `limit` requests from a bounded part of the log.
     async fn page(&self, plane: &Plane, limit: usize) -> Result<Listing, Problem> {
-        let own = plane.issuer();
+        let issuers = plane.log.issuers();
         let mut log = plane.log.backwards(self.before.unwrap_or(u64::MAX));
         let is_narrow = self.is_selective() || self.since.is_some() || self.until.is_some();
         let ahead = if is_narrow { usize::MAX } else { limit };
@@ -176,7 +218,7 @@ impl ListQuery {
             let is_asked = self.since.is_none_or(|since| since <= at)
                 && self.until.is_none_or(|until| at < until);
             if is_asked {
-                requests.extend(Listed::new(record, position, own, self));
+                requests.extend(Listed::new(record, position, &issuers, self));
             }
         }
         Ok(Listing { requests, next: log.more() })
@@ -189,18 +231,24 @@ impl ListQuery {
     }
 
     fn asks_for(&self, revocation: &Revocation, own: &str) -> bool {
-        let (issuer, sub, jti, session_id, kid) = match revocation {
-            Revocation::Epoch { .. } | Revocation::Sessions => (&None, None, None, None, None),
-            Revocation::Key { issuer, kid } => (issuer, None, None, None, Some(kid)),
-            Revocation::Refresh { sid, .. } => (&None, None, None, Some(sid), None),
-            Revocation::Session { issuer, sid, .. } => (issuer, None, None, Some(sid), None),
-            Revocation::Token { issuer, jti, .. } => (issuer, None, Some(jti), None, None),
-            Revocation::User { issuer, sub, .. } => (issuer, Some(sub), None, None, None),
+        let (sub, jti, session_id, kid) = match revocation {
+            Revocation::Key { kid, .. } => (None, None, None, Some(kid)),
+            Revocation::Refresh { sid, .. } | Revocation::Session { sid, .. } => {
+                (None, None, Some(sid), None)
+            }
+            Revocation::Token { jti, .. } => (None, Some(jti), None, None),
+            Revocation::User { sub, .. } => (Some(sub), None, None, None),
+            Revocation::Claims { .. }
+            | Revocation::Epoch { .. }
+            | Revocation::Horizon { .. }
+            | Revocation::Issuer { .. }
+            | Revocation::IssuerRemoved { .. }
+            | Revocation::Sessions => (None, None, None, None),
         };
         let meets = |asked: &Option<String>, found: Option<&String>| {
             asked.as_ref().is_none_or(|asked| found == Some(asked))
         };
-        let issuer = issuer.as_deref().unwrap_or(own);
+        let issuer = revocation.issuer().unwrap_or(own);
         self.issuer.as_ref().is_none_or(|asked| asked == issuer)
             && meets(&self.sub, sub)
             && meets(&self.jti, jti)
@@ -211,35 +259,49 @@ impl ListQuery {
 
 impl Listed {
     /// None if no entry of the record matches.
-    fn new(record: Record, position: Position, own: &str, query: &ListQuery) -> Option<Self> {
-        let count = record.revocations.len();
-        let asked = record.revocations.into_iter().filter(|one| query.asks_for(one, own));
-        let shown = asked.take(MAX_SHOWN).map(|one| Shown::new(one, position.seq, own));
-        let revocations: Vec<Shown> = shown.collect();
-        let Record { at, by, reason, .. } = record;
+    fn new(
+        record: Record,
+        position: Position,
+        issuers: &Issuers,
+        query: &ListQuery,
+    ) -> Option<Self> {
+        let Record { at, by, reason, revocations } = record;
+        // The horizon of own tokens follows the configuration: nothing was revoked.
+        let is_horizon = |one: &&Revocation| matches!(one, Revocation::Horizon { .. });
+        let count = revocations.len() - revocations.iter().filter(is_horizon).count();
+        let asked = revocations.into_iter().filter(|one| query.asks_for(one, issuers.own()));
+        let shown = asked.filter_map(|one| Shown::new(one, position.seq, at, issuers));
+        let revocations: Vec<Shown> = shown.take(MAX_SHOWN).collect();
         let is_asked = !revocations.is_empty() || !query.is_selective();
-        is_asked.then_some(Self { position, at, by, reason, count, revocations })
+        (is_asked && count > 0).then_some(Self { position, at, by, reason, count, revocations })
     }
 }
 
 impl Shown {
-    fn new(revocation: Revocation, seq: u64, own: &str) -> Self {
-        let name = |issuer: Option<String>| issuer.unwrap_or_else(|| own.to_owned());
-        match revocation {
-            Revocation::Epoch { epoch } => Self::Epoch { epoch },
-            Revocation::Key { issuer, kid } => Self::Key { issuer: name(issuer), kid },
+    /// None for what revokes nothing and concerns no issuer.
+    fn new(revocation: Revocation, seq: u64, at: u64, issuers: &Issuers) -> Option<Self> {
+        let until = revocation.needed_until(at, issuers);
+        let issuer = revocation.issuer().unwrap_or(issuers.own()).to_owned();
+        Some(match revocation {
+            Revocation::Claims { claims, issued_before, .. } => {
+                Self::Claims { issuer, claims: entry::shown(&claims), issued_before, until }
+            }
+            Revocation::Epoch { epoch, .. } => Self::Epoch { issuer, epoch },
+            Revocation::Horizon { .. } => return None,
+            Revocation::Issuer { name, registration } => {
+                let horizon_seconds = registration.horizon_seconds;
+                Self::Issuer { issuer, name, horizon_seconds }
+            }
+            Revocation::IssuerRemoved { name } => Self::IssuerRemoved { name },
+            Revocation::Key { kid, .. } => Self::Key { issuer, kid },
             Revocation::Refresh { sid, .. } => Self::Refresh { session_id: sid },
             Revocation::Sessions => Self::Sessions { version: seq },
-            Revocation::Session { issuer, sid, exp } => {
-                Self::Session { issuer: name(issuer), session_id: sid, exp }
+            Revocation::Session { sid, .. } => Self::Session { issuer, session_id: sid, until },
+            Revocation::Token { jti, .. } => Self::Token { issuer, jti, until },
+            Revocation::User { sub, issued_before, .. } => {
+                Self::User { issuer, sub, issued_before, version: seq, until }
             }
-            Revocation::Token { issuer, jti, exp } => {
-                Self::Token { issuer: name(issuer), jti, exp }
-            }
-            Revocation::User { issuer, sub, exp } => {
-                Self::User { issuer: name(issuer), sub, version: seq, exp }
-            }
-        }
+        })
     }
 }
 

@@ -11,9 +11,11 @@ use axum::extract::{FromRequest, Request as HttpRequest, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use offswitch_core::issuers::Issuers;
 use offswitch_core::record::Record;
 use offswitch_snapshot::Position;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
@@ -24,34 +26,43 @@ use crate::problem::{Problem, ProblemDocument};
 use crate::store::{Durability, Request};
 use entry::{Entry, unknown_session};
 
+pub(super) use entry::refused;
 pub(super) use list::{__path_list, list};
 pub use stream::UploadLimits;
 
-/// What to revoke: exactly one of `token`, `jti` with `exp`, `session_id`, `sub`, `refresh_token`
-/// and `kid`; or up to 100,000 such entries in `revocations`.
+/// What to revoke: exactly one of `token`, `jti`, `session_id`, `sub`, `claims`, `refresh_token` and
+/// `kid`; or up to 100,000 such entries in `revocations`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Revocation)]
 pub(super) struct Revoke {
-    /// An access token of this control plane; its claims say what is revoked.
+    /// An access token of this control plane, or a JWT of a registered issuer, which names itself by
+    /// its issuer's claim for token ids.
     token: Option<String>,
-    /// A token's id; needs `exp`.
+    /// A token's id, in the issuer's claim for it.
     jti: Option<String>,
-    /// The `exp` of the token, unix seconds, which must be in the future. With `session_id` or
-    /// `sub` the latest `exp` of their tokens; it can only prolong the revocation.
+    /// The latest `exp` of the tokens, unix seconds, if it is known; it must be in the future, and can
+    /// only prolong the revocation.
     exp: Option<u64>,
     /// A session, with all its tokens.
     session_id: Option<String>,
-    /// A user, with all tokens that the user has now. For a user of another issuer the resolution
-    /// is one second: a token issued in the same second is also refused, even if it is of a new
-    /// login.
+    /// A user, with all tokens that the user has now. For a user of another issuer, tokens issued until
+    /// this second plus the issuer's clock skew are refused, even if they are of a new login.
     sub: Option<String>,
+    /// Tokens with all of these claims, up to four: by their names, or by JSON Pointers (RFC 6901) that
+    /// begin with `/`. Values are strings, whole numbers or booleans; an array of strings in a token
+    /// matches by any element.
+    #[schema(value_type = Option<Object>)]
+    claims: Option<Map<String, Value>>,
+    /// With `claims`, or with `sub` of another issuer: only tokens issued before this instant, unix
+    /// seconds. By default now, plus the issuer's clock skew.
+    issued_before: Option<u64>,
     /// A refresh token: its session cannot be refreshed any more, but its access tokens stay valid
     /// until they expire.
     refresh_token: Option<String>,
     /// A signing key, permanently. A key of this control plane also needs the scope `keys:write`.
     kid: Option<String>,
-    /// The exact `iss` of the tokens; by default this control plane.
+    /// The exact `iss` of the tokens, which must be registered; by default this control plane.
     issuer: Option<String>,
     /// Many entries: all are accepted, or none.
     revocations: Option<Vec<Entry>>,
@@ -76,6 +87,13 @@ pub(super) struct Accepted {
     /// a repeated request, and for more than 100 entries.
     #[serde(skip_serializing_if = "Option::is_none")]
     sessions_ended: Option<u64>,
+    /// Until when the revocation stays in the feed, unix seconds: until then every token that it matches
+    /// has expired at every verifier. Only for a single entry that is not permanent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<u64>,
+    /// The claims by which verifiers look it up. Only for a single entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selector: Option<Vec<String>>,
 }
 
 /// Query parameters of a streamed bulk request.
@@ -96,7 +114,7 @@ pub(super) struct RevokeQuery {
 /// entries from there on may be revoked or not.
 ///
 /// A revocation that no verifier would enforce is refused, and nothing is recorded:
-/// `already_expired`, `unknown_session`, `unknown_issuer`.
+/// `already_expired`, `unknown_session`, `unknown_issuer`, `too_many_selectors`.
 #[utoipa::path(
     post, path = "/v1/revocations", tag = "revocations", operation_id = "revoke",
     summary = "Revoke",
@@ -111,6 +129,8 @@ pub(super) struct RevokeQuery {
                        value = json!({ "sub": "alice", "reason": "lost phone" }))),
             ("foreign" = (summary = "A user of another issuer",
                           value = json!({ "sub": "alice", "issuer": "https://idp.example" }))),
+            ("claims" = (summary = "A user's tokens of one client",
+                         value = json!({ "claims": { "client_id": "app", "sub": "alice" } }))),
             ("refresh" = (summary = "A refresh token: no access token is revoked",
                           value = json!({ "refresh_token": "{refresh_token}" }))),
             ("key" = (summary = "A signing key of another issuer",
@@ -177,7 +197,8 @@ async fn accept(
     let revoked = plane.log.revoke_allowed(request, &record).await?;
     let count = u64::try_from(record.revocations.len()).unwrap_or(u64::MAX);
     metrics::counter!("offswitch_revocations_total").increment(count);
-    Ok(Accepted::new(revoked, reached.sessions))
+    let accepted = Accepted::new(revoked, reached.sessions);
+    Ok(if is_bulk { accepted } else { accepted.with_entry(&record, &plane.log.issuers()) })
 }
 
 impl Revoke {
@@ -206,6 +227,8 @@ impl Revoke {
             exp: self.exp,
             session_id: self.session_id,
             sub: self.sub,
+            claims: self.claims,
+            issued_before: self.issued_before,
             refresh_token: self.refresh_token,
             kid: self.kid,
             issuer: self.issuer,
@@ -239,7 +262,19 @@ impl Accepted {
     pub(super) fn new(revoked: Revoked, sessions: Option<u64>) -> Self {
         let Revoked { position, durability, repeated } = revoked;
         let sessions_ended = sessions.filter(|_| !repeated);
-        Self { position, durability, repeated, sessions_ended }
+        Self { position, durability, repeated, sessions_ended, until: None, selector: None }
+    }
+}
+
+impl Accepted {
+    /// Adds what the record's only entry promises.
+    fn with_entry(self, record: &Record, issuers: &Issuers) -> Self {
+        let Some(entry) = record.revocations.first().filter(|one| one.is_entry()) else {
+            return self;
+        };
+        let until = Some(entry.needed_until(record.at, issuers));
+        let selector = entry.selector(issuers).map(|selector| selector.paths().to_vec());
+        Self { until, selector, ..self }
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use offswitch_core::fold::Fold;
+use offswitch_core::issuers::Issuers;
 use offswitch_core::revoking::Rules;
 use offswitch_core::session::Outage;
 use offswitch_snapshot::Position;
@@ -39,8 +40,6 @@ pub use revoke::{MOST_ENTRIES, Revoked};
 pub struct LogSettings {
     /// How far in the future the `exp` of a revoked token may be.
     pub max_revocation_seconds: u64,
-    /// How long tokens of other issuers may live, for revocations that name no `exp`.
-    pub foreign_token_seconds: u64,
     /// How many tokens, sessions and users may be revoked at any time by callers who may revoke
     /// any; at most [`MOST_ENTRIES`].
     pub max_entries: usize,
@@ -69,6 +68,8 @@ pub struct Log {
     following: tokio::sync::Mutex<follow::Round>,
     rounds_begun: AtomicU64,
     health: Mutex<Health>,
+    /// Taken to change what verifiers look up, so that two requests cannot both take the last place.
+    changing_issuers: tokio::sync::Mutex<()>,
     /// When the store did not answer: clients that got no response then may ask again.
     outage: Mutex<Outage>,
 }
@@ -102,6 +103,7 @@ impl Opened {
             clock: ClockWatch::default(),
             ahead: Mutex::default(),
             following: tokio::sync::Mutex::default(),
+            changing_issuers: tokio::sync::Mutex::default(),
             rounds_begun: AtomicU64::new(0),
             health: Mutex::default(),
             outage: Mutex::new(Outage::before(now)),
@@ -182,11 +184,20 @@ impl Log {
         Backwards::new(self.store.as_ref(), end)
     }
 
-    /// The rules for what a revocation may name, if access tokens live `access_token_seconds`.
-    pub(super) fn rules(&self, access_token_seconds: u64) -> Rules<'_> {
-        let LogSettings { foreign_token_seconds, max_revocation_seconds, .. } = self.settings;
-        let issuer = &self.issuer;
-        Rules { issuer, access_token_seconds, foreign_token_seconds, max_revocation_seconds }
+    /// The rules for what a revocation may name.
+    pub(super) fn rules(&self) -> Rules {
+        let max_revocation_seconds = self.settings.max_revocation_seconds;
+        Rules { issuers: self.issuers(), max_revocation_seconds }
+    }
+
+    /// The issuers whose tokens can be revoked.
+    pub fn issuers(&self) -> Arc<Issuers> {
+        self.folded.lock().issuers().clone()
+    }
+
+    /// Waits for the turn to change issuers and selectors; it lasts until the guard is dropped.
+    pub async fn change_issuers(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.changing_issuers.lock().await
     }
 
     /// What publishes what is folded.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use offswitch_core::fold::FoldError;
 use offswitch_core::limits::UNNAMED_REQUEST_MEMORY;
 use offswitch_core::record::{Record, Revocation};
-use offswitch_snapshot::{MAX_DEAD_KEYS, MAX_ENTRIES, Position};
+use offswitch_snapshot::{MAX_DEAD_KEYS, MAX_ENTRIES, MAX_SELECTORS, Position, Selector};
 
 use super::{Log, PlaneError};
 use crate::store::{Append, Appended, Durability, Request, StoreError};
@@ -69,6 +69,11 @@ impl Log {
         request: &Request,
         record: &Record,
     ) -> Result<Revoked, PlaneError> {
+        // Selectors are few: requests that need new ones take turns, each with the one before folded.
+        let _turn = match self.adds_selectors(record) {
+            true => Some(self.change_issuers().await),
+            false => None,
+        };
         match self.need_allowed(record) {
             Ok(()) => self.revoke(request, record).await,
             Err(refusal) => self.recalled(request, refusal).await,
@@ -114,7 +119,37 @@ impl Log {
     /// [`PlaneError::TooManyEntries`], [`PlaneError::TooManyDeadKeys`].
     pub fn need_allowed(&self, record: &Record) -> Result<(), PlaneError> {
         self.need_key_room(record)?;
+        self.need_selector_room(record)?;
         self.need_room(record, self.settings.max_entries)
+    }
+
+    fn adds_selectors(&self, record: &Record) -> bool {
+        let issuers = self.issuers();
+        let is_new = |one: &Revocation| {
+            let rules = issuers.rules_of(one.issuer().unwrap_or(issuers.own()));
+            let selector = one.selector(&issuers);
+            selector.is_some_and(|one| rules.is_none_or(|rules| rules.uses_of(&one).is_none()))
+        };
+        let is_claims = |one: &&Revocation| matches!(one, Revocation::Claims { .. });
+        record.revocations.iter().filter(is_claims).any(is_new)
+    }
+
+    /// Refuses to revoke by more combinations of claims than verifiers look up.
+    fn need_selector_room(&self, record: &Record) -> Result<(), PlaneError> {
+        let issuers = self.issuers();
+        let mut added: HashMap<&str, Vec<Selector>> = HashMap::new();
+        for one in &record.revocations {
+            if let Revocation::Claims { .. } = one {
+                let issuer = one.issuer().unwrap_or(issuers.own());
+                added.entry(issuer).or_default().extend(one.selector(&issuers));
+            }
+        }
+        for (issuer, selectors) in added {
+            if issuers.selectors_with(issuer, &selectors) > MAX_SELECTORS {
+                return Err(PlaneError::TooManySelectors { issuer: issuer.to_owned() });
+            }
+        }
+        Ok(())
     }
 
     /// Refuses to revoke so many keys by name that red buttons have no room. Keys of other issuers

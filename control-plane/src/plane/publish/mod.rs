@@ -291,7 +291,7 @@ impl Publisher {
 /// Revocations are refused long before this bound, but each process counts only what it has seen:
 /// several processes that revoke at the same time can exceed it.
 fn is_loadable(content: &Content<'_>) -> bool {
-    let entries = content.denied.len().max(content.users.len());
+    let entries = content.denied.len().max(content.cutoffs.len());
     entries <= MAX_ENTRIES && content.dead_keys.len() <= MAX_DEAD_KEYS
 }
 

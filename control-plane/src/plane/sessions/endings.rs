@@ -112,7 +112,11 @@ impl Sessions {
                     let ending = Ending::User { sub: sub.clone(), version: seq };
                     by_user.entry(self.master.user_key(sub)).or_default().push(ending);
                 }
-                Revocation::Epoch { .. }
+                Revocation::Claims { .. }
+                | Revocation::Epoch { .. }
+                | Revocation::Horizon { .. }
+                | Revocation::Issuer { .. }
+                | Revocation::IssuerRemoved { .. }
                 | Revocation::Key { .. }
                 | Revocation::Session { .. }
                 | Revocation::Sessions

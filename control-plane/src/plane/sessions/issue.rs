@@ -68,7 +68,7 @@ impl Sessions {
         // One consistent view of the log for all checks. Otherwise a token of a session that a red
         // button has ended could be dated after the button and signed with the new key, and nothing
         // would stop it.
-        let (key, issued_at) = {
+        let (key, issued_at, limit) = {
             let fold = self.folded.lock();
             let Session { id, sub, version, .. } = session;
             if fold.is_session_over(&id.to_string(), sub, *version) {
@@ -76,10 +76,13 @@ impl Sessions {
             }
             let key = keyring.active(now, &DeadKeys::from(&*fold));
             // The epoch of a red button is one second ahead of it.
-            (key.ok_or(KeyringError::Unreadable)?, now.max(fold.epoch()))
+            let issued_at = now.max(fold.epoch());
+            // Verifiers refuse what lives longer, also if another process has set the limit.
+            let seconds = fold.issuers().own_limit_at(issued_at);
+            (key.ok_or(KeyringError::Unreadable)?, issued_at, seconds)
         };
         let session_expires_at = session.absolute_end(&self.settings.lifetimes);
-        let lives_until = issued_at.saturating_add(self.settings.access_token_seconds);
+        let lives_until = issued_at.saturating_add(self.settings.access_token_seconds.min(limit));
         let expires_at = lives_until.min(session_expires_at);
         let token_id = random_id();
         let Grant { client_id, audience, claims, scope: granted, .. } = &session.grant;

@@ -1,4 +1,4 @@
-//! For each revoked user, what a token must show to be newer than the revocation.
+//! For each cut-off, what a token that it matches must show to be newer than the revocation.
 
 use std::ops::Range;
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use crate::bits::{packed, packed_bytes};
 use crate::sorted_set::SortedSet;
 
-/// What a user's token must show at least to be accepted.
+/// What a token must show at least to be accepted, in both respects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct UserFloor {
-    /// The lowest `ver` that is accepted.
+pub struct Cutoff {
+    /// The lowest `ver` that is accepted; 0 if `ver` is not asked for.
     pub minimum_version: u64,
-    /// The earliest `iat` that is accepted, unix seconds, for tokens without `ver`.
+    /// The earliest `iat` that is accepted, unix seconds.
     pub not_before: u64,
 }
 
-impl UserFloor {
-    /// The stricter of both: the join by which floors merge.
+impl Cutoff {
+    /// The stricter of both: the join by which cut-offs merge.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         Self {
@@ -38,15 +38,15 @@ pub(crate) struct Columns {
 
 /// The place of one map in a snapshot's body: sorted fingerprints, then one column per number.
 #[derive(Debug, Clone)]
-pub(crate) struct UserMap {
-    users: SortedSet,
+pub(crate) struct CutoffMap {
+    fingerprints: SortedSet,
     columns: Columns,
     versions: Range<usize>,
     not_befores: Range<usize>,
 }
 
-impl UserMap {
-    /// Takes a map of `count` users from the front of `bytes[at..]`; answers with where it ends.
+impl CutoffMap {
+    /// Takes a map of `count` cut-offs from the front of `bytes[at..]`; answers with where it ends.
     pub(crate) fn read(
         bytes: &[u8],
         at: usize,
@@ -56,36 +56,33 @@ impl UserMap {
         if columns.version_width > 64 || columns.not_before_width > 64 {
             return None;
         }
-        let (users, at) = SortedSet::read(bytes, at, count)?;
+        let (fingerprints, at) = SortedSet::read(bytes, at, count)?;
         let versions = at..at.checked_add(packed_bytes(count, columns.version_width.into())?)?;
         let end =
             versions.end.checked_add(packed_bytes(count, columns.not_before_width.into())?)?;
         bytes.get(at..end)?;
         let not_befores = versions.end..end;
-        Some((Self { users, columns, versions, not_befores }, end))
+        Some((Self { fingerprints, columns, versions, not_befores }, end))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.users.len()
+        self.fingerprints.len()
     }
 
     /// How many bytes of the snapshot it takes.
     pub(crate) fn size_bytes(&self) -> usize {
         let columns = self.versions.len().saturating_add(self.not_befores.len());
-        self.users.size_bytes().saturating_add(columns)
+        self.fingerprints.size_bytes().saturating_add(columns)
     }
 
-    /// What tokens of the user with this fingerprint must show.
-    pub(crate) fn find(&self, bytes: &[u8], user: u64) -> Option<UserFloor> {
-        self.users.rank(bytes, user).map(|rank| self.floor(bytes, rank))
+    /// The cut-off of this fingerprint.
+    pub(crate) fn find(&self, bytes: &[u8], fingerprint: u64) -> Option<Cutoff> {
+        self.fingerprints.rank(bytes, fingerprint).map(|rank| self.cutoff(bytes, rank))
     }
 
-    /// All users, by ascending fingerprint.
-    pub(crate) fn iter<'a>(
-        &'a self,
-        bytes: &'a [u8],
-    ) -> impl Iterator<Item = (u64, UserFloor)> + 'a {
-        self.users.iter(bytes).enumerate().map(|(rank, user)| (user, self.floor(bytes, rank)))
+    /// All of them, by ascending fingerprint.
+    pub(crate) fn iter<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (u64, Cutoff)> + 'a {
+        self.fingerprints.iter(bytes).enumerate().map(|(rank, id)| (id, self.cutoff(bytes, rank)))
     }
 
     /// True if every version and every time is below `limit`. The numbers are read only where the
@@ -99,18 +96,18 @@ impl UserMap {
         };
         let is_narrow =
             fits(version_base, version_width) && fits(not_before_base, not_before_width);
-        let numbers = |floor: UserFloor| [floor.minimum_version, floor.not_before];
+        let numbers = |cutoff: Cutoff| [cutoff.minimum_version, cutoff.not_before];
         is_narrow
-            || self.iter(bytes).flat_map(|(_, floor)| numbers(floor)).all(|number| number < limit)
+            || self.iter(bytes).flat_map(|(_, cutoff)| numbers(cutoff)).all(|number| number < limit)
     }
 
-    fn floor(&self, bytes: &[u8], rank: usize) -> UserFloor {
+    fn cutoff(&self, bytes: &[u8], rank: usize) -> Cutoff {
         let column = |range: &Range<usize>, base: u64, width: u8| {
             let bytes = bytes.get(range.clone()).unwrap_or_default();
             base.saturating_add(packed(bytes, rank, width.into()))
         };
         let columns = self.columns;
-        UserFloor {
+        Cutoff {
             minimum_version: column(&self.versions, columns.version_base, columns.version_width),
             not_before: column(
                 &self.not_befores,
@@ -121,20 +118,20 @@ impl UserMap {
     }
 }
 
-/// Writes the map of `users`, whose fingerprints must ascend strictly.
-pub(crate) fn write(users: &[(u64, UserFloor)], out: &mut Vec<u8>) -> Columns {
-    let fingerprints: Vec<u64> = users.iter().map(|(user, _)| *user).collect();
+/// Writes the map of `cutoffs`, whose fingerprints must ascend strictly.
+pub(crate) fn write(cutoffs: &[(u64, Cutoff)], out: &mut Vec<u8>) -> Columns {
+    let fingerprints: Vec<u64> = cutoffs.iter().map(|(id, _)| *id).collect();
     crate::sorted_set::write(&fingerprints, out);
-    let mut column = |value: fn(&UserFloor) -> u64| {
-        let values = || users.iter().map(move |(_, floor)| value(floor));
+    let mut column = |value: fn(&Cutoff) -> u64| {
+        let values = || cutoffs.iter().map(move |(_, cutoff)| value(cutoff));
         let base = values().min().unwrap_or(0);
         let span = values().max().unwrap_or(0).saturating_sub(base);
         let width = 64u32.saturating_sub(span.leading_zeros());
-        let relative = users.iter().map(|(_, floor)| value(floor).saturating_sub(base));
+        let relative = cutoffs.iter().map(|(_, cutoff)| value(cutoff).saturating_sub(base));
         crate::bits::pack(relative, width, out);
         (base, u8::try_from(width).unwrap_or(64))
     };
-    let (version_base, version_width) = column(|floor| floor.minimum_version);
-    let (not_before_base, not_before_width) = column(|floor| floor.not_before);
+    let (version_base, version_width) = column(|cutoff| cutoff.minimum_version);
+    let (not_before_base, not_before_width) = column(|cutoff| cutoff.not_before);
     Columns { version_base, version_width, not_before_base, not_before_width }
 }

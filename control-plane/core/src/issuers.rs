@@ -1,0 +1,490 @@
+//! The issuers whose tokens can be revoked, and what the feed says about each of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offswitch_snapshot::{
+    ClaimValue, Fingerprint, Fingerprinter, Horizon, Horizons, IssuerRules, MAX_ISSUERS, Salt,
+    Selector, Uses,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{LONGEST_ACCESS_TOKEN_SECONDS, leaves_at};
+
+/// An identity provider whose tokens can be revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// The exact `iss` of its tokens.
+    pub issuer: String,
+    /// Where its keys are: a discovery document or a key set.
+    pub keys: KeySource,
+    /// The algorithms of its tokens, by their JWA names.
+    pub algorithms: Vec<String>,
+    /// The longest life of its tokens, from `iat` to `exp`, in seconds.
+    pub horizon_seconds: u64,
+    /// How far its clock may differ from ours, in seconds.
+    pub clock_skew_seconds: u64,
+    /// The claim that is the id of a token.
+    pub token_claim: String,
+    /// The claim that is the id of a session.
+    pub session_claim: String,
+    /// The claim that is the id of a user.
+    pub user_claim: String,
+    /// Selectors that verifiers look up even while nothing is revoked by them.
+    pub selectors: Vec<Selector>,
+}
+
+/// Where the keys of an issuer are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySource {
+    /// The address of a discovery document (OpenID Connect Discovery 1.0, RFC 8414).
+    Discovery(String),
+    /// The address of a JWK set (RFC 7517).
+    Jwks(String),
+}
+
+/// The claims of one revocation, by their paths.
+pub type Claims = BTreeMap<String, ClaimValue<'static>>;
+
+/// All issuers, by their `iss`: the control plane itself, and those that were registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issuers {
+    own: String,
+    /// By name; with the record that said so last. None for an issuer that was removed.
+    registered: BTreeMap<String, (u64, Option<Registration>)>,
+    listings: BTreeMap<String, Listing>,
+}
+
+/// What the feed says about one issuer, and for how long it is needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Listing {
+    rules: IssuerRules,
+    roles: Roles,
+    clock_skew_seconds: u64,
+    /// False after the issuer was removed. What was revoked of it stays until it is past.
+    is_registered: bool,
+    /// Until when each selector that is no role is needed, unix seconds.
+    needed_until: BTreeMap<String, u64>,
+    /// Until when anything of it is needed, unix seconds.
+    until: u64,
+    /// Tokens issued up to this instant may have been revoked already, unix seconds: a step of the
+    /// horizon that begins before it would change how long their entries must stay.
+    latest_cutoff: u64,
+}
+
+/// The claims that name a token, a session and a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Roles {
+    token: Selector,
+    session: Selector,
+    user: Selector,
+}
+
+/// Which of an issuer's tokens are revoked, reduced to what a snapshot has of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The fingerprint of the claims.
+    pub id: u64,
+    /// When the entry may be removed from the base, unix seconds.
+    pub until: u64,
+    /// False if its selector was not in use before.
+    pub is_listed: bool,
+}
+
+impl Issuers {
+    /// Only the control plane itself, whose tokens live as long as any can.
+    pub fn new(own: &str) -> Self {
+        let horizons = Horizons::constant(LONGEST_ACCESS_TOKEN_SECONDS);
+        let listing = Listing::new(own, Roles::default(), 0, horizons);
+        let listings = BTreeMap::from([(own.to_owned(), listing)]);
+        Self { own: own.to_owned(), registered: BTreeMap::new(), listings }
+    }
+
+    /// The `iss` of the control plane's own tokens.
+    pub fn own(&self) -> &str {
+        &self.own
+    }
+
+    /// The registered issuers, by name.
+    pub fn registered(&self) -> impl Iterator<Item = (&str, &Registration)> {
+        let all = self.registered.iter();
+        all.filter_map(|(name, (_, one))| Some((name.as_str(), one.as_ref()?)))
+    }
+
+    /// The issuer that was registered under a name.
+    pub fn named(&self, name: &str) -> Option<&Registration> {
+        self.registered.get(name)?.1.as_ref()
+    }
+
+    /// The registration with this exact `iss`, and its name.
+    pub fn with_issuer(&self, issuer: &str) -> Option<(&str, &Registration)> {
+        self.registered().find(|(_, one)| one.issuer == issuer)
+    }
+
+    /// True if another issuer can be registered.
+    pub fn has_room(&self) -> bool {
+        self.listings.len() < MAX_ISSUERS
+    }
+
+    /// What a base says about all issuers.
+    pub fn rules(&self) -> Vec<IssuerRules> {
+        self.listings.values().map(|listing| listing.rules.clone()).collect()
+    }
+
+    /// What the feed says about one issuer.
+    pub fn rules_of(&self, issuer: &str) -> Option<&IssuerRules> {
+        self.listings.get(issuer).map(|listing| &listing.rules)
+    }
+
+    /// The epoch of an issuer, unix seconds, or 0.
+    pub fn epoch_of(&self, issuer: &str) -> u64 {
+        self.rules_of(issuer).map_or(0, |rules| rules.epoch)
+    }
+
+    /// How far an issuer's clock may differ from ours, in seconds.
+    pub fn clock_skew_of(&self, issuer: &str) -> u64 {
+        self.listings.get(issuer).map_or(0, |listing| listing.clock_skew_seconds)
+    }
+
+    /// The longest life of a token that the control plane issues at `now`, in seconds.
+    pub fn own_limit_at(&self, now: u64) -> u64 {
+        let rules = self.rules_of(&self.own);
+        let limit = rules.and_then(|rules| rules.horizons.limit_at(now));
+        limit.unwrap_or(LONGEST_ACCESS_TOKEN_SECONDS).min(LONGEST_ACCESS_TOKEN_SECONDS)
+    }
+
+    /// How many selectors of an issuer would be in use with these in addition.
+    pub fn selectors_with<'a>(
+        &self,
+        issuer: &str,
+        added: impl IntoIterator<Item = &'a Selector>,
+    ) -> usize {
+        let rules = self.rules_of(issuer);
+        let mut all: BTreeSet<&Selector> = added.into_iter().collect();
+        all.extend(rules.iter().flat_map(|rules| &rules.selectors).map(|listed| &listed.selector));
+        all.len()
+    }
+
+    /// The selectors that name a token, a session and a user of an issuer, in this order.
+    pub fn roles_of(&self, issuer: &str) -> [Selector; 3] {
+        let roles = self.listings.get(issuer).map(|listing| listing.roles.clone());
+        let Roles { token, session, user } = roles.unwrap_or_default();
+        [token, session, user]
+    }
+
+    /// The latest `exp` of an acceptable token of `issuer` that was issued up to `cutoff`.
+    pub fn latest_exp(&self, issuer: &str, cutoff: u64) -> u64 {
+        let rules = self.rules_of(issuer);
+        let latest = rules.and_then(|rules| rules.horizons.latest_exp(cutoff));
+        latest.unwrap_or(cutoff.saturating_add(UNREGISTERED_SECONDS))
+    }
+
+    /// Registers an issuer under a name, or changes it. Its horizon changes for tokens issued from
+    /// `at` on, or a little later.
+    pub(crate) fn register(&mut self, name: &str, registration: &Registration, at: u64, seq: u64) {
+        let before = self.named(name).map(|before| before.issuer.clone());
+        if let Some(before) = before.filter(|before| *before != registration.issuer) {
+            self.retire(&before);
+        }
+        self.registered.insert(name.to_owned(), (seq, Some(registration.clone())));
+        let Registration { issuer, horizon_seconds, clock_skew_seconds, .. } = registration;
+        let roles = Roles::of(registration);
+        let begin = || {
+            let horizons = Horizons::constant(*horizon_seconds);
+            Listing::new(issuer, roles.clone(), *clock_skew_seconds, horizons)
+        };
+        let listing = self.listings.entry(issuer.clone()).or_insert_with(begin);
+        listing.is_registered = true;
+        listing.clock_skew_seconds = *clock_skew_seconds;
+        listing.limit(at, *horizon_seconds);
+        listing.roles = roles;
+        listing.list_roles();
+        for selector in &registration.selectors {
+            listing.rules.list(selector, Uses::CUTOFF);
+        }
+        listing.keep_only(&registration.selectors);
+    }
+
+    /// Removes the issuer that was registered under a name.
+    pub(crate) fn remove(&mut self, name: &str, seq: u64) -> Option<String> {
+        let (_, removed) = self.registered.insert(name.to_owned(), (seq, None))?;
+        let issuer = removed?.issuer;
+        self.retire(&issuer);
+        Some(issuer)
+    }
+
+    fn retire(&mut self, issuer: &str) {
+        if let Some(listing) = self.listings.get_mut(issuer) {
+            listing.is_registered = false;
+            listing.keep_only(&[]);
+        }
+    }
+
+    /// Limits the control plane's own tokens issued from `at` on.
+    pub(crate) fn limit_own(&mut self, at: u64, seconds: u64) {
+        let own = self.own.clone();
+        self.listing(&own).limit(at, seconds);
+    }
+
+    /// Raises an issuer's epoch. True if that changes the rules.
+    pub(crate) fn raise_epoch(&mut self, issuer: &str, epoch: u64) -> bool {
+        let until = leaves_at(self.latest_exp(issuer, epoch));
+        let listing = self.listing(issuer);
+        listing.need(until, epoch);
+        let is_new = epoch > listing.rules.epoch;
+        listing.rules.epoch = listing.rules.epoch.max(epoch);
+        is_new
+    }
+
+    /// The entry for the tokens of `issuer` with these claims that were issued up to `cutoff`. Lists
+    /// their selector, and keeps it for as long as the entry. `exp` is the latest `exp` that the
+    /// caller knows of.
+    pub(crate) fn enter(
+        &mut self,
+        salt: Salt,
+        issuer: &str,
+        claims: &Tokens<'_>,
+        cutoff: u64,
+        exp: u64,
+    ) -> Option<Entry> {
+        let until = self.until(issuer, cutoff, exp);
+        let listing = self.listing(issuer);
+        listing.need(until, cutoff);
+        let print =
+            |selector, id: &str| Fingerprinter::new(salt, issuer, selector).of(&[id.into()]);
+        let (id, is_listed) = match claims {
+            Tokens::Claims(claims) => {
+                let selector = Selector::new(claims.keys()).ok()?;
+                let id = Fingerprinter::new(salt, issuer, &selector).of(claims.values());
+                (id, !listing.list_until(&selector, until))
+            }
+            Tokens::Session(id) => (print(&listing.roles.session, id), true),
+            Tokens::Token(id) => (print(&listing.roles.token, id), true),
+            Tokens::User(id) => (print(&listing.roles.user, id), true),
+        };
+        Some(Entry { id: id.0, until, is_listed })
+    }
+
+    /// The fingerprint of one of the control plane's own sessions.
+    pub fn print_own_session(&self, salt: Salt, sid: &str) -> u64 {
+        Fingerprint::of_claim(salt, &self.own, "sid", sid).0
+    }
+
+    /// The fingerprint of one of the control plane's own users.
+    pub fn print_own_user(&self, salt: Salt, sub: &str) -> u64 {
+        Fingerprint::of_claim(salt, &self.own, "sub", sub).0
+    }
+
+    /// Until when the entry for these tokens stays, unix seconds.
+    pub fn until(&self, issuer: &str, cutoff: u64, exp: u64) -> u64 {
+        leaves_at(self.latest_exp(issuer, cutoff).max(exp))
+    }
+
+    /// Forgets what is past at `now`. The issuers of which nothing is left are returned.
+    pub fn forget_before(&mut self, now: u64) -> Vec<String> {
+        for listing in self.listings.values_mut() {
+            listing.forget_before(now);
+        }
+        let own = self.own.clone();
+        let is_needed = |listing: &Listing| listing.is_registered || listing.until >= now;
+        let gone = |(issuer, listing): (&String, &Listing)| {
+            (*issuer != own && !is_needed(listing)).then(|| issuer.clone())
+        };
+        let gone: Vec<String> = self.listings.iter().filter_map(gone).collect();
+        for issuer in &gone {
+            self.listings.remove(issuer);
+        }
+        gone
+    }
+
+    /// Adds everything that `other` says.
+    pub(crate) fn join(&mut self, other: &Self) {
+        for (name, (seq, registration)) in &other.registered {
+            let held = self.registered.entry(name.clone()).or_insert((0, None));
+            if *seq > held.0 {
+                *held = (*seq, registration.clone());
+            }
+        }
+        for (issuer, theirs) in &other.listings {
+            match self.listings.get_mut(issuer) {
+                Some(held) => held.join(theirs),
+                None => drop(self.listings.insert(issuer.clone(), theirs.clone())),
+            }
+        }
+        let issuers: Vec<String> = self.registered().map(|(_, one)| one.issuer.clone()).collect();
+        for (issuer, listing) in &mut self.listings {
+            listing.is_registered = *issuer == self.own || issuers.contains(issuer);
+        }
+    }
+
+    /// True if `other` says something that is needed at `now` and missing here.
+    pub(crate) fn lacks(&self, other: &Self, now: u64) -> bool {
+        let registered = other.registered.iter();
+        let is_missing = |(name, (seq, _)): (&String, &(u64, _))| {
+            self.registered.get(name).is_none_or(|(held, _)| held < seq)
+        };
+        let mut theirs = other.clone();
+        theirs.forget_before(now);
+        registered.into_iter().any(is_missing)
+            || theirs.listings.iter().any(|(issuer, listing)| {
+                self.listings.get(issuer).is_none_or(|held| !held.covers(listing))
+            })
+    }
+
+    fn listing(&mut self, issuer: &str) -> &mut Listing {
+        let begin = || {
+            let horizons = Horizons::constant(UNREGISTERED_SECONDS);
+            let listing = Listing::new(issuer, Roles::default(), 0, horizons);
+            Listing { is_registered: false, ..listing }
+        };
+        self.listings.entry(issuer.to_owned()).or_insert_with(begin)
+    }
+}
+
+impl Listing {
+    fn new(issuer: &str, roles: Roles, clock_skew_seconds: u64, horizons: Horizons) -> Self {
+        let rules = IssuerRules { horizons, ..IssuerRules::new(issuer) };
+        let mut listing = Self {
+            rules,
+            roles,
+            clock_skew_seconds,
+            is_registered: true,
+            needed_until: BTreeMap::new(),
+            until: 0,
+            latest_cutoff: 0,
+        };
+        listing.list_roles();
+        listing
+    }
+
+    fn list_roles(&mut self) {
+        for (selector, uses) in self.roles.uses() {
+            self.rules.list(&selector, uses);
+            self.needed_until.remove(&selector.to_string());
+        }
+    }
+
+    /// Adds a step that begins at `at`, or after the last revoked token: the entries of those that
+    /// were revoked before stay as long as it was then computed.
+    fn limit(&mut self, at: u64, seconds: u64) {
+        let last = self.rules.horizons.steps().last().map(|step| step.seconds);
+        if last != Some(seconds) {
+            let after_last =
+                self.rules.horizons.steps().last().map_or(0, |step| step.issued_from + 1);
+            let issued_from = at.max(self.latest_cutoff.saturating_add(1)).max(after_last);
+            self.rules.horizons.add(Horizon { issued_from, seconds });
+        }
+    }
+
+    fn need(&mut self, until: u64, cutoff: u64) {
+        self.until = self.until.max(until);
+        self.latest_cutoff = self.latest_cutoff.max(cutoff);
+    }
+
+    /// Lists a selector for as long as an entry needs it. True if that changes the rules.
+    fn list_until(&mut self, selector: &Selector, until: u64) -> bool {
+        let name = selector.to_string();
+        if !self.roles.has(selector) && !self.is_configured(&name) {
+            let needed = self.needed_until.entry(name).or_default();
+            *needed = (*needed).max(until);
+        }
+        self.rules.list(selector, Uses::CUTOFF)
+    }
+
+    /// Besides the roles, only `configured` selectors are listed for good: others go when nothing is
+    /// left that was revoked by them.
+    fn keep_only(&mut self, configured: &[Selector]) {
+        for listed in &self.rules.selectors {
+            let name = listed.selector.to_string();
+            if configured.contains(&listed.selector) || self.roles.has(&listed.selector) {
+                self.needed_until.remove(&name);
+            } else {
+                self.needed_until.entry(name).or_insert(self.until);
+            }
+        }
+    }
+
+    /// True if the selector, by its text, is listed for good.
+    fn is_configured(&self, selector: &str) -> bool {
+        let mut listed = self.rules.selectors.iter();
+        !self.needed_until.contains_key(selector)
+            && listed.any(|one| one.selector.to_string() == selector)
+    }
+
+    fn forget_before(&mut self, now: u64) {
+        let needed = &mut self.needed_until;
+        self.rules.selectors.retain(|listed| {
+            needed.get(&listed.selector.to_string()).is_none_or(|until| *until >= now)
+        });
+        needed.retain(|_, until| *until >= now);
+        self.rules.horizons.forget_before(now.saturating_sub(leaves_at(0)));
+    }
+
+    fn join(&mut self, other: &Self) {
+        let mut needed = BTreeMap::new();
+        for (selector, until) in self.needed_until.iter().chain(&other.needed_until) {
+            if !self.is_configured(selector) && !other.is_configured(selector) {
+                let held: &mut u64 = needed.entry(selector.clone()).or_default();
+                *held = (*held).max(*until);
+            }
+        }
+        self.needed_until = needed;
+        self.rules.join(&other.rules);
+        self.until = self.until.max(other.until);
+        self.latest_cutoff = self.latest_cutoff.max(other.latest_cutoff);
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        let mut joined = self.rules.clone();
+        joined.join(&other.rules);
+        joined == self.rules && self.until >= other.until
+    }
+}
+
+impl Roles {
+    fn of(registration: &Registration) -> Self {
+        let default = Self::default();
+        let claim = |claim: &str, role: Selector| Selector::new([claim]).unwrap_or(role);
+        Self {
+            token: claim(&registration.token_claim, default.token),
+            session: claim(&registration.session_claim, default.session),
+            user: claim(&registration.user_claim, default.user),
+        }
+    }
+
+    fn uses(&self) -> [(Selector, Uses); 3] {
+        [
+            (self.token.clone(), Uses::TOKEN.and(Uses::EXACT)),
+            (self.session.clone(), Uses::SESSION.and(Uses::EXACT)),
+            (self.user.clone(), Uses::USER.and(Uses::CUTOFF)),
+        ]
+    }
+
+    fn has(&self, selector: &Selector) -> bool {
+        [&self.token, &self.session, &self.user].contains(&selector)
+    }
+}
+
+impl Default for Roles {
+    fn default() -> Self {
+        let claim = |claim| Selector::new([claim]).expect("the name of a claim is a selector");
+        Self { token: claim("jti"), session: claim("sid"), user: claim("sub") }
+    }
+}
+
+/// The tokens that one revocation names.
+#[derive(Debug, Clone, Copy)]
+pub enum Tokens<'a> {
+    /// Those with these claims.
+    Claims(&'a Claims),
+    /// Those of one session.
+    Session(&'a str),
+    /// The one with this id.
+    Token(&'a str),
+    /// Those of one user.
+    User(&'a str),
+}
+
+/// How long the tokens of an issuer may live that was never registered. No revocation of such an
+/// issuer is accepted, so this only counts for one that is removed while it is revoked.
+const UNREGISTERED_SECONDS: u64 = 604_800;

@@ -1,0 +1,271 @@
+//! What an issuer is registered with.
+
+use offswitch_snapshot::{MAX_SELECTORS, Selector};
+use serde::{Deserialize, Serialize};
+
+use crate::issuers::{Issuers, KeySource, Registration};
+use crate::revoking::{Refused, RefusedKind, alike};
+
+/// An issuer as an operator describes it; what is left out takes its default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Definition {
+    /// The exact `iss` of its tokens.
+    pub issuer: String,
+    /// The address of its discovery document (OpenID Connect Discovery 1.0, RFC 8414). By default
+    /// `/.well-known/openid-configuration` at the issuer.
+    pub discovery_uri: Option<String>,
+    /// The address of its JWK set, instead of a discovery document.
+    pub jwks_uri: Option<String>,
+    /// The algorithms of its tokens; by default RS256, PS256, ES256 and EdDSA.
+    pub algorithms: Option<Vec<String>>,
+    /// The longest life of its tokens, from `iat` to `exp`, in seconds, 60 to 31536000; by default
+    /// 86400. Verifiers refuse tokens that live longer.
+    pub horizon_seconds: Option<u64>,
+    /// How far its clock may differ, in seconds, 0 to 300; by default 5.
+    pub clock_skew_seconds: Option<u64>,
+    /// The claim that is the id of a token; by default `jti`.
+    pub token_id_claim: Option<String>,
+    /// The claim that is the id of a session; by default `sid`.
+    pub session_id_claim: Option<String>,
+    /// The claim that is the id of a user; by default `sub`.
+    pub user_id_claim: Option<String>,
+    /// Further combinations of claims that verifiers look up, each one to four claim paths.
+    pub selectors: Vec<Vec<String>>,
+}
+
+impl Definition {
+    /// Checks the definition of the issuer that is to be registered as `name`.
+    ///
+    /// # Errors
+    ///
+    /// If a member is wrong, or if another issuer is in the way.
+    pub fn check(self, name: &str, issuers: &Issuers) -> Result<Registration, Refused> {
+        let is_plain = |one: char| matches!(one, 'a'..='z' | '0'..='9' | '-' | '_' | '.');
+        if !(1..=MAX_NAME_BYTES).contains(&name.len()) || !name.chars().all(is_plain) {
+            let detail = format!("must have 1 to {MAX_NAME_BYTES} of the characters a-z 0-9 - _ .");
+            return Err(invalid("name", detail));
+        }
+        let issuer = self.issuer.clone();
+        check_issuer(&issuer, name, issuers)?;
+        let selectors = self.selectors()?;
+        let horizon_seconds = self.horizon_seconds.unwrap_or(DEFAULT_HORIZON_SECONDS);
+        if !(60..=31_536_000).contains(&horizon_seconds) {
+            return Err(invalid("horizon_seconds", "must be from 60 to 31536000".to_owned()));
+        }
+        let clock_skew_seconds = self.clock_skew_seconds.unwrap_or(DEFAULT_SKEW_SECONDS);
+        if clock_skew_seconds > 300 {
+            return Err(invalid("clock_skew_seconds", "must be at most 300".to_owned()));
+        }
+        let registration = Registration {
+            keys: self.keys()?,
+            algorithms: self.algorithms()?,
+            horizon_seconds,
+            clock_skew_seconds,
+            token_claim: claim("token_id_claim", self.token_id_claim, "jti")?,
+            session_claim: claim("session_id_claim", self.session_id_claim, "sid")?,
+            user_claim: claim("user_id_claim", self.user_id_claim, "sub")?,
+            issuer,
+            selectors,
+        };
+        let Registration { token_claim, session_claim, user_claim, selectors, issuer, .. } =
+            &registration;
+        if token_claim == session_claim || token_claim == user_claim || session_claim == user_claim
+        {
+            let detail = "token, session and user need a claim each";
+            return Err(invalid("token_id_claim", detail.to_owned()));
+        }
+        let roles = [token_claim, session_claim, user_claim].map(|one| Selector::new([one]));
+        let roles: Vec<Selector> = roles.into_iter().flatten().collect();
+        if issuers.selectors_with(issuer, roles.iter().chain(selectors)) > MAX_SELECTORS {
+            let detail = format!(
+                "at most {MAX_SELECTORS} combinations of claims can be in use for an issuer, with the \
+                 ids of tokens, sessions and users, and with those that something is revoked by"
+            );
+            let kind = RefusedKind::TooManySelectors;
+            return Err(Refused { kind, field: "selectors", detail });
+        }
+        Ok(registration)
+    }
+
+    fn selectors(&self) -> Result<Vec<Selector>, Refused> {
+        let read = self.selectors.iter().map(|paths| {
+            Selector::new(paths).map_err(|problem| invalid("selectors", problem.to_string()))
+        });
+        let mut selectors: Vec<Selector> = read.collect::<Result<_, _>>()?;
+        selectors.sort();
+        selectors.dedup();
+        Ok(selectors)
+    }
+
+    fn keys(&self) -> Result<KeySource, Refused> {
+        let address = |field, address: &String| match is_address(address) {
+            true => Ok(address.clone()),
+            false => {
+                let detail = "must be an https address, or http on this machine".to_owned();
+                Err(invalid(field, detail))
+            }
+        };
+        match (&self.jwks_uri, &self.discovery_uri) {
+            (Some(_), Some(_)) => {
+                Err(invalid("jwks_uri", "give jwks_uri or discovery_uri, not both".to_owned()))
+            }
+            (Some(jwks), None) => Ok(KeySource::Jwks(address("jwks_uri", jwks)?)),
+            (None, Some(discovery)) => {
+                Ok(KeySource::Discovery(address("discovery_uri", discovery)?))
+            }
+            (None, None) if is_address(&self.issuer) => {
+                let base = self.issuer.trim_end_matches('/');
+                Ok(KeySource::Discovery(format!("{base}/.well-known/openid-configuration")))
+            }
+            (None, None) => Err(invalid(
+                "jwks_uri",
+                "is missing: the issuer is not an https address".to_owned(),
+            )),
+        }
+    }
+
+    fn algorithms(&self) -> Result<Vec<String>, Refused> {
+        let default = || DEFAULT_ALGORITHMS.map(str::to_owned).to_vec();
+        let algorithms = self.algorithms.clone().unwrap_or_else(default);
+        let is_known = |one: &String| ALGORITHMS.contains(&one.as_str());
+        if algorithms.is_empty() || !algorithms.iter().all(is_known) {
+            return Err(invalid(
+                "algorithms",
+                format!("must name some of {}", ALGORITHMS.join(", ")),
+            ));
+        }
+        Ok(algorithms)
+    }
+}
+
+fn check_issuer(issuer: &str, name: &str, issuers: &Issuers) -> Result<(), Refused> {
+    if !(1..=MAX_ISSUER_BYTES).contains(&issuer.len()) {
+        return Err(invalid("issuer", format!("must have 1 to {MAX_ISSUER_BYTES} bytes")));
+    }
+    if issuer.chars().any(|one| one.is_whitespace() || one.is_control()) {
+        let detail = "has white space or a control character; give the exact `iss` of the tokens";
+        return Err(invalid("issuer", detail.to_owned()));
+    }
+    if alike(issuer) == alike(issuers.own()) {
+        let detail = format!("is this control plane's own, {}", issuers.own());
+        return Err(invalid("issuer", detail));
+    }
+    if let Some((other, _)) = issuers.with_issuer(issuer).filter(|(other, _)| *other != name) {
+        return Err(invalid("issuer", format!("is registered as {other} already")));
+    }
+    if issuers.rules_of(issuer).is_none() && !issuers.has_room() {
+        let detail = "no further issuer can be registered; delete one first".to_owned();
+        return Err(Refused { kind: RefusedKind::TooManySelectors, field: "issuer", detail });
+    }
+    Ok(())
+}
+
+fn claim(field: &'static str, path: Option<String>, default: &str) -> Result<String, Refused> {
+    let path = path.unwrap_or_else(|| default.to_owned());
+    match Selector::new([&path]) {
+        Ok(selector) => Ok(selector.paths().concat()),
+        Err(problem) => Err(invalid(field, problem.to_string())),
+    }
+}
+
+/// True for an https address, and for http on this machine: keys that come over the network unprotected
+/// could be anyone's.
+fn is_address(text: &str) -> bool {
+    let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
+    let is_plain = !text.chars().any(|one| one.is_whitespace() || one.is_control());
+    let is_good = |host: &str| !host.is_empty() && !host.contains('@');
+    let is_local = |host: &str| {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    };
+    match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => is_plain && is_good(&host(rest)),
+        (_, Some(rest)) => is_plain && is_good(&host(rest)) && is_local(&host(rest)),
+        _ => false,
+    }
+}
+
+fn invalid(field: &'static str, detail: String) -> Refused {
+    Refused { kind: RefusedKind::Invalid, field, detail }
+}
+
+const DEFAULT_HORIZON_SECONDS: u64 = 86_400;
+const DEFAULT_SKEW_SECONDS: u64 = 5;
+const DEFAULT_ALGORITHMS: [&str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
+/// What verifiers support.
+const ALGORITHMS: [&str; 10] =
+    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
+const MAX_ISSUER_BYTES: usize = 512;
+const MAX_NAME_BYTES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition(issuer: &str) -> Definition {
+        Definition { issuer: issuer.to_owned(), ..Definition::default() }
+    }
+
+    fn issuers() -> Issuers {
+        let mut issuers = Issuers::new("https://own.example");
+        let registration = definition("https://idp.example").check("idp", &issuers).unwrap();
+        issuers.register("idp", &registration, 1, 1);
+        issuers
+    }
+
+    #[test]
+    fn what_is_left_out_takes_its_default() {
+        let registration = definition("https://idp.example/t/").check("a", &issuers()).unwrap();
+        let discovery = "https://idp.example/t/.well-known/openid-configuration".to_owned();
+        assert_eq!(registration.keys, KeySource::Discovery(discovery));
+        assert_eq!((registration.horizon_seconds, registration.clock_skew_seconds), (86_400, 5));
+        assert_eq!(registration.user_claim, "sub");
+        assert!(definition("https://idp.example").check("idp", &issuers()).is_ok());
+    }
+
+    // Every member, and what is refused of it.
+    #[test]
+    fn each_member_is_checked_by_name() {
+        let good = || definition("https://other.example");
+        let text = |text: &str| Some(text.to_owned());
+        let many = (0..6).map(|one| vec![format!("c{one}")]).collect();
+        for (name, definition, field) in [
+            ("", good(), "name"),
+            ("Idp", good(), "name"),
+            ("a/b", good(), "name"),
+            ("a", definition(""), "issuer"),
+            ("a", definition("https://x y"), "issuer"),
+            ("a", definition("https://own.example/"), "issuer"),
+            ("a", definition("https://idp.example"), "issuer"),
+            ("a", definition("idp"), "jwks_uri"),
+            ("a", Definition { jwks_uri: text("http://idp.example/k"), ..good() }, "jwks_uri"),
+            ("a", Definition { jwks_uri: text("https://u@h/k"), ..good() }, "jwks_uri"),
+            ("a", Definition { discovery_uri: text("file:///k"), ..good() }, "discovery_uri"),
+            (
+                "a",
+                Definition {
+                    jwks_uri: text("https://a"),
+                    discovery_uri: text("https://a"),
+                    ..good()
+                },
+                "jwks_uri",
+            ),
+            ("a", Definition { algorithms: Some(vec![]), ..good() }, "algorithms"),
+            ("a", Definition { algorithms: Some(vec!["none".into()]), ..good() }, "algorithms"),
+            ("a", Definition { horizon_seconds: Some(59), ..good() }, "horizon_seconds"),
+            ("a", Definition { horizon_seconds: Some(31_536_001), ..good() }, "horizon_seconds"),
+            ("a", Definition { clock_skew_seconds: Some(301), ..good() }, "clock_skew_seconds"),
+            ("a", Definition { token_id_claim: text(""), ..good() }, "token_id_claim"),
+            ("a", Definition { token_id_claim: text("sid"), ..good() }, "token_id_claim"),
+            ("a", Definition { user_id_claim: text("/~"), ..good() }, "user_id_claim"),
+            ("a", Definition { selectors: vec![vec![]], ..good() }, "selectors"),
+            ("a", Definition { selectors: many, ..good() }, "selectors"),
+        ] {
+            let refused = definition.check(name, &issuers()).unwrap_err();
+            assert_eq!(refused.field, field, "{refused:?}");
+        }
+        let local = Definition { jwks_uri: text("http://127.0.0.1:9/k"), ..definition("idp2") };
+        assert!(local.check("a", &issuers()).is_ok());
+    }
+}

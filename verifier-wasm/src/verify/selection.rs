@@ -1,0 +1,201 @@
+//! The claims of a token that the feed revokes by.
+
+use std::sync::Arc;
+
+use crate::json::{Object, Value};
+use crate::snapshot::{
+    ClaimValue, Fingerprint, Fingerprinter, Horizons, IssuerRules, MAX_SELECTORS, Salt, Selector,
+    Uses, steps,
+};
+use crate::token::claims::MAX_ID_BYTES;
+use crate::verify::defect::Defect;
+use crate::verify::refusal::Refusal;
+
+/// What the feed says about one issuer, as far as a token is held against it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Listed {
+    pub(crate) epoch: u64,
+    pub(crate) horizons: Horizons,
+    /// In the order in which they are asked for.
+    pub(crate) selectors: Vec<Asked>,
+}
+
+/// One selector in use.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) selector: Selector,
+    pub(crate) uses: Uses,
+    printer: Fingerprinter,
+}
+
+impl Listed {
+    pub(crate) fn new(rules: &IssuerRules, salt: Salt) -> Self {
+        let asked = |listed: &crate::snapshot::ListedSelector| Asked {
+            selector: listed.selector.clone(),
+            uses: listed.uses,
+            printer: Fingerprinter::new(salt, &rules.issuer, &listed.selector),
+        };
+        let mut selectors: Vec<Asked> = rules.selectors.iter().map(asked).collect();
+        selectors.sort_by_key(|asked| Matched::by(asked.uses));
+        Self { epoch: rules.epoch, horizons: rules.horizons.clone(), selectors }
+    }
+
+    /// True if the fingerprints of a token are the same here and in `other`, in the same places.
+    pub(crate) fn selects_as(&self, other: &Self) -> bool {
+        let of_other = other.selectors.iter().map(|asked| &asked.selector);
+        self.selectors.iter().map(|asked| &asked.selector).eq(of_other)
+    }
+
+    /// The fingerprints of the values that a token has where the feed selects.
+    ///
+    /// A value that cannot be named by a revocation is a refusal, never absent.
+    pub(crate) fn select(&self, claims: &Object<'_>) -> Result<Selected, Refusal> {
+        let mut selected = Selected::default();
+        for (place, asked) in self.selectors.iter().enumerate() {
+            asked.select(claims, |id| selected.add(place, id))?;
+        }
+        Ok(selected)
+    }
+}
+
+impl Asked {
+    /// Hands out the fingerprint of the claims, or several where the one claim is an array.
+    fn select(
+        &self,
+        claims: &Object<'_>,
+        mut found: impl FnMut(Fingerprint),
+    ) -> Result<(), Refusal> {
+        if let [path] = self.selector.paths() {
+            return match value_at(claims, path)? {
+                Some(Value::Array(items)) if items.len() <= MAX_ITEMS => {
+                    for item in items {
+                        let text = item.as_text().ok_or_else(|| wrong(path, item.kind()))?;
+                        if let Some(value) = text_value(path, text)? {
+                            found(self.printer.of(&[value]));
+                        }
+                    }
+                    Ok(())
+                }
+                Some(Value::Array(_)) => Err(wrong(path, "an array of more than 64 values")),
+                Some(value) => {
+                    if let Some(value) = single(path, value)? {
+                        found(self.printer.of(&[value]));
+                    }
+                    Ok(())
+                }
+                None => Ok(()),
+            };
+        }
+        let mut values = Vec::with_capacity(self.selector.paths().len());
+        for path in self.selector.paths() {
+            let value = value_at(claims, path)?.map(|value| single(path, value)).transpose()?;
+            values.extend(value.flatten());
+        }
+        if values.len() == self.selector.paths().len() {
+            found(self.printer.of(&values));
+        }
+        Ok(())
+    }
+}
+
+/// The value at a path; none where a name along it is missing.
+fn value_at<'o, 'a>(claims: &'o Object<'a>, path: &str) -> Result<Option<&'o Value<'a>>, Refusal> {
+    let mut within = claims;
+    let mut found: Option<&Value<'a>> = None;
+    for name in steps(path) {
+        match found {
+            None => {}
+            Some(Value::Object(inner)) => within = inner,
+            Some(value) => return Err(wrong(path, value.kind())),
+        }
+        match within.get(&name) {
+            Some(value) => found = Some(value),
+            None => return Ok(None),
+        }
+    }
+    Ok(found)
+}
+
+fn single<'v>(path: &str, value: &'v Value<'_>) -> Result<Option<ClaimValue<'v>>, Refusal> {
+    match value {
+        Value::Bool(value) => Ok(Some(ClaimValue::Bool(*value))),
+        Value::Integer(number) => Ok(Some(ClaimValue::Integer((*number).into()))),
+        Value::Negative(number) => Ok(Some(ClaimValue::Integer((*number).into()))),
+        Value::Text(text) => text_value(path, text),
+        value => Err(wrong(path, value.kind())),
+    }
+}
+
+/// An empty text names nothing, so it counts as absent.
+fn text_value<'v>(path: &str, text: &'v str) -> Result<Option<ClaimValue<'v>>, Refusal> {
+    match text.len() {
+        0 => Ok(None),
+        length if length <= MAX_ID_BYTES => Ok(Some(text.into())),
+        _ => Err(wrong(path, "a string of more than 256 bytes")),
+    }
+}
+
+fn wrong(path: &str, found: &'static str) -> Refusal {
+    let expected =
+        "a string, a whole number, a boolean or an array of strings: tokens are revoked by it";
+    Defect::Claim { name: path.to_owned().into(), found, expected }.into()
+}
+
+/// The fingerprints of a token, by the place of their selector.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Selected {
+    /// Which of `first` are there.
+    present: u8,
+    first: [Fingerprint; MAX_SELECTORS],
+    /// Further values of an array, and selectors beyond the first.
+    more: Option<Arc<Vec<(usize, Fingerprint)>>>,
+}
+
+impl Selected {
+    fn add(&mut self, place: usize, id: Fingerprint) {
+        match self.first.get_mut(place) {
+            Some(first) if self.present & bit(place) == 0 => {
+                *first = id;
+                self.present |= bit(place);
+            }
+            _ => Arc::make_mut(self.more.get_or_insert_default()).push((place, id)),
+        }
+    }
+
+    /// The fingerprints for the selector in this place.
+    pub(crate) fn at(&self, place: usize) -> impl Iterator<Item = Fingerprint> {
+        let first = self.first.get(place).filter(|_| self.present & bit(place) != 0);
+        let more = self.more.iter().flat_map(|more| more.iter());
+        first
+            .copied()
+            .into_iter()
+            .chain(more.filter(move |(of, _)| *of == place).map(|(_, id)| *id))
+    }
+}
+
+fn bit(place: usize) -> u8 {
+    u32::try_from(place).ok().and_then(|place| 1u8.checked_shl(place)).unwrap_or(0)
+}
+
+/// What a revocation has matched, in the order in which it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Matched {
+    Token,
+    Session,
+    User,
+    Claims,
+}
+
+impl Matched {
+    pub(crate) fn by(uses: Uses) -> Self {
+        match uses {
+            uses if uses.has(Uses::TOKEN) => Self::Token,
+            uses if uses.has(Uses::SESSION) => Self::Session,
+            uses if uses.has(Uses::USER) => Self::User,
+            _ => Self::Claims,
+        }
+    }
+}
+
+/// The most elements of an array that a selector matches.
+const MAX_ITEMS: usize = 64;
