@@ -20,6 +20,13 @@ test("configuration.md has every key of the control plane with its default, and 
   assert.deepEqual(sorted(rows.map(([name, value]) => [name, value.replaceAll("`", "")])), sorted(keys));
 });
 
+test("configuration.md has every member of [[issuers]], and no other", () => {
+  const [, body] = /pub struct Definition \{(.*?)\n\}/s.exec(readText(pathOf("/core/src/registration.rs")));
+  const members = ["name", ...all(body, /^ {4}pub ([a-z_]+):/gm).flat()];
+  const rows = all(readText("docs/reference/configuration.md"), /^\| `issuers\.([a-z_]+)` \|/gm).flat();
+  assert.deepEqual(sorted(rows), sorted(members));
+});
+
 test("configuration.md has every variable of the edge worker, and no other", () => {
   const read = script.flatMap((text) => all(text, /\b(OFFSWITCH_[A-Z_]+)\b/g)).flat();
   const rows = rowsOf("configuration.md").map(([name]) => name).filter((name) => /^[A-Z]/.test(name));
