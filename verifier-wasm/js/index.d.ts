@@ -32,8 +32,8 @@ export interface IssuerOptions {
   /** By how many seconds clocks may differ, at most 300. Default 30. */
   leewaySeconds?: number | undefined;
   /** The longest life of a token in seconds (`exp` - `iat`, or what is left without `iat`). Default:
-   * a day for the issuer that the feed is named after; for others a week, which is how long a control plane
-   * keeps revocations by default. It must not be longer than that (`foreign_token_seconds`). */
+   * a day for the issuer that the feed is named after; for others a week. The horizon that the feed has for
+   * an issuer limits its tokens too: a token that could outlive its revocation is refused. */
   maxLifetime?: number | undefined;
   /** How a revoked user's tokens are distinguished from newer ones. Default: by `ver` for the issuer that
    * the feed is named after, by `iat` for every other. */

@@ -278,12 +278,11 @@ pub const MAX_LEEWAY_SECONDS: u64 = 300;
 /// How long the feed's own control plane keeps a revoked session or user at least: no token of its
 /// own lives longer.
 pub const OWN_LIFETIME_SECONDS: u64 = 86_400;
-/// The same for other issuers: the default of the control plane's `foreign_token_seconds`. With a
-/// shorter setting there, `maxLifetime` must be shorter here.
+/// The default for other issuers. The horizon that the feed has for an issuer limits its tokens too.
 pub const FOREIGN_LIFETIME_SECONDS: u64 = 604_800;
 /// The longest name of an issuer, in bytes; a control plane revokes for none with a longer one.
 pub const MAX_ISSUER_BYTES: usize = 512;
-/// The largest `foreign_token_seconds`.
+/// The longest horizon that an issuer can be registered with.
 const MAX_LIFETIME_SECONDS: u64 = 31_536_000;
 const MAX_REQUIRED_VALUES: usize = 16;
 const MAX_STALENESS_SECONDS: u64 = 86_400;
