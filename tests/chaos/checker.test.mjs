@@ -208,24 +208,31 @@ test("positions are compared as numbers, the era first", () => {
 test("a snapshot reads as it was written", async () => {
   const random = chance(1);
   const fingerprint = () => BigInt(Math.floor(random() * 2 ** 32)) << 32n | BigInt(Math.floor(random() * 2 ** 32));
+  const rules = {
+    issuer: "https://auth.example", epoch: 9, horizons: [{ issuedFrom: 0, seconds: 600 }],
+    selectors: [{ paths: ["/act/sub", "sub"], uses: 2 }, { paths: ["jti"], uses: 5 }],
+  };
   for (const size of [0, 1, 2, 3, 7, 64, 65, 500]) {
     const denied = [...new Set(Array.from({ length: size }, fingerprint))];
-    const users = [...new Set(Array.from({ length: size }, fingerprint))].map((user) => ({
-      user, minimumVersion: Math.floor(random() * 2 ** 53), notBefore: Math.floor(random() * size),
+    const cutoffs = [...new Set(Array.from({ length: size }, fingerprint))].map((of) => ({
+      of, minimumVersion: Math.floor(random() * 2 ** 53), notBefore: Math.floor(random() * size),
     }));
     const bytes = await signSnapshot({
       feed: "https://auth.example", era: 1_800_000_000, from: size, to: 2 ** 53 - 1,
       chainFrom: new Uint8Array(32).fill(1), chainTo: new Uint8Array(32).fill(2),
-      issuedAt: 1_800_000_001, validUntil: 1_800_000_061, salt: new Uint8Array(16), epoch: 9,
-      deadKeys: [{ issuer: "https://auth.example", kid: "one" }], denied, users,
+      issuedAt: 1_800_000_001, validUntil: 1_800_000_061, salt: new Uint8Array(16), issuers: [rules],
+      deadKeys: [{ issuer: "https://auth.example", kid: "one" }, { issuer: "https://a.example", kid: "two" }],
+      denied, cutoffs,
     }, [{ publicKey: new Uint8Array(32), sign: async () => new Uint8Array(64) }]);
     const read = readSnapshot(bytes);
     const text = (number) => number.toString(36);
     assert.equal(read.kind, size === 0 ? "base" : "delta");
     assert.deepEqual([read.from, read.to], [`1800000000.${size}`, "1800000000.9007199254740991"]);
     assert.deepEqual([read.chainFrom, read.chainTo], ["01".repeat(32), "02".repeat(32)]);
+    assert.deepEqual(read.issuers, [{ issuer: "https://a.example", epoch: 0, horizons: [], selectors: [] }, rules]);
+    assert.deepEqual(read.deadKeys, [["https://auth.example", "one"], ["https://a.example", "two"]]);
     assert.deepEqual(read.denied.sort(), denied.map(text).sort());
-    const expected = users.map(({ user, minimumVersion, notBefore }) => [text(user), minimumVersion, notBefore]);
+    const expected = cutoffs.map(({ of, minimumVersion, notBefore }) => [text(of), minimumVersion, notBefore]);
     assert.deepEqual(read.users.sort(), expected.sort());
   }
 });

@@ -11,8 +11,8 @@ export function readSnapshot(bytes) {
   const [chainFrom, chainTo] = [read.hex(CHAIN_BYTES), read.hex(CHAIN_BYTES)];
   const [issuedAt, validUntil] = [read.number(), read.number()];
   read.take(SALT_BYTES);
-  const epoch = read.number();
-  const deadKeys = Array.from({ length: read.number() }, () => [read.text(), read.text()]);
+  const issuers = read.list(() => read.issuer());
+  const deadKeys = read.list(() => [issuers[read.number()].issuer, read.text()]);
   const [deniedCount, usersCount] = [read.number(), read.number()];
   const [versions, notBefores] = [read.column(), read.column()];
   const denied = read.sortedSet(deniedCount).map(fingerprintText);
@@ -23,7 +23,7 @@ export function readSnapshot(bytes) {
   const kind = from === 0 ? "base" : from === to ? "heartbeat" : "delta";
   return {
     feed, kind, from: `${era}.${from}`, to: `${era}.${to}`, chainFrom, chainTo, issuedAt, validUntil,
-    epoch, deadKeys, denied, users,
+    issuers, deadKeys, denied, users,
   };
 }
 
@@ -68,6 +68,19 @@ class Reader {
 
   text() {
     return Buffer.from(this.take(this.number())).toString("utf8");
+  }
+
+  /** @template T @param {() => T} item @returns {T[]} */
+  list(item) {
+    return Array.from({ length: this.number() }, item);
+  }
+
+  /** What is said about one issuer. */
+  issuer() {
+    const [issuer, epoch] = [this.text(), this.number()];
+    const horizons = this.list(() => ({ issuedFrom: this.number(), seconds: this.number() }));
+    const selectors = this.list(() => ({ paths: this.list(() => this.text()), uses: this.take(1)[0] }));
+    return { issuer, epoch, horizons, selectors };
   }
 
   column() {

@@ -24,7 +24,7 @@ function verifierFor(trust) {
 /** A token that differs from one that nothing is known of in what `claims` says. */
 const token = (claims, kid = "live") => {
   const nobody = { jti: "nobody", sid: "nobody", sub: "nobody", ver: 0 };
-  return mint(keys[kid], { iss: issuer, iat: now, exp: now + 600, ...nobody, ...claims });
+  return mint(keys[kid], { iss: issuer, iat: now, exp: now + 500, ...nobody, ...claims });
 };
 
 /** The claims with those in other claims where they belong. */

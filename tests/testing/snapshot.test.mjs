@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { blake3 } from "../../verifier-wasm/js/testing/blake3.js";
-import { fingerprint, signSnapshot } from "../../verifier-wasm/js/testing/snapshot.js";
+import { USES, fingerprint, signSnapshot } from "../../verifier-wasm/js/testing/snapshot.js";
 import { bytesOf, golden } from "../support/golden.mjs";
 
 const { subtle } = crypto;
@@ -26,19 +26,24 @@ const names = (count = 0) => Array.from({ length: count }, (_, index) => `extra 
 
 /** What an order asks for, with the chain hashes that its file has. */
 function contentOf(order, file) {
-  const { feed = "feed", era = 1, from = 0, to = 0, epoch = 0, issuer = golden.issuer } = order;
+  const { feed = "feed", era = 1, from = 0, to = 0, issuer = golden.issuer } = order;
   const salt = new Uint8Array(16).fill(order.salt ?? 5);
-  const of = (kind) => (name) => fingerprint(salt, kind, issuer, name);
+  const of = (claim) => (name) => fingerprint(salt, issuer, { [claim]: name });
+  const claims = (order.claims ?? []).map((one) =>
+    ({ ...one, of: fingerprint(salt, one.issuer ?? issuer, one.claims) }));
   const denied = [
-    ...(order.tokens ?? []).map(of("token")),
-    ...(order.sessions ?? []).map(of("session")),
-    ...names(order.extra).map(of("token")),
+    ...(order.tokens ?? []).map(of("jti")),
+    ...(order.sessions ?? []).map(of("sid")),
+    ...names(order.extra).map(of("jti")),
+    ...claims.filter((one) => one.not_before === undefined).map((one) => one.of),
   ];
   const users = [
     ...(order.users ?? []),
     ...names(order.extra_users).map((sub) => ({ sub, minimum_version: 0, not_before: 0 })),
   ].map(({ sub, minimum_version: minimumVersion, not_before: notBefore }) =>
-    ({ user: of("user")(sub), minimumVersion, notBefore }));
+    ({ of: of("sub")(sub), minimumVersion, notBefore }));
+  const upTo = claims.filter((one) => one.not_before !== undefined)
+    .map((one) => ({ of: one.of, minimumVersion: 0, notBefore: one.not_before }));
   const deadKeys = [
     ...(order.dead_keys ?? []),
     ...names(order.extra_dead_keys).map((kid) => ({ issuer, kid })),
@@ -46,10 +51,27 @@ function contentOf(order, file) {
   const varint = (number) => (number < 128 ? 1 : number < 16_384 ? 2 : 3);
   const chain = 6 + 72 * file[5] + 1 + feed.length + varint(era) + varint(from) + varint(to);
   return {
-    feed, era, from, to, epoch, salt, denied, users, deadKeys,
+    feed, era, from, to, salt, issuers: rulesOf(order, issuer), denied, cutoffs: [...users, ...upTo], deadKeys,
     issuedAt: order.issued_at, validUntil: order.valid_until,
     chainFrom: file.subarray(chain, chain + 32), chainTo: file.subarray(chain + 32, chain + 64),
   };
+}
+
+/** The rules of each issuer that an order has revocations for. */
+function rulesOf({ epoch = 0, horizons = [], claims = [] }, issuer) {
+  const selectors = ["jti", "sid", "sub"].map((claim) => ({ paths: [claim], uses: USES[claim] }));
+  const own = {
+    issuer, epoch, selectors,
+    horizons: horizons.map(({ issued_from: issuedFrom, seconds }) => ({ issuedFrom, seconds })),
+  };
+  const all = new Map([[issuer, own]]);
+  for (const one of claims) {
+    const name = one.issuer ?? issuer;
+    if (!all.has(name)) all.set(name, { issuer: name, selectors: [] });
+    const uses = one.not_before === undefined ? USES.exact : USES.cutoff;
+    all.get(name).selectors.push({ paths: Object.keys(one.claims).sort(), uses });
+  }
+  return [...all.values()];
 }
 
 for (const { file, what, order, edit } of golden.files) {

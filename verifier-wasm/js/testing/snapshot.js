@@ -14,10 +14,16 @@ import { siphash } from "./siphash.js";
  * @property {number} issuedAt
  * @property {number} validUntil
  * @property {Uint8Array} salt
- * @property {number} epoch
+ * @property {IssuerRules[]} issuers each once, in any order
  * @property {{ issuer: string, kid: string }[]} deadKeys
  * @property {bigint[]} denied fingerprints, in any order
- * @property {{ user: bigint, minimumVersion: number, notBefore: number }[]} users likewise
+ * @property {{ of: bigint, minimumVersion: number, notBefore: number }[]} cutoffs likewise
+ *
+ * @typedef {object} IssuerRules
+ * @property {string} issuer
+ * @property {number} [epoch]
+ * @property {{ issuedFrom: number, seconds: number }[]} [horizons] ascending
+ * @property {{ paths: string[], uses: number }[]} [selectors] each once, in any order; the paths ascending
  *
  * @typedef {object} FeedKey
  * @property {Uint8Array} publicKey
@@ -34,32 +40,66 @@ export async function signSnapshot(content, keys) {
 }
 
 /**
- * @param {Uint8Array} salt @param {"session" | "token" | "user"} kind
- * @param {string} issuer @param {string} id
+ * The fingerprint of claims whose values are texts.
+ *
+ * @param {Uint8Array} salt @param {string} issuer @param {Record<string, string>} claims by their paths
  */
-export function fingerprint(salt, kind, issuer, id) {
-  const name = utf8(issuer);
+export function fingerprint(salt, issuer, claims) {
+  const paths = Object.keys(claims).sort();
+  return siphash(salt, joined([
+    counted(issuer),
+    ...paths.flatMap((path) => [utf8("p"), counted(path)]),
+    ...paths.flatMap((path) => [utf8("s"), counted(claims[path])]),
+  ]));
+}
+
+/** A text after its length. @param {string} value */
+function counted(value) {
   const length = new Uint8Array(8);
-  new DataView(length.buffer).setBigUint64(0, BigInt(name.length), true);
-  return siphash(salt, joined([utf8(kind[0]), length, name, utf8(id)]));
+  new DataView(length.buffer).setBigUint64(0, BigInt(utf8(value).length), true);
+  return joined([length, utf8(value)]);
 }
 
 /** @param {Content} content */
 function bodyOf(content) {
   const denied = ascending([...new Set(content.denied)], (number) => number);
-  const users = ascending(content.users, ({ user }) => user);
-  const versions = column(users.map(({ minimumVersion }) => BigInt(minimumVersion)));
-  const notBefores = column(users.map(({ notBefore }) => BigInt(notBefore)));
+  const cutoffs = ascending(content.cutoffs, (cutoff) => cutoff.of);
+  const versions = column(cutoffs.map(({ minimumVersion }) => BigInt(minimumVersion)));
+  const notBefores = column(cutoffs.map(({ notBefore }) => BigInt(notBefore)));
+  const issuers = withBareNames(content);
+  const placeOf = (/** @type {string} */ name) => issuers.findIndex(({ issuer }) => issuer === name);
   return joined([
     text(content.feed), varint(content.era), varint(content.from), varint(content.to),
     content.chainFrom, content.chainTo, varint(content.issuedAt), varint(content.validUntil),
-    content.salt, varint(content.epoch), varint(content.deadKeys.length),
-    ...content.deadKeys.flatMap(({ issuer, kid }) => [text(issuer), text(kid)]),
-    varint(denied.length), varint(users.length),
+    content.salt, list(issuers, rulesOf),
+    list(content.deadKeys, ({ issuer, kid }) => joined([varint(placeOf(issuer)), text(kid)])),
+    varint(denied.length), varint(cutoffs.length),
     varint(versions.base), [Number(versions.width)],
     varint(notBefores.base), [Number(notBefores.width)],
-    sortedSet(denied), sortedSet(users.map(({ user }) => user)), versions.packed, notBefores.packed,
+    sortedSet(denied), sortedSet(cutoffs.map((cutoff) => cutoff.of)), versions.packed, notBefores.packed,
   ]);
+}
+
+/** The rules, and the bare name of an issuer of which only a key is dead. @param {Content} content */
+function withBareNames({ issuers, deadKeys }) {
+  const all = new Map([...deadKeys, ...issuers].map((rules) => [rules.issuer, rules]));
+  return [...all.keys()].sort().map((issuer) =>
+    issuers.find((rules) => rules.issuer === issuer) ?? { issuer });
+}
+
+/** @param {IssuerRules} rules */
+const rulesOf = ({ issuer, epoch = 0, horizons = [], selectors = [] }) => joined([
+  text(issuer), varint(epoch),
+  list(horizons, ({ issuedFrom, seconds }) => joined([varint(issuedFrom), varint(seconds)])),
+  list([...selectors].sort((a, b) => inOrder(a.paths, b.paths)), ({ paths, uses }) =>
+    joined([list(paths, text), [uses]])),
+]);
+
+/** Which of two lists of paths comes first: the first path that differs decides. @param {string[]} a @param {string[]} b */
+function inOrder(a, b) {
+  const at = a.findIndex((path, place) => path !== b[place]);
+  if (at === -1) return a.length - b.length;
+  return b[at] === undefined || a[at] > b[at] ? 1 : -1;
 }
 
 /** Numbers less the smallest one, in as many bits as the largest takes. @param {bigint[]} numbers */
@@ -109,6 +149,9 @@ function varint(number) {
   return [...bytes, Number(left)];
 }
 
+/** A list as postcard writes it. @template T @param {T[]} items @param {(item: T) => ArrayLike<number>} write */
+const list = (items, write) => joined([varint(items.length), ...items.map(write)]);
+
 /** @param {string} value */
 const text = (value) => joined([varint(utf8(value).length), utf8(value)]);
 
@@ -127,5 +170,8 @@ function joined(parts) {
 }
 
 const MAGIC = utf8("OFSW");
-const VERSION = 1;
-const PREFIX = utf8("\0offswitch snapshot v1\0");
+const VERSION = 2;
+/** How the revocations of a selector are looked up (FORMAT.md): single ones, or those up to an instant, and
+ * what a token that one of them matches is called. */
+export const USES = { jti: 5, sid: 9, sub: 18, exact: 1, cutoff: 2 };
+const PREFIX = utf8("\0offswitch snapshot v2\0");

@@ -2,7 +2,7 @@
 // real one and judges really signed tokens by really signed snapshots, without a network.
 
 import { Verifier, load } from "offswitch";
-import { fingerprint, signSnapshot } from "./snapshot.js";
+import { USES as USES_OF, fingerprint, signSnapshot } from "./snapshot.js";
 
 /**
  * @typedef {import("./testing.d.ts").TestRevocation} TestRevocation
@@ -128,8 +128,8 @@ class TestFeed {
   #denied = [];
   /** @type {{ issuer: string, kid: string }[]} */
   #deadKeys = [];
-  /** @type {Map<bigint, { user: bigint, minimumVersion: number, notBefore: number }>} */
-  #users = new Map();
+  /** @type {Map<bigint, { of: bigint, minimumVersion: number, notBefore: number }>} */
+  #cutoffs = new Map();
   epoch = 0;
   seq = 0;
 
@@ -143,16 +143,14 @@ class TestFeed {
   /** @param {string} kind @param {string} id @param {number} now */
   revoke(kind, id, now) {
     const { issuer } = this;
-    const of = (/** @type {"session" | "token" | "user"} */ what, name = id) =>
-      fingerprint(this.#salt, what, issuer, name);
+    const of = (/** @type {string} */ claim, name = id) => fingerprint(this.#salt, issuer, { [claim]: name });
     if (!KINDS.includes(kind)) throw new TypeError(`revoke takes one of ${KINDS.join(", ")}, found ${kind}`);
-    if (kind === "token") this.#denied.push(of("token", jtiOf(id)));
-    if (kind === "jti") this.#denied.push(of("token"));
-    if (kind === "sessionId") this.#denied.push(of("session"));
+    if (kind === "token") this.#denied.push(of("jti", jtiOf(id)));
+    if (kind === "jti") this.#denied.push(of("jti"));
+    if (kind === "sessionId") this.#denied.push(of("sid"));
     if (kind === "kid") this.#deadKeys.push({ issuer, kid: id });
     this.seq += 1;
-    const user = of("user");
-    if (kind === "sub") this.#users.set(user, { user, minimumVersion: this.seq, notBefore: now });
+    if (kind === "sub") this.#cutoffs.set(of("sub"), { of: of("sub"), minimumVersion: this.seq, notBefore: now });
   }
 
   /** Tokens of this second are off too, and the next ones are dated to the next. @param {number} now */
@@ -171,8 +169,8 @@ class TestFeed {
       // What has happened is the same for every verifier, so that a hash of it has nothing to tell.
       chainFrom: new Uint8Array(32), chainTo: new Uint8Array(32).fill(Math.min(seq, 1)),
       issuedAt: Math.floor(now), validUntil: Math.floor(now) + 86_400,
-      salt: this.#salt, epoch, deadKeys: this.#deadKeys,
-      denied: this.#denied, users: [...this.#users.values()],
+      salt: this.#salt, issuers: [{ issuer, epoch, selectors: SELECTORS }], deadKeys: this.#deadKeys,
+      denied: this.#denied, cutoffs: [...this.#cutoffs.values()],
     }, [{ publicKey, sign }]);
   }
 }
@@ -197,5 +195,8 @@ const { subtle } = crypto;
 const ES256 = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 /** @type {KeyUsage[]} */
 const USES = ["sign", "verify"];
+const SELECTORS = [
+  { paths: ["jti"], uses: USES_OF.jti }, { paths: ["sid"], uses: USES_OF.sid }, { paths: ["sub"], uses: USES_OF.sub },
+];
 const KINDS = ["jti", "kid", "sessionId", "sub", "token"];
 const ERA = 1;
