@@ -12,7 +12,8 @@ const source = await readFile(join(ROOT, "www/src/shared/answers.ts"), "utf8");
 /** The schema of each interface; null where the description says only that it is an object. */
 const SCHEMAS = {
   Accepted: "Accepted", ApiKey: "ApiKeyListed", ApiKeyList: "ApiKeyList", DroppedFeedKey: "Dropped",
-  FeedKey: "FeedKey", Finding: null, LogEntry: null, LogPage: "RevocationList",
+  FeedKey: "FeedKey", Finding: null, Issuer: "IssuerListed", IssuerChanged: "IssuerChanged",
+  IssuerList: "IssuerList", LogEntry: null, LogPage: "RevocationList",
   LogRequest: "RevocationListed", NewApiKey: "CreatedApiKey", NewFeedKey: "NewFeedKey", NewKey: "NewKey",
   Pressed: "Pressed", Readiness: "Readiness", Session: "SessionListed", SigningKey: "TokenKey",
   SigningKeys: "Keys", Status: "Status", Tokens: "Tokens",

@@ -5,11 +5,12 @@ import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { ISSUER, mint, now, signingKey } from "../support/fixture.mjs";
 import { until } from "../support/feed.mjs";
-import { consoleTests, follow, newestOf } from "./console.mjs";
+import { consoleTests, follow, newestOf, register } from "./console.mjs";
 import { says, servePage } from "./open.mjs";
 
 const { plane, pageTest } = await servePage();
 const consoleTest = consoleTests(pageTest, plane);
+await register(plane, "issuer", ISSUER);
 const key = await signingKey("EdDSA");
 const { verifier } = await follow(plane, {
   issuer: ISSUER, keys: { keys: [key.jwk] }, requiredClaims: ["exp", "iat", "sub", "jti"],
@@ -30,11 +31,11 @@ async function codesOf(tokens, position) {
 
 const tokensOf = (jtis) => Promise.all(jtis.map((jti) => mint(key, { jti, exp: EXP })));
 
-// 2,500 rows, three of which are bad: one has no exp, one an exp that only the control plane
+// 2,500 rows, three of which are bad: one has no time in exp, one an exp that only the control plane
 // refuses, one a field too many.
 consoleTest("2,500 ids of a CSV are sent, and three bad lines reported", async (it, page) => {
   const jtis = Array.from({ length: 2500 }, (_, index) => `csv-${index}`);
-  const bad = { 100: "", 1200: "8000000000", 2400: `${EXP},"two, fields"` };
+  const bad = { 100: "soon", 1200: "8000000000", 2400: `${EXP},"two, fields"` };
   const rows = jtis.map((jti, index) => `${jti},${bad[index] ?? EXP}`);
   const tokens = await tokensOf(jtis);
   await it.go("Bulk");
@@ -48,7 +49,7 @@ consoleTest("2,500 ids of a CSV are sent, and three bad lines reported", async (
   const failed = page.getByRole("table", { name: "The first rows that failed" });
   assert.equal(await failed.getByRole("row").count(), 1 + 3);
   const shown = await failed.innerText();
-  assert.match(shown, /^102\s+csv-100\s+invalid_row\s+exp: is missing/m);
+  assert.match(shown, /^102\s+csv-100\s+invalid_row\s+exp: is neither unix seconds nor a date/m);
   assert.match(shown, /^1202\s+jti csv-1200\s+invalid_revocation\s+exp: \d+ is too far/m);
   assert.match(shown, /^2402\s+invalid_row\s+has 3 fields where there are 2 columns/m);
   const [download] = await Promise.all([
@@ -71,18 +72,24 @@ consoleTest("an NDJSON file is sent, and bad lines are reported", async (it, pag
   const lines = jtis.map((jti, index) =>
     JSON.stringify({ jti, exp: EXP, issuer: ISSUER, reason: `batch ${index % 2}` }));
   lines.splice(7, 0, "{not json", '{"jti":"x","unknown":"name"}');
+  lines.push(JSON.stringify({ claims: { sub: "by-claims", jti: "by-claims" }, issuer: ISSUER }));
+  lines.push('{"claims":{"tenant":9007199254740993}}', '{"claims":{"a":"b"},"sub":"x"}');
   const tokens = await tokensOf(jtis);
+  const byClaims = await mint(key, { sub: "by-claims", jti: "by-claims" });
   await it.go("Bulk");
   await choose(page, "leaked.ndjson", lines.join("\n"));
   await says(it.part(REGION), /NDJSON/);
   await it.confirm("Revoke all of it", "Yes, revoke all");
   const text = await says(it.part(REGION), /Done/, 30);
-  assert.match(text, /revoked\s+40\s+failed\s+2\s+requests\s+2\b/);
+  assert.match(text, /revoked\s+41\s+failed\s+4\s+requests\s+3\b/);
   const failed = page.getByRole("table", { name: "The first rows that failed" });
   await says(failed, /^8\s+invalid_row\s+is not JSON/m);
   await says(failed, /^9\s+invalid_row\s+unknown: is not a name that the API knows/m);
+  await says(failed, /^44\s+invalid_row\s+claims: is not an object with one to four texts/m);
+  await says(failed, /^45\s+invalid_row\s+sub: is not allowed with claims/m);
   const codes = await codesOf(tokens, /Position\s+(\S+)/.exec(text)[1]);
   assert.deepEqual(codes.filter((code) => code !== "revoked_token"), []);
+  assert.equal(verifier.verifySync(byClaims).code, "revoked_claims");
 });
 
 // Far behind what the preview looks at: a row in another encoding would be another id.
@@ -97,14 +104,16 @@ consoleTest("a row that is not UTF-8 is reported, and not sent", async (it, page
   await says(it.part(REGION), /^300003\s+unreadable_row\s+has bytes that are not UTF-8/m);
 });
 
-// A file without column names: what the column holds is chosen, and a jti needs a time.
+// A file without column names: what the column holds is chosen.
 consoleTest("a single column of ids is sent as what it is said to be", async (it, page) => {
   const tokenOf = (sub) => mint(key, { sub, jti: `of-${sub}` });
   const tokens = await Promise.all(["one", "two"].map(tokenOf));
   await it.go("Bulk");
   await choose(page, "users.txt", "one\ntwo\n");
+  await it.field(REGION, "exp, where a row has none (optional)").fill("soon");
   await it.button("Revoke all of it").click();
-  await says(it.part(REGION), /exp: is missing; a jti is kept until its token expires/);
+  await says(it.part(REGION), /exp: is neither unix seconds nor a date/);
+  await it.field(REGION, "exp, where a row has none (optional)").fill("");
   await page.getByLabel("The column holds").selectOption("sub");
   await it.field(REGION, "Issuer, where a row has none").fill(ISSUER);
   await it.confirm("Revoke all of it", "Yes, revoke all");

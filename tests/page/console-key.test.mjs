@@ -52,6 +52,7 @@ consoleTest("a key without a scope is refused with its name, and the rest works"
   await says(it.part("Recent log"), /lacks the scope revocations:read/);
   for (const [name, region, scope, press] of [
     ["Revoke", "Revoke", "revocations:write", "Revoke"],
+    ["Issuers", "Issuers", "issuers:write"],
     ["Keys", "Signing keys", "keys:read", "Rotate the signing key"],
     ["API keys", "API keys", "api-keys:write"],
     ["Red button", "Red button", "red-button", "Preview"],
@@ -151,6 +152,7 @@ for (const [kind, status] of [["404", 404], ["its own page", 200]]) {
 
 const SCOPES = [
   ["Live", /metrics:read[\s\S]*revocations:read/], ["Users", /sessions:read/],
-  ["Revoke", /revocations:write/], ["Bulk", /revocations:write/], ["Keys", /keys:read/],
+  ["Revoke", /revocations:write/], ["Bulk", /revocations:write/], ["Issuers", /issuers:write/],
+  ["Keys", /keys:read/],
   ["API keys", /api-keys:write/], ["Red button", /red-button/],
 ];

@@ -1,7 +1,7 @@
 // Keys in the console: API keys, the keys of the feed, and the question before a key is revoked.
 
 import assert from "node:assert/strict";
-import { consoleTests, newestOf } from "./console.mjs";
+import { consoleTests, newestOf, register } from "./console.mjs";
 import { becomes, says, servePage } from "./open.mjs";
 
 const { plane, pageTest } = await servePage();
@@ -92,6 +92,7 @@ consoleTest("the feed key is rotated: a key is added, both sign, and the old one
 
 // D41: a key of another issuer is revoked for good; one click must not do that.
 consoleTest("revoking a key of another issuer asks first, and names key and issuer", async (it, page) => {
+  await register(plane, "idp", "https://idp.example");
   const before = await newestOf(plane);
   await it.go("Revoke");
   const revoking = it.part("Revoke");

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { consoleOf, consoleTests, logIn, newestOf } from "./console.mjs";
+import { consoleOf, consoleTests, logIn, newestOf, register } from "./console.mjs";
 import { becomes, says, servePage } from "./open.mjs";
 
 const { plane, pageTest } = await servePage();
@@ -15,6 +15,7 @@ async function exported(it, page) {
   return (await readFile(await download.path(), "utf8")).split("\r\n");
 }
 
+await register(plane, "idp", "https://idp.example");
 const revoke = (sub, reason) => plane.call("POST", "/v1/revocations", { sub, reason });
 
 // Each chart is a picture with a text of what it shows; a canvas is drawn behind it.

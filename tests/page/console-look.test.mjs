@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { assertAccessible, assertNarrow } from "./axe.mjs";
-import { consoleOf, consoleTests, logIn } from "./console.mjs";
+import { consoleOf, consoleTests, logIn, register } from "./console.mjs";
 import { becomes, says, servePage } from "./open.mjs";
 
 const { plane, pageTest } = await servePage();
@@ -12,6 +12,8 @@ const LONG = "x".repeat(120);
 const long = { device: LONG, scope: LONG };
 await logIn(plane, "alice", { device: "phone" });
 await logIn(plane, "alice", long);
+await register(plane, "idp", "https://idp.example");
+await register(plane, "x".repeat(64), `https://${LONG}.example`, { selectors: [[LONG, `/a/${LONG}`]] });
 for (const entry of [{ sub: LONG }, { session_id: LONG, issuer: "https://idp.example" }]) {
   await plane.call("POST", "/v1/revocations", { ...entry, reason: LONG });
 }
@@ -42,10 +44,21 @@ const PARTS = {
     await assertAccessible(page, "the question before a revocation");
     await it.button("Yes, revoke").click();
     await it.recorded("Revoke", /Revoked\./);
+    const claims = "Revoke by claims";
+    await it.button("Add a claim").click();
+    await it.field(claims, "Claim 1").fill("azp");
+    await it.field(claims, "Value 1").fill(LONG);
+    await it.field(claims, "Claim 2").fill("sub");
+    await it.field(claims, "Value 2").fill(LONG);
+    await it.button(claims).click();
+    await assertAccessible(page, "the question before claims are revoked");
+    await assertNarrow(page, "the question before claims are revoked");
+    await it.button("Yes, revoke").click();
+    await it.recorded(claims, /Revoked\./);
   },
   async Bulk(it, page) {
     const exp = Math.floor(Date.now() / 1000) + 600;
-    const buffer = Buffer.from(`jti,exp,issuer\n${LONG},${exp},${LONG}\na,,\nb,${exp}\n`);
+    const buffer = Buffer.from(`jti,exp,issuer\n${LONG},${exp},https://${LONG}.example\na,soon,\nb,${exp}\n`);
     await page.getByLabel("Drop a file here, or choose one")
       .setInputFiles({ name: `${LONG}.csv`, mimeType: "text/csv", buffer });
     await page.getByText("What will be sent").click();
@@ -54,6 +67,15 @@ const PARTS = {
     await assertNarrow(page, "the preview of a file");
     await it.confirm("Revoke all of it", "Yes, revoke all");
     await says(it.part("Bulk revoke"), /Done[\s\S]*What failed/);
+  },
+  async Issuers(it, page) {
+    await says(it.part("Issuers"), /idp\.example/);
+    await it.button("Remove idp").click();
+    await it.button("Change idp").click();
+    await it.field("Change idp", "Horizon, seconds").fill("1");
+    await it.button("Save changes").click();
+    await says(it.part("Change idp"), /invalid_issuer/);
+    await assertAccessible(page, "an issuer that was refused");
   },
   async Keys(it) {
     await it.button("Rotate the signing key").click();
@@ -68,7 +90,12 @@ const PARTS = {
     await says(creating, /osk_/);
     await page.getByRole("button", { name: /^Revoke xxx/ }).first().click();
   },
-  async "Red button"(it) {
+  async "Red button"(it, page) {
+    await page.getByLabel("Whose tokens").selectOption("https://idp.example");
+    await it.button("Preview").click();
+    await says(it.part("Red button"), /switch off every token of idp/);
+    await assertAccessible(page, "the red button of an issuer");
+    await page.getByLabel("Whose tokens").selectOption("");
     await it.button("Preview").click();
     await says(it.part("Red button"), /It would reach/);
   },
@@ -81,7 +108,7 @@ for (const [name, prepare] of Object.entries(PARTS)) {
     await prepare(it, page);
     await assertAccessible(page, name);
     await assertNarrow(page, name);
-  });
+  }, { expects: name === "Issuers" ? [/status of 400 /] : [] });
 }
 
 // The first thing that a newcomer sees, and what a wrong key leads to.

@@ -78,6 +78,10 @@ export async function follow(plane, more = {}) {
 export const logIn = (plane, sub, more = {}) =>
   plane.call("POST", "/v1/sessions", { sub, ...more });
 
+/** Registers an issuer, as tokens and claims of others cannot be revoked. */
+export const register = (plane, name, issuer, more = {}) =>
+  plane.call("PUT", `/v1/issuers/${name}`, { issuer, ...more });
+
 /** The newest request in the log. */
 export async function newestOf(plane) {
   const { requests: [newest] } = await plane.call("GET", "/v1/revocations?limit=1");

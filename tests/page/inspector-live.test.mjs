@@ -36,9 +36,16 @@ async function follow(page, plane, session) {
   return inspector;
 }
 
+/** A user's tokens of one client. */
+function pairOf({ access_token: token }, sub) {
+  const { client_id } = JSON.parse(Buffer.from(token.split(".")[1], "base64url"));
+  return { claims: { client_id, sub } };
+}
+
 const RULES = {
   token: ["revoked_token", "The token itself was revoked", "This token", ({ access_token: token }) => ({ token })],
   session: ["revoked_session", "Its session was revoked", "Session", ({ session_id }) => ({ session_id })],
+  claims: ["revoked_claims", "Tokens with its claims were revoked", "Other claims", pairOf],
   user: ["revoked_user", "Its user was logged out everywhere", "User", (_, sub) => ({ sub })],
 };
 for (const [store, plane] of [["the embedded store", embedded], ["Redis", onRedis]]) {

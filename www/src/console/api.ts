@@ -1,8 +1,8 @@
 // The requests of the console, each with the scope that the API key needs for it.
 
 import type {
-  Accepted, ApiKey, ApiKeyList, DroppedFeedKey, LogPage, NewApiKey, NewFeedKey, NewKey, Pressed,
-  Readiness, Session, SigningKeys, Status, Tokens,
+  Accepted, ApiKey, ApiKeyList, DroppedFeedKey, IssuerChanged, IssuerList, LogPage, NewApiKey,
+  NewFeedKey, NewKey, Pressed, Readiness, Session, SigningKeys, Status, Tokens,
 } from "../shared/answers";
 import { sizeBytes } from "../shared/format";
 import {
@@ -69,6 +69,21 @@ export class ControlPlane {
   revokeApiKey(id: string): Promise<Answer<ApiKey>> {
     const call = { method: "DELETE", isRight: hasText("id") } as const;
     return this.#call("api-keys:write", `${API_KEYS}/${escaped(id)}`, call);
+  }
+
+  /** Any API key may list them. */
+  issuers(): Promise<Answer<IssuerList>> {
+    return ask(ISSUERS, { apiKey: this.#apiKey, isRight: hasList("issuers") });
+  }
+
+  putIssuer(name: string, body: string, idempotencyKey: string): Promise<Answer<IssuerChanged>> {
+    const call = { method: "PUT", body, idempotencyKey, isRight: hasText("position") } as const;
+    return this.#call("issuers:write", `${ISSUERS}/${escaped(name)}`, call);
+  }
+
+  deleteIssuer(name: string, idempotencyKey: string): Promise<Answer<IssuerChanged>> {
+    const call = { method: "DELETE", idempotencyKey, isRight: hasText("position") } as const;
+    return this.#call("issuers:write", `${ISSUERS}/${escaped(name)}`, call);
   }
 
   sessions(sub: string): Promise<Answer<{ sessions: Session[] }>> {
@@ -164,11 +179,12 @@ function wellFormed(text: string): string {
 
 const UNPAIRED = /\p{Cs}/u;
 const API_KEYS = "/v1/api-keys";
+const ISSUERS = "/v1/issuers";
 const REVOCATIONS = "/v1/revocations";
 const SESSIONS = "/v1/sessions";
 const LOG_PAGE = 20;
 /** The scopes that the page uses. */
 export const SCOPES = [
   "metrics:read", "revocations:read", "revocations:write", "sessions:read", "sessions:write",
-  "keys:read", "keys:write", "api-keys:write", "feed:read", "red-button",
+  "keys:read", "keys:write", "issuers:write", "api-keys:write", "feed:read", "red-button",
 ] as const;

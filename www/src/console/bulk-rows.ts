@@ -2,7 +2,8 @@
 
 import type { FileRecord, Format } from "./bulk-records";
 import {
-  entryName, entryOf, entryOfObject, isKind, reasonProblem, type Entry, type Fields, type Kind,
+  entryName, entryOf, entryOfObject, isKind, reasonProblem, type Entry, type EntryKind,
+  type Fields, type Kind,
 } from "./revocation";
 
 /** A row that can be sent. */
@@ -15,7 +16,7 @@ export interface Row {
 /** A row that was not accepted, and why; it can be sent again if it has an entry. */
 export interface Failure {
   line: number;
-  kind: Kind | "";
+  kind: EntryKind;
   id: string;
   code: string;
   detail: string;

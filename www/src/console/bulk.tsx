@@ -34,7 +34,7 @@ export function Bulk({ access }: { access: Access }) {
     setLayout((before) => ({ ...before, format: start.format, columns: start.columns }));
   };
   const isReady = () => {
-    const problem = chosen === null ? null : layoutProblem(layout, chosen.start);
+    const problem = chosen === null ? null : layoutProblem(layout);
     complain(problem);
     return chosen !== null && problem === null;
   };
@@ -112,7 +112,7 @@ interface FieldsShown {
 function LayoutFields({ id, start, layout, onChange }: FieldsShown) {
   const { format, columns } = start;
   const needsKind = format === "csv" && columns === null;
-  const needsExp = needsKind ? layout.kind === "jti"
+  const takesExp = needsKind ? layout.kind === "jti"
     : (columns?.includes("jti") ?? false);
   const input = (name: "exp" | "reason" | "issuer", label: string, placeholder = "") => (
     <div>
@@ -135,7 +135,7 @@ function LayoutFields({ id, start, layout, onChange }: FieldsShown) {
           </select>
         </div>
       )}
-      {needsExp && input("exp", "exp, where a row has none", "2030-01-31T12:00:00Z")}
+      {takesExp && input("exp", "exp, where a row has none (optional)", "2030-01-31T12:00:00Z")}
       {input("reason", "Reason, where a row has none", "optional")}
       {format === "csv" && input("issuer", "Issuer, where a row has none", "optional")}
     </div>
@@ -186,14 +186,10 @@ function visibleLines(text: string): string {
   return text.split("\n").map(visible).join("\n");
 }
 
-function layoutProblem(layout: Layout, start: Start): string | null {
+function layoutProblem(layout: Layout): string | null {
   if (layout.exp !== "") {
     const exp = unixSeconds(layout.exp);
     if (typeof exp !== "number") return exp.complaint;
-  }
-  const needsExp = start.format === "csv" && start.columns === null && layout.kind === "jti";
-  if (needsExp && layout.exp === "") {
-    return "exp: is missing; a jti is kept until its token expires";
   }
   return reasonProblem(layout.reason);
 }

@@ -10,6 +10,8 @@ import { Boundary } from "./boundary";
 import { Bulk } from "./bulk";
 import { Elsewhere } from "./elsewhere";
 import { count } from "../shared/format";
+import { Issuers } from "./issuers";
+import { useIssuers } from "./issuers-use";
 import { Keys } from "./keys";
 import { Charts, Health } from "./live";
 import { useLive, type Live } from "./live-use";
@@ -18,6 +20,7 @@ import { useSecondHand } from "./polling";
 import { RedButton } from "./red-button";
 import type { Loading } from "../shared/request";
 import { Revoke } from "./revoke";
+import { RevokeClaims } from "./revoke-claims";
 import { Users } from "./users";
 
 export function Console({ isShown }: { isShown: boolean }) {
@@ -59,6 +62,7 @@ interface PartsProps {
 
 function Parts({ access, live, part, isShown }: PartsProps) {
   const position = live.readiness?.position ?? "";
+  const issuers = useIssuers(access, isShown && WITH_ISSUERS.includes(part));
   const inside: Record<Part, ComponentChildren> = {
     live: (
       <>
@@ -71,9 +75,16 @@ function Parts({ access, live, part, isShown }: PartsProps) {
       </>
     ),
     users: <Users access={access} />,
-    revoke: <Revoke access={access} />,
+    revoke: (
+      <>
+        <Revoke access={access} />
+        <RevokeClaims access={access} issuers={issuers} />
+      </>
+    ),
     bulk: <Bulk access={access} />,
-    "red-button": <RedButton access={access} isShown={isShown && part === "red-button"} />,
+    "red-button": <RedButton access={access} issuers={issuers}
+      isShown={isShown && part === "red-button"} />,
+    issuers: <Issuers access={access} issuers={issuers} />,
     keys: <Keys access={access} isShown={isShown && part === "keys"} position={position} />,
     "api-keys": <ApiKeys access={access} isShown={isShown && part === "api-keys"} />,
   };
@@ -154,13 +165,15 @@ function partOf(hash: string): Part | null {
   return PARTS.find(([one]) => one === name)?.[0] ?? "live";
 }
 
-type Part = "live" | "users" | "revoke" | "bulk" | "keys" | "api-keys" | "red-button";
+type Part = "live" | "users" | "revoke" | "bulk" | "issuers" | "keys" | "api-keys" | "red-button";
 const PARTS: [Part, string][] = [
   ["live", "Live"],
   ["users", "Users"],
   ["revoke", "Revoke"],
   ["bulk", "Bulk"],
+  ["issuers", "Issuers"],
   ["keys", "Keys"],
   ["api-keys", "API keys"],
   ["red-button", "Red button"],
 ];
+const WITH_ISSUERS: readonly Part[] = ["revoke", "issuers", "red-button"];

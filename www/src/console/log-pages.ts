@@ -1,6 +1,7 @@
 // The fetched pages of the log as one list without gaps.
 
 import type { LogPage, LogRequest } from "../shared/answers";
+import { claimsName } from "./revocation";
 
 export interface Log {
   /** Newest first. */
@@ -40,7 +41,10 @@ function seqOf({ position }: LogRequest): number | null {
 /** The kind of an entry, and the name in it. */
 export function named(entry: { kind: string; [field: string]: unknown }): [string, unknown] {
   switch (entry.kind) {
+    case "claims": return ["claims", claimsName(entry["claims"])];
     case "epoch": return ["every token before", entry["epoch"]];
+    case "issuer": return ["issuer registered as", entry["name"]];
+    case "issuer_removed": return ["issuer removed", entry["name"]];
     case "key": return ["key", entry["kid"]];
     case "refresh": return ["refresh tokens of", entry["session_id"]];
     case "session": return ["session", entry["session_id"]];

@@ -1,5 +1,6 @@
 // The red button: a preview of its reach, a typed confirmation, then the press.
 
+import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import type { Pressed } from "../shared/answers";
 import { Needs, may, type Access } from "./access";
@@ -9,16 +10,27 @@ import { ShownText } from "../shared/shown-text";
 import { Moment } from "../shared/moment";
 import { DurabilityWord, Facts, ProblemNotice } from "../shared/outcome";
 import { useSecondHand } from "./polling";
+import { IssuerSelect } from "./issuer-select";
+import type { Issuers } from "./issuers-use";
 import { reasonProblem } from "./revocation";
 import { useSubmit } from "../shared/submit";
 
-export function RedButton({ access, isShown }: { access: Access; isShown: boolean }) {
+interface Props {
+  access: Access;
+  issuers: Issuers;
+  isShown: boolean;
+}
+
+export function RedButton({ access, issuers, isShown }: Props) {
+  const [issuer, setIssuer] = useState("");
   const [landing, setLanding] = useState<Landing>("end");
   const [reason, setReason] = useState("");
   const [complaint, complain] = useState<string | null>(null);
   const [found, setFound] = useState<Look | null>(null);
-  // The phrase confirms the choice of sessions, too: another choice needs another preview.
-  const look = found?.landing === landing ? found : null;
+  // An issuer's sessions are its own. The phrase confirms the choices: others need another preview.
+  const choice: Choice = issuer === "" ? { sessions: landing } : { issuer };
+  const chosen = JSON.stringify(choice);
+  const look = found?.chosen === chosen ? found : null;
   const looking = useSubmit<Pressed>();
   const pressing = useSubmit<Pressed>();
   const nowMs = useSecondHand(isShown && look !== null);
@@ -28,27 +40,34 @@ export function RedButton({ access, isShown }: { access: Access; isShown: boolea
   const preview = async () => {
     pressing.clear();
     setFound(null);
-    const body = JSON.stringify({ dry_run: true, sessions: landing });
+    const body = JSON.stringify({ dry_run: true, ...choice });
     const answer = await looking.send(String(Date.now()), (key) => access.plane.redButton(body, key));
-    if (answer?.ok) setFound({ pressed: answer.value, landing, atMs: Date.now() });
+    if (answer?.ok) setFound({ pressed: answer.value, chosen, atMs: Date.now() });
   };
   const press = async () => {
     const problem = reasonProblem(reason);
     complain(problem);
     // A computer that slept may show old numbers as new ones.
     if (problem !== null || look === null || Date.now() - look.atMs > FRESH_MS) return;
-    const body = JSON.stringify({ sessions: landing, ...(reason !== "" && { reason }) });
+    const body = JSON.stringify({ ...choice, ...(reason !== "" && { reason }) });
     const call = (key: string) => access.plane.redButton(body, key);
     const answer = await pressing.send(`${look.atMs} ${body}`, call);
-    if (answer?.ok) setFound(null);
+    if (!answer?.ok) return;
+    setFound(null);
+    void issuers.reload();
   };
+  const { name = issuer } = issuers.list.find((one) => one.issuer === issuer) ?? {};
   return (
     <section class="card red" aria-labelledby={`${id}-title`}>
       <h2 id={`${id}-title`}>Red button</h2>
-      <p>Revokes every token: all signing keys are revoked, a new key signs, and the epoch is raised. There
-        is no way back.</p>
+      {issuer === ""
+        ? <p>Revokes every token: all signing keys are revoked, a new key signs, and the epoch is raised.
+            There is no way back.</p>
+        : <p>Revokes every token that this issuer has issued so far: its epoch is raised. Its keys stay, and
+            its new tokens are accepted. There is no way back.</p>}
       <Needs access={access} scope="red-button" to="press it" />
-      <Landings chosen={landing} onChoose={setLanding} />
+      <IssuerSelect label="Whose tokens" issuers={issuers} value={issuer} onChange={setIssuer} />
+      {issuer === "" && <Landings chosen={landing} onChoose={setLanding} />}
       <Field label="Reason" note="optional, recorded in the log" value={reason} onInput={setReason} />
       <p class="row submit">
         <button type="button" class="primary" onClick={preview}
@@ -63,7 +82,7 @@ export function RedButton({ access, isShown }: { access: Access; isShown: boolea
         {isOld && <p class="notice unknown">These numbers are older than a minute. Preview again
           before you press.</p>}
       </div>
-      {look !== null && <Press key={look.atMs} phrase={phraseFor(look.pressed)}
+      {look !== null && <Press key={look.atMs} phrase={phraseFor(look.pressed, name)}
         isDisabled={isOld || !canPress || pressing.isBusy} onPress={press} />}
       <div role="alert">
         {complaint && <p class="notice bad">{complaint}</p>}
@@ -95,14 +114,18 @@ function Reach({ pressed, ageSeconds }: { pressed: Pressed; ageSeconds: number }
     [reach?.users, "users"], [reach?.sessions, "sessions"], [reach?.tokens, "tokens"],
     [reach?.keys ?? dead_kids.length, "keys"],
   ];
+  // Only the issuer knows its sessions.
+  const isCounted = reach !== null && reach !== undefined;
   return (
     <div class="reach">
       <h3>It would reach</h3>
-      <dl class="numbers">
-        {numbers.map(([value, name]) => (
-          <div key={name}><dt>{name}</dt><dd>{value === undefined ? "?" : count(value)}</dd></div>
-        ))}
-      </dl>
+      {isCounted && (
+        <dl class="numbers">
+          {numbers.map(([value, name]) => (
+            <div key={name}><dt>{name}</dt><dd>{value === undefined ? "?" : count(value)}</dd></div>
+          ))}
+        </dl>
+      )}
       <Facts facts={[
         ["Epoch", <>
           tokens issued before <Moment at={epoch} /> <code class="quiet">{epoch}</code>
@@ -140,6 +163,8 @@ function Press(
 
 function Done({ pressed }: { pressed: Pressed }) {
   const { position, durability, active_kid, dead_kids, epoch, sessions } = pressed;
+  // Another issuer signs with its own keys.
+  const isOwn = active_kid !== null && active_kid !== undefined;
   return (
     <div class="notice good">
       <p class="tight"><strong>Pressed. Every token issued before is revoked.</strong></p>
@@ -147,9 +172,11 @@ function Done({ pressed }: { pressed: Pressed }) {
         ["Position", <code>{position ?? "unknown"}</code>],
         ["Durability", <DurabilityWord level={durability ?? "unknown"} />],
         ["Epoch", <Moment at={epoch} />],
-        ["Sessions", sessions === "keep" ? "kept: clients refresh" : "ended: all log in again"],
-        ["Revoked keys", <Kids kids={dead_kids} />],
-        ["Signs now", <code><ShownText text={active_kid ?? "unknown"} /></code>],
+        ...(isOwn ? ([
+          ["Sessions", sessions === "keep" ? "kept: clients refresh" : "ended: all log in again"],
+          ["Revoked keys", <Kids kids={dead_kids} />],
+          ["Signs now", <code><ShownText text={active_kid ?? "unknown"} /></code>],
+        ] as [string, ComponentChildren][]) : []),
       ]} />
     </div>
   );
@@ -160,13 +187,15 @@ function Kids({ kids }: { kids: string[] }) {
   return <>{kids.map((kid) => <div key={kid}><code><ShownText text={kid} /></code></div>)}</>;
 }
 
-function phraseFor({ reach }: Pressed): string {
+function phraseFor({ reach }: Pressed, issuerName: string): string {
+  if (issuerName !== "") return `switch off every token of ${issuerName}`;
   const tokens = reach?.tokens ?? 0;
   return `switch off ${tokens} ${tokens === 1 ? "token" : "tokens"}`;
 }
 
 type Landing = "end" | "keep";
-type Look = { pressed: Pressed; landing: Landing; atMs: number };
+type Choice = { sessions: Landing } | { issuer: string };
+type Look = { pressed: Pressed; chosen: string; atMs: number };
 const LANDINGS: [Landing, string, string][] = [
   ["end", "End every session:", "everyone logs in again"],
   ["keep", "Keep the sessions:", "refresh tokens survive and clients refresh"],

@@ -52,12 +52,12 @@ export function Revoke({ access }: { access: Access }) {
         <p class="quiet small">{EFFECTS[kind]}</p>
         <Field key={kind} label={LABELS[kind]} value={name} isExact {...(isOwnOnly && { rows: 4 })}
           onInput={(value) => put({ name: value })} />
-        {kind === "jti" && <Field label="exp" note="the token's own" value={exp} isExact
+        {kind === "jti" && <Field label="exp" note="optional; the token's own" value={exp} isExact
           placeholder="1800000000 or 2030-01-31T12:00:00Z"
           onInput={(value) => put({ exp: value })} />}
         <Field label="Reason" note="optional, recorded in the log" value={reason}
           onInput={(value) => put({ reason: value })} />
-        {!isOwnOnly && <Field label="Issuer" note="optional; this control plane's own by default"
+        {!isOwnOnly && <Field label="Issuer" note="optional; a registered one, this control plane by default"
           value={issuer} placeholder="https://your-idp.example"
           onInput={(value) => put({ issuer: value })} />}
         <div class="row submit">

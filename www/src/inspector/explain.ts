@@ -39,13 +39,14 @@ const NAMES: Record<Check, [name: string, question: string]> = {
   issuer: ["Issuer", "Is it from the issuer that the key belongs to?"],
   audience: ["Audience", "Is it meant for this API?"],
   required_claims: ["Required claims", "Are all claims present that the API requires?"],
-  expiry: ["Expiry", "Is exp in the future?"],
+  expiry: ["Expiry", "Is exp in the future, and does the token live no longer than it may?"],
   start: ["Start", "Has the token become valid?"],
   revoked_key: ["Signing key", "Is the key that signed it not revoked?"],
   epoch: ["Epoch", "Was it issued after the last press of the red button?"],
   token: ["This token", "Is the token itself not revoked?"],
   session: ["Session", "Is its session not revoked?"],
   user: ["User", "Was the user not logged out everywhere after it was issued?"],
+  selectors: ["Other claims", "Are its claims not revoked, alone or in combination?"],
   freshness: ["Freshness", "Is the feed fresh enough to know?"],
 };
 const CHECKS = Object.keys(NAMES) as Check[];

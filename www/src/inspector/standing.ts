@@ -93,6 +93,7 @@ const NOT_VERIFIABLE = {
   opaque: "It is not a JWT: only its issuer knows what it means.",
 };
 const REVOKED: Record<string, string> = {
+  revoked_claims: "Tokens with its claims were revoked",
   revoked_epoch: "The red button was pressed after it was issued",
   revoked_key: "The key that signed it was revoked",
   revoked_session: "Its session was revoked",

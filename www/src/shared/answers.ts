@@ -15,6 +15,8 @@ export interface Status {
   version: string;
   durability: string | null;
   issuer: string;
+  /** The registered issuers, whose tokens can be revoked too. */
+  issuers: { name: string; issuer: string }[];
 }
 
 /** Something about the store that an operator should know. */
@@ -30,6 +32,10 @@ export interface Accepted {
   durability: string;
   repeated: boolean;
   sessions_ended?: number | null;
+  /** Until when it stays in the feed; absent for what is permanent and for several entries. */
+  until?: number | null;
+  /** The claims by which verifiers look it up. */
+  selector?: string[] | null;
 }
 
 /** An active session: one device of a user. Times are unix seconds. */
@@ -97,6 +103,37 @@ export interface ApiKeyList {
 /** The only answer with the secret of a key. */
 export interface NewApiKey extends ApiKey {
   key: string;
+}
+
+/** An issuer whose tokens can be revoked. */
+export interface Issuer {
+  name: string;
+  /** The exact `iss` of its tokens. */
+  issuer: string;
+  discovery_uri?: string | null;
+  jwks_uri?: string | null;
+  algorithms: string[];
+  horizon_seconds: number;
+  clock_skew_seconds: number;
+  token_id_claim: string;
+  session_id_claim: string;
+  user_id_claim: string;
+  /** The configured ones. */
+  selectors: string[][];
+  /** Those that verifiers look up now. */
+  selectors_in_use: string[][];
+  /** 0 if its red button was never pressed. */
+  epoch: number;
+}
+
+export interface IssuerList {
+  issuers: Issuer[];
+}
+
+/** An issuer as it was registered, changed or removed. */
+export interface IssuerChanged extends Issuer {
+  position: string;
+  durability: string;
 }
 
 export interface SigningKey {

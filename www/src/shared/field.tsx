@@ -11,6 +11,8 @@ interface Props {
   placeholder?: string;
   /** A name or a number that is compared exactly. */
   isExact?: boolean;
+  /** The control plane refused its value. */
+  isWrong?: boolean;
   /** More than one line. */
   rows?: number;
   type?: "date" | "datetime-local" | "password" | "text" | "url";
@@ -21,10 +23,11 @@ interface Props {
 
 /** A text field with its label. Browsers do not store or correct what is typed. */
 export function Field(props: Props) {
-  const { label, note, hint, value, placeholder, isExact, rows, type = "text", inputMode, onInput } = props;
+  const { label, note, hint, value, placeholder, isExact, isWrong, rows, type = "text", inputMode, onInput } = props;
   const id = useId();
   const shared = {
     id, value, placeholder, autocomplete: "off", autocapitalize: "off", spellcheck: false,
+    "aria-invalid": isWrong,
     "aria-describedby": hint === undefined ? undefined : `${id}-hint`,
   } as const;
   return (

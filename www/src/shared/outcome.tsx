@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import type { Accepted } from "./answers";
 import type { Answer, Problem } from "./request";
 import { count, milliseconds } from "./format";
+import { Moment } from "./moment";
 import { ShownText } from "./shown-text";
 
 /** A place for the newest answer; screen readers announce it. */
@@ -19,7 +20,7 @@ export function Outcome({ answer, done }: { answer: Answer<Accepted> | null; don
 function Recorded(
   { accepted, tookMs, done }: { accepted: Accepted; tookMs: number; done: string },
 ) {
-  const { position, durability, repeated, sessions_ended: ended } = accepted;
+  const { position, durability, repeated, sessions_ended: ended, until, selector } = accepted;
   return (
     <div class="notice good">
       <p class="tight">
@@ -30,6 +31,10 @@ function Recorded(
         ["Durability", <DurabilityWord level={durability} />],
         ...(ended === undefined || ended === null ? []
           : [["Sessions ended", count(ended)] as [string, string]]),
+        ...(until === undefined || until === null ? []
+          : [["Stays until", <Moment at={until} />] as [string, ComponentChildren]]),
+        ...(selector === undefined || selector === null ? []
+          : [["Looked up by", <Selector paths={selector} />] as [string, ComponentChildren]]),
         ["Took", milliseconds(tookMs)],
       ]} />
     </div>
@@ -59,6 +64,11 @@ export function ProblemNotice({ problem, inDoubt }: ProblemProps) {
 export function DurabilityWord({ level }: { level: string }) {
   const meaning = DURABILITIES[level];
   return <><strong><ShownText text={level} /></strong>{meaning && <>: {meaning}</>}</>;
+}
+
+/** The claims by which verifiers look something up, such as `azp + sub`. */
+export function Selector({ paths }: { paths: readonly string[] }) {
+  return <code><ShownText text={paths.join(" + ")} /></code>;
 }
 
 /** Names and values, side by side. */

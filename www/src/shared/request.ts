@@ -16,7 +16,7 @@ export interface Problem {
 }
 
 export interface Call {
-  method?: "DELETE" | "GET" | "POST";
+  method?: "DELETE" | "GET" | "POST" | "PUT";
   /** JSON. */
   body?: string;
   /** Sent as a bearer token. */

@@ -1,0 +1,144 @@
+// The issuers whose tokens can be revoked, in the console: registered, changed, revoked by claims, with a
+// red button each, and removed. A verifier that was configured before any of it enforces it.
+
+import assert from "node:assert/strict";
+import { mint, now, signingKey } from "../support/fixture.mjs";
+import { consoleTests, follow, newestOf, register } from "./console.mjs";
+import { becomes, says, servePage } from "./open.mjs";
+
+const { plane, pageTest } = await servePage();
+await plane.kill();
+const reader = plane.createKey("reader", "revocations:write");
+await plane.start();
+const consoleTest = consoleTests(pageTest, plane);
+const IDP = "https://idp.example";
+const key = await signingKey("EdDSA");
+const { judges } = await follow(plane, {
+  issuer: IDP, keys: { keys: [key.jwk] }, requiredClaims: ["exp", "iat", "sub"],
+});
+/** A token of the issuer that lives ten minutes. */
+const tokenOf = (claims) => mint(key, { iss: IDP, iat: now(), exp: now() + 600, ...claims });
+const list = async () => (await plane.call("GET", "/v1/issuers")).issuers;
+const CLAIMS = "Revoke by claims";
+
+// I05: a form with the members of PUT; what is wrong is marked where it is.
+consoleTest("an issuer is registered, refused where it is wrong, changed and removed", async (it, page) => {
+  await it.go("Issuers");
+  await says(it.part("Issuers"), /No issuer is registered/);
+  const form = "Register an issuer";
+  const named = (name, region = form) => it.part(region).getByRole("textbox", { name });
+  await it.button("Register issuer").click();
+  await says(it.part(form), /Enter a name for the issuer first/);
+  await named(/^Name/).fill("temp");
+  await named(/^Issuer/).fill("https://temp.example");
+  await named("Horizon, seconds").fill("1");
+  await it.button("Register issuer").click();
+  await says(it.part(form), /horizon_seconds: must be from 60 to 31536000[^]*invalid_issuer/);
+  assert.equal(await named("Horizon, seconds").getAttribute("aria-invalid"), "true");
+  assert.notEqual(await named(/^Issuer/).getAttribute("aria-invalid"), "true");
+  await named("Horizon, seconds").fill("5400");
+  await named("User id claim").fill("oid");
+  await named(/^Selectors/).fill("azp\n\nazp + oid");
+  await it.button("Register issuer").click();
+  await says(it.part(form), /Saved\.[^]*temp\.example[^]*Position\s+\d+\.\d+/);
+  await says(it.row("temp.example"), /1 h 30 min[^]*user\s+oid[^]*azp \+ oid[^]*never/);
+  await it.button("Change temp").click();
+  const change = "Change temp";
+  assert.equal(await named(/^Discovery/, change).inputValue(), "");
+  assert.equal(await named(/^Selectors/, change).inputValue(), "azp\nazp + oid");
+  await named("Horizon, seconds", change).fill("7200");
+  await it.button("Save changes").click();
+  await says(it.row("temp.example"), /2 h/);
+  const [one] = await list();
+  assert.deepEqual([one.horizon_seconds, one.user_id_claim, one.selectors],
+    [7200, "oid", [["azp"], ["azp", "oid"]]]);
+  await it.button("Remove temp").click();
+  await page.getByRole("group", { name: /Nothing of “https:\/\/temp\.example” can be revoked/ })
+    .getByRole("button", { name: "Cancel" }).click();
+  await it.confirm("Remove temp", "Yes, remove it");
+  await says(it.part("Issuers"), /temp is removed[^]*No issuer is registered/);
+  assert.deepEqual(await list(), []);
+}, { expects: [/status of 400 /] });
+
+// I07: the issuer is chosen; the answer says until when, and by which claims verifiers look it up.
+consoleTest("tokens are revoked by a pair of claims of a registered issuer", async (it, page) => {
+  await register(plane, "idp", IDP, { horizon_seconds: 3600 });
+  const [both, other] = await Promise.all([
+    tokenOf({ sub: "alice", azp: "app" }), tokenOf({ sub: "alice", azp: "else" }),
+  ]);
+  await judges(both, "valid");
+  await it.go("Revoke");
+  await it.part(CLAIMS).getByLabel("Issuer", { exact: true }).selectOption(IDP);
+  await it.button(CLAIMS).click();
+  await says(it.part(CLAIMS), /Claim 1: enter the name of the claim/);
+  await it.field(CLAIMS, "Claim 1").fill("azp");
+  await it.field(CLAIMS, "Value 1").fill("app");
+  await it.button("Add a claim").click();
+  await it.field(CLAIMS, "Claim 2").fill("sub");
+  await it.field(CLAIMS, "Value 2").fill("alice");
+  await it.button(CLAIMS).click();
+  await page.getByRole("group", { name: /of https:\/\/idp\.example .*azp is “app” and sub is “alice”/ })
+    .getByRole("button", { name: "Yes, revoke" }).click();
+  await it.recorded(CLAIMS, /Revoked\.[^]*Stays until\s+\d[^]*Looked up by\s+azp \+ sub/);
+  await judges(both, "revoked_claims");
+  await judges(other, "valid");
+  const { revocations: [entry] } = await newestOf(plane);
+  assert.deepEqual([entry.kind, entry.issuer, entry.claims], ["claims", IDP, { azp: "app", sub: "alice" }]);
+  await it.go("Live");
+  await says(it.row("azp: app + sub: alice"), /claims[^]*of https:\/\/idp\.example/);
+});
+
+// A float would change it: the number is sent as it was typed.
+consoleTest("claims are numbers and booleans too, and a refused one is marked", async (it, page) => {
+  await it.go("Revoke");
+  await it.field(CLAIMS, "Claim 1").fill("tenant");
+  await page.getByLabel("Type 1").selectOption("number");
+  await it.field(CLAIMS, "Value 1").fill("1.5");
+  await it.button(CLAIMS).click();
+  await says(it.part(CLAIMS), /its value must be a whole number of 64 bits/);
+  await it.field(CLAIMS, "Value 1").fill("9007199254740993");
+  await it.button("Add a claim").click();
+  await it.field(CLAIMS, "Claim 2").fill("admin");
+  await page.getByLabel("Type 2").selectOption("boolean");
+  await it.field(CLAIMS, "Value 2").fill("true");
+  const sent = page.waitForRequest(/\/v1\/revocations$/);
+  await it.confirm(CLAIMS, "Yes, revoke");
+  assert.match((await sent).postData(), /"claims":\{"tenant":9007199254740993,"admin":true\}/);
+  await it.recorded(CLAIMS, /Looked up by\s+admin \+ tenant/);
+  await it.button("Remove claim 2").click();
+  await it.field(CLAIMS, "Claim 1").fill("exp");
+  await it.confirm(CLAIMS, "Yes, revoke");
+  await says(it.part(CLAIMS), /tokens are not revoked by exp; give issued_before instead/);
+  assert.equal(await it.field(CLAIMS, "Claim 1").getAttribute("aria-invalid"), "true");
+  assert.equal(await page.getByRole("textbox", { name: /^Issued before/ }).getAttribute("aria-invalid"), "false");
+}, { expects: [/status of 400 /] });
+
+// One issuer's tokens, and no others: its keys and the sessions here stay.
+consoleTest("the red button of an issuer revokes its tokens alone", async (it, page) => {
+  await register(plane, "idp", IDP);
+  const old = await tokenOf({ sub: "bob", iat: now() - 5 });
+  await judges(old, "valid");
+  const { token_keys: before } = await plane.call("GET", "/v1/keys");
+  await it.go("Red button");
+  await page.getByLabel("Whose tokens").selectOption(IDP);
+  assert.equal(await page.getByRole("radio", { name: /^End every session/ }).count(), 0);
+  await it.button("Preview").click();
+  await says(it.part("Red button"), /tokens issued before/);
+  await page.getByLabel(/^To press it, type/).fill("switch off every token of idp");
+  await it.button("Press the red button").click();
+  await says(it.part("Red button"), /Pressed\.[^]*Epoch/);
+  await judges(old, "revoked_epoch");
+  const { token_keys: after } = await plane.call("GET", "/v1/keys");
+  assert.deepEqual(after, before);
+  await it.go("Issuers");
+  await becomes(async () => /never/.test(await it.row(IDP).innerText()), false);
+});
+
+// The list is open to every key; changing it is not.
+consoleTest("a key without the scope sees the issuers, and cannot change them", async (it) => {
+  await register(plane, "idp", IDP);
+  await it.go("Issuers");
+  await says(it.part("Issuers"), /lacks the scope issuers:write[^]*idp\.example/);
+  assert.equal(await it.button("Change idp").count(), 0);
+  assert.equal(await it.button("Register issuer").count(), 0);
+}, { apiKey: reader, expects: [/status of 403 /] });

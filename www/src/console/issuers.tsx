@@ -1,0 +1,112 @@
+// The issuers whose tokens can be revoked: listed, registered, changed, removed.
+
+import { useRef, useState } from "preact/hooks";
+import type { Issuer, IssuerChanged } from "../shared/answers";
+import { Card } from "../shared/card";
+import { Confirm } from "../shared/confirm";
+import { duration } from "../shared/format";
+import { visible } from "../shared/invisible";
+import { Moment } from "../shared/moment";
+import { ProblemNotice, Selector } from "../shared/outcome";
+import { ShownText } from "../shared/shown-text";
+import { useSubmit } from "../shared/submit";
+import { Table } from "../shared/table";
+import { Needs, may, type Access } from "./access";
+import { draftOf, type IssuerDraft } from "./issuer-fields";
+import { IssuerForm } from "./issuer-form";
+import type { Issuers as Registered } from "./issuers-use";
+
+export function Issuers({ access, issuers }: { access: Access; issuers: Registered }) {
+  const [changing, change] = useState<IssuerDraft | null>(null);
+  const [serial, setSerial] = useState(0);
+  const removing = useSubmit<IssuerChanged>();
+  const place = useRef<HTMLDivElement>(null);
+  const { list, problem } = issuers;
+  const canWrite = may(access, "issuers:write");
+  const open = (draft: IssuerDraft | null) => {
+    change(draft);
+    setSerial(serial + 1);
+  };
+  const remove = async (name: string) => {
+    await removing.send(name, (key) => access.plane.deleteIssuer(name, key));
+    if (changing?.name === name) open(null);
+    // The button that had the focus disappears with its row.
+    place.current?.focus();
+    await issuers.reload();
+  };
+  return (
+    <>
+      <Card title="Issuers">
+        <p class="quiet">
+          The identity providers whose tokens can be revoked here. Verifiers learn from the feed by which
+          claims they look tokens up, and how long tokens may live.
+        </p>
+        <Needs access={access} scope="issuers:write" to="register, change and remove issuers" />
+        <div role="status" ref={place} tabIndex={-1}>
+          {removing.answer?.ok && (
+            <p class="notice good">
+              <strong>{removing.answer.value.name}</strong> is removed. What was revoked stays revoked.
+            </p>
+          )}
+          {removing.answer?.ok === false && <ProblemNotice problem={removing.answer.problem} />}
+        </div>
+        {problem && <ProblemNotice problem={problem} />}
+        {list.length === 0 && problem === null && access.plane.hasKey && (
+          <p class="quiet">No issuer is registered. Tokens of this control plane can always be revoked.</p>
+        )}
+        {list.length > 0 && (
+          <Table caption="Issuers, by name" columns={COLUMNS} rows={list.map((one) => ({
+            key: one.name,
+            cells: cells(one, canWrite, removing.isBusy, () => open(draftOf(one)), remove),
+          }))} />
+        )}
+      </Card>
+      {canWrite && <IssuerForm key={serial} access={access} before={changing}
+        onCancel={() => open(null)} onDone={issuers.reload} />}
+    </>
+  );
+}
+
+function cells(
+  one: Issuer,
+  canWrite: boolean,
+  isBusy: boolean,
+  change: () => void,
+  remove: (name: string) => void,
+) {
+  const { name, issuer, epoch, horizon_seconds: horizon } = one;
+  return [
+    <>
+      <strong>{name}</strong>
+      <div class="quiet small"><code><ShownText text={issuer} /></code></div>
+    </>,
+    <span title={`${horizon} s`}>{duration(horizon)}</span>,
+    <dl class="roles">
+      {ROLES.map(([role, field]) => (
+        <div key={field}><dt>{role}</dt><dd><code><ShownText text={one[field]} /></code></dd></div>
+      ))}
+    </dl>,
+    <ul class="plain">
+      {one.selectors_in_use.map((paths) => (
+        <li key={paths.join("\n")}><Selector paths={paths} /></li>
+      ))}
+    </ul>,
+    epoch === 0 ? <span class="quiet">never</span> : <Moment at={epoch} />,
+    canWrite ? (
+      <div class="row">
+        <button type="button" aria-label={`Change ${name}`} disabled={isBusy} onClick={change}>
+          Change
+        </button>
+        <Confirm text="Remove" label={`Remove ${name}`} yes="Yes, remove it" isDisabled={isBusy}
+          question={`Nothing of “${visible(issuer)}” can be revoked any more. What was revoked stays `
+            + "revoked until it has expired."}
+          onYes={() => remove(name)} />
+      </div>
+    ) : <span class="quiet">–</span>,
+  ];
+}
+
+const COLUMNS = ["Issuer", "Horizon", "Ids", "Looked up by", "Red button", "Action"];
+const ROLES = [
+  ["token", "token_id_claim"], ["session", "session_id_claim"], ["user", "user_id_claim"],
+] as const;
