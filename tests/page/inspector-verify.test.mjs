@@ -135,8 +135,9 @@ for (const [what, pasted, reason] of [
 
 // D112: a set that the package refuses, or a key of it, verifies nothing here either.
 const { alg: _, ...nameless } = keys.ES256.jwk;
+const other = generateKeyPairSync("ed25519").publicKey.export({ format: "jwk" });
 for (const [what, set, reason] of [
-  ["two keys of one kid", [keys.EdDSA.jwk, { ...keys.ES256.jwk, kid: keys.EdDSA.kid }], /keys\[0\].*same kid/],
+  ["two keys of one kid", [keys.EdDSA.jwk, { ...keys.EdDSA.jwk, x: other.x }], /keys\[0\].*same kid/],
   ["only a key that names no alg", [nameless], /keys\[0\] \(kid .*key-ES256.*\): the key names no alg/],
   ["a short secret", [{ ...keys.HS256.jwk, k: "c2hvcnQ" }], /keys\[0\].*the key is weak/],
   ["a private key", [{ ...keys.EdDSA.jwk, d: keys.EdDSA.jwk.x }], /keys\[0\].*private part/],
@@ -149,6 +150,14 @@ for (const [what, set, reason] of [
     assert.deepEqual(await inspector.steps(), []);
   });
 }
+
+// I01: as at the edge, where the issuer's options name the algorithm.
+pageTest("a key that names no alg verifies a token of an algorithm that fits it", async (page) => {
+  const inspector = inspectorOf(page);
+  await inspector.verify({ token: await mint(keys.ES256), keys: { keys: [nameless] } });
+  await says(inspector.state, SIGNED);
+  await says(inspector.verifying, /A key names no alg; the token's is taken: ES256/);
+});
 
 pageTest("a key that is left out is named with the reason, and the others verify", async (page) => {
   const inspector = inspectorOf(page);

@@ -99,9 +99,10 @@ impl Setup {
     fn verifier(&self) -> Result<Verifier, String> {
         let config = VerifierConfig::from_json(&self.config).and_then(Verifier::new);
         let mut verifier = config.map_err(|problems| format!("{problems:?}"))?;
-        for (issuer, jwks) in &self.keys {
-            let keys = KeySet::from_jwks(jwks.as_bytes()).map_err(|error| error.to_string())?;
-            verifier.set_keys(issuer, keys);
+        // The keys are in the order of the issuers.
+        for (at, (_, jwks)) in self.keys.iter().enumerate() {
+            let keys = KeySet::from_jwks(jwks.as_bytes(), verifier.algorithms(at));
+            verifier.set_keys_of(at, keys.map_err(|error| error.to_string())?);
         }
         Ok(verifier)
     }

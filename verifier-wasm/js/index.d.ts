@@ -1,4 +1,4 @@
-/** A JWK set (RFC 7517); every key names its `alg`. */
+/** A JWK set (RFC 7517). A key that names no `alg` has the one of the issuer's `algorithms` that fits it. */
 export interface JsonWebKeySet {
   keys: Array<Record<string, unknown>>;
 }
@@ -19,7 +19,8 @@ export interface IssuerOptions {
   /** A JWK set, or where it is fetched from. Redirects are not followed: the set must be at exactly
    * this address, and headers are sent nowhere else. */
   keys: JsonWebKeySet | string | URL | KeysAddress;
-  /** Default `["EdDSA", "ES256"]`. */
+  /** Default `["EdDSA", "ES256"]`. One of each kind is best: a published key that names no `alg` is used
+   * only if exactly one of these fits it. */
   algorithms?: Algorithm[] | undefined;
   /** The claims that make a token revocable. Default `["exp", "iat", "sub", "jti"]`. An object is
    * `requiredValues` with the default names. */
@@ -294,8 +295,9 @@ export interface KeySetReport {
 }
 
 /** Reads a JWK set, or a single JWK, as `keys` of the options is read. One that an issuer published
- * (`isFetched`) may not have secrets. */
-export function readKeySet(jwks: string, isFetched: boolean): KeySetReport;
+ * (`isFetched`) may not have secrets. `algorithms` are those of the issuer: a key that names no `alg` is
+ * used if exactly one of them fits it. */
+export function readKeySet(jwks: string, isFetched: boolean, algorithms?: Algorithm[]): KeySetReport;
 
 /** The JWS layer alone: the payload if one of the keys signed `token`. */
 export function verifyJws(jwks: string, token: string): Uint8Array | undefined;

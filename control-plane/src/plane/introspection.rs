@@ -109,7 +109,8 @@ impl Introspection {
             }
         }
         let jwks = keys.keyring.jwks(now, &self.folded.dead_keys()).to_string();
-        let set = KeySet::from_jwks(jwks.as_bytes()).map_err(|error| failed(error.to_string()))?;
+        let set = KeySet::from_jwks(jwks.as_bytes(), &[]);
+        let set = set.map_err(|error| failed(error.to_string()))?;
         held.verifier.set_keys(&self.issuer, set);
         held.keys = keys;
         Ok(held)

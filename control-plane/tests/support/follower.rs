@@ -32,7 +32,7 @@ impl Follower {
     /// Fetches the key set anew.
     pub(crate) async fn fetch_keys(&mut self, plane: &ControlPlane, issuer: &str) {
         let jwks: Value = plane.got("/.well-known/jwks.json").await;
-        let keys = KeySet::from_jwks(jwks.to_string().as_bytes()).unwrap();
+        let keys = KeySet::from_jwks(jwks.to_string().as_bytes(), &[]).unwrap();
         assert!(self.0.set_keys(issuer, keys));
     }
 

@@ -11,6 +11,7 @@ export function confusionCases(verifiers, keys) {
   return [
     ...["EdDSA", "ES256", "RS256", "PS256"].flatMap((alg) => publicKeysAsSecrets(keys[alg])),
     ...weakKeys(verifiers, keys),
+    ...keysWithoutAlg(verifiers, keys),
     ...otherKinds(keys),
   ];
 }
@@ -63,7 +64,7 @@ function weakKeys(verifiers, keys) {
   const small = generateKeyPairSync("rsa", { modulusLength: 1024 });
   const ecdsa = makeKey("ES256", "private");
   const bad = [
-    made("ES256", "no alg", { alg: undefined }), made("ES256", "use enc", { use: "enc" }),
+    made("RS256", "no alg", { alg: undefined }), made("ES256", "use enc", { use: "enc" }),
     made("ES256", "for signing", { key_ops: ["sign"] }),
     made("ES256", "key_ops", { key_ops: "verify" }),
     made("ES256", "alg of another curve", { crv: "P-384" }),
@@ -92,6 +93,19 @@ function weakKeys(verifiers, keys) {
     refused("unknown_key", "an empty secret", "the empty secret", forged),
     valid("an empty secret", "the good secret beside an empty one", token(keys.HS256)),
     ...mixedOrder(verifiers),
+  ];
+}
+
+// I01: the issuer's list binds keys that name no alg, on every path that a signature can take.
+function keysWithoutAlg(verifiers, keys) {
+  const of = [keys.EdDSA, keys.ES256, keys.PS256];
+  const jwks = of.map(({ jwk: { alg, ...jwk } }) => jwk);
+  const verifier = "keys without alg";
+  verifiers.add(verifier, jwks, { algorithms: of.map(({ alg }) => alg) });
+  const other = { ...keys.PS256, alg: "PS512" };
+  return [
+    ...of.map((key) => valid(verifier, `signed with ${key.alg}`, token(key))),
+    refused("unsupported_algorithm", verifier, "the token says another algorithm", token(other)),
   ];
 }
 

@@ -440,9 +440,8 @@ export class Engine {
     for (const known of [this.#hostKeys, this.#jwks]) {
       for (const number of known.keys()) if (number >> KEY_BITS === place) known.delete(number);
     }
-    for (const [number, at] of keys) {
-      const jwk = set.keys?.[at] ?? set;
-      if (this.#hosts.has(jwk.alg)) this.#jwks.set(number, jwk);
+    for (const [number, at, alg] of keys) {
+      if (this.#hosts.has(alg)) this.#jwks.set(number, { ...(set.keys?.[at] ?? set), alg });
       else this.#hostKeys.set(number, null);
     }
     return { problem, dropped };

@@ -6,7 +6,7 @@
  *
  * @typedef {(jwk: JsonWebKey) => HostKey | Promise<HostKey>} KeyImporter
  *
- * @typedef {ReadonlyMap<string | undefined, KeyImporter>} Hosts By the `alg` of the keys they import.
+ * @typedef {ReadonlyMap<string | undefined, KeyImporter>} Hosts By the algorithm of the keys they import.
  */
 
 /** Entries of `Hosts`. @param {string} algs @param {KeyImporter} importer @returns {[string, KeyImporter][]} */
@@ -17,7 +17,7 @@ export function hosting(algs, importer) {
 /**
  * The key as the host knows it, or null: then wasm checks its signatures.
  *
- * @param {Hosts} hosts @param {JsonWebKey} jwk a key that wasm has accepted
+ * @param {Hosts} hosts @param {JsonWebKey} jwk a key that wasm has accepted, with its algorithm
  * @returns {Promise<HostKey | null>}
  */
 export async function importKey(hosts, jwk) {
@@ -38,6 +38,4 @@ export function publicPart(/** @type {JsonWebKey} */ { crv, e, kty, n, x, y }) {
 
 /** Base64url of four bytes. */
 const MAX_EXPONENT_CHARACTERS = 6;
-/** What both names of Ed25519 mean. */
-export const EDDSA = "EdDSA Ed25519";
 export const RSA = "PS256 PS384 PS512 RS256 RS384 RS512";

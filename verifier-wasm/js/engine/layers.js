@@ -7,13 +7,14 @@ import * as wasm from "../../pkg/offswitch.js";
  * Which keys of a JWK set the verifier uses, and why it leaves out the others.
  *
  * @param {string} jwks @param {boolean} isFetched true for a set that an issuer published
+ * @param {string[]} [algorithms] of the issuer; one of them is for keys that name none
  * @returns {import("../index.d.ts").KeySetReport}
  */
-export function readKeySet(jwks, isFetched) {
+export function readKeySet(jwks, isFetched, algorithms = []) {
   const { keys = [], dropped = [], problem } = JSON.parse(
-    wasm.readKeySet(encoder.encode(jwks), isFetched),
+    wasm.readKeySet(encoder.encode(jwks), encoder.encode(algorithms.join(" ")), isFetched),
   );
-  const indexes = keys.map((/** @type {[number, number]} */ [, index]) => index);
+  const indexes = keys.map((/** @type {[number, number, string]} */ [, index]) => index);
   return { keys: indexes, dropped, ...(problem !== undefined && { problem }) };
 }
 

@@ -5,7 +5,7 @@ import path from "../../pkg/offswitch_bg.wasm" with { type: "file" };
 import { packageFor } from "../verifier/create-verifier.js";
 import { followWith } from "../feed/follow.js";
 import { nodeCrypto } from "../engine/host-node-crypto.js";
-import { EDDSA, RSA, hosting } from "../engine/host.js";
+import { RSA, hosting } from "../engine/host.js";
 import { loadAtStart } from "./at-start.js";
 import { inlineInstead } from "./fallback.js";
 
@@ -14,6 +14,6 @@ const file = () => readFileSync(new URL(String(path), import.meta.url));
 export const load = loadAtStart(file, inlineInstead);
 const follow = followWith(() => import("../feed/stream-follower.js"));
 export const { Verifier, createVerifier } = packageFor({
-  follow, hosts: new Map(hosting(`${EDDSA} ES256 ${RSA}`, nodeCrypto)), load,
+  follow, hosts: new Map(hosting(`EdDSA ES256 ${RSA}`, nodeCrypto)), load,
 });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";

@@ -84,7 +84,40 @@ impl Algorithm {
 
     /// True where one secret both signs and verifies.
     pub fn is_symmetric(self) -> bool {
-        matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
+        self.key_type() == KeyType::Secret
+    }
+
+    /// What its keys are.
+    pub(crate) fn key_type(self) -> KeyType {
+        match self {
+            Self::EdDsa => KeyType::Ed25519,
+            Self::Es256 => KeyType::P256,
+            Self::Hs256 | Self::Hs384 | Self::Hs512 => KeyType::Secret,
+            Self::Ps256 | Self::Ps384 | Self::Ps512 => KeyType::Rsa,
+            Self::Rs256 | Self::Rs384 | Self::Rs512 => KeyType::Rsa,
+        }
+    }
+}
+
+/// The `kty` and, where it has one, the `crv` of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyType {
+    Ed25519,
+    P256,
+    Rsa,
+    Secret,
+}
+
+impl KeyType {
+    /// None for a type of which no algorithm here has keys.
+    pub(crate) fn of(kty: &str, crv: Option<&str>) -> Option<Self> {
+        Some(match (kty, crv) {
+            ("EC", Some("P-256")) => Self::P256,
+            ("OKP", Some("Ed25519")) => Self::Ed25519,
+            ("RSA", None) => Self::Rsa,
+            ("oct", None) => Self::Secret,
+            _ => return None,
+        })
     }
 }
 

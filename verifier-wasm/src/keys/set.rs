@@ -5,10 +5,11 @@ use std::fmt;
 
 use super::{KeyProblem, VerifyingKey};
 use crate::json::{Object, Value};
-use crate::keys::algorithm::Algorithm;
+use crate::keys::algorithm::{Algorithm, KeyType};
 use crate::shown::Shown;
 
-/// The keys of one issuer: at most [`MAX_KEYS`], every `kid` once, all asymmetric or all symmetric.
+/// The keys of one issuer: at most [`MAX_KEYS`], every `kid` once for an algorithm, all asymmetric or all
+/// symmetric.
 #[derive(Debug, Clone, Default)]
 pub struct KeySet {
     keys: Vec<VerifyingKey>,
@@ -16,15 +17,17 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// Reads a JWK set, or a single JWK, that the operator configured.
+    /// Reads a JWK set, or a single JWK, that the operator configured for an issuer of these
+    /// `algorithms`.
     ///
-    /// A key that cannot or must not verify is left out and listed by [`refused`](Self::refused).
+    /// A key that names no `alg` is bound to the one of the `algorithms` that fits its type. A key that
+    /// cannot or must not verify is left out and listed by [`refused`](Self::refused).
     ///
     /// # Errors
     ///
     /// See [`KeySetError`]. A set without a usable key is a mistake of the configuration.
-    pub fn from_jwks(text: &[u8]) -> Result<Self, KeySetError> {
-        let set = Self::from_configured_jwks(text)?;
+    pub fn from_jwks(text: &[u8], algorithms: &[Algorithm]) -> Result<Self, KeySetError> {
+        let set = Self::from_configured_jwks(text, algorithms)?;
         set.check_usable()?;
         Ok(set)
     }
@@ -35,19 +38,22 @@ impl KeySet {
     /// # Errors
     ///
     /// [`KeySetError::NotJson`] and [`KeySetError::TooLarge`].
-    pub fn from_configured_jwks(text: &[u8]) -> Result<Self, KeySetError> {
-        Self::read(text, Origin::Configured)
+    pub fn from_configured_jwks(
+        text: &[u8],
+        algorithms: &[Algorithm],
+    ) -> Result<Self, KeySetError> {
+        Self::read(text, algorithms, Origin::Configured)
     }
 
-    /// Reads a JWK set, or a single JWK, that was fetched from an issuer. One without usable keys is
-    /// what the issuer says now, so it takes the place of the set before. Secrets are left out.
+    /// As [`from_jwks`](Self::from_jwks), for a set that was fetched from the issuer. One without usable
+    /// keys is what the issuer says now, so it takes the place of the set before. Secrets are left out.
     ///
     /// # Errors
     ///
     /// [`KeySetError::NotJson`], [`KeySetError::TooLarge`], and [`KeySetError::NoUsableKey`] for a
     /// single JWK: then the issuer has said nothing about its other keys.
-    pub fn from_fetched_jwks(text: &[u8]) -> Result<Self, KeySetError> {
-        Self::read(text, Origin::Fetched)
+    pub fn from_fetched_jwks(text: &[u8], algorithms: &[Algorithm]) -> Result<Self, KeySetError> {
+        Self::read(text, algorithms, Origin::Fetched)
     }
 
     /// That there is a key to verify with.
@@ -89,7 +95,7 @@ impl KeySet {
         self.keys.iter().find(|key| key.kid() == kid)
     }
 
-    fn read(text: &[u8], origin: Origin) -> Result<Self, KeySetError> {
+    fn read(text: &[u8], algorithms: &[Algorithm], origin: Origin) -> Result<Self, KeySetError> {
         if text.len() > MAX_KEY_SET_BYTES {
             return Err(KeySetError::TooLarge);
         }
@@ -104,7 +110,7 @@ impl KeySet {
         if !members.is_empty() && !members.iter().any(|one| member_text(one, "kty").is_some()) {
             return Err(KeySetError::NotJson);
         }
-        let set = Self::of_members(&members, origin);
+        let set = Self::of_members(&members, algorithms, origin);
         // Only a set withdraws keys: another object could be anything.
         if !is_set {
             set.check_usable()?;
@@ -112,9 +118,9 @@ impl KeySet {
         Ok(set)
     }
 
-    fn of_members(members: &[Value<'_>], origin: Origin) -> Self {
+    fn of_members(members: &[Value<'_>], algorithms: &[Algorithm], origin: Origin) -> Self {
         let read = |(index, member)| {
-            let key = VerifyingKey::read(member)?;
+            let key = VerifyingKey::read(member, algorithms)?;
             Ok(VerifyingKey { index, ..key })
         };
         let looked_at = members.iter().take(MAX_MEMBERS).enumerate();
@@ -205,28 +211,32 @@ enum Origin {
     Fetched,
 }
 
-/// A `kid` that two keys have names neither of them: which one is meant would depend on the order.
-/// That holds for a broken neighbour too, but not for one that plainly serves another purpose.
+/// A `kid` that two keys of one algorithm have names neither of them: which one is meant would depend on
+/// the order. That holds for a broken neighbour too, but not for one that plainly cannot verify.
 fn refuse_ambiguity(found: &mut [Result<VerifyingKey, KeyProblem>], members: &[Value<'_>]) {
-    let serves_to_verify = |one: &Result<VerifyingKey, KeyProblem>| {
-        !matches!(one, Err(KeyProblem::NotForVerifying | KeyProblem::UnsupportedAlgorithm))
-    };
-    let is_doubtful = |key: &VerifyingKey| match key.kid() {
-        Some(kid) => {
-            let others = found.iter().zip(members).filter(|(one, _)| serves_to_verify(one));
-            others.filter(|(_, member)| member_text(member, "kid") == Some(kid)).count() > 1
-        }
-        None => {
-            let is_same = |other: &&VerifyingKey| {
-                other.kid().is_none() && other.algorithm() == key.algorithm()
-            };
-            found.iter().flatten().filter(is_same).count() > 1
-        }
+    let is_doubtful = |key: &VerifyingKey| {
+        let rivals = found.iter().zip(members).filter(|(one, member)| match one {
+            Ok(other) => other.kid() == key.kid() && other.algorithm() == key.algorithm(),
+            // Nothing would find a broken key without a name.
+            Err(problem) => key.kid().is_some() && problem.is_doubt() && could_be(member, key),
+        });
+        rivals.count() > 1
     };
     let doubtful: Vec<bool> = found.iter().map(|one| one.as_ref().is_ok_and(is_doubtful)).collect();
     for (one, _) in found.iter_mut().zip(doubtful).filter(|(_, is_doubtful)| *is_doubtful) {
         *one = Err(KeyProblem::RepeatedKid);
     }
+}
+
+/// True if a broken `member` may be meant where the name and the algorithm of `key` are given.
+fn could_be(member: &Value<'_>, key: &VerifyingKey) -> bool {
+    member_text(member, "kid") == key.kid()
+        && match member_text(member, "alg") {
+            Some(name) => Algorithm::from_name(name) == Some(key.algorithm()),
+            None => member_text(member, "kty")
+                .and_then(|kty| KeyType::of(kty, member_text(member, "crv")))
+                .is_some_and(|key_type| key_type == key.algorithm().key_type()),
+        }
 }
 
 fn is_secret(member: &Value<'_>) -> bool {
@@ -245,7 +255,9 @@ fn what_was_found(member: &Value<'_>, problem: KeyProblem) -> Option<String> {
         KeyProblem::AlgorithmMismatch => &["alg", "kty", "crv"],
         KeyProblem::NotForVerifying => &["use"],
         KeyProblem::UnsupportedAlgorithm => &["alg"],
-        KeyProblem::NoAlgorithm => &["kty", "crv"],
+        KeyProblem::AmbiguousAlgorithm | KeyProblem::NoAlgorithm | KeyProblem::UnsupportedType => {
+            &["kty", "crv"]
+        }
         _ => return None,
     };
     let one = |name: &&str| Some(format!("{name} {}", Shown::new(member_text(member, name)?)));
@@ -255,9 +267,13 @@ fn what_was_found(member: &Value<'_>, problem: KeyProblem) -> Option<String> {
 
 fn expected(problem: KeyProblem) -> &'static str {
     match problem {
+        KeyProblem::AmbiguousAlgorithm => "; keep one that fits it in the option algorithms",
         KeyProblem::NotForVerifying => "; expected use \"sig\" or none",
-        KeyProblem::NoAlgorithm => "; add the alg that the issuer signs with",
+        KeyProblem::NoAlgorithm => {
+            "; add the one that the issuer signs with to the option algorithms"
+        }
         KeyProblem::UnsupportedAlgorithm => SUPPORTED_HERE,
+        KeyProblem::UnsupportedType => "; expected RSA, EC with P-256, OKP with Ed25519, or oct",
         _ => "",
     }
 }

@@ -91,6 +91,11 @@ impl Verifier {
         })
     }
 
+    /// The algorithms of the `issuer`-th issuer that was configured: what its key set is read with.
+    pub fn algorithms(&self, issuer: usize) -> &[Algorithm] {
+        self.issuers.get(issuer).map_or(&[], |issuer| &issuer.rules.algorithms)
+    }
+
     /// Replaces the keys of `issuer`; false if no such issuer is configured.
     pub fn set_keys(&mut self, issuer: &str, keys: KeySet) -> bool {
         let at = self.issuers.iter().position(|known| known.rules.issuer == issuer);

@@ -11,6 +11,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::memory::{ANY_AGE, Buffer, NO_TICKET, codes};
 use crate::feed::ApplyError;
+use crate::keys::algorithm::Algorithm;
 use crate::keys::{KeyId, KeySet, KeySetError, VerifyingKey};
 use crate::token::claims::whole_seconds;
 use crate::verify::caching::{CachingVerifier, Candidate, FloorChange, Good};
@@ -55,13 +56,14 @@ impl WasmVerifier {
     }
 
     /// Replaces the keys of the issuer that was configured as the `issuer`-th with a JWK set, which
-    /// was fetched or configured. The answer has the number of each key that loads and its place in
-    /// the set, and what was left out: `{"keys": [[number, place], …], "dropped": ["…", …]}`. A set
-    /// without a usable key withdraws the keys before it, and the answer names the problem too; one
-    /// that is no JWK set changes nothing: `{"problem": …}`.
+    /// was fetched or configured. The answer has the number of each key that loads, its place in the
+    /// set and its algorithm, and what was left out:
+    /// `{"keys": [[number, place, "alg"], …], "dropped": ["…", …]}`. A set without a usable key
+    /// withdraws the keys before it, and the answer names the problem too; one that is no JWK set
+    /// changes nothing: `{"problem": …}`.
     #[wasm_bindgen(js_name = setKeys)]
     pub fn set_keys(&mut self, issuer: usize, jwks: &[u8], is_fetched: bool) {
-        let set = read_key_set(jwks, is_fetched);
+        let set = read_key_set(jwks, self.caching.verifier().algorithms(issuer), is_fetched);
         let answer = key_report(&set, |key| KeyId { issuer, key }.number());
         if let Ok(keys) = set {
             self.caching.verifier_mut().set_keys_of(issuer, keys);
@@ -262,24 +264,26 @@ impl WasmVerifier {
 }
 
 /// What loads of a JWK set that was fetched or configured, and what is left out, with no verifier to
-/// hold it. The answer is as that of [`WasmVerifier::set_keys`]; a key's number is its place among
-/// those that load.
+/// hold it. `algorithms` are those of the issuer, with a space between two of them. The answer is as that
+/// of [`WasmVerifier::set_keys`]; a key's number is its place among those that load.
 #[wasm_bindgen(js_name = readKeySet)]
-pub fn read_key_set_report(jwks: &[u8], is_fetched: bool) -> String {
-    key_report(&read_key_set(jwks, is_fetched), |key| key)
+pub fn read_key_set_report(jwks: &[u8], algorithms: &[u8], is_fetched: bool) -> String {
+    let names = str::from_utf8(algorithms).unwrap_or_default();
+    let algorithms: Vec<_> = names.split(' ').filter_map(Algorithm::from_name).collect();
+    key_report(&read_key_set(jwks, &algorithms, is_fetched), |key| key)
 }
 
 /// The signature layer alone: true if `signature` is the JWK's under `message`.
 #[wasm_bindgen(js_name = verifySignature)]
 pub fn verify_signature(jwk: &[u8], message: &[u8], signature: &[u8]) -> bool {
-    let keys = KeySet::from_jwks(jwk).unwrap_or_default();
+    let keys = KeySet::from_jwks(jwk, &[]).unwrap_or_default();
     keys.keys().iter().any(|key| key.accepts(signature, message))
 }
 
 /// The JWS layer alone: the payload of `token` if one of the keys signed it.
 #[wasm_bindgen(js_name = verifyJws)]
 pub fn verify_jws(jwks: &[u8], token: &[u8]) -> Option<Vec<u8>> {
-    let keys = KeySet::from_jwks(jwks).ok()?;
+    let keys = KeySet::from_jwks(jwks, &[]).ok()?;
     let token = str::from_utf8(token).ok()?;
     keys.keys().iter().find_map(|key| crate::verify_jws(token, key).ok())
 }
@@ -288,8 +292,15 @@ fn verifier_of(config: &[u8]) -> Result<Verifier, Vec<ConfigProblem>> {
     VerifierConfig::from_json(str::from_utf8(config).unwrap_or_default()).and_then(Verifier::new)
 }
 
-fn read_key_set(jwks: &[u8], is_fetched: bool) -> Result<KeySet, KeySetError> {
-    if is_fetched { KeySet::from_fetched_jwks(jwks) } else { KeySet::from_configured_jwks(jwks) }
+fn read_key_set(
+    jwks: &[u8],
+    algorithms: &[Algorithm],
+    is_fetched: bool,
+) -> Result<KeySet, KeySetError> {
+    match is_fetched {
+        true => KeySet::from_fetched_jwks(jwks, algorithms),
+        false => KeySet::from_configured_jwks(jwks, algorithms),
+    }
 }
 
 fn key_report(set: &Result<KeySet, KeySetError>, number: impl Fn(usize) -> usize) -> String {
@@ -297,8 +308,10 @@ fn key_report(set: &Result<KeySet, KeySetError>, number: impl Fn(usize) -> usize
         Err(problem) => return format!(r#"{{"problem":{}}}"#, json_text(problem)),
         Ok(set) => set,
     };
-    let pair = |(at, key): (usize, &VerifyingKey)| format!("[{},{}]", number(at), key.index());
-    let keys: Vec<String> = set.keys().iter().enumerate().map(pair).collect();
+    let one = |(at, key): (usize, &VerifyingKey)| {
+        format!(r#"[{},{},"{}"]"#, number(at), key.index(), key.algorithm().name())
+    };
+    let keys: Vec<String> = set.keys().iter().enumerate().map(one).collect();
     let dropped: Vec<String> = set.refused().iter().take(MAX_DROPPED).map(json_text).collect();
     let problem = match set.check_usable() {
         Err(problem) => format!(r#","problem":{}"#, json_text(&problem)),

@@ -55,7 +55,7 @@ impl Minter {
     }
 
     pub(crate) fn keys(&self) -> KeySet {
-        KeySet::from_jwks(self.jwk().to_string().as_bytes()).unwrap()
+        KeySet::from_jwks(self.jwk().to_string().as_bytes(), &[]).unwrap()
     }
 
     pub(crate) fn header(&self) -> Value {

@@ -1,6 +1,7 @@
 // Finds the keys of an issuer: by its metadata (RFC 8414, OpenID Connect Discovery), else at the
 // address that most issuers use.
 
+import type { Algorithm } from "offswitch";
 import { messageOf } from "../shared/message";
 import { loadPackage } from "./package";
 
@@ -45,7 +46,7 @@ export async function findIssuerKeys(
 export async function fetchJwks(url: string, fetchElsewhere: FetchElsewhere): Promise<IssuerKeys> {
   const text = await readText(url, fetchElsewhere);
   const { readKeySet } = await loadPackage();
-  const { problem } = readKeySet(text, true);
+  const { problem } = readKeySet(text, true, ONE_OF_EACH_TYPE);
   if (problem !== undefined) throw new Error(`${url}: ${problem}.`);
   return { jwksUrl: url, text };
 }
@@ -95,3 +96,6 @@ async function readText(url: string, fetchElsewhere: FetchElsewhere): Promise<st
 function withoutSlash(text: string): string {
   return text.replace(/\/+$/, "");
 }
+
+/** Which of these an issuer signs with is not known yet: keys that name no alg are taken by their type. */
+const ONE_OF_EACH_TYPE: Algorithm[] = ["EdDSA", "ES256", "RS256"];

@@ -1,6 +1,6 @@
 // Has a token judged by the package.
 
-import type { ApplyResult, Verdict } from "offswitch";
+import type { Algorithm, ApplyResult, Verdict } from "offswitch";
 import { messageOf } from "../shared/message";
 import type { Step } from "./explain";
 import { askPublicKeys } from "./feed-poll";
@@ -69,11 +69,15 @@ export async function prepare(
   if (missing !== undefined) return { problem: missing };
   try {
     const { Verifier, readKeySet } = await loadPackage();
-    const report = readKeySet(pasted.jwks, areKeysFetched);
+    const report = readKeySet(pasted.jwks, areKeysFetched, algorithms(hint.alg));
     if (report.problem !== undefined) return { problem: `Keys: ${report.problem}.` };
     const all = JSON.parse(pasted.jwks);
     const list: Array<Record<string, unknown>> = Array.isArray(all.keys) ? all.keys : [all];
-    const keys = list.filter((_, index) => report.keys.includes(index));
+    const used = list.filter((_, index) => report.keys.includes(index));
+    const keys = used.map((key) => ({ alg: hint.alg, ...key }));
+    if (used.some(({ alg }) => alg === undefined)) {
+      pasted.notes.push(`A key names no alg; the token's is taken: ${hint.alg}.`);
+    }
     const feed = subject.feed && await withPublicKeys(subject.feed, fetchElsewhere);
     const verifier = new Verifier(optionsOf({ ...subject, feed }, keys) as any);
     return verificationOf(verifier, token, { keys }, [
@@ -143,6 +147,11 @@ function missingOf({ url, publicKeys }: FeedSource): string | undefined {
 async function withPublicKeys(feed: FeedSource, fetchElsewhere: FetchElsewhere) {
   if (feed.publicKeys !== undefined) return feed;
   return { ...feed, publicKeys: (await askPublicKeys(feed, fetchElsewhere)).join(" ") };
+}
+
+/** What an issuer would be configured with whose tokens are signed like that. */
+function algorithms(alg: string | undefined): Algorithm[] {
+  return alg === undefined ? [] : [alg as Algorithm];
 }
 
 function words(text: string): string[] {
