@@ -8,7 +8,7 @@ import { theCases } from "./expect.mjs";
 
 /** What jose knows nothing of: a token that is refused for it alone is good to jose. */
 const ABOUT_THE_FEED = ["clock_skew", "feed_fork", "no_snapshot", "stale_snapshot",
-  "revoked_epoch", "revoked_key", "revoked_session", "revoked_token", "revoked_user"];
+  "revoked_claims", "revoked_epoch", "revoked_key", "revoked_session", "revoked_token", "revoked_user"];
 
 /** What jose asks the host about; some versions of OpenSSL are as strict as we are. */
 const BY_THE_HOST = {

@@ -2,7 +2,7 @@
 //!
 //! In: `{feed, seed, era, from, to, issued_at, valid_until, epoch, horizons: [{issued_from, seconds}],
 //! issuer, tokens, sessions, users: [{sub, minimum_version, not_before}], claims: [{issuer, claims:
-//! {path: text}, not_before}], dead_keys: [{issuer, kid}], extra, extra_users, extra_dead_keys,
+//! {path: value}, not_before}], dead_keys: [{issuer, kid}], extra, extra_users, extra_dead_keys,
 //! history, other_seeds, salt, surplus}`, each with a default. The rules of `issuer` list `jti`, `sid`
 //! and `sub`, and the selectors of `claims`, which are revoked whatever their age without
 //! `not_before`; `more_issuers` are rules of others as a snapshot has them. `extra` and the like add
@@ -56,11 +56,11 @@ struct Order {
     valid_until: u64,
 }
 
-/// Tokens of `issuer`, or of that of the order, with these texts.
+/// Tokens of `issuer`, or of that of the order, with these values: texts, whole numbers, booleans.
 #[derive(Deserialize)]
 struct Claims {
     issuer: Option<String>,
-    claims: BTreeMap<String, String>,
+    claims: BTreeMap<String, serde_json::Value>,
     not_before: Option<u64>,
 }
 
@@ -127,7 +127,7 @@ impl Order {
 
     fn print(&self, one: &Claims, salt: Salt) -> Fingerprint {
         let issuer = one.issuer.as_ref().unwrap_or(&self.issuer);
-        let values: Vec<ClaimValue<'_>> = one.claims.values().map(|text| (**text).into()).collect();
+        let values: Vec<ClaimValue<'_>> = one.claims.values().map(claim_value).collect();
         Fingerprinter::new(salt, issuer, &one.selector()).of(&values)
     }
 
@@ -163,6 +163,15 @@ impl Order {
         let chain = (1..=seq)
             .fold(ChainHash::default(), |chain, index| chain.then(record(index).as_bytes()));
         Floor { position: Position { era: self.era, seq }, chain }
+    }
+}
+
+fn claim_value(value: &serde_json::Value) -> ClaimValue<'_> {
+    let integer = || value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from));
+    match value {
+        serde_json::Value::Bool(value) => ClaimValue::Bool(*value),
+        serde_json::Value::String(text) => text.as_str().into(),
+        _ => ClaimValue::Integer(integer().expect("a whole number")),
     }
 }
 

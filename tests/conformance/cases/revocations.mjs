@@ -1,9 +1,13 @@
 // What the feed says: dead keys, epoch, tokens, sessions, users, and when it says nothing.
 
+import { AUDIENCE, ISSUER } from "../../support/fixture.mjs";
 import { ALGORITHMS, SYMMETRIC } from "../algorithms.mjs";
 import { applied, either, refused, undecided, valid } from "./expected.mjs";
-import { NOW, makeKey, rename, segments, token } from "./keys.mjs";
+import {
+  NOW, claimsText, compact, headerText, makeKey, rename, segments, token,
+} from "./keys.mjs";
 import { twin } from "./signatures.mjs";
+import { TENANT } from "./verifiers.mjs";
 
 export function revocationCases(verifiers, keys) {
   const dead = makeKey("EdDSA", "dead");
@@ -25,6 +29,9 @@ export function revocationCases(verifiers, keys) {
     ...epochs(keys.EdDSA),
     ...undecidedCases(verifiers, keys),
     ...arriving(verifiers, keys),
+    ...selected(verifiers, keys),
+    ...horizons(verifiers, keys),
+    ...epochOfAnother(verifiers, keys),
   ];
 }
 
@@ -45,12 +52,14 @@ function revoked(key) {
     one("malformed", { sub: "out", ver: "5" }), one("malformed", { sub: "out", ver: null }),
     one("malformed", { sub: "out", ver: 5.5 }),
     one("revoked_user", { sub: "out", ver: undefined }),
-    one("valid", { sub: "out", ver: undefined, iat: NOW - 5 }),
-    one("revoked_user", { sub: "out", ver: undefined, iat: NOW - 6 }),
-    one("revoked_user", { sub: "out", ver: 9 }, "by time"),
-    one("valid", { sub: "out", ver: 0, iat: NOW - 5 }, "by time"),
-    one("valid", { sub: "out", ver: "x", iat: NOW }, "by time"),
-    one("revoked_user", { sub: "out", ver: null }, "by time"),
+    // A version that is low or an instant that is early, whichever the other says.
+    one("revoked_user", { sub: "out", ver: undefined, iat: NOW - 5 }),
+    one("revoked_user", { sub: "old", ver: 5, iat: NOW - 6 }),
+    one("valid", { sub: "old", ver: 5, iat: NOW - 5 }), one("valid", { sub: "old", ver: undefined, iat: NOW - 5 }),
+    one("revoked_user", { sub: "old", ver: 9 }, "by time"),
+    one("valid", { sub: "old", ver: 0, iat: NOW - 5 }, "by time"),
+    one("valid", { sub: "old", ver: "x", iat: NOW }, "by time"),
+    one("revoked_user", { sub: "old", ver: null }, "by time"),
     one("valid", {}), one("valid", {}, "by time"),
     // The token before its session, and that before the user.
     one("revoked_token", { jti: "gone", sid: "left", sub: "out", ver: 1 }),
@@ -217,5 +226,88 @@ function arriving(verifiers, keys) {
     applied("ignored", name, "a base of the old era", bytes.revoking),
     refused("revoked_token", name, "revoked after an old base", gone),
     valid(name, "nothing more revoked by an old base", token(keys.EdDSA, { sid: "left" })),
+  ];
+}
+
+// Claims that the verifier was never configured for: the feed says what it revokes by.
+function selected(verifiers, keys) {
+  const jwks = [keys.EdDSA.jwk, keys.ES256.jwk];
+  const name = verifiers.add("selecting", jwks, {}, [["selecting", "replaced"]]);
+  const one = (code, claims, jose) =>
+    either(code === "valid", code, name, `selector: ${JSON.stringify(claims)}`,
+      token(keys.EdDSA, claims), jose && { jose });
+  const ofTenant = (text) => {
+    const payload = claimsText({ tenant: 0 }).replace('"tenant":0', `"tenant":${text}`);
+    return compact(keys.EdDSA, headerText(keys.EdDSA), payload);
+  };
+  const wrong = [5.5, null, {}, ["a", 1], [["gone"]], "x".repeat(257), Array(65).fill("a")];
+  const arriving = verifiers.add("selectors to come", jwks);
+  const gone = token(keys.EdDSA, { client_id: "gone" });
+  return [
+    one("valid", {}), one("valid", { client_id: "here" }), one("revoked_claims", { client_id: "gone" }),
+    one("valid", { client_id: "Gone" }), one("valid", { client_id: "" }),
+    one("valid", { clientId: "gone" }), one("valid", { within: { client_id: "gone" } }),
+    // It is one of a pair, too, so it has one value.
+    one("malformed", { client_id: ["here", "gone"] }, "the type of a claim"),
+    one("revoked_claims", { azp: "cut" }), one("revoked_claims", { azp: "cut", iat: NOW - 6 }),
+    one("valid", { azp: "cut", iat: NOW - 5 }), one("valid", { azp: "whole" }),
+    // Both of a pair, and each at its own place.
+    one("revoked_claims", { sub: "half", client_id: "other half" }),
+    one("valid", { sub: "half" }), one("valid", { client_id: "other half" }),
+    one("valid", { sub: "other half", client_id: "half" }),
+    one("revoked_claims", { act: { sub: "agent" } }), one("valid", { act: { sub: "other" } }),
+    one("valid", { act: {} }), one("valid", { "/act/sub": "agent" }), one("valid", { sub: "agent" }),
+    one("malformed", { act: "agent" }, "the type of a claim"),
+    one("malformed", { act: { sub: 1.5 } }, "the type of a claim"),
+    one("revoked_claims", { roles: "admin" }), one("revoked_claims", { roles: ["user", "admin"] }),
+    one("valid", { roles: ["user", "administrator"] }), one("valid", { roles: [] }),
+    one("revoked_claims", { external: true }), one("valid", { external: false }),
+    one("valid", { external: "true" }), one("valid", { external: 1 }),
+    refused("revoked_claims", name, "selector: the tenant", ofTenant(`${TENANT}`)),
+    ...[BigInt(TENANT) - 1n, BigInt(TENANT) + 1n, `"${TENANT}"`].map((text) =>
+      valid(name, `selector: tenant ${text}`, ofTenant(text))),
+    // What another issuer's tokens are revoked by is nothing to this one's.
+    one("valid", { department: "theirs" }), one("valid", { department: 5.5 }),
+    ...wrong.map((roles) => one("malformed", { roles }, "the type of a claim")),
+    // The token before the claims.
+    one("revoked_claims", { client_id: "gone", jti: "here" }),
+    valid(arriving, "client_id before the delta", gone),
+    applied("extended", arriving, "a delta with a selector", verifiers.snapshots["selecting more"]),
+    refused("revoked_claims", arriving, "client_id after the delta", gone),
+    valid(arriving, "another client_id after the delta", token(keys.EdDSA, { client_id: "here" })),
+  ];
+}
+
+// A token that lives longer than its issuer's revocations are kept for could outlive its revocation.
+function horizons(verifiers, keys) {
+  const name = verifiers.add("horizon", [keys.EdDSA.jwk], { requiredClaims: ["exp"] },
+    [["horizon", "replaced"]]);
+  const one = (code, when, claims) =>
+    either(code === "valid", code, name, `horizon ${when}: ${JSON.stringify(claims)}`,
+      token(keys.EdDSA, claims), { jose: "a lifetime" });
+  const newer = { iat: NOW - 5, exp: NOW + 895 };
+  return [
+    one("valid", "before", {}), one("lifetime_too_long", "before", { exp: NOW + 601 }),
+    one("missing_claim", "before", { iat: undefined }),
+    one("lifetime_too_long", "before", newer),
+    applied("extended", name, "a longer horizon", verifiers.snapshots["a longer horizon"]),
+    one("valid", "after", newer), one("valid", "after", {}),
+    one("lifetime_too_long", "after", { ...newer, iat: NOW - 6 }),
+    one("lifetime_too_long", "after", { ...newer, exp: NOW + 896 }),
+    one("missing_claim", "after", { iat: undefined }),
+  ];
+}
+
+// The red button of one issuer leaves the tokens of the others.
+function epochOfAnother(verifiers, keys) {
+  const issuers = [[ISSUER, keys.EdDSA], ["https://second.test", keys.ES256]].map(([issuer, key]) =>
+    ({ issuer, audience: AUDIENCE, keys: { keys: [key.jwk] } }));
+  const name = verifiers.add("epoch of another", [], { issuers }, [["epoch of another", "replaced"]]);
+  const second = (claims) => token(keys.ES256, { iss: "https://second.test", ...claims });
+  return [
+    valid(name, "an epoch of another issuer", token(keys.EdDSA)),
+    refused("revoked_epoch", name, "its own epoch", second({})),
+    refused("revoked_epoch", name, "a second before its own epoch", second({ iat: NOW - 6 })),
+    valid(name, "since its own epoch", second({ iat: NOW - 5 })),
   ];
 }

@@ -6,16 +6,36 @@ import { NOW } from "./keys.mjs";
 
 export const CLAIMS = ["aud", "exp", "iat", "iss", "jti", "nbf", "sid", "sub", "ver"];
 
+/** A number whose neighbour reads as the same number where numbers are doubles. */
+export const TENANT = 2 ** 53 + 4;
+
 /** What all verifiers are given; signed once, in one go. */
 export function signSnapshots() {
   const fresh = { issued_at: NOW, valid_until: NOW + 60 };
   const orders = {
     good: { ...fresh, to: 1 },
     revoking: { ...fresh, to: 2, tokens: ["gone"], sessions: ["left"], users: [
-      { sub: "out", minimum_version: 5, not_before: NOW - 5 },
+      { sub: "out", minimum_version: 5, not_before: 0 },
+      { sub: "old", minimum_version: 0, not_before: NOW - 5 },
     ], dead_keys: [{ issuer: ISSUER, kid: "dead" },
     { issuer: "https://other.test", kid: "key-ES256" }] },
     epoch: { ...fresh, to: 3, epoch: NOW - 5 },
+    selecting: { ...fresh, to: 2, claims: [
+      { claims: { client_id: "gone" } },
+      { claims: { azp: "cut" }, not_before: NOW - 5 },
+      { claims: { sub: "half", client_id: "other half" } },
+      { claims: { "/act/sub": "agent" } },
+      { claims: { roles: "admin" } },
+      { claims: { tenant: TENANT } },
+      { claims: { external: true } },
+      { issuer: "https://other.test", claims: { department: "theirs" } },
+    ] },
+    "selecting more": { ...fresh, from: 1, to: 2, claims: [{ claims: { client_id: "gone" } }] },
+    horizon: { ...fresh, to: 2, horizons: [{ issued_from: 0, seconds: 610 }] },
+    "a longer horizon": { ...fresh, from: 2, to: 3, horizons: [{ issued_from: NOW - 5, seconds: 900 }] },
+    "epoch of another": { ...fresh, to: 2, more_issuers: [
+      { issuer: "https://second.test", epoch: NOW - 5, horizons: [], selectors: [] },
+    ] },
     stale: { to: 1, issued_at: NOW - 500, valid_until: NOW - 400 },
     fork: { ...fresh, to: 1, history: "fork" },
     patient: { to: 1, issued_at: NOW, valid_until: NOW + 80_000 },
