@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use offswitch_snapshot::{
-    ClaimValue, Fingerprint, Fingerprinter, Horizon, Horizons, IssuerRules, MAX_ISSUERS, Salt,
-    Selector, Uses,
+    ClaimValue, Fingerprint, Fingerprinter, Horizon, Horizons, IssuerRules, MAX_HORIZONS,
+    MAX_ISSUERS, Salt, Selector, Uses,
 };
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +64,7 @@ struct Listing {
     /// False after the issuer was removed. What was revoked of it stays until it is past.
     is_registered: bool,
     /// Until when each selector that is no role is needed, unix seconds.
-    needed_until: BTreeMap<String, u64>,
+    needed_until: BTreeMap<Selector, u64>,
     /// Until when anything of it is needed, unix seconds.
     until: u64,
     /// Tokens issued up to this instant may have been revoked already, unix seconds: a step of the
@@ -119,6 +119,13 @@ impl Issuers {
     /// The registration with this exact `iss`, and its name.
     pub fn with_issuer(&self, issuer: &str) -> Option<(&str, &Registration)> {
         self.registered().find(|(_, one)| one.issuer == issuer)
+    }
+
+    /// True if an issuer's horizon can be set to this many seconds: each change is kept until every token
+    /// from before it has expired.
+    pub fn can_limit(&self, issuer: &str, seconds: u64) -> bool {
+        let steps = self.rules_of(issuer).map_or(&[][..], |rules| rules.horizons.steps());
+        steps.len() < MOST_STEPS || steps.last().is_some_and(|step| step.seconds == seconds)
     }
 
     /// True if another issuer can be registered.
@@ -187,22 +194,14 @@ impl Issuers {
             self.retire(&before);
         }
         self.registered.insert(name.to_owned(), (seq, Some(registration.clone())));
-        let Registration { issuer, horizon_seconds, clock_skew_seconds, .. } = registration;
-        let roles = Roles::of(registration);
+        let Registration { issuer, horizon_seconds, .. } = registration;
         let begin = || {
             let horizons = Horizons::constant(*horizon_seconds);
-            Listing::new(issuer, roles.clone(), *clock_skew_seconds, horizons)
+            Listing::new(issuer, Roles::of(registration), 0, horizons)
         };
         let listing = self.listings.entry(issuer.clone()).or_insert_with(begin);
-        listing.is_registered = true;
-        listing.clock_skew_seconds = *clock_skew_seconds;
         listing.limit(at, *horizon_seconds);
-        listing.roles = roles;
-        listing.list_roles();
-        for selector in &registration.selectors {
-            listing.rules.list(selector, Uses::CUTOFF);
-        }
-        listing.keep_only(&registration.selectors);
+        listing.adopt(registration);
     }
 
     /// Removes the issuer that was registered under a name.
@@ -234,6 +233,13 @@ impl Issuers {
         let is_new = epoch > listing.rules.epoch;
         listing.rules.epoch = listing.rules.epoch.max(epoch);
         is_new
+    }
+
+    /// Notes that a key of this issuer was declared dead at `at`.
+    pub(crate) fn need_key(&mut self, issuer: &str, at: u64) {
+        let cutoff = at.saturating_add(self.clock_skew_of(issuer));
+        let until = self.until(issuer, cutoff, 0);
+        self.listing(issuer).need(until, cutoff);
     }
 
     /// The entry for the tokens of `issuer` with these claims that were issued up to `cutoff`. Lists
@@ -311,9 +317,15 @@ impl Issuers {
                 None => drop(self.listings.insert(issuer.clone(), theirs.clone())),
             }
         }
-        let issuers: Vec<String> = self.registered().map(|(_, one)| one.issuer.clone()).collect();
         for (issuer, listing) in &mut self.listings {
-            listing.is_registered = *issuer == self.own || issuers.contains(issuer);
+            listing.is_registered = *issuer == self.own;
+        }
+        for (_, registration) in self.registered.values() {
+            if let Some(registration) = registration
+                && let Some(listing) = self.listings.get_mut(&registration.issuer)
+            {
+                listing.adopt(registration);
+            }
         }
     }
 
@@ -360,20 +372,22 @@ impl Listing {
     fn list_roles(&mut self) {
         for (selector, uses) in self.roles.uses() {
             self.rules.list(&selector, uses);
-            self.needed_until.remove(&selector.to_string());
+            self.needed_until.remove(&selector);
         }
     }
 
     /// Adds a step that begins at `at`, or after the last revoked token: the entries of those that
-    /// were revoked before stay as long as it was then computed.
+    /// were revoked before stay as long as it was then computed. Beyond [`MOST_STEPS`] nothing changes:
+    /// readers refuse a snapshot with more than they take.
     fn limit(&mut self, at: u64, seconds: u64) {
-        let last = self.rules.horizons.steps().last().map(|step| step.seconds);
-        if last != Some(seconds) {
-            let after_last =
-                self.rules.horizons.steps().last().map_or(0, |step| step.issued_from + 1);
-            let issued_from = at.max(self.latest_cutoff.saturating_add(1)).max(after_last);
-            self.rules.horizons.add(Horizon { issued_from, seconds });
+        let steps = self.rules.horizons.steps();
+        let last = steps.last().copied();
+        if steps.len() >= MOST_STEPS || last.is_some_and(|step| step.seconds == seconds) {
+            return;
         }
+        let after_last = last.map_or(0, |step| step.issued_from.saturating_add(1));
+        let issued_from = at.max(self.latest_cutoff.saturating_add(1)).max(after_last);
+        self.rules.horizons.add(Horizon { issued_from, seconds });
     }
 
     fn need(&mut self, until: u64, cutoff: u64) {
@@ -383,39 +397,47 @@ impl Listing {
 
     /// Lists a selector for as long as an entry needs it. True if that changes the rules.
     fn list_until(&mut self, selector: &Selector, until: u64) -> bool {
-        let name = selector.to_string();
-        if !self.roles.has(selector) && !self.is_configured(&name) {
-            let needed = self.needed_until.entry(name).or_default();
+        if !self.roles.has(selector) && !self.is_configured(selector) {
+            let needed = self.needed_until.entry(selector.clone()).or_default();
             *needed = (*needed).max(until);
         }
         self.rules.list(selector, Uses::CUTOFF)
+    }
+
+    /// Takes over what is registered, except for the horizon.
+    fn adopt(&mut self, registration: &Registration) {
+        self.is_registered = true;
+        self.clock_skew_seconds = registration.clock_skew_seconds;
+        self.roles = Roles::of(registration);
+        self.list_roles();
+        for selector in &registration.selectors {
+            self.rules.list(selector, Uses::CUTOFF);
+        }
+        self.keep_only(&registration.selectors);
     }
 
     /// Besides the roles, only `configured` selectors are listed for good: others go when nothing is
     /// left that was revoked by them.
     fn keep_only(&mut self, configured: &[Selector]) {
         for listed in &self.rules.selectors {
-            let name = listed.selector.to_string();
             if configured.contains(&listed.selector) || self.roles.has(&listed.selector) {
-                self.needed_until.remove(&name);
+                self.needed_until.remove(&listed.selector);
             } else {
-                self.needed_until.entry(name).or_insert(self.until);
+                self.needed_until.entry(listed.selector.clone()).or_insert(self.until);
             }
         }
     }
 
-    /// True if the selector, by its text, is listed for good.
-    fn is_configured(&self, selector: &str) -> bool {
-        let mut listed = self.rules.selectors.iter();
-        !self.needed_until.contains_key(selector)
-            && listed.any(|one| one.selector.to_string() == selector)
+    /// True if the selector is listed for good.
+    fn is_configured(&self, selector: &Selector) -> bool {
+        !self.needed_until.contains_key(selector) && self.rules.uses_of(selector).is_some()
     }
 
     fn forget_before(&mut self, now: u64) {
         let needed = &mut self.needed_until;
-        self.rules.selectors.retain(|listed| {
-            needed.get(&listed.selector.to_string()).is_none_or(|until| *until >= now)
-        });
+        self.rules
+            .selectors
+            .retain(|listed| needed.get(&listed.selector).is_none_or(|until| *until >= now));
         needed.retain(|_, until| *until >= now);
         self.rules.horizons.forget_before(now.saturating_sub(leaves_at(0)));
     }
@@ -488,3 +510,110 @@ pub enum Tokens<'a> {
 /// How long the tokens of an issuer may live that was never registered. No revocation of such an
 /// issuer is accepted, so this only counts for one that is removed while it is revoked.
 const UNREGISTERED_SECONDS: u64 = 604_800;
+
+/// The most steps of a horizon; concurrent requests may each add one more.
+const MOST_STEPS: usize = MAX_HORIZONS / 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registration(issuer: &str, horizon_seconds: u64, user_claim: &str) -> Registration {
+        Registration {
+            issuer: issuer.to_owned(),
+            keys: KeySource::Jwks("https://idp.example/keys".to_owned()),
+            algorithms: vec!["RS256".to_owned()],
+            horizon_seconds,
+            clock_skew_seconds: 5,
+            token_claim: "jti".to_owned(),
+            session_claim: "sid".to_owned(),
+            user_claim: user_claim.to_owned(),
+            selectors: vec![],
+        }
+    }
+
+    fn names(issuers: &Issuers, issuer: &str) -> Vec<String> {
+        let rules = issuers.rules_of(issuer).map(|rules| rules.selectors.clone());
+        rules.unwrap_or_default().iter().map(|listed| listed.selector.to_string()).collect()
+    }
+
+    fn enter(issuers: &mut Issuers, claim: &str, cutoff: u64) -> u64 {
+        let claims = Claims::from([(claim.to_owned(), ClaimValue::from("x"))]);
+        let entry = issuers.enter(Salt::default(), "i", &Tokens::Claims(&claims), cutoff, 0);
+        entry.map_or(0, |entry| entry.until)
+    }
+
+    // I06: a raise that is accepted in the second of a revocation holds for later tokens only.
+    #[test]
+    fn a_step_begins_after_the_last_revoked_token() {
+        let mut issuers = Issuers::new("own");
+        issuers.register("i", &registration("i", 60, "sub"), 1000, 1);
+        let until = enter(&mut issuers, "c", 1006);
+        assert_eq!(until, leaves_at(1006 + 60));
+        issuers.register("i", &registration("i", 3600, "sub"), 1000, 2);
+        assert_eq!(issuers.latest_exp("i", 1006), 1066);
+        assert_eq!(issuers.latest_exp("i", 1007), 1007 + 3600);
+    }
+
+    #[test]
+    fn a_selector_goes_when_nothing_is_left_that_was_revoked_by_it() {
+        let mut issuers = Issuers::new("own");
+        issuers.register("i", &registration("i", 60, "oid"), 1000, 1);
+        let until = enter(&mut issuers, "c", 1001);
+        // The user is another claim from now on: the old one stays for what it has revoked.
+        issuers.register("i", &registration("i", 60, "sub"), 1000, 2);
+        assert_eq!(names(&issuers, "i"), ["c", "jti", "oid", "sid", "sub"]);
+        assert!(issuers.forget_before(until).is_empty());
+        assert_eq!(names(&issuers, "i").len(), 5);
+        issuers.forget_before(until + 1);
+        assert_eq!(names(&issuers, "i"), ["jti", "sid", "sub"]);
+    }
+
+    #[test]
+    fn a_removed_issuer_goes_when_nothing_is_left_of_it() {
+        let mut issuers = Issuers::new("own");
+        issuers.register("i", &registration("i", 60, "sub"), 1000, 1);
+        let until = enter(&mut issuers, "c", 1001);
+        assert_eq!(issuers.remove("i", 2).as_deref(), Some("i"));
+        assert!(issuers.forget_before(until).is_empty() && issuers.rules_of("i").is_some());
+        assert_eq!(issuers.forget_before(until + 1), ["i"]);
+        assert!(issuers.rules_of("i").is_none() && issuers.rules_of("own").is_some());
+    }
+
+    // Readers refuse a snapshot with more steps than they take: no caller and no restart may add them.
+    #[test]
+    fn a_horizon_that_is_changed_again_and_again_stays_within_what_readers_take() {
+        let mut issuers = Issuers::new("own");
+        for change in 0..200 {
+            let seconds = 60 + change % 2;
+            issuers.limit_own(1000 + change, seconds);
+            if issuers.can_limit("i", seconds) {
+                issuers.register("i", &registration("i", seconds, "sub"), 1000 + change, change);
+            }
+        }
+        for rules in issuers.rules() {
+            assert!(rules.horizons.steps().len() <= MAX_HORIZONS, "{}", rules.issuer);
+        }
+    }
+
+    // R03: two histories of one log are joined; the later registration counts.
+    #[test]
+    fn joined_issuers_have_what_either_had() {
+        let mut one = Issuers::new("own");
+        one.register("i", &registration("i", 60, "sub"), 1000, 1);
+        let mut other = one.clone();
+        other.register("i", &registration("i", 60, "oid"), 1000, 2);
+        enter(&mut other, "c", 1001);
+        other.raise_epoch("i", 1500);
+        one.register("j", &registration("j", 60, "sub"), 1000, 2);
+        assert!(one.lacks(&other, 1000) && other.lacks(&one, 1000));
+        let mut joined = one.clone();
+        joined.join(&other);
+        other.join(&one);
+        assert_eq!(joined, other);
+        assert!(!joined.lacks(&one, 1000) && !joined.lacks(&other, 1000));
+        assert_eq!(joined.named("i").map(|one| one.user_claim.as_str()), Some("oid"));
+        assert_eq!(names(&joined, "i"), ["c", "jti", "oid", "sid", "sub"]);
+        assert_eq!(joined.epoch_of("i"), 1500);
+    }
+}

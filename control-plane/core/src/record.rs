@@ -223,6 +223,8 @@ impl Into<'_> {
                 false
             }
             Revocation::Key { kid, .. } => {
+                // A removed issuer is not forgotten while tokens of the dead key may be alive.
+                self.issuers.need_key(issuer, self.at);
                 let key = DeadKey { issuer: issuer.to_owned(), kid: kid.clone() };
                 self.effects.dead_keys.push(key);
                 false

@@ -53,6 +53,11 @@ impl Definition {
         if !(60..=31_536_000).contains(&horizon_seconds) {
             return Err(invalid("horizon_seconds", "must be from 60 to 31536000".to_owned()));
         }
+        if !issuers.can_limit(&issuer, horizon_seconds) {
+            let detail =
+                "was changed too often; wait until tokens from before the changes have expired";
+            return Err(invalid("horizon_seconds", detail.to_owned()));
+        }
         let clock_skew_seconds = self.clock_skew_seconds.unwrap_or(DEFAULT_SKEW_SECONDS);
         if clock_skew_seconds > 300 {
             return Err(invalid("clock_skew_seconds", "must be at most 300".to_owned()));
