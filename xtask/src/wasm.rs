@@ -127,5 +127,5 @@ const NEEDLESS_NAMES: [&str; 5] = [
 const TARGET: &str = "wasm32-unknown-unknown";
 /// How much an edge worker or a page may load before its first request. Refusals that name what was
 /// found and expected, reports of key sets and bounds on what snapshots claim took 14 KB of that;
-/// hashing a snapshot while it arrives takes 4 KB.
-const MAX_ZIPPED_BYTES: usize = 130_000;
+/// hashing a snapshot while it arrives takes 4 KB, and revoking by any claims about as much.
+const MAX_ZIPPED_BYTES: usize = 130 * 1024;

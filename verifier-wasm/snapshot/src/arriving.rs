@@ -1,5 +1,6 @@
 //! A snapshot that is checked while it arrives, piece by piece.
 
+use crate::decode::Reader;
 use crate::envelope::{self, FeedKey, OpenError};
 
 /// What is remembered of a snapshot of which not all is there yet: its signatures, and the hash of
@@ -58,10 +59,10 @@ impl<'a> Head<'a> {
     ///
     /// [`OpenError::Malformed`].
     pub fn feed(&self) -> Result<(usize, &'a [u8]), OpenError> {
-        let (length, rest) = postcard::take_from_bytes::<u32>(self.body)
-            .map_err(|_| OpenError::Malformed("the header"))?;
+        let mut reader = Reader(self.body);
+        let length = reader.number().ok_or(OpenError::Malformed("the header"))?;
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        Ok((length, rest.get(..length).unwrap_or(rest)))
+        Ok((length, reader.0.get(..length).unwrap_or(reader.0)))
     }
 }
 

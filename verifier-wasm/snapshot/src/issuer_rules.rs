@@ -95,6 +95,11 @@ pub struct Horizon {
 }
 
 impl Horizons {
+    /// As a snapshot has them; [`is_well_formed`](Self::is_well_formed) is still to be asked.
+    pub(crate) fn read(steps: Vec<Horizon>) -> Self {
+        Self(steps)
+    }
+
     /// No limit.
     pub const fn none() -> Self {
         Self(Vec::new())

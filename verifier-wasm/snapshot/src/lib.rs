@@ -11,6 +11,7 @@ pub mod base64url;
 mod bits;
 mod builder;
 mod cutoff_map;
+mod decode;
 pub mod ed25519;
 mod envelope;
 mod fingerprint;
@@ -32,6 +33,6 @@ pub use issuer_rules::{
 };
 pub use position::{ChainHash, Floor, Position, PositionError};
 pub use selector::{
-    ClaimValue, MAX_PATH_BYTES, MAX_PATH_STEPS, MAX_PATHS, Selector, SelectorError, Uses, steps,
+    ClaimValue, MAX_PATH_BYTES, MAX_PATH_STEPS, MAX_PATHS, Selector, SelectorError, Uses,
 };
 pub use snapshot::{DeadKey, MAX_DEAD_KEYS, MAX_ENTRIES, Snapshot};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// A path is the name of a top-level claim, or a JSON Pointer (RFC 6901) if it begins with `/`. A
 /// pointer to a top-level claim is written as the name, so that one claim has one spelling.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Selector(Vec<String>);
 
 /// Why paths are not a selector.
@@ -36,18 +36,16 @@ impl Selector {
     ///
     /// See [`SelectorError`].
     pub fn new<P: AsRef<str>>(paths: impl IntoIterator<Item = P>) -> Result<Self, SelectorError> {
-        let mut own = Vec::new();
+        let mut own: Vec<String> = Vec::new();
         for path in paths {
-            own.push(canonical(path.as_ref()).ok_or(SelectorError::Path)?);
+            let path = canonical(path.as_ref()).ok_or(SelectorError::Path)?;
+            match own.binary_search(&path) {
+                Ok(_) => return Err(SelectorError::Repeated),
+                Err(_) if own.len() >= MAX_PATHS => return Err(SelectorError::Count),
+                Err(at) => own.insert(at, path),
+            }
         }
-        if own.is_empty() || own.len() > MAX_PATHS {
-            return Err(SelectorError::Count);
-        }
-        own.sort_unstable();
-        match own.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
-            true => Err(SelectorError::Repeated),
-            false => Ok(Self(own)),
-        }
+        if own.is_empty() { Err(SelectorError::Count) } else { Ok(Self(own)) }
     }
 
     /// The paths, ascending.
@@ -67,26 +65,25 @@ impl fmt::Display for Selector {
     }
 }
 
-/// Paths in another spelling or order than [`Selector::new`] makes are refused.
-impl<'de> Deserialize<'de> for Selector {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let paths = Vec::<String>::deserialize(deserializer)?;
-        match Self::new(&paths) {
-            Ok(selector) if selector.0 == paths => Ok(selector),
-            _ => Err(serde::de::Error::custom("not a selector")),
-        }
+impl Selector {
+    /// The selector of a snapshot. Its paths are as they were written: one that is no well-formed
+    /// pointer names a claim that no token has.
+    pub(crate) fn read(paths: Vec<String>) -> Option<Self> {
+        let is_ascending = |pair: &[String]| matches!(pair, [one, other] if one < other);
+        let has_length = |path: &String| (1..=MAX_PATH_BYTES).contains(&path.len());
+        let is_good = (1..=MAX_PATHS).contains(&paths.len())
+            && paths.windows(2).all(is_ascending)
+            && paths.iter().all(has_length);
+        is_good.then_some(Self(paths))
     }
-}
 
-/// The names along a path, from the outermost object inwards.
-pub fn steps(path: &str) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
-    let (is_pointer, text) = match path.strip_prefix('/') {
-        Some(rest) => (true, rest),
-        None => (false, path),
-    };
-    let whole = (!is_pointer).then_some(text.into());
-    let parts = is_pointer.then(|| text.split('/').map(unescape)).into_iter().flatten();
-    whole.into_iter().chain(parts)
+    /// For each path, the names along it from the outermost object inwards.
+    pub fn steps(&self) -> impl Iterator<Item = Vec<String>> {
+        self.0.iter().map(|path| match path.strip_prefix('/') {
+            Some(pointer) => pointer.split('/').map(unescape).collect(),
+            None => vec![path.clone()],
+        })
+    }
 }
 
 /// The one spelling of a path.
@@ -103,16 +100,27 @@ fn canonical(path: &str) -> Option<String> {
     // A name that begins with a slash can only be written as a pointer.
     match (parts.next().map(unescape), parts.next()) {
         (Some(name), None) if name.is_empty() => None,
-        (Some(name), None) if !name.starts_with('/') => Some(name.into_owned()),
+        (Some(name), None) if !name.starts_with('/') => Some(name),
         _ => Some(path.to_owned()),
     }
 }
 
-fn unescape(part: &str) -> std::borrow::Cow<'_, str> {
-    match part.contains('~') {
-        true => part.replace("~1", "/").replace("~0", "~").into(),
-        false => part.into(),
+/// `~1` is a slash and `~0` a tilde (RFC 6901 section 4).
+fn unescape(part: &str) -> String {
+    let mut text = String::new();
+    let mut left = part.chars();
+    while let Some(one) = left.next() {
+        text.push(match (one, left.as_str().as_bytes().first()) {
+            ('~', Some(b'0')) => '~',
+            ('~', Some(b'1')) => '/',
+            _ => {
+                text.push(one);
+                continue;
+            }
+        });
+        left.next();
     }
+    text
 }
 
 /// How the revocations of one selector are looked up, and what a token that one of them matches is
@@ -121,6 +129,11 @@ fn unescape(part: &str) -> std::borrow::Cow<'_, str> {
 pub struct Uses(u8);
 
 impl Uses {
+    /// As a snapshot has them.
+    pub(crate) const fn read(bits: u8) -> Self {
+        Self(bits)
+    }
+
     /// In the set of ids that are revoked whatever their age.
     pub const EXACT: Self = Self(1);
     /// In the map of cut-offs.
@@ -175,7 +188,7 @@ pub const MAX_PATH_STEPS: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    use super::{Selector, SelectorError, steps};
+    use super::{Selector, SelectorError};
 
     #[test]
     fn one_claim_has_one_spelling() {
@@ -195,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_pointer_is_read_name_by_name() {
-        let all = |path| steps(path).collect::<Vec<_>>();
+        let all = |path: &str| Selector(vec![path.to_owned()]).steps().collect::<Vec<_>>().concat();
         assert_eq!(all("sub"), ["sub"]);
         assert_eq!(all("/act/sub"), ["act", "sub"]);
         assert_eq!(all("/~1b"), ["/b"]);
@@ -204,12 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_one_spelling_is_read() {
-        let read = |paths: &[&str]| {
-            let bytes = postcard::to_allocvec(&paths.to_vec()).unwrap_or_default();
-            postcard::from_bytes::<Selector>(&bytes).is_ok()
-        };
-        assert!(read(&["client_id", "sub"]));
-        assert!(!read(&["sub", "client_id"]) && !read(&["/sub"]) && !read(&[]));
+    fn only_ascending_paths_are_read() {
+        let read =
+            |paths: &[&str]| Selector::read(paths.iter().map(|one| one.to_string()).collect());
+        assert!(read(&["client_id", "sub"]).is_some());
+        for wrong in
+            [&["sub", "client_id"][..], &["a", "a"], &[], &[""], &["a", "b", "c", "d", "e"]]
+        {
+            assert!(read(wrong).is_none(), "{wrong:?}");
+        }
     }
 }

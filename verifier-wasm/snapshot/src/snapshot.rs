@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cutoff_map::{Columns, Cutoff, CutoffMap};
+use crate::decode::Reader;
 use crate::envelope::{self, FeedKey, OpenError};
 use crate::fingerprint::{Fingerprint, Salt};
 use crate::issuer_rules::{IssuerRules, MAX_ISSUERS};
@@ -28,7 +29,7 @@ pub struct DeadKey {
 }
 
 /// The first part of the body, in postcard; the collections follow it as raw words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Header {
     pub(crate) feed: String,
     pub(crate) era: u64,
@@ -62,10 +63,10 @@ impl Snapshot {
     /// Reads the body, which begins at `body_at`, without checking its signatures.
     pub(crate) fn read(bytes: Vec<u8>, body_at: usize) -> Result<Self, OpenError> {
         let body = bytes.get(body_at..).unwrap_or_default();
-        let (header, rest) = postcard::take_from_bytes::<Header>(body)
-            .map_err(|_| OpenError::Malformed("the header"))?;
+        let mut reader = Reader(body);
+        let header = reader.header().ok_or(OpenError::Malformed("the header"))?;
         header.check()?;
-        let at = bytes.len().saturating_sub(rest.len());
+        let at = bytes.len().saturating_sub(reader.0.len());
         let count = |count: u64| {
             usize::try_from(count)
                 .ok()

@@ -174,7 +174,14 @@ impl Feed {
         let base = self.base.as_ref()?;
         let limit = base.denied_count().max(base.cutoffs_count()).max(self.overlay_limit);
         // Each selector costs every verdict a look-up, and only a base lets go of one.
-        let has_many = |rules: &IssuerRules| rules.selectors.len() > MAX_SELECTORS;
+        let in_base = |issuer: &str| {
+            let found = base.issuers().iter().find(|rules| rules.issuer == issuer);
+            found.map_or(0, |rules| rules.selectors.len())
+        };
+        let has_many = |rules: &IssuerRules| {
+            let count = rules.selectors.len();
+            count > MAX_SELECTORS && count > in_base(&rules.issuer)
+        };
         let full = self.overlay.len() > limit || self.rules.iter().any(has_many);
         (!self.forked && !full).then_some(self.reached.position)
     }

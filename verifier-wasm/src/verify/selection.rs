@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::json::{Object, Value};
 use crate::snapshot::{
-    ClaimValue, Fingerprint, Fingerprinter, Horizons, IssuerRules, MAX_SELECTORS, Salt, Selector,
-    Uses, steps,
+    ClaimValue, Fingerprint, Fingerprinter, Horizons, IssuerRules, ListedSelector, MAX_SELECTORS,
+    Salt, Selector, Uses,
 };
 use crate::token::claims::MAX_ID_BYTES;
 use crate::verify::defect::Defect;
@@ -25,18 +25,23 @@ pub(crate) struct Listed {
 pub(crate) struct Asked {
     pub(crate) selector: Selector,
     pub(crate) uses: Uses,
+    /// For each path, the names along it.
+    steps: Vec<Vec<String>>,
     printer: Fingerprinter,
 }
 
 impl Listed {
     pub(crate) fn new(rules: &IssuerRules, salt: Salt) -> Self {
-        let asked = |listed: &crate::snapshot::ListedSelector| Asked {
-            selector: listed.selector.clone(),
-            uses: listed.uses,
-            printer: Fingerprinter::new(salt, &rules.issuer, &listed.selector),
-        };
-        let mut selectors: Vec<Asked> = rules.selectors.iter().map(asked).collect();
-        selectors.sort_by_key(|asked| Matched::by(asked.uses));
+        let mut selectors = Vec::with_capacity(rules.selectors.len());
+        for kind in Matched::ALL {
+            for ListedSelector { selector, uses } in &rules.selectors {
+                if Matched::by(*uses) == kind {
+                    let printer = Fingerprinter::new(salt, &rules.issuer, selector);
+                    let (selector, steps) = (selector.clone(), selector.steps().collect());
+                    selectors.push(Asked { selector, uses: *uses, steps, printer });
+                }
+            }
+        }
         Self { epoch: rules.epoch, horizons: rules.horizons.clone(), selectors }
     }
 
@@ -49,71 +54,62 @@ impl Listed {
     /// The fingerprints of the values that a token has where the feed selects.
     ///
     /// A value that cannot be named by a revocation is a refusal, never absent.
+    #[inline(never)]
     pub(crate) fn select(&self, claims: &Object<'_>) -> Result<Selected, Refusal> {
         let mut selected = Selected::default();
         for (place, asked) in self.selectors.iter().enumerate() {
-            asked.select(claims, |id| selected.add(place, id))?;
+            asked.select(claims, place, &mut selected)?;
         }
         Ok(selected)
     }
 }
 
 impl Asked {
-    /// Hands out the fingerprint of the claims, or several where the one claim is an array.
+    /// Adds the fingerprint of the claims, or several where the one claim is an array.
     fn select(
         &self,
         claims: &Object<'_>,
-        mut found: impl FnMut(Fingerprint),
+        place: usize,
+        selected: &mut Selected,
     ) -> Result<(), Refusal> {
-        if let [path] = self.selector.paths() {
-            return match value_at(claims, path)? {
-                Some(Value::Array(items)) if items.len() <= MAX_ITEMS => {
+        let paths = self.selector.paths();
+        let mut values = Vec::with_capacity(paths.len());
+        for (path, steps) in paths.iter().zip(&self.steps) {
+            match value_at(claims, path, steps)? {
+                None => {}
+                Some(Value::Array(items)) if paths.len() == 1 && items.len() <= MAX_ITEMS => {
                     for item in items {
                         let text = item.as_text().ok_or_else(|| wrong(path, item.kind()))?;
                         if let Some(value) = text_value(path, text)? {
-                            found(self.printer.of(&[value]));
+                            selected.add(place, self.printer.of(&[value]));
                         }
                     }
-                    Ok(())
                 }
-                Some(Value::Array(_)) => Err(wrong(path, "an array of more than 64 values")),
-                Some(value) => {
-                    if let Some(value) = single(path, value)? {
-                        found(self.printer.of(&[value]));
-                    }
-                    Ok(())
-                }
-                None => Ok(()),
-            };
+                Some(value) => values.extend(single(path, value)?),
+            }
         }
-        let mut values = Vec::with_capacity(self.selector.paths().len());
-        for path in self.selector.paths() {
-            let value = value_at(claims, path)?.map(|value| single(path, value)).transpose()?;
-            values.extend(value.flatten());
-        }
-        if values.len() == self.selector.paths().len() {
-            found(self.printer.of(&values));
+        if values.len() == paths.len() {
+            selected.add(place, self.printer.of(&values));
         }
         Ok(())
     }
 }
 
 /// The value at a path; none where a name along it is missing.
-fn value_at<'o, 'a>(claims: &'o Object<'a>, path: &str) -> Result<Option<&'o Value<'a>>, Refusal> {
-    let mut within = claims;
-    let mut found: Option<&Value<'a>> = None;
-    for name in steps(path) {
-        match found {
-            None => {}
+fn value_at<'o, 'a>(
+    claims: &'o Object<'a>,
+    path: &str,
+    steps: &[String],
+) -> Result<Option<&'o Value<'a>>, Refusal> {
+    let (Some((last, outer)), mut within) = (steps.split_last(), claims) else { return Ok(None) };
+    for name in outer {
+        match within.get(name) {
             Some(Value::Object(inner)) => within = inner,
             Some(value) => return Err(wrong(path, value.kind())),
-        }
-        match within.get(&name) {
-            Some(value) => found = Some(value),
             None => return Ok(None),
         }
     }
-    Ok(found)
+    Ok(within.get(last))
 }
 
 fn single<'v>(path: &str, value: &'v Value<'_>) -> Result<Option<ClaimValue<'v>>, Refusal> {
@@ -135,6 +131,7 @@ fn text_value<'v>(path: &str, text: &'v str) -> Result<Option<ClaimValue<'v>>, R
     }
 }
 
+#[cold]
 fn wrong(path: &str, found: &'static str) -> Refusal {
     let expected =
         "a string, a whole number, a boolean or an array of strings: tokens are revoked by it";
@@ -178,7 +175,7 @@ fn bit(place: usize) -> u8 {
 }
 
 /// What a revocation has matched, in the order in which it is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Matched {
     Token,
     Session,
@@ -187,6 +184,8 @@ pub(crate) enum Matched {
 }
 
 impl Matched {
+    const ALL: [Self; 4] = [Self::Token, Self::Session, Self::User, Self::Claims];
+
     pub(crate) fn by(uses: Uses) -> Self {
         match uses {
             uses if uses.has(Uses::TOKEN) => Self::Token,
