@@ -32,6 +32,7 @@ impl<'a> Value<'a> {
     }
 
     /// What it is, for messages.
+    #[cold]
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Array(items) if items.iter().all(|item| item.as_text().is_some()) => "an array",

@@ -9,16 +9,24 @@ pub struct Shown(Box<str>);
 
 impl Shown {
     /// Shows the beginning of `text`, and that there was more.
+    #[cold]
     pub fn new(text: &str) -> Self {
-        let start: String = text.chars().take(MAX_CHARS).flat_map(char::escape_default).collect();
-        let more = if text.chars().nth(MAX_CHARS).is_some() { "..." } else { "" };
-        Self([&start, more].concat().into())
+        let mut shown = "\"".to_owned();
+        shown.extend(text.chars().take(MAX_CHARS).flat_map(char::escape_default));
+        let more = if text.chars().nth(MAX_CHARS).is_some() { "...\"" } else { "\"" };
+        Self((shown + more).into())
+    }
+}
+
+impl From<Shown> for String {
+    fn from(shown: Shown) -> Self {
+        shown.0.into()
     }
 }
 
 impl fmt::Display for Shown {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "\"{}\"", self.0)
+        formatter.write_str(&self.0)
     }
 }
 

@@ -144,12 +144,13 @@ impl<'a> Audience<'a> {
     }
 
     /// Some of its names, for people.
+    #[cold]
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Absent => "missing".to_owned(),
             Self::Many(audiences) => {
                 let first = audiences.iter().filter_map(Value::as_text).take(MAX_SHOWN);
-                let shown: Vec<String> = first.map(|one| Shown::new(one).to_string()).collect();
+                let shown: Vec<String> = first.map(|one| Shown::new(one).into()).collect();
                 let more = if audiences.len() > MAX_SHOWN { ", ..." } else { "" };
                 format!("[{}{more}]", shown.join(", "))
             }
@@ -214,6 +215,7 @@ fn time(name: &'static str, value: &Value<'_>) -> Result<u64, Refusal> {
     date.ok_or_else(|| wrong(name, value, "a number of seconds in [0, 2^53)"))
 }
 
+#[cold]
 fn wrong(name: &'static str, value: &Value<'_>, expected: &'static str) -> Refusal {
     Defect::Claim { name: name.into(), found: value.kind(), expected }.into()
 }

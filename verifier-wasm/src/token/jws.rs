@@ -171,6 +171,7 @@ pub(crate) fn decode(part: Part, segment: &str) -> Result<Vec<u8>, Refusal> {
     base64url::decode(segment).ok_or(Refusal::Malformed(Defect::NotBase64Url(part)))
 }
 
+#[cold]
 fn wrong(
     name: &'static str,
     found: impl Into<Cow<'static, str>>,

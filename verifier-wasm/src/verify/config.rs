@@ -133,6 +133,7 @@ impl VerifierConfig {
 
 impl IssuerConfig {
     /// The rules for tokens of an Offswitch control plane.
+    #[cold]
     pub fn offswitch(issuer: &str, audience: &str) -> Self {
         let claims = ["exp", "iat", "sub", "jti", "sid", "ver"];
         Self {
@@ -149,65 +150,62 @@ impl IssuerConfig {
     }
 
     fn check(&self, path: &str, problems: &mut Vec<ConfigProblem>) {
-        let mut require = |holds: bool, field: &str, text: &str| {
+        for (holds, field, text) in self.rules() {
             if !holds {
-                problems.push(ConfigProblem::new(&format!("{path}.{field}"), text));
+                problems.push(ConfigProblem::new(&[path, ".", field].concat(), text));
             }
-        };
-        let has_name = (1..=MAX_ISSUER_BYTES).contains(&self.issuer.len());
-        require(has_name, "issuer", "must have 1 to 512 bytes");
+        }
+    }
+
+    /// What must hold, the field that it is about, and the same in words.
+    fn rules(&self) -> [(bool, &'static str, &'static str); 12] {
         let audience = match &self.audience {
             AudienceRule::AnyOf(names) => {
                 !names.is_empty() && names.iter().all(|name| !name.is_empty())
             }
             AudienceRule::Unchecked => true,
         };
-        require(audience, "audience", "must name at least one audience, none of them empty");
-        require(!self.algorithms.is_empty(), "algorithms", "must name at least one algorithm");
-        let symmetric = self.algorithms.iter().filter(|one| one.is_symmetric()).count();
-        require(
-            symmetric == 0 || symmetric == self.algorithms.len(),
-            "algorithms",
-            "must not mix HMAC with signatures",
-        );
-        let types = &self.types;
-        let is_empty = types.is_empty() || types.iter().flatten().any(String::is_empty);
-        require(!is_empty, "types", "must name at least one type, none of them empty");
-        require(
-            self.required_claims.iter().all(|claim| KNOWN_CLAIMS.contains(&claim.as_str())),
-            "requiredClaims",
-            "may name aud, exp, iat, iss, jti, nbf, sid, sub and ver",
-        );
-        require(
-            self.required_claims.iter().any(|claim| claim == "exp"),
-            "requiredClaims",
-            "must name exp: a token without an end could never leave the denylist",
-        );
-        let values = &self.required_values;
-        require(
-            values.len() <= MAX_REQUIRED_VALUES,
-            "requiredValues",
-            "must name at most 16 claims",
-        );
-        require(
-            values.iter().all(|one| !KNOWN_CLAIMS.contains(&one.claim.as_str())),
-            "requiredValues",
-            "must not name aud, exp, iat, iss, jti, nbf, sid, sub or ver",
-        );
+        let (algorithms, claims) = (&self.algorithms, &self.required_claims);
+        let symmetric = algorithms.iter().filter(|one| one.is_symmetric()).count();
+        let (types, values) = (&self.types, &self.required_values);
+        let is_known = |claim: &String| KNOWN_CLAIMS.contains(&claim.as_str());
         let is_odd = |one: &RequiredValue| {
             one.claim.is_empty() || one.claim.contains(char::is_control) || one.any_of.is_empty()
         };
-        require(
-            !values.iter().any(is_odd),
-            "requiredValues",
-            "must name claims without control characters, each with at least one value",
-        );
-        require(self.leeway_seconds <= MAX_LEEWAY_SECONDS, "leewaySeconds", "must be at most 300");
-        require(
-            (1..=MAX_LIFETIME_SECONDS).contains(&self.max_lifetime_seconds),
-            "maxLifetime",
-            "must be between 1 and 31536000 seconds",
-        );
+        let has_name = (1..=MAX_ISSUER_BYTES).contains(&self.issuer.len());
+        let has_types = !types.is_empty() && !types.iter().flatten().any(String::is_empty);
+        let is_pure = symmetric == 0 || symmetric == algorithms.len();
+        let has_lifetime = (1..=MAX_LIFETIME_SECONDS).contains(&self.max_lifetime_seconds);
+        [
+            (has_name, "issuer", "must have 1 to 512 bytes"),
+            (audience, "audience", "must name at least one audience, none of them empty"),
+            (!algorithms.is_empty(), "algorithms", "must name at least one algorithm"),
+            (is_pure, "algorithms", "must not mix HMAC with signatures"),
+            (has_types, "types", "must name at least one type, none of them empty"),
+            (
+                claims.iter().all(is_known),
+                "requiredClaims",
+                "may name aud, exp, iat, iss, jti, nbf, sid, sub and ver",
+            ),
+            (
+                claims.iter().any(|claim| claim == "exp"),
+                "requiredClaims",
+                "must name exp: a token without an end could never leave the denylist",
+            ),
+            (values.len() <= MAX_REQUIRED_VALUES, "requiredValues", "must name at most 16 claims"),
+            (
+                !values.iter().any(|one| is_known(&one.claim)),
+                "requiredValues",
+                "must not name aud, exp, iat, iss, jti, nbf, sid, sub or ver",
+            ),
+            (
+                !values.iter().any(is_odd),
+                "requiredValues",
+                "must name claims without control characters, each with at least one value",
+            ),
+            (self.leeway_seconds <= MAX_LEEWAY_SECONDS, "leewaySeconds", "must be at most 300"),
+            (has_lifetime, "maxLifetime", "must be between 1 and 31536000 seconds"),
+        ]
     }
 }
 
@@ -243,6 +241,7 @@ impl FeedConfig {
 }
 
 impl ConfigProblem {
+    #[cold]
     pub(crate) fn new(field: &str, problem: &str) -> Self {
         Self { field: field.to_owned(), problem: problem.to_owned() }
     }

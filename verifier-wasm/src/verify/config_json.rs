@@ -166,15 +166,18 @@ impl<'p, 'a> Fields<'p, 'a> {
         Self { path: path.to_owned(), fields, problems }
     }
 
+    #[cold]
     fn problem(&mut self, name: &str, text: &str) {
         self.problems.push(ConfigProblem::new(&[&self.path, name].concat(), text));
     }
 
+    #[cold]
     fn wrong<T: Default>(&mut self, name: &str, text: &str) -> T {
         self.problem(name, text);
         T::default()
     }
 
+    #[cold]
     fn missing<T>(&mut self, name: &str) -> Option<T> {
         self.problem(name, "is missing");
         None

@@ -177,6 +177,7 @@ impl Verifier {
     /// name, it may have published one since, whatever the keys of other issuers are called.
     ///
     /// No signature covers that name. It chooses which refusal is reported, and nothing else.
+    #[cold]
     fn why_no_key(&self, jws: &Jws<'_>) -> Refusal {
         let (kid, algorithm) = (jws.kid(), jws.algorithm());
         let payload = jws::decode(Part::Payload, jws.unverified_payload()).unwrap_or_default();
@@ -210,6 +211,7 @@ impl Verifier {
         })
     }
 
+    #[cold]
     fn unknown_key(&self, kid: Option<&str>, algorithm: Algorithm) -> Refusal {
         let count: usize = self.issuers.iter().map(|issuer| issuer.keys.keys().len()).sum();
         let expected = match (count, kid) {
@@ -220,7 +222,7 @@ impl Verifier {
                 algorithm.name()
             ),
         };
-        let found = kid.map_or("missing".to_owned(), |kid| Shown::new(kid).to_string());
+        let found = kid.map_or("missing".to_owned(), |kid| Shown::new(kid).into());
         Refusal::UnknownKey(Mismatch::new("kid", found, expected))
     }
 

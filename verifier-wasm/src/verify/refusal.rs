@@ -86,13 +86,13 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
+    #[cold]
     pub(crate) fn new(
         name: impl Into<Cow<'static, str>>,
-        found: impl fmt::Display,
-        expected: impl fmt::Display,
+        found: impl Into<String>,
+        expected: impl Into<String>,
     ) -> Box<Self> {
-        let (found, expected) = (format!("{found}"), format!("{expected}"));
-        Box::new(Self { name: name.into(), found, expected })
+        Box::new(Self { name: name.into(), found: found.into(), expected: expected.into() })
     }
 }
 
@@ -140,9 +140,10 @@ impl Refusal {
         }
     }
 
+    #[cold]
     pub(crate) fn unsupported_algorithm(
-        found: impl fmt::Display,
-        expected: impl fmt::Display,
+        found: impl Into<String>,
+        expected: impl Into<String>,
     ) -> Self {
         Self::UnsupportedAlgorithm(Mismatch::new("alg", found, expected))
     }

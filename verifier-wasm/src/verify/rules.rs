@@ -25,7 +25,7 @@ impl Verifier {
         if self.lacks_key(name, kid, algorithm) {
             return Err(self.unknown_key(kid, algorithm));
         }
-        let found = name.map_or("missing".to_owned(), |name| Shown::new(name).to_string());
+        let found = name.map_or("missing".to_owned(), |name| Shown::new(name).into());
         Err(Refusal::WrongIssuer(Mismatch::new("iss", found, Shown::new(&rules.issuer))))
     }
 
@@ -57,7 +57,7 @@ pub(crate) fn check_type(rules: &IssuerConfig, typ: Option<&str>) -> Result<(), 
     if rules.types.iter().any(|expected| same_type(expected.as_deref(), typ)) {
         return Ok(());
     }
-    let found = typ.map_or("missing".to_owned(), |typ| Shown::new(typ).to_string());
+    let found = typ.map_or("missing".to_owned(), |typ| Shown::new(typ).into());
     let shown = |typ: &Option<String>| match typ {
         Some(typ) => Shown::new(typ).to_string(),
         None => "none".to_owned(),
@@ -88,9 +88,10 @@ pub(crate) fn check_lifetime(rules: &IssuerConfig, claims: &Claims<'_>) -> Resul
 }
 
 /// The first of several that would do.
+#[cold]
 fn names(known: &[String]) -> String {
     let shown: Vec<String> =
-        known.iter().take(MAX_SHOWN).map(|name| Shown::new(name).to_string()).collect();
+        known.iter().take(MAX_SHOWN).map(|name| Shown::new(name).into()).collect();
     let more = if known.len() > MAX_SHOWN { " or another" } else { "" };
     shown.join(" or ") + more
 }
