@@ -18,7 +18,7 @@ const IDP: &str = "https://idp.example";
 const START: u64 = 1_800_000_000;
 
 /// What happens in one second of the model.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Event {
     /// The identity provider's tokens live this long from now on.
     Horizon(u64),

@@ -111,7 +111,7 @@ pub(super) async fn press(
         let record = Record { at: now, by: caller.id, reason, revocations: vec![] };
         let (button, revoked) = plane.press_red_button_of(&issuer, &request, record).await?;
         tracing::warn!(epoch = button.epoch, issuer, "the red button of an issuer was pressed");
-        return Ok(Json(Pressed::pressed(button, None, revoked)));
+        return Ok(Json(Pressed::after(button, None, revoked)));
     }
     let sessions = sessions.unwrap_or_default();
     if dry_run {
@@ -121,12 +121,12 @@ pub(super) async fn press(
     let record = Record { at: now, by: caller.id, reason, revocations: vec![] };
     let (button, revoked) = plane.press_red_button(&request, record, sessions).await?;
     tracing::warn!(epoch = button.epoch, ?sessions, "the red button was pressed");
-    Ok(Json(Pressed::pressed(button, plane.signing.active_kid(), revoked)))
+    Ok(Json(Pressed::after(button, plane.signing.active_kid(), revoked)))
 }
 
 impl Pressed {
     /// The effect that pressing had.
-    fn pressed(button: RedButton, active_kid: Option<String>, revoked: Revoked) -> Self {
+    fn after(button: RedButton, active_kid: Option<String>, revoked: Revoked) -> Self {
         let RedButton { dead_kids, epoch, sessions } = button;
         let (position, durability) = (Some(revoked.position), Some(revoked.durability));
         Self {

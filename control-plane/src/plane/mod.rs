@@ -2,10 +2,10 @@
 //!
 //! Every process on a store runs the same tasks; there is no leader. What one appends, all fold.
 //!
-//! Each part owns its state and its settings, and uses only the parts before it: [`Folded`] (what
+//! Each part owns its state and its settings, and uses only the parts before it: `Folded` (what
 //! was folded), [`SigningKeys`], [`Publisher`], [`Log`], [`Sessions`], [`Introspection`], and, for
 //! itself, [`ApiKeyRing`]. [`Plane`] puts them together. The order in which their locks are taken is
-//! written at [`Folded`].
+//! written at `Folded`.
 
 mod api_key_ring;
 mod folded;
