@@ -23,9 +23,9 @@ use crate::keyring::DeadKeys;
 /// 5. the files of the memory (`Memory`).
 ///
 /// The first three are asynchronous and may be held while the store is asked. The fold is locked
-/// only between two such points and never across an `await`; under it, only the memory's files are
-/// locked. Every other lock of the plane is a leaf: nothing else is locked while it is held. The
-/// one exception is the verifier of the introspection, which is locked before 4.
+/// for a look-up or a change, never across an `await`; under it, only the memory's files are locked.
+/// The introspection locks its verifier before 4. Every other lock belongs to one owner, which asks
+/// no other owner while it holds it.
 pub(super) struct Folded {
     fold: Mutex<Fold>,
     head: watch::Sender<Position>,
