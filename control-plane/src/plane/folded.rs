@@ -16,13 +16,13 @@ use crate::keyring::DeadKeys;
 ///
 /// **Lock order.** Locks of several owners are taken together in this order only:
 ///
-/// 1. the pass over the ended sessions (`Sessions`),
+/// 1. the pass over the ended sessions (`Sessions`), or the turn to change issuers (`Log`),
 /// 2. the reading of the log (`Log`),
 /// 3. the reading of the keyring (`SigningKeys`),
 /// 4. this fold,
 /// 5. the files of the memory (`Memory`).
 ///
-/// The first three are asynchronous and may be held while the store is asked. The fold is locked
+/// Those of 1 to 3 are asynchronous and may be held while the store is asked. The fold is locked
 /// for a look-up or a change, never across an `await`; under it, only the memory's files are locked.
 /// The introspection locks its verifier before 4. Every other lock belongs to one owner, which asks
 /// no other owner while it holds it.
