@@ -243,7 +243,7 @@ impl Plane {
         let id = format!("{OWN_ACT}:issuers:{}", hex_id());
         let request = Request { id, digest: [0; 32], memory: UNNAMED_REQUEST_MEMORY };
         let record = Record { at: now, by: OWN_ACT.to_owned(), reason: None, revocations };
-        self.log.revoke(&request, &record).await?;
+        self.log.revoke_at_start(&request, &record).await?;
         self.publisher.rebuild_base(now).await;
         Ok(())
     }

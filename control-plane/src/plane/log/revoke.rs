@@ -45,6 +45,18 @@ impl Log {
         Ok(Revoked { position, durability, repeated })
     }
 
+    /// Appends `record` while no task follows the log yet, and folds it.
+    pub(in crate::plane) async fn revoke_at_start(
+        &self,
+        request: &Request,
+        record: &Record,
+    ) -> Result<(), PlaneError> {
+        self.need_room(record, MOST_ENTRIES)?;
+        let Appended { position, .. } = self.append(request, record).await?;
+        audit::revoked(record, position);
+        self.catch_up().await
+    }
+
     /// Appends to the log that this process has folded. If the store continues a different log,
     /// that is repaired first.
     async fn append(&self, request: &Request, record: &Record) -> Result<Appended, PlaneError> {
