@@ -9,7 +9,7 @@ import { ROOT } from "../support/fixture.mjs";
 
 /** From the ground up. */
 const ROOMS = [
-  "options", "engine", "feed", "keys", "stores", "verifier", "loaders", "middleware", "worker/handover",
+  "presets", "options", "engine", "feed", "keys", "stores", "verifier", "loaders", "middleware", "worker/handover",
   "worker", "testing",
 ];
 

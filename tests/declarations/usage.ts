@@ -1,6 +1,6 @@
 // Compiled by `npm run types`, never run: what the package's types allow and what they do not.
 
-import { Verifier, createVerifier, type Verdict } from "offswitch";
+import { Verifier, createVerifier, preset, type PresetName, type Verdict } from "offswitch";
 
 const feed = { url: "https://issuer/v1/feed", publicKeys: ["key"], maxStaleness: 60 };
 const verifier = await createVerifier({
@@ -22,6 +22,17 @@ await createVerifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed, lee
 // @ts-expect-error a verifier without issuers trusts nobody
 await createVerifier({ feed });
 new Verifier({ issuers: [{ issuer: "i", audience: "unchecked", keys: { keys: [] } }], feed });
+
+// Presets: each with its own parameters.
+new Verifier({ issuers: [preset("entra", { tenant: "t", audience: ["a"] }), preset("firebase", { project: "p" })], feed });
+new Verifier({ ...preset("clerk", { domain: "d" }), leewaySeconds: 5, feed });
+"cloudflare-access" satisfies PresetName;
+// @ts-expect-error the realm is missing
+preset("keycloak", { url: "https://sso", audience: "a" });
+// @ts-expect-error there is no such parameter
+preset("google", { audience: "a", realm: "r" });
+// @ts-expect-error there is no such preset
+preset("azure", {});
 
 // What is asked for a single verdict.
 verifier.verifySync("token", { maxStaleness: 5 }).outcome === "undecided";

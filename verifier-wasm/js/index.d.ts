@@ -41,6 +41,160 @@ export interface IssuerOptions {
   userRule?: "version_else_issued_at" | "issued_at" | undefined;
 }
 
+// presets.json begins
+export interface PresetParameters {
+  /** Auth0: Access tokens for a custom API, in the Auth0 or the RFC 9068 profile. */
+  "auth0": {
+    /** The tenant's domain or a custom one: tenant.eu.auth0.com. */
+    domain: string;
+    /** The identifier of the API. */
+    audience: string | string[];
+  };
+  /** Authentik: Access tokens of an OAuth2 provider whose issuer mode is the default, one issuer per application. */
+  "authentik": {
+    /** The address of Authentik. */
+    url: string;
+    /** The slug of the application. */
+    application: string;
+    /** The provider's client id. */
+    audience: string | string[];
+  };
+  /** Clerk: Session tokens, version 1 and 2. */
+  "clerk": {
+    /** The host of the Frontend API: clerk.example.com. */
+    domain: string;
+    /** The `aud` that a JWT template sets; session tokens have none. Default `unchecked`. */
+    audience?: string | string[];
+    /** The origins of your applications: `azp` must be one of them. */
+    origins?: string | string[];
+  };
+  /** Cloudflare Access: Application tokens (`Cf-Access-Jwt-Assertion`) of users and of service tokens. */
+  "cloudflare-access": {
+    /** The team's name: the host is team.cloudflareaccess.com. */
+    team: string;
+    /** The application's AUD tag. */
+    audience: string | string[];
+  };
+  /** Amazon Cognito, access tokens: Access tokens of a user pool. They have `client_id` and no `aud`. */
+  "cognito": {
+    /** The region of the pool: eu-central-1. */
+    region: string;
+    /** The id of the user pool: eu-central-1_AbCdEfGhI. */
+    pool: string;
+    /** The id of the app client, or several. */
+    client: string | string[];
+  };
+  /** Amazon Cognito, ID tokens: ID tokens of a user pool. */
+  "cognito-id": {
+    /** The region of the pool: eu-central-1. */
+    region: string;
+    /** The id of the user pool: eu-central-1_AbCdEfGhI. */
+    pool: string;
+    /** The id of the app client, or several. */
+    client: string | string[];
+  };
+  /** Microsoft Entra ID, v2.0 tokens: Access tokens for an API whose `requestedAccessTokenVersion` is 2. */
+  "entra": {
+    /** The tenant's id, not its name. */
+    tenant: string;
+    /** The client id of the API. */
+    audience: string | string[];
+    /** The sign-in host of the cloud or of an external tenant. Default `login.microsoftonline.com`. */
+    authority?: string;
+  };
+  /** Microsoft Entra ID, v1.0 tokens: Access tokens for an API whose `requestedAccessTokenVersion` is 1 or not set. */
+  "entra-v1": {
+    /** The tenant's id, not its name. */
+    tenant: string;
+    /** The application id URI or the client id of the API, as clients request it. */
+    audience: string | string[];
+  };
+  /** Firebase Authentication: ID tokens, which are what clients of Firebase send to a backend. */
+  "firebase": {
+    /** The id of the project. */
+    project: string;
+  };
+  /** GitHub Actions: Tokens that a job requests with `id-token: write`. */
+  "github-actions": {
+    /** The audience that the workflow requests. */
+    audience: string | string[];
+    /** Another one with a custom issuer of an enterprise, or with GitHub Enterprise Server. Default `https://token.actions.githubusercontent.com`. */
+    issuer?: string;
+  };
+  /** Google: ID tokens of Sign in with Google. Google's access tokens are not JWTs. */
+  "google": {
+    /** The client id of the application, or several. */
+    audience: string | string[];
+  };
+  /** Ory Hydra: Access tokens with `strategies.access_token: jwt`. */
+  "hydra": {
+    /** The public address of Hydra. */
+    url: string;
+    /** The audience that clients request. */
+    audience: string | string[];
+    /** The exact `urls.self.issuer`, if it ends with a slash or differs from the address. Default `{url}`. */
+    issuer?: string;
+  };
+  /** Keycloak: Access tokens of a realm. */
+  "keycloak": {
+    /** The address of Keycloak, with its path if it has one: https://sso.example/auth. */
+    url: string;
+    /** The name of the realm. */
+    realm: string;
+    /** The audience that an audience mapper adds. */
+    audience: string | string[];
+  };
+  /** Kubernetes: Projected tokens of service accounts. */
+  "kubernetes": {
+    /** The audience of the projected volume or of the TokenRequest. */
+    audience: string | string[];
+    /** The exact `--service-account-issuer`. Default `https://kubernetes.default.svc.cluster.local`. */
+    issuer?: string;
+    /** The `jwks_uri` of the issuer's discovery document. Default `https://kubernetes.default.svc/openid/v1/jwks`. */
+    jwks?: string;
+  };
+  /** Okta: Access tokens of a custom authorization server. Those of the org server are for Okta alone. */
+  "okta": {
+    /** The org's domain or a custom one: dev-1234.okta.com. */
+    domain: string;
+    /** The audience of the authorization server. */
+    audience: string | string[];
+    /** The id of the authorization server. Default `default`. */
+    server?: string;
+  };
+  /** Supabase: Access tokens of Supabase Auth, signed with asymmetric signing keys. */
+  "supabase": {
+    /** The address of the project: https://ref.supabase.co. */
+    url: string;
+    /** The `aud` of signed-in users. Default `authenticated`. */
+    audience?: string | string[];
+  };
+  /** WorkOS AuthKit: Access tokens of a session. */
+  "workos": {
+    /** The client id: client_… */
+    client: string;
+    /** The `aud` that a JWT template sets; by default tokens have none. Default `unchecked`. */
+    audience?: string | string[];
+    /** The exact `iss` of your tokens, if it is another: with a custom authentication domain, for example. Default `https://api.workos.com/user_management/{client}`. */
+    issuer?: string;
+  };
+  /** Zitadel: Access tokens of applications and service users whose token type is JWT. */
+  "zitadel": {
+    /** The address of the instance. */
+    url: string;
+    /** The client id of the application or the id of the project. */
+    audience: string | string[];
+  };
+}
+// presets.json ends
+
+export type PresetName = keyof PresetParameters;
+
+/** The options of an issuer from the name of a provider: `issuers: [preset("entra", { tenant, audience })]`. To change
+ * one, spread them: `{ ...preset("auth0", { domain, audience }), leewaySeconds: 5 }`. Throws a TypeError with the code
+ * `unknown_preset`, or `invalid_preset`, which names every parameter that is wrong. */
+export function preset<Name extends PresetName>(name: Name, parameters: PresetParameters[Name]): IssuerOptions;
+
 export type Algorithm =
   | "EdDSA" | "Ed25519" | "ES256"
   | "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512"

@@ -17,3 +17,4 @@ export const { Verifier, createVerifier } = packageFor({
   follow, hosts: new Map(hosting(`EdDSA ES256 ${RSA}`, nodeCrypto)), load,
 });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
+export { preset } from "../presets/preset.js";

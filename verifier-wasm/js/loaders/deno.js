@@ -22,3 +22,4 @@ const hosts = new Map([...hosting(`EdDSA ${RSA}`, nodeCrypto), ...hosting("ES256
 const follow = followWith(() => import("../feed/stream-follower.js"));
 export const { Verifier, createVerifier } = packageFor({ follow, hosts, load });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
+export { preset } from "../presets/preset.js";

@@ -11,3 +11,4 @@ initSync(Object.setPrototypeOf(module, WebAssembly.Module.prototype));
 export const { Verifier, createVerifier } = packageFor(isolate);
 export { load } from "./isolate.js";
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
+export { preset } from "../presets/preset.js";

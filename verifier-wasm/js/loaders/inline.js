@@ -19,3 +19,4 @@ export const { Verifier, createVerifier } = packageFor({
   follow, hosts: new Map(hosting(`ES256 ${RSA}`, webCrypto)), load,
 });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
+export { preset } from "../presets/preset.js";

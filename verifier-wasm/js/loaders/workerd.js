@@ -10,3 +10,4 @@ initSync(module);
 export const { Verifier, createVerifier } = packageFor(isolate);
 export { load } from "./isolate.js";
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
+export { preset } from "../presets/preset.js";
