@@ -166,9 +166,9 @@ function undecidedCases(verifiers, keys) {
     // V10, S07: the age of the snapshot to the second, as configured and as asked for.
     valid("patient", "100 s old", text, patient(100)),
     undecided("stale_snapshot", "patient", "101 s old", text, patient(101)),
-    valid("patient", "10 s old of 10", text, patient(10, { maxStaleness: 10 })),
-    undecided("stale_snapshot", "patient", "11 s old of 10", text,
-      patient(11, { maxStaleness: 10 })),
+    valid("patient", "95 s old of 95", text, patient(95, { maxStaleness: 95 })),
+    undecided("stale_snapshot", "patient", "96 s old of 95", text,
+      patient(96, { maxStaleness: 95 })),
     valid("patient", "101 s old of 200", text, patient(101, { maxStaleness: 200 })),
     valid("patient", "300 s old of any", text, patient(300, { onStale: "allow" })),
     // D17: a snapshot from the future refuses no good token.
