@@ -25,10 +25,10 @@ consoleTest("charts appear, and the rate moves when something is revoked", async
   const within = (title, pattern) =>
     becomes(async () => pattern.test(await label(title)), true);
   await within("Revocations per second", /now 0, between 0 and 0\./);
-  const { seq: before } = await positionOf();
   for (let count = 0; count < 20; count += 1) await revoke(`user-${count}`, "load");
   await within("Revocations per second", /between 0 and (?!0\.$)[\d.]+\.$/);
-  await within("Records of the log", new RegExp(`now ${before + 20},`));
+  // A new log begins with the life of its own tokens and the issuer.
+  await within("Records of the log", /now 22,/);
   await within("Snapshot size", /now \d+(\.\d)? (B|KiB),/);
   await within("Snapshot age", /now \d+ (s|min)/);
   await within("Revoke to publish", /p50: now \d+(\.\d+)? (ms|µs|s), .*p99: now/);
