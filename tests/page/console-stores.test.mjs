@@ -172,7 +172,7 @@ const KINDS = [
   },
   {
     kind: "Token by its jti", entry: "token", verdict: "revoked_token",
-    fields: ({ jti }) => ({ jti, "exp (the token's own)": `${now() + 600}` }),
+    fields: ({ jti }) => ({ jti, "exp (optional; the token's own)": `${now() + 600}` }),
   },
   {
     kind: "Session", entry: "session", verdict: "revoked_session",
