@@ -4,7 +4,7 @@
 //! issuer, tokens, sessions, users: [{sub, minimum_version, not_before}], claims: [{issuer, claims:
 //! {path: value}, not_before}], dead_keys: [{issuer, kid}], extra, extra_users, extra_dead_keys,
 //! history, other_seeds, salt, surplus}`, each with a default. The rules of `issuer` list `jti`, `sid`
-//! and `sub`, and the selectors of `claims`, which are revoked whatever their age without
+//! and `sub`, and the selectors of `claims`, which are revoked regardless of their age without
 //! `not_before`; `more_issuers` are rules of others as a snapshot has them. `extra` and the like add
 //! that many entries that no token has; `history` names a fork; `other_seeds` are further keys that
 //! sign; `surplus` is how many bytes too many the body has.

@@ -86,7 +86,7 @@ fn a_key_that_several_algorithms_fit_is_refused_by_name_and_spoils_no_other() {
     // A list may name one algorithm twice, also by both of its names.
     let twice = [Algorithm::Rs256, Algorithm::Rs256];
     assert!(KeySet::from_jwks(nameless.to_string().as_bytes(), &twice).is_ok());
-    // What the key says counts, whatever the list says.
+    // The key's own `alg` counts, also against the list.
     let set = KeySet::from_jwks(rsa.jwk().to_string().as_bytes(), &[Algorithm::Ps256]).unwrap();
     assert_eq!(set.keys()[0].algorithm(), Algorithm::Rs256);
     assert_eq!(
@@ -95,7 +95,7 @@ fn a_key_that_several_algorithms_fit_is_refused_by_name_and_spoils_no_other() {
     );
 }
 
-// I01: a published secret is none, with alg or without; one that was configured is bound as others are.
+// I01: a published secret is not used as a key, with alg or without; one that was configured is bound as other keys are.
 #[test]
 fn a_secret_without_alg_is_bound_where_it_was_configured_and_refused_where_it_was_fetched() {
     let text = nameless("HS256");

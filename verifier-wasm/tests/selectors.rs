@@ -345,7 +345,7 @@ proptest! {
         }
         for token in tokens {
             let code = verifier.verify(&minter.token(&token), NOW).code();
-            // A list where a pair selects is refused whatever is revoked.
+            // A list at a path of a pair is refused, also if the pair does not match.
             let is_pair = |(claims, _): &Revoked| claims.len() > 1 && claims.contains_key("b");
             if token["b"].is_array() && all.iter().any(is_pair) {
                 prop_assert_eq!(code, "malformed");

@@ -105,7 +105,7 @@ pub enum Revocation {
         /// The user.
         sub: String,
         /// Only those issued before this instant, unix seconds. Without it, those of the control plane
-        /// are told from newer ones by `ver`.
+        /// are compared by `ver`.
         issued_before: Option<u64>,
         /// See above.
         exp: u64,
@@ -115,7 +115,7 @@ pub enum Revocation {
 /// What a record adds to the revoked state.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Effects {
-    /// Ids that are revoked whatever the age of the token.
+    /// Ids that are revoked regardless of the age of the token.
     pub denied: Vec<Denied>,
     /// Cut-offs.
     pub cutoffs: Vec<RevokedUpTo>,

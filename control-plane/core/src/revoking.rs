@@ -140,7 +140,7 @@ impl Named {
             }
             Target::User(sub) => {
                 need_id("sub", &sub)?;
-                // Own tokens are told from newer ones by their version.
+                // Own tokens are compared by their version.
                 let foreign = issuer.as_ref().map(|_| until_now);
                 let issued_before = issued_before.or(foreign);
                 Ok(Revocation::User { issuer, sub, issued_before, exp })
@@ -251,7 +251,7 @@ fn check_issued_before(
 ) -> Result<(), Refused> {
     let refuse = |detail| Err(invalid("issued_before", detail));
     if !matches!(target, Target::Claims(_) | Target::User(_)) {
-        let detail = "leave it out: a token, a session and a key are revoked whatever their age";
+        let detail = "leave it out: a token, a session and a key are revoked regardless of their age";
         return refuse(detail.to_owned());
     }
     let latest = now.saturating_add(MAX_LEAD_SECONDS);

@@ -1,5 +1,5 @@
 //! Invariant 5 as a model with time: no token is accepted after a revocation that matches it, however the
-//! horizon was raised and lowered, at whatever time a verifier fetched its base, past every expiry.
+//! horizon was raised and lowered, whenever a verifier fetched its base, past every expiry.
 
 use std::collections::BTreeMap;
 

@@ -137,7 +137,7 @@ impl SigningKeys {
         states.into_iter().map(status).collect()
     }
 
-    /// True if this control plane has a token key with this name, whatever its state.
+    /// True if this control plane has a token key with this name, in any state.
     pub fn has_token_key(&self, kid: &str) -> bool {
         self.keyring().token_keys().iter().any(|key| key.kid() == kid)
     }

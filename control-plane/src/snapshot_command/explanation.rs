@@ -40,7 +40,7 @@ pub(super) struct Explanation {
     /// What it says about each issuer.
     issuers: Vec<IssuerRules>,
     dead_keys: Vec<DeadKey>,
-    /// What is revoked whatever its age: tokens and sessions, which cannot be distinguished.
+    /// What is revoked regardless of its age: tokens and sessions, which cannot be distinguished.
     denied: Collection,
     /// What is revoked up to an instant or a version: users, and other claims.
     cutoffs: Collection,

@@ -192,7 +192,7 @@ async fn a_red_button_concerns_one_issuer() {
     assert_eq!(plane.got("/v1/keys").await["token_keys"], keys);
 }
 
-// Deleting an issuer keeps what was revoked; so does a process that starts anew.
+// Deleting an issuer keeps what was revoked; so does a process after a restart.
 #[tokio::test]
 async fn what_was_revoked_of_a_removed_issuer_stays_also_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();

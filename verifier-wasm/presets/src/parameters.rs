@@ -18,7 +18,7 @@ pub enum Value {
     Many(Vec<String>),
 }
 
-/// What a preset needs to be told.
+/// The parameters of a preset.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parameter {

@@ -27,7 +27,7 @@ pub struct Content<'a> {
     pub issuers: Vec<IssuerRules>,
     /// Keys that must not be trusted any more, at most [`MAX_DEAD_KEYS`](crate::MAX_DEAD_KEYS).
     pub dead_keys: Vec<DeadKey>,
-    /// What is revoked whatever its age, strictly ascending fingerprints.
+    /// What is revoked regardless of its age, strictly ascending fingerprints.
     pub denied: &'a [u64],
     /// Cut-offs, by strictly ascending fingerprint.
     pub cutoffs: &'a [(u64, Cutoff)],

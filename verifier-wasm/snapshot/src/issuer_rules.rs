@@ -120,7 +120,7 @@ impl Horizons {
         self.0.is_empty()
     }
 
-    /// Adds a step. Of two that begin together the shorter limit holds, in whatever order they come.
+    /// Adds a step. Of two that begin together the shorter limit holds, in any order.
     pub fn add(&mut self, step: Horizon) {
         match self.0.binary_search_by_key(&step.issued_from, |held| held.issued_from) {
             Ok(at) => {

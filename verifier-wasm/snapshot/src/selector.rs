@@ -134,7 +134,7 @@ impl Uses {
         Self(bits)
     }
 
-    /// In the set of ids that are revoked whatever their age.
+    /// In the set of ids that are revoked regardless of their age.
     pub const EXACT: Self = Self(1);
     /// In the map of cut-offs.
     pub const CUTOFF: Self = Self(1 << 1);

@@ -160,7 +160,7 @@ impl Snapshot {
         self.cutoffs.len()
     }
 
-    /// True if tokens with these values are revoked whatever their age.
+    /// True if tokens with these values are revoked regardless of their age.
     pub fn is_denied(&self, id: Fingerprint) -> bool {
         self.denied.rank(&self.bytes, id.0).is_some()
     }

@@ -220,7 +220,7 @@ impl Feed {
         all.any(|key| key == (issuer, kid))
     }
 
-    /// True if the issuer's tokens with this text in `claim` are revoked whatever their age.
+    /// True if the issuer's tokens with this text in `claim` are revoked regardless of their age.
     pub fn is_denied(&self, issuer: &str, claim: &str, text: &str) -> bool {
         let id = |salt| Fingerprint::of_claim(salt, issuer, claim, text);
         self.salt().is_some_and(|salt| self.holds(id(salt)))
@@ -231,7 +231,7 @@ impl Feed {
         self.cutoff_of(Fingerprint::of_claim(self.salt()?, issuer, claim, text))
     }
 
-    /// True if tokens with this fingerprint are revoked whatever their age.
+    /// True if tokens with this fingerprint are revoked regardless of their age.
     pub fn holds(&self, id: Fingerprint) -> bool {
         let in_base = || self.base.as_ref().is_some_and(|base| base.is_denied(id));
         self.overlay.denied.contains_key(&id) || in_base()

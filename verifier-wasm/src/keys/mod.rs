@@ -34,7 +34,7 @@ impl VerifyingKey {
     }
 
     /// Reads one JWK. One without `alg` has the only one of the `configured` algorithms that fits its
-    /// type. What cannot verify is found first, whatever else is wrong with it.
+    /// type. What cannot verify is found first, before anything else that is wrong with it.
     fn read(jwk: &Value<'_>, configured: &[Algorithm]) -> Result<Self, KeyProblem> {
         let Value::Object(object) = jwk else { return Err(KeyProblem::Malformed) };
         if text(object, "use")?.is_some_and(|purpose| purpose != "sig") {
