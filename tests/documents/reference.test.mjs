@@ -21,7 +21,7 @@ test("configuration.md has every key of the control plane with its default, and 
 });
 
 test("configuration.md has every member of [[issuers]], and no other", () => {
-  const [, body] = /pub struct Definition \{(.*?)\n\}/s.exec(readText(pathOf("/core/src/registration.rs")));
+  const [, body] = /pub struct Definition \{(.*?)\n\}/s.exec(readText(pathOf("/core/src/issuers/registration.rs")));
   const members = ["name", ...all(body, /^ {4}pub ([a-z_]+):/gm).flat()];
   const rows = all(readText("docs/reference/configuration.md"), /^\| `issuers\.([a-z_]+)` \|/gm).flat();
   assert.deepEqual(sorted(rows), sorted(members));

@@ -9,6 +9,5 @@ pub mod issuers;
 pub mod limits;
 pub mod log;
 pub mod record;
-pub mod registration;
 pub mod revoking;
 pub mod session;

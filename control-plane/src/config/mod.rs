@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use offswitch_core::registration::Definition;
+use offswitch_core::issuers::Definition;
 use zeroize::Zeroizing;
 
 use self::keys::{KEYS, Key};

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use offswitch_core::issuers::Definition;
 use offswitch_core::issuers::Issuers;
 use offswitch_core::limits::LONGEST_ACCESS_TOKEN_SECONDS;
-use offswitch_core::registration::Definition;
 use offswitch_core::revoking::Refused;
 use offswitch_core::session::{Lifetimes, LostSessions};
 use zeroize::Zeroizing;

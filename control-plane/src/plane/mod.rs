@@ -20,9 +20,9 @@ mod tasks;
 use std::sync::Arc;
 
 use offswitch_core::fold::FoldError;
+use offswitch_core::issuers::Definition;
 use offswitch_core::limits::UNNAMED_REQUEST_MEMORY;
 use offswitch_core::record::{OWN_ACT, Record, Revocation};
-use offswitch_core::registration::Definition;
 use offswitch_core::revoking::Rules;
 use offswitch_snapshot::MAX_SELECTORS;
 

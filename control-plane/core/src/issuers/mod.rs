@@ -1,5 +1,7 @@
 //! The issuers whose tokens can be revoked, and what the feed says about each of them.
 
+mod registration;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use offswitch_snapshot::{
@@ -9,6 +11,8 @@ use offswitch_snapshot::{
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{LONGEST_ACCESS_TOKEN_SECONDS, leaves_at};
+
+pub use registration::Definition;
 
 /// An identity provider whose tokens can be revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

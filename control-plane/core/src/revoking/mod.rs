@@ -251,7 +251,8 @@ fn check_issued_before(
 ) -> Result<(), Refused> {
     let refuse = |detail| Err(invalid("issued_before", detail));
     if !matches!(target, Target::Claims(_) | Target::User(_)) {
-        let detail = "leave it out: a token, a session and a key are revoked regardless of their age";
+        let detail =
+            "leave it out: a token, a session and a key are revoked regardless of their age";
         return refuse(detail.to_owned());
     }
     let latest = now.saturating_add(MAX_LEAD_SECONDS);
