@@ -5,9 +5,9 @@ use ed25519_dalek::{Signer, SigningKey};
 use crate::cutoff_map::{self, Cutoff};
 use crate::envelope::{FeedKey, MAGIC, MAX_SIGNATURES, VERSION, message};
 use crate::fingerprint::{Fingerprint, Salt};
-use crate::issuer_rules::IssuerRules;
+use crate::issuer_rules::{IssuerRules, MAX_ISSUERS};
 use crate::position::{Floor, Position};
-use crate::snapshot::{DeadKey, Header};
+use crate::snapshot::{DeadKey, Header, MAX_DEAD_KEYS, MAX_ENTRIES};
 use crate::sorted_set;
 
 /// What one snapshot says.
@@ -31,6 +31,16 @@ pub struct Content<'a> {
     pub denied: &'a [u64],
     /// Cut-offs, by strictly ascending fingerprint.
     pub cutoffs: &'a [(u64, Cutoff)],
+}
+
+impl Content<'_> {
+    /// True if a reader takes a snapshot with so many entries, keys, issuers, selectors and steps.
+    pub fn is_within_limits(&self) -> bool {
+        self.denied.len().max(self.cutoffs.len()) <= MAX_ENTRIES
+            && self.dead_keys.len() <= MAX_DEAD_KEYS
+            && self.issuers.len() <= MAX_ISSUERS
+            && self.issuers.iter().all(IssuerRules::is_well_formed)
+    }
 }
 
 /// Signs the snapshots of one feed with one key, or with several while the key changes.
@@ -128,5 +138,69 @@ impl Fingerprint {
         numbers.sort_unstable();
         numbers.dedup();
         numbers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        Content, DeadKey, Horizon, IssuerRules, MAX_DEAD_KEYS, MAX_ENTRIES, MAX_HORIZONS,
+        MAX_ISSUERS, Selector, Snapshot, SnapshotSigner, Uses,
+    };
+
+    // What the builder calls readable is read, at each limit, and what it does not is refused.
+    #[test]
+    fn the_limits_of_the_builder_are_those_of_the_reader() {
+        let signer =
+            SnapshotSigner::new("f", vec![ed25519_dalek::SigningKey::from_bytes(&[1; 32])]);
+        let key = |number: usize| DeadKey { issuer: "i".to_owned(), kid: number.to_string() };
+        let keys = |count: usize| Content {
+            dead_keys: (0..count).map(key).collect(),
+            ..Content::default()
+        };
+        let issuer = |number: usize| IssuerRules::new(&format!("{number:04}"));
+        let issuers = |count: usize| Content {
+            issuers: (0..count).map(issuer).collect(),
+            ..Content::default()
+        };
+        let steps = |count: usize| {
+            let mut rules = IssuerRules::new("i");
+            for issued_from in 0..u64::try_from(count).unwrap_or(0) {
+                rules.horizons.add(Horizon { issued_from, seconds: 60 });
+            }
+            Content { issuers: vec![rules], ..Content::default() }
+        };
+        let selectors = |count: usize| {
+            let mut rules = IssuerRules::new("i");
+            for number in 0..count {
+                if let Ok(selector) = Selector::new([number.to_string()]) {
+                    rules.list(&selector, Uses::CUTOFF);
+                }
+            }
+            Content { issuers: vec![rules], ..Content::default() }
+        };
+        for (content, is_good) in [
+            (keys(MAX_DEAD_KEYS), true),
+            (keys(MAX_DEAD_KEYS + 1), false),
+            (issuers(MAX_ISSUERS), true),
+            (issuers(MAX_ISSUERS + 1), false),
+            (steps(MAX_HORIZONS), true),
+            (steps(MAX_HORIZONS + 1), false),
+            (selectors(16), true),
+            (selectors(17), false),
+        ] {
+            assert_eq!(content.is_within_limits(), is_good);
+            let mut content = content;
+            content.from.position.era = 1;
+            content.to.position.era = 1;
+            let read = Snapshot::open(signer.sign(&content), &signer.feed_keys());
+            assert_eq!(read.is_ok(), is_good, "{:?}", read.err());
+        }
+        // The zeros are never touched, so they take no memory.
+        let zeros = vec![0; MAX_ENTRIES + 1];
+        for (count, is_good) in [(MAX_ENTRIES, true), (MAX_ENTRIES + 1, false)] {
+            let denied = zeros.get(..count).unwrap_or_default();
+            assert_eq!(Content { denied, ..Content::default() }.is_within_limits(), is_good);
+        }
     }
 }
