@@ -228,7 +228,15 @@ async fn a_token_of_a_registered_issuer_is_revoked_by_its_text() {
     let anyone = plane.request(Method::POST, "/oauth/revoke").form(&form(of("t-2")));
     let refused = anyone.send().await.unwrap();
     assert_eq!(refused.status(), 401);
-    assert_eq!(refused.json::<Value>().await.unwrap()["error"], "invalid_client");
+    let refused = refused.json::<Value>().await.unwrap();
+    let expected = json!({ "error": "invalid_client", "error_description": "missing_api_key" });
+    assert_eq!(refused, expected);
+    let reader = json!({ "name": "reader", "scopes": ["feed:read"] });
+    let reader = plane.posted("/v1/api-keys", &reader).await["key"].as_str().unwrap().to_owned();
+    let lacking = plane.request(Method::POST, "/oauth/revoke").bearer_auth(reader);
+    let refused = lacking.form(&form(of("t-4"))).send().await.unwrap();
+    assert_eq!(refused.status(), 401);
+    assert_eq!(refused.json::<Value>().await.unwrap()["error_description"], "missing_scope");
     let admin = plane.admin(Method::POST, "/oauth/revoke").form(&form(of("t-3")));
     assert_eq!(admin.send().await.unwrap().status(), 200);
     for claims in [
@@ -245,8 +253,8 @@ async fn a_token_of_a_registered_issuer_is_revoked_by_its_text() {
     assert_eq!((status, &problem["code"]), (422, &json!("already_expired")));
     let follower = Follower::start(&plane, &plane.issuer()).await;
     let feed = follower.verifier().feed();
-    let denied = ["t-1", "t-2", "t-3"].map(|id| feed.is_denied(ENTRA, "uti", id));
-    assert_eq!(denied, [true, false, true]);
+    let denied = ["t-1", "t-2", "t-3", "t-4"].map(|id| feed.is_denied(ENTRA, "uti", id));
+    assert_eq!(denied, [true, false, true, false]);
 }
 
 // An issuer in the configuration is registered at the start; one that is wrong stops it, by name.

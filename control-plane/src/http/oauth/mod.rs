@@ -115,9 +115,9 @@ impl OauthError {
         Self { error: "invalid_grant", error_description: code }
     }
 
-    /// The request needs an API key that may do this.
-    pub(super) fn invalid_client() -> Self {
-        Self { error: INVALID_CLIENT, error_description: "missing_api_key" }
+    /// The request needs an API key that may do this; `code` says what is wrong with the given one.
+    pub(super) fn invalid_client(code: &'static str) -> Self {
+        Self { error: INVALID_CLIENT, error_description: code }
     }
 
     /// The endpoint does not accept the request.

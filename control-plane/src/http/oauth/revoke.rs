@@ -56,9 +56,8 @@ async fn revoke_foreign(
 ) -> Result<(), OauthError> {
     let rules = plane.revocation_rules();
     let Some(named) = Named::of_foreign_token(token, &rules.issuers) else { return Ok(()) };
-    let Ok(caller) = access::caller(plane, headers, Some(Scope::RevocationsWrite), now) else {
-        return Err(OauthError::invalid_client());
-    };
+    let caller = access::caller(plane, headers, Some(Scope::RevocationsWrite), now)
+        .map_err(|problem| OauthError::invalid_client(problem.code()))?;
     let Ok(revocation) = named.check(&rules, now) else { return Ok(()) };
     let (by, reason) = (caller.id, Some("RFC 7009".to_owned()));
     let record = Record { at: now, by, reason, revocations: vec![revocation] };
