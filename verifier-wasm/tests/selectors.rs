@@ -279,6 +279,75 @@ fn what_is_said_about_another_issuer_concerns_no_token_of_this_one() {
     assert_eq!(verifier.verify(&token, NOW).code(), "valid");
 }
 
+/// A base or delta as [`snapshot`] makes it, signed at another time, in which only these selectors are listed.
+fn listing(from: u64, to: u64, issued_at: u64, rules: IssuerRules, denied: &[u64]) -> Vec<u8> {
+    let floor = |seq| Floor { position: Position { era: 1, seq }, ..Floor::default() };
+    signer().sign(&Content {
+        from: floor(from),
+        to: floor(to),
+        issued_at,
+        valid_until: issued_at + 60,
+        salt: SALT,
+        issuers: vec![rules],
+        denied,
+        ..Content::default()
+    })
+}
+
+// R21: a base of a log that lost a selector a moment ago un-revokes nothing: the selector stays with its entry.
+#[test]
+fn a_base_of_a_log_that_lost_a_selector_leaves_it_in_force() {
+    let minter = Minter::new("EdDSA");
+    let mut verifier = verifier(&minter, &[]);
+    let token = minter.token(&with(json!({"client_id": "c-1"})));
+    let delta = snapshot(1, 2, &[revoked(json!({"client_id": "c-1"}), None)], &Horizons::default());
+    verifier.apply(delta, NOW).unwrap();
+    verifier.apply(listing(0, 3, NOW + 1, rules(0), &[]), NOW + 1).unwrap();
+    assert_eq!(verifier.verify(&token, NOW + 1).code(), "revoked_claims");
+    // One that a later base lacks has expired there: it costs no verdict a look-up any more.
+    let mut later = self::verifier(&minter, &[]);
+    let delta = snapshot(1, 2, &[revoked(json!({"client_id": "c-1"}), None)], &Horizons::default());
+    later.apply(delta, NOW).unwrap();
+    later.apply(listing(0, 3, NOW + 601, rules(0), &[]), NOW + 601).unwrap();
+    assert_eq!(later.feed().rules_of(ISSUER).unwrap().selectors.len(), 3);
+}
+
+// Invariant 2: no base takes an epoch or a horizon back.
+#[test]
+fn a_base_without_an_epoch_or_a_horizon_takes_neither_back() {
+    let minter = Minter::new("EdDSA");
+    let mut verifier = verifier(&minter, &[]);
+    let strict = IssuerRules { horizons: Horizons::constant(600), ..rules(NOW - 50) };
+    verifier.apply(listing(1, 2, NOW, strict, &[]), NOW).unwrap();
+    verifier.apply(listing(0, 3, NOW + 1000, rules(0), &[]), NOW + 1000).unwrap();
+    let now = NOW + 1000;
+    let old = minter.token(&with(json!({"iat": NOW - 51, "exp": now + 60})));
+    assert_eq!(verifier.verify(&old, now).code(), "lifetime_too_long");
+    let rules = verifier.feed().rules_of(ISSUER).unwrap();
+    assert_eq!((rules.epoch, rules.horizons.limit_at(now)), (NOW - 50, Some(600)));
+}
+
+// Each selector costs every verdict a look-up: deltas that bring too many make a verifier ask for a base, and a
+// base that has as many does not make it ask again.
+#[test]
+fn more_selectors_than_a_base_has_are_a_reason_to_fetch_one() {
+    let minter = Minter::new("EdDSA");
+    let mut verifier = verifier(&minter, &[]);
+    let many = |count: usize| {
+        let mut many = rules(0);
+        for number in 0..count {
+            many.list(&selector(&[&format!("c{number}")]), Uses::EXACT);
+        }
+        many
+    };
+    verifier.apply(listing(1, 2, NOW, many(5), &[]), NOW).unwrap();
+    assert!(verifier.feed().since().is_some());
+    verifier.apply(listing(2, 3, NOW, many(6), &[]), NOW).unwrap();
+    assert_eq!(verifier.feed().since(), None);
+    verifier.apply(listing(0, 4, NOW, many(6), &[]), NOW).unwrap();
+    assert!(verifier.feed().since().is_some());
+}
+
 /// The naive evaluation: is there a revocation all of whose claims the token has?
 fn is_revoked(token: &Value, all: &[Revoked]) -> bool {
     let at = |path: &str| match path.starts_with('/') {
