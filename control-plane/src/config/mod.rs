@@ -117,6 +117,11 @@ impl Config {
             // Writing to a String cannot fail.
             let _ = write!(text, "\n  {name}  [default: {default}]\n      {help}\n");
         }
+        text.push_str(
+            "\n  [[issuers]]  [in the file only]\n      An identity provider whose tokens can be \
+             revoked: name, issuer and, where they differ\n      from the defaults, the members that \
+             PUT /v1/issuers/{name} takes.\n",
+        );
         text
     }
 }
@@ -332,6 +337,43 @@ mod tests {
         let config = load("", &[("OFFSWITCH_LISTEN", "localhost:8500")]).ok().unwrap();
         assert!(config.listen.ip().is_loopback() && config.listen.port() == 8500);
         assert_eq!(config.settings.issuer, "http://localhost:8500");
+    }
+
+    // I05: an issuer of the file is checked as one of the API is; each problem says which one it is.
+    #[test]
+    fn each_issuer_of_the_file_is_checked_by_its_place() {
+        let table = |lines: &str| format!("[[issuers]]\n{lines}\n");
+        let good = table("name = \"idp\"\nissuer = \"https://idp.example\"");
+        let config = load(&good, &[]).ok().unwrap();
+        assert_eq!(config.issuers[0].1.issuer, "https://idp.example");
+        for (second, part) in [
+            ("issuer = \"https://b.example\"", "1: missing field `name`"),
+            ("name = \"b\"", "1: issuer: must have 1 to 512 bytes"),
+            ("name = \"idp\"\nissuer = \"https://b.example\"", "1 has a name or an issuer"),
+            ("name = \"b\"\nissuer = \"https://idp.example\"", "1 has a name or an issuer"),
+            (
+                "name = \"b\"\nissuer = \"https://b.example\"\ncolour = 1",
+                "1: unknown field `colour`",
+            ),
+            (
+                "name = \"b\"\nissuer = \"https://b.example\"\nhorizon_seconds = 5",
+                "1: horizon_seconds: ",
+            ),
+            (
+                "name = \"b\"\nissuer = \"https://b.example\"\nalgorithms = [\"none\"]",
+                "1: algorithms: ",
+            ),
+            ("name = \"B\"\nissuer = \"https://b.example\"", "1: name: "),
+            ("name = 1\nissuer = \"https://b.example\"", "1: invalid type"),
+        ] {
+            let problems = load(&format!("{good}{}", table(second)), &[]).err().unwrap();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].starts_with(&format!("issuers: {part}")), "{problems:?}");
+        }
+        assert_eq!(
+            load("issuers = 1", &[]).err().unwrap(),
+            ["issuers: must be tables: [[issuers]]"]
+        );
     }
 
     #[test]

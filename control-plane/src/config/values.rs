@@ -84,8 +84,8 @@ impl Values {
                 Ok((name, definition.try_into::<Definition>()?))
             });
             match read {
-                Ok((name, _)) if self.issuers.iter().any(|(other, _)| *other == name) => {
-                    self.problem(ISSUERS, &format!("{index} has a name that is given twice"));
+                Ok((name, definition)) if self.is_taken(&name, &definition) => {
+                    self.problem(ISSUERS, &format!("{index} has a name or an issuer given before"));
                 }
                 Ok((name, definition)) => {
                     // Against no other issuer: what the store has registered is known later.
@@ -103,6 +103,13 @@ impl Values {
                 }
             }
         }
+    }
+
+    fn is_taken(&self, name: &str, definition: &Definition) -> bool {
+        let is_same = |(other, held): &(String, Definition)| {
+            other == name || held.issuer == definition.issuer
+        };
+        self.issuers.iter().any(is_same)
     }
 
     /// Variables that are not ours are ignored, with a warning: a Kubernetes Service named
