@@ -266,6 +266,11 @@ impl fmt::Debug for MasterKey {
     }
 }
 
+/// 128 random bits in base64url: ids neither collide nor can be guessed.
+pub fn random_id() -> String {
+    Base64UrlUnpadded::encode_string(&random_bytes::<16>())
+}
+
 /// `N` bytes from the operating system.
 ///
 /// # Panics

@@ -30,9 +30,7 @@ fn empty() -> Fold {
 /// A fold of a control plane whose tokens live for a second, so that an entry's `exp` decides.
 fn short_lived() -> Fold {
     let mut fold = empty();
-    let revocations = vec![Revocation::Horizon { seconds: 1 }];
-    let long_ago = Record { at: NOW - 200_000, by: "test".to_owned(), reason: None, revocations };
-    fold.push(1, &long_ago.encode()).unwrap();
+    fold.push(1, &record(vec![Revocation::Horizon { seconds: 1 }])).unwrap();
     fold
 }
 

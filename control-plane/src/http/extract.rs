@@ -11,7 +11,6 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use base64ct::{Base64UrlUnpadded, Encoding};
 use futures_util::TryStreamExt;
 use offswitch_core::limits::{REQUEST_MEMORY, UNNAMED_REQUEST_MEMORY};
 use serde::de::DeserializeOwned;
@@ -19,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
 use super::json;
-use crate::master_key::random_bytes;
+use crate::master_key::random_id;
 use crate::problem::Problem;
 use crate::store;
 
@@ -204,7 +203,7 @@ pub(super) fn idempotency(
     let mut keys = headers.get_all("idempotency-key").iter();
     let digest = *blake3::hash(&[path.as_bytes(), b"\0", body].concat()).as_bytes();
     let Some(key) = keys.next() else {
-        let id = Base64UrlUnpadded::encode_string(&random_bytes::<16>());
+        let id = random_id();
         return Ok(store::Request { id, digest, memory: UNNAMED_REQUEST_MEMORY });
     };
     let key = key.to_str().ok().filter(|key| (1..=MAX_KEY_CHARS).contains(&key.len()));

@@ -30,7 +30,7 @@ pub(super) struct IssuerDefinition {
     discovery_uri: Option<String>,
     /// The address of its JWK set, instead of a discovery document.
     jwks_uri: Option<String>,
-    /// The algorithms of its tokens; by default RS256, PS256, ES256 and EdDSA.
+    /// The algorithms of its tokens; by default RS256, ES256 and EdDSA.
     algorithms: Option<Vec<String>>,
     /// The longest life of its tokens, from `iat` to `exp`, in seconds, 60 to 31536000; by default
     /// 86400. Verifiers refuse tokens that live longer, and a revocation stays as long as it asks for.
@@ -118,7 +118,8 @@ pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Result<Json<IssuerL
         ("defaults" = (summary = "With the defaults",
                        value = json!({ "issuer": "https://idp.example" }))),
         ("entra" = (summary = "Microsoft Entra ID", value = json!({
-            "issuer": "https://login.microsoftonline.com/{tenant}/v2.0", "algorithms": ["RS256"],
+            "issuer": "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0",
+            "algorithms": ["RS256"],
             "token_id_claim": "uti", "user_id_claim": "oid" })))
     )),
     params(("name" = String, Path, description = "A name for it", example = "idp"), IdempotencyKey),

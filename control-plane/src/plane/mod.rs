@@ -27,7 +27,7 @@ use offswitch_core::revoking::Rules;
 use offswitch_snapshot::MAX_SELECTORS;
 
 use crate::keyring::{KeyringError, Rotated};
-use crate::master_key::{MasterKey, random_bytes};
+use crate::master_key::{MasterKey, random_id};
 use crate::sealing::SealedStore;
 use crate::store::{Finding, Request, Store, StoreError};
 use folded::Folded;
@@ -220,9 +220,7 @@ impl Plane {
         let issuers = self.log.issuers();
         let mut revocations = Vec::new();
         let seconds = self.sessions.access_token_seconds();
-        let rules = issuers.rules_of(&self.issuer);
-        let last = rules.and_then(|rules| rules.horizons.steps().last().copied());
-        if last.is_none_or(|step| step.seconds != seconds) {
+        if !issuers.is_own_limited_to(seconds) {
             revocations.push(Revocation::Horizon { seconds });
         }
         for (name, definition) in configured {
@@ -240,7 +238,7 @@ impl Plane {
         if revocations.is_empty() {
             return Ok(());
         }
-        let id = format!("{OWN_ACT}:issuers:{}", hex_id());
+        let id = format!("{OWN_ACT}:issuers:{}", random_id());
         let request = Request { id, digest: [0; 32], memory: UNNAMED_REQUEST_MEMORY };
         let record = Record { at: now, by: OWN_ACT.to_owned(), reason: None, revocations };
         self.log.revoke_at_start(&request, &record).await?;
@@ -286,9 +284,4 @@ impl Plane {
         self.publisher.reload_keys().await?;
         Ok(Some(rotated))
     }
-}
-
-/// A new id for a request of our own.
-fn hex_id() -> String {
-    random_bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,23 +2,23 @@
 
 mod checkpoint;
 mod compaction;
+mod delta;
 mod denied_set;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use offswitch_snapshot::{
-    Content, Cutoff, DeadKey, Fingerprint, Floor, IssuerRules, Position, Salt,
-};
+use offswitch_snapshot::{DeadKey, Fingerprint, Floor, IssuerRules, Position, Salt};
 
 use crate::issuers::Issuers;
 use crate::log::{Checkpoint, End};
 use crate::record::{Denied, Effects, Record, RevokedUpTo};
 use checkpoint::Kept;
-use compaction::{forget_issuers, merged, numbers};
+use compaction::forget_issuers;
 
 pub use checkpoint::Trimming;
 pub use compaction::{Compaction, Main};
+pub use delta::{Delta, Taken, Validity};
 use denied_set::DeniedSet;
 
 /// Everything that is revoked up to one position.
@@ -54,71 +54,6 @@ pub struct Fold {
 struct Step {
     end: Floor,
     effects: Effects,
-}
-
-/// The content of the steps between two positions, not yet sorted.
-#[derive(Debug)]
-pub struct Taken {
-    /// Everything but the entries.
-    delta: Delta,
-    denied: Vec<Fingerprint>,
-    cutoffs: Vec<RevokedUpTo>,
-}
-
-impl Taken {
-    /// Sorts the entries into the delta.
-    pub fn delta(self) -> Delta {
-        let Self { mut delta, denied, cutoffs } = self;
-        delta.dead_keys.sort();
-        delta.dead_keys.dedup();
-        delta.denied = Fingerprint::sorted(denied);
-        delta.cutoffs = numbers(&merged(cutoffs));
-        delta
-    }
-}
-
-/// What the log contains between two positions, ready to be signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delta {
-    from: Floor,
-    to: Floor,
-    validity: Validity,
-    salt: Salt,
-    issuers: Vec<IssuerRules>,
-    dead_keys: Vec<DeadKey>,
-    denied: Vec<u64>,
-    cutoffs: Vec<(u64, Cutoff)>,
-}
-
-impl Delta {
-    /// The position after this delta.
-    pub fn position(&self) -> Position {
-        self.to.position
-    }
-
-    /// The same content, borrowed for a signer.
-    pub fn borrow(&self) -> Content<'_> {
-        Content {
-            from: self.from,
-            to: self.to,
-            issued_at: self.validity.issued_at,
-            valid_until: self.validity.valid_until,
-            salt: self.salt,
-            issuers: self.issuers.clone(),
-            dead_keys: self.dead_keys.clone(),
-            denied: &self.denied,
-            cutoffs: &self.cutoffs,
-        }
-    }
-}
-
-/// When a snapshot was signed, and until when it proves that the feed is fresh, unix seconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Validity {
-    /// When it was signed.
-    pub issued_at: u64,
-    /// Until when it is fresh.
-    pub valid_until: u64,
 }
 
 /// Why the log cannot be folded further.

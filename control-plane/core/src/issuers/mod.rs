@@ -1,51 +1,21 @@
 //! The issuers whose tokens can be revoked, and what the feed says about each of them.
 
+mod listing;
 mod registration;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use offswitch_snapshot::{
-    ClaimValue, Fingerprint, Fingerprinter, Horizon, Horizons, IssuerRules, MAX_HORIZONS,
-    MAX_ISSUERS, Salt, Selector, Uses,
+    ClaimValue, Fingerprint, Fingerprinter, Horizon, Horizons, IssuerRules, MAX_ISSUERS, Salt,
+    Selector,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{LONGEST_ACCESS_TOKEN_SECONDS, leaves_at};
 
-pub use registration::Definition;
+use listing::{Listing, MOST_STEPS, Roles};
 
-/// An identity provider whose tokens can be revoked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Registration {
-    /// The exact `iss` of its tokens.
-    pub issuer: String,
-    /// Where its keys are: a discovery document or a key set.
-    pub keys: KeySource,
-    /// The algorithms of its tokens, by their JWA names.
-    pub algorithms: Vec<String>,
-    /// The longest life of its tokens, from `iat` to `exp`, in seconds.
-    pub horizon_seconds: u64,
-    /// How far its clock may differ from ours, in seconds.
-    pub clock_skew_seconds: u64,
-    /// The claim that is the id of a token.
-    pub token_claim: String,
-    /// The claim that is the id of a session.
-    pub session_claim: String,
-    /// The claim that is the id of a user.
-    pub user_claim: String,
-    /// Selectors that verifiers look up even while nothing is revoked by them.
-    pub selectors: Vec<Selector>,
-}
-
-/// Where the keys of an issuer are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeySource {
-    /// The address of a discovery document (OpenID Connect Discovery 1.0, RFC 8414).
-    Discovery(String),
-    /// The address of a JWK set (RFC 7517).
-    Jwks(String),
-}
+pub use registration::{Definition, KeySource, Registration};
 
 /// The claims of one revocation, by their paths.
 pub type Claims = BTreeMap<String, ClaimValue<'static>>;
@@ -54,34 +24,11 @@ pub type Claims = BTreeMap<String, ClaimValue<'static>>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issuers {
     own: String,
+    /// False until the log says how long the control plane's own tokens live.
+    is_own_limited: bool,
     /// By name; with the record that said so last. None for an issuer that was removed.
     registered: BTreeMap<String, (u64, Option<Registration>)>,
     listings: BTreeMap<String, Listing>,
-}
-
-/// What the feed says about one issuer, and for how long it is needed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Listing {
-    rules: IssuerRules,
-    roles: Roles,
-    clock_skew_seconds: u64,
-    /// False after the issuer was removed. What was revoked of it stays until it is past.
-    is_registered: bool,
-    /// Until when each selector that is no role is needed, unix seconds.
-    needed_until: BTreeMap<Selector, u64>,
-    /// Until when anything of it is needed, unix seconds.
-    until: u64,
-    /// Tokens issued up to this instant may have been revoked already, unix seconds: a step of the
-    /// horizon that begins before it would change how long their entries must stay.
-    latest_cutoff: u64,
-}
-
-/// The claims that name a token, a session and a user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Roles {
-    token: Selector,
-    session: Selector,
-    user: Selector,
 }
 
 /// Which of an issuer's tokens are revoked, reduced to what a snapshot has of it.
@@ -101,7 +48,8 @@ impl Issuers {
         let horizons = Horizons::constant(LONGEST_ACCESS_TOKEN_SECONDS);
         let listing = Listing::new(own, Roles::default(), 0, horizons);
         let listings = BTreeMap::from([(own.to_owned(), listing)]);
-        Self { own: own.to_owned(), registered: BTreeMap::new(), listings }
+        let (own, is_own_limited) = (own.to_owned(), false);
+        Self { own, is_own_limited, registered: BTreeMap::new(), listings }
     }
 
     /// The `iss` of the control plane's own tokens.
@@ -223,10 +171,22 @@ impl Issuers {
         }
     }
 
-    /// Limits the control plane's own tokens issued from `at` on.
+    /// Limits the control plane's own tokens issued from `at` on. The first limit of a log is for all of
+    /// them: a process records it before it issues its first token.
     pub(crate) fn limit_own(&mut self, at: u64, seconds: u64) {
-        let own = self.own.clone();
-        self.listing(&own).limit(at, seconds);
+        let (own, is_first) = (self.own.clone(), !self.is_own_limited);
+        self.is_own_limited = true;
+        let listing = self.listing(&own);
+        match is_first {
+            true => listing.rules.horizons.add(Horizon { issued_from: 0, seconds }),
+            false => listing.limit(at, seconds),
+        }
+    }
+
+    /// True if the log says that the control plane's own tokens live this long from now on.
+    pub fn is_own_limited_to(&self, seconds: u64) -> bool {
+        let steps = self.rules_of(&self.own).map_or(&[][..], |rules| rules.horizons.steps());
+        self.is_own_limited && steps.last().is_some_and(|step| step.seconds == seconds)
     }
 
     /// Raises an issuer's epoch. True if that changes the rules.
@@ -315,6 +275,7 @@ impl Issuers {
                 *held = (*seq, registration.clone());
             }
         }
+        self.is_own_limited |= other.is_own_limited;
         for (issuer, theirs) in &other.listings {
             match self.listings.get_mut(issuer) {
                 Some(held) => held.join(theirs),
@@ -341,7 +302,8 @@ impl Issuers {
         };
         let mut theirs = other.clone();
         theirs.forget_before(now);
-        registered.into_iter().any(is_missing)
+        (other.is_own_limited && !self.is_own_limited)
+            || registered.into_iter().any(is_missing)
             || theirs.listings.iter().any(|(issuer, listing)| {
                 self.listings.get(issuer).is_none_or(|held| !held.covers(listing))
             })
@@ -354,147 +316,6 @@ impl Issuers {
             Listing { is_registered: false, ..listing }
         };
         self.listings.entry(issuer.to_owned()).or_insert_with(begin)
-    }
-}
-
-impl Listing {
-    fn new(issuer: &str, roles: Roles, clock_skew_seconds: u64, horizons: Horizons) -> Self {
-        let rules = IssuerRules { horizons, ..IssuerRules::new(issuer) };
-        let mut listing = Self {
-            rules,
-            roles,
-            clock_skew_seconds,
-            is_registered: true,
-            needed_until: BTreeMap::new(),
-            until: 0,
-            latest_cutoff: 0,
-        };
-        listing.list_roles();
-        listing
-    }
-
-    fn list_roles(&mut self) {
-        for (selector, uses) in self.roles.uses() {
-            self.rules.list(&selector, uses);
-            self.needed_until.remove(&selector);
-        }
-    }
-
-    /// Adds a step that begins at `at`, or after the last revoked token: the entries of those that
-    /// were revoked before stay as long as it was then computed. Beyond [`MOST_STEPS`] nothing changes:
-    /// readers refuse a snapshot with more than they take.
-    fn limit(&mut self, at: u64, seconds: u64) {
-        let steps = self.rules.horizons.steps();
-        let last = steps.last().copied();
-        if steps.len() >= MOST_STEPS || last.is_some_and(|step| step.seconds == seconds) {
-            return;
-        }
-        let after_last = last.map_or(0, |step| step.issued_from.saturating_add(1));
-        let issued_from = at.max(self.latest_cutoff.saturating_add(1)).max(after_last);
-        self.rules.horizons.add(Horizon { issued_from, seconds });
-    }
-
-    fn need(&mut self, until: u64, cutoff: u64) {
-        self.until = self.until.max(until);
-        self.latest_cutoff = self.latest_cutoff.max(cutoff);
-    }
-
-    /// Lists a selector for as long as an entry needs it. True if that changes the rules.
-    fn list_until(&mut self, selector: &Selector, until: u64) -> bool {
-        if !self.roles.has(selector) && !self.is_configured(selector) {
-            let needed = self.needed_until.entry(selector.clone()).or_default();
-            *needed = (*needed).max(until);
-        }
-        self.rules.list(selector, Uses::CUTOFF)
-    }
-
-    /// Takes over what is registered, except for the horizon.
-    fn adopt(&mut self, registration: &Registration) {
-        self.is_registered = true;
-        self.clock_skew_seconds = registration.clock_skew_seconds;
-        self.roles = Roles::of(registration);
-        self.list_roles();
-        for selector in &registration.selectors {
-            self.rules.list(selector, Uses::CUTOFF);
-        }
-        self.keep_only(&registration.selectors);
-    }
-
-    /// Besides the roles, only `configured` selectors are listed for good: others go when nothing is
-    /// left that was revoked by them.
-    fn keep_only(&mut self, configured: &[Selector]) {
-        for listed in &self.rules.selectors {
-            if configured.contains(&listed.selector) || self.roles.has(&listed.selector) {
-                self.needed_until.remove(&listed.selector);
-            } else {
-                self.needed_until.entry(listed.selector.clone()).or_insert(self.until);
-            }
-        }
-    }
-
-    /// True if the selector is listed for good.
-    fn is_configured(&self, selector: &Selector) -> bool {
-        !self.needed_until.contains_key(selector) && self.rules.uses_of(selector).is_some()
-    }
-
-    fn forget_before(&mut self, now: u64) {
-        let needed = &mut self.needed_until;
-        self.rules
-            .selectors
-            .retain(|listed| needed.get(&listed.selector).is_none_or(|until| *until >= now));
-        needed.retain(|_, until| *until >= now);
-        self.rules.horizons.forget_before(now.saturating_sub(leaves_at(0)));
-    }
-
-    fn join(&mut self, other: &Self) {
-        let mut needed = BTreeMap::new();
-        for (selector, until) in self.needed_until.iter().chain(&other.needed_until) {
-            if !self.is_configured(selector) && !other.is_configured(selector) {
-                let held: &mut u64 = needed.entry(selector.clone()).or_default();
-                *held = (*held).max(*until);
-            }
-        }
-        self.needed_until = needed;
-        self.rules.join(&other.rules);
-        self.until = self.until.max(other.until);
-        self.latest_cutoff = self.latest_cutoff.max(other.latest_cutoff);
-    }
-
-    fn covers(&self, other: &Self) -> bool {
-        let mut joined = self.rules.clone();
-        joined.join(&other.rules);
-        joined == self.rules && self.until >= other.until
-    }
-}
-
-impl Roles {
-    fn of(registration: &Registration) -> Self {
-        let default = Self::default();
-        let claim = |claim: &str, role: Selector| Selector::new([claim]).unwrap_or(role);
-        Self {
-            token: claim(&registration.token_claim, default.token),
-            session: claim(&registration.session_claim, default.session),
-            user: claim(&registration.user_claim, default.user),
-        }
-    }
-
-    fn uses(&self) -> [(Selector, Uses); 3] {
-        [
-            (self.token.clone(), Uses::TOKEN.and(Uses::EXACT)),
-            (self.session.clone(), Uses::SESSION.and(Uses::EXACT)),
-            (self.user.clone(), Uses::USER.and(Uses::CUTOFF)),
-        ]
-    }
-
-    fn has(&self, selector: &Selector) -> bool {
-        [&self.token, &self.session, &self.user].contains(&selector)
-    }
-}
-
-impl Default for Roles {
-    fn default() -> Self {
-        let claim = |claim| Selector::new([claim]).expect("the name of a claim is a selector");
-        Self { token: claim("jti"), session: claim("sid"), user: claim("sub") }
     }
 }
 
@@ -515,25 +336,21 @@ pub enum Tokens<'a> {
 /// issuer is accepted, so this only counts for one that is removed while it is revoked.
 const UNREGISTERED_SECONDS: u64 = 604_800;
 
-/// The most steps of a horizon; concurrent requests may each add one more.
-const MOST_STEPS: usize = MAX_HORIZONS / 2;
-
 #[cfg(test)]
 mod tests {
+    use offswitch_snapshot::MAX_HORIZONS;
+
     use super::*;
 
     fn registration(issuer: &str, horizon_seconds: u64, user_claim: &str) -> Registration {
-        Registration {
+        let definition = Definition {
             issuer: issuer.to_owned(),
-            keys: KeySource::Jwks("https://idp.example/keys".to_owned()),
-            algorithms: vec!["RS256".to_owned()],
-            horizon_seconds,
-            clock_skew_seconds: 5,
-            token_claim: "jti".to_owned(),
-            session_claim: "sid".to_owned(),
-            user_claim: user_claim.to_owned(),
-            selectors: vec![],
-        }
+            jwks_uri: Some("https://idp.example/keys".to_owned()),
+            horizon_seconds: Some(horizon_seconds),
+            user_id_claim: Some(user_claim.to_owned()),
+            ..Definition::default()
+        };
+        definition.check("i", &Issuers::new("own")).unwrap()
     }
 
     fn names(issuers: &Issuers, issuer: &str) -> Vec<String> {
@@ -582,6 +399,36 @@ mod tests {
         assert!(issuers.forget_before(until).is_empty() && issuers.rules_of("i").is_some());
         assert_eq!(issuers.forget_before(until + 1), ["i"]);
         assert!(issuers.rules_of("i").is_none() && issuers.rules_of("own").is_some());
+    }
+
+    // The first limit is that of all own tokens; a later one leaves what was issued before as it is.
+    #[test]
+    fn the_first_limit_of_a_log_is_for_all_own_tokens() {
+        let mut issuers = Issuers::new("own");
+        assert_eq!(issuers.latest_exp("own", 1000), 1000 + 86_400);
+        issuers.limit_own(1000, 600);
+        assert_eq!(issuers.latest_exp("own", 1000), 1600);
+        assert!(issuers.is_own_limited_to(600) && !issuers.is_own_limited_to(60));
+        issuers.limit_own(2000, 60);
+        assert_eq!((issuers.own_limit_at(1999), issuers.own_limit_at(2000)), (600, 60));
+        let mut longest = Issuers::new("own");
+        assert!(!longest.is_own_limited_to(86_400));
+        longest.limit_own(1000, 86_400);
+        longest.limit_own(2000, 600);
+        assert_eq!((longest.own_limit_at(1999), longest.own_limit_at(2000)), (86_400, 600));
+    }
+
+    // A removed issuer whose key was declared dead is not forgotten while tokens of that key may live: the
+    // dead key would be forgotten with it.
+    #[test]
+    fn a_removed_issuer_with_a_dead_key_stays_until_the_keys_tokens_have_expired() {
+        let mut issuers = Issuers::new("own");
+        issuers.register("i", &registration("i", 60, "sub"), 1000, 1);
+        issuers.need_key("i", 1000);
+        issuers.remove("i", 2);
+        let last = leaves_at(1000 + 5 + 60);
+        assert!(issuers.forget_before(last).is_empty());
+        assert_eq!(issuers.forget_before(last + 1), ["i"]);
     }
 
     // Readers refuse a snapshot with more steps than they take: no caller and no restart may add them.

@@ -1,10 +1,44 @@
 //! What an issuer is registered with.
 
 use offswitch_snapshot::{MAX_SELECTORS, Selector};
+use offswitch_verifier::Algorithm;
 use serde::{Deserialize, Serialize};
 
-use crate::issuers::{Issuers, KeySource, Registration};
+use super::Issuers;
 use crate::revoking::{Refused, RefusedKind, alike};
+
+/// An identity provider whose tokens can be revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// The exact `iss` of its tokens.
+    pub issuer: String,
+    /// Where its keys are: a discovery document or a key set.
+    pub keys: KeySource,
+    /// The algorithms of its tokens, by their JWA names.
+    pub algorithms: Vec<String>,
+    /// The longest life of its tokens, from `iat` to `exp`, in seconds.
+    pub horizon_seconds: u64,
+    /// How far its clock may differ from ours, in seconds.
+    pub clock_skew_seconds: u64,
+    /// The claim that is the id of a token.
+    pub token_claim: String,
+    /// The claim that is the id of a session.
+    pub session_claim: String,
+    /// The claim that is the id of a user.
+    pub user_claim: String,
+    /// Selectors that verifiers look up even while nothing is revoked by them.
+    pub selectors: Vec<Selector>,
+}
+
+/// Where the keys of an issuer are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySource {
+    /// The address of a discovery document (OpenID Connect Discovery 1.0, RFC 8414).
+    Discovery(String),
+    /// The address of a JWK set (RFC 7517).
+    Jwks(String),
+}
 
 /// An issuer as an operator describes it; what is left out takes its default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +51,7 @@ pub struct Definition {
     pub discovery_uri: Option<String>,
     /// The address of its JWK set, instead of a discovery document.
     pub jwks_uri: Option<String>,
-    /// The algorithms of its tokens; by default RS256, PS256, ES256 and EdDSA.
+    /// The algorithms of its tokens; by default RS256, ES256 and EdDSA.
     pub algorithms: Option<Vec<String>>,
     /// The longest life of its tokens, from `iat` to `exp`, in seconds, 60 to 31536000; by default
     /// 86400. Verifiers refuse tokens that live longer.
@@ -133,12 +167,18 @@ impl Definition {
     fn algorithms(&self) -> Result<Vec<String>, Refused> {
         let default = || DEFAULT_ALGORITHMS.map(str::to_owned).to_vec();
         let algorithms = self.algorithms.clone().unwrap_or_else(default);
-        let is_known = |one: &String| ALGORITHMS.contains(&one.as_str());
-        if algorithms.is_empty() || !algorithms.iter().all(is_known) {
-            return Err(invalid(
-                "algorithms",
-                format!("must name some of {}", ALGORITHMS.join(", ")),
-            ));
+        if algorithms.is_empty() {
+            return Err(invalid("algorithms", "must name at least one".to_owned()));
+        }
+        // A shared secret has no place in a key set that anyone can fetch.
+        let is_usable =
+            |name: &&String| Algorithm::from_name(name).is_some_and(|one| !one.is_symmetric());
+        if let Some(other) = algorithms.iter().find(|name| !is_usable(name)) {
+            let detail = format!(
+                "verifiers support no signatures of the algorithm {}",
+                other.escape_debug()
+            );
+            return Err(invalid("algorithms", detail));
         }
         Ok(algorithms)
     }
@@ -197,10 +237,8 @@ fn invalid(field: &'static str, detail: String) -> Refused {
 
 const DEFAULT_HORIZON_SECONDS: u64 = 86_400;
 const DEFAULT_SKEW_SECONDS: u64 = 5;
-const DEFAULT_ALGORITHMS: [&str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
-/// What verifiers support.
-const ALGORITHMS: [&str; 10] =
-    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
+/// One for each type of key: a key without `alg` takes the one that fits it.
+const DEFAULT_ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];
 const MAX_ISSUER_BYTES: usize = 512;
 const MAX_NAME_BYTES: usize = 64;
 

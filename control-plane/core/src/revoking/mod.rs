@@ -1,16 +1,20 @@
 //! What a caller may revoke, and how long the revocation must be kept. A revocation that no
 //! verifier would enforce is refused and not recorded.
 
+mod checks;
+mod token_text;
+
 use std::sync::Arc;
 
-use base64ct::{Base64UrlUnpadded, Encoding};
-use offswitch_snapshot::{ClaimValue, MAX_SELECTORS, Selector, SelectorError};
-use offswitch_verifier::{Jws, MAX_ID_BYTES};
-use serde::Deserialize;
+use offswitch_snapshot::{ClaimValue, Selector};
 
 use crate::issuers::{Claims, Issuers};
-use crate::limits::{LONGEST_ACCESS_TOKEN_SECONDS, leaves_at};
 use crate::record::Revocation;
+use checks::{check_claims, check_exp, check_issued_before, check_selector, invalid, need_id};
+
+pub(crate) use checks::alike;
+pub use checks::{is_id, known};
+pub use token_text::{OwnToken, place_of_held};
 
 /// What applies to revocations.
 #[derive(Debug, Clone)]
@@ -47,18 +51,6 @@ pub enum Target {
     Token(String),
     /// A user by their id.
     User(String),
-}
-
-/// The claims of one of our own access tokens that a revocation needs.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct OwnToken {
-    iss: String,
-    /// Its id.
-    pub jti: String,
-    /// The id of its session.
-    pub sid: String,
-    /// When it expires, unix seconds.
-    pub exp: u64,
 }
 
 /// Why a member of a request is refused.
@@ -149,31 +141,6 @@ impl Named {
     }
 }
 
-/// The claims of a JWT that name its issuer and when it expires.
-#[derive(Deserialize)]
-struct Foreign {
-    iss: String,
-    exp: Option<f64>,
-}
-
-impl Named {
-    /// A JWT of a registered issuer, by its id. Nothing proves its signature: the caller may revoke
-    /// by any claims, so a made-up token gives them nothing more.
-    pub fn of_foreign_token(token: &str, issuers: &Issuers) -> Option<Self> {
-        let payload = Jws::parse(token).ok()?.unverified_payload().to_owned();
-        let payload = Base64UrlUnpadded::decode_vec(&payload).ok()?;
-        let Foreign { iss, exp } = serde_json::from_slice(&payload).ok()?;
-        let (_, registration) = issuers.with_issuer(&iss)?;
-        let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
-        let path = &registration.token_claim;
-        let id = if path.starts_with('/') { claims.pointer(path) } else { claims.get(path) };
-        let id = id?.as_str()?.to_owned();
-        // Seconds beyond what a float holds exactly are beyond what is accepted.
-        let exp = exp.filter(|exp| (0.0..9e15).contains(exp)).map(|exp| exp as u64);
-        Some(Self { target: Target::Token(id), exp, issued_before: None, issuer: Some(iss) })
-    }
-}
-
 impl Target {
     /// Claims that name only a token, a session or a user are that.
     fn plain(self, [token, session, user]: &[Selector; 3]) -> Self {
@@ -193,253 +160,24 @@ impl Target {
     }
 }
 
-/// The claims by their one spelling.
-fn check_claims(claims: Claims) -> Result<Claims, Refused> {
-    let mut checked = Claims::new();
-    let count = claims.len();
-    for (path, value) in claims {
-        let selector = Selector::new([&path]).map_err(|problem| wrong_path(&path, problem))?;
-        let [name] = selector.paths() else { continue };
-        if TIMES.contains(&name.as_str()) {
-            let detail = format!("tokens are not revoked by {name}; give issued_before instead");
-            return Err(invalid("claims", detail));
-        }
-        if let ClaimValue::Text(text) = &value
-            && !is_id(text)
-        {
-            let detail =
-                format!("{name} must have 1 to {MAX_ID_BYTES} bytes, found {}", text.len());
-            return Err(invalid("claims", detail));
-        }
-        checked.insert(name.clone(), value);
-    }
-    if checked.len() < count {
-        return Err(wrong_path("", SelectorError::Repeated));
-    }
-    match Selector::new(checked.keys()) {
-        Ok(_) => Ok(checked),
-        Err(problem) => Err(wrong_path("", problem)),
-    }
-}
-
-fn wrong_path(path: &str, problem: SelectorError) -> Refused {
-    let of = if path.is_empty() { String::new() } else { format!("`{}`: ", path.escape_debug()) };
-    invalid("claims", format!("{of}{problem}"))
-}
-
-/// Each selector costs every verifier a look-up for every token.
-fn check_selector(claims: &Claims, issuers: &Issuers, issuer: &str) -> Result<(), Refused> {
-    let selector = Selector::new(claims.keys());
-    let count = issuers.selectors_with(issuer, selector.iter());
-    if count <= MAX_SELECTORS {
-        return Ok(());
-    }
-    let in_use = issuers.rules_of(issuer).map_or(&[][..], |rules| &rules.selectors);
-    let in_use: Vec<String> = in_use.iter().map(|listed| listed.selector.to_string()).collect();
-    let detail = format!(
-        "at most {MAX_SELECTORS} combinations of claims can be in use for an issuer; in use are: {}",
-        in_use.join(", ")
-    );
-    Err(Refused { kind: RefusedKind::TooManySelectors, field: "claims", detail })
-}
-
-fn check_issued_before(
-    issued_before: u64,
-    target: &Target,
-    latest_exp: u64,
-    now: u64,
-) -> Result<(), Refused> {
-    let refuse = |detail| Err(invalid("issued_before", detail));
-    if !matches!(target, Target::Claims(_) | Target::User(_)) {
-        let detail =
-            "leave it out: a token, a session and a key are revoked regardless of their age";
-        return refuse(detail.to_owned());
-    }
-    let latest = now.saturating_add(MAX_LEAD_SECONDS);
-    if !(EARLIEST_INSTANT..=latest).contains(&issued_before) {
-        return refuse(format!(
-            "{issued_before} must be an instant in unix seconds, at most {latest}"
-        ));
-    }
-    if leaves_at(latest_exp) < now {
-        let detail = format!("no token issued before {issued_before} is accepted any more");
-        let kind = RefusedKind::AlreadyExpired;
-        return Err(Refused { kind, field: "issued_before", detail });
-    }
-    Ok(())
-}
-
-impl OwnToken {
-    /// True if the control plane `issuer` can have signed the token: no token lives longer than
-    /// [`LONGEST_ACCESS_TOKEN_SECONDS`], and its ids have a length that verifiers accept.
-    pub fn is_possible(&self, issuer: &str, now: u64) -> bool {
-        let latest = now.saturating_add(LONGEST_ACCESS_TOKEN_SECONDS + CLOCK_SECONDS);
-        self.iss == issuer && is_id(&self.jti) && is_id(&self.sid) && self.exp <= latest
-    }
-
-    /// Returns the revocation of the token.
-    ///
-    /// # Errors
-    ///
-    /// If the token has expired at every verifier.
-    pub fn check(self, now: u64) -> Result<Revocation, Refused> {
-        if leaves_at(self.exp) < now {
-            let exp = self.exp;
-            let detail = format!("expired at {exp}, now is {now}: no verifier accepts it");
-            return Err(Refused { kind: RefusedKind::AlreadyExpired, field: "token", detail });
-        }
-        Ok(Revocation::Token { issuer: None, jti: self.jti, exp: self.exp })
-    }
-}
-
-/// The slot that a token takes when its holder revokes it. A session has only a few slots. If a
-/// second token hits a used slot, the session is ended instead (RFC 7009 section 2.1 allows it):
-/// otherwise the holder of one refresh token could fill the log.
-pub fn place_of_held(digest: &[u8; 32]) -> u8 {
-    digest[0] % TOKENS_OF_A_SESSION
-}
-
-/// True if verifiers accept `id` as a `jti`, `sid`, `sub` or `kid` of this length.
-pub fn is_id(id: &str) -> bool {
-    (1..=MAX_ID_BYTES).contains(&id.len())
-}
-
-/// Refuses an `exp` at which no verifier accepts the token any more, even with the largest leeway
-/// and a slow clock, and an `exp` that is too far in the future.
-fn check_exp(exp: u64, now: u64, longest: u64) -> Result<(), Refused> {
-    let expired = |detail| Refused { kind: RefusedKind::AlreadyExpired, field: "exp", detail };
-    if exp < EARLIEST_INSTANT {
-        return Err(expired(format!(
-            "{exp} is not an instant in unix seconds, now is {now}; for a lifetime of {exp} s give \
-             the token's exp"
-        )));
-    }
-    if leaves_at(exp) < now {
-        let detail = format!("{exp} has passed, now is {now}: no verifier accepts the token");
-        return Err(expired(detail));
-    }
-    let latest = now.saturating_add(longest);
-    if exp > latest {
-        let unit = if exp / 1000 <= latest { "; it seems to be in milliseconds" } else { "" };
-        let detail = format!("{exp} is too far in the future, at most {latest} is allowed{unit}");
-        return Err(invalid("exp", detail));
-    }
-    Ok(())
-}
-
-/// Returns the issuer if it is not the control plane itself. One that is not registered is refused: no
-/// verifier would enforce the revocation.
-///
-/// # Errors
-///
-/// [`RefusedKind::UnknownIssuer`], with the issuers that are registered.
-pub fn known(issuer: Option<String>, issuers: &Issuers) -> Result<Option<String>, Refused> {
-    let Some(issuer) = issuer.filter(|issuer| issuer != issuers.own()) else { return Ok(None) };
-    if issuers.with_issuer(&issuer).is_some() {
-        return Ok(Some(issuer));
-    }
-    let registered: Vec<String> = issuers
-        .registered()
-        .take(MAX_SHOWN)
-        .map(|(name, one)| format!("{} ({name})", one.issuer))
-        .collect();
-    let own = issuers.own();
-    let all: Vec<&str> =
-        [own].into_iter().chain(issuers.registered().map(|(_, one)| one.issuer.as_str())).collect();
-    let near = all.iter().find(|one| alike(one) == alike(&issuer));
-    let detail = match near {
-        Some(near) => format!("no token has this `iss`; did you mean {near}?"),
-        None if registered.is_empty() => {
-            format!("is not registered; the only issuer is this control plane, {own}")
-        }
-        None => format!("is not registered; registered are {} and {own}", registered.join(", ")),
-    };
-    Err(Refused { kind: RefusedKind::UnknownIssuer, field: "issuer", detail })
-}
-
-/// Normalizes an address, so that two spellings which a person reads as the same are equal.
-pub(crate) fn alike(issuer: &str) -> String {
-    let issuer = issuer.trim().to_ascii_lowercase();
-    let address = issuer.trim_end_matches('/');
-    let without_port = match address.split_once("://") {
-        Some(("https", _)) => address.strip_suffix(":443"),
-        Some(("http", _)) => address.strip_suffix(":80"),
-        _ => None,
-    };
-    without_port.unwrap_or(address).to_owned()
-}
-
-fn need_id(field: &'static str, id: &str) -> Result<(), Refused> {
-    if is_id(id) {
-        return Ok(());
-    }
-    let detail = format!("must have 1 to {MAX_ID_BYTES} bytes, found {}", id.len());
-    Err(invalid(field, detail))
-}
-
-fn invalid(field: &'static str, detail: String) -> Refused {
-    Refused { kind: RefusedKind::Invalid, field, detail }
-}
-
-const TOKENS_OF_A_SESSION: u8 = 4;
-/// The unix time reached 10^9 in 2001: a smaller value is a lifetime, or a mistake.
-const EARLIEST_INSTANT: u64 = 1_000_000_000;
-/// How far in the future an `issued_before` may be: clocks differ.
-const MAX_LEAD_SECONDS: u64 = 300;
-/// How many registered issuers a message names.
-const MAX_SHOWN: usize = 10;
-/// Claims that say when, and not which.
-const TIMES: [&str; 3] = ["exp", "iat", "nbf"];
-/// The epoch of a red button is one second ahead and becomes the `iat` of tokens; in addition, the
-/// clocks of two processes may differ.
-const CLOCK_SECONDS: u64 = 60;
-
 #[cfg(test)]
 mod tests {
     use offswitch_snapshot::Salt;
 
     use super::*;
-    use crate::issuers::{KeySource, Registration};
+    use crate::issuers::Definition;
     use crate::record::Record;
-
-    // D06: an exp that no verifier accepts any more is refused; one that some may accept is taken.
-    #[test]
-    fn an_instant_is_judged_with_leeway_and_margin() {
-        let now = 2_000_000_000;
-        for (exp, kind) in [
-            (0, Some(RefusedKind::AlreadyExpired)),
-            (600, Some(RefusedKind::AlreadyExpired)),
-            (999_999_999, Some(RefusedKind::AlreadyExpired)),
-            (now - 601, Some(RefusedKind::AlreadyExpired)),
-            (now - 600, None),
-            (now, None),
-            (now + 86_400, None),
-            (now + 86_401, Some(RefusedKind::Invalid)),
-            (now * 1000, Some(RefusedKind::Invalid)),
-            (u64::MAX, Some(RefusedKind::Invalid)),
-        ] {
-            let checked = check_exp(exp, now, 86_400);
-            assert_eq!(checked.err().map(|refused| refused.kind), kind, "{exp}");
-        }
-        let lifetime = check_exp(600, now, 86_400).unwrap_err();
-        assert!(lifetime.detail.contains("for a lifetime of 600 s"));
-        let milliseconds = check_exp(now * 1000, now, 86_400).unwrap_err();
-        assert!(milliseconds.detail.contains("milliseconds"));
-    }
 
     fn issuers() -> Issuers {
         let mut issuers = Issuers::new(OWN);
-        let registration = Registration {
-            issuer: "https://idp.example/realm".to_owned(),
-            keys: KeySource::Jwks("https://idp.example/keys".to_owned()),
-            algorithms: vec!["RS256".to_owned()],
-            horizon_seconds: 3600,
-            clock_skew_seconds: 5,
-            token_claim: "uti".to_owned(),
-            session_claim: "sid".to_owned(),
-            user_claim: "oid".to_owned(),
-            selectors: vec![],
+        let definition = Definition {
+            issuer: IDP.to_owned(),
+            horizon_seconds: Some(3600),
+            token_id_claim: Some("uti".to_owned()),
+            user_id_claim: Some("oid".to_owned()),
+            ..Definition::default()
         };
+        let registration = definition.check("idp", &issuers).unwrap();
         issuers.register("idp", &registration, NOW, 1);
         issuers
     }

@@ -1,13 +1,12 @@
 //! Signing access tokens (RFC 9068).
 
-use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_core::session::{Grant, Session, SessionId};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::Sessions;
 use crate::keyring::{DeadKeys, KeyringError};
-use crate::master_key::random_bytes;
+use crate::master_key::random_id;
 use crate::plane::PlaneError;
 
 /// The tokens that were issued for a session: an access token, and the credential `C` (a refresh
@@ -140,11 +139,6 @@ impl OwnClaims<'_> {
         }
         text
     }
-}
-
-/// 128 random bits: ids neither collide nor can be guessed.
-fn random_id() -> String {
-    Base64UrlUnpadded::encode_string(&random_bytes::<16>())
 }
 
 /// The claims that only the control plane sets.

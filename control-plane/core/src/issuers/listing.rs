@@ -1,0 +1,185 @@
+//! What the feed says about one issuer, and for how long it is needed.
+
+use std::collections::BTreeMap;
+
+use offswitch_snapshot::{Horizon, Horizons, IssuerRules, MAX_HORIZONS, Selector, Uses};
+use serde::{Deserialize, Serialize};
+
+use super::registration::Registration;
+use crate::limits::leaves_at;
+
+/// What the feed says about one issuer, and for how long it is needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Listing {
+    pub(super) rules: IssuerRules,
+    pub(super) roles: Roles,
+    pub(super) clock_skew_seconds: u64,
+    /// False after the issuer was removed. What was revoked of it stays until it is past.
+    pub(super) is_registered: bool,
+    /// Until when each selector that is no role is needed, unix seconds.
+    pub(super) needed_until: BTreeMap<Selector, u64>,
+    /// Until when anything of it is needed, unix seconds.
+    pub(super) until: u64,
+    /// Tokens issued up to this instant may have been revoked already, unix seconds: a step of the
+    /// horizon that begins before it would change how long their entries must stay.
+    pub(super) latest_cutoff: u64,
+}
+
+/// The claims that name a token, a session and a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Roles {
+    pub(super) token: Selector,
+    pub(super) session: Selector,
+    pub(super) user: Selector,
+}
+
+impl Listing {
+    pub(super) fn new(
+        issuer: &str,
+        roles: Roles,
+        clock_skew_seconds: u64,
+        horizons: Horizons,
+    ) -> Self {
+        let rules = IssuerRules { horizons, ..IssuerRules::new(issuer) };
+        let mut listing = Self {
+            rules,
+            roles,
+            clock_skew_seconds,
+            is_registered: true,
+            needed_until: BTreeMap::new(),
+            until: 0,
+            latest_cutoff: 0,
+        };
+        listing.list_roles();
+        listing
+    }
+
+    fn list_roles(&mut self) {
+        for (selector, uses) in self.roles.uses() {
+            self.rules.list(&selector, uses);
+            self.needed_until.remove(&selector);
+        }
+    }
+
+    /// Adds a step that begins at `at`, or after the last revoked token: the entries of those that
+    /// were revoked before stay as long as it was then computed. Beyond [`MOST_STEPS`] nothing changes:
+    /// readers refuse a snapshot with more than they take.
+    pub(super) fn limit(&mut self, at: u64, seconds: u64) {
+        // By the record's time, not by that of the process: all processes count the same steps.
+        self.rules.horizons.forget_before(at.saturating_sub(leaves_at(0)));
+        let steps = self.rules.horizons.steps();
+        let last = steps.last().copied();
+        if steps.len() >= MOST_STEPS || last.is_some_and(|step| step.seconds == seconds) {
+            return;
+        }
+        let after_last = last.map_or(0, |step| step.issued_from.saturating_add(1));
+        let issued_from = at.max(self.latest_cutoff.saturating_add(1)).max(after_last);
+        self.rules.horizons.add(Horizon { issued_from, seconds });
+    }
+
+    pub(super) fn need(&mut self, until: u64, cutoff: u64) {
+        self.until = self.until.max(until);
+        self.latest_cutoff = self.latest_cutoff.max(cutoff);
+    }
+
+    /// Lists a selector for as long as an entry needs it. True if that changes the rules.
+    pub(super) fn list_until(&mut self, selector: &Selector, until: u64) -> bool {
+        if !self.roles.has(selector) && !self.is_configured(selector) {
+            let needed = self.needed_until.entry(selector.clone()).or_default();
+            *needed = (*needed).max(until);
+        }
+        self.rules.list(selector, Uses::CUTOFF)
+    }
+
+    /// Takes over what is registered, except for the horizon.
+    pub(super) fn adopt(&mut self, registration: &Registration) {
+        self.is_registered = true;
+        self.clock_skew_seconds = registration.clock_skew_seconds;
+        self.roles = Roles::of(registration);
+        self.list_roles();
+        for selector in &registration.selectors {
+            self.rules.list(selector, Uses::CUTOFF);
+        }
+        self.keep_only(&registration.selectors);
+    }
+
+    /// Besides the roles, only `configured` selectors are listed for good: others go when nothing is
+    /// left that was revoked by them.
+    pub(super) fn keep_only(&mut self, configured: &[Selector]) {
+        for listed in &self.rules.selectors {
+            if configured.contains(&listed.selector) || self.roles.has(&listed.selector) {
+                self.needed_until.remove(&listed.selector);
+            } else {
+                self.needed_until.entry(listed.selector.clone()).or_insert(self.until);
+            }
+        }
+    }
+
+    /// True if the selector is listed for good.
+    fn is_configured(&self, selector: &Selector) -> bool {
+        !self.needed_until.contains_key(selector) && self.rules.uses_of(selector).is_some()
+    }
+
+    pub(super) fn forget_before(&mut self, now: u64) {
+        let needed = &mut self.needed_until;
+        self.rules
+            .selectors
+            .retain(|listed| needed.get(&listed.selector).is_none_or(|until| *until >= now));
+        needed.retain(|_, until| *until >= now);
+        self.rules.horizons.forget_before(now.saturating_sub(leaves_at(0)));
+    }
+
+    pub(super) fn join(&mut self, other: &Self) {
+        let mut needed = BTreeMap::new();
+        for (selector, until) in self.needed_until.iter().chain(&other.needed_until) {
+            if !self.is_configured(selector) && !other.is_configured(selector) {
+                let held: &mut u64 = needed.entry(selector.clone()).or_default();
+                *held = (*held).max(*until);
+            }
+        }
+        self.needed_until = needed;
+        self.rules.join(&other.rules);
+        self.until = self.until.max(other.until);
+        self.latest_cutoff = self.latest_cutoff.max(other.latest_cutoff);
+    }
+
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let mut joined = self.rules.clone();
+        joined.join(&other.rules);
+        joined == self.rules && self.until >= other.until
+    }
+}
+
+impl Roles {
+    pub(super) fn of(registration: &Registration) -> Self {
+        let default = Self::default();
+        let claim = |claim: &str, role: Selector| Selector::new([claim]).unwrap_or(role);
+        Self {
+            token: claim(&registration.token_claim, default.token),
+            session: claim(&registration.session_claim, default.session),
+            user: claim(&registration.user_claim, default.user),
+        }
+    }
+
+    fn uses(&self) -> [(Selector, Uses); 3] {
+        [
+            (self.token.clone(), Uses::TOKEN.and(Uses::EXACT)),
+            (self.session.clone(), Uses::SESSION.and(Uses::EXACT)),
+            (self.user.clone(), Uses::USER.and(Uses::CUTOFF)),
+        ]
+    }
+
+    fn has(&self, selector: &Selector) -> bool {
+        [&self.token, &self.session, &self.user].contains(&selector)
+    }
+}
+
+impl Default for Roles {
+    fn default() -> Self {
+        let claim = |claim| Selector::new([claim]).expect("the name of a claim is a selector");
+        Self { token: claim("jti"), session: claim("sid"), user: claim("sub") }
+    }
+}
+
+/// The most steps of a horizon; concurrent requests may each add one more.
+pub(super) const MOST_STEPS: usize = MAX_HORIZONS / 2;
