@@ -60,6 +60,31 @@ consoleTest("an issuer is registered, refused where it is wrong, changed and rem
   assert.deepEqual(await list(), []);
 }, { expects: [/status of 400 /] });
 
+// I04: a preset fills what is left empty; a claim that the tokens do not have stays so when something else changes.
+consoleTest("an issuer is registered by a preset", async (it) => {
+  await it.go("Issuers");
+  const form = "Register an issuer";
+  const named = (name, region = form) => it.part(region).getByRole("textbox", { name });
+  await named(/^Name/).fill("auth0");
+  await named("Preset").fill("auth0");
+  await named(/^Parameters/).fill("domain");
+  await it.button("Register issuer").click();
+  await says(it.part(form), /“domain” needs a name/);
+  await named(/^Parameters/).fill("domain = tenant");
+  await it.button("Register issuer").click();
+  await says(it.part(form), /parameters: the preset auth0: domain is "tenant"[^]*invalid_issuer/);
+  assert.equal(await named(/^Parameters/).getAttribute("aria-invalid"), "true");
+  await named(/^Parameters/).fill("domain = tenant.eu.auth0.com");
+  await it.button("Register issuer").click();
+  await says(it.row("tenant.eu.auth0.com"), /1 d[^]*token\s+jti[^]*session\s+none[^]*user\s+sub/);
+  await it.button("Change auth0").click();
+  await named("Horizon, seconds", "Change auth0").fill("7200");
+  await it.button("Save changes").click();
+  await says(it.row("tenant.eu.auth0.com"), /2 h[^]*session\s+none/);
+  await it.confirm("Remove auth0", "Yes, remove it");
+  await says(it.part("Issuers"), /auth0 is removed/);
+}, { expects: [/status of 400 /] });
+
 // I07: the issuer is chosen; the answer says until when, and by which claims verifiers look it up.
 consoleTest("tokens are revoked by a pair of claims of a registered issuer", async (it, page) => {
   await register(plane, "idp", IDP, { horizon_seconds: 3600 });

@@ -296,12 +296,12 @@ impl Revocation {
 
     /// The claims by which verifiers look it up, if it is an entry.
     pub fn selector(&self, issuers: &Issuers) -> Option<Selector> {
-        let [token, session, user] = issuers.roles_of(self.issuer().unwrap_or(issuers.own()));
+        let roles = issuers.roles_of(self.issuer().unwrap_or(issuers.own()));
         match self {
             Self::Claims { claims, .. } => Selector::new(claims.keys()).ok(),
-            Self::Session { .. } => Some(session),
-            Self::Token { .. } => Some(token),
-            Self::User { .. } => Some(user),
+            Self::Session { .. } => roles.session,
+            Self::Token { .. } => roles.token,
+            Self::User { .. } => roles.user,
             _ => None,
         }
     }

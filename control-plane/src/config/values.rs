@@ -6,8 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use offswitch_core::issuers::Definition;
-use offswitch_core::issuers::Issuers;
+use offswitch_core::issuers::{Definition, Issuers};
 use offswitch_core::limits::LONGEST_ACCESS_TOKEN_SECONDS;
 use offswitch_core::revoking::Refused;
 use offswitch_core::session::{Lifetimes, LostSessions};
@@ -84,13 +83,18 @@ impl Values {
                 Ok((name, definition.try_into::<Definition>()?))
             });
             match read {
-                Ok((name, definition)) if self.is_taken(&name, &definition) => {
-                    self.problem(ISSUERS, &format!("{index} has a name or an issuer given before"));
-                }
                 Ok((name, definition)) => {
                     // Against no other issuer: what the store has registered is known later.
-                    match definition.clone().check(&name, &Issuers::new("")) {
-                        Ok(_) => self.issuers.push((name, definition)),
+                    let definition = definition.with_preset();
+                    let checked = definition.and_then(|definition| {
+                        definition.clone().check(&name, &Issuers::new("")).map(|_| definition)
+                    });
+                    match checked {
+                        Ok(definition) if self.is_taken(&name, &definition) => {
+                            let problem = format!("{index} has a name or an issuer given before");
+                            self.problem(ISSUERS, &problem);
+                        }
+                        Ok(definition) => self.issuers.push((name, definition)),
                         Err(refused) => {
                             let Refused { field, detail, .. } = refused;
                             self.problem(ISSUERS, &format!("{index}: {field}: {detail}"));

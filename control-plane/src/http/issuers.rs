@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
-use offswitch_core::issuers::Definition;
-use offswitch_core::issuers::{Issuers, KeySource, Registration};
+use offswitch_core::issuers::{Definition, Issuers, KeySource, Registration};
 use offswitch_core::record::{Record, Revocation};
 use offswitch_core::revoking::{Refused, RefusedKind};
+use offswitch_presets::Parameters;
 use offswitch_snapshot::Position;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -23,8 +23,13 @@ use crate::store::Durability;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct IssuerDefinition {
-    /// The exact `iss` of its tokens.
+    /// The exact `iss` of its tokens. A preset has it.
     issuer: String,
+    /// The preset that has what is left out, by its name: see the reference of presets.
+    preset: Option<String>,
+    /// The parameters of the preset, by their names. Those that only verifiers need can be left out.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    parameters: Parameters,
     /// The address of its discovery document; by default `/.well-known/openid-configuration` at the
     /// issuer.
     discovery_uri: Option<String>,
@@ -37,11 +42,11 @@ pub(super) struct IssuerDefinition {
     horizon_seconds: Option<u64>,
     /// How far its clock may differ, in seconds, 0 to 300; by default 5.
     clock_skew_seconds: Option<u64>,
-    /// The claim that is the id of a token; by default `jti`.
+    /// The claim that is the id of a token; by default `jti`. Empty if its tokens have none.
     token_id_claim: Option<String>,
-    /// The claim that is the id of a session; by default `sid`.
+    /// The claim that is the id of a session; by default `sid`. Empty if its tokens have none.
     session_id_claim: Option<String>,
-    /// The claim that is the id of a user; by default `sub`.
+    /// The claim that is the id of a user; by default `sub`. Empty if its tokens have none.
     user_id_claim: Option<String>,
     /// Further combinations of claims that verifiers look up, each one to four claim paths. One that
     /// is not listed is added when something is revoked by it.
@@ -61,6 +66,7 @@ pub(super) struct IssuerListed {
     algorithms: Vec<String>,
     horizon_seconds: u64,
     clock_skew_seconds: u64,
+    /// Empty if its tokens have no id, as below.
     token_id_claim: String,
     session_id_claim: String,
     user_id_claim: String,
@@ -117,10 +123,13 @@ pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Result<Json<IssuerL
     request_body(content = IssuerDefinition, examples(
         ("defaults" = (summary = "With the defaults",
                        value = json!({ "issuer": "https://idp.example" }))),
-        ("entra" = (summary = "Microsoft Entra ID", value = json!({
-            "issuer": "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0",
-            "algorithms": ["RS256"],
-            "token_id_claim": "uti", "user_id_claim": "oid" })))
+        ("preset" = (summary = "By a preset", value = json!({
+            "preset": "entra",
+            "parameters": { "tenant": "9188040d-6c67-4c5b-b112-36a304b66dad" },
+            "horizon_seconds": 7200 }))),
+        ("members" = (summary = "With claims of its own", value = json!({
+            "issuer": "https://sso.example", "jwks_uri": "https://sso.example/keys",
+            "algorithms": ["RS256"], "session_id_claim": "", "user_id_claim": "oid" })))
     )),
     params(("name" = String, Path, description = "A name for it", example = "idp"), IdempotencyKey),
     responses((status = 200, description = "Registered", body = IssuerChanged),
@@ -187,6 +196,8 @@ impl IssuerDefinition {
     fn into_definition(self) -> Definition {
         Definition {
             issuer: self.issuer,
+            preset: self.preset,
+            parameters: self.parameters,
             discovery_uri: self.discovery_uri,
             jwks_uri: self.jwks_uri,
             algorithms: self.algorithms,
@@ -216,9 +227,9 @@ impl IssuerListed {
             algorithms: one.algorithms,
             horizon_seconds: one.horizon_seconds,
             clock_skew_seconds: one.clock_skew_seconds,
-            token_id_claim: one.token_claim,
-            session_id_claim: one.session_claim,
-            user_id_claim: one.user_claim,
+            token_id_claim: one.token_claim.unwrap_or_default(),
+            session_id_claim: one.session_claim.unwrap_or_default(),
+            user_id_claim: one.user_claim.unwrap_or_default(),
             selectors: one.selectors.iter().map(|one| one.paths().to_vec()).collect(),
             selectors_in_use: in_use.map(|listed| listed.selector.paths().to_vec()).collect(),
             epoch: issuers.epoch_of(&one.issuer),

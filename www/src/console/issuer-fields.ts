@@ -6,6 +6,9 @@ import type { Issuer } from "../shared/answers";
 export interface IssuerDraft {
   name: string;
   issuer: string;
+  preset: string;
+  /** One per line: `tenant = 7f0c…`. */
+  parameters: string;
   discovery_uri: string;
   jwks_uri: string;
   algorithms: string;
@@ -19,16 +22,28 @@ export interface IssuerDraft {
 }
 
 export const EMPTY: IssuerDraft = {
-  name: "", issuer: "", discovery_uri: "", jwks_uri: "", algorithms: "", horizon_seconds: "",
+  name: "", issuer: "", preset: "", parameters: "", discovery_uri: "", jwks_uri: "", algorithms: "", horizon_seconds: "",
   clock_skew_seconds: "", token_id_claim: "", session_id_claim: "", user_id_claim: "", selectors: "",
 };
 
 /** Checks what can be checked here. The control plane checks all of it. */
 export function issuerBody(draft: IssuerDraft): { body: string } | { complaint: string } {
-  const { name, issuer, algorithms, selectors } = draft;
+  const { name, algorithms, selectors } = draft;
+  const [issuer, preset] = [draft.issuer.trim(), draft.preset.trim()];
   if (name === "") return { complaint: "Enter a name for the issuer first." };
-  if (issuer === "") return { complaint: "Enter the issuer first: the exact iss of its tokens." };
-  const body: Record<string, unknown> = { issuer };
+  if (issuer === "" && preset === "") {
+    return { complaint: "Enter the issuer first, the exact iss of its tokens, or a preset." };
+  }
+  const body: Record<string, unknown> = {};
+  if (issuer !== "") body["issuer"] = issuer;
+  const parameters = lines(draft.parameters).map((line) => line.split("="));
+  const unnamed = parameters.find((parts) => parts.length < 2);
+  if (unnamed) return { complaint: `Parameters: “${unnamed.join("=")}” needs a name: tenant = …` };
+  if (preset !== "") body["preset"] = preset;
+  if (parameters.length > 0) {
+    const trimmed = parameters.map(([name, ...value]) => [name?.trim(), value.join("=").trim()]);
+    body["parameters"] = Object.fromEntries(trimmed);
+  }
   for (const field of NUMBERS) {
     const text = draft[field].trim();
     if (text === "") continue;
@@ -37,12 +52,12 @@ export function issuerBody(draft: IssuerDraft): { body: string } | { complaint: 
   }
   for (const field of TEXTS) {
     const text = draft[field].trim();
-    if (text !== "") body[field] = text;
+    if (text !== "") body[field] = text === NONE ? "" : text;
   }
   const listed = algorithms.split(/[\s,]+/).filter(Boolean);
   if (listed.length > 0) body["algorithms"] = listed;
-  const lines = selectors.split("\n").map((line) => line.trim()).filter(Boolean);
-  if (lines.length > 0) body["selectors"] = lines.map((line) => line.split(/\s+\+\s+/));
+  const looked = lines(selectors).map((line) => line.split(/\s+\+\s+/));
+  if (looked.length > 0) body["selectors"] = looked;
   return { body: JSON.stringify(body) };
 }
 
@@ -53,19 +68,28 @@ export function draftOf(one: Issuer): IssuerDraft {
   return {
     name,
     issuer,
+    // What it was registered with is what the preset said.
+    preset: "",
+    parameters: "",
     // The default address follows the issuer when that is changed.
     discovery_uri: isDefault ? "" : (discovery_uri ?? ""),
     jwks_uri: jwks_uri ?? "",
     algorithms: algorithms.join(" "),
     horizon_seconds: String(one.horizon_seconds),
     clock_skew_seconds: String(one.clock_skew_seconds),
-    token_id_claim: one.token_id_claim,
-    session_id_claim: one.session_id_claim,
-    user_id_claim: one.user_id_claim,
+    token_id_claim: one.token_id_claim || NONE,
+    session_id_claim: one.session_id_claim || NONE,
+    user_id_claim: one.user_id_claim || NONE,
     selectors: selectors.map((paths) => paths.join(" + ")).join("\n"),
   };
 }
 
+function lines(text: string): string[] {
+  return text.split("\n").map((line) => line.trim()).filter(Boolean);
+}
+
+/** Typed for a claim that the tokens do not have; an empty field takes the default. */
+const NONE = '""';
 const NUMBERS = ["horizon_seconds", "clock_skew_seconds"] as const;
 const TEXTS = [
   "discovery_uri", "jwks_uri", "token_id_claim", "session_id_claim", "user_id_claim",

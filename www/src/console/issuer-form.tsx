@@ -51,7 +51,14 @@ export function IssuerForm({ access, before, onCancel, onDone }: Props) {
       <p class="quiet">What is left empty takes its default.</p>
       <form onSubmit={submit}>
         {before === null && <Field label="Name" note="a-z 0-9 - _ ." placeholder="idp" {...field("name")} />}
-        <Field label="Issuer" note="the exact iss of its tokens" placeholder="https://idp.example"
+        {before === null && (
+          <div class="fields">
+            <Field label="Preset" note="of a known provider" placeholder="entra" {...field("preset")} />
+            <Field label="Parameters" note="one per line" rows={2} placeholder="tenant = 7f0c…"
+              {...field("parameters")} />
+          </div>
+        )}
+        <Field label="Issuer" note="the exact iss of its tokens; a preset has it" placeholder="https://idp.example"
           fieldRef={first} {...field("issuer")} />
         <div class="fields">
           <Field label="Horizon, seconds" placeholder="86400" inputMode="numeric"
@@ -60,6 +67,7 @@ export function IssuerForm({ access, before, onCancel, onDone }: Props) {
           <Field label="Clock skew, seconds" placeholder="5" inputMode="numeric"
             hint="How far its clock may differ." {...field("clock_skew_seconds")} />
         </div>
+        <p class="quiet">Enter <code>""</code> for a claim that its tokens do not have.</p>
         <div class="fields">
           <Field label="Token id claim" placeholder="jti" {...field("token_id_claim")} />
           <Field label="Session id claim" placeholder="sid" {...field("session_id_claim")} />
@@ -68,7 +76,7 @@ export function IssuerForm({ access, before, onCancel, onDone }: Props) {
         <Field label="Discovery address" placeholder="https://idp.example/.well-known/openid-configuration"
           {...field("discovery_uri")} />
         <Field label="JWK set address" note="instead of the discovery address" {...field("jwks_uri")} />
-        <Field label="Algorithms" placeholder="RS256 PS256 ES256 EdDSA" {...field("algorithms")} />
+        <Field label="Algorithms" placeholder="RS256 ES256 EdDSA" {...field("algorithms")} />
         <Field label="Selectors" note="one per line" rows={3} placeholder={"azp\nazp + sub"}
           hint="Further combinations of claims that verifiers look up. One that is missing is added when
             something is revoked by it."

@@ -83,7 +83,7 @@ function cells(
     <span title={`${horizon} s`}>{duration(horizon)}</span>,
     <dl class="roles">
       {ROLES.map(([role, field]) => (
-        <div key={field}><dt>{role}</dt><dd><code><ShownText text={one[field]} /></code></dd></div>
+        <div key={field}><dt>{role}</dt><dd><Claim name={one[field]} /></dd></div>
       ))}
     </dl>,
     <ul class="plain">
@@ -104,6 +104,10 @@ function cells(
       </div>
     ) : <span class="quiet">–</span>,
   ];
+}
+
+function Claim({ name }: { name: string }) {
+  return name === "" ? <span class="quiet">none</span> : <code><ShownText text={name} /></code>;
 }
 
 const COLUMNS = ["Issuer", "Horizon", "Ids", "Looked up by", "Red button", "Action"];

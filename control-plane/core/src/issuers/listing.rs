@@ -25,12 +25,15 @@ pub(super) struct Listing {
     pub(super) latest_cutoff: u64,
 }
 
-/// The claims that name a token, a session and a user.
+/// The claims that name a token, a session and a user of an issuer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Roles {
-    pub(super) token: Selector,
-    pub(super) session: Selector,
-    pub(super) user: Selector,
+pub struct Roles {
+    /// None where the issuer's tokens have no id of their own.
+    pub token: Option<Selector>,
+    /// None where they have no id of a session.
+    pub session: Option<Selector>,
+    /// None where they have no id of a user.
+    pub user: Option<Selector>,
 }
 
 impl Listing {
@@ -152,31 +155,31 @@ impl Listing {
 
 impl Roles {
     pub(super) fn of(registration: &Registration) -> Self {
-        let default = Self::default();
-        let claim = |claim: &str, role: Selector| Selector::new([claim]).unwrap_or(role);
+        let claim = |claim: &Option<String>| Selector::new([claim.as_ref()?]).ok();
         Self {
-            token: claim(&registration.token_claim, default.token),
-            session: claim(&registration.session_claim, default.session),
-            user: claim(&registration.user_claim, default.user),
+            token: claim(&registration.token_claim),
+            session: claim(&registration.session_claim),
+            user: claim(&registration.user_claim),
         }
     }
 
-    fn uses(&self) -> [(Selector, Uses); 3] {
-        [
+    fn uses(&self) -> impl Iterator<Item = (Selector, Uses)> + use<> {
+        let uses = [
             (self.token.clone(), Uses::TOKEN.and(Uses::EXACT)),
             (self.session.clone(), Uses::SESSION.and(Uses::EXACT)),
             (self.user.clone(), Uses::USER.and(Uses::CUTOFF)),
-        ]
+        ];
+        uses.into_iter().filter_map(|(selector, uses)| Some((selector?, uses)))
     }
 
     fn has(&self, selector: &Selector) -> bool {
-        [&self.token, &self.session, &self.user].contains(&selector)
+        [&self.token, &self.session, &self.user].into_iter().flatten().any(|one| one == selector)
     }
 }
 
 impl Default for Roles {
     fn default() -> Self {
-        let claim = |claim| Selector::new([claim]).expect("the name of a claim is a selector");
+        let claim = |claim| Selector::new([claim]).ok();
         Self { token: claim("jti"), session: claim("sid"), user: claim("sub") }
     }
 }

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{LONGEST_ACCESS_TOKEN_SECONDS, leaves_at};
 
-use listing::{Listing, MOST_STEPS, Roles};
+use listing::{Listing, MOST_STEPS};
 
+pub use listing::Roles;
 pub use registration::{Definition, KeySource, Registration};
 
 /// The claims of one revocation, by their paths.
@@ -124,11 +125,9 @@ impl Issuers {
         all.len()
     }
 
-    /// The selectors that name a token, a session and a user of an issuer, in this order.
-    pub fn roles_of(&self, issuer: &str) -> [Selector; 3] {
-        let roles = self.listings.get(issuer).map(|listing| listing.roles.clone());
-        let Roles { token, session, user } = roles.unwrap_or_default();
-        [token, session, user]
+    /// The claims that name a token, a session and a user of an issuer.
+    pub fn roles_of(&self, issuer: &str) -> Roles {
+        self.listings.get(issuer).map(|listing| listing.roles.clone()).unwrap_or_default()
     }
 
     /// The latest `exp` of an acceptable token of `issuer` that was issued up to `cutoff`.
@@ -220,17 +219,18 @@ impl Issuers {
         let until = self.until(issuer, cutoff, exp);
         let listing = self.listing(issuer);
         listing.need(until, cutoff);
-        let print =
-            |selector, id: &str| Fingerprinter::new(salt, issuer, selector).of(&[id.into()]);
+        let print = |selector: &Option<Selector>, id: &str| {
+            Some(Fingerprinter::new(salt, issuer, selector.as_ref()?).of(&[id.into()]))
+        };
         let (id, is_listed) = match claims {
             Tokens::Claims(claims) => {
                 let selector = Selector::new(claims.keys()).ok()?;
                 let id = Fingerprinter::new(salt, issuer, &selector).of(claims.values());
                 (id, !listing.list_until(&selector, until))
             }
-            Tokens::Session(id) => (print(&listing.roles.session, id), true),
-            Tokens::Token(id) => (print(&listing.roles.token, id), true),
-            Tokens::User(id) => (print(&listing.roles.user, id), true),
+            Tokens::Session(id) => (print(&listing.roles.session, id)?, true),
+            Tokens::Token(id) => (print(&listing.roles.token, id)?, true),
+            Tokens::User(id) => (print(&listing.roles.user, id)?, true),
         };
         Some(Entry { id: id.0, until, is_listed })
     }
@@ -463,7 +463,7 @@ mod tests {
         other.join(&one);
         assert_eq!(joined, other);
         assert!(!joined.lacks(&one, 1000) && !joined.lacks(&other, 1000));
-        assert_eq!(joined.named("i").map(|one| one.user_claim.as_str()), Some("oid"));
+        assert_eq!(joined.named("i").map(|one| one.user_claim.as_deref().unwrap()), Some("oid"));
         assert_eq!(names(&joined, "i"), ["c", "jti", "oid", "sid", "sub"]);
         assert_eq!(joined.epoch_of("i"), 1500);
     }

@@ -1,5 +1,6 @@
 //! What an issuer is registered with.
 
+use offswitch_presets::{Parameters, Preset};
 use offswitch_snapshot::{MAX_SELECTORS, Selector};
 use offswitch_verifier::Algorithm;
 use serde::{Deserialize, Serialize};
@@ -20,12 +21,12 @@ pub struct Registration {
     pub horizon_seconds: u64,
     /// How far its clock may differ from ours, in seconds.
     pub clock_skew_seconds: u64,
-    /// The claim that is the id of a token.
-    pub token_claim: String,
-    /// The claim that is the id of a session.
-    pub session_claim: String,
-    /// The claim that is the id of a user.
-    pub user_claim: String,
+    /// The claim that is the id of a token, if its tokens have one.
+    pub token_claim: Option<String>,
+    /// The claim that is the id of a session, if its tokens have one.
+    pub session_claim: Option<String>,
+    /// The claim that is the id of a user, if its tokens have one.
+    pub user_claim: Option<String>,
     /// Selectors that verifiers look up even while nothing is revoked by them.
     pub selectors: Vec<Selector>,
 }
@@ -41,11 +42,15 @@ pub enum KeySource {
 }
 
 /// An issuer as an operator describes it; what is left out takes its default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Definition {
-    /// The exact `iss` of its tokens.
+    /// The exact `iss` of its tokens. A preset has it.
     pub issuer: String,
+    /// The preset that has what is left out, by its name.
+    pub preset: Option<String>,
+    /// The parameters of the preset.
+    pub parameters: Parameters,
     /// The address of its discovery document (OpenID Connect Discovery 1.0, RFC 8414). By default
     /// `/.well-known/openid-configuration` at the issuer.
     pub discovery_uri: Option<String>,
@@ -58,11 +63,11 @@ pub struct Definition {
     pub horizon_seconds: Option<u64>,
     /// How far its clock may differ, in seconds, 0 to 300; by default 5.
     pub clock_skew_seconds: Option<u64>,
-    /// The claim that is the id of a token; by default `jti`.
+    /// The claim that is the id of a token; by default `jti`. Empty if its tokens have none.
     pub token_id_claim: Option<String>,
-    /// The claim that is the id of a session; by default `sid`.
+    /// The claim that is the id of a session; by default `sid`. Empty if its tokens have none.
     pub session_id_claim: Option<String>,
-    /// The claim that is the id of a user; by default `sub`.
+    /// The claim that is the id of a user; by default `sub`. Empty if its tokens have none.
     pub user_id_claim: Option<String>,
     /// Further combinations of claims that verifiers look up, each one to four claim paths.
     pub selectors: Vec<Vec<String>>,
@@ -75,6 +80,46 @@ impl Definition {
     ///
     /// If a member is wrong, or if another issuer is in the way.
     pub fn check(self, name: &str, issuers: &Issuers) -> Result<Registration, Refused> {
+        self.with_preset()?.check_members(name, issuers)
+    }
+
+    /// The definition with what its preset says in the members that are left out.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such preset, or if a parameter is wrong.
+    pub fn with_preset(self) -> Result<Self, Refused> {
+        let Some(name) = &self.preset else {
+            return match self.parameters.is_empty() {
+                true => Ok(self),
+                false => Err(invalid("parameters", "belong to a preset; name it".to_owned())),
+            };
+        };
+        if !self.issuer.is_empty() {
+            let detail = "leave it out: the preset has it".to_owned();
+            return Err(invalid("issuer", detail));
+        }
+        let (_, preset) =
+            Preset::of(name).map_err(|problem| invalid("preset", problem.to_string()))?;
+        let address = Preset::address(name, &self.parameters)
+            .map_err(|problem| invalid("parameters", problem.to_string()))?;
+        let jwks_uri = || self.discovery_uri.is_none().then_some(address.jwks_uri);
+        let claim = |name: &Option<String>| Some(name.clone().unwrap_or_default());
+        Ok(Self {
+            issuer: address.issuer,
+            preset: None,
+            parameters: Parameters::new(),
+            jwks_uri: self.jwks_uri.or_else(jwks_uri),
+            algorithms: self.algorithms.or_else(|| Some(preset.algorithms.clone())),
+            horizon_seconds: self.horizon_seconds.or(Some(preset.horizon_seconds)),
+            token_id_claim: self.token_id_claim.or_else(|| claim(&preset.claims.token)),
+            session_id_claim: self.session_id_claim.or_else(|| claim(&preset.claims.session)),
+            user_id_claim: self.user_id_claim.or_else(|| claim(&preset.claims.user)),
+            ..self
+        })
+    }
+
+    fn check_members(self, name: &str, issuers: &Issuers) -> Result<Registration, Refused> {
         let is_plain = |one: char| matches!(one, 'a'..='z' | '0'..='9' | '-' | '_' | '.');
         if !(1..=MAX_NAME_BYTES).contains(&name.len()) || !name.chars().all(is_plain) {
             let detail = format!("must have 1 to {MAX_NAME_BYTES} of the characters a-z 0-9 - _ .");
@@ -109,13 +154,14 @@ impl Definition {
         };
         let Registration { token_claim, session_claim, user_claim, selectors, issuer, .. } =
             &registration;
-        if token_claim == session_claim || token_claim == user_claim || session_claim == user_claim
-        {
+        let named: Vec<&String> =
+            [token_claim, session_claim, user_claim].into_iter().flatten().collect();
+        if named.iter().enumerate().any(|(at, one)| named[..at].contains(one)) {
             let detail = "token, session and user need a claim each";
             return Err(invalid("token_id_claim", detail.to_owned()));
         }
-        let roles = [token_claim, session_claim, user_claim].map(|one| Selector::new([one]));
-        let roles: Vec<Selector> = roles.into_iter().flatten().collect();
+        let roles: Vec<Selector> =
+            named.into_iter().filter_map(|one| Selector::new([one]).ok()).collect();
         if issuers.selectors_with(issuer, roles.iter().chain(selectors)) > MAX_SELECTORS {
             let detail = format!(
                 "at most {MAX_SELECTORS} combinations of claims can be in use for an issuer, with the \
@@ -206,10 +252,18 @@ fn check_issuer(issuer: &str, name: &str, issuers: &Issuers) -> Result<(), Refus
     Ok(())
 }
 
-fn claim(field: &'static str, path: Option<String>, default: &str) -> Result<String, Refused> {
+/// The path of a claim in its one spelling; none if the issuer's tokens have no such claim.
+fn claim(
+    field: &'static str,
+    path: Option<String>,
+    default: &str,
+) -> Result<Option<String>, Refused> {
     let path = path.unwrap_or_else(|| default.to_owned());
+    if path.is_empty() {
+        return Ok(None);
+    }
     match Selector::new([&path]) {
-        Ok(selector) => Ok(selector.paths().concat()),
+        Ok(selector) => Ok(Some(selector.paths().concat())),
         Err(problem) => Err(invalid(field, problem.to_string())),
     }
 }
@@ -244,10 +298,16 @@ const MAX_NAME_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use offswitch_presets::{Kind, Value};
+
     use super::*;
 
     fn definition(issuer: &str) -> Definition {
         Definition { issuer: issuer.to_owned(), ..Definition::default() }
+    }
+
+    fn parameters(name: &str, value: &str) -> Parameters {
+        Parameters::from([(name.to_owned(), Value::One(value.to_owned()))])
     }
 
     fn issuers() -> Issuers {
@@ -263,8 +323,66 @@ mod tests {
         let discovery = "https://idp.example/t/.well-known/openid-configuration".to_owned();
         assert_eq!(registration.keys, KeySource::Discovery(discovery));
         assert_eq!((registration.horizon_seconds, registration.clock_skew_seconds), (86_400, 5));
-        assert_eq!(registration.user_claim, "sub");
+        assert_eq!(registration.user_claim.as_deref(), Some("sub"));
         assert!(definition("https://idp.example").check("idp", &issuers()).is_ok());
+    }
+
+    // I04: the control plane registers a provider by the table that verifiers are configured by.
+    #[test]
+    fn a_preset_has_what_is_left_out() {
+        let of = |name: &str, parameters| Definition {
+            preset: Some(name.to_owned()),
+            parameters,
+            ..Definition::default()
+        };
+        let auth0 = of("auth0", parameters("domain", "tenant.eu.auth0.com"));
+        let registration = auth0.clone().check("a", &issuers()).unwrap();
+        assert_eq!(registration.issuer, "https://tenant.eu.auth0.com/");
+        let jwks = "https://tenant.eu.auth0.com/.well-known/jwks.json";
+        assert_eq!(registration.keys, KeySource::Jwks(jwks.to_owned()));
+        let Registration { token_claim, session_claim, user_claim, .. } = registration;
+        assert_eq!((token_claim.as_deref(), session_claim), (Some("jti"), None));
+        assert_eq!(user_claim.as_deref(), Some("sub"));
+        let other = Definition {
+            horizon_seconds: Some(61),
+            session_id_claim: Some("login".to_owned()),
+            ..auth0
+        };
+        let registration = other.check("a", &issuers()).unwrap();
+        assert_eq!(registration.horizon_seconds, 61);
+        assert_eq!(registration.session_claim.as_deref(), Some("login"));
+        for (definition, field) in [
+            (of("nobody", Parameters::new()), "preset"),
+            (of("entra", Parameters::new()), "parameters"),
+            (of("entra", parameters("tenant", "../x")), "parameters"),
+            (of("github-actions", parameters("colour", "x")), "parameters"),
+        ] {
+            let refused = definition.check("a", &issuers()).unwrap_err();
+            assert_eq!(refused.field, field, "{refused:?}");
+        }
+    }
+
+    // What every preset says can be registered.
+    #[test]
+    fn each_preset_can_be_registered() {
+        for (name, preset) in Preset::all() {
+            let value = |kind| match kind {
+                Kind::Guid => "7f0c2d9e-3b52-4d1a-9c54-2f3f5c1f8a77",
+                Kind::Host => "idp.example.com",
+                Kind::Issuer | Kind::Url => "https://idp.example.com",
+                Kind::Segment | Kind::Text => "main",
+            };
+            let given = preset.parameters.iter().map(|(name, parameter)| {
+                (name.clone(), Value::One(value(parameter.kind).to_owned()))
+            });
+            let definition = Definition {
+                preset: Some(name.to_owned()),
+                parameters: given.collect(),
+                ..Definition::default()
+            };
+            let registration = definition.check("a", &issuers());
+            assert!(registration.is_ok(), "{name}: {registration:?}");
+        }
     }
 
     // Every member, and what is refused of it.
@@ -299,7 +417,8 @@ mod tests {
             ("a", Definition { horizon_seconds: Some(59), ..good() }, "horizon_seconds"),
             ("a", Definition { horizon_seconds: Some(31_536_001), ..good() }, "horizon_seconds"),
             ("a", Definition { clock_skew_seconds: Some(301), ..good() }, "clock_skew_seconds"),
-            ("a", Definition { token_id_claim: text(""), ..good() }, "token_id_claim"),
+            ("a", Definition { preset: text("entra"), ..good() }, "issuer"),
+            ("a", Definition { parameters: parameters("tenant", "x"), ..good() }, "parameters"),
             ("a", Definition { token_id_claim: text("sid"), ..good() }, "token_id_claim"),
             ("a", Definition { user_id_claim: text("/~"), ..good() }, "user_id_claim"),
             ("a", Definition { selectors: vec![vec![]], ..good() }, "selectors"),

@@ -4,7 +4,7 @@ use offswitch_snapshot::{ClaimValue, MAX_SELECTORS, Selector, SelectorError};
 use offswitch_verifier::MAX_ID_BYTES;
 
 use super::{Refused, RefusedKind, Target};
-use crate::issuers::{Claims, Issuers};
+use crate::issuers::{Claims, Issuers, Roles};
 use crate::limits::leaves_at;
 
 /// Returns the issuer if it is not the control plane itself. One that is not registered is refused: no
@@ -47,6 +47,23 @@ pub(crate) fn alike(issuer: &str) -> String {
         _ => None,
     };
     without_port.unwrap_or(address).to_owned()
+}
+
+/// Refuses an id that the issuer's tokens do not have.
+pub(super) fn check_carried(target: &Target, roles: &Roles) -> Result<(), Refused> {
+    let (field, role, member) = match target {
+        Target::Session(_) => ("session_id", &roles.session, "session_id_claim"),
+        Target::Token(_) => ("jti", &roles.token, "token_id_claim"),
+        Target::User(_) => ("sub", &roles.user, "user_id_claim"),
+        Target::Claims(_) | Target::Key(_) => return Ok(()),
+    };
+    if role.is_some() {
+        return Ok(());
+    }
+    let detail = format!(
+        "tokens of this issuer have no such id, by its registration ({member}); revoke by claims"
+    );
+    Err(invalid(field, detail))
 }
 
 /// The claims by their one spelling.

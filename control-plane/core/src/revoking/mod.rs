@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use offswitch_snapshot::{ClaimValue, Selector};
 
-use crate::issuers::{Claims, Issuers};
+use crate::issuers::{Claims, Issuers, Roles};
 use crate::record::Revocation;
-use checks::{check_claims, check_exp, check_issued_before, check_selector, invalid, need_id};
+use checks::{
+    check_carried, check_claims, check_exp, check_issued_before, check_selector, invalid, need_id,
+};
 
 pub(crate) use checks::alike;
 pub use checks::{is_id, known};
@@ -88,7 +90,9 @@ impl Named {
         let issuers = rules.issuers.as_ref();
         let issuer = known(issuer, issuers)?;
         let of = issuer.as_deref().unwrap_or(issuers.own());
-        let target = target.plain(&issuers.roles_of(of));
+        let roles = issuers.roles_of(of);
+        let target = target.plain(&roles);
+        check_carried(&target, &roles)?;
         if let Some(issued_before) = issued_before {
             if issuer.is_none() && matches!(target, Target::User(_)) {
                 let detail = "leave it out: the sessions of an own user end, with all their tokens";
@@ -143,18 +147,18 @@ impl Named {
 
 impl Target {
     /// Claims that name only a token, a session or a user are that.
-    fn plain(self, [token, session, user]: &[Selector; 3]) -> Self {
+    fn plain(self, roles: &Roles) -> Self {
         let Self::Claims(claims) = &self else { return self };
         let (Ok(selector), [ClaimValue::Text(id)]) =
             (Selector::new(claims.keys()), &claims.values().cloned().collect::<Vec<_>>()[..])
         else {
             return self;
         };
-        let id = id.to_string();
+        let (id, selector) = (id.to_string(), Some(selector));
         match selector {
-            selector if selector == *token => Self::Token(id),
-            selector if selector == *session => Self::Session(id),
-            selector if selector == *user => Self::User(id),
+            _ if selector == roles.token => Self::Token(id),
+            _ if selector == roles.session => Self::Session(id),
+            _ if selector == roles.user => Self::User(id),
             _ => self,
         }
     }
@@ -243,6 +247,38 @@ mod tests {
         let own = Named { issuer: None, ..named(Target::User(id())) };
         let own_user = Revocation::User { issuer: None, sub: id(), issued_before: None, exp: 0 };
         assert_eq!(check(own), Ok(own_user));
+    }
+
+    // I05: an id that the issuer's tokens do not have names no token.
+    #[test]
+    fn an_id_that_tokens_of_the_issuer_do_not_have_is_refused() {
+        let none = || Some(String::new());
+        let definition = Definition {
+            issuer: "https://bare.example".to_owned(),
+            token_id_claim: none(),
+            session_id_claim: none(),
+            user_id_claim: none(),
+            ..Definition::default()
+        };
+        let mut issuers = issuers();
+        let registration = definition.check("bare", &issuers).unwrap();
+        issuers.register("bare", &registration, NOW, 2);
+        let rules = rules(issuers);
+        let check = |target| {
+            let issuer = Some("https://bare.example".to_owned());
+            Named { issuer, ..named(target) }.check(&rules, NOW)
+        };
+        let id = || "x".to_owned();
+        for (target, field) in [
+            (Target::Token(id()), "jti"),
+            (Target::Session(id()), "session_id"),
+            (Target::User(id()), "sub"),
+        ] {
+            let refused = check(target).unwrap_err();
+            assert_eq!((refused.kind, refused.field), (RefusedKind::Invalid, field));
+        }
+        assert!(matches!(check(claims(&[("sub", "x")])), Ok(Revocation::Claims { .. })));
+        assert!(rules.issuers.rules_of("https://bare.example").unwrap().selectors.is_empty());
     }
 
     // I05: what no verifier would enforce is refused.

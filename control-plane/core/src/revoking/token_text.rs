@@ -68,7 +68,7 @@ impl Named {
         let Foreign { iss, exp } = serde_json::from_slice(&payload).ok()?;
         let (_, registration) = issuers.with_issuer(&iss)?;
         let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
-        let path = &registration.token_claim;
+        let path = registration.token_claim.as_ref()?;
         let id = if path.starts_with('/') { claims.pointer(path) } else { claims.get(path) };
         let id = id?.as_str()?.to_owned();
         // Seconds beyond what a float holds exactly are beyond what is accepted.
