@@ -57,9 +57,9 @@ fn registration(horizon_seconds: u64) -> Registration {
         algorithms: vec!["RS256".to_owned()],
         horizon_seconds,
         clock_skew_seconds: 5,
-        token_claim: "jti".to_owned(),
-        session_claim: "sid".to_owned(),
-        user_claim: "sub".to_owned(),
+        token_claim: Some("jti".to_owned()),
+        session_claim: Some("sid".to_owned()),
+        user_claim: Some("sub".to_owned()),
         selectors: vec![],
     }
 }
@@ -206,4 +206,37 @@ proptest! {
         prop_assert_eq!(model.fold.entries(), 0);
         prop_assert_eq!(model.fold.issuers().rules_of(IDP).unwrap().selectors.len(), 3);
     }
+}
+
+/// The entries in a base once as many leave as come, with a logout each so many seconds.
+fn steady_entries(access_token_seconds: u64, every_seconds: u64) -> usize {
+    let mut fold = Fold::begin(Salt::default(), OWN, 1, &Checkpoint::default()).unwrap();
+    let signer = SnapshotSigner::new(OWN, vec![SigningKey::from_bytes(&[7; 32])]);
+    let mut seq = 0;
+    let mut push = |fold: &mut Fold, at, revocation| {
+        seq += 1;
+        let record = Record { at, by: "t".to_owned(), reason: None, revocations: vec![revocation] };
+        fold.push(seq, &record.encode()).unwrap();
+    };
+    push(&mut fold, START, Revocation::Horizon { seconds: access_token_seconds });
+    let end = START + 2 * (access_token_seconds + 600);
+    for now in (START..end).step_by(usize::try_from(every_seconds).unwrap()) {
+        let (issuer, issued_before) = (None, None);
+        push(
+            &mut fold,
+            now,
+            Revocation::User { issuer, sub: format!("u{now}"), issued_before, exp: 0 },
+        );
+    }
+    let validity = Validity { issued_at: end, valid_until: end + 60 };
+    let (main, _) = fold.compaction().run(end, validity, |content| signer.sign(content));
+    fold.compacted_to(main, end);
+    fold.entries()
+}
+
+// I06: entries stay as long as the tokens live that they match, so short tokens make a small feed.
+#[test]
+fn with_ten_minute_tokens_a_feed_holds_a_72nd_of_what_it_holds_with_a_day() {
+    let (short, long) = (steady_entries(600, 10), steady_entries(86_400, 10));
+    assert!((118..=121).contains(&short) && long >= 72 * short, "{short}, {long}");
 }
