@@ -95,6 +95,32 @@ test("verdicts that are under way when the instance is replaced are decided anew
   assert.deepEqual(outcomes, Array(20).fill("valid"));
 });
 
+// E03, E08: the base is read from the memory of the instance that has trapped, wherever it was by then.
+test("after a trap the base is in force again although the memory has grown since", () => {
+  const verifier = start(base, delta);
+  const before = verifier.status().instance.memoryBytes;
+  const { publicKey: other, snapshots: [large] } = sign([{ to: 2, extra: 500_000, ...years }]);
+  const neighbour = new Verifier(optionsOf({ ...parts, publicKey: other }));
+  assert.deepEqual(neighbour.apply(large), { applied: "replaced" });
+  assert.ok(verifier.status().instance.memoryBytes > before);
+  for (let times = 0; times < 2; times += 1) {
+    trapping(() => verifier.verifySync(good));
+    assert.deepEqual(codes(verifier), HELD);
+    assert.equal(neighbour.since(), "1.2");
+  }
+});
+
+// E03: what was half done when the instance trapped is refused by its signature, and nothing is valid.
+test("a trap right after a base has replaced another leaves one of them in force, or none", () => {
+  const verifier = start(base);
+  assert.equal(trapping(() => verifier.apply(newBase), ["base"]).error, "verifier_failed");
+  later(11);
+  assert.notEqual(verifier.verifySync(gone).outcome, "valid");
+  assert.notEqual(verifier.verifySync(newer).outcome, "valid");
+  assert.deepEqual(verifier.apply(newBase), { applied: "replaced" });
+  assert.deepEqual(codes(verifier), HELD);
+});
+
 const { snapshots: [fork, future, newBase] } = sign([
   { to: 2, history: "fork", ...years },
   { from: 2, to: 3, issued_at: now() + 900, valid_until: now() + 1500 },

@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { Verifier, createVerifier } from "offswitch";
 import { until } from "../support/feed.mjs";
 import { AUDIENCE, ISSUER, mint, sign, signingKey } from "../support/fixture.mjs";
@@ -88,6 +90,34 @@ test("1000 swaps of the base leave the memory as it was", () => {
   const before = verifier.status().instance.memoryBytes;
   snapshots.slice(100).forEach(swap);
   assert.equal(verifier.status().instance.memoryBytes, before);
+});
+
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc");
+/** Bytes in array buffers, without wasm's memory. */
+function outside() {
+  // What one collection finds in buffers, the next one gives back.
+  collect();
+  collect();
+  return process.memoryUsage().arrayBuffers;
+}
+
+// E08: the only copy of the base is the one in wasm's memory.
+test("a base is held once, and a second time only while it is replaced", () => {
+  const orders = [1, 2, 3, 4].map((to) => ({ to, extra: 150_000 }));
+  const { publicKey: feedKey, snapshots } = sign([...orders, { from: 4, to: 4 }]);
+  const size = snapshots[0].length;
+  const heartbeat = snapshots.pop();
+  const verifier = new Verifier(options({}, { publicKeys: [feedKey] }));
+  const memory = () => verifier.status().instance.memoryBytes;
+  const [before, others] = [memory(), outside() - size * snapshots.length];
+  for (let bytes; (bytes = snapshots.shift()) !== undefined; ) {
+    assert.deepEqual(verifier.apply(bytes), { applied: "replaced" });
+  }
+  assert.deepEqual(verifier.apply(heartbeat), { applied: "refreshed" });
+  assert.ok(memory() - before < 2.2 * size, `${(memory() - before) / size} times the base`);
+  const kept = (outside() - others) / size;
+  assert.ok(kept < 0.1, `${kept} times the base outside wasm`);
 });
 
 // V13, X21: deep nesting and huge input are clean refusals; the instance lives on.

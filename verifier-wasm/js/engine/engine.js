@@ -186,11 +186,12 @@ export class Engine {
       this.#heardAt = wasm.heardAt();
       /** @type {ApplyResult} */
       const result = JSON.parse(this.#answer());
+      const what = "applied" in result ? result.applied : result.error;
+      if (what === "replaced" || what === "refreshed") this.#history.base = this.#base(wasm);
       // Of two statements that end at the floor the shorter one says the same of it.
       const isShorter = code === AT_FLOOR && bytes.length < (this.newest?.length ?? 0);
       if (code === RAISED || isShorter) this.#keep(bytes, now);
       this.#evidenceAt = -1;
-      const what = "applied" in result ? result.applied : result.error;
       this.#history.remember(what, bytes, this.evidence().position !== position);
       return result;
     });
@@ -244,7 +245,7 @@ export class Engine {
     });
   }
 
-  /** All that was applied and is in force, oldest first. */
+  /** All that was applied and is in force, oldest first. To be read at once. */
   snapshots() {
     return this.#history.snapshots();
   }
@@ -411,6 +412,14 @@ export class Engine {
     return decoder.decode(this.#memory.subarray(at, at + this.#facts[1]));
   }
 
+  /** Where the base is. @param {WasmVerifier} wasm */
+  #base(wasm) {
+    wasm.base();
+    this.#view();
+    const [address, length] = this.#facts;
+    return length === 0 ? undefined : { memory: instanceMemory(), address, length };
+  }
+
   /** Writes a token where wasm reads it; answers with its length, too large if it is too long. */
   #write(/** @type {string} */ token) {
     this.#view();
@@ -466,6 +475,7 @@ export class Engine {
     // It was plausible when it was taken over: a clock that was set back since changes nothing.
     if (this.newest !== undefined) wasm.resume(this.newest, Math.max(this.#clock(), this.#keptAt));
     for (const bytes of this.#history.snapshots()) wasm.apply(bytes, this.#clock());
+    this.#history.base &&= this.#base(wasm);
     return wasm;
   }
 }

@@ -1,25 +1,26 @@
-// What was applied since the base, so that a replaced wasm instance can be brought back to it.
+// What was applied, so that a replaced wasm instance can be brought back to it.
 
 export class History {
-  /** @type {Uint8Array | undefined} */
-  #base;
+  /**
+   * Where the base is. It stays in wasm's memory, which can be read after a trap too: a second copy
+   * would cost as much again. The signature is checked again when it is applied.
+   * @type {{ memory: WebAssembly.Memory, address: number, length: number } | undefined}
+   */
+  base;
   /** What came after it, in order. @type {{ what: string, bytes: Uint8Array }[]} */
   #later = [];
   #deltasBytes = 0;
 
   /**
-   * Remembers one snapshot.
-   *
-   * Costs as much memory as the base, outside wasm. Of the deltas at most a few megabytes are
+   * Remembers one snapshot that came after the base. Of the deltas at most a few megabytes are
    * kept: without the rest a replaced instance is undecided until the next round, never wrong.
    *
    * @param {string} what came of it @param {Uint8Array} bytes @param {boolean} moved the position grew
    */
   remember(what, bytes, moved) {
     const size = bytes.byteLength;
-    // A base that repeats the one held proves freshness too; it is not kept twice.
+    // A base that repeats the one held proves freshness too, and has taken its place.
     if (what === "replaced" || (what === "refreshed" && size > MAX_HEARTBEAT_BYTES)) {
-      this.#base = bytes;
       if (moved) this.#deltasBytes = 0;
       this.#later = this.#later.filter((one) => !moved && (what !== "replaced" || !WARNINGS.includes(one.what)));
     } else if (what === "extended") {
@@ -31,9 +32,10 @@ export class History {
     }
   }
 
-  /** Everything to apply again, oldest first. */
+  /** Everything to apply again, oldest first. The base can be read until wasm is called. */
   *snapshots() {
-    if (this.#base !== undefined) yield this.#base;
+    const { base } = this;
+    if (base !== undefined) yield new Uint8Array(base.memory.buffer, base.address, base.length);
     for (const { bytes } of this.#later) yield bytes;
   }
 }

@@ -87,6 +87,11 @@ impl Snapshot {
         Ok(Self { bytes, header, denied, cutoffs })
     }
 
+    /// The bytes that were opened.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The id of the feed it belongs to.
     pub fn feed(&self) -> &str {
         &self.header.feed

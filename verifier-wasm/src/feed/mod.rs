@@ -158,6 +158,11 @@ impl Feed {
         if snapshot.is_base() { Ok(self.replace(snapshot)) } else { self.extend(&snapshot) }
     }
 
+    /// The base that is held, as it was signed. Applying it again brings a new verifier to it.
+    pub fn base(&self) -> Option<&[u8]> {
+        self.base.as_ref().map(Snapshot::as_bytes)
+    }
+
     /// The position up to which revocations are held; none before the first base.
     pub fn position(&self) -> Option<Position> {
         self.base.as_ref().map(|_| self.reached.position)
@@ -286,9 +291,13 @@ impl Feed {
                 self.refresh(&snapshot, end.position);
                 // The feed has no newer base yet: follow its deltas meanwhile.
                 self.overlay_limit = self.overlay.len().saturating_mul(2).max(OVERLAY_LIMIT);
-                let is_current = end.position >= self.reached.position;
                 // It proves fresh only what it covers in full.
-                return if is_current { Applied::Refreshed } else { Applied::Ignored };
+                return if end.position >= self.reached.position {
+                    self.renew(snapshot);
+                    Applied::Refreshed
+                } else {
+                    Applied::Ignored
+                };
             }
             // Its fingerprints mean something else: the overlay cannot stay on top of it.
             Some((_, salt)) if salt != snapshot.salt() && end.position < self.reached.position => {
@@ -307,6 +316,17 @@ impl Feed {
         self.overlay_limit = OVERLAY_LIMIT;
         self.base = Some(snapshot);
         Applied::Replaced
+    }
+
+    /// A base that ends where the one held does takes its place if it was signed later.
+    fn renew(&mut self, snapshot: Snapshot) {
+        let is_later = |base: &Snapshot| {
+            base.salt() == snapshot.salt() && base.issued_at() < snapshot.issued_at()
+        };
+        if self.base.as_ref().is_some_and(is_later) {
+            self.replace_rules(&snapshot);
+            self.base = Some(snapshot);
+        }
     }
 
     /// A delta goes on top, if it continues exactly what is held.

@@ -87,6 +87,13 @@ impl WasmVerifier {
         }
     }
 
+    /// Leaves the base that is held as the answer, as it was signed; empty where there is none. It stays where
+    /// it is until another snapshot is applied, also when the instance traps.
+    pub fn base(&mut self) {
+        let base = self.caching.verifier().feed().base().unwrap_or_default();
+        self.buffer.answer = [base.as_ptr().addr(), base.len()].map(number);
+    }
+
     /// True if a snapshot of the feed may begin like that; otherwise the answer says why not.
     pub fn preview(&mut self, head: &[u8]) -> bool {
         let looked = self.caching.verifier().feed().preview(head);
