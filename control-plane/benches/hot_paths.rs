@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may stop")]
 
+#[path = "hot_paths/mixed.rs"]
+mod mixed;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -12,11 +15,14 @@ use offswitch_core::record::{Record, Revocation};
 use offswitch_snapshot::{Content, FeedKey, Fingerprint, Salt, Snapshot, SnapshotSigner};
 
 fn main() {
-    let signer = SnapshotSigner::new(ISSUER, vec![SigningKey::from_bytes(&[7; 32])]);
+    let signer = SnapshotSigner::new(ISSUER, vec![SigningKey::from_bytes(&FEED_SEED)]);
     let mut fold = million();
     let bytes = rebuild(&mut fold, &signer);
     revoke(&mut fold, &signer);
     load_and_look_up(&bytes, &signer);
+    drop(fold);
+    cutoffs(&signer);
+    mixed::run(&signer);
 }
 
 /// A log of a million denied tokens, in ten requests.
@@ -95,11 +101,36 @@ fn load_and_look_up(bytes: &[u8], signer: &SnapshotSigner) {
     }
 }
 
+/// A base of a million users of an identity provider, revoked in the course of a day, beside what no
+/// encoding can go below: log2 of the number of such sets and columns.
+fn cutoffs(signer: &SnapshotSigner) {
+    const DAY: u64 = 86_400;
+    let mut fold = mixed::registered();
+    for request in 0..100 {
+        let users = (0..10_000).map(|number| {
+            let number = request * 10_000 + number;
+            let issued_before = Some(NOW - DAY + number * 7919 % DAY);
+            let (issuer, sub) = (Some(mixed::IDP.to_owned()), format!("user-{number}"));
+            Revocation::User { issuer, sub, issued_before, exp: 0 }
+        });
+        mixed::push(&mut fold, request + 2, users.collect());
+    }
+    let sign = |content: &Content<'_>| signer.sign(content);
+    let (_, bytes) = fold.compaction().run(NOW, VALIDITY, sign);
+    let bits = bytes.len() as f64 * 8.0 / 1e6;
+    let set = 64.0 - 1e6_f64.log2() + std::f64::consts::LOG2_E;
+    let limit = set + (DAY as f64).log2();
+    println!(
+        "base of 1,000,000 users' cut-offs within a day: {bits:.2} bits each, the limit is {limit:.2}"
+    );
+}
+
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
 }
 
 const ISSUER: &str = "https://auth.example";
+const FEED_SEED: [u8; 32] = [7; 32];
 const NOW: u64 = 1_800_000_000;
 const VALIDITY: Validity = Validity { issued_at: NOW, valid_until: NOW + 60 };

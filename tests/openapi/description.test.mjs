@@ -101,9 +101,12 @@ test("every operation is executed from the description alone", async () => {
   assert.equal(executed.size, operations.length);
 });
 
-/** An issuer is registered before its tokens are revoked, and removed in the end. */
+/** The issuer of the other examples is registered before its tokens are revoked, and removed in the end. */
 function inOrder(samples) {
-  const rank = ({ operation }) =>
-    operation.operationId === "putIssuer" ? 0 : operation.operationId === "deleteIssuer" ? 2 : 1;
+  const order = ["putIssuer preset", "putIssuer members", "putIssuer defaults", "", "deleteIssuer "];
+  const rank = ({ operation, label }) => {
+    const at = order.indexOf(`${operation.operationId} ${label}`);
+    return at < 0 ? order.indexOf("") : at;
+  };
   return samples.toSorted((one, other) => rank(one) - rank(other));
 }
