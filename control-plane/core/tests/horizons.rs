@@ -50,6 +50,10 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+fn offset() -> impl Strategy<Value = i64> {
+    prop_oneof![-10..=10i64, -200..9000i64]
+}
+
 fn registration(horizon_seconds: u64) -> Registration {
     Registration {
         issuer: IDP.to_owned(),
@@ -174,7 +178,8 @@ proptest! {
     fn no_token_is_accepted_after_a_revocation_that_matches_it(
         events in prop::collection::vec(event(), 1..25),
         checks in prop::collection::vec(any::<prop::sample::Index>(), 3),
-        tokens in prop::collection::vec((-200i64..9000, 1..4000u64, 0..3u8), 20),
+        // Issued near a revocation, or at any time.
+        tokens in prop::collection::vec((any::<prop::sample::Index>(), offset(), 1..4000u64, 0..3u8), 40),
     ) {
         let mut model = Model::new();
         let points: Vec<usize> = checks.iter().map(|check| check.index(events.len())).collect();
@@ -191,8 +196,10 @@ proptest! {
             feeds.push((model.now, model.fresh_feed(), model.revoked.len()));
         }
         for (now, feed, count) in &feeds {
-            for (offset, seconds, id) in &tokens {
-                let issued_at = START.saturating_add_signed(*offset);
+            for (near, offset, seconds, id) in &tokens {
+                let instants: Vec<u64> =
+                    model.revoked.iter().map(|(at, _)| *at).chain([START]).collect();
+                let issued_at = near.get(&instants).saturating_add_signed(*offset);
                 let token = Token { issued_at, seconds: *seconds, id: *id };
                 let revoked = &model.revoked[..*count];
                 let is_revoked = revoked.iter().any(|(at, one)| matches(*at, one, &token));
@@ -205,6 +212,22 @@ proptest! {
         model.fresh_feed();
         prop_assert_eq!(model.fold.entries(), 0);
         prop_assert_eq!(model.fold.issuers().rules_of(IDP).unwrap().selectors.len(), 3);
+    }
+}
+
+// I06: a token that a revocation matches cannot take a longer life from a step that came after it.
+#[test]
+fn a_raised_horizon_begins_after_the_cut_offs_that_are_set() {
+    for revocation in [Event::RevokeUser(0), Event::RevokeToken(0), Event::RedButton] {
+        let mut model = Model::new();
+        model.happen(revocation);
+        model.happen(Event::Horizon(3600));
+        let token = Token { issued_at: START + 5, seconds: 3600, id: 0 };
+        for _ in 0..8 {
+            model.now += 500;
+            let (feed, now) = (model.fresh_feed(), model.now);
+            assert!(!accepts(&feed, &token, now), "{:?} at {now}", model.revoked);
+        }
     }
 }
 
