@@ -175,7 +175,7 @@ export interface PresetParameters {
     client: string;
     /** The `aud` that a JWT template sets; by default tokens have none. Default `unchecked`. */
     audience?: string | string[];
-    /** The exact `iss` of your tokens, if it is another: with a custom authentication domain, for example. Default `https://api.workos.com/user_management/{client}`. */
+    /** The exact `iss` of your tokens, if it is another: `https://api.workos.com` in environments from before the middle of 2025, or your custom authentication domain. Default `https://api.workos.com/user_management/{client}`. */
     issuer?: string;
   };
   /** Zitadel: Access tokens of applications and service users whose token type is JWT. */
