@@ -153,6 +153,31 @@ test("a token of a foreign issuer causes no fetch", async () => {
   assert.equal(fetches(), 0);
 });
 
+// I16: oidc-provider-mock of PyPI, for one, signs tokens without `kid` and has a new key after a restart.
+test("100 requests with tokens without kid find the key that has replaced the only one", async () => {
+  const [was, is] = [await signingKey("EdDSA", "was"), await signingKey("EdDSA", "is")];
+  const { stub, verifier, fetches } = await start();
+  const none = { kid: undefined };
+  stub.jwks = { keys: [was.jwk] };
+  await verifier.refreshKeys();
+  const before = await mint(was, {}, none);
+  assert.equal((await verifier.verify(before)).code, "valid");
+  stub.jwks = (_, response) => void response.writeHead(500).end();
+  const after = await mint(is, {}, none);
+  assert.deepEqual([...(await crowd(verifier, after)).codes], ["keys_unavailable"]);
+  assert.equal((await verifier.verify(before)).code, "valid");
+  stub.jwks = { keys: [is.jwk] };
+  const end = Date.now() + 10_000;
+  while ((await verifier.verify(after)).code !== "valid") assert.ok(Date.now() < end, "it recovers alone");
+  const held = fetches();
+  assert.deepEqual((await crowd(verifier, before)).counts, { 401: 100 });
+  assert.deepEqual([...(await crowd(verifier, before)).codes], ["bad_signature"]);
+  assert.ok(fetches() - held <= 2, `${fetches() - held} fetches`);
+  // A token that names a key has a wrong signature, and no newer key set changes that.
+  const forged = await mint({ ...was, kid: "is" });
+  assert.equal((await verifier.verify(forged)).code, "bad_signature");
+});
+
 // One issuer that is down says nothing of another's tokens.
 test("an issuer whose keys cannot be fetched does not hold up another one", async () => {
   const down = await startStub({ jwks: (_, response) => void response.destroy() });

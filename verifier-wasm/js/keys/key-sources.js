@@ -1,7 +1,8 @@
 // The key sets of all issuers, and the search for a key that none of them has yet.
 //
 // A token of an unknown key is refused only if every set it could be in was fetched after the token
-// had arrived. Until then, and if a set cannot be fetched, it cannot be decided (invariant 6).
+// had arrived. Until then, and if a set cannot be fetched, it cannot be decided (invariant 6). A token
+// without `kid` names no key, so that one whose signature does not match may be of an unknown key too.
 
 import { unverified } from "../engine/unverified.js";
 import { KeySource } from "./key-source.js";
@@ -89,7 +90,7 @@ export class KeySources {
       if (this.#version === version) continue;
       version = this.#version;
       const verdict = await judge();
-      if (verdict.code !== "unknown_key") return verdict;
+      if (!isOfUnknownKey(verdict, token)) return verdict;
     }
   }
 
@@ -101,7 +102,7 @@ export class KeySources {
    * @returns {Verdict}
    */
   doubted(verdict, token, isOpen = false) {
-    if (verdict.code !== "unknown_key") return verdict;
+    if (!isOfUnknownKey(verdict, token)) return verdict;
     const now = performance.now();
     const sources = this.#sourcesFor(token);
     const missing = sources.find((source) => source.jwks === undefined);
@@ -154,6 +155,15 @@ export class KeySources {
     return this.#searches > MAX_SEARCHES;
   }
 }
+
+/**
+ * True if a newer set may have the key of a token: no set has its `kid`, or it has none and its signature
+ * matches no key.
+ *
+ * @param {Verdict} verdict @param {string} token
+ */
+export const isOfUnknownKey = ({ code }, token) =>
+  code === "unknown_key" || (code === "bad_signature" && unverified(token, 0)?.kid === undefined);
 
 /**
  * How long to wait before looking again: a moment while a fetch is under way, else until one may begin.

@@ -10,7 +10,7 @@ import {
   TrapError, afterError, ensureLoaded, generation, instanceMemory, survive, unharmed,
 } from "../engine/instance.js";
 import { ANY_AGE } from "../engine/layout.js";
-import { KeySources } from "../keys/key-sources.js";
+import { KeySources, isOfUnknownKey } from "../keys/key-sources.js";
 import { invalid, readOptions, readPolicy } from "../options.js";
 import { Watchers } from "./watchers.js";
 
@@ -121,8 +121,8 @@ export class Verifier {
   }
 
   /**
-   * As `verifySync`, with what is fastest in this runtime for the signature. For an unknown key the
-   * issuer's keys are fetched again first, at most once per cooldown whatever tokens claim; all tokens
+   * As `verifySync`, with what is fastest in this runtime for the signature. For an unknown key (a token
+   * without `kid` may be of one) the issuer's keys are fetched again first, at most once per cooldown whatever tokens claim; all tokens
    * of unknown keys wait for the same fetch.
    *
    * @param {unknown} token @param {import("../index.d.ts").Policy & RequestOptions} [options]
@@ -137,7 +137,7 @@ export class Verifier {
       const judge = () => this.#engine.verify(token, staleness);
       const found = judge();
       const verdict = found instanceof Promise ? await found : found;
-      if (verdict.code !== "unknown_key") return this.#explained(verdict);
+      if (!isOfUnknownKey(verdict, token)) return this.#explained(verdict);
       const newer = await this.#keys.search(token, judge, options);
       return this.#explained(newer ?? this.#keys.doubted(verdict, token, true));
     } catch (error) {
