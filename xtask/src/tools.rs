@@ -54,6 +54,8 @@ pub(crate) fn ensure_redis() -> Result<()> {
 pub(crate) fn ensure_test_programs() -> Result<()> {
     ensure_redis()?;
     ensure_program("faketime", "faketime")?;
+    // Some identity providers of tests/issuers are from PyPI.
+    ensure_program("python3", "python3-venv")?;
     ensure_program("lighttpd", "lighttpd")?;
     ensure_program("chromium", "chromium")
 }
