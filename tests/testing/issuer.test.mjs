@@ -55,11 +55,94 @@ test("each way to revoke reaches what it names, and nothing else", async () => {
   assert.equal(await codeOf(await auth.token()), "revoked_key");
 });
 
+// N05, I07
+test("tokens are revoked by claims, alone and together, and the next ones are good", async () => {
+  const app = { client_id: "app", sub: "alice", act: { sub: "bot" }, level: 3, beta: true, groups: ["a", "b"], "一": "x", "😀": "y" };
+  const cases = [
+    { client_id: "app" }, { client_id: "app", sub: "alice" }, { "/act/sub": "bot" }, { level: 3 }, { level: 3n, beta: true },
+    { groups: "b" }, { "/client_id": "app", "/act/sub": "bot", level: 3, beta: true }, { "😀": "y", "\uffee": "z" },
+  ];
+  for (const claims of cases) {
+    auth = await createTestIssuer();
+    verifier = await auth.createVerifier();
+    const [token, other] = [await auth.token({ ...app, "\uffee": "z" }), await auth.token({ ...app, client_id: "web", act: {}, level: -3, beta: false, groups: [], "😀": "n" })];
+    assert.equal(await codeOf(token), "valid");
+    await auth.revoke({ claims });
+    assert.deepEqual([await codeOf(token), await codeOf(other)], ["revoked_claims", "valid"], Object.keys(claims).join());
+    assert.equal(await codeOf(await auth.token(app)), "valid");
+  }
+});
+
+// N05, I07: the type counts.
+test("a number is revoked as a number, of any size", async () => {
+  for (const n of [0, -1, 2 ** 53 - 1, -(2 ** 53) + 1]) {
+    const token = await auth.token({ n });
+    await auth.revoke({ claims: { n: String(n) } });
+    assert.equal(await codeOf(token), "valid");
+    await auth.revoke({ claims: { n } });
+    assert.equal(await codeOf(token), "revoked_claims", String(n));
+  }
+});
+
+// N05: as the control plane reads them.
+test("claims that are only an id are that id, whatever the age of the token", async () => {
+  const token = await auth.token({ jti: "one", sub: "alice" });
+  await auth.revoke({ claims: { "/jti": "one" } });
+  assert.equal(await codeOf(token), "revoked_token");
+  assert.equal(await codeOf(await auth.token({ jti: "one" })), "revoked_token");
+  const user = await auth.token({ sub: "alice" });
+  await auth.revoke({ claims: { sub: "alice" } });
+  assert.equal(await codeOf(user), "revoked_user");
+  assert.equal(await codeOf(await auth.token({ sub: "alice" })), "valid");
+});
+
+// N05, I07
+test("issuedBefore divides tokens, and a later revocation takes nothing back", async () => {
+  const now = Math.floor(Date.now() / 1000);
+  const [before, after] = await Promise.all([-100, -50].map((age) => auth.token({ client_id: "app", iat: now + age })));
+  const codes = async () => [await codeOf(before), await codeOf(after)];
+  await auth.revoke({ claims: { client_id: "app" }, issuedBefore: now - 50 });
+  assert.deepEqual(await codes(), ["revoked_claims", "valid"]);
+  await auth.revoke({ claims: { client_id: "app" }, issuedBefore: now - 1000 });
+  assert.deepEqual(await codes(), ["revoked_claims", "valid"]);
+  await auth.revoke({ claims: { client_id: "app" } });
+  assert.deepEqual(await codes(), ["revoked_claims", "revoked_claims"]);
+});
+
+// N05, I09: an application with an identity provider, for which another test issuer stands.
+test("tokens of another issuer are revoked in each way, and those of the test issuer stay", async () => {
+  const idp = await createTestIssuer({ issuer: "https://idp.test" });
+  verifier = await auth.createVerifier({ issuers: [{ issuer: idp.issuer, audience: "test", keys: idp.jwks }] });
+  const ids = { jti: "j", sid: "s", sub: "alice", client_id: "app" };
+  const [own, foreign] = [await auth.token(ids), await idp.token(ids)];
+  const { issuer } = idp;
+  const iat = Math.floor(Date.now() / 1000);
+  const ways = {
+    revoked_token: [{ jti: "t", issuer }, { jti: "t" }],
+    revoked_session: [{ sessionId: "x", issuer }, { sid: "x" }],
+    revoked_user: [{ sub: "bob", issuer, issuedBefore: iat }, { sub: "bob", iat: iat - 5 }],
+    revoked_claims: [{ claims: { client_id: "web" }, issuer, issuedBefore: iat }, { client_id: "web", iat: iat - 5 }],
+  };
+  for (const [code, [what, claims]] of Object.entries(ways)) {
+    const token = await idp.token(claims);
+    assert.deepEqual([await codeOf(own), await codeOf(foreign), await codeOf(token)], ["valid", "valid", "valid"]);
+    await auth.revoke(what);
+    assert.deepEqual([await codeOf(own), await codeOf(foreign), await codeOf(token)], ["valid", "valid", code]);
+  }
+  await auth.revoke({ token: foreign });
+  assert.deepEqual([await codeOf(own), await codeOf(foreign)], ["valid", "revoked_token"]);
+  await auth.revoke({ kid: "test", issuer });
+  assert.deepEqual([await codeOf(own), await codeOf(await idp.token())], ["valid", "revoked_key"]);
+});
+
 // N05
 test("the red button is for what was issued before it", async () => {
-  const token = await auth.token();
-  await auth.redButton();
-  assert.equal(await codeOf(token), "revoked_epoch");
+  for (let press = 0; press < 3; press += 1) {
+    const token = await auth.token();
+    assert.equal(await codeOf(token), "valid");
+    await auth.redButton();
+    assert.equal(await codeOf(token), "revoked_epoch");
+  }
   assert.equal(await codeOf(await auth.token()), "valid");
 });
 
@@ -92,6 +175,23 @@ test("a revocation that names nothing that can be revoked is refused", async () 
     await assert.rejects(auth.revoke(what), { name: "TypeError", message: /^revoke takes one of / });
   }
   await assert.rejects(auth.revoke({ token: await auth.token({ jti: undefined }) }), /has no jti/);
+  const five = { a: 1, b: 1, c: 1, d: 1, e: 1 };
+  for (const [what, message] of [
+    [{ claims: {} }, /1 to 4 claims, found 0/], [{ claims: five }, /found 5/],
+    [{ claims: { exp: 5 } }, /not revoked by exp/], [{ claims: { "/iat": 5 } }, /not revoked by iat/],
+    [{ claims: { a: 1.5 } }, /a whole number/], [{ claims: { a: null } }, /a whole number/], [{ claims: { a: ["x"] } }, /a whole number/],
+    [{ claims: { a: 2n ** 64n } }, /a whole number/], [{ claims: { a: "" } }, /1 to 256 bytes/], [{ claims: { a: "é".repeat(129) } }, /1 to 256 bytes/],
+    [{ claims: { "": "a" } }, /not a claim path/], [{ claims: { "/a~2": "a" } }, /not a claim path/], [{ claims: { ["/a".repeat(9)]: "a" } }, /not a claim path/],
+    [{ claims: { a: "x", "/a": "x" } }, /named twice/], [{ claims: "a" }, /^revoke takes one of/], [{ claims: null }, /^revoke takes one of/],
+    [{ claims: { a: 1 }, issuedBefore: Date.now() }, /must be unix seconds/], [{ sub: "a", issuedBefore: 1_700_000_000 }, /issuedBefore is for/],
+    [{ jti: "a", issuedBefore: 1_700_000_000 }, /issuedBefore is for/], [{ kid: "a", issuedBefore: 1_700_000_000 }, /issuedBefore is for/],
+    [{ claims: { a: 1 }, issuer: "https://elsewhere.test" }, /no verifier accepts tokens of https:\/\/elsewhere.test, only of https:\/\/issuer.test/],
+  ]) {
+    await assert.rejects(auth.revoke(what), (error) => error instanceof TypeError && message.test(error.message), JSON.stringify(what, (_, value) => String(value) && value?.toString() === "[object Object]" ? value : String(value)));
+  }
+  for (let more = 0; more < 5; more += 1) await auth.revoke({ claims: { [`claim${more}`]: 1 } });
+  await assert.rejects(auth.revoke({ claims: { another: 1 } }), /at most 8 combinations/);
+  assert.deepEqual(await auth.revoke({ claims: { claim0: 2 } }), { position: "1.6" });
 });
 
 // N05

@@ -40,17 +40,26 @@ export async function signSnapshot(content, keys) {
 }
 
 /**
- * The fingerprint of claims whose values are texts.
- *
- * @param {Uint8Array} salt @param {string} issuer @param {Record<string, string>} claims by their paths
+ * @param {Uint8Array} salt @param {string} issuer
+ * @param {Record<string, import("./testing.d.ts").ClaimValue>} claims by their paths
  */
 export function fingerprint(salt, issuer, claims) {
-  const paths = Object.keys(claims).sort();
+  const paths = Object.keys(claims).sort(byBytes);
   return siphash(salt, joined([
     counted(issuer),
     ...paths.flatMap((path) => [utf8("p"), counted(path)]),
-    ...paths.flatMap((path) => [utf8("s"), counted(claims[path])]),
+    ...paths.map((path) => valueOf(claims[path])),
   ]));
+}
+
+/** A value as fingerprints have it: the type counts. @param {import("./testing.d.ts").ClaimValue} value */
+function valueOf(value) {
+  if (typeof value === "string") return joined([utf8("s"), counted(value)]);
+  if (typeof value === "boolean") return joined([utf8("b"), [Number(value)]]);
+  const number = new DataView(new ArrayBuffer(16));
+  number.setBigUint64(0, BigInt.asUintN(64, BigInt(value)), true);
+  number.setBigUint64(8, BigInt.asUintN(64, BigInt(value) >> 64n), true);
+  return joined([utf8("i"), new Uint8Array(number.buffer)]);
 }
 
 /** A text after its length. @param {string} value */
@@ -83,7 +92,7 @@ function bodyOf(content) {
 /** The rules, and the bare name of an issuer of which only a key is dead. @param {Content} content */
 function withBareNames({ issuers, deadKeys }) {
   const all = new Map([...deadKeys, ...issuers].map((rules) => [rules.issuer, rules]));
-  return [...all.keys()].sort().map((issuer) =>
+  return [...all.keys()].sort(byBytes).map((issuer) =>
     issuers.find((rules) => rules.issuer === issuer) ?? { issuer });
 }
 
@@ -99,7 +108,14 @@ const rulesOf = ({ issuer, epoch = 0, horizons = [], selectors = [] }) => joined
 function inOrder(a, b) {
   const at = a.findIndex((path, place) => path !== b[place]);
   if (at === -1) return a.length - b.length;
-  return b[at] === undefined || a[at] > b[at] ? 1 : -1;
+  return b[at] === undefined ? 1 : byBytes(a[at], b[at]);
+}
+
+/** The order of two texts by their UTF-8: that of JavaScript is by UTF-16. @param {string} a @param {string} b */
+export function byBytes(a, b) {
+  const [one, other] = [utf8(a), utf8(b)];
+  const at = one.findIndex((byte, place) => byte !== other[place]);
+  return at === -1 ? one.length - other.length : other[at] === undefined ? 1 : one[at] - other[at];
 }
 
 /** Numbers less the smallest one, in as many bits as the largest takes. @param {bigint[]} numbers */

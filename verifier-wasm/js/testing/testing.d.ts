@@ -1,17 +1,29 @@
 import type { FeedOptions, IssuerOptions, JsonWebKeySet, SharedOptions, Verifier } from "offswitch";
 
+/** What a claim can be revoked by; the type counts. */
+export type ClaimValue = string | number | bigint | boolean;
+
+/** The issuer whose tokens are revoked: by default the test issuer, or one of the option `issuers` of a verifier. */
+interface OfIssuer {
+  issuer?: string | undefined;
+}
+
 /** What is revoked: exactly one of these. */
 export type TestRevocation =
   | { token: string }
-  | { jti: string }
-  | { sessionId: string }
-  | { sub: string }
-  | { kid: string };
+  | ({ jti: string } & OfIssuer)
+  | ({ sessionId: string } & OfIssuer)
+  | ({ kid: string } & OfIssuer)
+  /** Tokens issued so far; `issuedBefore` (unix seconds) is for users of other issuers. */
+  | ({ sub: string; issuedBefore?: number | undefined } & OfIssuer)
+  /** Tokens that have all of these claims, one to four, and were issued before `issuedBefore` (unix seconds): by
+   * default those issued so far. A name that begins with `/` is a JSON Pointer: `/act/sub`. */
+  | ({ claims: Record<string, ClaimValue>; issuedBefore?: number | undefined } & OfIssuer);
 
 /** The options of `createVerifier` that are not the test issuer's own. */
 export interface TestVerifierOptions
   extends Partial<Omit<IssuerOptions, "issuer" | "audience" | "keys">>,
-    Pick<SharedOptions, "rememberedTokens" | "onEvent"> {
+    Pick<SharedOptions, "issuers" | "rememberedTokens" | "onEvent"> {
   /** `maxStaleness` is a day by default. */
   feed?: Pick<FeedOptions, "maxStaleness" | "onStale"> | undefined;
 }
@@ -27,7 +39,8 @@ export interface TestIssuer {
   createUndecidedVerifier(options?: TestVerifierOptions): Verifier;
   /** Signs an access token that is good for ten minutes; `claims` and `header` replace its defaults. */
   token(claims?: Record<string, unknown>, header?: Record<string, unknown>): Promise<string>;
-  /** Revokes; once it has returned, every verifier of this issuer refuses. */
+  /** Revokes; once it has returned, every verifier of this issuer refuses. Of claims, and with the red button, the
+   * clock moves to the next second, so that the next token is good. */
   revoke(what: TestRevocation): Promise<{ position: string }>;
   /** Revokes every token that there is. */
   redButton(): Promise<{ position: string }>;
