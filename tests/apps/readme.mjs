@@ -63,6 +63,7 @@ const SURROUNDINGS = [
       equal(readdirSync("./offswitch").length > 0, true);`,
   },
   { has: "offswitch/testing", alone: true, after: 'equal(verifier.verifySync(token).code, "revoked_user");' },
+  { has: "await idp.token(", alone: true, after: 'equal(verifier.verifySync(token).code, "revoked_claims");' },
 ];
 
 /** Each block as a program. @returns {{ name: string, text: string, after: string, runtime: string }[]} */

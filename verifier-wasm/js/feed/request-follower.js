@@ -41,10 +41,10 @@ export class RequestFollower {
     const left = this.#leaseUntil - now;
     // One that is longer than any was is of a clock that has been set back.
     if (!isDue || (left > 0 && left <= FOLLOW_MS + POLL_MS)) return undefined;
-    const work = this.#follow(mayWait ? now + FOLLOW_MS : now);
+    const work = this.#follow(mayWait ? now + FOLLOW_MS : now, waitUntil ?? (this.#outlives ? ignore : undefined));
     if (!mayWait) return work;
     if (waitUntil !== undefined) waitUntil(work);
-    else void work.catch(() => {});
+    else ignore(work);
     return undefined;
   }
 
@@ -52,16 +52,16 @@ export class RequestFollower {
    * One poll, or long polls for as long as the platform lets a request live on. The lease is a time,
    * renewed for each poll: once it has run out, a request that was cut off delays no other.
    *
-   * @param {number} until
+   * @param {number} until @param {(work: Promise<unknown>) => void} [waitUntil] for what may take longer than a poll
    */
-  async #follow(until) {
+  async #follow(until, waitUntil) {
     for (;;) {
       this.#isNews = false;
       const began = Date.now();
       const waitSeconds = Math.min(this.#internals.feed.waitSeconds, (until - began) / 1000);
       const lease = began + waitSeconds * 1000 + POLL_MS;
       this.#leaseUntil = lease;
-      const result = await this.#internals.refresh({ waitSeconds, timeoutSeconds: POLL_MS / 1000 });
+      const result = await this.#internals.refresh({ waitSeconds, timeoutSeconds: POLL_MS / 1000, waitUntil });
       if (this.#leaseUntil !== lease) return; // it ran out, and another request took over
       this.#leaseUntil = 0;
       if (waitSeconds < 1 || !("applied" in result)) return;
@@ -74,6 +74,9 @@ export class RequestFollower {
     }
   }
 }
+
+/** It goes on without anyone who waits for it. @param {Promise<unknown>} work */
+const ignore = (work) => void work.catch(() => {});
 
 /** How long one poll may take. */
 const POLL_MS = 5_000;

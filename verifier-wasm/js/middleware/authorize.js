@@ -134,7 +134,7 @@ export async function judge(verifier, token, policy, waitUntil) {
   // The feed has no keys, and these were just searched for.
   if (verdict.outcome !== "undecided" || verdict.code === "keys_unavailable") return verdict;
   // A feed that has answered just now has nothing newer for the next request.
-  if (verifier[INTERNALS].feed.secondsSinceRound >= PAUSE_SECONDS) await verifier.refresh({ timeoutSeconds });
+  if (verifier[INTERNALS].feed.secondsSinceRound >= PAUSE_SECONDS) await verifier.refresh({ timeoutSeconds, waitUntil });
   return verifier.verifySync(token, policy);
 }
 

@@ -202,8 +202,10 @@ export class Verifier {
     const keys = this.refreshKeys(KEYS_MAX_AGE_SECONDS, options);
     const result = await this.#feed.round(options);
     if ("error" in result) this.#report({ type: "failure", ...result });
-    // An issuer that hangs must not delay a revocation; where nothing outlives a request, it is awaited.
-    if (this.#feed.following === null || this.#feed.following === "requests") await keys;
+    // An issuer that hangs must not delay a revocation, nor another issuer's tokens; where nothing outlives a
+    // request, it is awaited.
+    if (options.waitUntil !== undefined) options.waitUntil(keys);
+    else if (this.#feed.following === null || this.#feed.following === "requests") await keys;
     await this.#keeper?.save();
     return result;
   }

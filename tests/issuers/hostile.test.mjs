@@ -1,0 +1,147 @@
+// Issuers whose servers are no good, or mean harm, registered at a real control plane: what they answer makes no
+// token valid, costs little, and holds up no other issuer's tokens. D115, I03, I16, S10.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { createVerifier } from "offswitch";
+import { startControlPlane } from "../support/control-plane.mjs";
+import { until } from "../support/feed.mjs";
+import { mint, now, signingKey } from "../support/fixture.mjs";
+import { asked, json, startStub } from "../support/stub.mjs";
+import { startWorkerd } from "../support/workerd.mjs";
+
+const SIZE = 5 * 1024 * 1024;
+const key = await signingKey("ES256", "hostile");
+const set = { keys: [key.jwk] };
+const large = JSON.stringify({ ...set, padding: "x".repeat(SIZE) });
+const JSON_TYPE = { "content-type": "application/json" };
+
+/** Begins as a key set does, and never ends. */
+const drips = (_, response) => {
+  response.writeHead(200, JSON_TYPE);
+  response.write('{"keys":[');
+  const timer = setInterval(() => response.write(" "), 50);
+  response.on("close", () => clearInterval(timer));
+};
+
+/** What each of them answers where its key set should be, and what is said of it. */
+const CASES = {
+  discovery: [(_, response) => json(response, { issuer: "https://another.test", jwks_uri: `${elsewhere.url}/jwks` }), /not a JWK set/],
+  large: [(_, response) => void response.writeHead(200, JSON_TYPE).end(large), /too large/],
+  bomb: [(_, response) => void response.writeHead(200, { ...JSON_TYPE, "content-encoding": "gzip" }).end(gzipSync(large)), /too large/],
+  redirect: [(_, response) => void response.writeHead(302, { location: `${elsewhere.url}/jwks` }).end(), /a redirect, which is not followed/],
+  slow: [drips, /timed out|broke off|no answer/],
+};
+const names = Object.keys(CASES);
+const open = [];
+const stubs = {};
+let cold;
+let edge;
+let elsewhere;
+let plane;
+let verifier;
+
+before(async () => {
+  plane = await startControlPlane();
+  elsewhere = await startStub({ jwks: set });
+  for (const name of names) stubs[name] = await startStub({ jwks: CASES[name][0] });
+  stubs.namesake = await startStub({ jwks: set });
+  open.push(plane, elsewhere, ...Object.values(stubs));
+  for (const [name, { url }] of Object.entries(stubs)) {
+    await plane.call("PUT", `/v1/issuers/${name}`, { issuer: url, discovery_uri: `${url}/up/openid-configuration` });
+  }
+  const { feed_public_keys: publicKeys } = await plane.call("GET", "/v1/keys");
+  const options = {
+    issuer: plane.url, audience: "api", keys: `${plane.url}/.well-known/jwks.json`,
+    issuers: Object.values(stubs).map(({ url }) => ({ issuer: url, audience: "api", keys: `${url}/jwks` })),
+    feed: { url: `${plane.url}/v1/feed`, publicKeys, apiKey: plane.apiKey },
+  };
+  const polled = { ...options, feed: { ...options.feed, follow: "poll", pollSeconds: 0.1 } };
+  verifier = await createVerifier({ ...options, onEvent: () => {} });
+  const start = () => startWorkerd("tests/issuers/workerd-entry.mjs", { OPTIONS: JSON.stringify(polled) });
+  [edge, cold] = [await start(), await start()];
+  open.unshift(verifier, edge, cold);
+});
+after(async () => {
+  for (const one of open) await one.close();
+});
+
+const at = { Node: async (token) => (await verifier.verify(token)).code, workerd: (token) => askWorker(edge, token) };
+
+async function askWorker({ url }, token) {
+  const answer = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
+  const { code = "valid" } = await answer.json();
+  assert.equal(answer.status, { valid: 200, no_keys: 503, keys_unavailable: 503 }[code] ?? 401, code);
+  return code;
+}
+
+const ownToken = async () => (await plane.call("POST", "/v1/sessions", { sub: "alice" })).access_token;
+const tokenOf = (name) => mint(key, { iss: stubs[name].url, exp: now() + 600 });
+
+// The control plane keeps the addresses for others, and asks none of them (docs/guides/identity-provider.md).
+test("registering an issuer fetches nothing from it", () => {
+  for (const [name, stub] of Object.entries(stubs)) assert.equal(asked(stub, "/up/openid-configuration"), 0, name);
+});
+
+for (const [place, ask] of Object.entries(at)) {
+  for (const name of names) {
+    // I16, invariant 6
+    test(`${place}: a key set that is ${name} leaves its tokens undecided in time`, async () => {
+      const began = Date.now();
+      assert.equal(await ask(await tokenOf(name)), "no_keys");
+      assert.ok(Date.now() - began < 12_000, `${Date.now() - began} ms`);
+      assert.ok(asked(stubs[name], "/jwks") < 12, `${asked(stubs[name], "/jwks")} fetches`);
+    });
+  }
+
+  // I16: that one of them hangs is not to be noticed.
+  test(`${place}: a revocation takes effect while an issuer drips`, async () => {
+    const [token, other] = [await ownToken(), await ownToken()];
+    const hanging = ask(await tokenOf("slow"));
+    const began = Date.now();
+    assert.deepEqual([await ask(token), await ask(other)], ["valid", "valid"]);
+    assert.ok(Date.now() - began < 3000, `${Date.now() - began} ms`);
+    await plane.call("POST", "/v1/revocations", { token });
+    assert.ok(await until(async () => (await ask(token)) === "revoked_token", 5));
+    assert.equal(await ask(other), "valid");
+    assert.equal(await hanging, "no_keys");
+  });
+
+  // I03: a key of one issuer, under the name of a key of another.
+  test(`${place}: an issuer that publishes another one's kid signs no token of it, and harms none`, async () => {
+    const own = await ownToken();
+    const { kid } = JSON.parse(Buffer.from(own.split(".")[0], "base64url").toString());
+    stubs.namesake.jwks = { keys: [{ ...key.jwk, kid }, key.jwk] };
+    await verifier.refreshKeys();
+    const claims = { iss: plane.url, exp: now() + 600 };
+    const forged = [await mint(key, claims), await mint({ ...key, kid }, claims)];
+    for (const token of forged) assert.match(await ask(token), /^(wrong_issuer|unknown_key|bad_signature)$/);
+    assert.deepEqual([await ask(await tokenOf("namesake")), await ask(own)], ["valid", "valid"]);
+  });
+}
+
+// E02, I16
+test("workerd: the first request of an isolate is not held up by another issuer", async () => {
+  const token = await ownToken();
+  const began = Date.now();
+  assert.equal(await askWorker(cold, token), "valid");
+  assert.ok(Date.now() - began < 3000, `${Date.now() - began} ms`);
+});
+
+test("nothing was fetched from where an answer pointed to, and each problem is named", () => {
+  assert.deepEqual(elsewhere.requests, []);
+  const problems = Object.fromEntries(verifier.status().keys.map(({ issuer, problem }) => [issuer, problem]));
+  for (const name of names) assert.match(problems[stubs[name].url], CASES[name][1], name);
+});
+
+// E02
+test("an issuer that recovers is taken back without anyone's help", async () => {
+  for (const name of names) stubs[name].jwks = set;
+  for (const [place, ask] of Object.entries(at)) {
+    for (const name of names) {
+      const token = await tokenOf(name);
+      assert.ok(await until(async () => (await ask(token)) === "valid", 20), `${place}: ${name}`);
+    }
+  }
+});
