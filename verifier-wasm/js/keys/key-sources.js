@@ -51,14 +51,15 @@ export class KeySources {
   async refresh(olderThanSeconds, options) {
     const due = this.#sources.filter((source) => source.isOlderThan(olderThanSeconds));
     const now = performance.now();
-    const changes = due.map(async (source) => {
+    const changes = Promise.all(due.map(async (source) => {
       const { jwks } = source;
       // With an age, the answer to another request's fetch will do.
       if (olderThanSeconds > 0 && source.isBusy(now)) await this.#settled(source);
       else await this.#fetch(source, options);
       return source.jwks !== jwks;
-    });
-    return (await Promise.all(changes)).includes(true);
+    }));
+    if (due.length > 0) options?.waitUntil?.(changes);
+    return (await changes).includes(true);
   }
 
   /**

@@ -204,8 +204,8 @@ export class Verifier {
     if ("error" in result) this.#report({ type: "failure", ...result });
     // An issuer that hangs must not delay a revocation, nor another issuer's tokens; where nothing outlives a
     // request, it is awaited.
-    if (options.waitUntil !== undefined) options.waitUntil(keys);
-    else if (this.#feed.following === null || this.#feed.following === "requests") await keys;
+    const isCutOff = this.#feed.following === null || this.#feed.following === "requests";
+    if (isCutOff && options.waitUntil === undefined) await keys;
     await this.#keeper?.save();
     return result;
   }
