@@ -12,7 +12,7 @@ mod support;
 
 use offswitch_verifier::{Algorithm, Refusal, VerifyingKey, verify_jws};
 use serde_json::{Value, json};
-use support::{ALGORITHMS, Minter, NOW, claims, decode, encode, feed};
+use support::{ALGORITHMS, Minter, NOW, claims, decode, encode, feed, hex};
 
 // V02: every key against every name, and only its own name fits. A token signed with the key under
 // another algorithm of its own family is a real signature, and still not accepted.
@@ -41,7 +41,7 @@ fn the_two_names_of_ed25519_are_one_algorithm() {
     assert_eq!(feed::verifier(&minter).verify(&token, NOW).code(), "valid");
     assert_eq!(Algorithm::from_name("Ed448"), None);
     assert_eq!(Algorithm::from_name("ES256K"), None);
-    assert_eq!(Algorithm::from_name("ES384"), None);
+    assert_eq!(Algorithm::from_name("ES521"), None);
 }
 
 // V02, X01: alg none and every other spelling that is not exactly a name.
@@ -94,50 +94,75 @@ fn an_algorithm_that_is_not_configured_is_refused() {
 
 // X05: r and s at the borders of their range, and signatures of every wrong length.
 #[test]
-fn an_es256_signature_out_of_range_or_length_is_refused() {
-    let minter = Minter::new("ES256");
-    let key = minter.verifying_key();
-    let message = b"message";
-    let good = minter.key.sign("ES256", message);
-    let (r, s) = good.split_at(32);
-    let (zero, one) = ([0; 32], {
-        let mut one = [0; 32];
-        one[31] = 1;
-        one
-    });
-    let above = |number: u8| {
-        let mut bytes = ORDER;
-        bytes[31] += number;
-        bytes
-    };
-    assert!(key.accepts(&good, message));
-    let numbers = [zero, one, ORDER, above(1), above(2), [0xff; 32]];
-    for left in numbers.iter().map(|number| &number[..]).chain([r, s]) {
-        for right in numbers.iter().map(|number| &number[..]).chain([r, s]) {
-            let forged = [left, right].concat();
-            assert_eq!(key.accepts(&forged, message), forged == good, "{forged:?}");
+fn an_ecdsa_signature_out_of_range_or_length_is_refused() {
+    for (alg, order) in ORDERS {
+        let minter = Minter::new(alg);
+        let (key, order) = (minter.verifying_key(), hex(order));
+        let (message, size) = (b"message", order.len());
+        let good = minter.key.sign(alg, message);
+        let small = |number: u8| [vec![0; size - 1], vec![number]].concat();
+        let above = |number: u8| {
+            let mut bytes = order.clone();
+            bytes[size - 1] += number;
+            bytes
+        };
+        assert!(key.accepts(&good, message));
+        let borders = [small(0), small(1), order.clone(), above(1), above(2), vec![0xff; size]];
+        let numbers: Vec<&[u8]> =
+            borders.iter().map(|one| &one[..]).chain(good.chunks(size)).collect();
+        for left in &numbers {
+            for right in &numbers {
+                let forged = [*left, *right].concat();
+                assert_eq!(key.accepts(&forged, message), forged == good, "{alg} {forged:?}");
+            }
+        }
+        for length in (0..3 * size).filter(|length| *length != 2 * size) {
+            let mut other = good.clone();
+            other.resize(length, 0);
+            assert!(!key.accepts(&other, message), "{alg} {length}");
         }
     }
-    for length in (0..200).filter(|length| *length != 64) {
-        let mut other = good.clone();
-        other.resize(length, 0);
-        assert!(!key.accepts(&other, message), "{length}");
-    }
+    let minter = Minter::new("ES256");
+    let good = minter.key.sign("ES256", b"message");
     let der: p256::ecdsa::Signature = p256::ecdsa::Signature::from_slice(&good).unwrap();
-    assert!(!key.accepts(der.to_der().as_bytes(), message));
+    assert!(!minter.verifying_key().accepts(der.to_der().as_bytes(), b"message"));
 }
 
 // X06, V15: a high S is valid JWS (RFC 7518 says nothing against it) and must be accepted.
 #[test]
-fn both_twins_of_an_es256_signature_are_accepted() {
-    let minter = Minter::new("ES256");
-    let key = minter.verifying_key();
-    for number in 0..50u8 {
-        let signature = minter.key.sign("ES256", &[number]);
-        assert!(key.accepts(&signature, &[number]));
-        assert!(key.accepts(&twin(&signature), &[number]));
-        assert!(!key.accepts(&twin(&signature), &[number.wrapping_add(1)]));
+fn both_twins_of_an_ecdsa_signature_are_accepted() {
+    for (alg, order) in ORDERS {
+        let minter = Minter::new(alg);
+        let (key, order) = (minter.verifying_key(), hex(order));
+        for number in 0..20u8 {
+            let signature = minter.key.sign(alg, &[number]);
+            let twin = twin(&signature, &order);
+            assert_ne!(twin, signature);
+            assert!(key.accepts(&signature, &[number]), "{alg}");
+            assert!(key.accepts(&twin, &[number]), "{alg}");
+            assert!(!key.accepts(&twin, &[number.wrapping_add(1)]), "{alg}");
+        }
     }
+}
+
+// V01: the example of ES512 in RFC 7515 appendix A.4.
+#[test]
+fn the_example_of_es512_in_rfc_7515_is_accepted() {
+    let jwk = json!({
+        "kty": "EC", "crv": "P-521", "alg": "ES512",
+        "x": "AekpBQ8ST8a8VcfVOTNl353vSrDCLLJXmPk06wTjxrrjcBpXp5EOnYG_\
+              NjFZ6OvLFV1jSfS9tsz4qUxcWceqwQGk",
+        "y": "ADSmRA43Z1DSNx_RvcLI87cdL07l6jQyyBXMoxVg_l2Th-x3S1WDhjDl\
+              y79ajL4Kkd0AZMaZmh9ubmf63e3kyMj2",
+    });
+    let token = "eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZA.\
+        AdwMgeerwtHoh-l192l60hp9wAHZFVJbLfD_UxMi70cwnZOYaRI1bKPWROc-mZZq\
+        wqT2SI-KGDKB34XO0aw_7XdtAG8GaSwFKdCAPZgoXD2YBJZCPEX3xKpRwcdOO8Kp\
+        EHwJjyqOgzDO7iKvU8vcnwNrmxYbSW9ERBXukOXolLzeO_Jn";
+    let key = VerifyingKey::from_jwk(jwk.to_string().as_bytes()).unwrap();
+    assert!(verify_jws(token, &key).is_ok());
+    let other = token.replace("UGF5bG9hZA", "UGF5bG9hZB");
+    assert!(verify_jws(&other, &key).is_err());
 }
 
 // X07, V15: S + L is the same scalar in another spelling; R of small order proves nothing.
@@ -187,9 +212,9 @@ fn an_rsa_signature_with_any_other_padding_is_refused() {
     let support::Key::Rsa(private) = support::Key::new("RS256") else { unreachable!() };
     let key = Minter::new("RS256").verifying_key();
     let digest = <sha2::Sha256 as sha2::Digest>::digest(b"message").to_vec();
-    let info = [support::hex("3031300d060960864801650304020105000420"), digest.clone()].concat();
+    let info = [hex("3031300d060960864801650304020105000420"), digest.clone()].concat();
     let without_null = [
-        support::hex("302f300b0609608648016503040201 0420".replace(' ', "").as_str()),
+        hex("302f300b0609608648016503040201 0420".replace(' ', "").as_str()),
         digest.clone(),
     ]
     .concat();
@@ -248,13 +273,21 @@ fn an_hmac_tag_of_another_length_is_refused() {
 }
 
 /// `(r, n - s)` for `(r, s)`.
-fn twin(signature: &[u8]) -> Vec<u8> {
-    let signature = p256::ecdsa::Signature::from_slice(signature).unwrap();
-    let s = -*signature.s();
-    p256::ecdsa::Signature::from_scalars(signature.r().to_bytes(), s.to_bytes())
-        .unwrap()
-        .to_bytes()
-        .to_vec()
+fn twin(signature: &[u8], order: &[u8]) -> Vec<u8> {
+    let (r, s) = signature.split_at(order.len());
+    let mut borrow = 0;
+    let mut twin: Vec<u8> = order
+        .iter()
+        .zip(s)
+        .rev()
+        .map(|(n, s)| {
+            let difference = i16::from(*n) - i16::from(*s) - borrow;
+            borrow = i16::from(difference < 0);
+            difference.to_le_bytes()[0]
+        })
+        .collect();
+    twin.reverse();
+    [r, &twin].concat()
 }
 
 /// `block` to the power of the private exponent, by square and multiply.
@@ -283,10 +316,19 @@ impl rsa::rand_core::TryRng for NoRandomness {
 
 impl rsa::rand_core::TryCryptoRng for NoRandomness {}
 
-/// The order of P-256, big-endian.
-const ORDER: [u8; 32] = [
-    0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-    0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+/// The orders of the curves.
+const ORDERS: [(&str, &str); 3] = [
+    ("ES256", "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551"),
+    (
+        "ES384",
+        "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf\
+         581a0db248b0a77aecec196accc52973",
+    ),
+    (
+        "ES512",
+        "01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\
+         ffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409",
+    ),
 ];
 
 /// The order of Ed25519's base point, little-endian.

@@ -20,7 +20,7 @@ use support::{Key, Minter, claims, encode, feed, hex, hmac};
 // V03, X02: the public key, in every spelling an attacker can think of, as the secret of an HMAC.
 #[test]
 fn no_spelling_of_a_public_key_is_the_secret_of_an_accepted_token() {
-    for alg in ["EdDSA", "ES256", "RS256", "PS256"] {
+    for alg in ["EdDSA", "ES256", "ES384", "ES512", "RS256", "PS256"] {
         let minter = Minter::new(alg);
         let verifier = feed::verifier(&minter);
         assert_eq!(verifier.verify(&minter.token(&claims()), support::NOW).code(), "valid");
@@ -51,7 +51,7 @@ fn no_spelling_of_a_public_key_is_the_secret_of_an_accepted_token() {
 // V03, X02: nothing but a JWK object is read as a key.
 #[test]
 fn a_key_set_is_never_guessed_from_pem_der_or_text() {
-    for alg in ["EdDSA", "ES256", "RS256"] {
+    for alg in ["EdDSA", "ES256", "ES384", "ES512", "RS256"] {
         let minter = Minter::new(alg);
         for text in spellings(&minter) {
             match KeySet::from_jwks(&text, &[]) {
@@ -107,7 +107,11 @@ fn a_key_that_is_weak_or_says_too_little_does_not_load() {
         (with("ES256", "key_ops", json!(["sign"])), NotForVerifying),
         (with("ES256", "key_ops", json!([])), NotForVerifying),
         (with("ES256", "key_ops", json!("verify")), Malformed),
-        (with("ES256", "crv", json!("P-384")), UnsupportedType),
+        (with("ES256", "crv", json!("P-384")), AlgorithmMismatch),
+        (with("ES384", "crv", json!("P-521")), AlgorithmMismatch),
+        (with("ES512", "crv", json!("P-256")), AlgorithmMismatch),
+        (with("ES512", "crv", json!("P-512")), UnsupportedType),
+        (with("ES512", "alg", json!("ES521")), KeyProblem::UnsupportedAlgorithm),
         (with("ES256", "crv", json!("secp256k1")), UnsupportedType),
         (with("ES256", "kty", json!("AKP")), UnsupportedType),
         (with("RS256", "crv", json!("P-256")), UnsupportedType),
@@ -136,6 +140,12 @@ fn a_key_that_is_weak_or_says_too_little_does_not_load() {
         (p256("y", &[0xff; 32]), Weak),
         (p256("y", &[1; 31]), Malformed),
         (p256("y", &[1; 33]), Malformed),
+        (with("ES384", "x", json!(encode(&[0; 48]))), Weak),
+        (with("ES384", "x", json!(encode(&[1; 47]))), Malformed),
+        (with("ES384", "y", json!(encode(&[1; 49]))), Malformed),
+        (with("ES512", "x", json!(encode(&[0; 66]))), Weak),
+        (with("ES512", "x", json!(encode(&[1; 65]))), Malformed),
+        (with("ES512", "y", json!(encode(&[1; 67]))), Malformed),
         (secret("HS256", 0), Weak),
         (secret("HS256", 31), Weak),
         (secret("HS384", 47), Weak),
@@ -259,10 +269,14 @@ fn public_bytes(key: &Key) -> (Vec<u8>, Vec<u8>) {
             let raw = part("x");
             (raw.clone(), [hex("302a300506032b6570032100"), raw].concat())
         }
-        Key::P256(_) => {
+        Key::P256(_) | Key::P384(_) | Key::P521(_) => {
             let raw = [vec![4], part("x"), part("y")].concat();
-            let prefix = hex("3059301306072a8648ce3d020106082a8648ce3d030107034200");
-            (raw.clone(), [prefix, raw].concat())
+            let prefix = match key {
+                Key::P256(_) => "3059301306072a8648ce3d020106082a8648ce3d030107034200",
+                Key::P384(_) => "3076301006072a8648ce3d020106052b81040022036200",
+                _ => "30819b301006072a8648ce3d020106052b8104002303818600",
+            };
+            (raw.clone(), [hex(prefix), raw].concat())
         }
         Key::Rsa(_) => {
             let raw = [hex("3082010a0282010100"), part("n"), hex("0203010001")].concat();

@@ -39,7 +39,7 @@ fn a_key_that_must_not_verify_is_left_out_by_name_and_spoils_no_other() {
         (
             es256("alg", json!("RSA-OAEP")),
             "keys[0] (kid \"odd\"): the key's alg is not supported (found alg \"RSA-OAEP\"; expected \
-            EdDSA, ES256, RS256 to RS512, PS256 to PS512 or HS256 to HS512)",
+            EdDSA, ES256 to ES512, RS256 to RS512, PS256 to PS512 or HS256 to HS512)",
         ),
         (
             es256("alg", json!("EdDSA")),
@@ -49,7 +49,7 @@ fn a_key_that_must_not_verify_is_left_out_by_name_and_spoils_no_other() {
         (
             es256("crv", json!("secp256k1")),
             "keys[0] (kid \"odd\"): the key's type is not supported (found kty \"EC\", crv \
-            \"secp256k1\"; expected RSA, EC with P-256, OKP with Ed25519, or oct)",
+            \"secp256k1\"; expected RSA, EC with P-256, P-384 or P-521, OKP with Ed25519, or oct)",
         ),
         (es256("d", json!("AQ")), "keys[0] (kid \"odd\"): the key carries its private part"),
         (es256("x", json!("AQ")), "keys[0] (kid \"odd\"): the key is malformed"),
@@ -75,7 +75,7 @@ fn a_key_that_must_not_verify_is_left_out_by_name_and_spoils_no_other() {
         (
             json!({ "kid": "odd", "kty": "OKP", "crv": "X25519", "alg": "ECDH-ES", "x": "AQ" }),
             "keys[0] (kid \"odd\"): the key's type is not supported (found kty \"OKP\", crv \
-            \"X25519\"; expected RSA, EC with P-256, OKP with Ed25519, or oct)",
+            \"X25519\"; expected RSA, EC with P-256, P-384 or P-521, OKP with Ed25519, or oct)",
         ),
         (
             json!({ "kid": "odd", "kty": "RSA", "alg": "RS256", "e": "AQAB", "n": modulus_1024 }),

@@ -276,7 +276,7 @@ fn a_refusal_says_what_was_found_and_what_was_expected() {
             header("alg", json!("none")),
             "unsupported_algorithm",
             "alg is \"none\", expected one of \
-            EdDSA, ES256, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384, HS512",
+            EdDSA, ES256, ES384, ES512, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384, HS512",
         ),
         (
             header("alg", json!("HS256")),

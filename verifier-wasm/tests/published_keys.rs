@@ -17,9 +17,11 @@ use serde_json::{Value, json};
 use support::{ALGORITHMS, ISSUER, Key, Minter, NOW, claims, claims_with, encode, feed};
 
 /// A key of each type, by one algorithm of it, and all algorithms that have such keys.
-const TYPES: [(&str, &[&str]); 4] = [
+const TYPES: [(&str, &[&str]); 6] = [
     ("EdDSA", &["EdDSA"]),
     ("ES256", &["ES256"]),
+    ("ES384", &["ES384"]),
+    ("ES512", &["ES512"]),
     ("RS256", &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]),
     ("HS256", &["HS256", "HS384", "HS512"]),
 ];

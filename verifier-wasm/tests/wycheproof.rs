@@ -69,25 +69,19 @@ fn ed25519_signatures_are_judged_as_wycheproof_judges_them() {
 // V01, V15, X05, X06
 #[test]
 fn es256_signatures_are_judged_as_wycheproof_judges_them() {
-    let mut high_s = 0;
-    run(P1363, 262, |group, test| {
-        let coordinate = |name: &str| {
-            let bytes = hex(&group["publicKey"][name]);
-            let extra = bytes.len().saturating_sub(32);
-            Base64UrlUnpadded::encode_string(
-                &[&[0; 32][..32 - (bytes.len() - extra)], &bytes[extra..]].concat(),
-            )
-        };
-        let jwk = json!({
-            "kty": "EC", "crv": "P-256", "alg": "ES256",
-            "x": coordinate("wx"), "y": coordinate("wy"),
-        });
-        let accepted = accepts_raw(&jwk, test, "sig");
-        let signature = hex(&test["sig"]);
-        high_s += usize::from(accepted && signature[32..] > HALF_ORDER[..]);
-        accepted
-    });
-    assert!(high_s == 70 || folder().is_none(), "{high_s} high-S signatures were accepted");
+    ecdsa(P256, 262, "ES256", "P-256", HALF_ORDERS[0], 70);
+}
+
+// V01, V15, X05, X06
+#[test]
+fn es384_signatures_are_judged_as_wycheproof_judges_them() {
+    ecdsa(P384, 280, "ES384", "P-384", HALF_ORDERS[1], 88);
+}
+
+// V01, V15, X05, X06
+#[test]
+fn es512_signatures_are_judged_as_wycheproof_judges_them() {
+    ecdsa(P521, 318, "ES512", "P-521", HALF_ORDERS[2], 107);
 }
 
 // V01, X08
@@ -110,7 +104,7 @@ fn rs256_signatures_are_judged_as_wycheproof_judges_them() {
 #[test]
 fn hmac_tags_are_judged_as_wycheproof_judges_them() {
     let mut counts = [0; 3];
-    run(HMAC, 174, |group, test| {
+    let was_run = run(HMAC, 174, |group, test| {
         let jwk = json!({
             "kty": "oct", "alg": "HS256",
             "k": Base64UrlUnpadded::encode_string(&hex(&test["key"])),
@@ -127,16 +121,42 @@ fn hmac_tags_are_judged_as_wycheproof_judges_them() {
             wanted
         }
     });
-    if folder().is_some() {
+    if was_run {
         // 87 with tags of 128 bits and 3 with short keys, then invalid, then valid.
         assert_eq!(counts, [90, 54, 30]);
     }
 }
 
-/// Runs a file: every verdict must be the label's, or the override's.
-fn run(file: &str, count: u64, mut judge: impl FnMut(&Value, &Value) -> bool) {
-    let Some(folder) = folder() else { return };
-    let text = std::fs::read(folder.join(file)).expect("a vector file");
+/// Runs a file of ECDSA signatures, of which so many have a high S and are accepted.
+fn ecdsa(file: &str, count: u64, alg: &str, crv: &str, half_order: &str, expected_high_s: u64) {
+    let (half_order, mut high_s) = (hex(&json!(half_order)), 0);
+    let size = half_order.len();
+    let was_run = run(file, count, |group, test| {
+        let coordinate = |name: &str| {
+            let bytes = hex(&group["publicKey"][name]);
+            let extra = bytes.len().saturating_sub(size);
+            Base64UrlUnpadded::encode_string(
+                &[&vec![0; size - (bytes.len() - extra)], &bytes[extra..]].concat(),
+            )
+        };
+        let jwk = json!({
+            "kty": "EC", "crv": crv, "alg": alg, "x": coordinate("wx"), "y": coordinate("wy"),
+        });
+        let accepted = accepts_raw(&jwk, test, "sig");
+        high_s += u64::from(accepted && hex(&test["sig"])[size..] > half_order[..]);
+        accepted
+    });
+    assert!(!was_run || high_s == expected_high_s, "{high_s} high-S signatures were accepted");
+}
+
+/// Runs a file: every verdict must be the label's, or the override's. False if it is not there.
+fn run(file: &str, count: u64, mut judge: impl FnMut(&Value, &Value) -> bool) -> bool {
+    let path = folder().join(file);
+    if !path.exists() {
+        eprintln!("NOT RUN: {} is not there; set OFFSWITCH_VECTORS", path.display());
+        return false;
+    }
+    let text = std::fs::read(path).expect("a vector file");
     let vectors: Value = serde_json::from_slice(&text).unwrap();
     let (mut seen, mut overridden, mut differences) = (0, 0, vec![]);
     for group in vectors["testGroups"].as_array().unwrap() {
@@ -159,6 +179,7 @@ fn run(file: &str, count: u64, mut judge: impl FnMut(&Value, &Value) -> bool) {
     assert_eq!(differences, Vec::<String>::new(), "{file}");
     assert_eq!(seen, count, "{file}");
     assert_eq!(overridden, OVERRIDES.iter().filter(|one| one.0 == file).count(), "{file}");
+    true
 }
 
 fn accepts_jws(jwks: &Value, token: &str) -> bool {
@@ -171,14 +192,9 @@ fn accepts_raw(jwk: &Value, test: &Value, signature: &str) -> bool {
         .is_ok_and(|key| key.accepts(&hex(&test[signature]), &hex(&test["msg"])))
 }
 
-fn folder() -> Option<PathBuf> {
+fn folder() -> PathBuf {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors/wycheproof");
-    let folder = std::env::var_os("OFFSWITCH_VECTORS").map_or(beside.into(), PathBuf::from);
-    if folder.join(JWS).exists() {
-        return Some(folder);
-    }
-    eprintln!("NOT RUN: no Wycheproof vectors in {}; set OFFSWITCH_VECTORS", folder.display());
-    None
+    std::env::var_os("OFFSWITCH_VECTORS").map_or(beside.into(), PathBuf::from)
 }
 
 fn hex(value: &Value) -> Vec<u8> {
@@ -193,11 +209,15 @@ const ED25519: &str = "ed25519_test.json";
 const HMAC: &str = "hmac_sha256_test.json";
 const JWK: &str = "json_web_key_test.json";
 const JWS: &str = "json_web_signature_test.json";
-const P1363: &str = "ecdsa_secp256r1_sha256_p1363_test.json";
+const P256: &str = "ecdsa_secp256r1_sha256_p1363_test.json";
+const P384: &str = "ecdsa_secp384r1_sha384_p1363_test.json";
+const P521: &str = "ecdsa_secp521r1_sha512_p1363_test.json";
 const RSA: &str = "rsa_signature_2048_sha256_test.json";
 
-/// Half the order of P-256, rounded down.
-const HALF_ORDER: [u8; 32] = [
-    0x7f, 0xff, 0xff, 0xff, 0x80, 0x00, 0x00, 0x00, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-    0xde, 0x73, 0x7d, 0x56, 0xd3, 0x8b, 0xcf, 0x42, 0x79, 0xdc, 0xe5, 0x61, 0x7e, 0x31, 0x92, 0xa8,
+/// Half the orders of P-256, P-384 and P-521, rounded down.
+const HALF_ORDERS: [&str; 3] = [
+    "7fffffff800000007fffffffffffffffde737d56d38bcf4279dce5617e3192a8",
+    "7fffffffffffffffffffffffffffffffffffffffffffffffe3b1a6c0fa1b96efac0d06d9245853bd76760cb5666294b9",
+    "00ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\
+     fd28c343c1df97cb35bfe600a47b84d2e81ddae4dc44ce23d75db7db8f489c3204",
 ];

@@ -5,7 +5,6 @@ use std::convert::Infallible;
 
 use hmac::Mac;
 use jwt_compact::{Algorithm as JwtAlgorithm, AlgorithmSignature};
-use p256::ecdsa::signature::Verifier as _;
 use serde::{Deserialize, Serialize};
 
 /// A signature algorithm of RFC 7518 section 3.1, RFC 8037 or RFC 9864.
@@ -17,6 +16,12 @@ pub enum Algorithm {
     /// ECDSA over P-256 with SHA-256.
     #[serde(rename = "ES256")]
     Es256,
+    /// ECDSA over P-384 with SHA-384.
+    #[serde(rename = "ES384")]
+    Es384,
+    /// ECDSA over P-521 with SHA-512.
+    #[serde(rename = "ES512")]
+    Es512,
     /// HMAC with SHA-256.
     #[serde(rename = "HS256")]
     Hs256,
@@ -52,6 +57,8 @@ impl Algorithm {
         Some(match name {
             "EdDSA" | "Ed25519" => Self::EdDsa,
             "ES256" => Self::Es256,
+            "ES384" => Self::Es384,
+            "ES512" => Self::Es512,
             "HS256" => Self::Hs256,
             "HS384" => Self::Hs384,
             "HS512" => Self::Hs512,
@@ -70,6 +77,8 @@ impl Algorithm {
         match self {
             Self::EdDsa => "EdDSA",
             Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::Es512 => "ES512",
             Self::Hs256 => "HS256",
             Self::Hs384 => "HS384",
             Self::Hs512 => "HS512",
@@ -92,6 +101,8 @@ impl Algorithm {
         match self {
             Self::EdDsa => KeyType::Ed25519,
             Self::Es256 => KeyType::P256,
+            Self::Es384 => KeyType::P384,
+            Self::Es512 => KeyType::P521,
             Self::Hs256 | Self::Hs384 | Self::Hs512 => KeyType::Secret,
             Self::Ps256 | Self::Ps384 | Self::Ps512 => KeyType::Rsa,
             Self::Rs256 | Self::Rs384 | Self::Rs512 => KeyType::Rsa,
@@ -104,6 +115,8 @@ impl Algorithm {
 pub(crate) enum KeyType {
     Ed25519,
     P256,
+    P384,
+    P521,
     Rsa,
     Secret,
 }
@@ -113,6 +126,8 @@ impl KeyType {
     pub(crate) fn of(kty: &str, crv: Option<&str>) -> Option<Self> {
         Some(match (kty, crv) {
             ("EC", Some("P-256")) => Self::P256,
+            ("EC", Some("P-384")) => Self::P384,
+            ("EC", Some("P-521")) => Self::P521,
             ("OKP", Some("Ed25519")) => Self::Ed25519,
             ("RSA", None) => Self::Rsa,
             ("oct", None) => Self::Secret,
@@ -122,8 +137,7 @@ impl KeyType {
 }
 
 /// What [`Algorithm::from_name`] knows, for messages.
-pub(crate) const SUPPORTED: &str =
-    "one of EdDSA, ES256, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384, HS512";
+pub(crate) const SUPPORTED: &str = "one of EdDSA, ES256, ES384, ES512, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384, HS512";
 
 /// A message with what is said to be its signature.
 pub(crate) struct Signed<'a> {
@@ -143,16 +157,6 @@ impl Signed<'_> {
 /// True if the second argument is the key's signature under the third. One of another length than
 /// the algorithm's is refused, so that a truncated HMAC tag never passes.
 pub(crate) type Accepts<K> = fn(&K, &[u8], &[u8]) -> bool;
-
-/// ECDSA over P-256; signatures with a high S are valid JWS and accepted.
-pub(crate) fn accepts_es256(
-    key: &p256::ecdsa::VerifyingKey,
-    signature: &[u8],
-    message: &[u8],
-) -> bool {
-    p256::ecdsa::Signature::from_slice(signature)
-        .is_ok_and(|signature| key.verify(message, &signature).is_ok())
-}
 
 /// HMAC with one hash; tags are compared in constant time.
 pub(crate) fn accepts_hmac<M: Mac + Clone>(key: &M, signature: &[u8], message: &[u8]) -> bool {

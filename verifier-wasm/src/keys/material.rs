@@ -1,19 +1,20 @@
 //! What of a key checks signatures.
 
 use hmac::KeyInit as _;
-use p256::elliptic_curve::point::AffineCoordinates as _;
 use sha2::{Sha256, Sha384, Sha512};
 
-use super::algorithm::{Accepts, Algorithm, KeyType, Signed, accepts_es256, accepts_hmac};
-use super::rsa::{self, Hash};
+use super::algorithm::{Accepts, Algorithm, KeyType, Signed, accepts_hmac};
+use super::curve::Curve;
+use super::hash::Hash;
 use super::{KeyProblem, text};
+use super::{ecdsa, rsa};
 use crate::json::Object;
 use crate::snapshot::{base64url, ed25519};
 
 #[derive(Clone)]
 pub(super) enum Material {
     Ed25519(ed25519::PublicKey),
-    P256(p256::ecdsa::VerifyingKey),
+    Ecdsa(ecdsa::PublicKey),
     Rsa(rsa::PublicKey),
     Secret256(hmac::Hmac<Sha256>),
     Secret384(hmac::Hmac<Sha384>),
@@ -35,7 +36,9 @@ impl Material {
         }
         match algorithm.key_type() {
             KeyType::Ed25519 => ed25519_key(&field("x")?).map(Self::Ed25519),
-            KeyType::P256 => p256_key(&field("x")?, &field("y")?).map(Self::P256),
+            KeyType::P256 => ecdsa_key(Curve::p256(), &field("x")?, &field("y")?),
+            KeyType::P384 => ecdsa_key(Curve::p384(), &field("x")?, &field("y")?),
+            KeyType::P521 => ecdsa_key(Curve::p521(), &field("x")?, &field("y")?),
             KeyType::Rsa => rsa_key(&field("n")?, &field("e")?).map(Self::Rsa),
             KeyType::Secret => Self::secret(algorithm, &field("k")?),
         }
@@ -57,7 +60,7 @@ impl Material {
     pub(super) fn accepts(&self, signed: &Signed<'_>) -> bool {
         match self {
             Self::Ed25519(key) => signed.is_by(key, ed25519::PublicKey::accepts),
-            Self::P256(key) => signed.is_by(key, accepts_es256),
+            Self::Ecdsa(key) => signed.is_by(key, ecdsa::PublicKey::accepts),
             Self::Rsa(key) => signed.is_by(key, rsa_scheme(signed.algorithm)),
             Self::Secret256(key) => signed.is_by(key, accepts_hmac),
             Self::Secret384(key) => signed.is_by(key, accepts_hmac),
@@ -69,7 +72,7 @@ impl Material {
     pub(super) fn could_accept(&self, signature: &[u8]) -> bool {
         match self {
             Self::Ed25519(_) => ed25519::is_well_formed(signature),
-            Self::P256(_) => signature.len() == 64,
+            Self::Ecdsa(key) => key.is_well_formed(signature),
             Self::Rsa(key) => key.is_well_formed(signature),
             Self::Secret256(_) | Self::Secret384(_) | Self::Secret512(_) => true,
         }
@@ -102,11 +105,12 @@ fn ed25519_key(bytes: &[u8]) -> Result<ed25519::PublicKey, KeyProblem> {
     ed25519::PublicKey::from_bytes(bytes).ok_or(KeyProblem::Weak)
 }
 
-fn p256_key(x: &[u8], y: &[u8]) -> Result<p256::ecdsa::VerifyingKey, KeyProblem> {
-    let coordinate = |bytes| p256::FieldBytes::try_from(bytes).map_err(|_| KeyProblem::Malformed);
-    let point = p256::AffinePoint::from_coordinates(&coordinate(x)?, &coordinate(y)?);
-    let point = point.into_option().ok_or(KeyProblem::Weak)?;
-    p256::ecdsa::VerifyingKey::from_affine(point).map_err(|_| KeyProblem::Weak)
+fn ecdsa_key(curve: Option<&'static Curve>, x: &[u8], y: &[u8]) -> Result<Material, KeyProblem> {
+    let curve = curve.ok_or(KeyProblem::UnsupportedType)?;
+    if [x, y].iter().any(|coordinate| coordinate.len() != curve.size_bytes()) {
+        return Err(KeyProblem::Malformed);
+    }
+    ecdsa::PublicKey::new(curve, x, y).map(Material::Ecdsa).ok_or(KeyProblem::Weak)
 }
 
 fn decode(object: &Object<'_>, name: &str) -> Result<Vec<u8>, KeyProblem> {

@@ -1,8 +1,12 @@
 //! Verification keys, one JWK (RFC 7517) each; `set.rs` reads the sets that carry them.
 
 pub(crate) mod algorithm;
+mod curve;
+mod ecdsa;
+mod hash;
 mod key_id;
 mod material;
+mod montgomery;
 mod rsa;
 mod set;
 

@@ -273,13 +273,15 @@ fn expected(problem: KeyProblem) -> &'static str {
             "; add the one that the issuer signs with to the option algorithms"
         }
         KeyProblem::UnsupportedAlgorithm => SUPPORTED_HERE,
-        KeyProblem::UnsupportedType => "; expected RSA, EC with P-256, OKP with Ed25519, or oct",
+        KeyProblem::UnsupportedType => {
+            "; expected RSA, EC with P-256, P-384 or P-521, OKP with Ed25519, or oct"
+        }
         _ => "",
     }
 }
 
 const SUPPORTED_HERE: &str =
-    "; expected EdDSA, ES256, RS256 to RS512, PS256 to PS512 or HS256 to HS512";
+    "; expected EdDSA, ES256 to ES512, RS256 to RS512, PS256 to PS512 or HS256 to HS512";
 
 /// The first few of them, for people.
 fn listed(refused: &[RefusedKey]) -> String {

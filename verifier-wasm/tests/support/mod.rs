@@ -17,9 +17,9 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 pub(crate) const NOW: u64 = 1_800_000_000;
 pub(crate) const ISSUER: &str = "https://issuer.example";
 pub(crate) const AUDIENCE: &str = "api";
-pub(crate) const ALGORITHMS: [&str; 11] = [
-    "EdDSA", "ES256", "HS256", "HS384", "HS512", "PS256", "PS384", "PS512", "RS256", "RS384",
-    "RS512",
+pub(crate) const ALGORITHMS: [&str; 13] = [
+    "EdDSA", "ES256", "ES384", "ES512", "HS256", "HS384", "HS512", "PS256", "PS384", "PS512",
+    "RS256", "RS384", "RS512",
 ];
 
 /// An issuer's key with the name and the algorithm it is published under.
@@ -34,6 +34,8 @@ pub(crate) struct Minter {
 pub(crate) enum Key {
     Ed25519(ed25519_dalek::SigningKey),
     P256(p256::ecdsa::SigningKey),
+    P384(p384::ecdsa::SigningKey),
+    P521(p521::ecdsa::SigningKey),
     Rsa(rsa::PrivateKey),
     Secret(Vec<u8>),
 }
@@ -101,6 +103,8 @@ impl Key {
         match alg {
             "EdDSA" => Self::Ed25519(ed25519_dalek::SigningKey::from_bytes(&[3; 32])),
             "ES256" => Self::P256(p256::ecdsa::SigningKey::from_slice(&[5; 32]).unwrap()),
+            "ES384" => Self::P384(p384::ecdsa::SigningKey::from_slice(&[5; 48]).unwrap()),
+            "ES512" => Self::P521(p521::ecdsa::SigningKey::from_slice(&P521_SECRET).unwrap()),
             "HS256" | "HS384" | "HS512" => Self::Secret((0..64).collect()),
             _ => Self::Rsa(rsa_key()),
         }
@@ -112,11 +116,9 @@ impl Key {
             Self::Ed25519(key) => json!({
                 "kty": "OKP", "crv": "Ed25519", "x": encode(key.verifying_key().as_bytes()),
             }),
-            Self::P256(key) => {
-                let point = key.verifying_key().to_sec1_point(false);
-                let (x, y) = (point.x().unwrap(), point.y().unwrap());
-                json!({ "kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y) })
-            }
+            Self::P256(key) => point("P-256", key.verifying_key().to_sec1_point(false).as_bytes()),
+            Self::P384(key) => point("P-384", key.verifying_key().to_sec1_point(false).as_bytes()),
+            Self::P521(key) => point("P-521", key.verifying_key().to_sec1_point(false).as_bytes()),
             Self::Rsa(key) => json!({
                 "kty": "RSA",
                 "n": encode(&key.n().to_be_bytes_trimmed_vartime()),
@@ -131,6 +133,14 @@ impl Key {
             (Self::Ed25519(key), _) => key.sign(message).to_bytes().to_vec(),
             (Self::P256(key), _) => {
                 let signature: p256::ecdsa::Signature = key.sign(message);
+                signature.to_bytes().to_vec()
+            }
+            (Self::P384(key), _) => {
+                let signature: p384::ecdsa::Signature = key.sign(message);
+                signature.to_bytes().to_vec()
+            }
+            (Self::P521(key), _) => {
+                let signature: p521::ecdsa::Signature = key.sign(message);
                 signature.to_bytes().to_vec()
             }
             (Self::Secret(secret), "HS256") => hmac::<Sha256>(secret, message, 64),
@@ -151,6 +161,19 @@ impl Key {
         }
     }
 }
+
+/// The JWK of an uncompressed point (SEC 1 section 2.3.3): 4, x, y.
+fn point(curve: &str, bytes: &[u8]) -> Value {
+    let (x, y) = bytes[1..].split_at(bytes.len() / 2);
+    json!({ "kty": "EC", "crv": curve, "x": encode(x), "y": encode(y) })
+}
+
+/// Below the order, whose highest byte is 1.
+const P521_SECRET: [u8; 66] = {
+    let mut secret = [5; 66];
+    secret[0] = 0;
+    secret
+};
 
 /// Claims that every verifier here accepts at [`NOW`].
 pub(crate) fn claims() -> Value {
