@@ -1,5 +1,7 @@
 // The algorithms that are checked; the two kinds never share a key set.
 
-export const ASYMMETRIC = ["EdDSA", "ES256", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
+export const ASYMMETRIC = [
+  "EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+];
 export const SYMMETRIC = ["HS256", "HS384", "HS512"];
 export const ALGORITHMS = [...ASYMMETRIC, ...SYMMETRIC];

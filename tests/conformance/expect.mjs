@@ -6,7 +6,7 @@ import { ALGORITHMS, ASYMMETRIC } from "./algorithms.mjs";
 import { makeCases } from "./cases.mjs";
 import { AFTER_FAILURES, makeFailures } from "./expected-failures.mjs";
 import { readVectors } from "./vectors.mjs";
-import { COUNTS, OURS } from "./wycheproof.mjs";
+import { COUNTS, HIGH_S, OURS } from "./wycheproof.mjs";
 
 /** The same cases for all runtimes of one test file. */
 let made;
@@ -52,12 +52,16 @@ export function expectConformance(runtime, run, { hosts = [] } = {}) {
       context.diagnostic("MISSING: no Wycheproof files; set OFFSWITCH_VECTORS to their folder");
       return context.skip("no Wycheproof files");
     }
+    const missing = Object.keys(COUNTS).filter((file) => !(file in vectors));
+    for (const file of missing) context.diagnostic(`MISSING: ${file} of Wycheproof`);
+    const present = (counts) =>
+      Object.fromEntries(Object.entries(counts).filter(([file]) => !missing.includes(file)));
     const found = await run({ vectors });
     assert.deepEqual(Object.keys(found), ["wasm", ...allHosts]);
     for (const [name, { counts, differences, highS }] of Object.entries(found)) {
       assert.deepEqual(differences, [], name);
-      assert.deepEqual(counts, { ...COUNTS, [OURS]: 4 }, name);
-      assert.equal(highS, 70, "high-S signatures are valid JWS");
+      assert.deepEqual(counts, { ...present(COUNTS), [OURS]: 4 }, name);
+      assert.deepEqual(highS, present(HIGH_S), "high-S signatures are valid JWS");
     }
     for (const host of allHosts) {
       const { checks, laxer, unknown } = found[host];

@@ -1,21 +1,18 @@
 // Reads the outside vectors, and adds signatures that no library would make.
 
 import { generateKeyPairSync } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { ROOT } from "../support/fixture.mjs";
 import { P, forge, secretOf, toBytes } from "./cases/edwards.mjs";
 import { COUNTS, OURS } from "./wycheproof.mjs";
 
-/** The vectors by file; undefined where Wycheproof's are not there. */
+/** The vectors by file, of the files that are there; undefined where there are none. */
 export function readVectors() {
   const folder = process.env.OFFSWITCH_VECTORS ?? `${ROOT}../shared/vectors/wycheproof`;
+  const names = Object.keys(COUNTS).filter((name) => existsSync(`${folder}/${name}`));
+  if (names.length === 0) return undefined;
   const read = (name) => [name, JSON.parse(readFileSync(`${folder}/${name}`, "utf8"))];
-  try {
-    return { ...Object.fromEntries(Object.keys(COUNTS).map(read)), [OURS]: smallOrder() };
-  } catch (error) {
-    if (error.code === "ENOENT") return undefined;
-    throw error;
-  }
+  return { ...Object.fromEntries(names.map(read)), [OURS]: smallOrder() };
 }
 
 /**

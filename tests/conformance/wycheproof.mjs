@@ -6,7 +6,9 @@ import { HostJudge } from "./wycheproof-host.mjs";
 const JWS = "json_web_signature_test.json";
 const JWK = "json_web_key_test.json";
 const ED25519 = "ed25519_test.json";
-const P1363 = "ecdsa_secp256r1_sha256_p1363_test.json";
+const P256 = "ecdsa_secp256r1_sha256_p1363_test.json";
+const P384 = "ecdsa_secp384r1_sha384_p1363_test.json";
+const P521 = "ecdsa_secp521r1_sha512_p1363_test.json";
 const RSA = "rsa_signature_2048_sha256_test.json";
 const HMAC = "hmac_sha256_test.json";
 
@@ -15,8 +17,12 @@ export const OURS = "small_order_r";
 
 /** How many vectors each file of Wycheproof must hold. */
 export const COUNTS = {
-  [JWS]: 401, [JWK]: 26, [ED25519]: 151, [P1363]: 262, [RSA]: 259, [HMAC]: 174,
+  [JWS]: 401, [JWK]: 26, [ED25519]: 151, [P256]: 262, [P384]: 280, [P521]: 318, [RSA]: 259,
+  [HMAC]: 174,
 };
+
+/** How many signatures with a high s are good in those of ECDSA. */
+export const HIGH_S = { [P256]: 70, [P384]: 88, [P521]: 107 };
 
 /** Where our verdict differs from the label on purpose. */
 const OVERRIDES = [
@@ -51,7 +57,7 @@ export async function judgeVectors(offswitch, hosts, files) {
 async function judgeFiles(judge, files) {
   const counts = {};
   const differences = [];
-  let highS = 0;
+  const highS = {};
   for (const [file, { testGroups }] of Object.entries(files)) {
     counts[file] = 0;
     for (const group of testGroups) {
@@ -64,7 +70,10 @@ async function judgeFiles(judge, files) {
         const isGood = await accepts(judge, file, group, test);
         if (isGood === undefined) continue;
         const found = isGood ? "accept" : "reject";
-        if (file === P1363 && found === "accept" && test.sig.slice(64) > HALF_ORDER) highS += 1;
+        const half = CURVES[file]?.half;
+        if (half !== undefined && found === "accept" && test.sig.slice(half.length) > half) {
+          highS[file] = (highS[file] ?? 0) + 1;
+        }
         if (expected !== "skip" && expected !== found) {
           differences.push({ file, test: test.tcId, expected, found });
         }
@@ -107,8 +116,9 @@ function jwk(file, group, test) {
     const n = base64url(key.modulus.replace(/^00/, ""));
     return { kty: "RSA", alg: "RS256", n, e: base64url(key.publicExponent) };
   }
-  const coordinate = (text) => base64url(text.padStart(64, "0").slice(-64));
-  return { kty: "EC", crv: "P-256", alg: "ES256", x: coordinate(key.wx), y: coordinate(key.wy) };
+  const { crv, alg, half } = CURVES[file];
+  const coordinate = (text) => base64url(text.padStart(half.length, "0").slice(-half.length));
+  return { kty: "EC", crv, alg, x: coordinate(key.wx), y: coordinate(key.wy) };
 }
 
 const hex = (text) => Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
@@ -116,4 +126,20 @@ const base64url = (text) => {
   const standard = btoa(String.fromCharCode(...hex(text)));
   return standard.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 };
-const HALF_ORDER = "7fffffff800000007fffffffffffffffde737d56d38bcf4279dce5617e3192a8";
+/** Of each file of ECDSA, with half the order of its curve, rounded down. */
+const CURVES = {
+  [P256]: {
+    crv: "P-256", alg: "ES256",
+    half: "7fffffff800000007fffffffffffffffde737d56d38bcf4279dce5617e3192a8",
+  },
+  [P384]: {
+    crv: "P-384", alg: "ES384",
+    half: "7fffffffffffffffffffffffffffffffffffffffffffffffe3b1a6c0fa1b96ef"
+      + "ac0d06d9245853bd76760cb5666294b9",
+  },
+  [P521]: {
+    crv: "P-521", alg: "ES512",
+    half: "00ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+      + "fd28c343c1df97cb35bfe600a47b84d2e81ddae4dc44ce23d75db7db8f489c3204",
+  },
+};

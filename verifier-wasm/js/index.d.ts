@@ -196,7 +196,7 @@ export type PresetName = keyof PresetParameters;
 export function preset<Name extends PresetName>(name: Name, parameters: PresetParameters[Name]): IssuerOptions;
 
 export type Algorithm =
-  | "EdDSA" | "Ed25519" | "ES256"
+  | "EdDSA" | "Ed25519" | "ES256" | "ES384" | "ES512"
   | "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512"
   | "HS256" | "HS384" | "HS512";
 

@@ -55,7 +55,7 @@ function names(key) {
     alg.toLowerCase(), alg.toUpperCase(), alg.replace("S", "s"), alg.replace("d", "D"),
   ];
   const texts = [
-    "none", "NONE", "noNe", "None", " none", "none\0", "", "ES384", "ES512", "ES256K", "Ed448",
+    "none", "NONE", "noNe", "None", " none", "none\0", "", "ES224", "ES521", "ES256K", "Ed448",
     "HS1", "RS1", "A256KW", "dir", "RSA-OAEP", "HMAC", "constructor", "__proto__", `${alg} `,
     ` ${alg}`, `${alg}\0`, `${alg},none`,
     alg.replace("2", "\uff12").replace("E", "\uff25").replace("S", "\u017f"),

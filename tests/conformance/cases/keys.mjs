@@ -90,13 +90,14 @@ export const segments = (text) => text.split(".");
 
 function newPair(alg) {
   if (alg === "EdDSA") return generateKeyPairSync("ed25519");
-  if (alg === "ES256") return generateKeyPairSync("ec", { namedCurve: "P-256" });
+  if (alg in CURVES) return generateKeyPairSync("ec", { namedCurve: CURVES[alg] });
   if (alg.startsWith("HS")) return { privateKey: createSecretKey(randomBytes(64)) };
   return rsaPair({ modulusLength: 2048 });
 }
 
 const rsaPair = (size) => generateKeyPairSync("rsa", size);
 
+const CURVES = { ES256: "P-256", ES384: "P-384", ES512: "P-521" };
 const HOW = {
   ES: { dsaEncoding: "ieee-p1363" },
   PS: { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST },

@@ -8,7 +8,7 @@ import { base64url, inputOf, segments, signature, token } from "./keys.mjs";
 
 export function signatureCases(_, keys) {
   return [
-    ...es256(keys.ES256),
+    ...["ES256", "ES384", "ES512"].flatMap((alg) => ecdsa(keys[alg])),
     ...ed25519(keys.EdDSA),
     ...SYMMETRIC.flatMap((alg) => hmac(keys[alg])),
   ];
@@ -18,41 +18,49 @@ export function signatureCases(_, keys) {
 const bad = (key, input, name, bytes, more) =>
   refused("bad_signature", key.alg, `${key.alg}: ${name}`, `${input}.${base64url(bytes)}`, more);
 
-function es256(key) {
+function ecdsa(key) {
+  const { alg } = key;
+  const order = ORDERS[alg];
+  const size = sizeOf(alg);
+  const bytes = (value) => fixed(value, size);
   // X06, V15: a high S is valid JWS.
   const twins = Array.from({ length: 24 }, (_, index) => {
     const text = token(key, { jti: `twin ${index}` });
-    const other = twin(text);
-    return [valid("ES256", `twin ${index}`, text), valid("ES256", `other twin ${index}`, other)];
+    return [valid(alg, `twin ${index}`, text), valid(alg, `other twin ${index}`, twin(text, alg))];
   }).flat();
   const input = inputOf(key);
   const good = signature(key, input);
-  const [r, s] = [good.subarray(0, 32), good.subarray(32)];
+  const [r, s] = [good.subarray(0, size), good.subarray(size)];
   // X05: psychic signatures, and numbers at the borders of their range.
-  const borders = [0n, 1n, 2n, N - 1n, N, N + 1n, N + 2n, 2n ** 256n - 1n].map(bytes32);
+  const largest = 2n ** BigInt(8 * size) - 1n;
+  const borders = [0n, 1n, 2n, order - 1n, order, order + 1n, order + 2n, largest].map(bytes);
   const parts = [...borders, r, s];
   const pairs = parts.flatMap((left) => parts.map((right) => Buffer.concat([left, right])));
   const psychic = pairs
     .filter((pair) => !pair.equals(good))
     .map((pair, index) => bad(key, input, `borders ${index}`, pair));
-  const lengths = [0, 1, 31, 32, 33, 48, 63, 65, 66, 70, 71, 72, 96, 127, 128, 256].map((length) =>
-    bad(key, input, `${length} bytes`, resized(good, length)));
+  const lengths = [
+    0, 1, 31, 32, 33, 47, 48, 49, 63, 64, 65, 66, 67, 70, 71, 72, 95, 96, 97, 127, 128, 131, 132,
+    133, 192, 256, 264,
+  ].filter((length) => length !== 2 * size)
+    .map((length) => bad(key, input, `${length} bytes`, resized(good, length)));
   return [
     ...twins, ...psychic, ...lengths,
     bad(key, input, "DER", signature(key, input, { dsaEncoding: "der" })),
     bad(key, input, "r and s in front of each other", Buffer.concat([good, good])),
-    bad(key, input, "-r", Buffer.concat([bytes32(N - number(r)), s])),
+    bad(key, input, "-r", Buffer.concat([bytes(order - number(r)), s])),
     bad(key, input, "of another message", signature(key, `${input}x`)),
-    refused("bad_signature", "ES256", "ES256: no signature", `${input}.`),
+    refused("bad_signature", alg, `${alg}: no signature`, `${input}.`),
   ];
 }
 
 /** The same token with (r, n - s) for (r, s). */
-export function twin(text) {
+export function twin(text, alg = "ES256") {
   const [header, payload, tail] = segments(text);
   const bytes = Buffer.from(tail, "base64url");
-  const other = Buffer.concat([bytes.subarray(0, 32), bytes32(N - number(bytes.subarray(32)))]);
-  return `${header}.${payload}.${base64url(other)}`;
+  const size = sizeOf(alg);
+  const s = fixed(ORDERS[alg] - number(bytes.subarray(size)), size);
+  return `${header}.${payload}.${base64url(Buffer.concat([bytes.subarray(0, size), s]))}`;
 }
 
 // X07, V15: where implementations of Ed25519 are known to differ.
@@ -140,6 +148,13 @@ function resized(bytes, length) {
 }
 
 const number = (bytes) => BigInt(`0x${bytes.toString("hex")}`);
-const bytes32 = (value) => Buffer.from(value.toString(16).padStart(64, "0"), "hex");
-/** The order of P-256. */
-const N = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
+const fixed = (value, size) => Buffer.from(value.toString(16).padStart(2 * size, "0"), "hex");
+const sizeOf = (alg) => Math.ceil(ORDERS[alg].toString(16).length / 2);
+/** The orders of P-256, P-384 and P-521. */
+const ORDERS = {
+  ES256: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
+  ES384: BigInt("0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf"
+    + "581a0db248b0a77aecec196accc52973"),
+  ES512: BigInt("0x01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+    + "ffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409"),
+};

@@ -4,7 +4,7 @@ import { publicPart } from "./host.js";
 
 /** @type {import("./host.js").KeyImporter} */
 export async function webCrypto(jwk) {
-  const parameters = /** @type {any} */ (parametersOf(jwk.alg));
+  const parameters = /** @type {any} */ (parametersOf(jwk));
   const { subtle } = globalThis.crypto;
   const key = await subtle.importKey("jwk", publicPart(jwk), parameters, false, ["verify"]);
   // Copies: the answer comes later, and by then another token may lie in the same memory. WebCrypto
@@ -12,15 +12,15 @@ export async function webCrypto(jwk) {
   return (signature, signed) => subtle.verify(parameters, key, signature.slice(), signed.slice());
 }
 
-/** What WebCrypto calls a JOSE algorithm, to import a key and to verify; it reads of it what it needs. */
-function parametersOf(/** @type {string | undefined} */ alg = "") {
+/** What WebCrypto calls a key's algorithm, to import it and to verify; it reads of it what it needs. */
+function parametersOf(/** @type {JsonWebKey} */ { alg = "", crv }) {
   const bits = alg.slice(2);
-  return { hash: `SHA-${bits}`, saltLength: Number(bits) / 8, ...FAMILIES[alg.slice(0, 2)] };
+  return { hash: `SHA-${bits}`, saltLength: Number(bits) / 8, namedCurve: crv, ...FAMILIES[alg.slice(0, 2)] };
 }
 
-/** @type {Record<string, { name: string, namedCurve?: string }>} */
+/** @type {Record<string, { name: string }>} */
 const FAMILIES = {
-  ES: { name: "ECDSA", namedCurve: "P-256" },
+  ES: { name: "ECDSA" },
   Ed: { name: "Ed25519" },
   PS: { name: "RSA-PSS" },
   RS: { name: "RSASSA-PKCS1-v1_5" },

@@ -38,4 +38,5 @@ export function publicPart(/** @type {JsonWebKey} */ { crv, e, kty, n, x, y }) {
 
 /** Base64url of four bytes. */
 const MAX_EXPONENT_CHARACTERS = 6;
+export const ECDSA = "ES256 ES384 ES512";
 export const RSA = "PS256 PS384 PS512 RS256 RS384 RS512";

@@ -4,7 +4,7 @@ import { initSync } from "../../pkg/offswitch.js";
 import { packageFor } from "../verifier/create-verifier.js";
 import { followWith } from "../feed/follow.js";
 import { webCrypto } from "../engine/host-webcrypto.js";
-import { RSA, hosting } from "../engine/host.js";
+import { ECDSA, RSA, hosting } from "../engine/host.js";
 import { inlineInstead } from "./fallback.js";
 import { moduleOf } from "./given.js";
 
@@ -28,7 +28,7 @@ async function found() {
 
 const follow = followWith(() => import("../feed/stream-follower.js"));
 export const { Verifier, createVerifier } = packageFor({
-  follow, hosts: new Map(hosting(`ES256 ${RSA}`, webCrypto)), load,
+  follow, hosts: new Map(hosting(`${ECDSA} ${RSA}`, webCrypto)), load,
 });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
 export { preset } from "../presets/preset.js";

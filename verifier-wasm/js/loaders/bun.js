@@ -5,7 +5,7 @@ import path from "../../pkg/offswitch_bg.wasm" with { type: "file" };
 import { packageFor } from "../verifier/create-verifier.js";
 import { followWith } from "../feed/follow.js";
 import { nodeCrypto } from "../engine/host-node-crypto.js";
-import { RSA, hosting } from "../engine/host.js";
+import { ECDSA, RSA, hosting } from "../engine/host.js";
 import { loadAtStart } from "./at-start.js";
 import { inlineInstead } from "./fallback.js";
 
@@ -14,7 +14,7 @@ const file = () => readFileSync(new URL(String(path), import.meta.url));
 export const load = loadAtStart(file, inlineInstead);
 const follow = followWith(() => import("../feed/stream-follower.js"));
 export const { Verifier, createVerifier } = packageFor({
-  follow, hosts: new Map(hosting(`EdDSA ES256 ${RSA}`, nodeCrypto)), load,
+  follow, hosts: new Map(hosting(`EdDSA ${ECDSA} ${RSA}`, nodeCrypto)), load,
 });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
 export { preset } from "../presets/preset.js";

@@ -7,14 +7,14 @@ import { packageFor } from "../verifier/create-verifier.js";
 import { followWith } from "../feed/follow.js";
 import * as streams from "../feed/stream-follower.js";
 import { nodeCrypto } from "../engine/host-node-crypto.js";
-import { RSA, hosting } from "../engine/host.js";
+import { ECDSA, RSA, hosting } from "../engine/host.js";
 import { loadAtStart } from "./at-start.js";
 
 const inlined = () => gunzipSync(Buffer.from(zipped, "base64"));
 export const load = loadAtStart(inlined, (cause) => Promise.reject(cause));
 const follow = followWith(() => Promise.resolve(streams));
 export const { Verifier, createVerifier } = packageFor({
-  follow, hosts: new Map(hosting(`ES256 ${RSA}`, nodeCrypto)), load,
+  follow, hosts: new Map(hosting(`${ECDSA} ${RSA}`, nodeCrypto)), load,
 });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
 export { preset } from "../presets/preset.js";

@@ -5,7 +5,7 @@ import { packageFor } from "../verifier/create-verifier.js";
 import { followWith } from "../feed/follow.js";
 import { nodeCrypto } from "../engine/host-node-crypto.js";
 import { webCrypto } from "../engine/host-webcrypto.js";
-import { RSA, hosting } from "../engine/host.js";
+import { ECDSA, RSA, hosting } from "../engine/host.js";
 import { loadAtStart } from "./at-start.js";
 import { inlineInstead } from "./fallback.js";
 
@@ -18,7 +18,7 @@ function file() {
 }
 
 export const load = loadAtStart(file, inlineInstead);
-const hosts = new Map([...hosting(`EdDSA ${RSA}`, nodeCrypto), ...hosting("ES256", webCrypto)]);
+const hosts = new Map([...hosting(`EdDSA ${RSA}`, nodeCrypto), ...hosting(ECDSA, webCrypto)]);
 const follow = followWith(() => import("../feed/stream-follower.js"));
 export const { Verifier, createVerifier } = packageFor({ follow, hosts, load });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";

@@ -6,7 +6,7 @@ import { packageFor } from "../verifier/create-verifier.js";
 import { followWith } from "../feed/follow.js";
 import * as streams from "../feed/stream-follower.js";
 import { webCrypto } from "../engine/host-webcrypto.js";
-import { RSA, hosting } from "../engine/host.js";
+import { ECDSA, RSA, hosting } from "../engine/host.js";
 import { inlineModule } from "./inline-module.js";
 
 /** Loads wasm; `createVerifier` calls it. */
@@ -16,7 +16,7 @@ export async function load() {
 
 const follow = followWith(() => Promise.resolve(streams));
 export const { Verifier, createVerifier } = packageFor({
-  follow, hosts: new Map(hosting(`ES256 ${RSA}`, webCrypto)), load,
+  follow, hosts: new Map(hosting(`${ECDSA} ${RSA}`, webCrypto)), load,
 });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
 export { preset } from "../presets/preset.js";

@@ -2,7 +2,7 @@
 // The feed is refreshed by requests, in waitUntil.
 
 import { webCrypto } from "../engine/host-webcrypto.js";
-import { RSA, hosting } from "../engine/host.js";
+import { ECDSA, RSA, hosting } from "../engine/host.js";
 import { RequestFollower } from "../feed/request-follower.js";
 
 /** Nothing is left to load; here so that every runtime exports the same. */
@@ -11,7 +11,7 @@ export async function load() {}
 /** What their package is made of. @type {import("../verifier/create-verifier.js").Runtime} */
 export const isolate = {
   followRequests: (internals) => new RequestFollower(internals),
-  hosts: new Map(hosting(`EdDSA ES256 ${RSA}`, webCrypto)),
+  hosts: new Map(hosting(`EdDSA ${ECDSA} ${RSA}`, webCrypto)),
   load,
   // The largest base for which an isolate of 128 MB has room (docs/scale.md).
   maxBytes: 32 * 1024 * 1024,

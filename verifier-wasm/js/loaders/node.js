@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { packageFor } from "../verifier/create-verifier.js";
 import { followWith } from "../feed/follow.js";
 import { nodeCrypto } from "../engine/host-node-crypto.js";
-import { RSA, hosting } from "../engine/host.js";
+import { ECDSA, RSA, hosting } from "../engine/host.js";
 import { loadAtStart } from "./at-start.js";
 import { inlineInstead } from "./fallback.js";
 
@@ -12,7 +12,7 @@ const file = () => readFileSync(new URL("../../pkg/offswitch_bg.wasm", import.me
 export const load = loadAtStart(file, inlineInstead);
 const follow = followWith(() => import("../feed/stream-follower.js"));
 export const { Verifier, createVerifier } = packageFor({
-  follow, hosts: new Map(hosting(`ES256 ${RSA}`, nodeCrypto)), load,
+  follow, hosts: new Map(hosting(`${ECDSA} ${RSA}`, nodeCrypto)), load,
 });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
 export { preset } from "../presets/preset.js";

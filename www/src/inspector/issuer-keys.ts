@@ -98,4 +98,4 @@ function withoutSlash(text: string): string {
 }
 
 /** Which of these an issuer signs with is not known yet: keys that name no alg are taken by their type. */
-const ONE_OF_EACH_TYPE: Algorithm[] = ["EdDSA", "ES256", "RS256"];
+const ONE_OF_EACH_TYPE: Algorithm[] = ["EdDSA", "ES256", "ES384", "ES512", "RS256"];

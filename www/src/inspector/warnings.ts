@@ -149,7 +149,8 @@ const PERSONAL = ["name", "given_name", "family_name", "middle_name", "nickname"
   "preferred_username", "unique_name", "phone_number", "address", "birthdate", "gender", "picture",
   "ipaddr"];
 const SUPPORTED =
-  ["EdDSA", "Ed25519", "ES256", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
+  ["EdDSA", "Ed25519", "ES256", "ES384", "ES512",
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
 const TIMES = ["exp", "iat", "nbf"];
 const LEEWAY_SECONDS = 30;
 const HOUR_SECONDS = 3600;
