@@ -52,7 +52,7 @@ pub(super) fn run(signer: &SnapshotSigner) {
 fn revocation(number: u64) -> Revocation {
     let (issuer, exp) = (Some(IDP.to_owned()), 0);
     let claims = |pairs: &[(&str, String)]| {
-        let text = |id: &String| ClaimValue::from(id.clone());
+        let text = |id: &String| ClaimValue::Text(id.clone().into());
         let claims = pairs.iter().map(|(name, id)| ((*name).to_owned(), text(id)));
         let claims: BTreeMap<_, _> = claims.collect();
         Revocation::Claims { issuer: Some(IDP.to_owned()), claims, issued_before: CUTOFF, exp }
