@@ -31,6 +31,7 @@ const REASONS = {
   "base64url": "jose reads padding, white space and stray bits",
   "depth": "jose knows no deepest nesting",
   "iat to come": "jose looks at iat only where a maxTokenAge is asked for",
+  "the binding of a token": "jose takes every token as a bearer token",
   "the feed's time": "a clock that is behind is found out by the feed",
   "the length of an id": "jose revokes nothing by an id, so it may be of any length",
   "the range of a time": "jose takes every number for a time",

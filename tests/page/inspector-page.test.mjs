@@ -109,7 +109,7 @@ pageTest("without a network the page comes from what was kept, and verifies", as
   const inspector = inspectorOf(page);
   await inspector.verify({ token: await mint(key), keys: key.jwk });
   await says(inspector.state, /Signed, revocation unknown/);
-  assert.equal((await inspector.steps()).length, 18);
+  assert.equal((await inspector.steps()).length, 19);
 }, { context: { serviceWorkers: "allow" }, expects: [/ERR_INTERNET_DISCONNECTED|ERR_FAILED/] });
 
 // D65: a label that points at a field of the hidden view is read out for the wrong field.

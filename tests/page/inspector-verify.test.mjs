@@ -223,7 +223,7 @@ pageTest("editing any field clears the verdict", async (page) => {
     await inspector.verify({ token, keys: keys.EdDSA.jwk });
     await says(inspector.state, UNKNOWN);
     await says(inspector.claims, /^Claims\s*Signed, revocation unknown/);
-    assert.equal((await inspector.steps()).length, 18);
+    assert.equal((await inspector.steps()).length, 19);
     const field = name === "keys" ? inspector.keys : page.getByRole("textbox", { name, exact: true });
     const before = await field.inputValue();
     await field.fill(edit(before));

@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 
 use base64ct::{Base64, Encoding};
-use offswitch_verifier::{Decision, Jws, KeySet, Staleness, Verdict, Verifier, VerifierConfig};
+use offswitch_verifier::{
+    Decision, Jws, KeySet, Presentation, Staleness, Verdict, Verifier, VerifierConfig,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -121,7 +123,7 @@ impl Case {
 /// The verdict on a token that is new, and what its standing comes to when it is judged again.
 fn verdicts(verifier: &Verifier, token: &str, now: u64, staleness: Staleness) -> Vec<Verdict> {
     let admitted = Jws::parse(token).and_then(|jws| verifier.admit(&jws));
-    let by_parts = verifier.verdict(admitted, now, staleness);
+    let by_parts = verifier.verdict(admitted, Presentation::Bearer, now, staleness);
     match staleness {
         Staleness::Configured => vec![verifier.verify(token, now), by_parts],
         _ => vec![by_parts],

@@ -288,7 +288,7 @@ export type RefusalCode =
   | "not_yet_valid" | "lifetime_too_long"
   | "wrong_issuer" | "wrong_audience" | "wrong_type" | "wrong_claim" | "missing_claim"
   | "revoked_token" | "revoked_session" | "revoked_user" | "revoked_claims" | "revoked_key"
-  | "revoked_epoch";
+  | "revoked_epoch" | "sender_constrained";
 
 export type UndecidedCode =
   | "no_snapshot" | "stale_snapshot" | "clock_skew" | "feed_fork" | "no_keys" | "keys_unavailable"
@@ -304,7 +304,7 @@ export interface Step {
   check:
     | "format" | "algorithm" | "key" | "signature" | "claims" | "type" | "issuer" | "audience"
     | "required_claims" | "expiry" | "start" | "revoked_key" | "epoch" | "token" | "session" | "user"
-    | "selectors" | "freshness";
+    | "selectors" | "binding" | "freshness";
   /** `"not_reached"` if an earlier check has left nothing to check. */
   result: "passed" | "refused" | "undecided" | "not_reached";
   code?: RefusalCode | UndecidedCode;

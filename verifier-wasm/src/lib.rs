@@ -34,6 +34,7 @@ pub use verify::config::{
 };
 pub use verify::defect::{Defect, Part};
 pub use verify::explain::Step;
+pub use verify::presentation::Presentation;
 pub use verify::refusal::{Mismatch, Objection, Refusal, Undecided};
 pub use verify::standing::Standing;
 pub use verify::verdict::{Decision, Evidence, Verdict};

@@ -12,7 +12,7 @@ mod support;
 
 use offswitch_verifier::{
     CachingVerifier, Candidate, FloorChange, Good, MAX_ARRIVING, MAX_PENDING, MAX_SLOTS,
-    MAX_TOKEN_BYTES, Objection, Staleness,
+    MAX_TOKEN_BYTES, Objection, Presentation, Staleness,
 };
 use serde_json::json;
 use support::feed::{History, Record};
@@ -56,7 +56,11 @@ fn a_slot_is_forgotten_when_the_keys_change() {
     let Candidate { ticket, .. } = candidate(&mut caching, &token(&minter, "token-1"));
     caching.verifier_mut().set_keys(ISSUER, minter.keys());
     assert_eq!(judge(&caching, 0), None);
-    assert!(caching.verify_vouched_for(Some(ticket), NOW, 0, Staleness::Configured).is_none());
+    assert!(
+        caching
+            .verify_vouched_for(Some(ticket), Presentation::Bearer, NOW, 0, Staleness::Configured)
+            .is_none()
+    );
 }
 
 #[test]
@@ -83,7 +87,9 @@ fn a_ticket_stands_for_the_token_it_was_given_for() {
     assert!(!is_behind);
     assert_eq!(judge(&caching, 5), Some("valid"));
     // Without a ticket: the caller has found that no candidate's key has signed it.
-    let refused = caching.verify_vouched_for(None, NOW, 5, Staleness::Configured).unwrap();
+    let refused = caching
+        .verify_vouched_for(None, Presentation::Bearer, NOW, 5, Staleness::Configured)
+        .unwrap();
     assert_eq!(code(refused), "bad_signature");
     assert!(caching.candidate(token.as_bytes(), 1).is_none());
 }
@@ -109,7 +115,7 @@ fn a_token_that_is_too_long_or_not_text_is_malformed() {
     let mut caching = caching(&minter);
     for bytes in [vec![b'a'; MAX_TOKEN_BYTES + 1], vec![0xff; 20], vec![0xff; MAX_TOKEN_BYTES + 1]]
     {
-        let refused = caching.verify(&bytes, NOW, 0, Staleness::Configured);
+        let refused = caching.verify(&bytes, Presentation::Bearer, NOW, 0, Staleness::Configured);
         let Err(Objection::Refused(refusal)) = refused else { unreachable!() };
         assert_eq!(refusal.code(), "malformed");
         let is_long = bytes.len() > MAX_TOKEN_BYTES;
@@ -179,7 +185,7 @@ fn token(minter: &Minter, jti: &str) -> String {
 }
 
 fn verify(caching: &mut CachingVerifier, token: &str, slot: usize) -> Result<Good, Objection> {
-    caching.verify(token.as_bytes(), NOW, slot, Staleness::Configured)
+    caching.verify(token.as_bytes(), Presentation::Bearer, NOW, slot, Staleness::Configured)
 }
 
 fn candidate(caching: &mut CachingVerifier, token: &str) -> Candidate {
@@ -191,11 +197,18 @@ fn vouch(
     found: &Candidate,
     slot: usize,
 ) -> Option<Result<Good, Objection>> {
-    caching.verify_vouched_for(Some(found.ticket), NOW, slot, Staleness::Configured)
+    caching.verify_vouched_for(
+        Some(found.ticket),
+        Presentation::Bearer,
+        NOW,
+        slot,
+        Staleness::Configured,
+    )
 }
 
 fn judge(caching: &CachingVerifier, slot: usize) -> Option<&'static str> {
-    caching.judge(slot, NOW, Staleness::Configured).map(|judged| match judged {
+    caching.judge(slot, Presentation::Bearer, NOW, Staleness::Configured).map(|judged| match judged
+    {
         Ok(false) => "valid",
         Ok(true) => "valid but behind",
         Err(Objection::Refused(refusal)) => refusal.code(),

@@ -39,18 +39,22 @@ fn a_known_claim_of_the_wrong_type_is_malformed_whether_or_not_it_is_required() 
         json!({}),
         json!({ "exp": 1 }),
     ];
-    let all = ["aud", "exp", "iat", "iss", "jti", "nbf", "sid", "sub", "ver"];
-    let strict =
-        IssuerConfig { required_claims: all.map(str::to_owned).to_vec(), ..lax_rules(&minter) };
+    let required = ["aud", "exp", "iat", "iss", "jti", "nbf", "sid", "sub", "ver"];
+    let all = required.into_iter().chain(["cnf"]);
+    let strict = IssuerConfig {
+        required_claims: required.map(str::to_owned).to_vec(),
+        ..lax_rules(&minter)
+    };
     for rules in [lax_rules(&minter), strict, minter.rules()] {
         let required = rules.required_claims.clone();
         let verifier = feed::with_base(minter.verifier_with(rules), vec![]);
-        for name in all {
+        for name in all.clone() {
             for value in &values {
                 let typed = match name {
                     "aud" => value.is_string() || *value == json!([]),
                     "exp" | "iat" | "nbf" => *value == json!(0) || *value == json!(1.5),
                     "ver" => *value == json!(0),
+                    "cnf" => value.is_object(),
                     "iss" => value.as_str().is_some_and(|text| !text.is_empty()),
                     // An empty id is absent.
                     _ => value.is_string(),

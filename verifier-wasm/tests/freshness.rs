@@ -12,7 +12,7 @@ mod support;
 
 use offswitch_verifier::Applied;
 use offswitch_verifier::snapshot::Content;
-use offswitch_verifier::{IssuerConfig, Jws, OnStale, Staleness, Verifier};
+use offswitch_verifier::{IssuerConfig, Jws, OnStale, Presentation, Staleness, Verifier};
 use serde_json::json;
 use support::feed::{History, Record, VALID_SECONDS, signer};
 use support::{ISSUER, Minter, NOW, claims_with, feed};
@@ -279,7 +279,10 @@ fn a_token_of_a_later_session_tells_that_the_feed_is_behind() {
         let jws = Jws::parse(&token).unwrap();
         let (standing, _) = verifier.admit(&jws).unwrap();
         assert_eq!(verifier.is_behind(&standing), is_behind, "{version}");
-        assert_eq!(verifier.judge(&standing, NOW, Staleness::Configured), Ok(()));
+        assert_eq!(
+            verifier.judge(&standing, Presentation::Bearer, NOW, Staleness::Configured),
+            Ok(())
+        );
     }
 }
 
@@ -291,7 +294,9 @@ fn how_stale_the_feed_may_be_can_be_said_for_one_verdict() {
         verifier.apply(history().base(2), NOW).unwrap();
         let jws = token();
         let (standing, _) = verifier.admit(&Jws::parse(&jws).unwrap()).unwrap();
-        let at = |after, staleness| verifier.judge(&standing, NOW + after, staleness).is_ok();
+        let at = |after, staleness| {
+            verifier.judge(&standing, Presentation::Bearer, NOW + after, staleness).is_ok()
+        };
         assert!(at(5, Staleness::AtMost(5)) && !at(6, Staleness::AtMost(5)));
         assert!(at(90, Staleness::AtMost(90)) && at(400, Staleness::Any));
         assert_eq!(at(61, Staleness::Configured), on_stale == OnStale::Allow);

@@ -17,7 +17,7 @@ use offswitch_verifier::snapshot::{
     ClaimValue, Content, Cutoff, Fingerprint, Fingerprinter, Floor,
 };
 use offswitch_verifier::snapshot::{Horizon, Horizons, IssuerRules, Position, Uses};
-use offswitch_verifier::{CachingVerifier, Staleness, Verifier};
+use offswitch_verifier::{CachingVerifier, Presentation, Staleness, Verifier};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::feed::{SALT, rules, selector, signer};
@@ -109,20 +109,23 @@ fn a_token_seen_before_is_held_against_a_selector_that_is_new() {
     let token = minter.token(&with(json!({"groups": ["a", "b"]})));
     let mut caching = CachingVerifier::new(verifier(&minter, &[]));
     let verify = |caching: &mut CachingVerifier| {
-        caching.verify(token.as_bytes(), NOW, 7, Staleness::Configured).map(drop)
+        caching
+            .verify(token.as_bytes(), Presentation::Bearer, NOW, 7, Staleness::Configured)
+            .map(drop)
     };
     verify(&mut caching).unwrap();
-    assert_eq!(caching.judge(7, NOW, Staleness::Configured), Some(Ok(false)));
+    assert_eq!(caching.judge(7, Presentation::Bearer, NOW, Staleness::Configured), Some(Ok(false)));
     let delta =
         |from, claims| snapshot(from, from + 1, &[revoked(claims, None)], &Horizons::default());
     caching.apply(delta(1, json!({"groups": "c"})), NOW).0.unwrap();
     // Its claims must be read again; another verdict is not made of what is remembered.
-    assert_eq!(caching.judge(7, NOW, Staleness::Configured), None);
+    assert_eq!(caching.judge(7, Presentation::Bearer, NOW, Staleness::Configured), None);
     verify(&mut caching).unwrap();
-    assert_eq!(caching.judge(7, NOW, Staleness::Configured), Some(Ok(false)));
+    assert_eq!(caching.judge(7, Presentation::Bearer, NOW, Staleness::Configured), Some(Ok(false)));
     // The selector is the same: the fingerprints that are remembered answer.
     caching.apply(delta(2, json!({"groups": "b"})), NOW).0.unwrap();
-    let judged = caching.judge(7, NOW, Staleness::Configured).unwrap().unwrap_err();
+    let judged =
+        caching.judge(7, Presentation::Bearer, NOW, Staleness::Configured).unwrap().unwrap_err();
     assert!(matches!(
         judged,
         offswitch_verifier::Objection::Refused(offswitch_verifier::Refusal::RevokedClaims { .. })
@@ -240,7 +243,9 @@ fn a_horizon_limits_a_tokens_life_by_when_it_was_issued() {
     // The same token, remembered, after the horizon was raised.
     let mut caching = CachingVerifier::new(verifier);
     let long = minter.token(&with(json!({"iat": NOW, "exp": NOW + 900})));
-    let refused = caching.verify(long.as_bytes(), NOW, 1, Staleness::Configured).unwrap_err();
+    let refused = caching
+        .verify(long.as_bytes(), Presentation::Bearer, NOW, 1, Staleness::Configured)
+        .unwrap_err();
     assert!(matches!(
         refused,
         offswitch_verifier::Objection::Refused(offswitch_verifier::Refusal::LifetimeTooLong {
@@ -251,7 +256,11 @@ fn a_horizon_limits_a_tokens_life_by_when_it_was_issued() {
     let mut raised = Horizons::default();
     raised.add(Horizon { issued_from: NOW, seconds: 1800 });
     caching.apply(snapshot(1, 2, &[], &raised), NOW).0.unwrap();
-    assert!(caching.verify(long.as_bytes(), NOW, 1, Staleness::Configured).is_ok());
+    assert!(
+        caching
+            .verify(long.as_bytes(), Presentation::Bearer, NOW, 1, Staleness::Configured)
+            .is_ok()
+    );
 }
 
 // I09: an epoch, a horizon and a selector belong to one issuer.

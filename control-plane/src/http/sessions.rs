@@ -361,7 +361,7 @@ impl OpenSession {
         require(self.ip.as_ref().is_none_or(is_address), "ip", "must be an IP address")?;
         let claims = self.claims.unwrap_or_default();
         for name in RESERVED_CLAIMS {
-            let detail = format!("{name} is set by the control plane");
+            let detail = format!("{name} is reserved for the control plane");
             require(!claims.contains_key(name), "claims", &detail)?;
         }
         if let Some((name, _)) = claims.iter().find(|(_, value)| !is_exact(value)) {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_snapshot::Position;
 use offswitch_verifier::{
-    AudienceRule, FeedConfig, IssuerConfig, Jws, KeySet, OnStale, Staleness, Standing, Verdict,
-    VerifiedClaims, Verifier, VerifierConfig,
+    AudienceRule, FeedConfig, IssuerConfig, Jws, KeySet, OnStale, Presentation, Staleness,
+    Standing, Verdict, VerifiedClaims, Verifier, VerifierConfig,
 };
 
 use super::PlaneError;
@@ -158,7 +158,8 @@ impl Held {
                 })
             }
         };
-        self.verifier.verdict(admitted, now, Staleness::Configured)
+        // The caller asks about a token that was shown elsewhere (RFC 9449 section 6.2).
+        self.verifier.verdict(admitted, Presentation::NotShown, now, Staleness::Configured)
     }
 
     fn is_current(&self, keys: &KeysOf, position: Position, now: u64) -> bool {

@@ -122,6 +122,8 @@ async fn a_session_with_wrong_fields_is_refused() {
         (json!({ "sub": "a", "claims": { "jti": "mine" } }), session),
         (json!({ "sub": "a", "claims": { "exp": 1 } }), session),
         (json!({ "sub": "a", "claims": { "ver": 99 } }), session),
+        // I14
+        (json!({ "sub": "a", "claims": { "cnf": { "jkt": "x" } } }), session),
         (json!({ "sub": "a", "claims": { "big": "x".repeat(5000) } }), session),
         (json!({ "sub": "a", "colour": "red" }), body),
         (json!(["a", null, null, null, null, null, null, null, false]), body),

@@ -307,6 +307,39 @@ async fn a_new_key_is_published_everywhere_before_a_token_of_it_can_be_shown() {
     }
 }
 
+// I14: who asks about a token, or revokes it, does not show it: no proof of its key is needed (RFC 9449
+// section 6.2).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bound_token_is_introspected_and_revoked_without_a_proof() {
+    let redis = RedisServer::start().await;
+    let (plane, _other, _folders) = two_with(&redis, &[]).await;
+    let session = plane.login("alice").await;
+    let key = steal(&redis).await;
+    let token = |jti: &str, cnf: Value| {
+        let claims = json!({
+            "iss": ISSUER, "sub": "alice", "aud": "api", "client_id": "x", "jti": jti,
+            "sid": session["session_id"], "ver": 1, "iat": now(), "exp": now() + 600, "cnf": cnf,
+        });
+        forged(&key, &claims)
+    };
+    let mut follower = Follower::start(&plane, ISSUER).await;
+    for (jti, cnf, token_type) in [
+        ("by-proof", json!({ "jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" }), "DPoP"),
+        ("by-certificate", json!({ "x5t#S256": "AAAA" }), "Bearer"),
+    ] {
+        let token = token(jti, cnf.clone());
+        follower.follow(&plane).await;
+        assert_eq!(follower.judge(&token), "sender_constrained");
+        let (code, found) = plane.introspected(&token).await;
+        assert_eq!((code.as_str(), &found["active"]), ("valid", &json!(true)));
+        assert_eq!((&found["cnf"], &found["token_type"]), (&cnf, &json!(token_type)));
+        plane.posted("/v1/revocations", &json!({ "token": token })).await;
+        assert_eq!(plane.introspected(&token).await.0, "revoked_token");
+        follower.follow(&plane).await;
+        assert_eq!(follower.judge(&token), "revoked_token");
+    }
+}
+
 // A07, D13: whoever has a token key can do nothing with it after the red button: no verdict, no
 // introspection and no revocation, at either process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,6 +17,7 @@ export function claimCases(verifiers, keys) {
     ...ids(keys.EdDSA),
     ...scopes(keys.EdDSA),
     ...values(verifiers, keys.EdDSA),
+    ...bindings(keys.EdDSA),
   ];
 }
 
@@ -30,6 +31,16 @@ function ids(key) {
     ...long.map((id, at) => refused("malformed", verifier, `a ${claim} too long, number ${at}`,
       token(key, { [claim]: id }), { jose: "the length of an id" })),
   ]));
+}
+
+// I14: a token that is bound to a key is no bearer token, whatever it is bound to.
+function bindings(key) {
+  const jkt = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+  const bound = [{ jkt }, { jkt, more: 1 }, { "x5t#S256": jkt }, { kid: "k" }, {}];
+  const odd = [null, true, 1, jkt, [], [{ jkt }], { jkt: null }, { jkt: "" }, { jkt: `${jkt}=` }, { jkt: jkt.slice(1) }];
+  const jose = { jose: "the binding of a token" };
+  return [["sender_constrained", bound], ["malformed", odd]].flatMap(([code, values]) => values.map((cnf) =>
+    refused(code, "EdDSA", `cnf is ${JSON.stringify(cnf)}`, token(key, { cnf }), jose)));
 }
 
 // D109: both names of scopes, each as a string or an array of strings.

@@ -8,8 +8,8 @@ import { History } from "./history.js";
 import { importKey } from "./host.js";
 import { afterError, ensureInstance, generation, instanceMemory } from "./instance.js";
 import {
-  AT_FLOOR, FACTS, FORGOTTEN, HEAD_BYTES, IMPLAUSIBLE, KEY_BITS, MAX_TOKEN_BYTES, NOT_VALID, NO_TICKET,
-  RAISED, SIGNATURE_AT, TOKEN_AT, TOO_LONG, VALID_BUT_BEHIND, WRONG_CLOCK,
+  AT_FLOOR, BEARER, FACTS, FORGOTTEN, HEAD_BYTES, IMPLAUSIBLE, KEY_BITS, MAX_TOKEN_BYTES, NOT_SHOWN, NOT_VALID,
+  NO_TICKET, RAISED, SIGNATURE_AT, TOKEN_AT, TOO_LONG, VALID_BUT_BEHIND, WRONG_CLOCK,
 } from "./layout.js";
 import { Remembered } from "./remembered.js";
 
@@ -86,7 +86,7 @@ export class Engine {
     const wasm = this.#wasm;
     if (entry === undefined || wasm === undefined || this.#generation !== generation()) return undefined;
     const now = this.#now();
-    const code = wasm.judge(entry.slot, now, staleness);
+    const code = wasm.judge(entry.slot, now, staleness, BEARER);
     if (code !== FORGOTTEN) return this.#verdict(code, entry, now);
     this.#remembered.clear();
     return undefined;
@@ -126,8 +126,8 @@ export class Engine {
       const now = this.#now();
       const own = this.#capacity + slot;
       // Before that the slot holds what is known of another token.
-      let code = isKnown ? wasm.judge(own, now, 0) : FORGOTTEN;
-      if (code === FORGOTTEN) code = wasm.verify(this.#write(token), now, own, 0);
+      let code = isKnown ? wasm.judge(own, now, 0, NOT_SHOWN) : FORGOTTEN;
+      if (code === FORGOTTEN) code = wasm.verify(this.#write(token), now, own, 0, NOT_SHOWN);
       return code > VALID_BUT_BEHIND ? this.#verdict(code, NO_CLAIMS, now) : undefined;
     });
   }
@@ -135,7 +135,7 @@ export class Engine {
   /** What each check makes of a token. @param {string} token @returns {import("../index.d.ts").Step[]} */
   explain(token) {
     return this.#guarded((wasm) => {
-      check(wasm.explain(this.#write(token), this.#now()));
+      check(wasm.explain(this.#write(token), this.#now(), BEARER));
       return JSON.parse(this.#answer());
     });
   }
@@ -276,7 +276,7 @@ export class Engine {
   #verifyAnew(token, staleness) {
     const now = this.#now();
     const length = this.#write(token);
-    const code = this.#current().verify(length, now, this.#remembered.reserve(), staleness);
+    const code = this.#current().verify(length, now, this.#remembered.reserve(), staleness, BEARER);
     return this.#conclude(code, token, now);
   }
 
@@ -347,7 +347,7 @@ export class Engine {
   #vouch(ticket, token, staleness) {
     const now = this.#now();
     const slot = this.#remembered.reserve();
-    const code = this.#current().verifyVouchedFor(ticket, now, slot, staleness);
+    const code = this.#current().verifyVouchedFor(ticket, now, slot, staleness, BEARER);
     // Wasm forgets a ticket after many others, and then checks the signature again.
     return code === FORGOTTEN ? this.#verifyAnew(token, staleness) : this.#conclude(code, token, now);
   }

@@ -17,6 +17,9 @@ export const NO_TICKET = 0;
 export const NO_SLOT = 0xffffffff;
 /** In place of the allowed age of the feed, seconds: any age. */
 export const ANY_AGE = 0xffffffff;
+/** How a token is shown: as a bearer token, or not at all. */
+export const BEARER = 0;
+export const NOT_SHOWN = 1;
 /** In place of a token's length: too long. */
 export const TOO_LONG = 0x7fffffff;
 

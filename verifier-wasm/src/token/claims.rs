@@ -6,6 +6,7 @@ use crate::json::{Object, Value};
 use crate::shown::Shown;
 use crate::verify::config::{IssuerConfig, UserRule};
 use crate::verify::defect::{Defect, Part};
+use crate::verify::presentation::Binding;
 use crate::verify::refusal::Refusal;
 use crate::verify::selection::{Listed, Selected};
 
@@ -39,6 +40,7 @@ impl VerifiedClaims {
 #[derive(Debug, Default)]
 pub(crate) struct Claims<'a> {
     pub(crate) audience: Audience<'a>,
+    pub(crate) binding: Binding,
     pub(crate) expires_at: Option<u64>,
     pub(crate) issued_at: Option<u64>,
     pub(crate) issuer: Option<Cow<'a, str>>,
@@ -80,6 +82,10 @@ impl<'a> Claims<'a> {
                 "aud" => {
                     claims.audience = Audience::read(value)?;
                     AUD
+                }
+                "cnf" => {
+                    claims.binding = Binding::read(&value)?;
+                    0
                 }
                 "exp" => {
                     claims.expires_at = Some(time("exp", &value)?);

@@ -10,6 +10,7 @@ use crate::token::claims::VerifiedClaims;
 use crate::token::jws::{Jws, MAX_TOKEN_BYTES, TOKEN_TOO_LONG};
 use crate::token::known_headers::KnownHeaders;
 use crate::verify::explain::Step;
+use crate::verify::presentation::Presentation;
 use crate::verify::refusal::{Objection, Refusal};
 use crate::verify::standing::Standing;
 use crate::verify::tickets::Tickets;
@@ -92,6 +93,7 @@ impl CachingVerifier {
     pub fn verify(
         &mut self,
         token: &[u8],
+        presentation: Presentation,
         now: u64,
         slot: usize,
         staleness: Staleness,
@@ -101,7 +103,7 @@ impl CachingVerifier {
             self.headers.keep(&jws);
             Ok(admitted)
         });
-        self.remember(admitted, now, slot, staleness)
+        self.remember(admitted, presentation, now, slot, staleness)
     }
 
     /// The `nth` key that may have signed `token`, if there is one. The token is kept for
@@ -123,6 +125,7 @@ impl CachingVerifier {
     pub fn verify_vouched_for(
         &mut self,
         ticket: Option<NonZeroU32>,
+        presentation: Presentation,
         now: u64,
         slot: usize,
         staleness: Staleness,
@@ -131,7 +134,7 @@ impl CachingVerifier {
             None => Err(Refusal::BadSignature),
             Some(ticket) => self.verifier.admit_vouched_for(self.pending.find(ticket)?)?,
         };
-        Some(self.remember(admitted, now, slot, staleness))
+        Some(self.remember(admitted, presentation, now, slot, staleness))
     }
 
     /// Judges at `now` (unix seconds) the token that is remembered in `slot`; true if the token shows
@@ -139,6 +142,7 @@ impl CachingVerifier {
     pub fn judge(
         &self,
         slot: usize,
+        presentation: Presentation,
         now: u64,
         staleness: Staleness,
     ) -> Option<Result<bool, Objection>> {
@@ -146,13 +150,13 @@ impl CachingVerifier {
         if !self.verifier.is_current(standing) {
             return None;
         }
-        let judged = self.verifier.judge(standing, now, staleness);
+        let judged = self.verifier.judge(standing, presentation, now, staleness);
         Some(judged.map(|()| self.verifier.is_behind(standing)))
     }
 
     /// The result of each check of `token` at `now` (unix seconds).
-    pub fn explain(&self, token: &[u8], now: u64) -> Vec<Step> {
-        self.verifier.explain(self.read(token), now)
+    pub fn explain(&self, token: &[u8], presentation: &Presentation, now: u64) -> Vec<Step> {
+        self.verifier.explain(self.read(token), presentation, now)
     }
 
     /// Applies one snapshot at `now` (unix seconds).
@@ -226,11 +230,12 @@ impl CachingVerifier {
     fn remember(
         &mut self,
         admitted: Result<(Standing, VerifiedClaims), Refusal>,
+        presentation: Presentation,
         now: u64,
         slot: usize,
         staleness: Staleness,
     ) -> Result<Good, Objection> {
-        let (standing, claims) = self.verifier.conclude(admitted, now, staleness)?;
+        let (standing, claims) = self.verifier.conclude(admitted, presentation, now, staleness)?;
         if slot >= self.standings.len() && slot < MAX_SLOTS {
             self.standings.resize(slot.saturating_add(1), None);
         }

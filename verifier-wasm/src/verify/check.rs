@@ -21,12 +21,13 @@ pub enum Check {
     Session,
     User,
     Selectors,
+    Binding,
     Freshness,
 }
 
 impl Check {
     /// All of them, in the order they are asked in.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Format,
         Self::Algorithm,
         Self::Key,
@@ -44,6 +45,7 @@ impl Check {
         Self::Session,
         Self::User,
         Self::Selectors,
+        Self::Binding,
         Self::Freshness,
     ];
 
@@ -67,6 +69,7 @@ impl Check {
             Self::Session => "session",
             Self::User => "user",
             Self::Selectors => "selectors",
+            Self::Binding => "binding",
             Self::Freshness => "freshness",
         }
     }

@@ -8,6 +8,7 @@ use crate::snapshot::Position;
 use crate::token::claims::{Claims, NOT_AN_OBJECT};
 use crate::token::jws::{Header, Jws};
 use crate::verify::check::Check;
+use crate::verify::presentation::Presentation;
 use crate::verify::refusal::{Objection, Refusal, Undecided};
 use crate::verify::selection::Matched;
 use crate::verify::standing::Standing;
@@ -26,13 +27,19 @@ pub struct Step {
 
 impl Verifier {
     /// The result of each check of a token, as [`Jws::parse`] has read it, at `now` (unix seconds).
-    pub fn explain(&self, token: Result<Jws<'_>, Refusal>, now: u64) -> Vec<Step> {
+    pub fn explain(
+        &self,
+        token: Result<Jws<'_>, Refusal>,
+        presentation: &Presentation,
+        now: u64,
+    ) -> Vec<Step> {
         let mut steps = Steps(vec![]);
         match token.and_then(|jws| Ok((jws.header().clone(), self.authenticate(&jws)?))) {
             Err(refusal) => steps.fail(before_claims(&refusal), refusal),
             Ok((header, (key, payload))) => {
-                if let Err(refusal) = self.explain_claims(&mut steps, &header, key, payload, now) {
-                    steps.fail(Check::Claims, refusal);
+                match self.explain_claims(&mut steps, &header, key, payload, now) {
+                    Err(refusal) => steps.fail(Check::Claims, refusal),
+                    Ok(standing) => self.explain_standing(&mut steps, &standing, presentation, now),
                 }
             }
         }
@@ -47,7 +54,7 @@ impl Verifier {
         key: KeyId,
         payload: Vec<u8>,
         now: u64,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Standing, Refusal> {
         let rules = self.rules(key, header)?;
         let text = String::from_utf8(payload).map_err(|_| NOT_AN_OBJECT)?;
         let claims = Claims::parse(&text, rules, self.listed_of(key))?;
@@ -60,11 +67,16 @@ impl Verifier {
         let standing = Standing::new(key, rules, claims, self.generation());
         let lifetime = lifetime.and_then(|()| Ok(standing.check_horizon(self.listed_of(key))?));
         steps.add(Check::Expiry, lifetime.and_then(|()| self.check_end(&standing, now)));
-        self.explain_standing(steps, &standing, now);
-        Ok(())
+        Ok(standing)
     }
 
-    fn explain_standing(&self, steps: &mut Steps, standing: &Standing, now: u64) {
+    fn explain_standing(
+        &self,
+        steps: &mut Steps,
+        standing: &Standing,
+        presentation: &Presentation,
+        now: u64,
+    ) {
         let feed = self.feed();
         steps.add(Check::Start, self.check_start(standing, now));
         // Without a snapshot nothing was found not to be revoked.
@@ -91,6 +103,7 @@ impl Verifier {
                 step.position = feed.revoked_at(id);
             }
         }
+        steps.add(Check::Binding, presentation.check(standing));
         let hesitation = self.hesitate(now, Staleness::Configured);
         steps.add(Check::Freshness, hesitation.map_or(Ok(()), Err));
     }

@@ -7,6 +7,7 @@ pub(crate) mod config;
 mod config_json;
 pub(crate) mod defect;
 pub(crate) mod explain;
+pub(crate) mod presentation;
 pub(crate) mod refusal;
 mod rules;
 pub(crate) mod selection;
@@ -16,6 +17,7 @@ pub(crate) mod verdict;
 
 use self::config::{ConfigProblem, IssuerConfig, OnStale, VerifierConfig};
 use self::defect::Part;
+use self::presentation::Presentation;
 use self::refusal::{Mismatch, Objection, Refusal, Undecided};
 use self::selection::Listed;
 use self::standing::Standing;
@@ -139,11 +141,11 @@ impl Verifier {
         &mut self.feed
     }
 
-    /// Judges `token` at `now` (unix seconds): the signature first, the claims second, the
-    /// revocations last.
+    /// Judges `token`, which is shown as a bearer token, at `now` (unix seconds): the signature first,
+    /// the claims second, the revocations last.
     pub fn verify(&self, token: &str, now: u64) -> Verdict {
         let admitted = Jws::parse(token).and_then(|jws| self.admit(&jws));
-        self.verdict(admitted, now, Staleness::Configured)
+        self.verdict(admitted, Presentation::Bearer, now, Staleness::Configured)
     }
 
     /// The verdict at `now` (unix seconds) about a token of which [`admit`](Self::admit) has said
@@ -151,10 +153,11 @@ impl Verifier {
     pub fn verdict(
         &self,
         admitted: Result<(Standing, VerifiedClaims), Refusal>,
+        presentation: Presentation,
         now: u64,
         staleness: Staleness,
     ) -> Verdict {
-        let decision = match self.conclude(admitted, now, staleness) {
+        let decision = match self.conclude(admitted, presentation, now, staleness) {
             Ok((_, claims)) => Decision::Valid(Box::new(claims)),
             Err(objection) => objection.into(),
         };
@@ -165,11 +168,12 @@ impl Verifier {
     pub(crate) fn conclude(
         &self,
         admitted: Result<(Standing, VerifiedClaims), Refusal>,
+        presentation: Presentation,
         now: u64,
         staleness: Staleness,
     ) -> Result<(Standing, VerifiedClaims), Objection> {
         let (standing, claims) = admitted?;
-        self.judge(&standing, now, staleness)?;
+        self.judge(&standing, presentation, now, staleness)?;
         Ok((standing, claims))
     }
 
@@ -227,7 +231,7 @@ impl Verifier {
     }
 
     /// Judges at `now` (unix seconds) what [`admit`](Self::admit) has left open: the times first,
-    /// then what was revoked, then whether the feed is fresh enough.
+    /// then what was revoked, then how the token is shown, then whether the feed is fresh enough.
     ///
     /// # Errors
     ///
@@ -235,6 +239,7 @@ impl Verifier {
     pub fn judge(
         &self,
         standing: &Standing,
+        presentation: Presentation,
         now: u64,
         staleness: Staleness,
     ) -> Result<(), Objection> {
@@ -244,6 +249,8 @@ impl Verifier {
         self.check_start(standing, now)?;
         self.check_key(standing)?;
         standing.check_revocations(&self.feed, listed)?;
+        // Before anything is undecided: a route may serve what is, and must not serve this.
+        presentation.check(standing)?;
         match self.hesitate(now, staleness) {
             Some(undecided) => Err(undecided.into()),
             None => Ok(()),

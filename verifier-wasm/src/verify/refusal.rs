@@ -53,6 +53,8 @@ pub enum Refusal {
     RevokedToken,
     /// The user was logged out everywhere after this token was issued.
     RevokedUser,
+    /// It is bound to a key (`cnf`) and was shown as a bearer token.
+    SenderConstrained,
     /// No key of that name is trusted.
     UnknownKey(Box<Mismatch>),
     /// The algorithm is not supported, not allowed here, or not the key's.
@@ -118,6 +120,7 @@ impl Refusal {
             Self::RevokedSession => "revoked_session",
             Self::RevokedToken => "revoked_token",
             Self::RevokedUser => "revoked_user",
+            Self::SenderConstrained => "sender_constrained",
             Self::UnknownKey(_) => "unknown_key",
             Self::UnsupportedAlgorithm(_) => "unsupported_algorithm",
             Self::WrongAudience(_) => "wrong_audience",
@@ -133,6 +136,7 @@ impl Refusal {
             Self::Expired { .. } => Some("exp"),
             Self::Malformed(Defect::Claim { name, .. }) => Some(name),
             Self::MissingClaim(name) => Some(name),
+            Self::SenderConstrained => Some("cnf"),
             Self::WrongAudience(mismatch)
             | Self::WrongClaim(mismatch)
             | Self::WrongIssuer(mismatch) => Some(&mismatch.name),
@@ -176,6 +180,10 @@ impl fmt::Display for Refusal {
             Self::RevokedUser => {
                 formatter.write_str("all tokens of the user issued until then were revoked")
             }
+            Self::SenderConstrained => formatter.write_str(
+                "the token is bound to a key (cnf), expected a proof of that key in place of a bearer \
+                 token",
+            ),
             Self::UnknownKey(mismatch)
             | Self::UnsupportedAlgorithm(mismatch)
             | Self::WrongAudience(mismatch)

@@ -5,6 +5,7 @@ use crate::keys::KeyId;
 use crate::snapshot::{Cutoff, Fingerprint, Uses};
 use crate::token::claims::Claims;
 use crate::verify::config::IssuerConfig;
+use crate::verify::presentation::Binding;
 use crate::verify::refusal::Refusal;
 use crate::verify::selection::{Asked, Listed, Matched, Selected};
 
@@ -17,6 +18,7 @@ pub struct Standing {
     pub(crate) key: KeyId,
     pub(crate) generation: u32,
     pub(crate) user_version: Option<u64>,
+    pub(crate) binding: Binding,
     expires_at: Option<u64>,
     issued_at: Option<u64>,
     leeway_seconds: u64,
@@ -43,6 +45,7 @@ impl Standing {
             key,
             generation,
             user_version: claims.user_version,
+            binding: claims.binding,
             expires_at: claims.expires_at,
             issued_at: claims.issued_at,
             leeway_seconds: rules.leeway_seconds,

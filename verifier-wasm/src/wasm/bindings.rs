@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use super::memory::{ANY_AGE, Buffer, NO_TICKET, codes};
+use super::memory::{ANY_AGE, Buffer, NO_TICKET, NOT_SHOWN, codes};
 use crate::feed::ApplyError;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::{KeyId, KeySet, KeySetError, VerifyingKey};
@@ -17,6 +17,7 @@ use crate::token::claims::whole_seconds;
 use crate::verify::caching::{CachingVerifier, Candidate, FloorChange, Good};
 use crate::verify::config::{ConfigProblem, VerifierConfig};
 use crate::verify::explain::Step;
+use crate::verify::presentation::Presentation;
 use crate::verify::refusal::Objection;
 use crate::verify::verdict::Evidence;
 use crate::verify::{Staleness, Verifier};
@@ -182,11 +183,19 @@ impl WasmVerifier {
     }
 
     /// Judges the token in the buffer at `now` (unix seconds) and remembers its standing in `slot`.
-    /// The answer has the claims of a token that is valid, and the whole verdict on another.
-    pub fn verify(&mut self, length: usize, now: f64, slot: usize, staleness: u32) -> u32 {
+    /// The answer has the claims of a token that is valid, and the whole verdict on another. What is
+    /// left out of `shown` is 0: the token is shown as a bearer token.
+    pub fn verify(
+        &mut self,
+        length: usize,
+        now: f64,
+        slot: usize,
+        staleness: u32,
+        shown: u32,
+    ) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
-        let token = self.buffer.token(length);
-        let judged = self.caching.verify(token, now, slot, staleness_of(staleness));
+        let (token, shown) = (self.buffer.token(length), presentation_of(shown));
+        let judged = self.caching.verify(token, shown, now, slot, staleness_of(staleness));
         self.conclude(judged, now)
     }
 
@@ -207,10 +216,12 @@ impl WasmVerifier {
         now: f64,
         slot: usize,
         staleness: u32,
+        shown: u32,
     ) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
         let (ticket, staleness) = (NonZeroU32::new(ticket), staleness_of(staleness));
-        match self.caching.verify_vouched_for(ticket, now, slot, staleness) {
+        let shown = presentation_of(shown);
+        match self.caching.verify_vouched_for(ticket, shown, now, slot, staleness) {
             Some(judged) => self.conclude(judged, now),
             None => codes::FORGOTTEN,
         }
@@ -219,18 +230,20 @@ impl WasmVerifier {
     /// The result of each check of the token in the buffer at `now` (unix seconds): the answer is
     /// `[{"check": …, "result": …, "code": …, "detail": …, "claim": …, "position": …}, …]`; `claim` is the
     /// name of the claim that is wrong.
-    pub fn explain(&mut self, length: usize, now: f64) -> u32 {
+    pub fn explain(&mut self, length: usize, now: f64, shown: u32) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
-        let steps = self.caching.explain(self.buffer.token(length), now);
+        let shown = presentation_of(shown);
+        let steps = self.caching.explain(self.buffer.token(length), &shown, now);
         let steps: Vec<String> = steps.iter().map(step).collect();
         self.say(format!("[{}]", steps.join(",")));
         codes::VALID
     }
 
     /// Judges at `now` the token that is remembered in `slot`.
-    pub fn judge(&mut self, slot: usize, now: f64, staleness: u32) -> u32 {
+    pub fn judge(&mut self, slot: usize, now: f64, staleness: u32, shown: u32) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
-        match self.caching.judge(slot, now, staleness_of(staleness)) {
+        let shown = presentation_of(shown);
+        match self.caching.judge(slot, shown, now, staleness_of(staleness)) {
             None => codes::FORGOTTEN,
             Some(Ok(is_behind)) => valid(is_behind),
             Some(Err(objection)) => self.object(&objection, now),
@@ -379,6 +392,13 @@ fn staleness_of(number: u32) -> Staleness {
         0 => Staleness::Configured,
         ANY_AGE => Staleness::Any,
         seconds => Staleness::AtMost(seconds.into()),
+    }
+}
+
+fn presentation_of(number: u32) -> Presentation {
+    match number {
+        NOT_SHOWN => Presentation::NotShown,
+        _ => Presentation::Bearer,
     }
 }
 

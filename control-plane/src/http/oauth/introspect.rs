@@ -43,7 +43,10 @@ pub(in crate::http) async fn introspect(
         Decision::Valid(claims) => {
             let mut found = claims.payload();
             found.insert("active".to_owned(), true.into());
-            found.insert("token_type".to_owned(), "Bearer".into());
+            // RFC 9449 section 6.2.
+            let is_bound = found.get("cnf").is_some_and(|cnf| cnf.get("jkt").is_some());
+            let token_type = if is_bound { "DPoP" } else { "Bearer" };
+            found.insert("token_type".to_owned(), token_type.into());
             Ok(answer(Value::Object(found), code))
         }
     }

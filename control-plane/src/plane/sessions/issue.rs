@@ -141,6 +141,7 @@ impl OwnClaims<'_> {
     }
 }
 
-/// The claims that only the control plane sets.
-pub const RESERVED_CLAIMS: [&str; 11] =
-    ["aud", "client_id", "exp", "iat", "iss", "jti", "nbf", "scope", "sid", "sub", "ver"];
+/// The claims that only the control plane sets. It sets no `cnf`: a token is bound to a key only by an
+/// issuer that has seen a proof of that key.
+pub const RESERVED_CLAIMS: [&str; 12] =
+    ["aud", "client_id", "cnf", "exp", "iat", "iss", "jti", "nbf", "scope", "sid", "sub", "ver"];

@@ -1,0 +1,69 @@
+//! How a token is shown, and whether its binding allows that. The verdict about the token itself is
+//! separate: who asks about a token that is not shown needs no proof.
+
+use crate::json::{Object, Value};
+use crate::snapshot::base64url;
+use crate::verify::defect::Defect;
+use crate::verify::refusal::{Objection, Refusal};
+use crate::verify::standing::Standing;
+
+/// How a token is shown. There is no default: whoever forgets to say it does not compile, and
+/// [`Verifier::verify`](crate::Verifier::verify) takes every token as a bearer token.
+#[derive(Debug, Clone, Copy)]
+pub enum Presentation {
+    /// As a bearer token (RFC 6750): whoever has it may show it, so a token that is bound to a key is
+    /// refused.
+    Bearer,
+    /// Nobody shows it now. For introspection, for revoking, and for a connection whose token was shown
+    /// when it was opened.
+    NotShown,
+}
+
+impl Presentation {
+    /// Whether a token of this `standing` may be shown like that.
+    pub(crate) fn check(&self, standing: &Standing) -> Result<(), Objection> {
+        match (self, &standing.binding) {
+            (Self::Bearer, Binding::None) | (Self::NotShown, _) => Ok(()),
+            (Self::Bearer, _) => Err(Refusal::SenderConstrained.into()),
+        }
+    }
+}
+
+/// What the holder of a token must prove to have: its `cnf` (RFC 7800).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// Nothing.
+    #[default]
+    None,
+    /// The private key with this thumbprint (`jkt`, RFC 9449 section 6.1). In a box: most tokens have
+    /// none, and standings are kept by the thousand.
+    Key(Box<[u8; 32]>),
+    /// Something that cannot be proved here, such as a certificate (RFC 8705).
+    Other,
+}
+
+impl Binding {
+    pub(crate) fn read(cnf: &Value<'_>) -> Result<Self, Refusal> {
+        let Value::Object(cnf) = cnf else { return Err(wrong("cnf", cnf, "an object")) };
+        match cnf.get("jkt") {
+            None => Ok(Self::Other),
+            Some(jkt) => {
+                let thumbprint = jkt.as_text().and_then(base64url::decode);
+                let thumbprint = thumbprint.and_then(|bytes| bytes.try_into().ok());
+                let expected = "a SHA-256 thumbprint in base64url";
+                let thumbprint = thumbprint.ok_or_else(|| wrong("/cnf/jkt", jkt, expected))?;
+                Ok(if is_key_alone(cnf) { Self::Key(Box::new(thumbprint)) } else { Self::Other })
+            }
+        }
+    }
+}
+
+/// False where the token is bound to a certificate too, which nothing here could check.
+fn is_key_alone(cnf: &Object<'_>) -> bool {
+    !cnf.contains("x5t#S256")
+}
+
+#[cold]
+fn wrong(name: &'static str, value: &Value<'_>, expected: &'static str) -> Refusal {
+    Defect::Claim { name: name.into(), found: value.kind(), expected }.into()
+}
