@@ -7,6 +7,7 @@
 //! The crate does no I/O, reads no clock and draws no randomness: time is an argument in unix
 //! seconds. The crate [`snapshot`] has the format of the feed.
 
+mod dpop;
 mod feed;
 mod json;
 mod keys;
@@ -16,6 +17,7 @@ mod verify;
 #[cfg(any(target_arch = "wasm32", test))]
 mod wasm;
 
+pub use dpop::{DpopRequest, MAX_PROOFS, MAX_PROOFS_OF_A_KEY, ProofMemory};
 pub use feed::{Applied, ApplyError, Feed};
 pub use keys::algorithm::Algorithm;
 pub use keys::{KeyId, KeyProblem, KeySet, KeySetError, MAX_KEYS, RefusedKey, VerifyingKey};
@@ -28,7 +30,7 @@ pub use verify::caching::{
 };
 pub use verify::check::Check;
 pub use verify::config::{
-    AudienceRule, ConfigProblem, FOREIGN_LIFETIME_SECONDS, FeedConfig, IssuerConfig,
+    AudienceRule, ConfigProblem, DpopConfig, FOREIGN_LIFETIME_SECONDS, FeedConfig, IssuerConfig,
     MAX_ISSUER_BYTES, MAX_LEEWAY_SECONDS, OWN_LIFETIME_SECONDS, OnStale, RequiredValue, UserRule,
     VerifierConfig,
 };

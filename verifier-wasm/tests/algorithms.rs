@@ -213,11 +213,9 @@ fn an_rsa_signature_with_any_other_padding_is_refused() {
     let key = Minter::new("RS256").verifying_key();
     let digest = <sha2::Sha256 as sha2::Digest>::digest(b"message").to_vec();
     let info = [hex("3031300d060960864801650304020105000420"), digest.clone()].concat();
-    let without_null = [
-        hex("302f300b0609608648016503040201 0420".replace(' ', "").as_str()),
-        digest.clone(),
-    ]
-    .concat();
+    let without_null =
+        [hex("302f300b0609608648016503040201 0420".replace(' ', "").as_str()), digest.clone()]
+            .concat();
     let block = |padding: usize, filler: u8, kind: u8, separator: u8, info: &[u8]| {
         let mut block = vec![0, kind];
         block.extend(vec![filler; padding]);

@@ -32,7 +32,7 @@ fn a_bound_token_is_refused_as_a_bearer_token_on_every_path() {
         let token = minter.token(&claims_with("cnf", cnf));
         let verifier = feed::verifier(&minter);
         assert_eq!(verifier.verify(&token, NOW).code(), "sender_constrained");
-        let steps = verifier.explain(Jws::parse(&token), &Presentation::Bearer, NOW);
+        let steps = verifier.explain(Jws::parse(&token), Presentation::Bearer, NOW);
         let failed: Vec<_> = steps.iter().filter(|step| step.finding != Some(Ok(()))).collect();
         assert_eq!(failed.iter().map(|step| step.check).collect::<Vec<_>>(), [Check::Binding]);
         let Some(Err(Objection::Refused(refusal))) = &failed[0].finding else { unreachable!() };

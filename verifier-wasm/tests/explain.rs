@@ -140,7 +140,7 @@ fn history() -> History {
 }
 
 fn explain(verifier: &Verifier, token: &str) -> Vec<Step> {
-    verifier.explain(Jws::parse(token), &Presentation::Bearer, NOW)
+    verifier.explain(Jws::parse(token), Presentation::Bearer, NOW)
 }
 
 fn code_of(step: &Step) -> &'static str {

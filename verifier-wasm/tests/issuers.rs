@@ -321,8 +321,7 @@ fn a_rotated_key_whose_kid_another_issuer_uses_is_unknown() {
     for (theirs, code) in [(&new, "bad_signature"), (&other_algorithm, "unsupported_algorithm")] {
         let mut verifier = feed::with_base(two_issuers_cold(&old, theirs), vec![]);
         assert_eq!(verifier.verify(&next.token(&claims()), NOW).code(), "unknown_key");
-        let steps =
-            verifier.explain(Jws::parse(&next.token(&claims())), &Presentation::Bearer, NOW);
+        let steps = verifier.explain(Jws::parse(&next.token(&claims())), Presentation::Bearer, NOW);
         let failed = steps.iter().find(|step| step.finding != Some(Ok(()))).unwrap();
         assert_eq!(failed.check, Check::Key);
         for issuer in [OTHER, "https://none.example"] {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_snapshot::Position;
 use offswitch_verifier::{
-    AudienceRule, FeedConfig, IssuerConfig, Jws, KeySet, OnStale, Presentation, Staleness,
-    Standing, Verdict, VerifiedClaims, Verifier, VerifierConfig,
+    AudienceRule, DpopConfig, FeedConfig, IssuerConfig, Jws, KeySet, OnStale, Presentation,
+    Staleness, Standing, Verdict, VerifiedClaims, Verifier, VerifierConfig,
 };
 
 use super::PlaneError;
@@ -135,7 +135,7 @@ impl Introspection {
             max_staleness_seconds: self.max_staleness_seconds,
             on_stale: OnStale::Deny,
         };
-        let config = VerifierConfig { issuers: vec![rules], feed };
+        let config = VerifierConfig { issuers: vec![rules], feed, dpop: DpopConfig::default() };
         Verifier::new(config).map_err(|problems| format!("{problems:?}"))
     }
 }

@@ -2,7 +2,9 @@
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_verifier::{Applied, ApplyError};
-use offswitch_verifier::{FeedConfig, IssuerConfig, KeySet, OnStale, Verifier, VerifierConfig};
+use offswitch_verifier::{
+    DpopConfig, FeedConfig, IssuerConfig, KeySet, OnStale, Verifier, VerifierConfig,
+};
 use serde_json::Value;
 
 use super::process::ControlPlane;
@@ -23,7 +25,9 @@ impl Follower {
             on_stale: OnStale::Deny,
         };
         let issuers = vec![IssuerConfig::offswitch(issuer, "api")];
-        let mut follower = Self(Verifier::new(VerifierConfig { issuers, feed }).unwrap());
+        let mut follower = Self(
+            Verifier::new(VerifierConfig { issuers, feed, dpop: DpopConfig::default() }).unwrap(),
+        );
         follower.fetch_keys(plane, issuer).await;
         follower.follow(plane).await;
         follower

@@ -17,9 +17,10 @@ export const NO_TICKET = 0;
 export const NO_SLOT = 0xffffffff;
 /** In place of the allowed age of the feed, seconds: any age. */
 export const ANY_AGE = 0xffffffff;
-/** How a token is shown: as a bearer token, or not at all. */
+/** How a token is shown: as a bearer token, not at all, or with the proof that was handed over last. */
 export const BEARER = 0;
 export const NOT_SHOWN = 1;
+export const SHOWN_WITH_PROOF = 2;
 /** In place of a token's length: too long. */
 export const TOO_LONG = 0x7fffffff;
 

@@ -14,7 +14,7 @@ pub(super) struct Hash {
 
 impl Hash {
     pub(super) const SHA256: Self = Self {
-        digest: digest::<sha2::Sha256>,
+        digest: sha256,
         digest_info:
             b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20",
         size_bytes: 32,
@@ -31,6 +31,11 @@ impl Hash {
             b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40",
         size_bytes: 64,
     };
+}
+
+/// SHA-256 of all parts after each other.
+pub(crate) fn sha256(parts: &[&[u8]]) -> Vec<u8> {
+    digest::<sha2::Sha256>(parts)
 }
 
 fn digest<D: Digest>(parts: &[&[u8]]) -> Vec<u8> {

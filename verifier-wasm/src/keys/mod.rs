@@ -14,6 +14,7 @@ use self::algorithm::{Algorithm, KeyType, Signed};
 use self::material::Material;
 use crate::json::{Object, Value};
 
+pub(crate) use hash::sha256;
 pub use key_id::KeyId;
 pub use set::{KeySet, KeySetError, MAX_KEYS, RefusedKey};
 
@@ -40,7 +41,16 @@ impl VerifyingKey {
     /// Reads one JWK. One without `alg` has the only one of the `configured` algorithms that fits its
     /// type. What cannot verify is found first, before anything else that is wrong with it.
     fn read(jwk: &Value<'_>, configured: &[Algorithm]) -> Result<Self, KeyProblem> {
-        let Value::Object(object) = jwk else { return Err(KeyProblem::Malformed) };
+        match jwk {
+            Value::Object(object) => Self::read_object(object, configured),
+            _ => Err(KeyProblem::Malformed),
+        }
+    }
+
+    pub(crate) fn read_object(
+        object: &Object<'_>,
+        configured: &[Algorithm],
+    ) -> Result<Self, KeyProblem> {
         if text(object, "use")?.is_some_and(|purpose| purpose != "sig") {
             return Err(KeyProblem::NotForVerifying);
         }

@@ -212,7 +212,7 @@ fn version(value: &Value<'_>) -> Result<u64, Refusal> {
 }
 
 /// Reads a NumericDate (RFC 7519 section 2): a number in `[0, 2^53)`, a fraction is cut off.
-fn time(name: &'static str, value: &Value<'_>) -> Result<u64, Refusal> {
+pub(crate) fn time(name: &'static str, value: &Value<'_>) -> Result<u64, Refusal> {
     let date = match value {
         Value::Integer(whole) => Some(*whole).filter(|whole| *whole < NUMBER_LIMIT),
         Value::Float(number) => whole_seconds(*number),

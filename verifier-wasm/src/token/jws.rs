@@ -123,10 +123,29 @@ impl Header {
 
     /// Reads a token's first segment.
     pub(crate) fn read(segment: &str) -> Result<Self, Refusal> {
+        Self::of(object(&decode(Part::Header, segment)?)?)
+    }
+
+    /// Reads the first segment of a proof, whose header brings a key. `read_key` is handed the key and
+    /// the algorithm that the header names.
+    pub(crate) fn read_with_key<K>(
+        segment: &str,
+        read_key: impl FnOnce(Algorithm, &Object<'_>) -> Result<K, Refusal>,
+    ) -> Result<(Self, K), Refusal> {
         let bytes = decode(Part::Header, segment)?;
-        let object = str::from_utf8(&bytes).ok().and_then(Object::parse);
+        let mut object = object(&bytes)?;
+        let jwk = object.remove("jwk");
+        let header = Self::of(object)?;
+        let Some(Value::Object(jwk)) = jwk else {
+            return Err(wrong("jwk", "missing, or no object", "a public key"));
+        };
+        let key = read_key(header.algorithm, &jwk)?;
+        Ok((header, key))
+    }
+
+    fn of(object: Object<'_>) -> Result<Self, Refusal> {
         let (mut alg, mut kid, mut typ, mut cty) = (None, None, None, None);
-        for (name, value) in object.ok_or(Defect::NotObject(Part::Header))?.into_members() {
+        for (name, value) in object.into_members() {
             let (place, name) = match &*name {
                 "alg" => (&mut alg, "alg"),
                 "cty" => (&mut cty, "cty"),
@@ -165,6 +184,11 @@ impl Header {
 /// As [`Jws::parse`] and [`Jws::verify`].
 pub fn verify_jws(token: &str, key: &VerifyingKey) -> Result<Vec<u8>, Refusal> {
     Jws::parse(token)?.verify(key)
+}
+
+fn object(header: &[u8]) -> Result<Object<'_>, Refusal> {
+    let object = str::from_utf8(header).ok().and_then(Object::parse);
+    object.ok_or(Defect::NotObject(Part::Header).into())
 }
 
 pub(crate) fn decode(part: Part, segment: &str) -> Result<Vec<u8>, Refusal> {

@@ -93,7 +93,7 @@ impl CachingVerifier {
     pub fn verify(
         &mut self,
         token: &[u8],
-        presentation: Presentation,
+        presentation: Presentation<'_>,
         now: u64,
         slot: usize,
         staleness: Staleness,
@@ -125,7 +125,7 @@ impl CachingVerifier {
     pub fn verify_vouched_for(
         &mut self,
         ticket: Option<NonZeroU32>,
-        presentation: Presentation,
+        presentation: Presentation<'_>,
         now: u64,
         slot: usize,
         staleness: Staleness,
@@ -142,7 +142,7 @@ impl CachingVerifier {
     pub fn judge(
         &self,
         slot: usize,
-        presentation: Presentation,
+        presentation: Presentation<'_>,
         now: u64,
         staleness: Staleness,
     ) -> Option<Result<bool, Objection>> {
@@ -155,7 +155,7 @@ impl CachingVerifier {
     }
 
     /// The result of each check of `token` at `now` (unix seconds).
-    pub fn explain(&self, token: &[u8], presentation: &Presentation, now: u64) -> Vec<Step> {
+    pub fn explain(&self, token: &[u8], presentation: Presentation<'_>, now: u64) -> Vec<Step> {
         self.verifier.explain(self.read(token), presentation, now)
     }
 
@@ -230,7 +230,7 @@ impl CachingVerifier {
     fn remember(
         &mut self,
         admitted: Result<(Standing, VerifiedClaims), Refusal>,
-        presentation: Presentation,
+        presentation: Presentation<'_>,
         now: u64,
         slot: usize,
         staleness: Staleness,

@@ -14,6 +14,22 @@ pub struct VerifierConfig {
     pub issuers: Vec<IssuerConfig>,
     /// The feed that revocations come from.
     pub feed: FeedConfig,
+    /// What is accepted of DPoP proofs.
+    pub dpop: DpopConfig,
+}
+
+/// The rules for DPoP proofs (RFC 9449).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DpopConfig {
+    /// How old a proof may be, in seconds, 1 to 300. Each is remembered for that long.
+    pub max_age_seconds: u64,
+}
+
+impl Default for DpopConfig {
+    fn default() -> Self {
+        Self { max_age_seconds: 60 }
+    }
 }
 
 /// The rules for the tokens of one issuer.
@@ -115,6 +131,9 @@ impl VerifierConfig {
     /// What is wrong with the configuration; empty if nothing is.
     pub fn problems(&self) -> Vec<ConfigProblem> {
         let mut problems = self.feed.problems();
+        if !(1..=MAX_PROOF_SECONDS).contains(&self.dpop.max_age_seconds) {
+            problems.push(ConfigProblem::new("dpop.maxAgeSeconds", "must be between 1 and 300"));
+        }
         if self.issuers.is_empty() || self.issuers.len() > MAX_ISSUERS {
             problems.push(ConfigProblem::new("issuers", "must name 1 to 16 issuers"));
         }
@@ -285,6 +304,7 @@ pub const MAX_ISSUER_BYTES: usize = 512;
 const MAX_LIFETIME_SECONDS: u64 = 31_536_000;
 const MAX_REQUIRED_VALUES: usize = 16;
 const MAX_STALENESS_SECONDS: u64 = 86_400;
+const MAX_PROOF_SECONDS: u64 = 300;
 const MAX_ISSUERS: usize = 16;
 const MAX_FEED_KEYS: usize = 8;
 const KNOWN_CLAIMS: [&str; 9] = ["aud", "exp", "iat", "iss", "jti", "nbf", "sid", "sub", "ver"];

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use crate::json::{Object, Value};
 use crate::keys::algorithm::Algorithm;
 use crate::verify::config::{
-    AudienceRule, ConfigProblem, FOREIGN_LIFETIME_SECONDS, FeedConfig, IssuerConfig,
+    AudienceRule, ConfigProblem, DpopConfig, FOREIGN_LIFETIME_SECONDS, FeedConfig, IssuerConfig,
     OWN_LIFETIME_SECONDS, OnStale, RequiredValue, UserRule, VerifierConfig, default_algorithms,
     default_leeway_seconds, default_max_staleness_seconds, default_required_claims, default_types,
 };
@@ -50,6 +50,13 @@ fn verifier(mut fields: Fields<'_, '_>) -> Option<VerifierConfig> {
         fields.object(value, &format!("issuers[{index}].")).map_or_else(no_issuer, issuer)
     });
     let issuers: Vec<(IssuerConfig, ByFeed)> = issuers.collect();
+    let mut dpop = DpopConfig::default();
+    if let Some(value) = fields.take("dpop") {
+        if let Some(mut of_proofs) = fields.object(value, "dpop.") {
+            dpop.max_age_seconds = of_proofs.seconds("maxAgeSeconds", dpop.max_age_seconds);
+            of_proofs.end();
+        }
+    }
     let feed = match fields.take("feed") {
         Some(value) => fields.object(value, "feed."),
         None => fields.missing("feed"),
@@ -70,7 +77,7 @@ fn verifier(mut fields: Fields<'_, '_>) -> Option<VerifierConfig> {
             ..config
         }
     };
-    Some(VerifierConfig { issuers: issuers.into_iter().map(with_defaults).collect(), feed })
+    Some(VerifierConfig { issuers: issuers.into_iter().map(with_defaults).collect(), feed, dpop })
 }
 
 /// Rules whose default depends on whether the feed is the issuer's own.
@@ -306,7 +313,7 @@ const VALUES: &str = "must be an object of claims, each with a string or an arra
 
 #[cfg(test)]
 mod tests {
-    use crate::verify::config::{AudienceRule, FeedConfig, IssuerConfig, OnStale};
+    use crate::verify::config::{AudienceRule, DpopConfig, FeedConfig, IssuerConfig, OnStale};
     use crate::verify::config::{UserRule, VerifierConfig};
 
     // A user of the issuer that the feed is named after is judged by version, of others by time.
@@ -331,6 +338,7 @@ mod tests {
                 max_staleness_seconds: 60,
                 on_stale: OnStale::Allow,
             },
+            dpop: DpopConfig { max_age_seconds: 7 },
         };
         let read = |config: &VerifierConfig| {
             VerifierConfig::from_json(&serde_json::to_string(config).unwrap_or_default())
@@ -347,6 +355,7 @@ mod tests {
     #[test]
     fn every_wrong_field_is_named() {
         let text = r#"{"feed":{"id":1,"publicKeys":["a",2],"onStale":"maybe","x":0,"maxStaleness":0},
+            "dpop":{"maxAgeSeconds":"1","y":0},
             "issuers":[{"issuer":"i","algorithms":["none"],"types":[1],"leewaySeconds":1.5},3],
             "extra":{}}"#;
         let problems = VerifierConfig::from_json(text).err().unwrap_or_default();
@@ -359,6 +368,8 @@ mod tests {
                 "issuers[0].types",
                 "issuers[0].leewaySeconds",
                 "issuers[1]",
+                "dpop.maxAgeSeconds",
+                "dpop.y",
                 "feed.id",
                 "feed.publicKeys",
                 "feed.onStale",

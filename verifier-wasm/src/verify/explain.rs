@@ -30,7 +30,7 @@ impl Verifier {
     pub fn explain(
         &self,
         token: Result<Jws<'_>, Refusal>,
-        presentation: &Presentation,
+        presentation: Presentation<'_>,
         now: u64,
     ) -> Vec<Step> {
         let mut steps = Steps(vec![]);
@@ -74,7 +74,7 @@ impl Verifier {
         &self,
         steps: &mut Steps,
         standing: &Standing,
-        presentation: &Presentation,
+        mut presentation: Presentation<'_>,
         now: u64,
     ) {
         let feed = self.feed();
@@ -103,7 +103,8 @@ impl Verifier {
                 step.position = feed.revoked_at(id);
             }
         }
-        steps.add(Check::Binding, presentation.check(standing));
+        let shown = presentation.check(standing, self.dpop.max_age_seconds, now);
+        steps.add(Check::Binding, shown.map(drop));
         let hesitation = self.hesitate(now, Staleness::Configured);
         steps.add(Check::Freshness, hesitation.map_or(Ok(()), Err));
     }

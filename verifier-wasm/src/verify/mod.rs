@@ -9,13 +9,13 @@ pub(crate) mod defect;
 pub(crate) mod explain;
 pub(crate) mod presentation;
 pub(crate) mod refusal;
-mod rules;
+pub(crate) mod rules;
 pub(crate) mod selection;
 pub(crate) mod standing;
 mod tickets;
 pub(crate) mod verdict;
 
-use self::config::{ConfigProblem, IssuerConfig, OnStale, VerifierConfig};
+use self::config::{ConfigProblem, DpopConfig, IssuerConfig, OnStale, VerifierConfig};
 use self::defect::Part;
 use self::presentation::Presentation;
 use self::refusal::{Mismatch, Objection, Refusal, Undecided};
@@ -39,6 +39,7 @@ pub struct Verifier {
     feed: Feed,
     max_staleness_seconds: u64,
     on_stale: OnStale,
+    dpop: DpopConfig,
     /// Grows when what a [`Standing`] was made with changes: the keys, the feed's salt, or the claims
     /// that it revokes by.
     generation: u32,
@@ -89,6 +90,7 @@ impl Verifier {
             feed: Feed::new(config.feed.id, keys),
             max_staleness_seconds: config.feed.max_staleness_seconds,
             on_stale: config.feed.on_stale,
+            dpop: config.dpop,
             generation: 0,
         })
     }
@@ -153,7 +155,7 @@ impl Verifier {
     pub fn verdict(
         &self,
         admitted: Result<(Standing, VerifiedClaims), Refusal>,
-        presentation: Presentation,
+        presentation: Presentation<'_>,
         now: u64,
         staleness: Staleness,
     ) -> Verdict {
@@ -168,7 +170,7 @@ impl Verifier {
     pub(crate) fn conclude(
         &self,
         admitted: Result<(Standing, VerifiedClaims), Refusal>,
-        presentation: Presentation,
+        presentation: Presentation<'_>,
         now: u64,
         staleness: Staleness,
     ) -> Result<(Standing, VerifiedClaims), Objection> {
@@ -239,7 +241,7 @@ impl Verifier {
     pub fn judge(
         &self,
         standing: &Standing,
-        presentation: Presentation,
+        mut presentation: Presentation<'_>,
         now: u64,
         staleness: Staleness,
     ) -> Result<(), Objection> {
@@ -250,10 +252,13 @@ impl Verifier {
         self.check_key(standing)?;
         standing.check_revocations(&self.feed, listed)?;
         // Before anything is undecided: a route may serve what is, and must not serve this.
-        presentation.check(standing)?;
+        let proof = presentation.check(standing, self.dpop.max_age_seconds, now)?;
         match self.hesitate(now, staleness) {
             Some(undecided) => Err(undecided.into()),
-            None => Ok(()),
+            None => {
+                presentation.remember(proof);
+                Ok(())
+            }
         }
     }
 

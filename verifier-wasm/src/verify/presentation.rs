@@ -1,6 +1,7 @@
 //! How a token is shown, and whether its binding allows that. The verdict about the token itself is
 //! separate: who asks about a token that is not shown needs no proof.
 
+use crate::dpop::{DpopRequest, Entry, ProofMemory};
 use crate::json::{Object, Value};
 use crate::snapshot::base64url;
 use crate::verify::defect::Defect;
@@ -9,22 +10,43 @@ use crate::verify::standing::Standing;
 
 /// How a token is shown. There is no default: whoever forgets to say it does not compile, and
 /// [`Verifier::verify`](crate::Verifier::verify) takes every token as a bearer token.
-#[derive(Debug, Clone, Copy)]
-pub enum Presentation {
+#[derive(Debug)]
+pub enum Presentation<'a> {
     /// As a bearer token (RFC 6750): whoever has it may show it, so a token that is bound to a key is
     /// refused.
     Bearer,
+    /// With a proof of the key that it is bound to (RFC 9449). The proof is remembered once the token is
+    /// found valid with it.
+    Dpop(DpopRequest<'a>, &'a mut ProofMemory),
     /// Nobody shows it now. For introspection, for revoking, and for a connection whose token was shown
     /// when it was opened.
     NotShown,
 }
 
-impl Presentation {
-    /// Whether a token of this `standing` may be shown like that.
-    pub(crate) fn check(&self, standing: &Standing) -> Result<(), Objection> {
+impl Presentation<'_> {
+    /// Whether a token of this `standing` may be shown like that at `now` (unix seconds). Answers with
+    /// what to [`remember`](Self::remember) if everything else is good too.
+    pub(crate) fn check(
+        &mut self,
+        standing: &Standing,
+        max_age_seconds: u64,
+        now: u64,
+    ) -> Result<Option<Entry>, Objection> {
         match (self, &standing.binding) {
-            (Self::Bearer, Binding::None) | (Self::NotShown, _) => Ok(()),
-            (Self::Bearer, _) => Err(Refusal::SenderConstrained.into()),
+            (Self::Bearer, Binding::None) | (Self::NotShown, _) => Ok(None),
+            (Self::Dpop(..), Binding::None) => Err(Refusal::UnboundToken.into()),
+            (Self::Dpop(request, memory), Binding::Key(thumbprint)) => {
+                let entry = request.check(thumbprint, max_age_seconds, now)?;
+                memory.check(&entry, now)?;
+                Ok(Some(entry))
+            }
+            _ => Err(Refusal::SenderConstrained.into()),
+        }
+    }
+
+    pub(crate) fn remember(self, entry: Option<Entry>) {
+        if let (Self::Dpop(_, memory), Some(entry)) = (self, entry) {
+            memory.enter(entry);
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum Refusal {
         /// When it was judged, unix seconds.
         now: u64,
     },
+    /// The DPoP proof of its key does not pass a check of RFC 9449 section 4.3.
+    InvalidDpopProof(Box<Mismatch>),
     /// It lives longer than its revocation is kept.
     LifetimeTooLong {
         /// From `iat`, or from now without it, to `exp`.
@@ -55,6 +57,8 @@ pub enum Refusal {
     RevokedUser,
     /// It is bound to a key (`cnf`) and was shown as a bearer token.
     SenderConstrained,
+    /// It was shown with a DPoP proof, and is not bound to a key.
+    UnboundToken,
     /// No key of that name is trusted.
     UnknownKey(Box<Mismatch>),
     /// The algorithm is not supported, not allowed here, or not the key's.
@@ -110,6 +114,7 @@ impl Refusal {
         match self {
             Self::BadSignature => "bad_signature",
             Self::Expired { .. } => "expired",
+            Self::InvalidDpopProof(_) => "invalid_dpop_proof",
             Self::LifetimeTooLong { .. } => "lifetime_too_long",
             Self::Malformed(_) => "malformed",
             Self::MissingClaim(_) => "missing_claim",
@@ -121,6 +126,7 @@ impl Refusal {
             Self::RevokedToken => "revoked_token",
             Self::RevokedUser => "revoked_user",
             Self::SenderConstrained => "sender_constrained",
+            Self::UnboundToken => "unbound_token",
             Self::UnknownKey(_) => "unknown_key",
             Self::UnsupportedAlgorithm(_) => "unsupported_algorithm",
             Self::WrongAudience(_) => "wrong_audience",
@@ -136,7 +142,7 @@ impl Refusal {
             Self::Expired { .. } => Some("exp"),
             Self::Malformed(Defect::Claim { name, .. }) => Some(name),
             Self::MissingClaim(name) => Some(name),
-            Self::SenderConstrained => Some("cnf"),
+            Self::SenderConstrained | Self::UnboundToken => Some("cnf"),
             Self::WrongAudience(mismatch)
             | Self::WrongClaim(mismatch)
             | Self::WrongIssuer(mismatch) => Some(&mismatch.name),
@@ -181,10 +187,13 @@ impl fmt::Display for Refusal {
                 formatter.write_str("all tokens of the user issued until then were revoked")
             }
             Self::SenderConstrained => formatter.write_str(
-                "the token is bound to a key (cnf), expected a proof of that key in place of a bearer \
-                 token",
+                "the token is bound by its cnf, expected a DPoP proof of its key (cnf.jkt)",
             ),
-            Self::UnknownKey(mismatch)
+            Self::UnboundToken => formatter.write_str(
+                "the token is not bound to a key (cnf.jkt), expected it as a bearer token",
+            ),
+            Self::InvalidDpopProof(mismatch)
+            | Self::UnknownKey(mismatch)
             | Self::UnsupportedAlgorithm(mismatch)
             | Self::WrongAudience(mismatch)
             | Self::WrongClaim(mismatch)
@@ -208,6 +217,8 @@ pub enum Undecided {
     FeedFork,
     /// No snapshot was applied yet, or none that reaches the floor.
     NoSnapshot,
+    /// There is no room to remember another DPoP proof.
+    ReplayMemoryFull,
     /// The newest statement of the feed is too old.
     StaleSnapshot {
         /// Its age in seconds.
@@ -224,6 +235,7 @@ impl Undecided {
             Self::ClockSkew { .. } => "clock_skew",
             Self::FeedFork => "feed_fork",
             Self::NoSnapshot => "no_snapshot",
+            Self::ReplayMemoryFull => "replay_memory_full",
             Self::StaleSnapshot { .. } => "stale_snapshot",
         }
     }
@@ -243,6 +255,9 @@ impl fmt::Display for Undecided {
             Self::NoSnapshot => formatter.write_str(
                 "no snapshot of the feed was applied yet, or none that reaches the newest position \
                  seen before",
+            ),
+            Self::ReplayMemoryFull => formatter.write_str(
+                "as many DPoP proofs as can be remembered were accepted and may still be replayed",
             ),
             Self::StaleSnapshot { age_seconds, limit_seconds } => write!(
                 formatter,

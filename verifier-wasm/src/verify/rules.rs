@@ -97,7 +97,7 @@ fn names(known: &[String]) -> String {
 }
 
 /// Media types compare without case, and `application/` may be left out (RFC 7515 section 4.1.9).
-fn same_type(expected: Option<&str>, found: Option<&str>) -> bool {
+pub(crate) fn same_type(expected: Option<&str>, found: Option<&str>) -> bool {
     match (expected, found) {
         (Some(expected), Some(found)) => {
             short_type(expected).eq_ignore_ascii_case(short_type(found))

@@ -5,11 +5,13 @@
 
 #![expect(unreachable_pub, reason = "wasm_bindgen exports public items only")]
 
+use std::mem::take;
 use std::num::NonZeroU32;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use super::memory::{ANY_AGE, Buffer, NO_TICKET, NOT_SHOWN, codes};
+use super::memory::{ANY_AGE, Buffer, NO_TICKET, NOT_SHOWN, SHOWN_WITH_PROOF, codes};
+use crate::dpop::{DpopRequest, ProofMemory};
 use crate::feed::ApplyError;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::{KeyId, KeySet, KeySetError, VerifyingKey};
@@ -28,6 +30,9 @@ use crate::verify::{Staleness, Verifier};
 pub struct WasmVerifier {
     caching: CachingVerifier,
     buffer: Box<Buffer>,
+    proofs: ProofMemory,
+    /// The request that the next call is about, if it is one with a proof.
+    request: Request,
     /// What the last call left to be read.
     answer: String,
 }
@@ -40,6 +45,8 @@ impl WasmVerifier {
         Some(Self {
             caching: CachingVerifier::new(verifier_of(config).ok()?),
             buffer: Buffer::new(),
+            proofs: ProofMemory::default(),
+            request: Request::default(),
             answer: String::new(),
         })
     }
@@ -182,6 +189,12 @@ impl WasmVerifier {
         }
     }
 
+    /// Says for the next call that the token in the buffer is shown with a proof, and in which request.
+    pub fn show(&mut self, length: usize, method: &[u8], url: &[u8], proof: &[u8]) {
+        let parts = [self.buffer.token(length), method, url, proof];
+        self.request = Request(parts.map(|part| String::from_utf8_lossy(part).into_owned()));
+    }
+
     /// Judges the token in the buffer at `now` (unix seconds) and remembers its standing in `slot`.
     /// The answer has the claims of a token that is valid, and the whole verdict on another. What is
     /// left out of `shown` is 0: the token is shown as a bearer token.
@@ -194,7 +207,9 @@ impl WasmVerifier {
         shown: u32,
     ) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
-        let (token, shown) = (self.buffer.token(length), presentation_of(shown));
+        let request = take(&mut self.request);
+        let shown = request.presentation(shown, &mut self.proofs);
+        let token = self.buffer.token(length);
         let judged = self.caching.verify(token, shown, now, slot, staleness_of(staleness));
         self.conclude(judged, now)
     }
@@ -220,7 +235,8 @@ impl WasmVerifier {
     ) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
         let (ticket, staleness) = (NonZeroU32::new(ticket), staleness_of(staleness));
-        let shown = presentation_of(shown);
+        let request = take(&mut self.request);
+        let shown = request.presentation(shown, &mut self.proofs);
         match self.caching.verify_vouched_for(ticket, shown, now, slot, staleness) {
             Some(judged) => self.conclude(judged, now),
             None => codes::FORGOTTEN,
@@ -232,8 +248,9 @@ impl WasmVerifier {
     /// name of the claim that is wrong.
     pub fn explain(&mut self, length: usize, now: f64, shown: u32) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
-        let shown = presentation_of(shown);
-        let steps = self.caching.explain(self.buffer.token(length), &shown, now);
+        let request = take(&mut self.request);
+        let shown = request.presentation(shown, &mut self.proofs);
+        let steps = self.caching.explain(self.buffer.token(length), shown, now);
         let steps: Vec<String> = steps.iter().map(step).collect();
         self.say(format!("[{}]", steps.join(",")));
         codes::VALID
@@ -242,7 +259,8 @@ impl WasmVerifier {
     /// Judges at `now` the token that is remembered in `slot`.
     pub fn judge(&mut self, slot: usize, now: f64, staleness: u32, shown: u32) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
-        let shown = presentation_of(shown);
+        let request = take(&mut self.request);
+        let shown = request.presentation(shown, &mut self.proofs);
         match self.caching.judge(slot, shown, now, staleness_of(staleness)) {
             None => codes::FORGOTTEN,
             Some(Ok(is_behind)) => valid(is_behind),
@@ -280,6 +298,23 @@ impl WasmVerifier {
     fn say(&mut self, answer: String) {
         self.answer = answer;
         self.buffer.answer = [self.answer.as_ptr().addr(), self.answer.len()].map(number);
+    }
+}
+
+/// Token, method, URL and proof of a request; all empty if there is none, which no check passes.
+#[derive(Debug, Default)]
+struct Request([String; 4]);
+
+impl Request {
+    fn presentation<'a>(&'a self, shown: u32, proofs: &'a mut ProofMemory) -> Presentation<'a> {
+        let Self([token, method, url, proof]) = self;
+        match shown {
+            NOT_SHOWN => Presentation::NotShown,
+            SHOWN_WITH_PROOF => {
+                Presentation::Dpop(DpopRequest { token, proof, method, url }, proofs)
+            }
+            _ => Presentation::Bearer,
+        }
     }
 }
 
@@ -392,13 +427,6 @@ fn staleness_of(number: u32) -> Staleness {
         0 => Staleness::Configured,
         ANY_AGE => Staleness::Any,
         seconds => Staleness::AtMost(seconds.into()),
-    }
-}
-
-fn presentation_of(number: u32) -> Presentation {
-    match number {
-        NOT_SHOWN => Presentation::NotShown,
-        _ => Presentation::Bearer,
     }
 }
 

@@ -60,6 +60,8 @@ pub(super) const NO_TICKET: u32 = 0;
 pub(super) const ANY_AGE: u32 = u32::MAX;
 /// In place of how a token is shown, which otherwise is as a bearer token: nobody shows it now.
 pub(super) const NOT_SHOWN: u32 = 1;
+/// In its place: with the proof that was handed over last.
+pub(super) const SHOWN_WITH_PROOF: u32 = 2;
 /// The signature of the longest RSA key that loads.
 const MAX_SIGNATURE_BYTES: usize = 1024;
 
@@ -71,7 +73,7 @@ const _: () = assert!(MAX_KEYS == 1 << KEY_BITS);
 mod tests {
     use std::mem::offset_of;
 
-    use super::{ANY_AGE, Buffer, KEY_BITS, NO_TICKET, NOT_SHOWN, codes};
+    use super::{ANY_AGE, Buffer, KEY_BITS, NO_TICKET, NOT_SHOWN, SHOWN_WITH_PROOF, codes};
     use crate::token::jws::MAX_TOKEN_BYTES;
 
     // Both sides change together: wasm has no other way to notice that they differ.
@@ -95,6 +97,7 @@ mod tests {
             ("NO_TICKET", NO_TICKET.to_string()),
             ("ANY_AGE", format!("{ANY_AGE:#x}")),
             ("NOT_SHOWN", NOT_SHOWN.to_string()),
+            ("SHOWN_WITH_PROOF", SHOWN_WITH_PROOF.to_string()),
             ("FACTS", facts.to_string()),
             ("SIGNATURE_AT", "FACTS * 4".to_owned()),
             ("TOKEN_AT", format!("SIGNATURE_AT + {signature_bytes}")),

@@ -6,8 +6,8 @@ pub(crate) mod body;
 pub(crate) mod feed;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use offswitch_verifier::{Algorithm, AudienceRule, FeedConfig, IssuerConfig, KeySet, OnStale};
-use offswitch_verifier::{UserRule, Verifier, VerifierConfig, VerifyingKey};
+use offswitch_verifier::{Algorithm, AudienceRule, DpopConfig, FeedConfig, IssuerConfig, KeySet};
+use offswitch_verifier::{OnStale, UserRule, Verifier, VerifierConfig, VerifyingKey};
 use p256::ecdsa::signature::Signer;
 use rsa::signature::{RandomizedSigner, SignatureEncoding};
 use rsa::traits::PublicKeyParts;
@@ -205,6 +205,7 @@ pub(crate) fn config(issuers: Vec<IssuerConfig>) -> VerifierConfig {
             max_staleness_seconds: 60,
             on_stale: OnStale::Deny,
         },
+        dpop: DpopConfig::default(),
     }
 }
 
