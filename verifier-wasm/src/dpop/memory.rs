@@ -31,7 +31,7 @@ impl ProofMemory {
     /// Whether there is room for a proof, and none with its `jti`.
     pub(crate) fn check(&mut self, entry: &Entry, now: u64) -> Result<(), Objection> {
         if self.buckets.is_empty() {
-            self.buckets.resize(BUCKETS, vec![]);
+            self.buckets.resize_with(BUCKETS, Vec::new);
         }
         let is_full = self.held >= MAX_PROOFS;
         if is_full && self.swept_at != now {

@@ -81,7 +81,7 @@ impl DpopRequest<'_> {
             return Err(wrong("header DPoP", found, "one JWT of at most 8192 bytes"));
         }
         let mut key = None;
-        let jws = Jws::parse_with(self.proof, |segment| {
+        let jws = Jws::parse_with(self.proof, &mut |segment| {
             let (header, read) = Header::read_with_key(segment, |algorithm, jwk| {
                 if algorithm.is_symmetric() {
                     return Err(wrong("alg", algorithm.name(), "a signature"));

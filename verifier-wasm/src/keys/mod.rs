@@ -47,6 +47,7 @@ impl VerifyingKey {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn read_object(
         object: &Object<'_>,
         configured: &[Algorithm],

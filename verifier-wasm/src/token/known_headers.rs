@@ -48,12 +48,12 @@ mod tests {
             .collect();
         for (number, token) in tokens.iter().enumerate() {
             let parse = |headers: &KnownHeaders| {
-                let jws = Jws::parse_with(token, |segment| headers.read(segment));
+                let jws = Jws::parse_with(token, &mut |segment| headers.read(segment));
                 jws.map(|jws| jws.kid().map(str::to_owned))
             };
             let first = parse(&headers);
             assert_eq!(first, Ok(Some(format!("key-{number}"))));
-            if let Ok(jws) = Jws::parse_with(token, |segment| headers.read(segment)) {
+            if let Ok(jws) = Jws::parse_with(token, &mut |segment| headers.read(segment)) {
                 headers.keep(&jws);
             }
             assert_eq!(parse(&headers), first);

@@ -224,7 +224,7 @@ impl CachingVerifier {
             return Err(TOKEN_TOO_LONG);
         }
         let token = str::from_utf8(token).unwrap_or_default();
-        Jws::parse_with(token, |header| self.headers.read(header))
+        Jws::parse_with(token, &mut |header| self.headers.read(header))
     }
 
     fn remember(

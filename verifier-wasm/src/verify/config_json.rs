@@ -51,11 +51,10 @@ fn verifier(mut fields: Fields<'_, '_>) -> Option<VerifierConfig> {
     });
     let issuers: Vec<(IssuerConfig, ByFeed)> = issuers.collect();
     let mut dpop = DpopConfig::default();
-    if let Some(value) = fields.take("dpop") {
-        if let Some(mut of_proofs) = fields.object(value, "dpop.") {
-            dpop.max_age_seconds = of_proofs.seconds("maxAgeSeconds", dpop.max_age_seconds);
-            of_proofs.end();
-        }
+    let of_proofs = fields.take("dpop").and_then(|value| fields.object(value, "dpop."));
+    if let Some(mut of_proofs) = of_proofs {
+        dpop.max_age_seconds = of_proofs.seconds("maxAgeSeconds", dpop.max_age_seconds);
+        of_proofs.end();
     }
     let feed = match fields.take("feed") {
         Some(value) => fields.object(value, "feed."),

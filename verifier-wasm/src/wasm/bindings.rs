@@ -192,7 +192,8 @@ impl WasmVerifier {
     /// Says for the next call that the token in the buffer is shown with a proof, and in which request.
     pub fn show(&mut self, length: usize, method: &[u8], url: &[u8], proof: &[u8]) {
         let parts = [self.buffer.token(length), method, url, proof];
-        self.request = Request(parts.map(|part| String::from_utf8_lossy(part).into_owned()));
+        self.request =
+            Request(parts.map(|part| str::from_utf8(part).unwrap_or_default().to_owned()));
     }
 
     /// Judges the token in the buffer at `now` (unix seconds) and remembers its standing in `slot`.
