@@ -1,6 +1,7 @@
 // The client: asks for every case and brings back what it sees. Runs wherever the server does.
 
 import { CASES } from "./cases.mjs";
+import { askWithProofs } from "./proofs.mjs";
 
 /**
  * @param {(path: string, init: RequestInit) => Promise<Response>} send
@@ -16,13 +17,14 @@ export async function askAll(send, given) {
   };
   const answers = {};
   for (const [name, [path, sent]] of Object.entries(CASES)) answers[name] = await ask(path, sent);
+  const proved = await askWithProofs(send, given);
   const spread = [];
   for (let count = 0; count < 4; count += 1) {
     spread.push((await ask("/spread-wide", { token: "deadKey" })).headers["retry-after"]);
   }
   const late = await whenTold(given.late, 200, () => ask("/late", { token: "good" }));
   const going = await whenTold(given.plane, 401, () => ask("/plain", { token: "going" }));
-  return { answers, spread, late, going };
+  return { answers, proved, spread, late, going };
 }
 
 /** The answer before a control plane changed, and the one after that was heard of. */

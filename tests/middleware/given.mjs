@@ -1,6 +1,7 @@
 // What every framework is given: two control planes and the tokens that are shown. All of it is
 // JSON, so that a server in another process or runtime can be told.
 
+import { calculateJwkThumbprint, exportJWK, generateKeyPair } from "jose";
 import { ISSUER, mint, now, sign, signingKey } from "../support/fixture.mjs";
 import { startStub } from "../support/stub.mjs";
 
@@ -28,7 +29,12 @@ export async function prepare() {
   const good = await mint(key);
   const [, payload, signature] = good.split(".");
   const header = JSON.stringify({ alg: "EdDSA", kid: "unknown", typ: "at+jwt" });
+  const clients = { own: await client(), foreign: await client() };
+  const jkt = await calculateJwkThumbprint(clients.own.publicKey);
   const tokens = {
+    bound: await mint(key, { cnf: { jkt } }),
+    boundRevoked: await mint(key, { jti: "gone", cnf: { jkt } }),
+    certified: await mint(key, { cnf: { "x5t#S256": jkt } }),
     good,
     going: await mint(key, { jti: "going" }),
     revoked: await mint(key, { jti: "gone" }),
@@ -47,8 +53,14 @@ export async function prepare() {
     numbered: await mint(key, { scope: 5, scp: { read: true } }),
   };
   const close = () => Promise.all([plane.close(), late.close()]);
-  const given = { jwks, late: late.url, plane: plane.url, publicKey, tokens };
+  const given = { clients, jwks, late: late.url, plane: plane.url, publicKey, tokens };
   return { close, given, plane };
+}
+
+/** A client's keys for DPoP proofs. */
+async function client() {
+  const { privateKey, publicKey } = await generateKeyPair("ES256", { extractable: true });
+  return { privateKey: await exportJWK(privateKey), publicKey: await exportJWK(publicKey) };
 }
 
 /** Whoever asks for the cases says when, and may sit in another process: see ask.mjs. */

@@ -26,6 +26,7 @@ export const ROUTES = {
   "/own-failure": { verifier: "empty", decides: "fails" },
   "/own-scope": { verifier: "patient", policy: { scopes: ["read"] }, decides: "answers" },
   "/late": { verifier: "late" },
+  "/public": { verifier: "public" },
 };
 
 /**
@@ -33,8 +34,8 @@ export const ROUTES = {
  * @param {any} given see given.mjs
  */
 export async function makeVerifiers(make, { jwks, late, plane, publicKey }) {
-  const options = (url, feed = {}, keys = jwks) => ({
-    issuer: "https://issuer.test", audience: "api", keys,
+  const options = (url, feed = {}, keys = jwks, dpop = {}) => ({
+    dpop, issuer: "https://issuer.test", audience: "api", keys,
     feed: { url, id: "feed", publicKeys: [publicKey], follow: "poll", pollSeconds: 0.2, ...feed },
   });
   return {
@@ -42,6 +43,7 @@ export async function makeVerifiers(make, { jwks, late, plane, publicKey }) {
     impatient: await make(options(`${plane}/feed`, { maxStaleness: 60 })),
     careless: await make(options(`${plane}/feed`, { maxStaleness: 60, onStale: "allow" })),
     empty: await make(options(`${plane}/up/no-feed`)),
+    public: await make(options(`${plane}/feed`, { maxStaleness: 3600 }, jwks, { publicUrl: "https://api.example/v2/" })),
     late: await make(options(`${late}/feed`, { maxStaleness: 3600 }, `${late}/jwks`)),
   };
 }

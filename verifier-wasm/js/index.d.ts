@@ -240,6 +240,25 @@ export interface Store {
   readonly keeper: unknown;
 }
 
+/** How DPoP proofs (RFC 9449) are checked. */
+export interface DpopOptions {
+  /** How old a proof may be, in seconds, 1 to 300. Default 60. Each is remembered for that long, in this
+   * process or isolate. */
+  maxAgeSeconds?: number | undefined;
+  /** The origin, and the path if there is one, at which clients see the service: `https://api.example`. Without
+   * it the middlewares take what the runtime shows, in Node the client's own `Host`. */
+  publicUrl?: string | URL | undefined;
+}
+
+/** A request whose token was shown in the scheme `DPoP`. */
+export interface DpopRequest {
+  /** Its only `DPoP` header. */
+  proof: string;
+  method: string;
+  /** The URL that the client has asked for; query and fragment do not count. */
+  url: string;
+}
+
 export interface SharedOptions {
   /** Further issuers, or all of them. */
   issuers?: IssuerOptions[] | undefined;
@@ -249,6 +268,8 @@ export interface SharedOptions {
   /** Gets every snapshot and every failure, for metrics. Without it each kind of failure is written to the
    * console once. */
   onEvent?: ((event: VerifierEvent) => void) | undefined;
+  /** What is accepted of DPoP proofs. */
+  dpop?: DpopOptions | undefined;
   /** The wasm file, where a bundler loses it: a module, bytes, a Response or a URL. */
   wasm?: unknown;
   /** Unix seconds; read for every verdict. */
@@ -288,11 +309,11 @@ export type RefusalCode =
   | "not_yet_valid" | "lifetime_too_long"
   | "wrong_issuer" | "wrong_audience" | "wrong_type" | "wrong_claim" | "missing_claim"
   | "revoked_token" | "revoked_session" | "revoked_user" | "revoked_claims" | "revoked_key"
-  | "revoked_epoch" | "sender_constrained";
+  | "revoked_epoch" | "sender_constrained" | "unbound_token" | "invalid_dpop_proof";
 
 export type UndecidedCode =
   | "no_snapshot" | "stale_snapshot" | "clock_skew" | "feed_fork" | "no_keys" | "keys_unavailable"
-  | "verifier_failed";
+  | "replay_memory_full" | "verifier_failed";
 
 export type Verdict =
   | { outcome: "valid"; code: "valid"; claims: Claims; claimsJson: string; detail?: undefined; evidence: Evidence }
@@ -319,6 +340,13 @@ export interface Policy {
   maxStaleness?: number | undefined;
   /** `"allow"` accepts what a snapshot of any age does not revoke. */
   onStale?: "deny" | "allow" | undefined;
+}
+
+/** How a token was shown. Without `dpop` it is a bearer token, and refused if it is bound to a key. */
+export interface Shown {
+  /** The request with its proof, where the scheme is `DPoP`. A proof is good once. `"proved"` for a token that
+   * was shown before and belongs to what is still open, such as a WebSocket. */
+  dpop?: DpopRequest | "proved" | undefined;
 }
 
 /** What a route requires. `Handed` are the arguments that the framework passes to the route's handler. */
@@ -402,12 +430,13 @@ export class Verifier {
   /** Does no I/O. Throws a TypeError with the code `invalid_options` that names every problem. */
   constructor(options: VerifierOptions);
   /** With wasm alone. A value that is not a token is refused; nothing is thrown for it. */
-  verifySync(token: unknown, policy?: Policy): Verdict;
+  verifySync(token: unknown, policy?: Policy & Shown): Verdict;
   /** With what is fastest in this runtime for the signature. For an unknown key it waits while the issuer's
    * key set is fetched. A value that is not a token is refused; nothing is thrown for it. */
-  verify(token: unknown, options?: Policy & RequestOptions): Promise<Verdict>;
-  /** The result of every check, in the order in which a verdict makes them: for people, not for requests. */
-  explain(token: unknown): Step[];
+  verify(token: unknown, options?: Policy & Shown & RequestOptions): Promise<Verdict>;
+  /** The result of every check, in the order in which a verdict makes them: for people, not for requests.
+   * A proof is not used up by it. */
+  explain(token: unknown, options?: Shown): Step[];
   /** Calls back once, when the token is revoked or has expired; returns a function that stops watching. In
    * Workers the callback may run during another request, which cannot close a connection of this one: there, judge
    * the token again with a timer of the request that opened it, as the edge worker does. */

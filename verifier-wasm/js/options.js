@@ -9,6 +9,7 @@ import { WasmVerifier } from "../pkg/offswitch.js";
  * @property {{ issuer: string, url?: string, headers?: Record<string, string>, jwks?: string }[]} keySources
  *   in the order of the issuers
  * @property {import("./feed/client.js").FeedSettings} feed
+ * @property {string} [publicUrl] at which clients see the service
  * @property {number} rememberedTokens
  * @property {{ keeper: import("./stores/keeper.js").MakeKeeper }} [store]
  * @property {(event: import("./index.d.ts").VerifierEvent) => void} [onEvent]
@@ -31,7 +32,9 @@ export function readOptions(options, maxBytes = 256 * 1024 * 1024) {
   // What is read here is taken out; what is left, wasm knows or finds unknown.
   const { feed: given, wasm, ...top } = fields(options, "options", problems);
   const feed = { ...fields(given, "feed", problems) };
-  const { clock, issuers: others, onEvent, rememberedTokens } = take(top, TOP, "", problems);
+  const { clock, dpop: ofProofs, issuers: others, onEvent, rememberedTokens } = take(top, TOP, "", problems);
+  const dpop = { ...fields(ofProofs, "dpop", problems) };
+  const { publicUrl } = take(dpop, DPOP, "dpop.", problems);
   /** @type {Rules} */
   const rules = { ...FEED, maxBytes: [maxBytes, isPositive, "must be a number > 0"] };
   const { apiKey, store, url, ...ways } = take(feed, rules, "feed.", problems);
@@ -41,13 +44,13 @@ export function readOptions(options, maxBytes = 256 * 1024 * 1024) {
   const keySources = issuers.map((one, at) => keySource(one, `issuers[${at}].keys`, problems));
   const config = new TextEncoder().encode(json({
     issuers: issuers.map((one) => (typeof one === "object" && one ? { ...one, keys: undefined } : one)),
-    feed,
+    feed, dpop,
   }, "options", problems));
   problems.push(...WasmVerifier.problems(config).split("; "));
   refuse(problems.filter(Boolean));
   const followed = { ...addresses(url, apiKey), ...ways, maxStalenessSeconds: feed.maxStaleness ?? 60 };
   return {
-    clock, config, keySources, onEvent, rememberedTokens, store,
+    clock, config, keySources, onEvent, publicUrl: publicUrl && String(publicUrl).replace(/\/$/, ""), rememberedTokens, store,
     feed: /** @type {import("./feed/client.js").FeedSettings} */ (/** @type {Fields} */ (followed)),
   };
 }
@@ -56,20 +59,33 @@ export function readOptions(options, maxBytes = 256 * 1024 * 1024) {
  * Reads what a single verdict may be asked for with; other members are for others to read.
  *
  * @param {unknown} policy
- * @returns {{ maxStaleness?: number, onStale?: "allow" | "deny" }}
+ * @returns {{ dpop?: "proved" | import("./index.d.ts").DpopRequest, maxStaleness?: number, onStale?: "allow" | "deny" }}
  */
 export function readPolicy(policy) {
   /** @type {string[]} */
   const problems = [];
-  const { maxStaleness, onStale } = fields(policy, "the policy", problems);
+  const { dpop, maxStaleness, onStale } = fields(policy, "the policy", problems);
   if (maxStaleness !== undefined && !(isSeconds(maxStaleness) && Number.isInteger(maxStaleness))) {
     problems.push(`maxStaleness must be whole seconds > 0 and <= ${MAX_SECONDS}, found ${shown(maxStaleness)}`);
   }
   if (onStale !== undefined && onStale !== "allow" && onStale !== "deny") {
     problems.push(`onStale must be "deny" or "allow", found ${shown(onStale)}`);
   }
+  const isProved = dpop === undefined || dpop === "proved";
+  const request = isProved ? dpop : requestOf(fields(dpop, "dpop", problems));
   refuse(problems);
-  return { maxStaleness, onStale };
+  return { dpop: request, maxStaleness, onStale };
+}
+
+/**
+ * A request with a proof. What is no text is as good as none: the proof is the client's, and nothing is
+ * thrown for it.
+ *
+ * @param {Fields} given
+ */
+function requestOf({ method, proof, url }) {
+  const text = (/** @type {unknown} */ one) => (typeof one === "string" ? one : "");
+  return { method: text(method), proof: text(proof), url: URL.canParse(url) ? new URL(url).href : "" };
 }
 
 /** @param {string} message */
@@ -170,6 +186,8 @@ const isCapacity = (value) => Number.isInteger(value) && value >= 0 && value <= 
 const isUrl = (value) =>
   (typeof value === "string" || value instanceof URL) && PLAIN_URL.test(String(value)) && URL.canParse(value);
 /** @param {any} value */
+const isPublicUrl = (value) => isUrl(value) && !/[?#]/.test(String(value));
+/** @param {any} value */
 const isApiKey = (value) => typeof value === "string" && value !== "";
 /** An address, or one with the key that is sent there. @param {any} value */
 const isAddress = (value) => {
@@ -228,8 +246,13 @@ const FEED = {
   timeoutSeconds: seconds(30),
 };
 /** @type {Rules} */
+const DPOP = {
+  publicUrl: [null, isPublicUrl, "must be the http(s) URL under which clients see the service, without a query"],
+};
+/** @type {Rules} */
 const TOP = {
   clock: aFunction(() => Date.now() / 1000),
+  dpop: [{}, () => true, ""],
   issuers: [[], Array.isArray, "must be an array"],
   onEvent: aFunction(null),
   rememberedTokens: [10_000, isCapacity, "must be a whole number <= 1000000"],

@@ -9,7 +9,7 @@ import { importKey } from "./host.js";
 import { afterError, ensureInstance, generation, instanceMemory } from "./instance.js";
 import {
   AT_FLOOR, BEARER, FACTS, FORGOTTEN, HEAD_BYTES, IMPLAUSIBLE, KEY_BITS, MAX_TOKEN_BYTES, NOT_SHOWN, NOT_VALID,
-  NO_TICKET, RAISED, SIGNATURE_AT, TOKEN_AT, TOO_LONG, VALID_BUT_BEHIND, WRONG_CLOCK,
+  NO_TICKET, RAISED, SHOWN_WITH_PROOF, SIGNATURE_AT, TOKEN_AT, TOO_LONG, VALID_BUT_BEHIND, WRONG_CLOCK,
 } from "./layout.js";
 import { Remembered } from "./remembered.js";
 
@@ -20,6 +20,11 @@ import { Remembered } from "./remembered.js";
  * @typedef {import("../index.d.ts").Verdict} Verdict
  *
  * @typedef {{ problem?: string, dropped: string[] }} KeysFound
+ *
+ * @typedef {object} How a token is judged
+ * @property {number} staleness allowed, in seconds; 0 as configured, ANY_AGE for any
+ * @property {"proved" | import("../index.d.ts").DpopRequest} [dpop] none for a bearer token; "proved" if
+ *   nobody shows it now
  */
 
 export class Engine {
@@ -78,15 +83,15 @@ export class Engine {
    * The verdict on a token that is remembered; undefined if it is not. Nearly every request takes
    * this path. The caller hands what it throws to `afterError`.
    *
-   * @param {string} token @param {number} staleness in seconds; 0 as configured, ANY_AGE for any
+   * @param {string} token @param {How} how
    * @returns {Verdict | undefined}
    */
-  recall(token, staleness) {
+  recall(token, how) {
     const entry = this.#remembered.find(token);
     const wasm = this.#wasm;
     if (entry === undefined || wasm === undefined || this.#generation !== generation()) return undefined;
     const now = this.#now();
-    const code = wasm.judge(entry.slot, now, staleness, BEARER);
+    const code = wasm.judge(entry.slot, now, how.staleness, this.#shown(token, how));
     if (code !== FORGOTTEN) return this.#verdict(code, entry, now);
     this.#remembered.clear();
     return undefined;
@@ -95,22 +100,22 @@ export class Engine {
   /**
    * Judges a token by wasm alone.
    *
-   * @param {string} token @param {number} staleness as above
+   * @param {string} token @param {How} how
    * @returns {Verdict}
    */
-  verifySync(token, staleness) {
-    return this.#guarded(() => this.#verifyAnew(token, staleness));
+  verifySync(token, how) {
+    return this.#guarded(() => this.#verifyAnew(token, how));
   }
 
   /**
    * Judges a token; the host checks its signature if it knows the key. Answers without a promise where
    * nothing has to be awaited.
    *
-   * @param {string} token @param {number} staleness as above
+   * @param {string} token @param {How} how
    * @returns {Verdict | Promise<Verdict>}
    */
-  verify(token, staleness) {
-    return this.#guarded(() => this.#verifyByHost(token, staleness, 0));
+  verify(token, how) {
+    return this.#guarded(() => this.#verifyByHost(token, how, 0));
   }
 
   /**
@@ -132,10 +137,11 @@ export class Engine {
     });
   }
 
-  /** What each check makes of a token. @param {string} token @returns {import("../index.d.ts").Step[]} */
-  explain(token) {
+  /** What each check makes of a token. @param {string} token @param {How} how @returns {import("../index.d.ts").Step[]} */
+  explain(token, how) {
     return this.#guarded((wasm) => {
-      check(wasm.explain(this.#write(token), this.#now(), BEARER));
+      const shown = this.#shown(token, how);
+      check(wasm.explain(this.#write(token), this.#now(), shown));
       return JSON.parse(this.#answer());
     });
   }
@@ -272,84 +278,86 @@ export class Engine {
     }
   }
 
-  /** @param {string} token @param {number} staleness @returns {Verdict} */
-  #verifyAnew(token, staleness) {
+  /** @param {string} token @param {How} how @returns {Verdict} */
+  #verifyAnew(token, how) {
     const now = this.#now();
+    const shown = this.#shown(token, how);
     const length = this.#write(token);
-    const code = this.#current().verify(length, now, this.#remembered.reserve(), staleness, BEARER);
+    const code = this.#current().verify(length, now, this.#remembered.reserve(), how.staleness, shown);
     return this.#conclude(code, token, now);
   }
 
   /**
-   * @param {string} token @param {number} staleness @param {number} nth of the keys it may be of
+   * @param {string} token @param {How} how @param {number} nth of the keys it may be of
    * @returns {Verdict | Promise<Verdict>}
    */
-  #verifyByHost(token, staleness, nth) {
+  #verifyByHost(token, how, nth) {
     for (; this.#jwks.size > 0; nth += 1) {
       const ticket = this.#current().candidate(this.#write(token), nth);
       if (ticket === NO_TICKET) {
         // A signature that fits none of several issuers' keys has more than one possible reason.
-        if (nth > 0 && this.#isOneIssuer) return this.#vouch(ticket, token, staleness);
+        if (nth > 0 && this.#isOneIssuer) return this.#vouch(ticket, token, how);
         break;
       }
       this.#view();
       // By index: taking a typed array apart goes through its iterator.
       const facts = this.#facts;
       const key = this.#hostKeys.get(facts[2]);
-      if (key === undefined) return this.#verifyOnceImported(facts[2], token, staleness, nth);
+      if (key === undefined) return this.#verifyOnceImported(facts[2], token, how, nth);
       if (key === null) break;
       const from = facts.byteOffset + SIGNATURE_AT;
       const signature = this.#memory.subarray(from, from + facts[3]);
       const isGood = key(signature, this.#token.subarray(0, facts[4]));
       if (typeof isGood === "object") {
-        return this.#verifyOnceChecked(isGood, ticket, token, staleness, nth);
+        return this.#verifyOnceChecked(isGood, ticket, token, how, nth);
       }
-      if (isGood) return this.#vouch(ticket, token, staleness);
+      if (isGood) return this.#vouch(ticket, token, how);
     }
-    return this.#verifyAnew(token, staleness);
+    return this.#verifyAnew(token, how);
   }
 
   /**
    * Requests share the key once it is there, and never the promise of it.
    *
-   * @param {number} number @param {string} token @param {number} staleness @param {number} nth
+   * @param {number} number @param {string} token @param {How} how @param {number} nth
    * @returns {Promise<Verdict>}
    */
-  async #verifyOnceImported(number, token, staleness, nth) {
+  async #verifyOnceImported(number, token, how, nth) {
     const version = this.#keysVersion;
     const key = await importKey(this.#hosts, /** @type {JsonWebKey} */ (this.#jwks.get(number)));
     if (this.#keysVersion === version) this.#hostKeys.set(number, key);
-    return this.#guarded(() => this.#verifyByHost(token, staleness, nth));
+    return this.#guarded(() => this.#verifyByHost(token, how, nth));
   }
 
   /**
    * @param {Promise<boolean>} checking @param {number} ticket
-   * @param {string} token @param {number} staleness @param {number} nth
+   * @param {string} token @param {How} how @param {number} nth
    * @returns {Promise<Verdict>}
    */
-  async #verifyOnceChecked(checking, ticket, token, staleness, nth) {
+  async #verifyOnceChecked(checking, ticket, token, how, nth) {
     const version = this.#keysVersion;
     const isGood = await checking.catch(() => undefined);
     return this.#guarded(() => {
       // The keys have changed meanwhile, or the host has failed: wasm checks everything.
       const isOpen = isGood === undefined || this.#keysVersion !== version;
-      if (isOpen) return this.#verifyAnew(token, staleness);
-      if (!isGood) return this.#verifyByHost(token, staleness, nth + 1);
-      return this.#vouch(ticket, token, staleness);
+      if (isOpen) return this.#verifyAnew(token, how);
+      if (!isGood) return this.#verifyByHost(token, how, nth + 1);
+      return this.#vouch(ticket, token, how);
     });
   }
 
   /**
    * The verdict on a token whose signature the host has found to be the ticket's.
    *
-   * @param {number} ticket @param {string} token @param {number} staleness
+   * @param {number} ticket @param {string} token @param {How} how
    */
-  #vouch(ticket, token, staleness) {
+  #vouch(ticket, token, how) {
     const now = this.#now();
     const slot = this.#remembered.reserve();
-    const code = this.#current().verifyVouchedFor(ticket, now, slot, staleness, BEARER);
+    const shown = this.#shown(token, how);
+    const code = this.#current().verifyVouchedFor(ticket, now, slot, how.staleness, shown);
     // Wasm forgets a ticket after many others, and then checks the signature again.
-    return code === FORGOTTEN ? this.#verifyAnew(token, staleness) : this.#conclude(code, token, now);
+    return code === FORGOTTEN ? this.#verifyAnew(token, how) : this.#conclude(code, token, now);
   }
 
   /** The verdict behind a code of wasm's on a token just read. @param {number} code @param {string} token @param {number} now */
@@ -418,6 +426,17 @@ export class Engine {
     this.#view();
     const [address, length] = this.#facts;
     return length === 0 ? undefined : { memory: instanceMemory(), address, length };
+  }
+
+  /** How a token is shown, for the very next call into wasm. @param {string} token @param {How} how */
+  #shown(token, { dpop }) {
+    if (dpop === undefined) return BEARER;
+    if (dpop === "proved") return NOT_SHOWN;
+    const { method, proof, url } = dpop;
+    // One character more than any of them may have.
+    const [ofMethod, ofUrl, ofProof] = [method, url, proof].map((part) => encoder.encode(part.slice(0, 8193)));
+    this.#current().show(this.#write(token), ofMethod, ofUrl, ofProof);
+    return SHOWN_WITH_PROOF;
   }
 
   /** Writes a token where wasm reads it; answers with its length, too large if it is too long. */

@@ -12,6 +12,7 @@
  * @property {(make: (internals: Internals) => LaterFollower) => void} followBy has the feed followed by
  *   requests where nothing else follows it
  * @property {() => void} onEvent runs after each snapshot of a stream
+ * @property {string} [publicUrl] at which clients see the service; middlewares check DPoP proofs by it
  * @property {(event: import("../index.d.ts").VerifierEvent) => void} report
  */
 

@@ -6,6 +6,8 @@
  *   status: number, code: string, detail: string } }} Problem
  *
  * @typedef {import("../index.d.ts").Verdict} Verdict
+ *
+ * @typedef {"Bearer" | "DPoP"} Scheme
  */
 
 /**
@@ -27,14 +29,18 @@ export function problem(status, code, detail, headers = {}) {
 }
 
 /**
- * A 401 as RFC 6750 section 3 defines it: without a token the challenge names no error.
+ * A 401 as RFC 6750 section 3 defines it: without a token the challenge names no error. For a token that
+ * must be shown with a proof, or was, as RFC 9449 section 7.1 defines it.
  *
  * @param {string} code @param {string} detail @param {Record<string, string>} [headers]
+ * @param {Scheme} [scheme] in which the token was shown
  */
-export function refusal(code, detail, headers = {}) {
-  const challenge = code === "missing_token"
-    ? "Bearer"
-    : `Bearer error="invalid_token", error_description="${code}"`;
+export function refusal(code, detail, headers = {}, scheme = "Bearer") {
+  const isOfProof = scheme === "DPoP" || code === "sender_constrained";
+  const error = code === "invalid_dpop_proof" ? code : "invalid_token";
+  const reason = `error="${error}", error_description="${code}"`;
+  const challenge = code === "missing_token" ? "Bearer"
+    : isOfProof ? `DPoP ${reason}, algs="${PROOF_ALGS}"` : `Bearer ${reason}`;
   return problem(401, code, detail, { "www-authenticate": challenge, ...headers });
 }
 
@@ -44,24 +50,26 @@ export function refusal(code, detail, headers = {}) {
  * After a red button all clients want a new token at the same time. Each is given another time to come
  * back, which spreads them.
  *
- * @param {Verdict} verdict @param {number} jitterSeconds
+ * @param {Verdict} verdict @param {number} jitterSeconds @param {Scheme} [scheme]
  */
-export function denial(verdict, jitterSeconds) {
+export function denial(verdict, jitterSeconds, scheme) {
   const { code, outcome } = verdict;
   const { detail = "" } = verdict;
   if (outcome !== "refused") return problem(503, code, detail);
   const isMassEvent = ["revoked_epoch", "revoked_key", "unknown_key"].includes(code);
-  if (!isMassEvent || jitterSeconds === 0) return refusal(code, detail);
-  return refusal(code, detail, { "retry-after": `${1 + Math.floor(Math.random() * jitterSeconds)}` });
+  if (!isMassEvent || jitterSeconds === 0) return refusal(code, detail, {}, scheme);
+  const retryAfter = `${1 + Math.floor(Math.random() * jitterSeconds)}`;
+  return refusal(code, detail, { "retry-after": retryAfter }, scheme);
 }
 
 /**
  * A valid token that does not go far enough (RFC 6750 section 3.1).
  *
  * @param {string[]} scopes what the route needs @param {string[]} missing what the token lacks of it
+ * @param {Scheme} scheme
  */
-export function insufficientScope(scopes, missing) {
-  const challenge = `Bearer error="insufficient_scope", scope="${scopes.join(" ")}"`;
+export function insufficientScope(scopes, missing, scheme) {
+  const challenge = `${scheme} error="insufficient_scope", scope="${scopes.join(" ")}"`;
   const detail = `expected a token with the scope ${scopes.join(" ")}, found one without ${missing.join(" ")}`;
   return problem(403, "insufficient_scope", detail, { "www-authenticate": challenge });
 }
@@ -83,6 +91,8 @@ export function withEvidence(response, { code, evidence }) {
   return response;
 }
 
+/** The algorithms of proofs. */
+const PROOF_ALGS = "ES256 EdDSA Ed25519 PS256 PS384 PS512 RS256 RS384 RS512";
 /** @type {Record<number, string>} */
 const TITLES = {
   400: "Bad Request",

@@ -1,5 +1,5 @@
-// Whether a request may go through, the same for every framework: a bearer token, its verdict, and the
-// scopes that the route asks for.
+// Whether a request may go through, the same for every framework: a bearer token or one with a DPoP proof,
+// its verdict, and the scopes that the route asks for.
 
 import { denial, insufficientScope, refusal } from "./answers.js";
 import { invalid, readPolicy } from "../options.js";
@@ -13,6 +13,11 @@ import { RequestFollower } from "../feed/request-follower.js";
  *
  * @typedef {Extract<import("../index.d.ts").Verdict, { outcome: "undecided" }>} Undecided
  * @typedef {import("./answers.js").Problem} Problem
+ *
+ * @typedef {object} Asked What a request says, and what its runtime shows of it.
+ * @property {(name: string) => string | null | undefined} header
+ * @property {string} method
+ * @property {(publicUrl?: string) => string} url that the client has asked for; empty where that is not known
  *
  * @typedef {{ pass: Valid, token: string }
  *   | { ask: (...handed: any[]) => unknown, answer: Problem, verdict: Undecided }
@@ -52,24 +57,30 @@ export function checkVerifier(verifier) {
 }
 
 /**
- * Judges a request by its Authorization header (RFC 6750 section 2.1).
+ * Judges a request by its Authorization header (RFC 6750 section 2.1, RFC 9449 section 7.1).
  *
  * @param {Verifier} verifier
- * @param {string | null | undefined} header
+ * @param {Asked} request
  * @param {ReturnType<typeof readRoutePolicy>} policy
  * @param {(work: Promise<unknown>) => void} [waitUntil] where work may outlive the request
  * @returns {Promise<Authorization>}
  */
-export async function authorize(verifier, header, policy, waitUntil) {
-  const token = bearerToken(header);
-  if (token === undefined) {
+export async function authorize(verifier, request, policy, waitUntil) {
+  const shown = shownIn(request.header("authorization"));
+  if (shown === undefined) {
     return { answer: refusal("missing_token", "expected the header Authorization: Bearer <token>") };
   }
+  const { scheme, token } = shown;
   await followFirst(verifier, waitUntil);
-  const verdict = await judge(verifier, token, policy, waitUntil);
+  const dpop = scheme === "Bearer" ? undefined : {
+    method: request.method,
+    proof: request.header("dpop") ?? "",
+    url: request.url(verifier[INTERNALS].publicUrl),
+  };
+  const verdict = await judge(verifier, token, { ...policy, dpop }, waitUntil);
   if (waitUntil !== undefined) verifier.followLater(waitUntil);
   if (verdict.outcome !== "valid") {
-    const answer = denial(verdict, policy.retryJitterSeconds);
+    const answer = denial(verdict, policy.retryJitterSeconds, scheme);
     const { onUndecided } = policy;
     if (verdict.outcome === "refused" || onUndecided === undefined) return { answer, verdict };
     return { ask: (...handed) => onUndecided(verdict, ...handed), answer, verdict };
@@ -78,17 +89,47 @@ export async function authorize(verifier, header, policy, waitUntil) {
   const missing = policy.scopes.filter((wanted) => !given.includes(wanted));
   return missing.length === 0
     ? { pass: verdict, token }
-    : { answer: insufficientScope(policy.scopes, missing), verdict };
+    : { answer: insufficientScope(policy.scopes, missing, scheme), verdict };
 }
 
 /**
- * What follows "Bearer" and exactly one space, as it is: blanks of any other kind are part of what
+ * What follows the scheme and exactly one space, as it is: blanks of any other kind are part of what
  * the verifier then finds malformed. Undefined for any other scheme, or without a token.
  *
  * @param {string | null | undefined} header
+ * @returns {{ scheme: import("./answers.js").Scheme, token: string } | undefined}
  */
-export function bearerToken(header) {
-  return /^bearer (.*)$/is.exec(header ?? "")?.[1];
+function shownIn(header) {
+  const found = /^(bearer|dpop) (.*)$/is.exec(header ?? "");
+  return found ? { scheme: /^d/i.test(found[1]) ? "DPoP" : "Bearer", token: found[2] } : undefined;
+}
+
+/**
+ * What a request of Node's `http` says. Two headers of one name reach us as one with a comma between, which is
+ * no proof. Host is the client's own: nothing in it may pass for a part of the path.
+ *
+ * @param {any} request @returns {Asked}
+ */
+export function askedOfNode({ headers, method, originalUrl, protocol, socket, url }) {
+  // Express takes from `url` what a router was mounted at.
+  const path = originalUrl ?? url;
+  const host = headers[":authority"] ?? headers.host;
+  const isHost = /^[\w.:[\]-]+$/.test(host);
+  const seen = isHost ? `${protocol ?? (socket?.encrypted ? "https" : "http")}://${host}` : "";
+  return {
+    header: (name) => headers[name],
+    method,
+    url: (origin = seen) => (origin && path.startsWith("/") ? origin + path : ""),
+  };
+}
+
+/** What a request of Fetch says. @param {Request} request @returns {Asked} */
+export function askedOfFetch({ headers, method, url }) {
+  return {
+    header: (name) => headers.get(name),
+    method,
+    url: (origin) => (origin === undefined ? url : origin + new URL(url).pathname),
+  };
 }
 
 /**
@@ -125,7 +166,7 @@ async function followFirst(verifier, waitUntil) {
  * Judges a token. Where nothing can be decided this request asks the feed itself, within its own time; the
  * feed client's backoff spares a control plane that is down.
  *
- * @param {Verifier} verifier @param {string} token @param {import("../index.d.ts").Policy} [policy]
+ * @param {Verifier} verifier @param {string} token @param {import("../index.d.ts").Policy & import("../index.d.ts").Shown} [policy]
  * @param {(work: Promise<unknown>) => void} [waitUntil]
  */
 export async function judge(verifier, token, policy, waitUntil) {

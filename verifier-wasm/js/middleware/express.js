@@ -1,9 +1,9 @@
 // A middleware for Express and frameworks that take its handlers: `app.use(offswitch(verifier))`.
 
-import { authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
+import { askedOfNode, authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
 
 /**
- * Lets only requests through whose bearer token is good now; `request.offswitch` is the verdict.
+ * Lets only requests through whose token is good now; `request.offswitch` is the verdict.
  * `onUndecided` gets the verdict, then what a handler gets, and decides in its place: like a handler it
  * has to answer or to call `next`, for it may do either later.
  *
@@ -15,7 +15,7 @@ export function offswitch(verifier, policy) {
   checkVerifier(verifier);
   return async (/** @type {any} */ request, /** @type {any} */ response, /** @type {(error?: unknown) => void} */ next) => {
     try {
-      const found = await authorize(verifier, request.headers.authorization, rules);
+      const found = await authorize(verifier, askedOfNode(request), rules);
       request.offswitch = "pass" in found ? found.pass : found.verdict;
       if ("ask" in found) return await found.ask(request, response, next);
       if ("answer" in found) {

@@ -1,9 +1,9 @@
 // A hook for Fastify: `app.addHook("onRequest", offswitch(verifier))`.
 
-import { authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
+import { askedOfNode, authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
 
 /**
- * Lets only requests through whose bearer token is good now; `request.offswitch` is the verdict.
+ * Lets only requests through whose token is good now; `request.offswitch` is the verdict.
  * `onUndecided` gets the verdict, the request and the reply, and decides in its place.
  *
  * @param {import("./authorize.js").Verifier} verifier
@@ -13,7 +13,7 @@ export function offswitch(verifier, policy) {
   const rules = readRoutePolicy(policy);
   checkVerifier(verifier);
   return async (/** @type {any} */ request, /** @type {any} */ reply) => {
-    const found = await authorize(verifier, request.headers.authorization, rules);
+    const found = await authorize(verifier, askedOfNode(request), rules);
     request.offswitch = "pass" in found ? found.pass : found.verdict;
     if ("pass" in found) return undefined;
     const own = "ask" in found ? await found.ask(request, reply) : undefined;

@@ -1,10 +1,10 @@
 // A guard for Fetch-style handlers: Workers, Deno.serve, Bun.serve, Vercel's edge functions.
 
 import { responseOf } from "./answers.js";
-import { authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
+import { askedOfFetch, authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
 
 /**
- * Lets only requests through whose bearer token is good now. The handler gets the verdict, with the
+ * Lets only requests through whose token is good now. The handler gets the verdict, with the
  * token's claims, after the request.
  *
  * @template {unknown[]} Rest
@@ -21,7 +21,7 @@ export function guard(verifier, handler, policy) {
   return async (request, ...rest) => {
     const found = await authorize(
       typeof verifier === "function" ? await verifier(request, ...rest) : verifier,
-      request.headers.get("authorization"),
+      askedOfFetch(request),
       rules,
       waitUntilOf(rest),
     );

@@ -1,9 +1,9 @@
 // A middleware for Hono: `app.use("/api/*", offswitch(verifier, { scopes: ["read"] }))`.
 
-import { authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
+import { askedOfFetch, authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
 
 /**
- * Lets only requests through whose bearer token is good now; `c.get("offswitch")` is the verdict.
+ * Lets only requests through whose token is good now; `c.get("offswitch")` is the verdict.
  *
  * @param {import("./authorize.js").Verifier | ((c: any) => import("./authorize.js").Verifier | Promise<import("./authorize.js").Verifier>)} verifier
  * @param {import("../index.d.ts").RoutePolicy} [policy]
@@ -13,7 +13,7 @@ export function offswitch(verifier, policy) {
   if (typeof verifier !== "function") checkVerifier(verifier);
   return async (/** @type {any} */ c, /** @type {() => Promise<void>} */ next) => {
     const judge = typeof verifier === "function" ? await verifier(c) : verifier;
-    const found = await authorize(judge, c.req.header("authorization"), rules, waitUntilOf(c));
+    const found = await authorize(judge, askedOfFetch(c.req.raw), rules, waitUntilOf(c));
     if ("ask" in found) {
       const own = await found.ask(c.req.raw, c);
       // It may also have left its answer in the context.

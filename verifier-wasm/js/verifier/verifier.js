@@ -84,6 +84,7 @@ export class Verifier {
         if (this.#feed.following === null && !this.#isClosed) this.#follower = make(this.#internals);
       },
       hosts,
+      publicUrl: settings.publicUrl,
       onBehind: (catchUp) => this.#onBehind(catchUp),
       onEvent: () => {
         void unharmed(() => this.refreshKeys(KEYS_MAX_AGE_SECONDS));
@@ -104,16 +105,16 @@ export class Verifier {
    * Judges one token now, with wasm alone. Never throws for a token: a failure of the verifier itself is
    * undecided.
    *
-   * @param {unknown} token @param {import("../index.d.ts").Policy} [policy]
+   * @param {unknown} token @param {import("../index.d.ts").Policy & import("../index.d.ts").Shown} [policy]
    * @returns {Verdict}
    */
   verifySync(token, policy) {
     if (typeof token !== "string") return this.#refuse(token);
-    const staleness = this.#stalenessOf(policy);
+    const how = this.#howOf(policy);
     try {
-      const known = this.#engine.recall(token, staleness);
+      const known = this.#engine.recall(token, how);
       if (known?.outcome === "valid") return known;
-      const verdict = known ?? this.#keys.doubted(this.#engine.verifySync(token, staleness), token);
+      const verdict = known ?? this.#keys.doubted(this.#engine.verifySync(token, how), token);
       return this.#explained(verdict);
     } catch (error) {
       return undecided(error);
@@ -125,16 +126,16 @@ export class Verifier {
    * without `kid` may be of one) the issuer's keys are fetched again first, at most once per cooldown whatever tokens claim; all tokens
    * of unknown keys wait for the same fetch.
    *
-   * @param {unknown} token @param {import("../index.d.ts").Policy & RequestOptions} [options]
+   * @param {unknown} token @param {import("../index.d.ts").Policy & import("../index.d.ts").Shown & RequestOptions} [options]
    * @returns {Promise<Verdict>}
    */
   async verify(token, options) {
     if (typeof token !== "string") return this.#refuse(token);
-    const staleness = this.#stalenessOf(options);
+    const how = this.#howOf(options);
     try {
-      const known = this.#engine.recall(token, staleness);
+      const known = this.#engine.recall(token, how);
       if (known !== undefined) return this.#explained(known);
-      const judge = () => this.#engine.verify(token, staleness);
+      const judge = () => this.#engine.verify(token, how);
       const found = judge();
       const verdict = found instanceof Promise ? await found : found;
       if (!isOfUnknownKey(verdict, token)) return this.#explained(verdict);
@@ -149,10 +150,10 @@ export class Verifier {
    * The result of each check separately, in the order in which a verdict makes them: for people who want
    * to know why. With wasm alone.
    *
-   * @param {unknown} token
+   * @param {unknown} token @param {import("../index.d.ts").Shown} [options]
    */
-  explain(token) {
-    return this.#engine.explain(textOf(token));
+  explain(token, options) {
+    return this.#engine.explain(textOf(token), this.#howOf(options));
   }
 
   /**
@@ -291,12 +292,13 @@ export class Verifier {
     };
   }
 
-  /** @param {import("../index.d.ts").Policy | undefined} policy */
-  #stalenessOf(policy) {
-    if (policy === undefined) return 0;
-    const { maxStaleness, onStale } = readPolicy(policy);
-    if (onStale === "allow") return ANY_AGE;
-    return maxStaleness ?? (onStale === "deny" ? this.#feed.settings.maxStalenessSeconds : 0);
+  /** @param {(import("../index.d.ts").Policy & import("../index.d.ts").Shown) | undefined} policy @returns {import("../engine/engine.js").How} */
+  #howOf(policy) {
+    if (policy === undefined) return AS_CONFIGURED;
+    const { dpop, maxStaleness, onStale } = readPolicy(policy);
+    if (onStale === "allow") return { dpop, staleness: ANY_AGE };
+    const configured = onStale === "deny" ? this.#feed.settings.maxStalenessSeconds : 0;
+    return { dpop, staleness: maxStaleness ?? configured };
   }
 
   #evidence() {
@@ -351,6 +353,8 @@ function undecided(cause) {
   return { outcome: "undecided", code: "verifier_failed", detail, evidence: NO_EVIDENCE };
 }
 
+/** @type {import("../engine/engine.js").How} */
+const AS_CONFIGURED = Object.freeze({ staleness: 0 });
 /** What may be undecided because of how the feed was followed. @type {string[]} */
 const FEED_CODES = ["no_snapshot", "stale_snapshot"];
 /** A key that its issuer withdrew is forgotten after this. */

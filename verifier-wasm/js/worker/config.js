@@ -57,6 +57,10 @@ export function readEnv(env) {
     algorithms: ["EdDSA", "ES256"],
     requiredClaims: ["exp", "iat", "sub", "jti", "sid", "ver"],
     types: ["at+jwt"],
+    dpop: {
+      maxAgeSeconds: seconds("OFFSWITCH_DPOP_MAX_AGE_SECONDS", 60),
+      publicUrl: env.OFFSWITCH_DPOP_PUBLIC_URL ? url("OFFSWITCH_DPOP_PUBLIC_URL") : undefined,
+    },
     userRule: /** @type {const} */ ("version_else_issued_at"),
     feed: {
       url: feedKeys.length > 1 ? feedUrls.map(withKey) : feedUrls,

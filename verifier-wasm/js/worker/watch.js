@@ -43,7 +43,7 @@ export class Watch {
   look() {
     if (this.signal.aborted) return this.signal.reason;
     const now = performance.now();
-    const verdict = this.#verifier.verifySync(this.#token);
+    const verdict = this.#verifier.verifySync(this.#token, { dpop: "proved" });
     const isUndecided = verdict.outcome === "undecided";
     this.#undecidedSince = isUndecided ? Math.min(this.#undecidedSince, now) : Infinity;
     if (verdict.outcome !== "refused" && now - this.#undecidedSince < GRACE_MS) return undefined;

@@ -2,7 +2,7 @@
 // package, and adds the settings, the way to the upstream and the cookie.
 
 import { denial, problem, responseOf, withEvidence } from "../middleware/answers.js";
-import { authorize, judge, readRoutePolicy } from "../middleware/authorize.js";
+import { askedOfFetch, authorize, judge, readRoutePolicy } from "../middleware/authorize.js";
 import { forward } from "./forward.js";
 import { Handover } from "./handover/routes.js";
 import { pageFor } from "./page.js";
@@ -31,13 +31,13 @@ export default {
     const waitUntil = (/** @type {Promise<unknown>} */ work) => context.waitUntil(work);
     const aid = aidFor(isolate, waitUntil);
     if (handover?.owns(request)) return ownAnswer(request, await handover.route(request, aid));
-    const header = request.headers.get("authorization");
-    if (handover !== undefined && !/^bearer( |$)/i.test(header ?? "")) {
+    const header = request.headers.get("authorization") ?? "";
+    if (handover !== undefined && !/^(bearer|dpop)( |$)/i.test(header)) {
       const admitted = await handover.admit(request, aid);
       if (admitted instanceof Response) return ownAnswer(request, admitted);
       return passOn(request, isolate, admitted, "used", waitUntil);
     }
-    const found = await authorize(verifier, header, policy, waitUntil);
+    const found = await authorize(verifier, askedOfFetch(request), policy, waitUntil);
     if ("pass" in found) return passOn(request, isolate, found, handover ? "removed" : "none", waitUntil);
     const answer = ownAnswer(request, responseOf(found.answer));
     return found.verdict ? withEvidence(answer, found.verdict) : answer;
