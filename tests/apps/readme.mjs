@@ -62,6 +62,11 @@ const SURROUNDINGS = [
       const { readdirSync } = await import("node:fs");
       equal(readdirSync("./offswitch").length > 0, true);`,
   },
+  {
+    has: "dpop: { proof:",
+    before: 'const request = new Request("https://api.example/orders");',
+    after: 'equal(verdict.code, "unbound_token");',
+  },
   { has: "offswitch/testing", alone: true, after: 'equal(verifier.verifySync(token).code, "revoked_user");' },
   { has: "await idp.token(", alone: true, after: 'equal(verifier.verifySync(token).code, "revoked_claims");' },
 ];
