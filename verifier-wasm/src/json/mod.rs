@@ -1,10 +1,11 @@
 //! JSON as this crate reads it: one object, every member name once at every depth, nothing after
 //! it. The values borrow from the text, so reading a token's claims allocates next to nothing.
 
-use std::borrow::Cow;
-use std::fmt;
+mod reader;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
+
+use reader::Reader;
 
 /// One value; text borrows from the input unless it had to be unescaped.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,11 +59,11 @@ impl<'a> Object<'a> {
     /// Parses `text` as one JSON object.
     ///
     /// Refuses a repeated member name at any depth (RFC 7515 section 4 leaves it to the reader, and
-    /// readers that keep different ones can be played against each other), a byte order mark, more
-    /// than 128 levels and anything but white space after the object.
+    /// readers that keep different ones can be played against each other), a byte order mark, 128
+    /// levels or more, numbers that no f64 holds, and anything but white space after the object.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
-        match serde_json::from_str(text) {
-            Ok(Value::Object(object)) => Some(object),
+        match Reader::new(text).whole()? {
+            Value::Object(object) => Some(object),
             _ => None,
         }
     }
@@ -91,88 +92,14 @@ impl<'a> Object<'a> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Strict)
-    }
-}
-
-/// Reads any value; `serde_json::Value` would keep the last of several members of one name.
-struct Strict;
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = Value<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON value without repeated member names")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value<'de>, E> {
-        Ok(Value::Integer(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value<'de>, E> {
-        Ok(Value::Negative(value))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value<'de>, E> {
-        Ok(Value::Float(value))
-    }
-
-    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(Cow::Borrowed(value)))
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(Cow::Owned(value.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value<'de>, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = access.next_element()? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value<'de>, A::Error> {
-        let mut members: Vec<(Cow<'de, str>, Value<'de>)> = Vec::with_capacity(USUAL_MEMBERS);
-        // The places of further names, sorted by name: thousands of members must not take quadratic time.
-        let mut by_name: Vec<usize> = Vec::new();
-        while let Some(Value::Text(name)) = access.next_key()? {
-            let first = members.iter().take(USUAL_MEMBERS);
-            let name_at = |at: &usize| members.get(*at).map_or("", |(name, _)| &**name);
-            let place = by_name.binary_search_by(|at| name_at(at).cmp(&name));
-            match place {
-                Err(place) if first.clone().all(|(found, _)| *found != name) => {
-                    if members.len() >= USUAL_MEMBERS {
-                        by_name.insert(place, members.len());
-                    }
-                }
-                // What is left unread here makes serde_json refuse the whole. An error of our own
-                // would bring its searches for line numbers into the wasm file, some kilobytes.
-                _ => return Ok(Value::Null),
-            }
-            members.push((name, access.next_value()?));
-        }
-        Ok(Value::Object(Object(members)))
-    }
-}
-
-/// Room for the claims of most tokens; this many names are compared one by one.
-const USUAL_MEMBERS: usize = 12;
+#[cfg(test)]
+mod reference;
 
 #[cfg(test)]
 mod tests {
-    use super::{Object, Value};
+    use proptest::prelude::*;
+
+    use super::{Object, Value, reference};
 
     // V07, X13
     #[test]
@@ -237,5 +164,128 @@ mod tests {
         assert!(Object::parse(&text).is_some());
         let repeated = format!("{{{},\"1500\":1}}", members.join(","));
         assert!(Object::parse(&repeated).is_none());
+    }
+
+    // X13: every text gets the same reading from serde_json with the rule about names.
+    fn agrees(text: &str) {
+        let (found, expected) = (Object::parse(text), reference::parse(text));
+        assert!(reference::is_same(&found, &expected), "{text:?}: {found:?}, {expected:?}");
+    }
+
+    #[test]
+    fn the_edges_of_the_grammar_are_read_as_by_serde_json() {
+        let numbers = "0 -0 -1 01 -01 00 1. .5 1.5 -1.5 +1 1e1 1E+2 1e-2 1e 1e+ 1.e1 0e5 0e999 1e308 1e309 -1e309 \
+            1e-400 123e-300 18446744073709551615 18446744073709551616 -9223372036854775808 \
+            -9223372036854775809 99999999999999999999e3 0.000000000000000000000000000001 1e9999999999 \
+            -1e9999999999 1e-9999999999 0.1e1 1.0 -0.0 1_0 0x1 NaN Infinity - -a 1a 1e1.5 \
+            12345678901234567890123 0.12345678901234567890123 9007199254740993 9007199254740993.0";
+        for number in numbers.split_whitespace() {
+            agrees(&format!("{{\"n\":{number}}}"));
+            agrees(&format!("{{\"n\":[{number} ]}}"));
+        }
+        let texts = [
+            r"",
+            r"\n\t\r\b\f\/\\\x22",
+            r"\u0000",
+            r"\u00e9",
+            r"\uD83D\uDE00",
+            r"\uD83D",
+            r"\uDE00",
+            r"\uD83Dx",
+            r"\uD83D\n",
+            r"\uD83D\uD83D",
+            r"\uD83D\u0041",
+            r"\u12",
+            r"\u12G4",
+            r"\U0041",
+            r"\a",
+            r"\",
+            "\u{7f}",
+            "\u{1f}",
+            "\n",
+            "é",
+            "\u{1f600}",
+            "\0",
+            r"\u+123",
+            r"\uABCd",
+        ];
+        for text in texts {
+            agrees(&format!("{{\"t\":\"{text}\"}}"));
+            agrees(&format!("{{\"{text}\":1,\"é\":2}}"));
+        }
+        for depth in [1, 60, 62, 63, 64, 65, 125, 126, 127, 128, 129, 1000, 200_000] {
+            agrees(&format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth)));
+            agrees(&format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth)));
+        }
+        for text in [
+            "{\"a\" : 1 , \"b\":[ ] }",
+            "{\"a\":1,,}",
+            "{,}",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":[1,]}",
+            "{\"a\":[,1]}",
+            "{\"a\":[1 2]}",
+            "{\"a\":1 \"b\":2}",
+            "{\"a\":tru}",
+            "{\"a\":nulll}",
+            "{\"a\":truefalse}",
+            "{\"a\":1",
+            "{",
+            "{\"a",
+            "\u{a0}{}",
+            "{}\u{b}",
+            "{\"a\":TRUE}",
+            "[{}]",
+            "{\"a\":[]]",
+            "{\"a\":{}}}",
+        ] {
+            agrees(text);
+        }
+    }
+
+    fn json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("null".to_owned()),
+            Just("true".to_owned()),
+            Just("false".to_owned()),
+            any::<i64>().prop_map(|number| number.to_string()),
+            any::<u64>().prop_map(|number| number.to_string()),
+            any::<f64>().prop_map(|number| format!("{number:e}")),
+            ".{0,6}".prop_map(|text| serde_json::to_string(&text).unwrap()),
+        ];
+        leaf.prop_recursive(4, 24, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4)
+                    .prop_map(|all| format!("[{}]", all.join(", "))),
+                prop::collection::vec(("[a-c\\\\]{0,2}", inner), 0..4).prop_map(|all| {
+                    let member = |(name, value): &(String, String)| {
+                        format!("{}:{value}", serde_json::to_string(name).unwrap())
+                    };
+                    format!("{{{}}}", all.iter().map(member).collect::<Vec<_>>().join(","))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_as_by_serde_json(
+            text in json(),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), 0..3u8, r#"[\[\]{}",:\\0-9eE.+\-u a]"#), 0..3),
+        ) {
+            agrees(&text);
+            let mut edited: Vec<char> = format!("{{\"m\":{text}}}").chars().collect();
+            agrees(&edited.iter().collect::<String>());
+            for (at, kind, other) in edits {
+                let (at, other) = (at.index(edited.len()), other.chars().next().unwrap());
+                match kind {
+                    0 => edited[at] = other,
+                    1 => edited.insert(at, other),
+                    _ => drop((edited.len() > 1).then(|| edited.remove(at))),
+                }
+                agrees(&edited.iter().collect::<String>());
+            }
+        }
     }
 }
