@@ -249,6 +249,7 @@ fn element(limbs: &[u32]) -> Element {
     element
 }
 
+#[inline(never)]
 fn hex(text: &str) -> Vec<u8> {
     let digit =
         |digit: &u8| char::from(*digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());

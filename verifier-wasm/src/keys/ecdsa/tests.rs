@@ -254,6 +254,31 @@ macro_rules! curve_tests {
                 }
             }
 
+            // V15: u1 and u2 differ in few bits, so the same multiples of G and of Q = G or -G are added
+            // in nearly all columns: equal points, which must be doubled, or opposite ones.
+            #[test]
+            fn equal_and_opposite_points_are_added_in_every_column() {
+                let mut numbers = Numbers(5);
+                let generator = ProjectivePoint::GENERATOR;
+                for (key, factor) in [(generator, Scalar::ONE), (-generator, -Scalar::ONE)] {
+                    let key = Key::new(&key).unwrap();
+                    let mut found = 0;
+                    while found < 2 {
+                        let u2 = scalar(&numbers.bytes(SIZE));
+                        let u1 = u2 + Scalar::from(numbers.below(9) as u64 + 1);
+                        let r = x_of(&(generator * (u1 + u2 * factor)));
+                        let s = r * u2.invert().unwrap();
+                        let mut above = (u1 * s).to_repr().to_vec();
+                        let e_bytes = above.split_off(SIZE - $hash_bytes);
+                        if above.iter().all(|byte| *byte == 0) {
+                            assert!(key.verdict(&joined(&r, &s), &e_bytes));
+                            assert!(!key.verdict(&joined(&s, &r), &e_bytes));
+                            found += 1;
+                        }
+                    }
+                }
+            }
+
             // V15: the terms are opposite, so that the sum is infinity, whose x some take for 0: no r
             // is it.
             #[test]
