@@ -70,7 +70,7 @@ fn a_key_that_must_not_verify_is_left_out_by_name_and_spoils_no_other() {
         (
             json!({ "kid": "odd", "kty": "AKP", "alg": "ML-DSA-44", "pub": "AQ" }),
             "keys[0] (kid \"odd\"): the key's type is not supported (found kty \"AKP\"; expected RSA, \
-            EC with P-256, OKP with Ed25519, or oct)",
+            EC with P-256, P-384 or P-521, OKP with Ed25519, or oct)",
         ),
         (
             json!({ "kid": "odd", "kty": "OKP", "crv": "X25519", "alg": "ECDH-ES", "x": "AQ" }),
