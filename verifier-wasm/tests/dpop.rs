@@ -376,7 +376,7 @@ fn a_key_has_a_part_of_the_memory_until_its_proofs_are_too_old() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     // I14: no change of a proof passes, wherever it is made.
     #[test]

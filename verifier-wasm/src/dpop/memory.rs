@@ -3,7 +3,7 @@
 use super::wrong;
 use crate::verify::refusal::{Objection, Undecided};
 
-/// What one process, or one isolate, remembers of proofs (RFC 9449 section 11.1).
+/// What one verifier remembers of proofs (RFC 9449 section 11.1); nothing of it outlives the process.
 ///
 /// A proof is forgotten once it is too old to be accepted. A key has a part of the room, so that whoever
 /// holds one token cannot use up the room of all others.
