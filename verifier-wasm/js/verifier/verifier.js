@@ -354,7 +354,7 @@ function undecided(cause) {
 }
 
 /** @type {import("../engine/engine.js").How} */
-const AS_CONFIGURED = Object.freeze({ staleness: 0 });
+const AS_CONFIGURED = Object.freeze({ dpop: undefined, staleness: 0 });
 /** What may be undecided because of how the feed was followed. @type {string[]} */
 const FEED_CODES = ["no_snapshot", "stale_snapshot"];
 /** A key that its issuer withdrew is forgotten after this. */

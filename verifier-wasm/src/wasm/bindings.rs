@@ -46,7 +46,7 @@ impl WasmVerifier {
             caching: CachingVerifier::new(verifier_of(config).ok()?),
             buffer: Buffer::new(),
             proofs: ProofMemory::default(),
-            request: Request::default(),
+            request: None,
             answer: String::new(),
         })
     }
@@ -193,7 +193,7 @@ impl WasmVerifier {
     pub fn show(&mut self, length: usize, method: &[u8], url: &[u8], proof: &[u8]) {
         let parts = [self.buffer.token(length), method, url, proof];
         self.request =
-            Request(parts.map(|part| str::from_utf8(part).unwrap_or_default().to_owned()));
+            Some(Box::new(parts.map(|part| str::from_utf8(part).unwrap_or_default().to_owned())));
     }
 
     /// Judges the token in the buffer at `now` (unix seconds) and remembers its standing in `slot`.
@@ -209,7 +209,7 @@ impl WasmVerifier {
     ) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
         let request = take(&mut self.request);
-        let shown = request.presentation(shown, &mut self.proofs);
+        let shown = presentation(&request, shown, &mut self.proofs);
         let token = self.buffer.token(length);
         let judged = self.caching.verify(token, shown, now, slot, staleness_of(staleness));
         self.conclude(judged, now)
@@ -237,7 +237,7 @@ impl WasmVerifier {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
         let (ticket, staleness) = (NonZeroU32::new(ticket), staleness_of(staleness));
         let request = take(&mut self.request);
-        let shown = request.presentation(shown, &mut self.proofs);
+        let shown = presentation(&request, shown, &mut self.proofs);
         match self.caching.verify_vouched_for(ticket, shown, now, slot, staleness) {
             Some(judged) => self.conclude(judged, now),
             None => codes::FORGOTTEN,
@@ -250,7 +250,7 @@ impl WasmVerifier {
     pub fn explain(&mut self, length: usize, now: f64, shown: u32) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
         let request = take(&mut self.request);
-        let shown = request.presentation(shown, &mut self.proofs);
+        let shown = presentation(&request, shown, &mut self.proofs);
         let steps = self.caching.explain(self.buffer.token(length), shown, now);
         let steps: Vec<String> = steps.iter().map(step).collect();
         self.say(format!("[{}]", steps.join(",")));
@@ -261,7 +261,7 @@ impl WasmVerifier {
     pub fn judge(&mut self, slot: usize, now: f64, staleness: u32, shown: u32) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
         let request = take(&mut self.request);
-        let shown = request.presentation(shown, &mut self.proofs);
+        let shown = presentation(&request, shown, &mut self.proofs);
         match self.caching.judge(slot, shown, now, staleness_of(staleness)) {
             None => codes::FORGOTTEN,
             Some(Ok(is_behind)) => valid(is_behind),
@@ -302,20 +302,23 @@ impl WasmVerifier {
     }
 }
 
-/// Token, method, URL and proof of a request; all empty if there is none, which no check passes.
-#[derive(Debug, Default)]
-struct Request([String; 4]);
+/// Token, method, URL and proof of a request. Behind a pointer: most requests have none, and each takes it.
+type Request = Option<Box<[String; 4]>>;
 
-impl Request {
-    fn presentation<'a>(&'a self, shown: u32, proofs: &'a mut ProofMemory) -> Presentation<'a> {
-        let Self([token, method, url, proof]) = self;
-        match shown {
-            NOT_SHOWN => Presentation::NotShown,
-            SHOWN_WITH_PROOF => {
-                Presentation::Dpop(DpopRequest { token, proof, method, url }, proofs)
-            }
-            _ => Presentation::Bearer,
+fn presentation<'a>(
+    request: &'a Request,
+    shown: u32,
+    proofs: &'a mut ProofMemory,
+) -> Presentation<'a> {
+    match shown {
+        NOT_SHOWN => Presentation::NotShown,
+        SHOWN_WITH_PROOF => {
+            // Without a request all are empty, which no check passes.
+            let parts = request.as_ref().map(|parts| parts.each_ref().map(String::as_str));
+            let [token, method, url, proof] = parts.unwrap_or_default();
+            Presentation::Dpop(DpopRequest { token, proof, method, url }, proofs)
         }
+        _ => Presentation::Bearer,
     }
 }
 
