@@ -19,6 +19,7 @@ mod wasm;
 
 pub use dpop::{DpopRequest, MAX_PROOFS, MAX_PROOFS_OF_A_KEY, ProofMemory};
 pub use feed::{Applied, ApplyError, Feed};
+pub use json::read_object;
 pub use keys::algorithm::Algorithm;
 pub use keys::{KeyId, KeyProblem, KeySet, KeySetError, MAX_KEYS, RefusedKey, VerifyingKey};
 pub use offswitch_snapshot as snapshot;

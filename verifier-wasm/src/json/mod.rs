@@ -92,6 +92,14 @@ impl<'a> Object<'a> {
     }
 }
 
+/// Reads one JSON object as strictly as the payload of a token: UTF-8, every member name once at
+/// every depth, nothing after it. For signed statements that are not access tokens.
+pub fn read_object(bytes: &[u8]) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let text = str::from_utf8(bytes).ok()?;
+    Object::parse(text)?;
+    serde_json::from_str(text).ok()
+}
+
 #[cfg(test)]
 mod reference;
 
@@ -99,7 +107,7 @@ mod reference;
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Object, Value, reference};
+    use super::{Object, Value, read_object, reference};
 
     // V07, X13
     #[test]
@@ -154,6 +162,14 @@ mod tests {
         assert_eq!(object.remove("z"), Some(Value::Null));
         assert!(!object.contains("z"));
         assert_eq!(object.names().collect::<Vec<_>>(), ["n", "i", "f", "t", "b", "l"]);
+    }
+
+    #[test]
+    fn an_object_is_handed_out_only_if_it_is_read_strictly() {
+        let object = read_object(br#"{"events":{"a":{}},"n":1.5}"#).unwrap_or_default();
+        assert_eq!(object.get("n").and_then(serde_json::Value::as_f64), Some(1.5));
+        assert!(read_object(br#"{"events":{"a":{},"a":{}}}"#).is_none());
+        assert!(read_object(b"{\"a\":\"\xff\"}").is_none() && read_object(b"{}{}").is_none());
     }
 
     // V12: as many members as a token has room for, none of them twice.

@@ -62,6 +62,11 @@ impl<'a> Jws<'a> {
         self.header.kid.as_deref()
     }
 
+    /// The media type that the header names (RFC 7515 section 4.1.9), which is not verified.
+    pub fn typ(&self) -> Option<&str> {
+        self.header.typ.as_deref()
+    }
+
     /// The header, which is not verified.
     pub(crate) fn header(&self) -> &Rc<Header> {
         &self.header
