@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod credential;
 pub mod http;
+pub mod key_sets;
 pub mod keyring;
 pub mod master_key;
 pub mod plane;

@@ -148,5 +148,10 @@ impl IntoResponse for Problem {
 
 /// When to retry, in seconds: soon, unless only an operator can fix the problem.
 pub(crate) fn retry_after(code: &str) -> &'static str {
-    if matches!(code, "document_altered" | "session_lost") { "60" } else { "1" }
+    match code {
+        "document_altered" | "session_lost" => "60",
+        // Until then it is not fetched again.
+        "keys_unavailable" => "10",
+        _ => "1",
+    }
 }

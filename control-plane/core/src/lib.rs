@@ -8,6 +8,7 @@ pub mod fold;
 pub mod issuers;
 pub mod limits;
 pub mod log;
+pub mod receivers;
 pub mod record;
 pub mod revoking;
 pub mod session;

@@ -156,6 +156,11 @@ impl Record {
         postcard::to_allocvec(self).expect("plain data is always encoded")
     }
 
+    /// What was revoked, encoded: who did so, when and why left out.
+    pub fn revocations_encoded(&self) -> Vec<u8> {
+        postcard::to_allocvec(&self.revocations).expect("plain data is always encoded")
+    }
+
     /// Decodes a record of the log; bytes left over are an error.
     ///
     /// # Errors

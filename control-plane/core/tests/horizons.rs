@@ -8,6 +8,7 @@ use offswitch_core::fold::{Fold, Validity};
 use offswitch_core::issuers::{KeySource, Registration};
 use offswitch_core::limits::leaves_at;
 use offswitch_core::log::Checkpoint;
+use offswitch_core::receivers::Receivers;
 use offswitch_core::record::{Record, Revocation};
 use offswitch_snapshot::{ClaimValue, Horizons, Salt, SnapshotSigner};
 use offswitch_verifier::Feed;
@@ -65,6 +66,7 @@ fn registration(horizon_seconds: u64) -> Registration {
         session_claim: Some("sid".to_owned()),
         user_claim: Some("sub".to_owned()),
         selectors: vec![],
+        receivers: Receivers::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use offswitch_core::issuers::{Definition, Issuers, KeySource, Registration};
+use offswitch_core::receivers::{BackchannelLogout, Receivers, Revokes};
 use offswitch_core::record::{Record, Revocation};
 use offswitch_core::revoking::{Refused, RefusedKind};
 use offswitch_presets::Parameters;
@@ -15,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::access::Caller;
 use super::extract::{Body, IdInPath, IdempotencyKey, idempotency};
+use super::receivers::ReceiverState;
 use crate::plane::{Plane, Revoked};
 use crate::problem::{Problem, ProblemDocument};
 use crate::store::Durability;
@@ -51,6 +53,40 @@ pub(super) struct IssuerDefinition {
     /// Further combinations of claims that verifiers look up, each one to four claim paths. One that
     /// is not listed is added when something is revoked by it.
     selectors: Vec<Vec<String>>,
+    /// Which of its events are accepted; by default none.
+    receivers: ReceiversDefinition,
+}
+
+/// The receivers of an issuer; one that is left out is off.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = Receivers)]
+pub(super) struct ReceiversDefinition {
+    /// OpenID Connect Back-Channel Logout 1.0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backchannel_logout: Option<BackchannelLogoutDefinition>,
+}
+
+/// Logout tokens are accepted at `/v1/receivers/{name}/backchannel-logout`.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BackchannelLogout)]
+pub(super) struct BackchannelLogoutDefinition {
+    /// The clients at the provider for which logout tokens are accepted, 1 to 16.
+    client_ids: Vec<String>,
+    /// What a logout token with a session id revokes: the tokens of that session (the default), or
+    /// those of the user, if access tokens do not have the session's id.
+    #[serde(default)]
+    revokes: RevokesDefinition,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Revokes)]
+pub(super) enum RevokesDefinition {
+    #[default]
+    Session,
+    User,
 }
 
 /// A registered issuer.
@@ -72,6 +108,10 @@ pub(super) struct IssuerListed {
     user_id_claim: String,
     /// The configured selectors.
     selectors: Vec<Vec<String>>,
+    /// Which of its events are accepted.
+    receivers: ReceiversDefinition,
+    /// What the answering process has seen of its receivers since it started.
+    receiver_status: Vec<ReceiverState>,
     /// All selectors that verifiers look up now.
     selectors_in_use: Vec<Vec<String>>,
     /// Tokens issued before it are revoked, unix seconds; 0 if its red button was never pressed.
@@ -109,7 +149,8 @@ pub(super) struct IssuerChanged {
 pub(super) async fn list(State(plane): State<Arc<Plane>>) -> Result<Json<IssuerList>, Problem> {
     plane.log.catch_up().await?;
     let issuers = plane.log.issuers();
-    let listed = |(name, one): (&str, &Registration)| IssuerListed::new(name, one, &issuers);
+    let listed =
+        |(name, one): (&str, &Registration)| IssuerListed::new(&plane, name, one, &issuers);
     Ok(Json(IssuerList { issuers: issuers.registered().map(listed).collect() }))
 }
 
@@ -207,12 +248,40 @@ impl IssuerDefinition {
             session_id_claim: self.session_id_claim,
             user_id_claim: self.user_id_claim,
             selectors: self.selectors,
+            receivers: self.receivers.into(),
         }
     }
 }
 
+impl From<ReceiversDefinition> for Receivers {
+    fn from(definition: ReceiversDefinition) -> Self {
+        let backchannel_logout = definition.backchannel_logout.map(|one| BackchannelLogout {
+            client_ids: one.client_ids,
+            revokes: match one.revokes {
+                RevokesDefinition::Session => Revokes::Session,
+                RevokesDefinition::User => Revokes::User,
+            },
+        });
+        Self { backchannel_logout }
+    }
+}
+
+impl From<Receivers> for ReceiversDefinition {
+    fn from(receivers: Receivers) -> Self {
+        let backchannel_logout =
+            receivers.backchannel_logout.map(|one| BackchannelLogoutDefinition {
+                client_ids: one.client_ids,
+                revokes: match one.revokes {
+                    Revokes::Session => RevokesDefinition::Session,
+                    Revokes::User => RevokesDefinition::User,
+                },
+            });
+        Self { backchannel_logout }
+    }
+}
+
 impl IssuerListed {
-    fn new(name: &str, registration: &Registration, issuers: &Issuers) -> Self {
+    fn new(plane: &Plane, name: &str, registration: &Registration, issuers: &Issuers) -> Self {
         let one = registration.clone();
         let (discovery_uri, jwks_uri) = match one.keys {
             KeySource::Discovery(uri) => (Some(uri), None),
@@ -231,6 +300,8 @@ impl IssuerListed {
             session_id_claim: one.session_claim.unwrap_or_default(),
             user_id_claim: one.user_claim.unwrap_or_default(),
             selectors: one.selectors.iter().map(|one| one.paths().to_vec()).collect(),
+            receiver_status: ReceiverState::all(plane, name, &one.receivers),
+            receivers: one.receivers.into(),
             selectors_in_use: in_use.map(|listed| listed.selector.paths().to_vec()).collect(),
             epoch: issuers.epoch_of(&one.issuer),
             issuer: one.issuer,
@@ -241,7 +312,7 @@ impl IssuerListed {
 impl IssuerChanged {
     fn new(plane: &Plane, name: &str, registration: &Registration, revoked: Revoked) -> Self {
         let Revoked { position, durability, .. } = revoked;
-        let listed = IssuerListed::new(name, registration, &plane.log.issuers());
+        let listed = IssuerListed::new(plane, name, registration, &plane.log.issuers());
         Self { listed, position, durability }
     }
 }

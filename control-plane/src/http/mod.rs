@@ -15,6 +15,7 @@ mod oauth;
 mod operations;
 mod page;
 mod plane_error;
+mod receivers;
 mod red_button;
 mod revocations;
 mod sessions;
@@ -94,6 +95,7 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
     let bulk = DefaultBodyLimit::max(MAX_BULK_BYTES);
     let small = || DefaultBodyLimit::max(MAX_BODY_BYTES);
     let form = || DefaultBodyLimit::max(MAX_FORM_BYTES);
+    let token = || DefaultBodyLimit::max(MAX_EVENT_BYTES);
     let scope = Access::Scope;
     vec![
         (Access::Public, routes!(operations::healthz)),
@@ -107,6 +109,8 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
         // A caller that presents a token may refresh or revoke it: possession is the permission.
         (Access::Public, routes!(oauth::revoke::revoke).layer(form())),
         (Access::Public, routes!(oauth::token::refresh).layer(form())),
+        // Identity providers have no API key: the signature of what they send is checked.
+        (Access::Public, routes!(receivers::backchannel_logout).layer(token())),
         (scope(Scope::ApiKeysWrite), routes!(api_keys::list)),
         (scope(Scope::ApiKeysWrite), routes!(api_keys::create).layer(small())),
         (scope(Scope::ApiKeysWrite), routes!(api_keys::delete)),
@@ -174,6 +178,7 @@ fn secured(mut paths: Paths, access: Access) -> Paths {
          (name = "keys", description = "The keys that sign tokens and the feed"),
          (name = "oauth", description = "The endpoints of OAuth 2.0 clients"),
          (name = "operations", description = "Health, readiness and metrics"),
+         (name = "receivers", description = "What identity providers send"),
          (name = "revocations", description = "Revoking, and what was revoked"),
          (name = "sessions", description = "Logins, and a user's sessions")),
     modifiers(&ApiKeyScheme)
@@ -283,6 +288,8 @@ const MAX_BULK_BYTES: usize = 32 * 1024 * 1024;
 /// The longest accepted token, and a little more.
 const MAX_FORM_BYTES: usize = 20 * 1024;
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// What an identity provider sends is a token of about 1 KiB.
+const MAX_EVENT_BYTES: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {

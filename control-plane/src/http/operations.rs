@@ -12,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::access::Caller;
+use super::receivers::ReceiverState;
 use crate::plane::Plane;
 use crate::problem::{Problem, ProblemDocument};
 use crate::store::{Durability, Finding};
@@ -84,6 +85,9 @@ pub(super) struct IssuerStatus {
     name: String,
     /// The exact `iss` of its tokens.
     issuer: String,
+    /// Its receivers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    receivers: Vec<ReceiverState>,
 }
 
 /// What an API key may do.
@@ -126,7 +130,11 @@ pub(super) async fn status(
             .log
             .issuers()
             .registered()
-            .map(|(name, one)| IssuerStatus { name: name.to_owned(), issuer: one.issuer.clone() })
+            .map(|(name, one)| IssuerStatus {
+                name: name.to_owned(),
+                issuer: one.issuer.clone(),
+                receivers: ReceiverState::all(&plane, name, &one.receivers),
+            })
             .collect(),
     }))
 }

@@ -3,8 +3,8 @@
 //! Every process on a store runs the same tasks; there is no leader. What one appends, all fold.
 //!
 //! Each part owns its state and its settings, and uses only the parts before it: `Folded` (what
-//! was folded), [`SigningKeys`], [`Publisher`], [`Log`], [`Sessions`], [`Introspection`], and, for
-//! itself, [`ApiKeyRing`]. [`Plane`] puts them together. The order in which their locks are taken is
+//! was folded), [`SigningKeys`], [`Publisher`], [`Log`], [`Sessions`], [`Introspection`], [`Receivers`],
+//! and, for itself, [`ApiKeyRing`]. [`Plane`] puts them together. The order in which their locks are taken is
 //! written at `Folded`.
 
 mod api_key_ring;
@@ -12,6 +12,7 @@ mod folded;
 mod introspection;
 mod log;
 mod publish;
+mod receivers;
 mod red_button;
 mod sessions;
 mod signing;
@@ -38,6 +39,7 @@ pub use log::{
     Backwards, Health, Loading, Log, LogSettings, MOST_ENTRIES, Revoked, published_issuer,
 };
 pub use publish::{Following, PublishSettings, Published, Publisher};
+pub use receivers::{ReceiverError, ReceiverFailure, ReceiverStatus, Receivers};
 pub use red_button::{Landing, RedButton};
 pub use sessions::{
     Denial, Issued, NamedSessions, Opened, RESERVED_CLAIMS, Reach, RefreshRefusal, Refreshed,
@@ -60,6 +62,8 @@ pub struct Plane {
     pub sessions: Arc<Sessions>,
     /// The judgement of access tokens.
     pub introspection: Introspection,
+    /// What takes the events of identity providers.
+    pub receivers: Receivers,
     /// The keys of the API's callers.
     pub api_keys: ApiKeyRing,
 }
@@ -172,6 +176,7 @@ impl Plane {
         let sessions =
             Sessions::new(sessions, issuer.clone(), sealed, master, folded.clone(), log.clone());
         let sessions = Arc::new(sessions);
+        let receivers = Receivers::new(log.clone());
         folded.note_position(folded.position());
         log.remember(now).await;
         // A logout that a crash interrupted must be complete before any client can refresh.
@@ -187,6 +192,7 @@ impl Plane {
             log,
             sessions,
             introspection,
+            receivers,
             api_keys,
         }))
     }

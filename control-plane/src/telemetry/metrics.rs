@@ -71,6 +71,12 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     ),
     (
         Counter,
+        "offswitch_receiver_requests_total",
+        Unit::Count,
+        "Requests to the receivers of registered issuers, by issuer, receiver and outcome.",
+    ),
+    (
+        Counter,
         "offswitch_records_folded_total",
         Unit::Count,
         "Records of the log that this process has folded since it started.",

@@ -15,6 +15,7 @@ mod lifecycle;
 mod listing;
 mod oauth;
 mod page;
+mod receivers;
 mod revoking;
 mod slow_readers;
 mod snapshot_command;

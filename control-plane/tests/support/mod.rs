@@ -9,6 +9,7 @@ pub(crate) mod in_process;
 pub(crate) mod local_server;
 pub(crate) mod oauth;
 pub(crate) mod process;
+pub(crate) mod provider;
 pub(crate) mod raw_http2;
 pub(crate) mod redis_server;
 pub(crate) mod small_disk;

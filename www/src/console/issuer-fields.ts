@@ -19,11 +19,15 @@ export interface IssuerDraft {
   user_id_claim: string;
   /** One per line. */
   selectors: string;
+  /** The clients whose logout tokens are accepted; none turns the receiver off. */
+  logout_clients: string;
+  logout_revokes: string;
 }
 
 export const EMPTY: IssuerDraft = {
   name: "", issuer: "", preset: "", parameters: "", discovery_uri: "", jwks_uri: "", algorithms: "", horizon_seconds: "",
   clock_skew_seconds: "", token_id_claim: "", session_id_claim: "", user_id_claim: "", selectors: "",
+  logout_clients: "", logout_revokes: "",
 };
 
 /** Checks what can be checked here. The control plane checks all of it. */
@@ -58,12 +62,18 @@ export function issuerBody(draft: IssuerDraft): { body: string } | { complaint: 
   if (listed.length > 0) body["algorithms"] = listed;
   const looked = lines(selectors).map((line) => line.split(/\s+\+\s+/));
   if (looked.length > 0) body["selectors"] = looked;
+  const clients = draft.logout_clients.split(/[\s,]+/).filter(Boolean);
+  const revokes = draft.logout_revokes.trim();
+  if (clients.length > 0) {
+    const receiver = { client_ids: clients, ...(revokes === "" ? {} : { revokes }) };
+    body["receivers"] = { backchannel_logout: receiver };
+  }
   return { body: JSON.stringify(body) };
 }
 
 /** The fields of a registered issuer, to change it. */
 export function draftOf(one: Issuer): IssuerDraft {
-  const { name, issuer, discovery_uri, jwks_uri, algorithms, selectors } = one;
+  const { name, issuer, discovery_uri, jwks_uri, algorithms, selectors, receivers } = one;
   const isDefault = discovery_uri === `${issuer.replace(/\/+$/, "")}${WELL_KNOWN}`;
   return {
     name,
@@ -81,6 +91,8 @@ export function draftOf(one: Issuer): IssuerDraft {
     session_id_claim: one.session_id_claim || NONE,
     user_id_claim: one.user_id_claim || NONE,
     selectors: selectors.map((paths) => paths.join(" + ")).join("\n"),
+    logout_clients: receivers.backchannel_logout?.client_ids.join(" ") ?? "",
+    logout_revokes: receivers.backchannel_logout?.revokes ?? "",
   };
 }
 

@@ -43,7 +43,7 @@ export function IssuerForm({ access, before, onCancel, onDone }: Props) {
   const field = (name: keyof IssuerDraft) => ({
     value: draft[name],
     isExact: true,
-    isWrong: wrong === `/${name}`,
+    isWrong: wrong === `/${name}` || (wrong?.startsWith("/receivers") && name.startsWith("logout_")) === true,
     onInput: (value: string) => setDraft((held) => ({ ...held, [name]: value })),
   });
   return (
@@ -81,6 +81,13 @@ export function IssuerForm({ access, before, onCancel, onDone }: Props) {
           hint="Further combinations of claims that verifiers look up. One that is missing is added when
             something is revoked by it."
           {...field("selectors")} />
+        <div class="fields">
+          <Field label="Back-channel logout clients" placeholder="client-id"
+            hint={`Their logout tokens are accepted at /v1/receivers/${draft.name || "{name}"}/backchannel-logout.`}
+            {...field("logout_clients")} />
+          <Field label="A logout revokes" placeholder="session" note="session or user"
+            hint="Access tokens without the session's id need user." {...field("logout_revokes")} />
+        </div>
         <p class="row submit">
           <button class="primary" disabled={isBusy || !may(access, "issuers:write")}>
             {isBusy ? "Saving…" : before === null ? "Register issuer" : "Save changes"}

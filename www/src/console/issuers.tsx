@@ -1,7 +1,7 @@
 // The issuers whose tokens can be revoked: listed, registered, changed, removed.
 
 import { useRef, useState } from "preact/hooks";
-import type { Issuer, IssuerChanged } from "../shared/answers";
+import type { Issuer, IssuerChanged, ReceiverState } from "../shared/answers";
 import { Card } from "../shared/card";
 import { Confirm } from "../shared/confirm";
 import { duration } from "../shared/format";
@@ -92,6 +92,9 @@ function cells(
       ))}
     </ul>,
     epoch === 0 ? <span class="quiet">never</span> : <Moment at={epoch} />,
+    one.receiver_status.length === 0 ? <span class="quiet">none</span> : (
+      <ul class="plain">{one.receiver_status.map((state) => <Receiver key={state.receiver} {...state} />)}</ul>
+    ),
     canWrite ? (
       <div class="row">
         <button type="button" aria-label={`Change ${name}`} disabled={isBusy} onClick={change}>
@@ -110,7 +113,24 @@ function Claim({ name }: { name: string }) {
   return name === "" ? <span class="quiet">none</span> : <code><ShownText text={name} /></code>;
 }
 
-const COLUMNS = ["Issuer", "Horizon", "Ids", "Looked up by", "Red button", "Action"];
+/** What the process that answers has seen of a receiver. */
+function Receiver({ receiver, accepted, failed, accepted_at: at, last_error: error }: ReceiverState) {
+  return (
+    <li>
+      <code>{receiver}</code>
+      <div class="small">
+        {accepted} accepted{typeof at === "number" && <>, last <Moment at={at} /></>}; {failed} failed
+      </div>
+      {error && (
+        <div class="small">
+          <Moment at={error.at} />: <code>{error.code}</code> <ShownText text={error.detail} />
+        </div>
+      )}
+    </li>
+  );
+}
+
+const COLUMNS = ["Issuer", "Horizon", "Ids", "Looked up by", "Red button", "Receivers", "Action"];
 const ROLES = [
   ["token", "token_id_claim"], ["session", "session_id_claim"], ["user", "user_id_claim"],
 ] as const;

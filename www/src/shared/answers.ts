@@ -16,7 +16,33 @@ export interface Status {
   durability: string | null;
   issuer: string;
   /** The registered issuers, whose tokens can be revoked too. */
-  issuers: { name: string; issuer: string }[];
+  issuers: { name: string; issuer: string; receivers?: ReceiverState[] }[];
+}
+
+/** What one process has seen of a receiver since it started. Times are unix seconds. */
+export interface ReceiverState {
+  receiver: string;
+  accepted: number;
+  failed: number;
+  accepted_at?: number | null;
+  last_error?: ReceiverFailure | null;
+}
+
+export interface ReceiverFailure {
+  at: number;
+  code: string;
+  detail: string;
+}
+
+/** Which events of an issuer are accepted. */
+export interface Receivers {
+  backchannel_logout?: BackchannelLogout | null;
+}
+
+export interface BackchannelLogout {
+  client_ids: string[];
+  /** `session` or `user`. */
+  revokes?: string;
 }
 
 /** Something about the store that an operator should know. */
@@ -124,6 +150,9 @@ export interface Issuer {
   selectors_in_use: string[][];
   /** 0 if its red button was never pressed. */
   epoch: number;
+  receivers: Receivers;
+  /** As the process that answers has seen them. */
+  receiver_status: ReceiverState[];
 }
 
 export interface IssuerList {

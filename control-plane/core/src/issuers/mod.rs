@@ -1,5 +1,6 @@
 //! The issuers whose tokens can be revoked, and what the feed says about each of them.
 
+mod discovery;
 mod listing;
 mod registration;
 
@@ -15,6 +16,7 @@ use crate::limits::{LONGEST_ACCESS_TOKEN_SECONDS, leaves_at};
 
 use listing::{Listing, MOST_STEPS};
 
+pub use discovery::jwks_address;
 pub use listing::Roles;
 pub use registration::{Definition, KeySource, Registration};
 

@@ -6,6 +6,7 @@ use offswitch_verifier::Algorithm;
 use serde::{Deserialize, Serialize};
 
 use super::Issuers;
+use crate::receivers::Receivers;
 use crate::revoking::{Refused, RefusedKind, alike};
 
 /// An identity provider whose tokens can be revoked.
@@ -29,6 +30,8 @@ pub struct Registration {
     pub user_claim: Option<String>,
     /// Selectors that verifiers look up even while nothing is revoked by them.
     pub selectors: Vec<Selector>,
+    /// What of its events is accepted.
+    pub receivers: Receivers,
 }
 
 /// Where the keys of an issuer are.
@@ -71,6 +74,8 @@ pub struct Definition {
     pub user_id_claim: Option<String>,
     /// Further combinations of claims that verifiers look up, each one to four claim paths.
     pub selectors: Vec<Vec<String>>,
+    /// Which of its events are accepted, and from whom; by default none.
+    pub receivers: Receivers,
 }
 
 impl Definition {
@@ -151,6 +156,7 @@ impl Definition {
             user_claim: claim("user_id_claim", self.user_id_claim, "sub")?,
             issuer,
             selectors,
+            receivers: self.receivers.check()?,
         };
         let Registration { token_claim, session_claim, user_claim, selectors, issuer, .. } =
             &registration;
@@ -270,7 +276,7 @@ fn claim(
 
 /// True for an https address, and for http on this machine: keys that come over the network unprotected
 /// could be anyone's.
-fn is_address(text: &str) -> bool {
+pub(super) fn is_address(text: &str) -> bool {
     let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
     let is_plain = !text.chars().any(|one| one.is_whitespace() || one.is_control());
     let is_good = |host: &str| !host.is_empty() && !host.contains('@');

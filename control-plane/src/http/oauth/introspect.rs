@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use offswitch_verifier::Decision;
 use serde_json::{Value, json};
 
-use super::{Form, OauthError, TEMPORARILY_UNAVAILABLE, TokenForm};
+use super::{Form, OauthError, TokenForm};
 use crate::credential::CredentialKind;
 use crate::plane::Plane;
 
@@ -37,9 +37,7 @@ pub(in crate::http) async fn introspect(
     let code = verdict.code();
     match verdict.decision {
         Decision::Refused(_) => Ok(answer(json!({ "active": false }), code)),
-        Decision::Undecided(_) => {
-            Err(OauthError { error: TEMPORARILY_UNAVAILABLE, error_description: code })
-        }
+        Decision::Undecided(_) => Err(OauthError::unavailable(code)),
         Decision::Valid(claims) => {
             let mut found = claims.payload();
             found.insert("active".to_owned(), true.into());

@@ -29,6 +29,9 @@ pub(super) struct OauthError {
     /// Our own, more exact code.
     #[schema(example = "session_ended")]
     error_description: &'static str,
+    /// The status of the answer.
+    #[serde(skip)]
+    status: StatusCode,
 }
 
 /// A token to revoke or introspect, as a form (RFC 7009 section 2.1, RFC 7662 section 2.1).
@@ -112,17 +115,36 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 impl OauthError {
     /// The grant is not valid: after a refresh, the client must log in again.
     pub(super) fn invalid_grant(code: &'static str) -> Self {
-        Self { error: "invalid_grant", error_description: code }
+        Self::bad_request("invalid_grant", code)
     }
 
     /// The request needs an API key that may do this; `code` says what is wrong with the given one.
     pub(super) fn invalid_client(code: &'static str) -> Self {
-        Self { error: INVALID_CLIENT, error_description: code }
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_client", code)
     }
 
     /// The endpoint does not accept the request.
     pub(super) fn invalid_request(code: &'static str) -> Self {
-        Self { error: "invalid_request", error_description: code }
+        Self::bad_request("invalid_request", code)
+    }
+
+    /// 400, with a code of the RFC and our own.
+    pub(super) fn bad_request(error: &'static str, code: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error, code)
+    }
+
+    /// Nothing was done. Never `invalid_grant`: clients would discard valid tokens.
+    pub(super) fn unavailable(code: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", code)
+    }
+
+    /// The same error with another status.
+    pub(super) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    fn new(status: StatusCode, error: &'static str, error_description: &'static str) -> Self {
+        Self { error, error_description, status }
     }
 }
 
@@ -130,20 +152,14 @@ impl IntoResponse for OauthError {
     fn into_response(self) -> Response {
         metrics::counter!("offswitch_problems_total", "code" => self.error_description)
             .increment(1);
-        // The store did not answer. Never `invalid_grant`: clients would discard valid tokens.
-        let is_ours = self.error == TEMPORARILY_UNAVAILABLE;
-        let status = match self.error {
-            TEMPORARILY_UNAVAILABLE => StatusCode::SERVICE_UNAVAILABLE,
-            INVALID_CLIENT => StatusCode::UNAUTHORIZED,
-            _ => StatusCode::BAD_REQUEST,
-        };
+        let status = self.status;
         let retry_after = HeaderValue::from_static(retry_after(self.error_description));
         let mut response = (status, Json(self)).into_response();
         if status == StatusCode::UNAUTHORIZED {
             let basic = HeaderValue::from_static("Basic realm=\"offswitch\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
         }
-        if is_ours {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(header::RETRY_AFTER, retry_after);
         }
         response
@@ -154,9 +170,6 @@ impl From<PlaneError> for OauthError {
     fn from(error: PlaneError) -> Self {
         // The conversion logs it, once.
         let code = Problem::from(error).code();
-        Self { error: TEMPORARILY_UNAVAILABLE, error_description: code }
+        Self::unavailable(code)
     }
 }
-
-const INVALID_CLIENT: &str = "invalid_client";
-const TEMPORARILY_UNAVAILABLE: &str = "temporarily_unavailable";

@@ -65,7 +65,7 @@ pub(in crate::http) async fn refresh(
 ) -> Result<Json<TokenAnswer>, OauthError> {
     if form.need("grant_type", "missing_grant_type")? != "refresh_token" {
         let code = "unsupported_grant_type";
-        return Err(OauthError { error: code, error_description: code });
+        return Err(OauthError::bad_request(code, code));
     }
     let token = form.need("refresh_token", "missing_refresh_token")?;
     let token = plane.sessions.credential(token, CredentialKind::RefreshToken);
@@ -110,7 +110,7 @@ impl From<RefreshRefusal> for OauthError {
             RefreshRefusal::SessionLost => SESSION_LOST,
             refusal => refusal.code(),
         };
-        Self { error, error_description }
+        Self::bad_request(error, error_description)
     }
 }
 

@@ -1,0 +1,147 @@
+//! Receivers: what an identity provider reports, such as a logout, becomes a revocation.
+//!
+//! Here is what a receiver is registered with, and what each accepts. Keys and clock are arguments.
+
+mod budget;
+mod logout;
+mod signed;
+
+use serde::{Deserialize, Serialize};
+
+use crate::revoking::{Refused, RefusedKind};
+
+pub use budget::Budget;
+pub use logout::{Logout, MAX_AGE_SECONDS, logout};
+pub use signed::{Signed, UNKNOWN_KEY, open};
+
+/// The receivers of an issuer; one that is absent is off.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Receivers {
+    /// OpenID Connect Back-Channel Logout 1.0.
+    pub backchannel_logout: Option<BackchannelLogout>,
+}
+
+/// The receiver of logout tokens (OpenID Connect Back-Channel Logout 1.0).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackchannelLogout {
+    /// The clients at the provider for which logout tokens are accepted, 1 to 16: `aud` must name one.
+    pub client_ids: Vec<String>,
+    /// What a logout token with a session id revokes.
+    #[serde(default)]
+    pub revokes: Revokes,
+}
+
+/// What the logout of one session revokes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Revokes {
+    /// The tokens of that session: they must have its id.
+    #[default]
+    Session,
+    /// All tokens of the user that were issued until then: for a provider whose access tokens do not
+    /// have the session's id.
+    User,
+}
+
+/// The kind of a receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReceiverKind {
+    /// OpenID Connect Back-Channel Logout 1.0.
+    BackchannelLogout,
+}
+
+/// Why a receiver does not accept what was sent. It never contains the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The stable code.
+    pub code: &'static str,
+    /// What was found and what was expected, in words.
+    pub detail: String,
+}
+
+impl Receivers {
+    /// Those that are on.
+    pub fn kinds(&self) -> impl Iterator<Item = ReceiverKind> {
+        self.backchannel_logout.iter().map(|_| ReceiverKind::BackchannelLogout)
+    }
+
+    /// Checks what an operator has described.
+    ///
+    /// # Errors
+    ///
+    /// If a member is wrong.
+    pub(crate) fn check(mut self) -> Result<Self, Refused> {
+        if let Some(BackchannelLogout { client_ids, .. }) = &mut self.backchannel_logout {
+            client_ids.sort_unstable();
+            client_ids.dedup();
+            let is_good = |id: &String| (1..=MAX_CLIENT_ID_BYTES).contains(&id.len());
+            if !(1..=MAX_CLIENTS).contains(&client_ids.len()) || !client_ids.iter().all(is_good) {
+                let detail = format!(
+                    "backchannel_logout.client_ids must name 1 to {MAX_CLIENTS} clients, each with 1 \
+                     to {MAX_CLIENT_ID_BYTES} bytes"
+                );
+                return Err(Refused { kind: RefusedKind::Invalid, field: "receivers", detail });
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl ReceiverKind {
+    /// Its name in the path, in metrics and in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BackchannelLogout => "backchannel-logout",
+        }
+    }
+
+    /// The `by` of what the receiver of the issuer with this name has revoked.
+    pub fn actor(self, issuer_name: &str) -> String {
+        format!("receiver:{issuer_name}:{}", self.name())
+    }
+}
+
+impl Refusal {
+    fn new(code: &'static str, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        let code = match refused.kind {
+            RefusedKind::TooManySelectors => "too_many_selectors",
+            _ => "malformed",
+        };
+        Self::new(code, format!("{}: {}", refused.field, refused.detail))
+    }
+}
+
+const MAX_CLIENTS: usize = 16;
+const MAX_CLIENT_ID_BYTES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // I10: a receiver that would accept logout tokens for anybody is refused.
+    #[test]
+    fn a_receiver_names_its_clients() {
+        let of = |ids: &[&str]| Receivers {
+            backchannel_logout: Some(BackchannelLogout {
+                client_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+                revokes: Revokes::Session,
+            }),
+        };
+        assert_eq!(of(&["b", "a", "b"]).check(), Ok(of(&["a", "b"])));
+        assert_eq!(Receivers::default().check(), Ok(Receivers::default()));
+        let long = "x".repeat(257);
+        let many: Vec<String> = (0..17).map(|one| one.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        for wrong in [&[][..], &[""], &["a", &long], &many] {
+            assert_eq!(of(wrong).check().unwrap_err().field, "receivers", "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The key sets of registered issuers, fetched when something that they have signed arrives.
+//!
+//! What arrives can cause one thing: a fetch of the key set of the issuer that it was sent for, one at a
+//! time and once in [`COOL_DOWN`]. A fetch that fails leaves the last good set in force.
+
+mod fetch;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use offswitch_core::issuers::{KeySource, Registration};
+use offswitch_verifier::{Algorithm, KeySet};
+
+use fetch::Client;
+
+/// The key sets of all issuers, as this process has them.
+pub struct KeySets {
+    client: Arc<Client>,
+    /// By the issuer's `iss`.
+    all: Mutex<HashMap<String, Arc<Issuer>>>,
+}
+
+/// A key set that was fetched.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The keys.
+    pub keys: KeySet,
+    /// When the fetch began.
+    pub begun: Instant,
+}
+
+/// Why it is not known which keys an issuer has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the key set cannot be fetched: {0}")]
+pub struct KeysUnavailable(pub String);
+
+/// The key set of one issuer.
+struct Issuer {
+    source: Source,
+    last: Mutex<Option<Arc<Fetched>>>,
+    /// Taken by what fetches: when it began last, and what came of it.
+    fetching: tokio::sync::Mutex<Option<(Instant, Result<(), KeysUnavailable>)>>,
+}
+
+/// Where a key set comes from, and how it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Source {
+    issuer: String,
+    keys: KeySource,
+    algorithms: Vec<Algorithm>,
+}
+
+impl KeySets {
+    /// Without any key set.
+    pub fn new() -> Self {
+        Self { client: Arc::new(Client::new()), all: Mutex::default() }
+    }
+
+    /// The key set of a registered issuer. It is fetched if there is none yet; one that is older than
+    /// [`REFRESH_AFTER`] is still used while a newer one is fetched.
+    ///
+    /// # Errors
+    ///
+    /// [`KeysUnavailable`] if it was never fetched.
+    pub async fn of(&self, registration: &Registration) -> Result<Arc<Fetched>, KeysUnavailable> {
+        let issuer = self.issuer(registration);
+        let Some(held) = issuer.last() else { return self.fetched(issuer, None).await };
+        if held.begun.elapsed() > REFRESH_AFTER && issuer.fetching.try_lock().is_ok() {
+            // If it fails, that is logged where it happens.
+            drop(tokio::spawn(issuer.fetch(self.client.clone(), Some(held.clone()))));
+        }
+        Ok(held)
+    }
+
+    /// The key set after `known`, in which a key is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`KeysUnavailable`] if none can be fetched now.
+    pub async fn after(
+        &self,
+        registration: &Registration,
+        known: Arc<Fetched>,
+    ) -> Result<Arc<Fetched>, KeysUnavailable> {
+        self.fetched(self.issuer(registration), Some(known)).await
+    }
+
+    /// A task of its own: a caller that is gone does not cost others the answer.
+    async fn fetched(
+        &self,
+        issuer: Arc<Issuer>,
+        known: Option<Arc<Fetched>>,
+    ) -> Result<Arc<Fetched>, KeysUnavailable> {
+        let fetching = tokio::spawn(issuer.fetch(self.client.clone(), known));
+        fetching.await.unwrap_or_else(|error| Err(KeysUnavailable(error.to_string())))
+    }
+
+    fn issuer(&self, registration: &Registration) -> Arc<Issuer> {
+        let source = Source::of(registration);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = all.get(&source.issuer).filter(|held| held.source == source) {
+            return held.clone();
+        }
+        if all.len() >= MOST_ISSUERS {
+            all.clear();
+        }
+        let issuer = Arc::new(Issuer::new(source));
+        all.insert(issuer.source.issuer.clone(), issuer.clone());
+        issuer
+    }
+}
+
+impl Default for KeySets {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Issuer {
+    fn new(source: Source) -> Self {
+        Self { source, last: Mutex::default(), fetching: tokio::sync::Mutex::default() }
+    }
+
+    fn last(&self) -> Option<Arc<Fetched>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Fetches the set after `known`, unless another caller did so meanwhile or the last fetch was not
+    /// long ago.
+    async fn fetch(
+        self: Arc<Self>,
+        client: Arc<Client>,
+        known: Option<Arc<Fetched>>,
+    ) -> Result<Arc<Fetched>, KeysUnavailable> {
+        let mut fetching = self.fetching.lock().await;
+        let is_known =
+            |last: &Arc<Fetched>| known.as_ref().is_some_and(|one| Arc::ptr_eq(one, last));
+        if let Some(last) = self.last().filter(|last| !is_known(last)) {
+            return Ok(last);
+        }
+        if let Some((begun, outcome)) = &*fetching
+            && begun.elapsed() < COOL_DOWN
+        {
+            outcome.clone()?;
+            let text = "it was fetched a moment ago, and a key is missing".to_owned();
+            return Err(KeysUnavailable(text));
+        }
+        let begun = Instant::now();
+        match client.key_set(&self.source).await {
+            Ok(keys) => {
+                *fetching = Some((begun, Ok(())));
+                let fetched = Arc::new(Fetched { keys, begun });
+                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(fetched.clone());
+                Ok(fetched)
+            }
+            Err(error) => {
+                let (issuer, error) = (&self.source.issuer, KeysUnavailable(error));
+                tracing::warn!(issuer, %error, "a key set cannot be fetched");
+                *fetching = Some((begun, Err(error.clone())));
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Source {
+    fn of(registration: &Registration) -> Self {
+        let algorithms = registration.algorithms.iter();
+        Self {
+            issuer: registration.issuer.clone(),
+            keys: registration.keys.clone(),
+            algorithms: algorithms.filter_map(|name| Algorithm::from_name(name)).collect(),
+        }
+    }
+}
+
+/// The least time between two fetches of one key set.
+const COOL_DOWN: Duration = Duration::from_secs(10);
+/// A key that its issuer has withdrawn is used for not much longer.
+const REFRESH_AFTER: Duration = Duration::from_secs(300);
+/// Twice as many as can be registered.
+const MOST_ISSUERS: usize = 512;
