@@ -39,9 +39,10 @@ consoleTest("an issuer is registered, refused where it is wrong, changed and rem
   await named("Horizon, seconds").fill("5400");
   await named("User id claim").fill("oid");
   await named(/^Selectors/).fill("azp\n\nazp + oid");
+  await named("Back-channel logout clients").fill("app, web");
   await it.button("Register issuer").click();
   await says(it.part(form), /Saved\.[^]*temp\.example[^]*Position\s+\d+\.\d+/);
-  await says(it.row("temp.example"), /1 h 30 min[^]*user\s+oid[^]*azp \+ oid[^]*never/);
+  await says(it.row("temp.example"), /1 h 30 min[^]*user\s+oid[^]*azp \+ oid[^]*never[^]*backchannel-logout\s+0 accepted; 0 failed/);
   await it.button("Change temp").click();
   const change = "Change temp";
   assert.equal(await named(/^Discovery/, change).inputValue(), "");
@@ -52,6 +53,14 @@ consoleTest("an issuer is registered, refused where it is wrong, changed and rem
   const [one] = await list();
   assert.deepEqual([one.horizon_seconds, one.user_id_claim, one.selectors],
     [7200, "oid", [["azp"], ["azp", "oid"]]]);
+  // I10: a change of another member keeps the receiver.
+  const receiver = { client_ids: ["app", "web"], revokes: "session" };
+  assert.deepEqual(one.receivers, { backchannel_logout: receiver });
+  await plane.call("PUT", "/v1/issuers/temp", { issuer: one.issuer, receivers: { backchannel_logout: receiver } });
+  await fetch(`${plane.url}/v1/receivers/temp/backchannel-logout`, {
+    method: "POST", body: new URLSearchParams({ logout_token: "x.y.z" }),
+  });
+  assert.match(JSON.stringify((await list())[0].receiver_status), /"failed":1/);
   await it.button("Remove temp").click();
   await page.getByRole("group", { name: /Nothing of “https:\/\/temp\.example” can be revoked/ })
     .getByRole("button", { name: "Cancel" }).click();
