@@ -14,6 +14,8 @@ const SCHEMAS = {
   Accepted: "Accepted", ApiKey: "ApiKeyListed", ApiKeyList: "ApiKeyList", DroppedFeedKey: "Dropped",
   FeedKey: "FeedKey", Finding: null, Issuer: "IssuerListed", IssuerChanged: "IssuerChanged",
   IssuerList: "IssuerList", LogEntry: null, LogPage: "RevocationList",
+  BackchannelLogout: "BackchannelLogout", ReceiverFailure: "ReceiverErrorState", Receivers: "Receivers",
+  ReceiverState: "ReceiverState", EventReceiver: "EventReceiver", StreamStatus: "StreamStatus",
   LogRequest: "RevocationListed", NewApiKey: "CreatedApiKey", NewFeedKey: "NewFeedKey", NewKey: "NewKey",
   Pressed: "Pressed", Readiness: "Readiness", Session: "SessionListed", SigningKey: "TokenKey",
   SigningKeys: "Keys", Status: "Status", Tokens: "Tokens",

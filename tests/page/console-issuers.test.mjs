@@ -42,7 +42,7 @@ consoleTest("an issuer is registered, refused where it is wrong, changed and rem
   await named("Back-channel logout clients").fill("app, web");
   await it.button("Register issuer").click();
   await says(it.part(form), /Saved\.[^]*temp\.example[^]*Position\s+\d+\.\d+/);
-  await says(it.row("temp.example"), /1 h 30 min[^]*user\s+oid[^]*azp \+ oid[^]*never[^]*backchannel-logout\s+0 accepted; 0 failed/);
+  await says(it.row("temp.example"), /1 h 30 min[^]*user\s+oid[^]*azp \+ oid[^]*never[^]*backchannel-logout\s+0 accepted, 0 ignored; 0 failed/);
   await it.button("Change temp").click();
   const change = "Change temp";
   assert.equal(await named(/^Discovery/, change).inputValue(), "");

@@ -55,7 +55,7 @@ pub enum Revocation {
         /// The name.
         name: String,
         /// The issuer.
-        registration: Registration,
+        registration: Box<Registration>,
     },
     /// An issuer is removed; what was revoked of it stays until it has expired.
     IssuerRemoved {

@@ -93,6 +93,7 @@ impl Model {
 
     fn register(&mut self, horizon_seconds: u64) {
         let registration = registration(horizon_seconds);
+        let registration = Box::new(registration);
         self.push(Revocation::Issuer { name: "idp".to_owned(), registration });
         let rules = self.fold.issuers().rules_of(IDP).unwrap();
         self.horizons.join(&rules.horizons);

@@ -346,7 +346,21 @@ mod tests {
         let good = table("name = \"idp\"\nissuer = \"https://idp.example\"");
         let config = load(&good, &[]).ok().unwrap();
         assert_eq!(config.issuers[0].1.issuer, "https://idp.example");
+        // I10, I11
+        let receivers = "receivers.backchannel_logout.client_ids = [\"app\"]\n\
+                         receivers.events.audiences = [\"me\"]\n\
+                         receivers.events.actions.\"https://e.example/x\" = \"user\"";
+        let config = load(&format!("{good}{receivers}"), &[]).ok().unwrap();
+        assert!(config.issuers[0].1.receivers.kinds().count() == 2);
         for (second, part) in [
+            (
+                "name = \"b\"\nissuer = \"https://b.example\"\nreceivers.events.audiences = []",
+                "1: receivers: events.audiences must have",
+            ),
+            (
+                "name = \"b\"\nissuer = \"https://b.example\"\nreceivers.pager.audiences = []",
+                "1: unknown field `pager`",
+            ),
             ("issuer = \"https://b.example\"", "1: missing field `name`"),
             ("name = \"b\"", "1: issuer: must have 1 to 512 bytes"),
             ("name = \"idp\"\nissuer = \"https://b.example\"", "1 has a name or an issuer"),

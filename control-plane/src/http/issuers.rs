@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use offswitch_core::issuers::{Definition, Issuers, KeySource, Registration};
-use offswitch_core::receivers::{BackchannelLogout, Receivers, Revokes};
 use offswitch_core::record::{Record, Revocation};
 use offswitch_core::revoking::{Refused, RefusedKind};
 use offswitch_presets::Parameters;
@@ -16,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::access::Caller;
 use super::extract::{Body, IdInPath, IdempotencyKey, idempotency};
-use super::receivers::ReceiverState;
+use super::receivers::{ReceiverState, ReceiversDefinition};
 use crate::plane::{Plane, Revoked};
 use crate::problem::{Problem, ProblemDocument};
 use crate::store::Durability;
@@ -55,38 +54,6 @@ pub(super) struct IssuerDefinition {
     selectors: Vec<Vec<String>>,
     /// Which of its events are accepted; by default none.
     receivers: ReceiversDefinition,
-}
-
-/// The receivers of an issuer; one that is left out is off.
-#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schema(as = Receivers)]
-pub(super) struct ReceiversDefinition {
-    /// OpenID Connect Back-Channel Logout 1.0.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    backchannel_logout: Option<BackchannelLogoutDefinition>,
-}
-
-/// Logout tokens are accepted at `/v1/receivers/{name}/backchannel-logout`.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = BackchannelLogout)]
-pub(super) struct BackchannelLogoutDefinition {
-    /// The clients at the provider for which logout tokens are accepted, 1 to 16.
-    client_ids: Vec<String>,
-    /// What a logout token with a session id revokes: the tokens of that session (the default), or
-    /// those of the user, if access tokens do not have the session's id.
-    #[serde(default)]
-    revokes: RevokesDefinition,
-}
-
-#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = Revokes)]
-pub(super) enum RevokesDefinition {
-    #[default]
-    Session,
-    User,
 }
 
 /// A registered issuer.
@@ -195,7 +162,8 @@ pub(super) async fn put(
         let revoked = Revoked { position: plane.log.position(), durability, repeated: true };
         return Ok(Json(IssuerChanged::new(&plane, &name, &registration, revoked)));
     }
-    let revocation = Revocation::Issuer { name: name.clone(), registration: registration.clone() };
+    let revocation =
+        Revocation::Issuer { name: name.clone(), registration: Box::new(registration.clone()) };
     let record =
         Record { at: plane.now(), by: caller.id, reason: None, revocations: vec![revocation] };
     let revoked = plane.log.revoke(&request, &record).await?;
@@ -250,33 +218,6 @@ impl IssuerDefinition {
             selectors: self.selectors,
             receivers: self.receivers.into(),
         }
-    }
-}
-
-impl From<ReceiversDefinition> for Receivers {
-    fn from(definition: ReceiversDefinition) -> Self {
-        let backchannel_logout = definition.backchannel_logout.map(|one| BackchannelLogout {
-            client_ids: one.client_ids,
-            revokes: match one.revokes {
-                RevokesDefinition::Session => Revokes::Session,
-                RevokesDefinition::User => Revokes::User,
-            },
-        });
-        Self { backchannel_logout }
-    }
-}
-
-impl From<Receivers> for ReceiversDefinition {
-    fn from(receivers: Receivers) -> Self {
-        let backchannel_logout =
-            receivers.backchannel_logout.map(|one| BackchannelLogoutDefinition {
-                client_ids: one.client_ids,
-                revokes: match one.revokes {
-                    Revokes::Session => RevokesDefinition::Session,
-                    Revokes::User => RevokesDefinition::User,
-                },
-            });
-        Self { backchannel_logout }
     }
 }
 

@@ -111,6 +111,7 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
         (Access::Public, routes!(oauth::token::refresh).layer(form())),
         // Identity providers have no API key: the signature of what they send is checked.
         (Access::Public, routes!(receivers::backchannel_logout).layer(token())),
+        (Access::Public, routes!(receivers::events).layer(token())),
         (scope(Scope::ApiKeysWrite), routes!(api_keys::list)),
         (scope(Scope::ApiKeysWrite), routes!(api_keys::create).layer(small())),
         (scope(Scope::ApiKeysWrite), routes!(api_keys::delete)),

@@ -10,11 +10,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use offswitch_core::issuers::{KeySource, jwks_address};
+use offswitch_core::receivers::Sender;
 use offswitch_verifier::KeySet;
 use rustls::crypto::ring;
 use tokio::time::timeout;
-
-use super::Source;
 
 /// An HTTP client, or why there is none: a system without certificate authorities. It follows no
 /// redirect: the address is what the operator registered, or what the issuer's document names.
@@ -27,17 +26,17 @@ impl Client {
         Self(connections().map_err(|error| format!("no certificate authority is known: {error}")))
     }
 
-    /// The key set of an issuer; an error is in words.
-    pub(super) async fn key_set(&self, source: &Source) -> Result<KeySet, String> {
-        let address = match &source.keys {
+    /// The key set of a sender; an error is in words.
+    pub(super) async fn key_set(&self, sender: &Sender) -> Result<KeySet, String> {
+        let address = match &sender.keys {
             KeySource::Jwks(address) => address.clone(),
             KeySource::Discovery(address) => {
                 let document = self.get(address).await?;
-                jwks_address(&source.issuer, address, &document)?
+                jwks_address(&sender.issuer, address, &document)?
             }
         };
         let text = self.get(&address).await?;
-        KeySet::from_fetched_jwks(&text, &source.algorithms).map_err(|error| error.to_string())
+        KeySet::from_fetched_jwks(&text, &sender.algorithms).map_err(|error| error.to_string())
     }
 
     async fn get(&self, address: &str) -> Result<Bytes, String> {

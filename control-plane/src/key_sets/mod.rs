@@ -9,16 +9,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use offswitch_core::issuers::{KeySource, Registration};
-use offswitch_verifier::{Algorithm, KeySet};
+use offswitch_core::receivers::Sender;
+use offswitch_verifier::KeySet;
 
 use fetch::Client;
 
 /// The key sets of all issuers, as this process has them.
 pub struct KeySets {
     client: Arc<Client>,
-    /// By the issuer's `iss`.
-    all: Mutex<HashMap<String, Arc<Issuer>>>,
+    all: Mutex<HashMap<Sender, Arc<Source>>>,
 }
 
 /// A key set that was fetched.
@@ -35,20 +34,12 @@ pub struct Fetched {
 #[error("the key set cannot be fetched: {0}")]
 pub struct KeysUnavailable(pub String);
 
-/// The key set of one issuer.
-struct Issuer {
-    source: Source,
+/// The key set of one sender.
+struct Source {
+    sender: Sender,
     last: Mutex<Option<Arc<Fetched>>>,
     /// Taken by what fetches: when it began last, and what came of it.
     fetching: tokio::sync::Mutex<Option<(Instant, Result<(), KeysUnavailable>)>>,
-}
-
-/// Where a key set comes from, and how it is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Source {
-    issuer: String,
-    keys: KeySource,
-    algorithms: Vec<Algorithm>,
 }
 
 impl KeySets {
@@ -57,18 +48,18 @@ impl KeySets {
         Self { client: Arc::new(Client::new()), all: Mutex::default() }
     }
 
-    /// The key set of a registered issuer. It is fetched if there is none yet; one that is older than
+    /// The key set of a sender. It is fetched if there is none yet; one that is older than
     /// [`REFRESH_AFTER`] is still used while a newer one is fetched.
     ///
     /// # Errors
     ///
     /// [`KeysUnavailable`] if it was never fetched.
-    pub async fn of(&self, registration: &Registration) -> Result<Arc<Fetched>, KeysUnavailable> {
-        let issuer = self.issuer(registration);
-        let Some(held) = issuer.last() else { return self.fetched(issuer, None).await };
-        if held.begun.elapsed() > REFRESH_AFTER && issuer.fetching.try_lock().is_ok() {
+    pub async fn of(&self, sender: &Sender) -> Result<Arc<Fetched>, KeysUnavailable> {
+        let source = self.source(sender);
+        let Some(held) = source.last() else { return self.fetched(source, None).await };
+        if held.begun.elapsed() > REFRESH_AFTER && source.fetching.try_lock().is_ok() {
             // If it fails, that is logged where it happens.
-            drop(tokio::spawn(issuer.fetch(self.client.clone(), Some(held.clone()))));
+            drop(tokio::spawn(source.fetch(self.client.clone(), Some(held.clone()))));
         }
         Ok(held)
     }
@@ -80,34 +71,34 @@ impl KeySets {
     /// [`KeysUnavailable`] if none can be fetched now.
     pub async fn after(
         &self,
-        registration: &Registration,
+        sender: &Sender,
         known: Arc<Fetched>,
     ) -> Result<Arc<Fetched>, KeysUnavailable> {
-        self.fetched(self.issuer(registration), Some(known)).await
+        self.fetched(self.source(sender), Some(known)).await
     }
 
     /// A task of its own: a caller that is gone does not cost others the answer.
     async fn fetched(
         &self,
-        issuer: Arc<Issuer>,
+        source: Arc<Source>,
         known: Option<Arc<Fetched>>,
     ) -> Result<Arc<Fetched>, KeysUnavailable> {
-        let fetching = tokio::spawn(issuer.fetch(self.client.clone(), known));
+        let fetching = tokio::spawn(source.fetch(self.client.clone(), known));
         fetching.await.unwrap_or_else(|error| Err(KeysUnavailable(error.to_string())))
     }
 
-    fn issuer(&self, registration: &Registration) -> Arc<Issuer> {
-        let source = Source::of(registration);
+    fn source(&self, sender: &Sender) -> Arc<Source> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(held) = all.get(&source.issuer).filter(|held| held.source == source) {
+        if let Some(held) = all.get(sender) {
             return held.clone();
         }
-        if all.len() >= MOST_ISSUERS {
+        // Each change of a registration leaves one behind.
+        if all.len() >= MOST_SENDERS {
             all.clear();
         }
-        let issuer = Arc::new(Issuer::new(source));
-        all.insert(issuer.source.issuer.clone(), issuer.clone());
-        issuer
+        let source = Arc::new(Source::new(sender.clone()));
+        all.insert(sender.clone(), source.clone());
+        source
     }
 }
 
@@ -117,9 +108,9 @@ impl Default for KeySets {
     }
 }
 
-impl Issuer {
-    fn new(source: Source) -> Self {
-        Self { source, last: Mutex::default(), fetching: tokio::sync::Mutex::default() }
+impl Source {
+    fn new(sender: Sender) -> Self {
+        Self { sender, last: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
     fn last(&self) -> Option<Arc<Fetched>> {
@@ -147,7 +138,7 @@ impl Issuer {
             return Err(KeysUnavailable(text));
         }
         let begun = Instant::now();
-        match client.key_set(&self.source).await {
+        match client.key_set(&self.sender).await {
             Ok(keys) => {
                 *fetching = Some((begun, Ok(())));
                 let fetched = Arc::new(Fetched { keys, begun });
@@ -155,22 +146,11 @@ impl Issuer {
                 Ok(fetched)
             }
             Err(error) => {
-                let (issuer, error) = (&self.source.issuer, KeysUnavailable(error));
+                let (issuer, error) = (&self.sender.issuer, KeysUnavailable(error));
                 tracing::warn!(issuer, %error, "a key set cannot be fetched");
                 *fetching = Some((begun, Err(error.clone())));
                 Err(error)
             }
-        }
-    }
-}
-
-impl Source {
-    fn of(registration: &Registration) -> Self {
-        let algorithms = registration.algorithms.iter();
-        Self {
-            issuer: registration.issuer.clone(),
-            keys: registration.keys.clone(),
-            algorithms: algorithms.filter_map(|name| Algorithm::from_name(name)).collect(),
         }
     }
 }
@@ -180,4 +160,4 @@ const COOL_DOWN: Duration = Duration::from_secs(10);
 /// A key that its issuer has withdrawn is used for not much longer.
 const REFRESH_AFTER: Duration = Duration::from_secs(300);
 /// Twice as many as can be registered.
-const MOST_ISSUERS: usize = 512;
+const MOST_SENDERS: usize = 1024;

@@ -233,7 +233,8 @@ impl Plane {
             match definition.clone().check(name, &issuers) {
                 Ok(registration) if issuers.named(name) == Some(&registration) => {}
                 Ok(registration) => {
-                    revocations.push(Revocation::Issuer { name: name.clone(), registration });
+                    let (name, registration) = (name.clone(), Box::new(registration));
+                    revocations.push(Revocation::Issuer { name, registration });
                 }
                 Err(refused) => {
                     let (field, detail) = (refused.field, refused.detail);

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use offswitch_core::issuers::Registration;
+use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::receivers::{
-    Budget, Logout, MAX_AGE_SECONDS, ReceiverKind, Refusal, Signed, UNKNOWN_KEY, logout, open,
+    Budget, Event, Logout, ReceiverKind, Receivers as Registered, Refusal, Sender, Signed,
+    StreamState, UNKNOWN_KEY, event, logout, open,
 };
 use offswitch_core::record::Record;
-use offswitch_core::revoking::Named;
+use offswitch_core::revoking::{Named, RefusedKind};
 
 use super::PlaneError;
 use super::log::{Log, Revoked};
@@ -23,17 +25,21 @@ pub struct Receivers {
     states: Mutex<BTreeMap<(String, ReceiverKind), State>>,
 }
 
-/// What this process has seen of one receiver since it started.
+/// What this process has seen of one receiver since it started. Times are unix seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReceiverStatus {
-    /// How many events were accepted.
+    /// How many requests were accepted that revoke something.
     pub accepted: u64,
-    /// How many requests were refused, or could not be carried out.
+    /// How many were acknowledged that revoke nothing.
+    pub ignored: u64,
+    /// How many were refused, or could not be carried out.
     pub failed: u64,
-    /// When the last event was accepted, unix seconds.
+    /// When the last one was accepted or acknowledged.
     pub accepted_at: Option<u64>,
-    /// Why the last request failed that did.
+    /// Why the last one failed that did.
     pub last_error: Option<ReceiverFailure>,
+    /// What the transmitter said last about its stream, and when.
+    pub stream: Option<(u64, StreamState)>,
 }
 
 /// Why a request to a receiver failed.
@@ -56,7 +62,7 @@ struct State {
 /// Why a receiver did not accept a request.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiverError {
-    /// The issuer's key set cannot be fetched, so nothing is known about the signature.
+    /// The sender's key set cannot be fetched, so nothing is known about the signature.
     #[error(transparent)]
     KeysUnavailable(#[from] KeysUnavailable),
     /// Too many requests of this second were refused.
@@ -71,6 +77,21 @@ pub enum ReceiverError {
     /// No issuer of this name is registered with this receiver.
     #[error("there is no such receiver")]
     Unknown,
+}
+
+/// One request to a receiver.
+struct Received<'a> {
+    kind: ReceiverKind,
+    name: &'a str,
+    issuer: &'a Registration,
+    now: u64,
+}
+
+/// What came of a request.
+enum Taken {
+    /// Nothing that it says revokes anything.
+    Ignored,
+    Revoked(Revoked),
 }
 
 impl Receivers {
@@ -90,21 +111,32 @@ impl Receivers {
         token: &str,
         now: u64,
     ) -> Result<(), ReceiverError> {
-        let issuers = self.log.issuers();
-        let issuer = issuers.named(name).ok_or(ReceiverError::Unknown)?;
-        let receiver = issuer.receivers.backchannel_logout.as_ref();
-        let receiver = receiver.ok_or(ReceiverError::Unknown)?;
-        let kind = ReceiverKind::BackchannelLogout;
-        let taken = async {
-            self.need_budget(name, kind, now)?;
-            let signed = self.open(token, issuer).await?;
-            let asked = logout(&signed, issuer, receiver, now).map_err(ReceiverError::Refused)?;
+        self.take(ReceiverKind::BackchannelLogout, name, now, async |received, all| {
+            let receiver = all.backchannel_logout.as_ref().ok_or(ReceiverError::Unknown)?;
+            let signed = self.open(token, &Sender::of(received.issuer)).await?;
+            let asked = logout(&signed, received.issuer, receiver, now)?;
             let Logout { id, named } = asked;
-            self.revoke(kind, name, issuer, &id, named, now).await
-        };
-        let taken = taken.await;
-        self.note(name, kind, &taken, now);
-        taken.map(drop)
+            self.revoke(received, &id, vec![named]).await
+        })
+        .await
+    }
+
+    /// Takes a security event token that was sent for the issuer of this name, likewise.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiverError`]; nothing is recorded then.
+    pub async fn take_event(&self, name: &str, token: &str, now: u64) -> Result<(), ReceiverError> {
+        self.take(ReceiverKind::Events, name, now, async |received, all| {
+            let receiver = all.events.as_ref().ok_or(ReceiverError::Unknown)?;
+            let signed = self.open(token, &receiver.sender(received.issuer)).await?;
+            let Event { id, named, stream } = event(&signed, received.issuer, receiver, now)?;
+            if let Some(said) = stream {
+                self.with_state(received, |state| state.status.stream = Some((now, said)));
+            }
+            self.revoke(received, &id, named).await
+        })
+        .await
     }
 
     /// What this process has seen of a receiver since it started.
@@ -113,23 +145,40 @@ impl Receivers {
         states.get(&(name.to_owned(), kind)).map(|one| one.status.clone()).unwrap_or_default()
     }
 
-    fn need_budget(&self, name: &str, kind: ReceiverKind, now: u64) -> Result<(), ReceiverError> {
-        let mut states = self.states();
-        let state = states.entry((name.to_owned(), kind)).or_default();
-        if state.budget.allows(now) { Ok(()) } else { Err(ReceiverError::Limited) }
+    async fn take(
+        &self,
+        kind: ReceiverKind,
+        name: &str,
+        now: u64,
+        carry_out: impl AsyncFnOnce(&Received<'_>, &Registered) -> Result<Taken, ReceiverError>,
+    ) -> Result<(), ReceiverError> {
+        let issuers = self.log.issuers();
+        let issuer = issuers.named(name).ok_or(ReceiverError::Unknown)?;
+        // What is not registered leaves no trace: anyone can make up names.
+        if !issuer.receivers.kinds().any(|one| one == kind) {
+            return Err(ReceiverError::Unknown);
+        }
+        let received = Received { kind, name, issuer, now };
+        let is_allowed = self.with_state(&received, |state| state.budget.allows(now));
+        let taken = match is_allowed {
+            true => carry_out(&received, &issuer.receivers).await,
+            false => Err(ReceiverError::Limited),
+        };
+        self.note(&received, &taken);
+        taken.map(drop)
     }
 
     /// Checks the signature. If the key is unknown, the key set is fetched again: a key is called
     /// unknown only by a set that was fetched after the token arrived.
-    async fn open(&self, token: &str, issuer: &Registration) -> Result<Signed, ReceiverError> {
+    async fn open(&self, token: &str, sender: &Sender) -> Result<Signed, ReceiverError> {
         let arrived = Instant::now();
-        let mut held = self.key_sets.of(issuer).await?;
+        let mut held = self.key_sets.of(sender).await?;
         loop {
-            match open(token, &held.keys, issuer) {
+            match open(token, &held.keys, sender) {
                 Err(refusal) if refusal.code == UNKNOWN_KEY && held.begun < arrived => {
-                    held = self.key_sets.after(issuer, held).await?;
+                    held = self.key_sets.after(sender, held).await?;
                 }
-                opened => return opened.map_err(ReceiverError::Refused),
+                opened => return Ok(opened?),
             }
         }
     }
@@ -137,70 +186,89 @@ impl Receivers {
     /// Records what an event names. `id` is the event's own, unique for its issuer.
     async fn revoke(
         &self,
-        kind: ReceiverKind,
-        name: &str,
-        issuer: &Registration,
+        received: &Received<'_>,
         id: &str,
-        named: Named,
-        now: u64,
-    ) -> Result<Revoked, ReceiverError> {
+        named: Vec<Named>,
+    ) -> Result<Taken, ReceiverError> {
+        let Received { kind, name, issuer, now } = *received;
         let rules = self.log.rules();
-        let revocation = named.check(&rules, now);
-        let revocation = revocation.map_err(|refused| ReceiverError::Refused(refused.into()))?;
+        let mut revocations = Vec::new();
+        for one in named {
+            match one.check(&rules, now) {
+                Ok(revocation) => revocations.push(revocation),
+                // It came late: no verifier accepts any of the tokens.
+                Err(refused) if refused.kind == RefusedKind::AlreadyExpired => {}
+                Err(refused) => return Err(Refusal::from(refused).into()),
+            }
+        }
+        if revocations.is_empty() {
+            return Ok(Taken::Ignored);
+        }
         let (by, reason) = (kind.actor(name), Some(kind.name().to_owned()));
-        let record = Record { at: now, by, reason, revocations: vec![revocation] };
-        // The length stands between the two, so that no other pair gives the same text.
+        let record = Record { at: now, by, reason, revocations };
+        // The length comes first, so that no other pair gives the same text.
         let event = format!("{}:{}:{id}", issuer.issuer.len(), issuer.issuer);
         let request = Request {
-            id: format!("receiver:{}", blake3::hash(event.as_bytes()).to_hex()),
+            id: format!("{}:{}", kind.name(), blake3::hash(event.as_bytes()).to_hex()),
             digest: *blake3::hash(&record.revocations_encoded()).as_bytes(),
-            memory: REPLAY_MEMORY,
+            memory: REQUEST_MEMORY,
         };
         match self.log.revoke_allowed(&request, &record).await {
             Err(PlaneError::Store(StoreError::RequestReused)) => {
                 let detail = "the jti was used before, for something else".to_owned();
-                Err(ReceiverError::Refused(Refusal { code: "jti_reused", detail }))
+                Err(Refusal { code: "jti_reused", detail }.into())
             }
-            revoked => Ok(revoked?),
+            revoked => Ok(Taken::Revoked(revoked?)),
         }
     }
 
-    fn note(
-        &self,
-        name: &str,
-        kind: ReceiverKind,
-        taken: &Result<Revoked, ReceiverError>,
-        now: u64,
-    ) {
+    fn note(&self, received: &Received<'_>, taken: &Result<Taken, ReceiverError>) {
         let outcome = match taken {
-            Ok(Revoked { repeated: false, .. }) => "accepted",
-            Ok(_) => "repeated",
+            Ok(Taken::Ignored) => "ignored",
+            Ok(Taken::Revoked(Revoked { repeated: false, .. })) => "accepted",
+            Ok(Taken::Revoked(_)) => "repeated",
             Err(ReceiverError::Limited) => "limited",
             Err(ReceiverError::Refused(_) | ReceiverError::Unknown) => "refused",
             Err(ReceiverError::KeysUnavailable(_) | ReceiverError::Log(_)) => "unavailable",
         };
         metrics::counter!(
             "offswitch_receiver_requests_total",
-            "issuer" => name.to_owned(), "receiver" => kind.name(), "outcome" => outcome
+            "issuer" => received.name.to_owned(), "receiver" => received.kind.name(), "outcome" => outcome
         )
         .increment(1);
+        self.with_state(received, |state| state.note(received.now, taken));
+    }
+
+    fn with_state<T>(&self, received: &Received<'_>, change: impl FnOnce(&mut State) -> T) -> T {
         let mut states = self.states();
-        let State { budget, status } = states.entry((name.to_owned(), kind)).or_default();
-        let Err(error) = taken else {
-            status.accepted += 1;
-            status.accepted_at = Some(now);
-            return;
-        };
-        if matches!(error, ReceiverError::Refused(_)) {
-            budget.note_refused(now);
-        }
-        status.failed += 1;
-        let detail = error.detail();
-        status.last_error = Some(ReceiverFailure { at: now, code: error.code(), detail });
+        change(states.entry((received.name.to_owned(), received.kind)).or_default())
     }
 
     fn states(&self) -> MutexGuard<'_, BTreeMap<(String, ReceiverKind), State>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn note(&mut self, at: u64, taken: &Result<Taken, ReceiverError>) {
+        let Self { budget, status } = self;
+        match taken {
+            Ok(taken) => {
+                match taken {
+                    Taken::Ignored => status.ignored += 1,
+                    Taken::Revoked(_) => status.accepted += 1,
+                }
+                status.accepted_at = Some(at);
+            }
+            Err(error) => {
+                if matches!(error, ReceiverError::Refused(_)) {
+                    budget.note_refused(at);
+                }
+                status.failed += 1;
+                let (code, detail) = (error.code(), error.detail());
+                status.last_error = Some(ReceiverFailure { at, code, detail });
+            }
+        }
     }
 }
 
@@ -224,5 +292,8 @@ impl ReceiverError {
     }
 }
 
-/// Longer than any token is accepted, with clocks that differ.
-const REPLAY_MEMORY: Duration = Duration::from_secs(2 * MAX_AGE_SECONDS + 600);
+impl From<Refusal> for ReceiverError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}

@@ -17,6 +17,7 @@ mod oauth;
 mod page;
 mod receivers;
 mod revoking;
+mod security_events;
 mod slow_readers;
 mod snapshot_command;
 #[path = "../support/mod.rs"]

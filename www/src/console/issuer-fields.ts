@@ -22,12 +22,14 @@ export interface IssuerDraft {
   /** The clients whose logout tokens are accepted; none turns the receiver off. */
   logout_clients: string;
   logout_revokes: string;
+  /** The receiver of security events, as JSON: its table is edited as it is. */
+  events: string;
 }
 
 export const EMPTY: IssuerDraft = {
   name: "", issuer: "", preset: "", parameters: "", discovery_uri: "", jwks_uri: "", algorithms: "", horizon_seconds: "",
   clock_skew_seconds: "", token_id_claim: "", session_id_claim: "", user_id_claim: "", selectors: "",
-  logout_clients: "", logout_revokes: "",
+  logout_clients: "", logout_revokes: "", events: "",
 };
 
 /** Checks what can be checked here. The control plane checks all of it. */
@@ -64,10 +66,18 @@ export function issuerBody(draft: IssuerDraft): { body: string } | { complaint: 
   if (looked.length > 0) body["selectors"] = looked;
   const clients = draft.logout_clients.split(/[\s,]+/).filter(Boolean);
   const revokes = draft.logout_revokes.trim();
+  const receivers: Record<string, unknown> = {};
   if (clients.length > 0) {
-    const receiver = { client_ids: clients, ...(revokes === "" ? {} : { revokes }) };
-    body["receivers"] = { backchannel_logout: receiver };
+    receivers["backchannel_logout"] = { client_ids: clients, ...(revokes === "" ? {} : { revokes }) };
   }
+  if (draft.events.trim() !== "") {
+    try {
+      receivers["events"] = JSON.parse(draft.events);
+    } catch {
+      return { complaint: "Security events: this is not JSON." };
+    }
+  }
+  if (Object.keys(receivers).length > 0) body["receivers"] = receivers;
   return { body: JSON.stringify(body) };
 }
 
@@ -93,6 +103,7 @@ export function draftOf(one: Issuer): IssuerDraft {
     selectors: selectors.map((paths) => paths.join(" + ")).join("\n"),
     logout_clients: receivers.backchannel_logout?.client_ids.join(" ") ?? "",
     logout_revokes: receivers.backchannel_logout?.revokes ?? "",
+    events: receivers.events ? JSON.stringify(receivers.events, null, 2) : "",
   };
 }
 

@@ -114,13 +114,14 @@ function Claim({ name }: { name: string }) {
 }
 
 /** What the process that answers has seen of a receiver. */
-function Receiver({ receiver, accepted, failed, accepted_at: at, last_error: error }: ReceiverState) {
+function Receiver({ receiver, accepted, ignored, failed, accepted_at: at, last_error: error, stream }: ReceiverState) {
   return (
     <li>
       <code>{receiver}</code>
       <div class="small">
-        {accepted} accepted{typeof at === "number" && <>, last <Moment at={at} /></>}; {failed} failed
+        {accepted} accepted, {ignored} ignored{typeof at === "number" && <>, last <Moment at={at} /></>}; {failed} failed
       </div>
+      {stream && <div class="small">stream {stream.status} <Moment at={stream.at} /></div>}
       {error && (
         <div class="small">
           <Moment at={error.at} />: <code>{error.code}</code> <ShownText text={error.detail} />

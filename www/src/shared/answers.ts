@@ -23,9 +23,18 @@ export interface Status {
 export interface ReceiverState {
   receiver: string;
   accepted: number;
+  /** Acknowledged, and nothing to revoke. */
+  ignored: number;
   failed: number;
   accepted_at?: number | null;
   last_error?: ReceiverFailure | null;
+  stream?: StreamStatus | null;
+}
+
+/** What a transmitter said about its stream: `verified`, `enabled`, `paused` or `disabled`. */
+export interface StreamStatus {
+  at: number;
+  status: string;
 }
 
 export interface ReceiverFailure {
@@ -37,6 +46,16 @@ export interface ReceiverFailure {
 /** Which events of an issuer are accepted. */
 export interface Receivers {
   backchannel_logout?: BackchannelLogout | null;
+  events?: EventReceiver | null;
+}
+
+export interface EventReceiver {
+  audiences: string[];
+  issuer?: string | null;
+  jwks_uri?: string | null;
+  /** By the URI of the event: `ignore`, `session` or `user`. */
+  actions?: Record<string, string>;
+  subject_claims?: Record<string, string>;
 }
 
 export interface BackchannelLogout {

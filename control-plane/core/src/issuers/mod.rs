@@ -18,6 +18,7 @@ use listing::{Listing, MOST_STEPS};
 
 pub use discovery::jwks_address;
 pub use listing::Roles;
+pub(crate) use registration::is_address;
 pub use registration::{Definition, KeySource, Registration};
 
 /// The claims of one revocation, by their paths.

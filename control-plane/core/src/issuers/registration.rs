@@ -35,7 +35,7 @@ pub struct Registration {
 }
 
 /// Where the keys of an issuer are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeySource {
     /// The address of a discovery document (OpenID Connect Discovery 1.0, RFC 8414).
@@ -276,7 +276,7 @@ fn claim(
 
 /// True for an https address, and for http on this machine: keys that come over the network unprotected
 /// could be anyone's.
-pub(super) fn is_address(text: &str) -> bool {
+pub(crate) fn is_address(text: &str) -> bool {
     let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
     let is_plain = !text.chars().any(|one| one.is_whitespace() || one.is_control());
     let is_good = |host: &str| !host.is_empty() && !host.contains('@');

@@ -3,14 +3,19 @@
 //! Here is what a receiver is registered with, and what each accepts. Keys and clock are arguments.
 
 mod budget;
+mod events;
 mod logout;
 mod signed;
+mod subject;
 
+use offswitch_verifier::Algorithm;
 use serde::{Deserialize, Serialize};
 
+use crate::issuers::{KeySource, Registration};
 use crate::revoking::{Refused, RefusedKind};
 
 pub use budget::Budget;
+pub use events::{Action, Event, EventReceiver, StreamState, event};
 pub use logout::{Logout, MAX_AGE_SECONDS, logout};
 pub use signed::{Signed, UNKNOWN_KEY, open};
 
@@ -20,6 +25,19 @@ pub use signed::{Signed, UNKNOWN_KEY, open};
 pub struct Receivers {
     /// OpenID Connect Back-Channel Logout 1.0.
     pub backchannel_logout: Option<BackchannelLogout>,
+    /// Security events by push (RFC 8935) of the Shared Signals Framework 1.0.
+    pub events: Option<EventReceiver>,
+}
+
+/// Who signs what a receiver takes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Sender {
+    /// The exact `iss`.
+    pub issuer: String,
+    /// Where the keys are.
+    pub keys: KeySource,
+    /// The algorithms.
+    pub algorithms: Vec<Algorithm>,
 }
 
 /// The receiver of logout tokens (OpenID Connect Back-Channel Logout 1.0).
@@ -50,6 +68,8 @@ pub enum Revokes {
 pub enum ReceiverKind {
     /// OpenID Connect Back-Channel Logout 1.0.
     BackchannelLogout,
+    /// Security events by push (RFC 8935).
+    Events,
 }
 
 /// Why a receiver does not accept what was sent. It never contains the token.
@@ -64,7 +84,8 @@ pub struct Refusal {
 impl Receivers {
     /// Those that are on.
     pub fn kinds(&self) -> impl Iterator<Item = ReceiverKind> {
-        self.backchannel_logout.iter().map(|_| ReceiverKind::BackchannelLogout)
+        let logout = self.backchannel_logout.iter().map(|_| ReceiverKind::BackchannelLogout);
+        logout.chain(self.events.iter().map(|_| ReceiverKind::Events))
     }
 
     /// Checks what an operator has described.
@@ -74,18 +95,24 @@ impl Receivers {
     /// If a member is wrong.
     pub(crate) fn check(mut self) -> Result<Self, Refused> {
         if let Some(BackchannelLogout { client_ids, .. }) = &mut self.backchannel_logout {
-            client_ids.sort_unstable();
-            client_ids.dedup();
-            let is_good = |id: &String| (1..=MAX_CLIENT_ID_BYTES).contains(&id.len());
-            if !(1..=MAX_CLIENTS).contains(&client_ids.len()) || !client_ids.iter().all(is_good) {
-                let detail = format!(
-                    "backchannel_logout.client_ids must name 1 to {MAX_CLIENTS} clients, each with 1 \
-                     to {MAX_CLIENT_ID_BYTES} bytes"
-                );
-                return Err(Refused { kind: RefusedKind::Invalid, field: "receivers", detail });
-            }
+            check_names("backchannel_logout.client_ids", client_ids)?;
+        }
+        if let Some(events) = &mut self.events {
+            events.check()?;
         }
         Ok(self)
+    }
+}
+
+impl Sender {
+    /// The issuer itself.
+    pub fn of(registration: &Registration) -> Self {
+        let algorithms = registration.algorithms.iter();
+        Self {
+            issuer: registration.issuer.clone(),
+            keys: registration.keys.clone(),
+            algorithms: algorithms.filter_map(|name| Algorithm::from_name(name)).collect(),
+        }
     }
 }
 
@@ -94,6 +121,7 @@ impl ReceiverKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::BackchannelLogout => "backchannel-logout",
+            Self::Events => "events",
         }
     }
 
@@ -119,8 +147,21 @@ impl From<Refused> for Refusal {
     }
 }
 
-const MAX_CLIENTS: usize = 16;
-const MAX_CLIENT_ID_BYTES: usize = 256;
+/// Checks whom a receiver accepts statements for: without a name it would be anybody.
+fn check_names(member: &str, names: &mut Vec<String>) -> Result<(), Refused> {
+    names.sort_unstable();
+    names.dedup();
+    let is_good = |name: &String| (1..=MAX_NAME_BYTES).contains(&name.len());
+    if (1..=MAX_NAMES).contains(&names.len()) && names.iter().all(is_good) {
+        return Ok(());
+    }
+    let detail =
+        format!("{member} must have 1 to {MAX_NAMES} names, each with 1 to {MAX_NAME_BYTES} bytes");
+    Err(Refused { kind: RefusedKind::Invalid, field: "receivers", detail })
+}
+
+const MAX_NAMES: usize = 16;
+const MAX_NAME_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -134,6 +175,7 @@ mod tests {
                 client_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
                 revokes: Revokes::Session,
             }),
+            events: None,
         };
         assert_eq!(of(&["b", "a", "b"]).check(), Ok(of(&["a", "b"])));
         assert_eq!(Receivers::default().check(), Ok(Receivers::default()));

@@ -1,10 +1,9 @@
 //! The signature of what an identity provider sends, checked with the keys of its issuer.
 
-use offswitch_verifier::{Algorithm, Jws, KeySet, Refusal as TokenRefusal, Shown, read_object};
+use offswitch_verifier::{Jws, KeySet, Refusal as TokenRefusal, Shown, read_object};
 use serde_json::{Map, Value};
 
-use super::Refusal;
-use crate::issuers::Registration;
+use super::{Refusal, Sender};
 
 /// A statement that its issuer has signed. Whether it is meant for us, and what it says, is not
 /// judged yet.
@@ -15,19 +14,18 @@ pub struct Signed {
     pub(super) claims: Map<String, Value>,
 }
 
-/// Checks the signature of `token` with the `keys` of `issuer`.
+/// Checks the signature of `token` with the `keys` of its sender.
 ///
 /// # Errors
 ///
 /// `malformed`, `unsupported_algorithm`, `bad_signature` or `unknown_key`: then a newer key set may
 /// have the key.
-pub fn open(token: &str, keys: &KeySet, issuer: &Registration) -> Result<Signed, Refusal> {
+pub fn open(token: &str, keys: &KeySet, sender: &Sender) -> Result<Signed, Refusal> {
     let refused = |refusal: TokenRefusal| Refusal::new(refusal.code(), refusal.to_string());
     let jws = Jws::parse(token).map_err(refused)?;
     let (algorithm, kid) = (jws.algorithm(), jws.kid());
-    let is_allowed = |name: &String| Algorithm::from_name(name) == Some(algorithm);
     // The issuer's registration says which; a key of the set may allow more.
-    if algorithm.is_symmetric() || !issuer.algorithms.iter().any(is_allowed) {
+    if algorithm.is_symmetric() || !sender.algorithms.contains(&algorithm) {
         let found = algorithm.name();
         let detail = format!("alg is {found}, the issuer is registered with other algorithms");
         return Err(Refusal::new("unsupported_algorithm", detail));
@@ -50,15 +48,11 @@ pub fn open(token: &str, keys: &KeySet, issuer: &Registration) -> Result<Signed,
 
 impl Signed {
     /// That the issuer names itself, and one of these audiences.
-    pub(super) fn check_parties(
-        &self,
-        issuer: &Registration,
-        audiences: &[String],
-    ) -> Result<(), Refusal> {
+    pub(super) fn check_parties(&self, issuer: &str, audiences: &[String]) -> Result<(), Refusal> {
         match self.claims.get("iss").and_then(Value::as_str) {
-            Some(iss) if iss == issuer.issuer => {}
+            Some(iss) if iss == issuer => {}
             Some(iss) => {
-                let (iss, expected) = (Shown::new(iss), Shown::new(&issuer.issuer));
+                let (iss, expected) = (Shown::new(iss), Shown::new(issuer));
                 let detail = format!("iss is {iss}, expected {expected}");
                 return Err(Refusal::new("wrong_issuer", detail));
             }
@@ -95,6 +89,27 @@ impl Signed {
         seconds.map(|seconds| Some(seconds as u64)).ok_or_else(wrong)
     }
 
+    /// The `iat`, at most `max_age` seconds ago at `now`. `exp` may be missing: what is sent without it is
+    /// bounded by `iat`.
+    pub(super) fn check_times(&self, skew: u64, max_age: u64, now: u64) -> Result<u64, Refusal> {
+        let leeway = skew.max(LEEWAY_SECONDS);
+        let iat = self.time("iat")?.ok_or_else(|| self.lacks("iat"))?;
+        if iat > now.saturating_add(leeway) {
+            let detail = format!("iat is {iat}, now is {now}: is a clock wrong?");
+            return Err(Refusal::new("not_yet_valid", detail));
+        }
+        if let Some(exp) = self.time("exp")?
+            && exp.saturating_add(leeway) <= now
+        {
+            return Err(Refusal::new("expired", format!("exp is {exp}, now is {now}")));
+        }
+        if iat.saturating_add(max_age) < now {
+            let detail = format!("iat is {iat}, now is {now}, accepted for {max_age} s");
+            return Err(Refusal::new("too_old", detail));
+        }
+        Ok(iat)
+    }
+
     /// The refusal of a statement without a claim that it needs, or with one of the wrong type.
     pub(super) fn lacks(&self, name: &'static str) -> Refusal {
         match self.claims.contains_key(name) {
@@ -113,5 +128,7 @@ fn short_type(typ: &str) -> String {
     }
 }
 
+/// How far the clock of a provider may differ; a registration may allow more.
+const LEEWAY_SECONDS: u64 = 60;
 /// The code of a token whose key is not in the key set.
 pub const UNKNOWN_KEY: &str = "unknown_key";

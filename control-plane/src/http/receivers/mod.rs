@@ -1,0 +1,242 @@
+//! `/v1/receivers`: what identity providers send. No API key: each receiver checks its sender itself.
+
+mod definition;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use offswitch_core::receivers::{ReceiverKind, Receivers, StreamState};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::extract::{is_of_type, whole_body};
+use super::oauth::{Form, OauthError};
+pub(super) use definition::ReceiversDefinition;
+
+use crate::plane::{Plane, ReceiverError, ReceiverFailure, ReceiverStatus};
+use crate::problem::{Problem, ProblemDocument};
+
+/// A logout, as a form.
+#[derive(Debug, Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the form to the API's readers")]
+pub(super) struct LogoutForm {
+    /// The logout token, a JWT that the issuer has signed.
+    logout_token: String,
+}
+
+/// What this process has seen of a receiver since it started.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReceiverState {
+    /// Which one.
+    #[schema(example = "backchannel-logout")]
+    receiver: &'static str,
+    /// How many requests were accepted that revoke something.
+    accepted: u64,
+    /// How many were acknowledged that revoke nothing.
+    ignored: u64,
+    /// How many were refused, or could not be carried out.
+    failed: u64,
+    /// When the last one was accepted or acknowledged, unix seconds; absent before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_at: Option<u64>,
+    /// Why the last request failed that did; absent if none has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<ReceiverErrorState>,
+    /// What the transmitter said last about its stream of events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<StreamStatus>,
+}
+
+/// What a transmitter said about its stream of events.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StreamStatus {
+    /// When, unix seconds.
+    at: u64,
+    /// `verified` after a verification event; else the new status: `enabled`, `paused` or `disabled`.
+    status: String,
+}
+
+/// Why a request to a receiver failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReceiverErrorState {
+    /// When, unix seconds.
+    at: u64,
+    /// The stable code.
+    code: &'static str,
+    /// What was found and what was expected, in words.
+    detail: String,
+}
+
+/// Takes a logout token of a registered issuer (OpenID Connect Back-Channel Logout 1.0). The tokens of
+/// the session that it names are revoked, or without a session those of the user.
+///
+/// Register this address as the `backchannel_logout_uri` of the client at the provider. 200 means that
+/// the revocation is durable. The same logout token again has no second effect.
+#[utoipa::path(
+    post, path = "/v1/receivers/{name}/backchannel-logout", tag = "receivers",
+    operation_id = "takeLogoutToken", summary = "Log out, as an identity provider",
+    request_body(content = LogoutForm, content_type = "application/x-www-form-urlencoded"),
+    params(("name" = String, Path, description = "The name of the issuer", example = "idp")),
+    responses((status = 200, description = "Revoked"),
+              (status = 400, description = "The logout token is refused", body = OauthError),
+              (status = 404, description = "There is no such receiver", body = OauthError),
+              (status = 429, description = "Too many logout tokens were refused", body = OauthError),
+              (status = 503, description = "Nothing is recorded: send it again", body = OauthError))
+)]
+pub(super) async fn backchannel_logout(
+    State(plane): State<Arc<Plane>>,
+    Path(name): Path<String>,
+    form: Form,
+) -> Result<StatusCode, OauthError> {
+    let token = form.need("logout_token", "missing_token")?;
+    plane.receivers.take_logout(&name, token, plane.now()).await?;
+    Ok(StatusCode::OK)
+}
+
+/// Takes a security event token (RFC 8417) of a registered issuer: a CAEP or RISC event of the Shared
+/// Signals Framework. What it revokes is said by the issuer's registration.
+///
+/// 202 means that the revocation is durable. The same token again has no second effect. An event that
+/// is not known is acknowledged and counted.
+#[utoipa::path(
+    post, path = "/v1/receivers/{name}/events", tag = "receivers",
+    operation_id = "takeEvent", summary = "Deliver a security event",
+    request_body(content = String, content_type = "application/secevent+jwt",
+                 description = "The security event token"),
+    params(("name" = String, Path, description = "The name of the issuer", example = "idp")),
+    responses((status = 202, description = "Done, or there is nothing to do"),
+              (status = 400, description = "The token is refused (RFC 8935 section 2.4)", body = DeliveryError),
+              (status = 404, description = "There is no such receiver", body = DeliveryError),
+              (status = 429, description = "Too many tokens were refused", body = ProblemDocument),
+              (status = 503, description = "Nothing is recorded: send it again", body = ProblemDocument))
+)]
+pub(super) async fn events(
+    State(plane): State<Arc<Plane>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<StatusCode, Undelivered> {
+    if !is_of_type(request.headers(), "application/secevent+jwt") {
+        return Err(DeliveryError::new("invalid_request", "unsupported_media_type").into());
+    }
+    let refused = |code| DeliveryError::new("invalid_request", code);
+    let body = whole_body(request, &()).await.map_err(|error| refused(error.code()))?;
+    let token = str::from_utf8(&body).map_err(|_| refused("malformed"))?;
+    // A line break at the end is what a shell adds.
+    plane.receivers.take_event(&name, token.trim_ascii_end(), plane.now()).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Why a security event token is refused (RFC 8935 section 2.4).
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DeliveryError {
+    /// The RFC's code.
+    #[schema(example = "invalid_issuer")]
+    err: &'static str,
+    /// Our own, more exact code.
+    #[schema(example = "wrong_issuer")]
+    description: &'static str,
+    #[serde(skip)]
+    status: StatusCode,
+}
+
+/// The answer to a delivery that was not accepted: the transmitter is wrong, or it is to try again.
+pub(super) enum Undelivered {
+    Refused(DeliveryError),
+    Problem(Problem),
+}
+
+impl DeliveryError {
+    fn new(err: &'static str, description: &'static str) -> Self {
+        Self { err, description, status: StatusCode::BAD_REQUEST }
+    }
+}
+
+impl From<DeliveryError> for Undelivered {
+    fn from(error: DeliveryError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<ReceiverError> for Undelivered {
+    fn from(error: ReceiverError) -> Self {
+        let code = error.code();
+        let refused = |err| DeliveryError::new(err, code);
+        match error {
+            ReceiverError::Log(error) => Self::Problem(error.into()),
+            ReceiverError::KeysUnavailable(_) => {
+                let detail = "the sender's key set cannot be fetched; send the token again";
+                Self::Problem(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail))
+            }
+            ReceiverError::Limited => {
+                let detail = "too many tokens of this second were refused; send it again";
+                Self::Problem(Problem::new(StatusCode::TOO_MANY_REQUESTS, code, detail))
+            }
+            ReceiverError::Unknown => {
+                let status = StatusCode::NOT_FOUND;
+                Self::Refused(DeliveryError { status, ..refused("access_denied") })
+            }
+            ReceiverError::Refused(_) => Self::Refused(refused(match code {
+                "wrong_issuer" => "invalid_issuer",
+                "wrong_audience" => "invalid_audience",
+                "unknown_key" | "unsupported_algorithm" => "invalid_key",
+                // The signature is all that tells who sends it.
+                "bad_signature" => "authentication_failed",
+                _ => "invalid_request",
+            })),
+        }
+    }
+}
+
+impl IntoResponse for Undelivered {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Refused(error) => {
+                metrics::counter!("offswitch_problems_total", "code" => error.description)
+                    .increment(1);
+                (error.status, [(header::CONTENT_LANGUAGE, "en")], Json(error)).into_response()
+            }
+            Self::Problem(problem) => problem.into_response(),
+        }
+    }
+}
+
+impl ReceiverState {
+    /// The receivers of the issuer with this name.
+    pub(super) fn all(plane: &Plane, name: &str, receivers: &Receivers) -> Vec<Self> {
+        let state = |kind: ReceiverKind| {
+            let status = plane.receivers.status(name, kind);
+            let ReceiverStatus { accepted, ignored, failed, accepted_at, last_error, stream } =
+                status;
+            let last_error = last_error.map(|ReceiverFailure { at, code, detail }| {
+                ReceiverErrorState { at, code, detail }
+            });
+            let stream = stream.map(|(at, state)| match state {
+                StreamState::Verified => StreamStatus { at, status: "verified".to_owned() },
+                StreamState::Updated(status) => StreamStatus { at, status },
+            });
+            let receiver = kind.name();
+            Self { receiver, accepted, ignored, failed, accepted_at, last_error, stream }
+        };
+        receivers.kinds().map(state).collect()
+    }
+}
+
+impl From<ReceiverError> for OauthError {
+    fn from(error: ReceiverError) -> Self {
+        let code = error.code();
+        match error {
+            ReceiverError::Log(error) => error.into(),
+            ReceiverError::KeysUnavailable(_) => Self::unavailable(code),
+            ReceiverError::Limited => {
+                Self::unavailable(code).with_status(StatusCode::TOO_MANY_REQUESTS)
+            }
+            ReceiverError::Refused(_) => Self::invalid_request(code),
+            ReceiverError::Unknown => {
+                Self::invalid_request(code).with_status(StatusCode::NOT_FOUND)
+            }
+        }
+    }
+}
