@@ -40,9 +40,13 @@ consoleTest("an issuer is registered, refused where it is wrong, changed and rem
   await named("User id claim").fill("oid");
   await named(/^Selectors/).fill("azp\n\nazp + oid");
   await named("Back-channel logout clients").fill("app, web");
+  await named(/^Other receivers/).fill('{"webhook": {"preset": "clerk"');
+  await it.button("Register issuer").click();
+  await says(it.part(form), /Other receivers: this is not JSON/);
+  await named(/^Other receivers/).fill('{"webhook": {"preset": "clerk"}}');
   await it.button("Register issuer").click();
   await says(it.part(form), /Saved\.[^]*temp\.example[^]*Position\s+\d+\.\d+/);
-  await says(it.row("temp.example"), /1 h 30 min[^]*user\s+oid[^]*azp \+ oid[^]*never[^]*backchannel-logout\s+0 accepted, 0 ignored; 0 failed/);
+  await says(it.row("temp.example"), /1 h 30 min[^]*user\s+oid[^]*azp \+ oid[^]*never[^]*backchannel-logout\s*0 accepted, 0 ignored; 0 failed[^]*webhook/);
   await it.button("Change temp").click();
   const change = "Change temp";
   assert.equal(await named(/^Discovery/, change).inputValue(), "");
@@ -55,7 +59,8 @@ consoleTest("an issuer is registered, refused where it is wrong, changed and rem
     [7200, "oid", [["azp"], ["azp", "oid"]]]);
   // I10: a change of another member keeps the receiver.
   const receiver = { client_ids: ["app", "web"], revokes: "session" };
-  assert.deepEqual(one.receivers, { backchannel_logout: receiver });
+  assert.deepEqual(one.receivers.backchannel_logout, receiver);
+  assert.equal(one.receivers.webhook.preset, "clerk");
   await plane.call("PUT", "/v1/issuers/temp", { issuer: one.issuer, receivers: { backchannel_logout: receiver } });
   await fetch(`${plane.url}/v1/receivers/temp/backchannel-logout`, {
     method: "POST", body: new URLSearchParams({ logout_token: "x.y.z" }),

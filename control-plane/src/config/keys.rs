@@ -117,6 +117,12 @@ pub(super) const KEYS: &[Key] = &[
         help: "A second master key that is accepted, while the master key is replaced (see \
                docs/guides/key-life.md); from the environment only.",
     },
+    Key {
+        name: "receiver_secrets_file",
+        default: "",
+        help: "TOML file (mode 0600) with the secrets of webhooks: for each issuer name = \"secret\", \
+               or several in brackets while one is changed. It is read at the start.",
+    },
     Key { name: "other_master_key_file", default: "", help: "File with that second master key." },
     Key {
         name: "redis_prefix",

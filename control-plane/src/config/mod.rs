@@ -44,6 +44,8 @@ pub struct Config {
     pub other_master_key: Option<Zeroizing<String>>,
     /// The file with the second accepted master key.
     pub other_master_key_file: Option<PathBuf>,
+    /// The file with the secrets of webhooks.
+    pub receiver_secrets_file: Option<PathBuf>,
     /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// How it is logged.

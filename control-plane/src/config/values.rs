@@ -17,7 +17,8 @@ use super::keys::{KEYS, MASTER_KEY, MASTER_KEY_COMMAND, OTHER_MASTER_KEY};
 use super::{Config, PREFIX, Problem, StoreConfig, addresses, environment};
 use crate::keyring::{KeyPolicy, TokenAlgorithm};
 use crate::plane::{
-    LogSettings, MOST_ENTRIES, PublishSettings, SessionSettings, Settings, SigningSettings,
+    LogSettings, MOST_ENTRIES, PublishSettings, ReceiverSecrets, SessionSettings, Settings,
+    SigningSettings,
 };
 use crate::server::Limits;
 use crate::store::{Appendfsync, check_store_url};
@@ -170,7 +171,12 @@ impl Values {
         let max_connections = self.count("max_connections", 1..=1_000_000);
         let limits = Limits { max_connections, ..Limits::default() };
         let max_connections_is_set = self.set.contains_key("max_connections");
-        let other_master_key_file = self.text("other_master_key_file", 0..=4096);
+        let mut file = |name| {
+            let path = self.text(name, 0..=4096);
+            (!path.is_empty()).then(|| PathBuf::from(path))
+        };
+        let other_master_key_file = file("other_master_key_file");
+        let receiver_secrets_file = file("receiver_secrets_file");
         self.text(MASTER_KEY_COMMAND, 0..=4096);
         self.text(OTHER_MASTER_KEY, 0..=4096);
         let mut secret = |name| self.set.remove(name).filter(|text| !text.is_empty());
@@ -193,8 +199,8 @@ impl Values {
             master_key_command,
             master_key_file,
             other_master_key,
-            other_master_key_file: (!other_master_key_file.is_empty())
-                .then(|| PathBuf::from(other_master_key_file)),
+            other_master_key_file,
+            receiver_secrets_file,
             log: log.unwrap_or_default(),
             log_format: log_format.unwrap_or(LogFormat::Text),
             limits,
@@ -260,6 +266,7 @@ impl Values {
             });
         let settings = Settings {
             issuer,
+            receiver_secrets: ReceiverSecrets::default(),
             sessions: SessionSettings {
                 audience: self.text("audience", 1..=256),
                 access_token_seconds: self

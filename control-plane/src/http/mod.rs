@@ -112,6 +112,10 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
         // Identity providers have no API key: the signature of what they send is checked.
         (Access::Public, routes!(receivers::backchannel_logout).layer(token())),
         (Access::Public, routes!(receivers::events).layer(token())),
+        (
+            Access::Public,
+            routes!(receivers::webhook).layer(DefaultBodyLimit::max(MAX_WEBHOOK_BYTES)),
+        ),
         (scope(Scope::ApiKeysWrite), routes!(api_keys::list)),
         (scope(Scope::ApiKeysWrite), routes!(api_keys::create).layer(small())),
         (scope(Scope::ApiKeysWrite), routes!(api_keys::delete)),
@@ -291,6 +295,8 @@ const MAX_FORM_BYTES: usize = 20 * 1024;
 const MAX_BODY_BYTES: usize = 64 * 1024;
 /// What an identity provider sends is a token of about 1 KiB.
 const MAX_EVENT_BYTES: usize = 16 * 1024;
+/// A webhook may have everything that is known about a user.
+const MAX_WEBHOOK_BYTES: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {

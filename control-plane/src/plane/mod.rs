@@ -39,7 +39,7 @@ pub use log::{
     Backwards, Health, Loading, Log, LogSettings, MOST_ENTRIES, Revoked, published_issuer,
 };
 pub use publish::{Following, PublishSettings, Published, Publisher};
-pub use receivers::{ReceiverError, ReceiverFailure, ReceiverStatus, Receivers};
+pub use receivers::{ReceiverError, ReceiverFailure, ReceiverSecrets, ReceiverStatus, Receivers};
 pub use red_button::{Landing, RedButton};
 pub use sessions::{
     Denial, Issued, NamedSessions, Opened, RESERVED_CLAIMS, Reach, RefreshRefusal, Refreshed,
@@ -81,6 +81,8 @@ pub struct Settings {
     pub publish: PublishSettings,
     /// The settings of the log.
     pub log: LogSettings,
+    /// The secrets of webhooks.
+    pub receiver_secrets: ReceiverSecrets,
 }
 
 /// Why the plane did not do what was requested.
@@ -151,7 +153,7 @@ impl Plane {
         now: u64,
         loading: &Loading,
     ) -> Result<Arc<Self>, PlaneError> {
-        let Settings { issuer, sessions, signing, publish, log } = settings;
+        let Settings { issuer, sessions, signing, publish, log, receiver_secrets } = settings;
         let sealed = Arc::new(SealedStore::new(store, master.clone()));
         let store: Arc<dyn Store> = sealed.clone();
         let (fold, opened) =
@@ -176,7 +178,7 @@ impl Plane {
         let sessions =
             Sessions::new(sessions, issuer.clone(), sealed, master, folded.clone(), log.clone());
         let sessions = Arc::new(sessions);
-        let receivers = Receivers::new(log.clone());
+        let receivers = Receivers::new(log.clone(), receiver_secrets);
         folded.note_position(folded.position());
         log.remember(now).await;
         // A logout that a crash interrupted must be complete before any client can refresh.

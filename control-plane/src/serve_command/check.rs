@@ -18,6 +18,11 @@ pub(crate) async fn check(config: &Config) -> ExitCode {
     let mut report = Report::default();
     report.note("configuration", &Ok("every setting is understood".to_owned()));
     report.note("listen", &listen(config));
+    if config.receiver_secrets_file.is_some() {
+        let secrets = opening::receiver_secrets(config);
+        let outcome = secrets.map(|_| "they are understood".to_owned());
+        report.note("secrets of webhooks", &outcome.map_err(|error| format!("{error:#}")));
+    }
     match opening::open_store(config).await {
         Err(error) => report.note("store", &Err(format!("{error:#}"))),
         Ok(store) => {

@@ -1,5 +1,7 @@
 //! Everything that happens before the first request can be served.
 
+use std::fs::File;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +12,12 @@ use offswitch::config::{Config, StoreConfig};
 use offswitch::http::Starting;
 use offswitch::keyring::{Keyring, KeyringError};
 use offswitch::master_key::{MasterKey, random_bytes, write_private};
-use offswitch::plane::{Plane, PlaneError, published_issuer};
-use offswitch::private_files::private_folder;
+use offswitch::plane::{Plane, PlaneError, ReceiverSecrets, published_issuer};
+use offswitch::private_files::{Exposure, exposure, private_folder};
 use offswitch::sealing::SealedStore;
 use offswitch::store::{EmbeddedStore, RedisOptions, RedisStore, Store, StoreError};
 use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
 
 use super::issuer;
 
@@ -59,6 +62,7 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
         issuer::settle(&documents, published, &settings.issuer, config.issuer_is_set).await?;
     settings.log.memory_folder = Some(memory_folder);
     settings.log.has_served = config.data_dir.join("admin.key").exists();
+    settings.receiver_secrets = receiver_secrets(config)?;
     let plane = Plane::start(settings, store, master, unix_seconds(), starting.loading()).await;
     let plane = plane.map_err(|error| in_words(error, config))?;
     // Only now: if the store had lost its API keys, they have been restored.
@@ -71,6 +75,27 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
     settled.map_err(|error| in_words(error, config))?;
     plane.spawn_tasks();
     Ok(plane)
+}
+
+/// The secrets of webhooks, from their file.
+pub(crate) fn receiver_secrets(config: &Config) -> anyhow::Result<ReceiverSecrets> {
+    let Some(path) = &config.receiver_secrets_file else { return Ok(ReceiverSecrets::default()) };
+    let shown = path.display();
+    let file = File::open(path);
+    let file = file.with_context(|| format!("receiver_secrets_file {shown} cannot be read"))?;
+    match exposure(&file)? {
+        Exposure::Private => {}
+        Exposure::Readable => {
+            tracing::warn!(file = %shown, "other users can read the secrets of webhooks: chmod 600");
+        }
+        Exposure::Writable => {
+            return Err(anyhow!("others can write to {shown}, so its secrets could be anyone's"));
+        }
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.take(MAX_SECRETS_BYTES).read_to_string(&mut text)?;
+    let secrets = ReceiverSecrets::parse(&text);
+    secrets.map_err(|problem| anyhow!("receiver_secrets_file {shown}: {problem}"))
 }
 
 async fn first_api_key(config: &Config, plane: &Plane) -> anyhow::Result<()> {
@@ -175,5 +200,7 @@ fn is_over_soon(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref::<StoreError>().or(of_plane), Some(StoreError::Unavailable(_)))
 }
 
+/// A hundred secrets.
+const MAX_SECRETS_BYTES: u64 = 64 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

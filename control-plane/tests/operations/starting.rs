@@ -49,6 +49,36 @@ async fn a_missing_master_key_beside_a_sealed_store_is_refused_and_none_is_made(
     ControlPlane::start_in(folder.path(), &[]).await;
 }
 
+// I13: a process without the secrets that it was given would refuse every webhook; no value is repeated.
+#[tokio::test]
+async fn a_file_of_secrets_that_cannot_be_used_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secrets.toml");
+    let with = [("OFFSWITCH_RECEIVER_SECRETS_FILE", path.to_str().unwrap())];
+    let mode = |mode| {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&path, permissions).unwrap();
+    };
+    let checked = || said(&serve(folder.path(), &["--check"], &with));
+    assert!(checked().contains("secrets of webhooks: PROBLEM"), "{}", checked());
+    std::fs::write(&path, "idp = \"whsec_bmV3IHNlY3JldCBvZiAyNCBieXRlcyEh\"").unwrap();
+    mode(0o600);
+    assert!(checked().contains("secrets of webhooks: ok"), "{}", checked());
+    mode(0o602);
+    assert!(checked().contains("others can write to"), "{}", checked());
+    mode(0o600);
+    std::fs::write(&path, "idp = \"too short\"").unwrap();
+    for arguments in [&[][..], &["--check"]] {
+        let refused = serve(folder.path(), arguments, &with);
+        assert!(!refused.status.success());
+        let said = said(&refused);
+        assert!(
+            said.contains("idp: must be 1 to 4 texts") && !said.contains("too short"),
+            "{said}"
+        );
+    }
+}
+
 // D42: under another issuer no verifier would accept anything of what is there.
 #[tokio::test]
 async fn another_issuer_over_old_data_is_refused_and_an_unset_one_is_remembered() {

@@ -22,14 +22,14 @@ export interface IssuerDraft {
   /** The clients whose logout tokens are accepted; none turns the receiver off. */
   logout_clients: string;
   logout_revokes: string;
-  /** The receiver of security events, as JSON: its table is edited as it is. */
-  events: string;
+  /** The receivers of security events and webhooks, as JSON: their tables are edited as they are. */
+  receivers: string;
 }
 
 export const EMPTY: IssuerDraft = {
   name: "", issuer: "", preset: "", parameters: "", discovery_uri: "", jwks_uri: "", algorithms: "", horizon_seconds: "",
   clock_skew_seconds: "", token_id_claim: "", session_id_claim: "", user_id_claim: "", selectors: "",
-  logout_clients: "", logout_revokes: "", events: "",
+  logout_clients: "", logout_revokes: "", receivers: "",
 };
 
 /** Checks what can be checked here. The control plane checks all of it. */
@@ -66,16 +66,16 @@ export function issuerBody(draft: IssuerDraft): { body: string } | { complaint: 
   if (looked.length > 0) body["selectors"] = looked;
   const clients = draft.logout_clients.split(/[\s,]+/).filter(Boolean);
   const revokes = draft.logout_revokes.trim();
-  const receivers: Record<string, unknown> = {};
+  let receivers: Record<string, unknown> = {};
+  if (draft.receivers.trim() !== "") {
+    try {
+      receivers = { ...JSON.parse(draft.receivers) };
+    } catch {
+      return { complaint: "Other receivers: this is not JSON." };
+    }
+  }
   if (clients.length > 0) {
     receivers["backchannel_logout"] = { client_ids: clients, ...(revokes === "" ? {} : { revokes }) };
-  }
-  if (draft.events.trim() !== "") {
-    try {
-      receivers["events"] = JSON.parse(draft.events);
-    } catch {
-      return { complaint: "Security events: this is not JSON." };
-    }
   }
   if (Object.keys(receivers).length > 0) body["receivers"] = receivers;
   return { body: JSON.stringify(body) };
@@ -84,6 +84,7 @@ export function issuerBody(draft: IssuerDraft): { body: string } | { complaint: 
 /** The fields of a registered issuer, to change it. */
 export function draftOf(one: Issuer): IssuerDraft {
   const { name, issuer, discovery_uri, jwks_uri, algorithms, selectors, receivers } = one;
+  const { backchannel_logout: logout, ...others } = receivers;
   const isDefault = discovery_uri === `${issuer.replace(/\/+$/, "")}${WELL_KNOWN}`;
   return {
     name,
@@ -101,9 +102,9 @@ export function draftOf(one: Issuer): IssuerDraft {
     session_id_claim: one.session_id_claim || NONE,
     user_id_claim: one.user_id_claim || NONE,
     selectors: selectors.map((paths) => paths.join(" + ")).join("\n"),
-    logout_clients: receivers.backchannel_logout?.client_ids.join(" ") ?? "",
-    logout_revokes: receivers.backchannel_logout?.revokes ?? "",
-    events: receivers.events ? JSON.stringify(receivers.events, null, 2) : "",
+    logout_clients: logout?.client_ids.join(" ") ?? "",
+    logout_revokes: logout?.revokes ?? "",
+    receivers: Object.keys(others).length > 0 ? JSON.stringify(others, null, 2) : "",
   };
 }
 

@@ -43,7 +43,7 @@ export function IssuerForm({ access, before, onCancel, onDone }: Props) {
   const field = (name: keyof IssuerDraft) => ({
     value: draft[name],
     isExact: true,
-    isWrong: wrong === `/${name}` || (wrong?.startsWith("/receivers") && /^logout_|^events$/.test(name)) === true,
+    isWrong: wrong === `/${name}` || (wrong?.startsWith("/receivers") && /^logout_|^receivers$/.test(name)) === true,
     onInput: (value: string) => setDraft((held) => ({ ...held, [name]: value })),
   });
   return (
@@ -88,10 +88,11 @@ export function IssuerForm({ access, before, onCancel, onDone }: Props) {
           <Field label="A logout revokes" placeholder="session" note="session or user"
             hint="Access tokens without the session's id need user." {...field("logout_revokes")} />
         </div>
-        <Field label="Security events" note="JSON" rows={3} placeholder={'{"audiences": ["https://rp.example"]}'}
-          hint={`They are accepted at /v1/receivers/${draft.name || "{name}"}/events. "actions" says by URI what an
-            event revokes.`}
-          {...field("events")} />
+        <Field label="Other receivers" note="JSON" rows={3}
+          placeholder={'{"events": {"audiences": ["https://rp.example"]}, "webhook": {"preset": "clerk"}}'}
+          hint={`At /v1/receivers/${draft.name || "{name}"}/events and …/webhook. Their tables say what an event
+            revokes.`}
+          {...field("receivers")} />
         <p class="row submit">
           <button class="primary" disabled={isBusy || !may(access, "issuers:write")}>
             {isBusy ? "Saving…" : before === null ? "Register issuer" : "Save changes"}

@@ -47,6 +47,16 @@ export interface ReceiverFailure {
 export interface Receivers {
   backchannel_logout?: BackchannelLogout | null;
   events?: EventReceiver | null;
+  webhook?: Webhook | null;
+}
+
+export interface Webhook {
+  preset?: string | null;
+  /** `standard`, or an object that says more. */
+  signature?: string | object | null;
+  type_pointer?: string | null;
+  /** By the type of the event. */
+  events?: Record<string, object>;
 }
 
 export interface EventReceiver {

@@ -7,6 +7,8 @@ mod events;
 mod logout;
 mod signed;
 mod subject;
+mod webhook;
+mod webhook_signature;
 
 use offswitch_verifier::Algorithm;
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,8 @@ pub use budget::Budget;
 pub use events::{Action, Event, EventReceiver, StreamState, event};
 pub use logout::{Logout, MAX_AGE_SECONDS, logout};
 pub use signed::{Signed, UNKNOWN_KEY, open};
+pub use webhook::{Webhook, WebhookEvent, webhook};
+pub use webhook_signature::{Genuine, HmacEncoding, Scheme};
 
 /// The receivers of an issuer; one that is absent is off.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +31,8 @@ pub struct Receivers {
     pub backchannel_logout: Option<BackchannelLogout>,
     /// Security events by push (RFC 8935) of the Shared Signals Framework 1.0.
     pub events: Option<EventReceiver>,
+    /// Webhooks, signed with a secret of the configuration.
+    pub webhook: Option<Webhook>,
 }
 
 /// Who signs what a receiver takes.
@@ -70,6 +76,8 @@ pub enum ReceiverKind {
     BackchannelLogout,
     /// Security events by push (RFC 8935).
     Events,
+    /// Webhooks.
+    Webhook,
 }
 
 /// Why a receiver does not accept what was sent. It never contains the token.
@@ -85,7 +93,8 @@ impl Receivers {
     /// Those that are on.
     pub fn kinds(&self) -> impl Iterator<Item = ReceiverKind> {
         let logout = self.backchannel_logout.iter().map(|_| ReceiverKind::BackchannelLogout);
-        logout.chain(self.events.iter().map(|_| ReceiverKind::Events))
+        let events = self.events.iter().map(|_| ReceiverKind::Events);
+        logout.chain(events).chain(self.webhook.iter().map(|_| ReceiverKind::Webhook))
     }
 
     /// Checks what an operator has described.
@@ -99,6 +108,9 @@ impl Receivers {
         }
         if let Some(events) = &mut self.events {
             events.check()?;
+        }
+        if let Some(webhook) = &mut self.webhook {
+            webhook.check()?;
         }
         Ok(self)
     }
@@ -122,6 +134,7 @@ impl ReceiverKind {
         match self {
             Self::BackchannelLogout => "backchannel-logout",
             Self::Events => "events",
+            Self::Webhook => "webhook",
         }
     }
 
@@ -175,7 +188,7 @@ mod tests {
                 client_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
                 revokes: Revokes::Session,
             }),
-            events: None,
+            ..Receivers::default()
         };
         assert_eq!(of(&["b", "a", "b"]).check(), Ok(of(&["a", "b"])));
         assert_eq!(Receivers::default().check(), Ok(Receivers::default()));

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use offswitch_core::receivers::{Action, BackchannelLogout, EventReceiver, Receivers, Revokes};
+use offswitch_core::receivers::{
+    Action, BackchannelLogout, EventReceiver, HmacEncoding, Receivers, Revokes, Scheme, Webhook,
+    WebhookEvent,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -17,6 +20,9 @@ pub(in crate::http) struct ReceiversDefinition {
     /// Security events by push (RFC 8935), of the Shared Signals Framework 1.0.
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<EventsDefinition>,
+    /// Webhooks, signed with a secret of the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<WebhookDefinition>,
 }
 
 /// Logout tokens are accepted at `/v1/receivers/{name}/backchannel-logout`.
@@ -73,6 +79,117 @@ enum ActionDefinition {
     User,
 }
 
+/// Webhooks are accepted at `/v1/receivers/{name}/webhook`. The secrets are in the file
+/// `receiver_secrets_file` of each process.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Webhook)]
+struct WebhookDefinition {
+    /// What is known about a provider: `clerk` or `workos`. What is given in addition takes its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    preset: Option<String>,
+    /// How requests are signed; by default as Standard Webhooks says.
+    #[serde(default)]
+    signature: Option<SchemeDefinition>,
+    /// Where the body has the type of the event, a JSON Pointer; by default `/type`.
+    #[serde(default)]
+    type_pointer: Option<String>,
+    /// What the events revoke, by their type. Others are acknowledged and counted.
+    #[serde(default)]
+    events: BTreeMap<String, WebhookEventDefinition>,
+}
+
+/// How the requests of a provider are signed.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = WebhookSignature)]
+enum SchemeDefinition {
+    /// Standard Webhooks: `webhook-id`, `webhook-timestamp` and `webhook-signature`, or the same headers
+    /// with `svix-`.
+    Standard,
+    /// One header with time and signatures: `t=…,v1=…`.
+    Stamped {
+        /// The header's name.
+        header: String,
+    },
+    /// A header with the HMAC-SHA256 of the body.
+    Hmac {
+        /// The header's name.
+        header: String,
+        /// What is before the HMAC, such as `sha256=`.
+        #[serde(default)]
+        prefix: String,
+        /// How the HMAC is written; by default in hexadecimal digits.
+        #[serde(default)]
+        encoding: EncodingDefinition,
+        /// A header with unix seconds: then `{time}.{body}` is signed.
+        #[serde(default)]
+        timestamp_header: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = HmacEncoding)]
+enum EncodingDefinition {
+    #[default]
+    Hex,
+    Base64,
+}
+
+/// Where the body of an event has what it revokes: one of the two, a JSON Pointer.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = WebhookEvent)]
+struct WebhookEventDefinition {
+    /// The id of a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    /// The id of a user: what the user has is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+}
+
+impl From<WebhookDefinition> for Webhook {
+    fn from(one: WebhookDefinition) -> Self {
+        let WebhookDefinition { preset, signature, type_pointer, events } = one;
+        let signature = signature.map(|scheme| match scheme {
+            SchemeDefinition::Standard => Scheme::Standard,
+            SchemeDefinition::Stamped { header } => Scheme::Stamped { header },
+            SchemeDefinition::Hmac { header, prefix, encoding, timestamp_header } => {
+                let encoding = match encoding {
+                    EncodingDefinition::Hex => HmacEncoding::Hex,
+                    EncodingDefinition::Base64 => HmacEncoding::Base64,
+                };
+                Scheme::Hmac { header, prefix, encoding, timestamp_header }
+            }
+        });
+        let event = |WebhookEventDefinition { session, user }| WebhookEvent { session, user };
+        let events = events.into_iter().map(|(kind, one)| (kind, event(one))).collect();
+        Self { preset, signature, type_pointer, events }
+    }
+}
+
+impl From<Webhook> for WebhookDefinition {
+    fn from(one: Webhook) -> Self {
+        let Webhook { preset, signature, type_pointer, events } = one;
+        let signature = signature.map(|scheme| match scheme {
+            Scheme::Standard => SchemeDefinition::Standard,
+            Scheme::Stamped { header } => SchemeDefinition::Stamped { header },
+            Scheme::Hmac { header, prefix, encoding, timestamp_header } => {
+                let encoding = match encoding {
+                    HmacEncoding::Hex => EncodingDefinition::Hex,
+                    HmacEncoding::Base64 => EncodingDefinition::Base64,
+                };
+                SchemeDefinition::Hmac { header, prefix, encoding, timestamp_header }
+            }
+        });
+        let event = |WebhookEvent { session, user }| WebhookEventDefinition { session, user };
+        let events = events.into_iter().map(|(kind, one)| (kind, event(one))).collect();
+        Self { preset, signature, type_pointer, events }
+    }
+}
+
 impl From<ReceiversDefinition> for Receivers {
     fn from(definition: ReceiversDefinition) -> Self {
         let backchannel_logout = definition.backchannel_logout.map(|one| BackchannelLogout {
@@ -94,7 +211,8 @@ impl From<ReceiversDefinition> for Receivers {
             actions: one.actions.into_iter().map(|(uri, one)| (uri, action(one))).collect(),
             subject_claims: one.subject_claims,
         });
-        Self { backchannel_logout, events }
+        let webhook = definition.webhook.map(Webhook::from);
+        Self { backchannel_logout, events, webhook }
     }
 }
 
@@ -120,6 +238,7 @@ impl From<Receivers> for ReceiversDefinition {
             actions: one.actions.into_iter().map(|(uri, one)| (uri, action(one))).collect(),
             subject_claims: one.subject_claims,
         });
-        Self { backchannel_logout, events }
+        let webhook = receivers.webhook.map(WebhookDefinition::from);
+        Self { backchannel_logout, events, webhook }
     }
 }

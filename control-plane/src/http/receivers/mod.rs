@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use offswitch_core::receivers::{ReceiverKind, Receivers, StreamState};
 use serde::{Deserialize, Serialize};
@@ -129,6 +129,53 @@ pub(super) async fn events(
     Ok(StatusCode::ACCEPTED)
 }
 
+/// Takes a webhook of a registered issuer, signed as its registration says: by Standard Webhooks, or with
+/// an HMAC. What its events revoke is said there too.
+///
+/// 200 means that the revocation is durable. The same event again has no second effect. An event that
+/// is not known is acknowledged and counted.
+#[utoipa::path(
+    post, path = "/v1/receivers/{name}/webhook", tag = "receivers",
+    operation_id = "takeWebhook", summary = "Deliver a webhook",
+    request_body(content = serde_json::Value, description = "As the provider sends it"),
+    params(("name" = String, Path, description = "The name of the issuer", example = "idp")),
+    responses((status = 200, description = "Done, or there is nothing to do"),
+              (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "Nothing is recorded: send it again", body = ProblemDocument))
+)]
+pub(super) async fn webhook(
+    State(plane): State<Arc<Plane>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let body = whole_body(request, &()).await?;
+    // One that occurs twice is none: which of them is signed would be anyone's guess.
+    let header = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        let (value, None) = (values.next()?, values.next()) else { return None };
+        value.to_str().ok()
+    };
+    plane.receivers.take_webhook(&name, header, &body, plane.now()).await?;
+    Ok(StatusCode::OK)
+}
+
+impl From<ReceiverError> for Problem {
+    fn from(error: ReceiverError) -> Self {
+        let (code, detail) = (error.code(), error.to_string());
+        let status = match error {
+            ReceiverError::Log(error) => return error.into(),
+            ReceiverError::KeysUnavailable(_) | ReceiverError::NoSecret => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            ReceiverError::Limited => StatusCode::TOO_MANY_REQUESTS,
+            ReceiverError::Refused(_) => StatusCode::BAD_REQUEST,
+            ReceiverError::Unknown => StatusCode::NOT_FOUND,
+        };
+        Self::new(status, code, detail)
+    }
+}
+
 /// Why a security event token is refused (RFC 8935 section 2.4).
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DeliveryError {
@@ -165,15 +212,6 @@ impl From<ReceiverError> for Undelivered {
         let code = error.code();
         let refused = |err| DeliveryError::new(err, code);
         match error {
-            ReceiverError::Log(error) => Self::Problem(error.into()),
-            ReceiverError::KeysUnavailable(_) => {
-                let detail = "the sender's key set cannot be fetched; send the token again";
-                Self::Problem(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail))
-            }
-            ReceiverError::Limited => {
-                let detail = "too many tokens of this second were refused; send it again";
-                Self::Problem(Problem::new(StatusCode::TOO_MANY_REQUESTS, code, detail))
-            }
             ReceiverError::Unknown => {
                 let status = StatusCode::NOT_FOUND;
                 Self::Refused(DeliveryError { status, ..refused("access_denied") })
@@ -186,6 +224,7 @@ impl From<ReceiverError> for Undelivered {
                 "bad_signature" => "authentication_failed",
                 _ => "invalid_request",
             })),
+            other => Self::Problem(other.into()),
         }
     }
 }
@@ -229,7 +268,7 @@ impl From<ReceiverError> for OauthError {
         let code = error.code();
         match error {
             ReceiverError::Log(error) => error.into(),
-            ReceiverError::KeysUnavailable(_) => Self::unavailable(code),
+            ReceiverError::KeysUnavailable(_) | ReceiverError::NoSecret => Self::unavailable(code),
             ReceiverError::Limited => {
                 Self::unavailable(code).with_status(StatusCode::TOO_MANY_REQUESTS)
             }

@@ -1,5 +1,7 @@
 //! The receivers: events of identity providers become revocations, with the state that operators see.
 
+mod secrets;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -7,8 +9,8 @@ use std::time::Instant;
 use offswitch_core::issuers::Registration;
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::receivers::{
-    Budget, Event, Logout, ReceiverKind, Receivers as Registered, Refusal, Sender, Signed,
-    StreamState, UNKNOWN_KEY, event, logout, open,
+    Budget, Event, Logout, ReceiverKind, Receivers as Registered, Refusal, Scheme, Sender, Signed,
+    StreamState, UNKNOWN_KEY, event, logout, open, webhook,
 };
 use offswitch_core::record::Record;
 use offswitch_core::revoking::{Named, RefusedKind};
@@ -18,9 +20,12 @@ use super::log::{Log, Revoked};
 use crate::key_sets::{KeySets, KeysUnavailable};
 use crate::store::{Request, StoreError};
 
+pub use secrets::ReceiverSecrets;
+
 /// The receivers of all registered issuers.
 pub struct Receivers {
     log: Arc<Log>,
+    secrets: ReceiverSecrets,
     key_sets: KeySets,
     states: Mutex<BTreeMap<(String, ReceiverKind), State>>,
 }
@@ -68,6 +73,9 @@ pub enum ReceiverError {
     /// Too many requests of this second were refused.
     #[error("too many requests were refused")]
     Limited,
+    /// The configuration of this process has no secret for the webhooks of this issuer.
+    #[error("receiver_secrets_file has no secret of the right form under the name of this issuer")]
+    NoSecret,
     /// The log did not take it.
     #[error(transparent)]
     Log(#[from] PlaneError),
@@ -87,6 +95,14 @@ struct Received<'a> {
     now: u64,
 }
 
+/// What tells an event from others of its issuer.
+struct NewEvent<'a> {
+    /// Its own id.
+    id: &'a str,
+    /// What it says; if absent, what it revokes.
+    said: Option<&'a [u8]>,
+}
+
 /// What came of a request.
 enum Taken {
     /// Nothing that it says revokes anything.
@@ -95,8 +111,8 @@ enum Taken {
 }
 
 impl Receivers {
-    pub(super) fn new(log: Arc<Log>) -> Self {
-        Self { log, key_sets: KeySets::new(), states: Mutex::default() }
+    pub(super) fn new(log: Arc<Log>, secrets: ReceiverSecrets) -> Self {
+        Self { log, secrets, key_sets: KeySets::new(), states: Mutex::default() }
     }
 
     /// Takes a logout token that was sent for the issuer of this name. Once this returns, the
@@ -116,7 +132,7 @@ impl Receivers {
             let signed = self.open(token, &Sender::of(received.issuer)).await?;
             let asked = logout(&signed, received.issuer, receiver, now)?;
             let Logout { id, named } = asked;
-            self.revoke(received, &id, vec![named]).await
+            self.revoke(received, NewEvent { id: &id, said: None }, vec![named]).await
         })
         .await
     }
@@ -134,7 +150,37 @@ impl Receivers {
             if let Some(said) = stream {
                 self.with_state(received, |state| state.status.stream = Some((now, said)));
             }
-            self.revoke(received, &id, named).await
+            self.revoke(received, NewEvent { id: &id, said: None }, named).await
+        })
+        .await
+    }
+
+    /// Takes a webhook that was sent for the issuer of this name, likewise. `header` has the value of a
+    /// header that was sent once.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiverError`]; nothing is recorded then.
+    pub async fn take_webhook<'a>(
+        &self,
+        name: &str,
+        header: impl Fn(&str) -> Option<&'a str>,
+        body: &[u8],
+        now: u64,
+    ) -> Result<(), ReceiverError> {
+        self.take(ReceiverKind::Webhook, name, now, async |received, all| {
+            let receiver = all.webhook.as_ref().ok_or(ReceiverError::Unknown)?;
+            let scheme = receiver.signature.as_ref().unwrap_or(&Scheme::Standard);
+            let secrets = self.secrets.of(name);
+            if !secrets.iter().any(|secret| scheme.key(secret).is_some()) {
+                return Err(ReceiverError::NoSecret);
+            }
+            let genuine = scheme.verify(header, body, &secrets, now)?;
+            let named = webhook(&genuine, body, received.issuer, receiver)?;
+            let id = genuine.id.unwrap_or_else(|| format!("body {}", blake3::hash(body).to_hex()));
+            // Each attempt to deliver has a time of its own: the first one counts.
+            let event = NewEvent { id: &id, said: Some(body) };
+            self.revoke(received, event, named.into_iter().collect()).await
         })
         .await
     }
@@ -183,11 +229,11 @@ impl Receivers {
         }
     }
 
-    /// Records what an event names. `id` is the event's own, unique for its issuer.
+    /// Records what an event names.
     async fn revoke(
         &self,
         received: &Received<'_>,
-        id: &str,
+        event: NewEvent<'_>,
         named: Vec<Named>,
     ) -> Result<Taken, ReceiverError> {
         let Received { kind, name, issuer, now } = *received;
@@ -206,16 +252,18 @@ impl Receivers {
         }
         let (by, reason) = (kind.actor(name), Some(kind.name().to_owned()));
         let record = Record { at: now, by, reason, revocations };
+        let revoked = record.revocations_encoded();
+        let said = event.said.unwrap_or(&revoked);
         // The length comes first, so that no other pair gives the same text.
-        let event = format!("{}:{}:{id}", issuer.issuer.len(), issuer.issuer);
+        let id = format!("{}:{}:{}", issuer.issuer.len(), issuer.issuer, event.id);
         let request = Request {
-            id: format!("{}:{}", kind.name(), blake3::hash(event.as_bytes()).to_hex()),
-            digest: *blake3::hash(&record.revocations_encoded()).as_bytes(),
+            id: format!("{}:{}", kind.name(), blake3::hash(id.as_bytes()).to_hex()),
+            digest: *blake3::hash(said).as_bytes(),
             memory: REQUEST_MEMORY,
         };
         match self.log.revoke_allowed(&request, &record).await {
             Err(PlaneError::Store(StoreError::RequestReused)) => {
-                let detail = "the jti was used before, for something else".to_owned();
+                let detail = "its id was used before, for something else".to_owned();
                 Err(Refusal { code: "jti_reused", detail }.into())
             }
             revoked => Ok(Taken::Revoked(revoked?)),
@@ -229,7 +277,9 @@ impl Receivers {
             Ok(Taken::Revoked(_)) => "repeated",
             Err(ReceiverError::Limited) => "limited",
             Err(ReceiverError::Refused(_) | ReceiverError::Unknown) => "refused",
-            Err(ReceiverError::KeysUnavailable(_) | ReceiverError::Log(_)) => "unavailable",
+            Err(
+                ReceiverError::KeysUnavailable(_) | ReceiverError::Log(_) | ReceiverError::NoSecret,
+            ) => "unavailable",
         };
         metrics::counter!(
             "offswitch_receiver_requests_total",
@@ -279,6 +329,7 @@ impl ReceiverError {
             Self::KeysUnavailable(_) => "keys_unavailable",
             Self::Limited => "too_many_refused",
             Self::Log(_) => "store_unavailable",
+            Self::NoSecret => "no_receiver_secret",
             Self::Refused(refusal) => refusal.code,
             Self::Unknown => "unknown_receiver",
         }
