@@ -15,7 +15,7 @@ const SCHEMAS = {
   FeedKey: "FeedKey", Finding: null, Issuer: "IssuerListed", IssuerChanged: "IssuerChanged",
   IssuerList: "IssuerList", LogEntry: null, LogPage: "RevocationList",
   BackchannelLogout: "BackchannelLogout", ReceiverFailure: "ReceiverErrorState", Receivers: "Receivers",
-  ReceiverState: "ReceiverState", EventReceiver: "EventReceiver", Webhook: "Webhook", StreamStatus: "StreamStatus",
+  ReceiverState: "ReceiverState", EventReceiver: "EventReceiver", Webhook: "Webhook", GlobalRevocation: "GlobalRevocation", StreamStatus: "StreamStatus",
   LogRequest: "RevocationListed", NewApiKey: "CreatedApiKey", NewFeedKey: "NewFeedKey", NewKey: "NewKey",
   Pressed: "Pressed", Readiness: "Readiness", Session: "SessionListed", SigningKey: "TokenKey",
   SigningKeys: "Keys", Status: "Status", Tokens: "Tokens",

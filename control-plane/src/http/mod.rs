@@ -112,6 +112,7 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
         // Identity providers have no API key: the signature of what they send is checked.
         (Access::Public, routes!(receivers::backchannel_logout).layer(token())),
         (Access::Public, routes!(receivers::events).layer(token())),
+        (Access::Public, routes!(receivers::global_revocation).layer(token())),
         (
             Access::Public,
             routes!(receivers::webhook).layer(DefaultBodyLimit::max(MAX_WEBHOOK_BYTES)),

@@ -39,7 +39,9 @@ pub use log::{
     Backwards, Health, Loading, Log, LogSettings, MOST_ENTRIES, Revoked, published_issuer,
 };
 pub use publish::{Following, PublishSettings, Published, Publisher};
-pub use receivers::{ReceiverError, ReceiverFailure, ReceiverSecrets, ReceiverStatus, Receivers};
+pub use receivers::{
+    Asker, ReceiverError, ReceiverFailure, ReceiverSecrets, ReceiverStatus, Receivers,
+};
 pub use red_button::{Landing, RedButton};
 pub use sessions::{
     Denial, Issued, NamedSessions, Opened, RESERVED_CLAIMS, Reach, RefreshRefusal, Refreshed,

@@ -7,6 +7,7 @@ mod bulk_stream;
 mod connection_limits;
 mod entry_limits;
 mod follower_limit;
+mod global_revocation;
 mod headers;
 mod hostile_clients;
 mod issuers;

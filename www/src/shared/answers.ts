@@ -48,6 +48,14 @@ export interface Receivers {
   backchannel_logout?: BackchannelLogout | null;
   events?: EventReceiver | null;
   webhook?: Webhook | null;
+  global_token_revocation?: GlobalRevocation | null;
+}
+
+export interface GlobalRevocation {
+  audiences?: string[];
+  issuer?: string | null;
+  jwks_uri?: string | null;
+  subject_claims?: Record<string, string>;
 }
 
 export interface Webhook {

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use offswitch_snapshot::Selector;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::subject::{NAMED_BY, Subject, read};
-use super::{Refusal, Sender, Signed};
-use crate::issuers::{KeySource, Registration, is_address};
+use super::subject::{Subject, SubjectRules, read};
+use super::{Refusal, Sender, Signed, check_names, check_sender};
+use crate::issuers::Registration;
 use crate::revoking::{Named, Refused, RefusedKind, Target};
 
 /// The receiver of security events.
@@ -89,6 +88,11 @@ pub fn event(
         )
     })?;
     let mut found = Event { id, named: vec![], stream: None };
+    let rules = SubjectRules {
+        issuer: &issuer.issuer,
+        transmitter: receiver.issuer.as_deref(),
+        claims: &receiver.subject_claims,
+    };
     for (uri, payload) in events {
         if !payload.is_object() {
             return Err(Refusal::new("malformed", "an event is not an object"));
@@ -104,7 +108,7 @@ pub fn event(
             Action::Ignore => continue,
             action => {
                 let subject = subject.ok_or_else(|| signed.lacks("sub_id"))?;
-                action.choose(read(subject, issuer, receiver)?)?
+                action.choose(read(subject, &rules)?)?
             }
         };
         let is_cut_off = matches!(target, Target::Claims(_) | Target::User(_));
@@ -123,39 +127,20 @@ pub fn event(
 impl EventReceiver {
     /// Who signs the events.
     pub fn sender(&self, registration: &Registration) -> Sender {
-        let own = Sender::of(registration);
-        Sender {
-            issuer: self.issuer.clone().unwrap_or(own.issuer),
-            keys: self.jwks_uri.clone().map_or(own.keys, KeySource::Jwks),
-            algorithms: own.algorithms,
-        }
+        Sender::of(registration).or(self.issuer.as_ref(), self.jwks_uri.as_ref())
     }
 
     pub(super) fn check(&mut self) -> Result<(), Refused> {
-        super::check_names("events.audiences", &mut self.audiences)?;
+        check_names("events.audiences", &mut self.audiences)?;
         let refused = |member: &str, problem: &str| {
             let detail = format!("events.{member} {problem}");
             Refused { kind: RefusedKind::Invalid, field: "receivers", detail }
         };
-        if self.issuer.as_ref().is_some_and(|issuer| !(1..=512).contains(&issuer.len())) {
-            return Err(refused("issuer", "must have 1 to 512 bytes"));
-        }
-        if self.jwks_uri.as_ref().is_some_and(|address| !is_address(address)) {
-            return Err(refused("jwks_uri", "must be an https address, or http on this machine"));
-        }
+        let (issuer, jwks_uri) = (self.issuer.as_ref(), self.jwks_uri.as_ref());
+        check_sender("events", issuer, jwks_uri, &mut self.subject_claims)?;
         let is_uri = |uri: &String| (1..=MAX_URI_BYTES).contains(&uri.len()) && uri.contains(':');
         if self.actions.len() > MAX_ACTIONS || !self.actions.keys().all(is_uri) {
             return Err(refused("actions", "must be at most 64 URIs of at most 256 bytes"));
-        }
-        for (format, path) in &mut self.subject_claims {
-            if !NAMED_BY.iter().any(|(name, _)| name == format) {
-                let problem = "may name account, did, email, phone_number and uri";
-                return Err(refused("subject_claims", problem));
-            }
-            let selector = Selector::new([&*path]);
-            let selector = selector
-                .map_err(|problem| refused("subject_claims", &format!("{format}: {problem}")))?;
-            *path = selector.paths().concat();
         }
         Ok(())
     }

@@ -4,20 +4,26 @@
 
 mod budget;
 mod events;
+mod global_revocation;
 mod logout;
 mod signed;
 mod subject;
 mod webhook;
 mod webhook_signature;
 
+use std::collections::BTreeMap;
+
+use offswitch_snapshot::Selector;
 use offswitch_verifier::Algorithm;
 use serde::{Deserialize, Serialize};
 
-use crate::issuers::{KeySource, Registration};
+use crate::issuers::{KeySource, Registration, is_address};
 use crate::revoking::{Refused, RefusedKind};
+use subject::NAMED_BY;
 
 pub use budget::Budget;
 pub use events::{Action, Event, EventReceiver, StreamState, event};
+pub use global_revocation::{Authentication, GlobalRevocation, authentication, global_revocation};
 pub use logout::{Logout, MAX_AGE_SECONDS, logout};
 pub use signed::{Signed, UNKNOWN_KEY, open};
 pub use webhook::{Webhook, WebhookEvent, webhook};
@@ -31,6 +37,8 @@ pub struct Receivers {
     pub backchannel_logout: Option<BackchannelLogout>,
     /// Security events by push (RFC 8935) of the Shared Signals Framework 1.0.
     pub events: Option<EventReceiver>,
+    /// Global Token Revocation (draft-parecki-oauth-global-token-revocation).
+    pub global_token_revocation: Option<GlobalRevocation>,
     /// Webhooks, signed with a secret of the configuration.
     pub webhook: Option<Webhook>,
 }
@@ -76,6 +84,8 @@ pub enum ReceiverKind {
     BackchannelLogout,
     /// Security events by push (RFC 8935).
     Events,
+    /// Global Token Revocation.
+    GlobalRevocation,
     /// Webhooks.
     Webhook,
 }
@@ -94,7 +104,9 @@ impl Receivers {
     pub fn kinds(&self) -> impl Iterator<Item = ReceiverKind> {
         let logout = self.backchannel_logout.iter().map(|_| ReceiverKind::BackchannelLogout);
         let events = self.events.iter().map(|_| ReceiverKind::Events);
-        logout.chain(events).chain(self.webhook.iter().map(|_| ReceiverKind::Webhook))
+        let global = self.global_token_revocation.iter().map(|_| ReceiverKind::GlobalRevocation);
+        let others = logout.chain(events).chain(global);
+        others.chain(self.webhook.iter().map(|_| ReceiverKind::Webhook))
     }
 
     /// Checks what an operator has described.
@@ -108,6 +120,9 @@ impl Receivers {
         }
         if let Some(events) = &mut self.events {
             events.check()?;
+        }
+        if let Some(global) = &mut self.global_token_revocation {
+            global.check()?;
         }
         if let Some(webhook) = &mut self.webhook {
             webhook.check()?;
@@ -126,6 +141,15 @@ impl Sender {
             algorithms: algorithms.filter_map(|name| Algorithm::from_name(name)).collect(),
         }
     }
+
+    /// The same with another name and other keys, if they are given.
+    fn or(self, issuer: Option<&String>, jwks_uri: Option<&String>) -> Self {
+        Self {
+            issuer: issuer.cloned().unwrap_or(self.issuer),
+            keys: jwks_uri.cloned().map_or(self.keys, KeySource::Jwks),
+            algorithms: self.algorithms,
+        }
+    }
 }
 
 impl ReceiverKind {
@@ -134,6 +158,7 @@ impl ReceiverKind {
         match self {
             Self::BackchannelLogout => "backchannel-logout",
             Self::Events => "events",
+            Self::GlobalRevocation => "global-token-revocation",
             Self::Webhook => "webhook",
         }
     }
@@ -171,6 +196,35 @@ fn check_names(member: &str, names: &mut Vec<String>) -> Result<(), Refused> {
     let detail =
         format!("{member} must have 1 to {MAX_NAMES} names, each with 1 to {MAX_NAME_BYTES} bytes");
     Err(Refused { kind: RefusedKind::Invalid, field: "receivers", detail })
+}
+
+/// Checks who signs for an issuer, and by which claims it names subjects.
+fn check_sender(
+    receiver: &str,
+    issuer: Option<&String>,
+    jwks_uri: Option<&String>,
+    subject_claims: &mut BTreeMap<String, String>,
+) -> Result<(), Refused> {
+    let refused = |member: &str, problem: &str| {
+        let detail = format!("{receiver}.{member} {problem}");
+        Refused { kind: RefusedKind::Invalid, field: "receivers", detail }
+    };
+    if issuer.is_some_and(|issuer| !(1..=512).contains(&issuer.len())) {
+        return Err(refused("issuer", "must have 1 to 512 bytes"));
+    }
+    if jwks_uri.is_some_and(|address| !is_address(address)) {
+        return Err(refused("jwks_uri", "must be an https address, or http on this machine"));
+    }
+    for (format, path) in subject_claims {
+        if !NAMED_BY.iter().any(|(name, _)| name == format) {
+            let problem = "may name account, did, email, phone_number and uri";
+            return Err(refused("subject_claims", problem));
+        }
+        let selector = Selector::new([&*path]);
+        let wrong = |problem| refused("subject_claims", &format!("{format}: {problem}"));
+        *path = selector.map_err(wrong)?.paths().concat();
+    }
+    Ok(())
 }
 
 const MAX_NAMES: usize = 16;

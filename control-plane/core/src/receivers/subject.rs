@@ -7,8 +7,6 @@ use offswitch_verifier::Shown;
 use serde_json::{Map, Value};
 
 use super::Refusal;
-use super::events::EventReceiver;
-use crate::issuers::Registration;
 use crate::revoking::{Target, is_id};
 
 /// What a subject names of the issuer's tokens.
@@ -19,17 +17,22 @@ pub(super) struct Subject {
     pub(super) user: Option<Target>,
 }
 
+/// What is known about the subjects of one issuer.
+pub(super) struct SubjectRules<'a> {
+    /// The `iss` of its tokens.
+    pub(super) issuer: &'a str,
+    /// The name of who reports them, if it has another one.
+    pub(super) transmitter: Option<&'a str>,
+    /// The claim of its tokens that has what a subject is named by, for each format.
+    pub(super) claims: &'a BTreeMap<String, String>,
+}
+
 /// Reads the value of a subject member.
 ///
 /// An opaque id says nothing about what it is the id of: what an event is about decides, so it is handed
 /// out as both. A complex subject is narrowed by members that tokens do not show (a device, a tenant):
 /// they are left out, so that more is revoked rather than less.
-pub(super) fn read(
-    subject: &Value,
-    issuer: &Registration,
-    receiver: &EventReceiver,
-) -> Result<Subject, Refusal> {
-    let reader = Reader { issuer, receiver };
+pub(super) fn read(subject: &Value, rules: &SubjectRules<'_>) -> Result<Subject, Refusal> {
     let members = subject.as_object().ok_or_else(|| wrong("sub_id must be an object"))?;
     let is_complex = match format(members) {
         Ok(format) => format == "complex",
@@ -38,11 +41,11 @@ pub(super) fn read(
         Err(refusal) => return Err(refusal),
     };
     if !is_complex {
-        return reader.simple(members, 0);
+        return rules.simple(members, 0);
     }
     let member = |name: &str| match members.get(name) {
         None => Ok(Subject::default()),
-        Some(Value::Object(members)) => reader.simple(members, 0),
+        Some(Value::Object(members)) => rules.simple(members, 0),
         Some(_) => Err(wrong("a member of the complex subject is not an object")),
     };
     let (session, user) = (member("session")?, member("user")?);
@@ -55,12 +58,7 @@ pub(super) fn read(
     Ok(Subject { session, token: None, user: user.user })
 }
 
-struct Reader<'a> {
-    issuer: &'a Registration,
-    receiver: &'a EventReceiver,
-}
-
-impl Reader<'_> {
+impl SubjectRules<'_> {
     fn simple(&self, members: &Map<String, Value>, depth: u8) -> Result<Subject, Refusal> {
         let format = format(members)?;
         match format.as_str() {
@@ -88,7 +86,7 @@ impl Reader<'_> {
                 first.ok_or_else(|| unsupported("aliases"))
             }
             other => {
-                let path = self.receiver.subject_claims.get(other);
+                let path = self.claims.get(other);
                 let member = NAMED_BY.iter().find(|(name, _)| *name == other);
                 let (Some(path), Some((_, member))) = (path, member) else {
                     return Err(unsupported(other));
@@ -101,11 +99,10 @@ impl Reader<'_> {
 
     /// A subject of another issuer is none of ours, whoever reports it.
     fn need_issuer(&self, iss: &str) -> Result<(), Refusal> {
-        let transmitter = self.receiver.issuer.as_deref();
-        if iss == self.issuer.issuer || Some(iss) == transmitter {
+        if iss == self.issuer || Some(iss) == self.transmitter {
             return Ok(());
         }
-        let (found, expected) = (Shown::new(iss), Shown::new(&self.issuer.issuer));
+        let (found, expected) = (Shown::new(iss), Shown::new(self.issuer));
         let detail = format!("the subject's iss is {found}, expected {expected}");
         Err(Refusal::new("foreign_subject", detail))
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use offswitch_core::receivers::{
-    Action, BackchannelLogout, EventReceiver, HmacEncoding, Receivers, Revokes, Scheme, Webhook,
-    WebhookEvent,
+    Action, BackchannelLogout, EventReceiver, GlobalRevocation, HmacEncoding, Receivers, Revokes,
+    Scheme, Webhook, WebhookEvent,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -20,6 +20,9 @@ pub(in crate::http) struct ReceiversDefinition {
     /// Security events by push (RFC 8935), of the Shared Signals Framework 1.0.
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<EventsDefinition>,
+    /// Global Token Revocation (draft-parecki-oauth-global-token-revocation).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    global_token_revocation: Option<GlobalRevocationDefinition>,
     /// Webhooks, signed with a secret of the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     webhook: Option<WebhookDefinition>,
@@ -77,6 +80,27 @@ enum ActionDefinition {
     Ignore,
     Session,
     User,
+}
+
+/// Users are revoked at `/v1/receivers/{name}/global-token-revocation`.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = GlobalRevocation)]
+struct GlobalRevocationDefinition {
+    /// The `aud` of the JWTs that authenticate requests, mostly the address of this receiver. Without one
+    /// only API keys do.
+    #[serde(default)]
+    audiences: Vec<String>,
+    /// The `iss` of these JWTs, if it is not that of the issuer's tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
+    /// The address of the JWK set that they are signed with, if it is not that of the issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jwks_uri: Option<String>,
+    /// The claim of the tokens that has what a subject is named by, for the formats `account`, `did`,
+    /// `email`, `phone_number` and `uri`.
+    #[serde(default)]
+    subject_claims: BTreeMap<String, String>,
 }
 
 /// Webhooks are accepted at `/v1/receivers/{name}/webhook`. The secrets are in the file
@@ -211,8 +235,15 @@ impl From<ReceiversDefinition> for Receivers {
             actions: one.actions.into_iter().map(|(uri, one)| (uri, action(one))).collect(),
             subject_claims: one.subject_claims,
         });
+        let global_token_revocation =
+            definition.global_token_revocation.map(|one| GlobalRevocation {
+                audiences: one.audiences,
+                issuer: one.issuer,
+                jwks_uri: one.jwks_uri,
+                subject_claims: one.subject_claims,
+            });
         let webhook = definition.webhook.map(Webhook::from);
-        Self { backchannel_logout, events, webhook }
+        Self { backchannel_logout, events, global_token_revocation, webhook }
     }
 }
 
@@ -238,7 +269,14 @@ impl From<Receivers> for ReceiversDefinition {
             actions: one.actions.into_iter().map(|(uri, one)| (uri, action(one))).collect(),
             subject_claims: one.subject_claims,
         });
+        let global_token_revocation =
+            receivers.global_token_revocation.map(|one| GlobalRevocationDefinition {
+                audiences: one.audiences,
+                issuer: one.issuer,
+                jwks_uri: one.jwks_uri,
+                subject_claims: one.subject_claims,
+            });
         let webhook = receivers.webhook.map(WebhookDefinition::from);
-        Self { backchannel_logout, events, webhook }
+        Self { backchannel_logout, events, global_token_revocation, webhook }
     }
 }

@@ -12,11 +12,13 @@ use offswitch_core::receivers::{ReceiverKind, Receivers, StreamState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::{is_of_type, whole_body};
+use super::access;
+use super::extract::{is_of_type, unsupported, whole_body};
 use super::oauth::{Form, OauthError};
 pub(super) use definition::ReceiversDefinition;
 
-use crate::plane::{Plane, ReceiverError, ReceiverFailure, ReceiverStatus};
+use crate::api_keys::Scope;
+use crate::plane::{Asker, Plane, ReceiverError, ReceiverFailure, ReceiverStatus};
 use crate::problem::{Problem, ProblemDocument};
 
 /// A logout, as a form.
@@ -160,6 +162,56 @@ pub(super) async fn webhook(
     Ok(StatusCode::OK)
 }
 
+/// Whose tokens to revoke.
+#[derive(Debug, Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the body to the API's readers")]
+pub(super) struct GlobalRevocationRequest {
+    /// A subject identifier (RFC 9493) of the user.
+    #[schema(value_type = Object, example = json!({ "format": "opaque", "id": "alice" }))]
+    sub_id: serde_json::Value,
+}
+
+/// Revokes what a user of a registered issuer has (draft-parecki-oauth-global-token-revocation).
+///
+/// The caller is known by an API key with the scope `revocations:write`, or by a JWT of the type
+/// `global-token-revocation+jwt` that the issuer has signed. 204 means that the revocation is durable.
+#[utoipa::path(
+    post, path = "/v1/receivers/{name}/global-token-revocation", tag = "receivers",
+    operation_id = "revokeGlobally", summary = "Revoke what a user has, as an identity provider",
+    request_body = GlobalRevocationRequest,
+    params(("name" = String, Path, description = "The name of the issuer", example = "idp")),
+    responses((status = 204, description = "Revoked"),
+              (status = "4XX", description = "Refused", body = ProblemDocument),
+              (status = 503, description = "Nothing is recorded: send it again", body = ProblemDocument))
+)]
+pub(super) async fn global_revocation(
+    State(plane): State<Arc<Plane>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    if !is_of_type(&headers, "application/json") {
+        return Err(unsupported(&headers, "application/json"));
+    }
+    let now = plane.now();
+    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let shown = shown.and_then(|value| value.split_once(' ')).filter(|(scheme, token)| {
+        // No API key has a dot, and every JWT has.
+        scheme.eq_ignore_ascii_case("bearer") && token.contains('.')
+    });
+    let caller;
+    let asker = match shown {
+        Some((_, token)) => Asker::Token(token.trim()),
+        None => {
+            caller = access::caller(&plane, &headers, Some(Scope::RevocationsWrite), now)?;
+            Asker::Key(&caller.id)
+        }
+    };
+    let body = whole_body(request, &()).await?;
+    plane.receivers.take_global_revocation(&name, asker, &body, now).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 impl From<ReceiverError> for Problem {
     fn from(error: ReceiverError) -> Self {
         let (code, detail) = (error.code(), error.to_string());
@@ -169,6 +221,7 @@ impl From<ReceiverError> for Problem {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             ReceiverError::Limited => StatusCode::TOO_MANY_REQUESTS,
+            ReceiverError::Forbidden(_) => StatusCode::UNAUTHORIZED,
             ReceiverError::Refused(_) => StatusCode::BAD_REQUEST,
             ReceiverError::Unknown => StatusCode::NOT_FOUND,
         };
@@ -272,7 +325,7 @@ impl From<ReceiverError> for OauthError {
             ReceiverError::Limited => {
                 Self::unavailable(code).with_status(StatusCode::TOO_MANY_REQUESTS)
             }
-            ReceiverError::Refused(_) => Self::invalid_request(code),
+            ReceiverError::Forbidden(_) | ReceiverError::Refused(_) => Self::invalid_request(code),
             ReceiverError::Unknown => {
                 Self::invalid_request(code).with_status(StatusCode::NOT_FOUND)
             }

@@ -10,7 +10,7 @@ use offswitch_core::issuers::Registration;
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::receivers::{
     Budget, Event, Logout, ReceiverKind, Receivers as Registered, Refusal, Scheme, Sender, Signed,
-    StreamState, UNKNOWN_KEY, event, logout, open, webhook,
+    StreamState, UNKNOWN_KEY, authentication, event, global_revocation, logout, open, webhook,
 };
 use offswitch_core::record::Record;
 use offswitch_core::revoking::{Named, RefusedKind};
@@ -18,6 +18,7 @@ use offswitch_core::revoking::{Named, RefusedKind};
 use super::PlaneError;
 use super::log::{Log, Revoked};
 use crate::key_sets::{KeySets, KeysUnavailable};
+use crate::master_key::random_id;
 use crate::store::{Request, StoreError};
 
 pub use secrets::ReceiverSecrets;
@@ -79,6 +80,9 @@ pub enum ReceiverError {
     /// The log did not take it.
     #[error(transparent)]
     Log(#[from] PlaneError),
+    /// The credential that was sent is wrong.
+    #[error("{}: {}", .0.code, .0.detail)]
+    Forbidden(Refusal),
     /// What was sent is wrong.
     #[error("{}: {}", .0.code, .0.detail)]
     Refused(Refusal),
@@ -95,12 +99,23 @@ struct Received<'a> {
     now: u64,
 }
 
+/// Who asks for a global token revocation.
+#[derive(Debug, Clone, Copy)]
+pub enum Asker<'a> {
+    /// A caller whose API key was checked: its id.
+    Key(&'a str),
+    /// A caller who shows a JWT.
+    Token(&'a str),
+}
+
 /// What tells an event from others of its issuer.
 struct NewEvent<'a> {
     /// Its own id.
     id: &'a str,
     /// What it says; if absent, what it revokes.
     said: Option<&'a [u8]>,
+    /// Who is recorded to have revoked.
+    by: String,
 }
 
 /// What came of a request.
@@ -132,7 +147,12 @@ impl Receivers {
             let signed = self.open(token, &Sender::of(received.issuer)).await?;
             let asked = logout(&signed, received.issuer, receiver, now)?;
             let Logout { id, named } = asked;
-            self.revoke(received, NewEvent { id: &id, said: None }, vec![named]).await
+            self.revoke(
+                received,
+                NewEvent { id: &id, said: None, by: received.kind.actor(name) },
+                vec![named],
+            )
+            .await
         })
         .await
     }
@@ -150,7 +170,45 @@ impl Receivers {
             if let Some(said) = stream {
                 self.with_state(received, |state| state.status.stream = Some((now, said)));
             }
-            self.revoke(received, NewEvent { id: &id, said: None }, named).await
+            self.revoke(
+                received,
+                NewEvent { id: &id, said: None, by: received.kind.actor(name) },
+                named,
+            )
+            .await
+        })
+        .await
+    }
+
+    /// Takes a global token revocation for the issuer of this name, likewise.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiverError`]; nothing is recorded then.
+    pub async fn take_global_revocation(
+        &self,
+        name: &str,
+        asker: Asker<'_>,
+        body: &[u8],
+        now: u64,
+    ) -> Result<(), ReceiverError> {
+        self.take(ReceiverKind::GlobalRevocation, name, now, async |received, all| {
+            let receiver = all.global_token_revocation.as_ref().ok_or(ReceiverError::Unknown)?;
+            let (by, id, at) = match asker {
+                Asker::Key(key) => (key.to_owned(), random_id(), None),
+                Asker::Token(token) => {
+                    let sender = receiver.sender(received.issuer);
+                    let shown = async {
+                        let signed = self.open(token, &sender).await?;
+                        Ok(authentication(&signed, received.issuer, receiver, now)?)
+                    };
+                    let shown = shown.await.map_err(ReceiverError::of_credential)?;
+                    (received.kind.actor(name), shown.id, Some(shown.at))
+                }
+            };
+            let named = global_revocation(body, at, received.issuer, receiver)?;
+            let event = NewEvent { id: &id, said: Some(body), by };
+            self.revoke(received, event, vec![named]).await
         })
         .await
     }
@@ -179,7 +237,7 @@ impl Receivers {
             let named = webhook(&genuine, body, received.issuer, receiver)?;
             let id = genuine.id.unwrap_or_else(|| format!("body {}", blake3::hash(body).to_hex()));
             // Each attempt to deliver has a time of its own: the first one counts.
-            let event = NewEvent { id: &id, said: Some(body) };
+            let event = NewEvent { id: &id, said: Some(body), by: received.kind.actor(name) };
             self.revoke(received, event, named.into_iter().collect()).await
         })
         .await
@@ -236,7 +294,7 @@ impl Receivers {
         event: NewEvent<'_>,
         named: Vec<Named>,
     ) -> Result<Taken, ReceiverError> {
-        let Received { kind, name, issuer, now } = *received;
+        let Received { kind, issuer, now, .. } = *received;
         let rules = self.log.rules();
         let mut revocations = Vec::new();
         for one in named {
@@ -250,8 +308,8 @@ impl Receivers {
         if revocations.is_empty() {
             return Ok(Taken::Ignored);
         }
-        let (by, reason) = (kind.actor(name), Some(kind.name().to_owned()));
-        let record = Record { at: now, by, reason, revocations };
+        let reason = Some(kind.name().to_owned());
+        let record = Record { at: now, by: event.by, reason, revocations };
         let revoked = record.revocations_encoded();
         let said = event.said.unwrap_or(&revoked);
         // The length comes first, so that no other pair gives the same text.
@@ -276,7 +334,9 @@ impl Receivers {
             Ok(Taken::Revoked(Revoked { repeated: false, .. })) => "accepted",
             Ok(Taken::Revoked(_)) => "repeated",
             Err(ReceiverError::Limited) => "limited",
-            Err(ReceiverError::Refused(_) | ReceiverError::Unknown) => "refused",
+            Err(
+                ReceiverError::Forbidden(_) | ReceiverError::Refused(_) | ReceiverError::Unknown,
+            ) => "refused",
             Err(
                 ReceiverError::KeysUnavailable(_) | ReceiverError::Log(_) | ReceiverError::NoSecret,
             ) => "unavailable",
@@ -311,7 +371,7 @@ impl State {
                 status.accepted_at = Some(at);
             }
             Err(error) => {
-                if matches!(error, ReceiverError::Refused(_)) {
+                if matches!(error, ReceiverError::Forbidden(_) | ReceiverError::Refused(_)) {
                     budget.note_refused(at);
                 }
                 status.failed += 1;
@@ -330,14 +390,22 @@ impl ReceiverError {
             Self::Limited => "too_many_refused",
             Self::Log(_) => "store_unavailable",
             Self::NoSecret => "no_receiver_secret",
-            Self::Refused(refusal) => refusal.code,
+            Self::Forbidden(refusal) | Self::Refused(refusal) => refusal.code,
             Self::Unknown => "unknown_receiver",
+        }
+    }
+
+    /// The same error, about a credential.
+    fn of_credential(self) -> Self {
+        match self {
+            Self::Refused(refusal) => Self::Forbidden(refusal),
+            other => other,
         }
     }
 
     fn detail(&self) -> String {
         match self {
-            Self::Refused(refusal) => refusal.detail.clone(),
+            Self::Forbidden(refusal) | Self::Refused(refusal) => refusal.detail.clone(),
             other => other.to_string(),
         }
     }
