@@ -233,6 +233,18 @@ async fn a_logout_token_has_one_effect_however_often_it_comes() {
     assert_eq!(plane.got("/readyz").await["position"], after, "one record");
 }
 
+// I10: a key that was declared dead signs no logout either, although the issuer still publishes it.
+#[tokio::test]
+async fn a_revoked_key_of_the_issuer_is_refused() {
+    let (plane, provider) = started().await;
+    let token =
+        |jti: &str| provider.sign(&with(provider.logout_claims(jti), &json!({ "sid": "s" })));
+    assert_eq!(outcome(&plane, &token("1")).await.0, 200);
+    let key = json!({ "issuer": provider.issuer(), "kid": "k1" });
+    plane.posted("/v1/revocations", &key).await;
+    assert_eq!(outcome(&plane, &token("2")).await, (400, "revoked_key".to_owned()));
+}
+
 // I10, I16: a new key is fetched once for all that wait for it; made-up keys fetch no more than that.
 #[tokio::test]
 async fn keys_are_fetched_once_and_not_for_whoever_asks() {

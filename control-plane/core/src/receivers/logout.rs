@@ -118,7 +118,7 @@ mod tests {
 
     fn judged(typ: Option<&str>, change: &Value, revokes: Revokes) -> Result<Logout, &'static str> {
         let (registration, receiver) = registration(revokes);
-        let signed = Signed { typ: typ.map(str::to_owned), claims: claims(change) };
+        let signed = Signed { typ: typ.map(str::to_owned), kid: None, claims: claims(change) };
         logout(&signed, &registration, &receiver, NOW).map_err(|refusal| refusal.code)
     }
 

@@ -272,7 +272,7 @@ impl From<ReceiverError> for Undelivered {
             ReceiverError::Refused(_) => Self::Refused(refused(match code {
                 "wrong_issuer" => "invalid_issuer",
                 "wrong_audience" => "invalid_audience",
-                "unknown_key" | "unsupported_algorithm" => "invalid_key",
+                "revoked_key" | "unknown_key" | "unsupported_algorithm" => "invalid_key",
                 // The signature is all that tells who sends it.
                 "bad_signature" => "authentication_failed",
                 _ => "invalid_request",

@@ -195,6 +195,12 @@ impl Log {
         self.folded.lock().issuers().clone()
     }
 
+    /// True if the signing key of this name was revoked.
+    pub(super) fn is_dead(&self, issuer: &str, kid: &str) -> bool {
+        let fold = self.folded.lock();
+        fold.dead_keys().iter().any(|key| key.issuer == issuer && key.kid == kid)
+    }
+
     /// Waits for the turn to change issuers and selectors; it lasts until the guard is dropped.
     pub async fn change_issuers(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.changing_issuers.lock().await

@@ -282,7 +282,16 @@ impl Receivers {
                 Err(refusal) if refusal.code == UNKNOWN_KEY && held.begun < arrived => {
                     held = self.key_sets.after(sender, held).await?;
                 }
-                opened => return Ok(opened?),
+                opened => {
+                    let signed = opened?;
+                    let kid = signed.kid.as_deref();
+                    // What a stolen key signs is not the issuer's word, whatever the key set says.
+                    if kid.is_some_and(|kid| self.log.is_dead(&sender.issuer, kid)) {
+                        let detail = "the key that signed it was revoked".to_owned();
+                        return Err(Refusal { code: "revoked_key", detail }.into());
+                    }
+                    return Ok(signed);
+                }
             }
         }
     }
