@@ -34,7 +34,7 @@ async fn each_route_opens_to_its_own_scope_alone() {
     let environment = [("OFFSWITCH_STORE", url.as_str())];
     let plane = ControlPlane::start_in(folder.path(), &environment).await;
     let routes = routes(&plane).await;
-    assert_eq!(routes.len(), 33);
+    assert_eq!(routes.len(), 37);
     let public: Vec<&str> = routes
         .iter()
         .filter(|(_, _, scope)| scope.is_none())
@@ -47,6 +47,10 @@ async fn each_route_opens_to_its_own_scope_alone() {
         "/oauth/revoke",
         "/oauth/token",
         "/readyz",
+        "/v1/receivers/{name}/backchannel-logout",
+        "/v1/receivers/{name}/events",
+        "/v1/receivers/{name}/global-token-revocation",
+        "/v1/receivers/{name}/webhook",
     ];
     assert_eq!(public, expected);
 
