@@ -38,7 +38,7 @@ test("the description passes the linter", async () => {
 test("each operation has an id of its own, and its parameters are where they are read", () => {
   const ids = operations.map(({ operationId }) => operationId);
   assert.equal(new Set(ids).size, ids.length);
-  assert.equal(ids.length, 33);
+  assert.equal(ids.length, 37);
   for (const [path, methods] of Object.entries(description.paths)) {
     for (const { operationId, parameters = [], summary } of Object.values(methods)) {
       assert.ok(summary, operationId);
@@ -61,7 +61,9 @@ test("each operation has an id of its own, and its parameters are where they are
 
 // D32: an example for each way of revoking, and each is accepted as it stands.
 test("every operation is executed from the description alone", async () => {
-  const waiting = inOrder(samplesOf(description));
+  // What identity providers sign cannot be made from a description: see tests/receivers.
+  const isOurs = ({ operation }) => !operation.path.startsWith("/v1/receivers/");
+  const waiting = inOrder(samplesOf(description).filter(isOurs));
   const ways = waiting.filter(({ operation }) => operation.operationId === "revoke");
   const named = ways.flatMap(({ example }) => Object.keys(example));
   for (const way of ["token", "jti", "session_id", "sub", "refresh_token", "kid", "revocations"]) {
@@ -98,7 +100,7 @@ test("every operation is executed from the description alone", async () => {
     }
     executed.add(sample.operation.operationId);
   }
-  assert.equal(executed.size, operations.length);
+  assert.equal(executed.size, operations.length - 4);
 });
 
 /** The issuer of the other examples is registered before its tokens are revoked, and removed in the end. */
