@@ -359,6 +359,7 @@ async fn refused_requests_are_limited_per_issuer() {
             answers.iter().filter(|one| *one == &(429, "too_many_refused".to_owned())).count();
         assert!(answers.iter().all(|(status, _)| [400, 429].contains(status)));
     }
+    assert!(limited > 0, "a thousand were refused in a second, and all were looked at");
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(outcome(&plane, &good).await.0, 200);
 }

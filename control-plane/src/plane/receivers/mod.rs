@@ -397,6 +397,7 @@ impl ReceiverError {
         match self {
             Self::KeysUnavailable(_) => "keys_unavailable",
             Self::Limited => "too_many_refused",
+            Self::Log(PlaneError::TooManyEntries { .. }) => "too_many_entries",
             Self::Log(_) => "store_unavailable",
             Self::NoSecret => "no_receiver_secret",
             Self::Forbidden(refusal) | Self::Refused(refusal) => refusal.code,
