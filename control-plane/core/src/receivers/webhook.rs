@@ -64,7 +64,9 @@ pub fn webhook(
     let (target, issued_before) = match (session, user) {
         (Some(pointer), _) => (Target::Session(id(pointer)?), None),
         // A token of the same second may be older than the event.
-        (None, Some(pointer)) => (Target::User(id(pointer)?), genuine.at.map(|at| at + 1)),
+        (None, Some(pointer)) => {
+            (Target::User(id(pointer)?), genuine.at.map(|at| at.saturating_add(1)))
+        }
         (None, None) => return Ok(None),
     };
     let issuer = Some(issuer.issuer.clone());
