@@ -51,12 +51,15 @@ pub fn logout(
         return Err(Refusal::new("nonce_present", "a logout token has no nonce"));
     }
     let id = signed.id("jti")?.ok_or_else(|| signed.lacks("jti"))?.to_owned();
-    let (target, issued_before) = match (signed.id("sid")?, signed.id("sub")?, receiver.revokes) {
+    // Tokens that have no session's id can only be revoked by their user.
+    let revokes = if issuer.session_claim.is_some() { receiver.revokes } else { Revokes::User };
+    let (target, issued_before) = match (signed.id("sid")?, signed.id("sub")?, revokes) {
         (Some(sid), _, Revokes::Session) => (Target::Session(sid.to_owned()), None),
         // A token of the same second may be older than the logout.
         (_, Some(sub), _) => (user(sub), Some(iat.saturating_add(1))),
         (Some(_), None, Revokes::User) => {
-            let detail = "sub is missing, and the receiver revokes users (revokes = \"user\")";
+            let detail = "sub is missing, and the receiver revokes users: by its registration, or because \
+                          tokens of this issuer have no session_id_claim";
             return Err(Refusal::new("missing_claim", detail));
         }
         (None, None, _) => {
@@ -136,6 +139,15 @@ mod tests {
         let alice = (user("alice"), Some(NOW - 29));
         assert_eq!(named(json!({ "sid": null, "iat": NOW - 30 }), Revokes::Session), alice);
         assert_eq!(named(json!({ "iat": NOW - 30 }), Revokes::User), alice);
+        // An issuer whose tokens have no session's id.
+        let (mut bare, receiver) = registration(Revokes::Session);
+        bare.session_claim = None;
+        let of = |change| {
+            let signed = Signed { typ: None, kid: None, claims: claims(&change) };
+            logout(&signed, &bare, &receiver, NOW).map(|asked| asked.named.target)
+        };
+        assert_eq!(of(json!({})), Ok(user("alice")));
+        assert_eq!(of(json!({ "sub": null })).unwrap_err().code, "missing_claim");
     }
 
     // I10: every rule of section 2.6, with what is just accepted beside it.
