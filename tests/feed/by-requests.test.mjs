@@ -32,7 +32,7 @@ const pass = (milliseconds) => new Promise((resume) => setTimeout(resume, millis
 
 /** What Hono hands to a middleware on Node: there is no executionCtx. */
 const nodeContext = () => ({
-  req: { header: () => headers.authorization },
+  req: { raw: new Request("http://app.test/", { headers }) },
   get executionCtx() { throw new Error("This context has no ExecutionContext"); },
   set() {},
   body: (_, status) => status,
