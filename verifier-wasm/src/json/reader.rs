@@ -248,14 +248,28 @@ impl Decimal {
 
     /// To about 15 digits; none beyond what an f64 holds.
     fn to_float(&self) -> Option<f64> {
-        #[expect(clippy::as_conversions, reason = "more digits than an f64 has are not needed")]
-        let digits = self.digits as f64;
-        if self.digits == 0 {
-            return Some(0.0);
+        let Some(last) = self.digits.checked_ilog10() else { return Some(0.0) };
+        // The power of ten of the first digit, and nineteen digits.
+        let magnitude = i32::try_from(last).ok()?.saturating_add(self.exponent);
+        let first = match 18u32.checked_sub(last) {
+            Some(missing) => self.digits.checked_mul(10u64.checked_pow(missing)?)?,
+            None => self.digits / 10,
+        };
+        if (magnitude, first) > LARGEST {
+            return None;
         }
-        let power = 10f64.powi(self.exponent.saturating_abs());
-        let float = if self.exponent < 0 { digits / power } else { digits * power };
-        float.is_finite().then_some(float)
+        #[expect(clippy::as_conversions, reason = "more digits than an f64 has are not needed")]
+        let mut float = self.digits as f64;
+        let mut exponent = self.exponent;
+        // In two steps where the power alone is too large.
+        if exponent < -300 {
+            float /= 1e300;
+            exponent = exponent.saturating_add(300);
+        }
+        let power = 10f64.powi(exponent.saturating_abs());
+        float = if exponent < 0 { float / power } else { float * power };
+        // Where rounding went beyond it.
+        Some(float.min(f64::MAX))
     }
 }
 
@@ -263,6 +277,8 @@ fn digit(byte: u8) -> Option<u64> {
     char::from(byte).to_digit(10).map(u64::from)
 }
 
+/// The largest number that is rounded to an f64: its power of ten, and nineteen digits of it.
+const LARGEST: (i32, u64) = (308, 1_797_693_134_862_315_807);
 /// As serde_json reads; deeper nesting could exhaust the stack.
 const MAX_LEVELS: u8 = 127;
 /// Room for the claims of most tokens; this many names are compared one by one.
