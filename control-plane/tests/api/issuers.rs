@@ -257,6 +257,51 @@ async fn a_token_of_a_registered_issuer_is_revoked_by_its_text() {
     assert_eq!(denied, [true, false, true, false]);
 }
 
+// I13: 200 says that the token is not accepted any more, so one that stays good is not answered with it.
+#[tokio::test]
+async fn a_token_of_a_registered_issuer_that_cannot_be_revoked_is_an_error() {
+    use base64ct::{Base64UrlUnpadded, Encoding};
+    let plane = registered().await;
+    let without_id =
+        json!({ "issuer": "https://plain.example", "token_id_claim": "", "horizon_seconds": 600 });
+    let (status, problem) = send(&plane, Method::PUT, "/v1/issuers/plain", &without_id).await;
+    assert!(status < 300, "{problem}");
+    let part = |text: &str| Base64UrlUnpadded::encode_string(text.as_bytes());
+    let header = part(&json!({ "alg": "RS256", "kid": "k" }).to_string());
+    let before = plane.got("/readyz").await["position"].clone();
+    let exp = now() + 600;
+    let refused = (400, "unsupported_token_type".to_owned(), "invalid_revocation".to_owned());
+    for (claims, is_refused) in [
+        (json!({ "iss": ENTRA, "exp": exp }), true),
+        (json!({ "iss": ENTRA, "uti": 7, "exp": exp }), true),
+        (json!({ "iss": ENTRA, "uti": "", "exp": exp }), true),
+        (json!({ "iss": ENTRA, "uti": "x".repeat(257), "exp": exp }), true),
+        (json!({ "iss": ENTRA, "uti": "t", "exp": "soon" }), true),
+        (json!({ "iss": ENTRA, "uti": "t", "exp": exp * 1000 }), true),
+        (json!({ "iss": "https://plain.example", "jti": "t", "exp": exp }), true),
+        // RFC 7009 section 2.2: not valid any more, or never known here.
+        (json!({ "iss": ENTRA, "uti": "t", "exp": now() - 700 }), false),
+        (json!({ "iss": "https://nobody.example", "uti": "t", "exp": exp }), false),
+        (json!({ "uti": "t", "exp": exp }), false),
+    ] {
+        let token = format!("{header}.{}.c2ln", part(&claims.to_string()));
+        let sent = plane.admin(Method::POST, "/oauth/revoke").form(&[("token", token.clone())]);
+        let answer = sent.send().await.unwrap();
+        let status = answer.status().as_u16();
+        if is_refused {
+            let body = answer.json::<Value>().await.unwrap();
+            let text = |name: &str| body[name].as_str().unwrap().to_owned();
+            assert_eq!((status, text("error"), text("error_description")), refused, "{claims}");
+            // Who may not revoke learns nothing about the token.
+            let anyone = plane.request(Method::POST, "/oauth/revoke").form(&[("token", token)]);
+            assert_eq!(anyone.send().await.unwrap().status(), 401);
+        } else {
+            assert_eq!(status, 200, "{claims}");
+        }
+    }
+    assert_eq!(plane.got("/readyz").await["position"], before);
+}
+
 // An issuer in the configuration is registered at the start; one that is wrong stops it, by name.
 #[tokio::test]
 async fn issuers_of_the_configuration_are_registered_at_the_start() {

@@ -1,12 +1,13 @@
 //! Tokens that are revoked by their text.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use offswitch_verifier::Jws;
+use offswitch_verifier::{Jws, read_object};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::checks::is_id;
 use super::{Named, Refused, RefusedKind, Target};
-use crate::issuers::Issuers;
+use crate::issuers::{Issuers, Registration};
 use crate::limits::{LONGEST_ACCESS_TOKEN_SECONDS, leaves_at};
 use crate::record::Revocation;
 
@@ -52,28 +53,44 @@ pub fn place_of_held(digest: &[u8; 32]) -> u8 {
     digest[0] % TOKENS_OF_A_SESSION
 }
 
-/// The claims of a JWT that name its issuer and when it expires.
-#[derive(Deserialize)]
-struct Foreign {
-    iss: String,
-    exp: Option<f64>,
-}
-
 impl Named {
-    /// A JWT of a registered issuer, by its id. Nothing proves its signature: the caller may revoke
-    /// by any claims, so a made-up token gives them nothing more.
-    pub fn of_foreign_token(token: &str, issuers: &Issuers) -> Option<Self> {
-        let payload = Jws::parse(token).ok()?.unverified_payload().to_owned();
-        let payload = Base64UrlUnpadded::decode_vec(&payload).ok()?;
-        let Foreign { iss, exp } = serde_json::from_slice(&payload).ok()?;
-        let (_, registration) = issuers.with_issuer(&iss)?;
-        let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
-        let path = registration.token_claim.as_ref()?;
+    /// A JWT of a registered issuer, by its id; none for any other text. Nothing proves its signature: the
+    /// caller may revoke by any claims, so a made-up token gives them nothing more.
+    ///
+    /// # Errors
+    ///
+    /// If the token has no id by which tokens of this issuer are revoked.
+    pub fn of_foreign_token(token: &str, issuers: &Issuers) -> Option<Result<Self, Refused>> {
+        let jws = Jws::parse(token).ok()?;
+        let payload = Base64UrlUnpadded::decode_vec(jws.unverified_payload()).ok()?;
+        let claims = Value::Object(read_object(&payload)?);
+        let iss = claims.get("iss").and_then(Value::as_str)?;
+        let (_, registration) = issuers.with_issuer(iss)?;
+        Some(Self::of_claims(&claims, registration))
+    }
+
+    fn of_claims(claims: &Value, registration: &Registration) -> Result<Self, Refused> {
+        let refused = |detail| Refused { kind: RefusedKind::Invalid, field: "token", detail };
+        let Some(path) = &registration.token_claim else {
+            let detail = "tokens of this issuer have no id, by its registration (token_id_claim); \
+                          revoke by claims";
+            return Err(refused(detail.to_owned()));
+        };
         let id = if path.starts_with('/') { claims.pointer(path) } else { claims.get(path) };
-        let id = id?.as_str()?.to_owned();
-        // Seconds beyond what a float holds exactly are beyond what is accepted.
-        let exp = exp.filter(|exp| (0.0..9e15).contains(exp)).map(|exp| exp as u64);
-        Some(Self { target: Target::Token(id), exp, issued_before: None, issuer: Some(iss) })
+        let Some(id) = id.and_then(Value::as_str) else {
+            let detail = format!("has no text at {path}, the id of this issuer's tokens");
+            return Err(refused(detail));
+        };
+        let exp = match claims.get("exp") {
+            None => None,
+            // Seconds beyond what a float holds exactly are no time.
+            Some(exp) => match exp.as_f64().filter(|exp| (0.0..9e15).contains(exp)) {
+                Some(exp) => Some(exp as u64),
+                None => return Err(refused("exp must be unix seconds".to_owned())),
+            },
+        };
+        let (target, issuer) = (Target::Token(id.to_owned()), Some(registration.issuer.clone()));
+        Ok(Self { target, exp, issued_before: None, issuer })
     }
 }
 

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::record::{HOLDER, Record};
-use offswitch_core::revoking::Named;
+use offswitch_core::revoking::{Named, RefusedKind};
 
 use super::{Form, OauthError, TokenForm};
 use crate::api_keys::Scope;
@@ -47,7 +47,8 @@ pub(in crate::http) async fn revoke(
     Ok(StatusCode::OK)
 }
 
-/// RFC 7009 section 2.2: a token that is not known, or not valid any more, is answered with 200 too.
+/// RFC 7009 section 2.2: a token that is not known, or not valid any more, is answered with 200 too. One of a
+/// registered issuer that cannot be revoked by an id is refused (section 2.2.1).
 async fn revoke_foreign(
     plane: &Plane,
     headers: &HeaderMap,
@@ -58,7 +59,15 @@ async fn revoke_foreign(
     let Some(named) = Named::of_foreign_token(token, &rules.issuers) else { return Ok(()) };
     let caller = access::caller(plane, headers, Some(Scope::RevocationsWrite), now)
         .map_err(|problem| OauthError::invalid_client(problem.code()))?;
-    let Ok(revocation) = named.check(&rules, now) else { return Ok(()) };
+    let revocation = match named.and_then(|named| named.check(&rules, now)) {
+        Ok(revocation) => revocation,
+        Err(refused) if refused.kind == RefusedKind::AlreadyExpired => return Ok(()),
+        // The caller would believe that the token is revoked.
+        Err(_) => {
+            let code = "invalid_revocation";
+            return Err(OauthError::bad_request("unsupported_token_type", code));
+        }
+    };
     let (by, reason) = (caller.id, Some("RFC 7009".to_owned()));
     let record = Record { at: now, by, reason, revocations: vec![revocation] };
     let digest = *blake3::hash(token.as_bytes()).as_bytes();

@@ -87,13 +87,13 @@ impl Entry {
             let rules = plane.revocation_rules();
             if let Some(named) = Named::of_foreign_token(token, &rules.issuers) {
                 return named
-                    .check(&rules, now)
+                    .and_then(|named| named.check(&rules, now))
                     .map_err(|problem| Refused { field: "token", ..problem })
                     .map_err(refused);
             }
             let Some(own) = plane.signing.own_token(token, now) else {
                 let detail = "is neither an access token of this control plane that is signed by a \
-                              living key, nor a JWT of a registered issuer that has an id";
+                              living key, nor a JWT of a registered issuer";
                 return Err(invalid("token", detail));
             };
             return own.check(now).map_err(refused);
