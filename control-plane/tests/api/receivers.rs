@@ -243,6 +243,11 @@ async fn a_revoked_key_of_the_issuer_is_refused() {
     let key = json!({ "issuer": provider.issuer(), "kid": "k1" });
     plane.posted("/v1/revocations", &key).await;
     assert_eq!(outcome(&plane, &token("2")).await, (400, "revoked_key".to_owned()));
+    // It is the only key of its algorithm, so a token need not name it.
+    let claims = with(provider.logout_claims("3"), &json!({ "sid": "s" }));
+    let header = json!({ "alg": "EdDSA", "typ": "logout+jwt" });
+    let unnamed = provider.sign_text(&header, &claims.to_string());
+    assert_eq!(outcome(&plane, &unnamed).await, (400, "revoked_key".to_owned()));
 }
 
 // I10, I16: a new key is fetched once for all that wait for it; made-up keys fetch no more than that.

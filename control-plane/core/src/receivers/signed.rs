@@ -11,7 +11,7 @@ use super::{Refusal, Sender};
 pub struct Signed {
     /// The media type of the header, in lower case and without `application/`.
     pub(super) typ: Option<String>,
-    /// The key that has signed.
+    /// The name of the key that has signed, which the token need not name.
     pub kid: Option<String>,
     pub(super) claims: Map<String, Value>,
 }
@@ -45,7 +45,7 @@ pub fn open(token: &str, keys: &KeySet, sender: &Sender) -> Result<Signed, Refus
     let payload = jws.verify(key).map_err(refused)?;
     let not_object = || Refusal::new("malformed", "the payload is not one JSON object");
     let claims = read_object(&payload).ok_or_else(not_object)?;
-    Ok(Signed { typ: jws.typ().map(short_type), kid: kid.map(str::to_owned), claims })
+    Ok(Signed { typ: jws.typ().map(short_type), kid: key.kid().map(str::to_owned), claims })
 }
 
 impl Signed {
