@@ -32,7 +32,7 @@ impl Client {
             KeySource::Jwks(address) => address.clone(),
             KeySource::Discovery(address) => {
                 let document = self.get(address).await?;
-                jwks_address(&sender.issuer, address, &document)?
+                jwks_address(&sender.keys_of, address, &document)?
             }
         };
         let text = self.get(&address).await?;

@@ -113,6 +113,32 @@ async fn events_revoke_what_they_name_and_others_are_acknowledged_and_counted() 
     }
 }
 
+// I10: a transmitter with a name of its own that signs with the issuer's keys: its dead keys are theirs.
+#[tokio::test]
+async fn a_revoked_key_of_the_issuer_signs_no_events_under_another_name_either() {
+    let (plane, provider) = (ControlPlane::start().await, Provider::start().await);
+    let name = "https://events.example";
+    let body = json!({
+        "issuer": provider.issuer(), "horizon_seconds": 3600,
+        "receivers": { "events": { "audiences": ["https://rp.example"], "issuer": name } },
+    });
+    let answer = plane.admin(Method::PUT, "/v1/issuers/idp").json(&body).send().await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    let token = |jti: &str| {
+        let subject = json!({ "format": "opaque", "id": "s" });
+        let mut claims = claims(&provider, jti, SESSION_REVOKED, &subject);
+        claims["iss"] = name.into();
+        sign(&provider, &claims)
+    };
+    assert_eq!(send(&plane, token("1")).await.status(), 202);
+    let key = json!({ "issuer": provider.issuer(), "kid": "k1" });
+    plane.posted("/v1/revocations", &key).await;
+    let refused = send(&plane, token("2")).await;
+    assert_eq!(refused.status(), 400);
+    let expected = json!({ "err": "invalid_key", "description": "revoked_key" });
+    assert_eq!(refused.json::<Value>().await.unwrap(), expected);
+}
+
 // I11: each error by the code of RFC 8935 section 2.4, with ours; nothing is recorded.
 #[tokio::test]
 async fn what_is_refused_is_answered_with_the_codes_of_the_rfc() {

@@ -48,6 +48,8 @@ pub struct Receivers {
 pub struct Sender {
     /// The exact `iss`.
     pub issuer: String,
+    /// Whose keys it signs with: their discovery document has this name, and so have dead keys.
+    pub keys_of: String,
     /// Where the keys are.
     pub keys: KeySource,
     /// The algorithms.
@@ -137,6 +139,7 @@ impl Sender {
         let algorithms = registration.algorithms.iter();
         Self {
             issuer: registration.issuer.clone(),
+            keys_of: registration.issuer.clone(),
             keys: registration.keys.clone(),
             algorithms: algorithms.filter_map(|name| Algorithm::from_name(name)).collect(),
         }
@@ -144,11 +147,12 @@ impl Sender {
 
     /// The same with another name and other keys, if they are given.
     fn or(self, issuer: Option<&String>, jwks_uri: Option<&String>) -> Self {
-        Self {
-            issuer: issuer.cloned().unwrap_or(self.issuer),
-            keys: jwks_uri.cloned().map_or(self.keys, KeySource::Jwks),
-            algorithms: self.algorithms,
-        }
+        let issuer = issuer.cloned().unwrap_or(self.issuer);
+        let (keys_of, keys) = match jwks_uri {
+            Some(address) => (issuer.clone(), KeySource::Jwks(address.clone())),
+            None => (self.keys_of, self.keys),
+        };
+        Self { issuer, keys_of, keys, algorithms: self.algorithms }
     }
 }
 
