@@ -122,6 +122,20 @@ fn stamped_signatures_are_verified() {
     }
 }
 
+// I13: an event is the same one by its id; without an id, an equal body at another time is a new event, which
+// must not be answered from the first: the user may have logged in between the two.
+#[test]
+fn an_event_without_an_id_is_another_one_at_another_time() {
+    let id = |id: Option<&str>, at: Option<u64>, body: &[u8]| {
+        Genuine { id: id.map(str::to_owned), at }.event_id(body)
+    };
+    assert_eq!(id(Some("msg_1"), Some(NOW), BODY), id(Some("msg_1"), Some(NOW + 60), BODY));
+    assert_ne!(id(None, Some(NOW), BODY), id(None, Some(NOW + 60), BODY));
+    assert_eq!(id(None, Some(NOW), BODY), id(None, Some(NOW), BODY));
+    assert_ne!(id(None, Some(NOW), BODY), id(None, Some(NOW), b"{}"));
+    assert_eq!(id(None, None, BODY), id(None, None, BODY));
+}
+
 // I13: any header with the HMAC of the body.
 #[test]
 fn plain_hmacs_are_verified() {

@@ -3,7 +3,7 @@
 use base64ct::{Base64, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use super::Refusal;
 
@@ -53,6 +53,18 @@ pub struct Genuine {
     pub id: Option<String>,
     /// When it was sent, unix seconds, if that is signed.
     pub at: Option<u64>,
+}
+
+impl Genuine {
+    /// What tells the event from others. Two bodies may be equal, as when a user is banned a second time:
+    /// then the signed time decides, so that no event is taken for one before it.
+    pub fn event_id(&self, body: &[u8]) -> String {
+        let of_body = || {
+            let at = self.at.map(|at| at.to_string()).unwrap_or_default();
+            format!("body {} {at}", Base64::encode_string(&Sha256::digest(body)))
+        };
+        self.id.clone().unwrap_or_else(of_body)
+    }
 }
 
 impl Scheme {

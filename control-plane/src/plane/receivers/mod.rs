@@ -235,8 +235,8 @@ impl Receivers {
             }
             let genuine = scheme.verify(header, body, &secrets, now)?;
             let named = webhook(&genuine, body, received.issuer, receiver)?;
-            let id = genuine.id.unwrap_or_else(|| format!("body {}", blake3::hash(body).to_hex()));
-            // Each attempt to deliver has a time of its own: the first one counts.
+            let id = genuine.event_id(body);
+            // Each attempt to deliver an event with an id has a time of its own: the first one counts.
             let event = NewEvent { id: &id, said: Some(body), by: received.kind.actor(name) };
             self.revoke(received, event, named.into_iter().collect()).await
         })
