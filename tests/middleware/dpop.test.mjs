@@ -115,6 +115,20 @@ test("a Host that brings a path is not believed in Node", async () => {
   }
 });
 
+// I14: a client chooses its key by what the challenge names (RFC 9449 section 7.1).
+test("the challenge names every algorithm of which proofs are accepted", async () => {
+  const refused = await guard(make(), () => new Response())(new Request(URL_OF_API, { headers: { authorization: `DPoP ${bound}` } }));
+  const named = /algs="(.*)"/.exec(refused.headers.get("www-authenticate"))[1].split(" ");
+  const accepted = [];
+  for (const alg of ["ES256", "ES384", "ES512", "EdDSA", "Ed25519", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"]) {
+    const own = await generateKeyPair(alg, { extractable: true });
+    const of = await token({ cnf: { jkt: await calculateJwkThumbprint(await exportJWK(own.publicKey)) } });
+    const one = await proof({ header: { alg, jwk: await exportJWK(own.publicKey) }, key: own.privateKey, of });
+    if ((await make().verify(of, request(one))).outcome === "valid") accepted.push(alg);
+  }
+  assert.deepEqual(named, accepted);
+});
+
 // I14: oauth4webapi as the client.
 test("a request of oauth4webapi is good", async () => {
   const handle = guard(make(), (_, { claims }) => Response.json(claims.cnf));

@@ -4,7 +4,7 @@
 import { generateProof } from "dpop";
 import { served, unauthorized } from "./cases.mjs";
 
-const ALGS = "ES256 EdDSA Ed25519 PS256 PS384 PS512 RS256 RS384 RS512";
+const ALGS = "ES256 ES384 ES512 EdDSA Ed25519 PS256 PS384 PS512 RS256 RS384 RS512";
 const refused = (code, error = "invalid_token") =>
   unauthorized(code, { challenge: `DPoP error="${error}", error_description="${code}", algs="${ALGS}"` });
 const invalid = refused("invalid_dpop_proof", "invalid_dpop_proof");

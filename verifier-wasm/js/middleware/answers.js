@@ -92,7 +92,7 @@ export function withEvidence(response, { code, evidence }) {
 }
 
 /** The algorithms of proofs. */
-const PROOF_ALGS = "ES256 EdDSA Ed25519 PS256 PS384 PS512 RS256 RS384 RS512";
+const PROOF_ALGS = "ES256 ES384 ES512 EdDSA Ed25519 PS256 PS384 PS512 RS256 RS384 RS512";
 /** @type {Record<number, string>} */
 const TITLES = {
   400: "Bad Request",
