@@ -108,6 +108,12 @@ test("a Host that brings a path is not believed in Node", async () => {
     ["api.test", "http://api.test/orders"], ["api.test", "@evil/orders"]]) {
     assert.equal(await ask(behind, host, url, URL_OF_API), 401, `${host} ${url}`);
   }
+  // A router takes these as they are sent: a proof of where they lead to is none of where they arrive.
+  for (const path of ["/admin/../orders", "/admin/%2E./orders", "/admin\\..\\orders", "/./orders", "/orders/x/..", "/orders/.?a"]) {
+    const { pathname } = new URL(path, "https://api.test");
+    assert.equal(await ask(behind, "api.test", path, `https://api.test${pathname}`), 401, path);
+  }
+  assert.equal(await ask(behind, "api.test", "/.well-known/..x/a..b", "https://api.test/.well-known/..x/a..b"), "passed");
   const direct = make();
   assert.equal(await ask(direct, "api.test", "/orders", "http://api.test/orders"), "passed");
   for (const host of ["api.test/orders#", "api.test/orders?", "user@api.test", "", undefined]) {

@@ -106,7 +106,8 @@ function shownIn(header) {
 
 /**
  * What a request of Node's `http` says. Two headers of one name reach us as one with a comma between, which is
- * no proof. Host is the client's own: nothing in it may pass for a part of the path.
+ * no proof. Host is the client's own: nothing in it may pass for a part of the path. Nor may dot segments, which
+ * routers leave in and URLs do not: a proof of where they lead to is none of the route that was asked.
  *
  * @param {any} request @returns {Asked}
  */
@@ -119,7 +120,7 @@ export function askedOfNode({ headers, method, originalUrl, protocol, socket, ur
   return {
     header: (name) => headers[name],
     method,
-    url: (origin = seen) => (origin && path.startsWith("/") ? origin + path : ""),
+    url: (origin = seen) => (origin && path.startsWith("/") && !DOT_SEGMENT.test(path) ? origin + path : ""),
   };
 }
 
@@ -179,6 +180,8 @@ export async function judge(verifier, token, policy, waitUntil) {
   return verifier.verifySync(token, policy);
 }
 
+/** Or a backslash, which URLs take for a slash; before the query. */
+const DOT_SEGMENT = /^[^?#]*(\/(\.|%2e){1,2}(?![^/?#])|\\)/i;
 const EXPECTED_VERIFIER = "expected a Verifier; did you forget `await createVerifier(…)`?";
 const NAMES = ["maxStaleness", "onStale", "onUndecided", "retryJitterSeconds", "scopes"];
 /** The shortest time between two requests that ask a feed which answers, but with snapshots that are too old. */
