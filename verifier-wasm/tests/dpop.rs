@@ -268,6 +268,20 @@ fn a_proof_is_for_its_own_request_alone() {
     }
 }
 
+// I14: a query may have a secret in it, and the detail goes to logs.
+#[test]
+fn no_query_is_in_the_detail_of_a_wrong_url() {
+    let client = Client::new("EdDSA");
+    let mut claims = client.claims("j");
+    claims["htu"] = json!("https://evil.example/a?key=hidden");
+    let proof = client.sign(&client.header(), &claims);
+    let (memory, url) = (&mut ProofMemory::default(), "https://api.example/b?key=secret");
+    let (code, detail) = judge(&verifier(), memory, &client.token, &proof, "GET", url, NOW);
+    assert_eq!(code, "invalid_dpop_proof");
+    assert!(detail.contains("evil.example/a\"") && detail.contains("api.example/b\""), "{detail}");
+    assert!(!detail.contains("hidden") && !detail.contains("secret"), "{detail}");
+}
+
 // I14: what the token itself is refused for comes first, and leaves no trace of the proof.
 #[test]
 fn a_proof_changes_nothing_for_a_token_that_is_refused() {

@@ -57,7 +57,8 @@ impl DpopRequest<'_> {
         }
         let url = normal_form(self.url);
         if url.is_none() || normal_form(text("htu")) != url {
-            return Err(wrong("htu", text("htu"), &String::from(Shown::new(self.url))));
+            let expected = &String::from(Shown::new(without_query(self.url)));
+            return Err(wrong("htu", without_query(text("htu")), expected));
         }
         let issued_at = claims.get("iat").and_then(|iat| time("iat", iat).ok());
         let issued_at = issued_at.ok_or_else(|| wrong("iat", "", "a number of seconds"))?;
@@ -143,6 +144,12 @@ fn wrong(name: &str, found: &str, expected: &str) -> Refusal {
         found => Shown::new(found).into(),
     };
     Refusal::InvalidDpopProof(Mismatch::new(["the DPoP proof's ", name].concat(), found, expected))
+}
+
+/// A query may have a secret in it, which belongs in no message.
+#[cold]
+fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
 }
 
 fn first_half(hash: &[u8]) -> [u8; 16] {
