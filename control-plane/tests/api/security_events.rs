@@ -245,6 +245,18 @@ async fn an_event_that_cannot_be_judged_or_recorded_is_503() {
     assert_eq!((status.as_u16(), &problem["code"]), (503, &json!("keys_unavailable")));
 }
 
+// I11: nothing proves who asks: where the keys are, and what happens there, is for operators.
+#[tokio::test]
+async fn an_answer_says_nothing_about_the_addresses_of_keys() {
+    let (plane, transmitter) = started().await;
+    transmitter.answer(Keys::Broken);
+    let (status, problem) = answer(send(&plane, sign(&transmitter, &json!({}))).await).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (503, &json!("keys_unavailable")));
+    assert!(!problem.to_string().contains("/jwks"), "{problem}");
+    let status = plane.got("/v1/status").await.to_string();
+    assert!(status.contains(&format!("{}/jwks", transmitter.issuer())), "{status}");
+}
+
 // I11, invariant 7: whatever was acknowledged before a kill -9 is revoked after it.
 #[tokio::test]
 async fn no_acknowledged_event_is_lost_when_the_process_is_killed() {

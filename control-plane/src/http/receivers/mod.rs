@@ -214,7 +214,14 @@ pub(super) async fn global_revocation(
 
 impl From<ReceiverError> for Problem {
     fn from(error: ReceiverError) -> Self {
-        let (code, detail) = (error.code(), error.to_string());
+        let code = error.code();
+        let detail = match &error {
+            // Anyone can ask: addresses and their failures are for operators.
+            ReceiverError::KeysUnavailable(_) => {
+                "the key set of the issuer cannot be fetched now; /v1/status says why".to_owned()
+            }
+            error => error.to_string(),
+        };
         let status = match error {
             ReceiverError::Log(error) => return error.into(),
             ReceiverError::KeysUnavailable(_) | ReceiverError::NoSecret => {
