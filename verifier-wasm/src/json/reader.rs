@@ -104,8 +104,11 @@ impl<'a> Reader<'a> {
             let is_special = |byte: u8| byte == b'"' || byte == b'\\' || byte < b' ';
             let (plain, _) = rest.split_at_checked(rest.bytes().position(is_special)?)?;
             self.at = self.at.wrapping_add(plain.len());
-            // `+=` keeps borrowing where one of the two is empty.
-            text += plain;
+            #[expect(clippy::arithmetic_side_effects, reason = "it joins texts")]
+            {
+                // This keeps borrowing where one of the two is empty.
+                text += plain;
+            }
             match self.next()? {
                 b'"' => return Some(text),
                 b'\\' => text.to_mut().push(self.escaped()?),
