@@ -114,7 +114,11 @@ pub(super) fn registered() -> Fold {
     let mut fold = Fold::begin(Salt::default(), ISSUER, 1, &Checkpoint::default()).unwrap();
     let definition = Definition { issuer: IDP.to_owned(), ..Definition::default() };
     let registration = definition.check("idp", &Issuers::new(ISSUER)).unwrap();
-    push(&mut fold, 1, vec![Revocation::Issuer { name: "idp".to_owned(), registration }]);
+    push(
+        &mut fold,
+        1,
+        vec![Revocation::Issuer { name: "idp".to_owned(), registration: Box::new(registration) }],
+    );
     fold
 }
 
