@@ -4,7 +4,6 @@
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
-    clippy::unwrap_used,
     reason = "a test may stop at once"
 )]
 
