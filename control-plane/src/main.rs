@@ -1,5 +1,6 @@
 //! `offswitch`: the control plane's commands. This file only connects the parts.
 
+mod doctor_command;
 mod process;
 mod root_keys;
 mod serve_command;
@@ -16,6 +17,7 @@ use offswitch::clock::{unix_seconds, utc};
 use offswitch::config::{self, Config};
 use offswitch::telemetry;
 
+use self::doctor_command::Doctor;
 use self::root_keys::RootKeysCommand;
 use self::serve_command::ServeOptions;
 use self::snapshot_command::SnapshotCommand;
@@ -38,6 +40,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Doctor(Doctor),
     /// Manages the API keys.
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -87,6 +90,7 @@ async fn main() -> ExitCode {
     let arguments = arguments.unwrap_or_else(|error| error.exit());
     let path = arguments.config.as_deref();
     let outcome = match arguments.command {
+        Command::Doctor(command) => return doctor_command::run(command).await,
         Command::Keys(command) => match configured(path, Vec::new()) {
             Ok(config) => keys(config, command).await,
             Err(code) => return code,

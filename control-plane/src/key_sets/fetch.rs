@@ -1,11 +1,13 @@
-//! One bounded request for a key set, or for the discovery document that says where it is.
+//! One bounded request: for a key set, for the discovery document that says where it is, and what
+//! `offswitch doctor` asks.
 
 use std::error::Error;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -17,12 +19,34 @@ use tokio::time::timeout;
 
 /// An HTTP client, or why there is none: a system without certificate authorities. It follows no
 /// redirect: the address is what the operator registered, or what the issuer's document names.
-pub(super) struct Client(Result<Connections, String>);
+pub struct Client(Result<Connections, String>);
 
-type Connections = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+/// A whole answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// How much an answer may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of its body.
+    pub bytes: usize,
+    /// From the connection to the last byte.
+    pub time: Duration,
+}
+
+type Body = Full<Bytes>;
+type Connections = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Body>;
 
 impl Client {
-    pub(super) fn new() -> Self {
+    /// One that trusts the certificate authorities of the system.
+    pub fn new() -> Self {
         Self(connections().map_err(|error| format!("no certificate authority is known: {error}")))
     }
 
@@ -31,33 +55,78 @@ impl Client {
         let address = match &sender.keys {
             KeySource::Jwks(address) => address.clone(),
             KeySource::Discovery(address) => {
-                let document = self.get(address).await?;
+                let document = self.get(address).await?.body;
                 jwks_address(&sender.keys_of, address, &document)?
             }
         };
-        let text = self.get(&address).await?;
+        let text = self.get(&address).await?.body;
         KeySet::from_fetched_jwks(&text, &sender.algorithms).map_err(|error| error.to_string())
     }
 
-    async fn get(&self, address: &str) -> Result<Bytes, String> {
-        let answered = timeout(TIMEOUT, self.get_whole(address)).await;
-        let answered = answered.unwrap_or_else(|_| Err(format!("no answer in {TIMEOUT:?}")));
-        answered.map_err(|problem| format!("{address}: {problem}"))
-    }
-
-    async fn get_whole(&self, address: &str) -> Result<Bytes, String> {
-        let connections = self.0.as_ref().map_err(Clone::clone)?;
+    /// A key set or a discovery document, with status 200.
+    ///
+    /// # Errors
+    ///
+    /// In words, with the address.
+    pub async fn get(&self, address: &str) -> Result<Answer, String> {
         let request = Request::get(address)
             .header(header::ACCEPT, "application/jwk-set+json, application/json")
-            .header(header::USER_AGENT, concat!("offswitch/", env!("CARGO_PKG_VERSION")));
-        let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
-        let response = connections.request(request).await.map_err(|error| in_words(&error))?;
-        if response.status() != StatusCode::OK {
-            return Err(format!("answers {}, expected 200", response.status()));
+            .body(Body::default());
+        let answered =
+            async { self.answer(request.map_err(|error| error.to_string())?, DOCUMENT).await };
+        let answer = answered.await.map_err(|problem| format!("{address}: {problem}"))?;
+        match answer.status {
+            StatusCode::OK => Ok(answer),
+            status => Err(format!("{address}: answers {status}, expected 200")),
         }
-        let whole = Limited::new(response.into_body(), MAX_BYTES).collect().await;
-        Ok(whole.map_err(|error| in_words(error.as_ref()))?.to_bytes())
     }
+
+    /// The whole answer to a request.
+    ///
+    /// # Errors
+    ///
+    /// In words, without the address.
+    pub async fn answer(&self, request: Request<Body>, limits: Limits) -> Result<Answer, String> {
+        let whole = async {
+            let (head, body) = self.send(request).await?.into_parts();
+            let body = Limited::new(body, limits.bytes).collect().await;
+            let body = body.map_err(|error| in_words(error.as_ref()))?.to_bytes();
+            Ok(Answer { status: head.status, headers: head.headers, body })
+        };
+        in_time(limits.time, whole).await
+    }
+
+    /// The status of the answer to a request, whose body is not read.
+    ///
+    /// # Errors
+    ///
+    /// In words, without the address.
+    pub async fn status(
+        &self,
+        request: Request<Body>,
+        time: Duration,
+    ) -> Result<StatusCode, String> {
+        in_time(time, async { Ok(self.send(request).await?.status()) }).await
+    }
+
+    async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, String> {
+        let connections = self.0.as_ref().map_err(Clone::clone)?;
+        request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
+        connections.request(request).await.map_err(|error| in_words(&error))
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+async fn in_time<T>(
+    time: Duration,
+    answer: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    timeout(time, answer).await.unwrap_or_else(|_| Err(format!("no answer in {time:?}")))
 }
 
 fn connections() -> std::io::Result<Connections> {
@@ -80,7 +149,7 @@ fn in_words(error: &dyn Error) -> String {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// For one request, from the connection to the last byte.
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// As many as a key set may have.
-const MAX_BYTES: usize = 256 * 1024;
+/// A key set has no more bytes than that.
+const DOCUMENT: Limits = Limits { bytes: 256 * 1024, time: Duration::from_secs(5) };
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("offswitch/", env!("CARGO_PKG_VERSION")));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use offswitch_core::receivers::Sender;
 use offswitch_verifier::KeySet;
 
-use fetch::Client;
+pub use fetch::{Answer, Client, Limits};
 
 /// The key sets of all issuers, as this process has them.
 pub struct KeySets {
