@@ -5,6 +5,7 @@ mod api_keys;
 mod bad_input;
 mod bulk_stream;
 mod connection_limits;
+mod doctor;
 mod entry_limits;
 mod follower_limit;
 mod global_revocation;

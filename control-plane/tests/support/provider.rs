@@ -30,6 +30,8 @@ pub(crate) enum Keys {
     Broken,
     Redirected,
     NotJson,
+    /// With a key that verifies nothing.
+    Unusable,
 }
 
 /// A provider, stopped when it is dropped.
@@ -74,6 +76,11 @@ impl Provider {
     /// Answers like this from now on.
     pub(crate) fn answer(&self, keys: Keys) {
         self.shared.keys.lock().unwrap().0 = keys;
+    }
+
+    /// Names another issuer in its discovery document from now on.
+    pub(crate) fn call_itself(&self, issuer: &str) {
+        *self.shared.url.lock().unwrap() = issuer.to_owned();
     }
 
     /// Publishes one more key, and signs with it.
@@ -160,5 +167,10 @@ async fn jwks(State(shared): State<Arc<Shared>>) -> Response {
             (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "/jwks")]).into_response()
         }
         Keys::NotJson => "<html>".into_response(),
+        Keys::Unusable => {
+            json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "use": "enc", "x": "AA" }] })
+                .to_string()
+                .into_response()
+        }
     }
 }

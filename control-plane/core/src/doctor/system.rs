@@ -45,14 +45,14 @@ pub fn readiness(status: u16, body: Option<&Value>) -> (bool, Vec<Finding>) {
     };
     let store = member("store_reachable").and_then(Value::as_bool);
     let first = match (ready, store) {
+        (_, Some(false)) => Finding::failed(
+            CONTROL_PLANE,
+            "its store does not answer, so nothing can be revoked: see its log, and start the store",
+        ),
         (true, _) => {
             let position = Shown::new(text("position"));
             Finding::ok(CONTROL_PLANE, format!("it is ready, at the position {position}"))
         }
-        (false, Some(false)) => Finding::failed(
-            CONTROL_PLANE,
-            "it is not ready, since its store does not answer: see its log, and start the store",
-        ),
         (false, _) => {
             Finding::failed(CONTROL_PLANE, "it answers, but it is not ready to serve; see its log")
         }

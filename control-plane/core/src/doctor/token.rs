@@ -1,9 +1,7 @@
 //! A sample token, explained.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use offswitch_verifier::{
-    Jws, OWN_LIFETIME_SECONDS, Objection, Refusal, Shown, Step, read_object,
-};
+use offswitch_verifier::{Jws, OWN_LIFETIME_SECONDS, Objection, Refusal, Shown, Step, read_object};
 use serde_json::{Map, Value};
 
 use super::{Explained, Finding, RegisteredIssuer};
