@@ -108,7 +108,7 @@ async fn follow(
     };
     let issuer = IssuerConfig::offswitch(&known.issuer, "unchecked");
     let mut verifier = verifier(&config, issuer)?;
-    let base = snapshot(remote, "/v1/feed").await?;
+    let base = snapshot(remote, FEED).await?;
     let now = unix_seconds();
     let refused = |error: &ApplyError| (doctor::feed(Err(error), now), None);
     if let Err(error) = verifier.apply(base.clone(), now) {
@@ -116,7 +116,7 @@ async fn follow(
     }
     // A base may be minutes old; what follows it proves that nothing newer was revoked.
     let since = verifier.feed().since().ok_or("the feed has no base")?;
-    let newest = snapshot(remote, &format!("/v1/feed?since={since}")).await?;
+    let newest = snapshot(remote, &format!("{FEED}?since={since}")).await?;
     if let Err(error) = verifier.apply(newest.clone(), unix_seconds()) {
         return Ok(refused(&error));
     }
@@ -196,5 +196,6 @@ fn verifier(feed: &FeedConfig, issuer: IssuerConfig) -> Result<Verifier, String>
 
 /// Its check is there if nothing else could be asked.
 pub(super) const UNREACHED: &str = "all_others";
+const FEED: &str = "/v1/feed";
 /// A base of some ten million entries.
 const MAX_BASE_BYTES: usize = 256 * 1024 * 1024;

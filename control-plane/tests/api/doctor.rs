@@ -1,4 +1,4 @@
-//! `offswitch doctor`, against real control planes: a healthy system, and planted faults.
+//! `offswitch doctor`, against real control planes: a healthy system, and planted faults. O06.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -125,6 +125,7 @@ async fn edge(passes: usize) -> String {
     format!("http://{address}/me")
 }
 
+// O06: neither key nor token is shown ([`doctor`] looks), and nothing is left behind.
 #[tokio::test]
 async fn a_healthy_system_has_no_problem() {
     let (plane, provider) = started().await;
@@ -165,6 +166,7 @@ async fn a_healthy_system_has_no_problem() {
     assert_eq!(report.of("token_issuer", "").0, "ok");
 }
 
+// O06.
 #[tokio::test]
 async fn where_no_control_plane_answers_nothing_could_be_checked() {
     let nobody = format!("http://127.0.0.1:{}", free_port());
@@ -176,6 +178,7 @@ async fn where_no_control_plane_answers_nothing_could_be_checked() {
     }
 }
 
+// O06.
 #[tokio::test]
 async fn a_command_line_that_asks_for_too_little_is_refused() {
     let (_kept, token) = file("x");
@@ -199,6 +202,7 @@ async fn a_command_line_that_asks_for_too_little_is_refused() {
     assert_eq!(run(&["doctor", "--url", "http://127.0.0.1:1"], &[]).status.code(), Some(2));
 }
 
+// O06.
 #[tokio::test]
 async fn a_key_that_is_wrong_or_may_too_little_is_found() {
     let plane = ControlPlane::start().await;
@@ -212,7 +216,7 @@ async fn a_key_that_is_wrong_or_may_too_little_is_found() {
     assert_eq!((report.of("feed", "").0, report.code), ("failed", Some(1)));
 }
 
-// Verifiers that trust another key accept no snapshot.
+// O06: verifiers that trust another key accept no snapshot.
 #[tokio::test]
 async fn a_feed_key_that_the_feed_does_not_have_is_found() {
     let plane = ControlPlane::start().await;
@@ -228,6 +232,7 @@ async fn a_feed_key_that_the_feed_does_not_have_is_found() {
     assert_eq!(report.code, Some(1));
 }
 
+// O06.
 #[tokio::test]
 async fn a_clock_that_is_wrong_is_found() {
     let plane = ControlPlane::start().await;
@@ -250,6 +255,7 @@ async fn a_clock_that_is_wrong_is_found() {
     }
 }
 
+// O06.
 #[tokio::test]
 async fn a_store_that_is_away_is_found() {
     let mut redis = RedisServer::start().await;
@@ -267,6 +273,7 @@ async fn a_store_that_is_away_is_found() {
     }
 }
 
+// O06.
 #[tokio::test]
 async fn faults_of_an_issuer_are_found() {
     let (plane, provider) = started().await;
@@ -296,7 +303,7 @@ async fn faults_of_an_issuer_are_found() {
     assert_eq!((report.of("discovery", "idp").0, report.code), ("failed", Some(1)));
 }
 
-// The provider uses the public address, which the operator's machine may not.
+// O06: the provider uses the public address, which the operator's machine may not.
 #[tokio::test]
 async fn a_receiver_that_is_not_reached_at_the_public_address_is_found() {
     let provider = Provider::start().await;
@@ -315,6 +322,7 @@ async fn a_receiver_that_is_not_reached_at_the_public_address_is_found() {
     assert!(result == "warning" && detail.contains("malformed"), "{detail}");
 }
 
+// O06.
 #[tokio::test]
 async fn faults_of_a_token_are_found() {
     let (plane, provider) = started().await;
@@ -374,6 +382,7 @@ async fn faults_of_a_token_are_found() {
     assert!(result == "failed" && detail.contains("revoked_user"), "{detail}");
 }
 
+// O06: a token that would prove nothing is kept.
 #[tokio::test]
 async fn an_edge_that_refuses_from_the_start_costs_no_token() {
     let (plane, provider) = started().await;
@@ -393,6 +402,7 @@ async fn an_edge_that_refuses_from_the_start_costs_no_token() {
     assert_eq!((report.of("token", "").0, report.of("edge_before", "").0), ("failed", "skipped"));
 }
 
+// O06.
 #[tokio::test]
 async fn an_edge_that_never_refuses_is_found_after_half_a_minute() {
     let (plane, provider) = started().await;

@@ -285,6 +285,7 @@ mod tests {
 
     use super::*;
 
+    // O06.
     #[test]
     fn a_clock_may_differ_by_five_seconds_and_must_not_by_more_than_sixty() {
         for (served_at, expected) in [
@@ -305,6 +306,7 @@ mod tests {
         }
     }
 
+    // O06.
     #[test]
     fn findings_of_the_store_are_repeated() {
         let finding =
@@ -326,6 +328,7 @@ mod tests {
         }
     }
 
+    // O06.
     #[test]
     fn an_old_statement_of_the_feed_is_a_warning_and_one_past_its_validity_a_failure() {
         let position = Position { era: 1, seq: 2 };

@@ -180,7 +180,7 @@ mod tests {
     use super::*;
     use crate::doctor::Outcome;
 
-    // I02: a claim that the tokens lack revokes nothing.
+    // O06: a claim that the tokens lack revokes nothing.
     #[test]
     fn a_claim_of_the_registration_that_the_token_lacks_is_a_warning() {
         let claims = json!({ "jti": "t", "sub": 7, "login": { "a/b": "s" } });
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(results(&rules), [Outcome::Ok, Outcome::Warning, Outcome::Ok]);
     }
 
-    // I04: exactly as long as the horizon is not too long.
+    // O06, I06: exactly as long as the horizon is not too long.
     #[test]
     fn a_token_may_live_as_long_as_the_horizon() {
         let rules = OwnRules { horizon_seconds: 60, ..OwnRules::own() };
