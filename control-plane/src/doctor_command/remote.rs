@@ -33,11 +33,16 @@ impl Remote {
 
     /// With the API key.
     pub(super) async fn get(&self, path: &str, bytes: usize) -> Result<Dated, String> {
-        self.ask(Method::GET, path, None, bytes).await
+        self.ask(Method::GET, path, None, Some(&self.key), bytes).await
+    }
+
+    /// Without the API key: what answers at a mistyped address is not to have it.
+    pub(super) async fn get_public(&self, path: &str) -> Result<Dated, String> {
+        self.ask(Method::GET, path, None, None, MAX_BYTES).await
     }
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Dated, String> {
-        self.ask(Method::POST, path, Some(body), MAX_BYTES).await
+        self.ask(Method::POST, path, Some(body), Some(&self.key), MAX_BYTES).await
     }
 
     async fn ask(
@@ -45,6 +50,7 @@ impl Remote {
         method: Method,
         path: &str,
         body: Option<&Value>,
+        key: Option<&HeaderValue>,
         bytes: usize,
     ) -> Result<Dated, String> {
         let address = format!("{}{path}", self.url);
@@ -52,10 +58,11 @@ impl Remote {
         let request = Request::builder()
             .method(method)
             .uri(&address)
-            .header(header::AUTHORIZATION, &self.key)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body));
-        let request = request.map_err(|error| format!("{address}: {error}"))?;
+        let mut request = request.map_err(|error| format!("{address}: {error}"))?;
+        let shown = key.map(|key| (header::AUTHORIZATION, key.clone()));
+        request.headers_mut().extend(shown);
         let asked_at = unix_seconds();
         let answer = self.client.answer(request, Limits { bytes, time: TIME }).await;
         let answer = answer.map_err(|error| format!("{address}: {error}"))?;

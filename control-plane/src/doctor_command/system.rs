@@ -27,7 +27,7 @@ pub(super) struct Followed {
 /// Whether a control plane answers. If not, the rest is [`UNREACHED`].
 pub(super) async fn reached(remote: &Remote) -> Vec<Finding> {
     let unreached = || Finding::skipped(UNREACHED, "there is no control plane to ask");
-    match remote.get("/readyz", MAX_BYTES).await {
+    match remote.get_public("/readyz").await {
         Err(error) => {
             let detail = format!("{error}; start it, or correct --url");
             vec![Finding::failed("control_plane", detail), unreached()]
@@ -159,7 +159,7 @@ fn refused(path: &str, status: u16, body: Option<&Value>, scope: &str) -> String
 
 /// The public key set of the control plane itself.
 pub(super) async fn own_keys(remote: &Remote, findings: &mut Vec<Finding>) -> Option<KeySet> {
-    let keys = match remote.get("/.well-known/jwks.json", MAX_BYTES).await {
+    let keys = match remote.get_public("/.well-known/jwks.json").await {
         Ok(answer) if answer.status() == 200 => {
             let keys = KeySet::from_fetched_jwks(&answer.answer.body, &[]);
             keys.map_err(|error| error.to_string())

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::any;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -171,11 +171,23 @@ async fn a_healthy_system_has_no_problem() {
 async fn where_no_control_plane_answers_nothing_could_be_checked() {
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let provider = Provider::start().await;
-    for url in [nobody.as_str(), provider.issuer()] {
+    // A mistyped address gets no key.
+    let (asked, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counted = (asked.clone(), seen.clone());
+    let anything = any(async move |headers: HeaderMap| {
+        counted.0.fetch_add(1, Ordering::SeqCst);
+        counted.1.fetch_add(usize::from(headers.contains_key("authorization")), Ordering::SeqCst);
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let other = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback_service(anything);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    for url in [nobody.as_str(), provider.issuer(), other.as_str()] {
         let report = doctor(url, "osk_x", &[]).await;
         assert_eq!(report.of("control_plane", "").0, "failed", "{}", report.text);
         assert_eq!(report.code, Some(2));
     }
+    assert_eq!((asked.load(Ordering::SeqCst), seen.load(Ordering::SeqCst)), (1, 0));
 }
 
 // O06.
