@@ -384,3 +384,15 @@ proptest! {
         prop_assert_eq!(verdict.code(), "malformed");
     }
 }
+
+// X22, I10: what a provider sends to end a login is no login, although it has its audience and its user.
+#[test]
+fn a_logout_token_is_not_taken_for_an_id_token() {
+    let minter = Minter::new("EdDSA");
+    let verifier = feed::with_base(minter.verifier_with(lax_rules(&minter)), vec![]);
+    let code = |events| verifier.verify(&minter.token(&claims_with("events", events)), NOW).code();
+    let logout = "http://schemas.openid.net/event/backchannel-logout";
+    assert_eq!(code(json!({ logout: {} })), "wrong_type");
+    assert_eq!(code(json!({ "login": {} })), "valid");
+    assert_eq!(code(json!([logout])), "valid");
+}

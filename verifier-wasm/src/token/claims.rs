@@ -7,7 +7,7 @@ use crate::shown::Shown;
 use crate::verify::config::{IssuerConfig, UserRule};
 use crate::verify::defect::{Defect, Part};
 use crate::verify::presentation::Binding;
-use crate::verify::refusal::Refusal;
+use crate::verify::refusal::{Mismatch, Refusal};
 use crate::verify::selection::{Listed, Selected};
 
 /// The claims of a token that is valid, exactly as they were signed.
@@ -87,6 +87,7 @@ impl<'a> Claims<'a> {
                     claims.binding = Binding::read(&value)?;
                     0
                 }
+                "events" if is_logout(&value) => return Err(logout_token()),
                 "exp" => {
                     claims.expires_at = Some(time("exp", &value)?);
                     EXP
@@ -122,6 +123,18 @@ impl<'a> Claims<'a> {
         Ok(claims)
     }
 }
+
+/// A logout token has audience and user of an ID token (OpenID Connect Back-Channel Logout 1.0 section 2.4).
+fn is_logout(events: &Value<'_>) -> bool {
+    matches!(events, Value::Object(events) if events.contains(LOGOUT))
+}
+
+#[cold]
+fn logout_token() -> Refusal {
+    Refusal::WrongType(Mismatch::new("events", "a logout", "a token to show"))
+}
+
+const LOGOUT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// Some of the claims that a configuration may require.
 #[derive(Debug, Clone, Copy, Default)]
