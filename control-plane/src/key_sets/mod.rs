@@ -1,7 +1,7 @@
 //! The key sets of registered issuers, fetched when something that they have signed arrives.
 //!
 //! What arrives can cause one thing: a fetch of the key set of the issuer that it was sent for, one at a
-//! time and once in [`COOL_DOWN`]. A fetch that fails leaves the last good set in force.
+//! time and once in 10 seconds. A fetch that fails leaves the last good set in force.
 
 mod fetch;
 
@@ -49,7 +49,7 @@ impl KeySets {
     }
 
     /// The key set of a sender. It is fetched if there is none yet; one that is older than
-    /// [`REFRESH_AFTER`] is still used while a newer one is fetched.
+    /// five minutes is still used while a newer one is fetched.
     ///
     /// # Errors
     ///
