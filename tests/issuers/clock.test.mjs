@@ -72,7 +72,7 @@ for (const seconds of [MARGIN - 1, 1 - MARGIN]) {
       await isAcceptedWithin(system, login, MARGIN - seconds - 2, MARGIN - seconds + 8);
     }));
 
-  // I08: the instant is one of the provider's clock: nothing older passes, and nobody waits for a margin.
+  // I08: the instant is one of the provider's clock: nothing older passes, and no login waits for a margin.
   test(`the instant of a clock that is ${seconds} s off is used as it is`, faked, () =>
     withClock(seconds, async (system, login) => {
       const before = await login();

@@ -85,7 +85,7 @@ class System {
   }
 }
 
-/** The claims of a token, which nobody has verified. @param {string} token */
+/** The claims of a token, which are not verified. @param {string} token */
 export const claimsOf = (token) => JSON.parse(textOf(token));
 const textOf = (token) => Buffer.from(token.split(".")[1], "base64url").toString();
 

@@ -62,7 +62,7 @@ export function crowds(place, serve) {
     }
   });
 
-  // I16, E01, invariant 6: nobody knows which keys the issuer has.
+  // I16, E01, invariant 6: it is not known which keys the issuer has.
   for (const [name, answer] of Object.entries({
     "is down": (_, response) => void response.destroy(),
     "is a page of HTML": (_, response) => void response.writeHead(200, { "content-type": "text/html" }).end("<html>"),
@@ -96,7 +96,7 @@ export function crowds(place, serve) {
     assert.deepEqual(await ask(ofOld), { "401 unknown_key": SIZE });
   });
 
-  // I16: anyone can make up a kid. It costs the issuer a fetch every two seconds, whatever the load.
+  // I16: anyone can make up a kid. It costs the issuer a fetch every two seconds under any load.
   test(`${place}: a kid that does not exist is refused without a fetch for each request`, async () => {
     const { crowd: ask, fetches } = await start();
     const began = Date.now();

@@ -1,4 +1,4 @@
-// DPoP by itself: what a verifier is asked with, and oauth4webapi as another client and another judge.
+// DPoP without a middleware: what a verifier is asked with, and oauth4webapi as another client and another judge.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -108,7 +108,7 @@ test("a Host that brings a path is not believed in Node", async () => {
     ["api.test", "http://api.test/orders"], ["api.test", "@evil/orders"]]) {
     assert.equal(await ask(behind, host, url, URL_OF_API), 401, `${host} ${url}`);
   }
-  // A router takes these as they are sent: a proof of where they lead to is none of where they arrive.
+  // A router takes these as they are sent: a proof for where they lead to is not valid where they arrive.
   for (const path of ["/admin/../orders", "/admin/%2E./orders", "/admin\\..\\orders", "/./orders", "/orders/x/..", "/orders/.?a"]) {
     const { pathname } = new URL(path, "https://api.test");
     assert.equal(await ask(behind, "api.test", path, `https://api.test${pathname}`), 401, path);

@@ -112,7 +112,7 @@ async function login(issuer, user) {
   };
 }
 
-/** As much of a browser as a login needs: cookies, and no redirect by itself. */
+/** As much of a browser as a login needs: cookies, and no redirect of its own. */
 class Browser {
   #cookies;
   #origin;

@@ -85,7 +85,7 @@ test("a number is revoked as a number, of any size", async () => {
 });
 
 // N05: as the control plane reads them.
-test("claims that are only an id are that id, whatever the age of the token", async () => {
+test("claims that are only an id are that id, for tokens of any age", async () => {
   const token = await auth.token({ jti: "one", sub: "alice" });
   await auth.revoke({ claims: { "/jti": "one" } });
   assert.equal(await codeOf(token), "revoked_token");

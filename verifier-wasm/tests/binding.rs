@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use support::feed::{History, Record};
 use support::{Minter, NOW, claims_with, feed};
 
-// I14: whatever it is bound to, a thief may have it.
+// I14: a thief may have the token, with any content of `cnf`.
 #[test]
 fn a_bound_token_is_refused_as_a_bearer_token_on_every_path() {
     let minter = Minter::new("ES256");
@@ -57,7 +57,7 @@ fn a_bound_token_is_refused_as_a_bearer_token_on_every_path() {
     }
 }
 
-// I14, V08: what it is bound to must be readable, or nobody could prove it.
+// I14, V08: what it is bound to must be readable, or no client could prove it.
 #[test]
 fn a_binding_of_the_wrong_type_is_malformed() {
     let minter = Minter::new("EdDSA");

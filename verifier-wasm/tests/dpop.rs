@@ -114,7 +114,7 @@ fn a_good_proof_is_good_once_with_every_algorithm() {
     }
 }
 
-// I14: every check of RFC 9449 section 4.3 by itself; the detail names it.
+// I14: every check of RFC 9449 section 4.3 alone; the detail names it.
 #[test]
 fn each_check_of_a_proof_refuses_what_it_is_for() {
     let client = Client::new("ES256");

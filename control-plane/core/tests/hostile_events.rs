@@ -1,4 +1,4 @@
-//! Whatever a sender signs or posts, a receiver answers: it never panics, and what it accepts is a revocation
+//! A receiver answers everything that a sender signs or posts: it never panics, and what it accepts is a revocation
 //! of its own issuer that verifiers enforce. I10, I11, I12, I13.
 
 use base64ct::{Base64UrlUnpadded, Encoding};

@@ -49,7 +49,7 @@ async fn doctor(url: &str, key: &str, more: &[&str]) -> Report {
     let key = key.to_owned();
     let output = tokio::task::spawn_blocking(move || {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        // Nobody configures the machine of an operator: what would be wrong there is not read.
+        // The machine of an operator has no configuration of a control plane: none is read.
         run(&arguments, &[("OFFSWITCH_API_KEY", &key), ("OFFSWITCH_STORE", "nonsense")])
     });
     let output = output.await.unwrap();
@@ -169,7 +169,7 @@ async fn a_healthy_system_has_no_problem() {
 // O06.
 #[tokio::test]
 async fn where_no_control_plane_answers_nothing_could_be_checked() {
-    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let unused = format!("http://127.0.0.1:{}", free_port());
     let provider = Provider::start().await;
     // A mistyped address gets no key.
     let (asked, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -182,7 +182,7 @@ async fn where_no_control_plane_answers_nothing_could_be_checked() {
     let other = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new().fallback_service(anything);
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    for url in [nobody.as_str(), provider.issuer(), other.as_str()] {
+    for url in [unused.as_str(), provider.issuer(), other.as_str()] {
         let report = doctor(url, "osk_x", &[]).await;
         assert_eq!(report.of("control_plane", "").0, "failed", "{}", report.text);
         assert_eq!(report.code, Some(2));
@@ -205,13 +205,13 @@ async fn a_command_line_that_asks_for_too_little_is_refused() {
         let all = [&["doctor", "--url", "http://127.0.0.1:1"], arguments].concat();
         let output = run(&all, &[("OFFSWITCH_API_KEY", "osk_x")]);
         // It has not even asked.
-        let told = (output.status.code(), output.stdout.is_empty());
-        assert_eq!(told, (Some(2), true), "{arguments:?}");
+        let found = (output.status.code(), output.stdout.is_empty());
+        assert_eq!(found, (Some(2), true), "{arguments:?}");
     }
     for url in ["", "127.0.0.1", "ftp://x", "http://user:secret@x"] {
         let output = run(&["doctor", "--url", url], &[("OFFSWITCH_API_KEY", "osk_x")]);
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(2) && !told.contains("secret"), "{url}: {told}");
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && !printed.contains("secret"), "{url}: {printed}");
     }
     assert_eq!(run(&["doctor", "--url", "http://127.0.0.1:1"], &[]).status.code(), Some(2));
 }
@@ -263,9 +263,9 @@ async fn a_clock_that_is_wrong_is_found() {
             &url(&plane),
         ]);
         faked.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("OFFSWITCH_API_KEY", plane.admin_key());
-        let told = String::from_utf8(faked.output().unwrap().stdout).unwrap();
-        let line = told.lines().find(|line| line.contains(" clock: ")).unwrap();
-        assert!(line.to_lowercase().starts_with(expected) && line.contains(part), "{told}");
+        let printed = String::from_utf8(faked.output().unwrap().stdout).unwrap();
+        let line = printed.lines().find(|line| line.contains(" clock: ")).unwrap();
+        assert!(line.to_lowercase().starts_with(expected) && line.contains(part), "{printed}");
     }
 }
 

@@ -111,7 +111,7 @@ async fn a_receiver_may_revoke_the_user_of_a_session() {
     assert!(!feed.is_denied(provider.issuer(), "sid", "s"));
 }
 
-// I10: whoever sends it, what is not a logout token of this issuer for one of these clients records nothing.
+// I10: what is not a logout token of this issuer for one of these clients records nothing.
 #[tokio::test]
 async fn what_is_no_logout_token_of_the_issuer_is_refused_and_records_nothing() {
     let (plane, provider) = started().await;

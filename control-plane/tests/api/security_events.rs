@@ -257,7 +257,7 @@ async fn an_answer_says_nothing_about_the_addresses_of_keys() {
     assert!(status.contains(&format!("{}/jwks", transmitter.issuer())), "{status}");
 }
 
-// I11, invariant 7: whatever was acknowledged before a kill -9 is revoked after it.
+// I11, invariant 7: everything that was acknowledged before a kill -9 is revoked after it.
 #[tokio::test]
 async fn no_acknowledged_event_is_lost_when_the_process_is_killed() {
     let (folder, transmitter) = (tempfile::tempdir().unwrap(), Provider::start().await);

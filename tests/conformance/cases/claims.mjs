@@ -33,7 +33,7 @@ function ids(key) {
   ]));
 }
 
-// I14: a token that is bound to a key is no bearer token, whatever it is bound to.
+// I14: a token with `cnf` is not a bearer token, with any content of `cnf`.
 function bindings(key) {
   const jkt = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
   const bound = [{ jkt }, { jkt, more: 1 }, { "x5t#S256": jkt }, { kid: "k" }, {}];

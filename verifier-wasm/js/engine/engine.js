@@ -24,7 +24,7 @@ import { Remembered } from "./remembered.js";
  * @typedef {object} How a token is judged
  * @property {number} staleness allowed, in seconds; 0 as configured, ANY_AGE for any
  * @property {"proved" | import("../index.d.ts").DpopRequest} [dpop] none for a bearer token; "proved" if
- *   nobody shows it now
+ *   no client shows it now
  */
 
 export class Engine {

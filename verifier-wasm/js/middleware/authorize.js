@@ -107,7 +107,7 @@ function shownIn(header) {
 /**
  * What a request of Node's `http` says. Two headers of one name reach us as one with a comma between, which is
  * no proof. Host is the client's own: nothing in it may pass for a part of the path. Nor may dot segments, which
- * routers leave in and URLs do not: a proof of where they lead to is none of the route that was asked.
+ * routers leave in and URLs do not: a proof for where they lead to is not valid for the route that was asked.
  *
  * @param {any} request @returns {Asked}
  */

@@ -123,7 +123,7 @@ export class Verifier {
 
   /**
    * As `verifySync`, with what is fastest in this runtime for the signature. For an unknown key (a token
-   * without `kid` may be of one) the issuer's keys are fetched again first, at most once per cooldown whatever tokens claim; all tokens
+   * without `kid` may be of one) the issuer's keys are fetched again first, at most once per cooldown, for any tokens; all tokens
    * of unknown keys wait for the same fetch.
    *
    * @param {unknown} token @param {import("../index.d.ts").Policy & import("../index.d.ts").Shown & RequestOptions} [options]

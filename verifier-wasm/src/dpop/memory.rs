@@ -5,7 +5,7 @@ use crate::verify::refusal::{Objection, Undecided};
 
 /// What one verifier remembers of proofs (RFC 9449 section 11.1); nothing of it outlives the process.
 ///
-/// A proof is forgotten once it is too old to be accepted. A key has a part of the room, so that whoever
+/// A proof is forgotten once it is too old to be accepted. A key has a part of the room, so that a client that
 /// holds one token cannot use up the room of all others.
 #[derive(Debug, Default)]
 pub struct ProofMemory {

@@ -1,4 +1,4 @@
-//! DPoP proofs (RFC 9449): that whoever shows a token has the key that it is bound to.
+//! DPoP proofs (RFC 9449): that the client which shows a token has the key that it is bound to.
 
 mod memory;
 mod url;

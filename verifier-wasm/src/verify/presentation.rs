@@ -8,17 +8,17 @@ use crate::verify::defect::Defect;
 use crate::verify::refusal::{Objection, Refusal};
 use crate::verify::standing::Standing;
 
-/// How a token is shown. There is no default: whoever forgets to say it does not compile, and
+/// How a token is shown. There is no default: a caller that forgets to say it does not compile, and
 /// [`Verifier::verify`](crate::Verifier::verify) takes every token as a bearer token.
 #[derive(Debug)]
 pub enum Presentation<'a> {
-    /// As a bearer token (RFC 6750): whoever has it may show it, so a token that is bound to a key is
+    /// As a bearer token (RFC 6750): every client that has it may show it, so a token that is bound to a key is
     /// refused.
     Bearer,
     /// With a proof of the key that it is bound to (RFC 9449). The proof is remembered once the token is
     /// found valid with it.
     Dpop(DpopRequest<'a>, &'a mut ProofMemory),
-    /// Nobody shows it now. For introspection, for revoking, and for a connection whose token was shown
+    /// No client shows it now. For introspection, for revoking, and for a connection whose token was shown
     /// when it was opened.
     NotShown,
 }

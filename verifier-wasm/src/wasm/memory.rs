@@ -58,7 +58,7 @@ pub(super) mod codes {
 pub(super) const NO_TICKET: u32 = 0;
 /// In place of the allowed age of the feed, in seconds: any age.
 pub(super) const ANY_AGE: u32 = u32::MAX;
-/// In place of how a token is shown, which otherwise is as a bearer token: nobody shows it now.
+/// In place of how a token is shown, which otherwise is as a bearer token: no client shows it now.
 pub(super) const NOT_SHOWN: u32 = 1;
 /// In its place: with the proof that was handed over last.
 pub(super) const SHOWN_WITH_PROOF: u32 = 2;

@@ -47,7 +47,7 @@ const NAMES: Record<Check, [name: string, question: string]> = {
   session: ["Session", "Is its session not revoked?"],
   user: ["User", "Was the user not logged out everywhere after it was issued?"],
   selectors: ["Other claims", "Are its claims not revoked, alone or in combination?"],
-  binding: ["Binding", "May whoever has it show it, or is it bound to a key (cnf)?"],
+  binding: ["Binding", "May every client show it, or is it bound to a key (cnf)?"],
   freshness: ["Freshness", "Is the feed fresh enough to know?"],
 };
 const CHECKS = Object.keys(NAMES) as Check[];

@@ -52,7 +52,7 @@ pub fn authentication(
     }
     signed.check_parties(&receiver.sender(issuer).issuer, &receiver.audiences)?;
     let at = signed.check_times(issuer.clock_skew_seconds, MAX_AGE_SECONDS, now)?;
-    // It is shown to whoever receives it: without an end it would be a standing permission.
+    // Each receiver sees it: without an end it would be a standing permission.
     signed.time("exp")?.ok_or_else(|| signed.lacks("exp"))?;
     let id = signed.id("jti")?.ok_or_else(|| signed.lacks("jti"))?.to_owned();
     Ok(Authentication { id, at })

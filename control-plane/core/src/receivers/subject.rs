@@ -97,7 +97,7 @@ impl SubjectRules<'_> {
         }
     }
 
-    /// A subject of another issuer is none of ours, whoever reports it.
+    /// A subject of another issuer is not ours, also if our issuer reports it.
     fn need_issuer(&self, iss: &str) -> Result<(), Refusal> {
         if iss == self.issuer || Some(iss) == self.transmitter {
             return Ok(());

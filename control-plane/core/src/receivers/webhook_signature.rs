@@ -129,7 +129,7 @@ impl Scheme {
         let is_signed = secrets.iter().filter_map(|secret| self.key(secret)).any(|key| {
             let Ok(mac) = Hmac::<Sha256>::new_from_slice(&key) else { return false };
             let mac = mac.chain_update(signed.as_bytes()).chain_update(body);
-            // Each comparison takes the same time, whatever the bytes are.
+            // Each comparison takes the same time for all bytes.
             signatures.iter().any(|one| mac.clone().verify_slice(one).is_ok())
         });
         if !is_signed {

@@ -152,7 +152,7 @@ pub(super) async fn webhook(
     request: Request,
 ) -> Result<StatusCode, Problem> {
     let body = whole_body(request, &()).await?;
-    // One that occurs twice is none: which of them is signed would be anyone's guess.
+    // A header that occurs twice does not count: nothing says which of the two is signed.
     let header = |name: &str| {
         let mut values = headers.get_all(name).iter();
         let (value, None) = (values.next()?, values.next()) else { return None };

@@ -285,7 +285,7 @@ impl Receivers {
                 opened => {
                     let signed = opened?;
                     let kid = signed.kid.as_deref();
-                    // What a stolen key signs is not the issuer's word, whatever the key set says.
+                    // What a stolen key signs is not the issuer's word, also while the key set still has it.
                     if kid.is_some_and(|kid| self.log.is_dead(&sender.keys_of, kid)) {
                         let detail = "the key that signed it was revoked".to_owned();
                         return Err(Refusal { code: "revoked_key", detail }.into());
