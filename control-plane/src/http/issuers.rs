@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use offswitch_core::issuers::{Definition, Issuers, KeySource, Registration};
+use offswitch_core::receivers::Receivers;
 use offswitch_core::record::{Record, Revocation};
 use offswitch_core::revoking::{Refused, RefusedKind};
 use offswitch_presets::Parameters;
@@ -53,7 +54,8 @@ pub(super) struct IssuerDefinition {
     /// is not listed is added when something is revoked by it.
     selectors: Vec<Vec<String>>,
     /// Which of its events are accepted; by default none.
-    receivers: ReceiversDefinition,
+    #[schema(value_type = ReceiversDefinition)]
+    receivers: Receivers,
 }
 
 /// A registered issuer.
@@ -216,7 +218,7 @@ impl IssuerDefinition {
             session_id_claim: self.session_id_claim,
             user_id_claim: self.user_id_claim,
             selectors: self.selectors,
-            receivers: self.receivers.into(),
+            receivers: self.receivers,
         }
     }
 }

@@ -1,16 +1,16 @@
-//! The receivers in the registration of an issuer, as the API has them.
+//! The receivers in the registration of an issuer, as the API describes and answers with them: without what is off.
+//! Requests are read as `core::receivers` has them; records of the log cannot leave anything out.
 
 use std::collections::BTreeMap;
 
 use offswitch_core::receivers::{
-    Action, BackchannelLogout, EventReceiver, GlobalRevocation, HmacEncoding, Receivers, Revokes,
-    Scheme, Webhook, WebhookEvent,
+    Action, HmacEncoding, Receivers, Revokes, Scheme, Webhook, WebhookEvent,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 /// The receivers of an issuer; one that is left out is off.
-#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schema(as = Receivers)]
 pub(in crate::http) struct ReceiversDefinition {
@@ -29,7 +29,7 @@ pub(in crate::http) struct ReceiversDefinition {
 }
 
 /// Logout tokens are accepted at `/v1/receivers/{name}/backchannel-logout`.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = BackchannelLogout)]
 struct BackchannelLogoutDefinition {
@@ -41,7 +41,7 @@ struct BackchannelLogoutDefinition {
     revokes: RevokesDefinition,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = Revokes)]
 enum RevokesDefinition {
@@ -51,7 +51,7 @@ enum RevokesDefinition {
 }
 
 /// Security event tokens are accepted at `/v1/receivers/{name}/events`.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = EventReceiver)]
 struct EventsDefinition {
@@ -73,7 +73,7 @@ struct EventsDefinition {
 }
 
 /// What an event revokes.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = EventAction)]
 enum ActionDefinition {
@@ -83,7 +83,7 @@ enum ActionDefinition {
 }
 
 /// Users are revoked at `/v1/receivers/{name}/global-token-revocation`.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = GlobalRevocation)]
 struct GlobalRevocationDefinition {
@@ -105,7 +105,7 @@ struct GlobalRevocationDefinition {
 
 /// Webhooks are accepted at `/v1/receivers/{name}/webhook`. The secrets are in the file
 /// `receiver_secrets_file` of each process.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Webhook)]
 struct WebhookDefinition {
@@ -124,7 +124,7 @@ struct WebhookDefinition {
 }
 
 /// How the requests of a provider are signed.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = WebhookSignature)]
 enum SchemeDefinition {
@@ -152,7 +152,7 @@ enum SchemeDefinition {
     },
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = HmacEncoding)]
 enum EncodingDefinition {
@@ -162,7 +162,7 @@ enum EncodingDefinition {
 }
 
 /// Where the body of an event has what it revokes: one of the two, a JSON Pointer.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = WebhookEvent)]
 struct WebhookEventDefinition {
@@ -172,26 +172,6 @@ struct WebhookEventDefinition {
     /// The id of a user: what the user has is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user: Option<String>,
-}
-
-impl From<WebhookDefinition> for Webhook {
-    fn from(one: WebhookDefinition) -> Self {
-        let WebhookDefinition { preset, signature, type_pointer, events } = one;
-        let signature = signature.map(|scheme| match scheme {
-            SchemeDefinition::Standard => Scheme::Standard,
-            SchemeDefinition::Stamped { header } => Scheme::Stamped { header },
-            SchemeDefinition::Hmac { header, prefix, encoding, timestamp_header } => {
-                let encoding = match encoding {
-                    EncodingDefinition::Hex => HmacEncoding::Hex,
-                    EncodingDefinition::Base64 => HmacEncoding::Base64,
-                };
-                Scheme::Hmac { header, prefix, encoding, timestamp_header }
-            }
-        });
-        let event = |WebhookEventDefinition { session, user }| WebhookEvent { session, user };
-        let events = events.into_iter().map(|(kind, one)| (kind, event(one))).collect();
-        Self { preset, signature, type_pointer, events }
-    }
 }
 
 impl From<Webhook> for WebhookDefinition {
@@ -211,39 +191,6 @@ impl From<Webhook> for WebhookDefinition {
         let event = |WebhookEvent { session, user }| WebhookEventDefinition { session, user };
         let events = events.into_iter().map(|(kind, one)| (kind, event(one))).collect();
         Self { preset, signature, type_pointer, events }
-    }
-}
-
-impl From<ReceiversDefinition> for Receivers {
-    fn from(definition: ReceiversDefinition) -> Self {
-        let backchannel_logout = definition.backchannel_logout.map(|one| BackchannelLogout {
-            client_ids: one.client_ids,
-            revokes: match one.revokes {
-                RevokesDefinition::Session => Revokes::Session,
-                RevokesDefinition::User => Revokes::User,
-            },
-        });
-        let action = |action| match action {
-            ActionDefinition::Ignore => Action::Ignore,
-            ActionDefinition::Session => Action::Session,
-            ActionDefinition::User => Action::User,
-        };
-        let events = definition.events.map(|one| EventReceiver {
-            audiences: one.audiences,
-            issuer: one.issuer,
-            jwks_uri: one.jwks_uri,
-            actions: one.actions.into_iter().map(|(uri, one)| (uri, action(one))).collect(),
-            subject_claims: one.subject_claims,
-        });
-        let global_token_revocation =
-            definition.global_token_revocation.map(|one| GlobalRevocation {
-                audiences: one.audiences,
-                issuer: one.issuer,
-                jwks_uri: one.jwks_uri,
-                subject_claims: one.subject_claims,
-            });
-        let webhook = definition.webhook.map(Webhook::from);
-        Self { backchannel_logout, events, global_token_revocation, webhook }
     }
 }
 
