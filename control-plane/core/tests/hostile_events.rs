@@ -1,8 +1,8 @@
 //! A receiver answers everything that a sender signs or posts: it never panics, and what it accepts is a revocation
 //! of its own issuer that verifiers enforce. I10, I11, I12, I13.
 
-use base64ct::{Base64UrlUnpadded, Encoding};
-use ed25519_dalek::{Signer, SigningKey};
+mod support;
+
 use offswitch_core::issuers::{Definition, Issuers, Registration};
 use offswitch_core::receivers::{
     BackchannelLogout, EventReceiver, Genuine, GlobalRevocation, Receivers, Revokes, Scheme,
@@ -11,7 +11,6 @@ use offswitch_core::receivers::{
 use offswitch_core::record::{Record, Revocation};
 use offswitch_core::revoking::{Named, Rules};
 use offswitch_snapshot::Salt;
-use offswitch_verifier::{Algorithm, KeySet};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -133,14 +132,8 @@ proptest! {
         claims in claims(),
         typ in prop::sample::select(vec!["logout+jwt", "secevent+jwt", "global-token-revocation+jwt"]),
     ) {
-        let (registration, key) = (registration(), SigningKey::from_bytes(&[7; 32]));
-        let encode = |bytes: &[u8]| Base64UrlUnpadded::encode_string(bytes);
-        let x = encode(key.verifying_key().as_bytes());
-        let jwks = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x }] });
-        let jwks = KeySet::from_fetched_jwks(jwks.to_string().as_bytes(), &[Algorithm::EdDsa]).unwrap();
-        let header = json!({ "alg": "EdDSA", "kid": "k", "typ": typ }).to_string();
-        let signed = format!("{}.{}", encode(header.as_bytes()), encode(claims.to_string().as_bytes()));
-        let token = format!("{signed}.{}", encode(&key.sign(signed.as_bytes()).to_bytes()));
+        let registration = registration();
+        let (token, jwks) = support::signed(typ, &claims);
         let Receivers { backchannel_logout, events, global_token_revocation, .. } = &registration.receivers;
         let signed = open(&token, &jwks, &Sender::of(&registration)).unwrap();
         if let Ok(asked) = logout(&signed, &registration, backchannel_logout.as_ref().unwrap(), NOW) {

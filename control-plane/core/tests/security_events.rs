@@ -1,14 +1,13 @@
 //! The examples of the Shared Signals specifications (SSF 1.0, CAEP 1.0, RISC 1.0), signed and judged as
 //! they would arrive, and what must not pass. I11.
 
-use base64ct::{Base64UrlUnpadded, Encoding};
-use ed25519_dalek::{Signer, SigningKey};
+mod support;
+
 use offswitch_core::issuers::{Definition, Issuers, Registration};
 use offswitch_core::receivers::{
     Action, Event, EventReceiver, Receivers, Refusal, StreamState, event, open,
 };
 use offswitch_core::revoking::{Named, Target};
-use offswitch_verifier::{Algorithm, KeySet};
 use serde_json::{Value, json};
 
 const VECTORS: &str = include_str!("vectors/security-events.json");
@@ -38,14 +37,7 @@ fn judged(
     claims: &Value,
     now: u64,
 ) -> Result<Event, Refusal> {
-    let key = SigningKey::from_bytes(&[7; 32]);
-    let encode = |bytes: &[u8]| Base64UrlUnpadded::encode_string(bytes);
-    let x = encode(key.verifying_key().as_bytes());
-    let jwks = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x }] });
-    let jwks = KeySet::from_fetched_jwks(jwks.to_string().as_bytes(), &[Algorithm::EdDsa]).unwrap();
-    let header = json!({ "alg": "EdDSA", "kid": "k", "typ": typ }).to_string();
-    let signed = format!("{}.{}", encode(header.as_bytes()), encode(claims.to_string().as_bytes()));
-    let token = format!("{signed}.{}", encode(&key.sign(signed.as_bytes()).to_bytes()));
+    let (token, jwks) = support::signed(typ, claims);
     let receiver = registration.receivers.events.as_ref().unwrap();
     let signed = open(&token, &jwks, &receiver.sender(registration))?;
     event(&signed, registration, receiver, now)
