@@ -313,3 +313,22 @@ fn verifier(max_staleness_seconds: u64, on_stale: OnStale) -> Verifier {
     verifier.set_keys(ISSUER, minter.keys());
     verifier
 }
+
+// E03, S07: a verifier that is made again from the base that is held is as fresh as this one was.
+#[test]
+fn of_two_bases_that_end_at_one_position_the_one_signed_later_is_held() {
+    let mut verifier = verifier(60, OnStale::Deny);
+    let [first, later] = [NOW, NOW + 30].map(|issued_at| history().range(0, 2, issued_at));
+    assert_eq!(verifier.feed().base(), None);
+    for (bytes, held, applied) in [
+        (&first, &first, Applied::Replaced),
+        (&later, &later, Applied::Refreshed),
+        (&first, &later, Applied::Refreshed),
+    ] {
+        assert_eq!(verifier.apply(bytes.clone(), NOW + 30), Ok(applied));
+        assert_eq!(verifier.feed().base(), Some(&held[..]));
+    }
+    // A delta goes on top; the base stays what was signed.
+    verifier.apply(history().range(2, 4, NOW + 31), NOW + 31).unwrap();
+    assert_eq!(verifier.feed().base(), Some(&later[..]));
+}
