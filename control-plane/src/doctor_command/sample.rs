@@ -6,6 +6,7 @@ use axum::http::{Request, header};
 use http_body_util::Full;
 use offswitch::clock::unix_seconds;
 use offswitch_core::doctor::{self, Finding, Outcome, OwnRules};
+use offswitch_snapshot::Horizons;
 use offswitch_verifier::{Algorithm, IssuerConfig, Jws, KeySet, Presentation, UserRule};
 use serde_json::json;
 use tokio::time::sleep;
@@ -41,18 +42,21 @@ impl Sample<'_> {
         let algorithms = registration.map(|one| &one.algorithms);
         let keys =
             key_sets.into_iter().find(|(issuer, _)| issuer == iss).and_then(|(_, keys)| keys);
-        let token = match (feed, keys) {
+        let (token, horizons) = match (feed, keys) {
             (Some(feed), Some(keys)) => self.judge(feed, keys, iss, algorithms),
-            (None, _) => Finding::skipped(TOKEN, "the feed of its verifiers could not be followed"),
-            (_, None) => Finding::skipped(
-                TOKEN,
-                "the keys of its issuer were not asked for, or are not there",
-            ),
+            (None, _) => {
+                let detail = "the feed of its verifiers could not be followed";
+                (Finding::skipped(TOKEN, detail), None)
+            }
+            (_, None) => {
+                let detail = "the keys of its issuer were not asked for, or are not there";
+                (Finding::skipped(TOKEN, detail), None)
+            }
         };
         let is_good = matches!(token.result, Outcome::Ok | Outcome::Warning);
         findings.push(token);
         findings.extend(doctor::id_claims(&rules, &claims));
-        findings.push(doctor::horizon(&rules, &claims));
+        findings.push(doctor::horizon(horizons.as_ref(), &claims));
         is_good
     }
 
@@ -62,7 +66,7 @@ impl Sample<'_> {
         keys: KeySet,
         iss: &str,
         algorithms: Option<&Vec<String>>,
-    ) -> Finding {
+    ) -> (Finding, Option<Horizons>) {
         let token = Jws::parse(self.token);
         let mut rules = IssuerConfig::offswitch(iss, "unchecked");
         if let Some(algorithms) = algorithms {
@@ -80,9 +84,11 @@ impl Sample<'_> {
         }
         match feed.verifier(rules, keys) {
             Ok(verifier) => {
-                doctor::explained(&verifier.explain(token, Presentation::Bearer, unix_seconds()))
+                let steps = verifier.explain(token, Presentation::Bearer, unix_seconds());
+                let listed = verifier.feed().rules_of(iss);
+                (doctor::explained(&steps), listed.map(|rules| rules.horizons.clone()))
             }
-            Err(error) => Finding::skipped(TOKEN, error),
+            Err(error) => (Finding::skipped(TOKEN, error), None),
         }
     }
 

@@ -164,6 +164,9 @@ async fn a_healthy_system_has_no_problem() {
     let report = examined(&plane, &["--token-file", &token]).await;
     assert_eq!((report.problems(), report.code), (vec![], Some(0)), "{}", report.text);
     assert_eq!(report.of("token_issuer", "").0, "ok");
+    // The horizon is the one that the feed has: how long the control plane's tokens live.
+    let (result, detail) = report.of("token_horizon", "");
+    assert!(result == "ok" && detail.contains("horizon of its issuer is 600 s"), "{detail}");
 }
 
 // O06.

@@ -76,8 +76,6 @@ pub struct RegisteredIssuer {
     pub jwks_uri: Option<String>,
     /// The algorithms of its tokens.
     pub algorithms: Vec<String>,
-    /// The longest life of its tokens, in seconds.
-    pub horizon_seconds: u64,
     /// The claim that is the id of a token; empty if there is none.
     pub token_id_claim: String,
     /// The claim that is the id of a session; empty if there is none.

@@ -1,9 +1,8 @@
 //! A sample token, explained.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use offswitch_verifier::{
-    Check, Jws, OWN_LIFETIME_SECONDS, Objection, Refusal, Shown, Step, read_object,
-};
+use offswitch_snapshot::Horizons;
+use offswitch_verifier::{Check, Jws, Objection, Refusal, Shown, Step, read_object};
 use serde_json::{Map, Value};
 
 use super::{Explained, Finding, RegisteredIssuer};
@@ -11,8 +10,6 @@ use super::{Explained, Finding, RegisteredIssuer};
 /// What holds for the tokens of the issuer that a token names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnRules {
-    /// The longest life of its tokens, in seconds.
-    pub horizon_seconds: u64,
     /// What can be revoked by an id, and the claim that is it; empty where there is none.
     pub ids: [(&'static str, String); 3],
 }
@@ -22,7 +19,7 @@ impl OwnRules {
     pub fn own() -> Self {
         let ids = [("token", "jti"), ("session", "sid"), ("user", "sub")];
         let ids = ids.map(|(what, claim)| (what, claim.to_owned()));
-        Self { horizon_seconds: OWN_LIFETIME_SECONDS, ids }
+        Self { ids }
     }
 
     /// Those that an issuer is registered with.
@@ -32,7 +29,7 @@ impl OwnRules {
             ("session", issuer.session_id_claim.clone()),
             ("user", issuer.user_id_claim.clone()),
         ];
-        Self { horizon_seconds: issuer.horizon_seconds, ids }
+        Self { ids }
     }
 }
 
@@ -143,15 +140,21 @@ pub fn id_claims(rules: &OwnRules, claims: &Map<String, Value>) -> Vec<Finding> 
     rules.ids.iter().map(finding).collect()
 }
 
-/// Whether the token lives no longer than its revocation would.
-pub fn horizon(rules: &OwnRules, claims: &Map<String, Value>) -> Finding {
+/// Whether the token lives no longer than its revocation would, by what the feed says about its issuer.
+pub fn horizon(horizons: Option<&Horizons>, claims: &Map<String, Value>) -> Finding {
     let check = "token_horizon";
+    let Some(horizons) = horizons else {
+        return Finding::skipped(check, "what the feed says about its issuer is not known");
+    };
     let time = |name: &str| claims.get(name).and_then(Value::as_f64);
     let (Some(iat), Some(exp)) = (time("iat"), time("exp")) else {
         let detail = "the token lacks iat or exp, so its life has no limit and verifiers refuse it";
         return Finding::failed(check, detail);
     };
-    let (life, limit) = (exp - iat, rules.horizon_seconds);
+    let life = exp - iat;
+    let Some(limit) = horizons.limit_at(iat as u64) else {
+        return Finding::skipped(check, "the feed has no horizon for its issuer");
+    };
     let detail = format!("it lives for {life:.0} s, the horizon of its issuer is {limit} s");
     // Seconds are whole, and far below what a float holds exactly.
     if life <= limit as f64 {
@@ -184,6 +187,7 @@ const ISSUER: &str = "token_issuer";
 
 #[cfg(test)]
 mod tests {
+    use offswitch_snapshot::Horizon;
     use serde_json::json;
 
     use super::*;
@@ -211,15 +215,18 @@ mod tests {
     // O06, I06: exactly as long as the horizon is not too long.
     #[test]
     fn a_token_may_live_as_long_as_the_horizon() {
-        let rules = OwnRules { horizon_seconds: 60, ..OwnRules::own() };
+        let mut horizons = Horizons::constant(30);
+        horizons.add(Horizon { issued_from: 10, seconds: 60 });
         for (claims, expected) in [
             (json!({ "iat": 10, "exp": 70 }), Outcome::Ok),
             (json!({ "iat": 10, "exp": 71 }), Outcome::Failed),
+            (json!({ "iat": 9, "exp": 40 }), Outcome::Failed),
             (json!({ "exp": 70 }), Outcome::Failed),
             (json!({ "iat": 10 }), Outcome::Failed),
         ] {
-            let found = horizon(&rules, claims.as_object().unwrap());
+            let found = horizon(Some(&horizons), claims.as_object().unwrap());
             assert_eq!(found.result, expected, "{claims}");
         }
+        assert_eq!(horizon(None, &Map::new()).result, Outcome::Skipped);
     }
 }
