@@ -99,6 +99,21 @@ consoleTest("an issuer is registered by a preset", async (it) => {
   await says(it.part("Issuers"), /auth0 is removed/);
 }, { expects: [/status of 400 /] });
 
+// I10: what a receiver refused is shown, and a long reason leaves the other columns their room.
+consoleTest("the last error of a receiver is shown beside the claims of its issuer", async (it, page) => {
+  await register(plane, "idp", IDP, {
+    jwks_uri: "http://127.0.0.1:9/a/rather/long/path/of/keys", receivers: { backchannel_logout: { client_ids: ["app"] } },
+  });
+  const body = new URLSearchParams({ logout_token: "x.y.z" });
+  assert.equal((await fetch(`${plane.url}/v1/receivers/idp/backchannel-logout`, { method: "POST", body })).status, 503);
+  await it.go("Issuers");
+  await says(it.row("https://idp.example"), /backchannel-logout[^]*1 failed[^]*keys_unavailable/);
+  for (const name of await page.locator(".roles dt").all()) {
+    const { height } = await name.boundingBox();
+    assert.ok(height < 30, `${await name.innerText()} takes ${height} pixels: more than one line`);
+  }
+});
+
 // I07: the issuer is chosen; the answer says until when, and by which claims verifiers look it up.
 consoleTest("tokens are revoked by a pair of claims of a registered issuer", async (it, page) => {
   await register(plane, "idp", IDP, { horizon_seconds: 3600 });
