@@ -1,4 +1,4 @@
-//! Who may call what.
+//! Which key may call which route.
 
 use base64ct::{Base64, Encoding};
 use reqwest::{Method, StatusCode};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::process::{ControlPlane, run};
 use crate::support::redis_server::RedisServer;
 
-/// Every route of the API's description, with the scope that it names; absent for public ones.
+/// Every route of the API's description, with the scope that it requires; absent for public ones.
 async fn routes(plane: &ControlPlane) -> Vec<(Method, String, Option<String>)> {
     let description: Value =
         plane.request(Method::GET, "/openapi.json").send().await.unwrap().json().await.unwrap();
@@ -24,9 +24,9 @@ async fn routes(plane: &ControlPlane) -> Vec<(Method, String, Option<String>)> {
     routes
 }
 
-// A03: each route asks for its scope, and nothing but its scope opens it.
+// A03: each route requires its scope and accepts a key that has only this scope.
 #[tokio::test]
-async fn each_route_opens_to_its_own_scope_alone() {
+async fn each_route_accepts_a_key_that_has_only_its_scope() {
     let redis = RedisServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let data_dir = folder.path().to_str().unwrap();
@@ -72,7 +72,7 @@ async fn each_route_opens_to_its_own_scope_alone() {
         if answer.unwrap().status() != StatusCode::UNAUTHORIZED {
             break;
         }
-        assert!(begin.elapsed().as_secs() < 30, "the new keys are not known");
+        assert!(begin.elapsed().as_secs() < 30, "the process does not know the new keys");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     let listed =
@@ -104,9 +104,9 @@ async fn each_route_opens_to_its_own_scope_alone() {
     }
 }
 
-// A03, D13: a signing key of this control plane is not for everyone who may revoke tokens.
+// A03, D13: the scope to revoke tokens is not enough to revoke a signing key of this control plane.
 #[tokio::test]
-async fn revoking_an_own_signing_key_needs_the_scope_of_keys() {
+async fn revoking_an_own_signing_key_requires_the_scope_for_keys() {
     let plane = ControlPlane::start().await;
     let kid = plane.got("/v1/keys").await["token_keys"][0]["kid"].clone();
     let create = async |scopes: &[&str]| {
@@ -210,9 +210,9 @@ async fn http_basic_takes_a_key_with_its_own_id_and_nothing_else() {
     }
 }
 
-// Neither the store nor the log gives a key, a token or a secret away.
+// The store and the log contain no key, no token and no secret.
 #[tokio::test]
-async fn no_secret_and_no_token_stands_in_the_store_or_the_log() {
+async fn no_secret_and_no_token_is_in_the_store_or_the_log() {
     let redis = RedisServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let url = redis.url();
@@ -253,5 +253,5 @@ async fn no_secret_and_no_token_stands_in_the_store_or_the_log() {
     }
 }
 
-/// What a route asks for that opens to every key.
+/// The scope of a route that accepts every key.
 const ANY: &str = "any";

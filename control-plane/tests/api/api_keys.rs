@@ -18,7 +18,7 @@ fn with(plane: &ControlPlane, key: &str, method: Method, path: &str) -> reqwest:
     plane.request(method, path).bearer_auth(key)
 }
 
-/// A key made with the admin key: its id and its secret.
+/// Creates a key with the admin key; returns its id and its secret.
 async fn created(plane: &ControlPlane, scopes: &[&str]) -> (String, String) {
     let body = json!({ "name": "made", "scopes": scopes });
     let made = plane.posted("/v1/api-keys", &body).await;
@@ -26,7 +26,7 @@ async fn created(plane: &ControlPlane, scopes: &[&str]) -> (String, String) {
     (text("id"), text("key"))
 }
 
-// D40: on the embedded store too, which one process alone can open.
+// D40: also with the embedded store, which only one process can open.
 #[tokio::test]
 async fn keys_are_created_listed_and_deleted_while_the_server_runs() {
     let plane = ControlPlane::start().await;
@@ -60,9 +60,9 @@ async fn keys_are_created_listed_and_deleted_while_the_server_runs() {
     assert_eq!((status, &problem["code"]), (404, &json!("unknown_api_key_id")));
 }
 
-// A03: a key gives away no more than it has, and does not stop those that may do more.
+// A03: a key can neither create nor delete a key that has more scopes than it has.
 #[tokio::test]
-async fn a_key_gives_and_takes_no_more_than_it_has() {
+async fn a_key_manages_no_key_with_more_scopes_than_its_own() {
     let plane = ControlPlane::start().await;
     let admin = plane.got("/v1/api-keys").await["api_keys"][0]["id"].clone();
     let (id, key) = created(&plane, &["api-keys:write", "feed:read"]).await;
@@ -78,7 +78,7 @@ async fn a_key_gives_and_takes_no_more_than_it_has() {
     let admin_path = format!("/v1/api-keys/{}", admin.as_str().unwrap());
     let (status, problem) = answer(with(&plane, &key, Method::DELETE, &admin_path)).await;
     assert_eq!((status, &problem["code"]), (403, &json!("missing_scope")));
-    // It may delete itself; the admin key is the last one that manages keys then.
+    // It may delete itself; after that, only the admin key manages keys.
     let own = format!("/v1/api-keys/{id}");
     assert_eq!(answer(with(&plane, &key, Method::DELETE, &own)).await.0, 200);
     let (status, problem) = answer(plane.admin(Method::DELETE, &admin_path)).await;
@@ -104,7 +104,7 @@ async fn a_key_with_wrong_fields_is_not_created() {
     assert_eq!(plane.got("/v1/api-keys").await["api_keys"].as_array().unwrap().len(), 1);
 }
 
-// D40: a key that leaked is off at every process of the store within seconds.
+// D40: every process of the store refuses a deleted key within seconds.
 #[tokio::test]
 async fn every_process_honours_a_deletion_within_seconds() {
     let redis = RedisServer::start().await;

@@ -1,12 +1,11 @@
-//! Everything that can be wrong with a request: a problem document with a code, and no state
-//! changed.
+//! Every kind of wrong request: the answer is a problem document with a code, and no state changes.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::process::{ControlPlane, run};
 
-/// The reason of a stream is in the query.
+/// The query parameter of a stream that carries its reason.
 fn has_reason(request: &Value) -> bool {
     request.get("reason").is_some()
 }
@@ -127,7 +126,7 @@ async fn a_session_with_wrong_fields_is_refused() {
         (json!({ "sub": "a", "claims": { "big": "x".repeat(5000) } }), session),
         (json!({ "sub": "a", "colour": "red" }), body),
         (json!(["a", null, null, null, null, null, null, null, false]), body),
-        // D105: JSON readers would round these.
+        // D105: JSON readers would round these numbers.
         (json!({ "sub": "a", "claims": { "id": 9_007_199_254_740_993_u64 } }), session),
         (json!({ "sub": "a", "claims": { "a": [{ "b": -9_007_199_254_740_993_i64 }] } }), session),
         (json!({ "sub": "a", "claims": { "id": 1e300 } }), session),
@@ -136,7 +135,7 @@ async fn a_session_with_wrong_fields_is_refused() {
     }
 }
 
-// D105: what is kept is kept exactly. D20: a name that occurs twice is refused, also inside claims.
+// D105: claims are stored exactly. D20: a name that occurs twice is refused, also inside claims.
 #[tokio::test]
 async fn application_claims_are_kept_exactly_or_refused() {
     let plane = ControlPlane::start().await;
@@ -153,7 +152,7 @@ async fn application_claims_are_kept_exactly_or_refused() {
     }
 }
 
-// D20: one idempotency key names one login, whoever logs in.
+// D20: one idempotency key belongs to one login, also if another user logs in with it.
 #[tokio::test]
 async fn an_idempotency_key_opens_one_session_only() {
     let plane = ControlPlane::start().await;
@@ -172,9 +171,9 @@ async fn an_idempotency_key_opens_one_session_only() {
     assert_eq!(bobs["sessions"], json!([]));
 }
 
-// D114: behind a proxy that decodes and tidies paths, `a%2F..%2Fb` would log out `b`.
+// D114: behind a proxy that decodes and normalizes paths, `a%2F..%2Fb` would log out `b`.
 #[tokio::test]
-async fn an_id_that_is_ambiguous_in_a_path_is_refused_there_and_taken_in_the_query() {
+async fn an_id_that_is_ambiguous_in_a_path_is_refused_there_and_accepted_in_the_query() {
     let plane = ControlPlane::start().await;
     let sub = "a/../b";
     let opened = plane.posted("/v1/sessions", &json!({ "sub": sub })).await;
@@ -224,7 +223,8 @@ async fn bodies_that_are_not_plain_json_are_refused() {
     let plane = ControlPlane::start().await;
     let send = async |path: &str, kind: Option<&str>, body: Vec<u8>| {
         let mut tries = 0;
-        // Who is answered before everything was sent may find the connection reset, and ask again.
+        // A client that gets the answer before it sent everything may see a reset connection, and
+        // retries.
         let answer = loop {
             let request = plane.admin(Method::POST, path).body(body.clone());
             let request =
@@ -258,7 +258,7 @@ async fn bodies_that_are_not_plain_json_are_refused() {
         let form = Some("application/x-www-form-urlencoded");
         assert_eq!(send(path, form, b"sub=a".into()).await, media);
     }
-    // D43: no body is the body `{}`, and what a body may be is said.
+    // D43: a missing body counts as `{}`, and the error names the accepted content types.
     let empty = |path: &'static str| send(path, json, b"".into());
     assert_eq!(empty("/v1/revocations").await, (400, "invalid_revocation".to_owned()));
     assert_eq!(empty("/v1/sessions").await, (400, "invalid_body".to_owned()));
@@ -339,7 +339,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
 }
 
 #[test]
-fn a_wrong_configuration_is_reported_whole_before_anything_is_bound() {
+fn all_errors_of_a_configuration_are_reported_before_the_server_listens() {
     let output = run(
         &["serve"],
         &[("OFFSWITCH_LISTEN", "nowhere"), ("OFFSWITCH_STORE", "x"), ("OFFSWITCH_LOG", "loud")],

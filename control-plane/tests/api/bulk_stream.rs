@@ -1,4 +1,4 @@
-//! Bulk revocation as a stream: a line at a time, and nothing that was accepted is lost.
+//! Bulk revocation as a stream: the server reads line by line, and no accepted line is lost.
 
 use std::convert::Infallible;
 use std::sync::LazyLock;
@@ -34,14 +34,14 @@ async fn problem(answer: Response, status: u16, code: &str) -> Value {
     body
 }
 
-/// The same lines for the same count, whenever it is called.
+/// The lines for a count: each call returns the same ones.
 fn lines(count: usize) -> String {
     static BEGIN: LazyLock<u64> = LazyLock::new(now);
     let exp = *BEGIN + 600;
     (0..count).map(|one| format!("{{\"jti\":\"line-{one}\",\"exp\":{exp}}}\n")).collect()
 }
 
-// Many records of a thousand, a blank line, CRLF, and a last line without its end.
+// Several records of a thousand lines, a blank line, CRLF, and a last line without a line end.
 #[tokio::test]
 async fn each_line_of_a_stream_is_revoked_and_counted() {
     let plane = ControlPlane::start().await;
@@ -58,9 +58,9 @@ async fn each_line_of_a_stream_is_revoked_and_counted() {
     assert_eq!(follower.judge(&token), "revoked_token");
 }
 
-// Line 1,501 is wrong: all lines before it are durable, and the caller learns where to go on.
+// Line 1,501 is wrong: all lines before it are durable, and the caller learns where to continue.
 #[tokio::test]
-async fn a_wrong_line_is_named_and_what_was_accepted_before_it_stays() {
+async fn a_wrong_line_is_reported_and_the_lines_before_it_stay_revoked() {
     let plane = ControlPlane::start().await;
     for (wrong, code) in [
         ("{\"jti\":\"\"}", "invalid_revocation"),
@@ -80,12 +80,12 @@ async fn a_wrong_line_is_named_and_what_was_accepted_before_it_stays() {
     let not_utf8 = [b"{\"jti\":\"".as_slice(), &[0xff, 0xfe], b"\",\"exp\":1}\n"].concat();
     problem(upload(&plane, not_utf8).send().await.unwrap(), 400, "invalid_body").await;
     let long = format!("{{\"jti\":\"{}", "x".repeat(70_000));
-    let told = problem(upload(&plane, long).send().await.unwrap(), 400, "invalid_body").await;
-    assert_eq!(told["line"], 1);
+    let reported = problem(upload(&plane, long).send().await.unwrap(), 400, "invalid_body").await;
+    assert_eq!(reported["line"], 1);
     problem(upload(&plane, "\n\n").send().await.unwrap(), 400, "invalid_body").await;
 }
 
-// The upload was cut off and is sent again: its records are known by their numbers.
+// The client repeats an interrupted upload: the server recognizes its records by their numbers.
 #[tokio::test]
 async fn an_upload_that_is_repeated_with_its_key_appends_nothing_twice() {
     let plane = ControlPlane::start().await;
@@ -95,13 +95,13 @@ async fn an_upload_that_is_repeated_with_its_key_appends_nothing_twice() {
     assert_eq!(first["position"], again["position"]);
     assert_eq!((&first["repeated"], &again["repeated"]), (&json!(false), &json!(true)));
     let other = lines(2500).replace("line-2000", "line-other");
-    let told = problem(send(other).await.unwrap(), 422, "idempotency_key_reused").await;
-    assert_eq!(told["accepted"], 2000);
+    let reported = problem(send(other).await.unwrap(), 422, "idempotency_key_reused").await;
+    assert_eq!(reported["accepted"], 2000);
 }
 
-// The same lines for another reason are another request, as they are in JSON.
+// The same lines with another reason are another request, as they are in JSON.
 #[tokio::test]
-async fn the_reason_is_part_of_what_an_idempotency_key_names() {
+async fn the_reason_is_part_of_the_request_that_an_idempotency_key_names() {
     let plane = ControlPlane::start().await;
     let send = async |reason: &str| {
         let path = format!("/v1/revocations{reason}");
@@ -114,14 +114,14 @@ async fn the_reason_is_part_of_what_an_idempotency_key_names() {
     assert_eq!((&first["repeated"], &again["repeated"]), (&json!(false), &json!(true)));
     assert_eq!(first["position"], again["position"]);
     for other in ["", "?reason=loss"] {
-        let told = problem(send(other).await, 422, "idempotency_key_reused").await;
-        assert_eq!((&told["accepted"], &told["line"]), (&json!(0), &json!(1)));
+        let reported = problem(send(other).await, 422, "idempotency_key_reused").await;
+        assert_eq!((&reported["accepted"], &reported["line"]), (&json!(0), &json!(1)));
     }
 }
 
-// An upload that was cut off goes on where the first one did not come: it is no repetition.
+// A longer upload continues after the end of the first one, so it is not a repetition.
 #[tokio::test]
-async fn an_upload_is_repeated_only_if_all_of_it_was() {
+async fn an_upload_counts_as_repeated_only_if_all_its_records_were() {
     let plane = ControlPlane::start().await;
     let exp = now() + 600;
     let line = |one: usize| format!("{{\"jti\":\"line-{one}\",\"exp\":{exp}}}\n");
@@ -135,7 +135,7 @@ async fn an_upload_is_repeated_only_if_all_of_it_was() {
     assert_eq!((&more["accepted"], &more["repeated"]), (&json!(3000), &json!(false)));
     assert_ne!(first["position"], more["position"]);
     assert_eq!(send(lines(3000)).await["repeated"], true);
-    // Its beginning alone is answered with where that stands.
+    // The first part alone gets its own position.
     let beginning = send(lines(2000)).await;
     assert_eq!(
         (&beginning["position"], &beginning["repeated"]),
@@ -158,29 +158,29 @@ async fn a_stream_needs_the_scope_and_its_reason_has_a_limit() {
     problem(request.send().await.unwrap(), 400, "invalid_query").await;
 }
 
-// The second record is refused: the problem names its first line, so that whoever goes on there misses
-// nothing, and the first record stays.
+// The second record is refused: the problem names its first line, so that a caller who continues
+// there misses no line. The first record stays.
 #[tokio::test]
-async fn a_record_that_fails_is_named_by_its_first_line() {
+async fn a_record_that_fails_is_reported_by_its_first_line() {
     let change = |settings: &mut offswitch::plane::Settings| settings.log.max_entries = 1500;
     let server = LocalServer::start_with(Limits::default(), change).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let request = client.post(server.url("/v1/revocations")).bearer_auth(server.admin_key());
     let request = request.header("content-type", "application/x-ndjson").body(lines(3000));
-    let told = problem(request.send().await.unwrap(), 507, "too_many_entries").await;
-    assert_eq!((&told["accepted"], &told["line"]), (&json!(1000), &json!(1001)));
+    let reported = problem(request.send().await.unwrap(), 507, "too_many_entries").await;
+    assert_eq!((&reported["accepted"], &reported["line"]), (&json!(1000), &json!(1001)));
 }
 
-// Ten million and one empty lines: they are not read to the end of time.
+// The server does not read ten million and one empty lines to their end.
 #[tokio::test]
-async fn lines_have_a_limit_even_if_they_are_empty() {
+async fn empty_lines_count_against_the_limit_of_lines() {
     let plane = ControlPlane::start().await;
     let answer = upload(&plane, "\n".repeat(10_000_001)).send().await.unwrap();
     problem(answer, 400, "too_many_revocations").await;
 }
 
-// Several records are on their way, but no key dies beyond the room that there is: the second thousand
-// waits to be counted until the first is in the log.
+// Several records are written at the same time, but dead keys never exceed their limit: the server
+// counts the second thousand only when the first is in the log.
 #[tokio::test]
 async fn dead_keys_are_counted_across_the_records_of_a_stream() {
     let server = LocalServer::start(Limits::default()).await;
@@ -195,14 +195,14 @@ async fn dead_keys_are_counted_across_the_records_of_a_stream() {
     assert_eq!(put.json(&issuer).send().await.unwrap().status(), 200);
     let request = client.post(server.url("/v1/revocations")).bearer_auth(server.admin_key());
     let request = request.header("content-type", "application/x-ndjson").body(body);
-    let told = problem(request.send().await.unwrap(), 409, "too_many_dead_keys").await;
-    assert_eq!((&told["accepted"], &told["line"]), (&json!(3000), &json!(3001)));
+    let reported = problem(request.send().await.unwrap(), 409, "too_many_dead_keys").await;
+    assert_eq!((&reported["accepted"], &reported["line"]), (&json!(3000), &json!(3001)));
 }
 
-// The store goes away in the middle of a long upload: the answer names the first line that nobody
-// vouches for, and all before it are counted.
+// The store fails in the middle of a long upload: the answer names the first line that is not
+// confirmed, and counts all lines before it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_dies_during_an_upload_is_told_with_the_line_it_came_to() {
+async fn a_store_failure_during_an_upload_is_reported_with_its_line() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.port()).await;
     let folder = tempfile::tempdir().unwrap();
@@ -219,14 +219,14 @@ async fn a_store_that_dies_during_an_upload_is_told_with_the_line_it_came_to() {
     proxy.set(Fault::Dead);
     sender.send(lines(3000)).await.unwrap();
     let answer = answer.await.unwrap().unwrap();
-    let told = problem(answer, 503, "store_unavailable").await;
-    assert_eq!((&told["accepted"], &told["line"]), (&json!(3000), &json!(3001)));
+    let reported = problem(answer, 503, "store_unavailable").await;
+    assert_eq!((&reported["accepted"], &reported["line"]), (&json!(3000), &json!(3001)));
 }
 
-// A wrong line at the beginning of a large upload: the answer is there before the sender is done, and
-// comes through nevertheless, also to one who reads nothing before that.
+// A wrong line is at the beginning of a large upload: the server answers before the client has sent
+// everything. The answer also reaches a client that reads nothing before it has sent everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_answer_to_a_wrong_line_reaches_whoever_still_sends() {
+async fn the_answer_to_a_wrong_line_reaches_a_client_that_still_sends() {
     let server = LocalServer::start(Limits::default()).await;
     let folder = tempfile::tempdir().unwrap();
     let body = format!("{}[]\n{}", lines(1), lines(400_000));
@@ -239,8 +239,12 @@ async fn the_answer_to_a_wrong_line_reaches_whoever_still_sends() {
         curl.args(["--header", "content-type: application/x-ndjson", "--data-binary"]);
         curl.arg(format!("@{}", file.display())).arg(server.url("/v1/revocations"));
         let answer = curl.output().await.unwrap();
-        let told = String::from_utf8_lossy(&answer.stdout);
-        assert!(told.contains("\"line\":2"), "{told} {}", String::from_utf8_lossy(&answer.stderr));
+        let reported = String::from_utf8_lossy(&answer.stdout);
+        assert!(
+            reported.contains("\"line\":2"),
+            "{reported} {}",
+            String::from_utf8_lossy(&answer.stderr)
+        );
     }
     let mut connection = server.connect().await;
     let head = chunked(&server);
@@ -250,22 +254,25 @@ async fn the_answer_to_a_wrong_line_reaches_whoever_still_sends() {
         sleep(Duration::from_micros(200)).await;
     }
     connection.write_all(b"0\r\n\r\n").await.unwrap();
-    let told = answered(&mut connection).await;
-    assert!(told.starts_with("HTTP/1.1 400") && told.contains("\"line\":2"), "{told}");
+    let reported = answered(&mut connection).await;
+    assert!(reported.starts_with("HTTP/1.1 400") && reported.contains("\"line\":2"), "{reported}");
 }
 
-// A sender that stops in the middle is told so, with what was accepted; one that goes on slowly is not.
+// A client that stops in the middle gets an error with the accepted count; a slow client does not.
 #[tokio::test]
-async fn an_upload_that_stops_is_given_up_and_a_slow_one_is_served() {
+async fn an_upload_that_stops_times_out_and_a_slow_one_is_served() {
     let server = impatient().await;
     let line = lines(1);
     let begin = Instant::now();
     let mut connection = server.connect().await;
     connection.write_all(chunked(&server).as_bytes()).await.unwrap();
     connection.write_all(&chunk(line.as_bytes())).await.unwrap();
-    let told = answered(&mut connection).await;
-    assert!(told.starts_with("HTTP/1.1 408") && told.contains("body_too_slow"), "{told}");
-    assert!(told.contains("\"accepted\":1,\"line\":1"), "{told}");
+    let reported = answered(&mut connection).await;
+    assert!(
+        reported.starts_with("HTTP/1.1 408") && reported.contains("body_too_slow"),
+        "{reported}"
+    );
+    assert!(reported.contains("\"accepted\":1,\"line\":1"), "{reported}");
     assert!(begin.elapsed() < Duration::from_secs(10));
     let mut connection = server.connect().await;
     connection.write_all(chunked(&server).as_bytes()).await.unwrap();
@@ -274,14 +281,17 @@ async fn an_upload_that_stops_is_given_up_and_a_slow_one_is_served() {
         sleep(IDLE / 3).await;
     }
     connection.write_all(b"0\r\n\r\n").await.unwrap();
-    let told = answered(&mut connection).await;
-    assert!(told.starts_with("HTTP/1.1 200") && told.contains("\"accepted\":1"), "{told}");
+    let reported = answered(&mut connection).await;
+    assert!(
+        reported.starts_with("HTTP/1.1 200") && reported.contains("\"accepted\":1"),
+        "{reported}"
+    );
 }
 
-// HTTP/2 can say nothing in a frame of its own, for ever. The h2 crate passes none of them on; one that
-// did would let them begin the wait anew.
+// An HTTP/2 client can send empty frames for ever. The h2 crate passes none of them on; if it did,
+// each one would restart the time limit.
 #[tokio::test]
-async fn empty_data_frames_are_no_sign_of_life() {
+async fn empty_data_frames_do_not_extend_the_time_limit() {
     let server = impatient().await;
     let mut connection = RawHttp2::begin(server.connect().await).await;
     let mut block = head_of(0x83, "/v1/revocations", "application/x-ndjson");
@@ -289,7 +299,7 @@ async fn empty_data_frames_are_no_sign_of_life() {
     connection.0.write_all(&frame(HEADERS, END_HEADERS, 1, &block)).await.unwrap();
     connection.0.write_all(&frame(DATA, 0, 1, lines(1).as_bytes())).await.unwrap();
     let begin = Instant::now();
-    let told = loop {
+    let reported = loop {
         assert!(begin.elapsed() < 10 * IDLE, "empty frames keep an upload open");
         let _ = connection.0.write_all(&frame(DATA, 0, 1, b"")).await;
         let Ok(frame) = timeout(IDLE / 5, connection.next()).await else { continue };
@@ -298,7 +308,7 @@ async fn empty_data_frames_are_no_sign_of_life() {
             break String::from_utf8(frame.payload).unwrap();
         }
     };
-    assert!(told.contains("body_too_slow"), "{told}");
+    assert!(reported.contains("body_too_slow"), "{reported}");
 }
 
 /// A server that waits only briefly for more of an upload.

@@ -1,4 +1,4 @@
-//! How many connections there may be, and how long each may do nothing.
+//! How many connections are allowed, and how long each of them may be idle.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,9 +16,9 @@ use crate::support::local_server::{LocalServer, counted, short_limits};
 use crate::support::raw_http2::{DATA, END_STREAM, GOAWAY, RawHttp2, head, new_field};
 use crate::support::redis_server::free_port;
 
-// A01: beyond the cap there is an answer that says so, and none is refused once there is room.
+// A01: a connection over the cap gets an answer that says so; it is accepted once there is room.
 #[tokio::test]
-async fn a_connection_too_many_is_answered_503_until_there_is_room() {
+async fn a_connection_over_the_cap_gets_503_until_there_is_room() {
     let server = LocalServer::start(Limits { max_connections: 10, ..Limits::default() }).await;
     let mut held = Vec::new();
     for _ in 0..10 {
@@ -34,7 +34,7 @@ async fn a_connection_too_many_is_answered_503_until_there_is_room() {
     assert_eq!(answer.headers()["retry-after"], "5");
     let problem: Value = answer.json().await.unwrap();
     assert_eq!(problem["code"], "too_many_connections");
-    // A large request gets the answer as well, instead of a reset.
+    // A client that sends a large request gets the answer as well, instead of a reset.
     let large = client.post(server.url("/v1/revocations")).body(vec![b' '; 100_000]);
     assert_eq!(large.send().await.unwrap().status(), 503);
     let refused = counted("offswitch_connections_refused_total", "too_many") - refused;
@@ -42,11 +42,12 @@ async fn a_connection_too_many_is_answered_503_until_there_is_room() {
     held.pop();
     let begin = Instant::now();
     while client.get(server.url("/healthz")).send().await.unwrap().status() != 200 {
-        assert!(begin.elapsed() < Duration::from_secs(10), "the place is not free again");
+        assert!(begin.elapsed() < Duration::from_secs(10), "no connection is accepted again");
     }
 }
 
-// A01: a process that may have 400 files open takes 144 connections, and answers the next one.
+// A01: a process that may have 400 files open accepts 144 connections, and answers the next one
+// with 503.
 #[tokio::test]
 async fn the_cap_leaves_room_among_the_open_files() {
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
@@ -78,7 +79,7 @@ async fn the_cap_leaves_room_among_the_open_files() {
         assert!(answer[..length].starts_with(b"HTTP/1.1 200"));
         held.push(connection);
     };
-    // The last answer's connection may not have been counted out yet.
+    // The server may still count the connection of the last answer.
     assert!((143..=144).contains(&refused), "{refused}");
     let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
     assert!(log.contains("there is no room for max_connections"), "{log}");
@@ -86,9 +87,10 @@ async fn the_cap_leaves_room_among_the_open_files() {
     process.wait().unwrap();
 }
 
-// A01: the answers to those who are too many are few at a time, and soon over.
+// A01: the server answers only a few refused connections at the same time, and closes each one
+// soon.
 #[tokio::test]
-async fn those_who_are_refused_and_stay_are_cut_off() {
+async fn a_refused_connection_that_stays_open_is_closed() {
     let server = LocalServer::start(Limits { max_connections: 1, ..Limits::default() }).await;
     let mut only = server.connect().await;
     only.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
@@ -105,10 +107,10 @@ async fn those_who_are_refused_and_stay_are_cut_off() {
     assert!(only.read(&mut [0; 1024]).await.unwrap() > 0);
 }
 
-// A01: a connection may pause between requests, not for ever; and a header that begins after a
-// pause has its own time.
+// A01: a connection may pause between requests, but not for ever. A header that begins after a
+// pause gets the full time for a header.
 #[tokio::test]
-async fn a_connection_that_asks_nothing_any_more_is_closed() {
+async fn an_idle_connection_is_closed() {
     let limits = Limits { idle_timeout: Duration::from_secs(3), ..short_limits() };
     let server = LocalServer::start(limits).await;
     let idle = counted("offswitch_connections_closed_total", "idle");
@@ -144,9 +146,9 @@ async fn a_connection_that_asks_nothing_any_more_is_closed() {
     assert!(matches!(end, Ok(0)), "{end:?}");
 }
 
-// A01: where all places are taken, those who have asked and ask nothing more make room soon.
+// A01: at the cap, the server soon closes connections that were used and are idle.
 #[tokio::test]
-async fn connections_that_ask_nothing_make_room_when_there_is_none() {
+async fn idle_connections_are_closed_early_when_the_cap_is_reached() {
     let limits = Limits { header_timeout: Duration::from_secs(2), ..Limits::default() };
     assert!(limits.idle_timeout > Duration::from_secs(60));
     let server = LocalServer::start(Limits { max_connections: 10, ..limits }).await;
@@ -160,15 +162,15 @@ async fn connections_that_ask_nothing_make_room_when_there_is_none() {
     let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
     let begin = Instant::now();
     while client.get(server.url("/healthz")).send().await.unwrap().status() != 200 {
-        assert!(begin.elapsed() < Duration::from_secs(30), "nobody made room");
+        assert!(begin.elapsed() < Duration::from_secs(30), "no connection was closed");
         sleep(Duration::from_millis(50)).await;
     }
 }
 
-// A01: what an HTTP/2 peer asks while its idle connection is being closed is answered, however long
-// that takes: it may not have heard of the closing yet.
+// A01: the server answers a request that an HTTP/2 peer sends while its idle connection is being
+// closed, however long that takes: the peer may not know of the closing yet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_asked_while_an_idle_connection_is_closed_is_answered() {
+async fn a_request_during_the_closing_of_an_idle_connection_is_answered() {
     let long_poll = get(async || {
         sleep(Duration::from_secs(8)).await;
         "news"
@@ -177,7 +179,7 @@ async fn what_is_asked_while_an_idle_connection_is_closed_is_answered() {
     let server = LocalServer::serve(short_limits(), router).await;
     let mut connection = RawHttp2::begin(server.connect().await).await;
     connection.get(1, "/small").await;
-    // The ping after it is not answered: that is how the server knows that it was heard.
+    // The test does not answer the next ping: an answer would show the server that the peer knows.
     while connection.next_unacknowledged().await.unwrap().kind != GOAWAY {}
     connection.get(3, "/poll").await;
     let answer = async {
@@ -191,10 +193,10 @@ async fn what_is_asked_while_an_idle_connection_is_closed_is_answered() {
     assert_eq!(timeout(Duration::from_secs(20), answer).await.unwrap(), b"news");
 }
 
-// A01: no more requests are answered at once than the limit says, however few connections they
-// come by; the others are told so.
+// A01: the server works on at most as many requests at the same time as the limit allows, however
+// few connections they use; it answers the others with 503.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_too_many_is_answered_503_until_there_is_room() {
+async fn a_request_over_the_limit_gets_503_until_there_is_room() {
     let long_poll = get(async || {
         sleep(Duration::from_secs(8)).await;
         "news"
@@ -206,7 +208,7 @@ async fn a_request_too_many_is_answered_503_until_there_is_room() {
         connection.get(stream, "/poll").await;
     }
     let refused = counted("offswitch_requests_refused_total", "too_many_requests_in_flight");
-    // The fourth one's answer comes before those of the others.
+    // The fourth request gets its answer before the others.
     let (mut streams, mut text) = (Vec::new(), Vec::new());
     while text.is_empty() {
         let frame = connection.next().await.unwrap();
@@ -226,12 +228,13 @@ async fn a_request_too_many_is_answered_503_until_there_is_room() {
     assert!(more - refused >= 1.0);
     let begin = Instant::now();
     while client.get(server.url("/small")).send().await.unwrap().status() != 200 {
-        assert!(begin.elapsed() < Duration::from_secs(20), "the place is not free again");
+        assert!(begin.elapsed() < Duration::from_secs(20), "no request is accepted again");
         sleep(Duration::from_millis(50)).await;
     }
 }
 
-// A01, D114: headers that are too long or too many are refused, and both versions take the same.
+// A01, D114: headers that are too long or too many are refused; both HTTP versions have the same
+// limits.
 #[tokio::test]
 async fn headers_beyond_the_limits_are_refused() {
     let server = LocalServer::start(Limits::default()).await;
@@ -261,7 +264,7 @@ async fn headers_beyond_the_limits_are_refused() {
         with_fields(count, length).for_each(|(name, value)| new_field(&mut block, &name, &value));
         connection.request(1, &block).await;
         let answered = timeout(Duration::from_secs(10), connection.status(1)).await.unwrap();
-        // What is much too large may end the connection as well.
+        // A header that is much too large may also end the connection.
         let answered = answered.unwrap_or(431);
         assert_eq!(answered, status, "HTTP/2 with {count} of {length} bytes");
     }

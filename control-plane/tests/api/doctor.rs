@@ -42,14 +42,14 @@ impl Report {
     }
 }
 
-/// Runs the command beside the test, which serves what it asks.
+/// Runs the command while the test serves its requests.
 async fn doctor(url: &str, key: &str, more: &[&str]) -> Report {
     let arguments = [&["doctor", "--json", "--url", url], more].concat();
     let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
     let key = key.to_owned();
     let output = tokio::task::spawn_blocking(move || {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        // The machine of an operator has no configuration of a control plane: none is read.
+        // An operator's machine has no configuration of a control plane: the command reads none.
         run(&arguments, &[("OFFSWITCH_API_KEY", &key), ("OFFSWITCH_STORE", "nonsense")])
     });
     let output = output.await.unwrap();
@@ -111,7 +111,7 @@ fn file(text: &str) -> (NamedTempFile, String) {
     (file, name)
 }
 
-/// An edge without a verifier: it lets the first `passes` requests pass.
+/// An edge without a verifier: it lets the first `passes` requests through.
 async fn edge(passes: usize) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -125,7 +125,7 @@ async fn edge(passes: usize) -> String {
     format!("http://{address}/me")
 }
 
-// O06: neither key nor token is shown ([`doctor`] looks), and nothing is left behind.
+// O06: no key and no token is shown ([`doctor`] checks that), and nothing is left behind.
 #[tokio::test]
 async fn a_healthy_system_has_no_problem() {
     let (plane, provider) = started().await;
@@ -155,10 +155,10 @@ async fn a_healthy_system_has_no_problem() {
     }
     let token = report.checks.iter().find(|one| one["check"] == "token").unwrap();
     assert_eq!(token["steps"].as_array().unwrap().len(), 19, "{token}");
-    // What was asked of the receivers has left no trace.
+    // The check of the receivers leaves no record.
     let issuers = plane.got("/v1/issuers").await;
     assert_eq!(issuers["issuers"][0]["receiver_status"][0]["failed"], 0);
-    // One of the control plane's own.
+    // A token of the control plane itself.
     let session = plane.posted("/v1/sessions", &json!({ "sub": "bob" })).await;
     let (_kept, token) = file(session["access_token"].as_str().unwrap());
     let report = examined(&plane, &["--token-file", &token]).await;
@@ -171,7 +171,7 @@ async fn a_healthy_system_has_no_problem() {
 
 // O06.
 #[tokio::test]
-async fn where_no_control_plane_answers_nothing_could_be_checked() {
+async fn without_a_control_plane_nothing_could_be_checked() {
     let unused = format!("http://127.0.0.1:{}", free_port());
     let provider = Provider::start().await;
     // A mistyped address gets no key.
@@ -195,7 +195,7 @@ async fn where_no_control_plane_answers_nothing_could_be_checked() {
 
 // O06.
 #[tokio::test]
-async fn a_command_line_that_asks_for_too_little_is_refused() {
+async fn an_incomplete_command_line_is_refused() {
     let (_kept, token) = file("x");
     for arguments in [
         &["--sacrifice"][..],
@@ -207,7 +207,7 @@ async fn a_command_line_that_asks_for_too_little_is_refused() {
     ] {
         let all = [&["doctor", "--url", "http://127.0.0.1:1"], arguments].concat();
         let output = run(&all, &[("OFFSWITCH_API_KEY", "osk_x")]);
-        // It has not even asked.
+        // It has not even sent a request.
         let found = (output.status.code(), output.stdout.is_empty());
         assert_eq!(found, (Some(2), true), "{arguments:?}");
     }
@@ -221,7 +221,7 @@ async fn a_command_line_that_asks_for_too_little_is_refused() {
 
 // O06.
 #[tokio::test]
-async fn a_key_that_is_wrong_or_may_too_little_is_found() {
+async fn a_key_that_is_wrong_or_lacks_a_scope_is_found() {
     let plane = ControlPlane::start().await;
     let report = doctor(&url(&plane), "osk_wrong", &[]).await;
     assert_eq!((report.of("api_key", "").0, report.code), ("failed", Some(1)), "{}", report.text);
@@ -274,7 +274,7 @@ async fn a_clock_that_is_wrong_is_found() {
 
 // O06.
 #[tokio::test]
-async fn a_store_that_is_away_is_found() {
+async fn an_unavailable_store_is_found() {
     let mut redis = RedisServer::start().await;
     let (folder, store) = (tempfile::tempdir().unwrap(), redis.url());
     let plane = ControlPlane::start_in(folder.path(), &[("OFFSWITCH_STORE", &store)]).await;
@@ -391,7 +391,7 @@ async fn faults_of_a_token_are_found() {
         let expected = if result == "failed" { 1 } else { 0 };
         assert_eq!(report.code, Some(expected), "{fault}: {}", report.text);
     }
-    // Revoked already: it says by what.
+    // A token that is already revoked: the report says by which selector.
     plane.posted("/v1/revocations", &json!({ "sub": "alice", "issuer": provider.issuer() })).await;
     let (_kept, name) = file(&good);
     let report = examined(&plane, &["--token-file", &name]).await;
@@ -399,7 +399,7 @@ async fn faults_of_a_token_are_found() {
     assert!(result == "failed" && detail.contains("revoked_user"), "{detail}");
 }
 
-// O06: a token that would prove nothing is kept.
+// O06: a token is not revoked if its revocation would prove nothing.
 #[tokio::test]
 async fn an_edge_that_refuses_from_the_start_costs_no_token() {
     let (plane, provider) = started().await;

@@ -1,4 +1,4 @@
-//! How much may be revoked at once.
+//! How many revocations may be held in total.
 
 use offswitch::server::Limits;
 use reqwest::{Client, Response};
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::support::local_server::{LocalServer, counted};
 
-// Revoking stops before a snapshot is too large for any verifier; ending sessions, keys and the red
-// button do not.
+// Revocations are refused before a snapshot becomes too large for a verifier. Logouts, revoked keys
+// and the red button still work then.
 #[tokio::test]
-async fn what_is_revoked_at_once_is_bounded_and_logouts_go_on() {
+async fn revocations_are_bounded_in_total_and_logouts_still_work() {
     let change = |settings: &mut offswitch::plane::Settings| settings.log.max_entries = 5;
     let server = LocalServer::start_with(Limits::default(), change).await;
     let mut sessions = Vec::new();
@@ -42,8 +42,9 @@ async fn what_is_revoked_at_once_is_bounded_and_logouts_go_on() {
     assert!(post(&server, "/v1/red-button", &json!({})).await.status().is_success());
 }
 
-// D13: dead keys stay for ever, and anyone who may revoke can make up the names of foreign ones. Each
-// issuer has room for a whole key set, all of them for a quarter, and the red button always finds room.
+// D13: dead keys never expire, and a caller who may revoke can make up names of foreign ones. An
+// issuer may have as many as one key set, all issuers a quarter of the total, and the red button
+// always has room.
 #[tokio::test]
 async fn foreign_dead_keys_are_bounded_per_issuer_and_in_all() {
     let server = LocalServer::start(Limits::default()).await;
@@ -73,10 +74,11 @@ async fn foreign_dead_keys_are_bounded_per_issuer_and_in_all() {
     assert!(post(&server, "/v1/red-button", &json!({})).await.status().is_success());
 }
 
-// Accepted, but the answer was lost: whoever asks again gets it, although there is no room any more.
-// Another request under the same key is told so, and one that nobody knows is refused as ever.
+// The request was accepted, but its answer was lost: a client that repeats it gets the answer,
+// although the limit is reached by now. Another request under the same key is refused as such, and
+// a request under an unknown key is refused by the limit.
 #[tokio::test]
-async fn a_repeated_request_is_answered_where_there_is_no_more_room() {
+async fn a_repeated_request_is_answered_although_the_limit_is_reached() {
     let change = |settings: &mut offswitch::plane::Settings| settings.log.max_entries = 2;
     let server = LocalServer::start_with(Limits::default(), change).await;
     let exp = offswitch::clock::unix_seconds() + 3600;

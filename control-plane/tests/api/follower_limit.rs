@@ -1,4 +1,4 @@
-//! How many may wait for news.
+//! How many clients may wait for news at the same time.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::support::local_server::{LocalServer, counted};
 
-// A01: streams and long polls count together; one too many is told so, asking without waiting goes
-// on, and a place is free again when its follower goes.
+// A01: streams and long polls count together. A follower over the limit gets 503, a request that
+// does not wait still works, and a place is free again when a follower leaves.
 #[tokio::test]
-async fn a_follower_too_many_is_answered_503_until_there_is_room() {
+async fn a_follower_over_the_limit_gets_503_until_there_is_room() {
     let change = |settings: &mut offswitch::plane::Settings| settings.publish.max_followers = 3;
     let server = LocalServer::start_with(Limits::default(), change).await;
     let client = Client::builder().no_proxy().build().unwrap();
@@ -26,7 +26,7 @@ async fn a_follower_too_many_is_answered_503_until_there_is_room() {
     let refused = async {
         let begin = Instant::now();
         while counted("offswitch_followers", "long_poll") < 1.0 {
-            assert!(begin.elapsed() < Duration::from_secs(10), "nobody waits");
+            assert!(begin.elapsed() < Duration::from_secs(10), "no long poll waits");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let before = counted("offswitch_problems_total", "too_many_followers");
@@ -41,7 +41,7 @@ async fn a_follower_too_many_is_answered_503_until_there_is_room() {
         }
         assert!(counted("offswitch_problems_total", "too_many_followers") - before >= 2.0);
         assert!(get("/v1/feed").await.status().is_success());
-        // News for the one who waits.
+        // News for the waiting long poll.
         let revoke = client.post(server.url("/v1/revocations")).bearer_auth(server.admin_key());
         assert!(revoke.json(&json!({ "sub": "a" })).send().await.unwrap().status().is_success());
     };
@@ -52,6 +52,6 @@ async fn a_follower_too_many_is_answered_503_until_there_is_room() {
     streams.clear();
     let begin = Instant::now();
     while !get("/v1/feed/stream").await.status().is_success() {
-        assert!(begin.elapsed() < Duration::from_secs(10), "no place is free again");
+        assert!(begin.elapsed() < Duration::from_secs(10), "no follower is accepted again");
     }
 }

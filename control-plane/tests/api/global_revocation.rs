@@ -81,9 +81,9 @@ async fn a_user_is_revoked_by_each_format_of_subject() {
     assert!(by[1..].iter().all(|one| one == "receiver:idp:global-token-revocation"), "{by:?}");
 }
 
-// I12: who may not, and what names no user.
+// I12: requests that are not authenticated, not allowed, or that name no user.
 #[tokio::test]
-async fn what_is_not_authenticated_or_names_no_user_is_refused_and_records_nothing() {
+async fn a_request_without_authentication_or_user_is_refused_and_records_nothing() {
     let (plane, provider) = (ControlPlane::start().await, Provider::start().await);
     register(&plane, &provider).await;
     let alice = json!({ "sub_id": { "format": "opaque", "id": "alice" } });

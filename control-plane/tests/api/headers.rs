@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::process::ControlPlane;
 
-/// What protects a browser, by name; `None` where the header is missing.
+/// The headers that protect a browser, by name; `None` where the header is missing.
 fn protection(headers: &HeaderMap) -> [Option<&str>; 6] {
     [
         "content-security-policy",
@@ -28,7 +28,7 @@ const API: [Option<&str>; 6] = [
     None,
 ];
 
-// A06: on every route of the description, with and without a key, and where there is no route.
+// A06: on every route of the description, with and without a key, and on unknown paths.
 #[tokio::test]
 async fn every_answer_of_the_api_has_the_same_protection() {
     let plane = ControlPlane::start().await;
@@ -68,7 +68,8 @@ async fn every_answer_of_the_api_has_the_same_protection() {
     }
 }
 
-// A06: neither the page nor the API's description runs a script of another origin, or is framed.
+// A06: neither the page nor the API's description runs a script of another origin, and neither can
+// be framed.
 #[tokio::test]
 async fn the_pages_have_a_policy_as_a_header() {
     let plane = ControlPlane::start().await;
@@ -88,7 +89,7 @@ async fn the_pages_have_a_policy_as_a_header() {
     assert!(!policy.contains("unsafe-inline"));
 }
 
-// A06: only where clients reach it by TLS.
+// A06: only where clients use TLS.
 #[tokio::test]
 async fn an_https_issuer_has_strict_transport_security() {
     let folder = tempfile::tempdir().unwrap();

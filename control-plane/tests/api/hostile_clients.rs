@@ -1,4 +1,4 @@
-//! Clients that ask for nothing but our patience, while honest ones are served.
+//! Clients that only want to exhaust the server, while honest ones are served.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use crate::support::raw_http2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, RawHttp2, frame, head,
 };
 
-// A01: slow-loris. 1,500 connections send their headers by the byte: none gets beyond the time for
-// a header, and nobody else waits for them.
+// A01: slow-loris. 1,500 connections send their headers byte by byte: each is closed when the time
+// for a header is over, and no honest client waits for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn headers_that_come_by_the_byte_are_cut_off_and_delay_nobody() {
+async fn headers_sent_byte_by_byte_are_cut_off_and_delay_no_client() {
     let (attacked, spared) = two_servers().await;
     let before = counted("offswitch_connections_closed_total", "header_timeout");
     let attack = many(&attacked, 1500, async |mut connection: TcpStream| {
@@ -26,7 +26,7 @@ async fn headers_that_come_by_the_byte_are_cut_off_and_delay_nobody() {
             if connection.write_all(&[*byte]).await.is_err() {
                 return;
             }
-            // The other half closes: noticed here, not by the write after the next.
+            // A close by the server shows in this read; the writes would notice it later.
             let closed = timeout(Duration::from_millis(400), connection.read(&mut [0; 64])).await;
             if closed.is_ok() {
                 return;
@@ -39,9 +39,9 @@ async fn headers_that_come_by_the_byte_are_cut_off_and_delay_nobody() {
     assert!(closed >= 1500.0, "{closed}");
 }
 
-// A01: connections that say nothing, or no more than the beginning of HTTP/2's preface.
+// A01: connections that send nothing, or only the beginning of HTTP/2's preface.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_say_nothing_are_closed_and_delay_nobody() {
+async fn silent_connections_are_closed_and_delay_no_client() {
     let (attacked, spared) = two_servers().await;
     let attack = many(&attacked, 1500, async |mut connection: TcpStream| {
         let beginnings = [&b""[..], b"P", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HT"];
@@ -52,9 +52,9 @@ async fn connections_that_say_nothing_are_closed_and_delay_nobody() {
     honest_in_the_meantime("empty connections", &attacked, &spared, attack).await;
 }
 
-// A01: bodies that come by the byte, where no API key is needed.
+// A01: bodies sent byte by byte to a route that needs no API key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_that_come_by_the_byte_are_given_up_and_delay_nobody() {
+async fn bodies_sent_byte_by_byte_time_out_and_delay_no_client() {
     let (attacked, spared) = two_servers().await;
     let attack = many(&attacked, 1000, async |mut connection: TcpStream| {
         let head = "POST /oauth/token HTTP/1.1\r\nhost: a\r\ncontent-length: 20000\r\n\
@@ -64,7 +64,7 @@ async fn bodies_that_come_by_the_byte_are_given_up_and_delay_nobody() {
         for _ in 0..60 {
             let _ = connection.write_all(b"a").await;
             match timeout(Duration::from_millis(500), connection.read(&mut answer)).await {
-                // What is sent while the server closes takes the answer away.
+                // Bytes that are sent while the server closes may destroy the answer.
                 Ok(Ok(0) | Err(_)) => return,
                 Ok(Ok(length)) => {
                     let answer = String::from_utf8_lossy(&answer[..length]);
@@ -79,9 +79,9 @@ async fn bodies_that_come_by_the_byte_are_given_up_and_delay_nobody() {
     honest_in_the_meantime("slow bodies", &attacked, &spared, attack).await;
 }
 
-// A01: a large body over a slow line is nobody's attack.
+// A01: a large body over a slow line is not an attack.
 #[tokio::test]
-async fn a_body_that_comes_steadily_has_more_than_ten_seconds() {
+async fn a_body_that_arrives_steadily_may_take_more_than_ten_seconds() {
     let server = LocalServer::start(Limits::default()).await;
     let mut connection = server.connect().await;
     let (piece, pieces) = (vec![b' '; 10_000], 120);
@@ -103,24 +103,24 @@ async fn a_body_that_comes_steadily_has_more_than_ten_seconds() {
     assert!(answer[..length].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
 }
 
-// A01, RUSTSEC-2026-0258: DATA frames without data, as many as the line carries.
+// A01, RUSTSEC-2026-0258: empty DATA frames, as many as the line carries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_empty_data_frames_ends_the_connection_and_delays_nobody() {
+async fn a_flood_of_empty_data_frames_ends_the_connection_and_delays_no_client() {
     let open = frame(HEADERS, END_HEADERS, 1, &head(0x83, "/oauth/token"));
     flood("empty DATA frames", open, |_| frame(DATA, 0, 1, b"")).await;
 }
 
 // A01, RUSTSEC-2024-0332: a header that never ends, in CONTINUATION frames.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_continuation_frames_ends_the_connection_and_delays_nobody() {
+async fn a_flood_of_continuation_frames_ends_the_connection_and_delays_no_client() {
     let open = frame(HEADERS, 0, 1, &head(0x82, "/healthz"));
     // A literal field without indexing, with a name and a value of one byte each.
     flood("CONTINUATION frames", open, |_| frame(CONTINUATION, 0, 1, b"\0\x01x\x01y")).await;
 }
 
-// A01, CVE-2023-44487: requests that are taken back at once.
+// A01, CVE-2023-44487: requests that the client resets immediately.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rapid_reset_ends_the_connection_and_delays_nobody() {
+async fn a_rapid_reset_ends_the_connection_and_delays_no_client() {
     flood("rapid reset", Vec::new(), |number| {
         let stream = 2 * number + 1;
         let block = head(0x82, "/healthz");
@@ -131,8 +131,8 @@ async fn a_rapid_reset_ends_the_connection_and_delays_nobody() {
     .await;
 }
 
-/// Floods from eight sides for three seconds, each on a new connection whenever one is closed, with
-/// what `next` makes.
+/// Floods with the frames of `next` over eight connections for three seconds; opens a new
+/// connection whenever one is closed.
 async fn flood(name: &str, open: Vec<u8>, next: fn(u32) -> Vec<u8>) {
     let (attacked, spared) = two_servers().await;
     let begin = Instant::now();
@@ -168,7 +168,7 @@ async fn flood_until_closed(connection: TcpStream, open: &[u8], next: fn(u32) ->
             return;
         }
     }
-    panic!("200,000 of them were taken");
+    panic!("the server accepted 200,000 of them");
 }
 
 async fn two_servers() -> (LocalServer, LocalServer) {
@@ -176,7 +176,7 @@ async fn two_servers() -> (LocalServer, LocalServer) {
     tokio::join!(LocalServer::start(limits.clone()), LocalServer::start(limits))
 }
 
-/// Lets so many connections to `server` do the same, side by side.
+/// Opens this many connections to `server`, which all do the same at the same time.
 fn many<F, R>(
     server: &LocalServer,
     count: usize,
@@ -208,9 +208,9 @@ async fn until_closed(mut connection: TcpStream) {
     ended.await.unwrap();
 }
 
-/// Asks both servers in turn until the attack is over. The one under attack must answer at most
-/// twice as late as the other, which has the same machine with the same load; what is below five
-/// milliseconds counts as five.
+/// Sends requests to both servers in turn until the attack is over. The attacked server may take at
+/// most twice as long as the other one, which has the same load on the same machine; times below
+/// five milliseconds count as five.
 async fn honest_in_the_meantime(
     name: &str,
     attacked: &LocalServer,
@@ -222,7 +222,7 @@ async fn honest_in_the_meantime(
     for _ in 0..50 {
         quiet.push(asked(&client, attacked).await);
     }
-    // A thread of its own: who attacks shares the machine with the server, not its threads.
+    // On a thread of its own: the attack shares the machine with the server, but not its threads.
     let attack = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(attack);
@@ -237,11 +237,11 @@ async fn honest_in_the_meantime(
     let count = hit.len();
     let [quiet, hit, free] = [quiet, hit, free].map(median);
     println!(
-        "{name}: {count} honest requests, median {hit:?}; the server beside it {free:?}; before \
+        "{name}: {count} honest requests, median {hit:?}; the spared server {free:?}; before \
          the attack {quiet:?}; ratio {:.2}",
         hit.as_secs_f64() / free.as_secs_f64()
     );
-    assert!(hit <= 2 * free.max(Duration::from_millis(5)), "{name}: {hit:?}, {free:?} beside it");
+    assert!(hit <= 2 * free.max(Duration::from_millis(5)), "{name}: {hit:?}, {free:?} spared");
 }
 
 /// One request on the pooled connection and one on a new one, both with an API key.

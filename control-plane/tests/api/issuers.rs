@@ -1,4 +1,5 @@
-//! Registered issuers: their tokens are revoked by any claims, and by verifiers that knew nothing of it.
+//! Registered issuers: their tokens can be revoked by any claims, also for verifiers that do not
+//! know them yet.
 
 use offswitch_snapshot::{ClaimValue, Fingerprinter, Selector};
 use reqwest::Method;
@@ -32,7 +33,8 @@ fn rules(follower: &Follower, issuer: &str) -> (u64, Vec<String>) {
     (rules.epoch, rules.selectors.iter().map(|one| one.selector.to_string()).collect())
 }
 
-// I05: what can be revoked is registered, listed, changed and removed; the same again changes nothing.
+// I05: an issuer is registered, listed, changed and removed; registering the same again changes
+// nothing.
 #[tokio::test]
 async fn an_issuer_is_registered_listed_changed_and_removed() {
     let plane = registered().await;
@@ -63,7 +65,7 @@ async fn an_issuer_is_registered_listed_changed_and_removed() {
 }
 
 #[tokio::test]
-async fn a_wrong_issuer_is_refused_by_member_and_changes_nothing() {
+async fn a_wrong_issuer_is_refused_with_the_name_of_the_member() {
     let plane = registered().await;
     let before = plane.got("/readyz").await["position"].clone();
     let own = plane.issuer();
@@ -91,8 +93,8 @@ async fn a_wrong_issuer_is_refused_by_member_and_changes_nothing() {
     assert_eq!(plane.got("/readyz").await["position"], before);
 }
 
-// I07: shorthands follow the issuer's claims, pairs and pointers get selectors of their own, and the answer
-// says which, and until when.
+// I07: shorthands use the issuer's claims, pairs and pointers get selectors of their own, and the
+// answer names the selectors and their end.
 #[tokio::test]
 async fn tokens_of_a_registered_issuer_are_revoked_by_any_claims() {
     let plane = registered().await;
@@ -139,7 +141,8 @@ async fn tokens_of_a_registered_issuer_are_revoked_by_any_claims() {
     );
 }
 
-// I05: the ninth combination is refused and named, alone, in bulk and as a line; nothing of it is recorded.
+// I05: the ninth combination is refused and named, in a single request, in bulk and as a line;
+// nothing of it is recorded.
 #[tokio::test]
 async fn more_combinations_of_claims_than_verifiers_look_up_are_refused() {
     let plane = registered().await;
@@ -157,7 +160,7 @@ async fn more_combinations_of_claims_than_verifiers_look_up_are_refused() {
     }
     let (status, problem) = send(&plane, Method::POST, "/v1/revocations", &claims("c4")).await;
     assert_eq!((status, &problem["code"]), (422, &json!("too_many_selectors")), "{problem}");
-    // Many at the same time: exactly as many as there is room for.
+    // Many at the same time: exactly as many are accepted as there is room for.
     let other = |name: usize| json!({ "issuer": OTHER, "claims": { format!("p{name}"): "x" } });
     let bodies: Vec<Value> = (0..20).map(other).collect();
     let all = bodies.iter().map(|body| send(&plane, Method::POST, "/v1/revocations", body));
@@ -165,9 +168,10 @@ async fn more_combinations_of_claims_than_verifiers_look_up_are_refused() {
     assert_eq!(answers.iter().filter(|(status, _)| *status == 200).count(), 5);
 }
 
-// I09: a red button for one issuer touches no token of another, nor our own sessions and keys.
+// I09: a red button for one issuer affects no token of another issuer, and not our own sessions and
+// keys.
 #[tokio::test]
-async fn a_red_button_concerns_one_issuer() {
+async fn a_red_button_for_one_issuer_affects_no_other() {
     let plane = registered().await;
     let keys = plane.got("/v1/keys").await["token_keys"].clone();
     let press = |body: Value| {
@@ -192,9 +196,9 @@ async fn a_red_button_concerns_one_issuer() {
     assert_eq!(plane.got("/v1/keys").await["token_keys"], keys);
 }
 
-// Deleting an issuer keeps what was revoked; so does a process after a restart.
+// The revocations of a deleted issuer stay, also in a process that restarts.
 #[tokio::test]
-async fn what_was_revoked_of_a_removed_issuer_stays_also_after_a_restart() {
+async fn revocations_of_a_removed_issuer_stay_also_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let plane = ControlPlane::start_in(folder.path(), &[]).await;
     plane.register("other", OTHER).await;
@@ -213,7 +217,8 @@ async fn what_was_revoked_of_a_removed_issuer_stays_also_after_a_restart() {
     assert_eq!(plane.got("/v1/issuers").await["issuers"], json!([]));
 }
 
-// A token text of a registered issuer names itself; RFC 7009 takes it from a caller who may revoke.
+// The text of a token says which registered issuer it is from; RFC 7009 accepts it from a caller
+// who may revoke.
 #[tokio::test]
 async fn a_token_of_a_registered_issuer_is_revoked_by_its_text() {
     use base64ct::{Base64UrlUnpadded, Encoding};
@@ -257,7 +262,8 @@ async fn a_token_of_a_registered_issuer_is_revoked_by_its_text() {
     assert_eq!(denied, [true, false, true, false]);
 }
 
-// I13: 200 says that the token is not accepted any more, so one that stays good is not answered with it.
+// I13: 200 means that the token is no longer accepted, so a token that stays valid must get an
+// error.
 #[tokio::test]
 async fn a_token_of_a_registered_issuer_that_cannot_be_revoked_is_an_error() {
     use base64ct::{Base64UrlUnpadded, Encoding};
@@ -279,7 +285,7 @@ async fn a_token_of_a_registered_issuer_that_cannot_be_revoked_is_an_error() {
         (json!({ "iss": ENTRA, "uti": "t", "exp": "soon" }), true),
         (json!({ "iss": ENTRA, "uti": "t", "exp": exp * 1000 }), true),
         (json!({ "iss": "https://plain.example", "jti": "t", "exp": exp }), true),
-        // RFC 7009 section 2.2: not valid any more, or never known here.
+        // RFC 7009 section 2.2: tokens that are expired or unknown here.
         (json!({ "iss": ENTRA, "uti": "t", "exp": now() - 700 }), false),
         (json!({ "iss": "https://nobody.example", "uti": "t", "exp": exp }), false),
         (json!({ "uti": "t", "exp": exp }), false),
@@ -292,7 +298,7 @@ async fn a_token_of_a_registered_issuer_that_cannot_be_revoked_is_an_error() {
             let body = answer.json::<Value>().await.unwrap();
             let text = |name: &str| body[name].as_str().unwrap().to_owned();
             assert_eq!((status, text("error"), text("error_description")), refused, "{claims}");
-            // Who may not revoke learns nothing about the token.
+            // A caller who may not revoke learns nothing about the token.
             let anyone = plane.request(Method::POST, "/oauth/revoke").form(&[("token", token)]);
             assert_eq!(anyone.send().await.unwrap().status(), 401);
         } else {
@@ -302,7 +308,8 @@ async fn a_token_of_a_registered_issuer_that_cannot_be_revoked_is_an_error() {
     assert_eq!(plane.got("/readyz").await["position"], before);
 }
 
-// An issuer in the configuration is registered at the start; one that is wrong stops it, by name.
+// An issuer in the configuration is registered at the start; a wrong one stops the start and is
+// named.
 #[tokio::test]
 async fn issuers_of_the_configuration_are_registered_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
@@ -314,7 +321,7 @@ async fn issuers_of_the_configuration_are_registered_at_the_start() {
     let plane = ControlPlane::start_with_config(folder.path(), config).await;
     let listed = plane.got("/v1/issuers").await;
     assert_eq!(listed["issuers"][0]["horizon_seconds"], 900);
-    // The own tokens' horizon is that of the configuration too.
+    // The horizon of the control plane's own tokens comes from the configuration too.
     let follower = Follower::start(&plane, &plane.issuer()).await;
     let rules = follower.verifier().feed().rules_of(&plane.issuer()).unwrap();
     assert_eq!(rules.horizons.limit_at(now() + 5), Some(600));

@@ -25,7 +25,7 @@ fn states(keys: &Value) -> Vec<(&str, &str)> {
     keys.map(|key| (key["kid"].as_str().unwrap(), key["state"].as_str().unwrap())).collect()
 }
 
-// A03: an expired key opens nothing, whichever way it is shown.
+// A03: an expired key is refused in every way of authentication.
 #[tokio::test]
 async fn an_expired_api_key_is_refused_with_its_own_code() {
     let redis = RedisServer::start().await;
@@ -47,7 +47,7 @@ async fn an_expired_api_key_is_refused_with_its_own_code() {
     for request in [
         request().bearer_auth(expired.key.as_str()),
         request().basic_auth(&expired.stored.id, Some(expired.key.as_str())),
-        // Not even the scope it lacks is told to it.
+        // The refusal does not even name the scope that the key lacks.
         plane.request(Method::GET, "/metrics").bearer_auth(expired.key.as_str()),
     ] {
         let answer = request.send().await.unwrap();
@@ -89,8 +89,8 @@ fn api_keys_are_made_listed_and_deleted_on_the_command_line() {
 
     let (done, _, error) = keys(&["delete", "key_unknown"]);
     assert!(!done && error.contains("no API key with this id"), "{error}");
-    let (done, told, _) = keys(&["delete", first[0]]);
-    assert!(done && told.contains(first[0]), "{told}");
+    let (done, output, _) = keys(&["delete", first[0]]);
+    assert!(done && output.contains(first[0]), "{output}");
     let (done, _, error) = keys(&["delete", second[0]]);
     assert!(!done && error.contains("the last API key"), "{error}");
     for days in ["0", "-1", "36501", "soon"] {
@@ -100,7 +100,8 @@ fn api_keys_are_made_listed_and_deleted_on_the_command_line() {
     assert_eq!(keys(&["list"]).1.lines().count(), 1);
 }
 
-// A07: published, not yet signing; repeating the call finds it; the old key's tokens stand.
+// A07: a rotated key is published before it signs; repeating the call returns it; tokens of the old
+// key stay valid.
 #[tokio::test]
 async fn a_rotation_publishes_a_key_before_it_signs() {
     let (plane, _folder) = with_publishing("3600").await;
@@ -130,7 +131,7 @@ async fn a_rotation_publishes_a_key_before_it_signs() {
     let follower = Follower::start(&plane, &issuer).await;
     assert_eq!(follower.judge(&before), "valid");
 
-    // The active key dies: the pending one signs at once, and verifiers know it already.
+    // The active key dies: the pending one signs immediately, and verifiers already know it.
     plane.posted("/v1/revocations", &json!({ "kid": first })).await;
     let after = token(&plane).await;
     assert_eq!((kid(&after), follower.judge(&after)), (second.clone(), "valid"));
@@ -139,13 +140,13 @@ async fn a_rotation_publishes_a_key_before_it_signs() {
     let metrics = plane.admin(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
     assert!(metrics.lines().any(|line| line == "offswitch_key_rotations_total 1"), "{metrics}");
     let log = plane.log();
-    let told = log.lines().filter(|line| line.contains("a new token key is published"));
-    assert_eq!(told.filter(|line| line.contains(&second)).count(), 1, "{log}");
+    let published = log.lines().filter(|line| line.contains("a new token key is published"));
+    assert_eq!(published.filter(|line| line.contains(&second)).count(), 1, "{log}");
 }
 
-// The red button kills the pending key too: whoever has the keyring has it.
+// The red button kills the pending key too: an attacker who has the keyring has both.
 #[tokio::test]
-async fn the_red_button_leaves_neither_the_active_nor_the_pending_key() {
+async fn the_red_button_kills_the_active_and_the_pending_key() {
     let (plane, _folder) = with_publishing("60").await;
     plane.posted("/v1/keys/rotate", &json!({})).await;
     let pressed = plane.posted("/v1/red-button", &json!({})).await;
@@ -160,7 +161,7 @@ async fn the_red_button_leaves_neither_the_active_nor_the_pending_key() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_published_first_signs_at_once() {
+async fn a_key_without_overlap_signs_immediately() {
     let (plane, _folder) = with_publishing("0").await;
     let before = token(&plane).await;
     let made = plane.posted("/v1/keys/rotate", &json!({})).await;
@@ -191,7 +192,7 @@ async fn a_changed_algorithm_makes_a_new_key_with_overlap() {
 }
 
 #[tokio::test]
-async fn a_rotation_that_is_not_asked_for_exactly_is_refused_and_makes_no_key() {
+async fn a_wrong_rotation_request_is_refused_and_creates_no_key() {
     let plane = ControlPlane::start().await;
     for body in [
         json!({ "reason": "quarterly" }),
@@ -204,7 +205,7 @@ async fn a_rotation_that_is_not_asked_for_exactly_is_refused_and_makes_no_key() 
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{body}");
         assert_eq!(answer.json::<Value>().await.unwrap()["code"], "invalid_body", "{body}");
     }
-    // D43: a request without a body asks for it; one with a body of another type does not.
+    // D43: a request without a body is a valid request; one with a body of another type is not.
     let text = plane.admin(Method::POST, "/v1/keys/rotate").header("content-type", "text/plain");
     assert_eq!(text.send().await.unwrap().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert_eq!(states(&plane.got("/v1/keys").await).len(), 1);

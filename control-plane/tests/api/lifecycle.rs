@@ -9,9 +9,9 @@ use crate::support::follower::{Follower, now, peek};
 use crate::support::oauth::{answer, text};
 use crate::support::process::ControlPlane;
 
-// RFC 9068 section 2.2: what an access token says, after a refresh as at login.
+// RFC 9068 section 2.2: the claims of an access token after a refresh are those after the login.
 #[tokio::test]
-async fn a_refreshed_access_token_says_what_the_first_one_said() {
+async fn a_refreshed_access_token_has_the_claims_of_the_first_one() {
     let plane = ControlPlane::start().await;
     let login = json!({ "sub": "alice", "scope": "read write", "audience": "shop",
                         "client_id": "app", "claims": { "tenant": "acme" } });
@@ -28,7 +28,7 @@ async fn a_refreshed_access_token_says_what_the_first_one_said() {
         (&refreshed["token_type"], &refreshed["expires_in"]),
         (&json!("Bearer"), &json!(600))
     );
-    assert_eq!(refreshed["scope"], "read", "a refresh may ask for less");
+    assert_eq!(refreshed["scope"], "read", "a refresh may request a smaller scope");
     assert_eq!(refreshed["session_id"], session["session_id"]);
     let (first, next) =
         (peek(text(&session, "access_token")), peek(text(&refreshed, "access_token")));
@@ -41,7 +41,8 @@ async fn a_refreshed_access_token_says_what_the_first_one_said() {
     assert_ne!(first["jti"], next["jti"]);
 }
 
-// F02, F03, F04, F06: a lost reply is repeated; once the successor is used, the parent is theft.
+// F02, F03, F04, F06: a lost reply is repeated; once the successor was used, the old token is a
+// theft.
 #[tokio::test]
 async fn a_spent_refresh_token_ends_its_session_and_no_other() {
     let plane = ControlPlane::start().await;
@@ -75,7 +76,7 @@ async fn a_spent_refresh_token_ends_its_session_and_no_other() {
     assert!(metrics.contains("offswitch_refreshes_total{outcome=\"issued\"} 4"), "{metrics}");
 }
 
-// F06, F12: devices are listed newest first and logged out alone or all together.
+// F06, F12: devices are listed newest first, and logged out one by one or all together.
 #[tokio::test]
 async fn each_device_is_listed_and_logged_out_alone_or_with_all() {
     let plane = ControlPlane::start().await;
@@ -106,7 +107,7 @@ async fn each_device_is_listed_and_logged_out_alone_or_with_all() {
     assert_eq!(plane.devices("a%20lice").await.len(), 2);
 
     assert_eq!(plane.delete("/v1/users/a%20lice/sessions").await.0, StatusCode::OK);
-    // The same second: versions decide, no clock does.
+    // All in the same second: versions decide, not the clock.
     let after = plane.posted("/v1/sessions", &json!({ "sub": "a lice" })).await;
     follower.follow(&plane).await;
     for session in [&sessions[0], &sessions[2]] {
@@ -128,9 +129,9 @@ async fn each_device_is_listed_and_logged_out_alone_or_with_all() {
     assert_eq!((status, &problem["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_session")));
 }
 
-// F12: one session too many ends the one idle for longest, access tokens included.
+// F12: a login over the limit ends the longest-idle session, its access tokens included.
 #[tokio::test]
-async fn a_session_too_many_ends_the_one_idle_for_longest() {
+async fn a_session_over_the_limit_ends_the_longest_idle_one() {
     let folder = tempfile::tempdir().unwrap();
     let plane =
         ControlPlane::start_in(folder.path(), &[("OFFSWITCH_SESSIONS_PER_USER", "2")]).await;
@@ -151,7 +152,7 @@ async fn a_session_too_many_ends_the_one_idle_for_longest() {
     assert_eq!(plane.devices("alice").await.len(), 2);
 }
 
-// F08: at its absolute end a session gives out nothing, and no access token outlives it.
+// F08: a session issues nothing after its absolute end, and no access token outlives it.
 #[tokio::test]
 async fn nothing_of_a_session_outlives_its_absolute_end() {
     let folder = tempfile::tempdir().unwrap();
@@ -168,7 +169,7 @@ async fn nothing_of_a_session_outlives_its_absolute_end() {
     assert_eq!(plane.devices("alice").await.len(), 0);
 }
 
-// A11: the same request with the same key opens one session, whatever became of the first answer.
+// A11: the same request with the same key opens one session, also if the first answer was lost.
 #[tokio::test]
 async fn a_login_repeated_with_its_key_opens_one_session() {
     let plane = ControlPlane::start().await;
@@ -185,13 +186,13 @@ async fn a_login_repeated_with_its_key_opens_one_session() {
     assert_eq!((status.as_u16(), &reused["code"]), (422, &json!("idempotency_key_reused")));
     let refreshed = plane.refreshed(text(&first, "refresh_token")).await;
     let (_, again) = send(json!({ "sub": "alice" })).await;
-    assert_eq!(again["refresh_token"], refreshed["refresh_token"], "the one that is alive");
+    assert_eq!(again["refresh_token"], refreshed["refresh_token"], "the current one");
     plane.delete("/v1/users/alice/sessions").await;
     let (status, over) = send(json!({ "sub": "alice" })).await;
     assert_eq!((status, &over["code"]), (StatusCode::CONFLICT, &json!("session_ended")));
 }
 
-// The refresh denylist: consulted by a refresh alone, and kept apart from what verifiers are told.
+// The denylist of refresh tokens: only a refresh reads it, and verifiers do not get it.
 #[tokio::test]
 async fn a_denied_refresh_token_leaves_the_access_token_alive() {
     let plane = ControlPlane::start().await;
@@ -231,7 +232,8 @@ async fn a_denied_refresh_token_leaves_the_access_token_alive() {
     }
 }
 
-// Pressed hard everyone logs in again; softly nobody does. A dry run tells whom it would reach.
+// A hard red button makes every user log in again, a soft one no user. A dry run reports which
+// sessions it would affect.
 #[tokio::test]
 async fn the_red_button_ends_all_sessions_or_lets_them_refresh() {
     let plane = ControlPlane::start().await;
@@ -259,7 +261,7 @@ async fn the_red_button_ends_all_sessions_or_lets_them_refresh() {
     plane.not_refreshed(text(&other, "refresh_token"), "session_ended").await;
     let after = plane.login("alice").await;
     let after = plane.refreshed(text(&after, "refresh_token")).await;
-    // A repeated request presses nothing, and tells what the first one did.
+    // A repeated request has no second effect, and returns the first result.
     let again = send().await;
     for member in ["dead_kids", "epoch", "position", "sessions", "active_kid"] {
         assert_eq!(hard[member], again[member], "{member}");
@@ -275,7 +277,7 @@ async fn the_red_button_ends_all_sessions_or_lets_them_refresh() {
 }
 
 #[tokio::test]
-async fn a_login_that_is_not_well_formed_is_refused() {
+async fn a_malformed_login_is_refused() {
     let plane = ControlPlane::start().await;
     for (login, code) in [
         (json!({ "sub": "a", "device": "" }), "invalid_session"),

@@ -10,9 +10,9 @@ fn reasons(page: &Value) -> Vec<&str> {
     requests.map(|one| one["reason"].as_str().unwrap()).collect()
 }
 
-// D41, D33: by what was revoked, whose it was, and when; each entry names its issuer.
+// D41, D33: the list is filtered by selector, user and time; each entry names its issuer.
 #[tokio::test]
-async fn revocations_are_found_by_what_they_name() {
+async fn revocations_are_found_by_their_selectors() {
     let plane = ControlPlane::start().await;
     let exp = now() + 600;
     let other = "https://idp.example";
@@ -67,9 +67,9 @@ async fn revocations_are_found_by_what_they_name() {
     assert_eq!(found, ["r6", "r1", "r0"]);
 }
 
-// D41: what is rare in a long log is looked for a part at a time, and the page says where to go on.
+// D41: a search for rare entries reads a long log in parts, and each page says where to continue.
 #[tokio::test]
-async fn one_request_looks_at_a_bounded_part_of_the_log() {
+async fn one_request_reads_a_bounded_part_of_the_log() {
     let plane = ControlPlane::start().await;
     plane.posted("/v1/revocations", &json!({ "sub": "rare", "reason": "first" })).await;
     let lines: Vec<Value> =

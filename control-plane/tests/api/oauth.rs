@@ -9,7 +9,7 @@ use crate::support::process::ControlPlane;
 use crate::support::redis_server::RedisServer;
 
 #[tokio::test]
-async fn a_refresh_that_is_not_well_formed_is_refused_as_the_rfc_says() {
+async fn a_malformed_refresh_is_refused_as_the_rfc_says() {
     let plane = ControlPlane::start().await;
     let session = plane.login("alice").await;
     let good = text(&session, "refresh_token");
@@ -49,14 +49,14 @@ async fn a_refresh_that_is_not_well_formed_is_refused_as_the_rfc_says() {
     let large = "x".repeat(21_000);
     let (status, body) = plane.refresh(&large).await;
     assert_eq!((status.as_u16(), &body["error_description"]), (400, &json!("body_too_large")));
-    // Nothing of it has spent a token.
+    // None of these requests has spent a token.
     let (status, _) = plane.refresh(good).await;
     assert_eq!(status, StatusCode::OK);
 }
 
-// RFC 7009: both kinds of token, whatever the hint; unknown ones are no error.
+// RFC 7009: both kinds of token, with any hint; unknown tokens are no error.
 #[tokio::test]
-async fn whoever_holds_a_token_may_revoke_it() {
+async fn the_holder_of_a_token_may_revoke_it() {
     let plane = ControlPlane::start().await;
     let (one, two) = (plane.login("alice").await, plane.login("alice").await);
     let spent = text(&two, "refresh_token");
@@ -68,7 +68,7 @@ async fn whoever_holds_a_token_may_revoke_it() {
     let mut follower = Follower::start(&plane, &plane.issuer()).await;
     assert_eq!(follower.judge(text(&one, "access_token")), "revoked_token");
     let one = plane.refreshed(text(&one, "refresh_token")).await;
-    // A spent refresh token still is its holder's: the session ends, which is what was asked for.
+    // The holder of a spent refresh token may still revoke it: the session ends, as requested.
     for _ in 0..2 {
         assert_eq!(plane.form("/oauth/revoke", &[("token", spent)]).await.status(), StatusCode::OK);
     }
@@ -90,9 +90,10 @@ async fn whoever_holds_a_token_may_revoke_it() {
     assert_eq!(plane.got("/v1/revocations").await["requests"].as_array().unwrap().len(), 2);
 }
 
-// One genuine token must not fill the log: who refreshes only to revoke is logged out at last.
+// The holder of one genuine token must not fill the log: a client that refreshes only to revoke is
+// logged out in the end.
 #[tokio::test]
-async fn revoking_again_and_again_ends_the_session() {
+async fn revoking_many_tokens_of_one_session_ends_the_session() {
     let plane = ControlPlane::start().await;
     let session = plane.login("mallory").await;
     let token = text(&session, "refresh_token");
@@ -108,14 +109,14 @@ async fn revoking_again_and_again_ends_the_session() {
         rounds += 1;
         assert!(rounds < 20);
     }
-    assert!(rounds >= 2, "one token can be revoked alone");
+    assert!(rounds >= 2, "one token can be revoked without ending the session");
     let log = plane.got("/v1/revocations?limit=100").await;
     assert!(log["requests"].as_array().unwrap().len() <= 5, "{log}");
 }
 
-// A body that comes a byte a second is not waited for.
+// The server does not wait for a body that arrives at one byte per second.
 #[tokio::test]
-async fn a_form_that_never_ends_is_given_up() {
+async fn a_form_that_never_ends_times_out() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let plane = ControlPlane::start().await;
     let mut slow = tokio::net::TcpStream::connect(("127.0.0.1", plane.port())).await.unwrap();
@@ -129,7 +130,7 @@ async fn a_form_that_never_ends_is_given_up() {
     assert!(answer.contains("body_too_slow"), "{answer}");
 }
 
-// RFC 7662: the verdict of the edge, at once, and nothing more about a token that is not good.
+// RFC 7662: the verdict of the edge, without delay, and no details about a token that is not valid.
 #[tokio::test]
 async fn introspection_gives_the_verdict_that_the_edge_gives() {
     let plane = ControlPlane::start().await;
@@ -166,7 +167,7 @@ async fn introspection_gives_the_verdict_that_the_edge_gives() {
             _ => json!(revocation),
         };
         plane.posted("/v1/revocations", &json!({ revocation: value })).await;
-        // At once, on whichever process: introspection reads the log first.
+        // Without delay, at each process: introspection reads the log first.
         assert!(plane.introspected(&token).await.0.starts_with("revoked_"));
         tokens.push(token);
     }
@@ -190,7 +191,7 @@ async fn introspection_gives_the_verdict_that_the_edge_gives() {
     assert_eq!(anonymous.status(), StatusCode::UNAUTHORIZED);
 }
 
-// RFC 8414: what it names is there.
+// RFC 8414: the endpoints in the metadata exist.
 #[tokio::test]
 async fn the_metadata_names_the_endpoints() {
     let plane = ControlPlane::start().await;
@@ -204,7 +205,7 @@ async fn the_metadata_names_the_endpoints() {
     assert_eq!(metadata["grant_types_supported"], json!(["refresh_token"]));
 }
 
-// The code works once; the handle as long as the session; no token is ever the client's.
+// The code works once, the handle as long as the session; the client never gets a token.
 #[tokio::test]
 async fn a_session_is_handed_over_to_the_edge_once() {
     let plane = ControlPlane::start().await;
@@ -232,9 +233,9 @@ async fn a_session_is_handed_over_to_the_edge_once() {
     assert_eq!(follower.judge(text(&token, "access_token")), "revoked_session");
 }
 
-// F09: each credential is good at its own place alone.
+// F09: each credential is accepted only at its own endpoint.
 #[tokio::test]
-async fn no_credential_is_good_in_the_place_of_another() {
+async fn no_credential_is_accepted_in_place_of_another() {
     let plane = ControlPlane::start().await;
     let session = plane.login("alice").await;
     let offer = plane.posted("/v1/sessions", &json!({ "sub": "alice", "handover": true })).await;
@@ -273,12 +274,12 @@ async fn no_credential_is_good_in_the_place_of_another() {
         let bearer = plane.request(Method::GET, "/v1/keys").bearer_auth(credential);
         assert_eq!(bearer.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
     }
-    assert_eq!(plane.devices("alice").await.len(), 3, "nothing of it ended a session");
+    assert_eq!(plane.devices("alice").await.len(), 3, "none of these requests ended a session");
 }
 
-// F10: whatever the store does, a good token is never called bad.
+// F10: when the store fails, no valid token is reported as invalid.
 #[tokio::test]
-async fn a_store_that_is_gone_is_503_and_no_token_is_called_bad() {
+async fn an_unavailable_store_is_503_and_no_token_is_called_invalid() {
     let mut redis = RedisServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let url = redis.url();

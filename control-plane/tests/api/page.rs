@@ -4,7 +4,7 @@ use reqwest::{Method, StatusCode, header};
 
 use crate::support::process::ControlPlane;
 
-// Whoever embeds a verifier in a page follows the feed from there, with a key of its own.
+// A page with an embedded verifier follows the feed from its own origin, with a key of its own.
 #[tokio::test]
 async fn pages_of_other_origins_may_read_the_feed_and_the_keys_and_nothing_else() {
     let plane = ControlPlane::start().await;
@@ -31,7 +31,8 @@ async fn pages_of_other_origins_may_read_the_feed_and_the_keys_and_nothing_else(
             .await
             .unwrap();
         assert_eq!(asked.status().is_success(), is_readable, "{path}");
-        // D31: what a verifier sends, the position of a stream that it resumes included.
+        // D31: the headers that a verifier sends, including the position of a stream that it
+        // resumes.
         let headers = asked.headers().get(header::ACCESS_CONTROL_ALLOW_HEADERS);
         let headers = headers.map_or("", |all| all.to_str().unwrap()).to_ascii_lowercase();
         let allowed: Vec<_> = headers.split(',').map(str::trim).collect();
@@ -39,14 +40,14 @@ async fn pages_of_other_origins_may_read_the_feed_and_the_keys_and_nothing_else(
             assert_eq!(allowed.contains(&name), is_readable, "{path}: {name}");
         }
     }
-    // Without a key there is nothing to read from anywhere.
+    // Without a key, no origin can read anything.
     let without = plane.request(Method::GET, "/v1/feed").header(header::ORIGIN, origin);
     assert_eq!(without.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
 }
 
-// What is not there is said in the same way as everywhere.
+// An unknown path gets the same kind of error everywhere.
 #[tokio::test]
-async fn what_is_neither_endpoint_nor_page_does_not_exist() {
+async fn an_unknown_path_is_not_found() {
     let plane = ControlPlane::start().await;
     for path in ["/nothing", "/assets/nothing.js", "/../Cargo.toml", "/%2e%2e/Cargo.toml"] {
         let answer = plane.request(Method::GET, path).send().await.unwrap();
@@ -58,7 +59,7 @@ async fn what_is_neither_endpoint_nor_page_does_not_exist() {
     assert_eq!(posted.status(), StatusCode::NOT_FOUND);
 }
 
-// Whoever has a key learns what it may do, and what an answer of this process is worth.
+// The holder of a key learns its scopes, and which durability an answer of this process has.
 #[tokio::test]
 async fn a_key_learns_its_own_scopes() {
     let plane = ControlPlane::start().await;

@@ -1,4 +1,4 @@
-//! Receivers: what identity providers send, and what others send in their name.
+//! Receivers: the requests of identity providers, and requests that others forge in their name.
 
 use std::time::Duration;
 
@@ -51,8 +51,8 @@ fn with(mut claims: Value, changes: &Value) -> Value {
     claims
 }
 
-// I10, I08: the session is revoked by its id, the user up to the provider's own time; both are in the list
-// with the receiver that did it, in the status and in the metrics.
+// I10, I08: the session is revoked by its id, the user up to the provider's own time; both are in
+// the list with the receiver's name, in the status and in the metrics.
 #[tokio::test]
 async fn a_logout_at_the_provider_revokes_the_session_or_the_user() {
     let (plane, provider) = started().await;
@@ -92,7 +92,8 @@ async fn a_logout_at_the_provider_revokes_the_session_or_the_user() {
     assert!(!plane.log().contains(&session[..40]), "the log has no token");
 }
 
-// I10: where access tokens have no session id, the operator says that a logout is the user's.
+// I10: where access tokens have no session id, the operator can choose that a logout revokes the
+// user.
 #[tokio::test]
 async fn a_receiver_may_revoke_the_user_of_a_session() {
     let (plane, provider) = started().await;
@@ -111,9 +112,9 @@ async fn a_receiver_may_revoke_the_user_of_a_session() {
     assert!(!feed.is_denied(provider.issuer(), "sid", "s"));
 }
 
-// I10: what is not a logout token of this issuer for one of these clients records nothing.
+// I10: a token that is not a logout token of this issuer for one of these clients records nothing.
 #[tokio::test]
-async fn what_is_no_logout_token_of_the_issuer_is_refused_and_records_nothing() {
+async fn a_token_that_is_no_logout_token_of_the_issuer_is_refused_and_records_nothing() {
     let (plane, provider) = started().await;
     let other = Provider::start().await;
     register(&plane, "other", other.issuer(), &json!({ "client_ids": ["app"] })).await;
@@ -184,7 +185,7 @@ async fn what_is_no_logout_token_of_the_issuer_is_refused_and_records_nothing() 
     assert_eq!(outcome(&plane, &changed(json!({}))).await.0, 200, "the good one is accepted");
 }
 
-// I10: a receiver exists only where it was registered, and goes with its registration.
+// I10: a receiver exists only where it is registered, and disappears with its registration.
 #[tokio::test]
 async fn a_receiver_that_is_not_registered_does_not_exist() {
     let (plane, provider) = started().await;
@@ -218,9 +219,9 @@ async fn a_receiver_that_is_not_registered_does_not_exist() {
     }
 }
 
-// I10: the same token again is the same logout; its id for another logout is refused.
+// I10: the same token twice is one logout; its id in another logout token is refused.
 #[tokio::test]
-async fn a_logout_token_has_one_effect_however_often_it_comes() {
+async fn a_repeated_logout_token_has_one_effect() {
     let (plane, provider) = started().await;
     let token = provider.sign(&with(provider.logout_claims("1"), &json!({ "sub": "alice" })));
     assert_eq!(outcome(&plane, &token).await.0, 200);
@@ -233,7 +234,7 @@ async fn a_logout_token_has_one_effect_however_often_it_comes() {
     assert_eq!(plane.got("/readyz").await["position"], after, "one record");
 }
 
-// I10: a key that was declared dead signs no logout either, although the issuer still publishes it.
+// I10: a revoked key signs no logout, even if the issuer still publishes it.
 #[tokio::test]
 async fn a_revoked_key_of_the_issuer_is_refused() {
     let (plane, provider) = started().await;
@@ -250,9 +251,10 @@ async fn a_revoked_key_of_the_issuer_is_refused() {
     assert_eq!(outcome(&plane, &unnamed).await, (400, "revoked_key".to_owned()));
 }
 
-// I10, I16: a new key is fetched once for all that wait for it; made-up keys fetch no more than that.
+// I10, I16: one fetch of a new key serves all requests that wait for it; unknown key ids cause no
+// further fetches.
 #[tokio::test]
-async fn keys_are_fetched_once_and_not_for_whoever_asks() {
+async fn keys_are_fetched_once_and_not_for_each_unknown_key_id() {
     let (plane, provider) = started().await;
     let token =
         |jti: &str| provider.sign(&with(provider.logout_claims(jti), &json!({ "sid": "s" })));
@@ -263,7 +265,8 @@ async fn keys_are_fetched_once_and_not_for_whoever_asks() {
         assert_eq!((status, code.as_str()), (200, ""));
     }
     assert_eq!(provider.fetches(), 1);
-    // Within the cool-down it is not known whether the issuer has the key: the provider repeats it.
+    // Within the cool-down the server cannot know whether the issuer has the key: the provider
+    // retries.
     let unknown = json!({ "alg": "EdDSA", "kid": "made-up" });
     let unknown = provider.sign_text(&unknown, &provider.logout_claims("b").to_string());
     for _ in 0..20 {
@@ -283,9 +286,9 @@ async fn keys_are_fetched_once_and_not_for_whoever_asks() {
     assert_eq!(provider.fetches(), 2);
 }
 
-// I10, invariant 6: without keys nothing is decided; a key set that was had stays in force.
+// I10, invariant 6: without keys nothing is decided; the last fetched key set stays in force.
 #[tokio::test]
-async fn a_key_set_that_cannot_be_had_is_503_and_leaves_the_last_one_in_force() {
+async fn a_key_set_that_cannot_be_fetched_is_503_and_leaves_the_last_one_in_force() {
     let plane = ControlPlane::start().await;
     for (index, keys) in
         [Keys::Broken, Keys::Redirected, Keys::NotJson, Keys::Endless].into_iter().enumerate()
@@ -323,7 +326,8 @@ async fn a_key_set_that_cannot_be_had_is_503_and_leaves_the_last_one_in_force() 
     assert_eq!(outcome(&plane, &token("2")).await.0, 200);
 }
 
-// I10, invariant 7: 200 is durable, and what is not durable is 503, so that the provider sends it again.
+// I10, invariant 7: 200 means durable; if it is not durable it is 503, so that the provider sends
+// it again.
 #[tokio::test]
 async fn a_logout_that_cannot_be_recorded_is_503_and_succeeds_later() {
     let (mut redis, provider) = (RedisServer::start().await, Provider::start().await);
@@ -349,7 +353,7 @@ async fn a_logout_that_cannot_be_recorded_is_503_and_succeeds_later() {
     assert!(follower.verifier().feed().is_denied(provider.issuer(), "sid", "s"));
 }
 
-// I10: junk is not looked at without limit, and good tokens do not count.
+// I10: the number of invalid tokens that are checked is limited, and valid ones do not count.
 #[tokio::test]
 async fn refused_requests_are_limited_per_issuer() {
     let (plane, provider) = started().await;
@@ -364,7 +368,7 @@ async fn refused_requests_are_limited_per_issuer() {
             answers.iter().filter(|one| *one == &(429, "too_many_refused".to_owned())).count();
         assert!(answers.iter().all(|(status, _)| [400, 429].contains(status)));
     }
-    assert!(limited > 0, "a thousand were refused in a second, and all were looked at");
+    assert!(limited > 0, "all of a thousand invalid tokens were checked within a second");
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(outcome(&plane, &good).await.0, 200);
 }

@@ -1,4 +1,4 @@
-//! What a revoke does, seen by a verifier that follows the feed.
+//! The effect of a revocation, as a verifier that follows the feed sees it.
 
 use base64ct::{Base64, Encoding};
 use offswitch_snapshot::Snapshot;
@@ -78,10 +78,10 @@ async fn each_form_of_revocation_stops_exactly_its_tokens() {
     assert_eq!(base.judge(&next), "valid");
 }
 
-// A user's own tokens outlive one token's exp: naming it must not shorten the revocation. S05: nor
-// must a wrong exp of an own token.
+// A revocation of a user's own tokens must last longer than the exp of one token: giving that exp
+// must not shorten it. S05: a wrong exp of an own token must not either.
 #[tokio::test]
-async fn an_exp_that_is_too_early_does_not_end_a_revocation_too_early() {
+async fn an_exp_that_is_too_early_does_not_shorten_a_revocation() {
     let plane = ControlPlane::start().await;
     let token = token(&plane, "a").await;
     let (claims, begin) = (peek(&token), now());
@@ -102,7 +102,7 @@ async fn an_exp_that_is_too_early_does_not_end_a_revocation_too_early() {
     assert!(follower.judge(&token).starts_with("revoked_"));
 }
 
-// I05, D06, D33: what no verifier would enforce is refused, and nothing is recorded.
+// I05, D06, D33: a revocation that no verifier would enforce is refused, and nothing is recorded.
 #[tokio::test]
 async fn a_revocation_without_an_effect_is_refused_and_not_recorded() {
     let plane = ControlPlane::start().await;
@@ -152,9 +152,9 @@ async fn a_revocation_without_an_effect_is_refused_and_not_recorded() {
     assert_eq!(listed["requests"].as_array().unwrap().len(), 1, "the issuer alone: {listed}");
 }
 
-// I15, D107: byte for byte, up to the one limit.
+// I15, D107: names are compared byte for byte, up to one common limit of length.
 #[tokio::test]
-async fn what_can_log_in_can_be_revoked() {
+async fn every_name_that_can_log_in_can_be_revoked() {
     let plane = ControlPlane::start().await;
     let (longest, wide) = ("x".repeat(256), "\u{fc}".repeat(128));
     for sub in [longest.as_str(), &wide, "a\u{0}b", "a/../b", "..", " a ", "\u{65e5}\u{672c}"] {
@@ -222,7 +222,8 @@ async fn an_answer_says_how_many_sessions_it_ended() {
     assert_eq!(plane.posted("/v1/revocations", &jti).await["sessions_ended"], 0);
 }
 
-// A11: accepted, but the answer was lost; the token has expired when the client asks again.
+// A11: a request was accepted, but its answer was lost; its token has expired when the client
+// repeats it.
 #[tokio::test]
 async fn a_named_request_is_answered_again_although_it_would_be_refused_now() {
     let plane = ControlPlane::start().await;
@@ -239,7 +240,7 @@ async fn a_named_request_is_answered_again_although_it_would_be_refused_now() {
     assert_eq!(send(&json!({ "sub": "a", "exp": 1 })).await["code"], "idempotency_key_reused");
 }
 
-// A user's version only grows, also after the user has left the base.
+// A user's version only grows, also after the user's entry has left the base.
 #[tokio::test]
 async fn a_token_carries_the_log_position_it_was_issued_at_as_its_version() {
     let plane = ControlPlane::start().await;
@@ -251,7 +252,7 @@ async fn a_token_carries_the_log_position_it_was_issued_at_as_its_version() {
 }
 
 #[tokio::test]
-async fn the_red_button_switches_every_token_off_and_logins_go_on_at_once() {
+async fn the_red_button_revokes_every_token_and_logins_work_immediately() {
     let plane = ControlPlane::start().await;
     let issuer = plane.issuer();
     let mut follower = Follower::start(&plane, &issuer).await;
@@ -266,7 +267,7 @@ async fn the_red_button_switches_every_token_off_and_logins_go_on_at_once() {
     assert_eq!(pressed["dead_kids"], dry["dead_kids"]);
     assert_ne!(pressed["active_kid"], dry["dead_kids"][0]);
     follower.follow(&plane).await;
-    // The key set still is the old one: the feed alone stops the token.
+    // The verifier still has the old key set: the feed alone stops the token.
     assert_eq!(follower.judge(&before), "revoked_key");
     let after = token(&plane, "a").await;
     follower.fetch_keys(&plane, &issuer).await;
@@ -314,7 +315,7 @@ async fn a_hundred_thousand_entries_are_one_request_and_one_position() {
 }
 
 #[tokio::test]
-async fn the_list_tells_what_by_whom_why_and_when_newest_first() {
+async fn the_list_shows_selector_actor_reason_and_time_newest_first() {
     let plane = ControlPlane::start().await;
     for number in 0..5 {
         let request = json!({ "sub": format!("u{number}"), "reason": format!("r{number}") });
@@ -408,7 +409,7 @@ async fn the_stream_sends_base_delta_and_heartbeat_and_resumes_where_it_ended() 
     let request = plane.admin(Method::GET, "/v1/feed/stream");
     let (mut stream, mut text) = (request.send().await.unwrap(), String::new());
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
-    // D103: no proxy may buffer or compress it.
+    // D103: no proxy may buffer or compress the stream.
     assert_eq!(stream.headers()["x-accel-buffering"], "no");
     assert_eq!(stream.headers()["cache-control"], "no-store, no-transform");
     let hello = stream.chunk().await.unwrap().unwrap();
@@ -432,10 +433,10 @@ async fn the_stream_sends_base_delta_and_heartbeat_and_resumes_where_it_ended() 
     assert_eq!(open(delta).from().to_string(), first);
 }
 
-// A mirror or a cache asks whether it has the newest already. The tag is of one address: what leads on
-// from somewhere else is another snapshot.
+// A mirror or a cache asks whether it has the newest snapshot. An ETag belongs to one address: the
+// snapshot from another position is another one.
 #[tokio::test]
-async fn a_snapshot_that_is_known_is_not_sent_again() {
+async fn a_snapshot_that_the_client_has_is_not_sent_again() {
     let plane = ControlPlane::start().await;
     let get = async |tags: Option<&str>| {
         let request = plane.admin(Method::GET, "/v1/feed");
@@ -453,7 +454,7 @@ async fn a_snapshot_that_is_known_is_not_sent_again() {
         (String::new(), 200),
     ] {
         let answer = get(Some(&tags)).await;
-        // The base may be built anew meanwhile; then it has another tag, and is sent.
+        // The base may be rebuilt in the meantime; then it has another tag, and is sent.
         if answer.headers()["etag"] != tag.as_str() {
             assert_eq!(answer.status(), 200);
             continue;

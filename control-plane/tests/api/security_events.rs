@@ -18,7 +18,8 @@ const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-ty
 const DISABLED: &str = "https://schemas.openid.net/secevent/risc/event-type/account-disabled";
 const SSF: &str = "https://schemas.openid.net/secevent/ssf/event-type/";
 
-/// The issuer's tokens are its own; its events come from a transmitter with another name and other keys.
+/// The issuer signs its own tokens; a transmitter with another name and other keys signs its
+/// events.
 async fn register(plane: &ControlPlane, transmitter: &Provider) {
     let body = json!({
         "issuer": IDP, "jwks_uri": "https://idp.example/never-fetched", "horizon_seconds": 3600,
@@ -60,7 +61,8 @@ async fn send(plane: &ControlPlane, token: String) -> Response {
     request.header("content-type", "application/secevent+jwt").send().await.unwrap()
 }
 
-// I11, I08: 202, durable, with the receiver in the list; what revokes nothing is acknowledged and counted.
+// I11, I08: the answer is 202, durable, with the receiver in the list; an event that revokes
+// nothing is acknowledged and counted.
 #[tokio::test]
 async fn events_revoke_what_they_name_and_others_are_acknowledged_and_counted() {
     let (plane, transmitter) = started().await;
@@ -74,7 +76,7 @@ async fn events_revoke_what_they_name_and_others_are_acknowledged_and_counted() 
     for token in [
         token("1", SESSION_REVOKED, &session),
         disabled.clone(),
-        // Again, and with the line break that a shell adds.
+        // Repeated, and with the line break that a shell adds.
         disabled.clone() + "\n",
         token("3", "https://events.example/unknown", &json!({ "format": "opaque", "id": "x" })),
         token("4", &format!("{SSF}verification"), &stream),
@@ -113,7 +115,8 @@ async fn events_revoke_what_they_name_and_others_are_acknowledged_and_counted() 
     }
 }
 
-// I10: a transmitter with a name of its own that signs with the issuer's keys: its dead keys are theirs.
+// I10: a transmitter with its own name signs with the issuer's keys: a dead key of the issuer is
+// dead for it too.
 #[tokio::test]
 async fn a_revoked_key_of_the_issuer_signs_no_events_under_another_name_either() {
     let (plane, provider) = (ControlPlane::start().await, Provider::start().await);
@@ -139,9 +142,9 @@ async fn a_revoked_key_of_the_issuer_signs_no_events_under_another_name_either()
     assert_eq!(refused.json::<Value>().await.unwrap(), expected);
 }
 
-// I11: each error by the code of RFC 8935 section 2.4, with ours; nothing is recorded.
+// I11: each error has a code of RFC 8935 section 2.4, with our own code; nothing is recorded.
 #[tokio::test]
-async fn what_is_refused_is_answered_with_the_codes_of_the_rfc() {
+async fn a_refused_event_is_answered_with_the_codes_of_the_rfc() {
     let (plane, transmitter) = started().await;
     let before = plane.got("/readyz").await["position"].clone();
     let good = claims(&transmitter, "1", DISABLED, &user("alice"));
@@ -217,11 +220,12 @@ async fn what_is_refused_is_answered_with_the_codes_of_the_rfc() {
     );
     let logout =
         plane.form("/v1/receivers/idp/backchannel-logout", &[("logout_token", "x.y.z")]).await;
-    assert_eq!(logout.status().as_u16(), 404, "each receiver is registered for itself");
+    assert_eq!(logout.status().as_u16(), 404, "each receiver is registered separately");
     assert_eq!(plane.got("/readyz").await["position"], before, "nothing is recorded");
 }
 
-// I11, invariants 6 and 7: without keys or store it is 503 with Retry-After, and nothing is acknowledged.
+// I11, invariants 6 and 7: without keys or store the answer is 503 with Retry-After, and nothing is
+// acknowledged.
 #[tokio::test]
 async fn an_event_that_cannot_be_judged_or_recorded_is_503() {
     let (mut redis, transmitter) = (RedisServer::start().await, Provider::start().await);
@@ -245,9 +249,10 @@ async fn an_event_that_cannot_be_judged_or_recorded_is_503() {
     assert_eq!((status.as_u16(), &problem["code"]), (503, &json!("keys_unavailable")));
 }
 
-// I11: nothing proves who asks: where the keys are, and what happens there, is for operators.
+// I11: the sender is not authenticated: only operators see where the keys are and why a fetch
+// failed.
 #[tokio::test]
-async fn an_answer_says_nothing_about_the_addresses_of_keys() {
+async fn an_answer_does_not_reveal_the_addresses_of_keys() {
     let (plane, transmitter) = started().await;
     transmitter.answer(Keys::Broken);
     let (status, problem) = answer(send(&plane, sign(&transmitter, &json!({}))).await).await;
@@ -257,7 +262,7 @@ async fn an_answer_says_nothing_about_the_addresses_of_keys() {
     assert!(status.contains(&format!("{}/jwks", transmitter.issuer())), "{status}");
 }
 
-// I11, invariant 7: everything that was acknowledged before a kill -9 is revoked after it.
+// I11, invariant 7: every event that was acknowledged before a kill -9 is revoked after it.
 #[tokio::test]
 async fn no_acknowledged_event_is_lost_when_the_process_is_killed() {
     let (folder, transmitter) = (tempfile::tempdir().unwrap(), Provider::start().await);

@@ -1,4 +1,4 @@
-//! Clients that ask and do not take the answer.
+//! Clients that send a request and do not read the answer.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,22 +19,23 @@ use tokio::time::{sleep, timeout};
 use crate::support::local_server::{LocalServer, counted, short_limits};
 use crate::support::raw_http2::{DATA, END_STREAM, HEADERS, RST_STREAM, RawHttp2};
 
-// A01: who never reads a large answer is cut off, and the answer's memory is free again.
+// A01: a client that never reads a large answer is disconnected, and the answer's memory is free
+// again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_stops_is_dropped() {
     let (server, held) = server(short_limits()).await;
     let closed = counted("offswitch_connections_closed_total", "write_timeout");
     let mut connection = server.connect_narrowly().await;
     connection.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    until(|| held.load(Ordering::SeqCst) == 1, "it is being answered").await;
-    until(|| held.load(Ordering::SeqCst) == 0, "the answer is given up").await;
+    until(|| held.load(Ordering::SeqCst) == 1, "the answer is being sent").await;
+    until(|| held.load(Ordering::SeqCst) == 0, "the answer is dropped").await;
     assert!(counted("offswitch_connections_closed_total", "write_timeout") - closed >= 1.0);
     let mut rest = Vec::new();
     let _ = connection.read_to_end(&mut rest).await;
     assert!(rest.len() < LARGE_BYTES / 2, "{}", rest.len());
 }
 
-// A01: a slow reader is not one that stopped.
+// A01: a slow reader is not a reader that stopped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_is_slow_gets_everything() {
     let (server, _) = server(short_limits()).await;
@@ -53,7 +54,8 @@ async fn a_reader_that_is_slow_gets_everything() {
     assert!(total > LARGE_BYTES, "{total}");
 }
 
-// A01: over HTTP/2 the stream that nobody reads ends, and the connection goes on.
+// A01: over HTTP/2 the server resets a stream that the client does not read, and keeps the
+// connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_is_not_read_is_reset_and_its_neighbours_are_not() {
     let limits = Limits { idle_timeout: Duration::from_secs(30), ..short_limits() };
@@ -62,7 +64,7 @@ async fn a_stream_that_is_not_read_is_reset_and_its_neighbours_are_not() {
     let mut connection = RawHttp2::begin(server.connect().await).await;
     connection.get(1, "/large").await;
     let mut taken = 0;
-    // 65,535 bytes come, then the window is closed.
+    // 65,535 bytes arrive, then the window is closed.
     let reset = timeout(Duration::from_secs(20), async {
         while let Some(frame) = connection.next().await {
             match frame.kind {
@@ -76,7 +78,7 @@ async fn a_stream_that_is_not_read_is_reset_and_its_neighbours_are_not() {
     assert!(reset.await.unwrap(), "the connection ended");
     assert_eq!((taken, held.load(Ordering::SeqCst)), (65_535, 0));
     assert!(counted("offswitch_streams_reset_total", "write_timeout") - before >= 1.0);
-    // Room for the connection again, which the first stream had used up.
+    // More room for the connection, because the first stream used it up.
     connection.widen(0, 65_535).await;
     connection.get(3, "/small").await;
     let mut seen = (false, false);
@@ -90,8 +92,8 @@ async fn a_stream_that_is_not_read_is_reset_and_its_neighbours_are_not() {
     assert_eq!(seen, (true, true));
 }
 
-// A01: a stream's window that is open by one byte takes the first of an answer and leaves the rest,
-// however small the answer is.
+// A01: a window that is open by one byte takes the first byte of an answer and leaves the rest; the
+// rest has a time limit, however small the answer is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_piece_of_a_streams_answer_does_not_wait_for_ever() {
     let limits = Limits { idle_timeout: Duration::from_secs(30), ..short_limits() };
@@ -115,9 +117,9 @@ async fn the_last_piece_of_a_streams_answer_does_not_wait_for_ever() {
     assert!(both.await.is_ok(), "{reset:?}");
     reset.sort_unstable();
     assert_eq!((reset, taken), (vec![1, 3], 2));
-    until(|| held.load(Ordering::SeqCst) == 1, "the answer is given up").await;
+    until(|| held.load(Ordering::SeqCst) == 1, "the answer is dropped").await;
     assert!(counted("offswitch_streams_reset_total", "write_timeout") - before >= 2.0);
-    // Nothing was there for the third one yet.
+    // The third stream had no data to send yet.
     connection.widen(5, 10).await;
     let mut news = Vec::new();
     while let Some(frame) = connection.next().await {
@@ -129,7 +131,7 @@ async fn the_last_piece_of_a_streams_answer_does_not_wait_for_ever() {
     assert!(news.ends_with(b"news"));
 }
 
-// A01: who takes an answer over HTTP/2, at once or in small parts, gets all of it.
+// A01: a client that reads an answer over HTTP/2, in one piece or in small parts, gets all of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_is_read_gets_everything() {
     let (server, _) =
@@ -165,7 +167,7 @@ async fn a_stream_that_is_read_gets_everything() {
     }
 }
 
-// A01: whoever takes a base by the kilobyte holds it in memory no longer than the limit.
+// A01: a client that reads a base kilobyte by kilobyte keeps it in memory no longer than the limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_takes_too_long_for_one_answer_is_dropped() {
     let limits = Limits { answer_timeout: Duration::from_secs(3), ..short_limits() };
@@ -174,7 +176,7 @@ async fn a_reader_that_takes_too_long_for_one_answer_is_dropped() {
     connection.write_all(b"GET /whole/67108864 HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     let mut http2 = RawHttp2::begin(server.connect().await).await;
     http2.get(1, "/whole/67108864").await;
-    until(|| held.load(Ordering::SeqCst) == 2, "both are being answered").await;
+    until(|| held.load(Ordering::SeqCst) == 2, "both answers are being sent").await;
     let (begin, mut buffer) = (Instant::now(), vec![0; 32 << 10]);
     let first = async {
         while connection.read(&mut buffer).await.is_ok_and(|length| length > 0) {
@@ -193,7 +195,7 @@ async fn a_reader_that_takes_too_long_for_one_answer_is_dropped() {
             }
         }
     };
-    // What lies in the kernel's buffers is not in ours, and takes longer.
+    // Data in the kernel's buffers takes no memory of ours, and may take longer.
     let readers = async { tokio::join!(first, second) };
     let freed = until(|| held.load(Ordering::SeqCst) == 0, "the memory is free");
     tokio::select! {
@@ -206,9 +208,9 @@ async fn a_reader_that_takes_too_long_for_one_answer_is_dropped() {
     assert!(begin.elapsed() > Duration::from_secs(2), "{:?}", begin.elapsed());
 }
 
-// A01: many small answers one after the other, as a follower gets them, have no end.
+// A01: a follower may get any number of small answers, one after the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_that_reads_has_no_limit() {
+async fn a_follower_that_reads_is_never_disconnected() {
     let limits = Limits { answer_timeout: Duration::from_secs(2), ..short_limits() };
     let (server, held) = server(limits).await;
     let mut connection = server.connect().await;
@@ -230,21 +232,21 @@ async fn a_follower_that_reads_has_no_limit() {
     assert_eq!(held.load(Ordering::SeqCst), 2);
 }
 
-// A01: small events that lie in the kernel's buffers, because the follower takes none of them.
+// A01: small events fill the kernel's buffers, because the follower reads none of them.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_that_stops_reading_is_dropped() {
     let (server, held) = server(short_limits()).await;
     let mut connection = server.connect_narrowly().await;
     connection.write_all(b"GET /events HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    until(|| held.load(Ordering::SeqCst) == 1, "it is followed").await;
+    until(|| held.load(Ordering::SeqCst) == 1, "the follower is connected").await;
     until(|| held.load(Ordering::SeqCst) == 0, "the follower is dropped").await;
     drop(connection);
 }
 
-// A01: nothing to say is no reason to close, in either version.
+// A01: a connection without pending data stays open, in both HTTP versions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_that_nothing_is_written_to_lives_on() {
+async fn an_idle_follower_stays_connected() {
     let (server, _) = server(short_limits()).await;
     let mut connection = server.connect().await;
     connection.write_all(b"GET /rare HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
@@ -268,10 +270,10 @@ async fn a_follower_that_nothing_is_written_to_lives_on() {
     timeout(Duration::from_secs(20), async { tokio::join!(first, second) }).await.unwrap();
 }
 
-// A01: 200 followers of the feed that do not read, beside one that does: it learns of each
-// revocation at once.
+// A01: 200 followers of the feed do not read while one does: that one gets each revocation without
+// delay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn followers_that_do_not_read_delay_nobody() {
+async fn followers_that_do_not_read_delay_no_other_follower() {
     let server = LocalServer::start(Limits::default()).await;
     let request = format!(
         "GET /v1/feed/stream HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n",
@@ -308,7 +310,7 @@ async fn followers_that_do_not_read_delay_nobody() {
     assert!(slowest < Duration::from_secs(5));
 }
 
-/// A server with large, frequent and rare answers, and how many of them there are now.
+/// A server with large, frequent and rare answers, and the number of answers that are alive.
 async fn server(limits: Limits) -> (LocalServer, Arc<AtomicUsize>) {
     let held = Arc::new(AtomicUsize::new(0));
     let chunks = |held: &Arc<AtomicUsize>, pause: Duration, chunk: Bytes, count: usize| {

@@ -25,12 +25,12 @@ fn simulated(folder: &Path, tokens: &str, users: &str) -> (String, String) {
     let file = folder.join("base").to_str().unwrap().to_owned();
     let made = snapshot(&["simulate", "--tokens", tokens, "--users", users, "--out", &file]);
     assert!(made.status.success(), "{}", text(&made.stderr));
-    let told = text(&made.stdout);
-    let key = told.lines().find_map(|line| line.strip_prefix("--key ")).unwrap();
+    let output = text(&made.stdout);
+    let key = output.lines().find_map(|line| line.strip_prefix("--key ")).unwrap();
     (file, key.to_owned())
 }
 
-/// What a program reads, with the exit code.
+/// Runs the command for a program: the JSON that it prints, and the exit code.
 fn as_json(arguments: &[&str]) -> (Value, Option<i32>) {
     let answer = snapshot(&[&["inspect", "--json"][..], arguments].concat());
     assert!(answer.stderr.is_empty(), "{}", text(&answer.stderr));
@@ -48,10 +48,10 @@ fn a_simulated_base_is_verified_and_explained() {
     let folder = tempfile::tempdir().unwrap();
     let (file, key) = simulated(folder.path(), "5000", "70");
     let arguments = ["--jti", "token-17", "--jti", "token-5000", "--sub", "user-3", "--sub", "x"];
-    let told = snapshot(&[&["inspect", &file, "--key", &key][..], &arguments].concat());
-    assert_eq!(told.status.code(), Some(0), "{}", text(&told.stderr));
-    let told = text(&told.stdout);
-    assert!(told.starts_with("signature: verified, by key "), "{told}");
+    let output = snapshot(&[&["inspect", &file, "--key", &key][..], &arguments].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let output = text(&output.stdout);
+    assert!(output.starts_with("signature: verified, by key "), "{output}");
     for line in [
         "a base of \"https://simulated.invalid\"",
         "positions: after 1.0 up to 1.5070",
@@ -59,42 +59,42 @@ fn a_simulated_base_is_verified_and_explained() {
         "token \"token-5000\": not denied",
         "user \"x\": not named",
     ] {
-        assert!(told.lines().any(|found| found == line), "{line} in {told}");
+        assert!(output.lines().any(|found| found == line), "{line} in {output}");
     }
-    assert!(told.contains("denied tokens and sessions: 5000 in "), "{told}");
-    assert!(told.contains("user \"user-3\": off below version 4"), "{told}");
+    assert!(output.contains("denied tokens and sessions: 5000 in "), "{output}");
+    assert!(output.contains("user \"user-3\": off below version 4"), "{output}");
 }
 
-// Someone has only the file: it is explained, but the first line and the exit code say that anyone may
-// have made it, so that a script which forgot the key does not go on.
+// A user has only the file: the command explains it, but the first line and the exit code say that
+// it is not verified, so that a script without the key does not continue.
 #[test]
 fn without_a_key_a_snapshot_is_explained_as_not_verified() {
     let folder = tempfile::tempdir().unwrap();
     let (base, key) = simulated(folder.path(), "100", "0");
-    let told = snapshot(&["inspect", &base, "--jti", "token-7"]);
-    assert_eq!(told.status.code(), Some(3));
-    let told = text(&told.stdout);
-    assert!(told.starts_with("signature: NOT VERIFIED"), "{told}");
-    assert!(told.ends_with("token \"token-7\": denied\n"), "{told}");
-    let (told, code) = as_json(&[&base]);
-    assert_eq!((&told["signature"], code), (&json!("not_verified"), Some(3)));
+    let output = snapshot(&["inspect", &base, "--jti", "token-7"]);
+    assert_eq!(output.status.code(), Some(3));
+    let output = text(&output.stdout);
+    assert!(output.starts_with("signature: NOT VERIFIED"), "{output}");
+    assert!(output.ends_with("token \"token-7\": denied\n"), "{output}");
+    let (output, code) = as_json(&[&base]);
+    assert_eq!((&output["signature"], code), (&json!("not_verified"), Some(3)));
     let (verified, _) = as_json(&[&base, "--key", &key]);
     assert_eq!(
-        (&told["verified_by"], &told["also_signed_by"]),
+        (&output["verified_by"], &output["also_signed_by"]),
         (&json!([]), &verified["verified_by"])
     );
-    // A forged one has nothing else to show for itself.
+    // Nothing else in the output shows that a snapshot is forged.
     let mut bytes = std::fs::read(&base).unwrap();
     bytes[20] ^= 1;
     let forged = file(&folder, "forged", &bytes);
     assert_eq!(as_json(&[&forged]).1, Some(3));
-    let (told, code) = as_json(&[&forged, "--key", &key]);
-    assert_eq!((&told["code"], code), (&json!("snapshot_bad_signature"), Some(1)));
+    let (output, code) = as_json(&[&forged, "--key", &key]);
+    assert_eq!((&output["code"], code), (&json!("snapshot_bad_signature"), Some(1)));
 }
 
-// A program reads every field, and a key of the feed that was not given is no obstacle.
+// The JSON has every field; a signature by a key that was not given is no error.
 #[test]
-fn every_field_stands_in_the_json() {
+fn every_field_is_in_the_json() {
     let folder = tempfile::tempdir().unwrap();
     let keys = [1, 2].map(|byte| ed25519_dalek::SigningKey::from_bytes(&[byte; 32]));
     let signer = SnapshotSigner::new("https://feed.example", keys.to_vec());
@@ -119,10 +119,10 @@ fn every_field_stands_in_the_json() {
     use base64ct::{Base64UrlUnpadded, Encoding};
     let [first, second] =
         [0, 1].map(|one| Base64UrlUnpadded::encode_string(signer.feed_keys()[one].public_key()));
-    let (told, code) = as_json(&[&delta, "--key", &second]);
+    let (output, code) = as_json(&[&delta, "--key", &second]);
     assert_eq!(code, Some(0));
-    let ids = |told: &Value, name: &str| told[name].as_array().unwrap().len();
-    assert_eq!((ids(&told, "verified_by"), ids(&told, "also_signed_by")), (1, 1));
+    let ids = |output: &Value, name: &str| output[name].as_array().unwrap().len();
+    assert_eq!((ids(&output, "verified_by"), ids(&output, "also_signed_by")), (1, 1));
     let (both, _) = as_json(&[&delta, "--key", &first, "--key", &second]);
     assert_eq!((ids(&both, "verified_by"), ids(&both, "also_signed_by")), (2, 0));
     for (name, value) in [
@@ -147,23 +147,24 @@ fn every_field_stands_in_the_json() {
         ("asked", json!([])),
         ("envelope_bytes", json!(150)),
     ] {
-        assert_eq!(told[name], value, "{name}");
+        assert_eq!(output[name], value, "{name}");
     }
-    assert_eq!(told["cutoffs"]["count"], 1);
-    assert!(told["age_seconds"].as_i64().unwrap() > 0);
-    let parts = ["envelope_bytes", "header_bytes"].map(|name| told[name].as_u64().unwrap());
-    let collections = ["denied", "cutoffs"].map(|name| told[name]["size_bytes"].as_u64().unwrap());
+    assert_eq!(output["cutoffs"]["count"], 1);
+    assert!(output["age_seconds"].as_i64().unwrap() > 0);
+    let parts = ["envelope_bytes", "header_bytes"].map(|name| output[name].as_u64().unwrap());
+    let collections =
+        ["denied", "cutoffs"].map(|name| output[name]["size_bytes"].as_u64().unwrap());
     let sum = parts.iter().chain(&collections).sum::<u64>();
-    assert_eq!(told["size_bytes"], sum);
-    // For people: what an id holds does nothing to the terminal.
-    let told = text(&snapshot(&["inspect", &delta, "--key", &first]).stdout);
-    assert!(told.contains("dead key: \"k\\u{1b}[2J\\n\" of"), "{told}");
-    assert!(told.contains("stale: verifiers cannot decide with it"), "{told}");
+    assert_eq!(output["size_bytes"], sum);
+    // In the text for people, control characters in an id are escaped.
+    let output = text(&snapshot(&["inspect", &delta, "--key", &first]).stdout);
+    assert!(output.contains("dead key: \"k\\u{1b}[2J\\n\" of"), "{output}");
+    assert!(output.contains("stale: verifiers cannot decide with it"), "{output}");
 }
 
-// What an operator may hand in by mistake: each has its code, and no success.
+// Files that an operator may pass by mistake: each has its code, and none is a success.
 #[test]
-fn whatever_is_no_snapshot_of_the_feed_is_refused_by_code() {
+fn a_file_that_is_no_snapshot_of_the_feed_is_refused_by_code() {
     let folder = tempfile::tempdir().unwrap();
     let (base, _) = simulated(folder.path(), "100", "0");
     let foreign = std::fs::read(&base).unwrap();
@@ -184,27 +185,27 @@ fn whatever_is_no_snapshot_of_the_feed_is_refused_by_code() {
         (&foreign, "snapshot_unknown_key", None),
     ] {
         let wrong = file(&folder, "wrong", content);
-        let (told, code) = as_json(&[&wrong, "--key", &key]);
-        assert_eq!((&told["code"], code), (&json!(with_key), Some(1)), "{told}");
+        let (output, code) = as_json(&[&wrong, "--key", &key]);
+        assert_eq!((&output["code"], code), (&json!(with_key), Some(1)), "{output}");
         let answer = snapshot(&["inspect", &wrong, "--key", &key]);
         assert_eq!((answer.status.code(), answer.stdout), (Some(1), vec![]));
         assert!(text(&answer.stderr).starts_with(&format!("offswitch: {with_key}: ")));
-        let (told, code) = as_json(&[&wrong]);
+        let (output, code) = as_json(&[&wrong]);
         let expected = without_key.map_or(Some(3), |_| Some(1));
-        assert_eq!((told["code"].as_str(), code), (without_key, expected), "{told}");
+        assert_eq!((output["code"].as_str(), code), (without_key, expected), "{output}");
     }
-    let (told, _) = as_json(&[&file(&folder, "foreign", &foreign), "--key", &key]);
-    assert!(told["detail"].as_str().unwrap().contains("it is signed by "), "{told}");
+    let (output, _) = as_json(&[&file(&folder, "foreign", &foreign), "--key", &key]);
+    assert!(output["detail"].as_str().unwrap().contains("it is signed by "), "{output}");
     let place = folder.path().to_str().unwrap();
     for (file, key, code) in [
         ("nowhere", key.as_str(), "file_unreadable"),
         (place, &key, "file_unreadable"),
         (&base, "short", "invalid_key"),
-        // Of small order: it would accept signatures that nobody made.
+        // A key of small order: it would accept signatures that no key holder made.
         (&base, &"A".repeat(43), "invalid_key"),
     ] {
-        let (told, exit) = as_json(&[file, "--key", key]);
-        assert_eq!((&told["code"], exit), (&json!(code), Some(1)), "{told}");
+        let (output, exit) = as_json(&[file, "--key", key]);
+        assert_eq!((&output["code"], exit), (&json!(code), Some(1)), "{output}");
     }
     for arguments in
         [&["inspect"][..], &["inspect", &base, "--jsno"], &["simulate", "--tokens", "-1"]]
@@ -213,7 +214,7 @@ fn whatever_is_no_snapshot_of_the_feed_is_refused_by_code() {
     }
 }
 
-// However a file was cut or damaged: an answer, and never a panic (101).
+// A cut or damaged file gets an answer and never a panic (101).
 #[test]
 fn no_damage_makes_it_panic() {
     let folder = tempfile::tempdir().unwrap();
@@ -230,9 +231,9 @@ fn no_damage_makes_it_panic() {
     }
 }
 
-// `offswitch snapshot inspect - | head -1`, with a reader that has gone already.
+// `offswitch snapshot inspect - | head -1`, with a reader that has already closed the pipe.
 #[test]
-fn a_reader_that_goes_early_makes_no_panic() {
+fn a_reader_that_closes_early_causes_no_panic() {
     let folder = tempfile::tempdir().unwrap();
     let (base, key) = simulated(folder.path(), "3", "2");
     let (reader, writer) = std::io::pipe().unwrap();
@@ -263,14 +264,14 @@ async fn what_a_control_plane_publishes_can_be_inspected() {
         (&*format!("?since={newest}"), "heartbeat"),
     ] {
         let bytes = get(format!("/v1/feed{query}")).await.unwrap().bytes().await.unwrap();
-        let (told, code) = as_json(&[&file(&folder, "published", &bytes), "--key", key]);
-        assert_eq!((&told["kind"], code), (&json!(kind), Some(0)));
-        assert_eq!((&told["feed"], &told["fresh"]), (&json!(plane.issuer()), &json!(true)));
+        let (output, code) = as_json(&[&file(&folder, "published", &bytes), "--key", key]);
+        assert_eq!((&output["kind"], code), (&json!(kind), Some(0)));
+        assert_eq!((&output["feed"], &output["fresh"]), (&json!(plane.issuer()), &json!(true)));
     }
     let delta = get(format!("/v1/feed?since={position}")).await.unwrap().bytes().await.unwrap();
     let delta = file(&folder, "delta", &delta);
-    let told = snapshot(&["inspect", &delta, "--key", key, "--session", sid, "--session", "s-2"]);
-    let told = text(&told.stdout);
+    let output = snapshot(&["inspect", &delta, "--key", key, "--session", sid, "--session", "s-2"]);
+    let output = text(&output.stdout);
     let expected = format!("session \"{sid}\": denied\nsession \"s-2\": not denied");
-    assert!(told.contains(&expected), "{told}");
+    assert!(output.contains(&expected), "{output}");
 }

@@ -1,4 +1,4 @@
-//! What the process leaves on disk and in memory, and who can look at it.
+//! The files and the memory of the process, and who can read them.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -15,7 +15,8 @@ fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-// D09: what it keeps is for its own user alone, also where an earlier start left more open.
+// D09: only the process's own user can read its files, also where an earlier start created them
+// with wider permissions.
 #[tokio::test]
 async fn the_data_folder_and_all_files_in_it_are_closed_to_other_users() {
     let folder = tempfile::tempdir().unwrap();
@@ -40,7 +41,7 @@ async fn the_data_folder_and_all_files_in_it_are_closed_to_other_users() {
     }
 }
 
-// D20, A07: no core dump, and no look into the memory of a process that others of its user run.
+// D20, A07: no core dump, and no access to the process's memory for other processes of its user.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn the_process_cannot_be_dumped() {
@@ -50,7 +51,7 @@ async fn the_process_cannot_be_dumped() {
     let limits = std::fs::read_to_string(format!("{proc}/limits")).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
-    // The files of a process that cannot be dumped belong to root, whoever runs it.
+    // The files of a process that cannot be dumped belong to root, whichever user runs it.
     assert_eq!(std::fs::metadata(format!("{proc}/mem")).unwrap().uid(), 0);
     let filter = format!("{proc}/coredump_filter");
     assert_eq!(std::fs::metadata(filter).unwrap().uid(), 0);

@@ -1,4 +1,4 @@
-//! What is logged, and what never is.
+//! What the process logs, and what it never logs.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -15,16 +15,16 @@ fn events(log: &str) -> Vec<Value> {
     lines.filter(|line| line["target"] == "offswitch::audit").collect()
 }
 
-// D44, A07: one line for each revocation, key and session, by whom and where, with nothing secret; and
-// under the JSON format nothing that is not JSON, the notice of the first key included.
+// D44, A07: one line for each revocation, key and session, with the actor and the place and without
+// secrets; with the JSON format every line is JSON, the notice of the first key included.
 #[tokio::test]
-async fn who_changed_what_is_one_json_line_without_tokens_secrets_and_subjects() {
+async fn each_change_is_one_json_line_without_tokens_secrets_and_subjects() {
     let folder = tempfile::tempdir().unwrap();
     let environment = [("OFFSWITCH_LOG_FORMAT", "json"), ("OFFSWITCH_LOG", "info")];
     let closed = std::fs::Permissions::from_mode(0o700);
     std::fs::set_permissions(folder.path(), closed).unwrap();
     let plane = ControlPlane::start_in(folder.path(), &environment).await;
-    assert!(!plane.log().contains("\"WARN\""), "nothing to warn of: {}", plane.log());
+    assert!(!plane.log().contains("\"WARN\""), "there is no reason for a warning: {}", plane.log());
     let login = json!({ "sub": "subject-of-the-test" });
     let session = plane.posted("/v1/sessions", &login).await;
     let refreshed = plane.refreshed(text(&session, "refresh_token")).await;
@@ -56,14 +56,14 @@ async fn who_changed_what_is_one_json_line_without_tokens_secrets_and_subjects()
     for secret in [token, spent, "subject-of-the-test", plane.admin_key().trim(), &jti] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
-    assert!(!log.contains('\u{1b}'), "colours are for terminals");
+    assert!(!log.contains('\u{1b}'), "colours are only for terminals");
     for word in ["feed_public_keys", "admin.key", "/v1/feed", "\"page\""] {
-        assert!(log.contains(word), "{word} is not in what a start says: {log}");
+        assert!(log.contains(word), "{word} is missing in the log of a start: {log}");
     }
 }
 
 #[test]
-fn a_file_as_the_log_has_no_colours() {
+fn a_log_in_a_file_has_no_colours() {
     let out =
         run(&["keys", "list"], &[("OFFSWITCH_DATA_DIR", "/dev/null/x"), ("OFFSWITCH_EDGE", "1")]);
     let text = String::from_utf8(out.stderr).unwrap();

@@ -1,4 +1,4 @@
-//! What an operator sees and sets: flags, files, logs, metrics, and how a process starts.
+//! The operator's view: flags, files, logs, metrics, and how a process starts.
 
 mod files;
 mod logs;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::process::ControlPlane;
 
-// D44: every series says what it is and what it counts; durations can be added up over processes.
+// D44: every series has a help text and a type; durations can be added up over processes.
 #[tokio::test]
 async fn every_series_has_help_and_type_and_durations_are_histograms() {
     let plane = ControlPlane::start().await;

@@ -1,4 +1,4 @@
-//! Starting: what is refused, what is waited for, and `--check`.
+//! Starting: what is refused, what the process waits for, and `--check`.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -26,9 +26,9 @@ fn serve(
     run(&[&flags, arguments].concat(), environment)
 }
 
-// D20: a key that is made silently would lock everyone out for good once something is sealed under it.
+// D20: a silently created key would lock out every user for good once something is sealed under it.
 #[tokio::test]
-async fn a_missing_master_key_beside_a_sealed_store_is_refused_and_none_is_made() {
+async fn a_missing_master_key_for_a_sealed_store_is_refused_and_none_is_created() {
     let folder = tempfile::tempdir().unwrap();
     let mut plane = ControlPlane::start_in(folder.path(), &[]).await;
     plane.kill();
@@ -40,7 +40,7 @@ async fn a_missing_master_key_beside_a_sealed_store_is_refused_and_none_is_made(
         assert!(!refused.status.success());
         let said = said(&refused);
         assert!(said.contains("put the master key of this store there"), "{said}");
-        assert!(!key.exists(), "a new one was made");
+        assert!(!key.exists(), "a new one was created");
     }
     std::fs::write(&key, "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").unwrap();
     let refused = serve(folder.path(), &[], &[]);
@@ -49,7 +49,7 @@ async fn a_missing_master_key_beside_a_sealed_store_is_refused_and_none_is_made(
     ControlPlane::start_in(folder.path(), &[]).await;
 }
 
-// I13: a process without the secrets that it was given would refuse every webhook; no value is repeated.
+// I13: a process without its configured secrets would refuse every webhook; no secret is printed.
 #[tokio::test]
 async fn a_file_of_secrets_that_cannot_be_used_is_refused_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
@@ -79,9 +79,9 @@ async fn a_file_of_secrets_that_cannot_be_used_is_refused_at_the_start() {
     }
 }
 
-// D42: under another issuer no verifier would accept anything of what is there.
+// D42: under another issuer, no verifier would accept the tokens that exist.
 #[tokio::test]
-async fn another_issuer_over_old_data_is_refused_and_an_unset_one_is_remembered() {
+async fn a_changed_issuer_is_refused_and_an_unset_one_is_remembered() {
     let folder = tempfile::tempdir().unwrap();
     let first = [("OFFSWITCH_ISSUER", "https://one.example")];
     let mut plane = ControlPlane::start_in(folder.path(), &first).await;
@@ -96,13 +96,13 @@ async fn another_issuer_over_old_data_is_refused_and_an_unset_one_is_remembered(
     assert_eq!(plane.got("/v1/status").await["issuer"], "https://one.example");
 }
 
-// D42: looks at everything, serves nothing, and its exit code is the answer.
+// D42: the check examines everything, serves nothing, and its exit code is the result.
 #[tokio::test]
 async fn a_check_ends_with_whether_serve_would_start() {
     let folder = tempfile::tempdir().unwrap();
     let good = serve(folder.path(), &["--check"], &[]);
     assert!(good.status.success(), "{}", said(&good));
-    assert!(!folder.path().join("master.key").exists(), "a check makes no key");
+    assert!(!folder.path().join("master.key").exists(), "a check creates no key");
     let mut plane = ControlPlane::start_in(folder.path(), &[]).await;
     let taken = serve(folder.path(), &["--check"], &[]);
     assert!(!taken.status.success(), "the file is in use");
@@ -120,9 +120,10 @@ async fn a_check_ends_with_whether_serve_would_start() {
     assert_eq!(unknown.status.code(), Some(2), "{}", said(&unknown));
 }
 
-// D106, O05: what a Kubernetes Service sets, and what is not UTF-8, keeps nobody from starting.
+// D106, O05: variables that a Kubernetes Service sets, and values that are not UTF-8, do not
+// prevent a start.
 #[tokio::test]
-async fn variables_of_others_are_warned_of_by_name_and_never_with_their_value() {
+async fn unknown_variables_are_reported_by_name_and_never_with_their_value() {
     use std::os::unix::ffi::OsStrExt;
     let folder = tempfile::tempdir().unwrap();
     let not_utf8 = std::ffi::OsStr::from_bytes(b"secret-\xff");
@@ -139,7 +140,7 @@ async fn variables_of_others_are_warned_of_by_name_and_never_with_their_value() 
     assert!(!log.contains("secret-"), "{log}");
 }
 
-// D91: the store may come later than the process; meanwhile it says what it waits for.
+// D91: the store may start later than the process, which logs what it waits for.
 #[tokio::test]
 async fn a_start_waits_for_the_store_and_says_so() {
     let mut redis = RedisServer::start().await;
@@ -169,7 +170,7 @@ async fn a_start_waits_for_the_store_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_start_gives_up_on_the_store_when_the_configured_time_is_over() {
+async fn a_start_fails_when_the_store_does_not_come_in_the_configured_time() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("redis://127.0.0.1:{}", free_port());
     let environment =

@@ -1,4 +1,4 @@
-//! What the followers of the stream are told.
+//! The announcements that followers of the stream get.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -35,8 +35,8 @@ async fn following(plane: &Arc<Plane>) -> Following {
     following
 }
 
-// Two that took everything are handed the very same bytes; one that took nothing for three revokes
-// gets a single delta over all three, and is in step again with the next one.
+// Two followers that took everything get the very same bytes. A follower that took nothing for
+// three revocations gets a single delta over all three, and shares the next one again.
 #[tokio::test]
 async fn followers_in_step_share_one_announcement_and_others_get_one_delta() {
     let (plane, _folder) = started().await;
@@ -44,9 +44,9 @@ async fn followers_in_step_share_one_announcement_and_others_get_one_delta() {
     let mut slow = following(&plane).await;
     for jti in ["a", "b", "c"] {
         revoke(&plane, jti).await;
-        let (told, told_too) = (one.next().await.unwrap(), other.next().await.unwrap());
-        assert!(Arc::ptr_eq(&told, &told_too), "{jti} was made twice");
-        assert_eq!(told.position, plane.log.position());
+        let (announced, same) = (one.next().await.unwrap(), other.next().await.unwrap());
+        assert!(Arc::ptr_eq(&announced, &same), "{jti} was encoded twice");
+        assert_eq!(announced.position, plane.log.position());
     }
     let all = slow.next().await.unwrap();
     let snapshot = Snapshot::open(all.bytes.to_vec(), &plane.signing.feed_keys()).unwrap();
@@ -55,22 +55,22 @@ async fn followers_in_step_share_one_announcement_and_others_get_one_delta() {
     assert!(Arc::ptr_eq(&slow.next().await.unwrap(), &one.next().await.unwrap()));
 }
 
-// Nothing happens: each is told so within the heartbeat, and not all at the same moment.
+// Without news, each follower gets a heartbeat in time, and not all at the same moment.
 #[tokio::test]
 async fn heartbeats_come_in_time_and_are_spread() {
     let (plane, _folder) = started().await;
     let beat = plane.publisher.following(None).heartbeat();
     let begin = Instant::now();
-    let mut told = tokio::task::JoinSet::new();
+    let mut heartbeats = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let mut following = following(&plane).await;
-        told.spawn(async move {
+        heartbeats.spawn(async move {
             let snapshot = following.next().await.unwrap();
             (begin.elapsed(), snapshot.position)
         });
     }
     let mut times = Vec::new();
-    while let Some(heartbeat) = told.join_next().await {
+    while let Some(heartbeat) = heartbeats.join_next().await {
         let (time, position) = heartbeat.unwrap();
         assert_eq!(position, plane.log.position());
         times.push(time);

@@ -1,4 +1,4 @@
-//! Room that is used up, and free again.
+//! Room that is used up, and becomes free again.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use offswitch_snapshot::MAX_ENTRIES;
 use crate::support::follower::now;
 use crate::support::in_process::MASTER;
 
-// Entries that are past leave room for others.
+// Expired entries make room for others.
 #[tokio::test]
 async fn room_is_free_again_when_entries_expire() {
     let folder = tempfile::tempdir().unwrap();
@@ -42,7 +42,7 @@ async fn room_is_free_again_when_entries_expire() {
     later.log.need_allowed(&record(3)).unwrap();
 }
 
-// However the processes race, no verifier meets more than it takes.
+// However the processes race, no verifier gets more entries than it accepts.
 #[test]
 fn what_may_be_revoked_is_less_than_what_verifiers_load() {
     const { assert!(MOST_ENTRIES + 40 * 100_000 < MAX_ENTRIES) };

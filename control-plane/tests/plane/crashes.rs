@@ -1,5 +1,5 @@
-//! Kill -9 between any two steps of what ends sessions: afterwards it has happened as a whole or
-//! not at all, and what has happened is carried out to the end.
+//! Kill -9 between any two steps of a logout: afterwards the logout has happened as a whole or not
+//! at all, and one that has happened is completed.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::support::redis_server::RedisServer;
 const ISSUER: &str = "https://auth.example";
 const LATER: u64 = 3 * 86_400;
 
-/// What is interrupted.
+/// The interrupted work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
     LogoutEverywhere,
@@ -28,7 +28,7 @@ enum Work {
 }
 
 impl Work {
-    /// Asks for it, with the same idempotency key each time.
+    /// Requests it, with the same idempotency key each time.
     async fn ask(self, plane: &ControlPlane, phone: &Value) -> reqwest::Result<reqwest::Response> {
         let request = match self {
             Self::LogoutEverywhere => plane.admin(Method::DELETE, "/v1/users/alice/sessions"),
@@ -52,7 +52,7 @@ impl Work {
     }
 }
 
-// R13, R01, A09: at every step, before and after the store has executed it.
+// R13, R01, A09: a crash at every step, before and after the store has executed it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_leaves_no_half_logout() {
     for work in [Work::LogoutOne, Work::LogoutEverywhere, Work::Theft, Work::RedButton] {
@@ -64,7 +64,7 @@ async fn a_crash_leaves_no_half_logout() {
             if !before && !behind {
                 break;
             }
-            assert!(after < 40, "{work:?} never comes to its end");
+            assert!(after < 40, "{work:?} never completes");
         }
         assert!(interrupted >= 2, "{work:?} was interrupted {interrupted} times");
     }
@@ -112,7 +112,7 @@ async fn crash(work: Work, after: u64, executed: bool) -> bool {
     plane.kill();
     drop(plane);
 
-    // Days later, when the log's own entries have left the base: what is over stays over.
+    // Days later, when the log's own entries have left the base: an ended session stays ended.
     let later = plane_at(&direct, ISSUER, MASTER, now() + LATER).await;
     let has_happened = later.log.position().to_string() != position;
     assert!(is_interrupted || has_happened, "{work:?} was answered, and is not in the log");
@@ -129,7 +129,7 @@ async fn crash(work: Work, after: u64, executed: bool) -> bool {
     assert_eq!(is_over, expected, "{work:?} killed after {after}, executed: {executed}");
     drop(later);
 
-    // Who asks again gets it done, once.
+    // A client that repeats the request gets it done, once.
     let plane = ControlPlane::start_in(folder.path(), &environment(direct.leak())).await;
     work.ask(&plane, &phone).await.unwrap();
     let follower = Follower::start(&plane, ISSUER).await;

@@ -1,4 +1,5 @@
-//! Stores without room, and disks that fail: refused loudly, nothing lost, over when it is over.
+//! Stores without room, and disks that fail: writes are refused with an error, nothing is lost, and
+//! service resumes when there is room.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,7 +14,7 @@ use crate::support::process::ControlPlane;
 use crate::support::redis_server::{RedisServer, free_port};
 use crate::support::small_disk::SmallDisk;
 
-// R15: the disk under the embedded store is full, and the log of the process lies there as well.
+// R15: the disk under the embedded store is full, and the process's log is on it as well.
 #[tokio::test]
 async fn an_embedded_store_on_a_full_disk_refuses_until_there_is_room_and_keeps_everything() {
     let Some(disk) = SmallDisk::mount(6 << 20) else { return };
@@ -23,7 +24,7 @@ async fn an_embedded_store_on_a_full_disk_refuses_until_there_is_room_and_keeps_
     let (more, problem) = until_refused(&plane).await;
     acknowledged.extend(more);
     assert_eq!(problem["code"], "store_full");
-    // The finding is about the last write, and a database that failed gives something back.
+    // The finding concerns the last write; a database that failed frees some space.
     let begin = Instant::now();
     while !findings(&plane).await.iter().any(|found| found == "store_full") {
         assert!(begin.elapsed() < PATIENCE, "{}", plane.log());
@@ -31,11 +32,11 @@ async fn an_embedded_store_on_a_full_disk_refuses_until_there_is_room_and_keeps_
         acknowledged.extend(until_refused(&plane).await.0);
         sleep(Duration::from_millis(100)).await;
     }
-    // Who follows the feed is served, and logins are refused as loudly.
+    // Followers of the feed are served, and logins are refused with an error too.
     assert!(!plane.feed("").await.is_empty());
     let mut login = plane.post("/v1/sessions", &json!({ "sub": "a" })).await.status();
     for _ in 0..200 {
-        // Some may still fit into pages that the file has.
+        // Some writes may still fit into pages that the file has.
         if login != StatusCode::CREATED {
             break;
         }
@@ -52,10 +53,10 @@ async fn an_embedded_store_on_a_full_disk_refuses_until_there_is_room_and_keeps_
     all_are_there(&plane, &acknowledged).await;
 }
 
-// R15: whatever the process says goes to a full disk, and it works all the same.
+// R15: the log's disk is full, and the process still works.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_log_that_cannot_be_written_ends_nothing() {
+async fn a_log_that_cannot_be_written_stops_nothing() {
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
     let mut process = Command::new(env!("CARGO_BIN_EXE_offswitch"))
@@ -81,7 +82,8 @@ async fn a_log_that_cannot_be_written_ends_nothing() {
     process.wait().unwrap();
 }
 
-// R15: flushing fails for a while. Whatever was acknowledged before, between and after is there.
+// R15: flushing fails for a while. Everything that was acknowledged before, in between and after is
+// there.
 #[tokio::test]
 async fn a_flush_that_fails_acknowledges_nothing_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -93,14 +95,15 @@ async fn a_flush_that_fails_acknowledges_nothing_and_loses_nothing() {
         acknowledged.extend(more);
         assert_eq!(problem["code"], "store_unavailable");
         found(&plane, "store_write_error", true).await;
-        // The file is closed until the next write, and nobody else's all the same.
+        // The process closes the file until the next write, but other processes still cannot open
+        // it.
         let other = Command::new(env!("CARGO_BIN_EXE_offswitch"))
             .args(["keys", "list"])
             .env("OFFSWITCH_DATA_DIR", folder.path())
             .output()
             .unwrap();
-        let told = String::from_utf8(other.stderr).unwrap();
-        assert!(told.contains("another process has the file open"), "{told}");
+        let refusal = String::from_utf8(other.stderr).unwrap();
+        assert!(refusal.contains("another process has the file open"), "{refusal}");
         fault.end();
         acknowledged.push(until_revoked(&plane).await);
     }
@@ -138,7 +141,7 @@ async fn a_redis_on_a_full_disk_refuses_until_there_is_room_and_keeps_everything
     all_are_there(&plane, &acknowledged).await;
 }
 
-// R15: one that flushes every second goes on without writing, and says so.
+// R15: a Redis that flushes every second continues without writing, and reports that.
 #[tokio::test]
 async fn a_redis_that_cannot_write_its_file_is_reported_and_used_again() {
     let Some(disk) = SmallDisk::mount(2 << 20) else { return };
@@ -158,8 +161,8 @@ async fn a_redis_that_cannot_write_its_file_is_reported_and_used_again() {
     all_are_there(&plane, &acknowledged).await;
 }
 
-// R16: sessions take all the memory that Redis may have: revoking is refused, loudly, and works
-// again once there is more.
+// R16: sessions take all the memory that Redis may have: revocations are refused with an error, and
+// work again once there is more memory.
 #[tokio::test]
 async fn a_redis_whose_memory_is_full_of_sessions_refuses_and_loses_nothing() {
     let redis = RedisServer::start().await;
@@ -195,7 +198,7 @@ async fn a_redis_whose_memory_is_full_of_sessions_refuses_and_loses_nothing() {
         assert!(begin.elapsed() < PATIENCE, "no finding");
         sleep(Duration::from_millis(100)).await;
     }
-    // Nobody is thrown out for it: a refresh is refused as something that may be tried again.
+    // No user is logged out because of it: a refresh gets an error that says to retry.
     let (status, _) = plane.refresh(session["refresh_token"].as_str().unwrap()).await;
     assert!(status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::OK, "{status}");
     redis.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
@@ -215,7 +218,7 @@ async fn start_on(redis: &RedisServer, folder: &Path) -> ControlPlane {
     ControlPlane::start_in(folder, &[("OFFSWITCH_STORE", &url), ENVIRONMENT[0]]).await
 }
 
-/// Revokes a token of its own; its name if that was acknowledged.
+/// Revokes a token of its own; returns the token's name if that was acknowledged.
 async fn revoked(plane: &ControlPlane) -> Result<String, Value> {
     let jti = format!("token-{:?}", Instant::now());
     let reason = "x".repeat(400);
@@ -229,7 +232,7 @@ async fn revoked(plane: &ControlPlane) -> Result<String, Value> {
     Err(answer.json().await.unwrap())
 }
 
-/// Revokes until that is refused: what was acknowledged, and the problem.
+/// Revokes until a revocation is refused: the acknowledged ones, and the problem.
 async fn until_refused(plane: &ControlPlane) -> (Vec<String>, Value) {
     let mut acknowledged = Vec::new();
     loop {
@@ -260,7 +263,7 @@ async fn all_are_there(plane: &ControlPlane, acknowledged: &[String]) {
     }
 }
 
-/// The store's findings, as readiness tells them.
+/// The store's findings, as readiness reports them.
 async fn findings(plane: &ControlPlane) -> Vec<String> {
     let ready: Value =
         plane.request(Method::GET, "/readyz").send().await.unwrap().json().await.unwrap();
@@ -268,7 +271,7 @@ async fn findings(plane: &ControlPlane) -> Vec<String> {
     findings.map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Waits until readiness and the metric say that `code` was found, or is gone.
+/// Waits until readiness and the metric report `code`, or no longer report it.
 async fn found(plane: &ControlPlane, code: &str, there: bool) {
     let begin = Instant::now();
     while findings(plane).await.iter().any(|found| found == code) != there {
@@ -284,12 +287,12 @@ async fn found(plane: &ControlPlane, code: &str, there: bool) {
 async fn unready(plane: &ControlPlane) {
     let begin = Instant::now();
     while plane.request(Method::GET, "/readyz").send().await.unwrap().status().is_success() {
-        assert!(begin.elapsed() < PATIENCE, "it is ready");
+        assert!(begin.elapsed() < PATIENCE, "the process is ready");
         sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// Half a command, as a write leaves it that the full disk cut short.
+/// Leaves half a command, like a write that the full disk cut short.
 fn tear_last_record(directory: &Path) {
     let folder = directory.join("appendonlydir");
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
@@ -298,11 +301,11 @@ fn tear_last_record(directory: &Path) {
     std::io::Write::write_all(&mut file, b"*3\r\n$3\r\nSET\r\n$100\r\nhalf").unwrap();
 }
 
-/// Lets every flush of a process fail while it lives.
+/// Makes every flush of a process fail while it lives.
 struct FailingFlush(Child);
 
 impl FailingFlush {
-    /// Needs strace and the right to trace: it says so and is none otherwise.
+    /// Needs strace and the right to trace; without them it prints that and returns `None`.
     async fn begin(process: u32) -> Option<Self> {
         let calls = ["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO"];
         let mut strace = Command::new("strace");
@@ -327,7 +330,7 @@ impl FailingFlush {
         }
     }
 
-    /// Lets the process go on untraced.
+    /// Ends the tracing; the process continues.
     fn end(mut self) {
         let id = self.0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());

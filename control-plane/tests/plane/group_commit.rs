@@ -1,4 +1,4 @@
-//! Revokes that arrive together, and a process that starts on a full store.
+//! Revocations that arrive together, and a process that starts on a full store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,20 +20,20 @@ use crate::support::in_process::{MASTER, plane_at, plane_on};
 use crate::support::process::ControlPlane;
 use crate::support::redis_server::RedisServer;
 
-/// How often Redis was told to do `command`.
+/// How often Redis has executed `command`.
 async fn calls(redis: &RedisServer, command: &str) -> u64 {
     let mut stats = redis::cmd("INFO");
     stats.arg("commandstats");
     let client = redis::Client::open(redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let told: String = stats.query_async(&mut connection).await.unwrap();
+    let report: String = stats.query_async(&mut connection).await.unwrap();
     let name = format!("cmdstat_{command}:calls=");
-    let calls = told.lines().find_map(|line| line.strip_prefix(&name));
+    let calls = report.lines().find_map(|line| line.strip_prefix(&name));
     calls.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
 }
 
-// Two hundred at once: each has a position of its own, all are in the log, and Redis was asked far
-// less often. One that comes alone afterwards is not held up.
+// Two hundred at the same time: each has its own position, all are in the log, and far fewer calls
+// reach Redis. A single one afterwards is not delayed.
 #[tokio::test]
 async fn revokes_that_arrive_together_share_calls_of_the_store() {
     let redis = RedisServer::start().await;
@@ -55,10 +55,10 @@ async fn revokes_that_arrive_together_share_calls_of_the_store() {
     assert_eq!((snapshot.denied_count(), snapshot.to()), (201, alone));
 }
 
-// Two processes append at the same time: what one knows by itself has the other's in between, and
-// both fold the same.
+// Two processes append at the same time: between two records of one process are records of the
+// other, and both fold the same state.
 #[tokio::test]
-async fn two_processes_that_append_at_once_fold_the_same() {
+async fn two_processes_that_append_at_the_same_time_fold_the_same() {
     let redis = RedisServer::start().await;
     let one = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     let other = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
@@ -86,10 +86,10 @@ async fn two_processes_that_append_at_once_fold_the_same() {
     }
 }
 
-// A request that is refused within a batch has no position: what stands beside it in the batch is
-// folded as the record that it is, and whoever reads the log folds the same.
+// A refused request in a batch gets no position: the other records of the batch are folded with
+// their own positions, and every reader of the log folds the same.
 #[tokio::test]
-async fn a_refused_request_leaves_its_batch_in_step() {
+async fn a_refused_request_does_not_shift_the_positions_of_its_batch() {
     let redis = RedisServer::start().await;
     let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     plane.spawn_tasks();
@@ -101,7 +101,7 @@ async fn a_refused_request_leaves_its_batch_in_step() {
         let record = Record { at: now(), by, reason: None, revocations };
         plane.log.revoke(&request, &record).await
     };
-    // The first goes alone, and the other three wait for it together.
+    // The first is sent alone, and the other three wait for it together.
     let (first, before, reused, last) = tokio::join!(
         revoke(&plane, "first", 1),
         revoke(&plane, "before", 1),
@@ -115,13 +115,14 @@ async fn a_refused_request_leaves_its_batch_in_step() {
     assert_eq!(plane.log.position(), last.unwrap());
 }
 
-// The store panics under one batch: whoever is in it is told, and nobody after it waits for ever.
+// The store panics on one batch: every request in it gets an error, and no later request waits for
+// ever.
 #[tokio::test]
-async fn a_batch_that_makes_the_store_panic_does_not_hold_up_the_next() {
+async fn a_batch_that_makes_the_store_panic_does_not_block_the_next() {
     let panics = |batch: &[Append]| {
         // The store sees a hash of the request's id; the record has the token's.
         let is_bad = |one: &Append| one.record.windows(3).any(|window| window == b"bad");
-        assert!(!batch.iter().any(is_bad), "as the test wants it");
+        assert!(!batch.iter().any(is_bad), "as the test needs it");
         Ok(())
     };
     let (_folder, plane) = plane_before(panics).await;
@@ -130,8 +131,8 @@ async fn a_batch_that_makes_the_store_panic_does_not_hold_up_the_next() {
     tokio::time::timeout(PATIENCE, revoke(&plane, "good", 1)).await.unwrap().unwrap();
 }
 
-// A record that the store does not take in time fails by itself: neither what came with it nor
-// what waits behind it.
+// A record that is too large for the store's deadline fails alone: the records that came with it
+// and those that wait behind it succeed.
 #[tokio::test]
 async fn a_large_record_that_the_store_is_too_slow_for_fails_alone() {
     let (_folder, plane) =
@@ -141,10 +142,10 @@ async fn a_large_record_that_the_store_is_too_slow_for_fails_alone() {
     assert!(large.is_err() && a.is_ok() && b.is_ok(), "{a:?} {large:?} {b:?}");
 }
 
-// A batch that does not fit says nothing of the next one.
+// A batch that does not fit does not fail the next one.
 #[tokio::test]
-async fn what_waits_behind_a_batch_that_does_not_fit_is_tried() {
-    let full = || Err(StoreError::Full("as the test wants it".to_owned()));
+async fn the_batch_behind_one_that_does_not_fit_is_tried() {
+    let full = || Err(StoreError::Full("as the test needs it".to_owned()));
     let (_folder, plane) =
         plane_before(move |batch| if large(batch) { Ok(()) } else { full() }).await;
     let revokes = [revoke(&plane, "a", 1), revoke(&plane, "large", LARGE)];
@@ -153,10 +154,10 @@ async fn what_waits_behind_a_batch_that_does_not_fit_is_tried() {
     assert!(large.is_ok(), "{large:?}");
 }
 
-// A store that does not answer: whoever waits is told after two deadlines at the latest, however
-// much there is.
+// A store that does not answer: each waiting request gets an error after two deadlines at the
+// latest, however many there are.
 #[tokio::test]
-async fn a_store_that_does_not_answer_is_not_asked_again_for_all_that_waits() {
+async fn a_store_that_does_not_answer_gets_no_call_for_each_waiting_request() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let (_folder, plane) = plane_before(move |_| {
@@ -173,10 +174,10 @@ async fn a_store_that_does_not_answer_is_not_asked_again_for_all_that_waits() {
     assert_eq!(calls.load(Ordering::SeqCst), 1);
 }
 
-// The log cannot be read in a moment: the process says that it is alive, not ready, and how far it
-// is, and asks everyone to come back.
+// Reading the log takes longer than a moment: the process reports that it is alive, not ready, and
+// how far it is, and answers all other requests with a retry.
 #[tokio::test]
-async fn a_starting_process_tells_how_far_it_is() {
+async fn a_starting_process_reports_its_progress() {
     let listener = offswitch::server::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     let router = offswitch::http::starting(Arc::default());
@@ -198,7 +199,7 @@ async fn a_starting_process_tells_how_far_it_is() {
         (503, &"1".parse().unwrap())
     );
     assert_eq!(feed.json::<Value>().await.unwrap()["code"], "starting");
-    // The same connection sees the API once it is there.
+    // The same connection reaches the API once the process serves it.
     router.store(Arc::new(axum::Router::new()));
     assert_eq!(get("/readyz").await.status(), 404);
 }
@@ -228,12 +229,12 @@ async fn a_full_store_is_read_page_by_page() {
     let file = folder.path().join("base");
     std::fs::write(&file, plane.feed("").await).unwrap();
     let key = keys["feed_public_keys"][0].as_str().unwrap();
-    let told = std::process::Command::new(env!("CARGO_BIN_EXE_offswitch"))
+    let inspected = std::process::Command::new(env!("CARGO_BIN_EXE_offswitch"))
         .args(["snapshot", "inspect", file.to_str().unwrap(), "--key", key])
         .output()
         .unwrap();
-    let told = String::from_utf8(told.stdout).unwrap();
-    assert!(told.contains("denied tokens and sessions: 262500 in "), "{told}");
+    let inspected = String::from_utf8(inspected.stdout).unwrap();
+    assert!(inspected.contains("denied tokens and sessions: 262500 in "), "{inspected}");
 }
 
 /// A plane on an embedded store; `hook` sees every batch first.

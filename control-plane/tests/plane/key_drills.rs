@@ -1,4 +1,4 @@
-//! S13: the feed key and the master key are replaced, as planned and after a theft.
+//! S13: the feed key and the master key are replaced, in a planned change and after a theft.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ async fn stolen_feed_key(redis: &RedisServer) -> SigningKey {
     SigningKey::from_bytes(&steal(redis).await.1[0].0)
 }
 
-/// A token that the first stolen token key signs.
+/// A token that the thief signs with the first stolen token key.
 fn forged(stolen: &Stolen, claims: &Value) -> String {
     use base64ct::{Base64UrlUnpadded, Encoding};
     use ed25519_dalek::Signer;
@@ -49,7 +49,7 @@ fn forged(stolen: &Stolen, claims: &Value) -> String {
     format!("{signed}.{}", encode(&signature.to_bytes()))
 }
 
-/// A base from the end of time that revokes nothing.
+/// A base with the latest possible time that revokes nothing.
 fn hostile(key: SigningKey) -> Vec<u8> {
     let position = Position { era: u64::MAX, seq: u64::MAX };
     let to = Floor { position, chain: ChainHash::default() };
@@ -63,7 +63,7 @@ fn public(keys: &Value, place: usize) -> FeedKey {
     FeedKey::from_bytes(key.as_slice().try_into().unwrap()).unwrap()
 }
 
-/// Waits until `plane` shows so many feed keys.
+/// Waits until `plane` shows this many feed keys.
 async fn until_feed_keys(plane: &ControlPlane, count: usize) -> Value {
     let begin = Instant::now();
     loop {
@@ -76,8 +76,9 @@ async fn until_feed_keys(plane: &ControlPlane, count: usize) -> Value {
     }
 }
 
-// S13, D04: the drill of docs/guides/key-life.md. The feed key is stolen and signs the end of time;
-// rotating and dropping it gives every verifier with the new key the truth, from every process.
+// S13, D04: the drill of docs/guides/key-life.md. A thief has the feed key and signs the latest
+// possible time. After it is rotated and dropped, every verifier with the new key gets the real
+// feed from every process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stolen_feed_key_is_replaced_and_verifiers_recover() {
     let redis = RedisServer::start().await;
@@ -90,7 +91,7 @@ async fn a_stolen_feed_key_is_replaced_and_verifiers_recover() {
     let old = public(&one.got("/v1/keys").await, 0);
     let opened = Snapshot::open(lie.clone(), std::slice::from_ref(&old));
     let is_forged = matches!(opened, Err(OpenError::UnknownKey | OpenError::BadSignature));
-    assert!(!is_forged, "well signed, whether or not a verifier believes such an era");
+    assert!(!is_forged, "the signature is valid, even if a verifier refuses such an era");
 
     let rotated = one.posted("/v1/feed-keys/rotate", &json!({})).await;
     assert_eq!((&rotated["state"], &rotated["repeated"]), (&json!("current"), &json!(false)));
@@ -116,19 +117,21 @@ async fn a_stolen_feed_key_is_replaced_and_verifiers_recover() {
         let base = plane.feed("").await;
         let opened = Snapshot::open(base, std::slice::from_ref(&old));
         assert!(matches!(opened, Err(OpenError::UnknownKey)));
-        // Configured with what is trusted now, a verifier believes the log and not the thief.
+        // Configured with the keys that are trusted now, a verifier follows the log and refuses the
+        // thief's base.
         let mut follower = Follower::start(plane, ISSUER).await;
         assert_eq!(follower.judge(token), "revoked_user");
         assert!(follower.apply(lie.clone()).is_err());
         follower.follow(plane).await;
         assert_eq!(follower.judge(token), "revoked_user");
     }
-    // A process that still remembered the key does not bring it back.
+    // A process that still remembers the key does not bring it back.
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(one.got("/v1/keys").await["feed_keys"].as_array().unwrap().len(), 1);
 }
 
-// S13: a verifier that is three rotations behind goes on until its key is dropped, and is cut off then.
+// S13: a verifier that is three rotations behind works until its key is dropped, and gets nothing
+// after that.
 #[tokio::test]
 async fn a_client_three_rotations_behind_is_served_until_its_key_is_dropped() {
     let plane = ControlPlane::start().await;
@@ -173,18 +176,19 @@ fn the_feed_key_is_rotated_and_dropped_on_the_command_line() {
     };
     let ids: Vec<String> = (0..2)
         .map(|_| {
-            let (done, told) = keys(&["rotate-feed"]);
-            assert!(done, "{told}");
-            told.split('\t').next().unwrap().to_owned()
+            let (done, output) = keys(&["rotate-feed"]);
+            assert!(done, "{output}");
+            output.split('\t').next().unwrap().to_owned()
         })
         .collect();
     assert!(keys(&["drop-feed", &ids[0]]).1.contains("is dropped"));
     assert!(keys(&["drop-feed", &ids[0]]).1.contains("was dropped before"));
-    assert!(!keys(&["drop-feed", &ids[1]]).0, "the last one");
+    assert!(!keys(&["drop-feed", &ids[1]]).0, "the last key");
     assert!(!keys(&["replace-master-key"]).0, "there is only one");
 }
 
-/// Refreshes one session again and again at both processes, and insists that every answer is good.
+/// Refreshes one session again and again at both processes, and insists that every answer is a
+/// success.
 async fn traffic(planes: [&ControlPlane; 2], sub: &str, done: &AtomicBool) -> (String, usize) {
     let session = planes[0].login(sub).await;
     let (mut token, mut count) = (text(&session, "refresh_token").to_owned(), 0);
@@ -197,8 +201,9 @@ async fn traffic(planes: [&ControlPlane; 2], sub: &str, done: &AtomicBool) -> (S
     (token, count)
 }
 
-// S13: both processes accept both master keys and serve while the keyring and every document change
-// over. Afterwards the new key alone opens everything, and ids are found and hashed as before.
+// S13: both processes accept both master keys and serve while the keyring and every document are
+// sealed again under the new one. Afterwards the new key alone opens everything, and ids are found
+// and hashed as before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_master_key_is_replaced_under_load() {
     let redis = RedisServer::start().await;
@@ -224,12 +229,12 @@ async fn the_master_key_is_replaced_under_load() {
         done.store(true, Ordering::Relaxed);
         String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
     };
-    let (told, busy, other_busy) = tokio::join!(
+    let (output, busy, other_busy) = tokio::join!(
         replacing,
         traffic([&one, &other], "busy", &done),
         traffic([&other, &one], "other", &done)
     );
-    assert!(told.contains("none is left under the old master key"), "{told}");
+    assert!(output.contains("none is left under the old master key"), "{output}");
     assert!(busy.1 > 20 && other_busy.1 > 20, "{} and {}", busy.1, other_busy.1);
     let (store, new) = (store(&redis).await, MasterKey::parse(NEW).unwrap());
     let stretch = store.scan("", "").await.unwrap();
@@ -264,7 +269,7 @@ async fn the_master_key_is_replaced_under_load() {
     both.refreshed(&other_busy.0).await;
 }
 
-// A07: the command's output is the key; nothing of it is printed or logged.
+// A07: the output of the command is the key; it is neither printed nor logged.
 #[tokio::test]
 async fn the_master_key_may_come_from_a_command() {
     let folder = tempfile::tempdir().unwrap();
@@ -288,10 +293,10 @@ async fn the_master_key_may_come_from_a_command() {
     }
 }
 
-// D102: whichever process signed with a new key, every other one publishes it from then on: a
-// verifier that asks for the keys when it meets an unknown kid finds it.
+// D102: when one process signs with a new key, every other process publishes it: a verifier that
+// fetches the keys because of an unknown kid finds it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_key_is_published_everywhere_before_a_token_of_it_can_be_shown() {
+async fn a_new_key_is_published_by_every_process_before_its_first_token_is_used() {
     let redis = RedisServer::start().await;
     let (one, other, _folders) = two_with(&redis, &[]).await;
     for round in 0..5 {
@@ -307,8 +312,8 @@ async fn a_new_key_is_published_everywhere_before_a_token_of_it_can_be_shown() {
     }
 }
 
-// I14: who asks about a token, or revokes it, does not show it: no proof of its key is needed (RFC 9449
-// section 6.2).
+// I14: a caller that introspects or revokes a token does not use it: no proof of its key is needed
+// (RFC 9449 section 6.2).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bound_token_is_introspected_and_revoked_without_a_proof() {
     let redis = RedisServer::start().await;
@@ -340,8 +345,8 @@ async fn a_bound_token_is_introspected_and_revoked_without_a_proof() {
     }
 }
 
-// A07, D13: whoever has a token key can do nothing with it after the red button: no verdict, no
-// introspection and no revocation, at either process.
+// A07, D13: a thief can do nothing with a token key after the red button: no token is accepted,
+// introspected or revoked, at either process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stolen_token_key_is_powerless_after_the_red_button() {
     let redis = RedisServer::start().await;
@@ -364,7 +369,7 @@ async fn a_stolen_token_key_is_powerless_after_the_red_button() {
         assert_ne!(code, "valid");
         assert_eq!(found, json!({ "active": false }));
         let revoked = plane.form("/oauth/revoke", &[("token", &token)]).await;
-        assert_eq!(revoked.status(), StatusCode::OK, "as for any token that is not good");
+        assert_eq!(revoked.status(), StatusCode::OK, "as for any token that is not valid");
         let named = answer(plane.post("/v1/revocations", &json!({ "token": token })).await).await;
         assert_eq!(named.0, StatusCode::BAD_REQUEST, "{}", named.1);
         let mut follower = Follower::start(plane, ISSUER).await;

@@ -1,4 +1,4 @@
-//! A07: the signing key is replaced while tokens are minted and judged, and nobody notices.
+//! A07: the signing key is replaced while tokens are issued and verified, without any failure.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,8 +53,8 @@ async fn token(plane: &ControlPlane) -> String {
 }
 
 // Two processes, one Redis, three rotations through either of them: each of hundreds of tokens is
-// good at once, for a verifier that fetches the key set only when it meets an unknown kid, and then
-// from the process that did not mint the token.
+// accepted immediately, by a verifier that fetches the key set only for an unknown kid, and from
+// the process that did not issue the token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotating_under_load_rejects_no_token() {
     let redis = RedisServer::start().await;
@@ -104,11 +104,11 @@ async fn rotating_under_load_rejects_no_token() {
     assert_eq!(signed_by, published(&jwks).into_iter().collect());
     assert_eq!(jwks, other.got("/.well-known/jwks.json").await);
     assert!((1..=3).contains(&fetched), "{fetched}");
-    // What the first key signed is good to its end.
+    // Tokens of the first key are valid until they expire.
     assert!(tokens.iter().all(|token| follower.judge(token) == "valid"));
 }
 
-/// A Redis whose newest token key is 100 days old, with the folders of two processes to come.
+/// A Redis whose newest token key is 100 days old, with folders for two processes.
 async fn aged(redis: &RedisServer) -> [tempfile::TempDir; 2] {
     let store = store(redis).await;
     load(&store, None, now() - 100 * DAY).await;
@@ -122,7 +122,7 @@ async fn aged(redis: &RedisServer) -> [tempfile::TempDir; 2] {
     folders
 }
 
-// Both processes find the rotation due at the same time; the schedule adds one key, and only one.
+// Both processes find the rotation due at the same time; the schedule adds exactly one key.
 #[tokio::test]
 async fn a_schedule_that_two_processes_race_on_adds_one_key() {
     let redis = RedisServer::start().await;
@@ -146,7 +146,7 @@ async fn a_schedule_that_two_processes_race_on_adds_one_key() {
     assert_eq!(added[0] + added[1], 1, "{added:?}");
 }
 
-// The same race without processes, many times over: at any moment the first one wins.
+// The same race without processes, many times: only the first write adds a key.
 #[tokio::test]
 async fn of_racing_rotations_one_adds_a_key() {
     let redis = RedisServer::start().await;
@@ -160,7 +160,7 @@ async fn of_racing_rotations_one_adds_a_key() {
         let (a, b) = (a.unwrap(), b.unwrap());
         assert_eq!((&a.kid, a.signs_from), (&b.kid, now + 60));
         assert_ne!(a.repeated, b.repeated);
-        // Who comes late with what it saw before adds nothing, not even when the new key signs.
+        // A late writer with an outdated view adds nothing, not even when the new key signs.
         let late = rotate(&other, &seen, now + 61).await.unwrap();
         assert_eq!((late.kid, late.repeated), (a.kid, true));
         let before = keyring.token_keys().len();
@@ -169,8 +169,8 @@ async fn of_racing_rotations_one_adds_a_key() {
     }
 }
 
-// A key leaves the key set with its last token, leaves the store with the next write, and a process
-// that still remembers it does not bring it back; a key that still counts does come back.
+// A key leaves the key set with its last token and leaves the store with the next write. A process
+// that still remembers it does not bring it back; a key that is still needed does come back.
 #[tokio::test]
 async fn a_retired_key_leaves_and_is_not_brought_back() {
     let redis = RedisServer::start().await;
@@ -195,7 +195,7 @@ async fn a_retired_key_leaves_and_is_not_brought_back() {
         let held = load(&store, known, retired_at + 1).await;
         assert_eq!(kids(&held), [second.kid.clone(), third.kid.clone()]);
     }
-    // The store is lost: what counts is written back, with its times, and no more.
+    // The store is lost: the keys that are needed are written back with their times, and no others.
     redis.command::<()>(&["FLUSHALL"]).await;
     let all = load(&store, Some(&both), retired_at + 1).await;
     assert_eq!(kids(&all), [second.kid.as_str()]);
@@ -216,7 +216,7 @@ async fn more_keys_than_verifiers_take_are_never_published() {
     assert!(matches!(rotate(&store, &seen, now).await, Err(KeyringError::TooManyKeys)));
     now += RETIRES_AFTER_SECONDS;
     assert!(!rotate(&store, &seen, now).await.unwrap().repeated);
-    // All others are retired, and gone.
+    // All others are retired and deleted.
     assert_eq!(load(&store, None, now).await.token_keys().len(), 2);
 }
 
@@ -237,7 +237,7 @@ async fn only_a_start_changes_the_algorithm() {
     assert_eq!(back.active(4060, &none).unwrap().algorithm(), "EdDSA");
 }
 
-// Nothing that is sealed under the master key is taken for a keyring unless it is one to its end.
+// A sealed document is a keyring only if it parses completely.
 #[tokio::test]
 async fn a_document_that_is_no_keyring_is_refused() {
     let redis = RedisServer::start().await;

@@ -1,4 +1,4 @@
-//! Stores that lose what they acknowledged, and processes that know better: also after a restart.
+//! Stores that lose acknowledged writes, and processes that still know them, also after a restart.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -32,7 +32,7 @@ async fn backup(redis: &RedisServer) -> Backup {
     backup
 }
 
-/// Replaces everything on the server, as one step.
+/// Replaces everything on the server in one step.
 async fn restore(redis: &RedisServer, backup: &Backup) {
     let mut steps = redis::pipe();
     steps.atomic().cmd("FLUSHALL");
@@ -56,9 +56,9 @@ fn era(position: &str) -> u64 {
     position.split_once('.').unwrap().0.parse().unwrap()
 }
 
-// D83, R03: the store loses what came after a backup while every process restarts. What a process
-// had published is on its own disk: everything stays revoked, under a new era, and no position is
-// given out twice.
+// D83, R03: the store is restored from a backup while every process restarts, and loses what came
+// later. The processes have what they published on their own disks: everything stays revoked, under
+// a new era, and no position is used twice.
 #[tokio::test]
 async fn a_store_that_is_restored_while_all_processes_restart_un_revokes_nothing() {
     let redis = RedisServer::start().await;
@@ -85,13 +85,13 @@ async fn a_store_that_is_restored_while_all_processes_restart_un_revokes_nothing
     let count = positions.len();
     positions.sort();
     positions.dedup();
-    assert_eq!(positions.len(), count, "no position twice");
+    assert_eq!(positions.len(), count, "a position was used twice");
 }
 
-// D81: the same, and what the process had published is gone as well. A session that was opened in
-// the lost part has a version of then: a revocation of its user must still reach it.
+// D81: the same, and the published state is lost as well. A session that was opened in the lost
+// part has a version from then: a revocation of its user must still affect it.
 #[tokio::test]
-async fn a_user_is_revoked_whose_session_was_opened_in_the_part_that_was_lost() {
+async fn a_user_whose_session_was_opened_in_the_lost_part_can_be_revoked() {
     let redis = RedisServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut plane = start(&redis, folder.path()).await;
@@ -104,7 +104,7 @@ async fn a_user_is_revoked_whose_session_was_opened_in_the_part_that_was_lost() 
     plane.kill();
     restore(&redis, &older).await;
     std::fs::remove_dir_all(folder.path().join("published")).unwrap();
-    // A restart takes longer than the second that seqs are apart.
+    // A restart takes longer than the one second between seqs.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let plane = start(&redis, folder.path()).await;
     let mut follower = Follower::start(&plane, &plane.issuer()).await;
@@ -117,10 +117,10 @@ async fn a_user_is_revoked_whose_session_was_opened_in_the_part_that_was_lost() 
     assert_eq!(asked["active"], false);
 }
 
-// D84: the store comes back empty, again and again, under a process that lives, and then while it
-// restarts; by then its checkpoint was read.
+// D84: the store comes back empty, several times, while a process runs, and then during its
+// restart; by then the process has read its checkpoint.
 #[tokio::test]
-async fn a_store_that_comes_back_empty_is_healed_any_number_of_times() {
+async fn a_store_that_comes_back_empty_is_refilled_each_time() {
     let redis = RedisServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut plane = start(&redis, folder.path()).await;
@@ -134,7 +134,7 @@ async fn a_store_that_comes_back_empty_is_healed_any_number_of_times() {
         if round == 3 {
             plane = start(&redis, folder.path()).await;
         }
-        // The revocation itself finds that the log is gone.
+        // The revocation is the first call that finds the log empty.
         revoke(&plane, &format!("user-{round}")).await;
         let follower = Follower::start(&plane, &plane.issuer()).await;
         assert_eq!(follower.judge(&token), "revoked_user", "{round}");
@@ -143,7 +143,7 @@ async fn a_store_that_comes_back_empty_is_healed_any_number_of_times() {
 }
 
 // D85: a failover loses the last records, and the next revocation comes before anything was read.
-// It does not stand on a seq of the lost ones, and they are back.
+// It does not reuse a seq of the lost records, and they are restored.
 #[tokio::test]
 async fn a_revocation_right_after_a_lossy_failover_loses_nothing() {
     let redis = RedisServer::start().await;
@@ -168,8 +168,8 @@ async fn a_revocation_right_after_a_lossy_failover_loses_nothing() {
     }
 }
 
-// D80, R21: a primary is demoted under a process that only reads; its new primary is out of reach.
-// Nothing more is signed as fresh, and readiness says why.
+// D80, R21: a primary is demoted under a process that only reads; its new primary cannot be
+// reached. The process signs nothing more as fresh, and readiness says why.
 #[tokio::test]
 async fn a_primary_that_is_demoted_makes_snapshots_stale_and_readiness_red() {
     let redis = RedisServer::start().await;
@@ -194,7 +194,7 @@ async fn a_primary_that_is_demoted_makes_snapshots_stale_and_readiness_red() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert!(issued_at().await <= demoted_at + 1, "nothing was signed as fresher than that");
+    assert!(issued_at().await <= demoted_at + 1, "a snapshot was signed as fresher than that");
     let answer = plane.post("/v1/revocations", &json!({ "sub": "late" })).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     redis.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
@@ -205,7 +205,7 @@ async fn a_primary_that_is_demoted_makes_snapshots_stale_and_readiness_red() {
     }
 }
 
-// D83: a follower holds more than the log, which nobody here remembers: that is reported.
+// D83: a follower has read more than the log of this process contains: that is reported.
 #[tokio::test]
 async fn a_follower_ahead_of_the_log_is_reported() {
     let folder = tempfile::tempdir().unwrap();
@@ -224,10 +224,10 @@ async fn a_follower_ahead_of_the_log_is_reported() {
     }
 }
 
-// D90: a process that has served before, and remembers nothing, meets an empty store: it begins
-// nothing, and says what to do. That is done with one command.
+// D90: a process that has served before, and has lost its own state, finds an empty store: it does
+// not start a new log, and says what to do. One command allows it.
 #[tokio::test]
-async fn an_empty_store_is_not_begun_anew_without_a_word() {
+async fn an_empty_store_gets_a_new_log_only_on_command() {
     let redis = RedisServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut plane = start(&redis, folder.path()).await;
@@ -244,7 +244,7 @@ async fn an_empty_store_is_not_begun_anew_without_a_word() {
     let log = refused.until_ended().await;
     assert!(log.contains("offswitch store new-era"), "{log}");
     assert!(!log.contains(key.trim()));
-    // With what it published, it begins with that, and the same keys.
+    // With its published state it starts a new era with that state and the same keys.
     std::fs::remove_dir_all(&published).unwrap();
     std::fs::rename(&kept, &published).unwrap();
     let mut plane = start(&redis, folder.path()).await;
@@ -259,10 +259,10 @@ async fn an_empty_store_is_not_begun_anew_without_a_word() {
     assert_ne!(plane.admin_key(), key);
 }
 
-// D90: the issuer is only the listen address, which changes while the store is emptied: the process
-// goes on as the issuer that it was.
+// D90: the issuer is the default, the listen address, which changes while the store is emptied: the
+// process keeps its previous issuer.
 #[tokio::test]
-async fn an_emptied_store_keeps_the_issuer_of_before() {
+async fn an_emptied_store_keeps_its_previous_issuer() {
     let redis = RedisServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let url = redis.url();
@@ -279,7 +279,7 @@ async fn an_emptied_store_keeps_the_issuer_of_before() {
         ("OFFSWITCH_ISSUER", "https://another.example"),
     ];
     let checked = run(&["serve", "--check"], &checked);
-    assert!(!checked.status.success(), "the check says what a start would: {checked:?}");
+    assert!(!checked.status.success(), "the check reports what a start would: {checked:?}");
     let plane = ControlPlane::start_in(folder.path(), &environment).await;
     assert_ne!(plane.port(), port, "its default issuer would be another one");
     assert_eq!(plane.got("/.well-known/oauth-authorization-server").await["issuer"], issuer);

@@ -1,4 +1,4 @@
-//! What the control plane promises beyond one request: publication, several processes, outages.
+//! What the control plane guarantees beyond one request: publication, several processes, outages.
 
 mod announcing;
 mod capacity;

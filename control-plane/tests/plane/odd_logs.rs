@@ -1,4 +1,4 @@
-//! Logs with something in them that is unlike the rest.
+//! Logs with unusual records.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::several_processes::ISSUER;
 use crate::support::follower::now;
 use crate::support::in_process::{MASTER, plane_on};
 
-// A record that this version cannot read: what stands before it on the same page is published, and
-// a logout among that is not undone by waiting.
+// A record that this version cannot read: the records before it on the same page are published, and
+// a logout among them stays in force.
 #[tokio::test]
-async fn what_comes_before_a_damaged_record_is_published() {
+async fn the_records_before_a_damaged_one_are_published() {
     let (_folder, store) = store();
     let plane = plane_on(store.clone(), ISSUER, MASTER, now()).await;
     append(&*store, "good", token("good", now() + 60)).await;
@@ -26,10 +26,10 @@ async fn what_comes_before_a_damaged_record_is_published() {
     assert_eq!(plane.publisher.snapshot(Some(known)).unwrap().position.seq, 1);
 }
 
-// One token is good for a year: a week later the log goes all the same, and the token stays off,
-// also at a process that starts then.
+// One token is valid for a year: a week later its record leaves the log with the others, and the
+// token stays revoked, also at a process that starts then.
 #[tokio::test]
-async fn an_entry_that_lives_long_does_not_keep_the_log_of_everyone() {
+async fn a_long_lived_entry_does_not_prevent_trimming_the_log() {
     let (_folder, store) = store();
     let plane = plane_on(store.clone(), ISSUER, MASTER, now()).await;
     append(&*store, "first", token("first", now() + 60)).await;
@@ -38,7 +38,7 @@ async fn an_entry_that_lives_long_does_not_keep_the_log_of_everyone() {
     append(&*store, "last", token("last", now() + 60)).await;
     plane.sessions.carry_out_endings().await.unwrap();
     plane.trim(now() + 2 * DAY).await.unwrap();
-    assert_eq!(store.read(0, 10).await.unwrap().checkpoint.seq, 1, "too early: it is listed still");
+    assert_eq!(store.read(0, 10).await.unwrap().checkpoint.seq, 1, "too early: it is still listed");
     plane.trim(now() + 8 * DAY).await.unwrap();
     assert_eq!(store.read(0, 10).await.unwrap().checkpoint.seq, 4);
     let fresh = plane_on(store.clone(), ISSUER, MASTER, now()).await;
@@ -48,7 +48,7 @@ async fn an_entry_that_lives_long_does_not_keep_the_log_of_everyone() {
     assert!(!feed.is_denied(ISSUER, "jti", "first"));
     assert_eq!(fresh.log.folded().reached(), plane.log.folded().reached());
     assert!(!fresh.log.folded().lacks(&plane.log.folded(), now() + 8 * DAY));
-    // The process that was there goes on, and so does the next trim.
+    // The running process continues, and so does the next trim.
     append(&*store, "more", token("more", now() + 60)).await;
     plane.log.catch_up().await.unwrap();
     assert_eq!((plane.log.position().era, plane.log.position().seq), (1, 5));

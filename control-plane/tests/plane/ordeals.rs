@@ -1,5 +1,5 @@
-//! Sessions in bad luck: a red button in between, a store that lost a second, a damaged document, a
-//! request that comes twice.
+//! Sessions under bad conditions: a red button in between, a store that lost a second, a damaged
+//! document, a repeated request.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,14 +32,14 @@ fn login(sub: &str, handover: bool) -> SessionRequest {
 async fn open(plane: &Plane, sub: &str, at: u64) -> TokenPair {
     match plane.sessions.open(login(sub, false), at).await.unwrap() {
         Opened::Tokens(issued) => issued,
-        Opened::Code { .. } => panic!("tokens were asked for"),
+        Opened::Code { .. } => panic!("expected tokens"),
     }
 }
 
-/// Opens a session for the edge and redeems its code; `between` comes between the two.
+/// Opens a session for the edge and redeems its code; `between` runs between the two steps.
 async fn hand_over(plane: &Plane, between: impl AsyncFnOnce()) -> Credential {
     let opened = plane.sessions.open(login("alice", true), now()).await.unwrap();
-    let Opened::Code { code, .. } = opened else { panic!("a code was asked for") };
+    let Opened::Code { code, .. } = opened else { panic!("expected a code") };
     let code = plane.sessions.credential(&code, CredentialKind::HandoverCode).unwrap();
     between().await;
     let issued = plane.sessions.redeem_code(code, now()).await.unwrap().unwrap();
@@ -75,8 +75,8 @@ async fn append(plane: &Plane, revocation: Revocation) {
         .unwrap();
 }
 
-// A refresh waits for the store's answer; meanwhile a hard red button kills keys and sessions, and
-// a new key signs. What the refresh is answered must be stopped by one of them.
+// A refresh waits for the store's answer; in the meantime a hard red button kills keys and
+// sessions, and a new key signs. One of them must stop the tokens that the refresh returns.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refresh_in_flight_does_not_survive_the_red_button() {
     let folder = tempfile::tempdir().unwrap();
@@ -101,9 +101,9 @@ async fn a_refresh_in_flight_does_not_survive_the_red_button() {
     assert!(refreshes(&plane, spent, now()).await.is_none());
 }
 
-// R03, D89: the store carries an append out, and its answer comes after another process began an era
-// without the record. What is then acknowledged is revoked in that era, too, also where the store
-// fails once more before it is.
+// R03, D89: the store executes an append, but its answer arrives after another process began an era
+// without the record. A revocation that is acknowledged after that must hold in the new era too,
+// also if the store fails once more in between.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_acknowledged_after_another_era_began_without_it_holds() {
     let folder = tempfile::tempdir().unwrap();
@@ -140,7 +140,8 @@ async fn a_revocation_acknowledged_after_another_era_began_without_it_holds() {
     }
 }
 
-// F05: a session expires, and its login's idempotency key is used again: that is another session.
+// F05: a session expires, and its login's idempotency key is used again: that opens another
+// session.
 #[tokio::test]
 async fn a_spent_token_of_an_expired_session_stays_dead() {
     let redis = RedisServer::start().await;
@@ -155,10 +156,10 @@ async fn a_spent_token_of_an_expired_session_stays_dead() {
     assert!(refreshes(&plane, spent, now()).await.is_none());
 }
 
-// A11: whoever repeats a login for the edge gets no token, before and after its code is redeemed;
-// and a session that has ended since is said to have ended, at once.
+// A11: a client that repeats a login for the edge gets no token, before and after the code is
+// redeemed; if the session has ended since, the answer says so immediately.
 #[tokio::test]
-async fn a_repeated_login_gives_out_nothing_that_the_first_did_not() {
+async fn a_repeated_login_returns_nothing_that_the_first_did_not() {
     let redis = RedisServer::start().await;
     let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     hand_over(&plane, async || {
@@ -178,10 +179,10 @@ async fn a_repeated_login_gives_out_nothing_that_the_first_did_not() {
     }
 }
 
-// F12: one process acknowledges a logout; another one, which has not heard of it, refuses the refresh,
-// and a login there is one after it.
+// F12: one process acknowledges a logout; another one, which has not read it yet, refuses the
+// refresh, and a login there counts as later.
 #[tokio::test]
-async fn what_one_process_acknowledged_holds_at_another_at_once() {
+async fn a_logout_at_one_process_holds_at_another_immediately() {
     let redis = RedisServer::start().await;
     let one = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     let other = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
@@ -201,7 +202,7 @@ async fn what_one_process_acknowledged_holds_at_another_at_once() {
     assert!(refreshes(&other, token(&other, &fresh), now()).await.is_some());
 }
 
-/// Keeps the store's content, or brings it back: everything since is lost.
+/// Saves the store's content, or restores it: all later writes are lost.
 async fn copy(redis: &RedisServer, from: &str, to: &str) {
     for key in redis.command::<Vec<String>>(&["KEYS", &format!("{to}{{offswitch}}*")]).await {
         redis.command::<i64>(&["DEL", &key]).await;
@@ -212,9 +213,10 @@ async fn copy(redis: &RedisServer, from: &str, to: &str) {
     }
 }
 
-// R02, R13: Redis came back without its last writes: what was off stays off, by whatever it was.
+// R02, R13: Redis comes back without its last writes: ended sessions stay ended, by whichever
+// request.
 #[tokio::test]
-async fn what_ended_a_session_holds_when_the_store_has_lost_it() {
+async fn an_ended_session_stays_ended_when_the_store_has_lost_it() {
     let ways: [fn(&TokenPair) -> Revocation; 3] = [
         |one| Sessions::revocation(one.session, now()),
         |one| Revocation::Refresh { sid: one.session.to_string(), exp: now() + DAY },
@@ -238,9 +240,10 @@ async fn what_ended_a_session_holds_when_the_store_has_lost_it() {
     }
 }
 
-// The write that redeemed the code is lost: the handle in the cookie proves that it was redeemed.
+// The write that redeemed the code is lost: the handle in the cookie proves that the code was
+// redeemed.
 #[tokio::test]
-async fn a_handle_is_good_when_the_store_has_lost_its_login() {
+async fn a_handle_is_accepted_when_the_store_has_lost_its_login() {
     let redis = RedisServer::start().await;
     let plane = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
     let handle = hand_over(&plane, async || copy(&redis, "", "kept:").await).await;
@@ -249,7 +252,8 @@ async fn a_handle_is_good_when_the_store_has_lost_its_login() {
     assert!(plane.sessions.handover_token(handle, now()).await.unwrap().is_some());
 }
 
-// R13: one document that cannot be read holds up nobody's logout but its own, which needs none.
+// R13: a document that cannot be read delays no logout of other users; its own logout does not need
+// it.
 #[tokio::test]
 async fn a_damaged_document_does_not_undo_the_logouts_of_others() {
     let redis = RedisServer::start().await;
@@ -267,8 +271,8 @@ async fn a_damaged_document_does_not_undo_the_logouts_of_others() {
     assert!(matches!(damaged, Err(PlaneError::Store(_))));
 }
 
-// R13: a logout was acknowledged, and the store went away for days before the stored session could
-// say so: the process still knows.
+// R13: a logout was acknowledged, and the store failed for days before the stored session was
+// marked as ended: the process still knows it.
 #[tokio::test]
 async fn a_logout_is_not_forgotten_before_it_is_carried_out() {
     let redis = RedisServer::start().await;

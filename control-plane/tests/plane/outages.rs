@@ -1,4 +1,4 @@
-//! What happens when the store dies, stands still or comes back with less.
+//! What happens when the store dies, hangs or comes back with less.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ async fn a_store_that_is_gone_is_503_and_nothing_is_acknowledged_until_it_is_bac
         assert_eq!(problem["code"], "store_unavailable", "{path}");
         assert!(begin.elapsed() < Duration::from_secs(8), "{path}");
     }
-    // Who follows the feed goes on being served from memory; readiness tells the truth.
+    // Followers of the feed are still served from memory; readiness reports the failure.
     let feed = plane.admin(Method::GET, "/v1/feed").send().await.unwrap();
     assert_eq!(feed.status(), StatusCode::OK);
     let ready = plane.request(Method::GET, "/readyz").send().await.unwrap();
@@ -64,7 +64,7 @@ async fn a_store_that_is_gone_is_503_and_nothing_is_acknowledged_until_it_is_bac
 }
 
 #[tokio::test]
-async fn a_store_that_stands_still_is_503_in_time_and_used_again_after() {
+async fn a_store_that_hangs_is_503_in_time_and_used_again_afterwards() {
     let redis = RedisServer::start().await;
     let (plane, _folder) = on_redis(&redis).await;
     redis.pause();
@@ -96,8 +96,8 @@ async fn a_redis_killed_under_load_loses_no_acknowledged_revoke() {
                     plane.post("/v1/revocations", &json!({ "jti": jti, "exp": exp })).await;
                 if answer.status().is_success() {
                     let answer: Value = answer.json().await.unwrap();
-                    // A server that is still loading reports no append-only file: the level says
-                    // less then, never more.
+                    // A server that is still loading reports no append-only file: the reported
+                    // level may be lower then, never higher.
                     synced.fetch_add(usize::from(answer["durability"] == "synced"), Relaxed);
                     done.push(jti);
                 } else {
@@ -120,7 +120,7 @@ async fn a_redis_killed_under_load_loses_no_acknowledged_revoke() {
     assert!(synced.into_inner() > acknowledged.len() / 2);
     let issuer = plane.issuer();
     let here = Follower::start(&plane, &issuer).await;
-    // And a process that starts anew reads the same from the store.
+    // A process that starts afterwards reads the same from the store.
     let folder = tempfile::tempdir().unwrap();
     for name in ["master.key", "admin.key"] {
         std::fs::copy(kept.path().join(name), folder.path().join(name)).unwrap();
@@ -137,7 +137,7 @@ async fn a_redis_killed_under_load_loses_no_acknowledged_revoke() {
 }
 
 #[tokio::test]
-async fn a_control_plane_killed_at_once_has_kept_what_it_acknowledged() {
+async fn a_killed_control_plane_has_kept_what_it_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let issuer = "https://auth.example";
     let environment = [("OFFSWITCH_ISSUER", issuer)];
@@ -153,7 +153,8 @@ async fn a_control_plane_killed_at_once_has_kept_what_it_acknowledged() {
     assert_eq!(follower.judge(token), "revoked_token");
 }
 
-// Invariant 4: a store that comes back empty starts a new era with everything that was published.
+// Invariant 4: when the store comes back empty, a new era starts with everything that was
+// published.
 #[tokio::test]
 async fn a_store_that_comes_back_empty_gets_everything_published_back_in_a_new_era() {
     let redis = RedisServer::start().await;
@@ -184,7 +185,7 @@ async fn a_store_that_comes_back_empty_gets_everything_published_back_in_a_new_e
     assert!(follower.verifier().feed().cutoff(&issuer, "sub", "b").is_some());
     let newcomer = Follower::start(&plane, &issuer).await;
     assert!(newcomer.verifier().feed().cutoff(&issuer, "sub", "b").is_some());
-    // The API keys and the private keys come back too, with the next look at the documents.
+    // The API keys and the private keys come back too, with the next check of the documents.
     while redis.command::<Vec<String>>(&["KEYS", "*:doc:*"]).await.len() < 2 {
         assert!(begin.elapsed() < Duration::from_secs(40), "{}", plane.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -192,8 +193,8 @@ async fn a_store_that_comes_back_empty_gets_everything_published_back_in_a_new_e
     assert_eq!(plane.got("/v1/keys").await, keys);
 }
 
-// S04, invariant 4: a log that was rolled back and written to again shows another record at a seq
-// that was published; both are kept, in a new era.
+// S04, invariant 4: a log that was rolled back and written to again has another record at a
+// published seq; both are kept, in a new era.
 #[tokio::test]
 async fn a_log_that_was_rolled_back_and_refilled_is_noticed_and_nothing_is_lost() {
     let redis = RedisServer::start().await;
@@ -214,7 +215,7 @@ async fn a_log_that_was_rolled_back_and_refilled_is_noticed_and_nothing_is_lost(
     };
     let client = redis::Client::open(redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    // The last record is taken back and another one gets its seq, with chance of its own.
+    // The last record is removed and another one gets its seq, with its own random mark.
     let script = "local last, before = unpack(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 2)) \
                   local seq, mark = string.match(last[1], '(%d+)-(%d+)') \
                   mark = string.format('%.0f', tonumber(mark) + (tonumber(mark) % 2 == 0 and 1 or -1)) \
@@ -239,7 +240,7 @@ async fn a_log_that_was_rolled_back_and_refilled_is_noticed_and_nothing_is_lost(
     }
 }
 
-// S07: a process that is cut off from the log goes on serving, but no longer claims to be fresh.
+// S07: a process that is cut off from the log continues to serve, but no longer claims to be fresh.
 #[tokio::test]
 async fn what_is_published_without_the_store_is_as_old_as_the_last_reading() {
     let mut redis = RedisServer::start().await;

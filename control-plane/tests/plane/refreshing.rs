@@ -1,4 +1,5 @@
-//! Many refreshes at once, over two processes and a network that loses and repeats.
+//! Many refreshes at the same time, with two processes and a network that loses and repeats
+//! messages.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::support::redis_server::RedisServer;
 
 const ISSUER: &str = "https://auth.example";
 
-/// Processes with one master key, each on its own way to one Redis.
+/// Processes with one master key, each with its own connection to one Redis.
 async fn processes(urls: &[String]) -> (Vec<Arc<ControlPlane>>, Vec<TempDir>) {
     let (mut planes, mut folders) = (Vec::new(), Vec::<TempDir>::new());
     for url in urls {
@@ -41,7 +42,7 @@ async fn processes(urls: &[String]) -> (Vec<Arc<ControlPlane>>, Vec<TempDir>) {
     (planes, folders)
 }
 
-/// Shows one token `count` times at once to all processes; the one successor.
+/// Sends one token `count` times at the same time to all processes; returns the one successor.
 async fn storm(planes: &[Arc<ControlPlane>], token: &str, count: usize) -> String {
     let mut requests = JoinSet::new();
     for index in 0..count {
@@ -51,7 +52,7 @@ async fn storm(planes: &[Arc<ControlPlane>], token: &str, count: usize) -> Strin
                 let (status, body) = plane.refresh(&token).await;
                 match status {
                     StatusCode::OK => return text(&body, "refresh_token").to_owned(),
-                    // What a client does with 503: once more.
+                    // A client that gets 503 tries once more.
                     StatusCode::SERVICE_UNAVAILABLE => {}
                     _ => panic!("{status} {body}"),
                 }
@@ -70,7 +71,8 @@ async fn thefts(plane: &ControlPlane) -> bool {
     metrics.text().await.unwrap().contains("offswitch_refresh_tokens_reused_total")
 }
 
-// F01: a hundred refreshes of one token at once, for a thousand sessions, over two processes.
+// F01: a hundred refreshes of one token at the same time, for a thousand sessions, over two
+// processes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_parallel_refreshes_of_a_token_have_one_successor() {
     let redis = RedisServer::start().await;
@@ -94,9 +96,9 @@ async fn a_hundred_parallel_refreshes_of_a_token_have_one_successor() {
     }
 }
 
-// F01, F02, R05: replies are lost and commands repeated on the way to Redis, for both processes.
+// F01, F02, R05: for both processes, replies of Redis are lost and commands are repeated.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lost_replies_and_repeated_commands_log_nobody_out() {
+async fn lost_replies_and_repeated_commands_log_no_user_out() {
     let redis = RedisServer::start().await;
     let proxies = [FaultProxy::start(redis.port()).await, FaultProxy::start(redis.port()).await];
     let urls = [proxies[0].url(), proxies[1].url()];
@@ -123,8 +125,8 @@ async fn lost_replies_and_repeated_commands_log_nobody_out() {
     }
 }
 
-// F05, F12: a logout races a refresh ten thousand times, at two processes: whoever wins, nothing of
-// the session is alive afterwards.
+// F05, F12: a logout races a refresh ten thousand times, at two processes: whichever wins, nothing
+// of the session is alive afterwards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_refresh_survives_a_logout_that_races_it() {
     let redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "no"]).await;
@@ -154,7 +156,7 @@ async fn race(one: &Plane, other: &Plane, name: &str) -> bool {
         ..SessionRequest::default()
     };
     let Opened::Tokens(session) = one.sessions.open(request, now()).await.unwrap() else {
-        panic!("tokens were asked for");
+        panic!("expected tokens");
     };
     let parse = |token: &str| one.sessions.credential(token, CredentialKind::RefreshToken).unwrap();
     let token = parse(&session.credential);

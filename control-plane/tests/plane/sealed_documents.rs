@@ -1,4 +1,5 @@
-//! R19, R26: what somebody finds who reads the store, and what somebody gets who writes to it.
+//! R19, R26: what an attacker learns who reads the store, and what an attacker achieves who writes
+//! to it.
 
 use offswitch::api_keys::Scope;
 use offswitch::credential::{Credential, CredentialKind};
@@ -53,7 +54,7 @@ async fn login(plane: &Plane, sub: &str) -> Credential {
         ..SessionRequest::default()
     };
     let opened = plane.sessions.open(request, now()).await.unwrap();
-    let Opened::Tokens(issued) = opened else { panic!("tokens were asked for") };
+    let Opened::Tokens(issued) = opened else { panic!("expected tokens") };
     let text = issued.credential;
     plane.sessions.credential(&text, CredentialKind::RefreshToken).unwrap()
 }
@@ -66,8 +67,8 @@ fn is_altered<T>(outcome: &Result<T, PlaneError>) -> bool {
     matches!(outcome, Err(PlaneError::Store(StoreError::Altered(_))))
 }
 
-// R26, D10: every byte of a user's document, whatever field it belongs to; and whole documents in the
-// place of others.
+// R26, D10: every byte of every field of a user's document; and whole documents in the place of
+// others.
 #[tokio::test]
 async fn no_byte_of_a_stored_session_can_be_changed_without_notice() {
     let redis = RedisServer::start().await;
@@ -91,7 +92,7 @@ async fn no_byte_of_a_stored_session_can_be_changed_without_notice() {
         assert!(is_altered(&plane.sessions.of_user("alice", now()).await));
         assert!(is_altered(&plane.sessions.peek_refresh(alice, now()).await));
     }
-    // One altered document is everybody's alarm, and nobody else's problem.
+    // One altered document raises the alarm, and affects no other user.
     let findings = plane.log.findings().await.unwrap();
     let finding = findings.iter().find(|finding| finding.code == "document_altered").unwrap();
     assert!(finding.detail.contains(&name) && !finding.fatal, "{finding:?}");
@@ -105,8 +106,8 @@ async fn no_byte_of_a_stored_session_can_be_changed_without_notice() {
     assert_eq!(later.log.findings().await.unwrap(), []);
 }
 
-// R26: the documents that belong to no user. The cursor is made again, the keyring comes back from a
-// process that knows it, and altered API keys open nothing.
+// R26: the documents that belong to no user. The cursor is created again, a process that knows the
+// keyring restores it, and altered API keys are not accepted.
 #[tokio::test]
 async fn no_other_document_can_be_changed_without_notice_either() {
     let redis = RedisServer::start().await;
@@ -146,7 +147,7 @@ async fn no_other_document_can_be_changed_without_notice_either() {
     plane.publisher.reload_keys().await.unwrap();
 }
 
-// R19, D09: everything that is in Redis beside the log's records.
+// R19, D09: everything that is in Redis in addition to the log's records.
 #[tokio::test]
 async fn a_dump_of_the_documents_names_no_user_no_address_and_no_claim() {
     let redis = RedisServer::start().await;
@@ -160,7 +161,7 @@ async fn a_dump_of_the_documents_names_no_user_no_address_and_no_claim() {
     }));
     let opened = request.header("idempotency-key", "for-alice-the-user").send().await.unwrap();
     let session = opened.json::<serde_json::Value>().await.unwrap();
-    // The log names whom it revokes; the request's own name it does not.
+    // The log names the users it revokes; it does not contain the request's own name.
     let revoke = plane.admin(reqwest::Method::POST, "/v1/revocations");
     let revoke = revoke.json(&json!({ "session_id": session["session_id"] }));
     let revoked = revoke.header("idempotency-key", "end-alice-the-user").send().await.unwrap();
@@ -185,7 +186,7 @@ async fn a_dump_of_the_documents_names_no_user_no_address_and_no_claim() {
     }
 }
 
-// R26: over HTTP it is 503 with a code, never `invalid_grant`, and a metric counts it.
+// R26: over HTTP the answer is 503 with a code, never `invalid_grant`, and a metric counts it.
 #[tokio::test]
 async fn an_altered_session_is_answered_503_and_alarms() {
     let redis = RedisServer::start().await;

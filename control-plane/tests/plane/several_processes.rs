@@ -77,7 +77,8 @@ async fn the_red_button_on_one_process_holds_for_all() {
     let (one, other, _folders) = two(&redis).await;
     let before = token(&other).await;
     one.posted("/v1/red-button", &json!({})).await;
-    // At once: the other process must not sign with a dead key, and both sign with the same one.
+    // Immediately: the other process must not sign with a dead key, and both sign with the same
+    // one.
     let after = token(&other).await;
     let follower = Follower::start(&other, ISSUER).await;
     assert_eq!(follower.judge(&before), "unknown_key");
@@ -89,7 +90,7 @@ async fn the_red_button_on_one_process_holds_for_all() {
     );
 }
 
-// S04: whoever signs, a position has one chain hash and leads to one state.
+// S04: whichever process signs, a position has one chain hash and leads to one state.
 #[tokio::test]
 async fn both_processes_publish_one_content_for_each_position() {
     let redis = RedisServer::start().await;

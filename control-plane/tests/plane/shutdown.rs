@@ -1,4 +1,4 @@
-//! Being asked to stop, in the middle of work.
+//! A request to stop, in the middle of work.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,9 +16,9 @@ use crate::support::raw_http2::{
 };
 use crate::support::redis_server::RedisServer;
 
-// A10: what was acknowledged is there after the next start.
+// A10: acknowledged revocations are there after the next start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_is_asked_to_stop_finishes_what_it_acknowledges() {
+async fn a_process_that_stops_completes_what_it_acknowledges() {
     let folder = tempfile::tempdir().unwrap();
     let plane = Arc::new(ControlPlane::start_in(folder.path(), &[]).await);
     let mut stalled = TcpStream::connect(("127.0.0.1", plane.port())).await.unwrap();
@@ -66,10 +66,10 @@ async fn a_process_that_is_asked_to_stop_finishes_what_it_acknowledges() {
     assert!(lost.is_empty(), "{lost:?}");
 }
 
-// A10, D82: followers are sent away at once, who does nothing is not waited for, and a revocation that
-// is under way is finished, as is one that comes by a new connection meanwhile.
+// A10, D82: followers are disconnected immediately, idle clients do not delay the stop, and a
+// running revocation is finished, as is one that arrives on a new connection in the meantime.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn followers_end_when_the_process_is_asked_to_stop_and_revocations_are_finished() {
+async fn followers_are_disconnected_at_a_stop_and_revocations_are_finished() {
     let (redis, folder) = (RedisServer::start().await, tempfile::tempdir().unwrap());
     let environment = [("OFFSWITCH_STORE", redis.url()), ("OFFSWITCH_ISSUER", ISSUER.to_owned())];
     let environment = environment.each_ref().map(|(name, text)| (*name, text.as_str()));
@@ -81,7 +81,7 @@ async fn followers_end_when_the_process_is_asked_to_stop_and_revocations_are_fin
     let get = |path: &str| plane.admin(Method::GET, path).send();
     let mut stream = get("/v1/feed/stream").await.unwrap();
     assert_eq!(stream.headers()["connection"], "close", "its client sends no other request by it");
-    // Connected, not yet asking: accepted before the process is asked to stop, read after that.
+    // Connected, but without a request: accepted before the stop, read after it.
     let mut early = TcpStream::connect(("127.0.0.1", plane.port())).await.unwrap();
     let polled = format!("/v1/feed?since={position}&wait=60");
     let long_poll = tokio::spawn(get(&polled));
@@ -105,7 +105,7 @@ async fn followers_end_when_the_process_is_asked_to_stop_and_revocations_are_fin
         connection.write_all(request.as_bytes()).await.unwrap();
         stalled.push(connection);
     }
-    // An HTTP/2 follower, as through a proxy, that takes nothing of its stream.
+    // An HTTP/2 follower, as through a proxy, that reads nothing of its stream.
     let connection = TcpStream::connect(("127.0.0.1", plane.port())).await.unwrap();
     let mut multiplexed = RawHttp2::begin_with_window(connection, 0).await;
     let mut asked = head(0x82, "/v1/feed/stream");
@@ -126,22 +126,22 @@ async fn followers_end_when_the_process_is_asked_to_stop_and_revocations_are_fin
     let mut answer = String::new();
     early.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     while let Some(piece) = stream.chunk().await.unwrap() {
-        told.extend_from_slice(&piece);
+        received.extend_from_slice(&piece);
     }
-    assert!(String::from_utf8(told).unwrap().ends_with("retry: 1000\n\n"));
+    assert!(String::from_utf8(received).unwrap().ends_with("retry: 1000\n\n"));
     assert_eq!(long_poll.await.unwrap().unwrap().status(), 200);
     assert!(begin.elapsed() < Duration::from_millis(1500), "{:?}", begin.elapsed());
     let late = tokio::spawn(revoke("late").send());
     let ready = get("/readyz").await.unwrap();
-    assert_eq!(ready.status(), 503, "load balancers go elsewhere");
+    assert_eq!(ready.status(), 503, "load balancers use another process");
     redis.resume();
     for answer in [under_way, late] {
         assert_eq!(answer.await.unwrap().unwrap().status(), 200);
     }
     plane.until_stopped().await;
-    // Two seconds, and something for a busy machine.
+    // Two seconds, and some more for a busy machine.
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     assert!(!plane.log().contains("still open at the end"), "{}", plane.log());
 }

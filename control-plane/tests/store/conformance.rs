@@ -1,4 +1,4 @@
-//! What every store does, whatever it is made of.
+//! What every store guarantees, of every kind.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::place::{FIRST_ERA, Place, request};
 
-// Nothing was written: the first era, nothing else.
+// Without any write there is the first era and nothing else.
 pub(crate) async fn a_new_log_is_empty(place: &Place) {
     let store = place.open("tokens").await;
     let expected = Page { era: FIRST_ERA, after_mark: Some(0), ..Page::default() };
@@ -21,7 +21,7 @@ pub(crate) async fn a_new_log_is_empty(place: &Place) {
     assert_eq!(store.findings().await, Ok(Vec::new()));
 }
 
-// Three records, any bytes: positions count up, the same bytes come back.
+// Three records with any bytes: positions count up, the same bytes come back.
 pub(crate) async fn records_come_back_in_order(place: &Place) {
     let store = place.open("tokens").await;
     let records = [b"".to_vec(), (0..=255).collect(), b"\r\n$-1\r\n".to_vec()];
@@ -36,7 +36,7 @@ pub(crate) async fn records_come_back_in_order(place: &Place) {
     assert_eq!(page.records, (1..).zip(records).collect::<Vec<_>>());
 }
 
-// A page of two, then the rest, then nothing; a limit of nothing; a reader ahead of the log.
+// A page of two, then the rest, then nothing; a limit of zero; a reader ahead of the log.
 pub(crate) async fn pages_continue_where_they_ended(place: &Place) {
     let store = place.open("tokens").await;
     fill(&*store, 5).await;
@@ -58,7 +58,8 @@ pub(crate) async fn a_repeated_request_answers_as_before(place: &Place) {
     assert_eq!(store.read(0, 10).await.unwrap().head, 2);
 }
 
-// Only looked up: the first answer, nothing, or that the id was used for something else.
+// A request is only looked up: the result is the first answer, nothing, or that the id belongs to
+// another request.
 pub(crate) async fn a_request_is_recalled_and_nothing_is_appended(place: &Place) {
     let store = place.open("tokens").await;
     assert_eq!(store.recall(&request("a", 1)).await, Ok(None));
@@ -70,8 +71,8 @@ pub(crate) async fn a_request_is_recalled_and_nothing_is_appended(place: &Place)
     assert_eq!(store.read(0, 10).await.unwrap().head, 1);
 }
 
-// A batch with a request that was executed, one whose id is taken, and the same one twice: what is
-// new is appended in order, each of the others is answered by itself.
+// A batch with an executed request, one whose id is taken, and the same one twice: new records are
+// appended in order, each of the others gets its own answer.
 pub(crate) async fn records_that_come_together_are_judged_one_by_one(place: &Place) {
     let store = place.open("tokens").await;
     store.append(&request("old", 1), b"old").await.unwrap();
@@ -87,15 +88,15 @@ pub(crate) async fn records_that_come_together_are_judged_one_by_one(place: &Pla
         append("a", 1, b"a"),
     ];
     let answers = store.append_all(batch.clone(), Onto::default()).await.unwrap().answers;
-    let told = |answers: &[Option<Appended>]| {
+    let seqs = |answers: &[Option<Appended>]| {
         let one = |answer: &Option<Appended>| answer.map(|one| (one.position.seq, one.repeated));
         answers.iter().map(one).collect::<Vec<_>>()
     };
     let repeated = |seq| Some((seq, true));
     let expected = [Some((2, false)), repeated(1), None, Some((3, false)), repeated(2)];
-    assert_eq!(told(&answers), expected);
+    assert_eq!(seqs(&answers), expected);
     let again = store.append_all(batch, Onto::default()).await.unwrap().answers;
-    assert_eq!(told(&again), [repeated(2), repeated(1), None, repeated(3), repeated(2)]);
+    assert_eq!(seqs(&again), [repeated(2), repeated(1), None, repeated(3), repeated(2)]);
     let nothing = store.append_all(vec![], Onto::default()).await.unwrap();
     assert_eq!((nothing.answers, nothing.from), (vec![], nothing.to));
     let records = store.read(0, 10).await.unwrap().records;
@@ -141,8 +142,8 @@ pub(crate) async fn no_seq_is_shared_or_skipped_among_appenders(place: &Place) {
     assert_eq!(stores[0].read(0, 1000).await.unwrap().records, records);
 }
 
-// Somebody waits, another appends: the wait ends long before its timeout. Who is behind does not
-// wait at all.
+// A reader waits, another task appends: the wait ends long before its timeout. A reader that is
+// behind does not wait.
 pub(crate) async fn a_wait_ends_with_the_next_record(place: &Place) {
     let [store, other] = place.open_twice("tokens").await;
     fill(&*store, 1).await;
@@ -160,7 +161,7 @@ pub(crate) async fn a_wait_ends_with_the_next_record(place: &Place) {
     assert!(waiting.await.unwrap().duration_since(begin) < PROMPTLY);
 }
 
-// Nothing happens: the wait ends when it was told to.
+// Without news, the wait ends at its timeout.
 pub(crate) async fn a_wait_ends_at_its_timeout(place: &Place) {
     let store = place.open("tokens").await;
     let begin = Instant::now();
@@ -169,7 +170,7 @@ pub(crate) async fn a_wait_ends_at_its_timeout(place: &Place) {
     store.wait(0, Duration::ZERO).await.unwrap();
 }
 
-// The log is replaced under somebody who waits for a record that will not come.
+// The log is replaced while a reader waits for a record that will not come.
 pub(crate) async fn a_wait_ends_with_a_new_era(place: &Place) {
     let [store, other] = place.open_twice("tokens").await;
     fill(&*store, 2).await;
@@ -214,7 +215,7 @@ pub(crate) async fn a_checkpoint_that_is_not_newer_changes_nothing(place: &Place
     }
 }
 
-// The log goes, its checkpoint stays, seqs go on after it; requests are still remembered.
+// The log is deleted, its checkpoint stays, seqs continue after it; requests are still remembered.
 pub(crate) async fn a_new_era_replaces_the_log(place: &Place) {
     let store = place.open("tokens").await;
     fill(&*store, 3).await;
@@ -230,9 +231,9 @@ pub(crate) async fn a_new_era_replaces_the_log(place: &Place) {
     assert_eq!(seqs(&store.read(0, 10).await.unwrap()), [6]);
 }
 
-// Another process was faster, the era is not greater, or the log does not end where it was seen to:
-// records would go that were acknowledged and that nobody has folded.
-pub(crate) async fn a_new_era_begins_only_where_nothing_is_lost(place: &Place) {
+// Another process was faster, the era is not greater, or the log does not end where the caller saw
+// its end: acknowledged records that no process has folded would be lost.
+pub(crate) async fn a_new_era_begins_only_if_nothing_is_lost(place: &Place) {
     let store = place.open("tokens").await;
     fill(&*store, 3).await;
     let (before, end) = (store.read(0, 10).await.unwrap(), store.end().await.unwrap());
@@ -251,8 +252,8 @@ pub(crate) async fn a_new_era_begins_only_where_nothing_is_lost(place: &Place) {
     }
 }
 
-// D85, D89: an append to a log that does not hold what its caller has read is refused whole: it
-// would give away a seq that stands for something else, or go on behind what was lost.
+// D85, D89: an append is refused as a whole if the log lacks records that its caller has read: it
+// would reuse a seq, or continue after a gap.
 pub(crate) async fn an_append_demands_the_log_that_its_caller_has_read(place: &Place) {
     let store = place.open("tokens").await;
     let append = |name: &str| vec![Append { request: request(name, 0), record: b"x".to_vec() }];
@@ -262,7 +263,7 @@ pub(crate) async fn an_append_demands_the_log_that_its_caller_has_read(place: &P
     assert_eq!((first.from, first.to), (empty, store.end().await.unwrap()));
     fill_from(&*store, 2..6).await;
     let end = store.end().await.unwrap();
-    // An earlier record is still held: others may have appended since.
+    // An earlier record is still in the log: other processes may have appended since.
     for held in [empty, first.to, end] {
         let name = format!("{held:?}").bytes().map(|byte| format!("{byte:x}")).collect::<String>();
         store.append_all(append(&name[name.len() - 100..]), onto(held)).await.unwrap();
@@ -279,13 +280,13 @@ pub(crate) async fn an_append_demands_the_log_that_its_caller_has_read(place: &P
         assert_eq!(refused, Err(StoreError::Moved), "{lost:?}");
     }
     assert_eq!(store.read(0, 100).await.as_ref(), Ok(&before));
-    // A checkpoint holds the record that it ends with, and none before.
+    // A checkpoint contains the record at its end, and no other.
     store.trim(FIRST_ERA, &checkpoint(end.position.seq, b"")).await.unwrap();
     assert!(store.append_all(append("after"), onto(end)).await.is_ok());
     assert_eq!(store.append_all(append("late"), onto(first.to)).await, Err(StoreError::Moved));
 }
 
-// D81: seqs follow the clock that the caller hands in, and never go back.
+// D81: seqs follow the caller's clock and never decrease.
 pub(crate) async fn a_seq_is_at_least_what_is_demanded(place: &Place) {
     let store = place.open("tokens").await;
     let append = |name: &str| Append { request: request(name, 0), record: name.into() };
@@ -303,10 +304,10 @@ pub(crate) async fn a_seq_is_at_least_what_is_demanded(place: &Place) {
     let waited = store.wait(far + 1000, Duration::from_millis(200));
     let begin = Instant::now();
     waited.await.unwrap();
-    assert!(begin.elapsed() >= Duration::from_millis(190), "there is nothing after the last one");
+    assert!(begin.elapsed() >= Duration::from_millis(190), "the wait ended without a new record");
 }
 
-// The newest records before a seq, for who reads the log from its end.
+// The newest records before a seq, for a reader that reads from the end of the log.
 pub(crate) async fn a_log_is_read_backwards(place: &Place) {
     let store = place.open("tokens").await;
     assert_eq!(
@@ -330,8 +331,8 @@ pub(crate) async fn a_log_is_read_backwards(place: &Place) {
     }
 }
 
-// Eight tasks count in one document, each count with its writer's name: no count is lost, and
-// exactly one wins each.
+// Eight tasks count in one document, each count with its writer's name: no count is lost, and each
+// has exactly one winner.
 pub(crate) async fn a_document_is_written_by_one_of_many(place: &Place) {
     let stores = place.open_twice("tokens").await;
     let mut tasks = JoinSet::new();
@@ -356,14 +357,14 @@ pub(crate) async fn a_document_is_written_by_one_of_many(place: &Place) {
     assert_eq!(stores[1].load("count").await, Ok(last));
 }
 
-// A document taken away is as one that never was; what expired is gone or still there, at will.
+// A deleted document is like one that never existed; an expired one may be gone or still there.
 pub(crate) async fn a_document_can_be_taken_away(place: &Place) {
     let store = place.open("tokens").await;
     let (now, far) = (offswitch::clock::unix_seconds(), 1 << 33);
     assert_eq!(store.swap("a", b"", b"one", Some(far)).await, Ok(true));
     assert_eq!(store.swap("a", b"one", b"", None).await, Ok(true));
     assert_eq!(store.load("a").await, Ok(vec![]));
-    assert_eq!(store.swap("a", b"one", b"", None).await, Ok(true), "gone is gone");
+    assert_eq!(store.swap("a", b"one", b"", None).await, Ok(true), "it is deleted already");
     assert_eq!(store.swap("a", b"one", b"two", None).await, Ok(false));
     assert_eq!(store.swap("a", b"", b"two", Some(now - 1000)).await, Ok(true));
     for kept in [Some(far), None] {
@@ -378,8 +379,8 @@ pub(crate) async fn a_document_can_be_taken_away(place: &Place) {
     assert_eq!(store.load("a").await, Ok(vec![]), "its time is over");
 }
 
-// A document that hangs on where the log ends: written while it ends there, and not once it went
-// on.
+// A write that depends on the end of the log: it succeeds while the log ends there, and fails after
+// an append.
 pub(crate) async fn a_document_is_written_only_where_the_log_ends(place: &Place) {
     let store = place.open("tokens").await;
     let at = |seq| Some(Position { era: FIRST_ERA, seq });
@@ -388,7 +389,7 @@ pub(crate) async fn a_document_is_written_only_where_the_log_ends(place: &Place)
     for wrong in [at(0), at(2), Some(Position { era: FIRST_ERA + 1, seq: 1 })] {
         assert_eq!(store.swap_at(wrong, "a", b"one", b"two", None).await, Ok(Swapped::Moved));
         assert_eq!(store.swap_at(wrong, "a", b"else", b"two", None).await, Ok(Swapped::Changed));
-        // As after an answer that was lost.
+        // As after a lost answer.
         assert_eq!(store.swap_at(wrong, "a", b"", b"one", None).await, Ok(Swapped::Written));
     }
     assert_eq!(store.load("a").await, Ok(b"one".to_vec()));
@@ -396,14 +397,15 @@ pub(crate) async fn a_document_is_written_only_where_the_log_ends(place: &Place)
     assert_eq!(store.load("a").await, Ok(b"two".to_vec()));
 }
 
-// The store's clock is the server's, as of the last reading; here both are this machine's.
+// The store's clock is the server's, as of the last read; here both are this machine's.
 pub(crate) async fn the_time_is_the_stores(place: &Place) {
     let store = place.open("tokens").await;
     store.read(0, 1).await.unwrap();
     assert!(store.now().abs_diff(offswitch::clock::unix_seconds()) <= 2);
 }
 
-// 2,500 documents beside others, of this feed and of another one: each is met, nothing else is.
+// 2,500 documents among others, of this feed and of another one: the scan returns each of them and
+// nothing else.
 pub(crate) async fn a_scan_meets_every_document_of_its_prefix(place: &Place) {
     let (store, other) = (place.open("tok?[e]*ns").await, place.open("tokXens").await);
     let mut writes = JoinSet::new();
@@ -432,7 +434,8 @@ pub(crate) async fn a_scan_meets_every_document_of_its_prefix(place: &Place) {
     assert_eq!(met.len(), 2500);
 }
 
-// Closed and opened, with another first era: log, checkpoint, requests and documents are there.
+// Closed and opened again with another first era: log, checkpoint, requests and documents are
+// there.
 pub(crate) async fn everything_is_there_after_opening_again(place: &Place) {
     let store = place.open("tokens").await;
     fill(&*store, 4).await;
@@ -459,7 +462,7 @@ pub(crate) async fn a_record_of_12_megabytes_comes_back(place: &Place) {
     assert!(store.read(0, 10).await.unwrap().checkpoint.bytes == record);
 }
 
-// Six records of 6 MiB are three pages, whatever the limit, and each page continues the last.
+// Six records of 6 MiB take three pages, whichever the limit, and each page continues the last.
 pub(crate) async fn a_page_with_large_records_ends_early(place: &Place) {
     let store = place.open("tokens").await;
     for number in 0..6 {

@@ -1,4 +1,4 @@
-//! What only a file can have.
+//! What only a store in a file must do.
 
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
@@ -8,7 +8,7 @@ use offswitch::store::{EmbeddedStore, Store, StoreError};
 
 use crate::place::request;
 
-// A second process (or a second instance by mistake) must not write the same file.
+// A second process must not write the same file.
 #[tokio::test]
 async fn a_file_that_is_open_is_refused() {
     let directory = tempfile::tempdir().unwrap();
@@ -20,7 +20,7 @@ async fn a_file_that_is_open_is_refused() {
     EmbeddedStore::open(&path, 1).unwrap();
 }
 
-// Something else, half a file, or a file with altered pages is never taken for a log.
+// Another file, half a file, or a file with altered pages is never accepted as a log.
 #[tokio::test]
 async fn a_damaged_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
@@ -51,7 +51,7 @@ async fn a_damaged_file_is_refused() {
     assert_eq!(store.read(0, 1000).await.unwrap().head, 200);
 }
 
-// No directory, no permission: an answer, not a panic.
+// Without the directory or the permission there is an error, not a panic.
 #[tokio::test]
 async fn a_file_that_cannot_be_created_is_unavailable() {
     let directory = tempfile::tempdir().unwrap();
@@ -59,8 +59,8 @@ async fn a_file_that_cannot_be_created_is_unavailable() {
     assert!(matches!(opened, Err(StoreError::Unavailable(_))));
 }
 
-// R01: the process is killed under concurrent appends, again and again: every acknowledged record
-// is at its position afterwards.
+// R01: the process is killed several times during concurrent appends: every acknowledged record is
+// at its position afterwards.
 #[test]
 fn no_acknowledged_record_is_lost_when_the_process_is_killed() {
     let directory = tempfile::tempdir().unwrap();

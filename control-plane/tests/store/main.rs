@@ -1,4 +1,4 @@
-//! The stores: one suite for all of them, then what each has for itself.
+//! The stores: one suite for all of them, then the tests of each.
 
 mod conformance;
 mod embedded;
@@ -52,7 +52,7 @@ cases!(
     a_document_is_written_by_one_of_many,
     a_document_is_written_only_where_the_log_ends,
     a_log_is_read_backwards,
-    a_new_era_begins_only_where_nothing_is_lost,
+    a_new_era_begins_only_if_nothing_is_lost,
     a_new_era_replaces_the_log,
     a_new_log_is_empty,
     a_page_with_large_records_ends_early,

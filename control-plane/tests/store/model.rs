@@ -14,7 +14,7 @@ use tokio::task::block_in_place;
 
 use crate::place::{FIRST_ERA, Place, request};
 
-// Any calls in any order with any bytes: the answers and what can be read are the model's.
+// Any calls in any order with any bytes: answers and content are those of the model.
 pub(crate) async fn any_sequence_of_calls_agrees_with_the_model(place: &Place) {
     let mut runner = TestRunner::new(Config { cases: 24, ..Config::default() });
     let mut feed = 0;
@@ -98,11 +98,11 @@ impl Model {
                 let name = name.to_string();
                 let held = self.documents.entry(name.clone()).or_default();
                 let from = if knows { held.clone() } else { b"something else".to_vec() };
-                let stands = knows || *held == to;
-                if stands {
+                let swapped = knows || *held == to;
+                if swapped {
                     held.clone_from(&to);
                 }
-                assert_eq!(store.swap(&name, &from, &to, None).await, Ok(stands));
+                assert_eq!(store.swap(&name, &from, &to, None).await, Ok(swapped));
                 assert_eq!(store.load(&name).await.as_ref(), Ok(&*held));
             }
             Call::StartEra { is_expected, era, checkpoint } => {
@@ -158,7 +158,7 @@ impl Model {
     }
 }
 
-/// A page without its marks, which are drawn by chance.
+/// A page without its marks, which are random.
 fn unmarked(page: Page) -> Page {
     Page { head_mark: 0, after_mark: None, marks: vec![], ..page }
 }

@@ -1,4 +1,4 @@
-//! Redis behind a network that loses and repeats, and a server that refuses.
+//! Redis behind a network that loses and repeats messages, and a server that refuses.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::place::{FIRST_ERA, options, request};
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::redis_server::RedisServer;
 
-// R05: the answer is lost after the execution, once or for longer than the store tries again:
-// exactly one record, and repeating the request gives its position.
+// R05: the answer is lost after the execution, once or more often than the store retries: exactly
+// one record exists, and repeating the request returns its position.
 #[tokio::test]
 async fn a_lost_reply_never_appends_twice() {
     let (_server, proxy, store) = behind_proxy().await;
@@ -59,7 +59,7 @@ async fn a_write_whose_reply_is_lost_is_answered_truthfully() {
     assert_eq!((page.era, page.checkpoint), (9, checkpoint));
 }
 
-// R10: whatever a server refuses with, it is never a success, and it is over when it is over.
+// R10: no refusal of a server counts as a success, and the store works again afterwards.
 #[tokio::test]
 async fn an_error_of_the_server_is_never_a_success() {
     let (_server, proxy, store) = behind_proxy().await;
@@ -80,7 +80,7 @@ async fn an_error_of_the_server_is_never_a_success() {
     ] {
         proxy.set(Fault::Answer(error));
         let is_full = error.starts_with("OOM") || error.contains("No space left");
-        let is_expected = |told: &StoreError| match told {
+        let is_expected = |found: &StoreError| match found {
             StoreError::Full(_) => is_full,
             StoreError::Unavailable(_) => !is_full,
             _ => false,
@@ -95,7 +95,7 @@ async fn an_error_of_the_server_is_never_a_success() {
     assert!(!store.append(&request("a", 0), b"record").await.unwrap().repeated);
 }
 
-// R10, R16: a real server out of memory, and one without the replicas that it must have.
+// R10, R16: a real server out of memory, and one without its required replicas.
 #[tokio::test]
 async fn a_server_that_must_not_write_is_unavailable() {
     let server = RedisServer::start().await;
@@ -115,8 +115,8 @@ async fn a_server_that_must_not_write_is_unavailable() {
     assert_eq!(store.read(0, 10).await.unwrap().head, 1);
 }
 
-// R04: everything that has a TTL expires at once; log, checkpoint and documents are complete and
-// positions go on.
+// R04: everything that has a TTL expires at the same time; log, checkpoint and documents are
+// complete and positions continue.
 #[tokio::test]
 async fn nothing_but_the_memory_of_requests_expires() {
     let server = RedisServer::start().await;
@@ -140,8 +140,8 @@ async fn nothing_but_the_memory_of_requests_expires() {
     assert_eq!(store.append(&request("3", 0), b"again").await.unwrap().position.seq, 4);
 }
 
-// R03: the log is wiped under the store, in whole or in part: no position is given away a second
-// time, and a new era can begin.
+// R03: the log is deleted under the store, in whole or in part: no position is used a second time,
+// and a new era can begin.
 #[tokio::test]
 async fn a_log_that_is_gone_takes_no_record_before_a_new_era() {
     let server = RedisServer::start().await;
@@ -166,8 +166,8 @@ async fn a_log_that_is_gone_takes_no_record_before_a_new_era() {
     assert_eq!(store.read(0, 10).await.unwrap().checkpoint, checkpoint);
 }
 
-// D84: a store that knows a checkpoint comes back empty, again and again: it is an empty log each
-// time, and a new era can begin.
+// D84: a store that knows a checkpoint comes back empty, several times: each time it is an empty
+// log, and a new era can begin.
 #[tokio::test]
 async fn a_store_that_comes_back_empty_is_empty_any_number_of_times() {
     let server = RedisServer::start().await;
@@ -183,8 +183,8 @@ async fn a_store_that_comes_back_empty_is_empty_any_number_of_times() {
     }
 }
 
-// D80, R21: a primary becomes a replica under the store, and its new primary is out of reach. It
-// goes on answering reads, but nothing that it answers is taken for the log.
+// D80, R21: a primary becomes a replica under the store, and its new primary cannot be reached. It
+// still answers reads, but the store does not accept its answers as the log.
 #[tokio::test]
 async fn a_primary_that_was_demoted_is_not_read() {
     let server = RedisServer::start().await;
@@ -202,7 +202,8 @@ async fn a_primary_that_was_demoted_is_not_read() {
     assert_eq!(store.read(0, 10).await.unwrap().head, 3);
 }
 
-// The checkpoint's bytes are not what was written: damage, not a smaller set of revocations.
+// The checkpoint's bytes are not the written ones: that is damage, not a smaller set of
+// revocations.
 #[tokio::test]
 async fn an_altered_checkpoint_is_noticed() {
     let server = RedisServer::start().await;

@@ -1,4 +1,4 @@
-//! What a Redis server must be like, and what is said where it is not.
+//! Requirements on a Redis server, and what is reported where they are not met.
 
 use offswitch::store::{
     Appendfsync, Durability, RedisOptions, RedisStore, Store, StoreError, Tolerance,
@@ -28,7 +28,7 @@ async fn a_server_that_evicts_is_refused() {
     }
 }
 
-// R07: all that is wrong is said at once.
+// R07: one refusal lists everything that is wrong.
 #[tokio::test]
 async fn a_refusal_names_everything_that_is_fatal() {
     let server = RedisServer::start_with(&["--maxmemory-policy", "allkeys-lru"]).await;
@@ -39,7 +39,7 @@ async fn a_refusal_names_everything_that_is_fatal() {
     assert_eq!(appended.durability, Durability::Memory);
 }
 
-// R07: changed at runtime, found the next time that somebody looks; the level follows.
+// R07: a change at runtime is found by the next check; the level follows.
 #[tokio::test]
 async fn a_change_at_runtime_is_found() {
     let server = RedisServer::start().await;
@@ -58,7 +58,7 @@ async fn a_change_at_runtime_is_found() {
 
 // A server that does not flush while it rewrites its file has not flushed before every answer.
 #[tokio::test]
-async fn a_server_that_leaves_flushes_out_is_not_synced() {
+async fn a_server_that_skips_flushes_is_not_synced() {
     let durable = ["--appendonly", "yes", "--appendfsync", "always"];
     let skipping = ["--no-appendfsync-on-rewrite", "yes"];
     let server = RedisServer::start_with(&[&durable[..], &skipping].concat()).await;
@@ -70,7 +70,7 @@ async fn a_server_that_leaves_flushes_out_is_not_synced() {
     assert_eq!(level(&store).await, Durability::Synced);
 }
 
-// R07: keys were evicted, although the policy is harmless again.
+// R07: keys were evicted, although the policy is harmless by now.
 #[tokio::test]
 async fn evicted_keys_are_found() {
     let server = RedisServer::start().await;
@@ -88,7 +88,7 @@ async fn evicted_keys_are_found() {
     assert!(refusal(&server, "").await.contains("store_evicted"));
 }
 
-// R07: hosted servers forbid CONFIG: the level is not better than what is known.
+// R07: hosted servers forbid CONFIG: the level is not higher than what is known.
 #[tokio::test]
 async fn a_forbidden_config_lowers_the_level_unless_the_operator_asserts_it() {
     let server = RedisServer::start().await;
@@ -103,7 +103,7 @@ async fn a_forbidden_config_lowers_the_level_unless_the_operator_asserts_it() {
     assert_eq!(level(&store).await, Durability::Synced);
 }
 
-// R18: a user that may do nothing but what the store does.
+// R18: a user with only the rights that the store needs.
 #[tokio::test]
 async fn a_user_with_few_rights_suffices() {
     let server = RedisServer::start().await;
@@ -116,7 +116,7 @@ async fn a_user_with_few_rights_suffices() {
     assert_eq!(findings(&store).await, []);
 }
 
-// The password is wrong: unavailable, and the answer does not show it.
+// A wrong password: the store is unavailable, and the error does not show the password.
 #[tokio::test]
 async fn a_wrong_password_is_not_shown() {
     let server = RedisServer::start().await;
@@ -146,7 +146,8 @@ async fn a_replica_is_refused() {
     assert!(matches!(appended, Err(StoreError::Unavailable(_))), "{appended:?}");
 }
 
-// R10: a primary is demoted under the store: neither reads nor writes until it is one again.
+// R10: a primary is demoted under the store: it neither reads nor writes until the server is a
+// primary again.
 #[tokio::test]
 async fn a_primary_that_becomes_a_replica_is_unavailable() {
     let server = RedisServer::start().await;
@@ -161,7 +162,7 @@ async fn a_primary_that_becomes_a_replica_is_unavailable() {
     assert_eq!(store.append(&request("b", 0), b"record").await.unwrap().position.seq, 2);
 }
 
-// A server that was started anew is worth knowing, and nothing more if its file is complete.
+// A restarted server is reported; it is no problem if its file is complete.
 #[tokio::test]
 async fn a_restart_is_found() {
     let mut server = RedisServer::start().await;

@@ -1,4 +1,4 @@
-//! Servers that die, stand still and come back.
+//! Servers that die, hang and come back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::place::{options, request};
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::redis_server::{RedisServer, free_port};
 
-// Nothing listens: an answer within the deadline.
+// Without a server there is an error within the deadline.
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable() {
     let begin = Instant::now();
@@ -21,7 +21,7 @@ async fn a_server_that_is_not_there_is_unavailable() {
     assert!(begin.elapsed() < Duration::from_secs(2));
 }
 
-// R09: the server goes and comes back on its port: calls fail fast, then work, without a restart.
+// R09: the server stops and comes back on its port: calls fail fast, then work, without a restart.
 #[tokio::test]
 async fn a_server_that_comes_back_is_used_again() {
     let (mut server, store) = hasty_store().await;
@@ -38,10 +38,10 @@ async fn a_server_that_comes_back_is_used_again() {
     store.wait(1, Duration::from_secs(20)).await.unwrap();
 }
 
-// R09: the server stands still with its connections open; when it goes on, so does the store,
-// and what had reached the server is appended once.
+// R09: the server hangs with its connections open; when it continues, the store works again, and a
+// request that had reached the server is appended once.
 #[tokio::test]
-async fn a_server_that_stands_still_is_used_again() {
+async fn a_server_that_hangs_is_used_again() {
     let (server, store) = hasty_store().await;
     store.append(&request("a", 0), b"record").await.unwrap();
     server.pause();
@@ -57,8 +57,8 @@ async fn a_server_that_stands_still_is_used_again() {
     assert_eq!(store.read(0, 10).await.unwrap().head, 2);
 }
 
-// R09: connections go dead without a word, as behind a firewall that forgot them: one call each
-// fails at its deadline, the next one works on a new connection.
+// R09: connections go dead without notice, as behind a firewall that dropped their state: one call
+// on each fails at its deadline, the next one uses a new connection.
 #[tokio::test]
 async fn a_dead_connection_is_replaced() {
     let server = RedisServer::start().await;
@@ -90,8 +90,8 @@ async fn a_connection_that_the_server_closed_is_replaced_within_the_call() {
     }
 }
 
-// R01: the server is killed under concurrent appends, again and again: every acknowledged record
-// is at its position afterwards, and no request was appended twice.
+// R01: the server is killed several times during concurrent appends: every acknowledged record is
+// at its position afterwards, and no request was appended twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_acknowledged_record_is_lost_when_the_server_is_killed() {
     let (mut server, store) = hasty_store().await;

@@ -51,8 +51,8 @@ async fn every_script_declares_its_keys_and_they_share_a_slot() {
     assert_eq!((scripts.len(), slots.len()), (7, 1));
 }
 
-// The node that was named in the options has not got the slot: the store follows to the one that
-// has it.
+// The node in the options does not have the slot: the store follows the redirection to the node
+// that has it.
 #[tokio::test]
 async fn a_slot_on_another_node_is_found() {
     let [asked, holder] =
@@ -68,7 +68,7 @@ async fn a_slot_on_another_node_is_found() {
     assert_eq!(holder.command::<u64>(&["EXISTS", "{offswitch}:meta"]).await, 1);
 }
 
-// A feed's name with braces would spread its keys over slots.
+// A feed name with braces would spread its keys over several slots.
 #[tokio::test]
 async fn a_prefix_with_braces_is_refused() {
     for prefix in ["", "a{b}c", "}"] {
@@ -78,7 +78,7 @@ async fn a_prefix_with_braces_is_refused() {
     }
 }
 
-/// Calls everything that a store can do, with all branches that write.
+/// Calls every operation of a store, with all branches that write.
 pub(crate) async fn call_everything(store: &RedisStore) {
     for id in ["1", "2", "2"] {
         store.append(&request(id, 0), b"record").await.unwrap();

@@ -1,13 +1,13 @@
-//! The description of the API that is committed, for clients that are made from it.
+//! The committed description of the API, from which clients are generated.
 
 use std::fs;
 use std::path::Path;
 
-// D32: a change of the API shows in the change that makes it.
+// D32: a change of the API shows in the commit that makes it.
 #[test]
 fn the_committed_description_is_the_one_that_is_served() {
     let mut served = serde_json::to_value(offswitch::http::description()).unwrap();
-    // An example that can be sent as it is names a day in the future.
+    // An example that can be sent unchanged has a day in the future.
     let example = "/paths/~1v1~1revocations/post/requestBody/content/application~1json/examples/jti\
                    /value/exp";
     *served.pointer_mut(example).unwrap() = 0.into();

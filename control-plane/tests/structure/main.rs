@@ -1,4 +1,4 @@
-//! What may import what, and what is committed of the API.
+//! Which module may import which, and the committed description of the API.
 
 mod description;
 
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each module of the crate, the lowest first: one imports only those before it. The rules are
+/// Each module of the crate, the lowest first: a module imports only those before it. The rules are
 /// below all of them, in a crate of their own that cannot import any.
 const LAYERS: [&str; 14] = [
     "clock",
@@ -24,11 +24,12 @@ const LAYERS: [&str; 14] = [
     "server",
     "config",
 ];
-/// Above them, and beside each other.
+/// Modules above those; they do not import each other.
 const TOP: [&str; 1] = ["http"];
 
-/// The owners inside the plane, the lowest first: each has a file or folder, and uses the types of
-/// those before it. [`ALONE`] uses none of them, and only what puts them together uses it.
+/// The owners inside the plane, the lowest first: each is a file or folder, and uses the types of
+/// those before it. Modules of [`ALONE`] use no owner, and only the module that assembles the plane
+/// uses them.
 const OWNERS: [(&str, &str); 7] = [
     ("folded", "Folded"),
     ("signing", "SigningKeys"),
@@ -39,7 +40,7 @@ const OWNERS: [(&str, &str); 7] = [
     ("receivers", "Receivers"),
 ];
 const ALONE: (&str, &str) = ("api_key_ring", "ApiKeyRing");
-/// What only the owners use: HTTP asks them by name for what it needs.
+/// Modules that only the owners use: HTTP calls an owner's method instead.
 const INTERNALS: [&str; 10] = [
     "ApiKeys",
     "Fold",

@@ -1,4 +1,4 @@
-//! A TCP proxy before a Redis server that does to script calls what networks do.
+//! A TCP proxy before a Redis server that treats script calls like a faulty network.
 
 use std::io::Result;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,9 +11,9 @@ use tokio::task::JoinHandle;
 /// What happens to script calls; everything else passes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The server's place is taken by one that answers with this line.
+    /// The proxy answers with this line instead of the server.
     Answer(&'static str),
-    /// After so many more the server is never heard again; the last one is executed, or is not.
+    /// After this many more the server never answers again; the last one is executed or not.
     Die {
         after: u64,
         executed: bool,
@@ -50,14 +50,14 @@ impl FaultProxy {
                 let number = counter.fetch_add(1, Ordering::SeqCst) + 1;
                 let limit = Arc::clone(&limit);
                 let is_silent = move || number <= limit.load(Ordering::SeqCst);
-                // A broken connection is what this is about.
+                // Broken connections are expected here.
                 tokio::spawn(serve(client, server_port, Arc::clone(&faults), is_silent));
             }
         });
         Self { port, fault, accepted, silent, task }
     }
 
-    /// The connections that there are stay open, but nothing passes through them ever again.
+    /// The existing connections stay open, but nothing passes through them any more.
     pub(crate) fn silence_connections(&self) {
         self.silent.store(self.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
     }
@@ -67,7 +67,7 @@ impl FaultProxy {
         *self.fault.lock().unwrap() == Fault::Dead
     }
 
-    /// What happens from now on.
+    /// Sets the fault from now on.
     pub(crate) fn set(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
     }
@@ -138,7 +138,7 @@ async fn serve(
     }
 }
 
-/// Has the server execute `chunk` and waits for the answer.
+/// Lets the server execute `chunk` and waits for the answer.
 async fn execute(chunk: &[u8], port: u16) -> Result<()> {
     let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
     server.write_all(chunk).await?;

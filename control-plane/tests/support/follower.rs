@@ -1,4 +1,4 @@
-//! A verifier that follows a control plane, as the edge does, but natively.
+//! A verifier that follows a control plane, like the one at the edge, but natively.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_verifier::{Applied, ApplyError};
@@ -13,7 +13,7 @@ use super::process::ControlPlane;
 pub(crate) struct Follower(Verifier);
 
 impl Follower {
-    /// One that has fetched keys and base.
+    /// Starts a verifier and fetches keys and base.
     pub(crate) async fn start(plane: &ControlPlane, issuer: &str) -> Self {
         let keys = plane.got("/v1/keys").await;
         let public_keys = keys["feed_public_keys"].as_array().unwrap();
@@ -33,14 +33,14 @@ impl Follower {
         follower
     }
 
-    /// Fetches the key set anew.
+    /// Fetches the key set again.
     pub(crate) async fn fetch_keys(&mut self, plane: &ControlPlane, issuer: &str) {
         let jwks: Value = plane.got("/.well-known/jwks.json").await;
         let keys = KeySet::from_jwks(jwks.to_string().as_bytes(), &[]).unwrap();
         assert!(self.0.set_keys(issuer, keys));
     }
 
-    /// Asks the feed until there is nothing new.
+    /// Polls the feed until there is nothing new.
     pub(crate) async fn follow(&mut self, plane: &ControlPlane) {
         loop {
             let since = self.0.feed().since();
@@ -54,7 +54,7 @@ impl Follower {
         }
     }
 
-    /// Applies bytes that somebody else hands it.
+    /// Applies a snapshot that the test passes in.
     pub(crate) fn apply(&mut self, bytes: Vec<u8>) -> Result<Applied, ApplyError> {
         self.0.apply(bytes, now())
     }

@@ -1,4 +1,5 @@
-//! An embedded store that holds back the answer to one write, and whose appends a test may let fail.
+//! An embedded store that holds back the answer to one write, and whose appends a test can make
+//! fail.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub(crate) struct GatedStore {
     before_append: Option<Hook>,
 }
 
-/// Sees a batch first; an error is the batch's.
+/// Gets each batch before the store; its error is the batch's.
 type Hook = Box<dyn Fn(&[Append]) -> Result<(), StoreError> + Send + Sync>;
 
 impl GatedStore {
@@ -34,7 +35,7 @@ impl GatedStore {
         Self { inner, holds_sessions, holds_append, fails_end, reached, open, before_append }
     }
 
-    /// Lets `hook` see every batch before it is appended.
+    /// Calls `hook` with every batch before it is appended.
     pub(crate) fn before_append(
         mut self,
         hook: impl Fn(&[Append]) -> Result<(), StoreError> + Send + Sync + 'static,
@@ -53,7 +54,7 @@ impl GatedStore {
         self.holds_append.store(true, Ordering::SeqCst);
     }
 
-    /// Lets the next question where the log ends fail.
+    /// Makes the next query of the log's end fail.
     pub(crate) fn fail_end(&self) {
         self.fails_end.store(true, Ordering::SeqCst);
     }
@@ -63,7 +64,7 @@ impl GatedStore {
         self.reached.acquire().await.unwrap().forget();
     }
 
-    /// Lets the answer go.
+    /// Releases the answer.
     pub(crate) fn open(&self) {
         self.open.add_permits(1);
     }
@@ -107,7 +108,7 @@ impl Store for GatedStore {
 
     async fn end(&self) -> Result<End, StoreError> {
         if self.fails_end.swap(false, Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("as the test wants it".to_owned()));
+            return Err(StoreError::Unavailable("as the test needs it".to_owned()));
         }
         self.inner.end().await
     }

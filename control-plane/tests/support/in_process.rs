@@ -1,4 +1,4 @@
-//! A plane inside the test's own process, for what needs another clock or many calls.
+//! A plane inside the test's own process, for tests that need another clock or many calls.
 
 use std::sync::Arc;
 
@@ -7,8 +7,7 @@ use offswitch::master_key::MasterKey;
 use offswitch::plane::{Loading, Plane};
 use offswitch::store::{RedisOptions, RedisStore, Store};
 
-/// A plane on the Redis at `url`, which believes that it is `now` when it starts. Its tasks do not
-/// run.
+/// A plane on the Redis at `url` whose clock is at `now` when it starts. Its tasks do not run.
 pub(crate) async fn plane_at(url: &str, issuer: &str, master: &str, now: u64) -> Arc<Plane> {
     let options = RedisOptions { url: url.to_owned(), first_era: 1, ..RedisOptions::default() };
     plane_on(Arc::new(RedisStore::connect(options).await.unwrap()), issuer, master, now).await

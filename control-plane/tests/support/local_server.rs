@@ -1,4 +1,4 @@
-//! The accept loop inside the test's own process, with limits that a test need not wait for long.
+//! The accept loop inside the test's own process, with limits that are short enough for a test.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -31,7 +31,7 @@ pub(crate) struct LocalServer {
 }
 
 impl LocalServer {
-    /// One that serves the whole API.
+    /// Starts one that serves the whole API.
     pub(crate) async fn start(limits: Limits) -> Self {
         Self::start_with(limits, |_| ()).await
     }
@@ -64,7 +64,7 @@ impl LocalServer {
         server
     }
 
-    /// One that serves `router`.
+    /// Starts one that serves `router`.
     pub(crate) async fn serve(limits: Limits, router: Router) -> Self {
         metrics();
         let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
@@ -86,7 +86,7 @@ impl LocalServer {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// A connection whose peer's system takes next to nothing before it is read.
+    /// Opens a connection whose receive buffer is as small as the system allows.
     pub(crate) async fn connect_narrowly(&self) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(2048).unwrap();
@@ -100,7 +100,7 @@ impl Drop for LocalServer {
     }
 }
 
-/// Limits that are over soon.
+/// Limits with short times.
 pub(crate) fn short_limits() -> Limits {
     Limits {
         header_timeout: Duration::from_secs(2),

@@ -39,7 +39,7 @@ impl ControlPlane {
         assert_eq!((status, body), (StatusCode::BAD_REQUEST, expected));
     }
 
-    /// Asks what a token is worth: the verdict's code and the body.
+    /// Introspects a token: the verdict's code and the body.
     pub(crate) async fn introspected(&self, token: &str) -> (String, Value) {
         let request = self.admin(Method::POST, "/oauth/introspect").form(&[("token", token)]);
         let response = request.send().await.unwrap();

@@ -22,7 +22,7 @@ pub(crate) struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// One on the embedded store in a folder of its own.
+    /// Starts one on the embedded store in a folder of its own.
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut plane = Self::start_in(folder.path(), &[]).await;
@@ -30,12 +30,12 @@ impl ControlPlane {
         plane
     }
 
-    /// One with its data in `data_dir` and more of the environment.
+    /// Starts one with its data in `data_dir` and these additional environment variables.
     pub(crate) async fn start_in(data_dir: &Path, environment: &[(&str, &str)]) -> Self {
         Self::start_with(data_dir, &[], environment).await
     }
 
-    /// One that reads the configuration file `config`.
+    /// Starts one that reads the configuration file `config`.
     pub(crate) async fn start_with_config(data_dir: &Path, config: &str) -> Self {
         Self::start_with(data_dir, &["--config", config], &[]).await
     }
@@ -79,7 +79,7 @@ impl ControlPlane {
         }
     }
 
-    /// The first API key, with every scope.
+    /// The first API key, which has every scope.
     pub(crate) fn admin_key(&self) -> String {
         std::fs::read_to_string(self.data_dir.join("admin.key")).unwrap()
     }
@@ -89,7 +89,7 @@ impl ControlPlane {
         std::fs::read_to_string(self.data_dir.join("log")).unwrap()
     }
 
-    /// The id of its feed and of its tokens.
+    /// The name of its feed and the issuer of its tokens.
     pub(crate) fn issuer(&self) -> String {
         self.issuer.clone()
     }
@@ -139,7 +139,7 @@ impl ControlPlane {
         response.bytes().await.unwrap().to_vec()
     }
 
-    /// Where it listens.
+    /// The port it listens on.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -149,13 +149,13 @@ impl ControlPlane {
         self.process.id()
     }
 
-    /// Asks the process to stop, as a service manager does.
+    /// Sends the signal with which a service manager stops a process.
     pub(crate) fn ask_to_stop(&self) {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
-    /// Waits until the process has ended, and insists that it did so by itself.
+    /// Waits until the process has ended, and insists that it did so after the signal alone.
     pub(crate) async fn until_stopped(&mut self) {
         let begin = Instant::now();
         loop {
@@ -168,7 +168,7 @@ impl ControlPlane {
         }
     }
 
-    /// Ends the process at once.
+    /// Kills the process.
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -190,7 +190,7 @@ pub(crate) struct Launched {
 }
 
 impl Launched {
-    /// One on a free port with its data in `data_dir`, and what `change` adds.
+    /// Starts one on a free port with its data in `data_dir`, and with the changes of `change`.
     pub(crate) fn start(data_dir: &Path, change: impl FnOnce(&mut Command)) -> Self {
         let (port, log) = (free_port(), data_dir.join("log"));
         let file = std::fs::File::create(&log).unwrap();
@@ -226,7 +226,7 @@ impl Launched {
         }
     }
 
-    /// Waits until it has ended by itself, without success; answers with its log.
+    /// Waits until it has exited without success; returns its log.
     pub(crate) async fn until_ended(mut self) -> String {
         let begin = Instant::now();
         loop {
@@ -234,7 +234,7 @@ impl Launched {
                 assert!(!status.success());
                 return self.log();
             }
-            assert!(begin.elapsed() < PATIENCE, "it goes on: {}", self.log());
+            assert!(begin.elapsed() < PATIENCE, "it still runs: {}", self.log());
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -261,14 +261,14 @@ fn issuer_of(data_dir: &Path, environment: &[(&str, &str)], port: u16) -> String
     })
 }
 
-/// Runs the binary to its end.
+/// Runs the binary until it exits.
 pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = command();
     command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null());
     command.output().unwrap()
 }
 
-/// The binary, with nothing of the tester's own configuration.
+/// The binary, without the tester's own configuration.
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_offswitch"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OFFSWITCH_")) {

@@ -1,4 +1,4 @@
-//! An identity provider: a discovery document, a key set, and what it signs.
+//! An identity provider: a discovery document, a key set, and the tokens that it signs.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,12 +25,12 @@ pub(crate) enum Keys {
     Served,
     /// With its keys, after a while.
     Slow,
-    /// With more than any key set has.
+    /// With more keys than a key set may have.
     Endless,
     Broken,
     Redirected,
     NotJson,
-    /// With a key that verifies nothing.
+    /// With a key that no signature matches.
     Unusable,
 }
 
@@ -112,7 +112,7 @@ impl Provider {
         format!("{signed}.{}", Base64UrlUnpadded::encode_string(&signature.to_bytes()))
     }
 
-    /// A token with an HMAC whose secret is the text of the public key, which anyone has.
+    /// A token with an HMAC whose secret is the public key's text, which everyone has.
     pub(crate) fn sign_with_public_key(&self, header: &Value, claims: &Value) -> String {
         let signed = signing_input(header, &claims.to_string());
         let public = self.newest().1.verifying_key();

@@ -1,4 +1,4 @@
-//! HTTP/2 by the frame (RFC 9113), for what no client does by itself.
+//! HTTP/2 frame by frame (RFC 9113), for behaviour that no ordinary client has.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,12 +27,12 @@ pub(crate) struct Frame {
 }
 
 impl RawHttp2 {
-    /// Begins, with a first window of 65,535 bytes for everything.
+    /// Opens the connection, with a first window of 65,535 bytes for everything.
     pub(crate) async fn begin(connection: TcpStream) -> Self {
         Self::begin_with_window(connection, 65_535).await
     }
 
-    /// Begins, with a first window of so many bytes for each stream.
+    /// Opens the connection, with a first window of this many bytes for each stream.
     pub(crate) async fn begin_with_window(mut connection: TcpStream, size_bytes: u32) -> Self {
         connection.set_nodelay(true).unwrap();
         connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
@@ -41,34 +41,33 @@ impl RawHttp2 {
         Self(connection)
     }
 
-    /// Takes so many bytes more of `stream`; of all together where it is 0.
+    /// Widens the window of `stream` by this many bytes; the connection's window if `stream` is 0.
     pub(crate) async fn widen(&mut self, stream: u32, more_bytes: u32) {
         let frame = frame(WINDOW_UPDATE, 0, stream, &more_bytes.to_be_bytes());
         let _ = self.0.write_all(&frame).await;
     }
 
-    /// Asks for `path` on `stream`.
+    /// Requests `path` on `stream`.
     pub(crate) async fn get(&mut self, stream: u32, path: &str) {
         let head = head(0x82, path);
         let frame = frame(HEADERS, END_HEADERS | END_STREAM, stream, &head);
         self.0.write_all(&frame).await.unwrap();
     }
 
-    /// Asks on `stream` with a header block of any length.
+    /// Sends a request on `stream` with a header block of any length.
     pub(crate) async fn request(&mut self, stream: u32, block: &[u8]) {
         let mut pieces = block.chunks(16_000).peekable();
         let mut kind = HEADERS;
         while let Some(piece) = pieces.next() {
             let end = if pieces.peek().is_none() { END_HEADERS } else { 0 };
             let flags = end | if kind == HEADERS { END_STREAM } else { 0 };
-            // The other side may have enough already.
+            // The other side may have closed already.
             let _ = self.0.write_all(&frame(kind, flags, stream, piece)).await;
             kind = CONTINUATION;
         }
     }
 
-    /// The status that `stream` is answered with, where it is one of those that HPACK has a number
-    /// for, or 431 in digits.
+    /// The status in the answer on `stream`, if HPACK has an index for it or it is 431 in digits.
     pub(crate) async fn status(&mut self, stream: u32) -> Option<u16> {
         loop {
             let answer = self.next().await?;
@@ -82,7 +81,7 @@ impl RawHttp2 {
         }
     }
 
-    /// The next frame, or none if the connection is over. Settings and pings are acknowledged.
+    /// The next frame, or `None` if the connection is over. Settings and pings are acknowledged.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         loop {
             let Frame { kind, flags, stream, payload } = self.next_unacknowledged().await?;
@@ -95,7 +94,7 @@ impl RawHttp2 {
         }
     }
 
-    /// The next frame of any kind, or none if the connection is over.
+    /// The next frame of any kind, or `None` if the connection is over.
     pub(crate) async fn next_unacknowledged(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         self.0.read_exact(&mut head).await.ok()?;

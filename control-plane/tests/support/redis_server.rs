@@ -37,7 +37,7 @@ impl RedisServer {
         Self::start_with(&[DURABLE.as_slice(), cluster.as_slice()].concat()).await
     }
 
-    /// Waits until the cluster answers for all slots, as this node sees it.
+    /// Waits until the cluster serves all slots, as this node sees it.
     pub(crate) async fn until_cluster_is_up(&self) {
         let begin = Instant::now();
         while !self.command::<String>(&["CLUSTER", "INFO"]).await.contains("cluster_state:ok") {
@@ -46,7 +46,7 @@ impl RedisServer {
         }
     }
 
-    /// A server with these arguments beside its port and directory.
+    /// A server with these arguments in addition to its port and directory.
     pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
@@ -85,7 +85,7 @@ impl RedisServer {
         })
     }
 
-    /// Ends the process at once, as a power cut would (but the kernel keeps what was written).
+    /// Kills the process, like a power cut (but the kernel keeps the written bytes).
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
@@ -98,7 +98,7 @@ impl RedisServer {
         self.signal("-STOP");
     }
 
-    /// Lets a paused process go on.
+    /// Continues a paused process.
     pub(crate) fn resume(&self) {
         self.signal("-CONT");
     }

@@ -1,4 +1,4 @@
-//! A disk that is soon full.
+//! A disk with little space.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 pub(crate) struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// Only root can have one: it says so and is none otherwise.
+    /// Only root can mount one; otherwise it prints that and returns `None`.
     pub(crate) fn mount(size_bytes: usize) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let size = format!("size={size_bytes}");
@@ -28,7 +28,7 @@ impl SmallDisk {
         self.0.path()
     }
 
-    /// Takes all that is free.
+    /// Fills all free space.
     pub(crate) fn fill(&self) {
         let mut options = File::options();
         let mut ballast = options.create(true).append(true).open(self.ballast()).unwrap();
@@ -41,7 +41,7 @@ impl SmallDisk {
         }
     }
 
-    /// Gives it back.
+    /// Frees it again.
     pub(crate) fn make_room(&self) {
         std::fs::remove_file(self.ballast()).unwrap();
     }
