@@ -1,4 +1,4 @@
-// What a guarded route of an application answers.
+// The answers of a guarded route of an application.
 
 import assert from "node:assert/strict";
 

@@ -1,6 +1,6 @@
-// The package in other people's tools (N02, N03), and the examples: each application of the table is built
-// from the packed package and started; a token is accepted, revoked at a real control plane, and refused
-// within two seconds.
+// The package in other tools (N02, N03), and the examples: each application of the table is built
+// from the packed package and started; a token is accepted, revoked at a real control plane, and
+// refused within two seconds.
 
 import assert from "node:assert/strict";
 import { basename, join } from "node:path";
@@ -29,12 +29,13 @@ after(async () => {
   for (const close of closing) await close();
 });
 
-// APPS="examples, READMEs" node --test tests/apps/apps.test.mjs runs those whose names begin so.
+// APPS="examples, READMEs" node --test tests/apps/apps.test.mjs runs the applications whose names
+// begin with one of these texts.
 const wanted = process.env.APPS?.split(",").map((name) => name.trim());
 const chosen = Object.entries(APPS)
   .filter(([name]) => wanted === undefined || wanted.some((one) => name.startsWith(one)));
 
-describe("the package in other people's tools", { concurrency: 2 }, () => {
+describe("the package in other tools", { concurrency: 2 }, () => {
   for (const [name, app] of chosen) {
     test(name, { timeout: 240_000 }, async (context) => {
       const folder = workspace.copy(app.folder, name.replace(/\W+/g, "-").toLowerCase());
@@ -51,14 +52,14 @@ describe("the READMEs", { skip: wanted !== undefined && !wanted.includes("README
   testReadmes({ login, settings, workspace });
 });
 
-/** A token for a user of its own. */
+/** Returns a token for a new user. */
 async function login(name) {
   const sub = `${name}-${crypto.randomUUID()}`;
   const { access_token: token } = await plane.call("POST", "/v1/sessions", { sub, scope: "read" });
   return { sub, token };
 }
 
-/** Revokes the user, and waits for the refusal that `isRefused` sees; if `quiet`, the first time that it looks. */
+/** Revokes the user, and waits until `isRefused` sees the refusal; if `quiet`, its first look must see it. */
 async function revoked(context, what, sub, isRefused, quiet = false) {
   await plane.call("POST", "/v1/revocations", { sub });
   if (quiet) {
@@ -137,7 +138,7 @@ async function judgeInPage(context, folder, file) {
   }
 }
 
-/** N02 asks for 2 s; other applications are built at the same time. */
+/** N02 requires 2 s; other applications are built at the same time. */
 const MAX_MS = 4_000;
-/** More than those 2 s, for a process without requests. */
+/** More than those 2 s, for a process that gets no requests. */
 const QUIET_MS = 3_000;

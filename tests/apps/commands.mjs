@@ -1,10 +1,10 @@
-// Runs an application's commands as `npm run` does: the tools' own programs first on the path.
+// Runs an application's commands like `npm run`: the application's own programs come first in the path.
 
 import { spawn } from "node:child_process";
 import { delimiter, dirname, join } from "node:path";
 import { RUNTIMES } from "../support/runtimes.mjs";
 
-/** Runs a command to its end; throws with all that it printed unless it succeeds. */
+/** Runs a command until it exits; unless it succeeds, throws an error with its whole output. */
 export async function run(command, how) {
   const { child, printed } = begin(command, how);
   const code = await new Promise((ended) => child.on("close", ended));
@@ -12,19 +12,19 @@ export async function run(command, how) {
   return printed();
 }
 
-/** Starts a command that goes on until `stop`. */
+/** Starts a command that runs until `stop`. */
 export function start(command, how) {
   const { child, printed } = begin(command, how);
   const ended = new Promise((resolve) => child.on("close", resolve));
   return {
     printed,
     hasEnded: () => child.exitCode !== null || child.signalCode !== null,
-    // The whole group: next and wrangler start processes of their own.
+    // The whole process group: next and wrangler start child processes.
     stop: async () => {
       try {
         process.kill(-child.pid, "SIGKILL");
       } catch {
-        // It has ended already.
+        // The process has already exited.
       }
       await ended;
     },
@@ -52,7 +52,7 @@ function begin([program, ...args], { cwd, env = {}, newest = false }) {
   return { child, printed: () => output };
 }
 
-/** Nothing of the test runner or the npm that started it. */
+/** The environment without the variables of the test runner and its npm. */
 function environment() {
   const theirs = /^(npm_|NODE_TEST_CONTEXT|NODE_OPTIONS|NODE_V8_COVERAGE|JEST|VITEST)/i;
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !theirs.test(name)));

@@ -1,4 +1,4 @@
-// What each application configures its verifier with. The runner copies this file to all of them.
+// The verifier options of every application. The runner copies this file into each of them.
 
 export const options = ({ OFFSWITCH_FEED_API_KEY: apiKey, OFFSWITCH_FEED_PUBLIC_KEYS: publicKey, OFFSWITCH_ISSUER: issuer }) => ({
   issuer,

@@ -1,5 +1,5 @@
-// N01: the JavaScript in the READMEs and the guides compiles under strict TypeScript and runs as written,
-// against a real control plane.
+// N01: the JavaScript in the READMEs and the guides compiles under strict TypeScript and runs as
+// written, against a real control plane.
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { answersMe } from "./answers.mjs";
 import { run, start } from "./commands.mjs";
 import { programs } from "./readme.mjs";
 
-/** Makes the tests. `login` gives a token of a user. */
+/** Makes the tests. `login` returns a token of a user. */
 export function testReadmes({ login, settings, workspace }) {
   const { OFFSWITCH_FEED_API_KEY: key, OFFSWITCH_FEED_PUBLIC_KEYS: publicKey, OFFSWITCH_ISSUER: origin } = settings;
   const folder = join(workspace.folder, "readme");
@@ -29,7 +29,7 @@ export function testReadmes({ login, settings, workspace }) {
   for (const { after, file, name, runtime, text } of blocks) {
     test(`${name} runs`, { timeout: 120_000 }, async () => {
       const { sub: SUB, token: TOKEN } = await login(file);
-      // The example's address and feed key become real ones.
+      // The address and the feed key of the example are replaced by real ones.
       const real = text.replaceAll("https://auth.example", origin).replaceAll("HCIu…", publicKey);
       if (runtime === "workerd") {
         write("worker.ts", real);
@@ -63,7 +63,7 @@ const STRICT = {
   strict: true, exactOptionalPropertyTypes: true, module: "nodenext", noEmit: true, target: "es2023", types: ["node"],
 };
 
-/** What the blocks find in their runtimes. */
+/** The globals and modules that the blocks find in their runtimes. */
 const AMBIENT = `
 declare namespace Deno {
   function serve(handler: (request: Request) => Response | Promise<Response>): unknown;
@@ -73,7 +73,7 @@ declare module "cloudflare:workers" {
 }
 `;
 
-/** What checks the blocks. */
+/** The functions that check the blocks. */
 const HARNESS = `
 import { equal } from "node:assert/strict";
 

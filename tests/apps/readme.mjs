@@ -1,20 +1,20 @@
-// The JavaScript in the READMEs and the guides, and what surrounds each block when it is compiled and run.
-// Only the example's address and feed key are replaced.
+// The JavaScript in the READMEs and the guides, and the code around each block when it is compiled
+// and run. Only the address and the feed key of the example are replaced.
 
 import { readFileSync, readdirSync } from "node:fs";
 import { ROOT } from "../support/fixture.mjs";
 
-/** A page that shows its login. */
+/** A page that shows its login state. */
 const PAGE = `const shown: string[] = [];
   const showLogin = (code: string) => shown.push(code);`;
 
-/** Something open, which remembers how it was closed. */
+/** An open connection that records how it was closed. */
 const SOCKET = `const closed: unknown[] = [];
   const socket = { close: (...how: unknown[]) => closed.push(...how) };`;
 
 /**
- * How a block is run, by a text that it contains. `before` and the block are compiled; `after` checks what
- * came of it. The first block of a page comes before each of the others, unless they are `alone`.
+ * How a block is run; the key is a text in the block. `before` and the block are compiled; `after`
+ * checks the result. The first block of a page precedes each of the others, unless they are `alone`.
  */
 const SURROUNDINGS = [
   { has: "await verifier.verify(token)", after: 'equal(verdict.code, "valid");' },

@@ -1,11 +1,12 @@
-// The applications, one a line: which folder, how it is built and started, and what is looked at.
+// The applications, one per line: the folder, how it is built and started, and what is checked.
 //
-// `folder`, or several on top of each other, is copied to a folder of its own: of this folder, or an
-// `example`. `build` and `start` are commands, found in node_modules/.bin as by `npm run`; PORT is the one
-// to listen on. `binary` is started in place of a command: one of this repository's own. `paths` are the
-// guarded routes (/api/me); `quiet` asks none of them while the revocation is on its way; `socket` says that
-// there is a WebSocket too. `page` is a folder with a page for Chromium, `test` a command that has its own
-// tests. `newest` wants a Node that is newer than the oldest one that the package supports.
+// `folder`, or several on top of each other, is copied into a new folder: one of this folder, or an
+// `example`. `build` and `start` are commands in node_modules/.bin, as in `npm run`; PORT is the
+// port to listen on. `binary` is started instead of a command: it is a program of this repository.
+// `paths` are the guarded routes (/api/me); with `quiet` no request is sent to them while the
+// revocation is under way; `socket` means that there is also a WebSocket. `page` is a folder with a
+// page for Chromium, `test` a command with tests of its own. `newest` requires a newer Node than
+// the oldest one that the package supports.
 
 import { RUNTIMES } from "../support/runtimes.mjs";
 
@@ -33,7 +34,7 @@ export const APPS = {
   "examples/hono": { folder: example("hono"), start: ["node", "server.js"] },
   "examples/hono in workerd": { folder: example("hono"), newest: true, quiet: true, start: WRANGLER },
   "examples/nextjs with webpack": next("--webpack"),
-  // Next 16.4.6 cannot build a route handler on the edge with webpack, whatever is in it.
+  // Next 16.4.6 cannot build any route handler on the edge with webpack.
   "examples/nextjs with Turbopack": next("--turbopack", ["next-edge-route"]),
   "examples/rust-service": { folder: example("rust-service"), binary: "rust-service" },
   "examples/worker": { folder: example("worker"), newest: true, quiet: true, start: WRANGLER },

@@ -1,5 +1,5 @@
-// A folder outside of this repository with the tools of all applications installed once, the package as it
-// would be published, and a copy of each application.
+// A folder outside of this repository in which the tools of all applications are installed once,
+// with the package as it would be published and a copy of each application.
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -41,18 +41,18 @@ function installTools() {
   const lock = readFileSync(join(HERE, "package-lock.json"));
   const done = join(HERE, "node_modules/.installed-lock");
   if (existsSync(done) && readFileSync(done).equals(lock)) return;
-  // Some tools want a newer Node than npm runs on here; they are started with one.
+  // Some tools need a newer Node than the one that runs npm; they are started with the newer one.
   const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"];
   execFileSync("npm", args, { cwd: HERE, stdio: ["ignore", "ignore", "inherit"] });
   writeFileSync(done, lock);
 }
 
-/** By hard links where that is possible: it is nearly a gigabyte. */
+/** Uses hard links where possible: the folder has nearly a gigabyte. */
 function copyTree(from, to) {
   if (spawnSync("cp", ["-al", from, to]).status === 0) return;
   rmSync(to, { recursive: true, force: true });
   cpSync(from, to, { recursive: true, verbatimSymlinks: true });
 }
 
-/** What somebody who tried an example has left in its folder. */
+/** Files that remain in an example's folder after someone has tried it. */
 const MADE_BY_A_RUN = /examples\/[^/]+\/(node_modules|offswitch-state|package-lock\.json|\.(env\.local|next|wrangler)\b)/;

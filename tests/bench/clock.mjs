@@ -1,9 +1,9 @@
-// How time is taken: contestants in turns, so that a machine that is busy for a while slows down all
-// of them, and the median of the rounds.
+// How time is measured: the contestants take turns, so that a busy machine slows down all of them,
+// and the result is the median of the rounds.
 
 /**
- * @param {Record<string, (count: number) => number | Promise<number>>} contestants each runs so many
- *   calls and answers with how long they took, milliseconds
+ * @param {Record<string, (count: number) => number | Promise<number>>} contestants each runs this many
+ *   calls and returns their duration in milliseconds
  * @param {{ calls: number, rounds: number }} how
  * @returns {Promise<Record<string, number>>} nanoseconds a call
  */
@@ -20,7 +20,7 @@ export async function takeTurns(contestants, { calls, rounds }) {
 
 export const median = (all) => all.toSorted((a, b) => a - b)[all.length >> 1];
 
-/** One after the other; waits where the contestant does. */
+/** Runs the contestants one after the other; waits if a contestant waits. */
 export async function inTurn(count, call, next) {
   for (let index = 0; index < count; index += 1) {
     const answer = call(next(index));

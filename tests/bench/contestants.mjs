@@ -1,4 +1,4 @@
-// Ours and the peers, each as a function from a token to its claims. Knows nothing of the runtime.
+// Offswitch and the peers, each as a function from a token to its claims. It does not depend on the runtime.
 
 import { verify as honoVerify } from "hono/jwt";
 import { verify as tsndrVerify } from "@tsndr/cloudflare-worker-jwt";
@@ -6,7 +6,7 @@ import { importJWK, jwtVerify } from "jose";
 
 const ISSUER = "https://issuer.test";
 
-/** A verifier with the defaults, but for what the tokens need. */
+/** A verifier with the defaults, except for what the tokens need. */
 export function makeVerifier({ Verifier }, material, alg, { base = material.base, ...more } = {}) {
   const { jwk } = material.algorithms[alg];
   const verifier = new Verifier({
@@ -18,14 +18,14 @@ export function makeVerifier({ Verifier }, material, alg, { base = material.base
   return verifier;
 }
 
-/** Insists on claims: a measurement of refusals would be none. */
+/** Throws without claims: measuring refusals would measure something else. */
 export const claimsOf = (verdict) => {
   if (verdict.outcome !== "valid") throw new Error(JSON.stringify(verdict));
   return verdict.claims;
 };
 
 /**
- * The peers that run here. None checks revocation; each has its key imported beforehand.
+ * The peers that run in this runtime. None checks revocation; the key of each is imported beforehand.
  *
  * @param {any} material @param {string} alg @param {{ fastJwt?: any }} more what only some runtimes have
  */
@@ -50,7 +50,7 @@ export async function makePeers(material, alg, { fastJwt }) {
   return peers;
 }
 
-/** fast-jwt with its cache, room for all tokens. */
+/** fast-jwt with its cache, which has room for all tokens. */
 export function cachedFastJwt(fastJwt, material, alg) {
   const { pem } = material.algorithms[alg];
   return fastJwt({ key: pem, algorithms: [alg], allowedIss: ISSUER, cache: 20_000 });

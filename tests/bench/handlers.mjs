@@ -1,5 +1,5 @@
-// Requests per second on one core of the same Fetch handler: guarded by Offswitch, guarded by jose and
-// a look-up in Redis, and not guarded at all. wrk makes the load from the other core.
+// Requests per second on one core of the same Fetch handler: guarded by Offswitch, guarded by jose
+// and a look-up in Redis, and unguarded. wrk makes the load on the other core.
 
 import { execFile, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -75,7 +75,7 @@ function freePort() {
   });
 }
 
-/** wrk asks for each request: the tokens in turn. */
+/** wrk calls this for each request: it takes the tokens in turn. */
 function luaFor(tokens) {
   return `local tokens = {${tokens.map((token) => `"${token}"`).join(",")}}
 local at = 0
@@ -86,5 +86,5 @@ end
 `;
 }
 
-/** How many users knock. */
+/** How many users send requests. */
 const TOKENS = 1000;

@@ -1,4 +1,4 @@
-// Loads a base of a million entries and asks it: time and memory, as JSON.
+// Loads a base of a million entries and verifies tokens against it: time and memory, as JSON.
 
 import { Verifier } from "offswitch";
 import { AUDIENCE, ISSUER, mint, sign, signingKey } from "../support/fixture.mjs";

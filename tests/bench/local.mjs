@@ -1,4 +1,4 @@
-// Runs tasks in the Node, Deno or Bun it is started with, and prints nanoseconds a call as JSON.
+// Runs tasks in the Node, Deno or Bun that started it, and prints nanoseconds per call as JSON.
 
 import { createVerifier as fastJwt } from "fast-jwt";
 import * as offswitch from "offswitch";

@@ -1,5 +1,5 @@
-// What all measurements of one run share: tokens of each algorithm, their keys, and a base with a
-// million revocations, in a folder of their own.
+// The shared input of all measurements of one run: tokens of each algorithm, their keys, and a base
+// with a million revocations, in a temporary folder.
 
 import { createPublicKey } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -8,7 +8,7 @@ import { mint, now, sign, signingKey } from "../support/fixture.mjs";
 export const ALGORITHMS = ["EdDSA", "ES256", "RS256", "HS256"];
 const DAY = 86_400;
 
-/** Tokens as the peers' figures were taken with: claims iss sub jti iat exp ver scope. */
+/** Tokens like those of the peers' published figures: claims iss sub jti iat exp ver scope. */
 export async function makeMaterial(folder, { entries, seen, fresh }) {
   mkdirSync(folder, { recursive: true });
   const issued = { issued_at: now(), valid_until: now() + DAY };
@@ -30,7 +30,7 @@ export async function makeMaterial(folder, { entries, seen, fresh }) {
   writeFileSync(`${folder}/material.json`, JSON.stringify({ publicKey, algorithms }));
 }
 
-/** The same, read back; in Node, Deno and Bun. */
+/** Reads the input again; in Node, Deno and Bun. */
 export function readMaterial(folder) {
   const read = (name) => readFileSync(`${folder}/${name}`);
   return {

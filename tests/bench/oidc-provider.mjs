@@ -1,8 +1,8 @@
-// oidc-provider over Redis, to be measured against: prints its port and one refresh token for each
-// chain and an opaque access token as JSON, serves until stdin closes.
+// oidc-provider over Redis, as a peer in the benchmark: prints as JSON its port, one refresh token
+// for each chain and an opaque access token, then serves until stdin closes.
 //
-// Set up to do what Offswitch does for a refresh and no more: rotation, an access token signed with
-// EdDSA that is not stored, no ID token, no client secret, no session to look up.
+// Its settings make it do what Offswitch does for a refresh and no more: rotation, an access token
+// signed with EdDSA that is not stored, no ID token, no client secret, no session look-up.
 
 import { Redis } from "ioredis";
 import { exportJWK, generateKeyPair } from "jose";
@@ -18,11 +18,11 @@ const redis = new Redis(process.env.REDIS_URL ?? "redis://127.0.0.1:6379", {
   keyPrefix: "oidc:", enableAutoPipelining: true,
 });
 
-// What belongs to a grant goes with it, and what is good for one use remembers that it was used.
+// Documents of a grant are deleted with it, and a single-use document records that it was used.
 const ofGrant = new Set(["AccessToken", "AuthorizationCode", "RefreshToken"]);
 const once = new Set(["AuthorizationCode", "RefreshToken"]);
 
-/** The calls of oidc-provider's own example of a Redis adapter, for the models used here. */
+/** The calls of oidc-provider's own example of a Redis adapter, for the models that are used here. */
 class RedisAdapter {
   constructor(model) {
     this.model = model;

@@ -1,5 +1,5 @@
-// Measures the npm package beside its peers in one run and prints the section for BENCHMARKS.md, the
-// ratio first. What it is doing goes to standard error.
+// Measures the npm package and its peers in one run and prints the section for BENCHMARKS.md, the
+// ratio first. Progress goes to standard error.
 
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -37,7 +37,7 @@ async function report() {
     packageTable(sizes, start)].join("\n\n");
 }
 
-/** What takes turns with what. workerd has no fast-jwt. */
+/** Which contestants take turns. workerd has no fast-jwt. */
 function groups(hasFastJwt) {
   const rounds = QUICK ? 3 : 9;
   const seen = ["100", "10000"].map((many) => ({
@@ -130,7 +130,7 @@ function versions() {
     try {
       return of(name);
     } catch {
-      return undefined; // does not let its package.json be read
+      return undefined; // its package.json cannot be imported
     }
   }
 }

@@ -1,5 +1,5 @@
-// A guarded Fetch handler, to be put under load: `server.mjs offswitch` with a million revocations
-// held, or `server.mjs jose` with a look-up in Redis for each request. In Node, Deno or Bun.
+// A guarded Fetch handler for load tests: `server.mjs offswitch` with a million revocations, or
+// `server.mjs jose` with a look-up in Redis for each request. In Node, Deno or Bun.
 
 import { readMaterial } from "./material.mjs";
 import { makeVerifier } from "./contestants.mjs";

@@ -1,4 +1,4 @@
-// What the package weighs as it travels, gzipped.
+// The size of the package in transfer, gzipped.
 
 import { readFileSync } from "node:fs";
 import { MAX_JS_BYTES, bundled, sizeOf, zipped } from "../support/bundle.mjs";

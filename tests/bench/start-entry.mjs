@@ -1,4 +1,4 @@
-// From nothing to the first verdict, in workerd: the package is imported by the request itself.
+// From nothing to the first verdict, in workerd: the request itself imports the package.
 
 export default {
   async fetch(request) {

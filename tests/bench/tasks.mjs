@@ -1,5 +1,5 @@
-// What is measured of tokens, the same in every runtime. A task is made once and then run for so many
-// calls; who runs it takes the time.
+// The measurements of tokens, the same in every runtime. A task is created once and then run for
+// this many calls; the caller measures the time.
 
 import { cachedFastJwt, claimsOf, makePeers, makeVerifier } from "./contestants.mjs";
 import { inTurn } from "./clock.mjs";
@@ -7,7 +7,7 @@ import { inTurn } from "./clock.mjs";
 /**
  * @param {{ Verifier: any }} offswitch @param {any} material
  * @param {{ fastJwt?: any, bytes: (token: string) => any, text: (bytes: any) => string }} runtime
- *   `text` makes a string fresh for each call, as a request header would be
+ *   `text` creates a new string for each call, like a request header
  */
 export function makeTasks(offswitch, material, runtime) {
   const bytes = (alg) => material.algorithms[alg].tokens.map(runtime.bytes);
@@ -51,7 +51,8 @@ export function makeTasks(offswitch, material, runtime) {
   for (const alg of Object.keys(material.algorithms)) {
     const tokens = once(`bytes ${alg}`, () => bytes(alg).slice(0, FRESH));
     const order = inOrder(tokens, tokens.length);
-    // Fewer places than tokens: each is forgotten before it comes again, and remembering is paid for.
+    // Fewer places than tokens: each token is forgotten before it comes again, and the cost of
+    // remembering is included.
     const verifier = () => makeVerifier(offswitch, material, alg, { rememberedTokens: FRESH / 4 });
     add(`fresh ${alg} offswitch`, () => {
       const one = verifier();
@@ -74,7 +75,7 @@ function peersFor(alg, { fastJwt }) {
   return ["jose", "hono", ...(alg === "EdDSA" ? [] : ["tsndr"]), ...(fastJwt ? ["fast-jwt"] : [])];
 }
 
-/** Tokens that are "never seen before". */
+/** The tokens that are "never seen before". */
 export const FRESH = 2000;
 /** The same order in every runtime. */
 const RANDOM = Uint32Array.from({ length: 1 << 16 }, (_, index) => Math.imul(index + 1, 2654435761) >>> 8);

@@ -1,4 +1,4 @@
-// Runs tasks in workerd. Its clock stands still while code runs, so who asks takes the time.
+// Runs tasks in workerd. Its clock does not advance while code runs, so the client measures the time.
 
 import * as offswitch from "../../verifier-wasm/js/loaders/workerd.js";
 import { makeTasks } from "./tasks.mjs";

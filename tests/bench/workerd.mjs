@@ -1,4 +1,4 @@
-// Has tasks run in workerd and takes the time from here, less what a request costs that runs none.
+// Runs tasks in workerd and measures the time here, minus the cost of a request that runs no task.
 
 import { readFileSync } from "node:fs";
 import { build } from "esbuild";
@@ -8,13 +8,13 @@ import { takeTurns } from "./clock.mjs";
 
 /** @param {string} folder of the material @param {{ names: string[], calls: number, rounds: number }[]} groups */
 export async function runInWorkerd(folder, groups) {
-  // In the repository's folder, where the modules it names are found.
+  // In the repository's folder, where the imported modules are found.
   const script = "target/bench/workerd-entry.mjs";
   await build({
     entryPoints: [`${ROOT}tests/bench/workerd-entry.mjs`], outfile: ROOT + script,
     bundle: true, format: "esm", conditions: ["workerd"], external: ["*.wasm"], logLevel: "error",
     plugins: [{
-      name: "wasm beside the package",
+      name: "wasm next to the package",
       setup: ({ onResolve }) => onResolve({ filter: /\.wasm$/ }, () => ({
         path: "../../verifier-wasm/pkg/offswitch_bg.wasm", external: true,
       })),

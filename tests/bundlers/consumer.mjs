@@ -1,5 +1,5 @@
-// A project of its own, outside of this repository, in which npm has installed the package from the
-// tarball that would be published.
+// A project outside of this repository in which npm has installed the package from the tarball that
+// would be published.
 
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { ROOT } from "../support/fixture.mjs";
 
 const APPS = fileURLToPath(new URL("apps/", import.meta.url));
 
-/** Where the apps of this folder are installed with the package; `close` removes it. */
+/** The folder where the apps of this folder are installed with the package; `close` removes it. */
 export function makeConsumer() {
   const folder = mkdtempSync(join(tmpdir(), "offswitch-consumer-"));
   const how = { cwd: folder, encoding: "utf8", env: environment(folder) };
@@ -25,13 +25,13 @@ export function makeConsumer() {
     folder,
     tarball,
     package: join(folder, "node_modules/offswitch"),
-    /** Where an entry point lies that Node resolves. */
+    /** The path of an entry point that Node resolves. */
     resolve: (name) => createRequire(join(folder, "package.json")).resolve(name),
     close: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
 
-/** No setting of the npm that runs the tests, and no package that it has seen. */
+/** The environment without the settings and caches of the npm that runs the tests. */
 function environment(folder) {
   const kept = Object.entries(process.env).filter(([name]) => !/^npm_/i.test(name));
   const own = { npm_config_cache: join(folder, ".npm"), npm_config_update_notifier: "false" };

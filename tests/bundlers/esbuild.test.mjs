@@ -19,7 +19,7 @@ after(async () => {
   consumer.close();
 });
 
-/** Bundles one app into a folder of its own, away from the package. */
+/** Bundles one app into a new folder, away from the package. */
 async function bundle(app, outfile, options) {
   const path = join(consumer.folder, "built", outfile);
   const entryPoints = [join(consumer.folder, app)];
@@ -28,8 +28,8 @@ async function bundle(app, outfile, options) {
   return path;
 }
 
-/** Puts the wasm file where the package has it, seen from a bundle. */
-function putBeside(path) {
+/** Copies the wasm file to where the package has it, relative to a bundle. */
+function putNextTo(path) {
   const pkg = join(dirname(path), "../../pkg");
   mkdirSync(pkg);
   copyFileSync(consumer.resolve("offswitch/wasm"), join(pkg, "offswitch_bg.wasm"));
@@ -55,7 +55,7 @@ for (const format of ["esm", "iife"]) {
     assert.deepEqual(await runPage(`inline-${format}.js`, type), VERDICTS);
   });
 
-  // D36: esbuild leaves the wasm file behind, and says nothing.
+  // D36: esbuild leaves the wasm file behind without a warning.
   test(`a page as ${format} judges without the wasm file`, async () => {
     await bundle("page.js", `alone/js/page-${format}.js`, { format });
     assert.deepEqual(await runPage(`alone/js/page-${format}.js`, type), VERDICTS);
@@ -69,10 +69,10 @@ for (const format of ["esm", "iife"]) {
   });
 }
 
-// The file lies where the bundle's own address leads to: nothing need be said.
+// The bundle's own address leads to the file: no setting is needed.
 test("a page finds the wasm file where the package would have it", async () => {
-  putBeside(await bundle("page.js", "beside/js/loaders/page.js", { format: "esm" }));
-  assert.deepEqual(await runPage("beside/js/loaders/page.js", "module"), VERDICTS);
+  putNextTo(await bundle("page.js", "adjacent/js/loaders/page.js", { format: "esm" }));
+  assert.deepEqual(await runPage("adjacent/js/loaders/page.js", "module"), VERDICTS);
 });
 
 for (const [format, extension] of [["esm", "mjs"], ["cjs", "cjs"]]) {
@@ -89,13 +89,13 @@ for (const [format, extension] of [["esm", "mjs"], ["cjs", "cjs"]]) {
     assert.deepEqual(await runNode(path), VERDICTS);
   });
 
-  // With conditions of its own, esbuild does not say that it is a bundler.
-  test(`a Node program as ${format} judges where the file is lost`, async () => {
+  // With custom conditions, esbuild does not identify itself as a bundler.
+  test(`a Node program as ${format} judges although the file is missing`, async () => {
     const path = await bundle("program.js", `lost/program.${extension}`, { ...how, conditions: ["node"] });
     assert.deepEqual(await runNode(path), VERDICTS);
   });
 
-  test(`a Node program as ${format} judges with a wasm file that it hands in`, async () => {
+  test(`a Node program as ${format} judges with a wasm file that it passes`, async () => {
     const path = await bundle("program.js", `handed/program.${extension}`, how);
     const wasm = consumer.resolve("offswitch/wasm");
     assert.deepEqual(await runNode(path, { wasm }), VERDICTS);
@@ -104,12 +104,12 @@ for (const [format, extension] of [["esm", "mjs"], ["cjs", "cjs"]]) {
 
 test("a Node program finds the wasm file where the package would have it", async () => {
   const how = { format: "esm", platform: "node" };
-  const path = await bundle("program.js", "beside-node/js/loaders/program.mjs", how);
-  putBeside(path);
+  const path = await bundle("program.js", "adjacent-node/js/loaders/program.mjs", how);
+  putNextTo(path);
   assert.deepEqual(await runNode(path), VERDICTS);
 });
 
-test("a Node program that leaves packages alone judges as it is", async () => {
+test("a Node program with external packages judges unchanged", async () => {
   const how = { format: "esm", platform: "node", packages: "external" };
   const path = await bundle("program.js", "external/program.mjs", how);
   assert.deepEqual(await runNode(path), VERDICTS);

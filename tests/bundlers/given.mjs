@@ -1,9 +1,9 @@
-// What every app is given, and the verdicts that it must come to.
+// The input of every app, and the verdicts that it must return.
 
 import { AUDIENCE, ISSUER, mint, sign, signingKey } from "../support/fixture.mjs";
 import { startStub } from "../support/stub.mjs";
 
-/** One control plane, asked from pages of another origin too. */
+/** One control plane, which pages of another origin use too. */
 export async function prepare() {
   const keys = [await signingKey("EdDSA"), await signingKey("ES256")];
   const { publicKey, snapshots: [base] } = sign([{ to: 4, tokens: ["gone"] }]);

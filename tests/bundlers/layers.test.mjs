@@ -1,5 +1,5 @@
-// The rooms of the package: each may import from those below it and from itself, and no file leads back
-// to itself.
+// The folders of the package: each may import from those below it and from itself, and no file
+// imports itself through others.
 
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
@@ -7,7 +7,7 @@ import { posix } from "node:path";
 import { test } from "node:test";
 import { ROOT } from "../support/fixture.mjs";
 
-/** From the ground up. */
+/** From the lowest to the highest. */
 const ROOMS = [
   "presets", "options", "engine", "feed", "keys", "stores", "verifier", "loaders", "middleware", "worker/handover",
   "worker", "testing",
@@ -17,7 +17,7 @@ const FOLDER = `${ROOT}verifier-wasm/js`;
 const files = readdirSync(FOLDER, { recursive: true })
   .map((path) => path.replaceAll("\\", "/"))
   .filter((path) => path.endsWith(".js"));
-/** What each file imports of the others. Types in comments are no imports. */
+/** The imports of each file from the others. Types in comments do not count. */
 const imports = new Map(files.map((path) => {
   const code = readFileSync(`${FOLDER}/${path}`, "utf8").replace(/\/\*[^]*?\*\//g, "").replace(/^\s*\/\/.*$/gm, "");
   const found = [...code.matchAll(/(?:\bfrom|\bimport|\bimport\() ?"(\.[^"?]*)"/g)];
@@ -27,18 +27,18 @@ const imports = new Map(files.map((path) => {
 
 const roomOf = (path) => ROOMS.indexOf(path === "options.js" ? "options" : posix.dirname(path));
 
-test("every file is in a room", () => {
+test("every file is in a listed folder", () => {
   assert.deepEqual(files.filter((path) => roomOf(path) < 0), []);
   assert.deepEqual([...imports.values()].flat().filter((to) => !files.includes(to)), []);
 });
 
-test("no room imports from a room above it", () => {
+test("no folder imports from a folder above it", () => {
   const upwards = [...imports].flatMap(([path, others]) =>
     others.filter((to) => roomOf(to) > roomOf(path)).map((to) => `${path} imports ${to}`));
   assert.deepEqual(upwards, []);
 });
 
-test("no file imports itself by way of others", () => {
+test("no file imports itself through others", () => {
   const circles = [];
   const visit = (path, way) => {
     if (way.includes(path)) circles.push([...way.slice(way.indexOf(path)), path].join(" > "));

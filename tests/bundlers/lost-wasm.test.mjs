@@ -1,4 +1,4 @@
-// D36: the installed package without its wasm file, as bundlers and careless copies leave it.
+// D36: the installed package without its wasm file, as some bundlers and incomplete copies leave it.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -31,7 +31,7 @@ write("required.cjs", `
     console.log(JSON.stringify(await judge(verifier, tokens)));
   });
 `);
-// What the error says, of createVerifier and of what cannot wait for it.
+// The error messages of createVerifier and of the calls that cannot wait for it.
 write("failing.js", `
   import { Verifier, createVerifier } from "offswitch";
   const failure = ({ code, message }) => ({ code, message });
@@ -40,7 +40,7 @@ write("failing.js", `
   try { made = new Verifier({}); } catch (error) { made = failure(error); }
   console.log(JSON.stringify({ asked, made }));
 `);
-// The option `wasm` as an address, as text, and as an answer: a program each, for wasm is loaded once.
+// The option `wasm` as an address, as text, and as a response: one program each, because wasm is loaded once.
 write("given.js", `
   import { readFileSync } from "node:fs";
   import { createVerifier } from "offswitch";
@@ -51,7 +51,7 @@ write("given.js", `
 `);
 const programs = { Node: ["program.js", "required.cjs"], Bun: ["program.js"], Deno: ["program.js"] };
 
-// It is half as large again: who has the file does not read it.
+// The inlined wasm is half as large again: a program that has the file does not read it.
 test("the inlined wasm is not read where the file is there", async () => {
   renameSync(part("offswitch_inline.js"), part("elsewhere.js"));
   for (const [runtime, files] of Object.entries(programs)) {
@@ -62,7 +62,7 @@ test("the inlined wasm is not read where the file is there", async () => {
   renameSync(part("elsewhere.js"), part("offswitch_inline.js"));
 });
 
-// Bun imports the file, so that its bundler takes it along, and names it where it is not there.
+// Bun imports the file, so that its bundler copies it, and names the file if it is missing.
 test("without the wasm file the others take the inlined wasm", async () => {
   rmSync(part("offswitch_bg.wasm"));
   for (const [runtime, files] of Object.entries({ ...programs, Bun: [] })) {
@@ -72,7 +72,7 @@ test("without the wasm file the others take the inlined wasm", async () => {
   }
 });
 
-test("without both of them the option wasm may say where the file is", async (context) => {
+test("without both of them the option wasm may give the path of the file", async (context) => {
   const wasm = readFileSync(join(ROOT, "verifier-wasm/pkg/offswitch_bg.wasm"));
   const server = createServer((_, response) => void response.end(wasm)).listen(0, "127.0.0.1");
   context.after(() => server.close());

@@ -1,4 +1,4 @@
-// The tarball as npm would publish it: what is in it, and what others' linters think of it.
+// The tarball as npm would publish it: its contents, and the findings of other linters.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -18,30 +18,30 @@ const packed = readdirSync(consumer.package, { recursive: true, withFileTypes: t
   .map((entry) => relative(consumer.package, join(entry.parentPath ?? entry.path, entry.name)))
   .sort();
 
-/** Every file that a value of `exports` names, whatever the condition. */
+/** Every file that a value of `exports` names, under any condition. */
 const named = (value) =>
   typeof value === "string" ? [value] : Object.values(value).flatMap(named);
 
-/** What a file imports, refers to in its types or fetches from beside itself. */
+/** The files that a file imports, refers to in its types or fetches relative to itself. */
 function referredTo(path) {
   if (path.endsWith(".wasm")) return [];
   const own = /(from|import|import\(|require\(|new URL\() ?["'](\.[^"'?]*)[?\w]*["']/g;
   return [...read(path).matchAll(own)].map(([, how, to]) => {
-    // The CommonJS half reads the one wasm file that there is.
+    // The CommonJS half reads the only wasm file.
     const from = how === "new URL(" ? path.replace(/^cjs\//, "") : path;
     return posix.join(posix.dirname(from), to);
   });
 }
 
-// What nothing leads to would be dead weight, or something that was not meant to be published.
-test("the tarball holds what its entry points lead to, and what npm adds", () => {
+// A file that no entry point reaches is dead weight, or was not meant to be published.
+test("the tarball contains the files that its entry points reach, and those that npm adds", () => {
   const reached = new Set(named(manifest.exports).map((path) => posix.normalize(path)));
   for (const path of reached) for (const next of referredTo(path)) reached.add(next);
   const added = ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "cjs/package.json"];
   assert.deepEqual(packed, [...reached, ...added].sort());
 });
 
-test("the tarball holds code, types, wasm and words, and nothing else", () => {
+test("the tarball contains code, types, wasm and texts, and nothing else", () => {
   const shape = /^((cjs\/)?js\/([a-z]+\/)*[a-z0-9-]+(\.d\.ts|\.js)|cjs\/(package\.json|pkg\/offswitch\.js)|pkg\/offswitch(\.js|_bg\.wasm|_inline\.js)|[^/]+)$/;
   for (const path of packed) assert.match(path, shape);
   for (const path of packed.filter((path) => !path.endsWith(".wasm"))) {
@@ -60,7 +60,7 @@ test("the package has no dependencies and runs no script when it is installed", 
   assert.ok(Object.values(manifest.peerDependenciesMeta).every(({ optional }) => optional));
 });
 
-// D35: bundlers' plugins and version checks read it.
+// D35: bundler plugins and version checks read it.
 test("the package's own package.json can be resolved", () => {
   assert.equal(consumer.resolve("offswitch/package.json"), join(consumer.package, "package.json"));
 });
@@ -72,7 +72,7 @@ test("every entry point is in the README", () => {
   }
 });
 
-/** Runs a program that npm has installed for the tests; fails if it does. */
+/** Runs a program that npm has installed for the tests; fails if the program fails. */
 async function run(program, ...args) {
   const path = join(ROOT, "node_modules/.bin", program);
   try {
@@ -83,21 +83,21 @@ async function run(program, ...args) {
   }
 }
 
-test("publint has nothing to say", async () => {
+test("publint reports nothing", async () => {
   assert.match(await run("publint", "run", consumer.tarball, "--strict"), /All good!/);
 });
 
-test("Are The Types Wrong finds every entry point's types right", async () => {
+test("Are The Types Wrong accepts the types of every entry point", async () => {
   await run("attw", consumer.tarball, "--profile", "esm-only", "--no-definitely-typed");
 });
 
-// D35: with the CommonJS entries, and for compilers that know no `exports`.
-test("Are The Types Wrong finds the types right however they are resolved", async () => {
+// D35: with the CommonJS entries, and for compilers that do not support `exports`.
+test("Are The Types Wrong accepts the types with every resolution", async () => {
   const onlyModules = ["inline", "wasm", "worker", "package.json"];
   await run("attw", consumer.tarball, "--exclude-entrypoints", ...onlyModules, "--no-definitely-typed");
 });
 
-// As a project's own compiler sees the types, with both ways in which it may look for them.
+// A project's own compiler checks the types, with both kinds of module resolution.
 test("the published types allow what the repository's own do", async () => {
   cpSync(join(ROOT, "tests/declarations/usage.ts"), join(consumer.folder, "usage.ts"));
   const options = ["--noEmit", "--strict", "--target", "es2022", "--lib", "es2023,dom"];

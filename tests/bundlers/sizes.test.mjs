@@ -1,4 +1,4 @@
-// What an app pays to judge tokens, as it travels: the package's own JavaScript in each runtime's
+// The download size of an app that judges tokens: the package's own JavaScript in each runtime's
 // variant, and the wasm file.
 
 import assert from "node:assert/strict";

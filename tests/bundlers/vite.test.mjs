@@ -1,4 +1,4 @@
-// An app of Vite's without a configuration: as it is built, and as it is developed.
+// A Vite app without configuration: as it is built, and as it is developed.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ const root = consumer.folder;
 const logLevel = "error";
 const server = { host: "127.0.0.1", port: 0 };
 
-/** What the app at `url` comes to. */
+/** The verdicts of the app at `url`. */
 async function runAt(url) {
   const page = await browser.page.context().newPage();
   try {
@@ -36,12 +36,12 @@ async function runAt(url) {
   }
 }
 
-test("what vite build makes judges in Chromium", async () => {
+test("the output of vite build judges in Chromium", async () => {
   await build({ root, logLevel });
   assert.deepEqual(await runAt(`${browser.url}/index.html`), VERDICTS);
 });
 
-test("what vite build makes judges when vite preview serves it", async () => {
+test("the output of vite build judges when vite preview serves it", async () => {
   const previewed = await preview({ root, logLevel, preview: server });
   try {
     assert.deepEqual(await runAt(previewed.resolvedUrls.local[0]), VERDICTS);
@@ -50,7 +50,7 @@ test("what vite build makes judges when vite preview serves it", async () => {
   }
 });
 
-test("what vite serves during development judges in Chromium", async () => {
+test("the app judges in Chromium when the development server of vite serves it", async () => {
   const developed = await createServer({ root, logLevel, server });
   await developed.listen();
   try {

@@ -1,4 +1,4 @@
-// Workers that wrangler bundles with nothing but a name, an entry and a date, run in real workerd.
+// Workers that wrangler bundles with only a name, an entry and a date, run in real workerd.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -20,7 +20,7 @@ after(async () => {
 const WRANGLER = createRequire(import.meta.url).resolve("wrangler/bin/wrangler.js");
 const DATE = "2026-04-01";
 
-/** Bundles `main` as `wrangler deploy` does before it uploads, and starts what came of it. */
+/** Bundles `main` as `wrangler deploy` does before its upload, and starts the result. */
 async function start(main, bindings) {
   const { folder } = consumer;
   const name = main.split(".")[0];

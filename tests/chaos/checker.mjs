@@ -1,4 +1,4 @@
-// The rules that a history is held against: pure functions, each answers with what broke it.
+// The rules for a history: pure functions, each returns the events that broke it.
 
 import { createHash } from "node:crypto";
 import { compare, eraOf } from "./history.mjs";
@@ -9,12 +9,12 @@ import { compare, eraOf } from "./history.mjs";
  * @typedef {{ text: string, evidence: object[] }} Violation
  */
 
-/** Everything that broke a rule. @param {History} history */
+/** All violations of the rules. @param {History} history */
 export const violations = (history) => Object.entries(RULES).flatMap(([rule, broken]) =>
   broken(history).map((violation) => ({ rule, ...violation })));
 
 /**
- * What a verifier once refused as revoked is not valid at any verifier that is at least as far.
+ * A token that one verifier refused as revoked is not valid at any verifier at the same or a later position.
  *
  * @param {History} history @returns {Violation[]}
  */
@@ -28,7 +28,7 @@ function nothingUnRevokes(history) {
 }
 
 /**
- * No position has two contents: neither two chain hashes nor two sets of what is revoked, over all
+ * No position has two contents: neither two chain hashes nor two sets of revocations, over all
  * followers and all processes.
  *
  * @param {History} history @returns {Violation[]}
@@ -57,8 +57,8 @@ function noPositionHasTwoContents({ received }) {
 }
 
 /**
- * What one follower was handed is in every base that is at least as far, whichever process made it.
- * Nothing expires within a run.
+ * Every base at the same or a later position contains the entries that one follower got, whichever
+ * process made it. Nothing expires within a run.
  *
  * @param {History} history @returns {Violation[]}
  */
@@ -72,8 +72,8 @@ function nothingPublishedIsLost(history) {
 }
 
 /**
- * What only one process had published is missing until that process has started as well: the known gap
- * of a heal by several processes.
+ * The entries that only one process had published are missing until that process has started too:
+ * this is the known gap when several processes heal the log.
  *
  * @param {History} history
  */
@@ -88,7 +88,7 @@ export function missingForAMoment(history) {
 /** Each base that lacks entries published up to its position. @param {History} history */
 function incompleteBases({ received }) {
   const denied = new Map();
-  /** For each user what was demanded of its tokens, each with the first snapshot that did. */
+  /** For each user the demands on its tokens, each with the first snapshot that made it. */
   const users = new Map();
   const note = (known, key, value) => {
     const first = known.get(key);
@@ -115,8 +115,8 @@ function incompleteBases({ received }) {
 }
 
 /**
- * What was acknowledged stays revoked at every verifier that is as far. A store that lost its last
- * seconds may have lost what was acknowledged then and what no follower was handed.
+ * An acknowledged revocation holds at every verifier that has reached it. A store that lost its
+ * last seconds may have lost revocations that were acknowledged then and that no follower got.
  *
  * @param {History} history @returns {Violation[]}
  */
@@ -149,8 +149,8 @@ function eachPositionIsAcknowledgedOnce({ revocations }) {
 }
 
 /**
- * A primary was demoted in place: before long no verifier calls a token valid any more, and readiness
- * is red, until it is promoted.
+ * A primary was demoted in place: soon no verifier calls a token valid any more, and readiness is
+ * red, until it is promoted.
  *
  * @param {History} history @returns {Violation[]}
  */
@@ -190,7 +190,7 @@ export function undecidedAfter({ faults, verdicts }) {
 }
 
 /**
- * Nothing is refused as revoked that no request was to revoke.
+ * No token is refused as revoked without a request that revoked it.
  *
  * @param {History} history @returns {Violation[]}
  */
@@ -203,8 +203,8 @@ function nothingIsRefusedWithoutCause({ revocations, verdicts }) {
 }
 
 /**
- * A run that has not looked proves nothing: each fault had something to lose, and afterwards there was
- * a base, a token that stayed revoked and one that stayed valid.
+ * A run that has not looked proves nothing: each fault had something to lose, and afterwards there
+ * was a base, a token that stayed revoked and one that stayed valid.
  *
  * @param {History} history @returns {Violation[]}
  */
@@ -234,7 +234,7 @@ export const RULES = {
   eachPositionIsAcknowledgedOnce, demotionIsNoticed, nothingIsRefusedWithoutCause, everyFaultWasLookedAt,
 };
 
-/** Each acknowledged revocation with a verdict that shows that it is lost. @param {History} history */
+/** Each acknowledged revocation with a verdict that shows its loss. @param {History} history */
 function losses({ faults, received, revocations, verdicts }) {
   /** @type {Map<number, import("./history.mjs").Verdict[]>} */
   const valid = new Map();
@@ -253,7 +253,7 @@ function losses({ faults, received, revocations, verdicts }) {
   });
 }
 
-/** The furthest position of each era that any follower was handed. @param {Received[]} received */
+/** The last position of each era that any follower got. @param {Received[]} received */
 function furthestPublished(received) {
   const furthest = new Map();
   for (const { to } of received) {
@@ -264,8 +264,8 @@ function furthestPublished(received) {
 }
 
 /**
- * Each snapshot with a digest of everything that is revoked where it ends, as its follower folds it;
- * undefined where that does not follow from it.
+ * Each snapshot with a digest of all revocations at its end, as its follower folds them; undefined
+ * where that cannot be computed.
  *
  * @param {Received[]} received
  */
@@ -288,11 +288,11 @@ function* folded(received) {
   }
 }
 
-/** What is revoked up to a position. */
+/** The revocations up to a position. */
 class Content {
   #denied = new Set();
   #users = new Map();
-  /** Of all entries, in any order. */
+  /** The digest of all entries, in any order. */
   #sum = 0n;
 
   /** @param {Received} base */
@@ -331,7 +331,7 @@ function hashOf(text) {
   return hash;
 }
 
-/** Every base says again what the one before said. @type {Map<string, bigint>} */
+/** Every base repeats the content of the one before. @type {Map<string, bigint>} */
 const hashes = new Map();
 
 /** The refusal of each token as revoked at the lowest position. @param {import("./history.mjs").Verdict[]} verdicts */
@@ -344,7 +344,7 @@ function lowestRefusals(verdicts) {
   return lowest;
 }
 
-/** Each verdict that a token is valid that was refused, with the refusal. @param {History} history */
+/** Each verdict that accepts a refused token, with the refusal. @param {History} history */
 function unRevocations({ verdicts }) {
   const lowest = lowestRefusals(verdicts);
   return verdicts.filter(isValid).flatMap((verdict) => {
@@ -355,8 +355,8 @@ function unRevocations({ verdicts }) {
 }
 
 /**
- * Whether a position belongs to an era that one process began after a loss, before another process has
- * started and begun the era that contains what that one knew.
+ * Whether a position belongs to an era that one process began after a loss, before another process
+ * has started and begun the era that contains the first one's entries.
  *
  * @param {History} history
  */
@@ -372,7 +372,7 @@ function interimEras({ faults, received }) {
       at > begin && at < until && eraOf(position) > before && eraOf(position) < last);
 }
 
-/** Without the entries, which are too many to be read. @param {Received} snapshot */
+/** A snapshot without its entries, which are too many to read. @param {Received} snapshot */
 const brief = ({ denied, users, ...rest }) => ({ ...rest, denied: denied.length, users: users.length });
 
 const acknowledged = (revocations) => revocations.filter(({ outcome }) => outcome === "acknowledged");
@@ -380,9 +380,9 @@ const isRevoked = ({ code }) => code.startsWith("revoked_");
 const isUndecided = ({ outcome }) => outcome === "undecided";
 const isValid = ({ outcome }) => outcome === "valid";
 
-/** `maxStaleness` of a verifier by default and the seconds that times are rounded to, milliseconds. */
+/** The default `maxStaleness` of a verifier and the seconds that times are rounded to, in milliseconds. */
 const UNDECIDED_WITHIN = 62_000;
 /** Processes read the log every second. */
 const SETTLED_WITHIN = 2_000;
-/** Processes look at the store's findings every five seconds. */
+/** Processes check the store's findings every five seconds. */
 const RED_WITHIN = 10_000;

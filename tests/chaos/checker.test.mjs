@@ -1,4 +1,4 @@
-// The checker is able to fail: each rule is shown a history with exactly the fault that it is for.
+// The checker can fail: for each rule there is a history with exactly its fault.
 
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -69,7 +69,7 @@ function goodHistory() {
 const outcomeOf = (code) =>
   code === "valid" ? "valid" : code.startsWith("revoked_") ? "refused" : "undecided";
 
-test("a history in which everything held breaks no rule", () => {
+test("a correct history breaks no rule", () => {
   const history = goodHistory();
   assert.deepEqual(violations(history), []);
   // Acknowledged in the seconds that the store lost, and never published.
@@ -80,14 +80,14 @@ test("a history in which everything held breaks no rule", () => {
 const find = (rows, wanted) =>
   rows.find((row) => Object.entries(wanted).every(([name, value]) => row[name] === value));
 
-/** What goes wrong, and the only rule that it breaks. */
+/** Each fault, and the only rule that it breaks. */
 const FAULTS = {
-  "what one verifier refused is valid at another in the next era": ["nothingUnRevokes", (history) => {
+  "a token that one verifier refused is valid at another in the next era": ["nothingUnRevokes", (history) => {
     history.revocations[0].outcome = "unknown";
     Object.assign(find(history.verdicts, { verifier: "b", position: "12.3", token: 1, at: 14_000 }),
       { outcome: "valid", code: "valid" });
   }],
-  "what one verifier refused is valid at another at the same position": ["nothingUnRevokes", (history) => {
+  "a token that one verifier refused is valid at another at the same position": ["nothingUnRevokes", (history) => {
     history.revocations[0].outcome = "unknown";
     Object.assign(find(history.verdicts, { verifier: "b", position: "7.3", token: 1 }),
       { outcome: "valid", code: "valid" });
@@ -99,7 +99,7 @@ const FAULTS = {
     Object.assign(find(history.received, { follower: "b", to: "7.3", kind: "delta" }),
       { chainFrom: "x2", result: "ignored" });
   }],
-  "a base says more than the deltas that lead to it": ["noPositionHasTwoContents", (history) => {
+  "a base contains more than the deltas before it": ["noPositionHasTwoContents", (history) => {
     const last = find(history.received, { follower: "b", from: "7.3" });
     Object.assign(last, { kind: "base", from: "7.0", denied: ["t1", "t9"], users: [["alice", 3, 0]] });
     for (const base of history.received.filter(({ to }) => to === "12.3")) base.denied.push("t9");
@@ -137,7 +137,7 @@ const FAULTS = {
   "a verifier is never seen undecided": ["demotionIsNoticed", (history) => {
     history.verdicts = history.verdicts.filter(({ at, verifier }) => verifier === "a" || at < 161_000);
   }],
-  "a demotion ends before anybody must notice": ["demotionIsNoticed", (history) => {
+  "a demotion ends before any verifier must notice": ["demotionIsNoticed", (history) => {
     history.faults[1].end = 162_000;
   }],
   "a process is ready while its store is a replica": ["demotionIsNoticed", (history) => {
@@ -153,7 +153,7 @@ const FAULTS = {
   "no base is received after a loss": ["everyFaultWasLookedAt", (history) => {
     history.received = history.received.filter(({ to }) => to !== "12.3");
   }],
-  "what was refused before a loss is not asked again": ["everyFaultWasLookedAt", (history) => {
+  "a token that was refused before a loss is not judged again": ["everyFaultWasLookedAt", (history) => {
     history.verdicts = history.verdicts.filter(({ at, outcome }) => at < 14_000 || outcome !== "refused");
   }],
 };
@@ -168,8 +168,8 @@ for (const [what, [rule, seed]] of Object.entries(FAULTS)) {
   });
 }
 
-// The process that published it is not up yet, and heals the log once it is.
-test("what only one process published may be missing until that process has started", () => {
+// The process that published it has not started yet; it heals the log when it does.
+test("entries of only one process may be missing until that process has started", () => {
   for (const [at, rules] of [[11_500, []], [14_001, ["nothingUnRevokes", "nothingPublishedIsLost"]]]) {
     const history = goodHistory();
     history.revocations[0].outcome = "unknown";
@@ -188,7 +188,7 @@ test("each rule is shown at least one fault", () => {
   assert.deepEqual([...shown].sort(), Object.keys(RULES).sort());
 });
 
-test("a history is the same after it was written and read", async () => {
+test("a history is the same after writing and reading it", async () => {
   const folder = await mkdtemp(join(tmpdir(), "offswitch-history-"));
   try {
     const path = join(folder, "history.jsonl");
@@ -204,7 +204,7 @@ test("positions are compared as numbers, the era first", () => {
   assert.deepEqual([...sorted].reverse().sort(compare), sorted);
 });
 
-// The reader of snapshots against the one that writes them, for sets of many sizes.
+// The reader of snapshots against the writer, for sets of many sizes.
 test("a snapshot reads as it was written", async () => {
   const random = chance(1);
   const fingerprint = () => BigInt(Math.floor(random() * 2 ** 32)) << 32n | BigInt(Math.floor(random() * 2 ** 32));

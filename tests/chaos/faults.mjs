@@ -1,4 +1,4 @@
-// What goes wrong, on purpose.
+// The faults that the test causes.
 
 import { readdir, truncate } from "node:fs/promises";
 import { readdirSync, statSync } from "node:fs";
@@ -7,7 +7,7 @@ import { shuffled, upTo } from "../support/chance.mjs";
 import { freePort } from "../support/control-plane.mjs";
 import { pause } from "./load.mjs";
 
-/** Notes how long a server's append-only file was when, so that it can be cut off at an earlier end. */
+/** Records the length of a server's append-only file over time, so that it can be truncated to an earlier length. */
 export class FileLengths {
   #folder;
   /** @type {{ at: number, length: number }[]} */
@@ -20,7 +20,7 @@ export class FileLengths {
     this.#timer = setInterval(() => this.#note(), 50);
   }
 
-  /** Cuts off what came after a moment; answers with when the file was as long as it is then. @param {number} moment */
+  /** Truncates the file to its length at a moment; returns when the file had this length. @param {number} moment */
   async cutTo(moment) {
     const last = this.#lengths.findLast(({ at }) => at <= moment);
     if (last === undefined) throw new Error("the store is not old enough to lose seconds");
@@ -38,15 +38,15 @@ export class FileLengths {
     this.#lengths.push({ at, length: statSync(this.#path(readdirSync(this.#folder))).size });
   }
 
-  /** Of the one file that grows: it is never rewritten here. @param {string[]} names */
+  /** The only file that grows: it is never rewritten here. @param {string[]} names */
   #path(names) {
     return join(this.#folder, names.find((name) => name.endsWith(".incr.aof")));
   }
 }
 
 /**
- * Kills everything; the store comes back without its last two seconds, then the control planes start
- * within a second. With `staggers` each process is killed at a moment of its own.
+ * Kills everything; the store comes back without its last two seconds, then the control planes
+ * start within a second. With `staggers` each process is killed at another moment.
  *
  * @param {import("./system.mjs").System} system @param {FileLengths} lengths @param {() => number} random
  * @param {{ appendfsync: "always" | "everysec", forgets: boolean, staggers: boolean }} how
@@ -58,7 +58,7 @@ export async function loseSeconds({ planes, redis }, lengths, random, { appendfs
     await one.kill();
   }));
   const cutAt = await lengths.cutTo(begin - LOST);
-  // A server that flushes later may answer so much before it writes.
+  // A server that flushes later may answer this many requests before it writes.
   const losesFrom = cutAt - WRITES_WITHIN;
   if (forgets) await Promise.all(planes.map((plane) => plane.forget()));
   await redis.start(appendfsync);
@@ -70,7 +70,7 @@ export async function loseSeconds({ planes, redis }, lengths, random, { appendfs
 }
 
 /**
- * Makes the primary a replica of a server that is not there, for so long.
+ * Makes the primary a replica of a server that does not exist, for this long.
  *
  * @param {import("./system.mjs").System} system @param {number} seconds
  */

@@ -1,4 +1,4 @@
-// Real verifiers that follow the control planes; everything that they are handed goes into the history.
+// Real verifiers that follow the control planes; everything that they receive goes into the history.
 
 import { createVerifier } from "offswitch";
 import { WasmVerifier } from "../../verifier-wasm/pkg/offswitch.js";
@@ -6,7 +6,7 @@ import { readSnapshot } from "./snapshot.mjs";
 import { AUDIENCE, ISSUER } from "./system.mjs";
 
 /**
- * A verifier with a name of its own, which is given a feed by `planes` of the system.
+ * A verifier with its own name, which follows the feed of `planes`.
  *
  * @param {import("./system.mjs").System} system @param {import("./history.mjs").History} history
  * @param {string} name @param {import("./system.mjs").Plane[]} planes @param {"poll" | "stream"} follow
@@ -38,7 +38,7 @@ export async function startFollower(system, history, name, planes, follow) {
   return { name, planes, verifier };
 }
 
-/** What was last given to a verifier: its event follows in the same turn. @type {Uint8Array | undefined} */
+/** The bytes that a verifier got last: its event follows in the same turn of the event loop. @type {Uint8Array | undefined} */
 let handed;
 const { apply } = WasmVerifier.prototype;
 WasmVerifier.prototype.apply = function taking(bytes, now) {

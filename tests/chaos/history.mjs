@@ -1,4 +1,4 @@
-// What happened in a run, as plain data. The checker reads nothing else.
+// The events of a run, as plain data. The checker reads nothing else.
 
 import { readFile, writeFile } from "node:fs/promises";
 
@@ -24,11 +24,11 @@ import { readFile, writeFile } from "node:fs/promises";
  * @property {string} [position]
  * @property {"memory" | "synced" | "written"} [level]
  *
- * @typedef {object} Received One snapshot that a follower was handed.
+ * @typedef {object} Received One snapshot that a follower received.
  * @property {number} at
  * @property {string} follower
  * @property {string} process
- * @property {string} result what the verifier made of it: `replaced`, `extended`, … or an error's code
+ * @property {string} result the verifier's result: `replaced`, `extended`, … or an error's code
  * @property {"base" | "delta" | "heartbeat"} kind
  * @property {string} from
  * @property {string} to
@@ -40,7 +40,7 @@ import { readFile, writeFile } from "node:fs/promises";
  * @typedef {object} Verdict
  * @property {number} at
  * @property {string} verifier
- * @property {string | null} position that the verifier held
+ * @property {string | null} position the verifier's position
  * @property {number} token
  * @property {"refused" | "undecided" | "valid"} outcome
  * @property {string} code
@@ -49,7 +49,7 @@ import { readFile, writeFile } from "node:fs/promises";
  * @property {"demotion" | "lost-seconds"} kind
  * @property {number} begin
  * @property {number} end when everything was ready again
- * @property {number} [losesFrom] what the store took after this moment may be gone
+ * @property {number} [losesFrom] writes after this moment may be lost
  *
  * @typedef {object} Readiness
  * @property {number} at when it was asked
@@ -70,7 +70,7 @@ import { readFile, writeFile } from "node:fs/promises";
 export const emptyHistory = () =>
   ({ tokens: [], revocations: [], received: [], verdicts: [], faults: [], readiness: [] });
 
-/** One JSON object a line, each with the name of its list. @param {History} history @param {string} path */
+/** One JSON object per line, each with the name of its list. @param {History} history @param {string} path */
 export async function writeHistory(history, path) {
   const lines = Object.entries(history).flatMap(([list, rows]) =>
     rows.map((row) => `${JSON.stringify({ list, ...row })}\n`));
@@ -87,7 +87,7 @@ export async function readHistory(path) {
   return history;
 }
 
-/** Which of two positions is further: below zero, zero or above. @param {string} a @param {string} b */
+/** Compares two positions: below zero, zero or above. @param {string} a @param {string} b */
 export function compare(a, b) {
   const [[aEra, aSeq], [bEra, bSeq]] = [partsOf(a), partsOf(b)];
   return aEra - bEra || aSeq - bSeq;

@@ -1,4 +1,4 @@
-// Writers that open sessions and revoke, and probes that ask verifiers for verdicts, until stopped.
+// Writers that open sessions and revoke, and probes that ask verifiers for verdicts, until they are stopped.
 
 import { upTo } from "../support/chance.mjs";
 
@@ -14,7 +14,7 @@ export class Load {
   #random;
   #system;
   #work = [];
-  /** What a request was answered other than success, by status. @type {Record<string, number>} */
+  /** The failed requests, by status. @type {Record<string, number>} */
   refusals = {};
   /** The tokens themselves, by number. @type {string[]} */
   #texts = [];
@@ -28,7 +28,7 @@ export class Load {
     this.#random = random;
   }
 
-  /** How many tokens there are. */
+  /** The number of tokens. */
   get tokens() {
     return this.#texts.length;
   }
@@ -46,7 +46,7 @@ export class Load {
   }
 
   /**
-   * Asks each verifier about each of these tokens, with pauses for everything else.
+   * Asks each verifier about each of these tokens, with pauses for other work.
    *
    * @param {Follower[]} followers @param {Iterable<number>} tokens
    */
@@ -62,7 +62,7 @@ export class Load {
   /** Opens sessions and revokes, one after the other, with a few users of its own. @param {number} writer */
   async #write(writer) {
     const users = ["one", "two", "three", "four"].map((name) => `writer-${writer}-${name}`);
-    // Of one that is never revoked.
+    // A token of a user that is never revoked.
     await this.#open(`writer-${writer}-spared`);
     /** @type {Awaited<ReturnType<Load["#open"]>>[]} */
     let live = [];
@@ -81,7 +81,7 @@ export class Load {
     }
   }
 
-  /** How to revoke a token, and what else that covers. */
+  /** How to revoke a token, and the other tokens that this covers. */
   #choose(one) {
     const choice = this.#random();
     const isSame = ({ token }) => token === one.token;
@@ -103,7 +103,7 @@ export class Load {
   }
 
   /**
-   * Revokes. Where the outcome is unknown it asks again with the same key, as a careful client does.
+   * Revokes. If the outcome is unknown it repeats the request with the same key, as a careful client does.
    *
    * @param {"jti" | "session" | "user"} kind @param {object} body @param {number[]} tokens
    */
@@ -128,7 +128,7 @@ export class Load {
     }
   }
 
-  /** Asks any control plane. @param {string} path @param {object} body @param {string} [key] */
+  /** Sends a request to a random control plane. @param {string} path @param {object} body @param {string} [key] */
   async #send(path, body, key) {
     const { planes, apiKey } = this.#system;
     const { url, process } = planes[upTo(this.#random, planes.length)];
@@ -154,7 +154,7 @@ export class Load {
     this.refusals[what] = (this.refusals[what] ?? 0) + 1;
   }
 
-  /** Asks all verifiers again and again: mostly about what is new. */
+  /** Asks all verifiers in a loop, mostly about new tokens. */
   async #probe() {
     while (!this.#isStopped) {
       await pause(PROBE_PAUSE);

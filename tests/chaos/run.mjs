@@ -1,5 +1,5 @@
-// Loads real control planes, has faults happen to them and holds everything that was seen against the
-// rules. `node tests/chaos/run.mjs --help` tells of its options.
+// Puts real control planes under load, causes faults and checks the recorded history against the
+// rules. `node tests/chaos/run.mjs --help` lists its options.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -24,11 +24,11 @@ const CAUGHT_UP_WITHIN_SECONDS = 60;
 const SHOWN = 3;
 const HELP = `node tests/chaos/run.mjs [options]
   --rounds N      how often the store loses its last two seconds while everything restarts, 20
-  --seed N        of all chance, 1; what the machine does in between is not repeated
+  --seed N        of all random choices, 1; the timing of the machine is not repeated
   --no-demotion   leaves out the primary that is demoted in place, which takes 75 s
-  --forget        the control planes lose what they remember, too: violations are expected
-  --stagger       the processes are not killed in the same moment: one publishes what only it knows
-  --check FILE    only checks a history that was kept`;
+  --forget        the control planes lose their own files, too: violations are expected
+  --stagger       the processes are killed at different moments: one publishes entries that only it knows
+  --check FILE    only checks a saved history`;
 
 const options = /** @type {const} */ ({
   check: { type: "string" },
@@ -90,11 +90,11 @@ async function run() {
   await judgeAgain(load, "fresh-last", range(0, load.tokens));
   await load.stop();
   lengths.stop();
-  console.log(`answers that were no success: ${JSON.stringify(load.refusals)}`);
+  console.log(`answers other than success: ${JSON.stringify(load.refusals)}`);
   for (const { verifier } of load.followers) verifier.close();
 }
 
-/** Once every verifier is where its control plane is now, and with one more that starts now. */
+/** Waits until every verifier, and one more that starts now, has the current position of its control plane. */
 async function judgeAgain(load, name, tokens) {
   const [plane] = system.planes;
   const { position } = await (await fetch(`${plane.url}/readyz`)).json();
@@ -108,10 +108,10 @@ async function judgeAgain(load, name, tokens) {
   fresh.verifier.close();
 }
 
-/** Says how it ended, and ends. @param {unknown} [error] */
+/** Reports how the run ended, and exits. @param {unknown} [error] */
 async function ended(error) {
   const isBroken = report(history);
-  if (error !== undefined) console.error("The run did not come to its end:", error);
+  if (error !== undefined) console.error("The run did not complete:", error);
   isKept = error !== undefined || isBroken;
   if (isKept) {
     await writeHistory(history, join(folder, "history.jsonl"));
@@ -120,14 +120,14 @@ async function ended(error) {
   process.exit(error === undefined && isBroken === values.forget ? 0 : 1);
 }
 
-/** Prints the figures and what broke a rule; true if something did. @param {import("./history.mjs").History} history */
+/** Prints the figures and the violations; true if there are any. @param {import("./history.mjs").History} history */
 function report(history) {
   console.log(`\n${figures(history)}`);
   for (const { verifier, seconds } of undecidedAfter(history)) {
     console.log(`undecided ${seconds.toFixed(1)} s after the demotion: ${verifier}`);
   }
   const { bases, verdicts } = missingForAMoment(history);
-  console.log(`until the process had started that alone had published something: ${bases} bases without it, `
+  console.log(`before the only process that had published some entries had started: ${bases} bases without it, `
     + `${verdicts} verdicts that its tokens are valid`);
   const found = violations(history);
   const counts = {};

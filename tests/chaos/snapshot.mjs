@@ -1,5 +1,5 @@
-// Reads what a snapshot says (FORMAT.md), without a look at its signatures: the verifier that was
-// handed the same bytes has checked them.
+// Reads the content of a snapshot (FORMAT.md) without checking its signatures: the verifier that
+// got the same bytes has checked them.
 
 /** @param {Uint8Array} bytes */
 export function readSnapshot(bytes) {
@@ -52,7 +52,7 @@ class Reader {
     return Buffer.from(this.take(count)).toString("hex");
   }
 
-  /** As postcard writes it: seven bits a byte, the lowest first. */
+  /** As postcard writes it: seven bits per byte, the lowest first. */
   bigint() {
     let [number, shift] = [0n, 0n];
     for (;; shift += 7n) {
@@ -75,7 +75,7 @@ class Reader {
     return Array.from({ length: this.number() }, item);
   }
 
-  /** What is said about one issuer. */
+  /** The revocations of one issuer. */
   issuer() {
     const [issuer, epoch] = [this.text(), this.number()];
     const horizons = this.list(() => ({ issuedFrom: this.number(), seconds: this.number() }));
@@ -108,7 +108,7 @@ class Reader {
     return found;
   }
 
-  /** So many bits, filled up to whole words of 64. @param {number} bits */
+  /** This many bits, padded to whole words of 64. @param {number} bits */
   #words(bits) {
     return this.take(Math.ceil(bits / 64) * 8);
   }

@@ -1,5 +1,4 @@
-// What the faults happen to: a Redis server, and several control planes on it, each with a folder of
-// its own.
+// The system under test: a Redis server, and several control planes on it, each with its own folder.
 
 import { randomBytes } from "node:crypto";
 import { openSync } from "node:fs";
@@ -11,7 +10,7 @@ import { Redis } from "../support/redis.mjs";
 export const AUDIENCE = "api";
 export const ISSUER = "https://chaos.test";
 
-/** One control plane, through all its lives. */
+/** One control plane, with all its restarts. */
 export class Plane extends ControlPlane {
   #folder;
   #lives = 0;
@@ -23,7 +22,7 @@ export class Plane extends ControlPlane {
     this.name = name;
   }
 
-  /** The name of its present life. */
+  /** The name of its current process. */
   get process() {
     return `${this.name}#${this.#lives}`;
   }
@@ -33,7 +32,7 @@ export class Plane extends ControlPlane {
     await super.start();
   }
 
-  /** Removes what it has kept of all that it published. */
+  /** Removes its stored copy of what it published. */
   forget() {
     return rm(join(this.#folder, "published"), { recursive: true, force: true });
   }
@@ -62,7 +61,7 @@ export class System {
       const log = openSync(join(folder, `${name}.log`), "a");
       const plane = new Plane(name, join(data, name), await freePort(), settings, log);
       this.planes.push(plane);
-      // The first one has made the key.
+      // The first one has created the key.
       plane.apiKey = this.planes[0].apiKey;
       await plane.start();
     }
@@ -70,7 +69,7 @@ export class System {
     this.feedKeys = (await this.planes[0].call("GET", "/v1/keys")).feed_public_keys;
   }
 
-  /** Ends every process; for a program that ends now. */
+  /** Kills every process; for a program that exits now. */
   stop() {
     for (const one of [...this.planes, this.redis]) one?.kill().catch(() => {});
   }

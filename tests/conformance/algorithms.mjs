@@ -1,4 +1,4 @@
-// The algorithms that are checked; the two kinds never share a key set.
+// The tested algorithms; a key set never mixes the two kinds.
 
 export const ASYMMETRIC = [
   "EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",

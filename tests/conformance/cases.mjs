@@ -1,4 +1,4 @@
-// Makes the cases: tokens by an independent implementation, each with the verdict it must get.
+// Makes the cases: tokens by an independent implementation, each with its required verdict.
 
 import { algorithmCases } from "./cases/algorithms.mjs";
 import { claimCases } from "./cases/claims.mjs";

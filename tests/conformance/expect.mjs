@@ -1,4 +1,4 @@
-// The tests of one runtime: `run` hands the data over and brings the answer back.
+// The tests of one runtime: `run` passes it the data and returns its answer.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -14,13 +14,13 @@ export const theCases = () => (made ??= makeCases());
 
 /**
  * @param {string} runtime @param {(data: object) => Promise<any>} run
- * @param {{ hosts?: string[] }} [has] which hosts there are beside WebCrypto
+ * @param {{ hosts?: string[] }} [has] the hosts in addition to WebCrypto
  */
 export function expectConformance(runtime, run, { hosts = [] } = {}) {
   const allHosts = ["WebCrypto", ...hosts];
 
-  // E11, V15, V17 and all that the cases name: the same verdict for the same token in every
-  // runtime, whoever checks its signature and whether it was seen before.
+  // E11, V15, V17 and all ids of the cases: the same verdict for the same token in every runtime,
+  // whichever host checks its signature and whether the token was seen before or not.
   test(`every case gets its verdict in ${runtime}`, LIMIT, async (context) => {
     const { verifiers, cases } = theCases();
     const { chosen, passes } = await run({ cases: { verifiers, cases } });
@@ -46,7 +46,7 @@ export function expectConformance(runtime, run, { hosts = [] } = {}) {
   });
 
   // V01, V15, V19
-  test(`outside vectors are judged in ${runtime} as they are labelled`, LIMIT, async (context) => {
+  test(`external vectors are judged in ${runtime} as they are labelled`, LIMIT, async (context) => {
     const vectors = readVectors();
     if (vectors === undefined) {
       context.diagnostic("MISSING: no Wycheproof files; set OFFSWITCH_VECTORS to their folder");
@@ -65,28 +65,28 @@ export function expectConformance(runtime, run, { hosts = [] } = {}) {
     }
     for (const host of allHosts) {
       const { checks, laxer, unknown } = found[host];
-      // HMAC is wasm's, whatever the host.
+      // Only wasm checks HMAC, with any host.
       const others = ALGORITHMS.filter((alg) => !ASYMMETRIC.includes(alg));
       assert.deepEqual(unknown.toSorted(), others.toSorted(), host);
       for (const [alg, floor] of [["EdDSA", 100], ["ES256", 250], ["RS256", 250]]) {
         atLeast(floor, checks[alg], `${host}: signatures of ${alg}`);
       }
-      // Where the host by itself would have been laxer, it was not asked: no verdict above differs.
+      // If the host alone would have been more lax, it was not used: no verdict above differs.
       context.diagnostic(`${host} of ${runtime} is laxer than wasm at ${JSON.stringify(laxer)}`);
     }
   });
 
-  // E03, V13: a trap costs the one request that it happened to.
-  test(`wasm that fails in ${runtime} is replaced, or left alone`, LIMIT, async (context) => {
+  // E03, V13: a trap affects only the request in which it happens.
+  test(`wasm that fails in ${runtime} is replaced, or paused after repeated failures`, LIMIT, async (context) => {
     const { steps, canHoldTooMuch } = await run({ failures: makeFailures() });
     assert.deepEqual(Object.fromEntries(steps), AFTER_FAILURES);
     assert.equal(steps.length, Object.keys(AFTER_FAILURES).length);
-    if (!canHoldTooMuch) context.diagnostic("no 2 GiB here; a wild address stands in for them");
+    if (!canHoldTooMuch) context.diagnostic("no 2 GiB here; the test uses an invalid address instead");
   });
 }
 
 /** @param {number} floor @param {number} count @param {string} what */
 const atLeast = (floor, count, what) => assert.ok(count >= floor, `${what}: only ${count}`);
 
-/** A runtime that hangs is a failure too. */
+/** A runtime that hangs is also a failure. */
 const LIMIT = { timeout: 600_000 };

@@ -1,4 +1,4 @@
-// What failures.mjs is given, and what each of its steps must come to.
+// The input of failures.mjs, and the required result of each of its steps.
 
 import { NOW, makeKey, token } from "./cases/keys.mjs";
 import { Verifiers, signSnapshots } from "./cases/verifiers.mjs";
@@ -16,7 +16,7 @@ export function makeFailures() {
 
 const HELD = "valid,revoked_token";
 
-/** By step. */
+/** The results by step. */
 export const AFTER_FAILURES = {
   "held": HELD,
   "a million nested arrays as claims": "malformed, malformed",

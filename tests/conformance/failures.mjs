@@ -1,11 +1,11 @@
-// What becomes of requests while wasm fails, in real traps. Knows nothing of the runtime.
+// The answers to requests while wasm fails, with real traps. It does not depend on the runtime.
 
 import { WasmVerifier, initSync } from "../../verifier-wasm/pkg/offswitch.js";
 
 /**
  * @param {any} offswitch
  * @param {ReturnType<typeof import("./expected-failures.mjs").makeFailures>} given
- * @returns what each step came to, and whether the runtime had the memory for all of them
+ * @returns the result of each step, and whether the runtime had the memory for all of them
  */
 export async function provokeFailures({ Verifier, verifyJws }, given) {
   const { options, now, base, delta, tokens } = given;
@@ -58,14 +58,14 @@ export async function provokeFailures({ Verifier, verifyJws }, given) {
   step("another verifier of the same instance", codeOf(bystander.verifySync(tokens.good)));
   step("and its revocations", bystander.verifySync(tokens.gone).code);
 
-  // E03: one that fails over and over is left alone for a while, and comes back by itself.
+  // E03: an instance that fails repeatedly is paused for a while, and recovers without help.
   let last;
   for (let count = 0; count < MAX_TRAPS && !isResting(last); count += 1) {
     failOnce("verify");
     last = verifier.verifySync(tokens.third);
     restoreAll();
   }
-  // The trap that was one too many was replaced like the others; who comes next is let wait.
+  // The trap over the limit is handled like the others; the next request gets the pause.
   last = verifier.verifySync(tokens.good);
   step("after too many traps", `${codeOf(last)}, ${isResting(last)}`);
   const resting = replaced();
@@ -88,7 +88,7 @@ export async function provokeFailures({ Verifier, verifyJws }, given) {
   return { steps, canHoldTooMuch };
 }
 
-/** V13, X20, X21: what must be refused without a trap. */
+/** V13, X20, X21: input that must be refused without a trap. */
 function hostileTokens(good) {
   const [header, payload, signature] = good.split(".");
   const arrays = btoa("[".repeat(1_000_000)).replaceAll("=", "");
@@ -102,7 +102,7 @@ function hostileTokens(good) {
   };
 }
 
-/** What is thrown must be a plain refusal. */
+/** A thrown error must be a plain refusal. */
 function isRefused(call) {
   try {
     return call() === undefined ? "refused" : "accepted";
@@ -112,7 +112,7 @@ function isRefused(call) {
   }
 }
 
-/** What a round answers with; it must not throw. */
+/** The result of a round; it must not throw. */
 async function roundOf(verifier) {
   try {
     return (await verifier.refresh()).error;
@@ -121,7 +121,7 @@ async function roundOf(verifier) {
   }
 }
 
-/** Makes the next call of one kind read memory that there is not. @param {string} method */
+/** Makes the next call of one kind read memory that does not exist. @param {string} method */
 function failOnce(method) {
   const { prototype } = WasmVerifier;
   if (typeof prototype[method] !== "function") throw new Error(`there is no ${method}`);
@@ -137,7 +137,7 @@ function restoreAll() {
   kept.clear();
 }
 
-/** Calls with hardly any stack left, and with more, until it is enough. @param {() => any} call */
+/** Calls with almost no stack left, then with more, until it is enough. @param {() => any} call */
 function exhaustStack(call) {
   const descend = () => {
     try {
@@ -149,11 +149,11 @@ function exhaustStack(call) {
   descend();
 }
 
-/** The verdict once it is valid; within half a minute it must be. */
+/** The verdict once it is valid, within half a minute. */
 async function untilValid(verifier, token) {
   for (let tries = 0; tries < 300; tries += 1) {
     if (verifier.verifySync(token).code === "valid") return "valid";
-    // Workers' clocks stand still while nobody waits.
+    // A Worker's clock advances only while it waits.
     await new Promise((resume) => setTimeout(resume, 100));
   }
   return verifier.verifySync(token).code;
@@ -167,5 +167,5 @@ const decode = (text) => Uint8Array.from(atob(text), (character) => character.ch
 const kept = new Map();
 /** An address beyond all memory. */
 const WILD = 0x7ffffff8;
-/** More traps than the instance is given. */
+/** More traps than the instance may have. */
 const MAX_TRAPS = 20;

@@ -1,12 +1,12 @@
-// The package with one host for every algorithm, in place of the loader's choice.
+// The package with one host for every algorithm, instead of the loader's choice.
 
 import { hosting } from "../../verifier-wasm/js/engine/host.js";
 import { packageFor } from "../../verifier-wasm/js/verifier/create-verifier.js";
 import { ALGORITHMS } from "./algorithms.mjs";
 
 /**
- * A Verifier of which `importer` imports all keys, those hosts, and how many signatures it is asked for,
- * by algorithm.
+ * A Verifier whose keys `importer` imports, those hosts, and the number of signatures that they
+ * check, by algorithm.
  *
  * @param {import("../../verifier-wasm/js/engine/host.js").KeyImporter} importer
  */

@@ -1,23 +1,23 @@
-// The cases judged by jose, an implementation that shares nothing with ours: it must accept what is
-// valid and nothing else, but for what is listed here.
+// jose, an implementation that shares no code with ours, judges the cases: it must accept the valid
+// tokens and no others, with the listed exceptions.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createLocalJWKSet, decodeProtectedHeader, importJWK, jwtVerify } from "jose";
 import { theCases } from "./expect.mjs";
 
-/** What jose knows nothing of: a token that is refused for it alone is good to jose. */
+/** Features that jose lacks: jose accepts a token that only these rules refuse. */
 const ABOUT_THE_FEED = ["clock_skew", "feed_fork", "no_snapshot", "stale_snapshot",
   "revoked_claims", "revoked_epoch", "revoked_key", "revoked_session", "revoked_token", "revoked_user"];
 
-/** What jose asks the host about; some versions of OpenSSL are as strict as we are. */
+/** Checks that jose leaves to the host; some versions of OpenSSL are as strict as we are. */
 const BY_THE_HOST = {
   "R of small order": "OpenSSL is content with the equation",
   "a key of small order": "such keys need no secret; OpenSSL imports them",
   "a leading zero": "OpenSSL takes a PSS signature that is shorter than the modulus",
 };
 
-/** Why jose may judge a case otherwise; cases name their reason, and each of these is needed. */
+/** Why jose may judge a case differently; cases name their reason, and each reason is needed. */
 const REASONS = {
   "JSON": "jose reads what JSON.parse does: half a surrogate pair, numbers beyond all bounds",
   "a cap": "jose knows no longest header and no longest token",
@@ -25,7 +25,7 @@ const REASONS = {
   "a header member": "jose passes over members that bring a key, an encryption or another content",
   "a key without alg": "jose lets the header's alg choose",
   "a lifetime": "jose knows no longest lifetime unless a maxTokenAge is asked for",
-  "a name that stands twice": "jose takes the last of two",
+  "a name that appears twice": "jose takes the last of two",
   "a required value": "jose asks for the presence of claims, not for their values",
   "an empty id": "jose takes an empty string for an id",
   "base64url": "jose reads padding, white space and stray bits",
@@ -40,7 +40,7 @@ const REASONS = {
 };
 
 // V07, V15, V17, E11
-test("jose accepts what is valid and nothing else, but for listed reasons", async (context) => {
+test("jose accepts valid tokens and no others, except for listed reasons", async (context) => {
   const { verifiers, cases } = theCases();
   const named = Object.entries(verifiers).map(([name, one]) => [name, judge(one)]);
   const judges = Object.fromEntries(named);
@@ -67,7 +67,7 @@ test("jose accepts what is valid and nothing else, but for listed reasons", asyn
   context.diagnostic(`${JSON.stringify(counts)}, by reason ${JSON.stringify(used)}`);
 });
 
-/** Judges a token by the rules of each issuer, as jose's options. */
+/** The rules of each issuer as options of jose. */
 function judge({ now, options }) {
   const issuers = (options.issuers ?? [options]).map((rules) => [keysOf(rules), rules]);
   return async ({ token, at = 0 }) => {
@@ -82,7 +82,7 @@ function judge({ now, options }) {
   };
 }
 
-/** The options that a token may pass by, one for each type that is accepted. */
+/** The options that may accept a token, one for each accepted type. */
 function joseOptions(rules, token) {
   const { issuer, audience, algorithms = ["EdDSA", "ES256"], types = ["at+jwt"] } = rules;
   const { leewaySeconds = 30 } = rules;
@@ -105,7 +105,7 @@ function hasNoType(token) {
   }
 }
 
-/** jose's own key set; it has none for secrets, which are looked up by their kid. */
+/** jose's own key set; jose has none for secrets, so these are looked up by their kid. */
 function keysOf({ keys }) {
   if (keys.keys[0]?.kty !== "oct") return createLocalJWKSet(keys);
   return async ({ alg, kid }) => {

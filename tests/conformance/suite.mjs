@@ -1,4 +1,4 @@
-// What every runtime must answer. Knows nothing of the runtime: it is handed the package and data.
+// The answers that every runtime must give. It does not depend on the runtime: it gets the package and the data.
 
 import { webCrypto } from "../../verifier-wasm/js/engine/host-webcrypto.js";
 import { INTERNALS } from "../../verifier-wasm/js/feed/internals.js";
@@ -20,12 +20,12 @@ export async function runSuite(offswitch, data) {
   return judgeCases(offswitch, hosts, data.cases);
 }
 
-/** Judges every case on every path that a signature can take. */
+/** Judges every case on every verification path. */
 async function judgeCases({ Verifier }, hosts, data) {
   const { now, options } = Object.values(data.verifiers)[0];
   const { hosts: ofLoader } = new Verifier({ ...options, clock: () => now })[INTERNALS];
   const chosen = ALGORITHMS.filter((alg) => ofLoader.has(alg));
-  const anew = { rememberedTokens: 0 };
+  const forgetful = { rememberedTokens: 0 };
   const bySync = (verifier, token, policy) => {
     const verdict = verifier.verifySync(token, policy);
     return [policy === undefined ? explained(verdict, verifier.explain(token)) : verdict];
@@ -37,13 +37,13 @@ async function judgeCases({ Verifier }, hosts, data) {
     verifier.verifySync(token, policy),
   ];
   const passes = [
-    await judgePass("wasm alone", Verifier, data, anew, bySync),
-    await judgePass("the loader's host", Verifier, data, anew, byHost),
+    await judgePass("wasm alone", Verifier, data, forgetful, bySync),
+    await judgePass("the loader's host", Verifier, data, forgetful, byHost),
     await judgePass("remembered", Verifier, data, {}, thrice),
   ];
   for (const [name, importer] of Object.entries(hosts)) {
     const { Verifier: Hosted, checks } = withHost(importer);
-    passes.push({ ...(await judgePass(`${name} for all`, Hosted, data, anew, byHost)), checks });
+    passes.push({ ...(await judgePass(`${name} for all`, Hosted, data, forgetful, byHost)), checks });
   }
   return { chosen, passes };
 }
@@ -63,7 +63,7 @@ async function judgePass(name, Verifier, { verifiers, cases }, options, ask) {
   let [valid, remembered] = [0, 0];
   for (const batch of inBatches(cases)) {
     offset = batch[0].at ?? 0;
-    // Asked all at once, as requests are.
+    // All at the same time, like requests.
     await Promise.all(batch.map(async (one) => {
       const verifier = made[one.verifier];
       if (one.apply !== undefined) return compare(one.name, one.code, apply(verifier, one.apply));
@@ -75,7 +75,7 @@ async function judgePass(name, Verifier, { verifiers, cases }, options, ask) {
         if (outcome === "valid") compare(one.name, payloadOf(one.token), claimsJson);
       }
       if (verdicts.every(({ outcome }) => outcome === "valid")) valid += 1;
-      // All verdicts on a token that is remembered share its claims.
+      // All verdicts on a remembered token share its claims.
       const isShared = verdicts.every(({ claims }) => claims && claims === verdicts[0].claims);
       if (verdicts.length > 1 && isShared) remembered += 1;
     }));
@@ -84,7 +84,7 @@ async function judgePass(name, Verifier, { verifiers, cases }, options, ask) {
   return { name, count: cases.length, valid, remembered, differences };
 }
 
-/** Claims as JSON.parse alone reads them; integers that it would alter are bigint here. D105 */
+/** Claims with plain numbers, like those of JSON.parse; the verdict has large integers as bigint. D105 */
 const asNumbers = (claims) =>
   JSON.stringify(claims, (_, value) => (typeof value === "bigint" ? Number(value) : value));
 
@@ -95,7 +95,7 @@ function payloadOf(token) {
   return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
 }
 
-/** Cases of one instant that may be asked about at once; a snapshot that arrives is alone. */
+/** Cases with the same time, which can run concurrently; a snapshot that arrives is separate. */
 function* inBatches(cases) {
   let batch = [];
   for (const one of cases) {
@@ -110,13 +110,13 @@ function* inBatches(cases) {
   yield batch;
 }
 
-/** The verdict, if the first check that did not pass says the same. */
+/** The verdict, if the first check that did not pass agrees. */
 function explained(verdict, steps) {
   const { code } = steps.find(({ result }) => result !== "passed") ?? { code: "valid" };
   return code === verdict.code ? verdict : { ...verdict, code: `${verdict.code}, by its steps ${code}` };
 }
 
-/** What applying a snapshot comes to. @param {any} verifier @param {string} text in base64 */
+/** The result of applying a snapshot. @param {any} verifier @param {string} text in base64 */
 function apply(verifier, text) {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   const result = verifier.apply(bytes);

@@ -1,4 +1,4 @@
-// Reads the outside vectors, and adds signatures that no library would make.
+// Reads the external vectors, and adds signatures that no library makes.
 
 import { generateKeyPairSync } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
@@ -6,7 +6,7 @@ import { ROOT } from "../support/fixture.mjs";
 import { P, forge, secretOf, toBytes } from "./cases/edwards.mjs";
 import { COUNTS, OURS } from "./wycheproof.mjs";
 
-/** The vectors by file, of the files that are there; undefined where there are none. */
+/** The vectors by file, of the files that exist; undefined if there are none. */
 export function readVectors() {
   const folder = process.env.OFFSWITCH_VECTORS ?? `${ROOT}../shared/vectors/wycheproof`;
   const names = Object.keys(COUNTS).filter((name) => existsSync(`${folder}/${name}`));
@@ -16,8 +16,8 @@ export function readVectors() {
 }
 
 /**
- * The key's owner can make R the neutral element, in four spellings. The plain one satisfies the
- * equation, and OpenSSL and BoringSSL accept it; whoever is strict does not (ePrint 2020/1244).
+ * The key's owner can use the neutral element as R, in four encodings. The plain one satisfies the
+ * equation, and OpenSSL and BoringSSL accept it; strict implementations do not (ePrint 2020/1244).
  */
 function smallOrder() {
   const { privateKey, publicKey } = generateKeyPairSync("ed25519");

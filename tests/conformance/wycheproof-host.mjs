@@ -1,16 +1,16 @@
-// Outside vectors through the verifier with the host in it, as a token goes: wasm takes the token
-// apart and refuses what hosts disagree on, the host checks the signature, wasm looks at the rest.
+// External vectors through the verifier together with the host, like a token: wasm parses the token
+// and refuses the inputs on which hosts differ, the host checks the signature, wasm checks the rest.
 
 import { importKey } from "../../verifier-wasm/js/engine/host.js";
 import { ALGORITHMS, ASYMMETRIC, SYMMETRIC } from "./algorithms.mjs";
 import { withHost } from "./forced-host.mjs";
 
 export class HostJudge {
-  /** What the host would have accepted if it had been asked. @type {[string, number][]} */
+  /** Vectors that the host alone would have accepted. @type {[string, number][]} */
   laxer = [];
-  /** Algorithms whose keys wasm knows and the host does not. @type {Set<string>} */
+  /** Algorithms whose keys wasm supports and the host does not. @type {Set<string>} */
   unknown = new Set();
-  /** What the host is to check in place of the token's own. @type {Uint8Array | undefined} */
+  /** The signature that the host checks instead of the token's own. @type {Uint8Array | undefined} */
   #message;
   #wasAsked = false;
   #Verifier;
@@ -30,18 +30,18 @@ export class HostJudge {
     this.checks = checks;
   }
 
-  /** True if one of the keys signed this compact JWS, whatever it holds. */
+  /** True if one of the keys signed this compact JWS, with any content. */
   async acceptsJws(set, token) {
     this.#message = undefined;
     const whole = await this.#verify(set, token);
     if (whole === undefined) return false;
-    // A key of the token's name that was dropped from its set signs nothing.
+    // A key that was dropped from its set signs nothing, even if the token names it.
     const isNamed = (set.keys ?? []).some(({ kid }) => kid === kidOf(token));
     if (isNamed && whole.code === "unknown_key") return false;
     for (const key of set.keys ?? [set]) {
-      // The vectors' keys and tokens do not agree on names, which are not what is judged here.
+      // The vectors' keys and tokens do not agree on names, which this test does not check.
       const verdict = await this.#verify({ ...key, kid: kidOf(token) }, token);
-      // These payloads are no claims; all that comes before them is the signature layer.
+      // These payloads are not claims; all checks before that one belong to the signature layer.
       if (verdict?.detail === "the payload is not a JSON object") return true;
     }
     return false;
@@ -57,7 +57,7 @@ export class HostJudge {
     const host = await importKey(this.#hosts, jwk);
     if (host === null) return undefined;
     if (!this.#wasAsked && (await isTaken(host, signature, message))) this.laxer.push(vector);
-    // The next thing that is wrong with the token around the signature.
+    // The next check that fails for the token around the signature.
     return this.#wasAsked && verdict.code === "wrong_type";
   }
 
@@ -81,7 +81,7 @@ export class HostJudge {
   }
 }
 
-/** What a host says by itself; some throw at a signature of another length. */
+/** The answer of the host alone; some throw if the signature has another length. */
 async function isTaken(host, signature, message) {
   try {
     return await host(signature, message);
@@ -106,7 +106,7 @@ function base64url(bytes) {
 }
 
 const encoder = new TextEncoder();
-/** There is no feed: no token gets as far as to need one. */
+/** There is no feed: no token reaches the point where it is needed. */
 const OPTIONS = {
   issuer: "x",
   audience: "unchecked",

@@ -1,5 +1,5 @@
 // Google's Wycheproof vectors (C2SP/wycheproof at dac1dd47) through wasm alone and through hosts.
-// Knows nothing of the runtime; the files are handed in by name.
+// It does not depend on the runtime; it gets the files by name.
 
 import { HostJudge } from "./wycheproof-host.mjs";
 
@@ -12,7 +12,7 @@ const P521 = "ecdsa_secp521r1_sha512_p1363_test.json";
 const RSA = "rsa_signature_2048_sha256_test.json";
 const HMAC = "hmac_sha256_test.json";
 
-/** Signatures of our own making on which hosts are known to differ; see cases/edwards.mjs. */
+/** Signatures of our own on which hosts are known to differ; see cases/edwards.mjs. */
 export const OURS = "small_order_r";
 
 /** How many vectors each file of Wycheproof must hold. */
@@ -21,10 +21,10 @@ export const COUNTS = {
   [HMAC]: 174,
 };
 
-/** How many signatures with a high s are good in those of ECDSA. */
+/** How many of the ECDSA signatures with a high s are valid. */
 export const HIGH_S = { [P256]: 70, [P384]: 88, [P521]: 107 };
 
-/** Where our verdict differs from the label on purpose. */
+/** Vectors on which our verdict differs from the label on purpose. */
 const OVERRIDES = [
   [JWS, 346, "reject", "the key's alg is PS256, the header's PS384: one key, one alg"],
   [JWS, 347, "reject", "the key's alg is ES521, which no registry has"],
@@ -41,7 +41,7 @@ const OVERRIDES = [
 /**
  * @param {any} offswitch @param {Record<string, any>} hosts importers by name
  * @param {Record<string, any>} files by name
- * @returns what wasm and each of the hosts says, by name
+ * @returns the answers of wasm and of each host, by name
  */
 export async function judgeVectors(offswitch, hosts, files) {
   const found = { wasm: await judgeFiles(wasmJudge(offswitch), files) };
@@ -65,7 +65,7 @@ async function judgeFiles(judge, files) {
         counts[file] += 1;
         const override = OVERRIDES.find(([of, id]) => of === file && id === test.tcId);
         let expected = override?.[2] ?? (test.result === "valid" ? "accept" : "reject");
-        // Not a JWS signature at all: a tag cut short, or a key too short for HS256.
+        // Not a JWS signature: a tag that is cut short, or a key that is too short for HS256.
         if (file === HMAC && (group.tagSize !== 256 || group.keySize < 256)) expected = "reject";
         const isGood = await accepts(judge, file, group, test);
         if (isGood === undefined) continue;
@@ -91,7 +91,7 @@ function accepts(judge, file, group, test) {
   return judge.acceptsSignature(jwk(file, group, test), message, signature, [file, test.tcId]);
 }
 
-/** The two layers of wasm; what throws is a key set that does not load. */
+/** The two layers of wasm; an error means that the key set does not load. */
 function wasmJudge({ verifyJws, verifySignature }) {
   const orFalse = (judge) => {
     try {
@@ -126,7 +126,7 @@ const base64url = (text) => {
   const standard = btoa(String.fromCharCode(...hex(text)));
   return standard.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 };
-/** Of each file of ECDSA, with half the order of its curve, rounded down. */
+/** For each ECDSA file half the order of its curve, rounded down. */
 const CURVES = {
   [P256]: {
     crv: "P-256", alg: "ES256",

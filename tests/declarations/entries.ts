@@ -22,19 +22,19 @@ await inline.createVerifier({ ...one, feed: { ...feed, store: fileStore("/var/li
 // A route's policy.
 const policy: RoutePolicy = { scopes: ["read"], maxStaleness: 5, onStale: "deny" };
 policy.onUndecided = ({ code, detail }) => `${code satisfies string} ${detail.length}`;
-// @ts-expect-error scopes are several
+// @ts-expect-error scopes is a list
 policy.scopes = "read";
-// @ts-expect-error claims are never undecided
+// @ts-expect-error an undecided verdict has no claims
 policy.onUndecided = ({ claims }) => claims.sub;
 // @ts-expect-error the member is scopes
 hono(verifier, { scope: ["read"] });
-// @ts-expect-error a verifier must have been waited for
+// @ts-expect-error createVerifier must be awaited
 express(createVerifier(one));
 
 // Fetch-style handlers.
 const handle = guard(verifier, (request, { claims }) => new Response(claims.sub), policy);
 const response: Response = await handle(new Request("https://api/"));
-// In a Worker: what comes after the request is said once.
+// In a Worker: createVerifier gets work that outlives the request once.
 const inWorker = guard<[{ ISSUER: string }, { waitUntil(work: Promise<unknown>): void }]>(
   (request, env) => createVerifier({ ...one, issuer: env.ISSUER }),
   (request, verdict, env, context) => {
@@ -43,21 +43,21 @@ const inWorker = guard<[{ ISSUER: string }, { waitUntil(work: Promise<unknown>):
   },
 );
 inWorker(new Request("https://api/"), { ISSUER: "i" }, { waitUntil() {} });
-// @ts-expect-error what the handler wants must be handed over
+// @ts-expect-error the handler's other arguments must be passed
 inWorker(new Request("https://api/"));
-// @ts-expect-error a handler answers
+// @ts-expect-error a handler must return a response
 guard(verifier, () => "text");
 await worker.fetch(new Request("https://api/"), {}, { waitUntil() {} });
 
-// Hono: the verdict is there by its name, in whatever way routes are made.
+// Hono: the verdict has its name, in every way of making routes.
 const app = new Hono();
 app.use("/api/*", hono(verifier, policy));
 app.get("/api/users", (c) => c.text(c.get("offswitch").claims.sub ?? c.var.offswitch.code));
 app.get("/api/keys", hono((c) => c.env.VERIFIER), (c) => c.json(c.get("offswitch").claims));
-// @ts-expect-error what is there has another name
+// @ts-expect-error the variable has another name
 app.get("/api/none", (c) => c.text(c.get("verdict")));
 
-// Fastify and Express: undecided only where a route lets that through.
+// Fastify and Express: the verdict can be undecided only if a route allows that.
 const server = Fastify();
 server.addHook("onRequest", fastify(verifier));
 server.get("/", { preHandler: fastify(verifier, policy) }, async ({ offswitch }) =>
@@ -67,7 +67,7 @@ server.get("/sub", async ({ offswitch }) => offswitch?.claims?.sub);
 server.get("/claims", async (request) => request.offswitch.claims);
 declare const request: Express.Request;
 if (request.offswitch?.outcome === "valid") request.offswitch.claims.sub?.length;
-// @ts-expect-error Express hands no settings to a function
+// @ts-expect-error Express passes no settings to a function
 express(() => verifier);
 
 // Stores.
@@ -75,11 +75,11 @@ const store: Store = cacheStore("name");
 kvStore({ get: async () => null, put: async () => {} }, "prefix:") satisfies Store;
 keep({ read: async () => undefined, write: async () => {} }) satisfies Store;
 await cacheStore().write("name", new Uint8Array());
-// @ts-expect-error a store keeps bytes
+// @ts-expect-error a store stores bytes
 await cacheStore().write("name", "text");
-// @ts-expect-error a place is read from, too
+// @ts-expect-error a place must also be readable
 keep({ write: async () => {} });
-// @ts-expect-error a place is no store by itself
+// @ts-expect-error a place alone is not a store
 feed.store = { read: async () => undefined, write: async () => {} };
 // @ts-expect-error a folder must be named
 fileStore();

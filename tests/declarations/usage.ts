@@ -1,4 +1,4 @@
-// Compiled by `npm run types`, never run: what the package's types allow and what they do not.
+// Compiled by `npm run types`, never run: what the package's types allow and what they refuse.
 
 import { Verifier, createVerifier, preset, type PresetName, type Verdict } from "offswitch";
 
@@ -11,15 +11,15 @@ const verdict: Verdict = await verifier.verify("token");
 if (verdict.outcome === "valid") verdict.claims.sub?.length;
 else if (verdict.code === "stale_snapshot") verdict.detail.length;
 
-// Without a question first, claims may be missing.
+// Without a check first, claims may be missing.
 verdict.claims?.sub satisfies string | undefined;
-// @ts-expect-error claims come with a valid verdict only
+// @ts-expect-error only a valid verdict has claims
 verdict.claims.sub;
-// @ts-expect-error all verdicts on one token share them
+// @ts-expect-error claims are frozen, because all verdicts on one token share them
 if (verdict.outcome === "valid") verdict.claims.sub = "other";
 // @ts-expect-error there is no such option
 await createVerifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed, leeway: 3 });
-// @ts-expect-error a verifier without issuers trusts nobody
+// @ts-expect-error a verifier needs an issuer
 await createVerifier({ feed });
 new Verifier({ issuers: [{ issuer: "i", audience: "unchecked", keys: { keys: [] } }], feed });
 
@@ -34,29 +34,29 @@ preset("google", { audience: "a", realm: "r" });
 // @ts-expect-error there is no such preset
 preset("azure", {});
 
-// What is asked for a single verdict.
+// The policy of a single verdict.
 verifier.verifySync("token", { maxStaleness: 5 }).outcome === "undecided";
 await verifier.verify("token", { onStale: "allow", timeoutSeconds: 1 });
 await verifier.verify("token", { signal: AbortSignal.timeout(1) });
-// @ts-expect-error nothing is waited for
+// @ts-expect-error verifySync does not wait
 verifier.verifySync("token", { timeoutSeconds: 1 });
 // @ts-expect-error a policy denies or allows
 verifier.verifySync("token", { onStale: "maybe" });
 // @ts-expect-error scopes are for routes
 verifier.verifySync("token", { scopes: ["read"] });
 
-// What is told of a verifier.
+// The status of a verifier.
 const { ready, position, following, feed: followed, keys, watched, instance } = verifier.status();
-const told: [boolean, string | null, number] = [ready, position, watched + instance.replaced];
-told.push(followed.lastFailure?.at ?? 0, keys[0].fetchedAt ?? 0);
+const reported: [boolean, string | null, number] = [ready, position, watched + instance.replaced];
+reported.push(followed.lastFailure?.at ?? 0, keys[0].fetchedAt ?? 0);
 following satisfies "stream" | "long-poll" | "poll" | "requests" | null;
-// @ts-expect-error a status is read, and says so by other names
+// @ts-expect-error a status has no such member
 verifier.status().isReady;
 
-// What happens once a token is refused.
+// The notification when a token is refused.
 const stop: () => void = verifier.onRevoked("token", ({ code, detail }) => code + detail.length);
 stop();
-// @ts-expect-error only a refusal is told
+// @ts-expect-error only a refusal is reported
 verifier.onRevoked("token", ({ claims }) => claims.sub);
-// @ts-expect-error a token is watched for somebody
+// @ts-expect-error onRevoked needs a callback
 verifier.onRevoked("token");

@@ -1,5 +1,5 @@
-// `offswitch doctor --sacrifice` with the real control plane and the edge worker in real workerd: the token
-// passes, is revoked, and is refused. O06.
+// `offswitch doctor --sacrifice` with the real control plane and the edge worker in real workerd:
+// the token passes, is revoked, and is refused. O06.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -46,7 +46,7 @@ async function sacrifice(token) {
   return { code: await ended, checks: new Map(checks.map((one) => [one.check, one])), result, text };
 }
 
-test("a token that may be sacrificed is refused at the edge, and it is said how soon", async (context) => {
+test("the sacrificed token is refused at the edge, and the report says how soon", async (context) => {
   const { access_token: token } = await plane.call("POST", "/v1/sessions", { sub: "alice" });
   const { checks, code, result, text } = await sacrifice(token);
   assert.deepEqual([code, result], [0, "ok"], text);

@@ -1,4 +1,4 @@
-// The examples are run by tests/apps: what they ask for is what is installed there.
+// tests/apps runs the examples with the versions that the examples require.
 
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";

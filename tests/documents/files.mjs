@@ -4,10 +4,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT } from "../support/fixture.mjs";
 
-/** What is installed or built. */
+/** Folders of installed or built files. */
 const NOT_OURS = /^(node_modules|target|pkg|cjs|dist|\..*)$/;
 
-/** The paths under `folders` that match, from the root of the repository. */
+/** The matching paths under `folders`, relative to the root of the repository. */
 export function filesIn(folders, pattern) {
   return folders.flatMap((folder) =>
     readdirSync(join(ROOT, folder), { withFileTypes: true }).flatMap((entry) => {

@@ -1,4 +1,4 @@
-// Links between the documents resolve: the file exists, and the heading that an anchor names.
+// Links between the documents resolve: the file exists, and so does the heading that an anchor names.
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
@@ -30,7 +30,7 @@ test("every document that a source names exists", () => {
   assert.deepEqual(missing, []);
 });
 
-/** Where a document leads, as paths from the root of the repository. */
+/** The targets of a document's links, as paths from the root of the repository. */
 function linksOf(page) {
   const text = readText(page).replace(/^```.*?^```/gms, "").replace(/`[^`\n]*`/g, "");
   return Array.from(text.matchAll(/\]\(([^)\s]+)\)/g), ([, link]) => link)

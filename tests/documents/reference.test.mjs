@@ -1,5 +1,5 @@
-// The pages of docs/reference name what the sources have: settings with their defaults, codes, metrics and
-// routes, in both directions.
+// The pages of docs/reference list what the sources define: settings with their defaults, codes,
+// metrics and routes, in both directions.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -88,7 +88,7 @@ function readCode(path) {
   return readText(path).split("#[cfg(test)]\nmod tests")[0].replace(/^\s*\/\/.*$/gm, "");
 }
 
-/** What makes a code in Rust. */
+/** The Rust code that defines a code. */
 const MAKE_CODES = [
   /\b(?:Problem::new|Self::new)\(\s*[\w:]+,\s*"([a-z_]+)"/g,
   /\b(?:bad_request|of_field|without_effect|unauthorized|invalid_grant|invalid_request|found)\(\s*"([a-z_]+)"/g,
@@ -96,5 +96,5 @@ const MAKE_CODES = [
   /\bCODE: &str = "([a-z_]+)"/g,
   /\bFinding \{\s*code: "([a-z_]+)"/g,
 ];
-/** What the patterns find that is not a code of that page: outcomes of a snapshot, and of a command. */
+/** Matches that are not codes of that page: outcomes of a snapshot, and of a command. */
 const NOT_OF_THE_PAGE = ["extended", "ignored", "refreshed", "replaced", "invalid_key"];

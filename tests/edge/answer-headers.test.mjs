@@ -1,4 +1,4 @@
-// The headers of every kind of answer that the worker makes itself, exactly. A06, V18. Real workerd.
+// The exact headers of every kind of answer that the worker makes itself. A06, V18. Real workerd.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -30,7 +30,7 @@ const own = (origin) => ({ origin, "sec-fetch-site": "same-origin", "offswitch-c
 const json = { "content-type": "application/json" };
 const cookie = (sid) => ({ cookie: `__Host-offswitch=${handleOf(sid)}` });
 
-/** On each answer of the worker's own, whatever it says. */
+/** On each answer of the worker itself. */
 const SECURITY = {
   "cache-control": "no-store",
   "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -55,7 +55,7 @@ const ANSWERS = {
   "no snapshot": [unready, "/x", { headers: bearer(good) }, 503, "no_snapshot",
     { ...PROBLEM, ...again, "offswitch-verdict": "no_snapshot" }],
   "wrong settings": [wrong, "/x", { headers: bearer(good) }, 503, "misconfigured", { ...PROBLEM, ...again }],
-  "an upstream that is away": [dead, "/x", { headers: bearer(good) }, 502, "upstream_unreachable",
+  "an upstream that cannot be reached": [dead, "/x", { headers: bearer(good) }, 502, "upstream_unreachable",
     { ...PROBLEM, ...evidence("valid") }],
   "two cookies": [edge, "/x", { headers: { cookie: `${cookie("a").cookie}; ${cookie("b").cookie}` } }, 401,
     "ambiguous_cookie", { ...PROBLEM, ...invalid("ambiguous_cookie") }],
@@ -68,14 +68,14 @@ const ANSWERS = {
     "unsupported_media_type", PROBLEM],
   "a login with a wrong code": [edge, "/auth/login",
     { method: "POST", headers: { ...own(edge.url), ...json }, body: '{"code":"x"}' }, 400, "invalid_code", PROBLEM],
-  "who is logged in": [edge, "/auth/session", { method: "POST", headers: { ...own(edge.url), ...cookie("who") } }, 200,
+  "the state of the login": [edge, "/auth/session", { method: "POST", headers: { ...own(edge.url), ...cookie("who") } }, 200,
     undefined, { ...SECURITY, ...evidence("valid"), "content-type": "application/json" }],
   "a logout": [edge, "/auth/logout", { method: "POST", headers: { ...own(edge.url), ...cookie("out") } }, 204,
     undefined, { ...SECURITY, "set-cookie": CLEARED }],
-  "a logout of nothing": [edge, "/auth/logout", { method: "POST", headers: own(edge.url) }, 400, "no_session",
+  "a logout without a session": [edge, "/auth/logout", { method: "POST", headers: own(edge.url) }, 400, "no_session",
     { ...PROBLEM, "set-cookie": CLEARED }],
 };
-/** What the server itself adds. */
+/** Headers that the server adds. */
 const OTHERS = ["connection", "content-length", "date", "keep-alive", "transfer-encoding"];
 
 function send(url, path, { method = "GET", headers = {}, body }) {
@@ -83,16 +83,16 @@ function send(url, path, { method = "GET", headers = {}, body }) {
   return new Promise((resolve, reject) => {
     httpRequest({ agent: false, host, port, path, method, headers }, async (response) => {
       const text = String(Buffer.concat(await response.toArray()));
-      const told = { ...response.headers };
-      for (const name of OTHERS) delete told[name];
-      if (told["set-cookie"]) [told["set-cookie"]] = told["set-cookie"];
-      resolve({ status: response.statusCode, headers: told, text });
+      const answered = { ...response.headers };
+      for (const name of OTHERS) delete answered[name];
+      if (answered["set-cookie"]) [answered["set-cookie"]] = answered["set-cookie"];
+      resolve({ status: response.statusCode, headers: answered, text });
     }).on("error", reject).end(body);
   });
 }
 
 for (const [name, [{ url }, path, init, status, code, headers]] of Object.entries(ANSWERS)) {
-  // A06, V18: nothing is added by accident, and nothing is missing.
+  // A06, V18: no header is added by accident, and none is missing.
   test(`the answer to ${name} has exactly these headers`, async () => {
     const answer = await send(url, path, init);
     assert.equal(answer.status, status, answer.text);
@@ -104,7 +104,7 @@ for (const [name, [{ url }, path, init, status, code, headers]] of Object.entrie
   });
 }
 
-// A06: the login's answer has the cookie besides, and its end varies with the clock.
+// A06: the login's answer also has the cookie, and its expiry depends on the clock.
 test("the answer to a login has exactly these headers", async () => {
   const init = { method: "POST", headers: { ...own(edge.url), ...json }, body: JSON.stringify({ code: codeOf("in") }) };
   const { status, headers: { "set-cookie": set, ...headers } } = await send(edge.url, "/auth/login", init);
@@ -112,7 +112,7 @@ test("the answer to a login has exactly these headers", async () => {
   assert.match(set, /^__Host-offswitch=osh_in_+; Path=\/; Secure; HttpOnly; SameSite=Lax; Max-Age=8\d{4}$/);
 });
 
-// A06: HSTS means something over TLS alone (RFC 6797 section 7.2), and workerd's own URL says which it is.
+// A06: HSTS has a meaning only over TLS (RFC 6797 section 7.2), and workerd knows from the URL whether it is TLS.
 test("over TLS the worker's own answers and the page carry HSTS", async () => {
   const { ownAnswer, pageAnswer } = await import("../../verifier-wasm/js/worker/headers.js");
   for (const make of [ownAnswer, pageAnswer]) {
@@ -122,7 +122,7 @@ test("over TLS the worker's own answers and the page carry HSTS", async () => {
   }
 });
 
-// A06: as the documents say, which is what the page shows; and who may frame it besides.
+// A06: the headers are those in the documents, which the page shows, and the policy for framing.
 test("the page's files carry the policy of their document", async () => {
   const { pageAnswer } = await import("../../verifier-wasm/js/worker/headers.js");
   const policyOf = (path) =>
@@ -134,7 +134,7 @@ test("the page's files carry the policy of their document", async () => {
   for (const path of ["/", "/outside.html"]) assert.doesNotMatch(policyOf(path), /unsafe-(inline|eval)(?<!wasm-unsafe-eval)/);
 });
 
-// The upstream's answers are the application's: the worker adds what it decided by, and nothing else.
+// The upstream's answers belong to the application: the worker only adds the headers that its decision depends on.
 test("the upstream's own headers stay as they are", async () => {
   stub.upstream = (_, response) => {
     response.setHeader("content-security-policy", "default-src 'self'");

@@ -1,4 +1,4 @@
-// The shapes of the edge worker's answers, and what reaches the upstream. Real workerd.
+// The shapes of the edge worker's answers, and the requests that reach the upstream. Real workerd.
 
 import assert from "node:assert/strict";
 import { request as httpRequest } from "node:http";
@@ -18,7 +18,7 @@ after(async () => {
 const good = await mint(key, { name: "Zoë" });
 const bearer = (token) => ({ authorization: `Bearer ${token}` });
 
-test("a good token's request reaches the upstream as it came, with its claims", async () => {
+test("a request with a good token reaches the upstream unchanged, with its claims", async () => {
   const response = await fetch(`${edge.url}/a%2Fb/c?x=1&x=2`, {
     method: "PATCH", body: "the body", headers: { ...bearer(good), "x-own": "kept" },
   });
@@ -34,7 +34,7 @@ test("a good token's request reaches the upstream as it came, with its claims", 
   assert.deepEqual([claims.iss, claims.sub, claims.name], [ISSUER, "user", "Zoë"]);
 });
 
-// A client that sends the claims itself: whatever the spelling, the upstream never sees it.
+// A client that sends the claims itself: in no spelling does the upstream see them.
 test("a client cannot set the claims header", async () => {
   const url = new URL(edge.url);
   const headers = { ...bearer(good), "OFFSWITCH-Claims": "Zm9v", Offswitch_Claims: "Zm9v", "offswitch-extra": "x" };
@@ -50,7 +50,7 @@ test("a client cannot set the claims header", async () => {
 });
 
 // RFC 6750 section 3: without a token the challenge names no error.
-test("a request without a token is asked for one", async () => {
+test("a request without a token gets a challenge", async () => {
   for (const headers of [{}, { authorization: "Basic dTpw" }]) {
     const response = await fetch(`${edge.url}/?access_token=${good}`, { headers });
     assert.equal(response.status, 401);
@@ -78,25 +78,25 @@ test("a refused token is answered with 401, its code and nothing else", async ()
     assert.equal(response.headers.get("cache-control"), "no-store");
     assert.equal(response.headers.get("offswitch-position"), "1.4");
     assert.equal(response.headers.get("offswitch-verdict"), code);
-    const { type, title, status, code: told, detail } = await response.json();
-    assert.deepEqual([type, title, status, told], [`urn:offswitch:problem:${code}`, "Unauthorized", 401, code]);
+    const { type, title, status, code: answered, detail } = await response.json();
+    assert.deepEqual([type, title, status, answered], [`urn:offswitch:problem:${code}`, "Unauthorized", 401, code]);
     assert.ok(!detail.includes(token));
   }
 });
 
-test("the feed is asked with the API key, and nothing else is", async () => {
+test("only requests to the feed carry the API key", async () => {
   const asked = stub.requests.find((one) => one.path === "/feed");
   assert.equal(asked.headers.authorization, "Bearer osk_test");
   assert.equal(stub.requests.find((one) => one.path === "/jwks").headers.authorization, undefined);
 });
 
-test("an upstream's redirect is the client's to follow", async () => {
+test("an upstream's redirect is passed to the client", async () => {
   const response = await fetch(`${edge.url}/moved`, { headers: bearer(good), redirect: "manual" });
   assert.equal(response.status, 302);
   assert.equal(response.headers.get("location"), "/elsewhere");
 });
 
-// Every problem is logged by name, none by value; nothing is decided.
+// Every problem is logged by name, none by value; no request is decided.
 test("a worker with wrong settings answers 503 misconfigured", async () => {
   const wrong = await startEdge(stub, publicKey, { OFFSWITCH_ON_STALE: "maybe", UPSTREAM: "" });
   const response = await fetch(wrong.url, { headers: bearer(good) });

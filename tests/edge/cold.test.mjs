@@ -1,4 +1,4 @@
-// Cold starts of the edge worker, alone and in a crowd. Real workerd, real aborted connections.
+// Cold starts of the edge worker, with one request and with many. Real workerd, real aborted connections.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -34,7 +34,7 @@ async function until(milliseconds, holds) {
   return false;
 }
 
-// E02: started while the control plane is down, it cannot decide; it recovers without help.
+// E02: a worker that starts while the control plane is down cannot decide; it recovers without help.
 test("a worker that starts without a control plane answers 503 and recovers alone", async () => {
   const { stub, edge } = await start();
   stub.isUp = false;
@@ -48,8 +48,8 @@ test("a worker that starts without a control plane answers 503 and recovers alon
   assert.ok(await until(10_000, async () => (await fetch(edge.url, { headers })).status === 200));
 });
 
-// S14: while it is down the control plane is spared, however many requests come.
-test("a control plane that is down is asked with growing pauses", async () => {
+// S14: while the control plane is down it gets few requests, however many the worker gets.
+test("a control plane that is down is polled with growing pauses", async () => {
   const { stub, edge } = await start();
   stub.isUp = false;
   for (const end = Date.now() + 2000; Date.now() < end; await sleep(5)) {
@@ -58,13 +58,13 @@ test("a control plane that is down is asked with growing pauses", async () => {
   assert.ok(asked(stub, "/jwks") <= 6, `${asked(stub, "/jwks")} tries in 2 s`);
 });
 
-// E04: the first request is aborted while it fetches; nobody waits for what it began.
+// E04: the first request is aborted during its fetch; no other request waits for that fetch.
 test("50 concurrent cold requests all get an answer although the first was aborted", async () => {
   const { stub, edge } = await start();
   let held = 0;
   stub.feed = (_, response) => {
     held += 1;
-    if (held === 1) return; // never answered: only the request that asked may hang on it
+    if (held === 1) return; // never answered: only the request that sent it may hang
     response.setHeader("content-type", "application/octet-stream").end(base);
   };
   const abort = new AbortController();
@@ -115,7 +115,7 @@ test("a long poll brings a revocation with no further request", async () => {
   assert.equal((await response.json()).code, "revoked_token");
 });
 
-// S14: a feed that ignores `wait` is not asked in a tight loop.
+// S14: a feed that ignores `wait` is not polled in a tight loop.
 test("a feed that never waits is polled with pauses", async () => {
   const { stub, edge } = await start({ OFFSWITCH_LONG_POLL_SECONDS: "20" });
   await (await fetch(edge.url, { headers })).text();

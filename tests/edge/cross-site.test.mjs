@@ -1,4 +1,4 @@
-// What other sites can make a browser send, with its cookie: nothing of it has any effect.
+// Requests that other sites can make a browser send, with its cookie: none of them has any effect.
 // A02. Real workerd.
 
 import assert from "node:assert/strict";
@@ -25,11 +25,11 @@ const json = { "content-type": "application/json" };
 const body = JSON.stringify({ code: codeOf("attacker") });
 const { port } = new URL(edge.url);
 
-/** Bare HTTP, so that exactly these headers are sent. */
+/** Plain HTTP, so that exactly these headers are sent. */
 function send(path, { method = "POST", headers = {}, body: sent }) {
   const given = Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined));
   return new Promise((resolve, reject) => {
-    // workerd closes a connection whose request it has not read to its end: none is used twice.
+    // workerd closes a connection if it has not read the whole request: no connection is used twice.
     const options = { agent: false, host: "127.0.0.1", port, path, method, headers: { cookie, ...given } };
     httpRequest(options, async (response) => {
       const text = String(Buffer.concat(await response.toArray()));
@@ -39,7 +39,7 @@ function send(path, { method = "POST", headers = {}, body: sent }) {
   });
 }
 
-/** What reached anybody behind the worker while `work` ran, besides keys and feed. */
+/** The requests to any server behind the worker while `work` ran, except those for keys and feed. */
 async function effects(work) {
   const before = stub.requests.length;
   const answer = await work();
@@ -54,7 +54,7 @@ function assertNoEffect({ answer, reached }, status, code) {
   assert.equal(answer.headers["cache-control"], "no-store");
 }
 
-/** Requests that are a page's of another origin, a form's, or nobody's. */
+/** Requests of a page of another origin, of a form, or without a recognizable sender. */
 const FORGED = {
   "without a body": { headers: { origin: "https://evil.example" } },
   "without any header": { headers: {} },
@@ -77,7 +77,7 @@ const FORGED = {
   "of an origin that begins like ours": { headers: { ...own, ...json, origin: `${edge.url}.evil.example` }, body },
   "marked cross-site": { headers: { ...own, ...json, "sec-fetch-site": "cross-site" }, body },
   "marked same-site": { headers: { ...own, ...json, "sec-fetch-site": "same-site" }, body },
-  "marked as nobody's": { headers: { ...own, ...json, "sec-fetch-site": "none" }, body },
+  "marked as a request of no site": { headers: { ...own, ...json, "sec-fetch-site": "none" }, body },
 };
 
 const NO_HEADER = {
@@ -86,7 +86,7 @@ const NO_HEADER = {
 };
 
 for (const [name, sent] of Object.entries({ ...FORGED, ...NO_HEADER })) {
-  // A02: neither logged in as somebody else, nor out, nor told who is logged in.
+  // A02: neither does it log in as another user or log out, nor does it reveal who is logged in.
   test(`a POST ${name} has no effect on the cookie's routes`, async () => {
     for (const path of ["/auth/login", "/auth/logout", "/auth/session"]) {
       assertNoEffect(await effects(() => send(path, sent)), 403, "cross_site_request");
@@ -95,7 +95,7 @@ for (const [name, sent] of Object.entries({ ...FORGED, ...NO_HEADER })) {
 }
 
 for (const [name, { headers, body: sent }] of Object.entries(FORGED)) {
-  // A02: what changes something at the upstream has to come from our own pages.
+  // A02: a request that changes something at the upstream must come from the application's own pages.
   test(`a request ${name} does not reach the upstream with the cookie`, async () => {
     for (const method of ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
       const done = await effects(() => send("/transfer", { method, headers, body: sent }));
@@ -104,8 +104,8 @@ for (const [name, { headers, body: sent }] of Object.entries(FORGED)) {
   });
 }
 
-// A02: a link, an image or a preflight never gets to the routes.
-test("the cookie's routes know POST alone, and there are no others", async () => {
+// A02: a link, an image or a preflight never reaches the routes.
+test("the cookie's routes accept only POST, and there are no others", async () => {
   for (const path of ["/auth/login", "/auth/logout", "/auth/session"]) {
     for (const method of ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]) {
       const done = await effects(() => send(path, { method, headers: own }));
@@ -118,8 +118,8 @@ test("the cookie's routes know POST alone, and there are no others", async () =>
   }
 });
 
-// A02: reading is not for other sites either; the cookie is as if it were not there.
-test("a GET from another site is without the cookie, one from nowhere is with it", async () => {
+// A02: other sites cannot read either; the cookie is ignored for them.
+test("a GET from another site is handled without the cookie, one from no site with it", async () => {
   for (const site of ["cross-site", "same-site", "unheard-of"]) {
     for (const method of ["GET", "HEAD"]) {
       const headers = { "sec-fetch-site": site };
@@ -133,7 +133,7 @@ test("a GET from another site is without the cookie, one from nowhere is with it
   }
 });
 
-// A02: a WebSocket is a GET that no CORS rule holds back.
+// A02: a WebSocket is a GET that no CORS rule restricts.
 test("a WebSocket of another origin is not opened with the cookie", async () => {
   const socket = {
     connection: "Upgrade", upgrade: "WebSocket",
@@ -146,8 +146,8 @@ test("a WebSocket of another origin is not opened with the cookie", async () => 
   }
 });
 
-// D113: a link on another site leads to the page it names. What fills no tab, and what changes
-// something, stays without the cookie.
+// D113: a link on another site leads to the page it names. Requests that are no navigation of a
+// tab, or that change something, are handled without the cookie.
 test("a link from another site is followed with the cookie, a frame or an image is not", async () => {
   const landing = { "sec-fetch-mode": "navigate", "sec-fetch-dest": "document" };
   for (const site of ["cross-site", "same-site"]) {
@@ -171,7 +171,7 @@ test("a link from another site is followed with the cookie, a frame or an image 
 });
 
 // D111: under Referrer-Policy: no-referrer a page's own form sends a null Origin.
-test("a null Origin is our own where the browser says that the request is", async () => {
+test("a null Origin counts as our own if the browser says that the request is same-origin", async () => {
   const headers = { ...own, ...json, origin: "null" };
   const login = await effects(() =>
     send("/auth/login", { headers, body: JSON.stringify({ code: codeOf("no-referrer") }) }));
@@ -180,8 +180,8 @@ test("a null Origin is our own where the browser says that the request is", asyn
   assert.equal((await send("/transfer", { headers: form, body: "a=1" })).status, 200);
 });
 
-// The counter-test: the same requests with everything right do have their effect.
-test("the page's own requests come through", async () => {
+// The counter-test: the same requests with the right headers do have their effect.
+test("the page's own requests have their effect", async () => {
   const login = await effects(() => send("/auth/login", { headers: { ...own, ...json }, body }));
   assert.deepEqual([login.answer.status, login.reached], [204, ["/handover/login"]]);
   const { answer } = await effects(() => send("/transfer", { headers: { origin: edge.url } }));

@@ -1,4 +1,4 @@
-// DPoP through the edge worker, in real workerd: what is checked, and what the upstream gets.
+// DPoP through the edge worker, in real workerd: the checks of the worker, and the request that the upstream gets.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -33,8 +33,8 @@ async function send(worker, { method = "GET", origin = worker.url, path = "/orde
   return { dpop, response, body: await response.json() };
 }
 
-// I14: the token stays bound on its way: nothing of the proof is taken out.
-test("a request with a proof reaches the upstream as it came", async () => {
+// I14: the token stays bound on its way: the worker removes nothing of the proof.
+test("a request with a proof reaches the upstream unchanged", async () => {
   const { body, dpop, response } = await send(edge);
   assert.deepEqual([response.status, response.headers.get("offswitch-verdict")], [200, "valid"]);
   assert.equal(body.headers.authorization, `DPoP ${bound}`);
@@ -46,7 +46,7 @@ test("a request with a proof reaches the upstream as it came", async () => {
 });
 
 // I14
-test("the worker refuses what is no proof of the request", async () => {
+test("the worker refuses a proof that is not for the request", async () => {
   const revoked = await mint(key, { cnf: { jkt }, jti: "gone" });
   for (const [code, how] of [
     ["sender_constrained", { scheme: "Bearer" }],
@@ -61,15 +61,15 @@ test("the worker refuses what is no proof of the request", async () => {
   }
 });
 
-// I14: what clients see is configured; a browser's cookie is not looked at.
-test("behind a proxy the public URL counts, also beside the handover", async () => {
+// I14: the public URL is configured; a browser's cookie is not considered.
+test("behind a proxy the public URL counts, also together with the handover", async () => {
   assert.equal((await send(behind, { origin: PUBLIC })).response.status, 200);
   const { body, response } = await send(behind);
   assert.deepEqual([response.status, body.code], [401, "invalid_dpop_proof"]);
 });
 
 // I14
-test("settings for proofs that are wrong are named", async () => {
+test("wrong settings for proofs are named", async () => {
   for (const [name, value] of [["OFFSWITCH_DPOP_PUBLIC_URL", "api.example"], ["OFFSWITCH_DPOP_MAX_AGE_SECONDS", "301"]]) {
     const wrong = await startEdge(stub, publicKey, { [name]: value });
     const { body } = await send(wrong);

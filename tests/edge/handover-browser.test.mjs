@@ -1,8 +1,8 @@
-// The handover as a page in real Chromium lives it, and what a page next door can do to it.
+// The handover in a page in real Chromium, and what a page of another origin on the same site can do to it.
 //
-// Chromium takes `Secure` and `__Host-` cookies over plain HTTP from loopback addresses alone; so
-// this runs on http://127.0.0.1, and the page next door is another port of it. To SameSite that is
-// the same site: the cookie is sent along, and only the worker's own rules hold it back.
+// Chromium accepts `Secure` and `__Host-` cookies over plain HTTP only from loopback addresses; so
+// this runs on http://127.0.0.1, and the other page is another port of it. For SameSite that is the
+// same site: the browser sends the cookie, and only the worker's own rules prevent its use.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -12,7 +12,7 @@ import { codeOf, handleOf, handoverSettings, playHandover } from "../support/han
 import { asked, startStub } from "../support/stub.mjs";
 import { startEdge } from "../support/workerd.mjs";
 
-/** The page is the worker's 401, whose policy lets no script run: those of the test do. */
+/** The page is the worker's 401, whose policy allows no script: only the test's own scripts run. */
 const SCRIPTS_IN_PROBLEMS = { bypassCSP: true };
 const key = await signingKey("EdDSA");
 const { publicKey, snapshots: [base] } = sign([{ to: 4 }]);
@@ -32,7 +32,7 @@ after(async () => {
 
 const context = nextDoor.page.context();
 const page = await context.newPage();
-/** Fetches as a script of the page does, and tells everything that script can read. */
+/** Fetches like a script of the page, and returns everything that the script can read. */
 const call = (path, init) => page.evaluate(async ([url, options]) => {
   const response = await fetch(url, options);
   const text = await response.text();
@@ -44,7 +44,7 @@ const post = (path, body) => call(path, {
   body: body && JSON.stringify(body),
 });
 
-// A02, F07: the whole story of one login.
+// A02, F07: one login from its beginning to its end.
 test("a page logs in, is served and logs out without ever seeing a token", async () => {
   await page.goto(`${edge.url}/`); // 401, and a document of our origin
   const seen = [];
@@ -82,7 +82,7 @@ test("a page logs in, is served and logs out without ever seeing a token", async
 });
 
 // A02: same site, another origin; SameSite lets the cookie through, the worker does not.
-test("a page next door can do nothing with the cookie", async () => {
+test("a page of another origin on the same site cannot use the cookie", async () => {
   await page.goto(`${edge.url}/`);
   await post("/auth/login", { code: codeOf("victim") });
   const before = stub.requests.length;
@@ -132,7 +132,7 @@ test("a link on another site leads to the guarded page, and a frame there does n
   assert.equal((await framed).status(), 401);
 });
 
-// D111: such a form sends a null Origin, and Sec-Fetch-Site tells that it is our own.
+// D111: such a form sends a null Origin, and Sec-Fetch-Site shows that it is same-origin.
 test("a form of our own page under no-referrer is served", async () => {
   await page.goto(`${edge.url}/`);
   await post("/auth/login", { code: codeOf("careful") });

@@ -1,5 +1,5 @@
-// How the edge worker comes by the next access token of a browser: alone, in a crowd, with a
-// control plane that is slow, down or hostile. Real workerd.
+// How the edge worker gets the next access token for a browser: with one request and with many,
+// with a control plane that is slow, down or hostile. Real workerd.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -30,7 +30,7 @@ async function start(more = {}) {
   return { stub, plane, edge, browser: new Browser(edge.url) };
 }
 
-/** A browser that was logged in before this isolate began: it brings a cookie and nothing else. */
+/** A browser that logged in before this isolate started: it sends a cookie and nothing else. */
 async function startCold(more) {
   const started = await start(more);
   started.browser.cookie = `__Host-offswitch=${handleOf("device")}`;
@@ -49,7 +49,7 @@ async function until(milliseconds, holds) {
 const tokens = (stub) => asked(stub, "/handover/token");
 const crowd = (browser, size) => Promise.all(Array.from({ length: size }, () => browser.fetch("/")));
 
-/** Makes the feed tell a delta to those who have the base. */
+/** Makes the feed send a delta to followers that have the base. */
 function follow(stub, delta) {
   stub.feed = (request, response) => {
     const since = new URL(request.url, stub.url).searchParams.get("since");
@@ -58,7 +58,7 @@ function follow(stub, delta) {
   };
 }
 
-// F07: a page that fans out. One refresh serves them all; none of them touches the cookie.
+// F07: a page that sends many requests. One refresh serves them all; none of them changes the cookie.
 test("50 parallel requests of one browser cost one refresh and all get their answer", async () => {
   const { stub, plane, browser } = await startCold();
   plane.delayMilliseconds = 500;
@@ -71,8 +71,8 @@ test("50 parallel requests of one browser cost one refresh and all get their ans
   browser.assertNoToken(plane);
 });
 
-// E04: who fetches is gone, and its fetch never ends; the others take over.
-test("an aborted first request holds nobody up for good", async () => {
+// E04: the request that fetches is gone, and its fetch never ends; another request takes over.
+test("an aborted first request does not block the others for ever", async () => {
   const { stub, plane, edge, browser } = await startCold();
   let held = 0;
   plane.instead = () => {
@@ -91,7 +91,7 @@ test("an aborted first request holds nobody up for good", async () => {
   assert.ok(tokens(stub) <= 3, `${tokens(stub)} refreshes`);
 });
 
-// F07: a token at its end is replaced behind the scenes.
+// F07: an expired token is replaced without involving the browser.
 test("an expired token is refreshed and the browser notices nothing", async () => {
   const { stub, plane, browser } = await start();
   plane.lifeSeconds = 1;
@@ -103,8 +103,8 @@ test("an expired token is refreshed and the browser notices nothing", async () =
   assert.equal(tokens(stub), 1);
 });
 
-// The control plane's clock runs late, or it hands out what is over: once more, then no further.
-test("a token that is expired when it comes is asked for again once", async () => {
+// The control plane's clock is late, or it returns expired tokens: the worker retries once and no more.
+test("a token that is already expired is requested once more", async () => {
   const { stub, plane, browser } = await startCold();
   plane.claims = { exp: now() - 100 };
   const refused = await browser.fetch("/");
@@ -116,7 +116,7 @@ test("a token that is expired when it comes is asked for again once", async () =
   assert.ok(await until(10_000, async () => (await browser.fetch("/")).status === 200));
 });
 
-// F10: as long as the token lives nobody notices; then it is "try again", never "log in again".
+// F10: while the token lives there is no effect; then the answer is "try again", never "log in again".
 test("with the control plane down a browser is served until its token ends, then gets 503", async () => {
   const { stub, plane, browser } = await start();
   plane.lifeSeconds = 6;
@@ -144,7 +144,7 @@ test("with the control plane down a browser is served until its token ends, then
 });
 
 // Invariant 6: the verifier decides about each request, also while the token is in memory.
-test("a session that the feed revokes is refused at once, and the cookie stays", async () => {
+test("a session that the feed revokes is refused immediately, and the cookie stays", async () => {
   const { stub, browser } = await start({ OFFSWITCH_POLL_SECONDS: "0.05" });
   await browser.login("lost");
   assert.equal((await browser.fetch("/")).status, 200);
@@ -159,8 +159,8 @@ test("a session that the feed revokes is refused at once, and the cookie stays",
   assert.equal(tokens(stub), 0, "a new token would not help");
 });
 
-// F07: the control plane says that the session is over: log in again, but clear nothing.
-test("a session that is over gives 401, and the control plane is not asked each time", async () => {
+// F07: the control plane says that the session is over: the user must log in again, but nothing is cleared.
+test("an ended session gets 401, and the control plane does not get a request each time", async () => {
   for (const [status, code] of [[410, "session_ended"], [400, "invalid_handle"]]) {
     const { stub, plane, browser } = await startCold();
     plane.instead = (_path, _body, response) => problem(response, status, code);
@@ -171,7 +171,7 @@ test("a session that is over gives 401, and the control plane is not asked each 
   }
 });
 
-// After a red button: bearer tokens are refused with a time to come back, cookies live on.
+// After a red button, bearer tokens are refused with a time to retry, and cookies stay valid.
 test("after a red button browsers get new tokens and other clients are spread over time", async () => {
   const { stub, plane, browser, edge } = await start({
     OFFSWITCH_POLL_SECONDS: "0.05", OFFSWITCH_REFRESH_JITTER_SECONDS: "4",
@@ -195,7 +195,7 @@ test("after a red button browsers get new tokens and other clients are spread ov
   browser.assertNoToken(plane);
 });
 
-/** What a control plane must not be able to do to a browser, by answering as it likes. */
+/** Answers with which a control plane must not be able to affect a browser. */
 const fields = { access_token: "a.b.c", token_type: "Bearer", expires_in: 300, expires_at: 1, session_expires_at: now() + 900 };
 const HOSTILE = {
   "500": (_path, _body, response) => problem(response, 500, "session_ended"),
@@ -222,12 +222,12 @@ const HOSTILE = {
   "a broken connection": (_path, _body, response) => void response.socket.destroy(),
 };
 
-// F10: whatever it is, it says nothing about the session.
-test("a control plane that answers nonsense is taken for unreachable", async () => {
+// F10: no such answer says anything about the session.
+test("a control plane that answers nonsense is treated as unreachable", async () => {
   const { stub, plane, browser, edge } = await start();
   for (const [index, [name, answer]] of Object.entries(HOSTILE).entries()) {
     plane.instead = answer;
-    // A handle of its own each time: nothing is remembered from the one before.
+    // A new handle each time, so that nothing is remembered from the one before.
     browser.cookie = `__Host-offswitch=${handleOf(`hostile${index}`)}`;
     const login = await new Browser(edge.url).post("/auth/login", { code: `osc_${"x".repeat(43)}` });
     for (const got of [await browser.fetch("/"), await browser.post("/auth/logout"), login]) {
@@ -240,7 +240,7 @@ test("a control plane that answers nonsense is taken for unreachable", async () 
     || await until(10_000, async () => (await browser.fetch("/")).status === 200), true);
 });
 
-// F10: a handle of another shape would end up in a header.
+// F10: a handle of another shape could put other text into a header.
 test("a login whose answer has no proper handle sets no cookie", async () => {
   const { plane, browser } = await start();
   for (const handle of [undefined, 7, "osh_x", `osh_${"x".repeat(43)}; Domain=evil`, `x\r\n${"x".repeat(43)}`]) {
@@ -250,7 +250,7 @@ test("a login whose answer has no proper handle sets no cookie", async () => {
   }
 });
 
-// F10: slow is not gone. Who waits does so for a bounded time and is told to come back.
+// F10: slow is not down. A request waits for a bounded time and gets an answer that says to retry.
 test("a control plane that never answers costs a bounded wait and gives 503", async () => {
   const { plane, browser } = await startCold();
   plane.instead = () => {};

@@ -1,4 +1,4 @@
-// Logging in by cookie: what the browser gets, what the upstream gets. Real workerd.
+// Login by cookie: what the browser gets and what the upstream gets. Real workerd.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -22,8 +22,8 @@ const plain = (_, response) => void response.end("fine");
 const CLEARED = "__Host-offswitch=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0";
 const last = (path) => stub.requests.findLast((one) => one.path === path);
 
-// A02: the cookie is out of reach for scripts, other sites and plain connections.
-test("a login sets the cookie with exactly these attributes and says nothing else", async () => {
+// A02: scripts, other sites and plain connections cannot get the cookie.
+test("a login sets the cookie with exactly these attributes and returns nothing else", async () => {
   const browser = new Browser(edge.url);
   const { status, headers, body, setCookies } = await browser.login("attributes");
   assert.deepEqual([status, body, headers.get("cache-control")], [204, "", "no-store"]);
@@ -37,7 +37,7 @@ test("a login sets the cookie with exactly these attributes and says nothing els
   browser.assertNoToken(plane);
 });
 
-// The whole point: the upstream sees a bearer token, the browser never does.
+// The upstream sees a bearer token, the browser never does.
 test("the upstream gets the token and the claims instead of the cookie", async () => {
   const browser = new Browser(edge.url);
   await browser.login("trade");
@@ -58,8 +58,8 @@ test("the upstream gets the token and the claims instead of the cookie", async (
   stub.upstream = undefined;
 });
 
-// An upstream that echoes what it got in its headers, and one that sets our cookie.
-test("an upstream can neither tell the browser the token nor touch the cookie", async () => {
+// An upstream that echoes the request in its headers, and one that sets a cookie with our name.
+test("an upstream can neither send the token to the browser nor change the cookie", async () => {
   const browser = new Browser(edge.url);
   await browser.login("leaky");
   const { cookie } = browser;
@@ -96,21 +96,21 @@ test("a bearer token wins over the cookie", async () => {
   stub.upstream = undefined;
 });
 
-test("the page can ask who is logged in, and learns four things", async () => {
+test("the page can query the login, and gets exactly four members", async () => {
   const browser = new Browser(edge.url);
   assert.equal((await browser.post("/auth/session")).code, "missing_token");
   await browser.login("session");
   const { status, headers, body } = await browser.post("/auth/session");
   assert.deepEqual([status, headers.get("cache-control")], [200, "no-store"]);
-  const told = JSON.parse(body);
+  const session = JSON.parse(body);
   const names = ["expires_at", "session_expires_at", "session_id", "sub"];
-  assert.deepEqual(Object.keys(told).sort(), names);
-  assert.deepEqual([told.sub, told.session_id], ["alice", "session"]);
-  assert.ok(told.expires_at < told.session_expires_at);
+  assert.deepEqual(Object.keys(session).sort(), names);
+  assert.deepEqual([session.sub, session.session_id], ["alice", "session"]);
+  assert.ok(session.expires_at < session.session_expires_at);
   browser.assertNoToken(plane);
 });
 
-// F10: the cookie goes only when the session is durably over.
+// F10: the cookie is cleared only if the session has durably ended.
 test("a logout clears the cookie only if the control plane has ended the session", async () => {
   const browser = new Browser(edge.url);
   await browser.login("leaving");
@@ -127,11 +127,11 @@ test("a logout clears the cookie only if the control plane has ended the session
   assert.equal(done.status, 204);
   assert.deepEqual(done.setCookies, [CLEARED]);
   assert.equal(browser.cookie, undefined);
-  // Another tab that still sends it, at once: the token in memory is not used any more.
+  // Another tab sends the cookie immediately afterwards: the token in memory is not used any more.
   browser.cookie = cookie;
   const after = await browser.fetch("/gone");
   assert.deepEqual([after.status, after.code, after.setCookies], [401, "session_ended", []]);
-  // D02: the session is over already, or unknown: this logout has ended nothing.
+  // D02: the session has ended before, or is unknown: this logout has ended nothing.
   for (const [status, code] of [[400, "invalid_handle"], [410, "session_ended"]]) {
     browser.cookie = cookie;
     plane.instead = (_path, _body, response) => problem(response, status, code);
@@ -142,7 +142,7 @@ test("a logout clears the cookie only if the control plane has ended the session
   browser.assertNoToken(plane);
 });
 
-test("a login is refused for a spent code, and for bodies that are none", async () => {
+test("a login is refused for a spent code, and for malformed bodies", async () => {
   const browser = new Browser(edge.url);
   await browser.login("spent");
   const again = await browser.post("/auth/login", { code: codeOf("spent") });
@@ -165,7 +165,7 @@ test("a login is refused for a spent code, and for bodies that are none", async 
   assert.equal(asked(stub, "/handover/login"), before);
 });
 
-// D02: which cookie counts is decided by bytes; what is refused reaches nothing behind the worker.
+// D02: the cookie's name is compared byte by byte; a refused request reaches no server behind the worker.
 test("a cookie that is malformed, there twice or of another name lets no request through", async () => {
   const browser = new Browser(edge.url);
   await browser.login("shape");
@@ -194,7 +194,7 @@ test("a cookie that is malformed, there twice or of another name lets no request
   assert.deepEqual(reached, []);
 });
 
-// D02: a logout that ends nothing says so, and still leaves no cookie behind.
+// D02: a logout without a session reports that, and still removes the cookie.
 test("a logout without a session is a problem, and clears the cookie all the same", async () => {
   const browser = new Browser(edge.url);
   const cookie = `__Host-offswitch=${handleOf("leaves")}`;
@@ -214,7 +214,7 @@ test("a logout without a session is a problem, and clears the cookie all the sam
   assert.equal(asked(stub, "/handover/logout"), before);
 });
 
-// A WebSocket's handshake is a response too, though one whose body is a socket.
+// A WebSocket handshake is a response too, with a socket instead of a body.
 test("a WebSocket opens with the cookie from our own origin", async () => {
   const browser = new Browser(edge.url);
   await browser.login("socket");
@@ -245,7 +245,7 @@ test("a WebSocket opens with the cookie from our own origin", async () => {
   assert.equal(last("/up/socket").headers.authorization, `Bearer ${plane.issued.at(-1)}`);
 });
 
-test("without a handover there are no cookies, and wrong settings are all named at once", async () => {
+test("without a handover there are no cookies, and the error names all wrong settings", async () => {
   const without = await startEdge(stub, publicKey);
   const cookie = `__Host-offswitch=${handleOf("none")}`;
   const headers = { cookie, origin: without.url, "offswitch-csrf": "1" };

@@ -1,5 +1,5 @@
-// What stays open through the worker: WebSockets, and answers that are still on their way. Real
-// workerd, a real WebSocket upstream. D12.
+// Connections that stay open through the worker: WebSockets, and answers that are still being sent.
+// Real workerd, a real WebSocket upstream. D12.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -43,7 +43,7 @@ async function start(more = {}) {
   return { closes, edge, stub };
 }
 
-/** Tells followers of the base what was revoked since. */
+/** Sends the revocations since the base to its followers. */
 function revoke(stub) {
   stub.feed = (request, response) => {
     const { searchParams } = new URL(request.url, stub.url);
@@ -52,7 +52,7 @@ function revoke(stub) {
   };
 }
 
-/** Opens a WebSocket through the worker; `closed` says how it ended. */
+/** Opens a WebSocket through the worker; `closed` resolves to the reason of its end. */
 async function connect(edge, headers, protocols = []) {
   const socket = new WebSocket(`${edge.url.replace("http", "ws")}/socket?a=1`, protocols, { headers });
   const closed = new Promise((resolve) => socket.on("close", (code, reason) => resolve([code, String(reason)])));
@@ -85,7 +85,7 @@ test("messages pass in both directions, as text and as bytes, and a close with i
   assert.deepEqual(await within(5000, other.closed), [4000, "by the upstream"]);
 });
 
-// D12: nothing else is asked of the worker meanwhile; the socket itself follows the feed.
+// D12: the worker gets no other request in the meantime; the socket itself follows the feed.
 test("a WebSocket is closed with 4401 when its token is revoked", async () => {
   const { closes, edge, stub } = await start();
   const good = await connect(edge, bearer(await mint(key, { jti: "stays" })));
@@ -102,7 +102,7 @@ test("a WebSocket is closed with 4401 when its token is revoked", async () => {
   assert.ok(closes.some(([code, reason]) => code === 4401 && reason === "revoked_token"), JSON.stringify(closes));
 });
 
-// D12: a cookie's session ends with its sockets.
+// D12: when a cookie's session ends, its sockets are closed.
 test("a WebSocket that the cookie opened is closed with 4401 when the session is revoked", async () => {
   const { edge, stub } = await start();
   const headers = { origin: edge.url, "sec-fetch-site": "same-origin", "offswitch-csrf": "1", "content-type": "application/json" };
@@ -113,14 +113,14 @@ test("a WebSocket that the cookie opened is closed with 4401 when the session is
   assert.deepEqual(await within(8000, opened.closed), [4401, "revoked_session"]);
 });
 
-// D12: leeway of 30 s, as for every request.
+// D12: with the leeway of 30 s, as for every request.
 test("a WebSocket is closed with 4401 when its token expires", async () => {
   const { edge } = await start();
   const { closed } = await connect(edge, bearer(await mint(key, { exp: now() - 26 })));
   assert.deepEqual(await within(9000, closed), [4401, "expired"]);
 });
 
-// D12, invariant 6: what cannot be decided is not called refused.
+// D12, invariant 6: an undecided token is not reported as refused.
 test("a WebSocket is closed with 4503 when its token stays undecided", async () => {
   const { edge, stub } = await start({ OFFSWITCH_MAX_STALENESS_SECONDS: "4", OFFSWITCH_POLL_SECONDS: "1" });
   [stub.snapshot] = sign([{ to: 2 }]).snapshots;
@@ -131,7 +131,7 @@ test("a WebSocket is closed with 4503 when its token stays undecided", async () 
   assert.ok(Date.now() - began > 5_000, "after the configured staleness and the grace");
 });
 
-/** Reads an endless answer until it ends; says how. */
+/** Reads an endless answer until it ends; returns how it ended. */
 async function readAll(response) {
   let text = "";
   try {
@@ -142,7 +142,7 @@ async function readAll(response) {
   }
 }
 
-// D12: server-sent events, downloads: what is on its way is cut off.
+// D12: server-sent events, downloads: an answer that is being sent is cut off.
 test("an answer that is on its way is cut off when its token is revoked", async () => {
   const { edge, stub } = await start();
   const timers = [];
@@ -171,7 +171,7 @@ test("an answer that is on its way is cut off when its token is revoked", async 
   for (const timer of timers) clearInterval(timer);
 });
 
-// D12: what is revoked while the upstream still works is not answered with what it then sends.
+// D12: if the token is revoked while the upstream works, its answer is not passed on.
 test("an answer is withheld if its token was revoked before the upstream's headers arrived", async () => {
   const { edge, stub } = await start();
   let answered = 0;
@@ -211,8 +211,8 @@ test("a short answer that trickles is cut off when its token is revoked", async 
   assert.ok(text.length < 100, `${text.length} of 100 bytes`);
 });
 
-// Whatever the length says, and compressed as the upstream has compressed it.
-test("an answer that ends by itself is whole, and compressed events arrive one by one", async () => {
+// With any length, and compressed as the upstream compressed it.
+test("an answer that ends normally is complete, and compressed events arrive one by one", async () => {
   const { edge, stub } = await start();
   const headers = { ...bearer(await mint(key)), "accept-encoding": "gzip" };
   const bytes = Buffer.alloc(200_000, "0123456789");

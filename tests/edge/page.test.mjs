@@ -1,5 +1,5 @@
 // The browser page behind the worker, in real Chromium: its files, with the headers that the worker
-// adds. A06. The page must have been built.
+// adds. A06. The page must be built before.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -15,7 +15,7 @@ const TYPES = {
   ".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml",
   ".wasm": "application/wasm",
 };
-/** The files as Cloudflare's assets serve them. */
+/** The files as served by Cloudflare's assets. */
 const PAGE = async (request) => {
   const { pathname } = new URL(request.url);
   const bytes = await readFile(join(ROOT, "www/dist", pathname)).catch(() => undefined);
@@ -36,7 +36,7 @@ test("the page runs under the policy that the worker sends", async () => {
   const { page } = browser;
   const complaints = [];
   page.on("console", (message) => {
-    // It asks for a control plane beside it: there is none, the worker answers 401.
+    // The page looks for a control plane at its own address: the worker answers 401.
     if (message.type() === "error" && !/status of 401/.test(message.text())) complaints.push(message.text());
   });
   page.on("pageerror", (error) => complaints.push(String(error)));
@@ -46,7 +46,7 @@ test("the page runs under the policy that the worker sends", async () => {
   assert.match(headers["content-security-policy"], /'wasm-unsafe-eval'.*frame-ancestors 'none'$/);
   assert.equal(headers["cross-origin-opener-policy"], "same-origin");
   await page.waitForSelector("#page *");
-  // The wasm file loads, and what it decodes is shown.
+  // The wasm file loads, and the page shows the decoded token.
   const token = "eyJhbGciOiJFZERTQSIsImtpZCI6ImsifQ.eyJzdWIiOiJwYWdlLXVzZXIifQ.c2ln";
   await page.locator("textarea").first().fill(token);
   await page.waitForSelector("text=page-user");

@@ -1,5 +1,5 @@
-// Cookies that a sister host plants for the whole domain, in real Chromium and workerd. Chromium
-// counts *.localhost as trustworthy over plain HTTP, and `site.localhost` as a domain of its own.
+// Cookies that a sister host sets for the whole domain, in real Chromium and workerd. Chromium
+// treats *.localhost as trustworthy over plain HTTP, and `site.localhost` as a separate domain.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -9,7 +9,7 @@ import { codeOf, handleOf, handoverSettings, playHandover } from "../support/han
 import { startStub } from "../support/stub.mjs";
 import { startEdge } from "../support/workerd.mjs";
 
-/** The page is the worker's 401, whose policy lets no script run: those of the test do. */
+/** The page is the worker's 401, whose policy allows no script: only the test's own scripts run. */
 const SCRIPTS_IN_PROBLEMS = { bypassCSP: true };
 const key = await signingKey("EdDSA");
 const { publicKey, snapshots: [base] } = sign([{ to: 4 }]);
@@ -33,7 +33,7 @@ const hostOf = (url, name) => url.replace("127.0.0.1", `${name}.site.localhost`)
 const app = hostOf(edge.url, "app");
 const context = sister.page.context();
 
-/** Names that trimming as Unicode does, or folding, makes ours. */
+/** Names that become ours by Unicode trimming or case folding. */
 const LOOK_ALIKES = {
   "an en quad": "\u2000__Host-offswitch",
   "a no-break space": "\u00a0__Host-offswitch",
@@ -43,11 +43,11 @@ const LOOK_ALIKES = {
   "a no-break space behind it": "__Host-offswitch\u00a0",
   "another case": "__HOST-offswitch",
 };
-/** Whole cookies, whose values try to look like a cookie of ours. */
+/** Whole cookies whose values try to look like our cookie. */
 const VALUES = { "a value with a comma": `a=x,__Host-offswitch=${handleOf("attacker")}` };
 const planted = Object.entries(LOOK_ALIKES).map(([what, name]) => [what, `${name}=${handleOf("attacker")}`]);
 
-/** Plants the cookie on the sister's page; answers with what the sister sees of it then. */
+/** Sets the cookie on the sister host's page; returns the cookies that the sister host then sees. */
 async function plant(cookie) {
   await sister.page.goto(hostOf(sister.url, "evil"));
   await sister.page.evaluate((text) => {
@@ -65,7 +65,7 @@ const post = (page, path, body) => call(page, path, {
 });
 
 for (const [what, cookie] of [...planted, ...Object.entries(VALUES)]) {
-  // D02, A02: neither is the victim logged in as the attacker, nor kept from its own session.
+  // D02, A02: the victim is neither logged in as the attacker nor loses its own session.
   test(`a planted cookie with ${what} neither logs in nor locks out`, async () => {
     await context.clearCookies();
     await plant(cookie);
@@ -89,7 +89,7 @@ for (const [what, cookie] of [...planted, ...Object.entries(VALUES)]) {
   });
 }
 
-// The counter-test: the browser did send what was planted.
+// The counter-test: the browser did send the planted cookies.
 test("Chromium sends the planted cookies to the worker's host", async () => {
   await context.clearCookies();
   await plant(planted[0][1]);

@@ -1,5 +1,5 @@
-// Tokens of a key that is not known yet, through the edge worker: requests share no promise there, and
-// each may be cut off at any time. I16, D102. Real workerd, real aborted connections.
+// Tokens of an unknown key, through the edge worker: requests share no promise there, and each may
+// be cut off at any time. I16, D102. Real workerd, real aborted connections.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -23,7 +23,7 @@ const slow = (set, milliseconds) => async (_, response) => {
   json(response, set);
 };
 
-/** A worker that holds the old key, and whose issuer has published the next one since. */
+/** A worker that has the old key, and whose issuer has published the next one since. */
 async function start() {
   const stub = await startStub({ jwks: { keys: [old.jwk] }, snapshot: base });
   const edge = await startEdge(stub, publicKey);
@@ -54,7 +54,7 @@ test("100 requests with a new key wait for one fetch of the worker", async () =>
   assert.equal(fetches(), 1);
 });
 
-// I16: straight after the fetch before, as after a red button.
+// I16: immediately after the previous fetch, as after a red button.
 test("100 requests with a new key wait for the next fetch of the worker", async () => {
   const { edge, stub, fetches } = await start();
   stub.jwks = { keys: [old.jwk] };
@@ -86,8 +86,8 @@ for (const [name, answer] of Object.entries(FAILURES)) {
   });
 }
 
-// E04, D102: the one that fetches is gone, and the answer to its fetch never comes.
-test("a client that aborts while the keys are fetched harms no other", async () => {
+// E04, D102: the request that fetches is gone, and its fetch never gets an answer.
+test("a client that aborts while the keys are fetched affects no other", async () => {
   const { edge, stub } = await start();
   let held = 0;
   stub.jwks = (_, response) => {
@@ -105,7 +105,7 @@ test("a client that aborts while the keys are fetched harms no other", async () 
   assert.equal(held, 2, "one of the others took over, once");
 });
 
-// E04: many that come and go, none of them leaves anything behind that another would wait for.
+// E04: many requests start and abort, and none of them leaves anything that another would wait for.
 test("clients that abort all the time leave the worker able to fetch keys", async () => {
   const { edge, stub } = await start();
   stub.jwks = slow({ keys: [old.jwk] }, 200);

@@ -1,4 +1,4 @@
-// What the edge worker answers while the feed is absent, old, broken or another one. Real workerd.
+// The edge worker's answers while the feed is missing, old, broken or another one. Real workerd.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -28,7 +28,7 @@ const refuseAll = () => {
   stub.feed = (_, response) => void response.writeHead(500).end();
 };
 
-/** For each state: what the feed does first and then, and the codes of a good and a revoked token. */
+/** For each state: the feed's first and later answers, and the codes of a good and a revoked token. */
 const STATES = {
   "no snapshot": { first: refuseAll, deny: ["no_snapshot", "no_snapshot"], allow: ["no_snapshot", "no_snapshot"] },
   stale: { first: () => serve(old), deny: ["stale_snapshot", "revoked_token"], allow: ["valid", "revoked_token"] },
@@ -48,7 +48,7 @@ const STATUS = { valid: 200, revoked_token: 401, no_snapshot: 503, stale_snapsho
 
 for (const mode of ["deny", "allow"]) {
   for (const [state, { first, then, ...codes }] of Object.entries(STATES)) {
-    // E01, S10, E10: cannot decide is 503 with Retry-After; the last good snapshot stays in force.
+    // E01, S10, E10: an undecided token gets 503 with Retry-After; the last good snapshot stays in force.
     test(`with the policy ${mode} and a feed that is ${state} each token gets its answer`, async () => {
       first();
       const edge = await startEdge(stub, publicKey, { OFFSWITCH_ON_STALE: mode, OFFSWITCH_POLL_SECONDS: "0.01" });

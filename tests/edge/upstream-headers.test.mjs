@@ -1,4 +1,4 @@
-// What the upstream is told about the token, which only the worker may say. Real workerd.
+// The headers about the token that the upstream gets, which only the worker may set. Real workerd.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -22,7 +22,7 @@ after(async () => {
 });
 const good = await mint(key);
 
-/** Bare HTTP, so that exactly these headers are sent. */
+/** Plain HTTP, so that exactly these headers are sent. */
 function send(url, headers, path = "/") {
   const { hostname: host, port } = new URL(url);
   return new Promise((resolve, reject) => {
@@ -33,15 +33,15 @@ function send(url, headers, path = "/") {
   });
 }
 
-/** Every character that a header name may have besides letters and digits (RFC 9110 section 5.6.2). */
+/** Every character that a header name may have in addition to letters and digits (RFC 9110 section 5.6.2). */
 const OTHERS = [..."!#$%&'*+-.^_`|~"];
 const SPELLINGS = [
   ...OTHERS.map((one) => `offswitch${one}claims`), ...OTHERS.map((one) => `OFFSWITCH${one}Claims`),
   ...OTHERS.map((one) => `offswitch-claims${one}`), "Offswitch.verdict", "offswitch~position", "offswitch--claims",
 ];
 
-// D03: servers that make variables of header names fold all of these into the same one.
-test("no spelling of our header names comes through from a client", async () => {
+// D03: servers that turn header names into variables map all of these to the same one.
+test("no spelling of our header names from a client reaches the upstream", async () => {
   const forged = Object.fromEntries(SPELLINGS.map((name) => [name, "Zm9yZ2Vk"]));
   const { headers } = JSON.parse(await send(edge.url, forged));
   const ours = Object.keys(headers).filter((name) => /^offswitch/i.test(name));
@@ -49,19 +49,19 @@ test("no spelling of our header names comes through from a client", async () => 
   assert.equal(headers["offswitch-claims"], good.split(".")[1]);
 });
 
-// D03: a header that `Connection` names is taken out by the next proxy (RFC 9110 section 7.6.1).
-test("a client cannot have the claims taken out on the way", async () => {
+// D03: the next proxy removes a header that `Connection` names (RFC 9110 section 7.6.1).
+test("a client cannot make a proxy remove the claims", async () => {
   const { headers } = JSON.parse(await send(edge.url, { connection: "close, offswitch-claims, Offswitch-Claims" }));
   assert.equal(headers["offswitch-claims"], good.split(".")[1]);
   assert.doesNotMatch(headers.connection ?? "", /offswitch/i);
 });
 
-test("a name that only begins alike is the client's own", async () => {
+test("a name that only begins like ours is passed on", async () => {
   const { headers } = JSON.parse(await send(edge.url, { offswitches: "kept", "x-offswitch-claims": "kept" }));
   assert.deepEqual([headers.offswitches, headers["x-offswitch-claims"]], ["kept", "kept"]);
 });
 
-// D03: the server that the report names. It makes one variable of all the spellings, and the last wins.
+// D03: the server that the report names. It maps all the spellings to one variable, and the last one wins.
 const hasLighttpd = existsSync("/usr/sbin/lighttpd");
 test("a CGI program behind lighttpd sees the claims that were signed", { skip: !hasLighttpd }, async (context) => {
   const folder = mkdtempSync(join(tmpdir(), "offswitch-cgi-"));
@@ -87,7 +87,7 @@ test("a CGI program behind lighttpd sees the claims that were signed", { skip: !
   }
 });
 
-// D105: not one bit of a claim is altered on the way, whatever JavaScript's numbers can hold.
+// D105: no bit of a claim changes on the way, beyond the range of JavaScript's numbers too.
 test("the claims reach the upstream as the bytes that were signed", async () => {
   const text = `{"iss":"https://issuer.test","sub":"user","aud":"api","jti":"token","sid":"session","ver":1,`
     + `"iat":${Math.floor(Date.now() / 1000) - 5},"exp":${Math.floor(Date.now() / 1000) + 600},`

@@ -1,4 +1,4 @@
-// An app in a browser, for bundlers that know nothing of wasm.
+// An app in a browser, for bundlers that do not support wasm.
 
 import { createVerifier } from "offswitch/inline";
 import { judge } from "./judge.js";

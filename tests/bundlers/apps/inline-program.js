@@ -1,4 +1,4 @@
-// The same, with wasm in its own code: a single file is all there is to deploy.
+// The same with wasm in its own code: a single file is deployed.
 
 import { readFileSync } from "node:fs";
 import { createVerifier } from "offswitch/inline";

@@ -1,4 +1,4 @@
-// What every app does with its verifier: judges each token in both ways.
+// The use of the verifier in every app: it judges each token in both ways.
 
 export async function judge(verifier, tokens) {
   const codes = {};

@@ -1,4 +1,4 @@
-// An app in a browser. `wasm` is where the file lies, for bundlers that do not take it along.
+// An app in a browser. `wasm` is the path of the file, for bundlers that do not copy it.
 
 import { createVerifier } from "offswitch";
 import { judge } from "./judge.js";

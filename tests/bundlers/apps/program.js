@@ -1,4 +1,4 @@
-// A program for Node, Deno or Bun: reads what it is given as JSON, writes what it found as JSON.
+// A program for Node, Deno or Bun: reads its input as JSON, writes its verdicts as JSON.
 
 import { readFileSync } from "node:fs";
 import { createVerifier } from "offswitch";

@@ -1,4 +1,4 @@
-// A Worker that guards one route, and on another judges what it is given.
+// A Worker that guards one route, and judges its input on another.
 
 import { Verifier } from "offswitch";
 import { guard } from "offswitch/guard";

@@ -1,4 +1,4 @@
-// One key, one algorithm, whatever a header says.
+// One key has one algorithm, regardless of the header.
 
 import { ALGORITHMS, ASYMMETRIC } from "../algorithms.mjs";
 import { either, refused, valid } from "./expected.mjs";
@@ -26,8 +26,8 @@ function good(key) {
     valid(verifier, `good ${alg} token ${index}`, token(key, { jti: `${verifier} ${index}` }))));
 }
 
-// V02: every key against every name. RSA keys and secrets of one family are the same numbers here,
-// so that only the name of the algorithm is in the way.
+// V02: every key with every name. RSA keys and secrets of one family are the same numbers here, so
+// that only the name of the algorithm differs.
 function pairs(own, other) {
   const [from, to] = [other.alg, own.alg];
   const under = rename(other, { kid: own.kid });
@@ -41,14 +41,14 @@ function pairs(own, other) {
     either(from === to, "unsupported_algorithm", wide, `${from} under the kid of ${to}`,
       token(under)),
     either(from === to, "bad_signature", to, `${from} that says ${to}`, relabelled),
-    either(from === to, "unknown_key", to, `${from} under its own kid, asked of ${to}`,
+    either(from === to, "unknown_key", to, `${from} under its own kid, at the verifier for ${to}`,
       token(other)),
-    either(isFamily, "unknown_key", wide, `${from} under its own kid, asked of ${wide}`,
+    either(isFamily, "unknown_key", wide, `${from} under its own kid, at the verifier for ${wide}`,
       token(other)),
   ];
 }
 
-// V02, X01: alg none, and whatever is not exactly a name.
+// V02, X01: alg none, and every value that is not exactly a name.
 function names(key) {
   const { alg } = key;
   const cased = [

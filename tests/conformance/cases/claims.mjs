@@ -1,4 +1,4 @@
-// Claims: each of its one type, those that are required, and all others handed on as they are.
+// Claims: each has one type, some are required, and all others are passed on unchanged.
 
 import { AUDIENCE, ISSUER } from "../../support/fixture.mjs";
 import { ALGORITHMS } from "../algorithms.mjs";
@@ -21,7 +21,7 @@ export function claimCases(verifiers, keys) {
   ];
 }
 
-// I15, D107: an id has at most the 256 bytes that a revocation of it may have.
+// I15, D107: an id has at most the 256 bytes that a revocation can name.
 function ids(key) {
   const good = ["i", "i".repeat(256), "ключ".repeat(32), "🔑".repeat(64), "\0".repeat(256), " "];
   const long = ["i".repeat(257), `${"ключ".repeat(32)}i`, "🔑".repeat(65), "i".repeat(5000)];
@@ -33,7 +33,7 @@ function ids(key) {
   ]));
 }
 
-// I14: a token with `cnf` is not a bearer token, with any content of `cnf`.
+// I14: a token with `cnf` is not a bearer token, with any value of `cnf`.
 function bindings(key) {
   const jkt = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
   const bound = [{ jkt }, { jkt, more: 1 }, { "x5t#S256": jkt }, { kid: "k" }, {}];
@@ -43,7 +43,7 @@ function bindings(key) {
     refused(code, "EdDSA", `cnf is ${JSON.stringify(cnf)}`, token(key, { cnf }), jose)));
 }
 
-// D109: both names of scopes, each as a string or an array of strings.
+// D109: both names of the scope claim, each as a string or an array of strings.
 function scopes(key) {
   const good = ["", "read", "read write", [], ["read"], ["read", "write"]];
   const odd = [null, true, 1, {}, { read: true }, [1], ["read", null], [["read"]]];
@@ -55,7 +55,7 @@ function scopes(key) {
   ]);
 }
 
-// D115: claims that must have a value, such as the client of Cognito's access tokens.
+// D115: claims with a required value, such as the client of Cognito's access tokens.
 function values(verifiers, key) {
   const name = verifiers.add("required values", [key.jwk],
     { requiredClaims: { client_id: ["one", "two"], token_use: "access" } });
@@ -68,15 +68,15 @@ function values(verifiers, key) {
     refused("wrong_claim", name, "an ID token", made("one", "id"), jose),
     refused("missing_claim", name, "no client", made(undefined, "access"), jose),
     refused("missing_claim", name, "no use", made("one", undefined), jose),
-    // The names stay required.
+    // The names are still required.
     refused("missing_claim", name, "values and no jti",
       token(key, { client_id: "one", token_use: "access", jti: undefined })),
   ];
 }
 
 
-// V08, X14, X28: every known claim with every type there is, whether it is required or not: either
-// its type is right or the token is malformed, and no value counts as absent.
+// V08, X14, X28: every known claim with every JSON type, required or not: either the type is right
+// or the token is malformed, and no value counts as absent.
 function wrongTypes(key, verifiers, values = VALUES) {
   return verifiers.flatMap((verifier) => CLAIMS.flatMap((claim) => values.map((value) => {
     const text = token(key, { nbf: NOW - 10, [claim]: value });
@@ -93,7 +93,7 @@ const VALUES = [
   { exp: NOW + 600 }, [NOW + 600],
 ];
 
-/** What a verifier says of a token whose `claim` is `value`, and which is good otherwise. */
+/** The verdict on a token that is valid except that `claim` is `value`. */
 function codeOf(verifier, claim, value) {
   const isString = (one) => typeof one === "string";
   const isText = isString(value) && value !== "";
@@ -105,7 +105,7 @@ function codeOf(verifier, claim, value) {
       return isLax ? "valid" : "wrong_audience";
     case "exp": return isTime ? "expired" : "malformed";
     case "iat":
-      // So old a token lives longer than its revocation is kept.
+      // A token this old outlives its revocation.
       return isTime ? "lifetime_too_long" : "malformed";
     case "nbf": return isTime ? "valid" : "malformed";
     case "iss": return isText ? "wrong_issuer" : "malformed";
@@ -113,7 +113,7 @@ function codeOf(verifier, claim, value) {
       if (verifier === "lax by time") return "valid";
       return isTime && Number.isInteger(value) ? "valid" : "malformed";
     default:
-      // An empty id is absent.
+      // An empty id counts as absent.
       if (value === "" && isRequired(verifier, claim)) return "missing_claim";
       return isString(value) ? "valid" : "malformed";
   }
@@ -123,7 +123,7 @@ const REQUIRED = { strict: CLAIMS, lax: ["exp"], "lax by time": ["exp"] };
 const isRequired = (verifier, claim) =>
   (REQUIRED[verifier] ?? ["exp", "iat", "sub", "jti"]).includes(claim);
 
-// V08, X28: a token that cannot be revoked for want of a claim.
+// V08, X28: a token that cannot be revoked because a claim is missing.
 function missing(key) {
   const without = (claim) => token(key, { nbf: NOW - 10, [claim]: undefined });
   const code = (verifier, claim) => {
@@ -141,7 +141,7 @@ function missing(key) {
     }),
     refused("wrong_issuer", verifier, "no claims at all", compact(key, headerText(key), "{}")),
     either(verifier === "lax", "missing_claim", verifier, "little more than exp", token(key, bare)),
-    // Whatever looks like a claim and is none.
+    // Members that look like the claim and are not.
     refused("missing_claim", verifier, "exp in other letters",
       token(key, { exp: undefined, nbf: NOW, ...another })),
     refused("missing_claim", verifier, "exp in an object",
@@ -183,7 +183,7 @@ function issuers(key) {
     refused("wrong_issuer", "EdDSA", `iss ${JSON.stringify(iss)}`, token(key, { iss })));
 }
 
-// V13, V17: what is handed on is what was signed, however it was spelled.
+// V13, V17: the claims that the application gets are those that were signed, in any encoding.
 function handedOn(key) {
   const values = [
     '{"a":[1,2,{"b":null}]}', '"\\u0041\\n\\"\\\\\\/"', '"🔑 ключ \u2028 \u007f"',
@@ -212,7 +212,7 @@ function handedOn(key) {
       compact(key, headerText(key), claimsText().replace('"user"', '"\\u0075\\u0073er"'))),
     valid("EdDSA", "exp that is escaped",
       compact(key, headerText(key), claimsText().replace('"exp"', '"\\u0065xp"'))),
-    // V13, X21: 128 levels with the outermost, and then no further.
+    // V13, X21: 128 levels including the outermost, and not one more.
     ...[1, 64, 126].map((depth) => valid("EdDSA", `${depth} levels`, nested(depth))),
     ...[127, 128, 129, 1000, 5000].map(deep),
     valid("EdDSA", "100 objects in each other", nested(100, '{"a":', "0", "}")),

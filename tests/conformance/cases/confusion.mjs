@@ -16,7 +16,7 @@ export function confusionCases(verifiers, keys) {
   ];
 }
 
-// V03, X02: the public key, in every spelling an attacker can think of, as the secret of an HMAC.
+// V03, X02: the public key, in every encoding an attacker might try, as the secret of an HMAC.
 function publicKeysAsSecrets(key) {
   const secrets = spellings(key);
   return secrets.flatMap((secret, index) => {
@@ -54,7 +54,7 @@ function spellings({ jwk, secret }) {
   ];
 }
 
-// V04, X03, X04, X24: keys of a set that do not load, though each really signs.
+// V04, X03, X04, X24: keys in a set that must not load, although each has signed the token.
 function weakKeys(verifiers, keys) {
   const good = keys.EdDSA;
   const made = (alg, kid, change = {}, pair = undefined) => {
@@ -73,7 +73,7 @@ function weakKeys(verifiers, keys) {
     made("PS256", "short too", {}, small), made("RS256", "exponent 1", { e: "AQ" }),
     { ...ecdsa, jwk: { ...ecdsa.secret.export({ format: "jwk" }), alg: "ES256", kid: "private" } },
   ].map((key) => ({ ...key, forged: token(key) }));
-  // A key of small order "signs" everything: no secret is in its equation.
+  // A key of small order "signs" everything: its equation needs no secret.
   const torsion = TORSION.map((point, order) => weakEdKey(`torsion ${order}`, compress(point)));
   const set = [good.jwk, ...bad.map(({ jwk }) => jwk), ...torsion.map(({ jwk }) => jwk)];
   verifiers.add("weak keys", set, { algorithms: ["EdDSA", "ES256", "RS256", "PS256"] });
@@ -91,12 +91,12 @@ function weakKeys(verifiers, keys) {
       refused("unknown_key", "weak keys", `signed with a key that must not load: ${kid}`, forged,
         more(kid))),
     refused("unknown_key", "an empty secret", "the empty secret", forged),
-    valid("an empty secret", "the good secret beside an empty one", token(keys.HS256)),
+    valid("an empty secret", "the good secret next to an empty one", token(keys.HS256)),
     ...mixedOrder(verifiers),
   ];
 }
 
-// I01: the issuer's list binds keys that name no alg, on every path that a signature can take.
+// I01: the issuer's list of algorithms applies to keys without alg, on every verification path.
 function keysWithoutAlg(verifiers, keys) {
   const of = [keys.EdDSA, keys.ES256, keys.PS256];
   const jwks = of.map(({ jwk: { alg, ...jwk } }) => jwk);
@@ -116,8 +116,8 @@ function weakEdKey(kid, x) {
   return { kid, jwk, forged: `${input}.${base64url(signature)}` };
 }
 
-// V15, X07: a key with a component of small order loads; a signature is good if the equation holds
-// without the cofactor, which is where implementations differ (ePrint 2020/1244).
+// V15, X07: a key with a component of small order loads; a signature is valid if the equation holds
+// without the cofactor, where implementations differ (ePrint 2020/1244).
 function mixedOrder(verifiers) {
   const scalar = 1n + BigInt(`0x${randomBytes(30).toString("hex")}`);
   const A = compress(addPoints(multiplyBase(scalar), TORSION[1]));
@@ -134,7 +134,7 @@ function mixedOrder(verifiers) {
   ];
 }
 
-// X19, X25: what is signed by the right key and is no access token all the same.
+// X19, X25: tokens that the right key has signed and that are not access tokens.
 function otherKinds(keys) {
   const key = keys.EdDSA;
   const nested = token(key);
@@ -157,5 +157,5 @@ function otherKinds(keys) {
   ];
 }
 
-/** Then a part of small order is gone from the equation. */
+/** A multiple of 8 removes the part of small order from the equation. */
 const isMultiple = (k) => k % 8n === 0n;

@@ -1,22 +1,23 @@
-// Ed25519's curve in big numbers: signatures that no library would make.
+// Arithmetic on Ed25519's curve: for signatures that no library makes.
 
 import { createHash, randomBytes } from "node:crypto";
 
 /**
- * Signs `message` so that `[S]B = R + [k]A` holds for the scalar, whatever else is in A and R.
+ * Signs `message` so that `[S]B = R + [k]A` holds for the scalar, even if A and R have other parts.
  *
  * @param {{ scalar: bigint, A: Uint8Array }} key
  * @param {string} message
  * @param {object} how
- * @param {Uint8Array} [how.R] how the neutral element is spelled, to be R in place of a fresh point
- * @param {(k: bigint) => boolean} [how.fits] whether the hash k will do
- * @param {[bigint, bigint]} [how.torsion] A's part of small order, which R makes up for
- * @param {[bigint, bigint]} [how.added] a point that R has too much of
- * @param {Uint8Array} [how.prefix] hashed first, as Ed25519ctx and Ed25519ph do
+ * @param {Uint8Array} [how.R] an encoding of the neutral element, used as R instead of a fresh
+ * point
+ * @param {(k: bigint) => boolean} [how.fits] whether the hash k is acceptable
+ * @param {[bigint, bigint]} [how.torsion] A's part of small order, for which R compensates
+ * @param {[bigint, bigint]} [how.added] a point that is added to R and makes it wrong
+ * @param {Uint8Array} [how.prefix] hashed first, as in Ed25519ctx and Ed25519ph
  */
 export function forge({ scalar, A }, message, how = {}) {
   const { R, fits = () => true, torsion, added = NEUTRAL, prefix = NOTHING } = how;
-  // Reduced before anything is multiplied by it, also what is of order 8.
+  // Reduced before any multiplication, also by a point of order 8.
   const kOf = (bytes) => fromBytes(hash(prefix, bytes, A, Buffer.from(message))) % ORDER;
   const sign = (bytes, r) => Buffer.concat([bytes, toBytes((r + kOf(bytes) * scalar) % ORDER)]);
   if (R) return sign(R, 0n);
@@ -95,7 +96,7 @@ function pointOf(y) {
 const hash = (...parts) => createHash("sha512").update(Buffer.concat(parts)).digest();
 
 export const P = 2n ** 255n - 19n;
-/** How many points the base point generates. */
+/** The order of the base point. */
 export const ORDER = 2n ** 252n + 27742317777372353535851937790883648493n;
 const NOTHING = new Uint8Array();
 const D = divide(-121665n, 121666n);

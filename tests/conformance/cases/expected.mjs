@@ -1,4 +1,4 @@
-// What a case is: a token for one of the verifiers with the verdict it must get.
+// The shape of a case: a token for one of the verifiers with its required verdict.
 
 /**
  * @typedef {object} Case
@@ -7,10 +7,10 @@
  * @property {string} [token]
  * @property {string} [apply] a snapshot in place of a token, in base64
  * @property {string} [outcome] of the verdict
- * @property {string} code of the verdict, or of what applying changed
+ * @property {string} code of the verdict, or of the result of applying
  * @property {object} [claims] of a token that is valid
  * @property {number} [at] seconds after the verifier's time
- * @property {object} [policy] asked for with this verdict
+ * @property {object} [policy] that is passed for this verdict
  * @property {string} [jose] why jose judges otherwise; one of the reasons in jose.test.mjs
  */
 
@@ -26,7 +26,7 @@ export const refused = (code, verifier, name, token, more = {}) =>
 export const undecided = (code, verifier, name, token, more = {}) =>
   ({ name, verifier, token, outcome: "undecided", code, ...more });
 
-/** A token that is valid if `holds` and refused with `code` otherwise. @returns {Case} */
+/** A token that is valid if `holds` and is refused with `code` otherwise. @returns {Case} */
 export const either = (holds, code, verifier, name, token, more) =>
   holds ? valid(verifier, name, token, more) : refused(code, verifier, name, token, more);
 

@@ -1,4 +1,4 @@
-// Members of the header: what brings a key or an extension is refused, a kid is a name and no more.
+// Members of the header: a member that brings a key or an extension is refused, and a kid is only a name.
 
 import { either, refused, valid } from "./expected.mjs";
 import { base64url, claimsText, compact, headerText, rename, signed, token } from "./keys.mjs";
@@ -12,7 +12,7 @@ export function headerCases(verifiers, keys) {
   ];
 }
 
-// V05, X09, X11, X12, X19: the header is really signed, and refused for the member alone.
+// V05, X09, X11, X12, X19: the header is validly signed, and refused only because of the member.
 function members(key) {
   const own = key.alg.startsWith("HS") ? { kty: "oct", k: "AAAA" } : key.jwk;
   const never = [
@@ -25,7 +25,7 @@ function members(key) {
     ["cty", "application/jwt"], ["cty", ""], ["cty", 1], ["typ", null], ["typ", ["at+jwt"]],
     ["typ", 1], ["kid", null], ["kid", 1], ["kid", [key.kid]], ["kid", { kid: key.kid }],
   ];
-  const told = [
+  const ignored = [
     ["x5t", "thumb"], ["x5t#S256", "thumb"], ["unknown", [{}]], ["cty", "JSON"], ["cty", "json"],
     ["CRIT", ["x"]], ["Alg", "none"], ["", 1], ["__proto__", { alg: "none" }],
     ["constructor", null], ["iss", "x"], ["epk", {}],
@@ -35,25 +35,25 @@ function members(key) {
     const member = `${JSON.stringify(name)}:${JSON.stringify(value)}`;
     return compact(key, `${others},${member}}`, claimsText());
   };
-  // RFC 7797's own form: the payload stands in the token as it is.
+  // RFC 7797's own form: the token contains the payload without encoding.
   const { alg, kid } = key;
   const header = base64url(JSON.stringify({ alg, kid, b64: false, crit: ["b64"] }));
   const name = (member) => `${key.alg}: the header has ${JSON.stringify(member)}`;
   return [
     ...never.map((member) =>
       refused("malformed", key.alg, name(member), withMember(member), { jose: "a header member" })),
-    ...told.map((member) => valid(key.alg, name(member), withMember(member))),
+    ...ignored.map((member) => valid(key.alg, name(member), withMember(member))),
     refused("malformed", key.alg, `${key.alg}: b64 false`, signed(key, `${header}.claims`)),
     refused("malformed", key.alg, `${key.alg}: b64 false, with the payload encoded`,
       signed(key, `${header}.${base64url(claimsText())}`)),
   ];
 }
 
-/** What a member replaces, so that it stands there once. */
+/** The members that a member replaces, so that its name appears once. */
 const original = ({ kid }, name) =>
   ({ kid: `"kid":"${kid}",`, typ: ',"typ":"at+jwt"' })[name] ?? "\n";
 
-// X10: a kid is looked up byte by byte.
+// X10: kids are compared byte by byte.
 function kids(verifiers, key) {
   const named = [
     "__proto__", "constructor", "../key", "' OR '1'='1", "", " ", "a\0b", "ключ", "\u00e9", "key",
@@ -75,7 +75,7 @@ function kids(verifiers, key) {
     refused("malformed", "odd kids", "a kid of half a surrogate pair", one("\ud800")),
     ...[257, 300, 2000].map((length) =>
       refused("malformed", "odd kids", `a kid of ${length} bytes`, one("k".repeat(length)))),
-    // In bytes, not in characters.
+    // The limit counts bytes, not characters.
     refused("malformed", "odd kids", "a kid of 128 characters and more bytes",
       one("é".repeat(129))),
     refused("unknown_key", "odd kids", "a kid of 128 characters and 256 bytes",
@@ -87,7 +87,7 @@ function kids(verifiers, key) {
   ];
 }
 
-// V11, X25: typ is compared without case, and `application/` may be left out.
+// V11, X25: typ is compared without case, and the prefix `application/` is optional.
 function types(verifiers, key) {
   const rules = (types) => ({ algorithms: ["ES256"], types });
   verifiers.add("several types", [key.jwk], rules(["at+jwt", "application/secevent+jwt", "x/y"]));
@@ -111,7 +111,7 @@ function types(verifiers, key) {
       token(key, {}, { typ }))));
 }
 
-// V09: whatever is not one plain UTF-8 object is no header and no payload, though it is signed.
+// V09: text that is not one plain UTF-8 object is neither a header nor a payload, even if it is signed.
 function notObjects(key) {
   return [[claimsText(), false], [headerText(key), true]].flatMap(([good, isHeader]) => {
     const within = (text) => Buffer.from(`${good.slice(0, -1)},"z":${text}}`, "latin1");

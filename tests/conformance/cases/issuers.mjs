@@ -1,4 +1,4 @@
-// Several issuers in one verifier: the key that fits names the issuer, and nothing in a token does.
+// Several issuers in one verifier: the key of the signature determines the issuer, no content of a token does.
 
 import { createHmac } from "node:crypto";
 import { AUDIENCE, ISSUER } from "../../support/fixture.mjs";
@@ -34,8 +34,8 @@ export function issuerCases(verifiers, keys) {
   ];
 }
 
-// D102: an issuer has rotated to a key whose kid another issuer's key has, too. The issuer that the
-// token names lacks it, so the key is unknown, whatever the others have.
+// D102: an issuer has rotated to a key whose kid another issuer's key has too. The issuer that the
+// token names does not have it, so the key is unknown, even if others have it.
 function rotated(verifiers) {
   return ["EdDSA", "ES256", "RS256"].flatMap((alg) => {
     const [old, next] = [makeKey(alg, "old"), makeKey(alg, "new")];
@@ -54,7 +54,7 @@ function rotated(verifiers) {
   });
 }
 
-// I03, D07: issuers that publish the same key. The one that the token names judges, in any order.
+// I03, D07: issuers that publish the same key. The rules of the issuer in the token apply, in any order.
 function oneKey(verifiers, keys) {
   return keys.flatMap((key) => [[0, 1], [1, 0], [0, 1, 2], [2, 1, 0], [1, 2, 0]].flatMap((order) => {
     const name = `${key.alg} of issuers ${order}`;
@@ -76,7 +76,7 @@ function oneKey(verifiers, keys) {
   }));
 }
 
-// D39: a token without kid finds the only key of its algorithm that an issuer has.
+// D39: a token without kid uses an issuer's only key of its algorithm.
 function nameless(verifiers, [a, b, c]) {
   const without = (key, iss) => token({ ...key, kid: undefined }, { iss });
   const lone = add(verifiers, "lone keys", [a, c]);
@@ -109,7 +109,7 @@ function everyone(verifiers, name, keys) {
       const text = token(key, { iss });
       const what = `${name}: the key of issuer ${from} and the name of issuer ${to}`;
       if (from === to) return valid(name, what, text);
-      // An issuer that has no key of that name may have published it just now.
+      // The issuer lacks a key of that name, but may have just published it.
       const isKnown = keys[to].kid === key.kid;
       return refused(isKnown ? "wrong_issuer" : "unknown_key", name, what, text);
     })),
@@ -119,11 +119,11 @@ function everyone(verifiers, name, keys) {
         `${name}: a stranger who says ${iss}`, token(stranger, { iss }));
     }),
     refused("unknown_key", name, `${name}: another kid`,
-      token(rename(keys[1], { kid: "nobody's" }), { iss: ISSUERS[1] })),
+      token(rename(keys[1], { kid: "unlisted" }), { iss: ISSUERS[1] })),
   ];
 }
 
-// A signature that was found good tells the most, whichever of the keys of one name it is of.
+// If several keys have the name, the verdict on the one with a valid signature is reported.
 function payloads(verifiers, [a, b]) {
   return [["first", [a, b]], ["second", [b, a]]].flatMap(([place, keys]) => {
     const name = add(verifiers, `one kid, the signer is ${place}`, keys);
@@ -144,10 +144,10 @@ function payloads(verifiers, [a, b]) {
   });
 }
 
-// X02: HMAC beside signatures, each for an issuer of its own.
+// X02: HMAC and signatures in one verifier, each for its own issuer.
 function mixed(verifiers, a) {
   const secret = makeKey("HS256", "shared");
-  const name = add(verifiers, "HMAC beside EdDSA", [a, secret]);
+  const name = add(verifiers, "HMAC and EdDSA", [a, secret]);
   const byPublicKey = (iss) => {
     const input = inputOf(secret, { iss });
     const tag = createHmac("sha256", Buffer.from(a.jwk.x, "base64url")).update(input).digest();
@@ -163,7 +163,7 @@ function mixed(verifiers, a) {
   ];
 }
 
-// Each issuer has rules of its own; a key counts only where its algorithm does.
+// Each issuer has its own rules; a key counts only if its issuer allows the algorithm.
 function rules(verifiers, a, b, c) {
   const name = add(verifiers, "rules of their own", [a, b, c], [
     { audience: "first", leewaySeconds: 0 }, { audience: "unchecked", types: [null] },

@@ -1,4 +1,4 @@
-// The keys of the cases, made anew each time, and tokens signed with them by node:crypto.
+// The keys of the cases, new in each run, and tokens that node:crypto signs with them.
 
 import {
   constants, createHmac, createSecretKey, generateKeyPairSync, randomBytes, sign,
@@ -6,14 +6,14 @@ import {
 import { AUDIENCE, ISSUER } from "../../support/fixture.mjs";
 import { ALGORITHMS } from "../algorithms.mjs";
 
-/** When it is in all cases, in unix seconds: no machine is so slow that a verdict changes. */
+/** The time of all cases, in unix seconds: all tokens allow for slow machines. */
 export const NOW = 1_800_000_000;
 
 /**
  * @typedef {object} Key
  * @property {string} alg
  * @property {string | undefined} kid
- * @property {import("node:crypto").KeyObject} secret that signs
+ * @property {import("node:crypto").KeyObject} secret the private key
  * @property {Record<string, any>} jwk the public one; for HMAC the only one
  */
 
@@ -51,7 +51,7 @@ export function makeKey(alg, kid, pair = newPair(alg)) {
  */
 export const rename = (key, other) => ({ ...key, ...other, jwk: { ...key.jwk, ...other } });
 
-/** A token; a claim or header member given as undefined is left out. */
+/** Signs a token; a claim or header member that is undefined is left out. */
 export const token = (key, claims, header) =>
   compact(key, headerText(key, header), claimsText(claims));
 
@@ -63,7 +63,7 @@ export const claimsText = (more) => JSON.stringify({
   iat: NOW - 10, exp: NOW + 600, ...more,
 });
 
-/** What a token's signature is made over. */
+/** The signing input of a token. */
 export const inputOf = (key, claims, header) =>
   `${base64url(headerText(key, header))}.${base64url(claimsText(claims))}`;
 
@@ -85,7 +85,7 @@ export function signature({ alg, secret }, input, how = {}) {
 /** @param {string | Uint8Array} value */
 export const base64url = (value) => Buffer.from(value).toString("base64url");
 
-/** Header, payload and signature as they stand in a token. */
+/** Header, payload and signature, encoded as in the token. */
 export const segments = (text) => text.split(".");
 
 function newPair(alg) {

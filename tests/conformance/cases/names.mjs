@@ -1,4 +1,4 @@
-// A member name that stands twice, at any depth and in any spelling, is refused.
+// A member name that appears twice, at any depth and in any spelling, is refused.
 
 import { refused, valid } from "./expected.mjs";
 import { claimsText, compact, headerText } from "./keys.mjs";
@@ -62,4 +62,4 @@ function escaped(name) {
   return `"${Array.from(name, (character) => `\\u${unit(character)}`).join("")}"`;
 }
 
-const DUPLICATE = { jose: "a name that stands twice" };
+const DUPLICATE = { jose: "a name that appears twice" };

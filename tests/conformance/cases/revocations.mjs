@@ -1,4 +1,4 @@
-// What the feed says: dead keys, epoch, tokens, sessions, users, and when it says nothing.
+// The content of the feed: dead keys, epoch, tokens, sessions, users; and a feed without content.
 
 import { AUDIENCE, ISSUER } from "../../support/fixture.mjs";
 import { ALGORITHMS, SYMMETRIC } from "../algorithms.mjs";
@@ -14,7 +14,7 @@ export function revocationCases(verifiers, keys) {
   const pair = [keys.EdDSA, keys.ES256, dead].map(({ jwk }) => jwk);
   const revoking = [["good", "replaced"], ["revoking", "replaced"]];
   verifiers.add("revoking", pair, {}, revoking);
-  // The default for an issuer that the feed is not named after.
+  // The default for an issuer whose name is not that of the feed.
   verifiers.add("by time", pair, { userRule: undefined }, revoking);
   verifiers.add("epoch", pair, {}, [["good", "replaced"], ["epoch", "replaced"]]);
   for (const alg of ALGORITHMS) {
@@ -48,11 +48,11 @@ function revoked(key) {
     one("valid", { sub: "out", ver: 6 }),
     one("revoked_user", { sub: "out", ver: 0 }),
     one("valid", { sub: "out", ver: 9007199254740991 }),
-    // X28: a ver of the wrong type is not a missing one, nor the other way round.
+    // X28: a ver of the wrong type is not a missing one, and a missing one is not of the wrong type.
     one("malformed", { sub: "out", ver: "5" }), one("malformed", { sub: "out", ver: null }),
     one("malformed", { sub: "out", ver: 5.5 }),
     one("revoked_user", { sub: "out", ver: undefined }),
-    // A version that is low or an instant that is early, whichever the other says.
+    // A low version or an early instant revokes, independently of the other.
     one("revoked_user", { sub: "out", ver: undefined, iat: NOW - 5 }),
     one("revoked_user", { sub: "old", ver: 5, iat: NOW - 6 }),
     one("valid", { sub: "old", ver: 5, iat: NOW - 5 }), one("valid", { sub: "old", ver: undefined, iat: NOW - 5 }),
@@ -61,10 +61,10 @@ function revoked(key) {
     one("valid", { sub: "old", ver: "x", iat: NOW }, "by time"),
     one("revoked_user", { sub: "old", ver: null }, "by time"),
     one("valid", {}), one("valid", {}, "by time"),
-    // The token before its session, and that before the user.
+    // The token comes before its session, and the session before the user.
     one("revoked_token", { jti: "gone", sid: "left", sub: "out", ver: 1 }),
     one("revoked_session", { sid: "left", sub: "out", ver: 1 }),
-    // What is over is over, whatever else it is.
+    // An expired token is expired, even if it is revoked too.
     one("expired", { jti: "gone", exp: NOW - 500 }),
     one("not_yet_valid", { jti: "gone", nbf: NOW + 500 }),
     one("wrong_audience", { jti: "gone", aud: "other" }),
@@ -80,12 +80,12 @@ function revokedOf(verifier, key) {
       token(key, { sid: "left" })),
     refused("revoked_user", verifier, `${key.alg}: revoked user`,
       token(key, { sub: "out", ver: 4 })),
-    // The issuer of that dead key is another.
+    // The dead key belongs to another issuer.
     valid(verifier, `${key.alg}: none of it`, token(key, { sub: "out", ver: 5 })),
   ];
 }
 
-// V16, X28, X06: whatever bytes a revoked token is given, it stays revoked or is no token any more.
+// V16, X28, X06: with any change to its bytes, a revoked token stays revoked or becomes invalid.
 function reencoded(key) {
   return [{ jti: "gone" }, { sid: "left" }, { sub: "out", ver: 1 }].flatMap((claims, index) => {
     const code = ["revoked_token", "revoked_session", "revoked_user"][index];
@@ -118,7 +118,7 @@ function epochs(key) {
   ];
 }
 
-// E01: what is good otherwise cannot be decided; what is not is refused all the same.
+// E01: a token that would be valid is undecided; an invalid one is still refused.
 function undecidedCases(verifiers, keys) {
   const kinds = {
     nothing: ["no_snapshot", []],
@@ -149,7 +149,7 @@ function undecidedCases(verifiers, keys) {
       refused("bad_signature", verifier, `${verifier}: forged`,
         `${good[0].slice(0, -40)}${"A".repeat(40)}`),
       refused("unknown_key", verifier, `${verifier}: unknown key`,
-        token(rename(keys.EdDSA, { kid: "nobody's" }))),
+        token(rename(keys.EdDSA, { kid: "unlisted" }))),
       code === "stale_snapshot"
         ? valid(verifier, `${verifier}: good and allowed`, good[0], allow)
         : undecided(code, verifier, `${verifier}: good and allowed`, good[0], allow),
@@ -163,7 +163,7 @@ function undecidedCases(verifiers, keys) {
     undecided("no_snapshot", "nothing, allowed", "a good token", text),
     undecided("stale_snapshot", "stale, allowed", "a good token, not for this route", text,
       { policy: { maxStaleness: 10 } }),
-    // V10, S07: the age of the snapshot to the second, as configured and as asked for.
+    // V10, S07: the age of the snapshot to the second, with the configured limit and with one per request.
     valid("patient", "100 s old", text, patient(100)),
     undecided("stale_snapshot", "patient", "101 s old", text, patient(101)),
     valid("patient", "95 s old of 95", text, patient(95, { maxStaleness: 95 })),
@@ -171,14 +171,14 @@ function undecidedCases(verifiers, keys) {
       patient(96, { maxStaleness: 95 })),
     valid("patient", "101 s old of 200", text, patient(101, { maxStaleness: 200 })),
     valid("patient", "300 s old of any", text, patient(300, { onStale: "allow" })),
-    // D17: a snapshot from the future refuses no good token.
+    // D17: a snapshot from the future does not make a good token refused.
     undecided("clock_skew", "a slow clock", "expired by the feed's time",
       token(keys.EdDSA, { exp: NOW + 400 })),
     undecided("clock_skew", "a slow clock", "begun by the feed's time",
       token(keys.EdDSA, { nbf: NOW + 400 }), { jose: "the feed's time" }),
     refused("not_yet_valid", "a slow clock", "begun by neither time",
       token(keys.EdDSA, { nbf: NOW + 560 })),
-    // D114: the clock is behind by less than snapshots may be ahead.
+    // D114: the clock is behind by less than a snapshot may be ahead.
     undecided("clock_skew", "behind", "a login just now", token(keys.EdDSA, { iat: NOW, jti: "new" }),
       { at: -200, jose: "iat to come" }),
     valid("behind", "a login just now, in time", token(keys.EdDSA, { iat: NOW, jti: "new" }),
@@ -208,7 +208,7 @@ function arriving(verifiers, keys) {
     ...bad("wrong_feed", "another feed's base", bytes["another feed"]),
     ...bad("snapshot_unknown_key", "a base of another key", bytes["another key"]),
     ...bad("feed_gap", "a gap", bytes.gap),
-    // S13: signed with a stolen key, to lock the feed out.
+    // S13: signed with a stolen key, to shut verifiers out of the feed.
     ...bad("snapshot_implausible", "an era beyond the clock", bytes["the last era"]),
     ...bad("snapshot_implausible", "an epoch beyond the clock", bytes["the last epoch"]),
     ...bad("refreshed", "the base again", bytes.good),
@@ -229,7 +229,7 @@ function arriving(verifiers, keys) {
   ];
 }
 
-// Claims that the verifier was never configured for: the feed says what it revokes by.
+// Claims that the verifier was not configured for: the feed contains the claims that it revokes by.
 function selected(verifiers, keys) {
   const jwks = [keys.EdDSA.jwk, keys.ES256.jwk];
   const name = verifiers.add("selecting", jwks, {}, [["selecting", "replaced"]]);
@@ -247,11 +247,11 @@ function selected(verifiers, keys) {
     one("valid", {}), one("valid", { client_id: "here" }), one("revoked_claims", { client_id: "gone" }),
     one("valid", { client_id: "Gone" }), one("valid", { client_id: "" }),
     one("valid", { clientId: "gone" }), one("valid", { within: { client_id: "gone" } }),
-    // It is one of a pair, too, so it has one value.
+    // The claim is also part of a pair, so it must have one value.
     one("malformed", { client_id: ["here", "gone"] }, "the type of a claim"),
     one("revoked_claims", { azp: "cut" }), one("revoked_claims", { azp: "cut", iat: NOW - 6 }),
     one("valid", { azp: "cut", iat: NOW - 5 }), one("valid", { azp: "whole" }),
-    // Both of a pair, and each at its own place.
+    // Both claims of a pair, each at its own place.
     one("revoked_claims", { sub: "half", client_id: "other half" }),
     one("valid", { sub: "half" }), one("valid", { client_id: "other half" }),
     one("valid", { sub: "other half", client_id: "half" }),
@@ -266,10 +266,10 @@ function selected(verifiers, keys) {
     refused("revoked_claims", name, "selector: the tenant", ofTenant(`${TENANT}`)),
     ...[BigInt(TENANT) - 1n, BigInt(TENANT) + 1n, `"${TENANT}"`].map((text) =>
       valid(name, `selector: tenant ${text}`, ofTenant(text))),
-    // What another issuer's tokens are revoked by is nothing to this one's.
+    // The selectors of another issuer do not apply to tokens of this one.
     one("valid", { department: "theirs" }), one("valid", { department: 5.5 }),
     ...wrong.map((roles) => one("malformed", { roles }, "the type of a claim")),
-    // The token before the claims.
+    // The token comes before the claims.
     one("revoked_claims", { client_id: "gone", jti: "here" }),
     valid(arriving, "client_id before the delta", gone),
     applied("extended", arriving, "a delta with a selector", verifiers.snapshots["selecting more"]),
@@ -278,7 +278,7 @@ function selected(verifiers, keys) {
   ];
 }
 
-// A token that lives longer than its issuer's revocations are kept for could outlive its revocation.
+// A token that lives longer than its issuer's revocations could outlive its own revocation.
 function horizons(verifiers, keys) {
   const name = verifiers.add("horizon", [keys.EdDSA.jwk], { requiredClaims: ["exp"] },
     [["horizon", "replaced"]]);
@@ -298,7 +298,7 @@ function horizons(verifiers, keys) {
   ];
 }
 
-// The red button of one issuer leaves the tokens of the others.
+// The red button of one issuer does not affect the tokens of others.
 function epochOfAnother(verifiers, keys) {
   const issuers = [[ISSUER, keys.EdDSA], ["https://second.test", keys.ES256]].map(([issuer, key]) =>
     ({ issuer, audience: AUDIENCE, keys: { keys: [key.jwk] } }));

@@ -1,5 +1,5 @@
-// RSA signatures whose numbers are right and whose padding is not: each block is raised to the
-// private exponent, so that nothing but the padding tells.
+// RSA signatures with right numbers and wrong padding: each block is raised to the private
+// exponent, so that only the padding differs.
 
 import { constants, createHash, privateEncrypt, randomBytes } from "node:crypto";
 import { refused, valid } from "./expected.mjs";
@@ -25,14 +25,14 @@ export function rsaCases(_, keys) {
 const bad = (verifier, key, input, name, bytes, more) =>
   refused("bad_signature", verifier, `${key.kid}: ${name}`, `${input}.${base64url(bytes)}`, more);
 
-// X08, after Bleichenbacher: what a reader passes that searches the block and does not build it.
+// X08, after Bleichenbacher: blocks that pass a reader which searches the block instead of building it.
 function pkcs1(verifier, key) {
   const input = inputOf(key);
   const name = `sha${key.alg.slice(2)}`;
   const digest = createHash(name).update(input).digest();
   const info = Buffer.concat([DIGEST_INFO[name], digest]);
   const withoutNull = Buffer.concat([info.subarray(0, 15), info.subarray(17)]);
-  // The two lengths that the NULL counted for.
+  // The two lengths that included the NULL.
   withoutNull[1] -= 2;
   withoutNull[3] -= 2;
   const longForm = Buffer.concat([info.subarray(0, 1), Buffer.from([0x81]), info.subarray(1)]);
@@ -69,7 +69,7 @@ function pkcs1(verifier, key) {
   ];
 }
 
-// V15: the salt is as long as the hash, the mask of the same hash, and every other bit is fixed.
+// V15: the salt is as long as the hash, the mask uses the same hash, and every other bit is fixed.
 function pss(verifier, key) {
   const input = inputOf(key);
   const bytes = Number(key.alg.slice(2)) / 8;
@@ -96,7 +96,7 @@ function pss(verifier, key) {
   ];
 }
 
-// Signatures that are no number below the modulus, or not written in its length.
+// Signatures that are not a number below the modulus, or do not have its length.
 function numbers(verifier, key) {
   const modulus = modulusOf(key);
   const input = inputOf(key);
@@ -124,7 +124,7 @@ function numbers(verifier, key) {
       if (fits(numberOf(bytes))) return [other, bytes];
     }
   };
-  // The same number plus the modulus, in as many bytes: for some messages there is room for it.
+  // The same number plus the modulus, in the same number of bytes: that fits for some messages.
   const room = 1n << BigInt(8 * size);
   const [wide, below] = fitting((number) => number + modulus < room);
   const [narrow, zeroFirst] = fitting((number) => number < room >> 8n);
@@ -137,7 +137,7 @@ function numbers(verifier, key) {
   ];
 }
 
-// X08: with e = 3 a cube root of a block that only begins right needs no private key.
+// X08: with e = 3, a cube root of a block that is right only at its beginning needs no private key.
 function cubeRoot(key) {
   const input = inputOf(key);
   const digest = createHash("sha256").update(input).digest();
@@ -156,7 +156,7 @@ function cubeRoot(key) {
   return bad("other sizes", key, input, "a cube root", bytesOf(low, size));
 }
 
-/** EMSA-PSS-ENCODE (RFC 8017 section 9.1.1) with one thing done another way. */
+/** EMSA-PSS-ENCODE (RFC 8017 section 9.1.1) with one step changed. */
 function emsaPss(key, input, { salt, mask, trailer = 0xbc, separator = 1, zero = 0, hash }) {
   const name = hash ?? `sha${key.alg.slice(2)}`;
   const emBits = bitsOf(key) - 1;
@@ -166,7 +166,7 @@ function emsaPss(key, input, { salt, mask, trailer = 0xbc, separator = 1, zero =
   const inner = digest(name, Buffer.alloc(8), digest(name, Buffer.from(input)), salt);
   const block = Buffer.alloc(emBytes - inner.length - 1);
   block[block.length - salt.length - 1] = separator;
-  // Never the first byte, of which some bits are cleared.
+  // Never the first byte, because some of its bits are cleared.
   if (zero) block[1] = zero;
   block.set(salt, block.length - salt.length);
   let stream = Buffer.alloc(0);
@@ -179,7 +179,7 @@ function emsaPss(key, input, { salt, mask, trailer = 0xbc, separator = 1, zero =
   return Buffer.concat([Buffer.alloc(sizeOf(key) - emBytes), encoded]);
 }
 
-/** A block with the modulus' own highest bit, which stays below it for some salts. */
+/** A block with the modulus' own highest bit, which is below the modulus for some salts. */
 function withBitAbove(key, input, saltBytes) {
   for (;;) {
     const block = emsaPss(key, input, { salt: randomBytes(saltBytes) });

@@ -1,4 +1,4 @@
-// Signatures that only look like signatures, and ones that only look as if they were none.
+// Values that only look like signatures, and signatures that only look wrong.
 
 import { createHash, createHmac, randomBytes } from "node:crypto";
 import { SYMMETRIC } from "../algorithms.mjs";
@@ -14,7 +14,7 @@ export function signatureCases(_, keys) {
   ];
 }
 
-/** A case for a signature that must not be taken for the key's. */
+/** A case with a signature that must not be accepted as the key's. */
 const bad = (key, input, name, bytes, more) =>
   refused("bad_signature", key.alg, `${key.alg}: ${name}`, `${input}.${base64url(bytes)}`, more);
 
@@ -31,7 +31,7 @@ function ecdsa(key) {
   const input = inputOf(key);
   const good = signature(key, input);
   const [r, s] = [good.subarray(0, size), good.subarray(size)];
-  // X05: psychic signatures, and numbers at the borders of their range.
+  // X05: psychic signatures, and numbers at the limits of their range.
   const largest = 2n ** BigInt(8 * size) - 1n;
   const borders = [0n, 1n, 2n, order - 1n, order, order + 1n, order + 2n, largest].map(bytes);
   const parts = [...borders, r, s];
@@ -63,7 +63,7 @@ export function twin(text, alg = "ES256") {
   return `${header}.${payload}.${base64url(Buffer.concat([bytes.subarray(0, size), s]))}`;
 }
 
-// X07, V15: where implementations of Ed25519 are known to differ.
+// X07, V15: cases in which implementations of Ed25519 are known to differ.
 function ed25519(key) {
   const input = inputOf(key);
   const secret = secretOf(key.secret.export({ format: "jwk" }));
@@ -84,7 +84,7 @@ function ed25519(key) {
   };
   const small = Object.entries(spellings).map(([name, bytes]) =>
     bad(key, input, `R is ${name}`, forge(secret, input, { R: bytes }),
-      // The key's owner made it, and OpenSSL asks for no more than the equation.
+      // The key's owner made it, and OpenSSL checks only the equation.
       name === "neutral" ? { jose: "R of small order" } : {}));
   const orders = TORSION.flatMap((point, index) => [
     bad(key, input, `R of small order ${index}, S = 0`,
@@ -119,7 +119,7 @@ const prefix = (flag, context) => Buffer.concat([
   Buffer.from(context),
 ]);
 
-// V19: a tag that was cut, or padded, or that another secret or hash made.
+// V19: a tag that is cut or padded, or that another secret or hash made.
 function hmac(key) {
   const input = inputOf(key);
   const tag = signature(key, input);

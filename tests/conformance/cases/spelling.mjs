@@ -18,7 +18,7 @@ export function spellingCases(_, keys) {
   ];
 }
 
-// V06: one character changed at each place of a token.
+// V06: one character of a token is changed, at each place.
 function changed(key) {
   const text = token(key);
   return Array.from(text, (character, place) => {
@@ -34,7 +34,7 @@ const forDot = (key, text, place) =>
   refused("malformed", key.alg, `${key.alg} without the dot at ${place}`,
     text.slice(0, place) + text.slice(place + 1));
 
-/** jose reads what has stray bits. */
+/** jose accepts stray bits. */
 function reason(text, other) {
   const isSame = [0, 1, 2].every((at) => bytesOf(text, at).equals(bytesOf(other, at)));
   return isSame ? { jose: "base64url" } : {};
@@ -42,7 +42,7 @@ function reason(text, other) {
 
 const bytesOf = (text, at) => Buffer.from(segments(text)[at], "base64url");
 
-/** The code for a token of which a character was changed, by a reading of our own. */
+/** The expected code for a token with one changed character, by an independent decoder. */
 function codeOf(key, text) {
   const [head, , tail] = segments(text);
   let header;
@@ -54,7 +54,7 @@ function codeOf(key, text) {
   }
   if (typeof header.alg !== "string") return "malformed";
   if (header.alg !== key.alg) return "unsupported_algorithm";
-  // Without a kid the only key is meant.
+  // Without a kid the only key is used.
   const { kid = key.kid } = header;
   return kid === key.kid ? "bad_signature" : "unknown_key";
 }
@@ -67,8 +67,8 @@ function strict(segment) {
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-// V06, X17: of the 64 last characters of a signature one is read as the good one, and of the others
-// those without stray bits are other signatures.
+// V06, X17: of the 64 possible last characters of a signature, one is the original, and those of
+// the others that have no stray bits are other signatures.
 function lastCharacters(key) {
   const text = token(key);
   const stem = text.slice(0, -1);
@@ -80,7 +80,7 @@ function lastCharacters(key) {
   });
 }
 
-// V06, X17: the signature covers the frills here, so that the encoding alone is judged.
+// V06, X17: the signature covers the extra characters here, so that only the encoding is wrong.
 function frills(key) {
   const [header, payload] = [base64url(headerText(key)), base64url(claimsText())];
   const tail = base64url(signature(key, `${header}.${payload}`));
@@ -105,7 +105,7 @@ function frills(key) {
   }).concat(strayBits(key, header));
 }
 
-/** The last character of a payload, signed as it stands: a lax reader sees the same claims. */
+/** A changed last character of a payload, signed with it: a lax reader sees the same claims. */
 function strayBits(key, header) {
   return [1, 2].flatMap((rest) => {
     let text = claimsText();
@@ -115,7 +115,7 @@ function strayBits(key, header) {
       const one = signed(key, `${header}.${payload.slice(0, -1)}${last}`);
       const name = `${key.alg}: ${rest} bytes over, the payload's last character is ${last}`;
       if (last === payload.at(-1)) return valid(key.alg, name, one);
-      // Without stray bits it is another last character of the text, which is no JSON any more.
+      // Without stray bits the text ends with another character and is no JSON any more.
       return refused("malformed", key.alg, name, one,
         bytesOf(one, 1).equals(Buffer.from(text)) ? { jose: "base64url" } : {});
     });
@@ -152,12 +152,12 @@ function forms(key) {
   ];
 }
 
-// V12, X20: both caps, and the token that just fits.
+// V12, X20: both size limits, and a token exactly at the limit.
 function caps(key) {
   const padded = (header, payload) =>
     compact(key, headerText(key) + " ".repeat(header), claimsText() + " ".repeat(payload));
   const header = 3072 - headerText(key).length;
-  // How many bytes of payload fit beside the rest.
+  // How many bytes of payload fit in addition to the rest.
   const left = 16_384 - padded(0, 0).length + segments(padded(0, 0))[1].length;
   const payload = Math.floor((left * 3) / 4) - claimsText().length;
   return [

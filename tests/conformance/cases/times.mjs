@@ -1,4 +1,4 @@
-// Times: what a NumericDate is, and what holds a second to either side of each border.
+// Times: the range of a NumericDate, and the verdict one second on either side of each limit.
 
 import { AUDIENCE } from "../../support/fixture.mjs";
 import { either, refused, valid } from "./expected.mjs";
@@ -6,7 +6,7 @@ import { NOW, claimsText, compact, headerText, token } from "./keys.mjs";
 
 /** Later than all clocks of the cases, and within the longest lifetime. */
 const FAR = NOW + 100_000;
-/** The longest lifetime at an issuer that the feed is not named after. */
+/** The longest lifetime at an issuer whose name is not that of the feed. */
 const WEEK = 604_800;
 
 export function timeCases(verifiers, keys) {
@@ -18,7 +18,7 @@ export function timeCases(verifiers, keys) {
   ];
 }
 
-// D100: what outlives its revocation is refused: by exp - iat, or by what is left without iat.
+// D100: a token that outlives its revocation is refused: by exp - iat, or by the remaining time without iat.
 function lifetimes(verifiers, key) {
   const own = { issuers: [{ issuer: "feed", audience: AUDIENCE, keys: { keys: [key.jwk] } }] };
   const made = {
@@ -86,7 +86,7 @@ function spelled(key) {
   ]);
 }
 
-// V10: the leeway is added on either side; a fraction is cut off.
+// V10: the leeway is added on either side; fractions are cut off.
 function borders(key, verifier, leeway) {
   const fractions = ["", ".5", ".999"];
   const at = (seconds) => ({ at: seconds - NOW });
@@ -113,7 +113,7 @@ function borders(key, verifier, leeway) {
   }));
 }
 
-/** One token along the time, remembered or not. */
+/** One token at several times, remembered or not. */
 function clocks(key) {
   const text = token(key, { exp: NOW + 20, nbf: NOW - 100, iat: NOW - 100 });
   const early = token(key, { nbf: NOW + 40, iat: NOW - 10, exp: NOW + 600, jti: "early" });
@@ -126,7 +126,7 @@ function clocks(key) {
     valid("EdDSA", "an early token in time", early, { at: 10 }),
     refused("not_yet_valid", "EdDSA", "an early token after the clock was put back", early,
       { at: 0 }),
-    // Both wrong: the end comes first.
+    // Both are wrong: expiry is reported first.
     refused("expired", "EdDSA", "neither begun nor on",
       token(key, { nbf: NOW + 500, exp: NOW - 500 })),
   ];

@@ -1,4 +1,4 @@
-// The verifiers that the cases are judged by, as options of the package, each with its snapshots.
+// The verifiers that judge the cases, as options of the package, each with its snapshots.
 
 import { AUDIENCE, ISSUER, sign } from "../../support/fixture.mjs";
 import { ALGORITHMS, ASYMMETRIC, SYMMETRIC } from "../algorithms.mjs";
@@ -6,10 +6,10 @@ import { NOW } from "./keys.mjs";
 
 export const CLAIMS = ["aud", "exp", "iat", "iss", "jti", "nbf", "sid", "sub", "ver"];
 
-/** A number whose neighbour reads as the same number where numbers are doubles. */
+/** A number that equals its neighbour if numbers are doubles. */
 export const TENANT = 2 ** 53 + 4;
 
-/** What all verifiers are given; signed once, in one go. */
+/** The snapshots for all verifiers; signed together in one run. */
 export function signSnapshots() {
   const fresh = { issued_at: NOW, valid_until: NOW + 60 };
   const orders = {
@@ -68,7 +68,7 @@ export class Verifiers {
   /**
    * @param {string} name @param {object[]} jwks @param {object} [options] @param {[string,
      string][]} [applied]
-   *   snapshots by name with the code that applying them must answer with
+   *   snapshots by name with the code that applying them must return
    */
   add(name, jwks, options = {}, applied = [["good", "replaced"]]) {
     const { feed, ...rules } = options;
@@ -88,7 +88,7 @@ export class Verifiers {
   }
 }
 
-/** The verifiers that more than one kind of case asks. @param {Verifiers} verifiers */
+/** The verifiers that several kinds of cases use. @param {Verifiers} verifiers */
 export function addCommon(verifiers, keys) {
   for (const alg of ALGORITHMS) verifiers.add(alg, [keys[alg].jwk], { algorithms: [alg] });
   const jwks = (algs) => algs.map((alg) => keys[alg].jwk);
