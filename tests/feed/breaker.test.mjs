@@ -1,4 +1,4 @@
-// The circuit breaker: an instance that traps over and over rests for a while.
+// The circuit breaker: an instance that traps repeatedly is paused for a while.
 
 import assert from "node:assert/strict";
 import { after, beforeEach, test } from "node:test";
@@ -30,8 +30,8 @@ const trap = (verifier, times) => {
   for (let time = 0; time < times; time += 1) trapping(() => verifier.verifySync(good));
 };
 
-// E03: each replacement costs the time to load what was held; nobody may spend all of it.
-test("after five traps in ten seconds the instance rests for two, then all is as it was", () => {
+// E03: each replacement takes the time to load the held state again; an attacker must not use up all of it.
+test("after five traps in ten seconds the instance pauses for two, then everything is as before", () => {
   const verifier = start();
   trap(verifier, 4);
   assert.equal(verifier.verifySync(good).code, "valid");
@@ -58,7 +58,7 @@ test("traps that are seconds apart do not add up", () => {
   }
 });
 
-test("an instance that traps again after its rest rests again", () => {
+test("an instance that traps again after its pause pauses again", () => {
   const verifier = start();
   for (let times = 0; times < 3; times += 1) {
     trap(verifier, 5);
@@ -68,26 +68,26 @@ test("an instance that traps again after its rest rests again", () => {
   }
 });
 
-// E05: a rest of two seconds is not one of a day because the clock was set back.
-test("a clock that is set back does not make the rest longer", () => {
+// E05: a clock that is set back must not turn a pause of two seconds into one of a day.
+test("a clock that is set back does not make the pause longer", () => {
   const verifier = start();
   trap(verifier, 5);
   later(-86_400);
   try {
     later(10);
-    // By that clock what was held is from the future; that is for the feed to settle.
+    // By that clock the held state is from the future; the feed resolves that.
     assert.notEqual(verifier.verifySync(good).code, "verifier_failed");
   } finally {
     later(86_400);
   }
 });
 
-// E03, S09: whatever is asked of a verifier that rests is answered, none of it is thrown.
-test("a verifier that rests answers everything", async () => {
+// E03, S09: every call to a paused verifier returns an answer, none throws.
+test("a paused verifier answers everything", async () => {
   const stub = await startStub({ snapshot: delta });
   const verifier = start(`${stub.url}/feed`);
   open.push(verifier, stub);
-  verifier.onRevoked(good, () => assert.fail("nothing was decided"));
+  verifier.onRevoked(good, () => assert.fail("no token was decided"));
   trap(verifier, 5);
   assert.equal((await verifier.verify(good)).code, "verifier_failed");
   assert.equal(verifier.apply(delta).error, "verifier_failed");
@@ -100,7 +100,7 @@ test("a verifier that rests answers everything", async () => {
 });
 
 // E03, X16: its options are not wrong.
-test("a verifier that is made during the rest is not told that its options are wrong", () => {
+test("a verifier created during the pause gets no error about its options", () => {
   const verifier = start();
   trap(verifier, 5);
   let next;
@@ -115,20 +115,20 @@ test("a verifier that is made during the rest is not told that its options are w
   assert.equal(next.verifySync(good).code, "valid");
 });
 
-// E03: nor does it end the following of the feed.
-test("a feed is followed on after the rest", async () => {
+// E03: nor does it stop following the feed.
+test("a feed is still followed after the pause", async () => {
   const stub = await startStub({ snapshot: base });
   const feed = { follow: "poll", pollSeconds: 0.05, maxStaleness: 86_400 };
   const options = optionsOf({ key, publicKey, url: `${stub.url}/feed` }, { maxLifetime: 31_536_000 }, feed);
   const verifier = await createVerifier(options);
   open.push(verifier, stub);
-  const told = [];
-  verifier.onRevoked(good, ({ code }) => told.push(code));
+  const reported = [];
+  verifier.onRevoked(good, ({ code }) => reported.push(code));
   trap(verifier, 5);
   assert.equal(verifier.verifySync(good).code, "verifier_failed");
   await new Promise((resume) => setTimeout(resume, 300));
   stub.snapshot = delta;
   later(2.1);
-  assert.ok(await until(() => told.length > 0));
-  assert.deepEqual(told, ["revoked_token"]);
+  assert.ok(await until(() => reported.length > 0));
+  assert.deepEqual(reported, ["revoked_token"]);
 });

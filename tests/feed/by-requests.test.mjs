@@ -1,4 +1,4 @@
-// A verifier that nothing follows the feed for but the requests it judges, as the middlewares judge them.
+// A verifier that follows its feed only by the requests that it judges, as the middlewares do.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -30,7 +30,7 @@ async function start() {
 const headers = { authorization: `Bearer ${good}` };
 const pass = (milliseconds) => new Promise((resume) => setTimeout(resume, milliseconds));
 
-/** What Hono hands to a middleware on Node: there is no executionCtx. */
+/** The context that Hono passes to a middleware on Node: it has no executionCtx. */
 const nodeContext = () => ({
   req: { raw: new Request("http://app.test/", { headers }) },
   get executionCtx() { throw new Error("This context has no ExecutionContext"); },
@@ -38,8 +38,8 @@ const nodeContext = () => ({
   body: (_, status) => status,
 });
 
-// D30, N04: Hono on Node, with a verifier that was made as the Worker pattern does.
-test("a verifier that only requests ask polls by requests on Node", async () => {
+// D30, N04: Hono on Node, with a verifier that is created as in the Worker pattern.
+test("a verifier that only serves requests polls by requests on Node", async () => {
   const { stub, options } = await start();
   const verifier = new Verifier(options);
   open.push(verifier);
@@ -57,8 +57,8 @@ test("a verifier that only requests ask polls by requests on Node", async () => 
   assert.ok(asked(stub, "/feed") - before <= Math.ceil(seconds) + 1, "no more polls than are due");
 });
 
-// D30: a runtime that ends everything with the answer, and a handler that hands no waitUntil over.
-test("a poll that is due comes before the answer where nothing outlives it", async () => {
+// D30: a runtime that ends everything with the answer, and a handler that passes no waitUntil.
+test("a due poll runs before the answer if nothing outlives the answer", async () => {
   const { stub, options } = await start();
   const verifier = new Verifier(options);
   open.push(verifier);
@@ -67,13 +67,13 @@ test("a poll that is due comes before the answer where nothing outlives it", asy
   const ask = async () => (await handler(new Request("http://app.test/", { headers }))).status;
   assert.equal(await ask(), 200);
   stub.feed = send(delta);
-  assert.equal(await ask(), 200, "within the second of a poll nothing is asked");
+  assert.equal(await ask(), 200, "no poll within the second of the last one");
   await pass(1100);
   assert.equal(await ask(), 401, "the first request after it");
 });
 
-// D30, E04: the feed hangs, and so does one request for a second at most; the others do not.
-test("a feed that hangs holds one request up for a second, and no other", async () => {
+// D30, E04: the feed hangs: one request waits for it, for at most a second; the others do not.
+test("a feed that hangs delays one request for a second, and no other", async () => {
   const { stub, options } = await start();
   const verifier = new Verifier(options);
   open.push(verifier);
@@ -93,8 +93,8 @@ test("a feed that hangs holds one request up for a second, and no other", async 
   assert.ok(waited[3] < 800 && waited[4] < 3000, waited.join());
 });
 
-// Where createVerifier follows the feed, requests ask for nothing.
-test("requests do not poll where the feed is followed already", async () => {
+// If createVerifier follows the feed, requests do not poll.
+test("requests do not poll if the feed is already followed", async () => {
   const { stub, options } = await start();
   stub.stream = openStream(eventOf(base));
   const verifier = await createVerifier(options);

@@ -1,4 +1,4 @@
-// Clocks that are wrong, and feeds that stand still.
+// Wrong clocks, and feeds that repeat old content.
 
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
@@ -22,7 +22,7 @@ const { publicKey, snapshots } = sign([
 ]);
 const [base, heartbeat, yesterday, delta, later] = snapshots;
 const iat = begin - DAY - 600;
-/** Tokens of yesterday: one that is over by now, one that is not, one that was revoked. */
+/** Tokens from yesterday: one that has expired since, one that has not, one that was revoked. */
 const [over, running, gone] = await Promise.all([
   mint(key, { iat, exp: begin - 3600 }), mint(key, { iat, exp: begin + DAY }),
   mint(key, { iat, exp: begin + DAY, jti: "gone" }),
@@ -34,11 +34,11 @@ after(stub.close);
 const url = `${stub.url}/feed`;
 const parts = { key, publicKey, url };
 
-/** Whether `faketime` is there; Linux distributions and Homebrew have it. */
+/** Whether `faketime` is installed; Linux distributions and Homebrew have it. */
 const hasFaketime = spawnSync("faketime", ["-f", "+0d", "true"]).status === 0;
 const faked = { skip: hasFaketime ? false : "faketime is not installed", timeout: 60_000 };
 
-/** Runs slow-clock-entry.mjs in a process whose clock is off by so much. */
+/** Runs slow-clock-entry.mjs in a process whose clock is off by this much. */
 async function askProcess(offset, feed, kept) {
   const options = optionsOf(parts, {}, feed);
   const program = [process.execPath, `${ROOT}tests/feed/slow-clock-entry.mjs`];
@@ -51,8 +51,8 @@ async function askProcess(offset, feed, kept) {
   return JSON.parse(output);
 }
 
-// E06: a process that starts a day behind cannot tell what is good now, and does not say it can.
-test("a process whose clock is a day behind calls nothing good", faked, async () => {
+// E06: a process that starts with a clock a day behind cannot know which tokens are valid now, and says so.
+test("a process whose clock is a day behind accepts no token", faked, async () => {
   stub.feed = send(base);
   const { now, result, codes } = await askProcess("-1d", {});
   assert.ok(Math.abs(now - (begin - DAY)) < 600, "the clock is faked");
@@ -61,8 +61,8 @@ test("a process whose clock is a day behind calls nothing good", faked, async ()
   assert.equal(codes[1], "no_snapshot");
 });
 
-// E06: what was true yesterday looks fresh to it, until the feed shows that its clock is wrong.
-test("a process a day behind does not take yesterday's snapshot for today's", faked, async () => {
+// E06: yesterday's snapshot looks fresh to it, until the feed shows that its clock is wrong.
+test("a process a day behind does not accept yesterday's snapshot as today's", faked, async () => {
   stub.feed = send(delta);
   const { codes, result } = await askProcess("-1d", {}, yesterday);
   assert.equal(result.error, "snapshot_from_the_future");
@@ -71,8 +71,8 @@ test("a process a day behind does not take yesterday's snapshot for today's", fa
   assert.deepEqual(allowing.codes, ["clock_skew", "valid", "revoked_token", "clock_skew"]);
 });
 
-// E06: the other way round everything looks old: undecided, and refused where the token says so.
-test("a process whose clock is two days ahead calls nothing good", faked, async () => {
+// E06: with a clock that is ahead everything looks old: tokens are undecided, or refused as expired.
+test("a process whose clock is two days ahead accepts no token", faked, async () => {
   stub.feed = send(base);
   const { codes } = await askProcess("+2d", {});
   assert.deepEqual(codes, ["expired", "expired", "expired", "expired"]);
@@ -80,28 +80,28 @@ test("a process whose clock is two days ahead calls nothing good", faked, async 
   assert.deepEqual(hours, ["expired", "stale_snapshot", "revoked_token", "stale_snapshot"]);
 });
 
-// E06, S09: the same with the clock option, and how it ends once the clock is right.
-test("a clock that is put right is recovered from without a restart", async () => {
+// E06, S09: the same with the clock option, until the clock is right again.
+test("a verifier recovers without a restart when its clock is corrected", async () => {
   const { time, verifier } = verifierOf(parts);
   stub.feed = send(yesterday);
   time.ahead = -DAY;
   await verifier.refresh();
-  assert.equal(verifier.verifySync(running).code, "valid", "nobody has shown that it is wrong");
+  assert.equal(verifier.verifySync(running).code, "valid", "no snapshot has shown that the clock is wrong");
   stub.feed = send(delta);
   assert.equal((await verifier.refresh()).error, "snapshot_from_the_future");
   assert.equal(verifier.verifySync(running).code, "stale_snapshot");
   assert.ok(verifier.status().ageSeconds >= DAY - 60);
   assert.equal(verifier.status().position, "1.2");
   time.ahead = 0;
-  assert.equal(verifier.verifySync(running).code, "stale_snapshot", "it is yesterday's still");
-  // What is being spared until yesterday's evening must not be spared until this evening.
+  assert.equal(verifier.verifySync(running).code, "stale_snapshot", "it is still yesterday's");
+  // A pause that was to end yesterday evening must not last until this evening.
   time.ahead = 31;
   assert.deepEqual(await verifier.refresh(), { applied: "extended" });
   assert.equal(verifier.verifySync(running).code, "valid");
 });
 
-// E06, S10: a control plane whose clock is wrong once does not stop those who follow it for good.
-test("a snapshot from the future makes what is held look older until the next one", async () => {
+// E06, S10: a control plane whose clock was wrong once does not block its followers for ever.
+test("a snapshot from the future makes the held one look older until the next one", async () => {
   const { time, verifier } = verifierOf(parts);
   stub.feed = send(base);
   await verifier.refresh();
@@ -112,7 +112,7 @@ test("a snapshot from the future makes what is held look older until the next on
   time.ahead = 31;
   stub.feed = send(delta);
   assert.deepEqual(await verifier.refresh(), { applied: "extended" });
-  assert.equal(verifier.verifySync(running).code, "stale_snapshot", "as old as what is held");
+  assert.equal(verifier.verifySync(running).code, "stale_snapshot", "as old as the snapshot that it holds");
   const { snapshots: [beat] } = sign([{ from: 3, to: 3, issued_at: now() + 5 }]);
   stub.feed = send(beat);
   await verifier.refresh();
@@ -136,7 +136,7 @@ for (const [what, freeze] of Object.entries(FROZEN)) {
     ["its validity and the skew", { maxStaleness: DAY }, 610],
     ["maxStaleness", { maxStaleness: 100 }, 100],
   ]) {
-    // S07: whoever only repeats what was signed before cannot keep it fresh beyond what was signed.
+    // S07: a server that only repeats signed snapshots cannot keep the feed fresh beyond their dates.
     test(`a feed that repeats ${what} is stale after ${limit}`, async () => {
       freeze();
       const time = { ahead: 0 };

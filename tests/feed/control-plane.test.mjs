@@ -32,19 +32,18 @@ async function follow(feed = {}) {
 
 const logIn = (sub) => plane.call("POST", "/v1/sessions", { sub });
 
-/** Seconds from the answer to a revocation until whoever watches `token` is told, and of what. */
+/** Seconds from the answer to a revocation until the watcher of `token` is called, and the code it gets. */
 async function timeOf(verifier, token, revoke) {
-  let told;
-  verifier.onRevoked(token, ({ code }) => { told = { code, at: performance.now() }; });
+  let reported;
+  verifier.onRevoked(token, ({ code }) => { reported = { code, at: performance.now() }; });
   await revoke();
   const began = performance.now();
-  assert.ok(await until(() => told !== undefined, 30), "nobody was told");
-  assert.equal(verifier.verifySync(token).code, told.code);
-  return { code: told.code, seconds: Math.max(0, told.at - began) / 1000 };
+  assert.ok(await until(() => reported !== undefined, 30), "the watcher was not called");
+  assert.equal(verifier.verifySync(token).code, reported.code);
+  return { code: reported.code, seconds: Math.max(0, reported.at - began) / 1000 };
 }
 
-// S15: the quickest of five counts, so that a busy machine does not matter; a poll would take an
-// hour.
+// S15: the fastest of five counts, so that a busy machine does not matter; a poll would take an hour.
 test("a revocation reaches a verifier over the stream within a second", async () => {
   const verifier = await follow({ pollSeconds: 3600 });
   assert.ok(await until(() => verifier.status().following === "stream"), "the stream has begun");
@@ -81,14 +80,14 @@ for (const how of ["stream", "long-poll", "poll"]) {
   });
 }
 
-// S09, S15: a crash of the control plane is followed by the next stream where the last one ended.
-test("a verifier follows on after the control plane was killed and started again", async () => {
+// S09, S15: after a crash of the control plane, the next stream continues where the last one ended.
+test("a verifier continues after the control plane was killed and restarted", async () => {
   const verifier = await follow({ pollSeconds: 0.2 });
   const { access_token: token } = await logIn("erin");
   assert.equal((await verifier.verify(token)).code, "valid");
   const [era, seq] = verifier.since().split(".").map(Number);
   await plane.kill();
-  assert.equal(verifier.verifySync(token).code, "valid", "what is held is good for a while");
+  assert.equal(verifier.verifySync(token).code, "valid", "the held snapshot is fresh for a while");
   await plane.start();
   const revoke = () => plane.call("POST", "/v1/revocations", { token });
   assert.equal((await timeOf(verifier, token, revoke)).code, "revoked_token");
@@ -96,7 +95,7 @@ test("a verifier follows on after the control plane was killed and started again
   assert.ok(nextEra > era || (nextEra === era && nextSeq > seq));
 });
 
-// S03, E02: with a folder a restart needs no control plane to refuse what was revoked.
+// S03, E02: with a folder, a restarted verifier refuses revoked tokens without a control plane.
 test("a restart while the control plane is down forgets no revocation", async () => {
   const folder = await mkdtemp(join(tmpdir(), "offswitch-e2e-"));
   const store = fileStore(folder);
@@ -105,13 +104,13 @@ test("a restart while the control plane is down forgets no revocation", async ()
   const { access_token: other } = await logIn("grace");
   const revoke = () => plane.call("POST", "/v1/revocations", { token });
   await timeOf(first, token, revoke);
-  // The floor is kept every two seconds.
+  // The floor is stored every two seconds.
   const { rounds } = first.status().feed;
   await new Promise((resume) => setTimeout(resume, 2500));
   assert.ok(await until(() => first.status().feed.rounds > rounds + 1));
   first.close();
   const keys = await (await fetch(`${plane.url}/.well-known/jwks.json`)).json();
-  // Snapshots are kept once a minute: until there are newer ones the floor decides.
+  // Snapshots are stored once a minute: until there are newer ones the floor decides.
   await plane.kill();
   const second = await createVerifier({
     issuer: plane.url, audience: "api", keys,
@@ -126,13 +125,13 @@ test("a restart while the control plane is down forgets no revocation", async ()
   await rm(folder, { recursive: true, force: true });
 });
 
-// R05, S15: last, since it ends every token there is.
+// R05, S15: last, because it ends every token.
 test("the red button reaches a verifier over the stream", async () => {
   const verifier = await follow({ pollSeconds: 3600 });
   assert.ok(await until(() => verifier.status().feed.rounds >= 2));
   const { access_token: token } = await logIn("heidi");
   assert.equal((await verifier.verify(token)).code, "valid");
   const press = () => plane.call("POST", "/v1/red-button", {});
-  // It retires the keys as well, and those are looked at first.
+  // It retires the keys as well, and the verifier checks those first.
   assert.match((await timeOf(verifier, token, press)).code, /^revoked_(epoch|key)$/);
 });

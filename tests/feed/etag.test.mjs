@@ -1,4 +1,4 @@
-// Entity tags: a poll that would bring the same bytes again is spared, and proves nothing.
+// Entity tags: a poll that would bring the same bytes again gets a 304, which proves nothing.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -22,7 +22,7 @@ after(async () => {
 
 const unchanged = (_, response) => response.writeHead(304, { etag: '"a"' }).end();
 
-/** A verifier whose requests are listed with what they name in If-None-Match. */
+/** A verifier whose requests are recorded with their If-None-Match. */
 async function start(feed = {}, urls = 1) {
   const all = [];
   for (let count = 0; count < urls; count += 1) all.push(await startStub({ snapshot: base }));
@@ -33,8 +33,8 @@ async function start(feed = {}, urls = 1) {
   return { stub: all[0], stubs: all, tags, ...verifierOf({ key, publicKey, url }, {}, feed) };
 }
 
-// E10, S08: the tag is sent where the same question is asked again, and only there.
-test("a tag is sent to the very address that it came from", async () => {
+// E10, S08: the tag is sent only with the same request that it came from.
+test("a tag is sent only to the address that it came from", async () => {
   const { stub, tags, time, verifier } = await start();
   stub.feed = send(base, { etag: '"base"' });
   await verifier.refresh();
@@ -62,8 +62,8 @@ test("a tag is sent to the very address that it came from", async () => {
   ]);
 });
 
-// S09: what was not applied is asked for again in full.
-test("a tag of what was not applied is not sent", async () => {
+// S09: a snapshot that was not applied is requested again in full.
+test("a tag of a snapshot that was not applied is not sent", async () => {
   const { stub, tags, time, verifier } = await start();
   stub.feed = send(base, { etag: '"base"' });
   await verifier.refresh();
@@ -85,7 +85,7 @@ test("a tag of what was not applied is not sent", async () => {
   assert.deepEqual(sent, new Set([undefined, '"beat"']));
 });
 
-// S19: what one mirror calls by a name is nothing to another.
+// S19: the tag of one mirror has no meaning for another.
 test("a tag is not sent to another mirror", async () => {
   const { stubs: [one, other], tags, time, verifier } = await start({}, 2);
   one.feed = send(base, { etag: '"one"' });
@@ -106,8 +106,8 @@ test("a tag is not sent to another mirror", async () => {
   assert.deepEqual(sent, ['"one"', '"one"', '"other"', '"other"']);
 });
 
-// S07: nobody has signed a 304, so it cannot keep a feed fresh.
-test("a server that says 304 for ever lets the feed go stale", async () => {
+// S07: a 304 is not signed, so it cannot keep a feed fresh.
+test("a server that always answers 304 lets the feed go stale", async () => {
   const { stub, time, verifier } = await start();
   stub.feed = send(base, { etag: '"a"' });
   for (let times = 0; times < 2; times += 1) await verifier.refresh();
@@ -123,8 +123,8 @@ test("a server that says 304 for ever lets the feed go stale", async () => {
   assert.equal(verifier.since(), "1.3");
 });
 
-// S08, S09: it was not asked for, so it is no answer; what is held stays.
-test("a 304 that was not asked for is harmless", async () => {
+// S08, S09: a 304 without a tag in the request is not a valid answer; the held snapshot stays.
+test("a 304 to a request without a tag does no harm", async () => {
   const { stub, time, verifier } = await start();
   await verifier.refresh();
   stub.feed = (_, response) => response.writeHead(304, { "content-type": "text/html" }).end();
@@ -136,8 +136,8 @@ test("a 304 that was not asked for is harmless", async () => {
   assert.deepEqual(await verifier.refresh(), { applied: "extended" });
 });
 
-// E02, E01: without anything held there is nothing that could be unchanged: that is a failure, it
-// is told as one, and it is not asked again at once.
+// E02, E01: without a snapshot nothing can be unchanged: a 304 is a failure, it is reported as one, and there
+// is no immediate retry.
 test("a 304 to a first request is a failure", async () => {
   const { stub, verifier } = await start();
   stub.feed = unchanged;
@@ -147,7 +147,7 @@ test("a 304 to a first request is a failure", async () => {
   assert.equal(verifier.verifySync(good).code, "no_snapshot");
 });
 
-// S08: a name of any length or shape comes back as it was, or not at all.
+// S08: a tag of any length or shape is sent back unchanged, or not at all.
 test("a strange tag does no harm", async () => {
   const { stub, time, verifier } = await start();
   await verifier.refresh();

@@ -1,4 +1,4 @@
-// What a follower leaves behind in a process: nothing that keeps it alive.
+// A follower leaves nothing behind that keeps its process alive.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -21,7 +21,7 @@ const PROGRAM = `
     console.log(verifier.status().following);
   }, 300);`;
 
-/** Runs it to its end; answers with what it printed. */
+/** Runs it until it exits; returns its output. */
 async function run(mode, feed) {
   const options = optionsOf({ key, publicKey, url: `${stub.url}/feed` }, {}, feed);
   const input = JSON.stringify({ mode, options });
@@ -48,7 +48,7 @@ const SERVERS = {
   polls: { follow: "poll" },
 };
 for (const [what, { feed, follow, following = follow, stream }] of Object.entries(SERVERS)) {
-  // E04: closing ends connections and timers, whatever they are waiting for.
+  // E04: closing ends connections and timers in every state.
   test(`a process with ${what} ends once its verifier is closed`, { timeout: 60_000 }, async () => {
     Object.assign(stub, { feed, stream });
     assert.equal(await run("close", { follow, timeoutSeconds: 3600 }), following);

@@ -1,4 +1,4 @@
-// createVerifier with a feed that streams: what it does as long as it runs.
+// createVerifier with a feed that streams, over time.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -25,7 +25,7 @@ after(async () => {
   for (const one of open) await one.close();
 });
 
-/** A verifier that follows a stub's stream, with little pause between stream and poll. */
+/** A verifier that follows a stub's stream, with short pauses between stream and poll. */
 async function follow(feed = {}, more = {}) {
   const stub = await startStub({ snapshot: base });
   const stream = stub.stream = openStream(eventOf(base));
@@ -41,20 +41,20 @@ async function follow(feed = {}, more = {}) {
 
 const isRevoked = (verifier) => () => verifier.verifySync(good).code === "revoked_token";
 
-// S15: a revocation is there as soon as it was sent, and whoever watches is told.
+// S15: a revocation takes effect when its event arrives, and watchers are called.
 test("a revocation comes over the stream without another request", async () => {
   const { stub, stream, verifier } = await follow();
-  const told = [];
-  verifier.onRevoked(good, (verdict) => told.push(verdict.code));
+  const reported = [];
+  verifier.onRevoked(good, (verdict) => reported.push(verdict.code));
   const before = stub.requests.length;
   assert.equal(verifier.verifySync(good).code, "valid");
   stream.send(delta);
   assert.ok(await until(isRevoked(verifier)));
-  assert.deepEqual(told, ["revoked_token"]);
+  assert.deepEqual(reported, ["revoked_token"]);
   assert.equal(stub.requests.length, before);
 });
 
-// S15, S14: a server that goes away is come back to, where the stream was left.
+// S15, S14: the verifier reconnects to a server that went away, where the stream had ended.
 for (const how of ["end", "reset"]) {
   test(`a stream's ${how} is followed by the next stream`, async () => {
     const { stream, verifier } = await follow();
@@ -68,8 +68,8 @@ for (const how of ["end", "reset"]) {
   });
 }
 
-// S06: gap, base by polling, stream again.
-test("a gap in the stream brings the base by polling, and the stream goes on from it", async () => {
+// S06: a gap, the base by polling, then the stream again.
+test("a gap in the stream brings the base by polling, and the stream continues from it", async () => {
   const { stub, stream, verifier } = await follow();
   stub.feed = (request, response) =>
     send(request.url.includes("since=") ? gap : newer)(request, response);
@@ -80,10 +80,10 @@ test("a gap in the stream brings the base by polling, and the stream goes on fro
   assert.ok(isRevoked(verifier)());
 });
 
-// S06, S09, S14: a fork ends with a base that is newer, and not with the same one over and over.
-test("a stream whose feed is forked brings the base once, and goes on", async () => {
+// S06, S09, S14: a newer base ends a fork, and the same base is not fetched again and again.
+test("a stream with a forked feed brings the base once, and continues", async () => {
   const { stub, stream, verifier } = await follow();
-  // As the control plane does: whoever holds nothing that leads on gets the base first.
+  // Like the control plane: a follower without a usable position gets the base first.
   stub.stream = (request, response) => {
     stream(request, response);
     if (!request.headers["last-event-id"]) response.write(eventOf(base));
@@ -105,12 +105,12 @@ const NO_STREAM = {
   "answered with 404": (_, response) => response.writeHead(404).end(),
   "held back for ever": () => {},
   "answered by a page": send("<html>", { "content-type": "text/html" }),
-  "closed at once": send("", { "content-type": STREAM_TYPE }),
+  "closed immediately": send("", { "content-type": STREAM_TYPE }),
   reset: (request) => request.socket.resetAndDestroy(),
 };
 for (const [what, handler] of Object.entries(NO_STREAM)) {
-  // S15, S09: a proxy that lets no stream through costs promptness, nothing else.
-  test(`where streams are ${what} the feed is polled`, async () => {
+  // S15, S09: behind a proxy that blocks streams, revocations are slower and nothing else changes.
+  test(`if streams are ${what} the feed is polled`, async () => {
     const { stub, stream, verifier } = await follow({ timeoutSeconds: 0.5 });
     stub.stream = handler;
     stream.end();
@@ -119,31 +119,31 @@ for (const [what, handler] of Object.entries(NO_STREAM)) {
   });
 }
 
-// S07, S08: a connection that is dead without a word is noticed by its silence.
-test("a stream that falls silent is left, and polling brings what it did not", async () => {
+// S07, S08: a connection that died without notice is detected by its silence.
+test("a stream that falls silent is closed, and polling brings the missing news", async () => {
   const { stub, verifier } = await follow({ timeoutSeconds: 0.5 });
   stub.feed = send(delta);
   assert.ok(await until(isRevoked(verifier), 30));
   assert.equal(verifier.status().feed.lastFailure.detail, "the stream fell silent");
 });
 
-// E06: a token of a session that the feed does not know of yet shows that the stream is behind.
-test("a token that shows the stream to be behind brings a poll", async () => {
+// E06: a token of a session that the feed does not have yet shows that the stream is behind.
+test("a token that shows that the stream is behind causes a poll", async () => {
   const { stub, stream, verifier } = await follow({}, { userRule: "version_else_issued_at" });
   const beat = setInterval(() => stream.send(base), 100);
   stub.feed = send(delta);
   const newSession = await mint(key, { jti: "other", ver: 3 });
   assert.equal(verifier.verifySync(newSession).code, "valid");
-  const isTold = await until(() => {
+  const isSeen = await until(() => {
     verifier.verifySync(newSession);
     return isRevoked(verifier)();
   }, 10);
   clearInterval(beat);
-  assert.ok(isTold, "the stream that lags is all that is listened to");
+  assert.ok(isSeen, "the verifier listens only to the late stream");
 });
 
-// E08, S06: what deltas add is not kept for ever beside the base.
-test("a stream that has brought more than the base holds is left for a newer base", async () => {
+// E08, S06: the entries of deltas do not accumulate in memory for ever.
+test("a stream whose deltas exceed the base is closed for a newer base", async () => {
   const { stub, stream, verifier } = await follow();
   stream.send(flood);
   assert.ok(await until(() => verifier.status().position === "1.3"));
@@ -154,15 +154,15 @@ test("a stream that has brought more than the base holds is left for a newer bas
   stub.requests.length = 0;
   stream.send(afterFlood);
   assert.ok(await until(isRevoked(verifier)));
-  assert.ok(await until(isAsked, 5), "no base is asked for as long as the stream lasts");
+  assert.ok(await until(isAsked, 5), "no base is requested while the stream lasts");
 });
 
-// E04: after close nothing is asked for, whatever was going on.
-test("a closed verifier lets go of its stream and asks for nothing", async () => {
+// E04: after close nothing is requested, in any state.
+test("a closed verifier closes its stream and sends no requests", async () => {
   const { stub, stream, verifier } = await follow();
-  const told = [];
+  const reported = [];
   verifier.onRevoked(good, (verdict) => {
-    told.push(verdict.code);
+    reported.push(verdict.code);
     verifier.close();
   });
   stream.send(delta);
@@ -170,11 +170,11 @@ test("a closed verifier lets go of its stream and asks for nothing", async () =>
   const before = stub.requests.length;
   await new Promise((resume) => setTimeout(resume, 600));
   assert.equal(stub.requests.length, before);
-  assert.deepEqual(told, ["revoked_token"]);
+  assert.deepEqual(reported, ["revoked_token"]);
   assert.equal(verifier.status().watched, 0);
 });
 
-/** As above, with keys that are fetched, and a time that can be moved. */
+/** As above, with keys that are fetched, and an adjustable time. */
 async function followWithKeySet() {
   const time = { ahead: 0 };
   const keySet = await startStub({ jwks: { keys: [key.jwk] } });
@@ -184,8 +184,8 @@ async function followWithKeySet() {
   return { ...(await follow({ maxStaleness: 7200 }, more)), keySet, time };
 }
 
-// V17, S13: a key that its issuer has withdrawn is forgotten although the stream never ends.
-test("the keys are fetched anew while the stream is followed", async () => {
+// V17, S13: a key that its issuer has withdrawn is forgotten even if the stream never ends.
+test("the keys are fetched again while the stream is followed", async () => {
   const { keySet, stream, time, verifier } = await followWithKeySet();
   const other = await signingKey("EdDSA", "other");
   keySet.jwks = { keys: [other.jwk] };
@@ -200,8 +200,8 @@ test("the keys are fetched anew while the stream is followed", async () => {
   assert.equal(stream.requests.length, 1);
 });
 
-// S09: an issuer that hangs is not the feed's fault: revocations go on.
-test("a key set that is never answered does not hold the stream up", async () => {
+// S09: an issuer that hangs is no reason to delay the feed: revocations continue.
+test("a key set that never arrives does not delay the stream", async () => {
   const { keySet, stream, time, verifier } = await followWithKeySet();
   keySet.jwks = () => {};
   time.ahead = 310;
@@ -209,8 +209,8 @@ test("a key set that is never answered does not hold the stream up", async () =>
   assert.ok(await until(isRevoked(verifier), 5), "the delta waits for the key set");
 });
 
-// S09: the same for a round by itself: the feed does not wait for the keys' time-out.
-test("a poll brings a revocation although the key set is never answered", async () => {
+// S09: the same for a single round: the feed does not wait for the time-out of the keys.
+test("a poll brings a revocation although the key set never arrives", async () => {
   const { keySet, stub, time, verifier } = await followWithKeySet();
   keySet.jwks = () => {};
   stub.feed = send(delta);

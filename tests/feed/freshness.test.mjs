@@ -1,5 +1,5 @@
-// How long a verifier can decide, however it follows and whatever is on the way: in virtual time, with
-// a feed whose statements are as old as they say.
+// How long a verifier can decide, with every way of following and any proxy in between: in virtual time, with a
+// feed whose statements have realistic dates.
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
@@ -28,7 +28,7 @@ async function start(options, count = 1, more = {}) {
 const code = (verifier) => verifier.verifySync(token).code;
 const undecided = (verifiers) => verifiers.filter((one) => code(one) === "stale_snapshot").length;
 
-/** The most verifiers that were undecided in any tenth of so many seconds. */
+/** The most verifiers that were undecided in any tenth of this many seconds. */
 async function mostUndecided(verifiers, seconds) {
   let most = 0;
   for (let tenth = 0; tenth < seconds * 10; tenth += 1) {
@@ -39,7 +39,7 @@ async function mostUndecided(verifiers, seconds) {
 }
 
 const gateway = (status) => () => new Response(null, { status });
-/** A proxy that ends what takes longer than that. */
+/** A proxy that ends requests that take longer. */
 const cutting = (seconds, end) => (wait, answer) =>
   (wait <= seconds ? answer()
     : new Promise((resolve, reject) => setTimeout(() => {
@@ -59,18 +59,18 @@ for (const [what, end] of Object.entries({
     assert.ok(feed.polls < 200 / 3, `${feed.polls} requests in 200 s`);
     feed.revokedAt = feed.seconds + 1;
     await feed.time.pass(2);
-    assert.equal(code(verifiers[0]), "revoked_token", "and is as prompt as before");
+    assert.equal(code(verifiers[0]), "revoked_token", "revocations are as prompt as before");
   });
 }
 
-// D101: also where nothing at all comes back from a long poll.
-test("a long poll that is never answered costs no freshness", async () => {
+// D101: also if a long poll never gets any answer.
+test("a long poll that is never answered does not make the feed stale", async () => {
   const verifiers = await start({ follow: "long-poll", timeoutSeconds: 30 });
   feed.proxy = () => new Promise(() => {});
   assert.equal(await mostUndecided(verifiers, 200), 0);
 });
 
-// D101: a shorter maxStaleness makes shorter waits.
+// D101: a shorter maxStaleness shortens the waits.
 for (const maxStaleness of [3, 6, 10, 20]) {
   test(`a long poll waits no longer than a maxStaleness of ${maxStaleness} s allows`, async () => {
     const verifiers = await start({ follow: "long-poll", maxStaleness });
@@ -80,8 +80,8 @@ for (const maxStaleness of [3, 6, 10, 20]) {
 }
 
 for (const follow of ["long-poll", "poll", "stream"]) {
-  // D92, S14: 30 s are half of what a snapshot is good for.
-  test(`an outage of 30 s leaves nobody undecided who follows by ${follow}`, async () => {
+  // D92, S14: 30 s are half of the time that a snapshot stays fresh.
+  test(`an outage of 30 s leaves no verifier undecided that follows by ${follow}`, async () => {
     const verifiers = await start({ follow }, 50);
     await feed.time.pass(50);
     feed.goDown();
@@ -92,8 +92,8 @@ for (const follow of ["long-poll", "poll", "stream"]) {
     assert.equal(await mostUndecided(verifiers, 20), 0);
   });
 
-  // D92: and whoever is undecided comes back with the feed, not ten seconds later.
-  test(`after an outage of 90 s nobody who follows by ${follow} is undecided for much longer`, async () => {
+  // D92: an undecided verifier recovers with the feed, not ten seconds later.
+  test(`after an outage of 90 s no verifier that follows by ${follow} is undecided for much longer`, async () => {
     const verifiers = await start({ follow }, 50);
     await feed.time.pass(20);
     feed.goDown();
@@ -105,7 +105,7 @@ for (const follow of ["long-poll", "poll", "stream"]) {
   });
 }
 
-// D103: nginx hands on what it has buffered when 4 KB are full: with heartbeats of 2 s each 20 s.
+// D103: nginx forwards its buffer when 4 KB are full: with heartbeats every 2 s that is every 20 s.
 test("a revocation is not late behind a proxy that buffers the stream", async () => {
   const events = [];
   const [verifier] = await start({ follow: "stream" }, 1, { onEvent: (event) => events.push(event) });
@@ -122,14 +122,14 @@ test("a revocation is not late behind a proxy that buffers the stream", async ()
   await feed.time.pass(2.5);
   assert.equal(code(verifier), "revoked_token");
   await feed.time.pass(60);
-  assert.equal(verifier.status().following, "poll", "it does not come and go");
+  assert.equal(verifier.status().following, "poll", "it does not alternate");
   const late = events.filter(({ error }) => error === "stream_late");
   assert.equal(late.length, 1, "said once");
   assert.match(late[0].detail, /\d+ s late/);
 });
 
-// D103: a delay that is the same for all events is seen by what they say of themselves.
-test("a stream whose events all come 20 s late is not relied on until they come in time", async () => {
+// D103: a delay that is equal for all events is visible in the events' own dates.
+test("a stream whose events all come 20 s late is not used alone until they come in time", async () => {
   const [verifier] = await start({ follow: "stream" });
   let delay = 20_000;
   feed.buffer = (text, send) => void setTimeout(() => {
@@ -152,8 +152,8 @@ test("a stream whose events all come 20 s late is not relied on until they come 
   assert.ok(verifier.status().feed.streamLatenessSeconds <= 2);
 });
 
-// S15: what comes in time is all that is needed.
-test("a stream that comes in time is not polled beside", async () => {
+// S15: a timely stream needs no polls.
+test("a verifier with a timely stream does not poll", async () => {
   const [verifier] = await start({ follow: "stream" });
   await feed.time.pass(5);
   const before = feed.polls;
@@ -177,7 +177,7 @@ for (const heartbeat of [29, 45, 60]) {
   });
 }
 
-// D87: a control plane whose clock was 200 s ahead buys no time beyond maxStaleness.
+// D87: a control plane whose clock was 200 s ahead does not extend maxStaleness.
 test("a feed that is dated in the future goes stale as soon as any other", async () => {
   const [verifier] = await start({ follow: "poll" });
   feed.ahead = 200;
@@ -191,8 +191,8 @@ test("a feed that is dated in the future goes stale as soon as any other", async
   assert.ok(verifier.status().ageSeconds >= 61);
 });
 
-// D87: nor does a control plane that is set back and goes on dating its feed in the future.
-test("a feed whose date stands still goes stale although it is polled", async () => {
+// D87: nor does a control plane whose clock was set back and that still dates its feed in the future.
+test("a feed whose date does not advance goes stale although it is polled", async () => {
   const [verifier] = await start({ follow: "poll" });
   feed.ahead = 250;
   await feed.time.pass(75);
@@ -200,7 +200,7 @@ test("a feed whose date stands still goes stale although it is polled", async ()
 });
 
 // D87: nor does the verifier's own clock.
-test("a clock that is set back makes nothing look fresh", async () => {
+test("a clock that is set back makes no old snapshot look fresh", async () => {
   const [verifier] = await start({ follow: "poll" });
   await feed.time.pass(5);
   feed.goDown();

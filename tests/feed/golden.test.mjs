@@ -21,13 +21,13 @@ function verifierFor(trust) {
   });
 }
 
-/** A token that differs from one that nothing is known of in what `claims` says. */
+/** A token that the feed does not revoke, except by the members in `claims`. */
 const token = (claims, kid = "live") => {
-  const nobody = { jti: "nobody", sid: "nobody", sub: "nobody", ver: 0 };
-  return mint(keys[kid], { iss: issuer, iat: now, exp: now + 500, ...nobody, ...claims });
+  const unlisted = { jti: "unlisted", sid: "unlisted", sub: "unlisted", ver: 0 };
+  return mint(keys[kid], { iss: issuer, iat: now, exp: now + 500, ...unlisted, ...claims });
 };
 
-/** The claims with those in other claims where they belong. */
+/** The claims, with nested claims at their places. */
 function nested(claims) {
   const all = {};
   for (const [path, text] of Object.entries(claims)) {
@@ -38,8 +38,8 @@ function nested(claims) {
   return all;
 }
 
-/** Tokens, by what they are to be refused with or "valid". */
-async function expectations({ revoked = {}, stands = {}, snapshot }) {
+/** Tokens with the code that they must get, or "valid". */
+async function expectations({ revoked = {}, unaffected = {}, snapshot }) {
   const all = [];
   const expect = async (code, claims, kid) =>
     all.push({ code, claims, token: await token(claims, kid) });
@@ -51,7 +51,7 @@ async function expectations({ revoked = {}, stands = {}, snapshot }) {
     if (iat > 0) await expect("revoked_user", { sub, ver, iat: iat - 1 });
     await expect("valid", { sub, ver, iat: Math.max(iat, now - 500) });
   }
-  for (const one of [...revoked.claims ?? [], ...stands.claims ?? []]) {
+  for (const one of [...revoked.claims ?? [], ...unaffected.claims ?? []]) {
     const isRevoked = revoked.claims?.includes(one) && !one.issuer;
     const code = isRevoked ? "revoked_claims" : "valid";
     await expect(code, { ...nested(one.claims), iat: (one.not_before ?? now) - 1 });
@@ -60,10 +60,10 @@ async function expectations({ revoked = {}, stands = {}, snapshot }) {
   for (const { seconds, issued_from: iat } of snapshot?.horizons ?? []) {
     if (iat > 0) await expect("lifetime_too_long", { iat, exp: iat + seconds + 1 });
   }
-  for (const jti of stands.tokens ?? []) await expect("valid", { jti });
-  for (const sid of stands.sessions ?? []) await expect("valid", { sid });
-  for (const sub of stands.users ?? []) await expect("valid", { sub });
-  for (const kid of stands.keys ?? []) await expect("valid", {}, kid);
+  for (const jti of unaffected.tokens ?? []) await expect("valid", { jti });
+  for (const sid of unaffected.sessions ?? []) await expect("valid", { sid });
+  for (const sub of unaffected.users ?? []) await expect("valid", { sub });
+  for (const kid of unaffected.keys ?? []) await expect("valid", {}, kid);
   if (snapshot?.epoch) {
     await expect("revoked_epoch", { iat: snapshot.epoch - 1 });
     await expect("valid", { iat: snapshot.epoch });
@@ -72,7 +72,7 @@ async function expectations({ revoked = {}, stands = {}, snapshot }) {
 }
 
 for (const one of cases) {
-  // S17: what these bytes mean they mean in every version; what cannot be read changes nothing.
+  // S17: these bytes mean the same in every version; bytes that cannot be read change nothing.
   test(`golden: ${one.what}`, async () => {
     const { age_seconds: ageSeconds = null, apply, position, result, trust } = one;
     const verifier = verifierFor(trust);
@@ -90,14 +90,14 @@ for (const one of cases) {
   });
 }
 
-// S17: an encoder that changed would change bytes that others sign and cache.
-test("the files are what the builder makes today", () => {
+// S17: a changed encoder would change bytes that others sign and cache.
+test("the builder still makes the same files", () => {
   for (const [file, bytes] of Object.entries(made())) {
     assert.ok(Buffer.from(bytesOf(file)).equals(bytes), file);
   }
 });
 
-test("each file is spoken of, used and small", () => {
+test("each file is described, used and small", () => {
   const folder = `${ROOT}verifier-wasm/snapshot/vectors`;
   const names = readdirSync(folder).filter((name) => name !== "vectors.json");
   assert.deepEqual(names.sort(), files.map(({ file }) => file).sort());

@@ -1,16 +1,16 @@
-// A thousand verifiers and the feed they follow, in virtual time: the loop is the package's own.
+// A thousand verifiers and the feed they follow, in virtual time: they run the package's own loop.
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { Fleet, ahead } from "../support/fleet.mjs";
 import { settled } from "../support/virtual-time.mjs";
 
-/** The longest that a client spares a server after a failure, seconds. */
+/** The longest pause of a client after a failure, seconds. */
 const LONGEST_PAUSE = 10;
 let fleet;
 afterEach(() => fleet.stop());
 
-/** Followers that have followed for ten seconds. */
+/** Verifiers that have followed for ten seconds. */
 async function start(edges, feed) {
   fleet = new Fleet(edges, feed);
   await fleet.time.pass(10);
@@ -30,7 +30,7 @@ const TROUBLES = {
     await fleet.time.pass(0.5);
     fleet.isUp = true;
   },
-  "sends everybody away for 5 s, for a while": async (fleet) => {
+  "closes all connections every 5 s, for a while": async (fleet) => {
     fleet.breakOff();
     fleet.isUp = true;
     const away = () => new Response(null, { status: 503, headers: { "retry-after": "5" } });
@@ -43,12 +43,12 @@ const TROUBLES = {
 for (const follow of ["poll", "long-poll", "stream"]) {
   for (const [what, trouble] of Object.entries(TROUBLES)) {
     const edges = what.startsWith("goes down") ? 1000 : 200;
-    // S14: steady is what polling once a second costs; whoever offers that is never asked for more
-    // than twice of it, and not for all of that at the same moment.
+    // S14: the steady load is that of polling once a second; a server with this capacity never gets more than
+    // twice as many requests, and never all of them at the same moment.
     test(`a feed that ${what} is not overrun by ${edges} followers by ${follow}`, async () => {
       const fleet = await start(edges, { follow });
       const before = fleet.peak(1000, 2, 10);
-      if (follow !== "poll") assert.ok(before < edges / 5, "that is what they are for");
+      if (follow !== "poll") assert.ok(before < edges / 5, "long-lived requests must be rare");
       else assert.ok(before > edges * 0.9 && before < edges * 1.1, `${before} polls a second`);
       await trouble(fleet);
       await fleet.time.pass(LONGEST_PAUSE + 2);
@@ -64,10 +64,10 @@ for (const follow of ["poll", "long-poll", "stream"]) {
   }
 }
 
-// S14, S15, E01: where no stream gets through, trying one now and then is all that is added to the
-// polls, and the polls go on: with the default maxStaleness of 60 s a longer gap is an outage of
-// everything behind the verifier.
-test("where streams are not let through the feed is polled as if there were none", async () => {
+// S14, S15, E01: where streams are blocked, an occasional attempt to open one is added to the polls, and the
+// polls continue: with the default maxStaleness of 60 s, a longer gap would be an outage of everything behind
+// the verifier.
+test("where streams are blocked the feed is polled as if there were none", async () => {
   const edges = 20;
   const fleet = await start(edges, { follow: "stream" });
   fleet.streams = () => new Response(null, { status: 404 });
@@ -80,14 +80,14 @@ test("where streams are not let through the feed is polled as if there were none
   assert.ok(gap <= 5, `${gap} s without a poll, where one a second is configured`);
 });
 
-// S15, E01: what a stream costs that is refused at once is nothing; least of all promptness.
+// S15, E01: a stream that is refused immediately costs nothing, and revocations stay prompt.
 for (const pollSeconds of [1, 7]) {
-  test(`where streams are refused at once the feed is polled every ${pollSeconds} s`, async () => {
+  test(`where streams are refused immediately the feed is polled every ${pollSeconds} s`, async () => {
     const edges = 20;
     fleet = new Fleet(edges, { follow: "stream", pollSeconds });
     fleet.streams = () => new Response(null, { status: 403 });
     await fleet.time.pass(600);
-    // But for the first and the last, which only begin or end within the time looked at.
+    // Without the first and the last gap, which only begin or end within the measured time.
     const gaps = fleet.gaps(12 + pollSeconds * 2);
     const median = gaps[gaps.length >> 1];
     const longest = gaps.at(-1);
@@ -98,9 +98,9 @@ for (const pollSeconds of [1, 7]) {
 }
 
 for (const follow of ["poll", "stream"]) {
-  // E04: what is closed is not held by a timer until the next poll would have been due.
+  // E04: no timer keeps a closed verifier until its next poll would be due.
   test(`a verifier that is closed between two polls leaves no timer by ${follow}`, async () => {
-    // Whatever was asked for has been given up by the time that start lets pass.
+    // start waits long enough for every request to end.
     const fleet = await start(20, { follow, pollSeconds: 3600, timeoutSeconds: 1 });
     assert.ok(fleet.time.waiting >= 20, "each waits for its next poll");
     const before = fleet.requests.length;
@@ -112,8 +112,8 @@ for (const follow of ["poll", "stream"]) {
   });
 }
 
-// S14, E06, E07: a token that shows the feed to be behind brings a poll forward; one that shows so
-// for ever (of a control plane that was set back, say) must not become a load of its own.
+// S14, E06, E07: a token that shows that the feed is behind causes an earlier poll; one that does so for ever
+// (for example because the control plane was set back) must not cause a permanent load.
 test("a token that is ahead of the feed for ever does not multiply the polls", async () => {
   const edges = 10;
   const fleet = await start(edges, { follow: "poll" });
@@ -123,20 +123,20 @@ test("a token that is ahead of the feed for ever does not multiply the polls", a
     await fleet.time.pass(0.1);
   }
   const polls = fleet.peak(20_000, 15) / 20;
-  assert.ok(polls > 1.2 * edges, "that brings polls forward");
+  assert.ok(polls > 1.2 * edges, "such tokens cause earlier polls");
   assert.ok(polls <= 2 * edges, `${polls} polls a second of ${edges} edges`);
 });
 
-/** All still follow: by a stream that is open, or by a poll of late. */
+/** All still follow: by an open stream, or by a recent poll. */
 function assertFollowed(follow, edges) {
-  if (follow === "stream") return assert.equal(fleet.held, edges, "streams that are open");
+  if (follow === "stream") return assert.equal(fleet.held, edges, "number of open streams");
   const late = fleet.requests.filter(({ at }) => at > fleet.time.now - 35_000);
-  assert.equal(new Set(late.map(({ edge }) => edge)).size, edges, "edges that still ask");
+  assert.equal(new Set(late.map(({ edge }) => edge)).size, edges, "edges that still poll");
 }
 
 for (const follow of ["poll", "long-poll", "stream"]) {
-  // E05, S14: what waits must not wait for the wall clock, which may be set back.
-  test(`a clock that is set back a day does not stop those who follow by ${follow}`, async () => {
+  // E05, S14: waits must not depend on the wall clock, which may be set back.
+  test(`a clock that is set back a day does not stop verifiers that follow by ${follow}`, async () => {
     const fleet = await start(20, { follow, longPollSeconds: 2 });
     fleet.isMute = true;
     fleet.time.wallOffset = -86_400_000;
@@ -148,7 +148,7 @@ for (const follow of ["poll", "long-poll", "stream"]) {
     assertFollowed(follow, 20);
   });
 
-  // E05, S14: nor must what spares a server that has failed.
+  // E05, S14: nor must the pauses after a failure.
   test(`a clock that is set back during an outage does not stop ${follow}`, async () => {
     const fleet = await start(20, { follow, longPollSeconds: 2 });
     fleet.isMute = true;

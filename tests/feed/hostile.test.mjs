@@ -1,4 +1,4 @@
-// What the feed client does with answers to a poll that are not what it asked for.
+// How the feed client treats unexpected answers to a poll.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -24,7 +24,7 @@ after(async () => {
   for (const stub of stubs) await stub.close();
 });
 
-/** A verifier that holds the base at 1.2; time can be moved past the backoff. */
+/** A verifier with the base at 1.2; time can be moved past the backoff. */
 async function held(feed = {}, more = {}) {
   const stub = await startStub({ snapshot: base });
   stubs.push(stub);
@@ -61,7 +61,7 @@ for (const [what, handler] of Object.entries(HOSTILE)) {
   });
 }
 
-// S06: a delta that begins beyond what is held cannot be used; the base is fetched in its place.
+// S06: a delta that begins after the held position cannot be used; the base is fetched instead.
 test("a gap fetches the base in the same round", async () => {
   const { stub, verifier } = await held();
   stub.feed = (request, response) =>
@@ -71,8 +71,8 @@ test("a gap fetches the base in the same round", async () => {
   assert.deepEqual(searches(stub), ["?tenant=a", "?tenant=a&since=1.2", "?tenant=a"]);
 });
 
-// S06: a base is asked for once in a round; if that too does not fit, the round is over.
-test("a server that answers everything with a gap is asked twice in a round", async () => {
+// S06: a base is requested once per round; if that does not fit either, the round is over.
+test("a server that answers everything with a gap gets two requests per round", async () => {
   const { stub, verifier } = await held();
   stub.feed = send(gap);
   assert.equal((await verifier.refresh()).error, "feed_gap");
@@ -80,8 +80,8 @@ test("a server that answers everything with a gap is asked twice in a round", as
   assert.equal(verifier.verifySync(good).code, "valid");
 });
 
-// E10, S03: a cache that answers with one version, then with another: the newest one counts.
-test("what is older than what is held is ignored without a failure, and counted", async () => {
+// E10, S03: a cache answers first with one version, then with another: the newest one counts.
+test("a snapshot older than the held one is ignored without a failure, and counted", async () => {
   const events = [];
   const { stub, verifier } = await held({}, { onEvent: (event) => events.push(event) });
   for (const bytes of [newer, base, delta, newer, base]) {
@@ -96,7 +96,7 @@ test("what is older than what is held is ignored without a failure, and counted"
   assert.deepEqual(applied, ["replaced", "replaced", "ignored", "ignored", "refreshed", "ignored"]);
 });
 
-// S14: a server that asks for peace gets it, within reason.
+// S14: a server can ask for fewer requests, within limits.
 test("Retry-After is honoured up to a limit", async () => {
   const { stub, verifier, time } = await held();
   stub.feed = send("", { "retry-after": "9" }, 503);
@@ -127,7 +127,7 @@ test("Retry-After may be a date", async () => {
   assert.deepEqual(await verifier.refresh(), { applied: "extended" });
 });
 
-// S14: what is no time at all counts for nothing.
+// S14: a value that is not a time is ignored.
 test("nonsense in Retry-After does no harm", async () => {
   const { stub, verifier, time } = await held();
   for (const nonsense of ["-5", "soon", "1e999", "", "NaN", "5, 6", "9".repeat(400)]) {
@@ -139,8 +139,8 @@ test("nonsense in Retry-After does no harm", async () => {
   assert.deepEqual(await verifier.refresh(), { applied: "extended" });
 });
 
-// S08: the caller's signal ends a round that hangs, whatever the time limit.
-test("a round that is aborted ends at once", async () => {
+// S08: the caller's signal ends a round that hangs, regardless of the time limit.
+test("a round that is aborted ends immediately", async () => {
   const { stub, verifier } = await held({ timeoutSeconds: 600 });
   stub.feed = () => {};
   const abort = new AbortController();
@@ -150,7 +150,7 @@ test("a round that is aborted ends at once", async () => {
   assert.equal(verifier.verifySync(good).code, "valid");
 });
 
-// S14: the backoff of a client is of a time, so that an aborted try holds nobody up.
+// S14: the backoff is measured in time, so that an aborted attempt does not delay the next one.
 test("the pauses after failures grow to ten seconds and end with the first success", async () => {
   const { stub, verifier, time } = await held();
   const pauses = [];

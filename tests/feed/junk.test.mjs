@@ -1,4 +1,4 @@
-// A mirror that sends a lot of what is not a snapshot.
+// A mirror that sends a lot of data that is not a snapshot.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -18,7 +18,7 @@ const stub = await startStub({ snapshot: base });
 after(stub.close);
 const SIZE = 250 << 20;
 
-/** Sends `first` and then junk; `sent.bytes` is what was taken. */
+/** Sends `first` and then junk; `sent.bytes` counts the bytes that were read. */
 function junk(first, sent) {
   return (_, response) => {
     response.writeHead(200, { "content-type": "application/octet-stream" });
@@ -36,7 +36,7 @@ function junk(first, sent) {
   };
 }
 
-/** Memory that is held after everything was collected. */
+/** The memory in use after garbage collection. */
 async function held() {
   for (let turn = 0; turn < 5; turn += 1) {
     collect();
@@ -46,7 +46,7 @@ async function held() {
   return arrayBuffers + heapUsed;
 }
 
-/** A verifier that holds a base and has met a mirror that sends that. */
+/** A verifier with a base that has received this from a mirror. */
 async function meet(first) {
   const { time, verifier } = verifierOf({ key, publicKey, url: `${stub.url}/feed` });
   stub.feed = undefined;
@@ -69,18 +69,18 @@ async function meet(first) {
 test("junk is refused after its first bytes and leaves no memory behind", async () => {
   const { result, sent } = await meet("junk");
   assert.equal(result.error, "snapshot_malformed");
-  assert.ok(sent.bytes < 32 << 20, `${sent.bytes} of ${SIZE} bytes were taken`);
+  assert.ok(sent.bytes < 32 << 20, `${sent.bytes} of ${SIZE} bytes were read`);
 });
 
-// D14, S08: a mirror knows how a snapshot begins. It is hashed while it arrives, and none of it gets
-// into wasm's memory, which never shrinks.
+// D14, S08: a hostile mirror can imitate the beginning of a snapshot. The data is hashed while it arrives, and
+// none of it enters wasm's memory, which never shrinks.
 test("junk behind the beginning of a real snapshot leaves no memory behind", async () => {
   const { result, sent } = await meet(larger.subarray(0, 5000));
   assert.equal(result.error, "snapshot_bad_signature");
-  assert.ok(sent.bytes >= SIZE, "all of it came");
+  assert.ok(sent.bytes >= SIZE, "all of it was sent");
 });
 
-// S08: in pieces of any size the same comes of it.
+// S08: the size of the pieces does not change the result.
 test("a large snapshot that arrives in pieces is applied", async () => {
   for (const size of [1, 3, 4095, 4096, 4097, 65_536, 1 << 20]) {
     const { verifier } = verifierOf({ key, publicKey, url: `${stub.url}/feed` });

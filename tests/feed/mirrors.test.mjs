@@ -1,4 +1,4 @@
-// Two addresses of one feed, one of which is no good.
+// Two addresses of one feed, one of which is bad.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -31,14 +31,14 @@ after(async () => {
   for (const one of open) await one.close();
 });
 
-/** Answers as a good control plane does. */
+/** Answers like a good control plane. */
 const serving = (request, response) => {
   const since = new URL(request.url, "http://feed").searchParams.get("since");
   const bytes = { 1.2: delta, 1.3: second }[since] ?? newest;
   send(since === null ? base : bytes)(request, response);
 };
 
-/** A bad mirror and a good one, and a verifier that is told of both in that order, or the other. */
+/** A bad mirror and a good one, and a verifier with both in this order, or the other. */
 async function pair(handler, isBadFirst, feed = {}) {
   const [bad, fair] = [await startStub(), await startStub()];
   open.push(bad, fair);
@@ -59,8 +59,8 @@ const BAD = {
 for (const [what, handler] of Object.entries(BAD)) {
   for (const isBadFirst of [true, false]) {
     const order = isBadFirst ? "first" : "second";
-    // S19: it costs the rounds until it is noticed; the verifier stays with the good one.
-    test(`a mirror that is asked ${order} and answers ${what} stops nothing`, async () => {
+    // S19: a bad mirror costs the rounds until it is detected; then the verifier stays with the good one.
+    test(`a mirror that is tried ${order} and answers ${what} stops nothing`, async () => {
       const { bad, fair, time, verifier } = await pair(handler, isBadFirst);
       await verifier.refresh();
       assert.ok(verifier.isReady, "after one round");
@@ -69,9 +69,9 @@ for (const [what, handler] of Object.entries(BAD)) {
       assert.deepEqual(await verifier.refresh(), { applied: "extended" });
       assert.equal(verifier.verifySync(good).code, "revoked_token");
       assert.deepEqual(await verifier.refresh(), { applied: "extended" });
-      assert.equal(asked(bad, "/feed"), before, "the good one is stayed with");
+      assert.equal(asked(bad, "/feed"), before, "the verifier stays with the good one");
       assert.equal(verifier.status().feed.url, `${fair.url}/feed`);
-      // Now the good one dies, and the other one has become good.
+      // Now the good one fails, and the other one has become good.
       fair.isUp = false;
       bad.feed = send(newest);
       time.ahead = 31;
@@ -82,7 +82,7 @@ for (const [what, handler] of Object.entries(BAD)) {
   }
 }
 
-// S19, S07: a mirror that shows what was true a while ago is believed that long, and no longer.
+// S19, S07: a mirror with an old state is accepted while that state is fresh, and no longer.
 for (const [what, handler] of Object.entries({
   "a base": send(base),
   "a heartbeat": (request, response) =>
@@ -91,7 +91,7 @@ for (const [what, handler] of Object.entries({
     request.headers["if-none-match"] ? response.writeHead(304).end()
       : send(request.url.includes("since") ? heartbeat : base, { etag: '"1"' })(request, response),
 })) {
-  test(`a mirror that is frozen at ${what} is left once that is half too old`, async () => {
+  test(`a mirror that is frozen at ${what} is replaced after half of the allowed age`, async () => {
     const { bad, fair, time, verifier } = await pair(handler, true);
     fair.feed = send(lateDelta);
     for (; time.ahead <= 290; time.ahead += 10) await verifier.refresh();
@@ -100,12 +100,12 @@ for (const [what, handler] of Object.entries({
     assert.equal(verifier.verifySync(good).code, "revoked_token");
     const before = asked(bad, "/feed");
     for (; time.ahead <= 380; time.ahead += 10) await verifier.refresh();
-    assert.equal(asked(bad, "/feed"), before, "the good one is stayed with");
+    assert.equal(asked(bad, "/feed"), before, "the verifier stays with the good one");
   });
 }
 
-// S19, E01: as long as both are as old, both are asked, and it is stale as if there were one.
-test("two frozen mirrors are asked in turn and go stale", async () => {
+// S19, E01: while both are equally old, both are tried, and the feed goes stale as with one address.
+test("two frozen mirrors are tried in turn and go stale", async () => {
   const { bad, fair, time, verifier } = await pair(send(base), true);
   fair.feed = send(base);
   await verifier.refresh();
@@ -120,14 +120,14 @@ test("two frozen mirrors are asked in turn and go stale", async () => {
 
 const BAD_STREAMS = {
   ...hostileStreams({ delta, fork, otherFeed, otherKey }),
-  "what is old, again and again": streaming(...Array(20).fill(eventOf(heartbeat))),
+  "an old heartbeat, repeatedly": streaming(...Array(20).fill(eventOf(heartbeat))),
 };
 for (const [what, handler] of Object.entries(BAD_STREAMS)) {
-  // S19: the same for those who follow by streams.
-  test(`a mirror of whose stream comes ${what} stops nothing`, async () => {
+  // S19: the same for verifiers that follow by streams.
+  test(`a mirror whose stream sends ${what} stops nothing`, async () => {
     const { bad, fair, time, verifier } = await pair(serving, true);
     await verifier.refresh();
-    time.ahead = 301; // the frozen one is noticed at once
+    time.ahead = 301; // the frozen one is noticed immediately
     bad.stream = handler;
     fair.stream = send(eventOf(lateDelta), { "content-type": STREAM_TYPE });
     for (let tries = 0; tries < 4; tries += 1) await followStream(verifier);
@@ -137,8 +137,8 @@ for (const [what, handler] of Object.entries(BAD_STREAMS)) {
   });
 }
 
-// S19: with everything of the package at work, and in real time.
-test("a follower changes mirrors as often as it must", async () => {
+// S19: with the whole package, and in real time.
+test("a follower changes mirrors as often as needed", async () => {
   const stubs = [await startStub({ snapshot: base }), await startStub({ snapshot: base })];
   for (const stub of stubs) stub.stream = openStream();
   const [one, other] = stubs;

@@ -1,4 +1,4 @@
-// Every option with every kind of value that it must not have.
+// Every option with every kind of wrong value.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -15,7 +15,7 @@ const { publicKey, snapshots: [base] } = sign([{ to: 1 }]);
 const parts = { key, publicKey, url: "http://feed.test/feed" };
 const store = keep({ read: async () => undefined, write: async () => {} });
 
-/** Options with one field, by its path, as given. */
+/** Options with one field, given by its path. */
 function withField(path, value) {
   const options = optionsOf(parts, { keys: { keys: [key.jwk] } });
   const [first, second] = path.split(".");
@@ -24,7 +24,7 @@ function withField(path, value) {
   return options;
 }
 
-/** One of each kind of value; a field's own kind is left out by it. */
+/** One of each kind of value; a field's allowed kinds are skipped by name. */
 const KINDS = {
   null: null, true: true, false: false, zero: 0, number: 7, negative: -1, fraction: 1.5,
   NaN: NaN, Infinity: Infinity, bigint: 7n, "empty text": "", text: "text", symbol: Symbol("x"),
@@ -35,7 +35,7 @@ const KINDS = {
   speaking: { toJSON: () => "text" },
 };
 
-/** By path: the kinds that are good, and values of the right kind that are wrong all the same. */
+/** By path: the allowed kinds, and values of an allowed kind that are still wrong. */
 const FIELDS = {
   issuer: [["text"], []],
   audience: [["text"], [["a", ""], ["a", 1], ["a", null], ["a", undefined], "", [[]], [["a"]]]],
@@ -48,7 +48,7 @@ const FIELDS = {
     ["none"], ["eddsa"], ["EdDSA", "none"], ["EdDSA", undefined], "EdDSA", ["HS1"],
   ]],
   requiredClaims: [[], [["sub"], ["exp", "admin"], ["exp", undefined], "exp", ["exp", null]]],
-  // A type that is null accepts tokens without one: nothing else may come to mean that.
+  // A type that is null accepts tokens without a type: no other value may have this meaning.
   types: [["array of null"], [
     ["a", undefined], ["a", 5], ["a", () => {}], ["a", NaN], ["a", Symbol("x")], "at+jwt", [[]],
   ]],
@@ -98,25 +98,25 @@ for (const [path, [good, wrong]] of Object.entries(FIELDS)) {
     return error.message.includes(name) ? undefined : `${what} is not named: ${error.message}`;
   };
 
-  // V10, X16: at creation, as a TypeError with a code, naming the field; nothing is guessed.
-  test(`${path} is refused where it is of another kind`, () => {
+  // V10, X16: at creation, as a TypeError with a code that names the field; nothing is guessed.
+  test(`${path} is refused if it is of another kind`, () => {
     const found = kinds.map(([kind, value]) => fails(value, kind)).filter(Boolean);
     assert.deepEqual(found, []);
   });
 
   if (wrong.length > 0) {
-    test(`${path} is refused where it has a wrong value`, () => {
+    test(`${path} is refused if it has a wrong value`, () => {
       const found = wrong.map((value, at) => fails(value, `number ${at}`)).filter(Boolean);
       assert.deepEqual(found, []);
     });
   }
 
-  test(`${path} is taken where it is good`, () => {
+  test(`${path} is accepted if it is right`, () => {
     for (const kind of good) new Verifier(withField(path, KINDS[kind])).close();
   });
 }
 
-test("what is left out takes its default, and undefined is as good as left out", () => {
+test("a missing option gets its default, and undefined counts as missing", () => {
   const { issuer, audience, keys } = optionsOf(parts);
   const feed = { url: parts.url, publicKeys: [publicKey] };
   const nothing = (names) =>
@@ -140,7 +140,7 @@ test("what is left out takes its default, and undefined is as good as left out",
   }
 });
 
-test("names that are unknown are refused, wherever they stand", () => {
+test("unknown names are refused, at every place", () => {
   const options = optionsOf(parts);
   const other = { issuer: "b", audience: "b", keys: options.keys };
   const wrong = {
@@ -158,7 +158,7 @@ test("names that are unknown are refused, wherever they stand", () => {
   }
 });
 
-test("all problems are named at once", () => {
+test("one error names all problems", () => {
   const options = optionsOf(parts, { leewaySeconds: -1, clock: 5, keys: 3, rememberedTokens: -1 });
   Object.assign(options.feed, { url: 5, maxStaleness: 0, follow: "x", publicKeys: [] });
   assert.throws(() => new Verifier(options), ({ message }) => {
@@ -168,15 +168,15 @@ test("all problems are named at once", () => {
   });
 });
 
-test("what is no object at all is refused, by createVerifier too", async () => {
+test("a value that is no object is refused, by createVerifier too", async () => {
   for (const options of [undefined, null, 5, "x", [], () => {}, true]) {
     assert.throws(() => new Verifier(options), { code: "invalid_options", name: "TypeError" });
     await assert.rejects(createVerifier(options), { code: "invalid_options", name: "TypeError" });
   }
 });
 
-// S15: the control plane holds a long poll for a minute at most, and refuses to be asked for more.
-test("no long poll is asked for that the control plane would refuse", async () => {
+// S15: the control plane holds a long poll for a minute at most, and refuses longer ones.
+test("no long poll is longer than the control plane accepts", async () => {
   const asked = [];
   const { fetch } = globalThis;
   globalThis.fetch = async (url) => {
@@ -195,19 +195,19 @@ test("no long poll is asked for that the control plane would refuse", async () =
   }
 });
 
-/** What was asked for under `feed`, with the defaults. */
+/** The settings under `feed`, with the defaults. */
 function settingsOf(verifier) {
   return verifier[INTERNALS].feed.settings;
 }
 
-/** What the worker's environment must have. */
+/** The environment that the worker needs. */
 const ENV = {
   OFFSWITCH_ISSUER: ISSUER, OFFSWITCH_AUDIENCE: "api", OFFSWITCH_FEED_URL: parts.url,
   OFFSWITCH_FEED_PUBLIC_KEYS: publicKey, UPSTREAM: "http://up.test/",
 };
 
-// S15, X16: a long poll that is set longer than a request may live is shortened, whatever it is.
-test("the worker takes any length of a long poll, and asks for no longer one than it may", () => {
+// S15, X16: a long poll that is longer than a request may live is shortened.
+test("the worker accepts any length of a long poll, and uses at most the allowed one", () => {
   for (const seconds of ["1", "20", "25", "26", "60", "90", "86400", "1000000"]) {
     const { options, problems } = readEnv({ ...ENV, OFFSWITCH_LONG_POLL_SECONDS: seconds });
     assert.equal(problems, undefined);
@@ -223,7 +223,7 @@ test("the worker takes any length of a long poll, and asks for no longer one tha
   assert.equal(settingsOf(new Verifier(options)).follow, "poll");
 });
 
-/** The options that say something of one issuer, each with a value that is good. */
+/** The options that belong to one issuer, each with a right value. */
 const OF_ISSUER = {
   audience: "api", keys: { keys: [key.jwk] }, algorithms: ["EdDSA"], requiredClaims: ["exp", "iat"],
   types: ["at+jwt"], leewaySeconds: 5, userRule: "issued_at",
@@ -232,8 +232,8 @@ const { feed: goodFeed } = optionsOf(parts);
 const other = { issuer: "https://other.test", audience: "api", keys: { keys: [key.jwk] } };
 
 for (const [name, value] of Object.entries(OF_ISSUER)) {
-  // V10, X16: it would be thought to be in force for those under `issuers`, and is for nobody.
-  test(`${name} beside issuers is refused where it is nobody's`, () => {
+  // V10, X16: users would expect it to apply to `issuers`, but it would apply to no issuer.
+  test(`${name} next to issuers is refused if it belongs to no issuer`, () => {
     const options = { issuers: [other], feed: goodFeed };
     new Verifier(options).close();
     new Verifier({ ...options, [name]: undefined }).close();
@@ -244,8 +244,8 @@ for (const [name, value] of Object.entries(OF_ISSUER)) {
   });
 }
 
-// V10, V11: where it is somebody's, it is in force for that one and for no other.
-test("an issuer beside issuers is judged by what stands beside it", async () => {
+// V10, V11: if it belongs to an issuer, it applies to that one and to no other.
+test("an issuer next to issuers is judged by the options next to it", async () => {
   const rs256 = await signingKey("RS256");
   const keys = { keys: [key.jwk, rs256.jwk] };
   const own = { ...OF_ISSUER, issuer: ISSUER, keys, algorithms: ["RS256"] };
@@ -263,11 +263,11 @@ test("an issuer beside issuers is judged by what stands beside it", async () => 
   }
 });
 
-// X16: whoever reads the message looks at that place.
-test("what is wrong with one issuer is not told of another", () => {
-  for (const nobody of [3, null, "x", true]) {
+// X16: the message must name the place of the mistake.
+test("a mistake in one issuer is not reported for another", () => {
+  for (const malformed of [3, null, "x", true]) {
     for (const field of ["audience", "issuer"]) {
-      const issuers = [nobody, { ...other, [field]: "" }];
+      const issuers = [malformed, { ...other, [field]: "" }];
       assert.throws(() => new Verifier({ issuers, feed: goodFeed }), ({ code, message }) => {
         assert.equal(code, "invalid_options");
         assert.match(message, /issuers\[0\]: must be an object/);
@@ -281,8 +281,8 @@ test("what is wrong with one issuer is not told of another", () => {
     message.includes("issuers[1].audience") && !message.includes("issuers[0]"));
 });
 
-// X16: what has no end is an error of the options, not one of JSON's.
-test("options that lead back to themselves are a TypeError with the code", async () => {
+// X16: a cycle is an error of the options, not one of JSON.
+test("options with a cycle are a TypeError with the code", async () => {
   const good = () => ({ ...OF_ISSUER, issuer: ISSUER, feed: { ...goodFeed } });
   const cycle = {
     audience: (options) => { options.audience = [options]; },
@@ -301,8 +301,8 @@ test("options that lead back to themselves are a TypeError with the code", async
   }
 });
 
-// X16: what a single verdict is asked for with is checked as strictly.
-test("a policy that is wrong is a TypeError that names the field", async () => {
+// X16: the policy of a single verdict is checked as strictly.
+test("a wrong policy is a TypeError that names the field", async () => {
   const verifier = new Verifier(optionsOf(parts));
   const token = await mint(key, { iss: ISSUER });
   const wrong = {
@@ -321,8 +321,8 @@ test("a policy that is wrong is a TypeError that names the field", async () => {
   }
 });
 
-// A verifier in a log shows no secret.
-test("what a log shows of a verifier has no API key in it", () => {
+// The log output of a verifier contains no secret.
+test("the log output of a verifier contains no API key", () => {
   const verifier = new Verifier(optionsOf(parts, {}, { apiKey: "secret-of-the-feed" }));
   const shown = inspect(verifier, { depth: 9, showHidden: true }) + JSON.stringify(verifier);
   assert.doesNotMatch(shown, /secret-of-the-feed/);

@@ -13,7 +13,7 @@ after(async () => {
   await plane.close();
 });
 
-// N06, D31: a preflight that did not allow last-event-id left such pages without the stream.
+// N06, D31: when a preflight did not allow last-event-id, such pages had no stream.
 test("a page of another origin follows the feed's stream", async () => {
   assert.notEqual(new URL(url).origin, new URL(plane.url).origin);
   const problems = [];
@@ -22,7 +22,7 @@ test("a page of another origin follows the feed's stream", async () => {
   const { feed_public_keys: publicKeys } = await plane.call("GET", "/v1/keys");
   const options = {
     issuer: plane.url, audience: "api", keys: `${plane.url}/.well-known/jwks.json`,
-    // Polls would come too late to be seen here.
+    // Polls are too rare to be the cause here.
     feed: { url: `${plane.url}/v1/feed`, publicKeys, apiKey: plane.apiKey, pollSeconds: 3600, maxStaleness: 3600 },
   };
   const { access_token: token } = await plane.call("POST", "/v1/sessions", { sub: "alice" });

@@ -1,4 +1,4 @@
-// What is remembered, against models that are too simple to be wrong.
+// The memory for tokens, compared with models that are simple enough to be right.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,7 +10,7 @@ import { chance, upTo } from "../support/chance.mjs";
 import { optionsOf } from "../support/feed.mjs";
 import { mint, now, sign, signingKey } from "../support/fixture.mjs";
 
-/** Texts like tokens; many end alike, so that they meet in one bucket. */
+/** Texts like tokens; many have the same end, so that they share a bucket. */
 function texts(count, random) {
   const ends = ["aaaaaaaa", "bbbbbbbb", "x"];
   return Array.from({ length: count }, (_, index) => {
@@ -19,7 +19,7 @@ function texts(count, random) {
   });
 }
 
-/** Remembers a token as the engine does; answers with its slot. */
+/** Remembers a token like the engine; returns its slot. */
 function put(remembered, token, claims = {}) {
   const slot = remembered.reserve();
   remembered.vacate();
@@ -27,8 +27,8 @@ function put(remembered, token, claims = {}) {
   return slot;
 }
 
-// V17: a plain Map says what may be found; the bounds hold at every step.
-test("what is found is what was put under exactly that token, within the bounds", () => {
+// V17: a plain Map determines the allowed results; the bounds hold at every step.
+test("a look-up finds the claims that were stored for exactly that token, within the bounds", () => {
   for (let seed = 0; seed < 30; seed += 1) {
     const random = chance(seed);
     const capacity = [1, 2, 3, 8, 50][seed % 5];
@@ -43,16 +43,16 @@ test("what is found is what was put under exactly that token, within the bounds"
         const found = remembered.find(token);
         if (found !== undefined) {
           assert.equal(found.token, token);
-          assert.equal(found.claims, model.get(token), "the claims last put under it");
+          assert.equal(found.claims, model.get(token), "the claims stored for it last");
         }
       } else if (choice < 0.6) {
-        // Refused tokens reserve and put nothing.
+        // Refused tokens reserve a slot and store nothing.
         const slot = remembered.reserve();
         assert.ok(slot >= 0 && slot < capacity);
         if (reserved !== undefined) assert.equal(slot, reserved, "the same until it is used");
         reserved = slot;
       } else if (choice < 0.99) {
-        if (remembered.find(token)) continue; // nothing is read that is remembered
+        if (remembered.find(token)) continue; // a remembered token is not read
         const claims = { step };
         const slot = put(remembered, token, claims);
         reserved = undefined;
@@ -72,7 +72,7 @@ test("what is found is what was put under exactly that token, within the bounds"
   }
 });
 
-// V17: refused tokens push nothing out, and what is used stays longer than what is not.
+// V17: refused tokens displace nothing, and used tokens stay longer than unused ones.
 test("a token in use outlives those that are seen once", () => {
   const remembered = new Remembered(10);
   put(remembered, "in use.a.aaaaaaaa");
@@ -83,9 +83,9 @@ test("a token in use outlives those that are seen once", () => {
   }
 });
 
-// V17: where the host checks signatures in its own time, many requests may find the same token good
-// at once.
-test("a token that is put several times takes one place", () => {
+// V17: while the host checks signatures asynchronously, several requests may find the same token valid at the
+// same time.
+test("a token that is stored several times takes one place", () => {
   const remembered = new Remembered(4);
   for (const token of ["a.a.aaaaaaaa", "b.b.aaaaaaaa"]) put(remembered, token);
   for (let times = 0; times < 20; times += 1) put(remembered, "c.c.aaaaaaaa");
@@ -109,7 +109,7 @@ const { publicKey, snapshots } = sign([
 ]);
 const stranger = await signingKey("EdDSA");
 
-/** Good tokens, tokens that are over soon, tokens of both keys, long ones, and bad ones. */
+/** Valid tokens, tokens that expire soon, tokens of both keys, long ones, and bad ones. */
 const pool = [];
 for (const jti of LETTERS) {
   for (const key of keys) {
@@ -120,9 +120,9 @@ for (const jti of LETTERS) {
   pool.push(pool[0].slice(0, -2) + pool[0].at(-2) + jti);
 }
 
-// V17, E03: with any capacity, in any order of tokens, revocations, times, key sets and traps, the
-// verdicts are those of a verifier that remembers nothing.
-test("a verifier that remembers says what one says that does not", async () => {
+// V17, E03: with any capacity, in any order of tokens, revocations, times, key sets and traps, the verdicts
+// equal those of a verifier that remembers nothing.
+test("a verifier that remembers tokens gives the same verdicts as one that does not", async () => {
   for (const [seed, capacity] of [[1, 1], [2, 3], [3, 8], [4, 30], [5, 10_000]]) {
     const random = chance(seed);
     let time = now();
@@ -150,7 +150,7 @@ test("a verifier that remembers says what one says that does not", async () => {
   }
 });
 
-/** The most that the circuit breaker lets pass in ten seconds is four. */
+/** The circuit breaker allows at most four in ten seconds. */
 let traps = 0;
 function trapOnce(verifier) {
   if ((traps += 1) > 3) return;

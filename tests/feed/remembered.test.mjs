@@ -1,4 +1,4 @@
-// What is remembered of a token is its signature, never its verdict.
+// A verifier remembers that a token's signature is valid, never its verdict.
 
 import assert from "node:assert/strict";
 import { after, beforeEach, test } from "node:test";
@@ -44,8 +44,8 @@ function start(more = {}) {
   return { time, verifier, code: (token) => verifier.verifySync(token).code };
 }
 
-// V17: the shortcut is there at all, on both ways.
-test("a token that was good is not read again", async () => {
+// V17: the shortcut exists, for both calls.
+test("a token that was valid is not read again", async () => {
   const { code, verifier } = start();
   for (let times = 0; times < 5; times += 1) assert.equal(code(good), "valid");
   assert.equal((await verifier.verify(good)).code, "valid");
@@ -55,7 +55,7 @@ test("a token that was good is not read again", async () => {
   assert.equal(read, 2);
 });
 
-// V17, V06: bound to every byte.
+// V17, V06: a remembered token must be equal in every byte.
 test("a remembered token with one character changed anywhere is not accepted", async () => {
   const { code, verifier } = start();
   assert.equal(code(good), "valid");
@@ -80,7 +80,7 @@ test("a remembered token with one character changed anywhere is not accepted", a
   assert.equal(read, 0, "it is still remembered");
 });
 
-// V17: each verifier remembers by its own rules.
+// V17: each verifier remembers under its own rules.
 test("verifiers with different audiences share nothing", async () => {
   for (const order of [["api", "web"], ["web", "api"]]) {
     const verifiers = order.map((audience) => start({ audience }));
@@ -98,19 +98,19 @@ for (const [code, delta] of Object.entries({
   revoked_token: byToken, revoked_session: bySession, revoked_user: byUser, revoked_key: byKey,
   revoked_epoch: byEpoch,
 })) {
-  // V17, R-rows: the second verdict is made with what the feed has said since the first.
-  test(`a token that was good is refused with ${code} once it is revoked`, async () => {
+  // V17, R-rows: the second verdict uses everything that the feed has sent since the first.
+  test(`a token that was valid is refused with ${code} once it is revoked`, async () => {
     const at = start();
     assert.equal(at.code(good), "valid");
     assert.deepEqual(at.verifier.apply(delta), { applied: "extended" });
     assert.equal(at.code(good), code);
     assert.equal((await at.verifier.verify(good)).code, code);
-    assert.equal(read, 1, "and needs not be read for it");
+    assert.equal(read, 1, "and it is not read again");
   });
 }
 
-// V17: a selector that was not there when the token was read has to be looked up in it all the same.
-test("a token that was good is refused by a selector that a delta brings", async () => {
+// V17: a selector that came after the token was read must still be looked up in the token.
+test("a token that was valid is refused by a selector that a delta brings", async () => {
   const { code, verifier } = start();
   const hit = await mint(key, { client_id: "app", act: { sub: "agent" } });
   const missed = await mint(key, { client_id: "app", act: { sub: "other" } });
@@ -123,7 +123,7 @@ test("a token that was good is refused by a selector that a delta brings", async
 });
 
 // V17, V10: to the second.
-test("a token that was good expires", async () => {
+test("a token that was valid expires", async () => {
   const exp = now() + 300;
   const token = await mint(key, { exp });
   let time = exp - 1;
@@ -138,8 +138,8 @@ test("a token that was good expires", async () => {
   assert.equal(read, 1);
 });
 
-// V17: a feed that grows stale makes what was good undecided.
-test("a token that was good is undecided once the feed is stale", async () => {
+// V17: when the feed becomes stale, a valid token becomes undecided.
+test("a token that was valid is undecided once the feed is stale", async () => {
   const { code, time, verifier } = start();
   const long = await mint(key, { exp: now() + 3600 });
   assert.equal(code(long), "valid");
@@ -150,7 +150,7 @@ test("a token that was good is undecided once the feed is stale", async () => {
   assert.equal(verifier.verifySync(long, { maxStaleness: 700 }).code, "stale_snapshot");
 });
 
-// V17: bound to the key set; the same name for another key is another key.
+// V17: the memory belongs to the key set; the same name for another key is another key.
 test("a token is forgotten when its issuer's keys are replaced", async () => {
   const { code, verifier } = start({ keys: `${stub.url}/jwks` });
   await verifier.refreshKeys();
@@ -167,8 +167,8 @@ test("a token is forgotten when its issuer's keys are replaced", async () => {
   assert.equal(code(good), "valid");
 });
 
-// V17: fingerprints of one salt mean nothing under another.
-test("a new era with a new salt judges remembered tokens anew", () => {
+// V17: fingerprints under one salt have no meaning under another.
+test("a new era with a new salt judges remembered tokens again", () => {
   const { code, verifier } = start();
   assert.deepEqual([code(good), code(other)], ["valid", "valid"]);
   assert.deepEqual(verifier.apply(nextEra), { applied: "replaced" });
@@ -176,7 +176,7 @@ test("a new era with a new salt judges remembered tokens anew", () => {
   assert.deepEqual([code(good), code(other)], ["revoked_token", "valid"]);
 });
 
-// V17: claims are one object for all verdicts, so nobody may write to it.
+// V17: all verdicts share one claims object, so no caller may change it.
 test("the claims are shared and frozen in depth", async () => {
   const own = { list: [{ deep: [1] }], object: { a: { b: {} } }, text: "x" };
   const token = await mint(key, { ...own, aud: ["api", "web"] });
@@ -185,7 +185,7 @@ test("the claims are shared and frozen in depth", async () => {
   const verdicts = [verifier.verifySync(token), verifier.verifySync(token)];
   verdicts.push(await verifier.verify(token));
   for (const { claims } of verdicts) assert.equal(claims, verdicts[0].claims);
-  assert.notEqual(verdicts[0], verdicts[1], "the verdicts are not");
+  assert.notEqual(verdicts[0], verdicts[1], "the verdicts are not shared");
   const check = (value) => {
     assert.ok(Object.isFrozen(value), JSON.stringify(value));
     for (const one of Object.values(value)) if (typeof one === "object" && one) check(one);
@@ -199,8 +199,8 @@ test("the claims are shared and frozen in depth", async () => {
   assert.equal({}.isAdmin, undefined);
 });
 
-// V17: whoever sends rubbish neither gets remembered nor pushes out those who are.
-test("refused tokens are read each time and push nothing out", async () => {
+// V17: an attacker who sends invalid tokens neither fills the memory nor displaces other tokens.
+test("refused tokens are read each time and displace nothing", async () => {
   const { code, verifier } = start({ rememberedTokens: 2 });
   verifier.apply(bySession);
   const kept = [other, await mint(key, { jti: "third", sid: "third" })];
@@ -218,15 +218,15 @@ test("refused tokens are read each time and push nothing out", async () => {
   assert.equal(read, 0);
 });
 
-// V17: zero is a number of tokens too.
-test("a verifier that is to remember none reads each token each time", () => {
+// V17: zero is a valid number of tokens.
+test("a verifier with rememberedTokens 0 reads each token each time", () => {
   const { code } = start({ rememberedTokens: 0 });
   for (let times = 0; times < 3; times += 1) assert.equal(code(good), "valid");
   assert.equal(read, 3);
 });
 
-// V17: the options of one verifier are not those of a closed one before it.
-test("a closed verifier leaves nothing to the next", async () => {
+// V17: the rules of a closed verifier do not apply to the next one.
+test("a closed verifier leaves nothing behind for the next", async () => {
   const first = start();
   assert.equal(first.code(good), "valid");
   first.verifier.close();

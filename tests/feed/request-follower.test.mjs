@@ -18,7 +18,7 @@ afterEach(() => time.stop());
 
 const answer = () => new Response(base, { headers: { "content-type": SNAPSHOT_TYPE } });
 
-/** A verifier that holds a base, and what follows it; `polls` has the time of each request. */
+/** A verifier with a base, and its follower; `polls` has the time of each request. */
 async function start(feed = {}, more = {}) {
   const polls = [];
   const state = { answer, polls };
@@ -42,7 +42,7 @@ async function start(feed = {}, more = {}) {
   return Object.assign(state, { ask, verifier, works });
 }
 
-// S14, S15: however many requests come, the feed is asked as often as is configured.
+// S14, S15: however many requests come, the feed is polled as often as configured.
 test("requests poll as often as configured, and no two at a time", async () => {
   const { polls, requests, works } = await start({ follow: "poll", pollSeconds: 2 });
   await requests(20);
@@ -50,9 +50,9 @@ test("requests poll as often as configured, and no two at a time", async () => {
   assert.equal(works.length, polls.length - 1, "nothing is left to wait for where nothing is due");
 });
 
-// E06: the clock that verdicts are made by may be another than the machine's.
+// E06: the clock for verdicts may differ from the machine's.
 for (const [what, offset] of [["an hour ahead", 3600], ["an hour behind", -3600]]) {
-  test(`a clock option that is ${what} changes nothing of how often is polled`, async () => {
+  test(`a clock option that is ${what} does not change the frequency of polls`, async () => {
     const clock = () => time.unix + offset;
     const { polls, requests } = await start({ follow: "poll", pollSeconds: 2 }, { clock });
     await requests(20);
@@ -60,8 +60,8 @@ for (const [what, offset] of [["an hour ahead", 3600], ["an hour behind", -3600]
   });
 }
 
-// E04: a request that is cut off leaves a poll that never ends; after a while another takes over.
-test("a poll that never ends holds the others up for seconds only", async () => {
+// E04: a request that is cut off leaves a poll that never ends; after a while another request polls.
+test("a poll that never ends delays the others only for seconds", async () => {
   const state = await start({ follow: "poll", pollSeconds: 1 });
   state.answer = () => new Promise(() => {});
   time.now += 2000;
@@ -74,7 +74,7 @@ test("a poll that never ends holds the others up for seconds only", async () => 
 });
 
 // E04, E05: also when the wall clock is set back in between.
-test("a poll that never ends holds nobody up although the clock was set back", async () => {
+test("a poll that never ends delays no request for long although the clock was set back", async () => {
   const state = await start({ follow: "poll", pollSeconds: 1 });
   state.answer = () => new Promise(() => {});
   time.now += 2000;
@@ -87,16 +87,16 @@ test("a poll that never ends holds nobody up although the clock was set back", a
   assert.ok(state.polls.length >= before + 5, `${state.polls.length - before} polls in a minute`);
 });
 
-// S14: a feed that fails is spared, by requests too.
-test("requests spare a feed that fails", async () => {
+// S14: requests also reduce the polls of a feed that fails.
+test("requests poll a failing feed less often", async () => {
   const state = await start({ follow: "poll", pollSeconds: 1 });
   state.answer = () => { throw new TypeError("connection refused"); };
   await state.requests(60);
-  // One at 0, 1, 2, 3, 5 and 9 s, and then every 5 s: no pause can be shorter.
+  // At 0, 1, 2, 3, 5 and 9 s, and then every 5 s: no pause can be shorter.
   assert.ok(state.polls.length <= 16, `${state.polls.length} tries in a minute`);
 });
 
-// S15: a long poll lives as long as the platform lets a request live on, and is renewed.
+// S15: a long poll lives as long as the platform allows after a request, and is renewed.
 test("requests keep one long poll open at a time", async () => {
   const state = await start({ follow: "long-poll", longPollSeconds: 10 });
   let open = 0;

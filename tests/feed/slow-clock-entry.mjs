@@ -1,5 +1,5 @@
-// A verifier in a process of its own, whose clock is whatever the process was started with: reads
-// what to do as JSON, follows the feed once, and prints the verdicts.
+// A verifier in its own process, with the clock that the process was started with: reads its orders as JSON,
+// follows the feed once, and prints the verdicts.
 
 import { Verifier } from "offswitch";
 import { memoryPlace, packed } from "../support/places.mjs";

@@ -1,4 +1,4 @@
-// What the package's own files must never do.
+// Things that the package's own files must never do.
 
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
@@ -18,12 +18,12 @@ test("the package evaluates no text", () => {
     // A Content-Security-Policy names it to allow WebAssembly and nothing else.
     const code = text.replaceAll("'wasm-unsafe-eval'", "");
     assert.doesNotMatch(code, /\beval\b|\bFunction\(|setTimeout\(["'`]|setInterval\(/, name);
-    assert.doesNotMatch(text, /\bimport\((?!\s*["'])/, `${name} imports what was computed`);
+    assert.doesNotMatch(text, /\bimport\((?!\s*["'])/, `${name} imports a computed name`);
   }
 });
 
-// E12: all that is logged is what is wrong with the settings or the way to the control plane, and
-// only the worker and the feed's warnings log at all.
+// E12: only mistakes in the settings and failures on the way to the control plane are logged, and only the
+// worker and the feed's warnings log at all.
 test("the package logs no token", () => {
   const logs = own.flatMap(([name, text]) =>
     [...text.matchAll(/\bconsole\b[^ \w].*/g)].map(([line]) => [name, line]));
@@ -36,14 +36,14 @@ test("the package logs no token", () => {
   for (const [name, text] of own) assert.doesNotMatch(text, /process\.std(out|err)|debugger/, name);
 });
 
-// E05: a Worker's modules are run once, long before any request.
-test("no module reads a clock or chance while it is loaded", () => {
+// E05: a Worker's modules are executed once, long before any request.
+test("no module uses a clock or random numbers while it is loaded", () => {
   const reads = /^(export )?(const|let|var) [^=]*= [^(]*(Date|Math\.random|performance)\b/m;
   for (const [name, text] of own) assert.doesNotMatch(text, reads, name);
 });
 
 // A12: the wasm file names no path of the machine that built it.
-test("the wasm file carries no machine's path", () => {
+test("the wasm file contains no path of a machine", () => {
   const wasm = readFileSync(`${ROOT}verifier-wasm/pkg/offswitch_bg.wasm`, "latin1");
   for (const path of [ROOT, process.env.HOME, "/home/", "/Users/", "index.crates.io"]) {
     assert.ok(!wasm.includes(path), path);

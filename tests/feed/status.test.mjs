@@ -1,4 +1,4 @@
-// What a verifier tells about itself: status() and onEvent.
+// The reports of a verifier about itself: status() and onEvent.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -30,7 +30,7 @@ async function start(more = {}, feed = {}) {
 
 const isTime = (value) => Math.abs(value - Date.now() / 1000) < 600;
 
-// V18, E01: everything has its place before anything was fetched.
+// V18, E01: every member exists before anything was fetched.
 test("the status of a verifier that has done nothing", async () => {
   const { stub, verifier } = await start();
   const { instance, ...status } = verifier.status();
@@ -76,7 +76,7 @@ test("the status of a verifier that follows, fails and is closed", async () => {
   assert.deepEqual([other.feed.failures, other.feed.rounds, other.watched], [1, 2, 0]);
   assert.equal(other.keys[0].ready, true, "the old keys stay");
   assert.equal(typeof other.keys[0].problem, "string");
-  assert.equal(other.feed.lastFailure.error, "feed_unreachable", "the last one stays to be seen");
+  assert.equal(other.feed.lastFailure.error, "feed_unreachable", "the last failure stays visible");
   verifier.close();
   const closed = verifier.status();
   assert.deepEqual([closed.ready, closed.position, closed.ageSeconds], [false, null, null]);
@@ -92,8 +92,8 @@ test("the status says how the feed is followed", async () => {
   }
 });
 
-// D31: what is wanted is not what is done.
-test("the status says poll where no stream gets through, and for as long", async () => {
+// D31: the status shows the actual way of following, not the configured one.
+test("the status says poll while no stream gets through", async () => {
   const { parts, stub, options, time } = await start();
   const verifier = await createVerifier(optionsOf({ ...parts, time }, options, { pollSeconds: 0.05 }));
   open.push(verifier);
@@ -111,7 +111,7 @@ test("the status says poll where no stream gets through, and for as long", async
   assert.ok(await until(() => verifier.status().following === "poll"));
 });
 
-// S10, E10: what came of each snapshot, for metrics and alarms.
+// S10, E10: the result of each snapshot, for metrics and alarms.
 test("each snapshot and each failure is an event", async () => {
   const { events, stub, verifier, time } = await start();
   await verifier.refresh();
@@ -146,14 +146,14 @@ test("keys that cannot be fetched are an event and a problem", async () => {
   const { events, stub, verifier } = await start();
   stub.isUp = false;
   await verifier.refreshKeys();
-  const told = events.map(({ type, error }) => [type, error]);
-  assert.deepEqual(told, [["failure", "keys_unreachable"]]);
+  const reported = events.map(({ type, error }) => [type, error]);
+  assert.deepEqual(reported, [["failure", "keys_unreachable"]]);
   const [keys] = verifier.status().keys;
   assert.deepEqual([keys.ready, keys.problem, keys.fetchedAt], [false, "no answer", null]);
 });
 
-// E12: neither the status nor an event has anything of a token or a credential in it.
-test("nothing that is told has a token or the feed's credential in it", async () => {
+// E12: neither the status nor an event contains any part of a token or credential.
+test("no report contains a token or the feed's credential", async () => {
   const { events, stub, verifier, time } = await start({}, { apiKey: "osk_secret" });
   await verifier.refresh();
   verifier.onRevoked(good, () => {});
@@ -163,12 +163,12 @@ test("nothing that is told has a token or the feed's credential in it", async ()
   time.ahead = 31;
   stub.feed = send(delta);
   await verifier.refresh();
-  const told = JSON.stringify([events, verifier.status()]);
-  assert.ok(!told.includes("osk_secret"));
-  assert.ok(!told.includes(good.split(".")[2]) && !told.includes("eyJ"));
+  const reported = JSON.stringify([events, verifier.status()]);
+  assert.ok(!reported.includes("osk_secret"));
+  assert.ok(!reported.includes(good.split(".")[2]) && !reported.includes("eyJ"));
 });
 
-// S09: who listens must not break what it listens to.
+// S09: a listener must not break the verifier.
 test("a listener that throws breaks nothing", async () => {
   for (const thrown of [new Error("broken"), undefined, null]) {
     const onEvent = () => { throw thrown; };
@@ -182,7 +182,7 @@ test("a listener that throws breaks nothing", async () => {
   }
 });
 
-// S09, E04: a listener may do anything, also close the verifier it listens to.
+// S09, E04: a listener may call anything, also close the verifier that it listens to.
 test("a listener that closes the verifier ends it cleanly", async () => {
   const stub = await startStub({ snapshot: base });
   open.push(stub);

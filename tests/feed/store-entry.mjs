@@ -1,4 +1,4 @@
-// A worker that keeps floor and snapshots in KV or in the cache, and does as it is told.
+// A worker that stores floor and snapshots in KV or in the cache, and follows the test's orders.
 
 import { Verifier } from "../../verifier-wasm/js/loaders/workerd.js";
 import { cacheStore, kvStore } from "../../verifier-wasm/js/stores/stores.js";
@@ -22,7 +22,7 @@ export default {
   },
 };
 
-/** A namespace that takes its time to read. */
+/** A namespace whose reads are slow. */
 function slowed(namespace, milliseconds) {
   return {
     async get(name, type) {

@@ -45,8 +45,8 @@ async function follow({ time, verifier }, ...answers) {
   }
 }
 
-// S03, E02: the folder is made where it is missing, and a later process finds everything.
-test("a verifier finds in the folder what another has left", async () => {
+// S03, E02: the folder is created if it is missing, and a later process finds everything.
+test("a verifier finds in the folder what another one has stored", async () => {
   const folder = join(await temporary(), "new", "and deep");
   await follow(start(folder), base, delta);
   assert.deepEqual((await readdir(folder)).sort(), ["floor", "snapshots"]);
@@ -74,7 +74,7 @@ test("half a file that was never renamed is not read", async () => {
   assert.equal(positionIn(await readFile(join(folder, "floor"))), "1.4");
 });
 
-// S03: whatever moment a process dies at, a file is the old one or the new one, as a whole.
+// S03: at whichever moment a process dies, a file is the old one or the new one, as a whole.
 test("a process that is killed while it writes leaves whole files", async () => {
   const folder = await temporary();
   const writer = `
@@ -93,7 +93,7 @@ test("a process that is killed while it writes leaves whole files", async () => 
     const bytes = await fileStore(folder).read("snapshots");
     if (bytes === undefined) continue; // it died before the first was whole
     assert.equal(bytes.length, 2_000_000);
-    assert.ok(bytes.every((byte) => byte === bytes[0]), "of one writing");
+    assert.ok(bytes.every((byte) => byte === bytes[0]), "all bytes are from one write");
   }
   assert.notEqual(await fileStore(folder).read("snapshots"), undefined);
 });
@@ -106,8 +106,8 @@ const RUBBISH = {
   "lead to nowhere": (path) => symlink(`${path}-gone`, path),
 };
 for (const [what, make] of Object.entries(RUBBISH)) {
-  // S03, S09: files that are no use are not read, and do not stop the verifier.
-  test(`files that ${what} are as good as none`, async () => {
+  // S03, S09: unusable files are not read, and do not stop the verifier.
+  test(`files that ${what} count as missing`, async () => {
     const folder = await temporary();
     for (const name of ["floor", "snapshots"]) await make(join(folder, name));
     const at = start(folder);
@@ -117,8 +117,8 @@ for (const [what, make] of Object.entries(RUBBISH)) {
   });
 }
 
-// S03, S09: a folder that cannot be one.
-test("a folder that is a file keeps nothing and stops nothing", async () => {
+// S03, S09: a path that is not a folder.
+test("a folder that is a file stores nothing and stops nothing", async () => {
   const file = join(await temporary(), "file");
   await writeFile(file, "");
   const at = start(file);
@@ -141,5 +141,5 @@ test("writers in one process do not tear each other's files", async () => {
     assert.ok(bytes.every((byte) => byte === bytes[0]), `round ${round}`);
     assert.equal(bytes.length, sizes[bytes[0] - 1], `round ${round}`);
   }
-  assert.deepEqual(await readdir(folder), ["snapshots"], "nothing is left lying about");
+  assert.deepEqual(await readdir(folder), ["snapshots"], "no other files remain");
 });

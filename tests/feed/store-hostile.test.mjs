@@ -1,4 +1,4 @@
-// Stores that lie, fail, hang or are somebody else's.
+// Stores that lie, fail, hang or belong to another verifier.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -41,7 +41,7 @@ async function start(store, more = {}) {
   return { events, stub, ...verifierOf(parts, { onEvent }, { store, ...more }) };
 }
 
-/** What was told of the store. */
+/** The problems that were reported about the store. */
 const problems = (events) => events.filter(({ error }) => error === "store_failed");
 
 const noise = (size) => {
@@ -55,7 +55,7 @@ const lengthOnly = (length) => {
   return new Uint8Array(bytes);
 };
 
-/** What a store may come back with, by what it is. */
+/** The answers of a store, by their defect. */
 const LIES = {
   nothing: {},
   "empty bytes": { floor: new Uint8Array(), snapshots: new Uint8Array() },
@@ -77,8 +77,8 @@ const LIES = {
 };
 
 for (const [what, kept] of Object.entries(LIES)) {
-  // S03, S09: what a store says is checked like anything else, and the feed makes good for it.
-  test(`a store that answers ${what} costs nothing but what it held`, async () => {
+  // S03, S09: a store's answers are checked like any others, and the feed replaces what is lost.
+  test(`a store that answers ${what} loses only its content`, async () => {
     const { verifier } = await start(keep({
       read: async (name) => kept[name],
       write: async () => {},
@@ -98,7 +98,7 @@ const BROKEN = {
 };
 for (const [what, call] of Object.entries(BROKEN)) {
   // S03, S09: reading and writing may fail in any way.
-  test(`a store that ${what} is as good as none`, async () => {
+  test(`a store that ${what} counts as empty`, async () => {
     const { stub, verifier, time } = await start(keep({ read: call, write: call }));
     assert.deepEqual(await verifier.refresh(), { applied: "replaced" });
     stub.snapshot = delta;
@@ -107,8 +107,8 @@ for (const [what, call] of Object.entries(BROKEN)) {
   });
 }
 
-// E01, S07: what a store kept for too long is as stale as if it came from the feed.
-test("an old state that was kept is stale, and revokes all the same", async () => {
+// E01, S07: a state that was stored for too long is as stale as one from the feed.
+test("an old stored state is stale, and still revokes", async () => {
   const { stub, verifier } = await start(memoryPlace({ snapshots: packed(stale) }));
   stub.isUp = false;
   await verifier.refresh();
@@ -117,9 +117,8 @@ test("an old state that was kept is stale, and revokes all the same", async () =
   assert.equal(verifier.verifySync(other).code, "stale_snapshot");
 });
 
-// S03: a history that was kept and is not the feed's: a newer base settles it, until then nothing
-// is decided.
-test("a fork that was kept is noticed", async () => {
+// S03: the stored history is not the feed's: a newer base ends that, and until then nothing is decided.
+test("a stored fork is noticed", async () => {
   const { stub, verifier } = await start(memoryPlace({ snapshots: packed(fork) }));
   const result = await verifier.refresh();
   assert.equal(result.error, "feed_fork");
@@ -135,8 +134,8 @@ for (const [what, floor] of Object.entries({
   "of a stranger": otherKey,
   "of which one bit was changed": Uint8Array.from(newer, (byte, at) => at === 99 ? byte ^ 1 : byte),
 })) {
-  // S03, S09: one bad write or one changed bit must not turn the verifier off for ever.
-  test(`a floor ${what} does not keep the verifier from deciding for good`, async () => {
+  // S03, S09: one bad write or one changed bit must not disable the verifier for ever.
+  test(`a floor ${what} does not prevent verdicts for ever`, async () => {
     const { stub, time, verifier } = await start(memoryPlace({ floor }));
     for (const bytes of [base, base, newer]) {
       stub.snapshot = bytes;
@@ -147,7 +146,7 @@ for (const [what, floor] of Object.entries({
   });
 }
 
-// S03: two feeds in one place, as with one KV namespace for two verifiers: neither is the other's.
+// S03: two feeds in one place, such as one KV namespace for two verifiers: they do not mix.
 test("two feeds that share a place do not share their floors", async () => {
   const place = memoryPlace();
   const { snapshots: [far] } = sign([{ to: 900, feed: "far" }]);
@@ -160,7 +159,7 @@ test("two feeds that share a place do not share their floors", async () => {
   assert.equal(other.verifier.verifySync(good).code, "valid");
 });
 
-// S08, E08: what is larger than a snapshot may be is not for wasm, whose memory never shrinks.
+// S08, E08: a stored value that exceeds the limit for snapshots must not enter wasm, whose memory never shrinks.
 test("a store cannot make the verifier load more than a feed could", async () => {
   const huge = packed(new Uint8Array(64 << 20), base);
   const { verifier } = await start(memoryPlace({ snapshots: huge }), { maxBytes: 1 << 20 });
@@ -171,8 +170,8 @@ test("a store cannot make the verifier load more than a feed could", async () =>
   assert.ok(grown < 16, `${grown} MiB more`);
 });
 
-// S03: a place may keep the very bytes it is handed, and spoil them.
-test("a store that spoils what it was handed spoils nothing of the verifier's", async () => {
+// S03: a place may keep the bytes that it gets without copying, and change them.
+test("a store that changes the bytes it gets changes nothing in the verifier", async () => {
   const spoil = async (_, bytes) => void bytes.fill(0);
   const { stub, time, verifier } = await start(keep({ read: async () => undefined, write: spoil }));
   await verifier.refresh();
@@ -188,8 +187,8 @@ test("a store that spoils what it was handed spoils nothing of the verifier's", 
   assert.equal(verifier.since(), "1.3");
 });
 
-// S03, S09: a read that fails says nothing of what is kept, which may be more than the feed shows.
-test("nothing is written over what is kept until a read has succeeded", async () => {
+// S03, S09: a read that fails does not show what is stored, which may be newer than the feed's answer.
+test("stored values are not overwritten until a read has succeeded", async () => {
   const place = memoryPlace({ floor: newer });
   let reads = 0;
   let isDown = true;
@@ -200,14 +199,14 @@ test("nothing is written over what is kept until a read has succeeded", async ()
   };
   const { events, stub, time, verifier } = await start(keep({ read, write: place.write }));
   assert.deepEqual(await verifier.refresh(), { applied: "replaced" });
-  assert.equal(verifier.verifySync(good).code, "valid", "the floor is not known yet");
+  assert.equal(verifier.verifySync(good).code, "valid", "the floor is unknown yet");
   assert.deepEqual(problems(events).map(({ type }) => type), ["failure"]);
   assert.match(problems(events)[0].detail, /no place to read from/);
   const before = reads;
   isDown = false;
   time.ahead = 29;
   await verifier.refresh();
-  assert.equal(reads, before, "it is spared for 30 s");
+  assert.equal(reads, before, "the store is not read again for 30 s");
   assert.deepEqual(place.writes, []);
   time.ahead = 31;
   await verifier.refresh();
@@ -221,8 +220,8 @@ test("nothing is written over what is kept until a read has succeeded", async ()
   assert.equal(problems(events).length, 1);
 });
 
-// S03, S09: closing in good order is no reason to write either.
-test("a verifier that is closed before it could read leaves what is kept", async () => {
+// S03, S09: an orderly close does not overwrite them either.
+test("a verifier that is closed before it could read leaves the stored values", async () => {
   const place = memoryPlace({ floor: newer });
   const read = async () => { throw new Error("no"); };
   const { verifier } = await start(keep({ read, write: place.write }));
@@ -233,9 +232,9 @@ test("a verifier that is closed before it could read leaves what is kept", async
   assert.deepEqual(Buffer.from(place.kept.get("floor")), newer);
 });
 
-// S03, S09: a clock that is days behind makes a real floor look impossible. It is read again once the
-// clock may have been set; until then nothing is written over it.
-test("a floor that a wrong clock makes look impossible is kept and read again", async () => {
+// S03, S09: with a clock that is days behind, a real floor looks impossible. It is read again when the clock
+// may have been corrected; until then it is not overwritten.
+test("a floor that looks impossible because of a wrong clock is kept and read again", async () => {
   const place = memoryPlace({ floor: datedNewer });
   let reads = 0;
   const read = (name) => {
@@ -252,15 +251,15 @@ test("a floor that a wrong clock makes look impossible is kept and read again", 
   assert.deepEqual(place.writes, []);
   time.ahead = 0;
   await verifier.refresh();
-  assert.equal(verifier.verifySync(good).code, "no_snapshot", "what the feed shows is below the floor");
+  assert.equal(verifier.verifySync(good).code, "no_snapshot", "the feed's state is below the floor");
   verifier.close();
   assert.deepEqual(Buffer.from(place.kept.get("floor")), datedNewer);
 });
 
 const FOREIGN = { "a stranger's": otherKey, "another feed's": otherFeed };
 for (const [what, floor] of Object.entries(FOREIGN)) {
-  // S03, S13: where the key was replaced, the floor that it had signed is gone: that must be told.
-  test(`a floor of ${what} that was kept is told`, async () => {
+  // S03, S13: if the key was replaced, the floor that it had signed is lost: that must be reported.
+  test(`a stored floor of ${what} is reported`, async () => {
     const { events, verifier } = await start(memoryPlace({ floor }));
     await verifier.refresh();
     assert.deepEqual(problems(events).map(({ type }) => type), ["failure"]);
@@ -269,8 +268,8 @@ for (const [what, floor] of Object.entries(FOREIGN)) {
   });
 }
 
-// E12: what is as it should be is no failure.
-test("of a store that works no failure is told", async () => {
+// E12: the normal case is no failure.
+test("a store that works reports no failure", async () => {
   for (const place of [memoryPlace(), memoryPlace({ floor: base, snapshots: packed(base) })]) {
     const { events, stub, time, verifier } = await start(place);
     for (const bytes of [base, delta, newer]) {
@@ -282,7 +281,7 @@ test("of a store that works no failure is told", async () => {
   }
 });
 
-/** Leaves no memory for so many bytes until the answer is called. */
+/** Makes allocations of this size fail until the returned function is called. */
 function withoutMemoryFor(size) {
   const { Uint8Array: original } = globalThis;
   globalThis.Uint8Array = new Proxy(original, {
@@ -294,8 +293,8 @@ function withoutMemoryFor(size) {
   return () => void (globalThis.Uint8Array = original);
 }
 
-// S09, E03: what is kept may be hundreds of megabytes, and there may be no memory to pack it in.
-test("a keeper that has no memory to pack in takes nothing but its own work down", async () => {
+// S09, E03: stored snapshots may have hundreds of megabytes, and there may be no memory to pack them.
+test("a keeper without memory for packing only fails in its own work", async () => {
   const stub = await startStub({ snapshot: base });
   const stream = stub.stream = openStream();
   const place = memoryPlace();
@@ -315,7 +314,7 @@ test("a keeper that has no memory to pack in takes nothing but its own work down
     time.ahead = 61;
     stream.send(delta);
     assert.ok(await until(() => verifier.verifySync(good).code === "revoked_token"));
-    assert.ok(await until(() => place.writes.length === 3), "the floor is kept all the same");
+    assert.ok(await until(() => place.writes.length === 3), "the floor is still stored");
     await new Promise((resume) => setTimeout(resume, 50));
   } finally {
     giveBack();
@@ -326,13 +325,13 @@ test("a keeper that has no memory to pack in takes nothing but its own work down
   time.ahead = 122;
   stream.send(newer);
   const isKept = () => place.writes.length === 4;
-  assert.ok(await until(isKept), "it is kept once there is memory again");
+  assert.ok(await until(isKept), "it is stored once there is memory again");
   assert.deepEqual(place.writes.slice(2), ["floor", "snapshots"]);
   assert.equal(stream.requests.length, 1);
 });
 
-// S03: below the floor nothing is decided, so the others go on waiting for the request that reads now.
-test("a read that fails late ends no wait for the request that took over", async (context) => {
+// S03: below the floor nothing is decided, so the other requests wait for the request that reads now.
+test("a read that fails late does not end the wait for the request that took over", async (context) => {
   const reads = [];
   const read = (name) => name === "snapshots" ? Promise.resolve(undefined) : new Promise((resolve, reject) => {
     reads.push({ reject, resolve });
@@ -350,14 +349,14 @@ test("a read that fails late ends no wait for the request that took over", async
   let isOver = false;
   const third = verifier.refresh().then(() => { isOver = true; });
   await new Promise((resume) => setTimeout(resume, 200));
-  assert.ok(!isOver, "the third request went on without the floor");
+  assert.ok(!isOver, "the third request continued without the floor");
   reads[1].resolve(newer);
   await Promise.all([second, third]);
   assert.equal(verifier.verifySync(await mint(key, { jti: "other" })).code, "no_snapshot");
 });
 
-// E02: a store that never answers costs a start some seconds, and no verdict.
-test("a store whose reads never settle holds nobody up for ever", { timeout: 60_000 }, async () => {
+// E02: a store that never answers delays a start by some seconds, and no verdict.
+test("a store whose reads never settle blocks no request for ever", { timeout: 60_000 }, async () => {
   const never = () => new Promise(() => {});
   const { verifier } = await start(keep({ read: never, write: async () => {} }));
   const refresh = verifier.refresh();
@@ -366,8 +365,8 @@ test("a store whose reads never settle holds nobody up for ever", { timeout: 60_
   assert.equal(verifier.verifySync(good).code, "valid");
 });
 
-// S15, S09: keeping is a courtesy to the next start; revocations do not wait for it.
-test("a store whose writes never settle holds no revocation up", { timeout: 60_000 }, async () => {
+// S15, S09: storing only helps the next start; revocations do not wait for it.
+test("a store whose writes never settle delays no revocation", { timeout: 60_000 }, async () => {
   const stub = await startStub({ snapshot: base });
   const stream = stub.stream = openStream();
   const store = keep({ read: async () => undefined, write: () => new Promise(() => {}) });
@@ -377,6 +376,6 @@ test("a store whose writes never settle holds no revocation up", { timeout: 60_0
   assert.ok(await until(() => stream.followers.size === 1, 30));
   stream.write(eventOf(base));
   stream.write(eventOf(delta));
-  const isTold = await until(() => verifier.verifySync(good).code === "revoked_token", 4);
-  assert.ok(isTold, "the delta waits until the store's write is given up");
+  const isSeen = await until(() => verifier.verifySync(good).code === "revoked_token", 4);
+  assert.ok(isSeen, "the delta waits until the store's write times out");
 });

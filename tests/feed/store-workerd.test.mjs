@@ -27,7 +27,7 @@ after(async () => {
 const parts = { key, publicKey, url: `${stub.url}/feed` };
 const options = optionsOf(parts, {}, { maxStaleness: 86_400 });
 
-/** Lets the feed answer with `bytes`, or fail without; `place` begins a new verifier there. */
+/** Makes the feed answer with `bytes`, or fail without; `place` starts a new verifier there. */
 async function ask(bytes, place) {
   stub.isUp = bytes !== undefined;
   stub.snapshot = bytes;
@@ -38,8 +38,8 @@ async function ask(bytes, place) {
 }
 
 for (const place of ["kv", "cache"]) {
-  // S03, E02: what one isolate has kept there the next one has without the feed.
-  test(`a verifier that restarts on its ${place} has what it had`, async () => {
+  // S03, E02: the next isolate gets the values that one isolate has stored, without the feed.
+  test(`a verifier that restarts on its ${place} has its previous state`, async () => {
     assert.deepEqual(await ask(base, place), {
       result: { applied: "replaced" }, code: "valid", position: "1.2",
     });
@@ -54,15 +54,15 @@ for (const place of ["kv", "cache"]) {
 
 const bytesIn = async (name) => new Uint8Array(await kv.get(name, "arrayBuffer"));
 
-// S03: its names are its own, so that a namespace may be shared with other things.
-test("what is kept in KV has a prefix", async () => {
+// S03: its names have a prefix, so that other software can share the namespace.
+test("the names in KV have a prefix", async () => {
   const { keys } = await kv.list();
   assert.deepEqual(keys.map(({ name }) => name), ["offswitch:floor", "offswitch:snapshots"]);
   assert.equal(positionIn(await bytesIn("offswitch:floor")), "1.4");
 });
 
-// E10: KV may answer with what was true a minute ago; it is ignored, and the feed counts.
-test("a KV that is behind lowers no floor of a verifier that runs", async () => {
+// E10: KV may return a value from a minute ago; it is ignored, and the feed counts.
+test("a KV that is behind does not lower the floor of a running verifier", async () => {
   const names = ["offswitch:floor", "offswitch:snapshots"];
   for (const name of names) await kv.delete(name);
   await ask(base, "kv");
@@ -74,16 +74,16 @@ test("a KV that is behind lowers no floor of a verifier that runs", async () => 
   assert.equal(positionIn(await bytesIn("offswitch:floor")), "1.5");
 });
 
-// E10, E01: a verifier that starts with what is behind takes it for no more than it is.
-test("a KV of which the snapshots are behind the floor decides nothing by itself", async () => {
+// E10, E01: a verifier that starts with old values does not treat them as new.
+test("a KV whose snapshots are behind the floor is not enough for a verdict", async () => {
   await kv.put("offswitch:snapshots", packed(base));
   const { code, position } = await ask(undefined, "kv");
   assert.deepEqual([code, position], ["no_snapshot", "1.2"]);
   assert.equal((await ask(delta)).code, "revoked_token");
 });
 
-// S09: a namespace full of rubbish.
-test("a KV full of rubbish costs a start its head start", async () => {
+// S09: a namespace full of garbage.
+test("a KV full of garbage only makes the start slower", async () => {
   await kv.put("offswitch:floor", "rubbish");
   await kv.put("offswitch:snapshots", "rubbish".repeat(10_000));
   assert.deepEqual(await ask(base, "kv"), {
@@ -91,7 +91,7 @@ test("a KV full of rubbish costs a start its head start", async () => {
   });
 });
 
-/** Sends requests to a worker that has not read its store yet; a store that takes `delay` to read. */
+/** Sends requests to a worker that has not read its store yet; the store takes `delay` to read. */
 async function crowd(delay, { abortFirst = false } = {}) {
   stub.isUp = true;
   stub.snapshot = base;
@@ -110,8 +110,8 @@ async function crowd(delay, { abortFirst = false } = {}) {
   return Promise.all(answers.map((answer) => answer.json()));
 }
 
-// S03, E04: the first requests arrive together, and the feed shows what is below the kept floor.
-test("requests that arrive while the floor is read are answered by it", async () => {
+// S03, E04: the first requests arrive together, and the feed is below the stored floor.
+test("requests that arrive while the floor is read wait for it", async () => {
   await kv.put("offswitch:floor", new Uint8Array(delta));
   await kv.put("offswitch:snapshots", packed(base, delta));
   for (const { code, position } of await crowd(1000)) {
@@ -119,7 +119,7 @@ test("requests that arrive while the floor is read are answered by it", async ()
   }
 });
 
-// S03, E04: the request that reads is cut off, and its answer never comes.
+// S03, E04: the request that reads is cut off, and its read never completes.
 test("a client that aborts while the floor is read leaves the reading to another", async () => {
   await kv.put("offswitch:floor", new Uint8Array(delta));
   await kv.put("offswitch:snapshots", packed(base, delta));

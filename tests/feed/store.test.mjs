@@ -1,4 +1,4 @@
-// What a verifier keeps across restarts, and that no restart lowers its floor.
+// The state that a verifier keeps across restarts; no restart lowers its floor.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -30,10 +30,10 @@ const feed = fakeFeed();
 after(feed.stop);
 
 const parts = { key, publicKey, url: "http://feed.test/feed" };
-/** A verifier that begins with what `store` has. */
+/** A verifier that starts with the content of `store`. */
 const start = (store) => verifierOf(parts, {}, { maxStaleness: 86_400, store });
 
-/** Follows one answer of the feed, long enough after the last for everything to be kept. */
+/** Follows one answer of the feed, long enough after the last one for everything to be stored. */
 async function follow({ time, verifier }, bytes) {
   time.ahead += 61;
   feed.bytes = bytes;
@@ -42,8 +42,8 @@ async function follow({ time, verifier }, bytes) {
 
 const codes = (verifier) => Object.values(tokens).map((token) => verifier.verifySync(token).code);
 
-// S03, E02: a restart needs no feed to be where it was.
-test("a verifier that restarts without a feed has what it had", async () => {
+// S03, E02: a restarted verifier continues at its position without the feed.
+test("a verifier that restarts without a feed has its previous state", async () => {
   const store = memoryPlace();
   const one = start(store);
   await follow(one, base);
@@ -61,8 +61,8 @@ test("a verifier that restarts without a feed has what it had", async () => {
   assert.equal(positionIn(store.kept.get("floor")), "1.5");
 });
 
-// S03: where only the floor was kept, what is older is not enough to call a token good.
-test("a floor without its snapshots decides nothing until the feed has come that far", async () => {
+// S03: if only the floor was stored, an older snapshot is not enough to accept a token.
+test("a floor without its snapshots decides nothing until the feed has reached it", async () => {
   const store = memoryPlace();
   const one = start(store);
   for (const bytes of [base, delta, second]) await follow(one, bytes);
@@ -79,8 +79,8 @@ const order = (position) => position.split(".").map(Number);
 const isBefore = ([era, seq], [otherEra, otherSeq]) =>
   era < otherEra || (era === otherEra && seq < otherSeq);
 
-// S03: eight snapshots in any order, with a restart anywhere: the floor only rises, and nothing
-// that was refused as revoked is ever called good again.
+// S03: eight snapshots in any order, with a restart anywhere: the floor only rises, and no token that was
+// refused as revoked is ever accepted again.
 test("no order of snapshots and no restart lowers the floor or brings a token back", async () => {
   const random = chance(7);
   for (let round = 0; round < 120; round += 1) {
@@ -109,8 +109,8 @@ test("no order of snapshots and no restart lowers the floor or brings a token ba
   }
 });
 
-// S03: a verifier that is ahead of its own store stays there.
-test("a store that has only older things changes nothing of what is held", async () => {
+// S03: a verifier that is ahead of its own store stays ahead.
+test("a store with older values does not change the held state", async () => {
   const store = memoryPlace({ floor: base, snapshots: packed(base, delta) });
   const at = start(store);
   at.verifier.apply(newer);
@@ -125,7 +125,7 @@ test("a store that has only older things changes nothing of what is held", async
 });
 
 // S03: the isolates of a worker and the tabs of a browser share one place.
-test("of verifiers that share a place none writes over a floor that is beyond its own", async () => {
+test("no verifier overwrites a floor in a shared place that is beyond its own", async () => {
   const store = memoryPlace();
   const [behind, ahead] = [start(store), start(store)];
   await follow(behind, base);
@@ -141,7 +141,7 @@ test("of verifiers that share a place none writes over a floor that is beyond it
   assert.ok(await until(() => positionIn(store.kept.get("floor")) === "1.6"), "also at its close");
 });
 
-// S03: KV takes one write a second for each key, and a large base is not written with each delta.
+// S03: KV accepts one write per second and key, and a large base is not written with each delta.
 test("floor and snapshots are written when they change, and not too often", async () => {
   const store = memoryPlace();
   const at = start(store);
@@ -159,8 +159,8 @@ test("floor and snapshots are written when they change, and not too often", asyn
   assert.equal(other.verifier.since(), "1.6");
 });
 
-// S03: a process that is ended in good order loses nothing of what it has seen.
-test("a verifier that is closed leaves the floor it had", async () => {
+// S03: a process that ends in an orderly way loses none of its state.
+test("a verifier that is closed has stored its floor", async () => {
   const store = memoryPlace();
   const { time, verifier } = start(store);
   for (const bytes of [base, delta]) {
@@ -173,16 +173,16 @@ test("a verifier that is closed leaves the floor it had", async () => {
   assert.equal(positionIn(store.kept.get("floor")), "1.3");
 });
 
-// S03: of a crash between two writes the floor is the one that counts.
-test("the floor is kept before the snapshots that lead to it", async () => {
+// S03: after a crash between two writes the floor is what counts.
+test("the floor is stored before the snapshots that lead to it", async () => {
   const store = memoryPlace();
   const at = start(store);
   await follow(at, base);
   assert.deepEqual(store.writes, ["floor", "snapshots"]);
 });
 
-// E03, S03: whoever reads snapshots into one buffer hands over what is soon something else.
-test("a buffer that is used again after apply spoils neither what is held nor kept", async () => {
+// E03, S03: a caller that reads snapshots into one buffer overwrites the bytes after apply.
+test("a buffer that is reused after apply changes neither the held nor the stored state", async () => {
   const store = memoryPlace();
   const at = start(store);
   await follow(at, undefined);
@@ -204,8 +204,9 @@ test("a buffer that is used again after apply spoils neither what is held nor ke
 });
 
 for (const end of ["lands", "fails"]) {
-  // S03: what came while the snapshots were being written is kept too, whatever becomes of them.
-  test(`a verifier that is closed while a write of snapshots ${end} leaves the floor it had`, async () => {
+  // S03: a state that arrives while the snapshots are being written is stored too, whether the write succeeds
+  // or not.
+  test(`a verifier that is closed while a write of snapshots ${end} has stored its floor`, async () => {
     const { kept, read, write } = memoryPlace();
     let finish;
     const store = keep({
@@ -231,8 +232,8 @@ const { snapshots: [large, beat] } = sign([
   { from: 7, to: 7, ...years },
 ]);
 
-// S03: the floor is written every other second, so it is the shortest statement that ends there.
-test("the floor is kept as a heartbeat once there is one, and stays that short", async () => {
+// S03: the floor is written every other second, so it is the shortest statement with this position.
+test("the floor is stored as a heartbeat once there is one, and stays that short", async () => {
   assert.ok(large.length > LARGEST, `${large.length} bytes`);
   const store = memoryPlace();
   const at = start(store);
@@ -244,8 +245,8 @@ test("the floor is kept as a heartbeat once there is one, and stays that short",
   }
 });
 
-// S03: a place that takes little still remembers how far the feed had come.
-test("a place that takes at most 64 KiB keeps a floor although the base is larger", async () => {
+// S03: a place for small values still remembers how far the feed had come.
+test("a place for at most 64 KiB stores a floor although the base is larger", async () => {
   const store = limitedPlace(LARGEST);
   const one = start(store);
   await follow(one, large);
@@ -259,7 +260,7 @@ test("a place that takes at most 64 KiB keeps a floor although the base is large
   assert.equal(other.verifier.verifySync(tokens.e).code, "valid");
 });
 
-// S03: the last write to land is the newest floor, however slow the place is.
+// S03: the last write to complete is the newest floor, however slow the place is.
 test("writes to a slow place never overlap, and the last floor is the one that stays", async () => {
   const { most, store } = slowPlace(60);
   const at = start(store);

@@ -1,4 +1,4 @@
-// The reading of server-sent events, piece by piece and without a network.
+// The parser for server-sent events, piece by piece and without a network.
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
@@ -10,7 +10,7 @@ afterEach(() => {
   globalThis.fetch = original;
 });
 
-/** Lets `fetch` answer with a stream of these pieces. */
+/** Makes `fetch` answer with a stream of these pieces. */
 function serve(pieces) {
   const encoded = pieces.map((piece) => Buffer.from(piece));
   globalThis.fetch = async (_, { headers }) => {
@@ -45,8 +45,8 @@ const lines = (end) =>
     "", "id: 1.3", "data-like: no", data(SECOND), "", ""].join(end);
 
 for (const [name, end] of Object.entries({ LF: "\n", CRLF: "\r\n" })) {
-  // S15, S08: a network may cut the stream anywhere, also inside of a character or a line end.
-  test(`events with ${name} line ends are read whatever the pieces are`, async () => {
+  // S15, S08: a network may cut the stream anywhere, also inside a character or a line end.
+  test(`events with ${name} line ends are read in pieces of any size`, async () => {
     const text = Buffer.from(lines(end));
     assert.deepEqual(await read([text]), [FIRST, SECOND]);
     assert.deepEqual(await read([...text].map((byte) => [byte])), [FIRST, SECOND]);
@@ -57,7 +57,7 @@ for (const [name, end] of Object.entries({ LF: "\n", CRLF: "\r\n" })) {
   });
 }
 
-// WHATWG HTML section 9.2.5 knows three line ends.
+// WHATWG HTML section 9.2.5 defines three line ends.
 test("events with CR line ends are read", async () => {
   assert.deepEqual(await read([lines("\r"), ":\n"]), [FIRST, SECOND]);
 });
@@ -68,7 +68,7 @@ test("a byte order mark, missing spaces and several data lines are understood", 
   assert.deepEqual(await read([text]), ["joined up"]);
 });
 
-test("an event that was cut off is none, and nor is one without data", async () => {
+test("an incomplete event is ignored, and so is one without data", async () => {
   assert.deepEqual(await read([`${data("cut off")}\n`]), []);
   assert.deepEqual(await read([data("cut off")]), []);
   const nothing = "event: snapshot\n\n\n\ndata\n\ndata:\n\n";
@@ -81,23 +81,23 @@ test("several events in one piece come one by one", async () => {
   assert.deepEqual(await read([all.map((text) => `${data(text)}\n\n`).join("")]), all);
 });
 
-// S08: as large as is allowed, and not a byte more.
-test("an event may be as large as a snapshot may be", async () => {
+// S08: an event may have the maximum size, and not one byte more.
+test("an event may be as large as the largest snapshot", async () => {
   const most = "x".repeat(10_000);
   assert.deepEqual(await read([`${data(most)}\n\n`]), [most]);
   assert.deepEqual(await read([...`id: 1\n${data(most)}\n\n`]), [most]);
 });
 
 for (const more of [1, 100, 1000, 40_000]) {
-  // S08: the limit holds however the event arrives.
-  test(`an event that is ${more} bytes larger than a snapshot may be is refused`, async () => {
+  // S08: the limit does not depend on the pieces in which the event arrives.
+  test(`an event that is ${more} bytes larger than the largest snapshot is refused`, async () => {
     const text = `${data("x".repeat(10_000 + more))}\n\n`;
     await assert.rejects(read([text]), /too large/);
     await assert.rejects(read(text.match(/.{1,100}/gs)), /too large/);
   });
 }
 
-// S08: what was read before something bad counts; the bad ends the stream.
+// S08: events before a defect count; the defect ends the stream.
 test("text that is not base64 ends the stream after the events before it", async () => {
   for (const bad of ["data: *", "data: {}", "data: AAA=A", "data: A", "data: \u00e9"]) {
     serve([`${data("good")}\n\n${bad}\n\n${data("never")}\n\n`]);
@@ -111,8 +111,8 @@ test("text that is not base64 ends the stream after the events before it", async
   }
 });
 
-// S08: bounded in time, whatever the size of the pieces: the work grows with the bytes alone.
-test("a large event in small pieces costs no more than its bytes", async () => {
+// S08: the time is bounded for pieces of any size: the work grows only with the bytes.
+test("a large event in small pieces takes no more time than in one piece", async () => {
   const size = 2 << 20;
   const text = `${data("y".repeat(size))}\n\n`;
   const before = process.cpuUsage();
@@ -123,8 +123,8 @@ test("a large event in small pieces costs no more than its bytes", async () => {
   assert.ok(seconds < 2, `${seconds} s of computing for an event of 2 MiB`);
 });
 
-// S08: the reader lets go of the connection, however it is left.
-test("the connection is given up when nobody reads on", async () => {
+// S08: the reader closes the connection, in every way of leaving it.
+test("the connection is closed when the reader stops", async () => {
   let isCancelled = false;
   globalThis.fetch = async () => new Response(new ReadableStream({
     start: (controller) => controller.enqueue(Buffer.from(`${data("a")}\n\n${data("b")}\n\n`)),
@@ -135,7 +135,7 @@ test("the connection is given up when nobody reads on", async () => {
   assert.ok(isCancelled);
 });
 
-test("a stream asks for events", async () => {
+test("a stream requests events", async () => {
   await read([], { headers: { "last-event-id": "1.5" } });
   assert.deepEqual(serve.headers, { accept: "text/event-stream", "last-event-id": "1.5" });
 });

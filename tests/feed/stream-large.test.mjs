@@ -1,4 +1,4 @@
-// What is large in a stream: it is refused early, decoded without holding anything up, or fetched.
+// Large data in a stream: it is refused early, decoded without blocking, or fetched by a poll.
 
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
@@ -28,7 +28,7 @@ after(async () => {
   for (const one of open) await one.close();
 });
 
-/** Lets `fetch` answer with a stream of these pieces; counts the bytes that were taken. */
+/** Makes `fetch` answer with a stream of these pieces; counts the bytes that were read. */
 function serve(pieces) {
   const taken = { bytes: 0 };
   const left = pieces[Symbol.iterator]();
@@ -53,7 +53,7 @@ const cpuMilliseconds = (before) => {
   return (user + system) / 1000;
 };
 
-// D01: the largest event there may be holds nothing up for longer than 50 ms.
+// D01: the largest possible event blocks the event loop for at most 50 ms.
 test("the largest event is decoded in less than 50 ms", async (context) => {
   const largest = Buffer.alloc(3 * 1024 * 1024, 7).toString("base64");
   const costs = [];
@@ -71,12 +71,12 @@ test("the largest event is decoded in less than 50 ms", async (context) => {
   assert.ok(Math.min(...costs) < 50, costs.join());
 });
 
-// D01: whatever a snapshot may have by a poll, an event ends at 4 MiB of base64.
-test("an event that goes on is refused after 4 MiB, whatever maxBytes is", async () => {
+// D01: an event ends at 4 MiB of base64, with any limit for polls.
+test("an event without an end is refused after 4 MiB, with any maxBytes", async () => {
   const taken = serve(endless("data: ", "A".repeat(65_536)));
   const events = followEvents("http://feed.test/stream", { maxBytes: 256 << 20, timeoutSeconds: 60 });
   await assert.rejects(() => events.next(), /too large/);
-  assert.ok(taken.bytes < 4.5 * 1024 * 1024, `${taken.bytes} bytes were taken`);
+  assert.ok(taken.bytes < 4.5 * 1024 * 1024, `${taken.bytes} bytes were read`);
 });
 
 const JUNK = {
@@ -87,7 +87,7 @@ const JUNK = {
 };
 for (const [what, [bytes, code]] of Object.entries(JUNK)) {
   for (const separator of ["", "\ndata: "]) {
-    // D01, S08: what cannot become a snapshot of this feed is not read on.
+    // D01, S08: the rest of data that cannot become a snapshot of this feed is not read.
     test(`an event that ${what} is refused after its first bytes${separator && ", line by line"}`, async () => {
       const { verifier } = verifierOf({ key, publicKey, url: "http://feed.test/feed" });
       verifier.apply(base);
@@ -95,13 +95,13 @@ for (const [what, [bytes, code]] of Object.entries(JUNK)) {
       const taken = serve(endless(`data: ${pieces.join(separator)}`, `${separator}AAAA`.repeat(1000)));
       const result = await followStream(verifier);
       assert.equal(result.error, code);
-      assert.ok(taken.bytes < 40_000, `${taken.bytes} bytes were taken`);
+      assert.ok(taken.bytes < 40_000, `${taken.bytes} bytes were read`);
     });
   }
 }
 
-// D01, S06: the server names what is too large for an event, and a poll brings it.
-test("what is too large for the stream is fetched, and the stream goes on from there", async () => {
+// D01, S06: the server announces a snapshot that is too large for an event, and a poll fetches it.
+test("a snapshot too large for the stream is fetched, and the stream continues from there", async () => {
   const stub = await startStub({ snapshot: base });
   open.push(stub);
   const following = openStream(eventOf(base));
@@ -119,8 +119,8 @@ test("what is too large for the stream is fetched, and the stream goes on from t
   assert.equal(verifier.status().feed.failures, 0);
 });
 
-// S15: what this client does not know yet is passed over.
-test("an event of an unknown kind is passed over", async () => {
+// S15: an event that this client does not know is ignored.
+test("an event of an unknown kind is ignored", async () => {
   const { verifier } = verifierOf({ key, publicKey, url: "http://feed.test/feed" });
   serve(["event: greeting\ndata: hello\n\n", eventOf(base), "event: more\ndata: AAAA\n\n"]);
   assert.deepEqual(await followStream(verifier), { applied: "replaced" });

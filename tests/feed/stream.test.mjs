@@ -32,7 +32,7 @@ after(async () => {
   for (const stub of stubs) await stub.close();
 });
 
-/** A verifier that holds the base at 1.2, and a signal to end its streams with. */
+/** A verifier with the base at 1.2, and a signal that ends its streams. */
 async function held(feed = {}, more = {}) {
   const stub = await startStub({ snapshot: base });
   stubs.push(stub);
@@ -44,8 +44,8 @@ async function held(feed = {}, more = {}) {
   return { stub, time, verifier, abort, follow: () => followStream(verifier, abort.signal) };
 }
 
-// S15: it resumes where it is, with its credentials, and takes whatever kind comes.
-test("a stream is resumed at what is held and brings delta, heartbeat and base", async () => {
+// S15: it resumes at its position, with its credentials, and accepts every kind of snapshot.
+test("a stream is resumed at the held position and brings delta, heartbeat and base", async () => {
   const { stub, verifier, follow } = await held();
   stub.stream = ending(delta, heartbeat, newer);
   assert.deepEqual(await follow(), { applied: "replaced" });
@@ -60,8 +60,8 @@ test("a stream is resumed at what is held and brings delta, heartbeat and base",
   assert.equal(stub.requests.at(-1).headers["last-event-id"], "1.6");
 });
 
-// S15: nothing is waited for but the event itself.
-test("an event counts as soon as it is complete, while the stream goes on", async () => {
+// S15: an event takes effect without waiting for more data.
+test("an event counts as soon as it is complete, while the stream stays open", async () => {
   const { stub, verifier, abort, follow } = await held({ timeoutSeconds: 60 });
   const stream = stub.stream = openStream();
   const following = follow();
@@ -75,10 +75,10 @@ test("an event counts as soon as it is complete, while the stream goes on", asyn
   assert.ok(await until(() => verifier.verifySync(good).code === "revoked_token"));
   abort.abort();
   await following;
-  assert.ok(await until(() => stream.followers.size === 0), "the connection is given up");
+  assert.ok(await until(() => stream.followers.size === 0), "the connection is closed");
 });
 
-// S06: what a stream cannot lead on from is fetched by a poll, and the next stream begins there.
+// S06: if a stream cannot continue from the position, a poll fetches the base, and the next stream begins there.
 test("a gap ends the stream, and the poll after it fetches the base", async () => {
   const { stub, verifier, follow, time } = await held();
   stub.stream = streaming(eventOf(gap));
@@ -93,8 +93,8 @@ test("a gap ends the stream, and the poll after it fetches the base", async () =
   assert.equal(stub.requests.at(-1).headers["last-event-id"], "1.6");
 });
 
-// S07, S19: whoever repeats old statements is left, though each of them is genuine.
-test("a stream that only repeats what is old is given up", async () => {
+// S07, S19: a server that repeats old statements is left, although each of them is genuine.
+test("a stream that only repeats old statements is closed", async () => {
   const { stub, verifier, follow, time } = await held();
   time.ahead = 301; // half of maxStaleness
   stub.stream = streaming(...Array(50).fill(eventOf(old)));
@@ -104,7 +104,7 @@ test("a stream that only repeats what is old is given up", async () => {
   assert.equal(verifier.verifySync(good).code, "valid", "not too old yet");
 });
 
-// S08: an end is no failure, a reset is one, and neither costs what is held.
+// S08: an end is no failure, a reset is one, and both leave the held state unchanged.
 test("a stream may end or break off at any time", async () => {
   const { stub, verifier, follow, time } = await held({ timeoutSeconds: 60 });
   stub.stream = ending();
@@ -115,13 +115,13 @@ test("a stream may end or break off at any time", async () => {
   assert.ok(await until(() => stream.followers.size === 1 && verifier.status().feed.rounds >= 2));
   stream.reset();
   assert.equal((await following).error, "feed_unreachable");
-  assert.deepEqual(await follow(), { skipped: true }, "it is spared for a moment");
+  assert.deepEqual(await follow(), { skipped: true }, "there is a short pause");
   time.ahead = 31;
   stub.stream = ending(delta);
   assert.deepEqual(await follow(), { applied: "extended" });
 });
 
-// S14: a stream is refused with a time to come back.
+// S14: the server refuses a stream with a time to retry.
 test("Retry-After of a refused stream is honoured", async () => {
   const { stub, follow, time } = await held();
   stub.stream = send("", { "retry-after": "12" }, 503);
@@ -136,7 +136,7 @@ test("Retry-After of a refused stream is honoured", async () => {
 const HOSTILE = hostileStreams({ delta, fork, otherFeed, otherKey });
 for (const [what, handler] of Object.entries(HOSTILE)) {
   // S08, S09: bounded in bytes and time; the last good state stays, the next good update succeeds.
-  test(`a stream of which comes ${what} leaves the last good state in force`, async () => {
+  test(`a stream that sends ${what} leaves the last good state in force`, async () => {
     const { stub, verifier, follow, time } = await held();
     stub.stream = handler;
     const began = Date.now();
@@ -154,7 +154,7 @@ for (const [what, handler] of Object.entries(HOSTILE)) {
   });
 }
 
-// S08: the limit of silence begins anew with each event, not with each byte.
+// S08: each event restarts the limit of silence; single bytes do not.
 test("a stream with an event now and then is not silent", async () => {
   const { stub, abort, verifier, follow } = await held({ timeoutSeconds: 4 });
   const stream = stub.stream = openStream();
@@ -167,8 +167,8 @@ test("a stream with an event now and then is not silent", async () => {
   assert.equal(asked(stub, "/feed/stream"), 1);
 });
 
-// E12: aborting is no event worth a failure's.
-test("a stream that is aborted tells nobody of a failure", async () => {
+// E12: aborting is not reported as a failure.
+test("an aborted stream reports no failure", async () => {
   const events = [];
   const onEvent = (event) => events.push(event);
   const { stub, abort, follow } = await held({ timeoutSeconds: 60 }, { onEvent });

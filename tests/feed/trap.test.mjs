@@ -1,4 +1,4 @@
-// What a trap costs: the request at which it happens, and nothing else.
+// A trap affects the request in which it happens, and nothing else.
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
@@ -33,12 +33,12 @@ function start(...snapshots) {
 const codes = (verifier) => [good, gone, newer].map((token) => verifier.verifySync(token).code);
 const HELD = ["valid", "revoked_token", "revoked_token"];
 
-// E03: more bytes than wasm can address are a real trap; what was held is in force again.
+// E03: more bytes than wasm can address are a real trap; afterwards the held state is in force again.
 test("a snapshot that no memory can hold leaves the last good state in force", () => {
   const verifier = start(base, delta);
   const memory = verifier.status().instance.memoryBytes;
   const endless = new Uint8Array(2 ** 31);
-  endless.set(base); // what does not begin like a snapshot never gets to wasm's memory
+  endless.set(base); // data that does not begin like a snapshot never enters wasm's memory
   for (let round = 0; round < 3; round += 1) {
     const result = verifier.apply(endless);
     assert.equal(result.error, "verifier_failed");
@@ -48,8 +48,8 @@ test("a snapshot that no memory can hold leaves the last good state in force", (
 });
 
 for (const [what, error] of Object.entries({ "a trap": unreachable, "no stack": exhausted })) {
-  // E03, S03: what a trap may cost is freshness, never the floor.
-  test(`after ${what} everything that was held is in force again`, async () => {
+  // E03, S03: a trap may make the state less fresh, but never lowers the floor.
+  test(`after ${what} the whole held state is in force again`, async () => {
     const verifier = start(base, delta);
     const other = start(base);
     assert.equal(verifier.verifySync(good).code, "valid");
@@ -66,28 +66,28 @@ for (const [what, error] of Object.entries({ "a trap": unreachable, "no stack": 
 }
 
 for (const call of CALLS) {
-  // E03: wherever it happens, nothing is thrown that is no trap of ours, and the next call works.
+  // E03: at whichever call it happens, only a trap of ours is thrown, and the next call works.
   test(`a trap in ${call} is survived`, async () => {
     const verifier = start(base);
-    const told = [];
-    verifier.onRevoked(good, ({ code }) => told.push(code));
+    const reported = [];
+    verifier.onRevoked(good, ({ code }) => reported.push(code));
     const results = [];
     const attempt = async (run) => results.push(await run());
     await trapping(() => attempt(() => verifier.verifySync(good)), [call]);
     await trapping(() => attempt(() => verifier.verify(byHost)), [call]);
     await trapping(() => attempt(() => verifier.apply(delta)), [call]);
-    assert.deepEqual(told, []);
+    assert.deepEqual(reported, []);
     later(11);
     verifier.apply(delta);
     assert.deepEqual(codes(verifier), HELD, JSON.stringify(results));
     assert.equal((await verifier.verify(byHost)).code, "valid");
-    assert.deepEqual(told, []);
+    assert.deepEqual(reported, []);
     assert.equal(verifier.status().position, "1.3");
   });
 }
 
-// E03: many verdicts at once, of which one meets the trap.
-test("verdicts that are under way when the instance is replaced are decided anew", async () => {
+// E03: many verdicts at the same time, one of which meets the trap.
+test("verdicts in progress when the instance is replaced are decided again", async () => {
   const verifier = start(base);
   const first = Array.from({ length: 20 }, () => verifier.verify(byHost));
   trapping(() => verifier.verifySync(good));
@@ -95,7 +95,7 @@ test("verdicts that are under way when the instance is replaced are decided anew
   assert.deepEqual(outcomes, Array(20).fill("valid"));
 });
 
-// E03, E08: the base is read from the memory of the instance that has trapped, wherever it was by then.
+// E03, E08: the base is read from the memory of the trapped instance, wherever it is by then.
 test("after a trap the base is in force again although the memory has grown since", () => {
   const verifier = start(base, delta);
   const before = verifier.status().instance.memoryBytes;
@@ -110,7 +110,7 @@ test("after a trap the base is in force again although the memory has grown sinc
   }
 });
 
-// E03: what was half done when the instance trapped is refused by its signature, and nothing is valid.
+// E03: a half-finished state of the trapped instance is refused by its signature, and no token is valid.
 test("a trap right after a base has replaced another leaves one of them in force, or none", () => {
   const verifier = start(base);
   assert.equal(trapping(() => verifier.apply(newBase), ["base"]).error, "verifier_failed");
@@ -130,8 +130,8 @@ const { snapshots: [fork, future, newBase] } = sign([
 const trap = (verifier) =>
   assert.equal(trapping(() => verifier.verifySync(good)).code, "verifier_failed");
 
-// E03, S03: two histories were signed; a trap is no reason to trust one of them again.
-test("a trap does not undo that the feed was found forked", () => {
+// E03, S03: two histories were signed; after a trap neither is trusted again.
+test("a trap does not undo the detection of a fork", () => {
   const verifier = start(base);
   assert.equal(verifier.apply(fork).error, "feed_fork");
   for (let times = 0; times < 2; times += 1) {
@@ -142,10 +142,10 @@ test("a trap does not undo that the feed was found forked", () => {
   }
   verifier.apply(newBase);
   trap(verifier);
-  assert.equal(verifier.verifySync(good).code, "valid", "a newer base has settled it");
+  assert.equal(verifier.verifySync(good).code, "valid", "a newer base has ended the fork");
 });
 
-// E03, E06: the feed has shown that the clock is wrong, and it still is after a trap.
+// E03, E06: the feed has shown that the clock is wrong, and it is still wrong after a trap.
 test("a trap does not undo the warning of a snapshot from the future", () => {
   const verifier = start(base);
   assert.equal(verifier.apply(future).error, "snapshot_from_the_future");
@@ -153,11 +153,11 @@ test("a trap does not undo the warning of a snapshot from the future", () => {
   assert.ok(ageSeconds >= 890, `${ageSeconds} s`);
   trap(verifier);
   assert.equal(verifier.verifySync(good).code, "valid");
-  assert.ok(verifier.status().ageSeconds >= ageSeconds, "what is held looks as old as before");
+  assert.ok(verifier.status().ageSeconds >= ageSeconds, "the held state looks as old as before");
 });
 
-// E03, S03: the floor was possible when it was taken over, and counts whatever the clock says now.
-test("a trap while the clock is days behind does not cost the floor", () => {
+// E03, S03: the floor was plausible when it was set, and stays in force with any clock.
+test("a trap while the clock is days behind does not lose the floor", () => {
   const era = now();
   const { snapshots: [low, high] } = sign([{ era, to: 1, ...years }, { era, to: 2, ...years }]);
   const time = { ahead: 0 };
@@ -171,7 +171,7 @@ test("a trap while the clock is days behind does not cost the floor", () => {
   assert.equal(verifier.verifySync(good).code, "no_snapshot");
 });
 
-// E03, E06: nor once a delta of the present was applied, which is no younger than what is held.
+// E03, E06: nor after a delta of the present, which is no younger than the held state.
 test("a trap does not undo that warning after a delta either", () => {
   const verifier = start(base);
   verifier.apply(future);
@@ -182,7 +182,7 @@ test("a trap does not undo that warning after a delta either", () => {
   assert.ok(Math.abs(verifier.status().ageSeconds - ageSeconds) < 5, `${ageSeconds} s`);
 });
 
-// E03: what it costs is told.
+// E03: the number of traps is reported.
 test("the status counts how often the instance was replaced", () => {
   const verifier = start(base);
   const before = verifier.status().instance.replaced;

@@ -1,4 +1,4 @@
-// The verifier as a JavaScript program meets it.
+// The verifier as a JavaScript program uses it.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -22,7 +22,7 @@ const stub = await startStub({ jwks: { keys: [key.jwk] }, snapshot: base });
 after(stub.close);
 const good = await mint(key);
 
-// X16: the clock is checked whenever it is read.
+// X16: the clock is checked at every read.
 test("a clock that is not a finite time decides nothing", () => {
   for (const time of [NaN, -1, Infinity]) {
     const verifier = new Verifier(options({ clock: () => time }));
@@ -30,7 +30,7 @@ test("a clock that is not a finite time decides nothing", () => {
   }
 });
 
-// E07: whatever keys tokens name, the set is fetched once per cooldown; good keys stay.
+// E07: whichever keys tokens name, the set is fetched once per cooldown; known keys stay.
 test("10,000 unknown keys cause one fetch per cooldown", async () => {
   const feed = { url: `${stub.url}/feed` };
   const verifier = new Verifier(options({ keys: `${stub.url}/jwks` }, feed));
@@ -44,7 +44,7 @@ test("10,000 unknown keys cause one fetch per cooldown", async () => {
   const began = performance.now();
   const forged = Array.from({ length: 10_000 }, (_, index) => verifier.verify(forge(`k${index}`)));
   const codes = new Set((await Promise.all(forged)).map(({ code }) => code));
-  // Of so many at the same time some are not even searched for: those are undecided.
+  // Of this many concurrent tokens some are not even searched for: those are undecided.
   assert.deepEqual([...codes].sort(), ["keys_unavailable", "unknown_key"]);
   const most = 1 + Math.floor((performance.now() - began) / 2000);
   assert.ok(asked(stub, "/jwks") - before <= most, `${asked(stub, "/jwks") - before} fetches`);
@@ -56,8 +56,8 @@ test("10,000 unknown keys cause one fetch per cooldown", async () => {
   stub.jwks = { keys: [key.jwk] };
 });
 
-// V17, S13: what was asked for first and comes last is what the issuer said before.
-test("a key set that is late does not take the place of a newer one", async () => {
+// V17, S13: the answer to the first request arrives last, and is older.
+test("a late key set does not replace a newer one", async () => {
   const next = await signingKey("EdDSA", "next");
   const token = await mint(next);
   const late = await startStub();
@@ -74,13 +74,13 @@ test("a key set that is late does not take the place of a newer one", async () =
   assert.deepEqual(codes(), ["valid", "unknown_key"]);
   answerLate();
   await first;
-  assert.deepEqual(codes(), ["valid", "unknown_key"], "the key that was withdrawn stays so");
+  assert.deepEqual(codes(), ["valid", "unknown_key"], "the withdrawn key stays withdrawn");
   late.jwks = { keys: [key.jwk, next.jwk] };
   await verifier.refreshKeys();
   assert.deepEqual(codes(), ["valid", "valid"]);
 });
 
-// E08: applying over and over does not make the memory grow.
+// E08: repeated applying does not make the memory grow.
 test("1000 swaps of the base leave the memory as it was", () => {
   const orders = Array.from({ length: 1100 }, (_, index) => ({ to: index + 1, extra: 2_000 }));
   const { snapshots } = sign(orders);
@@ -96,14 +96,14 @@ setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc");
 /** Bytes in array buffers, without wasm's memory. */
 function outside() {
-  // What one collection finds in buffers, the next one gives back.
+  // Buffers found by one collection are only freed by the next one.
   collect();
   collect();
   return process.memoryUsage().arrayBuffers;
 }
 
 // E08: the only copy of the base is the one in wasm's memory.
-test("a base is held once, and a second time only while it is replaced", () => {
+test("memory holds one copy of the base, and two only while it is replaced", () => {
   const orders = [1, 2, 3, 4].map((to) => ({ to, extra: 150_000 }));
   const { publicKey: feedKey, snapshots } = sign([...orders, { from: 4, to: 4 }]);
   const size = snapshots[0].length;
@@ -120,7 +120,7 @@ test("a base is held once, and a second time only while it is replaced", () => {
   assert.ok(kept < 0.1, `${kept} times the base outside wasm`);
 });
 
-// V13, X21: deep nesting and huge input are clean refusals; the instance lives on.
+// V13, X21: deep nesting and huge input are refused normally; the instance survives.
 test("hostile tokens do not harm the instance", async () => {
   const verifier = new Verifier(options());
   verifier.apply(base);
@@ -133,7 +133,7 @@ test("hostile tokens do not harm the instance", async () => {
   assert.equal(verifier.verifySync(good).code, "valid");
 });
 
-// E02: a long-lived runtime starts without its control plane and recovers alone.
+// E02: a long-lived runtime starts without its control plane and recovers without help.
 test("createVerifier follows the feed through an outage", async () => {
   stub.isUp = false;
   const feed = { url: `${stub.url}/feed`, pollSeconds: 0.05 };

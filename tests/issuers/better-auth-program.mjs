@@ -1,6 +1,6 @@
-// better-auth (npm) with its plugins jwt and bearer as an identity provider, its data in memory: prints a
-// line when it serves, ends when stdin closes. A line on stdin ends the life of its signing key, as
-// the plugin's rotationInterval does when it is over. The port is the first argument, the algorithm the second.
+// better-auth (npm) with its plugins jwt and bearer as an identity provider, its data in memory: prints a line
+// when it is ready, exits when stdin closes. A line on stdin expires its signing key, like the plugin's
+// rotationInterval. The first argument is the port, the second the algorithm.
 
 import { createServer } from "node:http";
 import { betterAuth } from "better-auth";

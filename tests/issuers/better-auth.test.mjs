@@ -1,5 +1,5 @@
 // better-auth (npm): tokens of its plugin jwt, EdDSA, without jti; the session's id is a nested claim that the
-// application has defined.
+// application defines.
 
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
@@ -34,7 +34,7 @@ const call = async (path, init) => {
   return answer;
 };
 
-/** Signs a user up at the first login; an application is what its `user-agent` says. */
+/** Signs a user up at the first login; the `user-agent` distinguishes applications. */
 async function login(email, application = "web") {
   const headers = { "content-type": "application/json", origin: issuer, "user-agent": application };
   const post = (path, more) => call(path, {

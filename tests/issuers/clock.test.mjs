@@ -1,5 +1,5 @@
-// A provider whose clock differs from the control plane's: oidc-provider (npm) under faketime. Cut-offs
-// are instants of the provider's clock.
+// A provider whose clock differs from the control plane's: oidc-provider (npm) under faketime. Cutoffs are
+// times of the provider's clock.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -20,7 +20,7 @@ const faked = { skip: hasFaketime ? false : "faketime is not installed", timeout
 /** `clock_skew_seconds`; the default is 5. */
 const MARGIN = 3;
 
-/** Runs `work` with a provider whose clock is off by so many seconds. */
+/** Runs `work` with a provider whose clock is off by this many seconds. */
 async function withClock(seconds, work) {
   const port = await freePort();
   const issuer = `http://127.0.0.1:${port}`;
@@ -51,7 +51,7 @@ async function withClock(seconds, work) {
   }
 }
 
-/** A login is accepted after so many seconds, and not before the earliest. */
+/** A login is accepted within this many seconds, and not before the earliest. */
 async function isAcceptedWithin(system, login, earliest, latest) {
   const began = Date.now();
   const accepted = async () => (await system.codes(await login())).every((code) => code === "valid");
@@ -61,19 +61,19 @@ async function isAcceptedWithin(system, login, earliest, latest) {
 }
 
 for (const seconds of [MARGIN - 1, 1 - MARGIN]) {
-  // I08: nothing is said about the provider's clock, so the margin decides.
-  test(`a token of a clock that is ${seconds} s off is revoked within the margin`, faked, () =>
+  // I08: the request gives no time of the provider's clock, so the margin decides.
+  test(`a token from a clock that is ${seconds} s off is revoked within the margin`, faked, () =>
     withClock(seconds, async (system, login) => {
       const before = await login();
       await system.accepts(before);
       await system.revoke({ claims: { client_id: "app" } });
       await system.refuses(before, "revoked_claims");
-      // Until its clock has passed the cut-off, which is the margin and a second ahead of ours.
+      // Until the provider's clock has passed the cutoff, which is the margin and a second ahead of ours.
       await isAcceptedWithin(system, login, MARGIN - seconds - 2, MARGIN - seconds + 8);
     }));
 
-  // I08: the instant is one of the provider's clock: nothing older passes, and no login waits for a margin.
-  test(`the instant of a clock that is ${seconds} s off is used as it is`, faked, () =>
+  // I08: the given time is of the provider's clock: no older token passes, and no login waits for a margin.
+  test(`the time of a clock that is ${seconds} s off is used unchanged`, faked, () =>
     withClock(seconds, async (system, login) => {
       const before = await login();
       await system.accepts(before);

@@ -1,5 +1,5 @@
-// Issuers whose servers are no good, or mean harm, registered at a real control plane: what they answer makes no
-// token valid, costs little, and holds up no other issuer's tokens. D115, I03, I16, S10.
+// Issuers with broken or hostile servers, registered at a real control plane: their answers make no token
+// valid, cost little, and delay no other issuer's tokens. D115, I03, I16, S10.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -17,7 +17,7 @@ const set = { keys: [key.jwk] };
 const large = JSON.stringify({ ...set, padding: "x".repeat(SIZE) });
 const JSON_TYPE = { "content-type": "application/json" };
 
-/** Begins as a key set does, and never ends. */
+/** Begins like a key set, and never ends. */
 const drips = (_, response) => {
   response.writeHead(200, JSON_TYPE);
   response.write('{"keys":[');
@@ -28,10 +28,10 @@ const drips = (_, response) => {
     dripping -= 1;
   });
 };
-/** How many wait for it now. */
+/** How many requests wait for it now. */
 let dripping = 0;
 
-/** What each of them answers where its key set should be, and what is said of it. */
+/** The answer of each instead of a key set, and the reported problem. */
 const CASES = {
   discovery: [(_, response) => json(response, { issuer: "https://another.test", jwks_uri: `${elsewhere.url}/jwks` }), /not a JWK set/],
   large: [(_, response) => void response.writeHead(200, JSON_TYPE).end(large), /too large/],
@@ -53,7 +53,7 @@ before(async () => {
   elsewhere = await startStub({ jwks: set });
   for (const name of names) stubs[name] = await startStub({ jwks: CASES[name][0] });
   stubs.namesake = await startStub({ jwks: set });
-  stubs.slow.isUp = false; // until Node's verifier is made, which waits for all sets once
+  stubs.slow.isUp = false; // until Node's verifier is created, which waits once for all sets
   open.push(plane, elsewhere, ...Object.values(stubs));
   for (const [name, { url }] of Object.entries(stubs)) {
     await plane.call("PUT", `/v1/issuers/${name}`, { issuer: url, discovery_uri: `${url}/up/openid-configuration` });
@@ -87,7 +87,7 @@ async function askWorker({ url }, token) {
 const ownToken = async () => (await plane.call("POST", "/v1/sessions", { sub: "alice" })).access_token;
 const tokenOf = (name) => mint(key, { iss: stubs[name].url, exp: now() + 600 });
 
-// The control plane keeps the addresses for others, and asks none of them (docs/guides/identity-provider.md).
+// The control plane only stores the addresses for others, and fetches none (docs/guides/identity-provider.md).
 test("registering an issuer fetches nothing from it", () => {
   for (const [name, stub] of Object.entries(stubs)) assert.equal(asked(stub, "/up/openid-configuration"), 0, name);
 });
@@ -95,7 +95,7 @@ test("registering an issuer fetches nothing from it", () => {
 for (const [place, ask] of Object.entries(at)) {
   for (const name of names.filter((one) => one !== "slow")) {
     // I16, invariant 6
-    test(`${place}: a key set that is ${name} leaves its tokens undecided in time`, async () => {
+    test(`${place}: a key set that is ${name} leaves its tokens undecided within the time limit`, async () => {
       const began = Date.now();
       assert.equal(await ask(await tokenOf(name)), "no_keys");
       assert.ok(Date.now() - began < 12_000, `${Date.now() - began} ms`);
@@ -103,8 +103,8 @@ for (const [place, ask] of Object.entries(at)) {
     });
   }
 
-  // I16: only its own tokens show that one of them hangs.
-  test(`${place}: a revocation takes effect while an issuer drips`, async () => {
+  // I16: only a token of a hanging issuer waits for it.
+  test(`${place}: a revocation takes effect while an issuer answers byte by byte`, async () => {
     const [token, other] = [await ownToken(), await ownToken()];
     const slow = await tokenOf("slow");
     const hangs = async () => {
@@ -121,8 +121,8 @@ for (const [place, ask] of Object.entries(at)) {
     assert.equal(await ask(slow), "no_keys");
   });
 
-  // I03: a key of one issuer, under the name of a key of another.
-  test(`${place}: an issuer that publishes another one's kid signs no token of it, and harms none`, async () => {
+  // I03: an issuer publishes a key under the name of another issuer's key.
+  test(`${place}: an issuer that publishes another one's kid signs no token of it, and affects none`, async () => {
     const own = await ownToken();
     const { kid } = JSON.parse(Buffer.from(own.split(".")[0], "base64url").toString());
     stubs.namesake.jwks = { keys: [{ ...key.jwk, kid }, key.jwk] };
@@ -135,21 +135,21 @@ for (const [place, ask] of Object.entries(at)) {
 }
 
 // E02, I16
-test("workerd: the first request of an isolate is not held up by another issuer", async () => {
+test("workerd: the first request of an isolate is not delayed by another issuer", async () => {
   const token = await ownToken();
   const began = Date.now();
   assert.equal(await askWorker(cold, token), "valid");
   assert.ok(Date.now() - began < 3000, `${Date.now() - began} ms`);
 });
 
-test("nothing was fetched from where an answer pointed to, and each problem is named", () => {
+test("no address from an answer was fetched, and each problem is named", () => {
   assert.deepEqual(elsewhere.requests, []);
   const problems = Object.fromEntries(verifier.status().keys.map(({ issuer, problem }) => [issuer, problem]));
   for (const name of names) assert.match(problems[stubs[name].url], CASES[name][1], name);
 });
 
 // E02
-test("an issuer that recovers is taken back without anyone's help", async () => {
+test("an issuer that recovers is accepted again without help", async () => {
   const [name] = names;
   stubs[name].jwks = set;
   const token = await tokenOf(name);

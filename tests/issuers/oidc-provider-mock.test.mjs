@@ -1,4 +1,4 @@
-// oidc-provider-mock (PyPI), which no one here wrote, on authlib: ID tokens, RS256, without jti, without a
+// oidc-provider-mock (PyPI), an independent project on authlib: ID tokens, RS256, without jti, without a
 // session and without `kid`; `aud` is an array. A new process has a new key, and publishes no other.
 
 import assert from "node:assert/strict";
@@ -36,7 +36,7 @@ after(async () => {
   await provider?.close();
 });
 
-/** The user's claims are set before each login; `department` is one of the user's own. */
+/** The user's claims are set before each login; `department` is a claim of this user. */
 async function login(user, department = "web", client = "web") {
   const claims = await fetch(`${issuer}/users/${encodeURIComponent(user)}`, {
     method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify({ department }),
@@ -57,7 +57,7 @@ async function login(user, department = "web", client = "web") {
   };
 }
 
-// I07: an array matches by any element.
+// I07: a revocation matches any element of an array.
 test("oidc-provider-mock: tokens are revoked by their audience, an array", async () => {
   const [app, web] = [await (await login("judy@acme", "web", "app"))(), await (await login("judy@acme"))()];
   assert.deepEqual(claimsOf(app).aud, ["app"]);

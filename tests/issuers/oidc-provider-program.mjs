@@ -1,4 +1,4 @@
-// oidc-provider (npm) as an identity provider: prints a line when it serves, ends when stdin closes. Its
+// oidc-provider (npm) as an identity provider: prints a line when it is ready, exits when stdin closes. Its
 // settings are JSON in the first argument: port, keys (private JWKs, the first one signs), clients.
 
 import Provider from "oidc-provider";
@@ -14,7 +14,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   clients: clients.map(([client_id, client_secret]) => ({ ...web, client_id, client_secret })),
   cookies: { keys: ["tests"] },
   extraTokenClaims: (_, token) => ({
-    // Its session, under the name that back-channel logout has for it, and something nested.
+    // The id of its session, under the name that back-channel logout uses, and a nested claim.
     ...(token.sessionUid && { sid: token.sessionUid }),
     tenant: { id: token.accountId?.split("@")[1] ?? "none" },
   }),

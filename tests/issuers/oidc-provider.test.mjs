@@ -51,7 +51,7 @@ async function tokens(client, fields) {
   return answer;
 }
 
-/** Logs a user in with a browser, in the forms of devInteractions; the browser has the session. */
+/** Logs a user in with a browser, through the forms of devInteractions; the browser has the session. */
 async function visit(user, client = "web") {
   const browser = new Browser();
   return async () => {
@@ -75,7 +75,7 @@ async function login(user, client) {
   return async () => (await session()).access_token;
 }
 
-/** The provider comes back with a new key that signs, and publishes the one before too. */
+/** Restarts the provider with a new key that signs; it publishes the previous one too. */
 async function rotate() {
   keys.unshift(newKey("second"));
   await provider.close();
@@ -94,8 +94,8 @@ test("oidc-provider: the token of an application is revoked by its client", asyn
   await system.accepts(other);
 });
 
-// I04: the same key signs it, for another purpose.
-test("oidc-provider: its ID token is not an access token", async () => {
+// I04: the same key signs ID tokens, for another purpose.
+test("oidc-provider: its ID token is not accepted as an access token", async () => {
   const { access_token: token, id_token: idToken } = await (await visit("ivan@acme"))();
   await system.accepts(token);
   await system.refuses(idToken, "wrong_type");

@@ -22,18 +22,18 @@ export async function startProgram(command, args, url, env = {}) {
   const isUp = await Promise.race([until(answers, 30), gone.then(() => false)]);
   if (!isUp) {
     await close();
-    throw new Error(`${command} ${args[0]} does not serve: ${log}`);
+    throw new Error(`${command} ${args[0]} did not start: ${log}`);
   }
   return { close, log: () => log, tell: (line) => child.stdin.write(`${line}\n`) };
 }
 
-/** Where a provider says that its things are. @param {string} issuer */
+/** The endpoints in a provider's metadata. @param {string} issuer */
 export async function discover(issuer) {
   const answer = await fetch(`${issuer}/.well-known/openid-configuration`);
   return answer.json();
 }
 
-/** A client with cookies, as a browser is one: follows redirects until one leads to `end`. */
+/** A client with cookies, like a browser: follows redirects until one leads to `end`. */
 export class Browser {
   #cookies = new Map();
 

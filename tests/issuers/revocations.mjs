@@ -1,5 +1,5 @@
-// The tests of one provider: each way to revoke that fits its tokens takes effect at both verifiers, and
-// touches neither another user's tokens nor another issuer's.
+// The tests of one provider: each way to revoke that its tokens support takes effect at both verifiers, and
+// affects neither another user's tokens nor another issuer's.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,11 +10,11 @@ import { claimsOf, nextSecond } from "./system.mjs";
  * @param {() => import("./system.mjs").System} system
  * @param {object} provider
  * @param {(user: string, application?: string) => Promise<() => Promise<string>>} provider.login a login of a
- *   user, which has as many tokens as one wants
- * @param {{ token?: string, session?: string, application: string }} provider.claims the claims that its
- *   tokens have for these; a path like those of a revocation
- * @param {() => Promise<void>} provider.rotate lets it sign with a new key
- * @param {string} [provider.lost] the code of a token of the key before, if that is not published any more
+ * user; the result returns a new token on each call
+ * @param {{ token?: string, session?: string, application: string }} provider.claims the names of these claims
+ * in its tokens; a path like those of a revocation
+ * @param {() => Promise<void>} provider.rotate makes it sign with a new key
+ * @param {string} [provider.lost] the code for a token of the previous key, if that is no longer published
  */
 export function revocationsOf(name, system, { login, claims, rotate, lost }) {
   // I04, I05
@@ -27,7 +27,7 @@ export function revocationsOf(name, system, { login, claims, rotate, lost }) {
   });
 
   if (claims.token === undefined) {
-    // I05: what no verifier could enforce is refused.
+    // I05: a revocation that no verifier could enforce is refused.
     test(`${name}: a token without an id cannot be revoked by its text, and the answer says so`, async () => {
       const token = await (await login("alice@acme"))();
       const answer = /: 400 .*"code":"invalid_revocation".*has no text at jti, the id of this issuer's tokens/;
@@ -51,7 +51,7 @@ export function revocationsOf(name, system, { login, claims, rotate, lost }) {
   }
 
   if (claims.session !== undefined) {
-    // I07: the claim that the registration names, here at any depth.
+    // I07: the session id is the registered claim, at any depth.
     test(`${name}: one login is revoked by the session's id`, async () => {
       const [phone, laptop] = [await login("alice@acme"), await login("alice@acme")];
       const [first, second, other] = [await phone(), await phone(), await laptop()];
@@ -75,8 +75,8 @@ export function revocationsOf(name, system, { login, claims, rotate, lost }) {
     await system().accepts(other, own, await (await login("carol@acme"))());
   });
 
-  // I07: the instant is the caller's.
-  test(`${name}: of a user, what was issued before an instant is revoked`, async () => {
+  // I07: the caller gives the time.
+  test(`${name}: the tokens of a user issued before a given time are revoked`, async () => {
     const session = await login("dave@acme");
     const before = await session();
     await nextSecond();
@@ -87,7 +87,7 @@ export function revocationsOf(name, system, { login, claims, rotate, lost }) {
     await system().accepts(after);
   });
 
-  // I07: a selector that no verifier knew when it was started, alone and with another claim.
+  // I07: a selector that the verifiers did not know when they started, alone and with another claim.
   test(`${name}: tokens are revoked by other claims, alone and together`, async () => {
     const named = (token) => ({ [claims.application]: at(claimsOf(token), claims.application) });
     const [mine, yours] = [await (await login("erin@acme", "app"))(), await (await login("frank@acme", "app"))()];
@@ -116,7 +116,7 @@ export function revocationsOf(name, system, { login, claims, rotate, lost }) {
   });
 
   // I16
-  test(`${name}: a new signing key is found, and one that is not published any more is gone`, async () => {
+  test(`${name}: a new signing key is found, and a key that is no longer published is refused`, async () => {
     const before = await (await login("heidi@acme"))();
     await system().accepts(before);
     await rotate();

@@ -1,5 +1,5 @@
-// What every provider is tested with: a real control plane that it is registered at, a verifier in Node
-// and a guarded Worker in real workerd that both follow its feed.
+// The system that every provider is tested with: a real control plane with the registered provider, a verifier
+// in Node and a guarded Worker in real workerd, which both follow its feed.
 
 import assert from "node:assert/strict";
 import { createVerifier } from "offswitch";
@@ -9,11 +9,11 @@ import { startWorkerd } from "../support/workerd.mjs";
 
 /**
  * @param {object} definition the body of PUT /v1/issuers/{name}
- * @param {import("offswitch").IssuerOptions} options the verifiers' for the same issuer
+ * @param {import("offswitch").IssuerOptions} options the options of the verifiers for the same issuer
  */
 export async function startSystem(definition, options) {
   const plane = await startControlPlane();
-  // Its clock is ours. With the default a login within 5 s of a revocation would be refused too.
+  // Its clock is ours. With the default margin, a login within 5 s of a revocation would be refused too.
   await plane.call("PUT", "/v1/issuers/idp", { clock_skew_seconds: 0, ...definition });
   const { feed_public_keys: publicKeys } = await plane.call("GET", "/v1/keys");
   const own = {
@@ -37,7 +37,7 @@ class System {
     this.issuer = issuer;
   }
 
-  /** What each of the two verifiers says of a token now. */
+  /** The verdicts of both verifiers on a token now. */
   async codes(token) {
     const answer = await fetch(this.edge.url, { headers: { authorization: `Bearer ${token}` } });
     const { code = "valid" } = await answer.json();
@@ -45,19 +45,19 @@ class System {
     return [(await this.verifier.verify(token)).code, code];
   }
 
-  /** All these tokens are accepted by both. @param {...string} tokens */
+  /** Both accept all these tokens. @param {...string} tokens */
   async accepts(...tokens) {
     for (const token of tokens) assert.deepEqual(await this.codes(token), ["valid", "valid"], textOf(token));
   }
 
-  /** Soon both refuse it with this code. @param {string} token @param {string} code */
+  /** Both soon refuse it with this code. @param {string} token @param {string} code */
   async refuses(token, code) {
     let seen;
     const isRefused = async () => (seen = await this.codes(token)).every((one) => one === code);
     assert.ok(await until(isRefused), `${seen}, expected ${code}: ${textOf(token)}`);
   }
 
-  /** Revokes something of the provider's; answers as the control plane does. @param {object} what */
+  /** Revokes tokens of the provider; returns the control plane's answer. @param {object} what */
   revoke(what) {
     const issuer = "token" in what ? undefined : this.issuer;
     return this.plane.call("POST", "/v1/revocations", { issuer, ...what });
@@ -73,7 +73,7 @@ class System {
     return answer.status;
   }
 
-  /** A token of the control plane's own. */
+  /** A token of the control plane itself. */
   async ownToken() {
     return (await this.plane.call("POST", "/v1/sessions", { sub: "alice@acme" })).access_token;
   }
@@ -89,7 +89,7 @@ class System {
 export const claimsOf = (token) => JSON.parse(textOf(token));
 const textOf = (token) => Buffer.from(token.split(".")[1], "base64url").toString();
 
-/** Until the second is over: cut-offs are whole seconds. */
+/** Waits for the end of the second: cutoffs are whole seconds. */
 export async function nextSecond() {
   const second = Math.floor(Date.now() / 1000);
   await new Promise((resume) => setTimeout(resume, (second + 1) * 1000 - Date.now() + 20));

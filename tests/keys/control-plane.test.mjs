@@ -1,4 +1,4 @@
-// New signing keys of a real control plane, while tokens are shown all the time. I16, D102.
+// New signing keys of a real control plane, with constant traffic. I16, D102.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -21,7 +21,7 @@ after(async () => {
 });
 const handlers = verifiers.map((verifier) => guard(verifier, () => Response.json({ code: "served" })));
 
-/** Shows tokens that were just issued to every verifier for some seconds; counts the answers. */
+/** Sends new tokens to every verifier for some seconds; counts the answers. */
 async function underLoad(seconds, work) {
   const counts = {};
   let isOver = false;
@@ -54,8 +54,8 @@ test("a planned rotation refuses no good token", { timeout: 120_000 }, async () 
   assert.ok(counts["200 served"] > 50, JSON.stringify(counts));
 });
 
-// I16: the new key signs from the moment of the red button. A token that is older than the button is
-// refused for that, and for no key.
+// I16: the new key signs from the moment of the red button. Older tokens are refused because of the button, and
+// not because of a key.
 test("a red button of our own refuses no token that is newer", { timeout: 120_000 }, async () => {
   const counts = await underLoad(8, () => plane.call("POST", "/v1/red-button", { sessions: "keep" }));
   const wrong = refusals(counts).filter((name) => !/revoked_(epoch|key)$/.test(name));

@@ -1,4 +1,4 @@
-// A server of Node's with the middleware.
+// A Node server with the middleware.
 
 import { createServer } from "node:http";
 import { createVerifier } from "offswitch";

@@ -1,5 +1,5 @@
-// 100 requests at the same time, over real connections, with tokens of a key that the server does not know
-// yet. One list of cases for each place in which the package runs. I16, D102.
+// 100 requests at the same time, over real connections, with tokens of a key that the server does not have yet.
+// One list of cases for each runtime of the package. I16, D102.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -16,8 +16,8 @@ const set = (...keys) => ({ keys: keys.map(({ jwk }) => jwk) });
 
 /**
  * @param {string} place
- * @param {(stub: object, publicKey: string) => Promise<{ url: string, close: () => unknown }>} serve a server that
- *   guards what it has with the stub's keys and feed
+ * @param {(stub: object, publicKey: string) => Promise<{ url: string, close: () => unknown }>} serve starts a
+ * server that uses the stub's keys and feed
  */
 export function crowds(place, serve) {
   const open = [];
@@ -49,8 +49,8 @@ export function crowds(place, serve) {
     assert.deepEqual([unknown, known, fetches()], [{ "200 served": SIZE }, { "200 served": SIZE }, 1]);
   });
 
-  // I16: each fetch brings one key more, and what is held already needs none.
-  test(`${place}: a set that grows is followed key by key`, async () => {
+  // I16: each fetch brings one more key, and a key that the server has needs no fetch.
+  test(`${place}: each new key of a growing set is fetched`, async () => {
     const { stub, crowd: ask, fetches } = await start();
     const published = [old];
     stub.jwks = (_, response) => {
@@ -62,7 +62,7 @@ export function crowds(place, serve) {
     }
   });
 
-  // I16, E01, invariant 6: it is not known which keys the issuer has.
+  // I16, E01, invariant 6: the server cannot know which keys the issuer has.
   for (const [name, answer] of Object.entries({
     "is down": (_, response) => void response.destroy(),
     "is a page of HTML": (_, response) => void response.writeHead(200, { "content-type": "text/html" }).end("<html>"),
@@ -76,7 +76,7 @@ export function crowds(place, serve) {
     });
   }
 
-  // I16: nothing is known of the issuer at all.
+  // I16: the server has no key of the issuer at all.
   test(`${place}: a server that never had a key set answers 503, and serves once there is one`, async () => {
     const { stub, crowd: ask, fetches } = await start((_, response) => void response.destroy());
     assert.deepEqual(await ask(ofOld), { "503 no_keys": SIZE });
@@ -86,17 +86,17 @@ export function crowds(place, serve) {
     while ((await ask(ofOld, 1))["200 served"] !== 1) assert.ok(Date.now() < end, "it recovers alone");
   });
 
-  // D15: it is what the issuer publishes now.
-  test(`${place}: an empty set is the issuer's word that no key is good`, async () => {
+  // D15: an empty set is what the issuer publishes now.
+  test(`${place}: an empty set means that the issuer accepts no key`, async () => {
     const { stub, crowd: ask, fetches } = await start();
     stub.jwks = { keys: [] };
     assert.deepEqual(await ask(ofNext), { "401 unknown_key": SIZE });
-    // Those that arrived after the first fetch had begun are refused only after another one.
+    // Requests that arrived after the first fetch had begun are refused only after another one.
     assert.ok(fetches() <= 2, `${fetches()} fetches`);
     assert.deepEqual(await ask(ofOld), { "401 unknown_key": SIZE });
   });
 
-  // I16: anyone can make up a kid. It costs the issuer a fetch every two seconds under any load.
+  // I16: an attacker can make up any kid. Under any load, this costs the issuer one fetch every two seconds.
   test(`${place}: a kid that does not exist is refused without a fetch for each request`, async () => {
     const { crowd: ask, fetches } = await start();
     const began = Date.now();
@@ -111,7 +111,7 @@ export function crowds(place, serve) {
   });
 }
 
-/** Asks `size` times at the same time; counts the answers. */
+/** Sends `size` requests at the same time; counts the answers. */
 async function crowd({ url }, token, size = SIZE) {
   const headers = { authorization: `Bearer ${token}` };
   const counts = {};

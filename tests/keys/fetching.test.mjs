@@ -1,4 +1,4 @@
-// How a key set is fetched: with which headers, from which address alone. D115.
+// How a key set is fetched: with which headers, and only from the configured address. D115.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -22,8 +22,8 @@ const options = (keys, more = {}) => ({
   feed: { url: `${stub.url}/feed`, id: "feed", publicKeys: [publicKey], maxStaleness: 600 },
 });
 
-// D115: the API server of Kubernetes wants a token before it shows its keys.
-test("a key set that wants headers is fetched with them", async () => {
+// D115: the API server of Kubernetes requires a token for its keys.
+test("a key set that requires headers is fetched with them", async () => {
   const headers = { authorization: "Bearer service-account", "x-more": "1" };
   stub.jwks = (request, response) => {
     if (request.headers.authorization !== headers.authorization) return void response.writeHead(401).end();
@@ -42,25 +42,25 @@ test("a key set that wants headers is fetched with them", async () => {
 });
 
 for (const status of [301, 302, 303, 307, 308]) {
-  // D115: neither the headers nor the trust go where an answer points to, be it next door.
-  test(`a redirect with ${status} is not followed, and named as what is wrong`, async () => {
+  // D115: a redirect gets neither the headers nor any trust, even to the same host.
+  test(`a redirect with ${status} is not followed, and is reported as the problem`, async () => {
     for (const location of [`${elsewhere.url}/jwks`, "/up/jwks"]) {
       stub.jwks = (_, response) => void response.writeHead(status, { location }).end();
-      const told = [];
-      const onEvent = ({ error, detail }) => error && told.push([error, detail]);
+      const problems = [];
+      const onEvent = ({ error, detail }) => error && problems.push([error, detail]);
       const headers = { authorization: "Bearer secret" };
       const verifier = new Verifier(options({ url: `${stub.url}/jwks`, headers }, { onEvent }));
       assert.equal(await verifier.refreshKeys(), false);
-      assert.equal(told[0][0], "keys_unreachable");
-      assert.match(told[0][1], /^a redirect, which is not followed: configure the address/);
+      assert.equal(problems[0][0], "keys_unreachable");
+      assert.match(problems[0][1], /^a redirect, which is not followed: configure the address/);
       assert.equal((await verifier.verify(good)).code, "no_keys");
     }
     assert.deepEqual([asked(elsewhere, "/jwks"), asked(stub, "/up/jwks")], [0, 0]);
   });
 }
 
-// D115, D38: each problem by name, with what was expected.
-test("an address of keys that is wrong is named when the verifier is made", () => {
+// D115, D38: each problem is named, with what was expected.
+test("a wrong address of keys is reported when the verifier is created", () => {
   const url = "https://issuer.test/jwks";
   const cases = [
     [{ url: "ftp://x" }, /issuers\[0\]\.keys\.url must be an http\(s\) URL/],
@@ -80,15 +80,15 @@ test("an address of keys that is wrong is named when the verifier is made", () =
   new Verifier(options({ url, keys: [key.jwk] })); // a set with a member of that name
 });
 
-// D15, V17: an issuer that publishes no key has withdrawn them all.
+// D15, V17: an issuer that publishes no key has withdrawn all its keys.
 for (const [name, set] of Object.entries({
   "an empty key set": { keys: [] },
   "a key set of unusable keys alone": { keys: [{ kty: "RSA", kid: "rsa", alg: "none" }, { ...key.jwk, use: "enc" }] },
 })) {
-  test(`${name} withdraws the keys before it`, async () => {
+  test(`${name} withdraws the previous keys`, async () => {
     stub.jwks = { keys: [key.jwk] };
-    const told = [];
-    const onEvent = ({ error, detail }) => error && told.push([error, detail]);
+    const problems = [];
+    const onEvent = ({ error, detail }) => error && problems.push([error, detail]);
     const verifier = new Verifier(options(`${stub.url}/jwks`, { onEvent }));
     await verifier.refresh();
     assert.equal((await verifier.verify(good)).code, "valid");
@@ -99,9 +99,9 @@ for (const [name, set] of Object.entries({
     }
     const [{ problem, ready }] = verifier.status().keys;
     assert.ok(problem !== null && ready);
-    // Once for each fetch.
-    assert.ok(told.length > 0);
-    for (const one of told) assert.deepEqual(one, ["keys_unreachable", problem]);
+    // One report for each fetch.
+    assert.ok(problems.length > 0);
+    for (const one of problems) assert.deepEqual(one, ["keys_unreachable", problem]);
     stub.jwks = { keys: [key.jwk] };
     await verifier.refreshKeys();
     assert.equal(verifier.verifySync(good).code, "valid");
@@ -109,7 +109,7 @@ for (const [name, set] of Object.entries({
   });
 }
 
-// S10: what is not a key set says nothing of keys.
+// S10: an answer that is not a key set does not change the keys.
 test("an answer that is not a key set leaves the keys as they were", async () => {
   stub.jwks = { keys: [key.jwk] };
   const verifier = new Verifier(options(`${stub.url}/jwks`));
@@ -124,7 +124,7 @@ test("an answer that is not a key set leaves the keys as they were", async () =>
   }
 });
 
-test("keys that are given and unusable are a problem of the options", () => {
+test("unusable keys in the options are an error of the options", () => {
   for (const keys of [{ keys: [] }, { keys: [{ kty: "oct", alg: "none" }] }]) {
     assert.throws(() => new Verifier(options(keys)), { code: "invalid_options" });
   }

@@ -1,4 +1,4 @@
-// What is said of a key set without a verifier is what a verifier does with it.
+// The report on a key set agrees with the verifier's use of it.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -13,14 +13,14 @@ const namesake = await signingKey("EdDSA", "namesake");
 const { alg: __, ...unlisted } = (await signingKey("RS256", "rsa")).jwk;
 const algorithms = ["EdDSA", "ES256"];
 
-// D112: a page that judged keys by rules of its own accepted what the verifier refuses.
+// D112: when the page judged keys by its own rules, it accepted keys that the verifier refuses.
 const SETS = {
   "two good keys": [[one.jwk, two.jwk], [0, 1], []],
   "two keys of one kid": [[one.jwk, { ...namesake.jwk, kid: "one" }], [], [/keys\[0\].*same kid/, /keys\[1\]/]],
   "two keys of one kid and different algorithms": [[one.jwk, { ...two.jwk, kid: "one" }], [0, 1], []],
   "a key that names no alg": [[one.jwk, nameless], [0, 1], []],
   "a key that names no alg, of another type": [[one.jwk, unlisted], [0], [/keys\[1\] \(kid "?rsa"?\): .*no alg, and none/]],
-  "a secret beside a public key": [[secret.jwk, one.jwk], [1], [/keys\[0\].*secret/]],
+  "a secret next to a public key": [[secret.jwk, one.jwk], [1], [/keys\[0\].*secret/]],
   "a private key": [[{ ...one.jwk, d: one.jwk.x }, two.jwk], [1], [/keys\[0\].*private part/]],
 };
 for (const [what, [jwks, used, reasons]] of Object.entries(SETS)) {
@@ -45,8 +45,8 @@ for (const [what, [jwks, used, reasons]] of Object.entries(SETS)) {
   });
 }
 
-// Everyone who can fetch a secret could sign with it.
-test("a secret is used where it was configured, and not where it was fetched", () => {
+// Every client that can fetch a secret could sign with it.
+test("a configured secret is used, and a fetched one is not", () => {
   const set = JSON.stringify({ keys: [secret.jwk] });
   assert.deepEqual(readKeySet(set, false), { keys: [0], dropped: [] });
   const fetched = readKeySet(set, true);
@@ -54,7 +54,7 @@ test("a secret is used where it was configured, and not where it was fetched", (
   assert.match(fetched.dropped.join(), /never taken from a key set that was fetched/);
 });
 
-test("text that is not a key set is reported as that", () => {
+test("text that is not a key set is reported as such", () => {
   for (const text of ["", "<html>", '{"a":1}', '{"keys":[],"keys":[]}', '{"keys":{}}']) {
     assert.match(readKeySet(text, true).problem, /not a JWK set/, text);
   }

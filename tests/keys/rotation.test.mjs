@@ -1,5 +1,5 @@
-// Tokens of a key that is not known yet, many at the same time, while the key set is slow, down or
-// wrong. I16, D102. The same in workerd: ../edge/rotation.test.mjs.
+// Tokens of an unknown key, many at the same time, while the key set is slow, down or wrong. I16, D102. The
+// same in workerd: ../edge/rotation.test.mjs.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -18,7 +18,7 @@ after(async () => {
   for (const one of open) await one.close();
 });
 
-/** A verifier that holds the old key, and whose issuer has published the next one since. */
+/** A verifier that has the old key, and whose issuer has published the next one since. */
 async function start(more = {}) {
   const stub = await startStub({ jwks: { keys: [old.jwk] }, snapshot: base });
   const verifier = new Verifier({
@@ -38,15 +38,15 @@ const slow = (set, milliseconds) => async (_, response) => {
   json(response, set);
 };
 
-/** Asks a guarded route 100 times at the same time; answers with how often each status came. */
+/** Sends 100 requests to a guarded route at the same time; returns how often each status came. */
 async function crowd(verifier, token, size = 100) {
   const handle = guard(verifier, () => new Response("served"));
   const headers = { authorization: `Bearer ${token}` };
   const answers = await Promise.all(Array.from({ length: size }, () => handle(new Request("http://api.test/", { headers }))));
   const counts = {};
-  for (const { status, headers: told } of answers) {
+  for (const { status, headers: answered } of answers) {
     counts[status] = (counts[status] ?? 0) + 1;
-    if (status === 503) assert.match(told.get("retry-after"), /^[1-9]/);
+    if (status === 503) assert.match(answered.get("retry-after"), /^[1-9]/);
   }
   return { counts, codes: new Set(await Promise.all(answers.map(async (one) => (one.status === 200 ? "served" : (await one.json()).code)))) };
 }
@@ -60,15 +60,15 @@ test("100 requests with a new key wait for one fetch, however slow it is", async
   assert.equal(fetches(), 1);
 });
 
-// I16: the set was fetched a moment before the rotation, so that the next fetch has to wait.
+// I16: the set was fetched a moment before the rotation, so the next fetch has to wait.
 test("100 requests with a key that is newer than the last fetch wait for the next one", async () => {
   const { verifier, fetches } = await start();
   assert.deepEqual((await crowd(verifier, goodNext)).counts, { 200: 100 });
   assert.equal(fetches(), 1);
 });
 
-// I16: a fetch that was under way when the key was published does not say that the key is unknown.
-test("a set that is older than the token is not the last word on its key", async () => {
+// I16: a fetch that started before the key was published does not prove that the key is unknown.
+test("a set that is older than the token does not decide about its key", async () => {
   const { stub, verifier, fetches } = await start();
   await sleep(2100);
   stub.jwks = slow({ keys: [old.jwk] }, 1000);
@@ -106,7 +106,7 @@ for (const [name, answer] of Object.entries(FAILURES)) {
   });
 }
 
-test("a key set that never answers leaves a new key undecided within the time that was given", async () => {
+test("a key set that never answers leaves a new key undecided within the given time", async () => {
   const { stub, verifier } = await start();
   stub.jwks = () => {};
   const began = Date.now();
@@ -115,7 +115,7 @@ test("a key set that never answers leaves a new key undecided within the time th
   assert.ok(Date.now() - began < 6000);
 });
 
-// I16: a red button of our own: the old keys leave the set while every client still shows them.
+// I16: a red button of our own: the old keys leave the set while every client still sends their tokens.
 test("tokens of a key that two sets lack are refused without waiting", async () => {
   const { stub, verifier, fetches } = await start();
   stub.jwks = { keys: [next.jwk] };
@@ -129,7 +129,7 @@ test("tokens of a key that two sets lack are refused without waiting", async () 
   assert.ok(Date.now() - began < 1000, `${Date.now() - began} ms`);
 });
 
-// I16: a copy of the issuer that lags, or has lost a key, is not the last word on it.
+// I16: a copy of the issuer that is behind, or has lost a key, does not decide about the key.
 test("a key that one set lacks and the next one has again is found", async () => {
   const { stub, verifier } = await start();
   stub.jwks = { keys: [next.jwk] };
@@ -138,14 +138,14 @@ test("a key that one set lacks and the next one has again is found", async () =>
   assert.equal((await verifier.verify(goodOld)).code, "valid");
 });
 
-test("keys that were given with the options are all there are, however many others tokens name", async () => {
+test("keys in the options are never extended, however many others tokens name", async () => {
   const { verifier, fetches } = await start({ keys: { keys: [old.jwk] } });
   const verdicts = await Promise.all(Array.from({ length: 3000 }, () => verifier.verify(goodNext)));
   assert.deepEqual([...new Set(verdicts.map(({ code }) => code))], ["unknown_key"]);
   assert.equal(fetches(), 0);
 });
 
-// A token that names another issuer can be of none of these keys: nobody is asked.
+// A token that names another issuer cannot belong to any of these keys: there is no fetch.
 test("a token of a foreign issuer causes no fetch", async () => {
   const { verifier, fetches } = await start();
   const foreign = await mint(await signingKey("EdDSA", "foreign"), { iss: "https://elsewhere.test" });
@@ -153,8 +153,8 @@ test("a token of a foreign issuer causes no fetch", async () => {
   assert.equal(fetches(), 0);
 });
 
-// I16: oidc-provider-mock of PyPI, for one, signs tokens without `kid` and has a new key after a restart.
-test("100 requests with tokens without kid find the key that has replaced the only one", async () => {
+// I16: oidc-provider-mock of PyPI, for example, signs tokens without `kid` and has a new key after a restart.
+test("100 requests with tokens without kid find the key that replaced the only one", async () => {
   const [was, is] = [await signingKey("EdDSA", "was"), await signingKey("EdDSA", "is")];
   const { stub, verifier, fetches } = await start();
   const none = { kid: undefined };
@@ -173,27 +173,27 @@ test("100 requests with tokens without kid find the key that has replaced the on
   assert.deepEqual((await crowd(verifier, before)).counts, { 401: 100 });
   assert.deepEqual([...(await crowd(verifier, before)).codes], ["bad_signature"]);
   assert.ok(fetches() - held <= 2, `${fetches() - held} fetches`);
-  // A token that names a key has a wrong signature, and no newer key set changes that.
+  // A token that names a known key and has a wrong signature: no newer key set changes that.
   const forged = await mint({ ...was, kid: "is" });
   assert.equal((await verifier.verify(forged)).code, "bad_signature");
 });
 
-// One issuer that is down says nothing of another's tokens.
-test("an issuer whose keys cannot be fetched does not hold up another one", async () => {
+// An issuer that is down does not affect another issuer's tokens.
+test("an issuer whose keys cannot be fetched does not delay another one", async () => {
   const down = await startStub({ jwks: (_, response) => void response.destroy() });
   open.push(down);
   const other = { issuer: "https://down.test", audience: AUDIENCE, keys: `${down.url}/jwks` };
   const { verifier } = await start({ issuers: [other] });
   assert.deepEqual((await crowd(verifier, goodNext)).counts, { 200: 100 });
   const { codes } = await crowd(verifier, await mint(next, { iss: "https://down.test" }), 1);
-  // Its key is the first issuer's, and the one that it names may have the same one (I03).
+  // Its key is the first issuer's, and the issuer that it names may have the same key (I03).
   assert.deepEqual([...codes], ["no_keys"]);
   const unknown = await mint(await signingKey("EdDSA", "never"), { iss: "https://down.test" });
   assert.equal((await verifier.verify(unknown)).code, "no_keys");
 });
 
-// E02: a token that names no issuer is searched for at each of them, also where one may not be asked now.
-test("a search in which one issuer is being spared leaves the event loop free", async () => {
+// E02: a token without an issuer is searched for at each of them, also if one may not be fetched now.
+test("a search during the cooldown of one issuer does not block the event loop", async () => {
   const down = await startStub({ jwks: (_, response) => void response.writeHead(503, { "retry-after": 20 }).end() });
   open.push(down);
   const other = { issuer: "https://down.test", audience: AUDIENCE, keys: `${down.url}/jwks` };
@@ -209,7 +209,7 @@ test("a search in which one issuer is being spared leaves the event loop free", 
   assert.equal((await asking).code, "no_keys");
 });
 
-// D102: a key id is an issuer's own. That another issuer has a key of that name hides no rotation.
+// D102: a key id belongs to one issuer. Another issuer's key of that name does not hide a rotation.
 for (const alg of ["ES256", "EdDSA"]) {
   test(`a rotated key is found although another issuer has an ${alg} key of that kid`, async () => {
     const namesake = await signingKey(alg, "next");
@@ -229,7 +229,7 @@ for (const alg of ["ES256", "EdDSA"]) {
   });
 }
 
-// I16: a key id that one issuer has withdrawn says nothing about another issuer's key of that name.
+// I16: a key id that one issuer has withdrawn does not affect another issuer's key of that name.
 test("a kid that one issuer has withdrawn is searched for at another issuer", async () => {
   const other = await startStub({ jwks: { keys: [] } });
   open.push(other);
@@ -242,7 +242,7 @@ test("a kid that one issuer has withdrawn is searched for at another issuer", as
   assert.equal((await verifier.verify(await mint(namesake, { iss: issuer }))).code, "valid");
 });
 
-// E04: who fetches gives up; the others do not.
+// E04: the caller that fetches gives up; the others do not.
 test("a caller that gives up does not end the search of the others", async () => {
   const { stub, verifier } = await start();
   await sleep(2100);
@@ -257,7 +257,7 @@ test("a caller that gives up does not end the search of the others", async () =>
 });
 
 // In Workers `performance.now()` is the wall clock's, which may be set back.
-test("a clock that is set back neither blocks a fetch nor confirms what is older", async (context) => {
+test("a clock that is set back neither blocks a fetch nor confirms an older set", async (context) => {
   const { stub, verifier, fetches } = await start();
   const { now } = performance;
   context.after(() => { performance.now = now; });
@@ -274,8 +274,8 @@ test("a clock that is set back neither blocks a fetch nor confirms what is older
   assert.equal((await unanswered).code, "keys_unavailable");
 });
 
-// V17: what fails late says nothing about what has come since.
-test("a fetch that fails after a newer one succeeded leaves no doubt", async () => {
+// V17: a late failure does not affect what has arrived since.
+test("a fetch that fails after a newer one succeeded does not make keys undecided", async () => {
   const { stub, verifier } = await start();
   let fail;
   stub.jwks = (_, response) => { fail = () => response.destroy(); };

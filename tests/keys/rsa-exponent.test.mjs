@@ -1,5 +1,5 @@
-// RSA keys whose exponent some hosts do not take (Bun's finds every signature wrong beyond 33 bits):
-// whoever checks the signature, the verdict is the same. D20.
+// RSA keys whose exponent some hosts do not support (Bun reports every signature beyond 33 bits as wrong): the
+// verdict is the same, whichever host checks the signature. D20.
 
 import assert from "node:assert/strict";
 import { createPrivateKey, createSign, generatePrimeSync } from "node:crypto";
@@ -55,7 +55,7 @@ for (const [name, [exponent, isHosted]] of Object.entries(EXPONENTS)) {
     verifier.apply(base);
     const token = tokenOf(secret);
     assert.deepEqual([verifier.verifySync(token).code, (await verifier.verify(token)).code], ["valid", "valid"]);
-    assert.equal((await importKey(new Map([["RS256", nodeCrypto]]), jwk)) !== null, isHosted, "asked of a host only where hosts agree");
+    assert.equal((await importKey(new Map([["RS256", nodeCrypto]]), jwk)) !== null, isHosted, "a host is used only where hosts agree");
     verifier.close();
   });
 }

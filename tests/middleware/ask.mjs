@@ -1,4 +1,4 @@
-// The client: asks for every case and brings back what it sees. Runs wherever the server does.
+// The client: sends every case and returns the answers. It runs in the same runtime as the server.
 
 import { CASES } from "./cases.mjs";
 import { askWithProofs } from "./proofs.mjs";
@@ -27,7 +27,7 @@ export async function askAll(send, given) {
   return { answers, proved, spread, late, going };
 }
 
-/** The answer before a control plane changed, and the one after that was heard of. */
+/** The answer before the control plane changed, and the one after the verifier knew of the change. */
 async function whenTold(plane, status, ask) {
   const first = await ask();
   await (await fetch(`${plane}/up/now`)).text();

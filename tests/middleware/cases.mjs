@@ -1,4 +1,4 @@
-// The table: what is sent to which route, and the answer that every framework must give.
+// The table: the request to each route, and the answer that every framework must give.
 
 export const unauthorized = (code, more = {}) => ({
   status: 401, code, title: "Unauthorized",
@@ -10,8 +10,8 @@ const forbidden = (scope) => ({
 });
 export const unavailable = (code) =>
   ({ status: 503, code, title: "Service Unavailable", retryAfter: [1, 1] });
-export const served = (body = "") => ({ status: 200, told: { code: "valid", sub: "user", body } });
-const failed = (error) => ({ status: 500, told: { error } });
+export const served = (body = "") => ({ status: 200, json: { code: "valid", sub: "user", body } });
+const failed = (error) => ({ status: 500, json: { error } });
 
 const missing = { status: 401, code: "missing_token", title: "Unauthorized", challenge: "Bearer" };
 const revoked = unauthorized("revoked_token");
@@ -21,14 +21,14 @@ const noSnapshot = unavailable("no_snapshot");
 const ownAnswer = { code: "no_snapshot", outcome: "undecided", path: "/own-answer", own: true };
 const large = "x".repeat(1 << 20);
 
-/** By name: the path, what is sent, the answer; `token` names one of given.mjs. */
+/** By name: the path, the request, the answer; `token` names one of given.mjs. */
 export const CASES = {
-  "a request without a token is asked for one": ["/plain", {}, missing],
+  "a request without a token gets a challenge": ["/plain", {}, missing],
   "Basic is not a bearer token": ["/plain", { authorization: "Basic dTpw" }, missing],
-  "a scheme without a token is none": ["/plain", { authorization: "Bearer" }, missing],
+  "a scheme without a token counts as no token": ["/plain", { authorization: "Bearer" }, missing],
   "a scheme that only begins like Bearer is another":
     ["/plain", { authorization: "Bearerish x" }, missing],
-  "a token in the query is not looked at": ["/plain?access_token=x", {}, missing],
+  "a token in the query is ignored": ["/plain?access_token=x", {}, missing],
   "a HEAD request is answered without a body":
     ["/plain", { method: "HEAD" }, { ...missing, code: undefined }],
   "a POST is refused before its body is read": ["/plain", { method: "POST", body: large }, missing],
@@ -42,9 +42,9 @@ export const CASES = {
 
   "a revoked token is refused": ["/plain", { token: "revoked" }, revoked],
   "an expired token is refused": ["/plain", { token: "expired" }, unauthorized("expired")],
-  "what is no token is malformed": ["/plain", { token: "malformed" }, unauthorized("malformed")],
+  "a text that is no token is malformed": ["/plain", { token: "malformed" }, unauthorized("malformed")],
   // D20: RFC 6750 section 2.1 has exactly one space between the scheme and the token.
-  "two spaces before a token are one too many":
+  "two spaces before a token are malformed":
     ["/plain", { token: "good", scheme: "Bearer " }, unauthorized("malformed")],
   "a tab before a token is no space": ["/plain", { token: "good", scheme: "Bearer \t" }, unauthorized("malformed")],
   "a no-break space before a token is no space":
@@ -54,22 +54,22 @@ export const CASES = {
   "the bytes of a byte order mark behind a token are part of it":
     ["/plain", { token: "good", suffix: "\u00ef\u00bb\u00bf" }, unauthorized("malformed")],
   "a tab in place of the space makes another scheme": ["/plain", { authorization: "Bearer\tx" }, missing],
-  "two tokens are none":
+  "two tokens count as malformed":
     ["/plain", { authorization: "Bearer a, Bearer b" }, unauthorized("malformed")],
 
   "a token of an unknown key may be tried again within ten seconds":
     ["/plain", { token: "unknownKey" }, unauthorized("unknown_key", { retryAfter: [1, 10] })],
   "a token of a dead key may be tried again within ten seconds":
     ["/plain", { token: "deadKey" }, unauthorized("revoked_key", { retryAfter: [1, 10] })],
-  "a token from before the red button is told to come back in the route's own time":
+  "a token from before the red button is refused with the route's own retry time":
     ["/spread", { token: "beforeRedButton" }, epoch({ retryAfter: [1, 3] })],
-  "without jitter nobody is told when to come back":
-    ["/at-once", { token: "beforeRedButton" }, epoch()],
+  "without jitter the answer has no retry time":
+    ["/without-jitter", { token: "beforeRedButton" }, epoch()],
   "a single revocation is no mass event": ["/spread", { token: "revoked" }, revoked],
 
   "a scope that is there is enough": ["/read", { token: "read" }, served()],
-  "further scopes do no harm": ["/read-write", { token: "readWrite" }, served()],
-  "all scopes are asked for": ["/read-write", { token: "read" }, forbidden("read write")],
+  "additional scopes do no harm": ["/read-write", { token: "readWrite" }, served()],
+  "all scopes are required": ["/read-write", { token: "read" }, forbidden("read write")],
   "a scope that contains the name is another": ["/read", { token: "similar" }, forbidden("read")],
   "a token without a scope has none": ["/read", { token: "good" }, forbidden("read")],
   // D109: as Okta, Entra ID and others write them.
@@ -79,39 +79,39 @@ export const CASES = {
   "a name with a space in an array is one scope": ["/read", { token: "listedJoined" }, forbidden("read")],
   "a scope that is neither text nor a list is malformed":
     ["/read", { token: "numbered" }, unauthorized("malformed")],
-  "a refused token is not asked for its scope": ["/read", { token: "revoked" }, revoked],
-  "a missing scope is nothing undecided": ["/own-scope", { token: "good" }, forbidden("read")],
+  "the scope of a refused token is not checked": ["/read", { token: "revoked" }, revoked],
+  "a missing scope is not an undecided verdict": ["/own-scope", { token: "good" }, forbidden("read")],
 
   "without a snapshot nothing is decided": ["/empty", { token: "good" }, noSnapshot],
-  "having no snapshot is not staleness": ["/empty-allowed", { token: "good" }, noSnapshot],
-  "without a snapshot a revoked token is not known": ["/empty", { token: "revoked" }, noSnapshot],
-  "what is no token is refused without a snapshot too":
+  "a missing snapshot does not count as stale": ["/empty-allowed", { token: "good" }, noSnapshot],
+  "without a snapshot a revoked token is undecided": ["/empty", { token: "revoked" }, noSnapshot],
+  "a text that is no token is refused without a snapshot too":
     ["/empty", { token: "malformed" }, unauthorized("malformed")],
-  "no token is no question of the snapshot": ["/empty", {}, missing],
+  "a missing token is refused without a snapshot too": ["/empty", {}, missing],
 
-  "a stale feed decides nothing": ["/stale", { token: "good" }, stale],
-  "a stale feed still refuses what it knows": ["/stale", { token: "revoked" }, revoked],
-  "a route may honour a stale feed": ["/stale-allowed", { token: "good" }, served()],
-  "a route that honours a stale feed still refuses":
+  "with a stale feed nothing is decided": ["/stale", { token: "good" }, stale],
+  "a stale feed still refuses revoked tokens": ["/stale", { token: "revoked" }, revoked],
+  "a route may accept a stale feed": ["/stale-allowed", { token: "good" }, served()],
+  "a route that accepts a stale feed still refuses revoked tokens":
     ["/stale-allowed", { token: "revoked" }, revoked],
   "a route may be stricter than its verifier": ["/fresh", { token: "good" }, stale],
   "a route that is strict enough serves": ["/fresh-enough", { token: "good" }, served()],
   "a route may be more patient than its verifier":
     ["/stale-for-longer", { token: "good" }, served()],
-  "a verifier may honour a stale feed": ["/careless", { token: "good" }, served()],
+  "a verifier may accept a stale feed": ["/careless", { token: "good" }, served()],
   "a route may be strict where its verifier is careless":
     ["/careless-fresh", { token: "good" }, stale],
   "a route may deny where its verifier is careless": ["/careless-denied", { token: "good" }, stale],
 
-  "a route answers by itself what is undecided":
-    ["/own-answer", { token: "good" }, { status: 418, told: ownAnswer }],
-  "a route's own answer is not for refusals":
+  "a route's onUndecided answers an undecided request":
+    ["/own-answer", { token: "good" }, { status: 418, json: ownAnswer }],
+  "onUndecided is not called for refusals":
     ["/own-answer", { token: "malformed" }, unauthorized("malformed")],
-  "a route's own answer is not for missing tokens": ["/own-answer", {}, missing],
+  "onUndecided is not called for missing tokens": ["/own-answer", {}, missing],
 
-  "a handler's error is the framework's":
+  "the framework handles a handler's error":
     ["/fails", { token: "good" }, failed("the handler failed")],
   "a handler that would fail is not reached without a token": ["/fails", {}, missing],
-  "an error of the own answer is the framework's":
+  "the framework handles an error of onUndecided":
     ["/own-failure", { token: "good" }, failed("the own answer failed")],
 };

@@ -1,4 +1,4 @@
-// DPoP without a middleware: what a verifier is asked with, and oauth4webapi as another client and another judge.
+// DPoP without a middleware: the arguments of a verifier, and oauth4webapi as another client and another checker.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -27,7 +27,7 @@ const token = (claims = {}) => mint(issuer, { client_id: "client", cnf: { jkt },
 const bound = await token();
 const ath = async (text) => Buffer.from(await crypto.subtle.digest("SHA-256", Buffer.from(text))).toString("base64url");
 
-/** A proof in which a claim or a header member may be another, or left out. */
+/** A proof in which a claim or a header member can be replaced or left out. */
 async function proof({ claims = {}, header = {}, key = pair.privateKey, of = bound } = {}) {
   const all = { jti: crypto.randomUUID(), htm: "GET", htu: URL_OF_API, iat: now(), ath: await ath(of), ...claims };
   return new SignJWT(all).setProtectedHeader({ alg: "ES256", typ: "dpop+jwt", jwk, ...header }).sign(key);
@@ -36,7 +36,7 @@ async function proof({ claims = {}, header = {}, key = pair.privateKey, of = bou
 const request = (one, url = URL_OF_API, method = "GET") => ({ dpop: { proof: one, method, url } });
 
 // I14
-test("verify and verifySync take a proof once, whether the token is remembered or not", async () => {
+test("verify and verifySync accept a proof once, whether the token is remembered or not", async () => {
   for (const rememberedTokens of [0, 10]) {
     const verifier = make({ rememberedTokens });
     for (const ask of [(...given) => verifier.verify(...given), (...given) => verifier.verifySync(...given)]) {
@@ -55,7 +55,7 @@ test("verify and verifySync take a proof once, whether the token is remembered o
   }
 });
 
-// I14: what a client can send is answered, what an application must not say is thrown.
+// I14: wrong input of a client gets a verdict, wrong arguments of the application throw.
 test("nothing that a client sends as a proof throws", async () => {
   const verifier = make();
   for (const one of [undefined, null, "", 5, {}, [], "a.b.c", "\ud800", "x".repeat(100_000)]) {
@@ -82,7 +82,7 @@ test("how old a proof may be is configured", async () => {
   }
 });
 
-// I14: a connection that was opened with a proof lives for as long as its token is good.
+// I14: a connection that was opened with a proof stays open while its token is valid.
 test("a token that is watched needs no further proof", async () => {
   const verifier = make();
   const going = await token({ jti: "going" });
@@ -93,8 +93,8 @@ test("a token that is watched needs no further proof", async () => {
   verifier.close();
 });
 
-// I14: Host is the client's own, and no part of the path.
-test("a Host that brings a path is not believed in Node", async () => {
+// I14: the client chooses Host, which must not become part of the path.
+test("a Host with a path is not trusted in Node", async () => {
   const ask = async (verifier, host, url, htu) => {
     const headers = { host, authorization: `DPoP ${bound}`, dpop: await proof({ claims: { htu } }) };
     let answer = "passed";
@@ -108,7 +108,7 @@ test("a Host that brings a path is not believed in Node", async () => {
     ["api.test", "http://api.test/orders"], ["api.test", "@evil/orders"]]) {
     assert.equal(await ask(behind, host, url, URL_OF_API), 401, `${host} ${url}`);
   }
-  // A router takes these as they are sent: a proof for where they lead to is not valid where they arrive.
+  // A router gets these paths as they are sent: a proof for the resolved path is not valid for the path as sent.
   for (const path of ["/admin/../orders", "/admin/%2E./orders", "/admin\\..\\orders", "/./orders", "/orders/x/..", "/orders/.?a"]) {
     const { pathname } = new URL(path, "https://api.test");
     assert.equal(await ask(behind, "api.test", path, `https://api.test${pathname}`), 401, path);
@@ -121,8 +121,8 @@ test("a Host that brings a path is not believed in Node", async () => {
   }
 });
 
-// I14: a client chooses its key by what the challenge names (RFC 9449 section 7.1).
-test("the challenge names every algorithm of which proofs are accepted", async () => {
+// I14: a client chooses its key by the algorithms in the challenge (RFC 9449 section 7.1).
+test("the challenge names every algorithm that proofs may use", async () => {
   const refused = await guard(make(), () => new Response())(new Request(URL_OF_API, { headers: { authorization: `DPoP ${bound}` } }));
   const named = /algs="(.*)"/.exec(refused.headers.get("www-authenticate"))[1].split(" ");
   const accepted = [];
@@ -136,7 +136,7 @@ test("the challenge names every algorithm of which proofs are accepted", async (
 });
 
 // I14: oauth4webapi as the client.
-test("a request of oauth4webapi is good", async () => {
+test("a request of oauth4webapi is accepted", async () => {
   const handle = guard(make(), (_, { claims }) => Response.json(claims.cnf));
   for (const alg of ["ES256", "Ed25519", "RS256", "PS256"]) {
     const keys = await oauth.generateKeyPair(alg);
@@ -149,8 +149,8 @@ test("a request of oauth4webapi is good", async () => {
   }
 });
 
-// I14: oauth4webapi as the judge. It has no replay memory and no freshness of its own below 300 s.
-test("oauth4webapi judges proofs alike, but for listed reasons", async () => {
+// I14: oauth4webapi as the checker. It remembers no proofs and accepts every proof younger than 300 s.
+test("oauth4webapi judges proofs in the same way, except for listed reasons", async () => {
   const other = await generateKeyPair("ES256", { extractable: true });
   const otherJwk = await exportJWK(other.publicKey);
   const cases = {

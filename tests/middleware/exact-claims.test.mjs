@@ -1,4 +1,4 @@
-// Claims as they were signed. D105: JavaScript's numbers alter integers beyond 2^53.
+// Claims exactly as they were signed. D105: JavaScript's numbers alter integers beyond 2^53.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -27,7 +27,7 @@ const payload = (more) => `{"iss":"https://issuer.test","sub":"user","aud":"api"
   + `"iat":${now() - 5},"exp":${now() + 600},${more}}`;
 
 // D105
-test("a verdict has integers beyond 2^53 as they were signed, and the text itself", async () => {
+test("a verdict has integers beyond 2^53 as they were signed, and the payload's text", async () => {
   const text = payload(`"account": 12345678901234567890,"list":[9007199254740993,-9007199254740993,1],"f":1.50`);
   const token = await signText(text);
   for (const verdict of [await verifier.verify(token), await verifier.verify(token), verifier.verifySync(token)]) {

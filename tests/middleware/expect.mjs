@@ -1,4 +1,4 @@
-// The tests of one framework: `run` serves the routes, asks for every case and brings the answers.
+// The tests of one framework: `run` serves the routes, sends every case and returns the answers.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -32,13 +32,13 @@ export function expectAnswers(framework, run) {
       });
     }
 
-    // After a red button everybody wants a new token: the answers spread them.
-    test("after a mass event everybody is told another time", () => {
+    // After a red button every client wants a new token: the answers spread the retries.
+    test("after a mass event the answers have different retry times", () => {
       assert.ok(new Set(seen.spread).size > 1, String(seen.spread));
       for (const one of seen.spread) checkWithin(one, [1, 3600]);
     });
 
-    // E02: the process is not started again, and nobody tells it that the control plane is there.
+    // E02: the process is not restarted, and gets no signal that the control plane is there.
     test("a route is undecided until the control plane is there, then it serves", () => {
       check(seen.late.first, unavailable("no_keys"));
       check(seen.late.last, served());
@@ -51,10 +51,10 @@ export function expectAnswers(framework, run) {
   });
 }
 
-function check({ status, headers, text }, { told, ...expected }) {
+function check({ status, headers, text }, { json, ...expected }) {
   assert.equal(status, expected.status, text);
-  if (status === 200 && told === undefined) return assert.equal(text, "");
-  if (told !== undefined) return assert.deepEqual(JSON.parse(text), told);
+  if (status === 200 && json === undefined) return assert.equal(text, "");
+  if (json !== undefined) return assert.deepEqual(JSON.parse(text), json);
   assert.equal(headers["www-authenticate"], expected.challenge);
   assert.equal(headers["cache-control"], "no-store");
   assert.match(headers["content-type"], /^application\/problem\+json(; ?charset=utf-8)?$/);

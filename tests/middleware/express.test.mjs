@@ -10,22 +10,22 @@ import { askAll } from "./ask.mjs";
 import { expectAnswers } from "./expect.mjs";
 import { prepare } from "./given.mjs";
 import { listen, stop } from "./listen.mjs";
-import { OWN_STATUS, ROUTES, makeVerifiers, told, toldError, toldUndecided } from "./routes.mjs";
+import { OWN_STATUS, ROUTES, makeVerifiers, verdictBody, errorBody, undecidedBody } from "./routes.mjs";
 
 function routed(verifiers) {
   const app = express();
   for (const [path, { verifier, policy, decides, fails }] of Object.entries(ROUTES)) {
     const onUndecided = (verdict, request, response) => {
       if (decides === "fails") throw new Error("the own answer failed");
-      response.status(OWN_STATUS).json(toldUndecided(verdict, request.path));
+      response.status(OWN_STATUS).json(undecidedBody(verdict, request.path));
     };
     const rules = decides ? { ...policy, onUndecided } : policy;
     app.all(path, offswitch(verifiers[verifier], rules), express.text(), (request, response) => {
       if (fails) throw new Error("the handler failed");
-      response.json(told(request.offswitch, request.body));
+      response.json(verdictBody(request.offswitch, request.body));
     });
   }
-  app.use((error, request, response, next) => void response.status(500).json(toldError(error)));
+  app.use((error, request, response, next) => void response.status(500).json(errorBody(error)));
   return app;
 }
 
@@ -49,7 +49,7 @@ const { empty, patient } = await makeVerifiers(createVerifier, control.given);
 const serve = (request, response) => response.send("served");
 const headers = { authorization: `Bearer ${control.given.tokens.good}` };
 
-test("headers that a middleware before set are on the refusal in Express", async () => {
+test("headers of an earlier middleware are on the refusal in Express", async () => {
   const app = express();
   app.use((request, response, next) => {
     response.set("access-control-allow-origin", "*");
@@ -63,7 +63,7 @@ test("headers that a middleware before set are on the refusal in Express", async
   });
 });
 
-// Express's own way to guard a part: a router of its own, with an error handler of its own.
+// Express's own way to guard a part: a router with its own error handler.
 test("an asynchronous handler's error reaches the error handlers of its router, once", async () => {
   const api = express.Router();
   api.use(offswitch(patient));
@@ -74,7 +74,7 @@ test("an asynchronous handler's error reaches the error handlers of its router, 
   let calls = 0;
   api.use((error, request, response, next) => {
     calls += 1;
-    response.status(500).json({ ...toldError(error), sub: request.offswitch.claims.sub });
+    response.status(500).json({ ...errorBody(error), sub: request.offswitch.claims.sub });
   });
   await withServer(express().use("/api", api), async (send) => {
     const response = await send("/api/fails", { headers });
@@ -85,7 +85,7 @@ test("an asynchronous handler's error reaches the error handlers of its router, 
   });
 });
 
-// The route may serve what needs no certainty; the handler sees that nothing was decided.
+// The route may serve responses that need no certainty; the handler sees that the verdict is undecided.
 test("onUndecided may let a request through in Express by calling next", async () => {
   const onUndecided = (verdict, request, response, next) => next();
   const app = express().use(offswitch(empty, { onUndecided }), (request, response) => {
@@ -97,13 +97,13 @@ test("onUndecided may let a request through in Express by calling next", async (
   });
 });
 
-test("an asynchronous onUndecided that fails is Express's error", async () => {
+test("Express handles the error of an asynchronous onUndecided", async () => {
   const onUndecided = async () => {
     await null;
     throw new Error("no answer");
   };
   const app = express().use(offswitch(empty, { onUndecided }), serve);
-  app.use((error, request, response, next) => void response.status(500).json(toldError(error)));
+  app.use((error, request, response, next) => void response.status(500).json(errorBody(error)));
   await withServer(app, async (send) => {
     const response = await send("/", { headers });
     assert.deepEqual([response.status, await response.json()], [500, { error: "no answer" }]);
@@ -120,7 +120,7 @@ test("a server without any framework can use Express's middleware", async () => 
   });
 });
 
-// Not every server catches what a handler throws, as Express does.
+// Unlike Express, some servers do not catch the errors of a handler.
 test("a handler that fails is not run a second time", async () => {
   let runs = 0;
   const next = () => {

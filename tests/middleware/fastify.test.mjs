@@ -9,20 +9,20 @@ import { askAll } from "./ask.mjs";
 import { expectAnswers } from "./expect.mjs";
 import { prepare } from "./given.mjs";
 import { listen } from "./listen.mjs";
-import { OWN_STATUS, ROUTES, makeVerifiers, told, toldError, toldUndecided } from "./routes.mjs";
+import { OWN_STATUS, ROUTES, makeVerifiers, verdictBody, errorBody, undecidedBody } from "./routes.mjs";
 
 function routed(verifiers) {
   const app = Fastify({ forceCloseConnections: true });
-  app.setErrorHandler((error, request, reply) => reply.code(500).send(toldError(error)));
+  app.setErrorHandler((error, request, reply) => reply.code(500).send(errorBody(error)));
   for (const [url, { verifier, policy, decides, fails }] of Object.entries(ROUTES)) {
     const onUndecided = (verdict, request, reply) => {
       if (decides === "fails") throw new Error("the own answer failed");
-      return reply.code(OWN_STATUS).send(toldUndecided(verdict, request.url));
+      return reply.code(OWN_STATUS).send(undecidedBody(verdict, request.url));
     };
     const onRequest = offswitch(verifiers[verifier], decides ? { ...policy, onUndecided } : policy);
     const handler = async (request) => {
       if (fails) throw new Error("the handler failed");
-      return told(request.offswitch, request.body);
+      return verdictBody(request.offswitch, request.body);
     };
     app.route({ method: ["GET", "POST"], url, onRequest, handler });
   }
@@ -44,7 +44,7 @@ after(control.close);
 const { empty, patient } = await makeVerifiers(createVerifier, control.given);
 const headers = { authorization: `Bearer ${control.given.tokens.good}` };
 
-// Fastify's encapsulation: a hook of one context guards that context and what is in it, no more.
+// Fastify's encapsulation: a hook of one context guards that context and those inside it.
 test("a hook guards the routes of its own context in Fastify", async () => {
   const app = Fastify();
   app.get("/open", async () => "open");
@@ -72,7 +72,7 @@ test("a refused request reaches neither later hooks nor the parser in Fastify", 
   assert.deepEqual(reached, ["onResponse"]);
 });
 
-test("headers that a hook before set are on the refusal in Fastify", async () => {
+test("headers of an earlier hook are on the refusal in Fastify", async () => {
   const app = Fastify();
   app.addHook("onRequest", async (_, reply) => {
     reply.header("access-control-allow-origin", "*");
@@ -84,7 +84,7 @@ test("headers that a hook before set are on the refusal in Fastify", async () =>
   assert.equal(response.headers["access-control-allow-origin"], "*");
 });
 
-test("onSend hooks see the refusal as it is sent", async () => {
+test("onSend hooks see the final refusal", async () => {
   const app = Fastify();
   let seen;
   app.addHook("onRequest", offswitch(patient));
@@ -97,8 +97,8 @@ test("onSend hooks see the refusal as it is sent", async () => {
   assert.equal(seen, "missing_token");
 });
 
-// A Fastify handler answers by what it returns. Who writes onUndecided so must not have let the
-// request through with it.
+// A Fastify handler answers with its return value. An onUndecided that does the same must not let the request
+// through.
 test("what onUndecided returns is the answer in Fastify", async () => {
   const app = Fastify();
   let served = 0;
@@ -112,7 +112,7 @@ test("what onUndecided returns is the answer in Fastify", async () => {
   assert.deepEqual([response.statusCode, response.json()], [OWN_STATUS, { code: "no_snapshot" }]);
 });
 
-test("an onUndecided that answers nothing lets nobody through in Fastify", async () => {
+test("an onUndecided without an answer lets no request through in Fastify", async () => {
   const app = Fastify();
   const seen = [];
   const onUndecided = (verdict) => void seen.push(verdict.code);

@@ -16,14 +16,14 @@ expectAnswers("guard", async (given) => {
   const handle = guardedRoutes(guard, (name) => verifiers[name]);
   return askAll(async (path, init) => {
     const response = await handle(new Request(`http://api.test${path}`, init)).catch(errorResponse);
-    // No handler leaves the body out by itself: every server does.
+    // No handler removes the body itself: every server does.
     return init.method === "HEAD" ? new Response(null, response) : response;
   }, given);
 });
 
-// S14: a control plane that is cut off from its store goes on answering, with what is old. All of
-// its verifiers notice at once, and must not bring every request of theirs to it.
-test("a stale feed that answers is not asked anew for every request", async (context) => {
+// S14: a control plane that has lost its store still answers, with an old state. All its verifiers notice that
+// at the same time, and must not send it a request for each of theirs.
+test("a stale feed that answers is not polled again for every request", async (context) => {
   const { close, given, plane } = await prepare();
   context.after(close);
   const { impatient } = await makeVerifiers((options) => new Verifier(options), given);
@@ -37,7 +37,7 @@ test("a stale feed that answers is not asked anew for every request", async (con
   assert.ok(asked(plane, "/feed") <= most, `${asked(plane, "/feed")} times for 100 requests`);
 });
 
-test("an onUndecided that answers nothing leaves the 503 behind guard", async (context) => {
+test("an onUndecided without an answer leads to 503 behind guard", async (context) => {
   const { close, given } = await prepare();
   context.after(close);
   const { empty } = await makeVerifiers((options) => new Verifier(options), given);

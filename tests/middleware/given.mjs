@@ -1,11 +1,11 @@
-// What every framework is given: two control planes and the tokens that are shown. All of it is
-// JSON, so that a server in another process or runtime can be told.
+// The input for every framework: two control planes and the tokens. All of it is JSON, so that it can be passed
+// to a server in another process or runtime.
 
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from "jose";
 import { ISSUER, mint, now, sign, signingKey } from "../support/fixture.mjs";
 import { startStub } from "../support/stub.mjs";
 
-/** How old the one snapshot is: old for some routes, and fresh enough for others. */
+/** The age of the one snapshot: too old for some routes, and fresh enough for others. */
 const AGE_SECONDS = 300;
 
 export async function prepare() {
@@ -63,7 +63,7 @@ async function client() {
   return { privateKey: await exportJWK(privateKey), publicKey: await exportJWK(publicKey) };
 }
 
-/** Whoever asks for the cases says when, and may sit in another process: see ask.mjs. */
+/** The client decides when the control plane changes, and may run in another process: see ask.mjs. */
 function onTold(stub, change) {
   stub.upstream = (request, response) => {
     if (request.url === "/up/now") change();

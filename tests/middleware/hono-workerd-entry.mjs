@@ -1,5 +1,5 @@
-// Hono in a Worker: the verifiers come from the request's env, once per isolate. Workers resolve no
-// names of packages: Hono is named by its file.
+// Hono in a Worker: the verifiers come from the request's env, once per isolate. Workers do not resolve package
+// names, so Hono is imported by its file.
 
 import { Hono } from "../../node_modules/hono/dist/index.js";
 import { offswitch } from "../../verifier-wasm/js/middleware/hono.js";

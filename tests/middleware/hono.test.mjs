@@ -26,7 +26,7 @@ expectAnswers("Hono on Node", async (given) => {
 
 expectAnswers("Hono's fetch", async (given) => {
   let verifiers;
-  // Nothing is known before the first request, and that brings the settings.
+  // No setting is known before the first request, which brings them.
   const app = honoRoutes(Hono, offswitch, (name) => async (c) => {
     verifiers ??= await makeVerifiers(createVerifier, c.env.given);
     return verifiers[name];
@@ -41,8 +41,8 @@ after(control.close);
 const { empty, patient } = await makeVerifiers(createVerifier, control.given);
 const authorization = `Bearer ${control.given.tokens.good}`;
 
-// What a middleware before ours has said, such as a request's id, is said with a refusal too.
-test("headers that a middleware before set are on the refusal in Hono", async () => {
+// A refusal also has the headers of an earlier middleware, such as a request id.
+test("headers of an earlier middleware are on the refusal in Hono", async () => {
   const app = new Hono();
   app.use(async (c, next) => {
     c.header("x-request-id", "7");
@@ -55,7 +55,7 @@ test("headers that a middleware before set are on the refusal in Hono", async ()
   assert.equal(response.headers.get("x-request-id"), "7");
 });
 
-test("a function that brings no verifier is Hono's error, and nobody is served", async () => {
+test("Hono handles the error of a function without a verifier, and serves no request", async () => {
   const app = new Hono();
   app.onError((error, c) => c.text(error.message, 500));
   app.get("/", offswitch(() => { throw new Error("no settings"); }), (c) => c.text("served"));
@@ -63,7 +63,7 @@ test("a function that brings no verifier is Hono's error, and nobody is served",
   assert.deepEqual([response.status, await response.text()], [500, "no settings"]);
 });
 
-// Hono's own sub-applications and method chains take it like any other middleware.
+// Hono's sub-applications and method chains accept it like any other middleware.
 test("a group of routes in Hono is guarded by one line", async () => {
   const api = new Hono().use(offswitch(patient));
   api.get("/users", (c) => c.text(c.get("offswitch").claims.sub));
@@ -75,7 +75,7 @@ test("a group of routes in Hono is guarded by one line", async () => {
   assert.equal(await response.text(), "user");
 });
 
-test("an onUndecided that answers nothing leaves the 503 in Hono", async () => {
+test("an onUndecided without an answer leads to 503 in Hono", async () => {
   for (const onUndecided of [() => {}, async () => null]) {
     const app = new Hono().use(offswitch(empty, { onUndecided }));
     const response = await app.request("/", { headers: { authorization } });

@@ -1,4 +1,4 @@
-// A server of Node's on a free port, and how to ask it.
+// A Node server on a free port, and a function that sends it requests.
 
 /**
  * @param {import("node:http").Server} server

@@ -1,4 +1,4 @@
-// What requests bring in place of a token. D34: it is refused and never thrown.
+// Values that requests bring instead of a token. D34: they are refused and never cause an error.
 
 import assert from "node:assert/strict";
 import { createServer, request as httpRequest } from "node:http";
@@ -32,7 +32,7 @@ const THINGS = {
 
 for (const [name, [thing, code]] of Object.entries(THINGS)) {
   // D34, V18
-  test(`${name} in place of a token is refused with a code`, async () => {
+  test(`${name} instead of a token is refused with a code`, async () => {
     for (const verdict of [verifier.verifySync(thing), await verifier.verify(thing)]) {
       assert.deepEqual([verdict.outcome, verdict.code], ["refused", code]);
       assert.ok(verdict.detail.length > 0 && verdict.evidence.position === "1.2");
@@ -42,7 +42,7 @@ for (const [name, [thing, code]] of Object.entries(THINGS)) {
   });
 }
 
-// D34: an upgrade has no framework around it that would catch what is thrown there.
+// D34: no framework handles an upgrade and would catch an error there.
 test("a WebSocket upgrade without a token ends its connection, not the server", async (context) => {
   const server = createServer((_, response) => response.end("still here"));
   server.on("upgrade", async (request, socket) => {

@@ -1,4 +1,4 @@
-// What a route may ask for is read when the route is made, whatever the framework.
+// A route's policy is checked when the route is made, in every framework.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -24,16 +24,16 @@ const isOptionsError = (error) => error instanceof TypeError && error.code === "
 
 const each = (name, values) => values.map((value) => ({ [name]: value }));
 const WRONG = {
-  "a policy that is none": [null, "read", 5, true, ["read"], () => {}],
-  "scopes that are no list of names":
+  "a value that is no policy": [null, "read", 5, true, ["read"], () => {}],
+  "a scopes value that is no list of names":
     each("scopes", ["read", { 0: "read" }, [1], [null], [""], ["read write"], ['a"b'], ["é"]]),
-  "a jitter that is no time":
+  "a jitter that is no duration":
     each("retryJitterSeconds", [-1, 1.5, NaN, Infinity, "10", null]),
-  "a staleness that is none":
+  "a staleness that is no duration":
     each("maxStaleness", [0, -1, 1.5, NaN, Infinity, 86_401, "60", null]),
-  "an onStale that is none": each("onStale", ["maybe", "", true, null]),
+  "an onStale that is unknown": each("onStale", ["maybe", "", true, null]),
   "an onUndecided that cannot be called": each("onUndecided", ["allow", 503, null, {}]),
-  "a name that is none": [{ scope: ["read"] }, { maxStale: 5 }, { onstale: "deny" }],
+  "an unknown name": [{ scope: ["read"] }, { maxStale: 5 }, { onstale: "deny" }],
 };
 
 for (const [framework, make] of Object.entries(MAKERS)) {
@@ -45,13 +45,13 @@ for (const [framework, make] of Object.entries(MAKERS)) {
     });
   }
 
-  test(`what may be left out may be left out for ${framework}`, () => {
+  test(`optional members may be left out for ${framework}`, () => {
     const nothing = { scopes: [], onUndecided: undefined, maxStaleness: undefined };
     for (const policy of [undefined, {}, nothing]) make(policy);
   });
 
-  // The likeliest slip: `offswitch(createVerifier(options))` without await.
-  test(`what is no verifier is a TypeError when a route is made for ${framework}`, () => {
+  // The most likely mistake: `offswitch(createVerifier(options))` without await.
+  test(`a value that is no verifier is a TypeError when a route is made for ${framework}`, () => {
     for (const verifier of [null, {}, "verifier", Promise.resolve(patient)]) {
       assert.throws(() => make({}, verifier), isOptionsError, String(verifier));
     }

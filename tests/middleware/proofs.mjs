@@ -1,5 +1,5 @@
-// Requests with DPoP proofs, which the npm package `dpop` makes, and what every framework must answer. Runs
-// wherever the server does, as ask.mjs.
+// Requests with DPoP proofs, which the npm package `dpop` makes, and the answer that every framework must give.
+// Like ask.mjs it runs in the same runtime as the server.
 
 import { generateProof } from "dpop";
 import { served, unauthorized } from "./cases.mjs";
@@ -14,26 +14,26 @@ const scopeless = {
 };
 
 /**
- * By name: the path, what is sent, the answer. `proves` replaces what the proof is of: `path`, `origin`,
- * `method`, `token` (a name, or null for none) and `key`. `headers` makes the DPoP headers of the proof.
+ * By name: the path, the request, the answer. `proves` replaces the proof's subject: `path`, `origin`,
+ * `method`, `token` (a name, or null for none) and `key`. `headers` makes the DPoP headers from the proof.
  */
 export const PROOF_CASES = {
-  "a token with a proof of its key is good": ["/plain", {}, served()],
-  "a proof has no query": ["/plain?a=b&c", {}, served()],
-  "a proof is of the URL in any spelling": ["/plain", { proves: { path: "/%70lain?x" } }, served()],
+  "a token with a proof of its key is accepted": ["/plain", {}, served()],
+  "the query is not part of a proof": ["/plain?a=b&c", {}, served()],
+  "a proof matches the URL in any spelling": ["/plain", { proves: { path: "/%70lain?x" } }, served()],
   "the scheme DPoP may be in lower case": ["/plain", { scheme: "dpop" }, served()],
-  "a POST is proved as a POST": ["/plain", { method: "POST", body: "the body" }, served("the body")],
-  "a HEAD is proved as a HEAD": ["/plain", { method: "HEAD" }, { status: 200 }],
-  "a GET does not prove a HEAD": ["/plain", { method: "HEAD", proves: { method: "GET" } }, { ...invalid, code: undefined }],
+  "a proof of a POST matches a POST": ["/plain", { method: "POST", body: "the body" }, served("the body")],
+  "a proof of a HEAD matches a HEAD": ["/plain", { method: "HEAD" }, { status: 200 }],
+  "a proof of a GET does not match a HEAD": ["/plain", { method: "HEAD", proves: { method: "GET" } }, { ...invalid, code: undefined }],
   "a proof of another method is wrong": ["/plain", { proves: { method: "POST" } }, invalid],
   "a proof of another path is wrong": ["/plain", { proves: { path: "/read" } }, invalid],
   "a proof of another origin is wrong": ["/plain", { proves: { origin: "https://evil.example" } }, invalid],
   "a proof of another token is wrong": ["/plain", { proves: { token: "good" } }, invalid],
   "a proof of no token is wrong": ["/plain", { proves: { token: null } }, invalid],
   "a proof of another key is wrong": ["/plain", { proves: { key: "foreign" } }, invalid],
-  "a proof is needed": ["/plain", { headers: () => [] }, invalid],
-  "two proofs are none": ["/plain", { headers: (proof) => [proof, proof] }, invalid],
-  "what is no proof is wrong": ["/plain", { headers: () => ["nonsense"] }, invalid],
+  "a proof is required": ["/plain", { headers: () => [] }, invalid],
+  "two proofs are wrong": ["/plain", { headers: (proof) => [proof, proof] }, invalid],
+  "a text that is no proof is wrong": ["/plain", { headers: () => ["nonsense"] }, invalid],
   "a bound token is no bearer token": ["/plain", { scheme: "Bearer" }, refused("sender_constrained")],
   "a bound token is no bearer token without its proof either":
     ["/plain", { scheme: "Bearer", headers: () => [] }, refused("sender_constrained")],
@@ -41,10 +41,10 @@ export const PROOF_CASES = {
   "a token that is bound to a certificate cannot be proved":
     ["/plain", { token: "certified" }, refused("sender_constrained")],
   "a revoked token is refused with a proof too": ["/plain", { token: "boundRevoked" }, refused("revoked_token")],
-  "a proof gives no scope": ["/read", {}, scopeless],
-  "behind a proxy a proof is of the public URL":
+  "a proof does not replace a scope": ["/read", {}, scopeless],
+  "behind a proxy a proof matches the public URL":
     ["/public?x", { proves: { origin: "https://api.example/v2" } }, served()],
-  "behind a proxy a proof of what the service sees is wrong": ["/public", {}, invalid],
+  "behind a proxy a proof of the internal URL is wrong": ["/public", {}, invalid],
   "behind a proxy the path counts": ["/public", { proves: { origin: "https://api.example" } }, invalid],
 };
 
@@ -73,13 +73,13 @@ export async function askWithProofs(send, given) {
   return proved;
 }
 
-/** What is good once is a replay the second time, also where the token did not go far enough. @param {any} expected */
+/** A proof that was accepted once is a replay the second time, also if the token was refused later. @param {any} expected */
 export function again(expected) {
   if (expected.status === 401) return expected;
-  return expected.told || expected.code ? invalid : { ...invalid, code: undefined };
+  return expected.json || expected.code ? invalid : { ...invalid, code: undefined };
 }
 
-/** The keys of a client, made of what JSON can carry. */
+/** The keys of a client, imported from JSON. */
 async function pairOf({ privateKey, publicKey }) {
   const { subtle } = globalThis.crypto;
   const ES256 = { name: "ECDSA", namedCurve: "P-256" };

@@ -1,8 +1,8 @@
-// The routes that every framework serves, and the verifiers behind them. Knows no runtime.
+// The routes that every framework serves, and the verifiers behind them. It does not depend on the runtime.
 
 /**
- * `verifier` names one of `makeVerifiers`, `policy` is the route's; `decides` says what the route's
- * onUndecided does, `fails` that its handler does.
+ * `verifier` names one of `makeVerifiers`, `policy` is the route's policy; `decides` names the behaviour of the
+ * route's onUndecided, `fails` means that its handler throws.
  */
 export const ROUTES = {
   "/plain": { verifier: "patient" },
@@ -12,7 +12,7 @@ export const ROUTES = {
   "/fresh-enough": { verifier: "patient", policy: { maxStaleness: 1800 } },
   "/spread": { verifier: "patient", policy: { retryJitterSeconds: 3 } },
   "/spread-wide": { verifier: "patient", policy: { retryJitterSeconds: 3600 } },
-  "/at-once": { verifier: "patient", policy: { retryJitterSeconds: 0 } },
+  "/without-jitter": { verifier: "patient", policy: { retryJitterSeconds: 0 } },
   "/fails": { verifier: "patient", fails: true },
   "/stale": { verifier: "impatient" },
   "/stale-allowed": { verifier: "impatient", policy: { onStale: "allow" } },
@@ -30,7 +30,7 @@ export const ROUTES = {
 };
 
 /**
- * @param {(options: any) => any} make createVerifier, or what makes a verifier without any I/O
+ * @param {(options: any) => any} make createVerifier, or a function that makes a verifier without any I/O
  * @param {any} given see given.mjs
  */
 export async function makeVerifiers(make, { jwks, late, plane, publicKey }) {
@@ -48,12 +48,12 @@ export async function makeVerifiers(make, { jwks, late, plane, publicKey }) {
   };
 }
 
-/** What a handler tells of the verdict it was handed. */
-export const told = ({ code, claims }, body = "") => ({ code, sub: claims.sub, body });
+/** The body of a handler's answer: the verdict that it got. */
+export const verdictBody = ({ code, claims }, body = "") => ({ code, sub: claims.sub, body });
 
-/** What a route's own onUndecided tells, with this status. */
+/** The body of the answer of a route's own onUndecided, with this status. */
 export const OWN_STATUS = 418;
-export const toldUndecided = ({ code, outcome }, path) => ({ code, outcome, path, own: true });
+export const undecidedBody = ({ code, outcome }, path) => ({ code, outcome, path, own: true });
 
-/** What a server's last resort for errors answers. */
-export const toldError = (error) => ({ error: error.message });
+/** The body of the answer of a server's last error handler. */
+export const errorBody = (error) => ({ error: error.message });

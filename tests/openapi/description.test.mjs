@@ -1,4 +1,4 @@
-// The API's description is valid, and true: every operation is executed from it alone.
+// The API's description is valid, and correct: the test executes every operation from it alone.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -19,7 +19,7 @@ after(async () => {
 const description = await (await fetch(`${plane.url}/openapi.json`)).json();
 const operations = Object.values(description.paths).flatMap((methods) => Object.values(methods));
 
-// D32: the linter that people use has no complaint.
+// D32: the common linter accepts it.
 test("the description passes the linter", async () => {
   const file = join(folder, "openapi.json");
   await writeFile(file, JSON.stringify(description));
@@ -29,13 +29,13 @@ test("the description passes the linter", async () => {
   const { stdout, stderr } = spawnSync(process.execPath, asked, { encoding: "utf8", env });
   const { problems } = JSON.parse(stdout.slice(stdout.indexOf("{")));
   const errors = problems.filter(({ severity }) => severity === "error");
-  const told = errors.map(({ ruleId, message, location }) =>
+  const found = errors.map(({ ruleId, message, location }) =>
     `${ruleId}: ${message} at ${location?.[0]?.pointer}`);
-  assert.deepEqual(told, [], stderr);
+  assert.deepEqual(found, [], stderr);
 });
 
-// D32: clients and the page at /docs are made from these.
-test("each operation has an id of its own, and its parameters are where they are read", () => {
+// D32: clients and the page at /docs are generated from these.
+test("each operation has an id of its own, and its parameters are declared where they are read", () => {
   const ids = operations.map(({ operationId }) => operationId);
   assert.equal(new Set(ids).size, ids.length);
   assert.equal(ids.length, 37);
@@ -59,9 +59,9 @@ test("each operation has an id of its own, and its parameters are where they are
   assert.doesNotMatch(JSON.stringify(description), /"#\/components\/schemas\/ListKind"/);
 });
 
-// D32: an example for each way of revoking, and each is accepted as it stands.
+// D32: there is an example for each way of revoking, and each is accepted unchanged.
 test("every operation is executed from the description alone", async () => {
-  // What identity providers sign cannot be made from a description: see tests/receivers.
+  // The description alone does not show how to sign tokens of identity providers: see tests/receivers.
   const isOurs = ({ operation }) => !operation.path.startsWith("/v1/receivers/");
   const waiting = inOrder(samplesOf(description).filter(isOurs));
   const ways = waiting.filter(({ operation }) => operation.operationId === "revoke");
@@ -73,7 +73,7 @@ test("every operation is executed from the description alone", async () => {
   const producers = new Map();
   const execute = async (sample) => {
     const known = new Map();
-    // Of what others may have used up there is a fresh one each time.
+    // Each sample gets a fresh value of a kind that other samples may have used up.
     for (const producer of new Set(sample.needs.map((name) => producers.get(name)))) {
       for (const [name, value] of await execute(producer)) known.set(name, value);
     }
@@ -84,7 +84,7 @@ test("every operation is executed from the description alone", async () => {
     assert.ok(documented.includes(String(status)), place);
     const isObject = text.startsWith("{");
     const members = isObject ? Object.entries(JSON.parse(text)) : [];
-    // Other answers have ids too, and only a feed key's is one that can be dropped.
+    // Other answers have ids too, and only a feed key's id belongs to a key that can be dropped.
     const nameOf = (name) =>
       operationId === "rotateFeedKey" && name === "id" ? "feed_key_id" : name;
     const texts = members.filter(([, value]) => typeof value === "string");
@@ -103,7 +103,7 @@ test("every operation is executed from the description alone", async () => {
   assert.equal(executed.size, operations.length - 4);
 });
 
-/** The issuer of the other examples is registered before its tokens are revoked, and removed in the end. */
+/** The issuer of the other examples is registered before its tokens are revoked, and removed at the end. */
 function inOrder(samples) {
   const order = ["putIssuer preset", "putIssuer members", "putIssuer defaults", "", "deleteIssuer "];
   const rank = ({ operation, label }) => {

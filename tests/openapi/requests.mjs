@@ -1,4 +1,4 @@
-// Requests made from an API description alone: its examples, with `{name}` filled from answers.
+// Requests that are made only from an API description: its examples, with `{name}` filled from answers.
 
 /** One operation with one of its examples. */
 export class Sample {
@@ -6,7 +6,7 @@ export class Sample {
     Object.assign(this, { operation, label, mediaType, example });
   }
 
-  /** The names that must be known before it can be sent. */
+  /** The names that must be known before the request can be sent. */
   get needs() {
     const values = this.operation.parameters.filter(isSent).map((one) => one.example);
     const text = JSON.stringify([values, this.example ?? null]);
@@ -70,7 +70,7 @@ function encoded(mediaType, example, fill) {
   return fill(typeof example === "string" ? example : JSON.stringify(example));
 }
 
-/** What must be sent, and what has an example. */
+/** The required parameters, and those with an example. */
 function isSent(parameter) {
   return parameter.required || parameter.example !== undefined;
 }

@@ -9,7 +9,7 @@ import { ROOT } from "../support/fixture.mjs";
 const { components } = JSON.parse(await readFile(join(ROOT, "control-plane/openapi.json"), "utf8"));
 const source = await readFile(join(ROOT, "www/src/shared/answers.ts"), "utf8");
 
-/** The schema of each interface; null where the description says only that it is an object. */
+/** The schema of each interface; null if the description only says that it is an object. */
 const SCHEMAS = {
   Accepted: "Accepted", ApiKey: "ApiKeyListed", ApiKeyList: "ApiKeyList", DroppedFeedKey: "Dropped",
   FeedKey: "FeedKey", Finding: null, Issuer: "IssuerListed", IssuerChanged: "IssuerChanged",
@@ -27,21 +27,21 @@ function interfacesOf(text) {
   return [...found].map(([, name, body]) => [name, [...body.matchAll(/^  (\w+)(\?)?: (.+);$/gm)]]);
 }
 
-/** All properties of a schema, those that it includes among them. */
+/** All properties of a schema, including those of the schemas that it includes. */
 function propertiesOf(schema) {
   if (schema.$ref) return propertiesOf(components.schemas[schema.$ref.split("/").at(-1)]);
   const parts = [...(schema.allOf ?? []), ...(schema.oneOf ?? [])].map(propertiesOf);
   return Object.assign({}, ...parts, schema.properties);
 }
 
-/** What JSON types a schema allows. */
+/** The JSON types that a schema allows. */
 function jsonTypesOf(schema) {
   if (schema.$ref) return jsonTypesOf(components.schemas[schema.$ref.split("/").at(-1)]);
   if (schema.oneOf) return schema.oneOf.flatMap(jsonTypesOf);
   return [schema.type ?? "object"].flat().map((type) => (type === "integer" ? "number" : type));
 }
 
-/** What JSON types a type of TypeScript allows. */
+/** The JSON types that a TypeScript type allows. */
 function jsonTypesOfType(type) {
   return type.split(" | ").flatMap((one) => {
     if (one.endsWith("[]")) return ["array"];
@@ -52,7 +52,7 @@ function jsonTypesOfType(type) {
 
 for (const [name, members] of interfacesOf(source)) {
   test(`${name} has the members that the API describes, with their types`, () => {
-    assert.ok(name in SCHEMAS, "no schema is named for it");
+    assert.ok(name in SCHEMAS, "SCHEMAS has no schema for it");
     if (SCHEMAS[name] === null) return;
     const properties = propertiesOf({ $ref: `#/components/schemas/${SCHEMAS[name]}` });
     assert.ok(members.length > 0);

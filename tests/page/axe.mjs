@@ -1,10 +1,10 @@
-// What axe-core finds in a page, and whether the page fits a narrow screen.
+// The findings of axe-core in a page, and whether the page fits a narrow screen.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 
-/** Fails on what is serious or critical in what is shown now, in the light and in the dark. */
+/** Fails on serious or critical findings in the current view, in the light and the dark theme. */
 export async function assertAccessible(page, what) {
   for (const colorScheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme });
@@ -12,7 +12,7 @@ export async function assertAccessible(page, what) {
   }
 }
 
-/** What is serious or critical in what is shown now. */
+/** The serious or critical findings in the current view. */
 export async function graveOf(page) {
   await page.evaluate(AXE);
   const found = await page.evaluate(async () => {
@@ -24,7 +24,7 @@ export async function graveOf(page) {
   return found.filter(({ impact }) => ["critical", "serious"].includes(impact));
 }
 
-/** Fails where a screen of 320 px would have to be scrolled sideways. */
+/** Fails if a screen of 320 px must be scrolled sideways. */
 export async function assertNarrow(page, what) {
   await page.setViewportSize({ width: 320, height: 640 });
   const { wide, beyond } = await page.evaluate(() => {

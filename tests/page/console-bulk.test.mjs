@@ -1,4 +1,4 @@
-// The console's bulk revocation: files of ids, good ones and garbage, sent by the page as they are.
+// The console's bulk revocation: files of ids, correct ones and garbage, which the page sends unchanged.
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -18,11 +18,11 @@ const { verifier } = await follow(plane, {
 const REGION = "Bulk revoke";
 const EXP = now() + 600;
 
-/** Chooses a file as a person does. */
+/** Chooses a file like a user. */
 const choose = (page, name, content) => page.getByLabel("Drop a file here, or choose one")
   .setInputFiles({ name, mimeType: "text/plain", buffer: Buffer.from(content) });
 
-/** What the verifier says of each of these once it is at `position`. */
+/** The verifier's verdict on each of these once it is at `position`. */
 async function codesOf(tokens, position) {
   const seq = (text) => Number(text.split(".")[1]);
   assert.ok(await until(() => seq(verifier.status().position ?? "0.0") >= seq(position)));
@@ -31,8 +31,8 @@ async function codesOf(tokens, position) {
 
 const tokensOf = (jtis) => Promise.all(jtis.map((jti) => mint(key, { jti, exp: EXP })));
 
-// 2,500 rows, three of which are bad: one has no time in exp, one an exp that only the control plane
-// refuses, one a field too many.
+// 2,500 rows, three of which are wrong: one has no time in exp, one an exp that only the control plane refuses,
+// one an extra field.
 consoleTest("2,500 ids of a CSV are sent, and three bad lines reported", async (it, page) => {
   const jtis = Array.from({ length: 2500 }, (_, index) => `csv-${index}`);
   const bad = { 100: "soon", 1200: "8000000000", 2400: `${EXP},"two, fields"` };
@@ -66,7 +66,7 @@ consoleTest("2,500 ids of a CSV are sent, and three bad lines reported", async (
   assert.equal((await newestOf(plane)).reason, "leaked");
 }, { expects: [/status of 400 .*\/v1\/revocations/] });
 
-// One object a line, as the API takes it; each may have a reason of its own.
+// One object per line, as the API accepts it; each may have its own reason.
 consoleTest("an NDJSON file is sent, and bad lines are reported", async (it, page) => {
   const jtis = Array.from({ length: 40 }, (_, index) => `json-${index}`);
   const lines = jtis.map((jti, index) =>
@@ -92,7 +92,7 @@ consoleTest("an NDJSON file is sent, and bad lines are reported", async (it, pag
   assert.equal(verifier.verifySync(byClaims).code, "revoked_claims");
 });
 
-// Far behind what the preview looks at: a row in another encoding would be another id.
+// Far beyond the rows of the preview: a row in another encoding would be another id.
 consoleTest("a row that is not UTF-8 is reported, and not sent", async (it, page) => {
   const blank = "\n".repeat(300_000);
   const start = Buffer.from(`jti,exp,issuer\nutf-8,${EXP},${ISSUER}\n${blank}`);
@@ -104,8 +104,8 @@ consoleTest("a row that is not UTF-8 is reported, and not sent", async (it, page
   await says(it.part(REGION), /^300003\s+unreadable_row\s+has bytes that are not UTF-8/m);
 });
 
-// A file without column names: what the column holds is chosen.
-consoleTest("a single column of ids is sent as what it is said to be", async (it, page) => {
+// A file without column names: the user chooses the column's meaning.
+consoleTest("a single column of ids is sent as the chosen kind", async (it, page) => {
   const tokenOf = (sub) => mint(key, { sub, jti: `of-${sub}` });
   const tokens = await Promise.all(["one", "two"].map(tokenOf));
   await it.go("Bulk");
@@ -122,7 +122,7 @@ consoleTest("a single column of ids is sent as what it is said to be", async (it
   assert.deepEqual(codes, ["revoked_user", "revoked_user"]);
 });
 
-// Other parts answer while 100 requests go out; what was sent until it is cancelled stays revoked.
+// Other parts work while 100 requests are sent; rows that were sent before the cancellation stay revoked.
 consoleTest("100,000 lines do not block the page, and can be cancelled", async (it, page) => {
   const rows = Array.from({ length: 100_000 }, (_, index) => `many-${index},${EXP},${ISSUER}`);
   await it.go("Bulk");
@@ -149,7 +149,7 @@ consoleTest("100,000 lines do not block the page, and can be cancelled", async (
   await says(it.part(REGION), /Paused/);
   await it.button("Resume").click();
   await says(it.part(REGION), /Revoking…/);
-  // A request is under way while it is cancelled: until it has ended the number is not the last one.
+  // A request is in progress during the cancellation: the number is final only after it has ended.
   let release;
   const released = new Promise((resolve) => (release = resolve));
   const begun = new Promise((resolve) => {
@@ -165,8 +165,8 @@ consoleTest("100,000 lines do not block the page, and can be cancelled", async (
   release();
   const text = await says(it.part(REGION), /Cancelled: what was revoked stays revoked/);
   const longest_ms = await page.evaluate(() => window.longest_ms);
-  assert.ok(longest_ms < 2000, `the page stood still for ${longest_ms} ms`);
-  // The request that was under way has ended and counts: the log has exactly what is shown.
+  assert.ok(longest_ms < 2000, `the page was blocked for ${longest_ms} ms`);
+  // The request in progress has ended and counts: the log has exactly the displayed number.
   const count = Number(/^revoked\s+([\d,]+)/m.exec(text)[1].replaceAll(",", ""));
   assert.equal(await loggedOf("many"), count);
   assert.ok(count > 0 && count < 100_000, text);
@@ -175,14 +175,14 @@ consoleTest("100,000 lines do not block the page, and can be cancelled", async (
     ["revoked_token", "revoked_token", "valid", "valid"]);
 });
 
-/** How many revocations the log has under a reason. */
+/** The number of revocations in the log with this reason. */
 async function loggedOf(reason) {
   const { requests } = await plane.call("GET", "/v1/revocations?limit=100");
   const its = requests.filter((request) => request.reason === reason);
   return its.reduce((sum, { count }) => sum + count, 0);
 }
 
-// Files that are none: each is refused with what is wrong with it, and nothing is sent.
+// Files that cannot be used: each is refused with the reason, and nothing is sent.
 for (const [what, name, content, pattern] of [
   ["an empty file", "empty.csv", "", /The file is empty\./],
   ["blank lines", "blank.csv", "\n\n \n", /The file has no rows\./],

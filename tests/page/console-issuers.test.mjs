@@ -1,5 +1,5 @@
-// The issuers whose tokens can be revoked, in the console: registered, changed, revoked by claims, with a
-// red button each, and removed. A verifier that was configured before any of it enforces it.
+// The issuers whose tokens can be revoked, in the console: registered, changed, revoked by claims, with a red
+// button each, and removed. A verifier that was configured before enforces all of it.
 
 import assert from "node:assert/strict";
 import { mint, now, signingKey } from "../support/fixture.mjs";
@@ -16,13 +16,13 @@ const key = await signingKey("EdDSA");
 const { judges } = await follow(plane, {
   issuer: IDP, keys: { keys: [key.jwk] }, requiredClaims: ["exp", "iat", "sub"],
 });
-/** A token of the issuer that lives ten minutes. */
+/** A token of the issuer that is valid for ten minutes. */
 const tokenOf = (claims) => mint(key, { iss: IDP, iat: now(), exp: now() + 600, ...claims });
 const list = async () => (await plane.call("GET", "/v1/issuers")).issuers;
 const CLAIMS = "Revoke by claims";
 
-// I05: a form with the members of PUT; what is wrong is marked where it is.
-consoleTest("an issuer is registered, refused where it is wrong, changed and removed", async (it, page) => {
+// I05: a form with the members of PUT; wrong fields are marked.
+consoleTest("an issuer is registered, refused if a field is wrong, changed and removed", async (it, page) => {
   await it.go("Issuers");
   await says(it.part("Issuers"), /No issuer is registered/);
   const form = "Register an issuer";
@@ -74,7 +74,7 @@ consoleTest("an issuer is registered, refused where it is wrong, changed and rem
   assert.deepEqual(await list(), []);
 }, { expects: [/status of 400 /] });
 
-// I04: a preset fills what is left empty; a claim that the tokens do not have stays so when something else changes.
+// I04: a preset fills the empty fields; a claim that the tokens do not have stays empty when another field changes.
 consoleTest("an issuer is registered by a preset", async (it) => {
   await it.go("Issuers");
   const form = "Register an issuer";
@@ -99,8 +99,8 @@ consoleTest("an issuer is registered by a preset", async (it) => {
   await says(it.part("Issuers"), /auth0 is removed/);
 }, { expects: [/status of 400 /] });
 
-// I10: what a receiver refused is shown, and a long reason leaves the other columns their room.
-consoleTest("the last error of a receiver is shown beside the claims of its issuer", async (it, page) => {
+// I10: the last refusal of a receiver is shown, and a long reason leaves the other columns their space.
+consoleTest("the last error of a receiver is shown next to the claims of its issuer", async (it, page) => {
   await register(plane, "idp", IDP, {
     jwks_uri: "http://127.0.0.1:9/a/rather/long/path/of/keys", receivers: { backchannel_logout: { client_ids: ["app"] } },
   });
@@ -114,7 +114,7 @@ consoleTest("the last error of a receiver is shown beside the claims of its issu
   }
 });
 
-// I07: the issuer is chosen; the answer says until when, and by which claims verifiers look it up.
+// I07: the user chooses the issuer; the answer shows the end, and the claims by which verifiers look it up.
 consoleTest("tokens are revoked by a pair of claims of a registered issuer", async (it, page) => {
   await register(plane, "idp", IDP, { horizon_seconds: 3600 });
   const [both, other] = await Promise.all([
@@ -142,8 +142,8 @@ consoleTest("tokens are revoked by a pair of claims of a registered issuer", asy
   await says(it.row("azp: app + sub: alice"), /claims[^]*of https:\/\/idp\.example/);
 });
 
-// A float would change it: the number is sent as it was typed.
-consoleTest("claims are numbers and booleans too, and a refused one is marked", async (it, page) => {
+// A float would change it: the number is sent as typed.
+consoleTest("claims can be numbers and booleans, and a refused one is marked", async (it, page) => {
   await it.go("Revoke");
   await it.field(CLAIMS, "Claim 1").fill("tenant");
   await page.getByLabel("Type 1").selectOption("number");
@@ -167,7 +167,7 @@ consoleTest("claims are numbers and booleans too, and a refused one is marked", 
   assert.equal(await page.getByRole("textbox", { name: /^Issued before/ }).getAttribute("aria-invalid"), "false");
 }, { expects: [/status of 400 /] });
 
-// One issuer's tokens, and no others: its keys and the sessions here stay.
+// One issuer's tokens and no others: our own keys and sessions stay valid.
 consoleTest("the red button of an issuer revokes its tokens alone", async (it, page) => {
   await register(plane, "idp", IDP);
   const old = await tokenOf({ sub: "bob", iat: now() - 5 });
@@ -188,7 +188,7 @@ consoleTest("the red button of an issuer revokes its tokens alone", async (it, p
   await becomes(async () => /never/.test(await it.row(IDP).innerText()), false);
 });
 
-// The list is open to every key; changing it is not.
+// Every key may see the list; changing it requires a scope.
 consoleTest("a key without the scope sees the issuers, and cannot change them", async (it) => {
   await register(plane, "idp", IDP);
   await it.go("Issuers");

@@ -1,4 +1,4 @@
-// The console's API key: what it opens, what is said where it does not, and where it is not kept.
+// The console's API key: the parts that it opens, the messages where it does not, and that it is not stored.
 
 import assert from "node:assert/strict";
 import { consoleOf, consoleTests, logIn } from "./console.mjs";
@@ -13,8 +13,8 @@ const consoleTest = consoleTests(pageTest, plane);
 const AT_CONSOLE = { at: `${plane.url}/#console` };
 const REFUSED = (status) => new RegExp(`status of ${status} `);
 
-// Nobody has typed anything: every part says what it wants, and nothing was asked with a key.
-pageTest("without a key every part says which scope it needs", async (page) => {
+// Without a key: every part shows the scope that it needs, and no request was sent with a key.
+pageTest("without a key every part shows the scope that it needs", async (page) => {
   const it = consoleOf(page);
   await says(it.state, /Ready/);
   for (const [name, scope] of SCOPES) {
@@ -25,8 +25,8 @@ pageTest("without a key every part says which scope it needs", async (page) => {
   await says(it.state, /Enter an API key first\./);
 }, AT_CONSOLE);
 
-// A key that the control plane does not know: said once, and another can be entered.
-pageTest("a wrong key is refused in words, and the right one works after it", async (page) => {
+// A key that the control plane does not know: one message, and another key can be entered.
+pageTest("a wrong key is refused with a message, and the right one works after it", async (page) => {
   const it = consoleOf(page);
   await page.getByRole("checkbox", { name: /^Stay signed in until this tab is closed/ }).check();
   await it.use("osk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
@@ -42,7 +42,7 @@ pageTest("a wrong key is refused in words, and the right one works after it", as
   assert.ok(await it.part("Revoke").getByRole("button", { name: "Revoke" }).isEnabled());
 }, { ...AT_CONSOLE, expects: [REFUSED(401)] });
 
-// A key with two scopes: what it may do works, what it may not do is said by the scope's name.
+// A key with two scopes: the allowed actions work, the others are refused with the name of the scope.
 consoleTest("a key without a scope is refused with its name, and the rest works", async (it) => {
   await logIn(plane, "alice", { device: "phone" });
   const scopes = await says(it.scopes, /granted:\s+sessions:read/);
@@ -68,8 +68,8 @@ consoleTest("a key without a scope is refused with its name, and the rest works"
   assert.ok(await it.button("Log out phone").isDisabled());
 }, { apiKey: few, expects: [REFUSED(403)] });
 
-// A key that is gone from the store while the page holds it.
-consoleTest("a key that was deleted on the server is said to be refused", async (it) => {
+// A key that is deleted in the store while the page uses it.
+consoleTest("the page reports that a deleted key is refused", async (it) => {
   const text = await says(it.scopes, /sessions:read/);
   assert.match(text, /granted:\s+metrics:read/);
   await plane.kill();
@@ -78,7 +78,7 @@ consoleTest("a key that was deleted on the server is said to be refused", async 
   await says(it.state, /The API key was not accepted\./, 30);
 }, { apiKey: few, expects: [REFUSED(403), REFUSED(401), /ERR_CONNECTION_REFUSED/] });
 
-// Signing out ends the key, what it fetched, and every request with it.
+// Signing out removes the key and the fetched data, and ends all requests.
 consoleTest("signing out removes what was fetched", async (it, page) => {
   await logIn(plane, "bob", { device: "tablet" });
   await it.go("Users");
@@ -98,7 +98,7 @@ consoleTest("signing out removes what was fetched", async (it, page) => {
 });
 
 // Neither storage nor the address nor the history has the key.
-consoleTest("the key is kept in memory alone", async (it, page) => {
+consoleTest("the key is kept only in memory", async (it, page) => {
   await says(it.scopes, /granted:\s+red-button/);
   await it.go("Keys");
   await says(it.part("Signing keys"), /signs new tokens/);
@@ -118,7 +118,7 @@ consoleTest("the key is kept in memory alone", async (it, page) => {
   assert.equal(await it.keyField.inputValue(), "");
 });
 
-// D64: only if somebody chooses it, a reload of the tab does not end the sign-in.
+// D64: only if the user chooses so, the sign-in survives a reload of the tab.
 pageTest("a sign-in survives a reload if that was chosen, and signing out removes the key", async (page) => {
   const it = consoleOf(page);
   await page.getByRole("checkbox", { name: /^Stay signed in until this tab is closed/ }).check();
@@ -133,7 +133,7 @@ pageTest("a sign-in survives a reload if that was chosen, and signing out remove
   await it.keyField.waitFor();
 }, AT_CONSOLE);
 
-// An edge worker or a server of files: one knows no readyz, the other answers to everything.
+// An edge worker or a file server: one does not have readyz, the other answers every path.
 for (const [kind, status] of [["404", 404], ["its own page", 200]]) {
   const elsewhere = await serveFiles((_, response, index) =>
     response.writeHead(status, { "content-type": "text/html" }).end(index));

@@ -1,4 +1,4 @@
-// Keys in the console: API keys, the keys of the feed, and the question before a key is revoked.
+// Keys in the console: API keys, the keys of the feed, and the confirmation before a key is revoked.
 
 import assert from "node:assert/strict";
 import { consoleTests, newestOf, register } from "./console.mjs";
@@ -43,7 +43,7 @@ consoleTest("an API key is created, its secret is shown once, and revoked after 
   await becomes(() => it.row("edge <b>").count(), 0);
 });
 
-// The request arrived and its answer did not: a second request would make a second key.
+// The request arrived and its answer did not: a second request would create a second key.
 consoleTest("a key whose creation got no answer is listed, and the page says that it may exist", async (it, page) => {
   await it.go("API keys");
   const creating = it.part("Create an API key");
@@ -62,7 +62,7 @@ consoleTest("a key whose creation got no answer is listed, and the page says tha
   await says(it.part("API keys"), /The key unanswered is revoked/);
 }, { expects: [/ERR_FAILED/] });
 
-// A name of another administrator must not turn the question around it.
+// A name from another administrator must not reorder the text of the confirmation.
 consoleTest("the question before a key is revoked shows invisible characters of its name", async (it, page) => {
   await plane.call("POST", "/v1/api-keys", { name: "edge\u202Eegde", scopes: ["feed:read"] });
   await it.go("API keys");
@@ -71,7 +71,7 @@ consoleTest("the question before a key is revoked shows invisible characters of 
     .getByRole("button", { name: "Cancel" }).click();
 });
 
-// D04: added, both sign, the old one dropped.
+// D04: a key is added, both sign, the old one is dropped.
 consoleTest("the feed key is rotated: a key is added, both sign, and the old one is dropped", async (it) => {
   const { feed_keys: [old] } = await plane.call("GET", "/v1/keys");
   await it.go("Keys");
@@ -90,7 +90,7 @@ consoleTest("the feed key is rotated: a key is added, both sign, and the old one
   await becomes(() => it.row(old.public_key).count(), 0);
 });
 
-// D41: a key of another issuer is revoked for good; one click must not do that.
+// D41: the key of another issuer is revoked permanently; one click must not be enough.
 consoleTest("revoking a key of another issuer asks first, and names key and issuer", async (it, page) => {
   await register(plane, "idp", "https://idp.example");
   const before = await newestOf(plane);

@@ -7,7 +7,7 @@ import { becomes, says, servePage } from "./open.mjs";
 
 const { plane, pageTest } = await servePage();
 const consoleTest = consoleTests(pageTest, plane);
-/** The lines of the log's export. */
+/** The lines of the exported log. */
 async function exported(it, page) {
   const [download] = await Promise.all([
     page.waitForEvent("download"), it.button("Export what is listed (CSV)").click(),
@@ -18,7 +18,7 @@ async function exported(it, page) {
 await register(plane, "idp", "https://idp.example");
 const revoke = (sub, reason) => plane.call("POST", "/v1/revocations", { sub, reason });
 
-// Each chart is a picture with a text of what it shows; a canvas is drawn behind it.
+// Each chart is an image with a text that describes it, drawn on a canvas.
 consoleTest("charts appear, and the rate moves when something is revoked", async (it, page) => {
   const chart = (title) => page.getByRole("img", { name: new RegExp(`^${title} in the last`) });
   const label = (title) => chart(title).getAttribute("aria-label");
@@ -27,7 +27,7 @@ consoleTest("charts appear, and the rate moves when something is revoked", async
   await within("Revocations per second", /now 0, between 0 and 0\./);
   for (let count = 0; count < 20; count += 1) await revoke(`user-${count}`, "load");
   await within("Revocations per second", /between 0 and (?!0\.$)[\d.]+\.$/);
-  // A new log begins with the life of its own tokens and the issuer.
+  // A new log begins with the lifetime of its own tokens and the issuer.
   await within("Records of the log", /now 22,/);
   await within("Snapshot size", /now \d+(\.\d)? (B|KiB),/);
   await within("Snapshot age", /now \d+ (s|min)/);
@@ -38,10 +38,10 @@ consoleTest("charts appear, and the rate moves when something is revoked", async
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     return data.some((value) => value !== 0);
   });
-  assert.ok(drawn, "something is drawn");
+  assert.ok(drawn, "the canvas is not empty");
 });
 
-// Somebody follows the feed as a stream, and goes.
+// A client follows the feed as a stream, and disconnects.
 consoleTest("a follower of the feed is counted", async (it, page) => {
   const name = /^Followers in the last five minutes\. streams: now 1,/;
   const ending = new AbortController();
@@ -54,8 +54,8 @@ consoleTest("a follower of the feed is counted", async (it, page) => {
   await page.getByRole("img", { name: /^Followers .* streams: now 0,/ }).waitFor();
 });
 
-// Older pages are fetched on request; the newest is first.
-consoleTest("the log shows who revoked what and why, newest first", async (it, page) => {
+// Older pages are fetched on request; the newest entry is first.
+consoleTest("the log shows actor, selector and reason, newest first", async (it, page) => {
   for (let count = 0; count < 30; count += 1) await revoke(`logged-${count}`, `reason ${count}`);
   const { by, position } = await newestOf(plane);
   const rows = page.getByRole("table", { name: /newest first/ }).getByRole("row");
@@ -69,7 +69,7 @@ consoleTest("the log shows who revoked what and why, newest first", async (it, p
   await says(rows.nth(1), /last of all[\s\S]*seen immediately/);
 });
 
-// D64: the log is searched by the server; what is listed can be taken along.
+// D64: the server searches the log; the listed entries can be exported.
 consoleTest("the log is searched by user and by issuer, names its API keys, and is exported", async (it, page) => {
   for (let round = 0; round < 3; round += 1) await revoke("searched", `found ${round}`);
   await plane.call("POST", "/v1/revocations", { sub: "searched", issuer: "https://idp.example" });
@@ -94,7 +94,7 @@ consoleTest("the log is searched by user and by issuer, names its API keys, and 
   assert.match(first, /^"\d{4}-.*Z","user","'=cmd\(\)",/);
 });
 
-// The log lists the first 100 entries of a request, and how many there are.
+// The log lists the first 100 entries of a request, and their total number.
 consoleTest("an export says how much of a bulk request the log does not list", async (it, page) => {
   const revocations = Array.from({ length: 130 }, (_, index) => ({ sub: `bulk-${index}` }));
   await plane.call("POST", "/v1/revocations", { revocations, reason: "bulk" });
@@ -116,7 +116,7 @@ consoleTest("no cell of an export begins like a formula, wherever a spreadsheet 
     ["'=a()", "'＝b()", "x;'=c()", "x; '@d", "x\t'+e", "x\n'-f", "x;'＋g", 'x; ""\'=h()', "x;plain", "-id"]);
 });
 
-// Everything here was chosen by somebody else: it is text, and cannot turn its neighbours around.
+// Other people chose all these values: they are shown as text, and cannot reorder the text around them.
 consoleTest("hostile values in the log and of devices are shown as text", async (it, page) => {
   page.on("dialog", (dialog) => assert.fail(dialog.message()));
   const isText = async (place) => {
@@ -147,7 +147,7 @@ consoleTest("hostile values in the log and of devices are shown as text", async 
   await isText(it.part("Users and their devices").getByRole("heading", { level: 3 }));
 });
 
-// A crash, and the process again on the same port and folder. Nobody touches the page.
+// A crash, and the process again on the same port and folder, without any action in the page.
 consoleTest("a dead control plane is reported, and so is its return", async (it, page) => {
   await says(it.state, /Ready/);
   await plane.kill();
@@ -155,7 +155,7 @@ consoleTest("a dead control plane is reported, and so is its return", async (it,
   assert.match(text, /No response: the control plane or the network is down\./);
   assert.match(text, /last known state/);
   await says(it.state, /Next attempt in \d+ s\./);
-  // The page is alive: parts open, and an attempt is answered with what is wrong.
+  // The page still works: parts open, and an attempt gets an error message.
   await it.go("Users");
   await it.list("alice");
   await says(it.part("Users and their devices"), /No response/);
@@ -173,14 +173,14 @@ consoleTest("a dead control plane is reported, and so is its return", async (it,
   await says(page.getByRole("table", { name: /newest first/ }).getByRole("row").nth(1), /alice/);
 }, { expects: [/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE/] });
 
-// Hidden, it asks for nothing; shown again, it goes on.
-consoleTest("the console asks for nothing while the inspector is shown", async (it, page) => {
+// A hidden console sends no requests; a visible one continues.
+consoleTest("the console sends no requests while the inspector is shown", async (it, page) => {
   await says(it.state, /Ready/);
   await page.getByRole("link", { name: "Inspector" }).click();
   await page.getByRole("heading", { name: "Token inspector" }).waitFor();
   const asked = [];
   page.on("request", (request) => void asked.push(new URL(request.url()).pathname));
-  // Nothing is there to be awaited; two rounds would have begun. One that had may still end.
+  // There is no event to wait for; two rounds would have begun. One that had begun may still end.
   await page.waitForTimeout(2500);
   assert.ok(!asked.includes("/readyz"), asked.join());
   await page.getByRole("link", { name: "Console" }).click();

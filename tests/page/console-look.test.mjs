@@ -1,5 +1,5 @@
-// Every part of the console as people with a screen reader, a dark room or a small screen have it,
-// and the way from it to the inspector.
+// Every part of the console with a screen reader, in the dark theme and on a small screen, and the way from the
+// console to the inspector.
 
 import assert from "node:assert/strict";
 import { assertAccessible, assertNarrow } from "./axe.mjs";
@@ -18,7 +18,7 @@ for (const entry of [{ sub: LONG }, { session_id: LONG, issuer: "https://idp.exa
   await plane.call("POST", "/v1/revocations", { ...entry, reason: LONG });
 }
 
-/** Each part, brought to where it shows the most. */
+/** Each part, in the state in which it shows the most. */
 const PARTS = {
   async Live(it, page) {
     await says(page.getByRole("table", { name: /newest first/ }), /xxx/);
@@ -102,8 +102,8 @@ const PARTS = {
 };
 
 for (const [name, prepare] of Object.entries(PARTS)) {
-  // Filled with what it can show, long names among it.
-  consoleTest(`${name}: axe finds nothing grave, and it fits 320 px`, async (it, page) => {
+  // Filled with everything that it can show, including long names.
+  consoleTest(`${name}: axe finds nothing serious, and it fits 320 px`, async (it, page) => {
     await it.go(name);
     await prepare(it, page);
     await assertAccessible(page, name);
@@ -111,8 +111,8 @@ for (const [name, prepare] of Object.entries(PARTS)) {
   }, { expects: name === "Issuers" ? [/status of 400 /] : [] });
 }
 
-// The first thing that a newcomer sees, and what a wrong key leads to.
-pageTest("without a key: axe finds nothing grave, and it fits 320 px", async (page) => {
+// The first view of a new user, and the view after a wrong key.
+pageTest("without a key: axe finds nothing serious, and it fits 320 px", async (page) => {
   const it = consoleOf(page);
   await says(it.state, /Ready/);
   await assertAccessible(page, "without a key");
@@ -122,7 +122,7 @@ pageTest("without a key: axe finds nothing grave, and it fits 320 px", async (pa
   await assertNarrow(page, "a wrong key");
 }, { at: `${plane.url}/#console`, expects: [/status of 401 /] });
 
-// Charts are drawn anew in the colours of the other theme.
+// Charts are redrawn in the colours of the other theme.
 consoleTest("charts follow the theme", async (it, page) => {
   const name = /^Records of the log .* now/;
   const canvas = page.getByRole("img", { name }).locator("canvas");
@@ -141,12 +141,12 @@ consoleTest("charts follow the theme", async (it, page) => {
   const light = await inkOf();
   await page.emulateMedia({ colorScheme: "dark" });
   await page.waitForFunction(() => matchMedia("(prefers-color-scheme: dark)").matches);
-  // Its grid, which is most of it, goes from light to dark.
+  // Most of the picture is its grid, which changes from light to dark.
   await becomes(async () => await inkOf() < light - 50, true);
 });
 
-// The token is handed over by an event: it is in no address, and the inspector shows it immediately.
-consoleTest("an opened session's token is handed to the inspector", async (it, page) => {
+// An event passes the token: it is in no address, and the inspector shows it immediately.
+consoleTest("an opened session's token is passed to the inspector", async (it, page) => {
   await it.go("Users");
   const opening = it.part("Open a test session");
   await opening.getByRole("textbox", { name: "User (sub)" }).fill("carol");
@@ -167,7 +167,7 @@ consoleTest("an opened session's token is handed to the inspector", async (it, p
   assert.ok(await page.evaluate(() => JSON.stringify(history.state)?.includes("eyJ") !== true));
   const { sessions } = await plane.call("GET", "/v1/users/carol/sessions");
   assert.deepEqual(sessions.map(({ device }) => device), ["kiosk"]);
-  // Back in the console everything is as it was left.
+  // Back in the console everything is unchanged.
   await page.getByRole("link", { name: "Console" }).click();
   await it.go("Users");
   await says(opening, /osr_/);

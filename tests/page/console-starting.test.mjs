@@ -1,12 +1,12 @@
-// The console while its control plane starts: a stand-in answers as control-plane's starting.rs does,
-// for as long as the test wants.
+// The console while its control plane starts: a stand-in answers like control-plane's starting.rs, for as long
+// as the test needs.
 
 import assert from "node:assert/strict";
 import { consoleOf } from "./console.mjs";
 import { serveFiles } from "./files.mjs";
 import { openBrowser, says } from "./open.mjs";
 
-/** What `/readyz` answers with; once it is ready, the status of an API key is known, too. */
+/** The answer of `/readyz`; once it is ready, the status of an API key is known, too. */
 let readiness;
 const STATUS = { key: { id: "1", name: "kept", scopes: ["feed:read"], expires_at: null }, version: "0.1.0",
   durability: "synced", issuer: "https://issuer.test" };
@@ -25,8 +25,8 @@ const loading = (read, of) => ({ ready: false, loading: { read, of } });
 const STARTING = { at: `${url}/#console`, expects: [/status of 503 /] };
 readiness = loading(0, 0);
 
-// A long log is read for minutes: that is neither an outage nor something wrong in between.
-pageTest("a control plane that starts is said to start, and how far it is", async (page) => {
+// Reading a long log takes minutes: the page must show neither an outage nor an error in the meantime.
+pageTest("the page shows that a control plane starts, and its progress", async (page) => {
   const it = consoleOf(page);
   const first = await says(it.state, /Starting[\s\S]*The control plane is reading its log\./);
   assert.doesNotMatch(first, /records|No answer|Not ready|HTTP|Next attempt/);
@@ -47,7 +47,7 @@ pageTest("a control plane that starts is said to start, and how far it is", asyn
   await says(it.state, /Starting[\s\S]*3 of 7 records\.[\s\S]*last known state/);
 }, STARTING);
 
-// A key that was not judged is not a wrong key.
+// A key that could not be checked is not a wrong key.
 pageTest("a reload during the start keeps the stored key, and signs in once the control plane is ready", async (page) => {
   readiness = loading(1, 2);
   const it = consoleOf(page);

@@ -1,5 +1,5 @@
-// The console's main path over each store: what it switches off is off for a verifier that follows
-// the feed, and is in the log.
+// The console's main path with each store: a verifier that follows the feed enforces each revocation, and the
+// log has it.
 
 import assert from "node:assert/strict";
 import { after } from "node:test";
@@ -55,7 +55,7 @@ for (const [store, plane] of Object.entries(planes)) {
     assert.deepEqual([one.durability, all.durability], ["synced", "synced"]);
   });
 
-  // Everything that can be named, each with a token that is off afterwards, or only not refreshed.
+  // Every kind of selector, each with a token that is revoked afterwards, or only not refreshed.
   consoleTest(`${store}: each kind of revocation reaches a verifier`, async (it) => {
     await it.go("Revoke");
     const bystander = await logIn(plane, "dave");
@@ -83,7 +83,7 @@ for (const [store, plane] of Object.entries(planes)) {
     await judges(bystander.access_token, "revoked_key");
   });
 
-  // The new key is shown before it signs, and what it replaces still signs.
+  // The new key is shown before it signs, and the previous one still signs.
   consoleTest(`${store}: a rotated key is shown as pending until it signs`, async (it) => {
     await logIn(plane, "erin");
     await it.go("Keys");
@@ -126,12 +126,12 @@ for (const [store, plane] of Object.entries(planes)) {
     }
     assert.deepEqual(await newestOf(plane), before);
     for (const { access_token: token } of logins) assert.equal(await code(token), "valid");
-    // The phrase confirms what becomes of the sessions, too.
+    // The phrase also confirms what happens to the sessions.
     await field.fill(phrase);
     await it.part("Red button").getByRole("radio", { name: /^Keep the sessions/ }).check();
     await becomes(() => press.count(), 0);
     await it.part("Red button").getByRole("radio", { name: /^End every session/ }).check();
-    assert.ok(await press.isDisabled(), "the phrase is to be typed again");
+    assert.ok(await press.isDisabled(), "the phrase must be typed again");
     await field.fill(phrase);
     await press.click();
     const done = await says(it.part("Red button"), /Pressed\. Every token issued before is revoked\./);
@@ -143,8 +143,8 @@ for (const [store, plane] of Object.entries(planes)) {
   });
 }
 
-// The control plane lives, its store does not: that is another message than silence.
-consoleTests(pageTest, planes.Redis)("a store that does not answer is reported as that", async (it) => {
+// The control plane works, its store does not: the message differs from that for no response.
+consoleTests(pageTest, planes.Redis)("a store that does not answer is reported as such", async (it) => {
   await says(it.state, /Ready/);
   await redis.kill();
   await says(it.state, /Not ready/);
@@ -156,7 +156,7 @@ consoleTests(pageTest, planes.Redis)("a store that does not answer is reported a
   await says(it.part("Revoke"), /The store does not answer\. Nothing was acknowledged\./);
 }, { expects: [/status of 503 /] });
 
-/** The status with which a refresh is answered. */
+/** The status of the answer to a refresh. */
 async function refreshes(plane, { refresh_token }) {
   const body = new URLSearchParams({ grant_type: "refresh_token", refresh_token });
   return (await fetch(`${plane.url}/oauth/token`, { method: "POST", body })).status;
@@ -186,6 +186,6 @@ const KINDS = [
     kind: "Refresh token", entry: "refresh", verdict: "valid",
     fields: ({ refresh_token: token }) => ({ "Refresh token": token }),
   },
-  // Last: every token is off with it.
+  // Last, because it revokes every token.
   { kind: "Signing key", entry: "key", verdict: "revoked_key", fields: ({ kid }) => ({ kid }) },
 ];

@@ -1,11 +1,11 @@
-// What the tests of the console have in common: its parts by role and name, and a verifier.
+// Shared by the tests of the console: its parts by role and name, and a verifier.
 
 import assert from "node:assert/strict";
 import { after } from "node:test";
 import { createVerifier } from "offswitch";
 import { becomes, says } from "./open.mjs";
 
-/** Declares tests that begin in the console of `plane`, with its admin key in use. */
+/** Declares tests that begin in the console of `plane`, signed in with its admin key. */
 export function consoleTests(pageTest, plane) {
   return (name, run, { apiKey = plane.apiKey, expects = [], ...more } = {}) =>
     pageTest(name, async (page) => {
@@ -15,14 +15,14 @@ export function consoleTests(pageTest, plane) {
     }, { at: `${plane.url}/#console`, expects, ...more });
 }
 
-/** The parts of the console, as people and screen readers find them. */
+/** The parts of the console, by the roles and names that users and screen readers see. */
 export function consoleOf(page) {
   const button = (name) => page.getByRole("button", { name, exact: true });
   const part = (name) => page.getByRole("region", { name, exact: true });
   return {
     button,
     part,
-    /** A field of a part; names may go on in parentheses. */
+    /** A field of a part; its name may have a suffix in parentheses. */
     field: (region, name) => part(region).getByRole("textbox", { name, exact: true }),
     row: (text) => page.getByRole("row").filter({ hasText: text }),
     state: part("Control plane and API key"),
@@ -48,7 +48,7 @@ export function consoleOf(page) {
       await part("Users and their devices").getByRole("textbox").fill(sub);
       await button("List devices").click();
     },
-    /** What an answer shows: it was recorded, where, and how well it is kept. */
+    /** The displayed answer: it was recorded, its position, and its durability. */
     async recorded(region, words) {
       const text = await says(part(region), words);
       const [, position, durability] = RECORDED.exec(text) ?? assert.fail(text);
@@ -69,7 +69,7 @@ export async function follow(plane, more = {}) {
   });
   after(() => verifier.close());
   assert.ok(verifier.isReady, JSON.stringify(verifier.status()));
-  /** Waits until the verifier judges a token so. */
+  /** Waits until the verifier gives this verdict on a token. */
   const judges = (token, code) => becomes(async () => (await verifier.verify(token)).code, code);
   return { verifier, judges };
 }
@@ -78,7 +78,7 @@ export async function follow(plane, more = {}) {
 export const logIn = (plane, sub, more = {}) =>
   plane.call("POST", "/v1/sessions", { sub, ...more });
 
-/** Registers an issuer, as tokens and claims of others cannot be revoked. */
+/** Registers an issuer, so that its tokens and claims can be revoked. */
 export const register = (plane, name, issuer, more = {}) =>
   plane.call("PUT", `/v1/issuers/${name}`, { issuer, ...more });
 
@@ -88,5 +88,5 @@ export async function newestOf(plane) {
   return newest;
 }
 
-/** How an answer to a revocation is written. */
+/** The format of an answer to a revocation. */
 const RECORDED = /Position\s+(\d+\.\d+)\s+Durability\s+(\w+)[\s\S]*Took\s+\S+ (?:ms|s|µs)/;

@@ -1,4 +1,4 @@
-// The page from a server that is no control plane.
+// The page from a server that is not a control plane.
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -8,11 +8,11 @@ import { ROOT } from "../support/fixture.mjs";
 import { buildPage } from "./open.mjs";
 
 /**
- * Serves the files of the page until the file's tests end; answers with the address.
+ * Serves the files of the page until the file's tests end; returns the address.
  *
  * @param {(request: import("node:http").IncomingMessage,
- *   response: import("node:http").ServerResponse, index: Buffer) => void} otherwise answers what is
- *   asked for beside them; `index` is the page
+ *   response: import("node:http").ServerResponse, index: Buffer) => void} otherwise answers all other
+ *   requests; `index` is the page
  */
 export async function serveFiles(otherwise) {
   buildPage();

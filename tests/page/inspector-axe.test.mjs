@@ -1,4 +1,4 @@
-// What axe-core and a narrow screen have to say of the inspector.
+// The findings of axe-core in the inspector, and its view on a narrow screen.
 
 import assert from "node:assert/strict";
 import { graveOf } from "./axe.mjs";
@@ -7,14 +7,14 @@ import { inspectorOf, plainClaims, unsigned } from "./inspector.mjs";
 
 const { pageTest } = await servePage();
 
-/** What the page shows when it is looked at. */
+/** The states of the page that are checked. */
 const STATES = {
   empty: async () => {},
   "with a verified token": async (page) => {
     await inspectorOf(page).button("Try an example").click();
     await says(inspectorOf(page).state, /Signed/);
   },
-  "with all that can go wrong": async (page) => {
+  "with every problem": async (page) => {
     const inspector = inspectorOf(page);
     const token = unsigned(plainClaims({ exp: 1, email: "a@b.test", long: "x".repeat(500), rtl: "\u202ea" }));
     await page.getByText("Compare with another token").click();
@@ -27,7 +27,7 @@ const STATES = {
 };
 for (const colorScheme of ["light", "dark"]) {
   for (const width of [320, 1280]) {
-    // WCAG 1.4.10 has 320 pixels as the width where nothing may be lost to the side.
+    // WCAG 1.4.10 requires that nothing is lost to the side at a width of 320 pixels.
     pageTest(`${colorScheme}, ${width} pixels wide: nothing serious, nothing to scroll sideways`, async (page) => {
       for (const [state, bring] of Object.entries(STATES)) {
         await bring(page);

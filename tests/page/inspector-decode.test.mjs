@@ -1,4 +1,4 @@
-// What the inspector shows of unverified tokens: broken ones, hostile ones, huge ones.
+// The inspector's view of unverified tokens: broken ones, hostile ones, huge ones.
 
 import assert from "node:assert/strict";
 import { becomes, says, servePage } from "./open.mjs";
@@ -11,7 +11,7 @@ const SIGNATURE = segment("no signature");
 const PAYLOAD = segment({ sub: "alice", jti: "one" });
 const whole = (payload) => `${HEADER}.${segment(payload)}.${SIGNATURE}`;
 
-/** What is pasted, what is said of it, and which members can be read all the same. */
+/** The pasted text, the message, and the members that can still be read. */
 const BROKEN = {
   "a token with what was copied around it": [
     `"Authorization: Bearer ${HEADER}.\n  ${PAYLOAD}.${SIGNATURE}"`,
@@ -69,20 +69,20 @@ const BROKEN = {
   "an opaque token": ["2YotnFZFEjr1zCsicMWpAA", /no dots and no header: an opaque token/, []],
 };
 for (const [what, [pasted, reason, readable]] of Object.entries(BROKEN)) {
-  // What can be read is shown, what cannot be is marked with the reason, and nothing looks verified.
+  // Readable parts are shown, unreadable ones are marked with the reason, and nothing looks verified.
   pageTest(`${what} is read as far as possible, and the reason is shown`, async (page) => {
     const { row, state, token, tokenCard } = inspectorOf(page);
     await token.fill(pasted);
     await says(tokenCard, reason);
     for (const name of readable) await row(name).waitFor();
     assert.doesNotMatch((await state.allInnerTexts()).join(), /Valid\b|Signed|are good/);
-    // The mark is for the eye, and is there wherever something is wrong with a segment.
+    // The mark is for the eye; it is there wherever a segment has a problem.
     const marks = await page.locator("mark.broken").count();
     if (/^(header|payload|signature):/.test(reason.source)) assert.ok(marks > 0, "marked");
   });
 }
 
-// RFC 8259 leaves open which one counts, and so every reader may see another token.
+// RFC 8259 does not define which one counts, so two readers may see different tokens.
 pageTest("names that appear twice and numbers that lose digits are pointed out", async (page) => {
   const { row, token, warnings } = inspectorOf(page);
   await token.fill(whole('{"sub":"alice","sub":"mallory","n":12345678901234567890,"a":{"b":1,"b":2}}'));
@@ -94,14 +94,14 @@ pageTest("names that appear twice and numbers that lose digits are pointed out",
   await says(row("n"), /12345678901234567890/);
 });
 
-pageTest("text that is no JSON is shown as it is", async (page) => {
+pageTest("text that is no JSON is shown unchanged", async (page) => {
   const { claims, token } = inspectorOf(page);
   await token.fill(whole("user=alice&admin=<b>no</b>"));
   await says(claims, /The decoded text as it is\s+user=alice&admin=<b>no<\/b>/);
 });
 
-// Every registered name has its sentence; an unregistered name has none.
-pageTest("claims are shown with what they mean and when they are", async (page) => {
+// Every registered name has a description; an unregistered name has none.
+pageTest("claims are shown with their meaning and their times", async (page) => {
   const { row, token } = inspectorOf(page);
   const exp = now() + 3725;
   await token.fill(unsigned(plainClaims({
@@ -130,7 +130,7 @@ pageTest("claims are shown with what they mean and when they are", async (page) 
   assert.equal(await row("own").locator("p").count(), 0);
 });
 
-/** Claims and header, and what is said of them. */
+/** Claims and header, and the notice about them. */
 const warned = () => ({
   "alg none": [{}, { alg: "none", typ: "at+jwt", kid: "k" }, /danger\s+alg is “none”: unsigned/],
   "no alg": [{}, { typ: "at+jwt" }, /danger\s+No alg[^]*No kid/],
@@ -166,7 +166,7 @@ pageTest("each oddity has its warning, and a token without any has none", async 
   await says(warnings, /Nothing is odd\. That does not make it genuine\./);
 });
 
-// Anyone can write a token; what it says must stay text.
+// An attacker can write any token; its content must stay text.
 pageTest("hostile claims are shown as text, their invisible characters as chips", async (page) => {
   const { row, state, token } = inspectorOf(page);
   const html = '<img src=x onerror="document.title=\'hacked\'"><script>document.title="hacked"</script>';
@@ -182,7 +182,7 @@ pageTest("hostile claims are shown as text, their invisible characters as chips"
     for (const chip of ["U+0000", "U+200B", "U+FEFF", "<script>"]) assert.ok(shown.includes(chip));
   }
   await says(row("act"), /U\+202E/);
-  // Everything else that shows what a token says: verdict, notes, comparison.
+  // All other views of the token's content: verdict, notes, comparison.
   await inspectorOf(page).verify({ token: hostile, keys: "a secret" });
   await says(state, /not verified|Refused/);
   await page.getByText("Compare with another token").click();
@@ -197,7 +197,7 @@ pageTest("hostile claims are shown as text, their invisible characters as chips"
   assert.deepEqual(made, { title: "Offswitch", found: 0, raw: false });
 });
 
-// The verifier's limit is 16 KB; what is read here may be larger.
+// The verifier's limit is 16 KB; the inspector may read larger tokens.
 pageTest("a token of 16 KB is decoded whole", async (page) => {
   const { row, token, warnings } = inspectorOf(page);
   const pad = "x".repeat(12_000);
@@ -208,7 +208,7 @@ pageTest("a token of 16 KB is decoded whole", async (page) => {
   await says(warnings, /15\.\d KiB/);
 });
 
-pageTest("10,000 claims are shown when asked for, and the verifier refuses them", async (page) => {
+pageTest("10,000 claims are shown on request, and the verifier refuses them", async (page) => {
   const { button, claims, state, verify } = inspectorOf(page);
   const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, at) => [`claim${at}`, at]));
   await verify({
@@ -216,9 +216,9 @@ pageTest("10,000 claims are shown when asked for, and the verifier refuses them"
     keys: { ...(await signingKey("EdDSA", "k")).jwk },
   });
   await says(state, /Refused[^]*malformed/);
-  assert.equal(await claims.getByRole("row").count(), 101, "100 and the head");
+  assert.equal(await claims.getByRole("row").count(), 101, "100 and the header row");
   await button("Show all 10,000").click();
-  // The page answers while the rest is added.
+  // The page responds while the rest is added.
   await page.getByRole("link", { name: "Console" }).click();
   await page.getByRole("link", { name: "Inspector" }).click();
   await claims.waitFor();
@@ -232,7 +232,7 @@ for (const [what, pasted, reason] of [
   ["1 MB without a dot", () => "a".repeat(1 << 20), /no dots and no header/],
   ["3 MB", () => `ey${"a".repeat(3 << 20)}`, /longer than 2,000,000 characters: not decoded/],
 ]) {
-  // After a file was pasted by mistake the page still works.
+  // The page still works after a file was pasted by mistake.
   pageTest(`${what} gets a clear message, and the page stays alive`, async (page) => {
     const { row, token } = inspectorOf(page);
     await token.fill(pasted());

@@ -50,7 +50,7 @@ const RULES = {
 };
 for (const [store, plane] of [["the embedded store", embedded], ["Redis", onRedis]]) {
   for (const [by, [code, sentence, step, revocationOf]] of Object.entries(RULES)) {
-    // Revoked elsewhere while somebody looks: no reload, no click.
+    // Revoked elsewhere while the page is open: no reload, no click.
     pageTest(`on ${store}, a token is valid until it is revoked by ${by}`, async (page) => {
       const sub = `${by}-user`;
       const session = await plane.call("POST", "/v1/sessions", { sub });
@@ -99,8 +99,8 @@ pageTest("a feed that cannot be followed leaves the token undecided, with the re
   await says(inspector.state, /The public key of the feed is missing/);
 }, { expects: [...expects, /401/, /404/, /net::ERR_/], origins: ["http://127.0.0.1:1"] });
 
-// A key that is not the feed's: snapshots from there are not accepted.
-pageTest("snapshots that are signed by a stranger are not accepted", async (page) => {
+// A key that is not the feed's: its snapshots are not accepted.
+pageTest("snapshots with the signature of an unknown key are not accepted", async (page) => {
   const session = await embedded.call("POST", "/v1/sessions", { sub: "stranger" });
   const inspector = await follow(page, embedded, session);
   const { feed_public_keys: [strange] } = await onRedis.call("GET", "/v1/keys");

@@ -1,4 +1,4 @@
-// The page as such: its policy, its weight, its life without a network, and in other people's pages.
+// The page itself: its policy, its size, its use without a network, and in other pages.
 
 import assert from "node:assert/strict";
 import { createServer, get } from "node:http";
@@ -10,7 +10,7 @@ import { ISSUER, mint, signingKey } from "../support/fixture.mjs";
 const { plane, pageTest } = await servePage();
 const key = await signingKey("EdDSA");
 
-/** A server of another origin, which lets every page read it, and remembers what it was asked. */
+/** A server of another origin that every page may read, and that records its requests. */
 const outside = createServer((request, response) => {
   outside.asked.push(request.url);
   response.setHeader("access-control-allow-origin", "*");
@@ -37,7 +37,7 @@ pageTest("the page shows the policy that the browser enforces", async (page) => 
   assert.doesNotMatch(enforced, /unsafe-inline|'unsafe-eval'|\*/);
 });
 
-// What a script that got into the page could try, to bring a token out.
+// What a script that got into the page could try, to send a token elsewhere.
 pageTest("the policy keeps every script of the page from talking to another origin", async (page) => {
   outside.asked.length = 0;
   const violated = await page.evaluate(async (url) => {
@@ -64,7 +64,7 @@ pageTest("the policy keeps every script of the page from talking to another orig
   assert.deepEqual(outside.asked, []);
 }, { origins: [outside.url], expects: [/^policy violated: /, /Content Security Policy/, /sendBeacon/] });
 
-/** What a server sends for an address where gzip is all that is understood. */
+/** The response of a server at an address to a client that only supports gzip. */
 const transferred = (address) => new Promise((resolve, reject) => {
   get(address, { headers: { "accept-encoding": "gzip" } }, (response) => {
     let size = 0;
@@ -96,7 +96,7 @@ pageTest("page and verifier together are less than 200 KB", async (page) => {
 });
 
 // Loaded once, then the network is gone.
-pageTest("without a network the page comes from what was kept, and verifies", async (page) => {
+pageTest("without a network the page loads from the cache, and verifies", async (page) => {
   await page.evaluate(async () => {
     await navigator.serviceWorker.ready;
     if (navigator.serviceWorker.controller) return;
@@ -112,7 +112,7 @@ pageTest("without a network the page comes from what was kept, and verifies", as
   assert.equal((await inspector.steps()).length, 19);
 }, { context: { serviceWorkers: "allow" }, expects: [/ERR_INTERNET_DISCONNECTED|ERR_FAILED/] });
 
-// D65: a label that points at a field of the hidden view is read out for the wrong field.
+// D65: screen readers would read a label that points at the hidden view for the wrong field.
 pageTest("no id is used twice while both views are mounted", async (page) => {
   const inspector = inspectorOf(page);
   await inspector.token.fill(await mint(key));
@@ -128,7 +128,7 @@ pageTest("no id is used twice while both views are mounted", async (page) => {
 
 const embedded = { at: `${outside.url}/`, origins: [outside.url, plane.url] };
 pageTest("the element in another origin's page verifies with that page's keys", async (page) => {
-  // Its tree is closed to the page around it; for this test alone it is opened.
+  // Its tree is closed to the page around it; it is open only for this test.
   await page.addInitScript(() => {
     const attach = Element.prototype.attachShadow;
     Element.prototype.attachShadow = function open(init) {

@@ -1,4 +1,4 @@
-// What people paste: token responses, commands, headers. And what they do with a decoded token.
+// Texts that users paste: token responses, commands, headers. And their work with a decoded token.
 
 import assert from "node:assert/strict";
 import { consoleOf, logIn } from "./console.mjs";
@@ -9,7 +9,7 @@ import { mint, signingKey } from "../support/fixture.mjs";
 const { plane, pageTest } = await servePage();
 const token = unsigned(plainClaims({ sub: "pasted" }));
 
-/** D62: each is pasted whole. */
+/** D62: each is pasted as a whole. */
 const PASTED = {
   "a token response": [JSON.stringify({ access_token: token, token_type: "Bearer", expires_in: 600 }, null, 2),
     /the rest of the JSON/],
@@ -33,7 +33,7 @@ for (const [what, [pasted, ignored]] of Object.entries(PASTED)) {
   });
 }
 
-// The coloured text lies exactly behind the text of the field.
+// The coloured text must be exactly behind the text of the field.
 pageTest("the coloured token has the size of the field's own text", async (page) => {
   const inspector = inspectorOf(page);
   await inspector.token.fill(`Authorization: Bearer ${unsigned(plainClaims({ pad: "x".repeat(900) }))}\n`);
@@ -64,8 +64,8 @@ pageTest("claims are shown as JSON, copied one by one, and folded", async (page)
   assert.equal(await inspector.row("sub").count(), 0);
 }, { context: { permissions: ["clipboard-read", "clipboard-write"] } });
 
-// D63: the console's key is enough; nothing about the feed has to be typed.
-pageTest("signed in, a token is followed by the own feed and revoked with one button", async (page) => {
+// D63: the console's key is enough; the user enters nothing about the feed.
+pageTest("signed in, a token is checked with the control plane's feed and revoked with one button", async (page) => {
   const it = consoleOf(page);
   const inspector = inspectorOf(page);
   const session = await logIn(plane, "dora");
@@ -89,7 +89,7 @@ pageTest("signed in, a token is followed by the own feed and revoked with one bu
   assert.equal(await inspector.button("Revoke").count(), 0);
 }, { expects: [/404.*openid-configuration/] });
 
-// Anyone can write the claims of a token: its jti may be that of another user's token.
+// An attacker can write any claims: its jti may be that of another user's token.
 pageTest("revoking a token of another issuer names its claims, and says if its signature is not verified", async (page) => {
   const it = consoleOf(page);
   const inspector = inspectorOf(page);

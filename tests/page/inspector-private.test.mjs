@@ -25,7 +25,7 @@ pageTest("a link with the token is made only on request, and opening it hides th
   await button("Cancel").click();
   await button("Link with this token").click();
   await button("Make the link").click();
-  assert.ok(!page.url().includes(token), "not in the address bar of who makes it");
+  assert.ok(!page.url().includes(token), "the address bar of the author does not have it");
   await button("Copy the link").click();
   await says(page.getByRole("status"), /Copied\./);
   const link = await copied(page);
@@ -37,14 +37,14 @@ pageTest("a link with the token is made only on request, and opening it hides th
   await becomes(() => inspectorOf(other).token.inputValue(), token);
   await becomes(() => other.evaluate(() => location.href), `${plane.url}/#inspector`);
   assert.ok(!asked.join("\n").includes(token.split(".")[2]), "no server received it");
-  // The same in a tab that is open already.
+  // The same in a tab that is already open.
   await inspectorOf(other).token.fill("");
   await other.evaluate((address) => { location.href = address; }, link);
   await becomes(() => inspectorOf(other).token.inputValue(), token);
   await becomes(() => other.evaluate(() => location.href), `${plane.url}/#inspector`);
 }, clipboard);
 
-/** Everywhere that a page can keep something. */
+/** Every place where a page can store something. */
 const everything = (page) => page.evaluate(async () => JSON.stringify({
   dom: document.documentElement.outerHTML,
   text: document.documentElement.innerText,
@@ -95,8 +95,8 @@ pageTest("one click clears everything, and the focus is in the token field", asy
   assert.deepEqual(await inspector.steps(), []);
 });
 
-// Not even before that anything is kept beyond the tab.
-pageTest("nothing of the token is kept by the browser, and a reload forgets it", async (page) => {
+// Even before that, nothing is stored beyond the tab.
+pageTest("the browser stores nothing of the token, and a reload forgets it", async (page) => {
   const inspector = inspectorOf(page);
   await inspector.verify({ token, keys: key.jwk });
   await says(inspector.state, /Signed/);
@@ -128,8 +128,8 @@ await new Promise((listening) => redirecting.listen(0, "127.0.0.1", listening));
 after(() => redirecting.close().closeAllConnections());
 const redirectingUrl = `http://127.0.0.1:${redirecting.address().port}`;
 
-// The key belongs to the address that was entered, not to the address that its server names.
-pageTest("the API key of a feed is not sent on to where the feed redirects", async (page) => {
+// The key belongs to the entered address, not to the address that its server names.
+pageTest("the API key of a feed is not sent to the target of the feed's redirect", async (page) => {
   const inspector = inspectorOf(page);
   await inspector.token.fill(token);
   await page.getByRole("checkbox", { name: /^Follow a feed/ }).check();
@@ -151,7 +151,7 @@ pageTest("the curl line is run by a shell and sends the token", async (page) => 
   await says(inspector.part("Copy"), /contain the token/);
 }, clipboard);
 
-// What was copied is judged alike by the package outside the browser.
+// The package outside the browser gives the same verdict on the copied vector.
 pageTest("the copied test vector holds for the package in Node.js", async (page) => {
   const inspector = inspectorOf(page);
   await inspector.verify({ token: `${token.slice(0, -4)}AAAA`, keys: key.jwk });
@@ -171,9 +171,9 @@ pageTest("the copied test vector holds for the package in Node.js", async (page)
   await becomes(async () => Object.keys(JSON.parse(await copied(page))), ["header", "claims"]);
 }, clipboard);
 
-// A page that came by plain HTTP has neither a clipboard nor WebCrypto.
+// A page loaded over plain HTTP has neither a clipboard nor WebCrypto.
 const insecure = plane.url.replace("127.0.0.1", INSECURE_HOST);
-pageTest("where there is no clipboard, the text is there to be copied by hand", async (page) => {
+pageTest("without a clipboard the text is shown for copying by hand", async (page) => {
   const inspector = inspectorOf(page);
   await inspector.token.fill(token);
   await inspector.button("Decoded JSON").click();
@@ -184,7 +184,7 @@ pageTest("where there is no clipboard, the text is there to be copied by hand", 
   await says(page.getByRole("status"), /only on pages that came by https or from localhost/);
 }, { at: `${insecure}/`, expects: [/Cross-Origin-Opener-Policy|untrustworthy/] });
 
-pageTest("two tokens are compared in words, differences first", async (page) => {
+pageTest("the comparison of two tokens lists the differences first", async (page) => {
   const { button, field, row, token: first } = inspectorOf(page);
   await first.fill(unsigned(plainClaims({ scope: "read", old: 1 })));
   await page.getByText("Compare with another token").click();

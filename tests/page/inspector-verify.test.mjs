@@ -1,5 +1,5 @@
-// Verifying in the inspector: with every form of keys, by an issuer's address, check by check, and
-// that nothing looks verified that is not.
+// Verifying in the inspector: with every form of keys, by an issuer's address, check by check; nothing looks
+// verified that is not.
 
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
@@ -19,7 +19,7 @@ const SIGNED = /Valid|Signed|are good/;
 const servers = [];
 after(() => servers.forEach((server) => server.close().closeAllConnections()));
 
-/** An issuer at a port of its own, which answers these paths. */
+/** An issuer on its own port, which answers these paths. */
 async function startIssuer(answers, headers = {}) {
   const server = createServer((request, response) => {
     server.asked.push(request);
@@ -66,7 +66,7 @@ for (const [alg, key] of Object.entries(keys).filter(([alg]) => alg !== "HS256")
   });
 }
 
-pageTest("a token is verified with a PEM key, whatever algorithm that names", async (page) => {
+pageTest("a token is verified with a PEM key, with any algorithm of that key", async (page) => {
   const inspector = inspectorOf(page);
   for (const alg of ["EdDSA", "ES256", "RS256"]) {
     const pair = await generateKeyPair(alg, { extractable: true });
@@ -81,7 +81,7 @@ pageTest("a token is verified with a PEM key, whatever algorithm that names", as
   await says(inspector.state, UNKNOWN);
 });
 
-pageTest("a shared secret is taken as text or as base64url, as it is said", async (page) => {
+pageTest("a shared secret is read as text or as base64url, as chosen", async (page) => {
   const inspector = inspectorOf(page);
   const text = "a secret of at least thirty-two bytes, in text";
   const byText = await mint({ alg: "HS256", kid: "s", key: new TextEncoder().encode(text) });
@@ -96,7 +96,7 @@ pageTest("a shared secret is taken as text or as base64url, as it is said", asyn
   await says(inspector.state, UNKNOWN);
 });
 
-// A private key on a page is a key to be replaced: it is not even used once.
+// A private key that was pasted into a page must be replaced: it is not even used once.
 pageTest("a private key is refused with a warning, in every form", async (page) => {
   const inspector = inspectorOf(page);
   const pair = await generateKeyPair("ES256", { extractable: true });
@@ -126,14 +126,14 @@ for (const [what, pasted, reason] of [
   ["a set that names a member twice", '{"keys":[],"keys":[]}', /no member name twice/],
   ["an SSH key", "ssh-ed25519 AAAA", /This is an SSH key/],
 ]) {
-  pageTest(`${what} in place of keys is reported as that`, async (page) => {
+  pageTest(`${what} instead of keys is reported as such`, async (page) => {
     const inspector = inspectorOf(page);
     await inspector.verify({ token: await mint(keys.EdDSA), keys: pasted });
     await says(inspector.state, reason);
   });
 }
 
-// D112: a set that the package refuses, or a key of it, verifies nothing here either.
+// D112: a set or key that the package refuses verifies nothing here either.
 const { alg: _, ...nameless } = keys.ES256.jwk;
 const other = generateKeyPairSync("ed25519").publicKey.export({ format: "jwk" });
 for (const [what, set, reason] of [
@@ -167,8 +167,8 @@ pageTest("a key that is left out is named with the reason, and the others verify
   await says(inspector.verifying, /Not used: keys\[0\].*no alg[^]*Not used: keys\[1\].*secret/);
 });
 
-// Anyone who can fetch a published secret could sign with it.
-pageTest("a secret is used where it was pasted, and not where it was fetched", async (page) => {
+// Every client that can fetch a published secret could sign with it.
+pageTest("a pasted secret is used, and a fetched one is not", async (page) => {
   const inspector = inspectorOf(page);
   const token = await mint(keys.HS256);
   await inspector.verify({ token, keys: { keys: [keys.HS256.jwk] } });
@@ -178,8 +178,8 @@ pageTest("a secret is used where it was pasted, and not where it was fetched", a
   assert.doesNotMatch(await inspector.state.innerText(), SIGNED);
 }, { origins: [open.url] });
 
-// D60: before any key is there, the banner says what is certain.
-pageTest("without keys the banner says that a token has expired, is not valid yet, or is unsigned", async (page) => {
+// D60: before there is any key, the banner states what is certain.
+pageTest("without keys the banner shows that a token has expired, is not valid yet, or is unsigned", async (page) => {
   const inspector = inspectorOf(page);
   const old = { exp: now() - 3700, iat: now() - 7300, nbf: now() - 7300 };
   await inspector.token.fill(await mint(keys.EdDSA, old));
@@ -204,7 +204,7 @@ pageTest("there is one issuer field and one primary button, and claims are on th
   assert.ok(y + height <= 800, `the claim sub ends at ${y + height}`);
 });
 
-// "Decoded" and "verified" are two things; what was verified is exactly what is in the fields.
+// "Decoded" and "verified" differ; the verdict is always for the current fields.
 pageTest("editing any field clears the verdict", async (page) => {
   const inspector = inspectorOf(page);
   const token = await mint(keys.EdDSA);
@@ -227,7 +227,7 @@ pageTest("editing any field clears the verdict", async (page) => {
     const field = name === "keys" ? inspector.keys : page.getByRole("textbox", { name, exact: true });
     const before = await field.inputValue();
     await field.fill(edit(before));
-    // At once: the same turn that shows the edit shows the doubt.
+    // Immediately: the same turn that shows the edit clears the verdict.
     assert.match(await inspector.state.innerText(), /Decoded, not verified/, name);
     assert.match(await inspector.claims.innerText(), /^Claims\s*Decoded, not verified/, name);
     assert.doesNotMatch(await inspector.state.innerText(), SIGNED);
@@ -236,8 +236,8 @@ pageTest("editing any field clears the verdict", async (page) => {
   }
 });
 
-// Without a feed a good signature is no life.
-pageTest("what is only signed is never shown as valid", async (page) => {
+// Without a feed a good signature does not mean that the token is valid.
+pageTest("a token that is only signed is never shown as valid", async (page) => {
   const inspector = inspectorOf(page);
   await inspector.verify({ token: await mint(keys.EdDSA), keys: keys.EdDSA.jwk });
   const shown = await says(inspector.state, UNKNOWN);
@@ -247,7 +247,7 @@ pageTest("what is only signed is never shown as valid", async (page) => {
   assert.equal(results.Signature, "passed");
 });
 
-pageTest("the steps tell a wrong signature, and what was not asked after it", async (page) => {
+pageTest("the steps show a wrong signature, and the checks that were skipped after it", async (page) => {
   const inspector = inspectorOf(page);
   const token = await mint(keys.EdDSA);
   const [header, , signature] = token.split(".");
@@ -262,8 +262,8 @@ pageTest("the steps tell a wrong signature, and what was not asked after it", as
   }
 });
 
-// The edge says the first reason only; here both are seen.
-pageTest("the steps tell a wrong audience and an end that is past, both", async (page) => {
+// The edge reports only the first reason; here both are visible.
+pageTest("the steps show both a wrong audience and an expired token", async (page) => {
   const inspector = inspectorOf(page);
   const token = await mint(keys.EdDSA, { exp: now() - 100, iat: now() - 200, nbf: now() - 200 });
   await inspector.token.fill(token);
@@ -287,7 +287,7 @@ pageTest("the steps name an unknown key, and which kids are known", async (page)
   assert.equal((await resultsOf(inspector)).Key, "refused unknown_key");
 });
 
-pageTest("what the API expects is prefilled from the token and can be changed", async (page) => {
+pageTest("the API's expectations are prefilled from the token and can be changed", async (page) => {
   const inspector = inspectorOf(page);
   const expectations = {
     Issuer: ["https://other.test", /wrong_issuer/],
@@ -311,8 +311,8 @@ pageTest("what the API expects is prefilled from the token and can be changed", 
   await says(inspector.state, UNKNOWN);
 });
 
-// The end of a token comes while somebody looks at it.
-pageTest("a verdict turns by itself when the token expires", async (page) => {
+// A token expires while the page is open.
+pageTest("a verdict changes automatically when the token expires", async (page) => {
   const inspector = inspectorOf(page);
   await page.getByRole("textbox", { name: "Leeway, seconds" }).fill("0");
   const token = await mint(keys.EdDSA, { exp: now() + 10 });
@@ -321,8 +321,8 @@ pageTest("a verdict turns by itself when the token expires", async (page) => {
   await says(inspector.state, /Refused\s+Expiry: .*\(expired\)/);
 });
 
-// The control plane's own address, which the token names as its issuer. It has no OpenID metadata,
-// which Chromium reports as an error of its own.
+// The control plane's own address, which the token names as its issuer. It has no OpenID metadata, which
+// Chromium reports as an error.
 pageTest("keys are found by the issuer's address at the same origin", async (page) => {
   const inspector = inspectorOf(page);
   const { access_token: token } = await plane.call("POST", "/v1/sessions", { sub: "alice" });
@@ -338,7 +338,7 @@ const elsewhere = { origins: [open.url, closed.url], expects: [/404 \(Not Found\
 for (const [how, path] of [
   ["OpenID's metadata", "/oidc"], ["RFC 8414's metadata", "/rfc8414"], ["where most publish them", "/bare"],
 ]) {
-  // The token itself goes nowhere: neither in an address, nor a header, nor a body.
+  // The token is sent nowhere: not in an address, a header or a body.
   pageTest(`keys of an issuer at another origin are found by ${how}`, async (page) => {
     const inspector = inspectorOf(page);
     const token = await mint(keys.EdDSA, { iss: `${open.url}${path}` });
@@ -380,7 +380,7 @@ pageTest("an issuer without usable keys is reported with the reason", async (pag
   expects: [...elsewhere.expects, /CORS policy/, /net::ERR_/],
 });
 
-// A newcomer sees a token that is really signed, with a key that was made just now.
+// A new user sees a token that is really signed, with a new key.
 pageTest("the example is real, new each time, and verified", async (page) => {
   const inspector = inspectorOf(page);
   const seen = [];
@@ -396,7 +396,7 @@ pageTest("the example is real, new each time, and verified", async (page) => {
   await says(inspector.warnings, /Nothing is odd/);
 });
 
-// alg confusion: the public key as the secret of an HMAC. The key decides, never the token.
+// alg confusion: the public key as the secret of an HMAC. The key decides the algorithm, never the token.
 pageTest("a token that is signed with the public key as a secret is refused", async (page) => {
   const inspector = inspectorOf(page);
   const pair = await generateKeyPair("RS256", { extractable: true });

@@ -1,8 +1,8 @@
-// What the tests of the inspector have in common: its parts by role and name, and tokens.
+// Shared by the tests of the inspector: its parts by role and name, and tokens.
 
 import { now } from "../support/fixture.mjs";
 
-/** The parts of the inspector, as people and screen readers find them. */
+/** The parts of the inspector, by the roles and names that users and screen readers see. */
 export function inspectorOf(page) {
   const button = (name) => page.getByRole("button", { name, exact: true });
   const field = (name) => page.getByLabel(name, { exact: true });
@@ -40,7 +40,7 @@ export function inspectorOf(page) {
   };
 }
 
-/** A segment of a token that holds `value`: text and bytes as they are, everything else as JSON. */
+/** A segment of a token with `value`: text and bytes unchanged, everything else as JSON. */
 export function segment(value) {
   const isRaw = typeof value === "string" || Buffer.isBuffer(value);
   return Buffer.from(isRaw ? value : JSON.stringify(value)).toString("base64url");
@@ -51,7 +51,7 @@ export function unsigned(claims, header = { alg: "EdDSA", kid: "k", typ: "at+jwt
   return `${segment(header)}.${segment(claims)}.${segment("no signature")}`;
 }
 
-/** Claims without anything odd. */
+/** Claims without anything unusual. */
 export const plainClaims = (more = {}) => ({
   iss: "https://issuer.test", sub: "alice", aud: "api", jti: "one", iat: now() - 10,
   exp: now() + 600, ...more,

@@ -1,7 +1,7 @@
 // The page in real Chromium, at the address of a real control plane that serves it.
 //
-// Every test also fails on a violation of the policy, on an uncaught error, on an error in the console
-// and on a request to an origin that it did not name.
+// Every test also fails on a violation of the policy, on an uncaught error, on an error in the console and on a
+// request to an origin that it did not list.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
@@ -13,13 +13,13 @@ import { startControlPlane } from "../support/control-plane.mjs";
 import { until } from "../support/feed.mjs";
 import { ROOT } from "../support/fixture.mjs";
 
-/** A name of this machine that is no secure context, as a page that came by plain HTTP is none. */
+/** A name of this machine that is no secure context, like a page loaded over plain HTTP. */
 export const INSECURE_HOST = "plain.test";
 
 /**
  * Starts one Chromium, and a control plane with these settings; both end with the file's tests.
  *
- * @param {Record<string, string>} [settings] more of its environment
+ * @param {Record<string, string>} [settings] additional environment variables
  */
 export async function servePage(settings) {
   const plane = await startControlPlane(settings);
@@ -28,8 +28,8 @@ export async function servePage(settings) {
 }
 
 /**
- * Starts one Chromium. The answer declares a test that is handed a page of its own, in a context of
- * its own, which has loaded `url`.
+ * Starts one Chromium. The returned function declares a test that gets a new page in a new context, which has
+ * loaded `url`.
  *
  * @param {string} url
  */
@@ -47,14 +47,14 @@ export async function openBrowser(url) {
    * @param {string} name
    * @param {(page: import("playwright-core").Page) => Promise<void>} run
    * @param {object} [options]
-   * @param {string} [options.at] the address, where it is not the page's own; empty opens none
+   * @param {string} [options.at] the address, if it is not the page's own; empty opens none
    * @param {object} [options.context] of Playwright's `newContext`
    * @param {RegExp[]} [options.expects] problems that are part of the test
-   * @param {string[]} [options.origins] others that may be asked
+   * @param {string[]} [options.origins] other origins that may get requests
    */
   return (name, run, { at = `${url}/`, context: settings, expects = [], origins = [] } = {}) =>
     test(name, async () => {
-      // Every context would keep a copy of the page for itself; what is kept has tests of its own.
+      // Every context would have its own cache of the page; caching has its own tests.
       const context = await browser.newContext({ serviceWorkers: "block", ...settings });
       context.setDefaultTimeout(PATIENCE_SECONDS * 1000);
       const found = await watch(context, [at, url, ...origins]);
@@ -67,22 +67,22 @@ export async function openBrowser(url) {
         await context.close();
       }
       const problems = found.filter((one) => !expects.some((pattern) => pattern.test(one)));
-      assert.deepEqual(problems, [], "what the browser complained of");
+      assert.deepEqual(problems, [], "problems that the browser reported");
     });
 }
 
-/** Waits until what `locator` shows fits; fails with what it showed at last. */
+/** Waits until the text of `locator` matches; fails with its last text. */
 export async function says(locator, pattern, seconds = PATIENCE_SECONDS) {
   let text = "";
   const found = await until(async () => {
     text = (await locator.allInnerTexts()).join("\n");
     return pattern.test(text);
   }, seconds);
-  assert.ok(found, `${pattern} is not in what is shown: ${text.slice(0, 2000)}`);
+  assert.ok(found, `${pattern} is not in the text: ${text.slice(0, 2000)}`);
   return text;
 }
 
-/** The same for everything: what `read` answers with becomes `expected`. */
+/** The same for other values: waits until `read` returns `expected`. */
 export async function becomes(read, expected, seconds = PATIENCE_SECONDS) {
   let last;
   const same = async () => {
@@ -97,7 +97,7 @@ export async function becomes(read, expected, seconds = PATIENCE_SECONDS) {
   if (!await until(same, seconds)) assert.deepEqual(last, expected);
 }
 
-/** Gathers everything that the browser complains of, in all pages and frames of a context. */
+/** Collects every problem that the browser reports, in all pages and frames of a context. */
 async function watch(context, allowed) {
   const found = [];
   const origins = new Set(allowed.filter((one) => one !== "").map((one) => new URL(one).origin));
@@ -120,12 +120,12 @@ async function watch(context, allowed) {
   return found;
 }
 
-/** Problems that the browser still has to report arrive before a call into the page returns. */
+/** Pending problems of the browser arrive before a call into the page returns. */
 async function settle(page) {
   if (!page.isClosed()) await page.evaluate(() => new Promise(requestAnimationFrame));
 }
 
-/** As `cargo xtask page` does, if the page is not built yet. */
+/** Builds the page like `cargo xtask page`, if it is not built yet. */
 export function buildPage() {
   const folder = join(ROOT, "www");
   if (existsSync(join(folder, "dist/index.html"))) return;
@@ -133,5 +133,5 @@ export function buildPage() {
   if (built.status !== 0) throw new Error(String(built.stderr));
 }
 
-/** How long something that must come may take on a busy machine. */
+/** The time limit for events that must happen, on a busy machine. */
 const PATIENCE_SECONDS = 20;

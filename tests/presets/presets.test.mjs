@@ -1,4 +1,4 @@
-// Each preset judges tokens and key sets in the shape that its provider publishes, with keys of our own, and
+// Each preset judges tokens and key sets in the shape that its provider publishes, with our own keys, and
 // refuses near misses. The fixtures are those of verifier-wasm/tests/presets.rs. I04.
 
 import assert from "node:assert/strict";
@@ -22,7 +22,7 @@ const KINDS = { RSA: ["rsa", { modulusLength: 2048 }], EC: ["ec", { namedCurve: 
 const pairs = { RSA: [], EC: [] };
 const pair = (type, at) => (pairs[type][at] ??= generateKeyPairSync(...KINDS[type]));
 
-/** The key set as it is published, with keys of our own, and the private key of each kid. */
+/** The key set as it is published, with our own keys, and the private key of each kid. */
 function keySetOf({ keys, set }) {
   const secrets = new Map();
   const members = keys.map(({ type, ...published }, at) => {
@@ -33,7 +33,7 @@ function keySetOf({ keys, set }) {
   return { jwks: { ...set, keys: members }, secrets };
 }
 
-/** Replaces members, removes those that are null, and makes times of what is relative to now. */
+/** Replaces members, removes those that are null, and turns relative times into absolute ones. */
 function changed(object, changes = {}) {
   const entries = Object.entries({ ...object, ...changes }).filter(([, value]) => value !== null);
   return Object.fromEntries(entries.map(([name, value]) =>
@@ -76,7 +76,7 @@ for (const [name, fixture] of Object.entries(fixtures)) {
     verifier.close();
   });
 
-  // I04: what the provider signs for another purpose, and what everyone else could.
+  // I04: tokens that the provider signs for another purpose, and tokens that anyone could make.
   test(`${name}: near misses are refused`, async () => {
     const verifier = start();
     const other = generateKeyPairSync(...KINDS[fixture.keys.find(({ kid }) => kid === fixture.header.kid).type]).privateKey;
@@ -132,11 +132,11 @@ test("every preset has a fixture", () => {
   assert.deepEqual(Object.keys(fixtures), Object.keys(presets));
 });
 
-test("what is made of presets.json is up to date", () => {
+test("the files generated from presets.json are up to date", () => {
   execFileSync(process.execPath, [join(ROOT, "verifier-wasm/build/presets.mjs"), "--check"], { stdio: "pipe" });
 });
 
-test("every preset says what it must, and names parameters that it has", () => {
+test("every preset has the required members, and uses only parameters that it declares", () => {
   for (const [name, one] of Object.entries(presets)) {
     const { parameters: own, issuer, jwks, audience, requiredValues = {}, sources, horizonSeconds } = one;
     const inAddresses = [issuer, jwks].join().matchAll(/\{(\w+)\}/g);
@@ -154,7 +154,7 @@ for (const { preset: name, parameters: given, issuer } of parameters.good) {
   test(`${name} takes ${JSON.stringify(given)}`, () => assert.equal(preset(name, given).issuer, issuer));
 }
 
-// X22, I04: nothing of a parameter leaves its place in an address.
+// X22, I04: a parameter cannot change other parts of an address.
 for (const { preset: name, parameters: given, wrong } of parameters.bad) {
   test(`${name} refuses ${JSON.stringify(given).slice(0, 120)}`, () => {
     assert.throws(() => preset(name, given), (error) => {
@@ -178,7 +178,7 @@ test("a preset that does not exist is refused with the names of those that do", 
   }
 });
 
-test("what a preset returns is the caller's own", () => {
+test("the result of a preset belongs to the caller", () => {
   const first = preset("google", { audience: ["a"] });
   first.algorithms.push("HS256");
   first.audience.push("b");
@@ -186,8 +186,8 @@ test("what a preset returns is the caller's own", () => {
   assert.deepEqual([second.algorithms, second.audience], [["RS256"], ["a"]]);
 });
 
-// Both of design.md's example, at one verifier, with the key sets fetched.
-test("two presets verify side by side with key sets that are fetched", async () => {
+// The two presets of design.md's example, in one verifier, with fetched key sets.
+test("two presets verify in one verifier with fetched key sets", async () => {
   const stubs = [];
   after(async () => { for (const stub of stubs) await stub.close(); });
   const issuers = await Promise.all(["entra", "keycloak"].map(async (name) => {

@@ -1,12 +1,12 @@
-// Verifiers that start without their control plane, asked over HTTP. Knows nothing of the runtime.
+// Verifiers that start without their control plane, used over HTTP. It does not depend on the runtime.
 
-/** What requests move the clock ahead by, in seconds; only ever forwards. */
+/** Seconds by which requests move the clock ahead; only ever forwards. */
 let ahead = 0;
 
 /**
  * @param {any} createVerifier
  * @param {{ now: number, verifiers: Record<string, object> }} given options by name
- * @returns what answers a request by its URL
+ * @returns a function that answers a request by its URL
  */
 export function coldStart(createVerifier, { now, verifiers }) {
   const began = Date.now();

@@ -1,4 +1,4 @@
-// Each runtime is started while nobody answers for keys and feed.
+// Each runtime starts while no server answers for keys and feed.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -17,9 +17,9 @@ const starts = {
     startWorkerd("tests/runtimes/cold-start-entry.mjs", { GIVEN: JSON.stringify(given) }),
 };
 
-/** When it is as the verifiers start, in unix seconds; from there their clocks go on. */
+/** The time at which the verifiers start, in unix seconds; their clocks continue from there. */
 const NOW = 1_800_000_000;
-/** A jump that no feed of theirs is fresh after. */
+/** A jump after which no feed is fresh. */
 const LATER = 5000;
 const LIMIT = { timeout: 300_000 };
 const key = await signingKey("ES256");
@@ -49,14 +49,14 @@ for (const [runtime, start] of Object.entries(starts)) {
     const all = async (jti) =>
       Object.fromEntries(await Promise.all(NAMES.map((verifier) => ask(verifier, jti))));
 
-    // What there is no snapshot for cannot be decided, whatever the policy for old ones.
+    // Without a snapshot nothing can be decided, with any policy for old ones.
     const unready = "not ready: undecided";
     const unknown = {
       ...each(`${unready} no_keys`),
       "deny with keys": `${unready} no_snapshot`, "allow with keys": `${unready} no_snapshot`,
     };
     for (const jti of ["good", "gone", "good"]) assert.deepEqual(await all(jti), unknown);
-    assert.ok(asked(stub, "/feed") >= 4 && asked(stub, "/jwks") >= 2, "they have asked");
+    assert.ok(asked(stub, "/feed") >= 4 && asked(stub, "/jwks") >= 2, "they have sent requests");
 
     stub.isUp = true;
     await reaches(() => all("good"), each("ready: valid valid"));
@@ -77,7 +77,7 @@ for (const [runtime, start] of Object.entries(starts)) {
   });
 }
 
-/** Both policies, with keys that are fetched and with keys that are at hand. */
+/** Both policies, with keys that are fetched and with keys in the options. */
 function optionsOf(stub) {
   const feed = {
     url: `${stub.url}/feed`, id: "feed", publicKeys: [publicKey], maxStaleness: 2000,
@@ -96,7 +96,7 @@ const NAMES = ["deny", "allow", "deny with keys", "allow with keys"];
 const each = (deny, allow = deny) =>
   ({ "deny": deny, "allow": allow, "deny with keys": deny, "allow with keys": allow });
 
-/** Waits until `found` is as it is expected to be. */
+/** Waits until `found` returns the expected value. */
 async function reaches(found, expected) {
   let last;
   for (const end = Date.now() + 90_000; Date.now() < end; ) {

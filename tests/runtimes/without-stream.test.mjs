@@ -4,8 +4,8 @@ import { createVerifier } from "offswitch";
 import { AUDIENCE, ISSUER, sign, signingKey } from "../support/fixture.mjs";
 import { asked, startStub } from "../support/stub.mjs";
 
-// E02, S14, S15: a stream that does not get through is no reason to leave the feed alone.
-test("where no stream gets through, the feed is polled as often as it was asked for", async () => {
+// E02, S14, S15: a blocked stream does not stop the feed from being polled.
+test("where streams are blocked, the feed is polled as often as configured", async () => {
   const { jwk } = await signingKey("ES256");
   const { publicKey, snapshots: [snapshot] } = sign([{ to: 1 }]);
   const stub = await startStub({ snapshot });
@@ -20,7 +20,7 @@ test("where no stream gets through, the feed is polled as often as it was asked 
   const [polls, streams] = [asked(stub, "/feed"), asked(stub, "/feed/stream")];
   verifier.close();
   await stub.close();
-  // Thirty-two would be due; a slow machine may come to fewer.
+  // Thirty-two are due; a slow machine may do fewer.
   assert.ok(polls >= 8, `${polls} polls in 8 s`);
   assert.ok(streams >= 1 && streams <= 32, `${streams} tries of the stream`);
 });

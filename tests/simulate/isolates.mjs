@@ -1,5 +1,5 @@
-// Edge isolates: the package's own policy of following and of judging requests, over a verifier that
-// is either the real one or a stand-in with which ten thousand fit.
+// Edge isolates: the package's own policy of following and of judging requests, over a verifier that is either
+// the real one or a stand-in that is small enough for ten thousand of them.
 
 import { Verifier } from "offswitch";
 import { FeedClient } from "../../verifier-wasm/js/feed/client.js";
@@ -24,7 +24,7 @@ const parts = (name) => ({ key, publicKey, url: `http://${name}.feed.test/feed` 
 const optionsFor = (name, feed) =>
   optionsOf(parts(name), { rememberedTokens: 16 }, { maxStaleness: VALID_SECONDS, ...feed });
 
-/** Read once for all: they differ in the address alone. */
+/** Parsed once for all: they differ only in the address. */
 let settings;
 
 /**
@@ -39,9 +39,9 @@ export function realVerifier(name, feed, onPosition) {
 }
 
 /**
- * Stands in for a verifier: the feed client is the package's own and reads the real bytes, but
- * instead of checking every signature again it looks up what the bytes are, and holds where it
- * stands instead of a copy of the entries. These are the rules of feed/mod.rs and verify/mod.rs.
+ * Replaces a verifier: the feed client is the package's own and reads the real bytes, but instead of checking
+ * every signature again the stand-in looks up what the bytes are, and stores its position instead of a copy of
+ * the entries. These are the rules of feed/mod.rs and verify/mod.rs.
  */
 export class StandIn {
   #client;
@@ -96,7 +96,7 @@ export class StandIn {
     const { to } = this.#held;
     if (to < 0) return { outcome: "undecided" };
     if (seq > 0 && to >= seq) return { outcome: "refused" };
-    // `valid_until` lies as far ahead as may be waited, and its own leeway comes on top.
+    // `valid_until` is within the allowed distance, and its own leeway is added.
     return { outcome: this.status().ageSeconds > VALID_SECONDS ? "undecided" : "valid" };
   }
 

@@ -1,14 +1,14 @@
-// What the publisher of a simulation has recorded, and the real snapshots it hands out of that.
+// The records of the publisher of a simulation, and the real snapshots that it makes from them.
 
 import { sign } from "../support/fixture.mjs";
 
 /** The second at which virtual time begins, unix seconds. */
 export const BEGIN_SECONDS = 1_800_000_000;
-/** How long a snapshot proves the feed fresh, and how old one may be; the defaults of both sides. */
+/** How long a snapshot is fresh, and its maximum age; the defaults of both sides. */
 export const VALID_SECONDS = 60;
-/** So often a base is built while there is news, and without any it is built at half of its life. */
+/** The interval of new bases while there is news; without news a base is rebuilt at half of its lifetime. */
 const BASE_SECONDS = 10;
-/** Entries of the base that no token here has: what a base weighs is measured, not assumed. */
+/** Entries of the base that no token here has: the size of a base is measured, not assumed. */
 const OTHER_ENTRIES = 10_000;
 /** Most followers are at one of the last positions; one run of the signer signs for all of these. */
 const POSITIONS_AT_ONCE = 12;
@@ -16,13 +16,13 @@ const POSITIONS_AT_ONCE = 12;
 /** @typedef {{ base: boolean, bytes: Buffer, era: number, from: number, issuedAt: number,
  *   name: string, to: number }} Snapshot */
 
-/** Signed once for all scenarios of a process: by what they say. @type {Map<string, Snapshot>} */
+/** Signed once for all scenarios of a process, by content. @type {Map<string, Snapshot>} */
 const signed = new Map();
-/** The same by their signature, which names the content. @type {Map<string, Snapshot>} */
+/** The same by their signature, which identifies the content. @type {Map<string, Snapshot>} */
 const bySignature = new Map();
 export let publicKey;
 
-/** The token that the record of this number revokes. @param {number} seq */
+/** The token that this record revokes. @param {number} seq */
 export const revoked = (seq) => `revoked ${seq}`;
 
 export class Log {
@@ -45,15 +45,15 @@ export class Log {
     return this.seq;
   }
 
-  /** A process that starts builds its base at once, out of all there is. @param {number} now */
+  /** A process that starts builds its base immediately, from all records. @param {number} now */
   restart(now, era = this.era) {
     this.era = era;
     this.#base = { builtAt: now, to: this.seq };
   }
 
   /**
-   * What the control plane answers (`Plane::snapshot`): a delta where it knows the position, and
-   * the newest base otherwise.
+   * The answer of the control plane (`Plane::snapshot`): a delta if it knows the position, and the newest base
+   * otherwise.
    *
    * @param {string | null} since @param {number} now seconds
    */
@@ -74,12 +74,12 @@ export class Log {
   }
 }
 
-/** What a verifier took out of the bytes that it has read. @param {Uint8Array} bytes */
+/** The content that a verifier gets from the bytes it has read. @param {Uint8Array} bytes */
 export function recognise(bytes) {
   return bySignature.get(signatureOf(bytes));
 }
 
-/** The first half of the signature tells any two snapshots apart. @param {Uint8Array} bytes */
+/** The first half of the signature distinguishes any two snapshots. @param {Uint8Array} bytes */
 function signatureOf(bytes) {
   let text = "";
   for (let at = 14; at < 30; at += 1) text += String.fromCharCode(bytes[at]);
@@ -97,7 +97,7 @@ function signAll(era, from, to, issuedAt, base) {
   const starts = new Set([from]);
   const others = base ? 0 : Math.min(POSITIONS_AT_ONCE, to);
   for (let back = 0; back < others; back += 1) starts.add(to - back);
-  // A range from 0 is a base by its format; no follower is ever at position 0 here.
+  // By the format, a range from 0 is a base; no follower is ever at position 0 here.
   const all = [...starts].filter((start) => base || start > 0);
   const issued = BEGIN_SECONDS + issuedAt;
   const { publicKey: key, snapshots } = sign(all.map((start) => ({

@@ -2,10 +2,10 @@
 
 import { chance } from "../support/chance.mjs";
 
-/** Round trips, milliseconds: at least so much, and up to so much more. */
+/** Round trips, milliseconds: the minimum, and the maximum addition. */
 const TO_CACHE = { least: 4, spread: 16 };
 const TO_ORIGIN = { least: 20, spread: 140 };
-/** By how much two round trips on one way differ at most. */
+/** The maximum difference of two round trips on one path. */
 const JITTER_MS = 20;
 /** How long a cache waits for the publisher. */
 const CACHE_TIMEOUT_MS = 2000;
@@ -13,9 +13,9 @@ const CACHE_TIMEOUT_MS = 2000;
 export const LONGEST_TO_CACHE = (TO_CACHE.least + TO_CACHE.spread + JITTER_MS) / 1000;
 export const LONGEST_TO_ORIGIN = (TO_ORIGIN.least + TO_ORIGIN.spread + JITTER_MS) / 1000;
 
-/** The publisher, as fast as it is asked to be: what it would need is what is measured. */
+/** The publisher answers at any rate: the simulation measures the load that it gets. */
 export class Origin {
-  /** When each request came, seconds, and what each answer weighed. */
+  /** The time of each request, seconds, and the size of each answer. */
   arrivals = [];
   bytes = 0;
   /** The most requests that waited for news at the same time. */
@@ -32,7 +32,7 @@ export class Origin {
     this.#now = now;
   }
 
-  /** Resolves with a snapshot, or rejects where no connection is taken or one breaks. */
+  /** Resolves with a snapshot, or rejects if a connection is refused or broken. */
   answer(since, waitSeconds) {
     this.arrivals.push(this.#now());
     if (!this.isUp) throw new TypeError("connection refused");
@@ -73,15 +73,15 @@ export class Origin {
   }
 }
 
-/** One point of presence: its way to the publisher, and a cache if the scenario has caches. */
+/** One point of presence: its path to the publisher, and a cache if the scenario has caches. */
 export class Presence {
-  /** How many requests came to it. */
+  /** How many requests it got. */
   requests = 0;
   isCutOff = false;
   #cache;
-  /** By address: the answer and when it came. */
+  /** By address: the answer and its time. */
   #entries = new Map();
-  /** By address: the request that is under way, for all who ask meanwhile. */
+  /** By address: the request in progress, which all requests in the meantime share. */
   #underWay = new Map();
   #losses;
   #now;
@@ -142,7 +142,7 @@ export class Presence {
   }
 }
 
-/** The way of one isolate to its point of presence. */
+/** The path of one isolate to its point of presence. */
 export class Way {
   #losses;
   #presence;
@@ -166,19 +166,19 @@ export class Way {
     let answer = FAILED;
     try {
       const snapshot = await this.#presence.answer(url.searchParams.get("since"), wait);
-      // As the control plane names it: the position and the moment of the signature.
+      // Like the control plane's tag: the position and the time of the signature.
       const tag = `"${snapshot.era}.${snapshot.to}-${snapshot.issuedAt}"`;
       const isKnown = headers["if-none-match"] === tag;
       answer = isKnown ? answerOf(304, undefined, tag) : answerOf(200, snapshot.bytes, tag);
     } catch {
-      // Whoever stands in between says so with a status.
+      // A cache or proxy in between reports it with a status.
     }
     await after(half);
     return answer;
   }
 }
 
-/** What is lost is reset at once or, as often, never answered. */
+/** A lost request is either reset immediately or never answered, equally often. */
 function delayOrLoss(share, random, isCutOff) {
   if (isCutOff) return new Promise(() => {});
   if (share === 0) return undefined;
@@ -188,7 +188,7 @@ function delayOrLoss(share, random, isCutOff) {
   return undefined;
 }
 
-/** As much of a Response as the feed client reads: a real one costs as much as all the rest. */
+/** The members of a Response that the feed client reads: a real one would take half of the time. */
 function answerOf(status, bytes, tag = null) {
   const headers = { "content-type": SNAPSHOT_TYPE, etag: tag };
   return {

@@ -1,6 +1,6 @@
-// Simulates a fleet of edge isolates that follow one feed, and prints what that costs and how late
-// revocations are. `node tests/simulate/run.mjs --help` tells of its options. A quarter faster with
-// `node --max-semi-space-size=128`.
+// Simulates a fleet of edge isolates that follow one feed, and prints the cost and the delay of revocations.
+// `node tests/simulate/run.mjs --help` lists its options. It is a quarter faster with `node
+// --max-semi-space-size=128`.
 
 import { parseArgs } from "node:util";
 import { heading, row } from "./report.mjs";
@@ -11,9 +11,9 @@ import { violations } from "./verdicts.mjs";
 const HELP = `node tests/simulate/run.mjs [options]
   --isolates N    edge isolates, 10000
   --presences N   points of presence, each with its own cache, 50
-  --seed N        of all chance; the same seed gives the same numbers, 1
+  --seed N        of all random choices; the same seed gives the same numbers, 1
   --only TEXT     scenarios whose name begins so
-  --compare N     real verifiers that run everything beside as many stand-ins, 60; 0 for none`;
+  --compare N     real verifiers that run everything in parallel with as many stand-ins, 60; 0 for none`;
 
 const { values } = parseArgs({
   options: {
@@ -53,19 +53,19 @@ for (const scenario of SCENARIOS.filter(({ name }) => name.startsWith(values.onl
   const standIn = await simulate(scenario, small);
   compared.push(real.events);
   if (real.trace !== standIn.trace || real.events !== standIn.events) {
-    problems.push(`${scenario.name}: ${compare} real verifiers did other than as many stand-ins`);
+    problems.push(`${scenario.name}: ${compare} real verifiers behaved differently from as many stand-ins`);
   }
   problems.push(...violations(scenario, real, small));
 }
 const events = compared.reduce((sum, count) => sum + count, 0);
 const isSame = !problems.some((text) => text.includes("stand-ins"));
 if (compare > 0) {
-  console.log(`\n${compare} real verifiers beside ${compare} stand-ins: the same in `
+  console.log(`\n${compare} real verifiers and ${compare} stand-ins: the same in `
     + `${isSame ? "all of" : "not all of"} ${events} verdicts and steps of the feed, `
     + "each at the same millisecond.");
 }
 console.log(`No isolate may accept a revoked token for longer than ${HARD_BOUND_SECONDS} s, `
-  + "whatever happens.");
+  + "in any scenario.");
 for (const problem of problems) console.log(`VIOLATED: ${problem}`);
 if (problems.length === 0) console.log("Every stated bound held.");
 console.error(`${((performance.now() - began) / 1000).toFixed(0)} s, `

@@ -1,10 +1,10 @@
-// What is simulated. Times are seconds of virtual time.
+// The simulated scenarios. Times are seconds of virtual time.
 
 const POLL = { follow: "poll", pollSeconds: 1 };
 const CACHE = { ttl: 1, staleIfError: 60 };
 const LOSSES = 0.05;
 
-/** `isSteady`: the bound of polling holds for every isolate, since nothing goes wrong. */
+/** `isSteady`: the bound of polling holds for every isolate, because nothing fails. */
 export const SCENARIOS = [
   { name: "1. steady, no cache", feed: POLL, isSteady: true, seconds: 26 },
   { name: "2. steady, cache", cache: CACHE, feed: POLL, isSteady: true, seconds: 26 },

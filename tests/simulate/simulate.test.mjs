@@ -1,5 +1,4 @@
-// The simulation itself, with a few hundred isolates: what it states holds, and would be noticed if
-// it did not.
+// The simulation itself, with a few hundred isolates: its stated bounds hold, and it would notice if they did not.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,17 +9,17 @@ import { REQUESTS_OF_A_CACHE, violations } from "./verdicts.mjs";
 const SIZE = { isolates: 200, presences: 10, seed: 7 };
 const scenarioOf = (number) => SCENARIOS.find(({ name }) => name.startsWith(number));
 
-// S15: polling through a cache is late by the poll, the cache and the way, and by nothing else.
-test("behind a cache nobody accepts a revoked token for longer than is stated", async () => {
+// S15: polling through a cache is late by the poll, the cache and the path, and by nothing else.
+test("behind a cache no isolate accepts a revoked token for longer than stated", async () => {
   const scenario = scenarioOf("2");
   const result = await simulate(scenario, SIZE);
   assert.deepEqual(violations(scenario, result, SIZE), []);
   assert.ok(result.refused.all <= boundOf(scenario), `${result.refused.all} s`);
-  assert.ok(result.longestAccepted > 1, "some did accept it: there was something to notice");
+  assert.ok(result.longestAccepted > 1, "no isolate accepted it, so nothing was tested");
 });
 
-// S14: what isolates ask for comes to the caches; the origin sees the caches alone.
-test("four times the isolates behind the same caches are no more to the origin", async () => {
+// S14: the caches get the requests of the isolates; the origin only gets those of the caches.
+test("four times the isolates behind the same caches are no more load for the origin", async () => {
   const scenario = scenarioOf("2");
   const few = await simulate(scenario, { ...SIZE, isolates: 100 });
   const many = await simulate(scenario, { ...SIZE, isolates: 400 });
@@ -30,7 +29,7 @@ test("four times the isolates behind the same caches are no more to the origin",
   assert.ok(many.requestsPerSecond < 1.5 * few.requestsPerSecond);
 });
 
-// T03: a run is found again by its seed.
+// T03: a run can be repeated by its seed.
 test("the same seed gives the same run, and another seed another", async () => {
   const scenario = { ...scenarioOf("3"), seconds: 45 };
   const small = { ...SIZE, isolates: 60, presences: 5 };
@@ -40,9 +39,9 @@ test("the same seed gives the same run, and another seed another", async () => {
   assert.notEqual(runs[0].trace, runs[2].trace);
 });
 
-// The stand-ins are worth as much as they do what real verifiers do, era change and losses included.
+// The stand-ins must behave like real verifiers, during changes of the era and losses too.
 for (const number of ["3", "5b", "6"]) {
-  test(`stand-ins do what real verifiers do: ${scenarioOf(number).name}`, async () => {
+  test(`stand-ins behave like real verifiers: ${scenarioOf(number).name}`, async () => {
     const small = { isolates: 20, presences: 3, seed: 7 };
     const scenario = scenarioOf(number);
     const standIn = await simulate(scenario, small);
@@ -52,8 +51,8 @@ for (const number of ["3", "5b", "6"]) {
   });
 }
 
-// E01, S15: past valid_until everybody is undecided, and nobody for longer than the longest pause.
-test("a publisher that is away for too long leaves everybody undecided, then nobody", async () => {
+// E01, S15: after valid_until every isolate is undecided, and none for longer than the longest pause.
+test("a long outage of the publisher leaves every isolate undecided, and none after it", async () => {
   const scenario = scenarioOf("5b");
   const small = { ...SIZE, isolates: 100 };
   const result = await simulate(scenario, small);
@@ -62,8 +61,8 @@ test("a publisher that is away for too long leaves everybody undecided, then nob
   assert.ok(result.longestAccepted > 55 && result.longestAccepted <= HARD_BOUND_SECONDS);
 });
 
-// A bound that cannot be broken proves nothing: here is a cache that keeps what it has for too long.
-test("a cache that is later than it says is noticed", async () => {
+// A bound that cannot be broken proves nothing: this cache keeps its answers for too long.
+test("a cache that keeps answers longer than stated is noticed", async () => {
   const scenario = scenarioOf("2");
   const late = { ...scenario, cache: { ...scenario.cache, ttl: 6 } };
   const result = await simulate(late, SIZE);

@@ -10,25 +10,25 @@ import { Log, VALID_SECONDS } from "./log.mjs";
 import { LONGEST_TO_CACHE, LONGEST_TO_ORIGIN, Origin, Presence, Way } from "./network.mjs";
 import { Watch } from "./watch.mjs";
 
-/** Isolates start within so many seconds; what is measured begins once they have settled. */
+/** Isolates start within this many seconds; measurements begin once they have settled. */
 const STARTING_SECONDS = 2;
 const SETTLED_SECONDS = 8;
-/** An isolate's requests: so many a second, each gap between half and one and a half of the mean. */
+/** An isolate's requests per second; each gap is between half and one and a half of the mean. */
 const REQUESTS_PER_SECOND = 2;
 const LONGEST_GAP = 1.5 / REQUESTS_PER_SECOND;
 /** Timers have whole milliseconds. */
 const GRAIN_SECONDS = 0.02;
 const REVOKE_EACH_SECONDS = 2;
-/** Each of so many revocations is watched until the last isolate refuses its token. */
+/** Each of this many revocations is observed until the last isolate refuses its token. */
 const WATCH_EACH = 5;
 /** Times in snapshots are whole seconds: one more may pass before a snapshot counts as too old. */
 export const HARD_BOUND_SECONDS = VALID_SECONDS + 1;
-/** The longest that a client spares a feed after failures (backoff.js). */
+/** The longest pause of a client after failures (backoff.js). */
 export const LONGEST_PAUSE = 10;
 
 /**
- * Until when an isolate that reaches its feed refuses, seconds after the revoke: what it had asked
- * for just before may come late and old, then it polls again with the next request that is due.
+ * When an isolate that reaches its feed refuses at the latest, seconds after the revocation: the answer to its
+ * previous request may be late and old, then it polls again with the next due request.
  */
 export function boundOf({ cache, feed }) {
   const round = LONGEST_TO_CACHE + LONGEST_TO_ORIGIN;
@@ -44,7 +44,7 @@ export async function simulate(scenario, { isolates, isReal = false, presences, 
   /** @type {Map<string, Way>} */
   const ways = new Map();
   const time = new VirtualTime((url, request) => ways.get(url.hostname).answer(url, request), seed);
-  // Of a real signal the most expensive part is never used here, and there is one for each request.
+  // The most expensive part of a real signal is never used here, and each request has a signal.
   AbortSignal.timeout = (milliseconds) => /** @type {any} */ (new Deadline(milliseconds));
   const now = () => time.now / 1000;
   const log = new Log();
@@ -91,7 +91,7 @@ export async function simulate(scenario, { isolates, isReal = false, presences, 
   };
 }
 
-/** What a request needs of an AbortSignal. */
+/** The members of an AbortSignal that a request needs. */
 class Deadline {
   aborted = false;
   reason = undefined;
@@ -117,7 +117,7 @@ class Deadline {
 
 const LATE = new DOMException("too late", "TimeoutError");
 
-/** All tokens that will be watched, minted before time begins to pass. */
+/** All tokens that will be observed, minted before the virtual time begins. */
 async function prepare({ seconds }) {
   await mintFor(0);
   for (let seq = 1; seq <= seconds / REVOKE_EACH_SECONDS + 2; seq += 1) await mintFor(seq);
@@ -137,7 +137,7 @@ function serve(isolate, verifier, watch, random) {
   void request();
 }
 
-/** What happens when. */
+/** The schedule of the scenario. */
 function plan({ outage, partitions = [], seconds }, { draw, log, origin, points, watch }) {
   const at = (second, run) => setTimeout(run, second * 1000);
   const back = outage && outage.from + outage.seconds;
@@ -147,13 +147,13 @@ function plan({ outage, partitions = [], seconds }, { draw, log, origin, points,
     if (isWatched && watch.isMeasuring) watch.watch(log.seq);
   };
   for (let turn = 1; turn * REVOKE_EACH_SECONDS < seconds; turn += 1) {
-    // At a moment of chance: on the second all would meet snapshots that have just been signed.
+    // At a random moment: on the full second every isolate would get a snapshot that was just signed.
     const second = turn * REVOKE_EACH_SECONDS + draw();
-    // Around an outage the worst revocation alone is watched.
+    // Around an outage only the worst revocation is observed.
     if (!isDown(second)) at(second, () => revoke(!outage && turn % WATCH_EACH === 0));
   }
   if (outage) {
-    // The worst moment to revoke: acknowledged, and gone before anybody has asked.
+    // The worst moment for a revocation: acknowledged, and lost before any isolate has polled.
     at(outage.from - 0.001, () => revoke(true));
     at(outage.from, () => origin.goDown());
     at(back, () => origin.comeBack(outage.era));

@@ -1,12 +1,12 @@
-// What is stated about each scenario, held against what a run of it has measured.
+// The stated bounds of each scenario, compared with the measurements of a run.
 
 import { HARD_BOUND_SECONDS, LONGEST_PAUSE, boundOf } from "./simulation.mjs";
 
-/** What a cache asks of its publisher: this often a second at most, while all is well. */
+/** The requests of a cache to its publisher: at most this many per second while nothing fails. */
 export const REQUESTS_OF_A_CACHE = 3;
 
 /**
- * Everything that does not hold, as sentences.
+ * All violations, as sentences.
  *
  * @param {object} scenario @param {object} result
  * @param {{ isolates: number, presences: number }} size
@@ -20,7 +20,7 @@ export function violations(scenario, result, { isolates, presences }) {
   hold(watched > 0, "no revocation was watched");
   hold(longestAccepted <= HARD_BOUND_SECONDS,
     `a revoked token was accepted for ${longestAccepted} s, more than ${HARD_BOUND_SECONDS} s`);
-  hold(longestAge < HARD_BOUND_SECONDS, `a snapshot that was ${longestAge} s old was relied on`);
+  hold(longestAge < HARD_BOUND_SECONDS, `a snapshot that was ${longestAge} s old was used`);
   if (isSteady) {
     hold(longestAccepted <= bound,
       `a revoked token was accepted for ${longestAccepted} s, not ${bound} s`);

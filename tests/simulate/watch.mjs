@@ -1,4 +1,4 @@
-// What is measured about the isolates of a simulation.
+// Measurements of the isolates of a simulation.
 
 const NEVER = -1;
 
@@ -6,15 +6,15 @@ export class Watch {
   isMeasuring = false;
   #isolates;
   #now;
-  /** Revocations that are watched, oldest first. */
+  /** Revocations that are observed, oldest first. */
   #revocations = [];
-  /** Of each isolate: which revocation it is asked about, and since when it cannot decide. */
+  /** For each isolate: the revocation that is tested, and since when it cannot decide. */
   #next;
   #undecidedSince;
   #longestAge = 0;
   #everUndecided = new Set();
   #undecided = { first: Infinity, last: -Infinity, longest: 0 };
-  /** The sum of all events' hashes: two runs with the same events have the same, in any order. */
+  /** The sum of the hashes of all events: two runs with the same events have the same sum, in any order. */
   #trace = 0;
   #events = 0;
 
@@ -31,19 +31,19 @@ export class Watch {
     this.#undecidedSince.fill(NEVER);
   }
 
-  /** From now on every isolate is asked about this revocation's token until it refuses. */
+  /** From now on every isolate gets this revocation's token until it refuses it. */
   watch(seq) {
     const refusedAfter = new Float64Array(this.#isolates).fill(NEVER);
     const lastAccepted = new Float64Array(this.#isolates).fill(NEVER);
     this.#revocations.push({ at: this.#now(), lastAccepted, refusedAfter, seq });
   }
 
-  /** The oldest revoked token that this isolate does not refuse yet, or 0: one that is good. */
+  /** The oldest revoked token that this isolate does not refuse yet, or 0 for one that is not revoked. */
   tokenFor(isolate) {
     return this.#revocations[this.#next[isolate]]?.seq ?? 0;
   }
 
-  /** An isolate holds all up to a record. */
+  /** An isolate has all records up to this one. */
   reached(isolate, seq) {
     this.#note(isolate, 1000 + seq);
     for (const { at, refusedAfter, seq: watched } of this.#revocations) {
@@ -67,7 +67,7 @@ export class Watch {
     if (outcome === "valid") revocation.lastAccepted[isolate] = this.#now() - revocation.at;
   }
 
-  /** @param {number} until revocations of later have not had their time, seconds */
+  /** @param {number} until later revocations have not had enough time, seconds */
   result(until) {
     const stillUndecided = this.#undecidedSince.filter((since) => since !== NEVER).length;
     for (let at = 0; at < this.#isolates; at += 1) this.#decide(at, false);

@@ -1,4 +1,4 @@
-// What the package's own JavaScript weighs as it travels: bundled, minified, gzipped.
+// The size of the package's own JavaScript in transfer: bundled, minified, gzipped.
 
 import { relative } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -9,12 +9,12 @@ import { build } from "esbuild";
 export const MAX_JS_BYTES = {
   workerd: 14_100, "edge-light": 14_100, deno: 15_200, bun: 14_950, browser: 14_900, node: 14_950,
 };
-/** Of what is loaded after it: the reader of streams. */
+/** Of the files that are loaded later: the reader of streams. */
 export const MAX_LATER_BYTES = 2_200;
 
 /**
- * The files of a program for `condition` that has `createVerifier` and nothing else: those that are loaded
- * at its start, and those that are loaded later.
+ * The files of a program for `condition` that has `createVerifier` and nothing else: those that are loaded at
+ * its start, and those that are loaded later.
  *
  * @param {string} condition @param {string} folder in which the package is found
  */
@@ -24,7 +24,7 @@ export async function bundled(condition, folder) {
     absWorkingDir: folder,
     bundle: true,
     conditions: [condition],
-    // The wasm inside the JavaScript is imported where the file is lost, and only then.
+    // The wasm inside the JavaScript is imported only if the file is missing.
     external: ["node:*", "*.wasm", "*.wasm?module", "./inline-module.js"],
     format: "esm",
     logLevel: "error",
@@ -46,7 +46,7 @@ export const zipped = (bytes) => gzipSync(bytes, { level: 9 }).byteLength;
 /** The size of several files. */
 export const sizeOf = (files) => files.reduce((sum, { contents }) => sum + zipped(contents), 0);
 
-/** Of a bundle's files, those that its entry imports without waiting. */
+/** The files of a bundle that its entry imports statically. */
 function loadedAtStart(outputs) {
   const found = new Set(Object.keys(outputs).filter((path) => outputs[path].exports.includes("createVerifier")));
   for (const path of found) {

@@ -1,6 +1,6 @@
-// Chance that is the same in every run.
+// Random numbers that are the same in every run.
 
-/** Numbers from 0 up to 1 (Mulberry32). @param {number} seed */
+/** Numbers from 0 (inclusive) to 1 (Mulberry32). @param {number} seed */
 export function chance(seed) {
   return () => {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -10,10 +10,10 @@ export function chance(seed) {
   };
 }
 
-/** A whole number from 0 up to `below`. @param {() => number} random @param {number} below */
+/** A whole number from 0 to `below` - 1. @param {() => number} random @param {number} below */
 export const upTo = (random, below) => Math.floor(random() * below);
 
-/** The same in another order. @param {any[]} list @param {() => number} random */
+/** The same list in random order. @param {any[]} list @param {() => number} random */
 export function shuffled(list, random) {
   const left = [...list];
   return list.map(() => left.splice(upTo(random, left.length), 1)[0]);

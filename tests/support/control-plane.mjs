@@ -1,4 +1,4 @@
-// A real control plane in a process of its own, on its embedded store unless told otherwise.
+// A real control plane in its own process, on its embedded store by default.
 
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ROOT } from "./fixture.mjs";
 
-/** @param {Record<string, string>} settings More of the environment: `OFFSWITCH_…`. */
+/** Additional environment variables. */
 export async function startControlPlane(settings = {}) {
   buildControlPlane();
   const folder = await mkdtemp(join(tmpdir(), "offswitch-plane-"));
@@ -21,7 +21,7 @@ export function buildControlPlane() {
   buildBinary("offswitch");
 }
 
-/** Builds one of the workspace's programs, with the features of all of it. Returns its path. */
+/** Builds one of the workspace's programs, with all features of the workspace. Returns its path. */
 export function buildBinary(name) {
   const build = ["build", "--quiet", "--workspace", "--all-features", "--bin", name];
   const built = spawnSync("cargo", build, { cwd: ROOT });
@@ -38,13 +38,13 @@ export class ControlPlane {
   /**
    * @param {string} folder its data_dir @param {number} port
    * @param {Record<string, string>} settings as above
-   * @param {number | "inherit"} [log] where its log goes
+   * @param {number | "inherit"} [log] the file descriptor of its log
    */
   constructor(folder, port, settings, log = "inherit") {
     this.#folder = folder;
     this.#log = log;
     this.url = `http://127.0.0.1:${port}`;
-    // A variable that it does not know is an error to it.
+    // The control plane refuses unknown variables.
     const mine = Object.entries(process.env).filter(([name]) => !name.startsWith("OFFSWITCH_"));
     this.#environment = {
       ...Object.fromEntries(mine),
@@ -65,20 +65,20 @@ export class ControlPlane {
     this.apiKey ??= (await readFile(join(this.#folder, "admin.key"), "utf8")).trim();
   }
 
-  /** Ends the process as a crash does. */
+  /** Kills the process. */
   async kill() {
     const gone = new Promise((resume) => this.#child.once("exit", resume));
     this.#child.kill("SIGKILL");
     await gone;
   }
 
-  /** A new API key. On the embedded store that wants the control plane stopped. */
+  /** Creates an API key. With the embedded store the control plane must be stopped. */
   createKey(name, ...scopes) {
     const asked = ["--name", name, ...scopes.flatMap((one) => ["--scope", one])];
     return this.#keys("create", ...asked).trim();
   }
 
-  /** Under the same condition. */
+  /** The control plane must be stopped here too. */
   deleteKey(name) {
     const lines = this.#keys("list").split("\n").map((line) => line.split("\t"));
     const [id] = lines.find(([, its]) => its === name);

@@ -1,5 +1,5 @@
-// A control plane in virtual time: every second has its own signed statement, so that freshness can be
-// watched. The log has one revocation, of the token "token".
+// A control plane in virtual time: every second has its own signed statement, so that tests can observe
+// freshness. The log has one revocation, of the token "token".
 
 import { createVerifier } from "offswitch";
 import { SNAPSHOT_TYPE, eventOf, optionsOf, streamEvent } from "./feed.mjs";
@@ -26,16 +26,16 @@ export const token = await mint(key, claims);
 
 export class DatedFeed {
   isUp = true;
-  /** From when on the token is revoked, seconds. */
+  /** The second from which the token is revoked. */
   revokedAt = Infinity;
   /** By how many seconds the control plane's clock is ahead. */
   ahead = 0;
   heartbeatSeconds = 2;
-  /** What a proxy on the way does with an answer to a long poll: `(wait, answer) => Promise<Response>`. */
+  /** The behaviour of a proxy with an answer to a long poll: `(wait, answer) => Promise<Response>`. */
   proxy = (_, answer) => answer();
-  /** What a proxy does with the events of a stream: gets the text, and sends it on. */
+  /** The behaviour of a proxy with the events of a stream: gets the text, and sends it on. */
   buffer = (text, send) => send(text);
-  /** Set to false where streams are refused. */
+  /** Set to false to refuse streams. */
   hasStreams = true;
   polls = 0;
   streams = 0;
@@ -55,7 +55,7 @@ export class DatedFeed {
     return createVerifier(optionsOf(parts, more, { maxStaleness: 60, ...feed }));
   }
 
-  /** All connections are lost, and none is taken. */
+  /** Breaks all connections, and accepts no new ones. */
   goDown() {
     this.isUp = false;
     for (const fail of [...this.#held]) fail();
@@ -65,7 +65,7 @@ export class DatedFeed {
     this.time.stop();
   }
 
-  /** What leads on from a position. @param {string | null} since */
+  /** The snapshot that continues from a position. @param {string | null} since */
   #snapshot(since) {
     const second = Math.min(this.seconds + this.ahead, SECONDS - 1);
     const isRevoked = this.seconds >= this.revokedAt;
@@ -89,7 +89,7 @@ export class DatedFeed {
     return wait > 0 ? this.proxy(wait, answer) : answer();
   }
 
-  /** Until there is news, or for so long. */
+  /** Waits until there is news, or for this long. */
   async #hold(since, wait) {
     const end = this.time.now + wait * 1000;
     let isLost = false;

@@ -1,5 +1,4 @@
-// Vercel's edge runtime with one module of this repository, bundled and started as `next start`
-// does.
+// Vercel's edge runtime with one module of this repository, bundled and started like `next start` does.
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,7 +16,7 @@ export async function startEdgeRuntime(script) {
       bundle.onResolve({ filter: /\.wasm\?module$/ }, ({ path, resolveDir }) =>
         ({ path: join(resolveDir, path.replace("?module", "")), namespace: "wasm" }));
       bundle.onLoad({ filter: /./, namespace: "wasm" }, async ({ path }) => {
-        // Compiled outside of the runtime's context, so it is of another realm than the code in it.
+        // Compiled outside of the runtime's context, so it belongs to another realm than the code in it.
         wasm.wasm_offswitch = await WebAssembly.compile(await readFile(path));
         return { contents: "export default wasm_offswitch;" };
       });

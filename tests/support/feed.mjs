@@ -1,4 +1,4 @@
-// Verifiers that follow a feed, the good answers of a feed, and everything that a bad one answers.
+// Verifiers that follow a feed, the answers of a good feed, and those of a bad one.
 
 import { gzipSync } from "node:zlib";
 import { Verifier } from "offswitch";
@@ -6,7 +6,7 @@ import { INTERNALS } from "../../verifier-wasm/js/feed/internals.js";
 import { StreamFollower } from "../../verifier-wasm/js/feed/stream-follower.js";
 import { AUDIENCE, ISSUER } from "./fixture.mjs";
 
-/** Options of a verifier whose time can be moved. */
+/** Options of a verifier with an adjustable time. */
 export function optionsOf({ key, publicKey, url, time }, more = {}, feed = {}) {
   return {
     issuer: ISSUER, audience: AUDIENCE, keys: { keys: [key.jwk] },
@@ -16,7 +16,7 @@ export function optionsOf({ key, publicKey, url, time }, more = {}, feed = {}) {
   };
 }
 
-/** A verifier of these options; time can be moved past the backoff. */
+/** A verifier with these options; time can be moved past the backoff. */
 export function verifierOf(parts, more = {}, feed = {}) {
   const time = { ahead: 0 };
   return { time, verifier: new Verifier(optionsOf({ ...parts, time }, more, feed)) };
@@ -30,7 +30,7 @@ export async function followStream(verifier, signal = new AbortController().sign
   return end;
 }
 
-/** Waits for what must come, however slow the machine; false if it does not. */
+/** Waits for a condition, on slow machines too; false if it does not become true. */
 export async function until(holds, seconds = 15) {
   const end = performance.now() + seconds * 1000;
   while (performance.now() < end) {
@@ -49,7 +49,7 @@ export const send = (bytes, headers = {}, status = 200) => (_, response) => {
 export const eventOf = (bytes, id = "1.1") =>
   `event: snapshot\nid: ${id}\ndata: ${Buffer.from(bytes).toString("base64")}\n\n`;
 
-/** What a server says of its stream first. */
+/** The first text that a server sends on its stream. */
 export const streamEvent = (heartbeatSeconds) =>
   `event: stream\ndata: {"heartbeat_seconds":${heartbeatSeconds}}\n\n`;
 
@@ -60,7 +60,7 @@ export const streaming = (...pieces) => (_, response) => {
   for (const piece of pieces) response.write(piece);
 };
 
-/** A stream that others can write to: `sent(bytes)` reaches every follower. */
+/** A stream that tests can write to: `sent(bytes)` reaches every follower. */
 export function openStream(...first) {
   const followers = new Set();
   const handler = (request, response) => {
@@ -80,7 +80,7 @@ export function openStream(...first) {
   });
 }
 
-/** A header, then so much of `chunk` as the other side takes. */
+/** A header, then as much of `chunk` as the other side reads. */
 const endless = (type, chunk, first = "") => (_, response) => {
   response.writeHead(200, { "content-type": type });
   const more = () => { while (response.writable && response.write(chunk)); };
@@ -89,7 +89,7 @@ const endless = (type, chunk, first = "") => (_, response) => {
   more();
 };
 
-/** A header, then `text` bit by bit, again and again. */
+/** A header, then `text` piece by piece, repeatedly. */
 const drip = (type, text, milliseconds = 20) => (_, response) => {
   response.writeHead(200, { "content-type": type });
   let at = 0;
@@ -101,7 +101,7 @@ const turned = (bytes) =>
   Buffer.from(bytes.map((byte, at) => (at === bytes.length >> 1 ? byte ^ 1 : byte)));
 
 /**
- * What a server may answer that is no use: `delta` is what leads on from what is held.
+ * The useless answers of a server: `delta` is the snapshot that continues from the held position.
  *
  * @param {Record<"delta" | "fork" | "otherFeed" | "otherKey", Buffer>} parts
  */
@@ -134,7 +134,7 @@ export const hostileAnswers = ({ delta, fork, otherFeed, otherKey }) => ({
   "a stranger's signature": send(otherKey),
 });
 
-/** What a stream may bring that is no use. */
+/** The useless content of a stream. */
 export const hostileStreams = ({ delta, fork, otherFeed, otherKey }) => ({
   "a page of HTML": send("<html>", { "content-type": "text/html" }),
   "the event under the wrong type": send(eventOf(delta)),

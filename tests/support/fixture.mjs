@@ -12,13 +12,13 @@ export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 export const now = () => Math.floor(Date.now() / 1000);
 
 /**
- * Signs snapshots; see verifier-wasm/examples/fixture.rs for what an order may say.
+ * Signs snapshots; verifier-wasm/examples/fixture.rs describes the members of an order.
  *
  * @param {object[]} orders
  * @returns {{ publicKey: string, snapshots: Buffer[] }}
  */
 export function sign(orders) {
-  // Built before the time is taken: on a fresh machine it is minutes later afterwards.
+  // The program is built before the time is read: on a fresh machine that takes minutes.
   exampleOf("fixture");
   const filled = orders.map((order) => ({ issued_at: now(), valid_until: now() + 600, ...order }));
   const input = filled.map((order) => `${JSON.stringify(order)}\n`).join("");
@@ -30,10 +30,10 @@ export function sign(orders) {
   };
 }
 
-/** What an example of the verifier's crate prints. @param {string} name @param {string} input */
+/** The output of an example of the verifier's crate. @param {string} name @param {string} input */
 export const runExample = (name, input) => run(exampleOf(name), [], input);
 
-/** The program that an example is, built once. @param {string} name @returns {string} */
+/** Builds an example once and returns the path of its program. @param {string} name @returns {string} */
 function exampleOf(name) {
   const example = ["--workspace", "--all-features", "--example", name];
   examples[name] ??= run("cargo", ["build", "-q", ...example, "--message-format=json"])
@@ -62,7 +62,7 @@ export async function signingKey(alg, kid = `key-${alg}`) {
   return { alg, kid, key: pair.privateKey, jwk: { ...(await exportJWK(pair.publicKey)), alg, kid } };
 }
 
-/** Mints a token; a claim or header member given as undefined is left out. */
+/** Mints a token; a claim or header member that is undefined is left out. */
 export function mint({ alg, kid, key }, claims = {}, header = {}) {
   const payload = {
     iss: ISSUER, sub: "user", aud: AUDIENCE, jti: "token", sid: "session", ver: 1,

@@ -11,22 +11,22 @@ const YEARS = { issued_at: 1_800_000_000, valid_until: 2_000_000_000 };
 const { publicKey, snapshots } = sign([{ to: 1, ...YEARS }, { from: 1, to: 1, ...YEARS }]);
 const [base, beat] = snapshots;
 
-/** A good token of a session that the feed will never know of. */
+/** A valid token of a session that the feed will never have. */
 export const ahead = () =>
   mint(key, { iat: YEARS.issued_at, exp: YEARS.issued_at + 86_400, ver: 5000 });
 
 export class Fleet {
-  /** Whether the feed takes connections. */
+  /** Whether the feed accepts connections. */
   isUp = true;
-  /** Set to answers in place of the good ones: `() => Response`. */
+  /** Set to answers instead of the good ones: `() => Response`. */
   polls = undefined;
   streams = undefined;
-  /** Whether streams open without a snapshot: a clock that is set back would refuse it. */
+  /** Whether streams open without a snapshot: with a clock that is set back it would be refused. */
   isMute = false;
-  /** When, by whom and for what. @type {{ at: number, edge: string, isStream: boolean }[]} */
+  /** The time, the sender and the kind of each request. @type {{ at: number, edge: string, isStream: boolean }[]} */
   requests = [];
   verifiers = [];
-  /** What is held open: each ends with an error. @type {Set<() => void>} */
+  /** The open connections: each ends with an error. @type {Set<() => void>} */
   #held = new Set();
 
   /** @param {number} size @param {object} feed options of each */
@@ -37,7 +37,7 @@ export class Fleet {
     }
   }
 
-  /** Takes the feed away, from everybody at once. */
+  /** Stops the feed for all clients at the same time. */
   breakOff() {
     this.isUp = false;
     for (const fail of [...this.#held]) fail();
@@ -54,7 +54,7 @@ export class Fleet {
   }
 
   /**
-   * The most requests in any so many milliseconds.
+   * The most requests in any interval of this many milliseconds.
    *
    * @param {number} window @param {number} from seconds @param {number} to seconds
    */
@@ -69,7 +69,7 @@ export class Fleet {
     return most;
   }
 
-  /** How long any edge went without a poll, seconds, since so many seconds; the shortest first. */
+  /** The longest time without a poll of each edge, seconds, since this second; the shortest first. */
   gaps(from) {
     const last = new Map(this.verifiers.map((_, edge) => [String(edge), from * 1000]));
     const gaps = [];
@@ -82,7 +82,7 @@ export class Fleet {
     return gaps.sort((one, other) => one - other);
   }
 
-  /** The longest of them. */
+  /** The longest of these times. */
   longestGap(from) {
     return this.gaps(from).at(-1);
   }
@@ -120,7 +120,7 @@ export class Fleet {
     });
   }
 
-  /** A stream without news. Its heartbeats are far apart, so that nobody minds its silence here. */
+  /** A stream without news. Its heartbeats are rare, and no verifier here checks for silence. */
   #stream(signal) {
     let fail;
     const body = new ReadableStream({
@@ -140,7 +140,7 @@ export class Fleet {
   }
 }
 
-/** Most polls bring nothing, and an entity tag spares all their signatures. */
+/** Most polls bring nothing, and an entity tag avoids all their signatures. */
 function poll(url, headers) {
   const since = url.searchParams.get("since");
   if (headers["if-none-match"] === `"${since}"`) return new Response(null, { status: 304 });

@@ -1,5 +1,5 @@
-// The control plane's handover, played by a stub, and a browser's side of it: a cookie jar that
-// keeps everything it was ever told.
+// A stub of the control plane's handover, and the browser's side of it: a cookie jar that stores everything it
+// receives.
 
 import assert from "node:assert/strict";
 import { mint, now } from "./fixture.mjs";
@@ -7,26 +7,26 @@ import { json } from "./stub.mjs";
 
 export const API_KEY = "osk_handover";
 
-/** The worker's settings for a handover that the stub plays. */
+/** The worker's settings for a handover with the stub. */
 export const handoverSettings = (stub) => ({
   OFFSWITCH_HANDOVER_API_KEY: API_KEY,
   OFFSWITCH_HANDOVER_URL: `${stub.url}/handover`,
 });
 
 /**
- * Lets `stub` play the handover with tokens signed by `key`. Each login code is good for one session
- * of that name, which is the token's `sid` too.
+ * Makes `stub` serve the handover with tokens signed by `key`. Each login code is valid for one session of that
+ * name, which is also the token's `sid`.
  *
  * @param {object} stub @param {object} key
  */
 export function playHandover(stub, key) {
   const plane = {
     key,
-    /** Claims of the tokens to come; `life_seconds` is what `expires_in` says. */
+    /** Claims of the next tokens; `life_seconds` becomes `expires_in`. */
     claims: {},
     lifeSeconds: 300,
     delayMilliseconds: 0,
-    /** Set to a handler `(path, body, response) => void` in place of the good one. */
+    /** Set to a handler `(path, body, response) => void` that replaces the good one. */
     instead: undefined,
     ended: new Set(),
     issued: [],
@@ -77,7 +77,7 @@ export function problem(response, status, code, headers = {}) {
 /** A browser with a page of the worker's origin. */
 export class Browser {
   #origin;
-  /** What the cookie header says; undefined without a cookie. */
+  /** The value of the cookie header; undefined without a cookie. */
   cookie;
   /** Every answer, as text. */
   answers = [];
@@ -112,7 +112,7 @@ export class Browser {
     return answer;
   }
 
-  /** Nothing this browser was told has a token in it. */
+  /** Nothing that this browser received contains a token. */
   assertNoToken(plane) {
     assert.ok(this.answers.length > 0);
     for (const answer of this.answers) {

@@ -1,8 +1,8 @@
-// Places in which a verifier keeps floor and snapshots, good and bad, and a feed without a network.
+// Places in which a verifier stores floor and snapshots, good and bad ones, and a feed without a network.
 
 import { keep } from "offswitch/stores";
 
-/** A place in memory. `writes` lists what was written, `bytes` is what is kept. */
+/** A place in memory. `writes` lists all writes, `bytes` is the stored content. */
 export function memoryPlace(bytes = {}) {
   const kept = new Map(Object.entries(bytes));
   const writes = [];
@@ -19,7 +19,7 @@ export function memoryPlace(bytes = {}) {
   };
 }
 
-/** A place in memory that takes values of so many bytes at most. */
+/** A place in memory that accepts values of at most this many bytes. */
 export function limitedPlace(maxBytes) {
   const { kept, read, write } = memoryPlace();
   return {
@@ -34,7 +34,7 @@ export function limitedPlace(maxBytes) {
   };
 }
 
-/** A place that takes its time for the first write and less for each other; counts them. */
+/** A place whose first write is slow and whose later ones are faster; counts them. */
 export function slowPlace(milliseconds) {
   const { kept, read, write } = memoryPlace();
   const most = { under: 0, atOnce: 0 };
@@ -57,7 +57,7 @@ export function slowPlace(milliseconds) {
   return { most, store };
 }
 
-/** Snapshots as a keeper packs them: each with its length before it. */
+/** Snapshots in the keeper's format: each with its length before it. */
 export function packed(...snapshots) {
   return new Uint8Array(Buffer.concat(snapshots.flatMap((bytes) => {
     const length = Buffer.alloc(4);
@@ -84,8 +84,8 @@ export function positionIn(snapshot) {
 }
 
 /**
- * Lets every request be answered with `feed.bytes`, or fail where there are none. Answers with the
- * feed and what brings the network back.
+ * Makes every request get `feed.bytes`, or fail if there are none. Returns the feed and a function that
+ * restores the network.
  */
 export function fakeFeed() {
   const original = globalThis.fetch;

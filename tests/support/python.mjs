@@ -1,4 +1,4 @@
-// Programs from PyPI, each in a virtual environment of its own that is made once and kept.
+// Programs from PyPI, each in its own virtual environment, which is created once and kept.
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { ROOT } from "./fixture.mjs";
 
 /**
- * The Python that has what a file of requirements lists, exactly as pinned there.
+ * The Python with the packages of a requirements file, exactly as pinned there.
  *
  * @param {string} requirements path of the file @returns {string}
  */
@@ -21,7 +21,7 @@ export function pythonWith(requirements) {
   return join(folder, "bin", "python");
 }
 
-/** Made under another name first: one that was not finished is never used. */
+/** Created under another name first, so that an unfinished one is never used. */
 function install(requirements, folder) {
   mkdirSync(CACHE, { recursive: true });
   const making = mkdtempSync(join(CACHE, "making-"));
@@ -31,7 +31,7 @@ function install(requirements, folder) {
     run(join(making, "bin", "python"), [...pip, "--requirement", requirements]);
     renameSync(making, folder);
   } catch (error) {
-    // Another test may have made it in the meantime.
+    // Another test may have created it in the meantime.
     if (!existsSync(folder)) throw error;
   } finally {
     rmSync(making, { recursive: true, force: true });
@@ -43,7 +43,7 @@ function run(command, args) {
   if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${stderr || stdout}`);
 }
 
-/** What is not installed here, in words. */
+/** The missing programs, in words. */
 function missingTool() {
   for (const [module, debian] of [["venv", "python3-venv"], ["ensurepip", "python3-venv"]]) {
     const { error, status } = spawnSync(PYTHON, ["-c", `import ${module}`]);
@@ -54,5 +54,5 @@ function missingTool() {
 }
 
 const PYTHON = "python3";
-/** Where cargo keeps what is made, so that one command removes both. */
+/** Cargo's target folder, so that one command removes both. */
 const CACHE = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "python");

@@ -1,4 +1,4 @@
-// A real Redis server in a folder of its own, as durable as the control plane wants it.
+// A real Redis server in its own folder, as durable as the control plane requires.
 
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -26,7 +26,7 @@ export class Redis {
     this.url = `redis://127.0.0.1:${port}`;
   }
 
-  /** Also again, with what is in the folder. @param {"always" | "everysec"} [appendfsync] */
+  /** Starts it, the first time or again with the content of the folder. @param {"always" | "everysec"} [appendfsync] */
   async start(appendfsync = "always") {
     this.#child = spawn("redis-server", [
       "--port", `${this.port}`, "--bind", "127.0.0.1", "--dir", this.folder, "--save", "",
@@ -37,13 +37,13 @@ export class Redis {
     if (!await until(serves)) throw new Error("redis-server does not answer");
   }
 
-  /** Ends the process as a crash does. */
+  /** Kills the process. */
   async kill() {
     this.#child.kill("SIGKILL");
     await this.#gone;
   }
 
-  /** The first line of the answer to a command without spaces in its words. @param {string} line */
+  /** The first line of the answer to a command whose words contain no spaces. @param {string} line */
   command(line) {
     return new Promise((resolve, reject) => {
       const socket = connect(this.port, "127.0.0.1", () => socket.write(`${line}\r\n`));

@@ -1,4 +1,4 @@
-// The JavaScript runtimes that are tested beside the Node that runs the tests: all of them come with
+// The JavaScript runtimes that are tested in addition to the Node that runs the tests: all of them come with
 // `npm ci`, none needs its install script.
 
 import { spawn } from "node:child_process";
@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 
 const require = createRequire(import.meta.url);
 
-/** How a program of each runtime is started, as a command with its first arguments. */
+/** How to start a program in each runtime, as a command with its first arguments. */
 export const RUNTIMES = {
   Node: [process.execPath],
   "newest Node": [newestNode()],
@@ -17,8 +17,8 @@ export const RUNTIMES = {
 };
 
 /**
- * Runs a program of this repository in one of them, hands it `input` as JSON, and answers with the
- * last line of JSON that it prints.
+ * Runs a program of this repository in one of them, passes it `input` as JSON, and returns the last line of
+ * JSON that it prints.
  *
  * @param {keyof typeof RUNTIMES} runtime @param {string} script @param {unknown} [input]
  * @param {{ args?: string[], env?: Record<string, string>, cwd?: string }} [how]
@@ -37,7 +37,7 @@ export async function runIn(runtime, script, input, { args = [], env = {}, cwd }
 }
 
 /**
- * Starts a program that serves HTTP and prints its port, as a line of its own, once it does.
+ * Starts a program that serves HTTP and prints its port on a separate line when it is ready.
  *
  * @param {keyof typeof RUNTIMES} runtime @param {string} script @param {unknown} input as above
  */
@@ -55,7 +55,7 @@ export async function serveIn(runtime, script, input) {
   return { url: `http://127.0.0.1:${output.trim()}`, close: () => void child.kill() };
 }
 
-/** Reads the JSON that `runIn` hands over, in any of the runtimes. */
+/** Reads the JSON that `runIn` passes, in any of the runtimes. */
 export async function readInput() {
   let text = "";
   for await (const chunk of process.stdin.setEncoding("utf8")) text += chunk;
@@ -69,7 +69,7 @@ function newestNode() {
     try {
       return inPackage(name, "bin/node");
     } catch {
-      // The other name is tried.
+      // The other name is tried next.
     }
   }
   throw new Error(`no newest Node: neither ${names.join(" nor ")} is installed, run npm ci`);

@@ -1,5 +1,5 @@
-// A peer for the worker and the feed client: key set, feed, handover and upstream on one port. Each
-// route can be replaced at any time by a handler that misbehaves.
+// A peer for the worker and the feed client: key set, feed, handover and upstream on one port. A test can
+// replace each route at any time with a handler that misbehaves.
 
 import { createServer } from "node:http";
 
@@ -8,18 +8,18 @@ import { createServer } from "node:http";
  */
 export async function startStub(state = {}) {
   const stub = {
-    /** Or a handler in place of the good one. */
+    /** Or a handler that replaces the good one. */
     jwks: state.jwks,
     snapshot: state.snapshot,
-    /** Set to a handler in place of the good one. */
+    /** Set to a handler that replaces the good one. */
     feed: undefined,
     /** Answers at /feed/stream; without it there is no stream. */
     stream: undefined,
     /** Answers under /handover/; see handover.mjs. */
     handover: undefined,
-    /** Answers under /up/ in place of the echo. */
+    /** Answers under /up/ instead of the echo. */
     upstream: undefined,
-    /** Set to false to cut every connection to keys, feed and handover. */
+    /** Set to false to close every connection to keys, feed and handover. */
     isUp: true,
     requests: [],
     url: "",
@@ -66,7 +66,7 @@ export async function startStub(state = {}) {
   return stub;
 }
 
-/** How often a path was asked for. */
+/** The number of requests to a path. */
 export const asked = (stub, path) => stub.requests.filter((one) => one.path === path).length;
 
 export function json(response, value) {

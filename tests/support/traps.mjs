@@ -1,8 +1,8 @@
-// No known input makes wasm trap, so the calls into it are made to fail as a trap does.
+// No known input makes wasm trap, so the tests make calls into it fail like a trap.
 
 import { WasmVerifier } from "../../verifier-wasm/pkg/offswitch.js";
 
-/** All that is called on a verifier in wasm. */
+/** All calls into wasm on a verifier. */
 const CALLS = Object.getOwnPropertyNames(WasmVerifier.prototype).filter(
   (name) => !["constructor", "free", "__destroy_into_raw"].includes(name),
 );
@@ -21,11 +21,11 @@ export function trapping(run, calls = ["candidate", "judge", "verify"], error = 
 }
 
 export const unreachable = () => new WebAssembly.RuntimeError("unreachable");
-/** It unwinds past wasm, which is left in the middle of what it did. */
+/** It unwinds past wasm, which is left in the middle of its work. */
 export const exhausted = () => new RangeError("Maximum call stack size exceeded");
 export { CALLS };
 
-/** Moves the machine's clock on, so that the traps of one test are not those of the next. */
+/** Moves the machine's clock ahead, so that the traps of one test do not count in the next. */
 export function later(seconds) {
   ahead += seconds * 1000;
 }

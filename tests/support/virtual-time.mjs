@@ -1,5 +1,5 @@
-// Time that passes as fast as the program can run, the same in every run: timers, clocks and chance
-// are all taken from here, and the network is a function.
+// Time that passes as fast as the program can run, the same in every run: this file replaces timers, clocks and
+// random numbers, and the network is a function.
 
 import { chance } from "./chance.mjs";
 
@@ -14,7 +14,7 @@ const REAL = {
   setTimeout: globalThis.setTimeout,
 };
 
-/** One for all: where it was made says nothing here, and finding that out costs more than a poll. */
+/** One error for all: its stack has no meaning here, and creating it costs more than a poll. */
 const LATE = new DOMException("too late", "TimeoutError");
 
 /** Milliseconds since the epoch at which it begins. */
@@ -23,9 +23,9 @@ const BEGIN = 1_800_000_000_000;
 export class VirtualTime {
   /** Since the beginning, milliseconds. */
   now = 0;
-  /** How far the wall clock is off, milliseconds; other clocks are not. */
+  /** The error of the wall clock, milliseconds; other clocks have none. */
   wallOffset = 0;
-  /** What is to be done, by the millisecond. @type {Map<number, Set<{ run: () => void }>>} */
+  /** The work to do, by the millisecond. @type {Map<number, Set<{ run: () => void }>>} */
   #due = new Map();
 
   /** @param {(url: URL, request: RequestInit) => Response | Promise<Response>} answer */
@@ -51,21 +51,21 @@ export class VirtualTime {
       });
   }
 
-  /** Unix seconds, as the wall clock tells them. */
+  /** Unix seconds of the wall clock. */
   get unix() {
     return (BEGIN + this.now + this.wallOffset) / 1000;
   }
 
-  /** How many timers wait for their time. */
+  /** How many timers are waiting. */
   get waiting() {
     return [...this.#due.values()].reduce((sum, timers) => sum + timers.size, 0);
   }
 
-  /** Lets so much time pass. @param {number} seconds */
+  /** Lets this many seconds pass. @param {number} seconds */
   async pass(seconds) {
     await settled();
     for (const end = this.now + seconds * 1000; this.now < end; this.now += 1) {
-      // What is done may ask for more to be done at once.
+      // The work may add more work for the same moment.
       for (let timers; (timers = this.#due.get(this.now)); ) {
         this.#due.delete(this.now);
         for (const timer of timers) timer.run();
@@ -74,7 +74,7 @@ export class VirtualTime {
     }
   }
 
-  /** Gives back what is everybody's. */
+  /** Restores the global functions. */
   stop() {
     AbortSignal.timeout = REAL.abortTimeout;
     Date.now = REAL.dateNow;
@@ -95,7 +95,7 @@ export class VirtualTime {
   }
 }
 
-/** One that waits, among those of its millisecond. */
+/** A timer that waits, among those of its millisecond. */
 class Timer {
   #all;
 
@@ -118,7 +118,7 @@ class Timer {
   }
 }
 
-/** Until all that is left to do waits for time to pass. */
+/** Until all remaining work waits for time to pass. */
 export async function settled() {
   for (let turn = 0; turn < 4; turn += 1) await new Promise((resume) => REAL.setImmediate(resume));
 }

@@ -5,7 +5,7 @@ import { AUDIENCE, ISSUER, ROOT } from "./fixture.mjs";
 
 /**
  * @param {string} script path from the repository's top
- * @param {Record<string, string>} [bindings] @param {object} [more] what else Miniflare is to do
+ * @param {Record<string, string>} [bindings] @param {object} [more] additional options of Miniflare
  */
 export async function startWorkerd(script, bindings = {}, more = {}) {
   const workerd = new Miniflare({
@@ -27,7 +27,7 @@ export async function startWorkerd(script, bindings = {}, more = {}) {
   return { url, workerd, close: () => workerd.dispose() };
 }
 
-/** Starts the edge worker against a stub, with more settings and more that Miniflare is to do. */
+/** Starts the edge worker against a stub, with additional settings and options of Miniflare. */
 export function startEdge(stub, publicKey, more = {}, miniflare = {}) {
   return startWorkerd("verifier-wasm/js/worker/worker.js", {
     OFFSWITCH_AUDIENCE: AUDIENCE,
@@ -36,7 +36,7 @@ export function startEdge(stub, publicKey, more = {}, miniflare = {}) {
     OFFSWITCH_FEED_URL: `${stub.url}/feed`,
     OFFSWITCH_ISSUER: ISSUER,
     OFFSWITCH_JWKS_URL: `${stub.url}/jwks`,
-    // Snapshots are signed once, before workerd starts: however slow the machine, they are fresh.
+    // Snapshots are signed once, before workerd starts: they are fresh on slow machines too.
     OFFSWITCH_MAX_STALENESS_SECONDS: "600",
     UPSTREAM: `${stub.url}/up`,
     ...more,

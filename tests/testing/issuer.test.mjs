@@ -1,4 +1,4 @@
-// `offswitch/testing`: what an application's unit tests are told is what its users will be told.
+// `offswitch/testing`: an application's unit tests get the same verdicts as its users.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
@@ -23,7 +23,7 @@ const codeOf = async (token) => {
 
 // N05
 test("the verifier is the real one, and needs no network", async (context) => {
-  context.mock.method(globalThis, "fetch", () => assert.fail("something was fetched"));
+  context.mock.method(globalThis, "fetch", () => assert.fail("a request was sent"));
   assert.ok(verifier instanceof Verifier);
   const token = await auth.token({ sub: "alice", scope: "read" });
   const { claims, evidence } = await verifier.verify(token);
@@ -36,7 +36,7 @@ test("the verifier is the real one, and needs no network", async (context) => {
 });
 
 // N05
-test("each way to revoke reaches what it names, and nothing else", async () => {
+test("each way to revoke affects the tokens it names, and no others", async () => {
   const ways = {
     revoked_token: (claims, token) => ({ token }),
     revoked_session: ({ sid }) => ({ sessionId: sid }),
@@ -56,7 +56,7 @@ test("each way to revoke reaches what it names, and nothing else", async () => {
 });
 
 // N05, I07
-test("tokens are revoked by claims, alone and together, and the next ones are good", async () => {
+test("tokens are revoked by claims, alone and together, and later tokens are valid", async () => {
   const app = { client_id: "app", sub: "alice", act: { sub: "bot" }, level: 3, beta: true, groups: ["a", "b"], "一": "x", "😀": "y" };
   const cases = [
     { client_id: "app" }, { client_id: "app", sub: "alice" }, { "/act/sub": "bot" }, { level: 3 }, { level: 3n, beta: true },
@@ -73,7 +73,7 @@ test("tokens are revoked by claims, alone and together, and the next ones are go
   }
 });
 
-// N05, I07: the type counts.
+// N05, I07: the type matters.
 test("a number is revoked as a number, of any size", async () => {
   for (const n of [0, -1, 2 ** 53 - 1, -(2 ** 53) + 1]) {
     const token = await auth.token({ n });
@@ -84,8 +84,8 @@ test("a number is revoked as a number, of any size", async () => {
   }
 });
 
-// N05: as the control plane reads them.
-test("claims that are only an id are that id, for tokens of any age", async () => {
+// N05: like in the control plane.
+test("a single claim that is an id revokes that id, for tokens of any age", async () => {
   const token = await auth.token({ jti: "one", sub: "alice" });
   await auth.revoke({ claims: { "/jti": "one" } });
   assert.equal(await codeOf(token), "revoked_token");
@@ -97,7 +97,7 @@ test("claims that are only an id are that id, for tokens of any age", async () =
 });
 
 // N05, I07
-test("issuedBefore divides tokens, and a later revocation takes nothing back", async () => {
+test("issuedBefore revokes only older tokens, and a later revocation does not undo it", async () => {
   const now = Math.floor(Date.now() / 1000);
   const [before, after] = await Promise.all([-100, -50].map((age) => auth.token({ client_id: "app", iat: now + age })));
   const codes = async () => [await codeOf(before), await codeOf(after)];
@@ -109,8 +109,8 @@ test("issuedBefore divides tokens, and a later revocation takes nothing back", a
   assert.deepEqual(await codes(), ["revoked_claims", "revoked_claims"]);
 });
 
-// N05, I09: an application with an identity provider, for which another test issuer stands.
-test("tokens of another issuer are revoked in each way, and those of the test issuer stay", async () => {
+// N05, I09: an application with an identity provider, which another test issuer replaces.
+test("tokens of another issuer are revoked in each way, and those of the test issuer stay valid", async () => {
   const idp = await createTestIssuer({ issuer: "https://idp.test" });
   verifier = await auth.createVerifier({ issuers: [{ issuer: idp.issuer, audience: "test", keys: idp.jwks }] });
   const ids = { jti: "j", sid: "s", sub: "alice", client_id: "app" };
@@ -136,7 +136,7 @@ test("tokens of another issuer are revoked in each way, and those of the test is
 });
 
 // N05
-test("the red button is for what was issued before it", async () => {
+test("the red button revokes only tokens that were issued before it", async () => {
   for (let press = 0; press < 3; press += 1) {
     const token = await auth.token();
     assert.equal(await codeOf(token), "valid");
@@ -147,7 +147,7 @@ test("the red button is for what was issued before it", async () => {
 });
 
 // N05
-test("time passes when the test says so", async () => {
+test("time passes when the test advances it", async () => {
   const token = await auth.token();
   await auth.advance(600 + 30 + 1);
   assert.equal(await codeOf(token), "expired");
@@ -155,7 +155,7 @@ test("time passes when the test says so", async () => {
 });
 
 // N05
-test("a verifier that comes later knows what was revoked before", async () => {
+test("a verifier that starts later knows the earlier revocations", async () => {
   const token = await auth.token();
   await auth.revoke({ token });
   assert.equal((await auth.createVerifier()).verifySync(token).code, "revoked_token");
@@ -170,7 +170,7 @@ test("onRevoked is called for a revocation in memory", async () => {
 });
 
 // N05: a revocation that would have no effect is an error.
-test("a revocation that names nothing that can be revoked is refused", async () => {
+test("a revocation without anything to revoke is refused", async () => {
   for (const what of [{}, { user: "alice" }, { sub: "a", jti: "b" }, { sub: undefined }]) {
     await assert.rejects(auth.revoke(what), { name: "TypeError", message: /^revoke takes one of / });
   }
@@ -219,7 +219,7 @@ test("a guarded route answers 200, 401, 403 and 503 as it will in production", a
 });
 
 // N05, D35
-test("a test in CommonJS has the same", async () => {
+test("a test in CommonJS gets the same", async () => {
   const required = createRequire(import.meta.url)("offswitch/testing");
   const own = await required.createTestIssuer({ issuer: "https://own.test", audience: "own" });
   const token = await own.token();

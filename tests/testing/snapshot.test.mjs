@@ -1,5 +1,5 @@
-// The package's own writer of snapshots, which `offswitch/testing` signs with: byte for byte what the
-// Rust crate makes of the same orders.
+// The package's own writer of snapshots, with which `offswitch/testing` signs: byte for byte equal to the Rust
+// crate's output for the same orders.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -24,7 +24,7 @@ async function feedKey(seed) {
 
 const names = (count = 0) => Array.from({ length: count }, (_, index) => `extra ${index}`);
 
-/** What an order asks for, with the chain hashes that its file has. */
+/** The members of an order, with the chain hashes of its file. */
 function contentOf(order, file) {
   const { feed = "feed", era = 1, from = 0, to = 0, issuer = golden.issuer } = order;
   const salt = new Uint8Array(16).fill(order.salt ?? 5);
@@ -57,7 +57,7 @@ function contentOf(order, file) {
   };
 }
 
-/** The rules of each issuer that an order has revocations for. */
+/** The rules of each issuer for which an order has revocations. */
 function rulesOf({ epoch = 0, horizons = [], claims = [] }, issuer) {
   const selectors = ["jti", "sid", "sub"].map((claim) => ({ paths: [claim], uses: USES[claim] }));
   const own = {

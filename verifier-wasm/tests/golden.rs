@@ -72,7 +72,7 @@ fn no_part_of_a_vector_is_read_for_the_whole() {
 
 fn check_state(feed: &Feed, issuer: &str, case: &Value) {
     let what = text(&case["what"]);
-    for (names, is_revoked) in [(&case["revoked"], true), (&case["stands"], false)] {
+    for (names, is_revoked) in [(&case["revoked"], true), (&case["unaffected"], false)] {
         for (list, claim) in [("tokens", "jti"), ("sessions", "sid")] {
             for id in names[list].as_array().into_iter().flatten() {
                 assert_eq!(feed.is_denied(issuer, claim, text(id)), is_revoked, "{what}: {id}");
@@ -90,7 +90,7 @@ fn check_state(feed: &Feed, issuer: &str, case: &Value) {
             assert_eq!(feed.is_dead(issuer, text(kid)), is_revoked, "{what}: {kid}");
         }
         for user in names["users"].as_array().into_iter().flatten() {
-            // Those that stand are names alone.
+            // An unaffected user is only a name.
             let name = user.as_str().unwrap_or_else(|| text(&user["sub"]));
             let cutoff = feed.cutoff(issuer, "sub", name);
             assert_eq!(cutoff, is_revoked.then(|| cutoff_of(user)), "{what}: {user}");

@@ -1,4 +1,4 @@
-// What is wrong with a feed is told where people look: the console, the verdict and the status.
+// Problems of a feed are reported where users look: the console, the verdict and the status.
 
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
@@ -39,8 +39,8 @@ const WRONG = {
   "API key": [{}, "feed_unreachable", /status 401.*feed\.apiKey/],
 };
 for (const [what, [feed, code, detail]] of Object.entries(WRONG)) {
-  // D37: 503 and nothing else is what people got; the reason was in status() alone.
-  test(`a wrong ${what} is said once on the console and in each verdict`, async () => {
+  // D37: users only saw 503; the reason was only in status().
+  test(`a wrong ${what} is reported once on the console and in each verdict`, async () => {
     const { time, verifier } = start({}, feed);
     if (what === "API key") stub.feed = (_, response) => response.writeHead(401).end();
     if (what === "address") stub.upstream = (_, response) => response.writeHead(404).end();
@@ -58,7 +58,7 @@ for (const [what, [feed, code, detail]] of Object.entries(WRONG)) {
   });
 }
 
-test("who listens to events gets each failure, and the console none", async () => {
+test("a listener gets each failure as an event, and the console none", async () => {
   const events = [];
   const { time, verifier } = start({ onEvent: (event) => events.push(event) }, { publicKeys: [otherKey] });
   await verifier.refresh();
@@ -68,8 +68,8 @@ test("who listens to events gets each failure, and the console none", async () =
   assert.deepEqual(warnings, []);
 });
 
-// N04: a verifier for which nothing follows the feed says so.
-test("a verdict that nothing can decide says that nothing follows the feed", async () => {
+// N04: a verifier whose feed nothing follows reports that.
+test("an undecided verdict says if nothing follows the feed", async () => {
   const { time, verifier } = start();
   assert.match(verifier.verifySync(good).detail, /nothing follows the feed: use createVerifier/);
   await verifier.refresh();
@@ -81,22 +81,22 @@ test("a verdict that nothing can decide says that nothing follows the feed", asy
 });
 
 for (const [what, answer] of Object.entries({ base: older, delta: olderDelta })) {
-  // D83: the server's log ends before what the verifier holds. The floor stays, and somebody is told.
-  test(`a server that answers with a ${what} from before what is held is reported`, async () => {
+  // D83: the server's log ends before the verifier's position. The floor stays, and that is reported.
+  test(`a server that answers with a ${what} from before the held position is reported`, async () => {
     const events = [];
     const { verifier } = start({ onEvent: (event) => events.push(event) });
     await verifier.refresh();
     stub.feed = send(answer);
     await verifier.refresh();
     await verifier.refresh();
-    const told = events.filter(({ error }) => error === "feed_behind");
-    assert.equal(told.length, 1, "once, until it is over");
-    assert.match(told[0].detail, /1\.6/);
+    const behind = events.filter(({ error }) => error === "feed_behind");
+    assert.equal(behind.length, 1, "once until the server has caught up");
+    assert.match(behind[0].detail, /1\.6/);
     const { feed, position } = verifier.status();
     assert.equal(position, "1.6");
     assert.ok(Math.abs(feed.behindSince - Date.now() / 1000) < 600);
     assert.equal(feed.lastFailure.error, "feed_behind");
-    assert.equal(feed.failures, 0, "it is not a reason to ask less often");
+    assert.equal(feed.failures, 0, "it does not reduce the frequency of polls");
     stub.feed = send(delta);
     await verifier.refresh();
     assert.equal(verifier.status().feed.behindSince, null);
@@ -104,8 +104,8 @@ for (const [what, answer] of Object.entries({ base: older, delta: olderDelta }))
   });
 }
 
-// D16: a mirror is somebody else's, and has no use for the key of the control plane.
-test("the feed's API key goes to the first address's origin alone", async () => {
+// D16: another operator may run a mirror, which must not get the key of the control plane.
+test("the feed's API key is sent only to the origin of the first address", async () => {
   const mirror = await startStub();
   after(mirror.close);
   const keysAt = async (feed) => {
@@ -144,7 +144,7 @@ test("the worker sends one API key to its first address, or each address its own
   assert.equal(readEnv(env({ OFFSWITCH_FEED_MAX_BYTES: "1000000" })).options.feed.maxBytes, 1_000_000);
 });
 
-// D114: a slash at the end of the address is no other address.
+// D114: an address with a slash at its end is the same address.
 test("a slash at the end of the feed's address changes nothing", async () => {
   const { verifier } = start({}, { url: `${stub.url}/feed/` });
   const before = asked(stub, "/feed");
@@ -157,7 +157,7 @@ for (const [what, bytes] of Object.entries({
   zeros: new Uint8Array(1 << 20),
   "small parts of nothing": new Uint8Array(1 << 20).fill(1).map((_, at) => (at % 5 === 3 ? 1 : 0)),
 })) {
-  test(`a store of ${what} is given up at its first part`, async () => {
+  test(`a store of ${what} is refused at its first part`, async () => {
     const { apply } = WasmVerifier.prototype;
     let calls = 0;
     WasmVerifier.prototype.apply = function counted(...args) {
@@ -177,8 +177,8 @@ for (const [what, bytes] of Object.entries({
   });
 }
 
-// D38: found and expected, and never what an option has in it.
-test("a wrong option is told with what was found, and no secret is shown", () => {
+// D38: the error names what was found and what was expected, and never an option's content.
+test("the error for a wrong option names what was found, and shows no secret", () => {
   const problems = (feed) => {
     try {
       new Verifier(optionsOf({ key, publicKey, url: `${stub.url}/feed` }, {}, feed)).close();
