@@ -120,7 +120,7 @@ impl Case {
     }
 }
 
-/// The verdict on a token that is new, and what its standing comes to when it is judged again.
+/// The verdict on a new token, and the verdict on the same token when it is remembered.
 fn verdicts(verifier: &Verifier, token: &str, now: u64, staleness: Staleness) -> Vec<Verdict> {
     let admitted = Jws::parse(token).and_then(|jws| verifier.admit(&jws));
     let by_parts = verifier.verdict(admitted, Presentation::Bearer, now, staleness);
@@ -138,7 +138,7 @@ fn apply(verifier: &mut Verifier, bytes: &str, now: u64) -> Result<&'static str,
     })
 }
 
-/// Numbers are compared as JavaScript has them.
+/// Numbers are compared as JavaScript numbers.
 fn is_same(found: &Value, expected: &Value) -> bool {
     match (found, expected) {
         (Value::Array(found), Value::Array(expected)) => {

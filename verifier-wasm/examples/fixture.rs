@@ -1,20 +1,20 @@
 //! Signs snapshots for tests in other languages: one JSON object per line in, one per line out.
 //!
-//! In: `{feed, seed, era, from, to, issued_at, valid_until, epoch, horizons: [{issued_from, seconds}],
-//! issuer, tokens, sessions, users: [{sub, minimum_version, not_before}], claims: [{issuer, claims:
-//! {path: value}, not_before}], dead_keys: [{issuer, kid}], extra, extra_users, extra_dead_keys,
-//! history, other_seeds, salt, surplus}`, each with a default. The rules of `issuer` list `jti`, `sid`
-//! and `sub`, and the selectors of `claims`, which are revoked regardless of their age without
-//! `not_before`; `more_issuers` are rules of others as a snapshot has them. `extra` and the like add
-//! that many entries that no token has; `history` names a fork; `other_seeds` are further keys that
-//! sign; `surplus` is how many bytes too many the body has.
-//! Out: `{public_key, snapshot}` in base64url; the key is that of `seed`.
+//! In: `{feed, seed, era, from, to, issued_at, valid_until, epoch, horizons: [{issued_from,
+//! seconds}], issuer, tokens, sessions, users: [{sub, minimum_version, not_before}], claims:
+//! [{issuer, claims: {path: value}, not_before}], dead_keys: [{issuer, kid}], extra, extra_users,
+//! extra_dead_keys, history, other_seeds, salt, surplus}`, each with a default. The rules of
+//! `issuer` list `jti`, `sid` and `sub`, and the selectors of `claims`, which are revoked
+//! regardless of their age without `not_before`; `more_issuers` are rules of other issuers in the
+//! form of a snapshot. `extra` and its variants add that many entries that no token has; `history`
+//! names a fork; `other_seeds` are further keys that sign; `surplus` is the number of extra bytes
+//! in the body. Out: `{public_key, snapshot}` in base64url; the key is that of `seed`.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "what serves tests may stop at once"
+    reason = "a program for tests may panic"
 )]
 
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ struct Order {
     valid_until: u64,
 }
 
-/// Tokens of `issuer`, or of that of the order, with these values: texts, whole numbers, booleans.
+/// Tokens with these values, of `issuer` or of the order's issuer: texts, whole numbers, booleans.
 #[derive(Deserialize)]
 struct Claims {
     issuer: Option<String>,
@@ -157,7 +157,7 @@ impl Order {
         all
     }
 
-    /// The position with the chain hash that this order's history has there.
+    /// The position, with the chain hash of this order's history.
     fn floor(&self, seq: u64) -> Floor {
         let record = |index| format!("{} {} {index}", self.history, self.era);
         let chain = (1..=seq)
@@ -211,7 +211,7 @@ impl Default for Order {
     }
 }
 
-/// The snapshot with so many bytes after its body, signed anew: what the builder never writes.
+/// The snapshot with this many bytes after its body, signed again: the builder never writes that.
 fn extended(snapshot: &[u8], surplus: usize, keys: &[SigningKey]) -> Vec<u8> {
     const SIGNATURE_BYTES: usize = 72;
     let (envelope, body) = snapshot.split_at(6 + SIGNATURE_BYTES * keys.len());

@@ -1,11 +1,11 @@
-//! One key, one algorithm; signatures that only look like signatures.
+//! One key, one algorithm; values that only look like signatures.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -14,8 +14,8 @@ use offswitch_verifier::{Algorithm, Refusal, VerifyingKey, verify_jws};
 use serde_json::{Value, json};
 use support::{ALGORITHMS, Minter, NOW, claims, decode, encode, feed, hex};
 
-// V02: every key against every name, and only its own name fits. A token signed with the key under
-// another algorithm of its own family is a real signature, and still not accepted.
+// V02: every key with every name: only its own name is accepted. A token that the key has signed
+// with another algorithm of its family has a real signature, and is still refused.
 #[test]
 fn a_key_verifies_its_own_algorithm_and_no_other() {
     for own in ALGORITHMS {
@@ -31,7 +31,7 @@ fn a_key_verifies_its_own_algorithm_and_no_other() {
     }
 }
 
-// V02: EdDSA and Ed25519 name one algorithm (RFC 9864); nothing else has a second spelling.
+// V02: EdDSA and Ed25519 name one algorithm (RFC 9864); no other algorithm has a second name.
 #[test]
 fn the_two_names_of_ed25519_are_one_algorithm() {
     let minter = Minter::new("EdDSA");
@@ -44,7 +44,7 @@ fn the_two_names_of_ed25519_are_one_algorithm() {
     assert_eq!(Algorithm::from_name("ES521"), None);
 }
 
-// V02, X01: alg none and every other spelling that is not exactly a name.
+// V02, X01: alg none, and every text that is not exactly a name.
 #[test]
 fn an_alg_that_is_not_exactly_a_known_name_is_refused() {
     for own in ["HS256", "EdDSA", "ES256", "RS256"] {
@@ -76,8 +76,8 @@ fn an_alg_that_is_not_exactly_a_known_name_is_refused() {
     }
 }
 
-// V02, X03: the configuration's list is a limit even where the keys would allow more, and a key
-// without alg is no key.
+// V02, X03: the configured list is a limit even if the keys allow more; a key without alg is not
+// loaded.
 #[test]
 fn an_algorithm_that_is_not_configured_is_refused() {
     let minter = Minter::new("ES256");
@@ -92,7 +92,7 @@ fn an_algorithm_that_is_not_configured_is_refused() {
     }
 }
 
-// X05: r and s at the borders of their range, and signatures of every wrong length.
+// X05: r and s at the limits of their range, and signatures of every wrong length.
 #[test]
 fn an_ecdsa_signature_out_of_range_or_length_is_refused() {
     for (alg, order) in ORDERS {
@@ -165,7 +165,7 @@ fn the_example_of_es512_in_rfc_7515_is_accepted() {
     assert!(verify_jws(&other, &key).is_err());
 }
 
-// X07, V15: S + L is the same scalar in another spelling; R of small order proves nothing.
+// X07, V15: S + L is the same scalar in another encoding; R of small order proves nothing.
 #[test]
 fn an_ed25519_signature_that_is_not_canonical_is_refused() {
     let minter = Minter::new("EdDSA");
@@ -205,8 +205,8 @@ fn an_ed25519_signature_that_is_not_canonical_is_refused() {
     }
 }
 
-// X08: padding that an implementation which reads it, instead of building it anew, would pass; the
-// block is raised to the private exponent, so that only the padding is wrong.
+// X08: padding that an implementation would accept if it parsed the block instead of rebuilding it;
+// the block is raised to the private exponent, so that only the padding is wrong.
 #[test]
 fn an_rsa_signature_with_any_other_padding_is_refused() {
     let support::Key::Rsa(private) = support::Key::new("RS256") else { unreachable!() };
@@ -251,7 +251,7 @@ fn an_rsa_signature_with_any_other_padding_is_refused() {
     }
 }
 
-// V19, X24: a tag that was cut, or padded, is not the tag.
+// V19, X24: a tag that is cut or padded is not accepted.
 #[test]
 fn an_hmac_tag_of_another_length_is_refused() {
     for alg in ["HS256", "HS384", "HS512"] {

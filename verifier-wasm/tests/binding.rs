@@ -1,11 +1,11 @@
-//! Tokens that are bound to a key (`cnf`, RFC 7800), and how they may be shown.
+//! Tokens that are bound to a key (`cnf`, RFC 7800), and the schemes that they may be sent with.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use support::feed::{History, Record};
 use support::{Minter, NOW, claims_with, feed};
 
-// I14: a thief may have the token, with any content of `cnf`.
+// I14: a thief may have a token with any value of `cnf`.
 #[test]
 fn a_bound_token_is_refused_as_a_bearer_token_on_every_path() {
     let minter = Minter::new("ES256");
@@ -38,7 +38,7 @@ fn a_bound_token_is_refused_as_a_bearer_token_on_every_path() {
         let Some(Err(Objection::Refused(refusal))) = &failed[0].finding else { unreachable!() };
         assert_eq!((refusal.code(), refusal.claim()), ("sender_constrained", Some("cnf")));
 
-        // Remembered, and checked by a host.
+        // Also when it is remembered, and when a host checks the signature.
         let mut caching = CachingVerifier::new(verifier);
         let known = |caching: &mut CachingVerifier, shown| {
             caching.verify(token.as_bytes(), shown, NOW, 3, STALENESS).map(drop)
@@ -57,7 +57,7 @@ fn a_bound_token_is_refused_as_a_bearer_token_on_every_path() {
     }
 }
 
-// I14, V08: what it is bound to must be readable, or no client could prove it.
+// I14, V08: an unreadable binding is malformed, because no client could prove it.
 #[test]
 fn a_binding_of_the_wrong_type_is_malformed() {
     let minter = Minter::new("EdDSA");
@@ -81,9 +81,9 @@ fn a_binding_of_the_wrong_type_is_malformed() {
     }
 }
 
-// I14: a refusal that no proof could change comes first; that the feed is late changes nothing.
+// I14: a refusal that no proof could change comes first; a stale feed does not change that.
 #[test]
-fn a_bound_token_is_refused_for_its_own_faults_first_and_before_the_feed_is_blamed() {
+fn a_bound_token_is_refused_for_its_own_faults_before_those_of_the_feed() {
     let minter = Minter::new("EdDSA");
     let mut verifier = minter.cold_verifier();
     let token = |jti: &str| {

@@ -1,11 +1,11 @@
-//! What is kept between calls, and what is forgotten: slots, tickets and arriving snapshots.
+//! State between calls, and when it is forgotten: slots, tickets and arriving snapshots.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -18,7 +18,7 @@ use serde_json::json;
 use support::feed::{History, Record};
 use support::{ISSUER, Minter, NOW, claims_with, feed};
 
-// A token that was found good is judged again by its slot alone, and is refused once it is revoked.
+// A token that was valid is judged again by its slot alone, and refused once it is revoked.
 #[test]
 fn a_slot_judges_the_token_that_was_put_there_last() {
     let minter = Minter::new("EdDSA");
@@ -34,7 +34,7 @@ fn a_slot_judges_the_token_that_was_put_there_last() {
     assert_eq!(judge(&caching, 4), None);
 }
 
-// What is refused is not remembered, and pushes nothing out of its slot.
+// A refused token is not remembered, and displaces no other token from its slot.
 #[test]
 fn a_refused_token_leaves_its_slot_as_it_was() {
     let minter = Minter::new("EdDSA");
@@ -47,7 +47,7 @@ fn a_refused_token_leaves_its_slot_as_it_was() {
     assert_eq!(judge(&caching, 1), None);
 }
 
-// Keys that were withdrawn take what they have signed with them.
+// When keys are withdrawn, the tokens that they signed are forgotten.
 #[test]
 fn a_slot_is_forgotten_when_the_keys_change() {
     let minter = Minter::new("EdDSA");
@@ -73,9 +73,9 @@ fn a_slot_beyond_the_last_is_not_remembered() {
     }
 }
 
-// A host checks the signature in our place: the ticket leads to the token that it was given for.
+// A host checks the signature instead of us: the ticket leads to the token that it was issued for.
 #[test]
-fn a_ticket_stands_for_the_token_it_was_given_for() {
+fn a_ticket_leads_to_the_token_it_was_issued_for() {
     let minter = Minter::new("ES256");
     let mut caching = caching(&minter);
     let token = token(&minter, "token-1");
@@ -86,7 +86,7 @@ fn a_ticket_stands_for_the_token_it_was_given_for() {
     assert_eq!(claims.payload()["jti"], "token-1");
     assert!(!is_behind);
     assert_eq!(judge(&caching, 5), Some("valid"));
-    // Without a ticket: the caller has found that no candidate's key has signed it.
+    // Without a ticket: the caller has found that no candidate's key signed the token.
     let refused = caching
         .verify_vouched_for(None, Presentation::Bearer, NOW, 5, Staleness::Configured)
         .unwrap();
@@ -108,7 +108,7 @@ fn the_oldest_of_too_many_tickets_is_forgotten() {
     }
 }
 
-// V12: the buffer of the bindings has room for one byte more than a token may have.
+// V12: the buffer of the bindings is one byte longer than the longest token.
 #[test]
 fn a_token_that_is_too_long_or_not_text_is_malformed() {
     let minter = Minter::new("EdDSA");
@@ -123,9 +123,9 @@ fn a_token_that_is_too_long_or_not_text_is_malformed() {
     }
 }
 
-// A token of a session that was opened later than what is held shows that the feed has gone on.
+// A token of a session that was opened after the held snapshot shows that the feed is behind.
 #[test]
-fn a_token_that_is_ahead_of_the_feed_is_valid_and_says_so() {
+fn a_token_that_is_ahead_of_the_feed_is_valid_and_reported() {
     let minter = Minter::new("EdDSA");
     let mut caching = caching(&minter);
     let good = verify(&mut caching, &minter.token(&claims_with("ver", json!(9))), 0).unwrap();
@@ -133,7 +133,7 @@ fn a_token_that_is_ahead_of_the_feed_is_valid_and_says_so() {
     assert_eq!(judge(&caching, 0), Some("valid but behind"));
 }
 
-// What changed tells a keeper when to store a snapshot: only what raises the floor is worth it.
+// A keeper stores a snapshot only after a change that raises the floor.
 #[test]
 fn the_floor_is_raised_once_and_then_confirmed() {
     let minter = Minter::new("EdDSA");
@@ -149,7 +149,8 @@ fn the_floor_is_raised_once_and_then_confirmed() {
     assert_eq!(change, FloorChange::None);
 }
 
-// A snapshot is checked piece by piece; one whose place was taken passes, and `apply` checks it.
+// A snapshot is checked piece by piece; one that lost its place is passed on, and `apply` checks
+// it.
 #[test]
 fn an_arriving_snapshot_is_checked_until_it_is_forgotten() {
     let minter = Minter::new("EdDSA");

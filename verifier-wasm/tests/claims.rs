@@ -1,11 +1,11 @@
-//! Claims of the wrong type are a refusal, never "absent"; times at their borders.
+//! Claims of the wrong type are refused, never treated as absent; times at their limits.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -17,7 +17,7 @@ use support::{
     AUDIENCE, ISSUER, Minter, NOW, claims, claims_with, claims_without, feed, lax_rules,
 };
 
-// V08, X14, X28: every claim this crate knows, with every type JSON has, under the laxest and the
+// V08, X14, X28: every claim this crate knows, with every JSON type, under the most lenient and the
 // strictest rules: either the type is right or the token is malformed.
 #[test]
 fn a_known_claim_of_the_wrong_type_is_malformed_whether_or_not_it_is_required() {
@@ -56,7 +56,7 @@ fn a_known_claim_of_the_wrong_type_is_malformed_whether_or_not_it_is_required() 
                     "ver" => *value == json!(0),
                     "cnf" => value.is_object(),
                     "iss" => value.as_str().is_some_and(|text| !text.is_empty()),
-                    // An empty id is absent.
+                    // An empty id counts as absent.
                     _ => value.is_string(),
                 };
                 let mut claims = claims();
@@ -69,9 +69,9 @@ fn a_known_claim_of_the_wrong_type_is_malformed_whether_or_not_it_is_required() 
     }
 }
 
-// V08: "ver" of another issuer may mean anything, and is then not looked at.
+// V08: another issuer's "ver" may have any meaning, and is not read then.
 #[test]
-fn a_ver_is_not_read_where_users_are_judged_by_iat() {
+fn ver_is_not_read_if_users_are_judged_by_iat() {
     let minter = Minter::new("EdDSA");
     let rules = IssuerConfig { user_rule: UserRule::IssuedAt, ..lax_rules(&minter) };
     let verifier = feed::with_base(minter.verifier_with(rules), vec![]);
@@ -102,7 +102,7 @@ fn a_token_without_a_required_claim_is_refused_with_its_name() {
     }
 }
 
-// V10, X15: what counts as a NumericDate.
+// V10, X15: which values are a NumericDate.
 #[test]
 fn a_time_is_a_finite_number_from_0_up_to_2_to_the_53() {
     let minter = Minter::new("EdDSA");
@@ -157,7 +157,8 @@ fn a_time_is_a_finite_number_from_0_up_to_2_to_the_53() {
         ("0.9", 0),
         ("1e-300", 0),
     ] {
-        // A week of life is accepted here at most; what ends before it began has none.
+        // The longest accepted lifetime here is a week; a token that expires before it was issued
+        // has none.
         let expected = if seconds > NOW { "lifetime_too_long" } else { "expired" };
         assert_eq!(code("exp", number, NOW), expected, "{number}");
         let expected = if seconds <= NOW { "valid" } else { "not_yet_valid" };
@@ -166,7 +167,7 @@ fn a_time_is_a_finite_number_from_0_up_to_2_to_the_53() {
         assert_eq!(code("iat", number, NOW), expected, "{number}");
     }
     for number in ["1800000100", "1800000100.0", "1800000100.999", "18000001e2"] {
-        // With the feed this old the best that can be said is "stale": not expired.
+        // With a feed this old a token that is not expired is at best stale.
         assert_eq!(code("exp", number, NOW + 99), "stale_snapshot", "{number}");
         assert_eq!(code("exp", number, NOW + 100), "expired", "{number}");
         assert_eq!(code("iat", number, NOW + 100), "stale_snapshot", "{number}");
@@ -176,9 +177,9 @@ fn a_time_is_a_finite_number_from_0_up_to_2_to_the_53() {
     assert_eq!(code("nbf", "-0.0", NOW), "valid");
 }
 
-// V10: each border one second to either side, for every leeway a configuration can name.
+// V10: each limit, one second on either side, for every leeway that a configuration may have.
 #[test]
-fn a_token_is_good_from_its_start_to_its_end_give_or_take_the_leeway() {
+fn a_token_is_valid_from_its_start_to_its_end_plus_or_minus_the_leeway() {
     let minter = Minter::new("EdDSA");
     for leeway_seconds in [0, 1, 30, 300] {
         let rules = IssuerConfig { leeway_seconds, ..lax_rules(&minter) };
@@ -197,7 +198,7 @@ fn a_token_is_good_from_its_start_to_its_end_give_or_take_the_leeway() {
     }
 }
 
-// V10, X15: clocks at the ends of their range neither wrap nor panic.
+// V10, X15: the smallest and largest clock values neither wrap nor panic.
 #[test]
 fn the_largest_and_the_smallest_clock_do_not_wrap() {
     let minter = Minter::new("EdDSA");
@@ -216,7 +217,7 @@ fn the_largest_and_the_smallest_clock_do_not_wrap() {
         let token = minter.token(&claims);
         assert_eq!(verifier.verify(&token, now).code(), code, "{exp} {now}");
     }
-    // Without iat the time that is left counts.
+    // Without iat the remaining time counts.
     let verifier = feed::with_base(minter.verifier_with(lax_rules(&minter)), vec![]);
     let mut claims = claims_with("exp", json!(last));
     claims.as_object_mut().unwrap().remove("iat");
@@ -228,7 +229,7 @@ fn the_largest_and_the_smallest_clock_do_not_wrap() {
     assert_eq!(verifier.verify(&token, u64::MAX).code(), "expired");
 }
 
-// V10, X16: limits of the configuration, as numbers and as what JavaScript might send.
+// V10, X16: limits of the configuration, as numbers and as values that JavaScript might send.
 #[test]
 fn a_configuration_with_an_odd_number_is_refused() {
     let minter = Minter::new("EdDSA");
@@ -275,8 +276,7 @@ fn a_configuration_with_an_odd_number_is_refused() {
     }
 }
 
-// X04, X16, X22, V04: what would switch a check off, or turn it into a pattern, is no
-// configuration.
+// X04, X16, X22, V04: values that would disable a check, or turn it into a pattern, are refused.
 #[test]
 fn a_configuration_that_would_check_too_little_is_refused() {
     let minter = Minter::new("EdDSA");
@@ -327,7 +327,7 @@ fn a_configuration_that_would_check_too_little_is_refused() {
     assert_eq!(Verifier::new(twice).unwrap_err()[0].field, "issuers[1].issuer");
 }
 
-// X22, V11: names are compared as they are; nothing in them is a pattern.
+// X22, V11: names are compared exactly; no part of them is a pattern.
 #[test]
 fn an_issuer_or_audience_is_compared_byte_by_byte() {
     let minter = Minter::new("EdDSA");
@@ -341,7 +341,7 @@ fn an_issuer_or_audience_is_compared_byte_by_byte() {
         assert_eq!(verifier.verify(&token, NOW).code(), "wrong_audience", "{audience}");
     }
     for audience in [json!("a.i"), json!(["x", ".*"])] {
-        // The same verdict every time: there is no state between two matches.
+        // The same verdict every time: no state is kept between two comparisons.
         for _ in 0..3 {
             let token = minter.token(&claims_with("aud", audience.clone()));
             assert_eq!(verifier.verify(&token, NOW).code(), "valid");
@@ -366,10 +366,10 @@ fn an_issuer_or_audience_is_compared_byte_by_byte() {
 }
 
 proptest! {
-    // V08, V10: any JSON value at all in the place of a claim gives an answer, and never "valid"
-    // for a claim that decides about time and is not a number.
+    // V08, V10: any JSON value of a claim leads to a verdict, which is never "valid" if a time
+    // claim is not a number.
     #[test]
-    fn no_value_of_a_time_claim_is_taken_for_absent(
+    fn no_value_of_a_time_claim_counts_as_absent(
         name in prop_oneof![Just("exp"), Just("iat"), Just("nbf")],
         value in prop_oneof![
             Just(Value::Null), any::<bool>().prop_map(Value::from), ".*".prop_map(Value::from),
@@ -385,9 +385,9 @@ proptest! {
     }
 }
 
-// X22, I10: what a provider sends to end a login is no login, although it has its audience and its user.
+// X22, I10: a provider's logout token is not a login, although it has the same audience and user.
 #[test]
-fn a_logout_token_is_not_taken_for_an_id_token() {
+fn a_logout_token_is_not_accepted_as_an_id_token() {
     let minter = Minter::new("EdDSA");
     let verifier = feed::with_base(minter.verifier_with(lax_rules(&minter)), vec![]);
     let code = |events| verifier.verify(&minter.token(&claims_with("events", events)), NOW).code();

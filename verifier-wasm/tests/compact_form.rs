@@ -1,11 +1,11 @@
-//! The compact serialization: one accepted spelling, no extension, no second meaning.
+//! The compact serialization: one accepted encoding, no extension, no second meaning.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -16,7 +16,7 @@ use offswitch_verifier::{
 use serde_json::json;
 use support::{Minter, NOW, claims, encode, feed};
 
-// V05, X09, X11, X12, X19: the header is really signed, and refused for the member alone.
+// V05, X09, X11, X12, X19: the header is validly signed, and refused only because of the member.
 #[test]
 fn a_header_that_brings_a_key_or_an_extension_is_refused() {
     let minter = Minter::new("ES256");
@@ -66,12 +66,12 @@ fn a_header_that_brings_a_key_or_an_extension_is_refused() {
         assert_eq!(verifier.verify(&token, NOW).code(), "malformed", "{name}: {value}");
         assert!(verify_jws(&token, &minter.verifying_key()).is_err(), "{name}: {value}");
     }
-    // RFC 7797's own form: the payload stands in the token as it is.
+    // RFC 7797's own form: the token contains the payload without encoding.
     let header = json!({ "alg": "ES256", "kid": minter.kid, "b64": false, "crit": ["b64"] });
     let signed = format!("{}.{}", encode(header.to_string().as_bytes()), "claims");
     let token = format!("{signed}.{}", encode(&minter.key.sign("ES256", signed.as_bytes())));
     assert_eq!(verifier.verify(&token, NOW).code(), "malformed");
-    // Members that only tell something are passed over.
+    // Members that only inform are ignored.
     let mut header = minter.header();
     header["x5t"] = json!("thumb");
     header["unknown"] = json!([{}]);
@@ -124,13 +124,13 @@ fn anything_but_three_segments_is_refused() {
     }
 }
 
-// V06, X17, V16: whatever one byte of the token is replaced with, nothing else is accepted.
+// V06, X17, V16: with any other value of one byte, the token is not accepted.
 #[test]
 fn every_byte_of_a_token_has_exactly_one_accepted_value() {
     for alg in ["EdDSA", "HS256"] {
         let minter = Minter::new(alg);
         let key = minter.verifying_key();
-        // Segments of length 2, 3 and 0 modulo 4: every kind of last character is met.
+        // Segments of length 2, 3 and 0 modulo 4: every kind of last character occurs.
         for payload in ["{}", "{ }", "{  }"] {
             let header = format!("{{\"alg\":\"{alg}\"}}{}", " ".repeat(payload.len() % 3));
             let token = minter.sign_bytes(header.as_bytes(), payload.as_bytes());
@@ -150,8 +150,8 @@ fn every_byte_of_a_token_has_exactly_one_accepted_value() {
     }
 }
 
-// V06, X17: the attacker has the key here, so that the encoding alone is judged: of the 64 last
-// characters of a segment only the one without stray bits is read, and nothing may be added.
+// V06, X17: the attacker has the key here, so that only the encoding is judged: of the 64 last
+// characters of a segment only the one without stray bits is accepted, and nothing may be added.
 #[test]
 fn a_segment_with_stray_bits_padding_or_white_space_is_refused_even_if_signed() {
     let minter = Minter::new("EdDSA");
@@ -198,7 +198,8 @@ fn a_segment_with_stray_bits_padding_or_white_space_is_refused_even_if_signed() 
     }
 }
 
-// V09: whatever is not one plain UTF-8 object is no payload and no header, though it is signed.
+// V09: text that is not one plain UTF-8 object is neither a payload nor a header, even if it is
+// signed.
 #[test]
 fn a_payload_or_header_that_is_not_one_object_is_refused() {
     let minter = Minter::new("EdDSA");
@@ -247,7 +248,7 @@ fn a_payload_or_header_that_is_not_one_object_is_refused() {
     }
 }
 
-// X10: a kid is looked up byte by byte and is nothing but a name.
+// X10: a kid is compared byte by byte and is only a name.
 #[test]
 fn a_kid_that_is_not_exactly_a_known_one_finds_no_key() {
     let minter = Minter::new("EdDSA");
@@ -279,7 +280,7 @@ fn a_kid_that_is_not_exactly_a_known_one_finds_no_key() {
         );
     }
     let mut header = minter.header();
-    // D39: without a name it is the only key's of its algorithm.
+    // D39: a token without a kid uses the only key of its algorithm.
     header.as_object_mut().unwrap().remove("kid");
     assert_eq!(verifier.verify(&minter.sign(&header, &claims()), NOW).code(), "valid");
     for (length, code) in [(256, "unknown_key"), (257, "malformed"), (2048, "malformed")] {
@@ -288,9 +289,9 @@ fn a_kid_that_is_not_exactly_a_known_one_finds_no_key() {
     }
 }
 
-// V12, X20: both caps, one byte on either side.
+// V12, X20: both limits of size, one byte on either side.
 #[test]
-fn a_token_or_header_over_its_cap_is_refused() {
+fn a_token_or_header_over_its_size_limit_is_refused() {
     let minter = Minter::new("HS256");
     let key = minter.verifying_key();
     let padded = |header: usize, payload: usize| {
@@ -319,7 +320,7 @@ fn too_long(part: Part, limit_bytes: usize) -> Refusal {
     Refusal::Malformed(Defect::TooLong { part, limit_bytes })
 }
 
-/// The one spelling of what `text` decodes to leniently; none where it cannot be decoded at all.
+/// The one encoding of the bytes that `text` leniently decodes to; `None` if it cannot be decoded.
 fn canonical(text: &str) -> Option<String> {
     let index = |byte: u8| match byte {
         b'A'..=b'Z' => byte - b'A',

@@ -5,7 +5,7 @@
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -22,7 +22,7 @@ use support::{Key, Minter, NOW, claims, claims_with, encode, feed};
 
 const URL: &str = "https://api.example/orders";
 
-/// A client with a key of its own, and a token that is bound to it.
+/// A client with its own key, and a token that is bound to it.
 struct Client {
     key: Key,
     alg: &'static str,
@@ -64,10 +64,10 @@ impl Client {
     }
 }
 
-// RFC 9449 sections 6.1 and 7.1, whose token is no JWT: the key's thumbprint, the token's hash and the
-// signature of the proof are the RFC's.
+// RFC 9449 sections 6.1 and 7.1, whose token is not a JWT: the thumbprint of the key, the hash of
+// the token and the signature of the proof are those of the RFC.
 #[test]
-fn the_proof_of_the_rfc_is_good_for_its_request() {
+fn the_proof_of_the_rfc_is_accepted_for_its_request() {
     let jkt = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
     let proof = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgt\
         MzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5\
@@ -102,7 +102,7 @@ fn the_proof_of_the_rfc_is_good_for_its_request() {
 
 // I14: a proof of every asymmetric algorithm.
 #[test]
-fn a_good_proof_is_good_once_with_every_algorithm() {
+fn a_good_proof_is_accepted_once_with_every_algorithm() {
     for alg in ["EdDSA", "ES256", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"] {
         let client = Client::new(alg);
         let mut memory = ProofMemory::default();
@@ -114,9 +114,9 @@ fn a_good_proof_is_good_once_with_every_algorithm() {
     }
 }
 
-// I14: every check of RFC 9449 section 4.3 alone; the detail names it.
+// I14: every check of RFC 9449 section 4.3 separately; the detail names the check.
 #[test]
-fn each_check_of_a_proof_refuses_what_it_is_for() {
+fn each_check_of_a_proof_refuses_its_defect() {
     let client = Client::new("ES256");
     let other =
         Client::with(Key::P256(p256::ecdsa::SigningKey::from_slice(&[9; 32]).unwrap()), "ES256");
@@ -185,7 +185,7 @@ fn each_check_of_a_proof_refuses_what_it_is_for() {
         ("form", without("alg")),
         ("jwk", header("alg", json!("EdDSA"))),
         ("jwk", header("alg", json!("RS256"))),
-        // 6: the signature, with the key that it brings.
+        // 6: the signature, with the key in the proof.
         ("form", forged),
         ("form", without("jwk")),
         ("form", header("jwk", json!("key"))),
@@ -228,14 +228,14 @@ fn each_check_of_a_proof_refuses_what_it_is_for() {
     }
     for proof in [
         header("typ", json!("application/DPOP+jwt")),
-        header("kid", json!("whatever")),
+        header("kid", json!("any")),
         jwk("alg", json!("ES256")),
         jwk("use", json!("sig")),
         jwk("ext", json!(true)),
         claim("htu", json!("HTTPS://API.example:443/orders?a=b#c")),
         claim("iat", json!(NOW - 60)),
         claim("iat", json!(NOW + 5)),
-        claim("nonce", json!("never asked for")),
+        claim("nonce", json!("unexpected")),
         claim("more", json!({ "a": 1 })),
     ] {
         let (code, detail) = client.shows(&mut ProofMemory::default(), &proof);
@@ -243,9 +243,9 @@ fn each_check_of_a_proof_refuses_what_it_is_for() {
     }
 }
 
-// I14: the request is what the server says it is.
+// I14: the server determines the method and URL of the request.
 #[test]
-fn a_proof_is_for_its_own_request_alone() {
+fn a_proof_is_accepted_only_for_its_own_request() {
     let client = Client::new("EdDSA");
     let verifier = verifier();
     let code = |method: &str, url: &str| {
@@ -268,7 +268,7 @@ fn a_proof_is_for_its_own_request_alone() {
     }
 }
 
-// I14: a query may have a secret in it, and the detail goes to logs.
+// I14: a query may contain a secret, and the detail is logged.
 #[test]
 fn no_query_is_in_the_detail_of_a_wrong_url() {
     let client = Client::new("EdDSA");
@@ -282,7 +282,7 @@ fn no_query_is_in_the_detail_of_a_wrong_url() {
     assert!(!detail.contains("hidden") && !detail.contains("secret"), "{detail}");
 }
 
-// I14: what the token itself is refused for comes first, and leaves no trace of the proof.
+// I14: a refusal of the token itself comes first, and the proof is not remembered then.
 #[test]
 fn a_proof_changes_nothing_for_a_token_that_is_refused() {
     let client = Client::new("ES256");
@@ -301,10 +301,10 @@ fn a_proof_changes_nothing_for_a_token_that_is_refused() {
     assert_eq!(code, "revoked_token");
 }
 
-// I14: a route may serve what is undecided. It never gets a request whose proof is wrong, and the proof of
-// one that is undecided is still good when it is asked about again.
+// I14: a route may serve undecided requests. It never gets a request with a wrong proof, and the
+// proof of an undecided request is accepted when the request is repeated.
 #[test]
-fn a_stale_feed_hides_no_bad_proof_and_uses_up_no_good_one() {
+fn a_stale_feed_hides_no_bad_proof_and_spends_no_good_one() {
     let client = Client::new("ES256");
     let (verifier, now) = (verifier(), NOW + 61);
     let (standing, _) = verifier.admit(&Jws::parse(&client.token).unwrap()).unwrap();
@@ -323,9 +323,9 @@ fn a_stale_feed_hides_no_bad_proof_and_uses_up_no_good_one() {
     assert_eq!(code(&good, Staleness::Configured), "invalid_dpop_proof");
 }
 
-// I14: the scheme DPoP is for tokens that are bound to a key, and to nothing else.
+// I14: the scheme DPoP is only for tokens that are bound to a key.
 #[test]
-fn a_token_that_no_proof_can_be_of_is_refused() {
+fn a_token_without_a_bound_key_is_refused_with_any_proof() {
     let client = Client::new("ES256");
     let minter = Minter::new("EdDSA");
     let jkt = thumbprint(&client.key.public());
@@ -341,9 +341,9 @@ fn a_token_that_no_proof_can_be_of_is_refused() {
     }
 }
 
-// I14: explain says the same, and uses nothing up.
+// I14: explain reports the same, and remembers no proof.
 #[test]
-fn explain_shows_what_is_wrong_with_a_proof_and_remembers_none() {
+fn explain_shows_the_defect_of_a_proof_and_remembers_none() {
     let client = Client::new("ES256");
     let verifier = verifier();
     let mut memory = ProofMemory::default();
@@ -365,9 +365,9 @@ fn explain_shows_what_is_wrong_with_a_proof_and_remembers_none() {
     assert!(steps.iter().any(|step| step.check == Check::Binding && step.finding != Some(Ok(()))));
 }
 
-// I14: a proof is remembered for as long as it could be shown, and its place is then free.
+// I14: a proof is remembered while it could be accepted again; then its place is free.
 #[test]
-fn a_key_has_a_part_of_the_memory_until_its_proofs_are_too_old() {
+fn a_key_may_use_part_of_the_memory_until_its_proofs_are_too_old() {
     let client = Client::new("EdDSA");
     let verifier = verifier();
     let mut memory = ProofMemory::default();
@@ -392,7 +392,7 @@ fn a_key_has_a_part_of_the_memory_until_its_proofs_are_too_old() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    // I14: no change of a proof passes, wherever it is made.
+    // I14: a proof that was changed at any place is refused.
     #[test]
     fn no_altered_proof_passes(at in any::<prop::sample::Index>(), with in "[ -~]|\u{e9}") {
         let client = Client::new("ES256");
@@ -404,7 +404,7 @@ proptest! {
         prop_assert_eq!(found, "invalid_dpop_proof");
     }
 
-    // I14: no text panics, and none passes.
+    // I14: no text panics, and none is accepted.
     #[test]
     fn no_text_is_a_proof(proof in ".{0,300}", method in ".{0,9}", url in ".{0,99}") {
         let client = Client::new("EdDSA");
@@ -447,7 +447,7 @@ fn code_of(judged: Result<(), Objection>) -> (&'static str, String) {
     }
 }
 
-/// RFC 7638 by another way: serde_json sorts the members of the key.
+/// RFC 7638, implemented differently: serde_json sorts the members of the key.
 fn thumbprint(jwk: &Value) -> String {
     encode(&Sha256::digest(jwk.to_string()))
 }

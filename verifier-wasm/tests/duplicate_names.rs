@@ -1,11 +1,11 @@
-//! A member name that stands twice, at any depth and in any spelling, is refused.
+//! A member name that appears twice, at any depth and in any spelling, is refused.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use support::{Minter, NOW, claims, feed};
 
-// V07, X13: the well-known attack spellings by name.
+// V07, X13: the well-known spellings of attackers.
 #[test]
 fn a_repeated_name_in_header_or_payload_is_refused() {
     let minter = Minter::new("EdDSA");
@@ -56,7 +56,7 @@ fn a_repeated_name_in_header_or_payload_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    // V07, X13: a value of any shape is read; with one name doubled anywhere in it, it is not.
+    // V07, X13: a value of any shape is read, and refused if one name in it appears twice.
     #[test]
     fn a_name_doubled_at_any_depth_is_refused(
         value in json_object(),
@@ -87,7 +87,7 @@ struct Doubling {
     first: bool,
 }
 
-/// Writes `value`; the name that `doubling` counts down to stands twice in its object.
+/// Writes `value`; the name that `doubling` counts down to appears twice in its object.
 fn write(value: &Value, doubling: &mut Option<Doubling>) -> String {
     match value {
         Value::Object(members) => {

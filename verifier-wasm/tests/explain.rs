@@ -1,11 +1,11 @@
-//! Every check by itself.
+//! Every check separately.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -15,7 +15,7 @@ use serde_json::json;
 use support::feed::{History, Record};
 use support::{Minter, NOW, claims, claims_with};
 
-// S01: the first check that does not pass is the verdict, whatever the token is.
+// S01: the first check that does not pass is the verdict, for every token.
 #[test]
 fn the_first_check_that_does_not_pass_is_the_verdict() {
     let minter = Minter::new("EdDSA");
@@ -59,9 +59,9 @@ fn the_first_check_that_does_not_pass_is_the_verdict() {
     }
 }
 
-// What failed is data: a page need not read it out of the message.
+// The failed claim is data: a page need not parse the message.
 #[test]
-fn a_step_that_failed_names_the_claim_that_is_wrong() {
+fn a_failed_step_names_the_wrong_claim() {
     let minter = Minter::new("EdDSA");
     let mut verifier = minter.cold_verifier();
     verifier.apply(history().base(2), NOW).unwrap();
@@ -85,9 +85,9 @@ fn a_step_that_failed_names_the_claim_that_is_wrong() {
     assert_eq!((failed.check, refusal.claim()), (Check::Key, None));
 }
 
-// A token that is wrong in several ways is told so at once.
+// One call reports all problems of a token.
 #[test]
-fn what_is_wrong_beside_the_first_is_told_too() {
+fn all_problems_after_the_first_one_are_reported_too() {
     let minter = Minter::new("ES256");
     let mut verifier = minter.cold_verifier();
     verifier.apply(history().base(2), NOW).unwrap();
@@ -105,15 +105,16 @@ fn what_is_wrong_beside_the_first_is_told_too() {
     }
     let steps = explain(&verifier, &minter.token(&claims));
     let failed = steps.iter().filter(|step| step.finding != Some(Ok(())));
-    let told: Vec<_> = failed
+    let reported: Vec<_> = failed
         .map(|step| (step.check.name(), code_of(step), step.position.map(|at| at.to_string())))
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             ("audience", "wrong_audience", None),
             ("expiry", "expired", None),
-            // What the base has was revoked by its end at the latest; what came later, when it came.
+            // The entries of the base were revoked at its end at the latest; later ones, when they
+            // came.
             ("token", "revoked_token", Some("1.2".to_owned())),
             ("session", "revoked_session", Some("1.3".to_owned())),
             ("user", "revoked_user", Some("1.4".to_owned())),
@@ -121,7 +122,7 @@ fn what_is_wrong_beside_the_first_is_told_too() {
     );
 }
 
-// Nothing is found not to be revoked by a verifier that has heard of nothing.
+// A verifier without a snapshot cannot say that a token is not revoked.
 #[test]
 fn without_a_snapshot_no_revocation_is_ruled_out() {
     let minter = Minter::new("EdDSA");
@@ -129,7 +130,7 @@ fn without_a_snapshot_no_revocation_is_ruled_out() {
     let (before, after): (Vec<_>, Vec<_>) =
         steps.iter().partition(|step| step.check < Check::RevokedKey);
     assert!(before.iter().all(|step| step.finding == Some(Ok(()))));
-    // How the token is shown is nothing that the feed says.
+    // The scheme that the token is sent with does not depend on the feed.
     let mut of_feed = after.iter().filter(|step| step.check != Check::Binding);
     assert!(of_feed.all(|step| code_of(step) == "no_snapshot"));
 }

@@ -1,11 +1,11 @@
-//! A feed key in the wrong hands, and a feed that changes its key.
+//! A stolen feed key, and a feed that changes its key.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -15,8 +15,8 @@ use offswitch_verifier::snapshot::{Content, Cutoff, Fingerprint, Floor, Position
 use support::feed::{FEED, History, Record, SALT, rules, signing_key};
 use support::{ISSUER, Minter, NOW, claims, encode};
 
-// S13, D04: a stolen feed key signs the largest numbers there are. Each is refused, the state stays,
-// and no floor is raised that would lock the verifier after a restart.
+// S13, D04: a thief signs the largest numbers with a stolen feed key. Each is refused, the state
+// stays, and no floor is raised that would block the verifier after a restart.
 #[test]
 fn a_snapshot_with_an_era_or_epoch_beyond_the_clock_changes_nothing() {
     let mut verifier = verifier(&[1]);
@@ -45,12 +45,12 @@ fn a_snapshot_with_an_era_or_epoch_beyond_the_clock_changes_nothing() {
         assert_eq!(verifier.feed().floor(), floor);
         assert_eq!(code(&verifier, NOW), "revoked_token");
     }
-    // The feed goes on as if nothing had happened.
+    // The feed continues as before.
     verifier.apply(history().range(3, 4, NOW + 1), NOW + 1).unwrap();
     assert_eq!(code(&verifier, NOW + 1), "revoked_token");
 }
 
-// S13, D04: an era that began just now, a day ahead of a clock that is behind, or at 1, is fine.
+// S13, D04: an era that began just now, a day ahead of a slow clock, or at 1, is accepted.
 #[test]
 fn an_era_up_to_a_day_ahead_of_the_clock_is_followed() {
     for era in [1, 2, NOW - DAY, NOW, NOW + 300, NOW + DAY] {
@@ -60,7 +60,7 @@ fn an_era_up_to_a_day_ahead_of_the_clock_is_followed() {
     }
 }
 
-// S13, D04: numbers that no log reaches and no token could meet are no snapshot at all.
+// S13, D04: a snapshot with numbers that no log reaches and no token could satisfy is malformed.
 #[test]
 fn a_seq_a_version_or_a_time_of_2_to_the_53_is_malformed() {
     let limit = 1u64 << 53;
@@ -69,12 +69,12 @@ fn a_seq_a_version_or_a_time_of_2_to_the_53_is_malformed() {
             "version" => Cutoff { minimum_version: number, not_before: 1 },
             _ => Cutoff { minimum_version: 1, not_before: number },
         };
-        // One alone, and one beside a small number: narrow columns and wide ones.
+        // Alone, and together with a small number: narrow columns and wide ones.
         let alone = vec![(user(1), floor)];
         let small = Cutoff { minimum_version: 1, not_before: 1 };
-        let mut beside = vec![(user(1), floor), (user(2), small)];
-        beside.sort_by_key(|(user, _)| *user);
-        [alone, beside]
+        let mut both = vec![(user(1), floor), (user(2), small)];
+        both.sort_by_key(|(user, _)| *user);
+        [alone, both]
     };
     for field in ["version", "time"] {
         for (number, is_good) in
@@ -97,8 +97,8 @@ fn a_seq_a_version_or_a_time_of_2_to_the_53_is_malformed() {
     }
 }
 
-// S13: while both keys sign, a verifier that has only the old key, only the new one, or both follows
-// the feed; before and after, only those that have the key that signs.
+// S13: while both keys sign, a verifier with the old key, the new one, or both follows the feed;
+// before and after, only verifiers with the signing key do.
 #[test]
 fn verifiers_with_the_old_the_new_or_both_keys_follow_a_feed_that_changes_its_key() {
     let phases: [(&[u8], [bool; 3]); 3] =
@@ -115,7 +115,7 @@ fn verifiers_with_the_old_the_new_or_both_keys_follow_a_feed_that_changes_its_ke
             assert_eq!(self::code(&verifier, NOW), code);
         }
     }
-    // One verifier with both keys lives through all of it.
+    // One verifier with both keys follows all the time.
     let mut verifier = verifier(&[1, 2]);
     let step = |verifier: &mut Verifier, signers: &[u8], from, to| {
         verifier.apply(history.range_signed(&signer(signers), from, to, NOW), NOW).unwrap();
@@ -126,10 +126,10 @@ fn verifiers_with_the_old_the_new_or_both_keys_follow_a_feed_that_changes_its_ke
     assert_eq!(verifier.feed().position().unwrap().seq, 4);
 }
 
-// S13: a verifier three rotations behind says why it follows no more, keeps what it has, and catches
-// up once it is configured with the present key.
+// S13: a verifier that is three rotations behind reports why it no longer follows, keeps its state,
+// and catches up once it is configured with the current key.
 #[test]
-fn a_verifier_three_rotations_behind_is_undecided_until_it_gets_the_present_key() {
+fn a_verifier_three_rotations_behind_is_undecided_until_it_gets_the_current_key() {
     let history = history();
     let mut behind = verifier(&[1]);
     behind.apply(history.range_signed(&signer(&[1]), 0, 2, NOW), NOW).unwrap();
@@ -140,22 +140,23 @@ fn a_verifier_three_rotations_behind_is_undecided_until_it_gets_the_present_key(
     assert_eq!(error.code(), "snapshot_unknown_key");
     assert_eq!(code(&behind, now), "expired");
     assert_eq!(code(&behind, NOW + 61), "revoked_token");
-    // Started again with the present key; its store has what the old key signed.
+    // Restarted with the current key; its store has a snapshot that the old key signed.
     let mut renewed = verifier(&[4]);
     assert_eq!(renewed.feed_mut().resume(kept, now).unwrap_err().code(), "snapshot_unknown_key");
     renewed.apply(present, now).unwrap();
     assert_eq!(renewed.feed().position().unwrap().seq, 4);
 }
 
-// S13: a stolen key signed the highest position that is believed, and a verifier kept it. Once the
-// key is no longer trusted, nothing of that is left, also not by the verifier's store.
+// S13: a thief signed the highest position that is accepted, and a verifier stored it. Once the key
+// is no longer trusted, nothing of that is left, also with the verifier's store.
 #[test]
 fn a_verifier_recovers_from_a_stolen_feed_key_once_it_is_no_longer_trusted() {
     let forged = signer(&[1]).sign(&content(NOW + DAY, (1 << 53) - 1, 0));
     let mut blocked = verifier(&[1]);
     blocked.apply(history().base(3), NOW).unwrap();
     blocked.apply(forged.clone(), NOW).unwrap();
-    // The forged base has no revocations: this is what a stolen feed key costs until it is replaced.
+    // The forged base has no revocations: this is the damage of a stolen feed key until it is
+    // replaced.
     assert_eq!(code(&blocked, NOW), "valid");
     let both = history().range_signed(&signer(&[1, 2]), 0, 3, NOW);
     assert_eq!(blocked.apply(both.clone(), NOW).map(|applied| applied.code()), Ok("ignored"));

@@ -1,11 +1,11 @@
-//! Snapshots in any order: positions only grow, nothing un-revokes, a fork is noticed.
+//! Snapshots in any order: positions only grow, no revocation is undone, a fork is noticed.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -16,9 +16,9 @@ use proptest::prelude::*;
 use support::feed::{FEED, History, Model, Record, follower, signing_key};
 use support::{Minter, NOW, claims, feed};
 
-// S03: every order of eight snapshots of two eras, with a restart at a point that varies from order
-// to order. The feed holds exactly what the log says at its position; position and floor only grow;
-// what was revoked stays revoked, also after the restart once the feed calls itself ready.
+// S03: every order of eight snapshots of two eras, with a restart at a point that varies between
+// orders. The feed holds exactly the state of the log at its position; position and floor only
+// grow; revoked tokens stay revoked, also after the restart once the feed is ready.
 #[test]
 fn no_order_of_eight_snapshots_and_no_restart_moves_a_feed_back() {
     let (first, second) = two_eras();
@@ -81,7 +81,7 @@ fn follow(snapshots: &[Vec<u8>], order: &[usize], restart: usize, eras: [&Histor
     }
 }
 
-// S03: a resumed feed decides nothing before it is back at its floor, and the floor only grows.
+// S03: a resumed feed decides nothing before it reaches its floor again, and the floor only grows.
 #[test]
 fn a_resumed_verifier_is_undecided_until_it_reaches_its_floor() {
     let minter = Minter::new("EdDSA");
@@ -101,13 +101,13 @@ fn a_resumed_verifier_is_undecided_until_it_reaches_its_floor() {
             assert_eq!(verifier.verify(&token, NOW).code(), code);
         }
     }
-    // The floor outlives everything that expires.
+    // The floor outlives every entry that expires.
     assert_eq!(verifier.verify(&token, NOW + 1_000_000).code(), "expired");
     assert_eq!(verifier.feed().floor(), history.floor(5));
 }
 
-// S04: the same position with another chain hash: a delta is refused, a base is a fork, and what
-// was good until now is undecided.
+// S04: the same position with another chain hash: a delta is refused, a base is a fork, and tokens
+// that were valid become undecided.
 #[test]
 fn another_history_at_a_known_position_is_a_fork() {
     let minter = Minter::new("EdDSA");
@@ -134,7 +134,7 @@ fn another_history_at_a_known_position_is_a_fork() {
         assert_eq!((Model::of(verifier.feed()), verifier.feed().floor()), (before, ours.floor(6)));
         assert_eq!(verifier.verify(&token, NOW).code(), "feed_fork");
         assert_eq!(verifier.feed().since(), None);
-        // Neither a heartbeat nor a delta settles it, a newer base does.
+        // Neither a heartbeat nor a delta ends the fork; a newer base does.
         verifier.apply(ours.range(6, 6, NOW + 1), NOW + 1).unwrap();
         assert_eq!(verifier.verify(&token, NOW + 1).code(), "feed_fork");
         assert_eq!(verifier.apply(ours.base(7), NOW + 1), Ok(Applied::Replaced));
@@ -142,7 +142,7 @@ fn another_history_at_a_known_position_is_a_fork() {
     }
 }
 
-// S03, S09: what no trusted key has signed for this feed is no floor.
+// S03, S09: bytes that no trusted key signed for this feed are no floor.
 #[test]
 fn only_a_snapshot_of_the_feed_raises_the_floor() {
     let (history, _) = two_eras();
@@ -160,10 +160,10 @@ fn only_a_snapshot_of_the_feed_raises_the_floor() {
     );
 }
 
-// R21, D86: another process goes on from a log that has lost records, and does not know it. What
-// deltas brought a moment ago stays revoked until every token that it concerns has expired.
+// R21, D86: another process continues from a log that has lost records, without knowing it. Recent
+// revocations from deltas stay in force until every token that they concern has expired.
 #[test]
-fn a_base_of_a_log_that_lost_records_un_revokes_nothing() {
+fn a_base_of_a_log_that_lost_records_undoes_no_revocation() {
     use Record::{DeadKey, Session, Token, User};
     let whole = History::new(1, vec![Token(0), Token(1), Session(2), User(3, 7), DeadKey(4)]);
     let lossy = History::new(1, vec![Token(0), User(3, 5), Token(5), Token(6), Token(7), Token(8)]);
@@ -181,7 +181,7 @@ fn a_base_of_a_log_that_lost_records_un_revokes_nothing() {
     assert_eq!(feed.apply(longer.range(0, 8, NOW + DAY), NOW + DAY), Ok(Applied::Replaced));
     assert_eq!(Model::of(&feed), longer.model(8));
 
-    // A base that comes later may have left the entries out because they expired.
+    // A later base may lack the entries because they expired.
     let mut feed = follower();
     feed.apply(whole.base(1), NOW).unwrap();
     feed.apply(whole.range(1, 5, NOW + 1), NOW + 1).unwrap();
@@ -189,7 +189,7 @@ fn a_base_of_a_log_that_lost_records_un_revokes_nothing() {
     assert_eq!(Model::of(&feed), longer.model(8));
 }
 
-/// The longest life of a token, and how long its entry stays after that.
+/// The longest lifetime of a token, and how long its entry stays after that.
 const DAY: u64 = 86_400 + 600 + 1;
 
 // S04: a floor from before a restart is a known position too.
@@ -204,8 +204,9 @@ fn a_base_that_contradicts_a_remembered_floor_is_refused() {
     assert!(feed.is_ready() && !feed.is_forked());
 }
 
-// S06: of a delta that begins before the position held it cannot be told whether its end continues
-// the held history: it adds nothing, however far it leads. One that continues it brings the rest.
+// S06: for a delta that begins before the held position, it cannot be known whether its end
+// continues the held history: it adds nothing, however far it leads. A delta that continues the
+// history brings the rest.
 #[test]
 fn a_delta_that_begins_before_the_position_held_adds_nothing() {
     let (ours, theirs) = forked_histories();
@@ -222,7 +223,7 @@ fn a_delta_that_begins_before_the_position_held_adds_nothing() {
     assert_eq!(Model::of(&feed), ours.model(7));
 }
 
-// S09: at each step of an update a failing one comes first: the last good state stays, the next
+// S09: at each step of an update a failing one comes first: the last good state stays, and the next
 // good update succeeds.
 #[test]
 fn a_failed_update_leaves_the_last_good_state_and_the_next_good_one_succeeds() {
@@ -282,7 +283,7 @@ fn a_failed_update_leaves_the_last_good_state_and_the_next_good_one_succeeds() {
             assert_eq!(feed.apply(theirs.range(6, 7, NOW), NOW).unwrap_err().code(), "feed_fork");
             assert_eq!(state(&feed), before);
         }
-        // What comes from the future changes how old all this seems, and nothing else.
+        // A snapshot from the future changes the apparent age, and nothing else.
         let future = feed.apply(history.range(0, 6, NOW + 301), NOW).unwrap_err();
         assert_eq!(future.code(), "snapshot_from_the_future");
         assert_eq!((state(&feed).0, state(&feed).2), (before.0, before.2));
@@ -294,8 +295,8 @@ fn a_failed_update_leaves_the_last_good_state_and_the_next_good_one_succeeds() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    // S05: each record only adds: the base at a later position revokes all that an earlier one
-    // does, and a base with its deltas, cut anywhere, is the base of the whole.
+    // S05: each record only adds: the base at a later position revokes everything that an earlier
+    // one does, and a base with its deltas, cut at any place, equals the base of the whole log.
     #[test]
     fn a_later_snapshot_revokes_everything_an_earlier_one_does(
         records in records(0..12), mut cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..5),
@@ -324,8 +325,8 @@ proptest! {
         }
     }
 
-    // S06: ranges shuffled, skipped and repeated: the feed is at every moment what a base rebuilt
-    // at its position says, and a gap asks for the base.
+    // S06: ranges are shuffled, skipped and repeated: at every moment the feed equals a base that
+    // is rebuilt at its position, and a gap requests the base.
     #[test]
     fn deliveries_in_any_order_end_in_the_state_of_a_rebuilt_base(
         records in records(1..10),
@@ -354,9 +355,9 @@ proptest! {
         prop_assert_eq!(feed.floor(), history.floor(history.end()));
     }
 
-    // S06, S04: deliveries of two histories that part. Whatever comes, the floor does not go down,
+    // S06, S04: snapshots of two histories that diverge. In any order, the floor does not decrease,
     // and a base of the one history beyond everything seen adds its state; one that is issued a day
-    // later ends in exactly its state.
+    // later leads exactly to its state.
     #[test]
     fn deliveries_of_two_histories_end_in_the_state_of_the_one_that_goes_on(
         common in records(0..4), ours in records(1..6), theirs in records(1..6),
@@ -387,7 +388,7 @@ proptest! {
         ours.records.push(Record::Token(14));
         let later = ours.range(0, ours.end(), NOW + DAY);
         prop_assert_eq!(feed.apply(later, NOW + DAY), Ok(Applied::Replaced));
-        // An epoch, once seen, is never taken back, not even the other history's.
+        // An epoch, once seen, is never undone, not even the other history's.
         let mut expected = ours.model(ours.end());
         expected.epoch = expected.epoch.max(epoch);
         prop_assert_eq!(Model::of(&feed), expected);

@@ -1,11 +1,11 @@
-//! How old the feed may be, and what a stale one means.
+//! How old the feed may be, and the verdicts with a stale one.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -17,7 +17,7 @@ use serde_json::json;
 use support::feed::{History, Record, VALID_SECONDS, signer};
 use support::{ISSUER, Minter, NOW, claims_with, feed};
 
-// S07: the age is counted from the newest signed statement, and not a second more is granted.
+// S07: the age counts from the newest signed statement, and not one second more is allowed.
 #[test]
 fn a_feed_is_stale_one_second_after_its_largest_age() {
     let mut verifier = verifier(60, OnStale::Deny);
@@ -45,7 +45,7 @@ fn a_feed_is_stale_once_its_own_validity_has_passed() {
     assert_eq!(code_at(&verifier, end + 1), "valid");
 }
 
-// S07: valid_until at the end of its range neither wraps nor makes a feed fresh beyond its age.
+// S07: the largest valid_until neither wraps nor keeps a feed fresh beyond its maximum age.
 #[test]
 fn the_largest_valid_until_does_not_outdo_the_largest_age() {
     let mut verifier = verifier(60, OnStale::Deny);
@@ -64,9 +64,9 @@ fn the_largest_valid_until_does_not_outdo_the_largest_age() {
     assert_eq!(code_at(&verifier, NOW + 61), "stale_snapshot");
 }
 
-// S07: by configuration a stale feed still subtracts, and only that.
+// S07: if configured so, a stale feed is still used, and only to refuse.
 #[test]
-fn a_stale_feed_is_honoured_only_where_that_is_configured() {
+fn a_stale_feed_is_accepted_only_if_configured() {
     for (on_stale, code) in [(OnStale::Deny, "stale_snapshot"), (OnStale::Allow, "valid")] {
         let mut verifier = verifier(60, on_stale);
         assert_eq!(code_at(&verifier, NOW), "no_snapshot");
@@ -74,14 +74,14 @@ fn a_stale_feed_is_honoured_only_where_that_is_configured() {
         assert_eq!(code_at(&verifier, NOW + 500), code);
         let revoked = Minter::new("EdDSA").token(&claims_with("exp", (NOW + 100_000).into()));
         assert_eq!(verifier.verify(&revoked, NOW + 500).code(), "revoked_token");
-        // A fork is never honoured.
+        // A fork is never accepted.
         let other = History::new(1, vec![Record::Token(3), Record::Token(4)]);
         verifier.apply(other.base(2), NOW).unwrap_err();
         assert_eq!(code_at(&verifier, NOW), "feed_fork");
     }
 }
 
-// S07: a feed that is frozen at an old statement grows stale, however often it is repeated.
+// S07: a feed that repeats an old statement becomes stale, however often it is repeated.
 #[test]
 fn a_repeated_or_older_statement_does_not_freshen_the_feed() {
     let history = history();
@@ -94,7 +94,7 @@ fn a_repeated_or_older_statement_does_not_freshen_the_feed() {
         (history.range(4, 4, NOW + 10), Applied::Refreshed),
         (history.range(2, 4, NOW + 20), Applied::Ignored),
         (history.base(2), Applied::Ignored),
-        // Newer, but not about everything that is held.
+        // Newer, but not about everything that the verifier holds.
         (history.range(0, 3, NOW + 90), Applied::Replaced),
         (history.range(2, 3, NOW + 90), Applied::Ignored),
         (history.range(2, 2, NOW + 90), Applied::Ignored),
@@ -108,8 +108,8 @@ fn a_repeated_or_older_statement_does_not_freshen_the_feed() {
     assert_eq!(age(&verifier), Some(10));
 }
 
-// S07: an edge whose clock is behind takes up to five minutes, then refuses; a clock that jumps
-// back makes nothing wrap.
+// S07: a verifier whose clock is behind accepts up to five minutes, then refuses; a clock that is
+// set back makes nothing wrap.
 #[test]
 fn a_statement_from_the_future_is_refused_beyond_the_skew() {
     let mut verifier = verifier(60, OnStale::Deny);
@@ -131,8 +131,8 @@ fn a_statement_from_the_future_is_refused_beyond_the_skew() {
     assert_eq!(error.code(), "snapshot_from_the_future");
 }
 
-// D87: a feed that is dated in the future, and a clock that is set back, buy no time: what is held ages
-// by the verifier's own monotonic time as well.
+// D87: a feed dated in the future, and a clock that is set back, do not extend the time: the held
+// state also ages by the verifier's own monotonic clock.
 #[test]
 fn freshness_never_outlives_the_largest_age_of_real_time() {
     for (issued_at, now) in [(NOW + 200, NOW), (NOW, NOW)] {
@@ -144,7 +144,8 @@ fn freshness_never_outlives_the_largest_age_of_real_time() {
             assert_eq!(code_at(&verifier, now), code, "{uptime}");
         }
         assert_eq!(verifier.evidence(now).age_seconds, Some(61));
-        // The same statement again proves nothing, a newer one does; time does not go back.
+        // The same statement again proves nothing, a newer one does; the monotonic clock never goes
+        // back.
         verifier.apply(history().range(0, 2, issued_at), now).unwrap();
         assert_eq!(code_at(&verifier, now), "stale_snapshot");
         verifier.feed_mut().tick(5);
@@ -169,7 +170,7 @@ fn history() -> History {
     History::new(1, vec![Record::Token(1), Record::Token(2), Record::Token(3), Record::Token(4)])
 }
 
-/// The verdict on a token that is not revoked and lasts long enough.
+/// The verdict on a token that is not revoked and valid long enough.
 fn code_at(verifier: &Verifier, now: u64) -> &'static str {
     verifier.verify(&token(), now).code()
 }
@@ -182,10 +183,10 @@ fn token() -> String {
 
 const DAY: u64 = 86_400;
 
-// E06: a clock that is a day behind does not keep an old snapshot fresh. What the feed signs a day
-// ahead of it is not taken over, but it proves what time it is at least.
+// E06: a clock that is a day behind does not keep an old snapshot fresh. A snapshot that is dated a
+// day ahead is not accepted, but it proves the earliest possible time.
 #[test]
-fn a_clock_that_is_behind_makes_what_is_held_stale() {
+fn a_clock_that_is_behind_makes_the_held_state_stale() {
     for on_stale in [OnStale::Deny, OnStale::Allow] {
         let mut verifier = verifier(60, on_stale);
         verifier.apply(history().base(2), NOW).unwrap();
@@ -196,8 +197,9 @@ fn a_clock_that_is_behind_makes_what_is_held_stale() {
         assert_eq!(verifier.verify(&old, NOW).code(), "valid");
         assert_eq!(verifier.verify(&fresh, NOW).code(), "not_yet_valid");
         verifier.apply(history().range(2, 2, NOW + DAY), NOW).unwrap_err();
-        // By one clock the old token has ended and the new one has begun, by the other neither. Which
-        // clock is right cannot be told, whatever the policy: a snapshot makes no token valid.
+        // By one clock the old token has expired and the new one has started, by the other neither.
+        // The verifier cannot know which clock is right, under any policy: a snapshot makes no
+        // token valid.
         for token in [&old, &fresh] {
             let verdict = serde_json::to_value(verifier.verify(token, NOW)).unwrap();
             assert_eq!(verdict["outcome"], "undecided");
@@ -207,15 +209,16 @@ fn a_clock_that_is_behind_makes_what_is_held_stale() {
             assert!(verdict["detail"].as_str().unwrap().starts_with(&text), "{verdict}");
         }
         assert_eq!(verifier.verify(&fresh, NOW).evidence.age_seconds, Some(DAY));
-        // A statement that fits our clock again: it was the other clock that was wrong.
+        // A statement that fits our clock again: the other clock was wrong.
         verifier.apply(history().range(2, 2, NOW + 1), NOW).unwrap();
         assert_eq!(verifier.verify(&old, NOW).code(), "valid");
         assert_eq!(verifier.verify(&fresh, NOW).code(), "not_yet_valid");
     }
 }
 
-// D17: somebody replays a snapshot that was signed under a fast clock. Good tokens become undecided
-// until the feed is heard of again, and never refused; what our own clock refuses stays refused.
+// D17: an attacker replays a snapshot that was signed under a fast clock. Good tokens become
+// undecided until the next fresh snapshot, and are never refused; tokens that our own clock refuses
+// stay refused.
 #[test]
 fn a_replayed_snapshot_from_the_future_expires_no_token() {
     let mut verifier = verifier(60, OnStale::Deny);
@@ -244,8 +247,9 @@ fn a_replayed_snapshot_from_the_future_expires_no_token() {
     assert_eq!(verifier.verify(&cases[0].0, NOW + 2).code(), "valid");
 }
 
-// D114, D88: our clock is up to five minutes behind, so that snapshots are taken, or the feed's is
-// ahead by that. A fresh login is undecided until our clock has caught up, and never refused.
+// D114, D88: our clock is up to five minutes behind, so that snapshots are accepted, or the feed's
+// clock is ahead by that. A fresh login is undecided until our clock has caught up, and never
+// refused.
 #[test]
 fn a_fresh_login_is_undecided_while_snapshots_show_that_the_clock_is_behind() {
     for behind in [0, 30, 31, 60, 299, 300] {
@@ -260,16 +264,16 @@ fn a_fresh_login_is_undecided_while_snapshots_show_that_the_clock_is_behind() {
         if code == "clock_skew" {
             assert_eq!(verifier.verify(&token, NOW - 30).code(), "valid", "{behind}");
         }
-        // What even the feed's clock does not reach yet is refused as before.
+        // A token in the future even by the feed's clock is refused as before.
         login["iat"] = json!(NOW + 31);
         let later = Minter::new("EdDSA").token(&login);
         assert_eq!(verifier.verify(&later, ours).code(), "not_yet_valid", "{behind}");
     }
 }
 
-// E06: a session opened later than anything held shows that the feed has gone on.
+// E06: a session that was opened after everything held shows that the feed is behind.
 #[test]
-fn a_token_of_a_later_session_tells_that_the_feed_is_behind() {
+fn a_token_of_a_later_session_shows_that_the_feed_is_behind() {
     let mut verifier = verifier(60, OnStale::Deny);
     verifier.apply(history().base(2), NOW).unwrap();
     for (version, is_behind) in [(1, false), (2, false), (3, true)] {
@@ -286,9 +290,9 @@ fn a_token_of_a_later_session_tells_that_the_feed_is_behind() {
     }
 }
 
-// A verdict may be asked for with a stricter or a laxer policy than the configured one.
+// A caller may pass a stricter or laxer policy than the configured one.
 #[test]
-fn how_stale_the_feed_may_be_can_be_said_for_one_verdict() {
+fn the_allowed_age_of_the_feed_can_be_set_for_one_verdict() {
     for on_stale in [OnStale::Deny, OnStale::Allow] {
         let mut verifier = verifier(60, on_stale);
         verifier.apply(history().base(2), NOW).unwrap();
@@ -314,7 +318,7 @@ fn verifier(max_staleness_seconds: u64, on_stale: OnStale) -> Verifier {
     verifier
 }
 
-// E03, S07: a verifier that is made again from the base that is held is as fresh as this one was.
+// E03, S07: a verifier that is rebuilt from the held base is as fresh as before.
 #[test]
 fn of_two_bases_that_end_at_one_position_the_one_signed_later_is_held() {
     let mut verifier = verifier(60, OnStale::Deny);
@@ -328,7 +332,7 @@ fn of_two_bases_that_end_at_one_position_the_one_signed_later_is_held() {
         assert_eq!(verifier.apply(bytes.clone(), NOW + 30), Ok(applied));
         assert_eq!(verifier.feed().base(), Some(&held[..]));
     }
-    // A delta goes on top; the base stays what was signed.
+    // A delta is applied on top; the base stays as it was signed.
     verifier.apply(history().range(2, 4, NOW + 31), NOW + 31).unwrap();
     assert_eq!(verifier.feed().base(), Some(&later[..]));
 }

@@ -1,6 +1,6 @@
-//! The vectors of the format, `vectors/`: what these bytes mean they mean in every version.
+//! The vectors of the format, `vectors/`: these bytes mean the same in every version.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may stop at once")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_verifier::Feed;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 // S17: the results, the contents and the state that vectors.json lists for each case.
 #[test]
-fn every_vector_means_what_is_written_beside_it() {
+fn every_vector_has_its_documented_meaning() {
     let golden = golden();
     let cases = golden["cases"].as_array().unwrap();
     assert!(cases.len() >= 25, "{} cases", cases.len());
@@ -43,9 +43,9 @@ fn every_vector_means_what_is_written_beside_it() {
     }
 }
 
-// S17, S10: whatever of a vector is changed or missing, nothing is read and nothing panics.
+// S17, S10: if any part of a vector is changed or missing, nothing is read and nothing panics.
 #[test]
-fn no_part_of_a_vector_is_read_for_the_whole() {
+fn no_part_of_a_vector_is_accepted_as_the_whole() {
     let golden = golden();
     let trusted = trusted(&golden, &golden["cases"][0]);
     for file in golden["files"].as_array().unwrap() {
@@ -53,10 +53,10 @@ fn no_part_of_a_vector_is_read_for_the_whole() {
         if Snapshot::open(whole.clone(), &trusted).is_err() {
             continue;
         }
-        // Signatures of keys that are not trusted are passed over, and nothing else is.
+        // Signatures by keys that are not trusted are ignored, and nothing else is.
         let others = file["order"]["other_seeds"].as_array().map_or(0, Vec::len);
         let passed_over = 78..78_usize.saturating_add(others.saturating_mul(72));
-        // The large ones are large in one part only.
+        // The large vectors are large in only one part.
         let step = whole.len().div_ceil(400);
         for length in (0..whole.len()).step_by(step) {
             assert!(Snapshot::open(whole[..length].to_vec(), &trusted).is_err(), "{file}");
@@ -122,8 +122,8 @@ fn check_contents(snapshot: &Snapshot, case: &Value, issuer: &str) {
     for (id, cutoff) in snapshot.cutoffs() {
         assert_eq!(snapshot.cutoff(id), Some(cutoff));
     }
-    let nobody = Fingerprint::of_claim(snapshot.salt(), issuer, "jti", "nobody");
-    assert!(!snapshot.is_denied(nobody) && snapshot.cutoff(nobody).is_none());
+    let unlisted = Fingerprint::of_claim(snapshot.salt(), issuer, "jti", "unlisted");
+    assert!(!snapshot.is_denied(unlisted) && snapshot.cutoff(unlisted).is_none());
 }
 
 fn golden() -> Value {

@@ -1,11 +1,11 @@
-//! Several issuers, several kinds of tokens: what is signed for one purpose serves no other.
+//! Several issuers, several kinds of tokens: a token for one purpose is accepted for no other.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -21,7 +21,7 @@ const OTHER: &str = "https://other.example";
 
 // V11: two issuers use the same kid; each signs for itself and not for the other.
 #[test]
-fn a_key_speaks_for_its_own_issuer_only() {
+fn a_key_signs_for_its_own_issuer_only() {
     let (first, second) = (Minter::new("EdDSA"), Minter::new("ES256"));
     let verifier = two_issuers(&first, &second);
     for (minter, own) in [(&first, ISSUER), (&second, OTHER)] {
@@ -33,7 +33,7 @@ fn a_key_speaks_for_its_own_issuer_only() {
     }
 }
 
-// V11: the same, where also the algorithm is the same and only the key differs.
+// V11: the same, with the same algorithm, so that only the key differs.
 #[test]
 fn a_shared_kid_and_algorithm_do_not_let_one_issuer_sign_for_another() {
     let first = Minter::new("EdDSA");
@@ -51,10 +51,10 @@ fn a_shared_kid_and_algorithm_do_not_let_one_issuer_sign_for_another() {
     assert_eq!(code(&second, ISSUER), "wrong_issuer");
 }
 
-// V11, V02: an HMAC issuer beside an asymmetric one with the same kid; the public key of the one is
-// no secret for the other.
+// V11, V02: an HMAC issuer and an asymmetric one with the same kid; the public key of the one is no
+// secret for the other.
 #[test]
-fn an_hmac_issuer_does_not_weaken_the_issuer_beside_it() {
+fn an_hmac_issuer_does_not_weaken_another_issuer() {
     let (public, secret) = (Minter::new("EdDSA"), Minter::new("HS256"));
     let verifier = two_issuers(&public, &secret);
     let token = secret.token(&claims_with("iss", json!(OTHER)));
@@ -68,7 +68,7 @@ fn an_hmac_issuer_does_not_weaken_the_issuer_beside_it() {
     }
 }
 
-// V11: a token, session or user revoked at one issuer is not the other's of the same name.
+// V11: a token, session or user revoked at one issuer is not the one of the same name at the other.
 #[test]
 fn a_revocation_at_one_issuer_does_not_touch_another() {
     let (first, second) = (Minter::new("EdDSA"), Minter::new("ES256"));
@@ -80,7 +80,7 @@ fn a_revocation_at_one_issuer_does_not_touch_another() {
     }
 }
 
-// V11, X25: refresh, ID and logout tokens, signed with the very same key.
+// V11, X25: refresh, ID and logout tokens, signed with the same key.
 #[test]
 fn a_token_of_another_type_is_no_access_token() {
     let minter = Minter::new("EdDSA");
@@ -123,9 +123,9 @@ fn a_token_of_another_type_is_no_access_token() {
     assert_eq!(verifier.verify(&minter.sign(&header, &claims()), NOW).code(), "wrong_type");
 }
 
-// V11: `null` in the list of types stands for a token without typ, and for nothing else.
+// V11: `null` in the list of types means a token without typ, and nothing else.
 #[test]
-fn a_missing_type_is_accepted_only_where_that_is_configured() {
+fn a_missing_type_is_accepted_only_if_configured() {
     let minter = Minter::new("EdDSA");
     let rules = IssuerConfig { types: vec![None], ..minter.rules() };
     let verifier = feed::with_base(minter.verifier_with(rules), vec![]);
@@ -139,7 +139,7 @@ fn a_missing_type_is_accepted_only_where_that_is_configured() {
     assert_eq!(verifier.verify(&minter.sign(&header, &claims()), NOW).code(), "valid");
 }
 
-// V11: aud as one string and as an array; one of several is enough, a part of a name is not.
+// V11: aud as one string and as an array; one matching audience is enough, a part of a name is not.
 #[test]
 fn an_audience_is_a_string_or_an_array_of_strings() {
     let minter = Minter::new("EdDSA");
@@ -170,8 +170,8 @@ fn an_audience_is_a_string_or_an_array_of_strings() {
     );
 }
 
-// V11, S01, X25: the feed's key signs tokens here as well; a snapshot is no token, raw or encoded,
-// and a token is no snapshot.
+// V11, S01, X25: here the feed's key also signs tokens; a snapshot is no token, raw or encoded, and
+// a token is no snapshot.
 #[test]
 fn a_snapshot_is_no_token_and_a_token_is_no_snapshot_even_under_one_key() {
     let minter = Minter { key: Key::Ed25519(feed::signing_key(1)), ..Minter::new("EdDSA") };
@@ -208,13 +208,14 @@ fn a_snapshot_is_no_token_and_a_token_is_no_snapshot_even_under_one_key() {
         assert_eq!(verifier.apply(forged, NOW).unwrap_err().code(), "snapshot_bad_signature");
     }
     assert_eq!(verifier.apply(token.into_bytes(), NOW).unwrap_err().code(), "snapshot_malformed");
-    // And a JWS whose signing input is exactly what a snapshot's signature covers cannot be parsed.
+    // And a JWS whose signing input is exactly the bytes that a snapshot's signature covers cannot
+    // be parsed.
     let message = [b"\0offswitch snapshot v1\0".as_slice(), blake3::hash(body).as_bytes()].concat();
     let text = format!("{}.{}", String::from_utf8_lossy(&message), encode(signature));
     assert_eq!(verifier.verify(&text, NOW).code(), "malformed");
 }
 
-// V11: keys set for one issuer are not another's, and an unknown issuer takes none.
+// V11: keys set for one issuer do not apply to another, and an unknown issuer gets none.
 #[test]
 fn keys_are_set_for_a_configured_issuer_only() {
     let minter = Minter::new("EdDSA");
@@ -223,13 +224,13 @@ fn keys_are_set_for_a_configured_issuer_only() {
     assert_eq!(verifier.verify(&minter.token(&claims()), NOW).code(), "unknown_key");
     assert!(verifier.set_keys(ISSUER, minter.keys()));
     assert_eq!(verifier.verify(&minter.token(&claims()), NOW).code(), "no_snapshot");
-    // A rotated set takes the place of the one before; the old key is gone at once.
+    // A rotated set replaces the previous one; the old key is refused immediately.
     assert!(verifier.set_keys(ISSUER, Minter { kid: "key-2", ..minter.clone() }.keys()));
     assert_eq!(verifier.verify(&minter.token(&claims()), NOW).code(), "unknown_key");
 }
 
 // D07, I03: two and three issuers publish one key, in every order. The issuer that the token names
-// judges, by its own rules; a token that names none of them is refused; none takes another's down.
+// judges, by its own rules; a token that names none of them is refused; no issuer affects another.
 #[test]
 fn among_issuers_that_share_a_key_the_one_that_the_token_names_judges() {
     let minter = Minter::new("EdDSA");
@@ -262,12 +263,12 @@ fn among_issuers_that_share_a_key_the_one_that_the_token_names_judges() {
             let code = if *issuer == ISSUER { "revoked_token" } else { "valid" };
             let token = minter.token(&claims);
             assert_eq!(verifier.verify(&token, NOW).code(), code, "{order:?} {issuer}");
-            // As after a host has found the signature to be that of the first key that fits.
+            // As after a host has found that the signature is by the first matching key.
             let jws = Jws::parse(&token).unwrap();
             let first = verifier.candidate(&jws, 0).unwrap();
             let admitted = verifier.admit_vouched_for(&verifier.suspend(&jws, first));
             assert_eq!(admitted.is_some(), *issuer == order[0], "{order:?} {issuer}");
-            claims["aud"] = json!("of nobody");
+            claims["aud"] = json!("of no API");
             let code = verifier.verify(&minter.token(&claims), NOW).code();
             assert_eq!(code, "wrong_audience", "{order:?} {issuer}");
         }
@@ -281,8 +282,8 @@ fn among_issuers_that_share_a_key_the_one_that_the_token_names_judges() {
     }
 }
 
-// D07, I03: an issuer that lists another's new key first makes it no wrong issuer: the key is unknown
-// until the other's own set has it, which is a reason to ask for it again.
+// D07, I03: if an issuer lists another's new key first, the issuer in the token is not wrong: the
+// key is unknown until the other's own set has it, which is a reason to fetch that set again.
 #[test]
 fn a_key_that_only_another_issuer_lists_is_unknown_at_the_issuer_that_the_token_names() {
     let new = Minter { kid: "new", ..Minter::new("EdDSA") };
@@ -307,9 +308,9 @@ fn a_key_that_only_another_issuer_lists_is_unknown_at_the_issuer_that_the_token_
     }
 }
 
-// D102: the issuer that the token names has rotated to a key whose `kid` another issuer uses, with the
-// same algorithm or another. The key is unknown until the issuer's own set has it, which is a reason
-// to fetch that set again. For an issuer that has a key of that name nothing changes.
+// D102: the issuer that the token names has rotated to a key whose `kid` another issuer uses, with
+// the same algorithm or another. The key is unknown until the issuer's own set has it, which is a
+// reason to fetch that set again. For an issuer that has a key of that name nothing changes.
 #[test]
 fn a_rotated_key_whose_kid_another_issuer_uses_is_unknown() {
     let [old, new, next] = [("old", 44), ("new", 45), ("new", 46)].map(|(kid, seed)| Minter {
@@ -333,7 +334,7 @@ fn a_rotated_key_whose_kid_another_issuer_uses_is_unknown() {
     }
 }
 
-// I03: a shared key that one of its issuers has declared dead is dead at that issuer alone.
+// I03: a shared key that one of its issuers has revoked is dead only at that issuer.
 #[test]
 fn a_shared_key_is_dead_only_at_the_issuer_that_revoked_it() {
     let minter = Minter::new("EdDSA");

@@ -1,11 +1,11 @@
-//! Keys that must not load, and keys that must not be mistaken for another kind of key.
+//! Keys that must not load, and keys that must not be treated as another kind of key.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sha2::{Sha256, Sha384, Sha512};
 use support::{Key, Minter, claims, encode, feed, hex, hmac};
 
-// V03, X02: the public key, in every spelling an attacker can think of, as the secret of an HMAC.
+// V03, X02: the public key, in every encoding an attacker might try, as the secret of an HMAC.
 #[test]
 fn no_spelling_of_a_public_key_is_the_secret_of_an_accepted_token() {
     for alg in ["EdDSA", "ES256", "ES384", "ES512", "RS256", "PS256"] {
@@ -48,7 +48,7 @@ fn no_spelling_of_a_public_key_is_the_secret_of_an_accepted_token() {
     }
 }
 
-// V03, X02: nothing but a JWK object is read as a key.
+// V03, X02: only a JWK object is read as a key.
 #[test]
 fn a_key_set_is_never_guessed_from_pem_der_or_text() {
     for alg in ["EdDSA", "ES256", "ES384", "ES512", "RS256"] {
@@ -172,8 +172,8 @@ fn a_key_that_is_weak_or_says_too_little_does_not_load() {
     assert!(VerifyingKey::from_jwk(secret("HS512", 64).to_string().as_bytes()).is_ok());
 }
 
-// V04, V15, X07: all points of small order, each also in its spellings that are not canonical, and
-// keys whose y is not reduced; speccheck's vectors 0-2 and 8-11 use such keys.
+// V04, V15, X07: all points of small order, each also in its non-canonical encodings, and keys
+// whose y is not reduced; speccheck's vectors 0-2 and 8-11 use such keys.
 #[test]
 fn an_ed25519_key_of_small_order_or_not_canonical_does_not_load() {
     let mut keys = vec![
@@ -201,7 +201,7 @@ fn an_ed25519_key_of_small_order_or_not_canonical_does_not_load() {
 }
 
 proptest! {
-    // V03: whatever the secret is, a token that names HS256 is nothing to an asymmetric key.
+    // V03: with any secret, an asymmetric key does not accept a token that names HS256.
     #[test]
     fn no_secret_at_all_signs_for_a_public_key(secret in proptest::collection::vec(any::<u8>(), 0..200)) {
         let minter = Minter::new("EdDSA");
@@ -212,7 +212,7 @@ proptest! {
     }
 }
 
-/// Encodings of the public key: raw, DER, PEM, JWK and text, each with frills.
+/// Encodings of the public key: raw, DER, PEM, JWK and text, each with extra characters.
 fn spellings(minter: &Minter) -> Vec<Vec<u8>> {
     let (raw, der) = public_bytes(&minter.key);
     let pem = |label: &str, newline: &str| {

@@ -1,11 +1,12 @@
-//! Key sets as issuers publish them: what must not verify is left out by name and spoils nothing.
+//! Key sets as issuers publish them: keys that must not verify are left out by name and affect no
+//! other key.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -14,10 +15,10 @@ use offswitch_verifier::{Algorithm, IssuerConfig, KeyProblem, KeySet, KeySetErro
 use serde_json::{Value, json};
 use support::{ISSUER, Key, Minter, NOW, claims, encode, feed};
 
-// V04, D39, D104: one bad neighbour in each place. It is named with what was found, and the good key
-// verifies as if it were alone.
+// V04, D39, D104: one bad neighbour at each place. It is named with what was found, and the good
+// key verifies as if it were alone.
 #[test]
-fn a_key_that_must_not_verify_is_left_out_by_name_and_spoils_no_other() {
+fn a_key_that_must_not_verify_is_left_out_by_name_and_affects_no_other() {
     let good = Minter::new("EdDSA");
     let es256 = |name: &str, value: Value| {
         let mut jwk = named(&Minter::new("ES256").jwk(), "odd");
@@ -115,10 +116,10 @@ fn a_key_that_must_not_verify_is_left_out_by_name_and_spoils_no_other() {
     }
 }
 
-// V04, D39: a kid that two usable keys of one algorithm have names neither of them; one that cannot be
-// used anyway takes no part in that, such as an encryption key of the same name.
+// V04, D39: if two usable keys of one algorithm have the same kid, neither is used. A key that
+// cannot be used anyway does not count, such as an encryption key of the same name.
 #[test]
-fn a_repeated_kid_costs_only_the_keys_of_one_algorithm_that_have_it() {
+fn a_repeated_kid_disables_only_the_keys_of_one_algorithm_that_have_it() {
     let first = Minter::new("EdDSA");
     let second = Minter { key: second_ed25519(), ..first.clone() };
     let third = Minter { kid: "key-3", ..Minter::new("RS256") };
@@ -134,7 +135,7 @@ fn a_repeated_kid_costs_only_the_keys_of_one_algorithm_that_have_it() {
         assert_eq!(code(set.clone(), &first, &claims()), "unknown_key");
         assert_eq!(code(set, &second, &claims()), "unknown_key");
     }
-    // A broken neighbour is as doubtful, above all one whose private part is public.
+    // A broken neighbour counts too, above all one whose private part is public.
     for (name, value) in [("x", json!("AQ")), ("d", json!("AQ")), ("alg", json!("RS256"))] {
         let mut odd = second.jwk();
         odd[name] = value;
@@ -153,7 +154,7 @@ fn a_repeated_kid_costs_only_the_keys_of_one_algorithm_that_have_it() {
     let set = set_of(&[first.jwk(), encrypting]);
     assert_eq!((set.keys().len(), set.refused().len()), (1, 1));
     assert_eq!(code(set, &first, &claims()), "valid");
-    // Without names: one of each algorithm is told apart, two of one are not.
+    // Without kids: one key per algorithm can be distinguished, two of one algorithm cannot.
     let (mut a, mut b) = (first.jwk(), third.jwk());
     for jwk in [&mut a, &mut b] {
         jwk.as_object_mut().unwrap().remove("kid");
@@ -163,8 +164,8 @@ fn a_repeated_kid_costs_only_the_keys_of_one_algorithm_that_have_it() {
     assert_eq!((set.keys().len(), set.refused().len()), (1, 2));
 }
 
-// I02: one kid for a key of each algorithm. The header's alg and kid name one key together, as the kid
-// alone does elsewhere, and each key verifies its own algorithm only.
+// I02: one kid for a key of each algorithm. The header's alg and kid together name one key, like
+// the kid alone in other sets, and each key verifies only its own algorithm.
 #[test]
 fn keys_of_different_algorithms_may_share_a_kid() {
     let minters = ["EdDSA", "ES256", "RS256", "RS512", "PS256"].map(Minter::new);
@@ -178,7 +179,7 @@ fn keys_of_different_algorithms_may_share_a_kid() {
             let rules = IssuerConfig { algorithms: algorithms.to_vec(), ..minter.rules() };
             let verifier = verifier(set.clone(), rules);
             assert_eq!(verifier.verify(&minter.token(&claims()), NOW).code(), "valid");
-            // The EdDSA key's signature under a header that names the ES256 key, and so on.
+            // The EdDSA key's signature with a header that names the ES256 key, and so on.
             for other in minters.iter().filter(|other| other.alg != minter.alg) {
                 let token = minter.sign(&other.header(), &claims());
                 let code = verifier.verify(&token, NOW).code();
@@ -189,9 +190,9 @@ fn keys_of_different_algorithms_may_share_a_kid() {
 }
 
 // V04, D115: Supabase publishes HS256 and ES256 keys in one set. The public keys verify, and no
-// secret does, whichever comes first and whoever named the set.
+// secret does, in any order and with any names.
 #[test]
-fn a_set_of_secrets_and_public_keys_verifies_by_the_public_keys_alone() {
+fn a_set_of_secrets_and_public_keys_verifies_only_with_the_public_keys() {
     let public = Minter::new("ES256");
     let secret = Minter { kid: "secret", ..Minter::new("HS256") };
     for members in [[public.jwk(), secret.jwk()], [secret.jwk(), public.jwk()]] {
@@ -207,7 +208,7 @@ fn a_set_of_secrets_and_public_keys_verifies_by_the_public_keys_alone() {
             assert_eq!(code, "unknown_key");
         }
     }
-    // A secret that everyone can fetch is none.
+    // A secret that every client can fetch is no secret.
     let alone = jwks(&[secret.jwk()]);
     let given = KeySet::from_jwks(alone.as_bytes(), &[]).unwrap();
     let rules = secret.rules();
@@ -218,8 +219,8 @@ fn a_set_of_secrets_and_public_keys_verifies_by_the_public_keys_alone() {
     assert!(fetched.keys().is_empty());
 }
 
-// D39: a lone key with a kid judges tokens without one, if it is the issuer's only usable key of
-// their algorithm; a token that names a key finds that key or none.
+// D39: a key with a kid judges tokens without one, if it is the issuer's only usable key of their
+// algorithm; a token with a kid uses the key of that name or none.
 #[test]
 fn a_token_without_kid_finds_the_only_key_of_its_algorithm() {
     let one = Minter::new("EdDSA");
@@ -243,10 +244,10 @@ fn a_token_without_kid_finds_the_only_key_of_its_algorithm() {
     assert_eq!(code(&[one.jwk()], &without(&es256)), "unknown_key");
     assert_eq!(code(&[one.jwk()], &without(&other)), "bad_signature");
     assert_eq!(code(&[one.jwk(), other.jwk()], &without(&one)), "unknown_key");
-    // A key without a name is meant first.
+    // A key without a name is preferred.
     assert_eq!(code(&[one.jwk(), unnamed.clone()], &without(&other)), "valid");
     assert_eq!(code(&[one.jwk(), unnamed.clone()], &without(&one)), "bad_signature");
-    // One that names another key does not find the only one there is.
+    // A token that names another key does not use the only key.
     let misnamed = Minter { kid: "key-9", ..one.clone() };
     assert_eq!(code(&[one.jwk()], &misnamed.token(&claims())), "unknown_key");
     assert_eq!(code(&[unnamed], &other.token(&claims())), "unknown_key");
@@ -255,9 +256,9 @@ fn a_token_without_kid_finds_the_only_key_of_its_algorithm() {
     assert_eq!(code(&[one.jwk(), encrypting], &without(&one)), "valid");
 }
 
-// D115: 200 keys are 200 keys; beyond 256 usable ones the rest is named and left out.
+// D115: 200 keys are all kept; of more than 256 usable ones the rest is named and left out.
 #[test]
-fn a_set_of_256_usable_keys_is_kept_whole_and_of_more_the_first_ones() {
+fn a_set_of_256_usable_keys_is_kept_and_of_a_larger_one_the_first_256() {
     let minter = Minter::new("EdDSA");
     let last = Minter { kid: "last", ..minter.clone() };
     let jwk = |number: usize| named(&minter.jwk(), &format!("k{number}"));
@@ -272,7 +273,7 @@ fn a_set_of_256_usable_keys_is_kept_whole_and_of_more_the_first_ones() {
         assert_eq!(code(set, &last, &claims()), code_of_last, "{count}");
     }
     assert_eq!(MAX_KEYS, 256);
-    // What cannot be used takes nobody's place.
+    // An unusable key takes no place.
     let mut members: Vec<Value> = (0..400).map(|_| json!({ "kty": "EC", "use": "enc" })).collect();
     members.push(last.jwk());
     let set = set_of(&members);
@@ -285,8 +286,8 @@ fn a_set_of_256_usable_keys_is_kept_whole_and_of_more_the_first_ones() {
     assert_eq!(KeySet::from_fetched_jwks(text.as_bytes(), &[]).unwrap().refused().len(), 1025);
 }
 
-// D15: an issuer that publishes an empty set, or only keys that cannot be used, has withdrawn its
-// keys. An answer that is not a key set says nothing.
+// D15: an issuer that publishes an empty set, or only unusable keys, has withdrawn its keys. An
+// answer that is not a key set changes nothing.
 #[test]
 fn a_fetched_set_without_usable_keys_withdraws_the_keys_before_it() {
     let minter = Minter::new("EdDSA");
@@ -327,7 +328,7 @@ fn a_fetched_set_without_usable_keys_withdraws_the_keys_before_it() {
             assert!(matches!(found, Err(KeySetError::NotJson)), "{text}: {found:?}");
         }
     }
-    // A single key is none of several: one that cannot be used withdraws nothing.
+    // A single key is not a set: if it is unusable, nothing is withdrawn.
     let single = r#"{"kty":"EC","use":"enc","kid":"e","alg":"ES256"}"#;
     let found = KeySet::from_fetched_jwks(single.as_bytes(), &[]);
     assert!(matches!(found, Err(KeySetError::NoUsableKey(_))), "{found:?}");
@@ -371,7 +372,7 @@ fn jwks(members: &[Value]) -> String {
     json!({ "keys": members }).to_string()
 }
 
-/// What loads of a configured set of these members.
+/// The keys that load from a configured set of these members.
 fn set_of(members: &[Value]) -> KeySet {
     KeySet::from_jwks(jwks(members).as_bytes(), &[]).unwrap()
 }

@@ -1,11 +1,11 @@
-//! What could not be revoked is not accepted, and what a refusal says about it.
+//! Tokens that could not be revoked are refused, and the texts of refusals.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -17,10 +17,10 @@ use offswitch_verifier::{
 use serde_json::{Value, json};
 use support::{ISSUER, Minter, NOW, claims, claims_with, claims_without, feed, lax_rules};
 
-// D107, I15: an id that a control plane takes for a revocation is accepted to the byte, whatever its
-// letters; a longer one is refused by name, whether or not it is required.
+// D107, I15: an id that a control plane accepts in a revocation is accepted up to the same byte,
+// with any characters; a longer one is refused by name, required or not.
 #[test]
-fn an_id_has_at_most_as_many_bytes_as_a_revocation_of_it_may_have() {
+fn an_id_has_at_most_as_many_bytes_as_a_revocation_may_name() {
     let minter = Minter::new("EdDSA");
     assert_eq!(MAX_ID_BYTES, 256);
     for rules in [lax_rules(&minter), minter.rules()] {
@@ -50,7 +50,7 @@ fn an_id_has_at_most_as_many_bytes_as_a_revocation_of_it_may_have() {
     }
 }
 
-// D110: an empty id names nobody: absent where it is not required, missing where it is.
+// D110: an empty id identifies nothing: it is absent if it is not required, and missing if it is.
 #[test]
 fn an_empty_id_is_absent_and_never_an_id() {
     let minter = Minter::new("EdDSA");
@@ -69,8 +69,8 @@ fn an_empty_id_is_absent_and_never_an_id() {
     assert_eq!(verdict(&lax, &token)["code"], "malformed");
 }
 
-// D100: by exp - iat, or by what is left where there is no iat; the feed's own control plane and
-// other issuers have limits of their own, and exp in milliseconds is beyond all of them.
+// D100: by exp - iat, or by the remaining time without iat; the feed's own control plane and other
+// issuers have different limits, and exp in milliseconds is beyond all of them.
 #[test]
 fn a_token_that_outlives_its_revocation_is_refused() {
     let minter = Minter::new("EdDSA");
@@ -115,7 +115,7 @@ fn a_token_that_outlives_its_revocation_is_refused() {
     }
 }
 
-// D100: what the defaults of the two are, and that they can be set.
+// D100: the two default limits, and the option that sets them.
 #[test]
 fn the_longest_lifetime_is_a_day_for_the_feeds_own_issuer_and_a_week_for_others() {
     let minter = Minter::new("EdDSA");
@@ -160,7 +160,7 @@ fn scopes_of_another_type_are_malformed() {
 }
 
 // D115: an issuer's tokens for another client, or of another use, are refused; a claim that is
-// absent or of another type is not a value.
+// absent or of another type has no matching value.
 #[test]
 fn a_claim_must_have_one_of_the_values_that_are_required() {
     let minter = Minter::new("EdDSA");
@@ -197,9 +197,9 @@ fn a_claim_must_have_one_of_the_values_that_are_required() {
     assert_eq!(refused["code"], "missing_claim");
 }
 
-// D115: how it is configured: values alone leave the names at their default.
+// D115: the configuration: values alone keep the default names.
 #[test]
-fn required_values_are_configured_beside_the_names_or_in_their_place() {
+fn required_values_are_configured_with_the_names_or_instead_of_them() {
     let minter = Minter::new("EdDSA");
     let good = serde_json::to_value(support::config(vec![minter.rules()])).unwrap();
     let read = |name: &str, value: Value| {
@@ -211,11 +211,11 @@ fn required_values_are_configured_beside_the_names_or_in_their_place() {
         read("requiredClaims", json!({ "client_id": "x", "token_use": ["access"] })).unwrap();
     assert_eq!(alone.issuers[0].required_claims, ["exp", "iat", "sub", "jti"]);
     assert_eq!(alone.issuers[0].required_values.len(), 2);
-    let beside = read("requiredValues", json!({ "client_id": ["x", "y"] })).unwrap();
-    assert_eq!(beside.issuers[0].required_claims, minter.rules().required_claims);
-    assert_eq!(beside.issuers[0].required_values[0].any_of, ["x", "y"]);
-    let text = serde_json::to_string(&beside).unwrap();
-    assert_eq!(VerifierConfig::from_json(&text), Ok(beside));
+    let values = read("requiredValues", json!({ "client_id": ["x", "y"] })).unwrap();
+    assert_eq!(values.issuers[0].required_claims, minter.rules().required_claims);
+    assert_eq!(values.issuers[0].required_values[0].any_of, ["x", "y"]);
+    let text = serde_json::to_string(&values).unwrap();
+    assert_eq!(VerifierConfig::from_json(&text), Ok(values));
     for value in [
         json!({}),
         json!({ "client_id": 1 }),
@@ -240,8 +240,8 @@ fn required_values_are_configured_beside_the_names_or_in_their_place() {
     }
 }
 
-// D38, V17: found and expected in every refusal, bounded and escaped, and of a token only the claim
-// that it is about.
+// D38, V17: every refusal names what was found and what was expected, bounded and escaped, and of
+// the token only the claim in question.
 #[test]
 fn a_refusal_says_what_was_found_and_what_was_expected() {
     let minter = Minter::new("EdDSA");
@@ -362,9 +362,9 @@ fn a_refusal_says_what_was_found_and_what_was_expected() {
     assert!(detail.len() < 900 && detail.bytes().all(|byte| (32..127).contains(&byte)), "{detail}");
 }
 
-// D105: the claims of a verdict are the text that was signed, whatever its numbers.
+// D105: the claims of a verdict are the signed text, with any numbers.
 #[test]
-fn claims_are_handed_on_as_the_bytes_that_were_signed() {
+fn claims_are_passed_on_as_the_bytes_that_were_signed() {
     let minter = Minter::new("EdDSA");
     let verifier = feed::verifier(&minter);
     let text = claims().to_string();

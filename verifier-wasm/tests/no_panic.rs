@@ -1,11 +1,11 @@
-//! No input makes the verifier panic or run out of stack; the fuzz targets go on from here.
+//! No input makes the verifier panic or run out of stack; the fuzz targets test this further.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -35,7 +35,7 @@ proptest! {
         let _ = follower().apply(seal(&bytes), NOW);
     }
 
-    // V14: the same behind a good signature, where the header and the payload are anything.
+    // V14: the same with a valid signature, over any header and payload.
     #[test]
     fn a_signed_token_with_random_parts_is_not_valid(
         header in proptest::collection::vec(any::<u8>(), 0..60),
@@ -79,7 +79,8 @@ proptest! {
         }
     }
 
-    // V14, S10: mutated bodies under a good signature: whatever opens can be asked anything.
+    // V14, S10: mutated bodies with a valid signature: every method of an opened snapshot can be
+    // called.
     #[test]
     fn a_mutated_snapshot_does_not_panic(mutations in mutations(), from in 0..6usize, probe in any::<u64>()) {
         let history = History::new(1, vec![Record::Token(1), Record::User(2, 3), Record::Session(4), Record::Epoch(5), Record::DeadKey(6), Record::User(7, 8)]);
@@ -102,7 +103,7 @@ proptest! {
         }
     }
 
-    // V14: any configuration's JSON with a value replaced by any other.
+    // V14: the JSON of a configuration with one value replaced by any other.
     #[test]
     fn a_mutated_configuration_does_not_panic(mutations in mutations()) {
         let config = serde_json::to_string(&support::config(vec![Minter::new("EdDSA").rules()])).unwrap();
@@ -113,7 +114,7 @@ proptest! {
     }
 }
 
-// X21: as deep as each cap allows, on a stack of a quarter of what wasm has.
+// X21: as deep as each size limit allows, on a stack of a quarter of wasm's size.
 #[test]
 fn deeply_nested_json_is_refused_without_exhausting_the_stack() {
     let check = || {
@@ -138,7 +139,7 @@ fn deeply_nested_json_is_refused_without_exhausting_the_stack() {
                 assert!(VerifierConfig::from_json(&text).is_err());
             }
         }
-        // 100,000 levels do not fit a token, and are refused by their length.
+        // 100,000 levels do not fit a token, and are refused because of their length.
         let text = deep("[", "]", 100_000);
         let token = minter.sign_bytes(minter.header().to_string().as_bytes(), text.as_bytes());
         assert!(token.len() > MAX_TOKEN_BYTES);
@@ -150,9 +151,9 @@ fn deeply_nested_json_is_refused_without_exhausting_the_stack() {
     std::thread::Builder::new().stack_size(256 * 1024).spawn(check).unwrap().join().unwrap();
 }
 
-// V14, X20: many of everything that can be repeated within the caps.
+// V14, X20: many copies of everything that can be repeated within the limits of size.
 #[test]
-fn a_token_full_of_members_or_audiences_is_judged() {
+fn a_token_full_of_members_or_audiences_gets_a_verdict() {
     let minter = Minter::new("HS256");
     let verifier = feed::verifier(&minter);
     let many: Vec<Value> = (0..3000).map(|number| json!(format!("{number}"))).collect();

@@ -1,4 +1,4 @@
-//! Our own signature checks beside independent implementations of them: the `rsa` crate and
+//! Our own signature checks compared with independent implementations: the `rsa` crate and
 //! ed25519-dalek.
 
 #![expect(
@@ -6,7 +6,7 @@
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -17,12 +17,12 @@ use serde_json::json;
 use sha2::{Sha256, Sha384, Sha512};
 use support::{Counter, Key, encode};
 
-/// Sizes that fill their limbs and bytes, and sizes that leave one bit or all but one of them.
+/// Sizes that fill their limbs and bytes, and sizes that leave one bit or all but one bit unused.
 const RSA_BITS: [usize; 6] = [2048, 2049, 2056, 2081, 3072, 4096];
 const EXPONENTS: [u64; 4] = [3, 65_537, (1 << 32) + 15, u64::MAX - 58];
 
-// X08, V01: keys of many sizes and exponents, every algorithm: what the crate signs passes here, and
-// what was changed in any way passes neither here nor there.
+// X08, V01: keys of many sizes and exponents, every algorithm: a signature of the crate is accepted
+// here, and a changed one neither here nor there.
 #[test]
 fn rsa_signatures_get_the_verdict_of_the_rsa_crate() {
     let mut random = Counter(11);
@@ -33,7 +33,7 @@ fn rsa_signatures_get_the_verdict_of_the_rsa_crate() {
             }
             let exponent = rsa::BoxedUint::from(exponent);
             let key = rsa::PrivateKey::new_with_exp(&mut random, bits, exponent);
-            // Not every exponent fits every pair of primes; the next ones will do.
+            // Not every exponent fits every pair of primes; then the next pair is tried.
             let Ok(key) = key else { continue };
             let key = Key::Rsa(key);
             for alg in ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"] {
@@ -125,7 +125,7 @@ fn ed25519_signatures_get_the_verdict_of_ed25519_dalek() {
     }
 }
 
-// X07: R of small order can be made to fit by whoever owns the key, and then back ends differ.
+// X07: the owner of the key can make R of small order fit, and then back ends differ.
 #[test]
 fn an_ed25519_signature_with_a_small_r_is_refused_before_any_host_is_asked() {
     use curve25519_dalek::constants::EIGHT_TORSION;
@@ -146,7 +146,7 @@ fn an_ed25519_signature_with_a_small_r_is_refused_before_any_host_is_asked() {
         assert!(!ours.could_accept(&signature), "{at}");
         assert!(!ours.accepts(&signature, b"message"), "{at}");
         if at == 0 {
-            // The equation itself holds: a check that is not strict accepts this one.
+            // The equation itself holds: a lenient check accepts this signature.
             let signature = ed25519_dalek::Signature::from_slice(&signature).unwrap();
             assert!(public.verify(b"message", &signature).is_ok());
             assert!(public.verify_strict(b"message", &signature).is_err());

@@ -1,12 +1,12 @@
-//! Each preset judges tokens and key sets in the shape that its provider publishes, with keys of our own, and
-//! refuses near misses. The fixtures are those of `tests/presets` in JavaScript.
+//! Each preset judges tokens and key sets in the shape that its provider publishes, with our own
+//! keys, and refuses near misses. The fixtures are those of `tests/presets` in JavaScript.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -59,7 +59,7 @@ fn a_token_of_each_provider_is_valid_under_its_preset_and_near_misses_are_refuse
             };
             assert!(is_expected, "{name} {more}: {found}");
         }
-        // Every bit of the signature counts.
+        // Every bit of the signature matters.
         let mut forged = provider.token(&json!({}));
         let last = forged.len() - 20;
         forged.replace_range(last..=last, if &forged[last..=last] == "A" { "B" } else { "A" });
@@ -67,7 +67,8 @@ fn a_token_of_each_provider_is_valid_under_its_preset_and_near_misses_are_refuse
     }
 }
 
-// I04, I15: what a preset names as an id of a token, a session or a user revokes the provider's token.
+// I04, I15: the claims that a preset names as ids of a token, a session or a user revoke the
+// provider's token.
 #[test]
 fn the_claims_that_a_preset_names_as_ids_revoke_the_providers_token() {
     for (name, fixture) in fixtures() {
@@ -96,9 +97,10 @@ fn the_claims_that_a_preset_names_as_ids_revoke_the_providers_token() {
     }
 }
 
-// I02: each published set with one bad neighbour in each place, by the name of the key that signs.
+// I02: each published set with one bad neighbour at each place, identified by the name of the key
+// that signs.
 #[test]
-fn no_neighbour_spoils_a_published_key_set() {
+fn no_bad_neighbour_affects_a_published_key_set() {
     for (name, fixture) in fixtures() {
         let provider = Provider::new(&name, &fixture);
         let token = provider.token(&json!({}));
@@ -131,7 +133,7 @@ fn no_neighbour_spoils_a_published_key_set() {
     }
 }
 
-// X22, I04: nothing of a parameter leaves its place in an address. The same list as in JavaScript.
+// X22, I04: a parameter cannot change other parts of an address. The same list as in JavaScript.
 #[test]
 fn a_parameter_that_does_not_belong_into_an_address_is_refused_by_name() {
     let table: Value = serde_json::from_str(PARAMETERS).unwrap();
@@ -141,7 +143,7 @@ fn a_parameter_that_does_not_belong_into_an_address_is_refused_by_name() {
     }
     for case in array(&table["bad"]) {
         let name = text(&case["preset"]);
-        // A number or an object is no parameter at all here: the reader of a configuration refuses it.
+        // A number or an object cannot be a parameter: the reader of a configuration refuses it.
         let Ok(given) = serde_json::from_value(case["parameters"].clone()) else { continue };
         let error = Preset::rules(name, &given).unwrap_err();
         assert_eq!(error.code(), "invalid_preset");
@@ -163,7 +165,7 @@ fn a_parameter_that_does_not_belong_into_an_address_is_refused_by_name() {
     }
 }
 
-// What a control plane needs is known without what a verifier accepts.
+// A control plane's part of a preset needs none of the verifier's parameters.
 #[test]
 fn an_address_needs_no_audience_and_rules_do() {
     let (_, fixture) = fixtures().into_iter().find(|(name, _)| name == "entra").unwrap();
@@ -176,7 +178,7 @@ fn an_address_needs_no_audience_and_rules_do() {
     assert!(error.starts_with("the preset entra: audience is missing"), "{error}");
 }
 
-/// One provider with keys of our own.
+/// One provider with our own keys.
 struct Provider<'f> {
     name: &'f str,
     fixture: &'f Value,
@@ -266,7 +268,7 @@ fn key_of(kind: &str) -> &'static Key {
     &KEYS[usize::from(kind == "EC")]
 }
 
-/// Replaces members, removes those that are null, and makes times of what is relative to now.
+/// Replaces members, removes those that are null, and turns relative times into absolute ones.
 fn changed(object: &Value, changes: &Value) -> Value {
     let mut object = object.as_object().unwrap().clone();
     object.extend(changes.as_object().cloned().unwrap_or_default());

@@ -1,11 +1,11 @@
-//! Key sets as providers publish them: keys that name no alg, and neighbours that cannot verify.
+//! Key sets as providers publish them: keys without alg, and neighbours that cannot verify.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -26,8 +26,8 @@ const TYPES: [(&str, &[&str]); 6] = [
     ("HS256", &["HS256", "HS384", "HS512"]),
 ];
 
-// I01: key type x configured list x the header's alg. A key without alg verifies the only algorithm of
-// the list that has such keys, and no header makes it verify another one.
+// I01: key type x configured list x the header's alg. A key without alg verifies the only algorithm
+// of the list that has such keys, and no header makes it verify another one.
 #[test]
 fn a_key_without_alg_is_bound_by_the_issuers_list_and_never_by_the_token() {
     let tokens: HashMap<&str, String> =
@@ -60,9 +60,9 @@ fn a_key_without_alg_is_bound_by_the_issuers_list_and_never_by_the_token() {
     }
 }
 
-// I01: it is named with its reason, and the keys beside it verify.
+// I01: it is named with its reason, and the other keys verify.
 #[test]
-fn a_key_that_several_algorithms_fit_is_refused_by_name_and_spoils_no_other() {
+fn a_key_that_several_algorithms_fit_is_refused_by_name_and_affects_no_other() {
     let rsa = Minter { kid: "rsa", ..Minter::new("RS256") };
     let good = Minter::new("ES256");
     let list = [Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256];
@@ -88,7 +88,7 @@ fn a_key_that_several_algorithms_fit_is_refused_by_name_and_spoils_no_other() {
     // A list may name one algorithm twice, also by both of its names.
     let twice = [Algorithm::Rs256, Algorithm::Rs256];
     assert!(KeySet::from_jwks(nameless.to_string().as_bytes(), &twice).is_ok());
-    // The key's own `alg` counts, also against the list.
+    // The key's own `alg` counts, even if the list differs.
     let set = KeySet::from_jwks(rsa.jwk().to_string().as_bytes(), &[Algorithm::Ps256]).unwrap();
     assert_eq!(set.keys()[0].algorithm(), Algorithm::Rs256);
     assert_eq!(
@@ -97,9 +97,10 @@ fn a_key_that_several_algorithms_fit_is_refused_by_name_and_spoils_no_other() {
     );
 }
 
-// I01: a published secret is not used as a key, with alg or without; one that was configured is bound as other keys are.
+// I01: a published secret is not used as a key, with or without alg; a configured one is bound like
+// other keys.
 #[test]
-fn a_secret_without_alg_is_bound_where_it_was_configured_and_refused_where_it_was_fetched() {
+fn a_secret_without_alg_is_bound_if_it_is_configured_and_refused_if_it_is_fetched() {
     let text = nameless("HS256");
     let list = [Algorithm::Hs256];
     let set = KeySet::from_jwks(text.as_bytes(), &list).unwrap();
@@ -108,10 +109,10 @@ fn a_secret_without_alg_is_bound_where_it_was_configured_and_refused_where_it_wa
     assert_eq!(fetched.refused()[0].problem, KeyProblem::PublishedSecret);
 }
 
-// I02: every neighbour that cannot verify, in every place, with a kid of its own, with the good key's, and
-// without any. The good key verifies as if it were alone, with alg and without.
+// I02: every neighbour that cannot verify, at every place, with its own kid, with the good key's,
+// and without any. The good key verifies as if it were alone, with and without alg.
 #[test]
-fn a_neighbour_that_cannot_verify_spoils_no_key_even_by_its_kid() {
+fn a_neighbour_that_cannot_verify_affects_no_key_even_by_its_kid() {
     for alg in ["EdDSA", "ES256", "RS256"] {
         let good = Minter::new(alg);
         let other = Minter { kid: "other", ..Minter::new("PS384") };
@@ -136,7 +137,7 @@ fn a_neighbour_that_cannot_verify_spoils_no_key_even_by_its_kid() {
     }
 }
 
-// I02: 200 usable keys around it, and 1,000 that are not.
+// I02: 200 usable keys around it, and 1,000 unusable ones.
 #[test]
 fn a_key_is_found_among_hundreds_without_alg() {
     let minter = Minter { kid: "last", ..Minter::new("RS256") };
@@ -160,10 +161,11 @@ fn a_key_is_found_among_hundreds_without_alg() {
     }
 }
 
-// I01, I03: issuers that share a key that names no alg, each with a list of its own. The exact iss decides
-// among those whose key fits, and a token that says another algorithm than its issuer's is refused.
+// I01, I03: issuers that share a key without alg, each with its own list. The exact iss decides
+// among the issuers whose key fits, and a token with another algorithm than its issuer's is
+// refused.
 #[test]
-fn issuers_that_share_a_key_without_alg_bind_it_each_by_its_own_list() {
+fn issuers_that_share_a_key_without_alg_each_bind_it_by_their_own_list() {
     let issuers = [
         ("https://a.example", Algorithm::Rs256),
         ("https://b.example", Algorithm::Rs512),
@@ -232,7 +234,7 @@ fn neighbours(good: &Value) -> Vec<Value> {
         json!(null),
         json!("key"),
     ];
-    // A private key spoils no key of another name or algorithm.
+    // A private key affects no key of another name or algorithm.
     let mut private = Minter { kid: "private", ..Minter::new("RS512") }.jwk();
     private["d"] = json!("AQ");
     all.push(private.clone());
@@ -257,7 +259,7 @@ fn algorithms(names: &[&str]) -> Vec<Algorithm> {
     names.iter().map(|name| Algorithm::from_name(name).unwrap()).collect()
 }
 
-/// A set of one key that names no alg.
+/// A set of one key without alg.
 fn nameless(alg: &str) -> String {
     let mut jwk = Key::new(alg).public();
     jwk["kid"] = json!("key-1");

@@ -1,11 +1,11 @@
-//! A revoked token stays revoked in every spelling; every verdict has its code.
+//! A revoked token stays revoked in every encoding; every verdict has its code.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -19,7 +19,7 @@ use support::{
 };
 
 // V16, X06: the twin (r, n - s) of a revoked ES256 token is a valid signature; the token is revoked
-// by its jti, so the twin is revoked too. Every other spelling is no token at all.
+// by its jti, so the twin is revoked too. No other encoding is a token.
 #[test]
 fn no_variant_of_a_revoked_token_is_accepted() {
     let minter = Minter::new("ES256");
@@ -49,7 +49,7 @@ fn no_variant_of_a_revoked_token_is_accepted() {
     }
 }
 
-// X23, V17: the same verifier and token, before and after: nothing is remembered as good.
+// X23, V17: the same verifier and token, before and after: no verdict is remembered.
 #[test]
 fn a_token_seen_as_valid_is_refused_once_it_is_revoked_or_expired() {
     let minter = Minter::new("EdDSA");
@@ -72,7 +72,7 @@ fn a_token_seen_as_valid_is_refused_once_it_is_revoked_or_expired() {
     assert_eq!(other.verify(&token, NOW).code(), "wrong_audience");
 }
 
-// V16, X28: without the claim there is nothing to revoke by, so such a token is refused.
+// V16, X28: a token without the claim that it could be revoked by is refused.
 #[test]
 fn a_token_cannot_hide_the_claims_it_is_revoked_by() {
     let minter = Minter::new("EdDSA");
@@ -91,10 +91,10 @@ fn a_token_cannot_hide_the_claims_it_is_revoked_by() {
     }
 }
 
-// A revoked user's token must show the version and the time that the feed asks for. One without `ver`
-// counts as the first version, one without `iat` as the oldest.
+// A revoked user's token must have the version and the time that the feed demands. A token without
+// `ver` counts as the first version, one without `iat` as the oldest.
 #[test]
-fn a_revoked_user_keeps_only_what_was_issued_afterwards() {
+fn a_revoked_user_keeps_only_tokens_that_were_issued_afterwards() {
     let minter = Minter::new("EdDSA");
     let records = vec![Record::User(1, 3), Record::UserBefore(2, NOW + 3)];
     let verifier = feed::with_base(minter.verifier_with(lax_rules(&minter)), records);
@@ -117,7 +117,7 @@ fn a_revoked_user_keeps_only_what_was_issued_afterwards() {
     assert_eq!(code(&without, NOW), "valid");
 }
 
-// A version and a time may both be asked for: neither takes anything back that the other has revoked.
+// The feed may demand a version and a time: neither undoes the revocation by the other.
 #[test]
 fn a_version_and_a_time_of_one_user_both_hold() {
     let minter = Minter::new("EdDSA");
@@ -138,7 +138,7 @@ fn a_version_and_a_time_of_one_user_both_hold() {
 
 // A token without iat cannot show that it is younger than the red button.
 #[test]
-fn a_login_after_a_red_button_on_a_fast_clock_is_good_at_once() {
+fn a_login_after_a_red_button_on_a_fast_clock_is_valid_immediately() {
     let minter = Minter::new("EdDSA");
     let verifier =
         feed::with_base(minter.verifier_with(lax_rules(&minter)), vec![Record::Epoch(NOW + 240)]);
@@ -151,7 +151,7 @@ fn a_login_after_a_red_button_on_a_fast_clock_is_good_at_once() {
 }
 
 #[test]
-fn the_epoch_spares_only_tokens_that_show_a_later_iat() {
+fn the_epoch_accepts_only_tokens_with_a_later_iat() {
     let minter = Minter::new("EdDSA");
     let verifier =
         feed::with_base(minter.verifier_with(lax_rules(&minter)), vec![Record::Epoch(NOW - 10)]);
@@ -164,7 +164,7 @@ fn the_epoch_spares_only_tokens_that_show_a_later_iat() {
     }
 }
 
-// Every verdict code of the design, reached through the public door, with its outcome.
+// Every verdict code of the design, reached through the public API, with its outcome.
 #[test]
 fn every_verdict_code_is_reached() {
     let minter = Minter::new("EdDSA");
@@ -178,7 +178,7 @@ fn every_verdict_code_is_reached() {
     let mut header = minter.header();
     header["typ"] = json!("JWT");
     let mut unknown = minter.header();
-    unknown["kid"] = json!("nobody");
+    unknown["kid"] = json!("unlisted");
     let mut tampered = good.clone();
     tampered.replace_range(tampered.len() - 4.., "AAAA");
     let cases: Vec<(&str, &str, Verifier, String, u64)> = vec![
@@ -210,10 +210,9 @@ fn every_verdict_code_is_reached() {
     }
 }
 
-// Invariant 6: what cannot be decided is undecided for a good token only; a bad one is refused in
-// every state of the feed.
+// Invariant 6: only a good token can be undecided; a bad one is refused in every state of the feed.
 #[test]
-fn a_bad_token_is_refused_also_where_a_good_one_is_undecided() {
+fn a_bad_token_is_refused_even_if_a_good_one_is_undecided() {
     let minter = Minter::new("EdDSA");
     let revoked = feed::with_base(minter.cold_verifier(), vec![Record::Token(1)]);
     assert_eq!(revoked.verify(&minter.token(&claims()), NOW + 100).code(), "revoked_token");
@@ -229,7 +228,7 @@ fn a_bad_token_is_refused_also_where_a_good_one_is_undecided() {
     assert_eq!(lenient.verify(&minter.token(&claims()), NOW).code(), "no_snapshot");
 }
 
-/// V18: one code, one outcome, evidence, and nothing of the token in the detail.
+/// V18: one code, one outcome, evidence, and no part of the token in the detail.
 fn check_shape(verdict: &Verdict, outcome: &str, token: &str) {
     let json = serde_json::to_value(verdict).unwrap();
     assert_eq!(json["outcome"], outcome);
@@ -252,7 +251,7 @@ fn twin(signature: &[u8]) -> Vec<u8> {
     p256::ecdsa::Signature::from_scalars(r, s).unwrap().to_bytes().to_vec()
 }
 
-/// The token with its segments, its signature and its base64 spelled in every other way.
+/// The token with its segments, its signature and its base64 encoded in every other way.
 fn spellings(token: &str) -> Vec<String> {
     let parts: Vec<&str> = token.split('.').collect();
     let mut all = vec![token.to_owned()];

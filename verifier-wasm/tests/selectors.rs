@@ -1,4 +1,5 @@
-//! Revocation by any claims: what a verifier looks up that was configured before the selector existed.
+//! Revocation by any claims: the look-ups of a verifier that was configured before the selector
+//! existed.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -6,7 +7,7 @@
     clippy::indexing_slicing,
     clippy::needless_pass_by_value,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 use support::feed::{SALT, rules, selector, signer};
 use support::{ISSUER, Minter, NOW, claims, claims_with, claims_without, lax_rules};
 
-/// A revocation: claims by path with their values, and a cut-off or none.
+/// A revocation: claims by path with their values, and a cutoff or none.
 type Revoked = (BTreeMap<String, Value>, Option<u64>);
 
 fn value_of(value: &Value) -> ClaimValue<'_> {
@@ -34,7 +35,7 @@ fn value_of(value: &Value) -> ClaimValue<'_> {
     }
 }
 
-/// A base, or a delta if `from` is above 0, in which these are revoked.
+/// A base, or a delta if `from` is above 0, with these revocations.
 fn snapshot(from: u64, to: u64, revoked: &[Revoked], horizons: &Horizons) -> Vec<u8> {
     let mut rules = IssuerRules { horizons: horizons.clone(), ..rules(0) };
     let (mut denied, mut cutoffs) = (vec![], BTreeMap::new());
@@ -82,9 +83,9 @@ fn with(more: Value) -> Value {
     claims
 }
 
-// I07: a verifier knows nothing of a selector but what the feed says.
+// I07: a verifier knows a selector only from the feed.
 #[test]
-fn a_selector_is_enforced_that_did_not_exist_when_the_verifier_was_configured() {
+fn a_selector_that_did_not_exist_at_configuration_is_enforced() {
     let minter = Minter::new("EdDSA");
     let of_client =
         |client: &str| minter.token(&with(json!({"client_id": client, "iat": NOW - 1})));
@@ -102,9 +103,9 @@ fn a_selector_is_enforced_that_did_not_exist_when_the_verifier_was_configured() 
     assert_eq!(verifier.verify(&later, NOW).code(), "valid");
 }
 
-// I07: what is remembered of a token is judged by the new selector too.
+// I07: a new selector also applies to remembered tokens.
 #[test]
-fn a_token_seen_before_is_held_against_a_selector_that_is_new() {
+fn a_token_seen_before_is_checked_against_a_new_selector() {
     let minter = Minter::new("EdDSA");
     let token = minter.token(&with(json!({"groups": ["a", "b"]})));
     let mut caching = CachingVerifier::new(verifier(&minter, &[]));
@@ -118,11 +119,11 @@ fn a_token_seen_before_is_held_against_a_selector_that_is_new() {
     let delta =
         |from, claims| snapshot(from, from + 1, &[revoked(claims, None)], &Horizons::default());
     caching.apply(delta(1, json!({"groups": "c"})), NOW).0.unwrap();
-    // Its claims must be read again; another verdict is not made of what is remembered.
+    // Its claims must be read again; the remembered state is not enough for a verdict.
     assert_eq!(caching.judge(7, Presentation::Bearer, NOW, Staleness::Configured), None);
     verify(&mut caching).unwrap();
     assert_eq!(caching.judge(7, Presentation::Bearer, NOW, Staleness::Configured), Some(Ok(false)));
-    // The selector is the same: the fingerprints that are remembered answer.
+    // The selector is the same: the remembered fingerprints are enough.
     caching.apply(delta(2, json!({"groups": "b"})), NOW).0.unwrap();
     let judged =
         caching.judge(7, Presentation::Bearer, NOW, Staleness::Configured).unwrap().unwrap_err();
@@ -132,9 +133,10 @@ fn a_token_seen_before_is_held_against_a_selector_that_is_new() {
     ));
 }
 
-// I07, I15: every type that a revocation can name, byte for byte; nothing else at such a path passes.
+// I07, I15: every type that a revocation can name, byte for byte; any other value at the path is
+// refused.
 #[test]
-fn a_value_matches_in_its_type_and_its_bytes_only() {
+fn a_value_matches_only_in_its_type_and_its_bytes() {
     let minter = Minter::new("EdDSA");
     let values = [
         json!("7"),
@@ -187,7 +189,7 @@ fn a_value_matches_in_its_type_and_its_bytes_only() {
     }
 }
 
-// I07: an array matches by any element, in selectors of one claim only.
+// I07: an array matches by any element, only in selectors of one claim.
 #[test]
 fn an_array_matches_by_any_element() {
     let minter = Minter::new("EdDSA");
@@ -197,7 +199,7 @@ fn an_array_matches_by_any_element() {
         single.verify(&token(json!({"aud": "api", "o": {"g": "x"}})), NOW).code(),
         "revoked_claims"
     );
-    // In a pair an array names nothing that could be matched, so it is refused.
+    // In a pair an array has no value to match, so it is refused.
     assert_eq!(single.verify(&token(json!({"o": {"g": ["x"]}})), NOW).code(), "malformed");
     let groups = verifier(&minter, &[revoked(json!({"/o/g": "x"}), None)]);
     let many: Vec<String> = (0..63).map(|number| number.to_string()).collect();
@@ -212,12 +214,12 @@ fn an_array_matches_by_any_element() {
     }
     assert_eq!(groups.verify(&token(json!({"o": {"h": "x"}})), NOW).code(), "valid");
     assert_eq!(groups.verify(&token(json!({"/o/g": "x"})), NOW).code(), "valid");
-    // Something else than an object on the way is not "absent".
+    // A value that is not an object on the path does not count as absent.
     assert_eq!(groups.verify(&token(json!({"o": "x"})), NOW).code(), "malformed");
 }
 
-// I06: a token that lives longer than the horizon of its issuer allows is refused, and so is one that does not
-// say how long it lives.
+// I06: a token that lives longer than the horizon of its issuer allows is refused, and so is one
+// without a lifetime.
 #[test]
 fn a_horizon_limits_a_tokens_life_by_when_it_was_issued() {
     let minter = Minter::new("EdDSA");
@@ -265,7 +267,7 @@ fn a_horizon_limits_a_tokens_life_by_when_it_was_issued() {
 
 // I09: an epoch, a horizon and a selector belong to one issuer.
 #[test]
-fn what_is_said_about_another_issuer_concerns_no_token_of_this_one() {
+fn rules_of_another_issuer_apply_to_no_token_of_this_one() {
     let minter = Minter::new("EdDSA");
     let mut other = IssuerRules { epoch: NOW, ..IssuerRules::new("https://other.example") };
     other.horizons.add(Horizon { issued_from: 0, seconds: 1 });
@@ -288,7 +290,8 @@ fn what_is_said_about_another_issuer_concerns_no_token_of_this_one() {
     assert_eq!(verifier.verify(&token, NOW).code(), "valid");
 }
 
-/// A base or delta as [`snapshot`] makes it, signed at another time, in which only these selectors are listed.
+/// A base or delta as [`snapshot`] makes it, signed at another time, in which only these selectors
+/// are listed.
 fn listing(from: u64, to: u64, issued_at: u64, rules: IssuerRules, denied: &[u64]) -> Vec<u8> {
     let floor = |seq| Floor { position: Position { era: 1, seq }, ..Floor::default() };
     signer().sign(&Content {
@@ -303,7 +306,8 @@ fn listing(from: u64, to: u64, issued_at: u64, rules: IssuerRules, denied: &[u64
     })
 }
 
-// R21: a base of a log that lost a selector a moment ago un-revokes nothing: the selector stays with its entry.
+// R21: a base of a log that just lost a selector undoes no revocation: the selector stays with its
+// entry.
 #[test]
 fn a_base_of_a_log_that_lost_a_selector_leaves_it_in_force() {
     let minter = Minter::new("EdDSA");
@@ -313,7 +317,7 @@ fn a_base_of_a_log_that_lost_a_selector_leaves_it_in_force() {
     verifier.apply(delta, NOW).unwrap();
     verifier.apply(listing(0, 3, NOW + 1, rules(0), &[]), NOW + 1).unwrap();
     assert_eq!(verifier.verify(&token, NOW + 1).code(), "revoked_claims");
-    // One that a later base lacks has expired there: it costs no verdict a look-up any more.
+    // A selector that a later base lacks has expired there: verdicts no longer look it up.
     let mut later = self::verifier(&minter, &[]);
     let delta = snapshot(1, 2, &[revoked(json!({"client_id": "c-1"}), None)], &Horizons::default());
     later.apply(delta, NOW).unwrap();
@@ -321,9 +325,9 @@ fn a_base_of_a_log_that_lost_a_selector_leaves_it_in_force() {
     assert_eq!(later.feed().rules_of(ISSUER).unwrap().selectors.len(), 3);
 }
 
-// Invariant 2: no base takes an epoch or a horizon back.
+// Invariant 2: no base undoes an epoch or a horizon.
 #[test]
-fn a_base_without_an_epoch_or_a_horizon_takes_neither_back() {
+fn a_base_without_an_epoch_or_a_horizon_undoes_neither() {
     let minter = Minter::new("EdDSA");
     let mut verifier = verifier(&minter, &[]);
     let strict = IssuerRules { horizons: Horizons::constant(600), ..rules(NOW - 50) };
@@ -336,8 +340,8 @@ fn a_base_without_an_epoch_or_a_horizon_takes_neither_back() {
     assert_eq!((rules.epoch, rules.horizons.limit_at(now)), (NOW - 50, Some(600)));
 }
 
-// Each selector costs every verdict a look-up: deltas that bring too many make a verifier ask for a base, and a
-// base that has as many does not make it ask again.
+// Every verdict looks up each selector: deltas with too many selectors make a verifier request a
+// base, and a base with as many does not make it request another one.
 #[test]
 fn more_selectors_than_a_base_has_are_a_reason_to_fetch_one() {
     let minter = Minter::new("EdDSA");

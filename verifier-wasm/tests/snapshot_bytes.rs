@@ -1,11 +1,11 @@
-//! The bytes of a snapshot: signed as a whole, bounded in every count, and no place for a key.
+//! The bytes of a snapshot: signed as a whole, bounded in every count, and without room for a key.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -18,7 +18,7 @@ use support::body::{FIELDS, Fields, header, text, varint};
 use support::feed::{FEED, History, Model, Record, body_at, follower, seal, signer, signing_key};
 use support::{ISSUER, Minter, NOW, feed};
 
-// S01: of base, delta and heartbeat every bit and every length is signed.
+// S01: every bit and every length of base, delta and heartbeat is signed.
 #[test]
 fn a_snapshot_with_one_bit_flipped_or_any_byte_missing_is_refused() {
     let history = history();
@@ -41,14 +41,14 @@ fn a_snapshot_with_one_bit_flipped_or_any_byte_missing_is_refused() {
     }
 }
 
-// D01, D14: what its first bytes show is not a snapshot of the feed is not read on, and what is one is.
+// D01, D14: if the first bytes are not those of a snapshot of the feed, the rest is not read.
 #[test]
 fn the_first_bytes_show_what_cannot_be_a_snapshot_of_the_feed() {
     let (history, feed) = (history(), follower());
     let good = history.base(6);
     for length in 0..=good.len() {
         let head = &good[..length];
-        // The envelope, and the feed's id behind it.
+        // The envelope, and the feed's id after it.
         let enough = body_at(1) + 1;
         assert_eq!(feed.preview(head).is_ok(), length >= enough, "{length}");
         assert_eq!(feed.begin(head).is_ok(), length >= enough, "{length}");
@@ -65,7 +65,7 @@ fn the_first_bytes_show_what_cannot_be_a_snapshot_of_the_feed() {
     }
 }
 
-// D14: the signature is checked piece by piece, whatever the pieces are, and nothing is kept.
+// D14: the signature is checked piece by piece, in pieces of any size, and nothing is stored.
 #[test]
 fn a_snapshot_that_arrives_in_pieces_is_checked_as_a_whole() {
     let (history, feed) = (history(), follower());
@@ -88,7 +88,7 @@ fn a_snapshot_that_arrives_in_pieces_is_checked_as_a_whole() {
     }
 }
 
-// S01: what was refused changed nothing, whichever bit it was.
+// S01: a refused snapshot changes nothing, whichever bit was wrong.
 #[test]
 fn a_refused_snapshot_leaves_the_feed_as_it_was() {
     let history = history();
@@ -118,7 +118,7 @@ fn a_snapshot_of_another_feed_or_key_is_refused() {
     let other = SnapshotSigner::new(FEED, vec![signing_key(2)]);
     let bytes = history.range_signed(&other, 0, 6, NOW);
     assert_eq!(feed.apply(bytes, NOW).unwrap_err().code(), "snapshot_unknown_key");
-    // Another key's signature under the name of ours.
+    // Another key's signature with the id of our key.
     let mut bytes = history.range_signed(&other, 0, 6, NOW);
     let ours = history.base(6);
     bytes[6..14].copy_from_slice(&ours[6..14]);
@@ -151,7 +151,7 @@ fn of_two_signatures_each_trusted_one_must_be_right() {
     }
 }
 
-// S01: magic, version and number of signatures, each on its own.
+// S01: magic, version and number of signatures, each separately.
 #[test]
 fn an_envelope_of_another_kind_is_refused_by_name() {
     let trusted = signer().feed_keys();
@@ -174,8 +174,8 @@ fn an_envelope_of_another_kind_is_refused_by_name() {
     }
 }
 
-// S02: a body that is written out by hand, field by field, is all there is: every byte is a name, a
-// number, a hash or a fingerprint, and none of them ever becomes a verification key.
+// S02: a body written by hand, field by field, is complete: every byte is a name, a number, a hash
+// or a fingerprint, and none of them can become a verification key.
 #[test]
 fn no_field_of_a_snapshot_can_carry_a_key() {
     let bytes = history().base(6);
@@ -190,7 +190,8 @@ fn no_field_of_a_snapshot_can_carry_a_key() {
     varint(&mut by_hand, NOW);
     varint(&mut by_hand, NOW + feed::VALID_SECONDS);
     by_hand.extend(feed::SALT.0);
-    // One issuer: its name, its epoch, no horizon, and three selectors of one path each with its uses.
+    // One issuer: its name, its epoch, no horizon, and three selectors of one path, each with its
+    // uses.
     varint(&mut by_hand, 1);
     text(&mut by_hand, ISSUER);
     for number in [77, 0, 3] {
@@ -213,8 +214,8 @@ fn no_field_of_a_snapshot_can_carry_a_key() {
     assert_eq!(body.len(), by_hand.len() + columns + words * 8);
 }
 
-// S02: published bytes never hold a secret key's JWK, and a snapshot full of key material makes no
-// token valid.
+// S02: published bytes never contain a secret key's JWK, and a snapshot full of key material makes
+// no token valid.
 #[test]
 fn a_snapshot_makes_no_token_valid() {
     let minter = Minter::new("HS256");
@@ -234,7 +235,7 @@ fn a_snapshot_makes_no_token_valid() {
     }
 }
 
-// S10: odd contents under a good signature are refused by name; the last good base stays.
+// S10: malformed contents with a valid signature are refused by name; the last good base stays.
 #[test]
 fn a_signed_snapshot_that_makes_no_sense_keeps_the_last_good_one() {
     let history = history();
@@ -263,7 +264,7 @@ fn a_signed_snapshot_that_makes_no_sense_keeps_the_last_good_one() {
         assert!(!error.needs_base());
         assert_eq!((Model::of(&feed), feed.floor()), before);
     }
-    // Zeros and blanks that do make sense: the hand-written header is a snapshot.
+    // Zeros and blanks that are allowed: the hand-written header is a snapshot.
     assert!(Snapshot::open(seal(&header(&FIELDS)), &signer().feed_keys()).is_ok());
     assert!(
         Snapshot::open(seal(&header(&Fields { feed: "", ..FIELDS })), &signer().feed_keys())
@@ -274,7 +275,7 @@ fn a_signed_snapshot_that_makes_no_sense_keeps_the_last_good_one() {
     assert_eq!(feed.apply(history.range(6, 6, NOW + 1), NOW + 1), Ok(Applied::Refreshed));
 }
 
-// S10, S18: a collection of the right size whose bitmap says something else.
+// S10, S18: a collection of the right size whose bitmap differs from its count.
 #[test]
 fn a_bitmap_that_does_not_hold_its_count_is_refused() {
     let trusted = signer().feed_keys();
@@ -325,9 +326,9 @@ fn a_snapshot_a_thousand_times_the_usual_size_is_read() {
     assert!(!feed.is_past_validity(u64::MAX) && !feed.is_denied(ISSUER, "jti", "none"));
 }
 
-// What nobody has verified can still be shown, and says of itself who is said to have signed it.
+// A snapshot that was not verified can still be shown, with the keys that claim to have signed it.
 #[test]
-fn a_snapshot_is_shown_without_a_key_and_whatever_was_done_to_it() {
+fn a_snapshot_can_be_inspected_without_a_key_and_after_any_change() {
     let history = history();
     let both = SnapshotSigner::new(FEED, vec![signing_key(1), signing_key(2)]);
     for (from, to) in [(0, 6), (2, 6), (6, 6)] {

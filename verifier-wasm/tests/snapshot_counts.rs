@@ -1,5 +1,5 @@
-//! What a snapshot declares costs nothing until it is there. One test alone in its process: the
-//! allocator below counts for all threads.
+//! A count in a snapshot allocates nothing before its data is there. The test is alone in its
+//! process: the allocator below counts for all threads.
 
 #![expect(unsafe_code, reason = "an allocator that counts")]
 #![expect(
@@ -7,7 +7,7 @@
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -19,7 +19,7 @@ use offswitch_verifier::snapshot::{OpenError, Snapshot};
 use support::body::{FIELDS, Fields, header};
 use support::feed::{seal, signer};
 
-// S18: a count is held against the bytes that are there before anything is allocated for it.
+// S18: a count is compared with the available bytes before anything is allocated for it.
 #[test]
 fn a_declared_count_allocates_nothing() {
     let counts = [
@@ -57,16 +57,16 @@ fn a_declared_count_allocates_nothing() {
             let found = Snapshot::open(bytes, &trusted);
             let peak = PEAK.load(Ordering::Relaxed);
             assert!(matches!(found, Err(OpenError::Malformed(_))), "{count}");
-            // serde reserves at most 1 MiB for a list whose length it is told.
+            // serde reserves at most 1 MiB for a list with a given length.
             assert!(peak <= 1 << 20, "{count} made an allocation of {peak} bytes");
         }
     }
 }
 
-/// Remembers the largest single allocation.
+/// Records the largest single allocation.
 struct Counting;
 
-// SAFETY: every call is handed on to the system's allocator as it came.
+// SAFETY: every call is passed on unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         PEAK.fetch_max(layout.size(), Ordering::Relaxed);

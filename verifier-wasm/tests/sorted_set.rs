@@ -1,11 +1,11 @@
-//! The coded collections against the standard library's, on numbers chosen to hurt.
+//! The encoded collections compared with the standard library's, on difficult numbers.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 mod support;
@@ -20,13 +20,14 @@ use support::{ISSUER, NOW};
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    // S20, S18: any set reads back in order, holds all of its members and none of their neighbours.
+    // S20, S18: any set reads back in order, contains all of its members and none of their
+    // neighbours.
     #[test]
     fn a_set_of_any_numbers_reads_back_as_it_was_written(numbers in numbers()) {
         check_set(&numbers);
     }
 
-    // S20: the same for users; a floor is read back to the last bit.
+    // S20: the same for users; a cutoff is read back to the last bit.
     #[test]
     fn a_map_of_any_users_reads_back_as_it_was_written(
         users in numbers(), floors in proptest::collection::vec(floor(), 1..5),
@@ -36,8 +37,8 @@ proptest! {
     }
 }
 
-// S20: the sizes at which the coding changes its widths, for numbers in one bucket, at both ends of
-// the range and spread evenly.
+// S20: the sizes at which the encoding changes its widths, for numbers in one bucket, at both ends
+// of the range and spread evenly.
 #[test]
 fn sets_of_every_size_around_a_power_of_two_read_back() {
     let sizes = (0..=12).flat_map(|power| {
@@ -59,7 +60,7 @@ fn sets_of_every_size_around_a_power_of_two_read_back() {
 }
 
 // S20: half a million ids among ten million: no member is missed (0 false negatives), and none of
-// the others is hit (expected: 9.5e6 * 5e5 / 2^64 < 3e-7 of one).
+// the others is found (expected: 9.5e6 * 5e5 / 2^64 < 3e-7 of one).
 #[test]
 fn ten_million_probes_agree_with_the_exact_set() {
     const PROBES: u32 = 10_000_000;
@@ -100,7 +101,7 @@ fn ten_million_probes_agree_with_the_exact_set() {
     assert_eq!(hits, Vec::<u32>::new(), "good tokens that were found");
 }
 
-// S20: what distinguishes two ids is claim, issuer and id, and where each of them ends.
+// S20: a fingerprint depends on claim, issuer and id, and on where each of them ends.
 #[test]
 fn a_fingerprint_distinguishes_claims_issuers_and_ids() {
     let prints = [
@@ -143,7 +144,7 @@ fn check_map(users: &BTreeMap<u64, Cutoff>) {
 }
 
 /// Members, their neighbours, and numbers that share their high or their low bits; every member of
-/// a small set, some of a large one (all in one bucket makes each look-up a walk).
+/// a small set, some of a large one (in a single bucket each look-up is a walk).
 fn probes(numbers: &BTreeSet<u64>) -> Vec<u64> {
     let near = |number: u64| {
         let rotated = number.rotate_left(32);

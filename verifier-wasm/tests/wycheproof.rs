@@ -1,14 +1,14 @@
 //! Google's Wycheproof vectors (C2SP/wycheproof at dac1dd47), run against this crate's layers.
 //!
-//! The files are not part of this repository. They are looked for in `$OFFSWITCH_VECTORS`, else in
-//! `../shared/vectors/wycheproof` beside the workspace.
+//! The files are not part of this repository. The tests look for them in `$OFFSWITCH_VECTORS`,
+//! otherwise in `../shared/vectors/wycheproof` next to the workspace.
 
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use offswitch_verifier::{KeySet, VerifyingKey, verify_jws};
 use serde_json::{Value, json};
 
-/// Where our verdict differs from the label on purpose: file, test, verdict of ours, reason.
+/// Vectors on which our verdict differs from the label on purpose: file, test, our verdict, reason.
 const OVERRIDES: [(&str, u64, Expected, &str); 10] = [
     (JWS, 346, Expected::Reject, "the key's alg is PS256, the header's PS384: one key, one alg"),
     (JWS, 347, Expected::Reject, "the key's alg is ES521, which no registry has"),
@@ -99,7 +99,7 @@ fn rs256_signatures_are_judged_as_wycheproof_judges_them() {
     });
 }
 
-// V01, V19: a tag cut to 128 bits is never a JWS signature, whatever the label says; a key that is
+// V01, V19: a tag cut to 128 bits is never a JWS signature, regardless of the label; a key that is
 // too short for HS256 does not load.
 #[test]
 fn hmac_tags_are_judged_as_wycheproof_judges_them() {
@@ -113,7 +113,7 @@ fn hmac_tags_are_judged_as_wycheproof_judges_them() {
         let wanted = test["result"] == "valid";
         let reachable = group["tagSize"] == 256 && group["keySize"].as_u64().unwrap() >= 256;
         counts[usize::from(reachable) * (1 + usize::from(wanted))] += 1;
-        // Told to the runner as the label where the vector is not a JWS at all.
+        // The runner treats this as the label of a vector that is not a JWS.
         if reachable {
             accepted
         } else {
@@ -127,7 +127,7 @@ fn hmac_tags_are_judged_as_wycheproof_judges_them() {
     }
 }
 
-/// Runs a file of ECDSA signatures, of which so many have a high S and are accepted.
+/// Runs a file of ECDSA signatures, this many of which have a high S and are accepted.
 fn ecdsa(file: &str, count: u64, alg: &str, crv: &str, half_order: &str, expected_high_s: u64) {
     let (half_order, mut high_s) = (hex(&json!(half_order)), 0);
     let size = half_order.len();
@@ -149,7 +149,7 @@ fn ecdsa(file: &str, count: u64, alg: &str, crv: &str, half_order: &str, expecte
     assert!(!was_run || high_s == expected_high_s, "{high_s} high-S signatures were accepted");
 }
 
-/// Runs a file: every verdict must be the label's, or the override's. False if it is not there.
+/// Runs a file: every verdict must be the label's, or the override's. False if the file is missing.
 fn run(file: &str, count: u64, mut judge: impl FnMut(&Value, &Value) -> bool) -> bool {
     let path = folder().join(file);
     if !path.exists() {
@@ -193,8 +193,8 @@ fn accepts_raw(jwk: &Value, test: &Value, signature: &str) -> bool {
 }
 
 fn folder() -> PathBuf {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors/wycheproof");
-    std::env::var_os("OFFSWITCH_VECTORS").map_or(beside.into(), PathBuf::from)
+    let neighbour = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors/wycheproof");
+    std::env::var_os("OFFSWITCH_VECTORS").map_or(neighbour.into(), PathBuf::from)
 }
 
 fn hex(value: &Value) -> Vec<u8> {

@@ -92,5 +92,5 @@ const LOAD: &str = "tests/bench/load.mjs";
 const HEAD: &str = "# Benchmarks
 
 Written by `cargo xtask bench`, everything in one run. The machine is shared and noisy: compare figures
-of one table, where contestants took turns and the median of the rounds stands. Ratios come first.
+of one table, where contestants took turns; each figure is the median of all rounds. Ratios come first.
 ";

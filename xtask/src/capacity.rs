@@ -37,7 +37,7 @@ pub(crate) enum Part {
 /// Measures `parts`, or everything if there are none, and reports the results line by line.
 pub(crate) async fn measure(parts: &[Part]) -> Result<String> {
     server::build()?;
-    let mut told = String::new();
+    let mut report = String::new();
     for part in if parts.is_empty() { Part::value_variants() } else { parts } {
         let figure = match part {
             Part::Revokes => revokes::single().await?,
@@ -50,9 +50,9 @@ pub(crate) async fn measure(parts: &[Part]) -> Result<String> {
             Part::Fold => fold().await?,
         };
         print!("{figure}");
-        told += &figure;
+        report += &figure;
     }
-    Ok(told)
+    Ok(report)
 }
 
 /// The fold with ten million entries, in a process of its own.

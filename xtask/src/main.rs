@@ -27,8 +27,8 @@ enum Command {
         /// For `control-plane`: only these parts of it.
         parts: Vec<capacity::Part>,
     },
-    /// Puts load on real control planes whose Redis server loses its last seconds, again and again,
-    /// and checks everything that clients observed.
+    /// Puts load on real control planes whose Redis server repeatedly loses its last seconds, and
+    /// checks everything that clients observed.
     Chaos {
         /// How often the server loses them.
         #[arg(long, default_value_t = 20)]
@@ -36,7 +36,7 @@ enum Command {
         /// The seed of all random choices.
         #[arg(long, default_value_t = 1)]
         seed: u32,
-        /// The control planes also lose what they remember: the checker must find violations.
+        /// The control planes also lose their own files: the checker must find violations.
         #[arg(long)]
         forget: bool,
     },

@@ -27,9 +27,9 @@ pub(crate) async fn measure() -> Result<String> {
         theirs.push(oidc_provider().await.context("oidc-provider")?);
         ours.push(control_plane().await.context("the control plane")?);
     }
-    let (bare, bare_line) = told("bare GET and compare-and-swap in Redis, pairs/s", bare);
-    let (theirs, their_line) = told("oidc-provider, refreshes/s", theirs);
-    let (ours, our_line) = told("offswitch, refreshes/s", ours);
+    let (bare, bare_line) = described("bare GET and compare-and-swap in Redis, pairs/s", bare);
+    let (theirs, their_line) = described("oidc-provider, refreshes/s", theirs);
+    let (ours, our_line) = described("offswitch, refreshes/s", ours);
     Ok(format!(
         "offswitch / oidc-provider: {:.2} (goal: at least 3)\n\
          offswitch / bare: {:.2} (goal: at least 0.40)\n\
@@ -43,7 +43,7 @@ pub(crate) async fn measure() -> Result<String> {
 }
 
 /// The median of all rounds, and a line with all of them.
-fn told(what: &str, mut rounds: Vec<f64>) -> (f64, String) {
+fn described(what: &str, mut rounds: Vec<f64>) -> (f64, String) {
     rounds.sort_unstable_by(f64::total_cmp);
     let median = rounds[rounds.len() / 2];
     let all: Vec<_> = rounds.iter().map(|figure| format!("{figure:.0}")).collect();

@@ -62,7 +62,7 @@ async fn walk(system: &System) -> Result<()> {
     accepted(system, "the phone", &phone_token).await?;
     system.post("/v1/revocations", &json!({ "session_id": phone["session_id"] })).await?;
     refused(system, "one device, by session", &phone_token, "revoked_session").await?;
-    accepted(system, "the laptop lives on", &laptop).await?;
+    accepted(system, "the laptop stays logged in", &laptop).await?;
 
     refresh(system).await?;
     hand_over(system).await?;
@@ -91,7 +91,7 @@ async fn refresh(system: &System) -> Result<()> {
     accepted(system, "a refreshed token", &text(&next, "access_token")).await?;
     let (_, newest) = system.refresh(&text(&next, "refresh_token")).await?;
     let (status, error) = system.refresh(&spent).await?;
-    ensure!(status == 400, "a spent refresh token was answered with {status}");
+    ensure!(status == 400, "a spent refresh token got {status}");
     println!(
         "  {:<32} {} {}",
         "a spent refresh token",
@@ -120,11 +120,11 @@ async fn hand_over(system: &System) -> Result<()> {
     let code = json!({ "code": offer["handover_code"] });
     let cookie = system.post_edge("login", None, &code).await?.unwrap_or_default();
     let called = system.call_edge_as("cookie", &cookie).await?;
-    ensure!(called.status == 200, "the cookie is answered with {}", called.status);
+    ensure!(called.status == 200, "the cookie got {}", called.status);
     println!("  {:<32} {} {}", "a cookie, and no token", called.status.as_u16(), called.code);
     system.post_edge("logout", Some(&cookie), &json!({})).await?;
     let called = system.call_edge_as("cookie", &cookie).await?;
-    ensure!(called.status == 401, "after the logout it is answered with {}", called.status);
+    ensure!(called.status == 401, "after the logout the cookie got {}", called.status);
     println!("  {:<32} {} {}", "the cookie after the logout", called.status.as_u16(), called.code);
     Ok(())
 }
@@ -162,7 +162,7 @@ async fn wait(
             println!("  {step:<32} {status} {:<16} {milliseconds:>5} ms", answer.code);
             ensure!(
                 (answer.code == "valid") == (status == 200),
-                "{step}: {status} does not fit {}",
+                "{step}: {status} is not the expected {}",
                 answer.code
             );
             return Ok(());

@@ -65,8 +65,8 @@ fn remap(from: &Path, to: &str) -> String {
     format!("--remap-path-prefix={}={to}", from.display())
 }
 
-/// Removes from the bindings what the package does itself: `engine.js` knows to which instance its
-/// verifier belongs, replaces it, and passes what is to be loaded in only one way.
+/// Removes from the bindings the parts that the package replaces: `engine.js` knows to which
+/// instance its verifier belongs, replaces it, and passes the module in only one way.
 fn slim(bindings: &Path) -> Result<()> {
     let mut text = std::fs::read_to_string(bindings)?;
     for needless in NEEDLESS {

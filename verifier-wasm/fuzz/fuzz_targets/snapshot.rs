@@ -1,8 +1,8 @@
-//! V14, S10, S18: no bytes make the reader of snapshots panic, allocate beyond their own size, or
-//! lose an entry it lists.
+//! V14, S10, S18: no bytes make the reader of snapshots panic, allocate more than their own size,
+//! or lose an entry that they list.
 //!
-//! The first byte chooses the door: raw bytes, or a body under a good signature, so that the reader
-//! behind the signature is reached.
+//! The first byte selects the input: raw bytes, or a body with a valid signature, so that the
+//! reader behind the signature check is reached.
 
 #![no_main]
 
@@ -38,8 +38,8 @@ fuzz_target!(|data: &[u8]| {
         let _ = snapshot.is_denied(Fingerprint(number));
         let _ = snapshot.cutoff(Fingerprint(number));
     }
-    // An entry in its own bucket is found again; the reader need not mend what is signed out of
-    // order.
+    // An entry in its own bucket is found again; the reader need not repair a signed set that is
+    // out of order.
     if denied.is_sorted_by(|one, other| one < other) {
         assert!(denied.iter().all(|id| snapshot.is_denied(*id)), "a listed entry is not found");
     }

@@ -1,7 +1,7 @@
-//! V14: no bytes make the reader of tokens and keys panic, and none of them pass unsigned.
+//! V14: no bytes make the reader of tokens and keys panic, and none of them are accepted unsigned.
 //!
-//! The first byte chooses the door: a whole token, a header and a payload under a good signature
-//! (so that what lies behind the signature is reached), or a JWK set.
+//! The first byte selects the input: a whole token, a header and a payload with a valid signature
+//! (so that the code behind the signature check is reached), or a JWK set.
 
 #![no_main]
 
@@ -36,7 +36,7 @@ fn signed(header: &[u8], payload: &[u8]) {
     let signature = key().sign(message.as_bytes()).to_bytes();
     let token = format!("{message}.{}", encode(&signature));
     let verdict = VERIFIER.verify(&token, NOW);
-    // What was accepted is an object that an independent reader reads alike.
+    // An accepted token is an object that an independent reader reads in the same way.
     if verdict.is_valid() {
         let header: serde_json::Value = serde_json::from_slice(header).expect("an accepted header");
         let claims: serde_json::Value = serde_json::from_slice(payload).expect("accepted claims");

@@ -3,8 +3,8 @@
 use crate::decode::Reader;
 use crate::envelope::{self, FeedKey, OpenError};
 
-/// What is remembered of a snapshot of which not all is there yet: its signatures, and the hash of
-/// the body so far. It takes the same few kilobytes however large the snapshot is.
+/// The state of a snapshot that has not arrived completely: its signatures, and the hash of the
+/// body so far. It takes the same few kilobytes however large the snapshot is.
 #[derive(Debug)]
 pub struct Arriving {
     signatures: Vec<u8>,
@@ -12,7 +12,7 @@ pub struct Arriving {
 }
 
 impl Arriving {
-    /// Begins with what has arrived first.
+    /// Begins with the first bytes that have arrived.
     pub fn new(head: &Head<'_>) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(head.body);
@@ -42,7 +42,7 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Takes the first [`HEAD_BYTES`] of a snapshot apart, or all of it if it is shorter.
+    /// Parses the first [`HEAD_BYTES`] of a snapshot, or all of it if it is shorter.
     ///
     /// # Errors
     ///
@@ -52,8 +52,8 @@ impl<'a> Head<'a> {
         Ok(Self { signatures, body })
     }
 
-    /// How many bytes the id of its feed has, and those of them that are in the head: a long id may go
-    /// on beyond it.
+    /// The length of the id of its feed in bytes, and the part of the id that is in the head: a
+    /// long id may continue after it.
     ///
     /// # Errors
     ///
@@ -66,6 +66,6 @@ impl<'a> Head<'a> {
     }
 }
 
-/// This many bytes show what a snapshot claims to be: its envelope, and the feed's id unless that is
-/// very long.
+/// This many bytes show what a snapshot claims to be: its envelope, and the feed's id unless that
+/// is very long.
 pub const HEAD_BYTES: usize = 4096;

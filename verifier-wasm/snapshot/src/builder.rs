@@ -10,7 +10,7 @@ use crate::position::{Floor, Position};
 use crate::snapshot::{DeadKey, Header, MAX_DEAD_KEYS, MAX_ENTRIES};
 use crate::sorted_set;
 
-/// What one snapshot says.
+/// The content of one snapshot.
 #[derive(Debug, Clone, Default)]
 pub struct Content<'a> {
     /// Where the range begins (exclusive), with its chain hash; seq 0 for a base.
@@ -23,7 +23,7 @@ pub struct Content<'a> {
     pub valid_until: u64,
     /// The key of the fingerprints.
     pub salt: Salt,
-    /// What it says about issuers, each at most once and in any order.
+    /// The rules of issuers, each issuer at most once and in any order.
     pub issuers: Vec<IssuerRules>,
     /// Keys that must not be trusted any more, at most [`MAX_DEAD_KEYS`](crate::MAX_DEAD_KEYS).
     pub dead_keys: Vec<DeadKey>,
@@ -34,7 +34,8 @@ pub struct Content<'a> {
 }
 
 impl Content<'_> {
-    /// True if a reader takes a snapshot with so many entries, keys, issuers, selectors and steps.
+    /// True if a reader accepts a snapshot with this many entries, keys, issuers, selectors and
+    /// steps.
     pub fn is_within_limits(&self) -> bool {
         self.denied.len().max(self.cutoffs.len()) <= MAX_ENTRIES
             && self.dead_keys.len() <= MAX_DEAD_KEYS
@@ -120,7 +121,7 @@ fn named(content: &Content<'_>) -> (Vec<IssuerRules>, Vec<(u32, String)>) {
     let mut issuers = content.issuers.clone();
     let of_keys = content.dead_keys.iter().map(|key| IssuerRules::new(&key.issuer));
     issuers.extend(of_keys);
-    // Stable: rules that say something come before the bare name of a dead key's issuer.
+    // Stable: rules with content come before the bare name of a dead key's issuer.
     issuers.sort_by(|one, other| one.issuer.cmp(&other.issuer));
     issuers.dedup_by(|later, first| later.issuer == first.issuer);
     let place = |issuer: &str| issuers.iter().position(|rules| rules.issuer == issuer);
@@ -132,7 +133,7 @@ fn named(content: &Content<'_>) -> (Vec<IssuerRules>, Vec<(u32, String)>) {
 }
 
 impl Fingerprint {
-    /// Sorts and removes repetitions, as [`Content`] wants its numbers.
+    /// Sorts and removes repetitions, as [`Content`] requires.
     pub fn sorted(ids: impl IntoIterator<Item = Self>) -> Vec<u64> {
         let mut numbers: Vec<u64> = ids.into_iter().map(|id| id.0).collect();
         numbers.sort_unstable();
@@ -148,7 +149,7 @@ mod tests {
         MAX_ISSUERS, Selector, Snapshot, SnapshotSigner, Uses,
     };
 
-    // What the builder calls readable is read, at each limit, and what it does not is refused.
+    // The reader accepts what the builder calls readable, at each limit, and refuses the rest.
     #[test]
     fn the_limits_of_the_builder_are_those_of_the_reader() {
         let signer =

@@ -1,4 +1,4 @@
-//! For each cut-off, what a token that it matches must show to be newer than the revocation.
+//! For each cutoff, the values that a matching token must have to be newer than the revocation.
 
 use std::ops::Range;
 
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::bits::{packed, packed_bytes};
 use crate::sorted_set::SortedSet;
 
-/// What a token must show at least to be accepted, in both respects.
+/// The minimum that a token must have to be accepted, in both respects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Cutoff {
-    /// The lowest `ver` that is accepted; 0 if `ver` is not asked for.
+    /// The lowest `ver` that is accepted; 0 if no `ver` is required.
     pub minimum_version: u64,
     /// The earliest `iat` that is accepted, unix seconds.
     pub not_before: u64,
@@ -46,7 +46,7 @@ pub(crate) struct CutoffMap {
 }
 
 impl CutoffMap {
-    /// Takes a map of `count` cut-offs from the front of `bytes[at..]`; answers with where it ends.
+    /// Reads a map of `count` cutoffs from the front of `bytes[at..]`; returns where it ends.
     pub(crate) fn read(
         bytes: &[u8],
         at: usize,

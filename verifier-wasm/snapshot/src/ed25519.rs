@@ -112,5 +112,5 @@ static BASE: LazyLock<Multiples> = LazyLock::new(|| multiples(&ED25519_BASEPOINT
 static SMALL_ORDER: LazyLock<[[u8; 32]; 8]> =
     LazyLock::new(|| EIGHT_TORSION.map(|point| point.compress().to_bytes()));
 
-/// A table costs what forty checks do, and saves half of each check after it.
+/// A table costs as much as forty checks, and saves half of each check after that.
 const TABLE_AFTER: u32 = 32;

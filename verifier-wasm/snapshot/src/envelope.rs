@@ -76,17 +76,17 @@ impl OpenError {
     }
 }
 
-/// Checks the signatures and answers with where the body begins.
+/// Checks the signatures and returns where the body begins.
 ///
 /// At least one signature must be by a trusted key, and every signature by a trusted key must be
-/// right. Signatures by other keys are passed over, so that a feed can change its key.
+/// right. Signatures by other keys are ignored, so that a feed can change its key.
 pub(crate) fn open(bytes: &[u8], trusted: &[FeedKey]) -> Result<usize, OpenError> {
     let (signatures, body) = promising(bytes, trusted)?;
     check(signatures, trusted, &blake3::Hasher::new().update(body).finalize())?;
     Ok(bytes.len().saturating_sub(body.len()))
 }
 
-/// Takes apart what begins like a snapshot that a trusted key may have signed. Nothing is proved
+/// Parses the beginning of a snapshot that a trusted key may have signed. Nothing is proved
 /// yet: a key's id is public.
 pub(crate) fn promising<'a>(
     head: &'a [u8],
@@ -115,7 +115,7 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// Takes the envelope apart: its signatures, and the body.
+/// Parses the envelope: its signatures, and the body.
 pub(crate) fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), OpenError> {
     let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(OpenError::Malformed("too short"))?;
     let [magic @ .., version, count] = header;
@@ -134,7 +134,7 @@ pub(crate) fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), OpenError> {
     Ok((signatures, bytes.get(at..).unwrap_or_default()))
 }
 
-/// Each signature, with the id of the key that is said to have made it.
+/// Each signature, with the id of the key that claims to have made it.
 pub(crate) fn entries(signatures: &[u8]) -> impl Iterator<Item = (FeedKeyId, &[u8])> {
     let entries = signatures.chunks(SIGNATURE_ENTRY_BYTES);
     entries.filter_map(|entry| {
@@ -143,7 +143,8 @@ pub(crate) fn entries(signatures: &[u8]) -> impl Iterator<Item = (FeedKeyId, &[u
     })
 }
 
-/// What is signed: a prefix that no other signed thing begins with, and the BLAKE3 of the body.
+/// The signed message: a prefix that no other signed message begins with, and the BLAKE3 of the
+/// body.
 pub(crate) fn message(body: &blake3::Hash) -> Vec<u8> {
     [SIGNING_PREFIX, body.as_bytes()].concat()
 }
@@ -156,7 +157,7 @@ pub(crate) const MAGIC: &[u8; 4] = b"OFSW";
 pub(crate) const VERSION: u8 = 2;
 pub(crate) const MAX_SIGNATURES: usize = 8;
 
-/// Keeps a snapshot's signature from standing for anything else signed with the same key: a JWS's
+/// Separates a snapshot's signature from those of other messages under the same key: a JWS's
 /// signing input is base64url text and cannot begin with these bytes.
 pub(crate) const SIGNING_PREFIX: &[u8] = b"\0offswitch snapshot v2\0";
 const KEY_ID_BYTES: usize = 8;

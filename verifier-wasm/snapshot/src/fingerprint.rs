@@ -1,4 +1,4 @@
-//! What a snapshot has in place of the values of claims.
+//! The replacements of claim values in a snapshot.
 
 use std::hash::Hasher;
 
@@ -11,7 +11,7 @@ use crate::selector::{ClaimValue, Selector};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Salt(pub [u8; 16]);
 
-/// 64 bits in place of the values that one revocation names.
+/// 64 bits that replace the values of one revocation.
 ///
 /// Two of them are the same with probability 2^-64: such a collision refuses a good token, it never
 /// lets a revoked one pass.
@@ -20,8 +20,8 @@ pub struct Salt(pub [u8; 16]);
 )]
 pub struct Fingerprint(pub u64);
 
-/// Makes the fingerprints of one selector of one issuer: SipHash-2-4, keyed with the salt, that has
-/// taken the issuer and the paths already.
+/// Makes the fingerprints of one selector of one issuer: SipHash-2-4, keyed with the salt, which
+/// has already hashed the issuer and the paths.
 #[derive(Debug, Clone)]
 pub struct Fingerprinter(SipHasher24);
 

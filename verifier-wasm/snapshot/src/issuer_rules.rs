@@ -1,17 +1,17 @@
-//! What a feed says about the tokens of one issuer, besides single revocations.
+//! The rules of a feed for the tokens of one issuer, in addition to single revocations.
 
 use serde::{Deserialize, Serialize};
 
 use crate::selector::{Selector, Uses};
 
-/// What a snapshot says about one issuer. Rules merge by union and maximum.
+/// The rules of a snapshot for one issuer. Rules merge by union and maximum.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct IssuerRules {
     /// The exact `iss`.
     pub issuer: String,
     /// Tokens issued before it are revoked, unix seconds; 0 for none.
     pub epoch: u64,
-    /// How long its tokens may live. Without a step their life is not limited.
+    /// How long its tokens may live. Without a step their lifetime is not limited.
     pub horizons: Horizons,
     /// The selectors in use, ascending.
     pub selectors: Vec<ListedSelector>,
@@ -27,12 +27,12 @@ pub struct ListedSelector {
 }
 
 impl IssuerRules {
-    /// Rules that say nothing about `issuer` yet.
+    /// Empty rules for `issuer`.
     pub fn new(issuer: &str) -> Self {
         Self { issuer: issuer.to_owned(), ..Self::default() }
     }
 
-    /// Adds what `other` says about the same issuer.
+    /// Adds the rules of `other` for the same issuer.
     pub fn join(&mut self, other: &Self) {
         self.epoch = self.epoch.max(other.epoch);
         self.horizons.join(&other.horizons);
@@ -95,7 +95,8 @@ pub struct Horizon {
 }
 
 impl Horizons {
-    /// As a snapshot has them; [`is_well_formed`](Self::is_well_formed) is still to be asked.
+    /// The steps of a snapshot; the caller must still check
+    /// [`is_well_formed`](Self::is_well_formed).
     pub(crate) fn read(steps: Vec<Horizon>) -> Self {
         Self(steps)
     }
@@ -120,7 +121,7 @@ impl Horizons {
         self.0.is_empty()
     }
 
-    /// Adds a step. Of two that begin together the shorter limit holds, in any order.
+    /// Adds a step. If two begin at the same time the shorter limit applies, in any order.
     pub fn add(&mut self, step: Horizon) {
         match self.0.binary_search_by_key(&step.issued_from, |held| held.issued_from) {
             Ok(at) => {
@@ -137,7 +138,7 @@ impl Horizons {
         other.0.iter().for_each(|step| self.add(*step));
     }
 
-    /// The longest life of a token issued at `issued_at`, in seconds; none if nothing is limited.
+    /// The longest life of a token issued at `issued_at`, in seconds; `None` if nothing is limited.
     pub fn limit_at(&self, issued_at: u64) -> Option<u64> {
         let next = self.0.partition_point(|step| step.issued_from <= issued_at);
         let before = self.0.get(next.checked_sub(1).unwrap_or(usize::MAX)).map(|step| step.seconds);
@@ -180,9 +181,9 @@ impl Horizons {
     }
 }
 
-/// The most issuers that one feed speaks about.
+/// The most issuers for which one feed has rules.
 pub const MAX_ISSUERS: usize = 256;
-/// The most selectors of one issuer: each costs a verdict a look-up.
+/// The most selectors of one issuer: every verdict looks up each of them.
 pub const MAX_SELECTORS: usize = 8;
 /// The most steps of one issuer's horizon.
 pub const MAX_HORIZONS: usize = 64;

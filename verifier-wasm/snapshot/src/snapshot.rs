@@ -142,7 +142,7 @@ impl Snapshot {
         self.header.salt
     }
 
-    /// What it says about issuers, ascending by `iss`; a delta names those that something changed for.
+    /// The rules of issuers, ascending by `iss`; a delta lists those with a change.
     pub fn issuers(&self) -> &[IssuerRules] {
         &self.header.issuers
     }
@@ -170,7 +170,7 @@ impl Snapshot {
         self.denied.rank(&self.bytes, id.0).is_some()
     }
 
-    /// What tokens with these values must show, if they were ever revoked up to a cut-off.
+    /// The minimum for tokens with these values, if they were ever revoked up to a cutoff.
     pub fn cutoff(&self, id: Fingerprint) -> Option<Cutoff> {
         self.cutoffs.find(&self.bytes, id.0)
     }

@@ -18,7 +18,7 @@ pub(crate) struct SortedSet {
 }
 
 impl SortedSet {
-    /// Takes a set of `count` numbers from the front of `bytes[at..]`; answers with where it ends.
+    /// Reads a set of `count` numbers from the front of `bytes[at..]`; returns where it ends.
     ///
     /// Nothing is allocated before the bytes for `count` numbers are known to be there. The bitmap
     /// is walked once: it must hold exactly `count` numbers, none of them beyond the last bucket.

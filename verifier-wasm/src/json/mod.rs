@@ -104,7 +104,7 @@ pub fn read_object(bytes: &[u8]) -> Option<serde_json::Map<String, serde_json::V
 mod reference;
 
 #[cfg(test)]
-#[expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may stop at once")]
+#[expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use proptest::prelude::*;
 

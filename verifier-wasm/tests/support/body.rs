@@ -1,9 +1,9 @@
-//! Bodies of snapshots written by hand, for what the builder would never write.
+//! Bodies of snapshots written by hand, for content that the builder never writes.
 
 use super::NOW;
 use super::feed::FEED;
 
-/// A header as FORMAT writes it, for what the builder would not write.
+/// A header as FORMAT writes it, for content that the builder never writes.
 pub(crate) struct Fields {
     pub(crate) feed: &'static str,
     pub(crate) era: u64,

@@ -10,7 +10,7 @@ use offswitch_verifier::snapshot::{IssuerRules, Position, Salt, Selector, Snapsh
 use super::{ISSUER, Minter, NOW};
 
 pub(crate) const FEED: &str = "feed-1";
-/// The ids that tests revoke and that are asked for.
+/// The ids that tests revoke and look up.
 pub(crate) const IDS: std::ops::Range<u8> = 0..16;
 pub(crate) const SALT: Salt = Salt([7; 16]);
 
@@ -27,7 +27,7 @@ pub(crate) enum Record {
     UserBefore(u8, u64),
 }
 
-/// A log: what it begins with (nothing, or what the era before had published) and its records.
+/// A log: its beginning (nothing, or the published state of the previous era) and its records.
 #[derive(Debug, Clone)]
 pub(crate) struct History {
     pub(crate) era: u64,
@@ -36,7 +36,7 @@ pub(crate) struct History {
     pub(crate) records: Vec<Record>,
 }
 
-/// What a set of records means, kept the simplest way.
+/// The meaning of a set of records, stored in the simplest way.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Model {
     pub(crate) dead_keys: BTreeSet<u8>,
@@ -67,7 +67,7 @@ impl History {
         Floor { position: Position { era: self.era, seq: seq as u64 }, chain }
     }
 
-    /// What a base at `seq` must say.
+    /// The required content of a base at `seq`.
     pub(crate) fn model(&self, seq: usize) -> Model {
         let mut model = Model::default();
         self.inherited.iter().chain(&self.records[..seq]).for_each(|record| model.add(*record));
@@ -131,7 +131,7 @@ impl Model {
         *held = held.join(cutoff);
     }
 
-    /// What `feed` answers for every id in [`IDS`].
+    /// The answer of `feed` for every id in [`IDS`].
     pub(crate) fn of(feed: &Feed) -> Self {
         let denied = |claim, name: &str| {
             IDS.filter(|id| feed.is_denied(ISSUER, claim, &format!("{name}-{id}"))).collect()
@@ -224,7 +224,7 @@ pub(crate) fn body_at(signatures: usize) -> usize {
     6 + signatures * 72
 }
 
-/// Puts a signature of key 1 before any body at all.
+/// Puts a signature of key 1 before any body.
 pub(crate) fn seal(body: &[u8]) -> Vec<u8> {
     use ed25519_dalek::Signer;
     let key = signing_key(1);

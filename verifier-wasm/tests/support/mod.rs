@@ -1,4 +1,4 @@
-//! Mints tokens the way an issuer would, with keys that are the tests' alone.
+//! Mints tokens like an issuer, with keys that only the tests use.
 
 #![allow(dead_code, reason = "every test file uses a part of this")]
 
@@ -86,7 +86,7 @@ impl Minter {
         }
     }
 
-    /// A verifier that trusts this key and nothing else, and has no snapshot.
+    /// A verifier that trusts only this key, and has no snapshot.
     pub(crate) fn cold_verifier(&self) -> Verifier {
         self.verifier_with(self.rules())
     }
@@ -209,7 +209,7 @@ pub(crate) fn config(issuers: Vec<IssuerConfig>) -> VerifierConfig {
     }
 }
 
-/// Rules that ask for as little as a configuration can: `exp` alone, any audience, any type.
+/// The most lenient rules that a configuration can have: `exp` alone, any audience, any type.
 pub(crate) fn lax_rules(minter: &Minter) -> IssuerConfig {
     IssuerConfig {
         audience: AudienceRule::Unchecked,
@@ -267,13 +267,13 @@ fn pss<K: RandomizedSigner<rsa::pss::Signature>>(
     wrap(key.clone()).sign_with_rng(&mut Counter(1), message).to_vec()
 }
 
-/// An RSA key from two fixed primes: good enough to test with, and the same in every run.
+/// An RSA key from two fixed primes: enough for tests, and the same in every run.
 fn rsa_key() -> rsa::PrivateKey {
     let prime = |text: &str| rsa::BoxedUint::from_be_slice_vartime(&hex(text));
     rsa::PrivateKey::from_p_q(prime(PRIME_P), prime(PRIME_Q), 65_537u64.into()).unwrap()
 }
 
-/// Draws the same numbers in every run (SplitMix64): nothing here need be secret.
+/// Generates the same numbers in every run (SplitMix64): nothing here must be secret.
 pub(crate) struct Counter(pub(crate) u64);
 
 impl Counter {

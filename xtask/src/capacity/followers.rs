@@ -51,7 +51,7 @@ pub(super) async fn busy() -> Result<String> {
             while next.peek().is_some_and(|(_, reached)| reached < seq) {
                 next.next();
             }
-            let (heard, _) = next.peek().context("a follower did not hear of a revoke")?;
+            let (heard, _) = next.peek().context("a follower missed a revocation")?;
             times.push(heard.duration_since(*sent));
         }
     }
@@ -75,7 +75,7 @@ pub(super) async fn idle() -> Result<String> {
     let each = (plane.resident_bytes()?.saturating_sub(before)) as f64 / IDLE as f64;
     let mut gaps = Vec::new();
     for heard in following.await?? {
-        ensure!(heard.len() > 3, "a follower heard {} times", heard.len());
+        ensure!(heard.len() > 3, "a follower got {} heartbeats", heard.len());
         gaps.extend(heard.windows(2).skip(1).map(|pair| pair[1].0.duration_since(pair[0].0)));
     }
     gaps.sort_unstable();

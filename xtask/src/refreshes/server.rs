@@ -89,7 +89,7 @@ impl ControlPlane {
         Ok(Self { port, admin_key: admin_key.trim().to_owned(), started_in, process })
     }
 
-    /// Its address.
+    /// The port on which it listens.
     pub(crate) fn origin(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -151,7 +151,7 @@ struct Started {
     refresh_tokens: Vec<String>,
 }
 
-/// Builds the control plane as for a release, and what it is compared with.
+/// Builds the control plane as for a release, and its peer in the benchmark.
 pub(crate) fn build() -> Result<()> {
     tools::ensure_test_programs()?;
     let build = ["build", "--quiet", "--release", "--package", "offswitch", "--locked"];

@@ -4,7 +4,7 @@
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
-    reason = "a test may stop at once"
+    reason = "a test may panic"
 )]
 
 use super::*;
