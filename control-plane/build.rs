@@ -1,4 +1,4 @@
-//! The page is part of the binary: when it was built anew, so is this.
+//! The page is part of the binary: a new build of the page also rebuilds the binary.
 
 fn main() {
     println!("cargo:rerun-if-changed=../www/dist");

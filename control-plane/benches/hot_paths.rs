@@ -101,8 +101,8 @@ fn load_and_look_up(bytes: &[u8], signer: &SnapshotSigner) {
     }
 }
 
-/// A base of a million users of an identity provider, revoked in the course of a day, beside what no
-/// encoding can go below: log2 of the number of such sets and columns.
+/// A base of a million users of an identity provider, revoked in the course of a day, compared with
+/// the minimum of any encoding: log2 of the number of such sets and columns.
 fn cutoffs(signer: &SnapshotSigner) {
     const DAY: u64 = 86_400;
     let mut fold = mixed::registered();

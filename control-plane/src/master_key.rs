@@ -310,7 +310,7 @@ mod tests {
     use super::MasterKey;
 
     #[test]
-    fn what_is_sealed_opens_only_under_its_own_key_and_name() {
+    fn a_sealed_value_opens_only_under_its_own_key_and_name() {
         let key = MasterKey::parse(&"A".repeat(43)).unwrap();
         let other = MasterKey::parse(&format!("{}E", "A".repeat(42))).unwrap();
         let sealed = key.seal("keys", b"secret").unwrap();

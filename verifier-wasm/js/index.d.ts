@@ -336,7 +336,7 @@ export interface Step {
 
 /** Overrides of the configuration for a single verdict. */
 export interface Policy {
-  /** How old the feed may be, in seconds, 1 to 86400; more is undecided whatever is configured. */
+  /** How old the feed may be, in seconds, 1 to 86400; with an older one every token is undecided. */
   maxStaleness?: number | undefined;
   /** `"allow"` accepts what a snapshot of any age does not revoke. */
   onStale?: "deny" | "allow" | undefined;
@@ -445,7 +445,7 @@ export class Verifier {
     callback: (verdict: Extract<Verdict, { outcome: "refused" }>) => void,
     options?: WatchOptions,
   ): () => void;
-  /** Applies one signed snapshot, whatever its source. */
+  /** Applies one signed snapshot from any source. */
   apply(bytes: Uint8Array): ApplyResult;
   /** The position from which to ask the feed for more. */
   since(): string | undefined;

@@ -11,7 +11,7 @@ pub fn leaves_at(exp: u64) -> u64 {
     exp.saturating_add(MAX_LEEWAY_SECONDS).saturating_add(MARGIN_SECONDS)
 }
 
-/// No access token lives longer, whatever the configuration says. A revoked session or user stays
+/// No access token lives longer, with any configuration. A revoked session or user stays
 /// in the base this long, so that no older token becomes valid when `access_token_seconds` is
 /// lowered. Verifiers refuse tokens of this control plane that live longer.
 pub const LONGEST_ACCESS_TOKEN_SECONDS: u64 = offswitch_verifier::OWN_LIFETIME_SECONDS;

@@ -1,4 +1,4 @@
-//! The fold and what is published of it, as properties.
+//! The fold and the snapshots made from it, as properties.
 
 use std::collections::BTreeMap;
 
@@ -76,7 +76,7 @@ fn revocation() -> impl Strategy<Value = Revocation> {
     ]
 }
 
-/// What a feed says of everything the strategy can name.
+/// The answers of a feed about everything that the strategy can generate.
 fn view(feed: &Feed) -> BTreeMap<String, String> {
     let mut view = BTreeMap::from([("rules".to_owned(), format!("{:?}", feed.rules_of(ISSUER)))]);
     for id in (0..40).map(|id| format!("id{id}")) {
@@ -90,7 +90,7 @@ fn view(feed: &Feed) -> BTreeMap<String, String> {
 }
 
 proptest! {
-    // S06: whatever way a follower took, it ends where a rebuilt base ends.
+    // S06: with any sequence of snapshots, a follower ends in the state of a rebuilt base.
     #[test]
     fn every_follower_ends_in_the_state_of_a_rebuilt_base(
         steps in prop::collection::vec(
@@ -120,7 +120,7 @@ proptest! {
         prop_assert_eq!(view(&follower), view(&rebuilt));
     }
 
-    // S05: an entry that is still needed stands in every later base.
+    // S05: every later base contains an entry that is still needed.
     #[test]
     fn nothing_that_is_needed_leaves_the_base(
         batches in prop::collection::vec(prop::collection::vec(revocation(), 1..5), 1..10),
@@ -147,7 +147,7 @@ proptest! {
         }
     }
 
-    // S04: two processes that fold the same log say the same of each position.
+    // S04: two processes that fold the same log publish the same content at each position.
     #[test]
     fn two_folds_of_one_log_have_one_chain_hash(
         batches in prop::collection::vec(prop::collection::vec(revocation(), 1..5), 1..20),
@@ -165,17 +165,17 @@ proptest! {
     }
 }
 
-// R04: an entry is kept until exp, the largest leeway and a margin have passed, on one clock.
+// R04: an entry is kept until exp plus the largest leeway and a margin have passed, on one clock.
 #[test]
 fn an_entry_outlives_its_token_by_leeway_and_margin() {
     let exp = NOW + 100;
     let mut fold = short_lived();
     let token = Revocation::Token { issuer: None, jti: "t".to_owned(), exp };
     fold.push(2, &record(vec![token])).unwrap();
-    for (now, stands) in [(exp, true), (exp + 300, true), (exp + 600, true), (exp + 601, false)] {
+    for (now, is_kept) in [(exp, true), (exp + 300, true), (exp + 600, true), (exp + 601, false)] {
         let mut verifier = feed();
         verifier.apply(base(&mut fold.clone(), now), now).unwrap();
-        assert_eq!(verifier.is_denied(ISSUER, "jti", "t"), stands, "{now}");
+        assert_eq!(verifier.is_denied(ISSUER, "jti", "t"), is_kept, "{now}");
     }
 }
 
@@ -212,8 +212,9 @@ fn trimming_takes_only_the_past_and_keeps_dead_keys_epoch_and_chain() {
     assert!(rest.lacks(&whole, NOW));
 }
 
-// Week-old records go with a few entries that live on; what is named twice stays for the longer of its
-// times. More than a checkpoint may carry end the walk, and so does a younger record.
+// Records that are a week old are removed together with a few entries that are still needed; an
+// entry that is named twice stays for the longer of its times. Too many such entries for a
+// checkpoint end the walk, and so does a younger record.
 #[test]
 fn trimming_carries_few_living_entries_of_old_records_and_no_more() {
     let token = |jti: &str, exp| Revocation::Token { issuer: None, jti: jti.to_owned(), exp };
@@ -251,9 +252,9 @@ fn trimming_carries_few_living_entries_of_old_records_and_no_more() {
     }
     let contents = [&mut rest, &mut whole].map(|fold| base(fold, week_later));
     assert_eq!(contents[0], contents[1]);
-    assert!(rest.is_session_over("s", "nobody", 9) && rest.is_session_over("t", "u0", 3));
+    assert!(rest.is_session_over("s", "unlisted", 9) && rest.is_session_over("t", "u0", 3));
     assert!(!rest.is_session_over("t", "u0", 4) && rest.is_session_over("t", "u49", 2));
-    // Carried on by the next trim, until their time has come.
+    // The next trim carries them again, until they have expired.
     let again = Trimming::begin(Salt([3; 16]), ISSUER, &checkpoint).unwrap();
     assert_eq!(again.checkpoint(week_later), checkpoint);
     let later = Trimming::begin(Salt([3; 16]), ISSUER, &checkpoint).unwrap();
@@ -281,8 +282,8 @@ const FAR: u64 = NOW + 366 * 24 * 60 * 60;
 /// When a request of `NOW` can no longer be repeated.
 const LATER: u64 = NOW + 100_000;
 
-// S04: a delta to an earlier position says the same whatever has come after it: the red button's epoch is
-// not in it, nor a key that died later.
+// S04: a delta to an earlier position stays the same after any later record: it contains neither
+// the red button's epoch nor a key that died later.
 #[test]
 fn a_delta_to_an_earlier_position_is_the_same_after_later_records() {
     let mut fold = empty();

@@ -1,5 +1,6 @@
-//! Invariant 5 as a model with time: no token is accepted after a revocation that matches it, however the
-//! horizon was raised and lowered, whenever a verifier fetched its base, past every expiry.
+//! Invariant 5 as a model with time: no token is accepted after a revocation that matches it,
+//! however often the horizon was raised and lowered, whenever a verifier fetched its base, and past
+//! every expiry.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +19,10 @@ const OWN: &str = "https://auth.example";
 const IDP: &str = "https://idp.example";
 const START: u64 = 1_800_000_000;
 
-/// What happens in one second of the model.
+/// The event in one second of the model.
 #[derive(Debug, Clone, Copy)]
 enum Event {
-    /// The identity provider's tokens live this long from now on.
+    /// From now on the identity provider's tokens have this lifetime.
     Horizon(u64),
     RevokeClient(u8),
     RevokeToken(u8),
@@ -74,9 +75,9 @@ struct Model {
     fold: Fold,
     now: u64,
     seq: u64,
-    /// The instant of each revocation, with what it names.
+    /// The time of each revocation, with its selector.
     revoked: Vec<(u64, Revocation)>,
-    /// Everything that was ever published about how long tokens may live.
+    /// Every published limit of token lifetimes.
     horizons: Horizons,
     signer: SnapshotSigner,
 }
@@ -133,7 +134,7 @@ impl Model {
         }
     }
 
-    /// A verifier that starts now: it only has the base that is published now.
+    /// A verifier that starts now: it has only the base that is published now.
     fn fresh_feed(&mut self) -> Feed {
         let validity = Validity { issued_at: self.now, valid_until: self.now + 60 };
         let signer = &self.signer;
@@ -145,7 +146,8 @@ impl Model {
     }
 }
 
-/// What the verifier's rules come to for this token, with the largest leeway and the slowest clock.
+/// The result of the verifier's rules for this token, with the largest leeway and the slowest
+/// clock.
 fn accepts(feed: &Feed, token: &Token, now: u64) -> bool {
     let rules = feed.rules_of(IDP).unwrap();
     let denied = feed.is_denied(IDP, "jti", &format!("t{}", token.id));
@@ -158,8 +160,8 @@ fn accepts(feed: &Feed, token: &Token, now: u64) -> bool {
     !is_over && token.seconds <= lives && token.issued_at >= rules.epoch && !denied && !is_cut
 }
 
-/// True if the revocation, made at `at`, names the token, which was issued by a clock that is up to five
-/// seconds fast.
+/// True if the revocation, made at `at`, matches the token, which was issued by a clock that is up
+/// to five seconds fast.
 fn matches(at: u64, revocation: &Revocation, token: &Token) -> bool {
     let is_older = token.issued_at <= at + 5;
     let id = token.id;
@@ -193,7 +195,7 @@ proptest! {
                 feeds.push((model.now, model.fresh_feed(), model.revoked.len()));
             }
         }
-        // Then time runs on, past every expiry.
+        // Then time continues, past every expiry.
         for _ in 0..8 {
             model.now += 700;
             feeds.push((model.now, model.fresh_feed(), model.revoked.len()));
@@ -209,7 +211,7 @@ proptest! {
                 prop_assert!(!is_revoked || !accepts(feed, &token, *now), "{token:?} at {now}");
             }
         }
-        // And nothing is kept for ever: once every token has expired, the base is empty.
+        // Nothing is kept for ever: once every token has expired, the base is empty.
         let last = model.revoked.iter().map(|(at, _)| leaves_at(*at + 6 + 3600)).max();
         model.now = model.now.max(last.unwrap_or_default() + 1);
         model.fresh_feed();
@@ -218,7 +220,7 @@ proptest! {
     }
 }
 
-// I06: a token that a revocation matches cannot take a longer life from a step that came after it.
+// I06: a token that a revocation matches cannot get a longer lifetime from a later step.
 #[test]
 fn a_raised_horizon_begins_after_the_cut_offs_that_are_set() {
     for revocation in [Event::RevokeUser(0), Event::RevokeToken(0), Event::RedButton] {
@@ -234,7 +236,7 @@ fn a_raised_horizon_begins_after_the_cut_offs_that_are_set() {
     }
 }
 
-/// The entries in a base once as many leave as come, with a logout each so many seconds.
+/// The entries in a base once as many leave as arrive, with one logout in this many seconds.
 fn steady_entries(access_token_seconds: u64, every_seconds: u64) -> usize {
     let mut fold = Fold::begin(Salt::default(), OWN, 1, &Checkpoint::default()).unwrap();
     let signer = SnapshotSigner::new(OWN, vec![SigningKey::from_bytes(&[7; 32])]);
@@ -260,7 +262,7 @@ fn steady_entries(access_token_seconds: u64, every_seconds: u64) -> usize {
     fold.entries()
 }
 
-// I06: entries stay as long as the tokens live that they match, so short tokens make a small feed.
+// I06: entries stay as long as the matching tokens live, so short-lived tokens make a small feed.
 #[test]
 fn with_ten_minute_tokens_a_feed_holds_a_72nd_of_what_it_holds_with_a_day() {
     let (short, long) = (steady_entries(600, 10), steady_entries(86_400, 10));

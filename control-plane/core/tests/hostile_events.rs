@@ -1,5 +1,5 @@
-//! A receiver answers everything that a sender signs or posts: it never panics, and what it accepts is a revocation
-//! of its own issuer that verifiers enforce. I10, I11, I12, I13.
+//! A receiver answers everything that a sender signs or posts: it never panics, and an accepted
+//! event is a revocation of its own issuer that verifiers enforce. I10, I11, I12, I13.
 
 mod support;
 
@@ -42,7 +42,7 @@ fn registration() -> Registration {
     definition.check("idp", &Issuers::new("own")).unwrap()
 }
 
-/// The revocation is one of the issuer, and has its place in a snapshot.
+/// The revocation belongs to the issuer, and fits into a snapshot.
 fn is_enforced(registration: &Registration, named: Named) {
     let mut issuers = Issuers::new("own");
     let revocations = vec![Revocation::Issuer {
@@ -52,7 +52,7 @@ fn is_enforced(registration: &Registration, named: Named) {
     let mut record = Record { at: NOW, by: String::new(), reason: None, revocations };
     record.effects(1, Salt::default(), &mut issuers);
     let rules = Rules { issuers: issuers.clone().into(), max_revocation_seconds: 86_400 };
-    // What came too late, or names more than verifiers accept, is refused there.
+    // An event that is too late, or names more than verifiers accept, is refused there.
     let Ok(revocation) = named.check(&rules, NOW) else { return };
     assert_eq!(revocation.issuer(), Some(IDP));
     record.revocations = vec![revocation];
@@ -100,7 +100,7 @@ fn json_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Good claims of one kind, of which some are replaced or missing.
+/// Good claims of one kind, some of them replaced or missing.
 fn claims() -> impl Strategy<Value = Value> {
     let name = prop::sample::select(vec![
         "iss", "aud", "iat", "exp", "jti", "sub", "sid", "nonce", "events", "sub_id", "type",

@@ -1,5 +1,5 @@
-//! The examples of the Shared Signals specifications (SSF 1.0, CAEP 1.0, RISC 1.0), signed and judged as
-//! they would arrive, and what must not pass. I11.
+//! The examples of the Shared Signals specifications (SSF 1.0, CAEP 1.0, RISC 1.0), signed and
+//! judged as they would arrive, and events that must be refused. I11.
 
 mod support;
 
@@ -43,7 +43,7 @@ fn judged(
     event(&signed, registration, receiver, now)
 }
 
-/// What an event revokes, in words; the cut-off is checked against `iat`.
+/// The effect of an event, in words; the cutoff is compared with `iat`.
 fn in_words(judged: Result<Event, Refusal>, iat: u64) -> String {
     let Event { named, stream, .. } = match judged {
         Ok(event) => event,
@@ -115,9 +115,9 @@ fn claims(event: &str, subject: &Value, change: &Value) -> Value {
     claims
 }
 
-// I11: the defaults, and the table of the operator in their place.
+// I11: the defaults, and the operator's table instead of them.
 #[test]
-fn the_table_says_what_an_event_revokes() {
+fn the_table_decides_what_an_event_revokes() {
     let alice = json!({ "format": "iss_sub", "iss": IDP, "sub": "alice" });
     let both = json!({
         "format": "complex", "user": alice, "session": { "format": "opaque", "id": "s" },
@@ -156,7 +156,7 @@ fn the_table_says_what_an_event_revokes() {
     assert_eq!(of(&changed, "https://events.example/unknown", &both), "sub alice");
 }
 
-// I11: subjects by RFC 9493, simple, complex, of several names, and as they were before SSF 1.0.
+// I11: subjects by RFC 9493: simple, complex, of several names, and in the form before SSF 1.0.
 #[test]
 fn subjects_are_read_in_each_format() {
     let mapped = EventReceiver {
@@ -217,7 +217,7 @@ fn subjects_are_read_in_each_format() {
     assert_eq!(in_words(judged(&registration, "secevent+jwt", &legacy, NOW), NOW), "sub alice");
 }
 
-// I11: what is no security event of this transmitter for this receiver.
+// I11: events that are no security event of this transmitter for this receiver.
 #[test]
 fn each_rule_refuses_by_its_own_code() {
     let registration = registration(IDP, receiver("me"));
@@ -258,7 +258,8 @@ fn each_rule_refuses_by_its_own_code() {
     }
 }
 
-// I11: what would accept events for anybody, or look nothing up, is refused when it is registered.
+// I11: a receiver that would accept events for any audience, or look nothing up, cannot be
+// registered.
 #[test]
 fn a_wrong_receiver_of_events_is_refused() {
     let good = || receiver("me");

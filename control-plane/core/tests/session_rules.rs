@@ -26,34 +26,34 @@ fn session(number: u8) -> Session {
     }
 }
 
-/// One thing that happens.
+/// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// The victim refreshes and gets the answer.
     Refresh,
     /// The victim refreshes, and the answer is lost.
     RefreshUnheard,
-    /// The attacker copies what the victim holds.
+    /// The attacker copies the victim's token.
     Steal,
-    /// The attacker refreshes, if there is anything to refresh with.
+    /// The attacker refreshes, if it has a token.
     Attack,
-    /// More time than the grace goes by.
+    /// More time than the grace period passes.
     Wait,
 }
 
 const STEPS: [Step; 5] =
     [Step::Refresh, Step::RefreshUnheard, Step::Steal, Step::Attack, Step::Wait];
 
-/// The session with two who may hold its tokens.
+/// The session with two parties that may hold its tokens.
 #[derive(Clone)]
 struct World {
     session: Session,
     now: u64,
     victim: u32,
     attacker: Option<u32>,
-    /// The attacker has had an answer.
+    /// The attacker has got an answer.
     was_forked: bool,
-    /// An answer was lost, and the grace went by before the victim asked again.
+    /// An answer was lost, and the grace period passed before the victim retried.
     is_unheard: bool,
     was_late: bool,
     was_stolen: bool,
@@ -73,16 +73,16 @@ impl World {
         }
     }
 
-    /// What the control plane does: a theft ends the session.
+    /// The control plane's reaction: a theft ends the session.
     fn rotate(&mut self, presented: u32) -> Option<u32> {
         let was_over = self.session.ended.is_some();
         match self.session.rotate(presented, self.now, &LIFETIMES, CALM) {
             Rotation::Over => {
-                assert!(was_over, "only a theft ends it here");
+                assert!(was_over, "the session ended without a theft");
                 None
             }
             Rotation::Repeated { generation } | Rotation::Rotated { generation } => {
-                assert!(!was_over, "a session that is over gives out nothing");
+                assert!(!was_over, "a session that has ended issued a token");
                 Some(generation)
             }
             Rotation::Reused => {
@@ -125,7 +125,7 @@ impl World {
         self.check_chain();
     }
 
-    /// F04: of all tokens ever given out at most one makes a new one.
+    /// F04: of all tokens that were ever issued, at most one can get a new successor.
     fn check_chain(&self) {
         let highest = self.victim.max(self.attacker.unwrap_or(0));
         let makes_new = |presented: &u32| {
@@ -162,16 +162,16 @@ fn in_every_order_of_eight_steps_a_fork_ends_the_session_and_honest_clients_stay
     assert!(forks > 10_000);
 }
 
-/// Victim and thief hold the same token and take turns, at once or with pauses longer than a race
-/// of tabs and shorter than the grace.
+/// Victim and thief hold the same token and take turns, at the same time or with pauses longer than
+/// a race of tabs and shorter than the grace period.
 #[derive(Clone)]
 struct Lockstep {
     session: Session,
     now: u64,
     held: [u32; 2],
-    /// Of each generation, when and by whom it was asked for first.
+    /// For each generation, when and by whom it was requested first.
     first: Option<(usize, u64)>,
-    /// Generations in a row for which the second one came after a pause.
+    /// Generations in a row for which the second request came after a pause.
     late: u8,
     was_late: bool,
 }
@@ -182,7 +182,7 @@ impl Lockstep {
         Self { session, now, held: [0, 0], first: None, late: 0, was_late: false }
     }
 
-    /// False once the session is over.
+    /// False once the session has ended.
     fn refresh(&mut self, who: usize) -> bool {
         self.now += 1;
         let living = self.session.spent();
@@ -211,10 +211,10 @@ impl Lockstep {
     }
 }
 
-// D08, F03, F04: in every order of twelve steps, two who share a session are answered late for at
-// most two generations in a row. The third ends it.
+// D08, F03, F04: in every order of twelve steps, two parties that share a session get late answers
+// for at most two generations in a row. The third one ends the session.
 #[test]
-fn two_who_take_turns_within_the_grace_are_noticed_at_the_third_late_repetition() {
+fn two_parties_that_take_turns_within_the_grace_are_noticed_at_the_third_late_repetition() {
     fn walk(world: &Lockstep, left: u32, ended: &mut usize) {
         if left == 0 {
             return;
@@ -244,8 +244,8 @@ fn two_who_take_turns_within_the_grace_are_noticed_at_the_third_late_repetition(
     assert_eq!(answered, 5, "two answers for each of two generations, and one for the third");
 }
 
-// D08, D115, F02: racing tabs repeat each token at once, for ever; a phone that slept repeats one or
-// two in a row, hours later. Nobody is logged out.
+// D08, D115, F02: racing tabs repeat each token immediately, for ever; a phone that was asleep
+// repeats one or two in a row, hours later. No user is logged out.
 #[test]
 fn honest_repetitions_never_end_a_session() {
     let day = Lifetimes { grace_seconds: 86_400, ..LIFETIMES };
@@ -288,7 +288,7 @@ fn many_late_repetitions_of_one_generation_count_once() {
     assert_eq!(one.rotate(2, BEGIN + 225, &LIFETIMES, CALM), Rotation::Reused);
 }
 
-// D93: what a store has lost is told apart from what is over, by the id alone.
+// D93: the id alone distinguishes a session that the store has lost from one that has ended.
 #[test]
 fn a_session_is_lost_only_if_it_was_open_when_the_store_lost_records() {
     let id = SessionId::opened(UserKey([1; 8]), BEGIN, [7; 12]);
@@ -298,7 +298,7 @@ fn a_session_is_lost_only_if_it_was_open_when_the_store_lost_records() {
     assert!(lost(Some(BEGIN), BEGIN + 10) && lost(Some(BEGIN + 95_000), BEGIN + 99_999));
     assert!(!lost(Some(BEGIN + 10), BEGIN + 10_010), "it was idle for too long since");
     assert!(!lost(None, BEGIN + 10), "nothing was lost");
-    assert!(!lost(Some(BEGIN - 1), BEGIN + 10), "it was opened after that");
+    assert!(!lost(Some(BEGIN - 1), BEGIN + 10), "it was opened after the loss");
     assert!(!lost(Some(BEGIN + 95_000), BEGIN + 100_000), "it has expired");
 }
 
@@ -313,10 +313,10 @@ fn walk(world: &World, left: u32, check: &mut impl FnMut(&World)) {
     }
 }
 
-// F02: the answer is lost; until the grace is over and while the successor is unused it is
+// F02: the answer is lost; during the grace period, and while the successor is unused, it is
 // repeated.
 #[test]
-fn a_spent_token_is_answered_with_the_same_successor_while_that_is_unused() {
+fn a_spent_token_gets_the_same_successor_while_that_is_unused() {
     let mut one = session(1);
     assert_eq!(one.rotate(0, BEGIN, &LIFETIMES, CALM), Rotation::Rotated { generation: 1 });
     for later in [0, 1, 30] {
@@ -331,9 +331,10 @@ fn a_spent_token_is_answered_with_the_same_successor_while_that_is_unused() {
     assert_eq!(one.rotate(1, BEGIN + 3, &none, CALM), Rotation::Reused);
 }
 
-// F02, F10: nobody could ask while the store was away; the grace begins anew when it is back.
+// F02, F10: no client could retry while the store was down; the grace period restarts when it is
+// back.
 #[test]
-fn an_outage_longer_than_the_grace_makes_nobody_a_thief() {
+fn an_outage_longer_than_the_grace_makes_no_client_a_thief() {
     let outage = Outage { began_at: BEGIN + 10, ended_at: BEGIN + 500 };
     let lasting = Outage { began_at: BEGIN + 10, ended_at: 0 };
     let mut one = session(1);
@@ -343,7 +344,7 @@ fn an_outage_longer_than_the_grace_makes_nobody_a_thief() {
     assert_eq!(at(BEGIN + 530, outage), Rotation::Repeated { generation: 1 });
     assert_eq!(at(BEGIN + 531, outage), Rotation::Reused);
     assert_eq!(at(BEGIN + 31, lasting), Rotation::Reused);
-    // Whose grace ran out before, or who was answered after it, had time to ask.
+    // A client whose grace period ended before, or that got its answer after it, had time to retry.
     let later = Outage { began_at: BEGIN + 31, ended_at: BEGIN + 500 };
     assert_eq!(at(BEGIN + 510, later), Rotation::Reused);
     let earlier = Outage { began_at: BEGIN - 50, ended_at: BEGIN - 1 };
@@ -352,9 +353,9 @@ fn an_outage_longer_than_the_grace_makes_nobody_a_thief() {
     assert_eq!(one.rotate(0, BEGIN + 501, &LIFETIMES, outage), Rotation::Reused);
 }
 
-// The store was rolled back: what was given out before goes on, and a fork is still a fork.
+// The store was rolled back: tokens that were issued before stay valid, and a fork is still a fork.
 #[test]
-fn a_token_ahead_of_a_store_that_lost_writes_goes_on() {
+fn a_token_ahead_of_a_store_that_lost_writes_stays_valid() {
     let mut one = session(1);
     assert_eq!(one.rotate(7, BEGIN + 100, &LIFETIMES, CALM), Rotation::Rotated { generation: 8 });
     assert_eq!(one.rotate(7, BEGIN + 110, &LIFETIMES, CALM), Rotation::Repeated { generation: 8 });
@@ -362,7 +363,7 @@ fn a_token_ahead_of_a_store_that_lost_writes_goes_on() {
     assert_eq!(one.rotate(u32::MAX, BEGIN + 110, &LIFETIMES, CALM), Rotation::Over);
 }
 
-// F08: refreshing moves the idle end, never the absolute one.
+// F08: refreshing moves the end of the idle time, never the absolute end.
 #[test]
 fn a_session_ends_when_idle_and_at_its_absolute_end_however_often_it_is_refreshed() {
     let mut one = session(1);
@@ -383,7 +384,7 @@ fn a_session_ends_when_idle_and_at_its_absolute_end_however_often_it_is_refreshe
     assert_eq!(one.spent(), 11);
 }
 
-// A clock that runs behind at another process moves nothing back.
+// A process with a slow clock moves no time back.
 #[test]
 fn an_earlier_clock_does_not_shorten_a_session() {
     let mut one = session(1);
@@ -392,7 +393,7 @@ fn an_earlier_clock_does_not_shorten_a_session() {
     assert_eq!(one.used_at, BEGIN + 500);
 }
 
-// Nobody holds a refresh token of a session that was handed over.
+// A session that was handed over has no refresh token.
 #[test]
 fn a_session_at_the_edge_has_no_refresh_token() {
     for holder in [Holder::Edge, Holder::Offered { until: BEGIN + 60 }] {
@@ -402,9 +403,9 @@ fn a_session_at_the_edge_has_no_refresh_token() {
     }
 }
 
-// F12: the cap takes those that were idle for longest, and only as many as it must.
+// F12: the limit ends the sessions that were idle for longest, and no more than necessary.
 #[test]
-fn the_surplus_is_what_was_idle_for_longest() {
+fn the_surplus_are_the_sessions_that_were_idle_for_longest() {
     let mut live: Vec<Session> = (0..5).map(session).collect();
     for (index, used_at) in [50, 10, 40, 20, 30].into_iter().enumerate() {
         live[index].used_at = BEGIN + used_at;
@@ -417,7 +418,7 @@ fn the_surplus_is_what_was_idle_for_longest() {
 }
 
 #[test]
-fn what_is_over_is_forgotten_in_time_and_what_is_stored_comes_back() {
+fn ended_sessions_are_forgotten_in_time_and_stored_ones_come_back() {
     let mut held = UserSessions::default();
     assert_eq!(held.encode(), b"");
     let ended = |at| Some(Ended { at, by: "key".to_owned(), reason: None });
@@ -433,16 +434,16 @@ fn what_is_over_is_forgotten_in_time_and_what_is_stored_comes_back() {
     assert!(UserSessions::decode(b"nonsense").is_err());
     held.tidy(BEGIN + 100, &LIFETIMES);
     assert_eq!(held.sessions.len(), MAX_ENDED + 1);
-    assert_eq!(held.sessions[0].ended, ended(BEGIN + 10), "the oldest went");
+    assert_eq!(held.sessions[0].ended, ended(BEGIN + 10), "the oldest was removed");
     held.tidy(BEGIN + 10_000, &LIFETIMES);
-    assert_eq!(held.sessions.len(), MAX_ENDED, "an expired one is gone, ended ones are denied");
+    assert_eq!(held.sessions.len(), MAX_ENDED, "the expired one is removed, ended ones are denied");
     assert_eq!(held.forgettable_at(&LIFETIMES), Some(BEGIN + 100_000));
     held.tidy(BEGIN + 100_000, &LIFETIMES);
     assert_eq!((held.sessions.len(), held.forgettable_at(&LIFETIMES)), (0, None));
 }
 
 #[test]
-fn an_end_is_the_first_one_and_for_good() {
+fn the_first_end_of_a_session_is_final() {
     let mut one = session(1);
     let first = Ended { at: BEGIN, by: "a".to_owned(), reason: Some("lost".to_owned()) };
     one.end(first.clone());

@@ -1,4 +1,5 @@
-//! The signatures of webhooks, and what their events revoke. Signers of others: tests/receivers. I13.
+//! The signatures of webhooks, and the revocations by their events. tests/receivers has other
+//! signers. I13.
 
 use base64ct::{Base64, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
@@ -74,7 +75,7 @@ fn standard_webhooks_are_verified() {
         ("msg_1", &now, "v1,", BODY, &[NEW], "bad_signature"),
         ("msg_1", &now, "", BODY, &[NEW], "bad_signature"),
         ("msg_1", &now, &good.replace("v1,", "v1a,"), BODY, &[NEW], "bad_signature"),
-        // A signature beyond the most that are looked at.
+        // A signature beyond the number that is checked.
         ("msg_1", &now, &many, BODY, &[NEW], "bad_signature"),
         // `whsec_` without a key, and a key that could be guessed.
         ("msg_1", &now, &good, BODY, &["whsec_", "whsec_AAAA"], "bad_signature"),
@@ -97,7 +98,7 @@ fn standard_webhooks_are_verified() {
     assert_eq!(verified(&Scheme::Standard, &[], BODY, &[NEW]), Err("missing_signature"));
 }
 
-// I13: WorkOS counts milliseconds, others seconds; several signatures are several secrets.
+// I13: WorkOS uses milliseconds, others seconds; several signatures use several secrets.
 #[test]
 fn stamped_signatures_are_verified() {
     let scheme = Scheme::Stamped { header: "workos-signature".to_owned() };
@@ -122,8 +123,8 @@ fn stamped_signatures_are_verified() {
     }
 }
 
-// I13: an event is the same one by its id; without an id, an equal body at another time is a new event, which
-// must not be answered from the first: the user may have logged in between the two.
+// I13: two events with one id are the same; without an id, an equal body at another time is a new
+// event, which must not get the first one's answer: the user may have logged in between the two.
 #[test]
 fn an_event_without_an_id_is_another_one_at_another_time() {
     let id = |id: Option<&str>, at: Option<u64>, body: &[u8]| {
@@ -183,7 +184,7 @@ fn judged(
     Ok(named.map(|named| (named.target, named.issued_before)))
 }
 
-// I13: what the presets know, in the shapes that their providers document.
+// I13: the events of the presets, in the shapes that their providers document.
 #[test]
 fn presets_know_the_events_of_their_provider() {
     let preset = |name: &str| {
@@ -221,7 +222,8 @@ fn presets_know_the_events_of_their_provider() {
     }
 }
 
-// I13: what would revoke nothing, or has no place for its id, is refused when it is registered.
+// I13: a receiver whose events would revoke nothing, or that has no path for its id, cannot be
+// registered.
 #[test]
 fn a_wrong_receiver_of_webhooks_is_refused() {
     let events = |session: Option<&str>, user: Option<&str>| {

@@ -169,8 +169,9 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "max_entries",
         default: "100000000",
-        help: "How many tokens, sessions and users may be revoked at once, 1 to 130023424; logouts \
-               and thefts may use the rest. Each takes about 20 bytes here and 8 or less in a base.",
+        help: "How many revoked tokens, sessions and users may be held in total, 1 to 130023424; \
+               logouts and thefts may use the rest. Each takes about 20 bytes here and 8 or less \
+               in a base.",
     },
     Key {
         name: "max_followers",

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_reported_at_once_by_name_and_without_the_value() {
+    fn one_error_reports_every_problem_by_name_and_without_the_value() {
         let file = "listen = \"here\"\naudience = \"\"\nstore = \"mysql://secret\"\nlog = true\n\
                     colour = \"red\"\nmaster_key = \"secret\"\nlog_format = \"xml\"";
         let environment = [

@@ -309,7 +309,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_answered_as_a_problem_with_the_headers_of_every_answer() {
-        let fails = get(async || -> StatusCode { panic!("as the test wants it") });
+        let fails = get(async || -> StatusCode { panic!("as the test needs it") });
         let measured = Measured::new(["/".to_owned()]);
         let all = Arc::new(Around { measured, is_https: true });
         let router = Router::new().route("/", fails).layer(from_fn_with_state(all, around));

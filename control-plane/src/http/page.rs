@@ -150,7 +150,7 @@ mod tests {
 
     // All clients get the same file, compressed if they accept gzip, and 304 if they have it.
     #[tokio::test]
-    async fn a_file_is_sent_as_gzip_to_those_who_take_it() {
+    async fn a_file_is_sent_as_gzip_to_clients_that_accept_it() {
         let data = Bytes::from("off ".repeat(1000));
         for (encodings, expected) in [
             ("", None),

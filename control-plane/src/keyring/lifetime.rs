@@ -37,7 +37,7 @@ impl<'k, 'd> Lifetimes<'k, 'd> {
         Self { keys, now, dead }
     }
 
-    /// The key that signs: the last in order among those that may sign by now, whatever its
+    /// The key that signs: the last in order among those that may sign by now, of any
     /// algorithm. So every process replaces a key by its successor at the same time, even if the
     /// processes are configured with different algorithms. If no key may sign yet, the newest one
     /// signs immediately.

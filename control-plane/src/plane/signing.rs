@@ -234,7 +234,7 @@ impl SigningKeys {
         let request = master.request_name(&format!("feed key {request}"));
         let rotated = Keyring::rotate_feed(store, master, request, now, &dead).await?;
         if !rotated.repeated {
-            tracing::warn!(id = rotated.key.id, "a new feed key signs beside the others");
+            tracing::warn!(id = rotated.key.id, "a new feed key signs in addition to the others");
         }
         Ok(rotated)
     }

@@ -220,7 +220,7 @@ impl Store for SealedStore {
     }
 }
 
-/// The keyring seals itself: its private keys are never stored in clear, whatever the store.
+/// The keyring seals itself: its private keys are never stored in clear, in any store.
 fn is_sealed_here(name: &str) -> bool {
     name != keyring::DOCUMENT
 }

@@ -251,7 +251,7 @@ export class Engine {
     });
   }
 
-  /** All that was applied and is in force, oldest first. To be read at once. */
+  /** All applied snapshots that are in force, oldest first. The caller must read them immediately. */
   snapshots() {
     return this.#history.snapshots();
   }

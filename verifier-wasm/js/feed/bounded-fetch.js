@@ -1,4 +1,4 @@
-// One HTTP exchange that is bounded in bytes and time, whatever the other side does.
+// One HTTP exchange that is bounded in bytes and time, with any behaviour of the other side.
 
 /**
  * Why a document could not be fetched. `retryAfterSeconds` is what the server asked for, `code` names

@@ -1,5 +1,5 @@
 // The feed client: asks for what came after the position held, at one of several addresses, and
-// hands it to the verifier. The last good state stays in force whatever an address answers.
+// hands it to the verifier. The last good state stays in force after any bad answer.
 // stream-follower.js adds streams to it, in runtimes in which a stream outlives a request.
 
 import { FetchError, boundedExchange } from "./bounded-fetch.js";

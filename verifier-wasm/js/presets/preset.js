@@ -76,7 +76,7 @@ const isText = (value) => typeof value === "string" && value.length <= MAX_CHARA
 const text = (template, values) => template.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 
 /**
- * What stands for a template that may be one parameter alone; undefined if that was not given.
+ * The value of a template, which may be a single parameter; undefined if that was not given.
  *
  * @param {string | string[]} template @param {Values} values @returns {any}
  */

@@ -89,7 +89,7 @@ mod tests {
     use super::{BUCKETS, Entry, MAX_PROOFS, MAX_PROOFS_OF_A_KEY, ProofMemory};
     use crate::verify::refusal::{Objection, Undecided};
 
-    // I14: a proof that cannot be remembered could be shown again, so nothing is decided about it.
+    // I14: a proof that cannot be remembered could be replayed, so the request is undecided.
     #[test]
     fn without_room_for_a_proof_nothing_is_decided_until_others_are_too_old() {
         let mut memory = ProofMemory::default();
@@ -109,10 +109,10 @@ mod tests {
         assert_eq!(shows(keys, 0, 60, 0), full);
         // In the bucket of the first key.
         assert_eq!(shows(BUCKETS, 0, 120, 60), full);
-        // What was shown before is still refused, not undecided.
+        // A remembered proof is still refused, not undecided.
         assert!(matches!(shows(0, 0, 60, 0), Err(Objection::Refused(_))));
         assert_eq!(shows(BUCKETS, 0, 121, 61), Ok(()));
-        // All of them are gone: as many have room again.
+        // All of them have expired: there is room for as many again.
         for key in 0..keys {
             for id in 1..MAX_PROOFS_OF_A_KEY {
                 assert_eq!(shows(key, id, 121, 61), Ok(()));

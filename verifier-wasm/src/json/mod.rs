@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_handed_out_only_if_it_is_read_strictly() {
+    fn an_object_is_returned_only_if_it_is_valid_under_the_strict_rules() {
         let object = read_object(br#"{"events":{"a":{}},"n":1.5}"#).unwrap_or_default();
         assert_eq!(object.get("n").and_then(serde_json::Value::as_f64), Some(1.5));
         assert!(read_object(br#"{"events":{"a":{},"a":{}}}"#).is_none());

@@ -39,7 +39,7 @@ mod tests {
     use super::{KnownHeaders, MAX_HEADERS};
     use crate::token::jws::Jws;
 
-    // V17: what is kept is found by its exact spelling, and reads as it did the first time.
+    // V17: a stored header is found by its exact encoding, and reads as it did the first time.
     #[test]
     fn a_header_is_found_by_every_character_and_the_oldest_is_forgotten() {
         let mut headers = KnownHeaders::default();
@@ -63,7 +63,7 @@ mod tests {
         for (segment, _) in &headers.0 {
             assert!(segments.iter().skip(1).any(|known| known == segment));
         }
-        // The same header in another spelling is read separately, and a bad one is refused.
+        // The same header in another encoding is read separately, and a bad one is refused.
         for other in [r#"{"alg":"EdDSA","kid":"key-1" }"#, r#"{"kid":"key-1","alg":"EdDSA"}"#] {
             let found = headers.read(token(other).split('.').next().unwrap_or_default());
             assert!(found.is_ok_and(|found| {

@@ -315,9 +315,10 @@ mod tests {
     use crate::verify::config::{AudienceRule, DpopConfig, FeedConfig, IssuerConfig, OnStale};
     use crate::verify::config::{UserRule, VerifierConfig};
 
-    // A user of the issuer that the feed is named after is judged by version, of others by time.
+    // Users of the issuer that the feed is named after are judged by version, those of others by
+    // time.
     #[test]
-    fn what_is_left_out_takes_its_default() {
+    fn a_missing_field_gets_its_default() {
         let text = r#"{"issuers":[{"issuer":"a","audience":"x"},{"issuer":"b","audience":["x"]}],
             "feed":{"publicKeys":["11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"]}}"#;
         let config = VerifierConfig::from_json(text).ok();
@@ -326,7 +327,7 @@ mod tests {
         assert_eq!(config.map(|config| config.feed.id).as_deref(), Some("a"));
     }
 
-    // What is written is read back.
+    // A written configuration is read back unchanged.
     #[test]
     fn a_configuration_reads_as_it_was_written() {
         let mut config = VerifierConfig {

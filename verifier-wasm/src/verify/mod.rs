@@ -180,7 +180,7 @@ impl Verifier {
     }
 
     /// Why no key has accepted the token. If the issuer that the payload names has no key of that
-    /// name, it may have published one since, whatever the keys of other issuers are called.
+    /// name, it may have published one since, even if another issuer has a key of that name.
     ///
     /// No signature covers that name. It chooses which refusal is reported, and nothing else.
     #[cold]

@@ -95,8 +95,8 @@ impl WasmVerifier {
         }
     }
 
-    /// Leaves the base that is held as the answer, as it was signed; empty where there is none. It stays where
-    /// it is until another snapshot is applied, also when the instance traps.
+    /// Returns the held base as it was signed; empty without a base. Its bytes stay at their place
+    /// until another snapshot is applied, also when the instance traps.
     pub fn base(&mut self) {
         let base = self.caching.verifier().feed().base().unwrap_or_default();
         self.buffer.answer = [base.as_ptr().addr(), base.len()].map(number);

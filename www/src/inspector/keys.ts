@@ -33,7 +33,7 @@ export function jwksOf(pasted: string, encoding: SecretEncoding, hint: Hint): Pa
   }
 }
 
-/** What the pasted text looks like; a secret is what is none of the others. */
+/** The form of the pasted text; any other text is a secret. */
 export function formOf(pasted: string): "address" | "empty" | "json" | "pem" | "secret" {
   const text = pasted.trim();
   if (text === "") return "empty";

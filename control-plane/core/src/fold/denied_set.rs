@@ -83,7 +83,7 @@ mod tests {
 
     // An entry whose time does not fit into its column is never removed.
     #[test]
-    fn what_is_too_late_for_its_column_stays_for_ever() {
+    fn an_entry_with_a_time_beyond_its_column_stays_for_ever() {
         let late = u64::from(u32::MAX) + 5;
         let set: DeniedSet =
             [Denied { id: 1, until: late }, Denied { id: 2, until: 7 }].into_iter().collect();
@@ -91,9 +91,9 @@ mod tests {
         assert_eq!(set.merged(vec![], late * 2).ids(), [1]);
     }
 
-    // An entry that is in both sets is kept once, with the later of its two times.
+    // An entry that is in both sets is stored once, with the later of its two times.
     #[test]
-    fn an_entry_that_is_named_again_stays_as_long_as_the_longer_one_says() {
+    fn an_entry_that_is_added_twice_stays_until_the_later_time() {
         let entry = |id, until| Denied { id, until };
         let set: DeniedSet = [entry(5, 10), entry(3, 10)].into_iter().collect();
         let merged = set.merged(vec![entry(3, 30), entry(9, 1), entry(4, 20), entry(3, 2)], 10);

@@ -380,11 +380,11 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_goes_when_nothing_is_left_that_was_revoked_by_it() {
+    fn a_selector_is_removed_with_its_last_revocation() {
         let mut issuers = Issuers::new("own");
         issuers.register("i", &registration("i", 60, "oid"), 1000, 1);
         let until = enter(&mut issuers, "c", 1001);
-        // The user is another claim from now on: the old one stays for what it has revoked.
+        // The user is another claim from now on: the old one stays for its revocations.
         issuers.register("i", &registration("i", 60, "sub"), 1000, 2);
         assert_eq!(names(&issuers, "i"), ["c", "jti", "oid", "sid", "sub"]);
         assert!(issuers.forget_before(until).is_empty());
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_issuer_goes_when_nothing_is_left_of_it() {
+    fn a_removed_issuer_is_forgotten_with_its_last_revocation() {
         let mut issuers = Issuers::new("own");
         issuers.register("i", &registration("i", 60, "sub"), 1000, 1);
         let until = enter(&mut issuers, "c", 1001);
@@ -404,9 +404,10 @@ mod tests {
         assert!(issuers.rules_of("i").is_none() && issuers.rules_of("own").is_some());
     }
 
-    // The first limit is that of all own tokens; a later one leaves what was issued before as it is.
+    // The first limit applies to all own tokens; a later one does not change it for tokens issued
+    // before.
     #[test]
-    fn the_first_limit_of_a_log_is_for_all_own_tokens() {
+    fn the_first_limit_of_a_log_applies_to_all_own_tokens() {
         let mut issuers = Issuers::new("own");
         assert_eq!(issuers.latest_exp("own", 1000), 1000 + 86_400);
         issuers.limit_own(1000, 600);
@@ -434,9 +435,9 @@ mod tests {
         assert_eq!(issuers.forget_before(last + 1), ["i"]);
     }
 
-    // Readers refuse a snapshot with more steps than they take: no caller and no restart may add them.
+    // Readers refuse a snapshot with too many steps: no caller and no restart may add them.
     #[test]
-    fn a_horizon_that_is_changed_again_and_again_stays_within_what_readers_take() {
+    fn a_horizon_that_is_changed_many_times_stays_within_the_limit_of_readers() {
         let mut issuers = Issuers::new("own");
         for change in 0..200 {
             let seconds = 60 + change % 2;
@@ -452,7 +453,7 @@ mod tests {
 
     // R03: two histories of one log are joined; the later registration counts.
     #[test]
-    fn joined_issuers_have_what_either_had() {
+    fn joined_issuers_have_the_rules_of_both() {
         let mut one = Issuers::new("own");
         one.register("i", &registration("i", 60, "sub"), 1000, 1);
         let mut other = one.clone();

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_takes_its_default() {
+    fn a_missing_member_gets_its_default() {
         let registration = definition("https://idp.example/t/").check("a", &issuers()).unwrap();
         let discovery = "https://idp.example/t/.well-known/openid-configuration".to_owned();
         assert_eq!(registration.keys, KeySource::Discovery(discovery));
@@ -333,9 +333,9 @@ mod tests {
         assert!(definition("https://idp.example").check("idp", &issuers()).is_ok());
     }
 
-    // I04: the control plane registers a provider by the table that verifiers are configured by.
+    // I04: the control plane registers a provider with the same table as the verifiers.
     #[test]
-    fn a_preset_has_what_is_left_out() {
+    fn a_preset_fills_missing_members() {
         let of = |name: &str, parameters| Definition {
             preset: Some(name.to_owned()),
             parameters,
@@ -358,7 +358,7 @@ mod tests {
         assert_eq!(registration.horizon_seconds, 61);
         assert_eq!(registration.session_claim.as_deref(), Some("login"));
         for (definition, field) in [
-            (of("nobody", Parameters::new()), "preset"),
+            (of("unlisted", Parameters::new()), "preset"),
             (of("entra", Parameters::new()), "parameters"),
             (of("entra", parameters("tenant", "../x")), "parameters"),
             (of("github-actions", parameters("colour", "x")), "parameters"),
@@ -368,7 +368,7 @@ mod tests {
         }
     }
 
-    // What every preset says can be registered.
+    // Every preset can be registered.
     #[test]
     fn each_preset_can_be_registered() {
         for (name, preset) in Preset::all() {
@@ -391,7 +391,7 @@ mod tests {
         }
     }
 
-    // Every member, and what is refused of it.
+    // Every member, and its refused values.
     #[test]
     fn each_member_is_checked_by_name() {
         let good = || definition("https://other.example");

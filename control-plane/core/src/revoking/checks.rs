@@ -199,7 +199,8 @@ const TIMES: [&str; 3] = ["exp", "iat", "nbf"];
 mod tests {
     use super::*;
 
-    // D06: an exp that no verifier accepts any more is refused; one that some may accept is taken.
+    // D06: an exp that no verifier accepts any more is refused; one that some verifiers may accept
+    // is taken.
     #[test]
     fn an_instant_is_judged_with_leeway_and_margin() {
         let now = 2_000_000_000;

@@ -203,7 +203,8 @@ mod tests {
         Target::Claims(all.iter().map(|(path, id)| ((*path).to_owned(), text(id))).collect())
     }
 
-    // D33, I05: a mistyped issuer is refused by the right name, one that is not registered by all names.
+    // D33, I05: for a mistyped issuer the refusal names the right one, for an unregistered one all
+    // of them.
     #[test]
     fn an_issuer_that_is_not_registered_is_refused() {
         let issuers = issuers();
@@ -230,7 +231,8 @@ mod tests {
         }
     }
 
-    // Claims that name only a token, a session or a user are the shorthand, by the issuer's names.
+    // Claims that name only a token, a session or a user equal the shorthand, with the issuer's
+    // names.
     #[test]
     fn shorthands_follow_the_issuers_claim_names() {
         let issuer = || Some(IDP.to_owned());
@@ -281,7 +283,7 @@ mod tests {
         assert!(rules.issuers.rules_of("https://bare.example").unwrap().selectors.is_empty());
     }
 
-    // I05: what no verifier would enforce is refused.
+    // I05: a revocation that no verifier would enforce is refused.
     #[test]
     fn claims_that_cannot_be_enforced_are_refused() {
         let long = "x".repeat(257);
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_off_is_an_instant_that_some_token_can_have() {
+    fn a_cutoff_is_a_time_that_some_token_can_have() {
         let with = |target, issued_before| {
             check(Named { issued_before: Some(issued_before), ..named(target) })
         };

@@ -1,4 +1,4 @@
-//! A provider with one key, which signs what a receiver takes.
+//! A provider with one key, which signs the events for a receiver.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use ed25519_dalek::{Signer, SigningKey};

@@ -163,7 +163,7 @@ mod tests {
 
     // D43: no error text of the JSON library; D20: objects only, each name once.
     #[test]
-    fn what_is_wrong_is_said_with_its_place_and_in_our_own_words() {
+    fn a_problem_is_reported_with_its_place_and_in_our_own_words() {
         let names = "unknown member; known are name, number, flag, inner, choice, claims";
         for (text, pointer, detail) in [
             ("[]", None, "the body: must be an object, found an array"),

@@ -270,7 +270,7 @@ impl Upload {
             }
             Err(error) => {
                 self.failed_at = Some(sent.begins_at);
-                // Whatever the outcome of the records behind it, the client continues at this one.
+                // The client continues at this record, with any outcome of the later ones.
                 self.in_flight.clear();
                 self.entries.clear();
                 Err(error.into())

@@ -268,12 +268,12 @@ pub(super) fn swap(
     let mut documents = transaction.open_table(DOCUMENTS).map_err(failed)?;
     let mut expiries = transaction.open_table(EXPIRIES).map_err(failed)?;
     let held = documents.get(name).map_err(failed)?;
-    let (held_until, stands, is_known) =
+    let (held_until, is_current, is_known) =
         held.map_or((NEVER, to.is_empty(), from.is_empty()), |entry| {
             let (until, bytes) = entry.value();
             (until, bytes == to, bytes == from)
         });
-    if stands {
+    if is_current {
         return Ok(Swapped::Written);
     }
     if !is_known {

@@ -368,10 +368,10 @@ mod tests {
     #[test]
     fn a_failed_write_fails_the_batch_it_is_in() {
         let (_directory, file) = new_file();
-        let told = Arc::new(Mutex::new(Vec::new()));
+        let outcomes = Arc::new(Mutex::new(Vec::new()));
         let job = |failure: Option<StoreError>| -> Job {
-            let told = Arc::clone(&told);
-            let reply: Reply = Box::new(move |committed| told.lock().unwrap().push(committed));
+            let outcomes = Arc::clone(&outcomes);
+            let reply: Reply = Box::new(move |committed| outcomes.lock().unwrap().push(committed));
             Box::new(move |_| (failure, reply))
         };
         let failure = StoreError::Unavailable("no space left".to_owned());
@@ -382,7 +382,7 @@ mod tests {
         drop(queue);
         run(&file, jobs, &watch::channel(Position::default()).0);
         assert_eq!(
-            *told.lock().unwrap(),
+            *outcomes.lock().unwrap(),
             [Err(failure.clone()), Err(failure.clone()), Err(failure)]
         );
     }

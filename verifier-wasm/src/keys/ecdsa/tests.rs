@@ -1,4 +1,5 @@
-//! Our verdicts next to those of the `p256`, `p384` and `p521` crates, which share no code with us.
+//! Our verdicts compared with those of the `p256`, `p384` and `p521` crates, which share no code
+//! with us.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -81,7 +82,7 @@ macro_rules! curve_tests {
                 scalar(&point.to_affine().x())
             }
 
-            /// A key as both of us know it.
+            /// A key in our form and in the crate's.
             struct Key {
                 ours: PublicKey,
                 theirs: VerifyingKey,
@@ -95,7 +96,7 @@ macro_rules! curve_tests {
                     Some(Self { ours: ours(&affine.x(), &affine.y()).unwrap(), theirs })
                 }
 
-                /// The verdict that both have.
+                /// The verdict on which both agree.
                 fn verdict(&self, signature: &[u8], digest: &[u8]) -> bool {
                     let theirs = Signature::from_slice(signature)
                         .is_ok_and(|one| self.theirs.verify_prehash(digest, &one).is_ok());
@@ -105,7 +106,8 @@ macro_rules! curve_tests {
                 }
             }
 
-            /// The key of which (r, s) is the signature under `e` with the point `nonce`, whose x is r.
+            /// The key for which (r, s) is the signature of `e` with the point `nonce`, whose x is
+            /// r.
             fn key_for(nonce: &ProjectivePoint, r: &Scalar, s: &Scalar, e: &Scalar) -> Option<Key> {
                 let inverse: Option<Scalar> = r.invert().into();
                 Key::new(&((*nonce * s - ProjectivePoint::GENERATOR * e) * inverse?))
@@ -157,9 +159,10 @@ macro_rules! curve_tests {
                 if numbers.below(2) == 0 { found } else { -found }
             }
 
-            /// Signs with a multiple of the base point as key and another one as the nonce's point. The
-            /// message's hash is r in some: then the key G or -G is added in each column just after G,
-            /// to the same point or to the opposite one. True if that made a signature.
+            /// Signs with a multiple of the base point as key and another one as the nonce's point.
+            /// In some cases the message's hash is r: then the key G or -G is added in each column
+            /// just after G, to the same point or to the opposite one. True if that made a
+            /// signature.
             fn signed_by_a_known_key(numbers: &mut Numbers) -> bool {
                 let (secret, nonce) = (multiple(numbers), multiple(numbers));
                 let r = x_of(&(ProjectivePoint::GENERATOR * nonce));
@@ -180,7 +183,7 @@ macro_rules! curve_tests {
                 is_good
             }
 
-            /// Returns how many signatures were good, and how many were judged.
+            /// Returns the number of valid signatures, and the number of all.
             fn compare(count: usize, seed: u64) -> (usize, usize) {
                 let mut numbers = Numbers(seed);
                 let (mut good, mut judged) = (0, 0);
@@ -193,8 +196,8 @@ macro_rules! curve_tests {
                     }
                     let u1 = e * s.invert().unwrap_or(Scalar::ONE);
                     let generator = ProjectivePoint::GENERATOR;
-                    // What u1*G + u2*Q comes to: any point; twice u1*G, as both terms are equal; a
-                    // small multiple of u1*G; or a multiple of G, which Q is one of as well.
+                    // The sum u1*G + u2*Q: any point; twice u1*G, if both terms are equal; a small
+                    // multiple of u1*G; or a multiple of G, if Q is one as well.
                     let nonce = match numbers.below(4) {
                         0 => generator * scalar(&numbers.bytes(SIZE)),
                         1 => generator * (u1 + u1),
@@ -210,12 +213,13 @@ macro_rules! curve_tests {
                         let Some(key) = key else { continue };
                         let whole = joined(&r, &s);
                         let is_good = key.verdict(&whole, &e_bytes);
-                        // s is 0 in some, and then nothing is a signature.
+                        // In some cases s is 0, and then nothing is a signature.
                         assert!(!is_ours || is_good || s == Scalar::ZERO || r == Scalar::ZERO);
                         let twin = joined(&r, &-s);
                         assert_eq!(key.verdict(&twin, &e_bytes), is_good, "the twin");
                         good += usize::from(is_good) * 2;
-                        // Of another message, with a bit changed, with a part at a border.
+                        // Of another message, with a changed bit, with a part at the limit of its
+                        // range.
                         let mut flipped = whole.clone();
                         flipped[numbers.below(2 * SIZE)] ^= 1 << numbers.below(8);
                         let borders = [edge(&mut numbers), edge(&mut numbers)];
@@ -278,8 +282,8 @@ macro_rules! curve_tests {
                 }
             }
 
-            // V15: the terms are opposite, so that the sum is infinity, whose x some take for 0: no r
-            // is it.
+            // V15: the terms are opposite, so the sum is infinity, whose x some implementations
+            // read as 0: no r equals it.
             #[test]
             fn a_sum_at_infinity_is_refused() {
                 let mut numbers = Numbers(3);
@@ -292,8 +296,8 @@ macro_rules! curve_tests {
                 }
             }
 
-            // V15: x of the nonce's point is in n..p, so r is x - n. With x itself as r it is out of
-            // range; a key for the point whose x is r accepts the same r.
+            // V15: x of the nonce's point is in n..p, so r is x - n. With x itself as r it is out
+            // of range; a key for the point whose x is r accepts the same r.
             #[test]
             fn an_x_above_the_order_is_reduced() {
                 let mut numbers = Numbers(4);
@@ -316,8 +320,8 @@ macro_rules! curve_tests {
                 assert!(found > 10, "{found}");
             }
 
-            // V04: points of small x load; every other spelling of them does not, nor does what is no
-            // point.
+            // V04: points of small x load; every other encoding of them does not, nor does a value
+            // that is no point.
             #[test]
             fn only_points_of_the_curve_in_their_one_spelling_are_keys() {
                 let prime = hex($prime);
@@ -340,7 +344,7 @@ macro_rules! curve_tests {
                     assert!(Key::new(&point.into()).is_some());
                     assert!(ours(&shifted(&prime, small), &y).is_none(), "x + p");
                     assert!(ours(&x, &shifted(&y, 1)).is_none(), "off the curve");
-                    assert!(ours(&y, &x).is_none(), "the other way round");
+                    assert!(ours(&y, &x).is_none(), "x and y exchanged");
                     for other in [&x[1..], &[&[0], &x[..]].concat(), &[]] {
                         assert!(ours(other, &y).is_none(), "{} bytes", other.len());
                         assert!(ours(&x, other).is_none(), "{} bytes", other.len());

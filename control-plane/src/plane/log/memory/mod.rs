@@ -119,7 +119,7 @@ impl Memory {
         let Some(unwritten) = unwritten else { return };
         let writing = tokio::task::spawn_blocking(move || self.write_state(unwritten, now));
         if writing.await.is_err() {
-            tracing::error!("writing the memory beside the store panicked");
+            tracing::error!("writing the state to data_dir panicked");
         }
     }
 
@@ -166,11 +166,11 @@ impl Memory {
             }
             Err(error) => {
                 let detail = format!(
-                    "{what} beside the store cannot be written ({error}): after a restart this \
-                     process could not heal a store that lost records; look at data_dir"
+                    "{what} in data_dir cannot be written ({error}): after a restart this \
+                     process could not heal a store that lost records; check its disk"
                 );
                 if failure.replace(detail).is_none() {
-                    tracing::error!(%error, what, "the memory beside the store is not written");
+                    tracing::error!(%error, what, "the memory in data_dir is not written");
                 }
                 None
             }
