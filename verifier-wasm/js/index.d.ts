@@ -3,7 +3,7 @@ export interface JsonWebKeySet {
   keys: Array<Record<string, unknown>>;
 }
 
-/** Where a JWK set is fetched from that wants more than a plain request. */
+/** The address of a JWK set that needs more than a plain request. */
 export interface KeysAddress {
   url: string | URL;
   /** Sent with each request for the set, such as `authorization`. */
@@ -14,10 +14,10 @@ export interface KeysAddress {
 export interface IssuerOptions {
   /** The exact `iss`. */
   issuer: string;
-  /** Which `aud` is accepted; `"unchecked"` for providers whose access tokens carry none. */
+  /** Which `aud` is accepted; `"unchecked"` for providers whose access tokens have none. */
   audience: string | string[] | "unchecked";
-  /** A JWK set, or where it is fetched from. Redirects are not followed: the set must be at exactly
-   * this address, and headers are sent nowhere else. */
+  /** A JWK set, or the address to fetch it from. Redirects are not followed: the set must be at exactly this
+   * address, and headers are sent nowhere else. */
   keys: JsonWebKeySet | string | URL | KeysAddress;
   /** Default `["EdDSA", "ES256"]`. One of each kind is best: a published key that names no `alg` is used
    * only if exactly one of these fits it. */
@@ -25,16 +25,16 @@ export interface IssuerOptions {
   /** The claims that make a token revocable. Default `["exp", "iat", "sub", "jti"]`. An object is
    * `requiredValues` with the default names. */
   requiredClaims?: string[] | Record<string, string | string[]> | undefined;
-  /** Claims that must be one of some strings: `{ client_id: "x", token_use: "access" }` refuses
-   * tokens that the issuer made for other clients. */
+  /** Claims that must have one of some values: `{ client_id: "x", token_use: "access" }` refuses tokens that
+   * the issuer made for other clients. */
   requiredValues?: Record<string, string | string[]> | undefined;
   /** Accepted header types; `null` accepts a token without `typ`. Default `["at+jwt"]`. */
   types?: Array<string | null> | undefined;
-  /** By how many seconds clocks may differ, at most 300. Default 30. */
+  /** The allowed difference of clocks in seconds, at most 300. Default 30. */
   leewaySeconds?: number | undefined;
-  /** The longest life of a token in seconds (`exp` - `iat`, or what is left without `iat`). Default:
-   * a day for the issuer that the feed is named after; for others a week. The horizon that the feed has for
-   * an issuer limits its tokens too: a token that could outlive its revocation is refused. */
+  /** The longest life of a token in seconds (`exp` - `iat`, or the remaining time without `iat`). Default: a
+   * day for the issuer that the feed is named after; for others a week. The horizon that the feed has for an
+   * issuer limits its tokens too: a token that could outlive its revocation is refused. */
   maxLifetime?: number | undefined;
   /** How a revoked user's tokens are distinguished from newer ones. Default: by `ver` for the issuer that
    * the feed is named after, by `iat` for every other. */
@@ -213,28 +213,28 @@ export interface FeedOptions {
   publicKeys: string[];
   /** How old the newest statement of the feed may be, in seconds. Default 60. */
   maxStaleness?: number | undefined;
-  /** Whether tokens that are otherwise good are valid while the feed is stale. Default `"deny"`. */
+  /** Whether otherwise valid tokens are accepted while the feed is stale. Default `"deny"`. */
   onStale?: "deny" | "allow" | undefined;
-  /** Sent as a bearer token to the first address and others of its origin. An address elsewhere gets a
-   * key only where it is given with it. */
+  /** Sent as a bearer token to the first address and others of its origin. An address elsewhere gets a key only
+   * if it is given together with that address. */
   apiKey?: string | undefined;
-  /** How `createVerifier` follows the feed where timers outlive a request. Default `"stream"`, which
-   * polls where no stream gets through in time. Workers poll or long-poll. */
+  /** How `createVerifier` follows the feed in runtimes where timers outlive a request. Default `"stream"`,
+   * which polls while no stream arrives in time. Workers poll or long-poll. */
   follow?: "stream" | "long-poll" | "poll" | undefined;
   /** Seconds between two polls. Default 1. */
   pollSeconds?: number | undefined;
-  /** Seconds that a long poll may be held back until there is news, at most 60. Default 20; less where
-   * what is held would get too old meanwhile, or where a proxy on the way cuts it off. */
+  /** Seconds for which a long poll may be held back until there is news, at most 60. Default 20; less if the
+   * held state would get too old in the meantime, or if a proxy on the way cuts it off. */
   longPollSeconds?: number | undefined;
   /** The largest snapshot that is read. Default 256 MiB, in Workers and on Vercel's edge 32 MiB. */
   maxBytes?: number | undefined;
-  /** How long an answer of the feed may take, long polls apart. Default 30. */
+  /** Time limit for an answer of the feed, in seconds, except for long polls. Default 30. */
   timeoutSeconds?: number | undefined;
-  /** Keeps floor and snapshots across restarts. See `offswitch/stores` and `offswitch/file-store`. */
+  /** Stores floor and snapshots across restarts. See `offswitch/stores` and `offswitch/file-store`. */
   store?: Store | undefined;
 }
 
-/** Where floor and snapshots are kept: one of `offswitch/stores`, or made there by `keep`. */
+/** Where floor and snapshots are stored: one of `offswitch/stores`, or made there by `keep`. */
 export interface Store {
   /** For the verifier. */
   readonly keeper: unknown;
@@ -242,20 +242,20 @@ export interface Store {
 
 /** How DPoP proofs (RFC 9449) are checked. */
 export interface DpopOptions {
-  /** How old a proof may be, in seconds, 1 to 300. Default 60. Each is remembered for that long, in this
+  /** How old a proof may be, in seconds, 1 to 300. Default 60. Each proof is remembered for that long, in this
    * process or isolate. */
   maxAgeSeconds?: number | undefined;
   /** The origin, and the path if there is one, at which clients see the service: `https://api.example`. Without
-   * it the middlewares take what the runtime shows, in Node the client's own `Host`. */
+   * it the middlewares use the URL that the runtime shows, in Node with the client's own `Host`. */
   publicUrl?: string | URL | undefined;
 }
 
-/** A request whose token was shown in the scheme `DPoP`. */
+/** A request whose token was sent with the scheme `DPoP`. */
 export interface DpopRequest {
   /** Its only `DPoP` header. */
   proof: string;
   method: string;
-  /** The URL that the client has asked for; query and fragment do not count. */
+  /** The URL that the client has requested; query and fragment do not count. */
   url: string;
 }
 
@@ -263,14 +263,14 @@ export interface SharedOptions {
   /** Further issuers, or all of them. */
   issuers?: IssuerOptions[] | undefined;
   feed: FeedOptions;
-  /** How many tokens are remembered whose signature was good. Default 10,000; 0 for none. */
+  /** How many tokens with a valid signature are remembered. Default 10,000; 0 for none. */
   rememberedTokens?: number | undefined;
   /** Gets every snapshot and every failure, for metrics. Without it each kind of failure is written to the
    * console once. */
   onEvent?: ((event: VerifierEvent) => void) | undefined;
-  /** What is accepted of DPoP proofs. */
+  /** The rules for DPoP proofs. */
   dpop?: DpopOptions | undefined;
-  /** The wasm file, where a bundler loses it: a module, bytes, a Response or a URL. */
+  /** The wasm file, if a bundler loses it: a module, bytes, a Response or a URL. */
   wasm?: unknown;
   /** Unix seconds; read for every verdict. */
   clock?: (() => number) | undefined;
@@ -280,7 +280,7 @@ export type VerifierOptions =
   | (SharedOptions & IssuerOptions)
   | (SharedOptions & { issuers: IssuerOptions[] });
 
-/** What a verdict was based on. */
+/** The evidence of a verdict. */
 export interface Evidence {
   /** `era.seq`, or null before the first base. */
   position: string | null;
@@ -326,7 +326,7 @@ export interface Step {
     | "format" | "algorithm" | "key" | "signature" | "claims" | "type" | "issuer" | "audience"
     | "required_claims" | "expiry" | "start" | "revoked_key" | "epoch" | "token" | "session" | "user"
     | "selectors" | "binding" | "freshness";
-  /** `"not_reached"` if an earlier check has left nothing to check. */
+  /** `"not_reached"` if an earlier check has already failed so that this one could not run. */
   result: "passed" | "refused" | "undecided" | "not_reached";
   code?: RefusalCode | UndecidedCode;
   detail?: string;
@@ -342,10 +342,10 @@ export interface Policy {
   onStale?: "deny" | "allow" | undefined;
 }
 
-/** How a token was shown. Without `dpop` it is a bearer token, and refused if it is bound to a key. */
+/** How a token was sent. Without `dpop` it is a bearer token, and refused if it is bound to a key. */
 export interface Shown {
-  /** The request with its proof, where the scheme is `DPoP`. A proof is good once. `"proved"` for a token that
-   * was shown before and belongs to what is still open, such as a WebSocket. */
+  /** The request with its proof, if the scheme is `DPoP`. A proof is accepted once. `"proved"` for a token that
+   * was sent before and belongs to something that is still open, such as a WebSocket. */
   dpop?: DpopRequest | "proved" | undefined;
 }
 
@@ -353,8 +353,8 @@ export interface Shown {
 export interface RoutePolicy<Handed extends unknown[] = unknown[]> extends Policy {
   /** Scopes that the token must have, all of them, in `scope` or `scp`. */
   scopes?: string[] | undefined;
-  /** Answers in place of a 503 when nothing can be decided. The 503 stays if it returns nothing; with
-   * Express it has to answer or to call `next`. */
+  /** Answers instead of a 503 when nothing can be decided. The 503 stays if it returns nothing; with Express it
+   * has to answer or to call `next`. */
   onUndecided?(verdict: Extract<Verdict, { outcome: "undecided" }>, ...request: Handed): unknown;
   /** Seconds over which `Retry-After` spreads the clients' refreshes after a red button. Default 10. */
   retryJitterSeconds?: number | undefined;
@@ -374,7 +374,7 @@ export type VerifierEvent =
   | { type: "failure"; error: string; detail: string };
 
 export interface FeedStatus {
-  /** The address that is asked next. */
+  /** The address that is tried next. */
   url: string;
   /** Unix seconds. */
   lastRoundAt: number | null;
@@ -383,16 +383,16 @@ export interface FeedStatus {
   lastFailure: { at: number; url: string; error: string; detail: string } | null;
   /** Since when an address serves less than the verifier holds (`feed_behind`), unix seconds. */
   behindSince: number | null;
-  /** How late the stream's last event was; null where there is no stream. */
+  /** How late the stream's last event was; null without a stream. */
   streamLatenessSeconds: number | null;
 }
 
 export interface KeysStatus {
   issuer: string;
   ready: boolean;
-  /** Unix seconds; null for keys that were given with the options. */
+  /** Unix seconds; null for keys from the options. */
   fetchedAt: number | null;
-  /** Why the last fetch failed, or brought no usable key. */
+  /** Why the last fetch failed, or returned no usable key. */
   problem: string | null;
   /** Keys of the fetched set that were left out, each with the reason. */
   dropped: string[];
@@ -400,8 +400,8 @@ export interface KeysStatus {
 
 export interface Status extends Evidence {
   ready: boolean;
-  /** How the feed is followed now: `"poll"` also where a stream is wanted and none gets through in time.
-   * `null` where nothing follows it. */
+  /** How the feed is followed now: `"poll"` also if a stream is configured and none arrives in time. `null` if
+   * nothing follows it. */
   following: "stream" | "long-poll" | "poll" | "requests" | null;
   feed: FeedStatus;
   keys: KeysStatus[];
@@ -415,27 +415,27 @@ export interface Status extends Evidence {
 }
 
 export interface WatchOptions {
-  /** Runs each time that the feed has become too old to decide about the token. */
+  /** Runs each time that the feed has become too old for a verdict on the token. */
   onUndecided?: (verdict: Extract<Verdict, { outcome: "undecided" }>) => void;
 }
 
 export interface RequestOptions {
   signal?: AbortSignal | undefined;
   timeoutSeconds?: number | undefined;
-  /** For platforms that end a request's work with its answer: lets a fetch of keys go on. */
+  /** For platforms that end a request's work with its answer: lets a fetch of keys continue. */
   waitUntil?: ((work: Promise<unknown>) => void) | undefined;
 }
 
 export class Verifier {
   /** Does no I/O. Throws a TypeError with the code `invalid_options` that names every problem. */
   constructor(options: VerifierOptions);
-  /** With wasm alone. A value that is not a token is refused; nothing is thrown for it. */
+  /** Only with wasm. A value that is not a token is refused, without an exception. */
   verifySync(token: unknown, policy?: Policy & Shown): Verdict;
-  /** With what is fastest in this runtime for the signature. For an unknown key it waits while the issuer's
-   * key set is fetched. A value that is not a token is refused; nothing is thrown for it. */
+  /** With the fastest way to check the signature in this runtime. For an unknown key it waits while the
+   * issuer's key set is fetched. A value that is not a token is refused, without an exception. */
   verify(token: unknown, options?: Policy & Shown & RequestOptions): Promise<Verdict>;
-  /** The result of every check, in the order in which a verdict makes them: for people, not for requests.
-   * A proof is not used up by it. */
+  /** The result of every check, in the order in which a verdict makes them: for people, not for requests. It
+   * does not use up a proof. */
   explain(token: unknown, options?: Shown): Step[];
   /** Calls back once, when the token is revoked or has expired; returns a function that stops watching. In
    * Workers the callback may run during another request, which cannot close a connection of this one: there, judge
@@ -447,11 +447,11 @@ export class Verifier {
   ): () => void;
   /** Applies one signed snapshot from any source. */
   apply(bytes: Uint8Array): ApplyResult;
-  /** The position from which to ask the feed for more. */
+  /** The position from which to request more of the feed. */
   since(): string | undefined;
-  /** One round of the feed, and the keys once they are old. */
+  /** One round of the feed; also fetches the keys if they are old. */
   refresh(options?: RequestOptions & { waitSeconds?: number }): Promise<RoundResult>;
-  /** Follows the feed after a request's answer, where nothing else outlives it. Without `waitUntil` the
+  /** Follows the feed after a request's answer, if nothing else outlives the answer. Without `waitUntil` the
    * request waits for the poll that this may return. */
   followLater(waitUntil?: (work: Promise<unknown>) => void): Promise<unknown> | undefined;
   refreshKeys(olderThanSeconds?: number, options?: RequestOptions): Promise<boolean>;
@@ -461,13 +461,13 @@ export class Verifier {
   close(): void;
 }
 
-/** Loads wasm where that needs to be awaited; `createVerifier` calls it. */
+/** Loads wasm if that needs to be awaited; `createVerifier` calls it. */
 export function load(wasm?: unknown): Promise<void>;
 
 /** Loads wasm, keys and the base; in long-lived runtimes it then follows the feed. */
 export function createVerifier(options: VerifierOptions): Promise<Verifier>;
 
-/** What the verifier makes of a JWK set. */
+/** The verifier's report on a JWK set. */
 export interface KeySetReport {
   /** The places, in the set, of the keys that it uses. */
   keys: number[];
@@ -477,9 +477,9 @@ export interface KeySetReport {
   problem?: string;
 }
 
-/** Reads a JWK set, or a single JWK, as `keys` of the options is read. One that an issuer published
- * (`isFetched`) may not have secrets. `algorithms` are those of the issuer: a key that names no `alg` is
- * used if exactly one of them fits it. */
+/** Reads a JWK set, or a single JWK, like the option `keys`. A set that an issuer published (`isFetched`) may
+ * not have secrets. `algorithms` are those of the issuer: a key without `alg` is used if exactly one of them
+ * fits it. */
 export function readKeySet(jwks: string, isFetched: boolean, algorithms?: Algorithm[]): KeySetReport;
 
 /** The JWS layer alone: the payload if one of the keys signed `token`. */

@@ -1,5 +1,5 @@
-// Reads the options of createVerifier, and reports all problems together. What wasm is configured with is
-// handed on as it was given, and checked there.
+// Reads the options of createVerifier, and reports all problems together. The configuration of wasm is passed
+// on unchanged, and checked there.
 
 import { WasmVerifier } from "../pkg/offswitch.js";
 
@@ -29,7 +29,7 @@ import { WasmVerifier } from "../pkg/offswitch.js";
 export function readOptions(options, maxBytes = 256 * 1024 * 1024) {
   /** @type {string[]} */
   const problems = [];
-  // What is read here is taken out; what is left, wasm knows or finds unknown.
+  // The fields that are read here are removed; wasm knows the others or reports them as unknown.
   const { feed: given, wasm, ...top } = fields(options, "options", problems);
   const feed = { ...fields(given, "feed", problems) };
   const { clock, dpop: ofProofs, issuers: others, onEvent, rememberedTokens } = take(top, TOP, "", problems);
@@ -56,7 +56,7 @@ export function readOptions(options, maxBytes = 256 * 1024 * 1024) {
 }
 
 /**
- * Reads what a single verdict may be asked for with; other members are for others to read.
+ * Reads the policy of a single verdict; other members are read elsewhere.
  *
  * @param {unknown} policy
  * @returns {{ dpop?: "proved" | import("./index.d.ts").DpopRequest, maxStaleness?: number, onStale?: "allow" | "deny" }}
@@ -78,8 +78,8 @@ export function readPolicy(policy) {
 }
 
 /**
- * A request with a proof. What is no text is as good as none: the proof is the client's, and nothing is
- * thrown for it.
+ * A request with a proof. A value that is not a text counts as no proof: it comes from the client, and causes
+ * no exception.
  *
  * @param {Fields} given
  */
@@ -127,7 +127,7 @@ function json(value, path, problems) {
 }
 
 /**
- * What JSON would leave out, or say as something else, becomes what no option may be.
+ * Values that JSON would omit or convert become a value that no option may have.
  *
  * @this {any} @param {string} name
  */
@@ -147,7 +147,7 @@ function fields(value, path, problems) {
 }
 
 /**
- * Takes fields out. One that is missing has its default: null for none, undefined where it is required.
+ * Removes fields and returns them. A missing one gets its default: null for none, undefined if it is required.
  *
  * @param {Fields} given @param {Rules} rules @param {string} path @param {string[]} problems
  * @returns {Fields}
@@ -166,7 +166,7 @@ function take(given, rules, path, problems) {
   return taken;
 }
 
-/** What was found, without its content: an option may be a secret. @param {any} value @returns {string} */
+/** The kind of a value, without its content: an option may be a secret. @param {any} value @returns {string} */
 function shown(value) {
   if (value === null || typeof value === "number" || typeof value === "boolean") return String(value);
   if (Array.isArray(value)) return `an array of ${value.length}`;
@@ -206,13 +206,13 @@ const isHeaders = (value) => {
   try {
     return [...new Headers(value)].length === Object.values(value).filter((one) => typeof one === "string").length;
   } catch {
-    return false; // a name or a value that no header has
+    return false; // a name or a value that no header can have
   }
 };
 
 /**
- * The addresses of the feed, and the key of each. A key that is given for all goes to the first
- * address's origin only: the others may be mirrors that somebody else runs.
+ * The addresses of the feed, and the key of each. A common key goes only to the first address's origin: others
+ * may run the other mirrors.
  *
  * @param {any} given @param {string | undefined} apiKey
  */
@@ -225,7 +225,7 @@ function addresses(given, apiKey) {
 }
 
 const MAX_SECONDS = 86_400;
-/** One with credentials in it would be shown in status and events. */
+/** An address with credentials would be visible in status and events. */
 const PLAIN_URL = /^https?:\/\/[^/?#@]+([/?#]|$)/;
 const FOLLOW = ["stream", "long-poll", "poll"];
 
@@ -239,7 +239,7 @@ const FEED = {
   url: [undefined, isAddresses, "must be 1 to 8 http(s) URLs, or objects { url, apiKey }"],
   apiKey: [null, isApiKey, "must be a string with content"],
   follow: [FOLLOW[0], (value) => FOLLOW.includes(value), `must be one of ${FOLLOW}`],
-  // The control plane holds no long poll for more.
+  // The control plane holds no long poll for longer.
   longPollSeconds: seconds(20, 60),
   pollSeconds: seconds(1),
   store: [null, (value) => isFunction(value?.keeper), "must be a store"],

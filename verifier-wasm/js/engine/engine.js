@@ -1,5 +1,5 @@
-// The verifier in wasm as the rest of the package uses it: it survives traps, remembers tokens, and
-// has signatures checked by the host where that is faster. Wasm decides, this file carries bytes.
+// The verifier in wasm as the rest of the package uses it: it survives traps, remembers tokens, and lets the
+// host check signatures where that is faster. Wasm decides, this file passes bytes.
 
 import { WasmVerifier } from "../../pkg/offswitch.js";
 import { invalid } from "../options.js";
@@ -37,16 +37,16 @@ export class Engine {
   #history = new History();
   /** The snapshot that leads to the newest position ever seen, once there is one. @type {Uint8Array | undefined} */
   newest;
-  /** When it was found plausible, unix seconds. */
+  /** When that snapshot was accepted as plausible, unix seconds. */
   #keptAt = 0;
   /** The key sets in force, as JSON text, and what was found in them, by the place of their issuer.
    * @type {Map<number, { jwks: string, isFetched: boolean, found: KeysFound }>} */
   #keySets = new Map();
-  /** The keys that load and that the host may know, by number. @type {Map<number, JsonWebKey>} */
+  /** The keys that load and that the host may support, by number. @type {Map<number, JsonWebKey>} */
   #jwks = new Map();
-  /** The same as the host knows them; null where it does not. @type {Map<number, import("./host.js").HostKey | null>} */
+  /** The same keys as keys of the host; null if the host does not support one. @type {Map<number, import("./host.js").HostKey | null>} */
   #hostKeys = new Map();
-  /** Grows when a key's number may mean another key. */
+  /** Increases when a key's number may belong to another key. */
   #keysVersion = 0;
   /** @type {WasmVerifier | undefined} */
   #wasm;
@@ -59,10 +59,10 @@ export class Engine {
   #evidenceAt = -1;
   /** The second, by the clock, in which wasm was last given the monotonic time. */
   #tickedAt = -1;
-  /** When the feed's newest statement was heard, seconds of the monotonic clock. */
+  /** When the feed's newest statement arrived, seconds of the monotonic clock. */
   #heardAt = 0;
   #isClosed = false;
-  /** Runs when a token shows that the feed has gone on. */
+  /** Runs when a token shows that the feed is behind. */
   onBehind = () => {};
 
   /**
@@ -80,8 +80,8 @@ export class Engine {
   }
 
   /**
-   * The verdict on a token that is remembered; undefined if it is not. Nearly every request takes
-   * this path. The caller hands what it throws to `afterError`.
+   * The verdict on a remembered token; undefined if it is not remembered. Nearly every request takes this path.
+   * The caller passes errors to `afterError`.
    *
    * @param {string} token @param {How} how
    * @returns {Verdict | undefined}
@@ -108,8 +108,8 @@ export class Engine {
   }
 
   /**
-   * Judges a token; the host checks its signature if it knows the key. Answers without a promise where
-   * nothing has to be awaited.
+   * Judges a token; the host checks its signature if it has the key. Returns without a promise if nothing has
+   * to be awaited.
    *
    * @param {string} token @param {How} how
    * @returns {Verdict | Promise<Verdict>}
@@ -119,8 +119,7 @@ export class Engine {
   }
 
   /**
-   * Judges a token that has a slot of its own, above those that are remembered; undefined if it is
-   * good.
+   * Judges a token that has its own slot, above those of remembered tokens; undefined if the token is valid.
    *
    * @param {number} slot counted from zero @param {string} token
    * @param {boolean} isKnown true if it was good when it was last reviewed
@@ -130,14 +129,14 @@ export class Engine {
     return this.#guarded((wasm) => {
       const now = this.#now();
       const own = this.#capacity + slot;
-      // Before that the slot holds what is known of another token.
+      // Before that the slot holds the state of another token.
       let code = isKnown ? wasm.judge(own, now, 0, NOT_SHOWN) : FORGOTTEN;
       if (code === FORGOTTEN) code = wasm.verify(this.#write(token), now, own, 0, NOT_SHOWN);
       return code > VALID_BUT_BEHIND ? this.#verdict(code, NO_CLAIMS, now) : undefined;
     });
   }
 
-  /** What each check makes of a token. @param {string} token @param {How} how @returns {import("../index.d.ts").Step[]} */
+  /** The result of each check of a token. @param {string} token @param {How} how @returns {import("../index.d.ts").Step[]} */
   explain(token, how) {
     return this.#guarded((wasm) => {
       const shown = this.#shown(token, how);
@@ -170,12 +169,12 @@ export class Engine {
     return this.#guarded((wasm) => (wasm.end(ticket) ? undefined : this.#problem()));
   }
 
-  /** When the last snapshot was signed that was applied, unix seconds. */
+  /** When the last applied snapshot was signed, unix seconds. */
   issuedAt() {
     return this.#guarded((wasm) => wasm.issuedAt());
   }
 
-  /** True if that snapshot ends before what is held. */
+  /** True if that snapshot ends before the held position. */
   isBehind() {
     return this.#guarded((wasm) => wasm.isBehind());
   }
@@ -184,7 +183,7 @@ export class Engine {
   apply(bytes) {
     return this.#guarded((wasm) => {
       const { position } = this.evidence();
-      // Wasm's memory never shrinks: what is not a snapshot does not get into it.
+      // Wasm's memory never shrinks: data that is not a snapshot must not enter it.
       if (!wasm.preview(bytes.subarray(0, HEAD_BYTES))) return this.#problem();
       const now = this.#now();
       const code = wasm.apply(bytes, now);
@@ -194,7 +193,7 @@ export class Engine {
       const result = JSON.parse(this.#answer());
       const what = "applied" in result ? result.applied : result.error;
       if (what === "replaced" || what === "refreshed") this.#history.base = this.#base(wasm);
-      // Of two statements that end at the floor the shorter one says the same of it.
+      // Of two statements that end at the floor, the shorter one is enough.
       const isShorter = code === AT_FLOOR && bytes.length < (this.newest?.length ?? 0);
       if (code === RAISED || isShorter) this.#keep(bytes, now);
       this.#evidenceAt = -1;
@@ -203,12 +202,12 @@ export class Engine {
     });
   }
 
-  /** The position to ask the feed for more from; undefined where a base is wanted. */
+  /** The position from which to request more of the feed; undefined if a base is needed. */
   since() {
     return this.#guarded(() => this.#look(this.#now()));
   }
 
-  /** What a verdict of now is based on. */
+  /** The evidence of a verdict that is made now. */
   evidence() {
     return this.#guarded(() => {
       this.#look(this.#now());
@@ -217,9 +216,9 @@ export class Engine {
   }
 
   /**
-   * Takes the JWK set of the issuer at `place` over; throws if it is not well-formed. One without
-   * a usable key is taken over too, since the issuer has withdrawn the others: the answer then has
-   * what is wrong with it. It has which keys were left out, and why.
+   * Replaces the key set of the issuer at `place`; throws if the JWK set is not well-formed. A set without a
+   * usable key is accepted too, because the issuer has withdrawn the others: the result then has the problem.
+   * It lists the keys that were left out, and why.
    *
    * @param {number} place @param {string} jwks @param {boolean} isFetched false if it was configured
    */
@@ -234,7 +233,7 @@ export class Engine {
   }
 
   /**
-   * Trusts nothing older than a snapshot that was kept. Answers with why it could not be used.
+   * From now on trusts nothing older than a stored snapshot. Returns why it could not be used.
    *
    * @param {Uint8Array} snapshot
    * @returns {"foreign" | "implausible" | undefined} implausible by the clock, which may be wrong
@@ -300,7 +299,7 @@ export class Engine {
         break;
       }
       this.#view();
-      // By index: taking a typed array apart goes through its iterator.
+      // By index: destructuring a typed array uses its iterator.
       const facts = this.#facts;
       const key = this.#hostKeys.get(facts[2]);
       if (key === undefined) return this.#verifyOnceImported(facts[2], token, how, nth);
@@ -317,7 +316,7 @@ export class Engine {
   }
 
   /**
-   * Requests share the key once it is there, and never the promise of it.
+   * Requests share the key once it exists, and never the promise of it.
    *
    * @param {number} number @param {string} token @param {How} how @param {number} nth
    * @returns {Promise<Verdict>}
@@ -338,7 +337,7 @@ export class Engine {
     const version = this.#keysVersion;
     const isGood = await checking.catch(() => undefined);
     return this.#guarded(() => {
-      // The keys have changed meanwhile, or the host has failed: wasm checks everything.
+      // The keys have changed in the meantime, or the host has failed: wasm checks everything.
       const isOpen = isGood === undefined || this.#keysVersion !== version;
       if (isOpen) return this.#verifyAnew(token, how);
       if (!isGood) return this.#verifyByHost(token, how, nth + 1);
@@ -347,7 +346,7 @@ export class Engine {
   }
 
   /**
-   * The verdict on a token whose signature the host has found to be the ticket's.
+   * The verdict on a token whose signature is valid according to the host.
    *
    * @param {number} ticket @param {string} token @param {How} how
    */
@@ -395,8 +394,8 @@ export class Engine {
   }
 
   /**
-   * The time. Wasm is given the monotonic time first: a clock that is set back, or a feed that is dated
-   * in the future, must not make what is held look fresh.
+   * The time. Wasm gets the monotonic time first: neither a clock that is set back nor a feed dated in the
+   * future may make the held state look fresh.
    */
   #now() {
     const now = this.#clock();
@@ -413,14 +412,14 @@ export class Engine {
     return JSON.parse(this.#answer());
   }
 
-  /** What the last call left to be read. */
+  /** The result of the last call. */
   #answer() {
     this.#view();
     const at = this.#facts[0];
     return decoder.decode(this.#memory.subarray(at, at + this.#facts[1]));
   }
 
-  /** Where the base is. @param {WasmVerifier} wasm */
+  /** The bytes of the base. @param {WasmVerifier} wasm */
   #base(wasm) {
     wasm.base();
     this.#view();
@@ -428,18 +427,18 @@ export class Engine {
     return length === 0 ? undefined : { memory: instanceMemory(), address, length };
   }
 
-  /** How a token is shown, for the very next call into wasm. @param {string} token @param {How} how */
+  /** Sets how a token is sent, for the next call into wasm. @param {string} token @param {How} how */
   #shown(token, { dpop }) {
     if (dpop === undefined) return BEARER;
     if (dpop === "proved") return NOT_SHOWN;
     const { method, proof, url } = dpop;
-    // One character more than any of them may have.
+    // One character more than the longest of them.
     const [ofMethod, ofUrl, ofProof] = [method, url, proof].map((part) => encoder.encode(part.slice(0, 8193)));
     this.#current().show(this.#write(token), ofMethod, ofUrl, ofProof);
     return SHOWN_WITH_PROOF;
   }
 
-  /** Writes a token where wasm reads it; answers with its length, too large if it is too long. */
+  /** Writes a token where wasm reads it; returns its length, or the marker for one that is too long. */
   #write(/** @type {string} */ token) {
     this.#view();
     if (token.length > MAX_TOKEN_BYTES) return TOO_LONG;
@@ -447,7 +446,7 @@ export class Engine {
     return read === token.length ? written : TOO_LONG;
   }
 
-  /** Renews the views of wasm's memory, if it has grown or is another. */
+  /** Renews the views of wasm's memory, if it has grown or was replaced. */
   #view() {
     if (this.#memory.byteLength !== 0) return;
     const address = this.#current().address();
@@ -475,23 +474,23 @@ export class Engine {
     return { problem, dropped };
   }
 
-  /** The verifier in wasm. If its instance was replaced, it is made again with all that it held. */
+  /** The verifier in wasm. If its instance was replaced, it is created again with its whole state. */
   #current() {
     if (this.#wasm !== undefined && this.#generation === generation()) return this.#wasm;
     if (this.#isClosed) throw new Error("the verifier is closed");
     ensureInstance();
-    // The options have been found to be good.
+    // The options were checked before.
     const wasm = /** @type {WasmVerifier} */ (WasmVerifier.make(this.#config));
     this.#wasm = wasm;
     this.#generation = generation();
     this.#memory = NO_BYTES;
     this.#evidenceAt = -1;
     this.#remembered.clear();
-    // What is applied again was heard then, not now.
+    // Repeated snapshots count from their first arrival, not from now.
     wasm.tick(this.#heardAt);
     this.#tickedAt = -1;
     for (const [place, { jwks, isFetched }] of this.#keySets) this.#load(place, jwks, isFetched);
-    // It was plausible when it was taken over: a clock that was set back since changes nothing.
+    // It was plausible when it was accepted: a clock that was set back since does not matter.
     if (this.newest !== undefined) wasm.resume(this.newest, Math.max(this.#clock(), this.#keptAt));
     for (const bytes of this.#history.snapshots()) wasm.apply(bytes, this.#clock());
     this.#history.base &&= this.#base(wasm);
@@ -507,7 +506,7 @@ function check(code) {
   if (code === WRONG_CLOCK) throw new Error("now must be unix seconds, finite and >= 0");
 }
 
-/** Freezes what is shared by all verdicts on one token. @param {any} value */
+/** Freezes the claims that all verdicts on one token share. @param {any} value */
 function frozen(value) {
   for (const name in value) {
     const member = value[name];

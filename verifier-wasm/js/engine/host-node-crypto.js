@@ -13,7 +13,7 @@ export function nodeCrypto(jwk) {
   return (signature, signed) => verify(digest, signed, how, signature);
 }
 
-/** What the defaults of node:crypto do not say (RFC 7518 sections 3.4 and 3.5). @type {Record<string, object>} */
+/** Options that differ from the defaults of node:crypto (RFC 7518 sections 3.4 and 3.5). @type {Record<string, object>} */
 const HOW = {
   ES: { dsaEncoding: "ieee-p1363" },
   PS: { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST },

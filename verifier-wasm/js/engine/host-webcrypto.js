@@ -7,12 +7,12 @@ export async function webCrypto(jwk) {
   const parameters = /** @type {any} */ (parametersOf(jwk));
   const { subtle } = globalThis.crypto;
   const key = await subtle.importKey("jwk", publicPart(jwk), parameters, false, ["verify"]);
-  // Copies: the answer comes later, and by then another token may lie in the same memory. WebCrypto
+  // Copies, because the check is asynchronous, and another token may be in the same memory by then. WebCrypto
   // has to copy too; a host that does not would accept a forgery.
   return (signature, signed) => subtle.verify(parameters, key, signature.slice(), signed.slice());
 }
 
-/** What WebCrypto calls a key's algorithm, to import it and to verify; it reads of it what it needs. */
+/** WebCrypto's name of a key's algorithm, for import and verification; it reads the members that it needs. */
 function parametersOf(/** @type {JsonWebKey} */ { alg = "", crv }) {
   const bits = alg.slice(2);
   return { hash: `SHA-${bits}`, saltLength: Number(bits) / 8, namedCurve: crv, ...FAMILIES[alg.slice(0, 2)] };

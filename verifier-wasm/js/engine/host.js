@@ -1,5 +1,5 @@
-// Signatures that the runtime's own cryptography checks in place of wasm. Each loader lists the algorithms
-// at which that was measured to be faster (BENCHMARKS.md); the verdict is the same.
+// Signatures that the runtime's own cryptography checks instead of wasm. Each loader lists the algorithms for
+// which that was measured to be faster (BENCHMARKS.md); the verdict is the same.
 
 /**
  * @typedef {(signature: Uint8Array, signed: Uint8Array) => boolean | Promise<boolean>} HostKey
@@ -15,14 +15,14 @@ export function hosting(algs, importer) {
 }
 
 /**
- * The key as the host knows it, or null: then wasm checks its signatures.
+ * The key as a key of the host, or null: then wasm checks its signatures.
  *
  * @param {Hosts} hosts @param {JsonWebKey} jwk a key that wasm has accepted, with its algorithm
  * @returns {Promise<HostKey | null>}
  */
 export async function importKey(hosts, jwk) {
-  // BoringSSL (Bun) takes no exponent of more than 33 bits and finds every signature wrong; which
-  // exponents other hosts take differs too. Here they all have the same verdict, from wasm.
+  // BoringSSL (Bun) supports no exponent of more than 33 bits and reports every signature as wrong; other hosts
+  // differ too. Wasm gives all of them the same verdict.
   if (jwk.e !== undefined && jwk.e.length > MAX_EXPONENT_CHARACTERS) return null;
   try {
     return (await hosts.get(jwk.alg)?.(jwk)) ?? null;
@@ -31,7 +31,7 @@ export async function importKey(hosts, jwk) {
   }
 }
 
-/** The members that are the key itself; its other members were judged by wasm. */
+/** The members that are the key itself; wasm has judged its other members. */
 export function publicPart(/** @type {JsonWebKey} */ { crv, e, kty, n, x, y }) {
   return { crv, e, kty, n, x, y };
 }

@@ -1,25 +1,25 @@
-// The one wasm instance of this runtime, and what to do when it traps.
+// The only wasm instance of this runtime, and its replacement after a trap.
 
 import { __wbg_reset_state, initSync } from "../../pkg/offswitch.js";
 import { notLoaded } from "./not-loaded.js";
 
-/** How often the instance was replaced: everything made before is gone. */
+/** How often the instance was replaced: all earlier objects are gone. */
 let replaced = 0;
 export const generation = () => replaced;
 let isBroken = false;
-/** When the instance trapped of late, milliseconds. @type {number[]} */
+/** The times of the latest traps, milliseconds. @type {number[]} */
 let traps = [];
 
-/** Thrown in place of a trap, after the instance was replaced. */
+/** Thrown instead of a trap, after the instance was replaced. */
 export class TrapError extends Error {}
 
 /** The instance's memory. @returns {WebAssembly.Memory} */
 export function instanceMemory() {
-  // Once there is an instance, initSync answers with it.
+  // Once there is an instance, initSync returns it.
   return /** @type {any} */ (initSync)().memory;
 }
 
-/** Throws where wasm was not loaded yet: without this the first call into it fails without a reason. */
+/** Throws if wasm is not loaded yet: otherwise the first call into it would fail without a reason. */
 export function ensureLoaded() {
   try {
     instanceMemory();
@@ -28,16 +28,16 @@ export function ensureLoaded() {
   }
 }
 
-/** Runs a function of the application: an error in it must break nothing here. @param {() => unknown} call */
+/** Runs a function of the application: an error in it must not affect the verifier. @param {() => unknown} call */
 export async function unharmed(call) {
   try {
     await call();
   } catch {
-    // It is the application's own.
+    // It is an error of the application.
   }
 }
 
-/** Runs `work`; if it traps, answers with `otherwise`. @template T @param {() => T} work @param {(trap: TrapError) => T} otherwise */
+/** Runs `work`; if it traps, returns the result of `otherwise`. @template T @param {() => T} work @param {(trap: TrapError) => T} otherwise */
 export function survive(work, otherwise) {
   try {
     return work();
@@ -49,15 +49,15 @@ export function survive(work, otherwise) {
 }
 
 /**
- * Makes sure that there is an instance that works.
+ * Makes sure that there is a working instance.
  *
- * One that keeps trapping pauses for a while: each new one costs the time to load what was held, and an
- * attacker who can trigger traps must not be able to spend all of it.
+ * An instance that keeps trapping pauses for a while: each new one takes time to load the held state again, and
+ * an attacker who can trigger traps must not be able to use up all of that time.
  */
 export function ensureInstance() {
   if (traps.length >= MAX_TRAPS) {
     const now = Date.now();
-    // In whichever direction the clock was set.
+    // Whichever way the clock was set.
     if (Math.abs(now - /** @type {number} */ (traps.at(-1))) < REST_MS) {
       throw new TrapError("the WebAssembly instance failed repeatedly; retrying in 2 s");
     }
@@ -67,8 +67,8 @@ export function ensureInstance() {
 }
 
 /**
- * Answers with what a call into wasm is to throw in place of `error`. After a trap nothing in the
- * instance can be trusted, so a new one takes its place.
+ * Returns the error that a call into wasm must throw instead of `error`. After a trap nothing in the instance
+ * can be trusted, so a new one replaces it.
  *
  * @param {unknown} error
  */

@@ -1,13 +1,13 @@
-// Single layers of the verifier: for tests against outside vectors, and for pages that show people
-// what is wrong with their keys.
+// Single layers of the verifier: for tests with external vectors, and for pages that show users the problems of
+// their keys.
 
 import * as wasm from "../../pkg/offswitch.js";
 
 /**
- * Which keys of a JWK set the verifier uses, and why it leaves out the others.
+ * The keys of a JWK set that the verifier uses, and why it leaves out the others.
  *
  * @param {string} jwks @param {boolean} isFetched true for a set that an issuer published
- * @param {string[]} [algorithms] of the issuer; one of them is for keys that name none
+ * @param {string[]} [algorithms] of the issuer; a key without alg uses one of them
  * @returns {import("../index.d.ts").KeySetReport}
  */
 export function readKeySet(jwks, isFetched, algorithms = []) {

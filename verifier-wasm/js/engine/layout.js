@@ -1,7 +1,7 @@
-// The memory that JavaScript and wasm share, and the numbers that wasm answers with. The other side is
-// `Buffer` and `codes` in bindings.rs; both change together.
+// The memory that JavaScript and wasm share, and the numbers that wasm returns. The other side is `Buffer` and
+// `codes` in bindings.rs; both change together.
 
-// What the calls that judge, apply and resume answer with.
+// The results of the calls that judge, apply and resume.
 export const VALID = 0;
 export const VALID_BUT_BEHIND = 1;
 export const NOT_VALID = 2;
@@ -11,17 +11,17 @@ export const RAISED = 5;
 export const AT_FLOOR = 6;
 export const IMPLAUSIBLE = 7;
 
-/** In place of a ticket. */
+/** Instead of a ticket. */
 export const NO_TICKET = 0;
-/** A slot of which wasm remembers nothing. */
+/** A slot for which wasm remembers nothing. */
 export const NO_SLOT = 0xffffffff;
-/** In place of the allowed age of the feed, seconds: any age. */
+/** Instead of the allowed age of the feed in seconds: any age. */
 export const ANY_AGE = 0xffffffff;
-/** How a token is shown: as a bearer token, not at all, or with the proof that was handed over last. */
+/** How a token is sent: as a bearer token, not at all, or with the last passed proof. */
 export const BEARER = 0;
 export const NOT_SHOWN = 1;
 export const SHOWN_WITH_PROOF = 2;
-/** In place of a token's length: too long. */
+/** Instead of a token's length: too long. */
 export const TOO_LONG = 0x7fffffff;
 
 // The buffer: five numbers of 32 bits, the signature, the token.
@@ -32,7 +32,7 @@ export const SIGNATURE_AT = FACTS * 4;
 export const TOKEN_AT = SIGNATURE_AT + 1024;
 export const MAX_TOKEN_BYTES = 16 * 1024;
 
-/** A key's number is the place of its issuer and, in this many bits, its own. */
+/** A key's number consists of the place of its issuer and, in this many bits, its own. */
 export const KEY_BITS = 8;
-/** How much of a snapshot's beginning is looked at first; `HEAD_BYTES` of feed.rs. */
+/** How much of a snapshot's beginning is checked first; `HEAD_BYTES` of feed.rs. */
 export const HEAD_BYTES = 4096;

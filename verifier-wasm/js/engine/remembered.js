@@ -1,5 +1,5 @@
-// The tokens whose signature and claims were found good, so that the next verdict about one of them
-// needs time and revocations alone. Bounded, and found by every byte of the token.
+// The tokens whose signature and claims were valid, so that the next verdict on one of them only checks time
+// and revocations. Bounded, and looked up by every byte of the token.
 
 import { NO_SLOT } from "./layout.js";
 
@@ -22,7 +22,7 @@ export class Remembered {
   #slots = [];
   #mask = 0;
   #characters = 0;
-  /** Where the search for a slot goes on. */
+  /** Where the search for a slot continues. */
   #hand = 0;
   /** The slot that the next token gets. @type {number | undefined} */
   #reserved;
@@ -36,8 +36,8 @@ export class Remembered {
   /**
    * The entry of exactly this token.
    *
-   * A few characters of the signature, which are as good as random, lead to it; hashing the whole
-   * token, as a Map must, costs more than all the rest. What decides is the comparison of the whole.
+   * A few characters of the signature, which are practically random, select the bucket; hashing the whole
+   * token, as a Map does, costs more than everything else. The comparison of the whole token decides.
    *
    * @param {string} token
    */
@@ -49,8 +49,7 @@ export class Remembered {
   }
 
   /**
-   * The slot of the token that is found good next. Its present entry stays until then: tokens that
-   * are refused push nothing out.
+   * The slot of the next valid token. Its present entry stays until then: refused tokens displace nothing.
    */
   reserve() {
     if (this.#capacity === 0) return NO_SLOT;
@@ -58,7 +57,7 @@ export class Remembered {
     return this.#reserved;
   }
 
-  /** Forgets the token in the reserved slot: wasm has put another token's standing there. */
+  /** Forgets the token in the reserved slot: wasm has replaced its state by that of another token. */
   vacate() {
     if (this.#reserved !== undefined) this.#forget(this.#slots[this.#reserved]);
   }
@@ -72,7 +71,7 @@ export class Remembered {
     if (this.#capacity === 0) return;
     const slot = this.reserve();
     this.vacate();
-    // Several requests may have found the same token good at the same time.
+    // Several requests may have found the same token valid at the same time.
     if (this.find(token) !== undefined) return;
     this.#reserved = undefined;
     const bucket = hash(token) & this.#mask;
@@ -80,7 +79,7 @@ export class Remembered {
     this.#buckets[bucket] = entry;
     this.#slots[slot] = entry;
     this.#characters += token.length;
-    // Long tokens are not to take more than their share.
+    // Long tokens must not take more than their share.
     while (this.#characters > this.#capacity * MEAN_CHARACTERS) this.#forget(this.#slots[this.#pass()]);
   }
 
@@ -95,7 +94,7 @@ export class Remembered {
     this.#reserved = undefined;
   }
 
-  /** The next slot that is empty, or whose token was not asked for since the hand last passed. */
+  /** The next slot that is empty, or whose token was not used since the last pass. */
   #pass() {
     for (;;) {
       const slot = this.#hand;
@@ -121,7 +120,7 @@ export class Remembered {
   }
 }
 
-/** Of the signature's last characters, without the very last, which carries few bits. */
+/** From the end of the signature, without the very last character, which has few bits. */
 function hash(/** @type {string} */ token) {
   const end = token.length;
   let sum = 0;
@@ -129,5 +128,5 @@ function hash(/** @type {string} */ token) {
   return sum ^ (sum >>> 13);
 }
 
-/** The tokens held have this many characters on average at most. */
+/** The largest average length of the remembered tokens, in characters. */
 const MEAN_CHARACTERS = 1024;

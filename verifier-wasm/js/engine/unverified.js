@@ -1,5 +1,5 @@
-// What a token says before anything in it is verified. It may decide where to look for a key or when to
-// look again, and never whether a token is good.
+// The content of a token before anything in it is verified. It may decide where to look for a key or when to
+// check again, and never whether a token is valid.
 
 /**
  * One of a token's JSON segments, or undefined if it cannot be read.

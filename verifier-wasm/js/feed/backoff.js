@@ -1,4 +1,4 @@
-// When to ask again after a failure: exponential, with jitter, and never sooner than the server asks for.
+// When to retry after a failure: exponential, with jitter, and never sooner than the server asks for.
 
 export class Backoff {
   #failures = 0;
@@ -6,7 +6,7 @@ export class Backoff {
   #from = 0;
   #notBefore = 0;
 
-  /** True while the other side is being spared. @param {number} now unix seconds */
+  /** True during a pause. @param {number} now unix seconds */
   isWaiting(now) {
     return now >= this.#from && now < this.#notBefore;
   }
@@ -21,7 +21,7 @@ export class Backoff {
     if (this.#failures > 0) this.#pause(now, seconds);
   }
 
-  /** How long the other side is still to be spared. @param {number} now unix seconds */
+  /** How long the pause still lasts. @param {number} now unix seconds */
   secondsLeft(now) {
     return this.isWaiting(now) ? this.#notBefore - now : 0;
   }
@@ -38,7 +38,7 @@ export class Backoff {
 
   /**
    * @param {number} now @param {number} [retryAfterSeconds]
-   * @param {number} [longestSeconds] where a long pause would cost more than it spares
+   * @param {number} [longestSeconds] if a longer pause would do more harm than good
    */
   failed(now, retryAfterSeconds = 0, longestSeconds = LONGEST_SECONDS) {
     const most = Math.min(FIRST_SECONDS * 2 ** this.#failures, LONGEST_SECONDS, longestSeconds);
@@ -55,8 +55,8 @@ export class Backoff {
 }
 
 const FIRST_SECONDS = 0.5;
-/** A sixth of the time that a snapshot is good for by default: by that much less may a server be
- * away before verifiers are undecided (docs/scale.md). */
+/** A sixth of the default validity of a snapshot: verifiers become undecided that much earlier in an outage
+ * (docs/scale.md). */
 const LONGEST_SECONDS = 10;
 /** The longest pause that a server may ask for. */
 const LONGEST_ASKED_SECONDS = 30;

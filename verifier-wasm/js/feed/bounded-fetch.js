@@ -1,9 +1,8 @@
-// One HTTP exchange that is bounded in bytes and time, with any behaviour of the other side.
+// One HTTP exchange that is bounded in bytes and time, however the other side behaves.
 
 /**
- * Why a document could not be fetched. `retryAfterSeconds` is what the server asked for, `code` names
- * what was wrong with bytes that did arrive, `status` is set where the server answered with another
- * one than was expected.
+ * Why a document could not be fetched. `retryAfterSeconds` is the server's request, `code` names the problem of
+ * bytes that did arrive, `status` is set if the server returned an unexpected one.
  */
 export class FetchError extends Error {
   /** @param {string} message @param {{ cause?: unknown, code?: string, retryAfterSeconds?: number, status?: number }} [more] */
@@ -19,16 +18,15 @@ export class FetchError extends Error {
  * @typedef {{ accept: string, body?: string, contentTypes?: string[],
  *   headers?: Record<string, string>, inspect?: () => Inspector, maxBytes: number, method?: string,
  *   signal?: AbortSignal, statuses?: number[], timeoutSeconds: number }} Limits
- *   `statuses` are those whose body is read, 200 alone where nothing is said.
+ *   `statuses` are those whose body is read, by default only 200.
  *
  * @typedef {{ take(piece: Uint8Array): void, end(): void }} Inspector
- *   Looks at a body while it arrives; both throw a FetchError if the rest is not worth reading.
+ *   Checks a body while it arrives; both throw a FetchError if the rest is not worth reading.
  */
 
 /**
- * Sends a request to `url` and answers with status, bytes and the entity tag that came with them.
- * The limit counts bytes after decompression, as they arrive; what the server declares is only
- * believed where it is already too much.
+ * Sends a request to `url` and returns status, bytes and the entity tag of the response. The limit counts bytes
+ * after decompression, as they arrive; a declared length is only used to refuse a response that is too large.
  *
  * @param {string} url
  * @param {Limits} limits
@@ -48,10 +46,10 @@ export async function boundedExchange(url, limits) {
 }
 
 /**
- * Sends a request to `url` and answers once the headers are there and as they should be.
+ * Sends a request to `url` and returns once the headers have arrived and are as required.
  *
- * Redirects are not followed: the answer must come from the configured address. ("manual", because
- * workerd has no "error"; a redirect then arrives as a status that is not 200.)
+ * Redirects are not followed: the answer must come from the configured address. ("manual", because workerd has
+ * no "error"; a redirect then arrives as a status that is not 200.)
  *
  * @param {string} url
  * @param {Limits} limits of which `signal` bounds the time
@@ -86,20 +84,20 @@ function wrongAnswer(response, { contentTypes, maxBytes, statuses = [200] }) {
   return undefined;
 }
 
-/** Browsers show a redirect that was not followed without its status. @param {Response} response */
+/** Browsers report a redirect that was not followed without its status. @param {Response} response */
 function isRedirect({ status, type }) {
   return type === "opaqueredirect" || [301, 302, 303, 307, 308].includes(status);
 }
 
 /**
- * Reads a body that is there.
+ * Reads an existing body.
  *
  * @param {Request | Response} message @param {number} maxBytes @param {AbortSignal} signal
  * @param {Inspector} [inspector]
  */
 export async function readBounded(message, maxBytes, signal, inspector) {
   const reader = /** @type {ReadableStream<Uint8Array>} */ (message.body).getReader();
-  // Not every runtime's body fails with its signal once the headers have arrived.
+  // In some runtimes the signal does not abort the body once the headers have arrived.
   const stop = () => void reader.cancel(signal.reason).catch(() => {});
   signal.addEventListener("abort", stop, { once: true });
   const length = Number(message.headers.get("content-length"));
@@ -115,8 +113,8 @@ export async function readBounded(message, maxBytes, signal, inspector) {
       if (end > maxBytes) throw new FetchError(TOO_LARGE);
       inspector?.take(value);
       if (end > bytes.byteLength) {
-        // Room for all that was declared, once the first piece was found worth it: copying tens of
-        // megabytes again and again would hold up everything else.
+        // Allocates the declared size once the first piece was accepted: copying tens of megabytes repeatedly
+        // would block everything else.
         const larger = new Uint8Array(Math.max(end, size * 2, size > 0 ? declared : 0));
         larger.set(bytes);
         bytes = larger;
@@ -131,7 +129,7 @@ export async function readBounded(message, maxBytes, signal, inspector) {
   } finally {
     signal.removeEventListener("abort", stop);
   }
-  // A part of a larger buffer would keep all of it alive.
+  // A part of a larger buffer would keep the whole buffer in memory.
   return size === bytes.byteLength ? bytes : bytes.slice(0, size);
 }
 

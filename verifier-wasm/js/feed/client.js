@@ -1,5 +1,5 @@
-// The feed client: asks for what came after the position held, at one of several addresses, and
-// hands it to the verifier. The last good state stays in force after any bad answer.
+// The feed client: requests what follows the held position, at one of several addresses, and passes it to the
+// verifier. The last good state stays in force after any bad answer.
 // stream-follower.js adds streams to it, in runtimes in which a stream outlives a request.
 
 import { FetchError, boundedExchange } from "./bounded-fetch.js";
@@ -34,21 +34,21 @@ import { TrapError } from "../engine/instance.js";
 
 export class FeedClient {
   #clock;
-  /** The one that is asked first was good last. @type {Source[]} */
+  /** The first one is tried first: it was the last one that worked. @type {Source[]} */
   #sources;
-  /** Since when an address answers with less than is held, unix seconds. @type {number | null} */
+  /** Since when an address serves less than the verifier holds, unix seconds. @type {number | null} */
   #behindSince = null;
   #failures = 0;
   #rounds = 0;
   /** How the feed is followed, once it is. @type {"long-poll" | "poll" | "requests" | "stream" | null} */
   following = null;
-  /** What follows its streams. @type {import("./stream-follower.js").StreamFollower | undefined} */
+  /** The follower of its streams. @type {import("./stream-follower.js").StreamFollower | undefined} */
   streams;
   /** @type {import("../index.d.ts").FeedStatus["lastFailure"]} */
   lastFailure = null;
   /** When the last round succeeded, unix seconds. */
   lastRoundAt = -Infinity;
-  /** By how much our clock seems to be ahead of what a poll has brought, seconds. */
+  /** By how much our clock seems to be ahead of the results of polls, seconds. */
   pollDelay = 0;
 
   /** @param {FeedSettings} settings @param {FeedTarget} target @param {() => number} clock */
@@ -60,8 +60,8 @@ export class FeedClient {
   }
 
   /**
-   * One round: one snapshot, or two where a delta does not fit and the base is needed. Each address
-   * is tried once, the one that was good last before the others. Failures are answered, not thrown.
+   * One round: one snapshot, or two if a delta does not fit and the base is needed. Each address is tried once,
+   * the last working one first. Failures are returned, not thrown.
    *
    * Each caller waits for its own fetch: in a Worker a request must not wait for another one's.
    *
@@ -87,8 +87,8 @@ export class FeedClient {
   }
 
   /**
-   * How long a long poll may be held back now, seconds; less than one for a plain poll. What is held must
-   * not get too old while it waits. After a failure a plain poll shows soonest whether the feed is back.
+   * How long a long poll may be held back now, seconds; less than one for a plain poll. The held state must not
+   * get too old during the wait. After a failure a plain poll shows soonest whether the feed is back.
    */
   get waitSeconds() {
     const { follow, longPollSeconds } = this.settings;
@@ -97,25 +97,25 @@ export class FeedClient {
     return Math.min(longPollSeconds, holdSeconds, this.secondsLeft / 3);
   }
 
-  /** How long to wait after a failure at most, seconds: what is held must not get too old meanwhile. */
+  /** The longest pause after a failure, seconds: the held state must not get too old in the meantime. */
   get retrySeconds() {
     if (!this.isOld) return Infinity;
     const now = this.#clock();
     return Math.min(...this.#sources.map(({ polls }) => polls.secondsLeft(now)));
   }
 
-  /** The address to follow a stream of, or undefined while all are to be spared. */
+  /** The address whose stream to follow, or undefined during the pauses of all. */
   get freeForStream() {
     const now = this.#clock();
     return this.#sources.find(({ streams }) => !streams.isWaiting(now));
   }
 
-  /** How long ago the feed was last followed successfully. */
+  /** Seconds since the feed was last followed successfully. */
   get secondsSinceRound() {
     return Math.abs(this.#clock() - this.lastRoundAt);
   }
 
-  /** How long ago the last snapshot was signed that was applied. */
+  /** Seconds since the last applied snapshot was signed. */
   get secondsSinceIssued() {
     const { issuedAt } = this.target;
     return issuedAt && this.#clock() - issuedAt();
@@ -138,25 +138,25 @@ export class FeedClient {
     return this.#sources[0];
   }
 
-  /** Until what is held is too old to decide by, seconds; 0 where nothing is held. */
+  /** Seconds until the held state is too old for verdicts; 0 without one. */
   get secondsLeft() {
     const { maxStalenessSeconds } = this.settings;
     const age = this.target.age();
     return age === null ? 0 : Math.max(0, maxStalenessSeconds - age);
   }
 
-  /** True once what is held is half as old as it may be, or where nothing is held. */
+  /** True once the held state has half of the allowed age, or if there is none. */
   get isOld() {
     return this.secondsLeft < this.settings.maxStalenessSeconds / 2;
   }
 
-  /** Asks the other addresses before this one. @param {Source} source */
+  /** Tries the other addresses before this one. @param {Source} source */
   next(source) {
     this.#sources = [...this.#sources.filter((one) => one !== source), source];
   }
 
   /**
-   * @param {Source} source @param {import("./backoff.js").Backoff} backoff of what is tried
+   * @param {Source} source @param {import("./backoff.js").Backoff} backoff of this attempt
    * @param {() => Promise<RoundResult>} work
    * @returns {Promise<RoundResult>}
    */
@@ -177,14 +177,14 @@ export class FeedClient {
       const { error, detail } = result;
       this.#failures += 1;
       this.lastFailure = { at: now, url: source.url, error, detail };
-      // What is held must not get too old while a control plane is spared that is back already. One that
-      // answers with nonsense is not asked more often for that.
+      // The held state must not get too old during a pause for a control plane that is already back. One that
+      // returns invalid data is not polled more often for that.
       const isSpared = error !== UNREACHABLE || backoff !== source.polls;
       const longest = isSpared ? undefined : Math.max(1, this.secondsLeft / 3);
       backoff.failed(now, failure?.retryAfterSeconds, longest);
     } else {
       this.succeeded(backoff);
-      // An address that keeps showing what is old already is not followed for ever.
+      // An address that keeps returning old data is not followed for ever.
       if (this.isOld || this.#behindSince !== null) this.next(source);
     }
     return result;
@@ -208,8 +208,8 @@ export class FeedClient {
   }
 
   /**
-   * What holds a long poll back and then cuts it off may be a proxy on the way: a plain poll follows
-   * within a second, and the next long poll is shorter.
+   * A proxy on the way may hold a long poll back and cut it off: a plain poll follows within a second, and the
+   * next long poll is shorter.
    *
    * @param {Source} source @param {string} since @param {number} waitSeconds @param {Bounds} limits
    */
@@ -226,7 +226,7 @@ export class FeedClient {
       const isCut = error instanceof FetchError && !error.retryAfterSeconds && held() >= 1;
       if (!isCut || limits.signal?.aborted) throw error;
       source.learn(held(), true);
-      // A server that went down has cut off all clients in the same moment.
+      // A server that went down has disconnected all clients in the same moment.
       const mostSeconds = Math.min(1, this.settings.pollSeconds);
       await new Promise((resume) => setTimeout(resume, Math.random() * mostSeconds * 1000));
       return this.#fetch(source, since, 0, limits);
@@ -247,7 +247,7 @@ export class FeedClient {
       inspect: this.target.inspect,
       statuses: seen ? [200, 304] : [200],
     });
-    // No signature covers this answer, so it proves no freshness.
+    // No signature covers this response, so it proves no freshness.
     if (status === 304) return { applied: "ignored" };
     const result = this.take(bytes, source, since);
     source.seen = "applied" in result && etag ? { href, etag } : undefined;
@@ -256,8 +256,8 @@ export class FeedClient {
   }
 
   /**
-   * Applies a snapshot that was asked for with `since`. One that does not reach that far shows a server
-   * whose log has lost records, or a cache that is behind: what is held stays, and this is reported.
+   * Applies the snapshot of a request with `since`. If it does not reach that position, the server's log has
+   * lost records, or a cache is behind: the held state stays, and this is reported.
    *
    * @param {Uint8Array} bytes @param {Source} source @param {string | undefined} since
    */
@@ -288,7 +288,7 @@ export class FeedClient {
 
 const SNAPSHOT_TYPE = "application/octet-stream";
 const UNREACHABLE = "feed_unreachable";
-/** What to look at first. @type {Record<number, string | undefined>} */
+/** What to check first. @type {Record<number, string | undefined>} */
 const HINTS = {
   401: ": the feed expects an API key with the scope feed:read (option feed.apiKey)",
   403: ": the API key of the feed needs the scope feed:read (option feed.apiKey)",

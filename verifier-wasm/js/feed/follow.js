@@ -1,4 +1,4 @@
-// Follows the feed without end, where timers may outlive a request.
+// Follows the feed for ever, in runtimes where timers may outlive a request.
 
 /**
  * @typedef {import("./internals.js").Internals} Internals
@@ -6,7 +6,7 @@
  */
 
 /**
- * Makes what follows the feed. `loadStreams` loads stream-follower.js: later, or with the rest in programs
+ * Makes the follower of the feed. `loadStreams` loads stream-follower.js: later, or with the rest in programs
  * that are one file.
  *
  * @param {LoadStreams} loadStreams
@@ -17,8 +17,8 @@ export function followWith(loadStreams) {
 }
 
 /**
- * Polls without end, and follows the stream at the same time where that is wanted: as long as the stream
- * brings everything in time nothing is polled. What fails is tried again, with the feed client's backoff.
+ * Polls for ever, and follows the stream at the same time if that is configured: while the stream is in time
+ * nothing is polled. Failures are retried with the feed client's backoff.
  *
  * @param {Internals} internals @param {AbortSignal} signal @param {LoadStreams} loadStreams
  */
@@ -32,29 +32,29 @@ async function follow(internals, signal, loadStreams) {
   if (mode === "stream") {
     followStreams(internals, signal, refresh, loadStreams).catch((error) =>
       internals.report({ type: "failure", error: "stream_unavailable", detail: `${error}; the feed is polled` }));
-    // It may bring everything from the beginning.
+    // The stream may bring everything from the beginning.
     await pause(pollSeconds * (0.5 + Math.random() / 2), signal);
   }
   while (!signal.aborted) {
     const quiet = feed.streams?.quietSeconds ?? 0;
     const spent = stopwatch();
     const result = quiet > 0 ? {} : await refresh();
-    // A long poll that had to wait, or has brought something, is followed by the next one.
+    // A long poll that was held back, or that returned something, is followed by the next one.
     const isNews = "applied" in result && ["extended", "replaced"].includes(String(result.applied));
     const isServed = mode === "long-poll" && "applied" in result && (isNews || spent() >= 1);
     const jittered = pollSeconds * ("applied" in result ? 0.9 + Math.random() / 5 : 0.5 + Math.random());
     let next = isServed ? MIN_ROUND_SECONDS : jittered;
     // The end of a stream is noticed within the time of a poll.
     if (quiet > 0) next = Math.min(quiet, jittered);
-    // The end of the backoff must not be missed by much where a verdict depends on it.
+    // When a verdict depends on it, the retry must not come much later than the end of the backoff.
     else if (!("applied" in result)) next = Math.min(jittered, Math.max(MIN_ROUND_SECONDS, feed.retrySeconds));
     await pause(next - spent(), signal);
   }
 }
 
 /**
- * One stream after the other. What a stream could not bring (a gap, a base, a snapshot that is too
- * large for it) is polled for before the next one.
+ * One stream after the other. A poll fetches what a stream could not bring (a gap, a base, a snapshot that is
+ * too large for it) before the next one.
  *
  * @param {Internals} internals @param {AbortSignal} signal @param {() => Promise<unknown>} refresh
  * @param {LoadStreams} loadStreams
@@ -67,7 +67,7 @@ async function followStreams({ feed, onEvent, report }, signal, refresh, loadStr
     const spent = stopwatch();
     const end = await streams.follow(signal, onEvent).catch(() => ({}));
     if ("error" in end && !signal.aborted) report({ type: "failure", ...end });
-    // A server that goes down leaves all clients in the same moment; they come back one by one.
+    // A server that goes down disconnects all clients in the same moment; they return one by one.
     const wasServed = "applied" in end || spent() > MIN_ROUND_SECONDS;
     await pause(pollSeconds * (wasServed ? Math.random() : 0.5 + Math.random()), signal);
     const wantsPoll = ("wantsPoll" in end && end.wantsPoll) || ("needsBase" in end && end.needsBase);
@@ -75,7 +75,7 @@ async function followStreams({ feed, onEvent, report }, signal, refresh, loadStr
   }
 }
 
-/** A caller that comes while it is under way waits for that. @template T @param {() => Promise<T>} work */
+/** A caller that comes during the work waits for it. @template T @param {() => Promise<T>} work */
 function oneAtATime(work) {
   /** @type {Promise<T> | undefined} */
   let current;
@@ -90,7 +90,7 @@ function stopwatch() {
   return () => (performance.now() - began) / 1000;
 }
 
-/** Keeps no process alive. @param {number} seconds @param {AbortSignal} signal */
+/** Does not keep the process alive. @param {number} seconds @param {AbortSignal} signal */
 async function pause(seconds, signal) {
   if (signal.aborted) return;
   await new Promise((resume) => {
@@ -105,5 +105,5 @@ async function pause(seconds, signal) {
   });
 }
 
-/** No feed is asked more often than this, however soon it answers. */
+/** The shortest interval of requests to a feed, however soon it answers. */
 const MIN_ROUND_SECONDS = 0.2;

@@ -1,6 +1,6 @@
-// Looks at a snapshot while it arrives: at its first bytes before more is read, and at its signature
-// before any of it gets into wasm's memory, which never shrinks. Verdicts do not depend on this:
-// what is applied is checked as a whole again.
+// Checks a snapshot while it arrives: its first bytes before more is read, and its signature before any of it
+// enters wasm's memory, which never shrinks. Verdicts do not depend on this: an applied snapshot is checked
+// again as a whole.
 
 import { FetchError } from "./bounded-fetch.js";
 import { generation, survive } from "../engine/instance.js";
@@ -35,7 +35,7 @@ export class Inspection {
     }
   }
 
-  /** All has arrived. @throws {FetchError} */
+  /** Ends the check when all has arrived. @throws {FetchError} */
   end() {
     if (this.#size < HEAD_BYTES) this.#begin();
     if (!this.#isCurrent) return;
@@ -50,13 +50,13 @@ export class Inspection {
     this.#generation = generation();
   }
 
-  /** False once wasm was replaced, and what was begun in it is gone. */
+  /** False once wasm was replaced, and the check in it is gone. */
   get #isCurrent() {
     return this.#ticket !== 0 && this.#generation === generation();
   }
 }
 
-/** Looks at the first bytes alone. @param {import("../engine/engine.js").Engine} engine @param {Uint8Array} head */
+/** Checks only the first bytes. @param {import("../engine/engine.js").Engine} engine @param {Uint8Array} head */
 export function previewed(engine, head) {
   refuse(survive(() => engine.preview(head.subarray(0, HEAD_BYTES)), () => undefined));
 }
@@ -66,5 +66,5 @@ function refuse(problem) {
   if (problem !== undefined) throw new FetchError(problem.detail, { code: problem.error });
 }
 
-/** What is copied to wasm at a time. */
+/** How much is copied to wasm in one step. */
 const PIECE_BYTES = 64 * 1024;

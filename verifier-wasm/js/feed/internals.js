@@ -1,4 +1,4 @@
-// What the package's own parts see of a verifier. No part of the API.
+// The interface of a verifier for the package's own parts. Not part of the API.
 
 /**
  * @typedef {{ later(waitUntil?: (work: Promise<unknown>) => void): Promise<unknown> | undefined }} LaterFollower

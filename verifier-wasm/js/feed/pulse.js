@@ -1,23 +1,23 @@
-// Whether a stream brings its events in time. A proxy that buffers or compresses holds them back for
-// seconds or minutes while the connection looks well.
+// Whether the events of a stream arrive in time. A proxy that buffers or compresses may hold them back for
+// seconds or minutes while the connection looks healthy.
 
 export class Pulse {
   #heartbeatSeconds = DEFAULT_HEARTBEAT_SECONDS;
-  /** When the last event came, by the monotonic clock; undefined where no stream brings any. @type {number | undefined} */
+  /** When the last event arrived, by the monotonic clock; undefined without a stream that sends any. @type {number | undefined} */
   #eventAt;
-  /** Since when all events came in time. */
+  /** Since when all events are in time. */
   #goodSince = 0;
   #isTrusted = true;
   /** How late the last event was, seconds; null before there was one. @type {number | null} */
   latenessSeconds = null;
 
-  /** A stream has begun. */
+  /** A stream has started. */
   opened() {
     this.#heartbeatSeconds = DEFAULT_HEARTBEAT_SECONDS;
   }
 
   /**
-   * What the server says of its stream.
+   * The server's notice about its stream.
    *
    * @param {string} data of the event @returns {number | undefined} seconds from one heartbeat to the next
    */
@@ -28,12 +28,12 @@ export class Pulse {
     return seconds;
   }
 
-  /** The stream has brought an event. @param {number} delay from its signature to now, seconds */
-  heard(delay) {
+  /** An event has arrived. @param {number} delay from its signature to now, seconds */
+  noteEvent(delay) {
     const now = seconds();
     const isSilent = this.silentSeconds > this.patienceSeconds;
     this.latenessSeconds = Math.max(0, delay);
-    // All that a poll brought meanwhile says nothing about this.
+    // What a poll brought in the meantime does not count for the stream.
     if (isSilent || this.latenessSeconds > LATE_SECONDS) {
       this.#goodSince = now;
       this.#isTrusted = false;
@@ -43,19 +43,19 @@ export class Pulse {
     this.#eventAt = now;
   }
 
-  /** The stream is over. */
+  /** The stream has ended. */
   closed() {
     this.#eventAt = undefined;
   }
 
-  /** True while a stream brings everything in time. */
+  /** True while all events of a stream are in time. */
   get isTimely() {
     if (this.#eventAt === undefined) return false;
     if (this.silentSeconds > this.patienceSeconds) this.#isTrusted = false;
     return this.#isTrusted;
   }
 
-  /** True where a stream brings events, but late. */
+  /** True if a stream brings events, but late. */
   get isLate() {
     return this.#eventAt !== undefined && !this.isTimely;
   }
@@ -77,5 +77,5 @@ const seconds = () => performance.now() / 1000;
 const DEFAULT_HEARTBEAT_SECONDS = 10;
 /** The control plane's `heartbeat_seconds` cannot be more. */
 const MAX_HEARTBEAT_SECONDS = 60;
-/** A snapshot's time has whole seconds, and the process that signs it may itself be a bit behind. */
+/** A snapshot's time has whole seconds, and the signing process may be slightly behind. */
 const LATE_SECONDS = 4;

@@ -1,5 +1,5 @@
-// Follows the feed by requests: where nothing outlives a request but what the platform's waitUntil lets
-// live, and where a program has made its verifier without `createVerifier`.
+// Follows the feed by requests: in runtimes where only the platform's waitUntil outlives a request, and in
+// programs that create their verifier without `createVerifier`.
 //
 // Requests of one isolate share values (times), never promises: a promise that waits for another
 // request's I/O can hang for ever once that request is gone.
@@ -9,12 +9,12 @@ export class RequestFollower {
   #outlives;
   /** Until when one request is following the feed, milliseconds. */
   #leaseUntil = 0;
-  /** True where a token has shown that there is news. */
+  /** True if a token has shown that there is news. */
   #isNews = false;
 
   /**
    * @param {import("./internals.js").Internals} internals of the verifier
-   * @param {boolean} [outlives] true where work goes on after the answer without waitUntil
+   * @param {boolean} [outlives] true if work may continue after the answer without waitUntil
    */
   constructor(internals, outlives = false) {
     this.#internals = internals;
@@ -26,9 +26,9 @@ export class RequestFollower {
   }
 
   /**
-   * Follows the feed after the answer, where no other request does and a poll is due. Without
-   * `waitUntil`, in a runtime that ends everything with the answer, one poll is all there is time for,
-   * and the request has to wait for what this returns.
+   * Follows the feed after the answer, if no other request does and a poll is due. Without `waitUntil`, in a
+   * runtime that ends everything with the answer, there is only time for one poll, and the request has to wait
+   * for the returned promise.
    *
    * @param {(work: Promise<unknown>) => void} [waitUntil]
    * @returns {Promise<unknown> | undefined}
@@ -39,7 +39,7 @@ export class RequestFollower {
     const isDue = this.#isNews || (mayWait && waitSeconds >= 1) || secondsSinceRound >= settings.pollSeconds;
     const now = Date.now();
     const left = this.#leaseUntil - now;
-    // One that is longer than any was is of a clock that has been set back.
+    // A lease longer than the longest possible one comes from a clock that was set back.
     if (!isDue || (left > 0 && left <= FOLLOW_MS + POLL_MS)) return undefined;
     const work = this.#follow(mayWait ? now + FOLLOW_MS : now, waitUntil ?? (this.#outlives ? ignore : undefined));
     if (!mayWait) return work;
@@ -49,10 +49,10 @@ export class RequestFollower {
   }
 
   /**
-   * One poll, or long polls for as long as the platform lets a request live on. The lease is a time,
-   * renewed for each poll: once it has run out, a request that was cut off delays no other.
+   * One poll, or long polls while the platform lets the request live. The lease is a time, renewed for each
+   * poll: once it has expired, a request that was cut off delays no other.
    *
-   * @param {number} until @param {(work: Promise<unknown>) => void} [waitUntil] for what may take longer than a poll
+   * @param {number} until @param {(work: Promise<unknown>) => void} [waitUntil] for work that may take longer than a poll
    */
   async #follow(until, waitUntil) {
     for (;;) {
@@ -62,10 +62,10 @@ export class RequestFollower {
       const lease = began + waitSeconds * 1000 + POLL_MS;
       this.#leaseUntil = lease;
       const result = await this.#internals.refresh({ waitSeconds, timeoutSeconds: POLL_MS / 1000, waitUntil });
-      if (this.#leaseUntil !== lease) return; // it ran out, and another request took over
+      if (this.#leaseUntil !== lease) return; // it expired, and another request took over
       this.#leaseUntil = 0;
       if (waitSeconds < 1 || !("applied" in result)) return;
-      // A feed that never holds a long poll back is asked with pauses.
+      // A feed that never holds a long poll back is polled with pauses.
       const pause = MIN_ROUND_MS - (Date.now() - began);
       if (pause > 0) {
         this.#leaseUntil = Date.now() + POLL_MS;
@@ -75,12 +75,12 @@ export class RequestFollower {
   }
 }
 
-/** It goes on without anyone who waits for it. @param {Promise<unknown>} work */
+/** The work continues without a caller that waits for it. @param {Promise<unknown>} work */
 const ignore = (work) => void work.catch(() => {});
 
-/** How long one poll may take. */
+/** The time limit of one poll. */
 const POLL_MS = 5_000;
-/** The least time between two polls. */
+/** The shortest time between two polls. */
 const MIN_ROUND_MS = 100;
-/** A Worker lives on for 30 s after its answer. */
+/** A Worker may run for 30 s after its answer. */
 const FOLLOW_MS = 25_000;

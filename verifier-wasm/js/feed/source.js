@@ -1,4 +1,4 @@
-// One address of the feed: what it was asked for, and how it has behaved.
+// One address of the feed: the last request to it, and its behaviour.
 
 import { Backoff } from "./backoff.js";
 
@@ -6,11 +6,11 @@ export class Source {
   #apiKey;
   #url;
   polls = new Backoff();
-  /** They may not get through where polls do. */
+  /** Streams have their own backoff, because they may be blocked where polls are not. */
   streams = new Backoff();
-  /** What a request brought last. @type {{ href: string, etag: string } | undefined} */
+  /** The result of the last request. @type {{ href: string, etag: string } | undefined} */
   seen;
-  /** For how long a long poll is let through on the way, as far as is known. */
+  /** For how long a long poll is not cut off on the way, as far as is known. */
   holdSeconds = Infinity;
 
   /** @param {string} url @param {string} [apiKey] is sent to this address only */
@@ -40,8 +40,8 @@ export class Source {
   }
 
   /**
-   * Learns how long a long poll is let through: a proxy may cut off what takes longer than its own
-   * limit. What was cut off by a failure instead is tried for longer again, little by little.
+   * Learns for how long a long poll is not cut off: a proxy may cut off requests beyond its own limit. If a
+   * failure was the reason, the length is increased again step by step.
    *
    * @param {number} seconds it was held @param {boolean} isCut
    */

@@ -1,4 +1,4 @@
-// Follows the streams of a feed. It is loaded after the first poll, and only where streams are wanted.
+// Follows the streams of a feed. It is loaded after the first poll, and only if streams are configured.
 
 import { Pulse } from "./pulse.js";
 import { followEvents } from "./stream.js";
@@ -20,7 +20,7 @@ export class StreamFollower {
     client.streams = this;
   }
 
-  /** How long nothing has to be polled, seconds: a stream brings everything in time. */
+  /** For how many seconds no poll is needed: a stream is in time. */
   get quietSeconds() {
     if (!this.#pulse.isTimely) return 0;
     const { silentSeconds, patienceSeconds } = this.#pulse;
@@ -29,7 +29,7 @@ export class StreamFollower {
     return Math.max(0, Math.min(patienceSeconds - silentSeconds, untilOld));
   }
 
-  /** True while a stream brings everything in time. */
+  /** True while a stream is in time. */
   get isStreaming() {
     this.#noticeLateness();
     return this.#pulse.isTimely;
@@ -53,7 +53,7 @@ export class StreamFollower {
     const stream = () => this.#stream(source, signal, onEvent);
     const result = await this.#client.attempt(source, source.streams, stream);
     this.#pulse.closed();
-    // That a stream ends is no failure, but the next one may be another address's.
+    // The end of a stream is no failure, but the next stream may use another address.
     this.#client.next(source);
     return result;
   }
@@ -77,20 +77,20 @@ export class StreamFollower {
     let last = { skipped: true };
     for await (const event of followEvents(source.address("/stream"), limits)) {
       if (!(event instanceof Uint8Array)) {
-        // Too large for an event: a poll brings it.
+        // Too large for an event: a poll fetches it.
         if (event.event === "fetch") return { applied: "ignored", wantsPoll: true };
         const seconds = event.event === "stream" ? this.#pulse.beats(event.data) : undefined;
-        // Heartbeats that are far apart are no silence.
+        // Rare heartbeats do not count as silence.
         if (seconds) limits.timeoutSeconds = Math.max(limits.timeoutSeconds, 2 * seconds + 5);
         continue;
       }
       last = client.take(event, source, since);
       if ("error" in last) return last;
       client.succeeded(source.streams);
-      this.#pulse.heard((client.secondsSinceIssued ?? NaN) - client.pollDelay);
+      this.#pulse.noteEvent((client.secondsSinceIssued ?? NaN) - client.pollDelay);
       this.#noticeLateness();
       onEvent();
-      // After too many deltas a base is wanted: a poll brings it.
+      // After too many deltas a base is needed: a poll fetches it.
       if ("applied" in last && last.applied === "extended" && target.since() === undefined) {
         return { ...last, wantsPoll: true };
       }
@@ -99,7 +99,7 @@ export class StreamFollower {
     return last;
   }
 
-  /** Reports once that a stream is held back on its way; polls bring what it does not. */
+  /** Reports once that a stream is held back on its way; polls bring the missing news. */
   #noticeLateness() {
     const { isLate, isTimely, latenessSeconds, patienceSeconds, silentSeconds } = this.#pulse;
     if (isTimely) this.#isLate = false;

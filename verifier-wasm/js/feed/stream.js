@@ -1,15 +1,15 @@
-// The feed as server-sent events (WHATWG HTML section 9.2), read within bounds: no line, no event
-// and no silence may be longer than is agreed.
+// The feed as server-sent events (WHATWG HTML section 9.2), read within bounds: no line, no event and no
+// silence may exceed its limit.
 
 import { FetchError, boundedResponse } from "./bounded-fetch.js";
 import { HEAD_BYTES } from "../engine/layout.js";
 
 /**
  * @typedef {import("./bounded-fetch.js").Limits & { preview?: (head: Uint8Array) => void }} StreamLimits
- *   `preview` throws a FetchError if a snapshot of the feed does not begin like that.
+ *   `preview` throws a FetchError if a snapshot of the feed cannot begin like that.
  *
  * @typedef {{ event: string, data: string }} Notice An event that is not a snapshot: `fetch` where the
- *   next snapshot is too large for an event, `stream` for what the server says of the stream.
+ *   next snapshot is too large for an event, `stream` for the server's notice about the stream.
  */
 
 /**
@@ -59,7 +59,7 @@ class EventReader {
   #decoder = new TextDecoder();
   #maxBytes;
   #preview;
-  /** The line that is still arriving. */
+  /** The incomplete line. */
   #rest = "";
   #data = "";
   #event = "";
@@ -76,7 +76,7 @@ class EventReader {
   *read(piece) {
     const text = this.#decoder.decode(piece, { stream: true });
     this.#rest += text;
-    // Looked through once it has whole lines only; a CR at the end may be half of an end.
+    // Searched only once it has whole lines; a CR at the end may be half of a line end.
     if (/[\r\n]/.test(text)) {
       const lines = this.#rest.split(/\r\n|\n|\r(?!$)/);
       this.#rest = /** @type {string} */ (lines.pop());
@@ -102,7 +102,7 @@ class EventReader {
     else if (data.length <= MAX_OTHER_CHARACTERS) yield { event, data };
   }
 
-  /** Looks at the beginning of a snapshot's data once it is there, long before the event is whole. */
+  /** Checks the beginning of a snapshot's data as soon as it is there, long before the event is complete. */
   #look() {
     if (this.#isPromising || this.#preview === undefined || (this.#event || SNAPSHOT) !== SNAPSHOT) return;
     if (this.#rest.length + this.#data.length < HEAD_CHARACTERS) return;
@@ -129,7 +129,7 @@ function decode(base64, maxBytes) {
 /** `Uint8Array.fromBase64` is not in every runtime yet. Both read the same base64. @type {(base64: string) => Uint8Array} */
 const decodeNatively = /** @type {any} */ (Uint8Array).fromBase64?.bind(Uint8Array) ?? fromBase64;
 
-/** Without an iterator, which costs a hundred times as much. @param {string} base64 */
+/** Without an iterator, which takes a hundred times as long. @param {string} base64 */
 function fromBase64(base64) {
   const text = atob(base64);
   const bytes = new Uint8Array(text.length);
@@ -140,7 +140,7 @@ function fromBase64(base64) {
 const EVENTS_TYPE = "text/event-stream";
 const SNAPSHOT = "snapshot";
 const TOO_LARGE = "the event is too large";
-/** The control plane puts nothing larger into an event: `MAX_EVENT_BYTES` of publish.rs. */
+/** The control plane sends no larger event: `MAX_EVENT_BYTES` of publish.rs. */
 const MAX_EVENT_BYTES = 3 * 1024 * 1024;
 const BASE64_SIZE = 1.4;
 /** The first bytes of a snapshot in base64. */

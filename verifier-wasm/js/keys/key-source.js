@@ -1,7 +1,7 @@
-// Where one issuer's keys come from: given with the options, or fetched from its JWK set's URL.
+// The source of one issuer's keys: the options, or the URL of its JWK set.
 //
-// Requests share values here, never promises: that a fetch is under way is a time until which the
-// others wait for it, so a request that is cut off delays them but never blocks them.
+// Requests share values here, never promises: a fetch in progress is a time until which the others wait for it,
+// so a request that is cut off delays them but never blocks them.
 
 import { Backoff } from "../feed/backoff.js";
 import { boundedExchange } from "../feed/bounded-fetch.js";
@@ -11,9 +11,9 @@ export class KeySource {
   #askedAt = -Infinity;
   #clock;
   #headers;
-  /** True since the last fetch brought nothing. */
+  /** True if the last fetch failed. */
   #isFailing = false;
-  /** How many fetches have begun, and which of them brought what is held. */
+  /** How many fetches have begun, and which of them returned the held set. */
   #begun = 0;
   #accepted = 0;
   /** Until when others wait for the newest fetch, in milliseconds. */
@@ -25,7 +25,7 @@ export class KeySource {
   #url;
   /** Which keys of the set were left out, and why. @type {string[]} */
   #dropped = [];
-  /** Key ids that the newest set lacks and the one before it had. @type {string[]} */
+  /** Key ids that the newest set lacks and the previous one had. @type {string[]} */
   #missed = [];
   /** Key ids that two sets in a row have lacked since; the newest. @type {Set<string>} */
   #withdrawn = new Set();
@@ -46,14 +46,14 @@ export class KeySource {
     this.#clock = clock;
   }
 
-  /** True if a fetch may bring something: there is a URL, and the last fetch is `seconds` ago. */
+  /** True if a fetch may help: there is a URL, and the last fetch is `seconds` ago. */
   isOlderThan(/** @type {number} */ seconds) {
     return this.#url !== undefined && Math.abs(this.#clock() - this.#askedAt) >= seconds;
   }
 
   /**
-   * True if the issuer may have published the key `kid` by `time` (milliseconds) and it is not held
-   * here. One that was withdrawn just before is not expected to come back.
+   * True if the issuer may have published the key `kid` by `time` (milliseconds) and it is not here. A key that
+   * was withdrawn recently is not expected to come back.
    *
    * @param {number} time @param {string} kid
    */
@@ -63,7 +63,7 @@ export class KeySource {
     return this.#url !== undefined && !isConfirmed;
   }
 
-  /** True while a fetch is under way that other requests wait for. */
+  /** True while a fetch is in progress that other requests wait for. */
   isBusy(/** @type {number} */ now) {
     return isWithin(this.#leaseUntil - now);
   }
@@ -73,14 +73,14 @@ export class KeySource {
     return !this.isBusy(now) && this.#backoff.isWaiting(this.#clock());
   }
 
-  /** The milliseconds until a fetch for an unknown key may begin: once per cooldown, and after a
-   * failure as the backoff says. */
+  /** The milliseconds until a fetch for an unknown key may begin: once per cooldown, and after a failure at the
+   * end of the backoff. */
   waitMs(/** @type {number} */ now) {
     const left = [this.#leaseUntil - now, this.confirmedAt + COOLDOWN_MS - now];
     return Math.max(0, ...left.filter(isWithin));
   }
 
-  /** Why it is not known which keys the issuer has now; undefined if it is. */
+  /** Why the issuer's current keys are unknown; undefined if they are known. */
   doubt(/** @type {number} */ now) {
     if (this.#url === undefined) return undefined;
     if (this.isBusy(now) && this.#begun > this.#accepted) return "they are being fetched";
@@ -88,9 +88,8 @@ export class KeySource {
   }
 
   /**
-   * Fetches the set and hands it to `accept`, which throws if it is not well-formed and answers with
-   * what is wrong with it if it has no usable key. What was there before stays on any failure.
-   * Answers with what went wrong, if anything did.
+   * Fetches the set and passes it to `accept`, which throws if it is not well-formed and returns the problem if
+   * it has no usable key. Any failure leaves the previous set in force. Returns the failure, if there is one.
    *
    * @param {(jwks: string) => { problem?: string, dropped: string[] }} accept
    * @param {{ signal?: AbortSignal, timeoutSeconds?: number }} [options]
@@ -105,7 +104,7 @@ export class KeySource {
     const lease = (this.#leaseUntil = begunAt + Math.min(LEASE_MS, timeoutSeconds * 1000));
     try {
       const jwks = await this.#fetch(signal, timeoutSeconds);
-      // One that began earlier and is late has what the issuer said before.
+      // A fetch that began earlier and ends late has an older set.
       if (turn < this.#accepted) return undefined;
       const { problem, dropped } = accept(jwks);
       this.#problem = problem ?? null;
@@ -141,7 +140,7 @@ export class KeySource {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   }
 
-  /** Remembers which keys are withdrawn; one set may be of a copy that lags. @param {string} jwks */
+  /** Remembers which keys are withdrawn; one set may come from a copy that is behind. @param {string} jwks */
   #compare(jwks) {
     const kids = new Set(kidsIn(jwks));
     for (const kid of this.#missed) this.#withdrawn.add(kid);
@@ -162,13 +161,13 @@ export class KeySource {
 }
 
 /**
- * False for what is over, and for what is too far away: then the clock has been set back.
+ * False for a time in the past, and for one too far away: then the clock has been set back.
  *
  * @param {number} left milliseconds
  */
 const isWithin = (left) => left > 0 && left <= LEASE_MS;
 
-/** The key ids of a set that was found to be well-formed. @param {string} [jwks] @returns {string[]} */
+/** The key ids of a set that is known to be well-formed. @param {string} [jwks] @returns {string[]} */
 function kidsIn(jwks = "{}") {
   const set = JSON.parse(jwks);
   const keys = Array.isArray(set.keys) ? set.keys : [set];
@@ -177,11 +176,11 @@ function kidsIn(jwks = "{}") {
 }
 
 const MAX_KEY_SET_BYTES = 256 * 1024;
-/** However many unknown keys tokens name, an issuer's key set is fetched this often at most for them. */
+/** The shortest interval of fetches of an issuer's set for unknown keys, however many tokens name some. */
 const COOLDOWN_MS = 2_000;
 /** How long others wait for a fetch before one of them tries as well. */
 const LEASE_MS = 3_000;
-/** A key that left its set is not searched for again within this time: after a red button every
- * client still shows tokens of the old keys. */
+/** A key that left its set is not searched for again within this time: after a red button every client still
+ * sends tokens of the old keys. */
 const WITHDRAWN_MS = 10_000;
 const MAX_WITHDRAWN = 256;

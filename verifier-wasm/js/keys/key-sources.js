@@ -16,10 +16,10 @@ export class KeySources {
   #accept;
   #sources;
   #report;
-  /** Grows with each set that is taken over. */
+  /** Increases with each accepted set. */
   #version = 0;
-  /** How many searches began since `#countedFrom`; a count of those under way would never come down
-   * for requests that are cut off. */
+  /** How many searches began since `#countedFrom`; a count of the running ones would never decrease for
+   * requests that are cut off. */
   #searches = 0;
   #countedFrom = -Infinity;
 
@@ -53,7 +53,7 @@ export class KeySources {
     const now = performance.now();
     const changes = Promise.all(due.map(async (source) => {
       const { jwks } = source;
-      // With an age, the answer to another request's fetch will do.
+      // With an age, the result of another request's fetch is enough.
       if (olderThanSeconds > 0 && source.isBusy(now)) await this.#settled(source);
       else await this.#fetch(source, options);
       return source.jwks !== jwks;
@@ -63,8 +63,8 @@ export class KeySources {
   }
 
   /**
-   * Looks for the key of a token: judges again with each set that comes, until it is known or no set
-   * can have it. Undefined if that cannot be found out now.
+   * Looks for the key of a token: judges again with each new set, until the key is known or no set can have it.
+   * Undefined if that cannot be determined now.
    *
    * @param {string} token @param {() => Verdict | Promise<Verdict>} judge
    * @param {RequestOptions} [options]
@@ -82,9 +82,9 @@ export class KeySources {
       if (now === began && this.#isTooMany(began)) return undefined;
       const isOver = now >= end || now < began; // before it began: the clock was set back
       if (isOver || signal?.aborted || open.every((one) => one.isResting(now))) return undefined;
-      // One that is being spared would answer without any I/O, and the search would never yield.
+      // A source in its backoff would return without any I/O, and the search would never yield.
       const free = open.filter((source) => source.waitMs(now) <= 0 && !source.isResting(now));
-      // The fetch is everyone's: it goes on although the caller that began it gives up or is gone.
+      // All requests share the fetch: it continues even if the caller that began it gives up or is gone.
       const work = free.map((source) => this.#fetch(source, { timeoutSeconds: SEARCH_SECONDS }));
       for (const one of work) waitUntil?.(one);
       await pause(Math.min(stepOf(open, now), end - now), work);
@@ -96,10 +96,10 @@ export class KeySources {
   }
 
   /**
-   * A verdict about an unknown key, as far as it is known which keys the issuer has.
+   * The verdict on an unknown key, as far as the issuer's current keys are known.
    *
    * @param {Verdict} verdict @param {string} token
-   * @param {boolean} [isOpen] true if a search has not found that out
+   * @param {boolean} [isOpen] true if a search could not determine that
    * @returns {Verdict}
    */
   doubted(verdict, token, isOpen = false) {
@@ -116,8 +116,8 @@ export class KeySources {
   }
 
   /**
-   * The sources that can have the key of a token: those of the issuer that it names. Nothing has
-   * signed that name yet. It makes no token valid, it only spares the other issuers.
+   * The sources that can have the key of a token: those of the issuer that it names. That name is not verified
+   * yet. It makes no token valid, it only avoids fetches from other issuers.
    *
    * @param {string} token
    */
@@ -138,7 +138,7 @@ export class KeySources {
   }
 
   /**
-   * Waits until another request's fetch has ended, or is not waited for any more.
+   * Waits until another request's fetch has ended or timed out.
    *
    * @param {KeySource} source
    */
@@ -176,7 +176,7 @@ function stepOf(open, now) {
   return Math.max(STEP_MS, Math.min(...waits));
 }
 
-/** Waits so long, or until the first of `work` is done. @param {number} milliseconds @param {Promise<void>[]} [work] */
+/** Waits this long, or until the first of `work` is done. @param {number} milliseconds @param {Promise<void>[]} [work] */
 async function pause(milliseconds, work = []) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
@@ -186,7 +186,7 @@ async function pause(milliseconds, work = []) {
   clearTimeout(timer);
 }
 
-/** How long the search for a key may take if the caller does not say so. */
+/** The default time limit of a search for a key. */
 const SEARCH_SECONDS = 5;
 /** This many searches may begin within that time; more are undecided immediately. */
 const MAX_SEARCHES = 2_000;

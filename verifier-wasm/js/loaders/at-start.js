@@ -1,11 +1,11 @@
-// Loads wasm before anything else runs, where that needs no waiting.
+// Loads wasm before anything else runs, if that needs no waiting.
 
 import { initSync } from "../../pkg/offswitch.js";
 import { moduleOf } from "./given.js";
 
 /**
- * Loads what `read` returns now. Where that fails, the function that is returned loads the wasm that it
- * is given, or what `otherwise` finds.
+ * Loads the bytes of `read` now. If that fails, the returned function loads the wasm that it gets, or the
+ * result of `otherwise`.
  *
  * @param {() => Uint8Array} read
  * @param {(cause: unknown) => Promise<WebAssembly.Module>} otherwise

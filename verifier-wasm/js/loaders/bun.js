@@ -1,4 +1,4 @@
-// Bun: wasm is read from its file, which `bun build` and `bun build --compile` take along.
+// Bun: wasm is read from its file, which `bun build` and `bun build --compile` include.
 
 import { readFileSync } from "node:fs";
 import path from "../../pkg/offswitch_bg.wasm" with { type: "file" };
@@ -9,7 +9,7 @@ import { ECDSA, RSA, hosting } from "../engine/host.js";
 import { loadAtStart } from "./at-start.js";
 import { inlineInstead } from "./fallback.js";
 
-// What `bun build` writes is relative to the bundle.
+// The path that `bun build` writes is relative to the bundle.
 const file = () => readFileSync(new URL(String(path), import.meta.url));
 export const load = loadAtStart(file, inlineInstead);
 const follow = followWith(() => import("../feed/stream-follower.js"));

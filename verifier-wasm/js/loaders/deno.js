@@ -11,7 +11,7 @@ import { inlineInstead } from "./fallback.js";
 
 function file() {
   const path = new URL("../../pkg/offswitch_bg.wasm", import.meta.url);
-  // Asked first: reading without the permission would stop and ask the person at the terminal.
+  // Checked first: reading without the permission would stop and prompt the user.
   const { state } = /** @type {any} */ (globalThis).Deno.permissions.querySync({ name: "read", path });
   if (state !== "granted") throw new Error("no --allow-read");
   return readFileSync(path);

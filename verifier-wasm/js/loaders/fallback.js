@@ -1,5 +1,5 @@
-// Bundlers and sandboxes lose the wasm file. The wasm inside the JavaScript then takes its place; it is
-// loaded only then.
+// Some bundlers and sandboxes lose the wasm file. The wasm inside the JavaScript then replaces it; it is loaded
+// only then.
 
 import { notLoaded } from "../engine/not-loaded.js";
 

@@ -1,4 +1,4 @@
-// The wasm that the application hands over as the option `wasm`.
+// The wasm that the application passes as the option `wasm`.
 
 /**
  * @param {any} wasm a WebAssembly.Module, its bytes, a Response or a URL, or a promise of one

@@ -5,14 +5,14 @@ import { webCrypto } from "../engine/host-webcrypto.js";
 import { ECDSA, RSA, hosting } from "../engine/host.js";
 import { RequestFollower } from "../feed/request-follower.js";
 
-/** Nothing is left to load; here so that every runtime exports the same. */
+/** Nothing is left to load; this function exists so that every runtime exports the same. */
 export async function load() {}
 
-/** What their package is made of. @type {import("../verifier/create-verifier.js").Runtime} */
+/** The parts of the package in these runtimes. @type {import("../verifier/create-verifier.js").Runtime} */
 export const isolate = {
   followRequests: (internals) => new RequestFollower(internals),
   hosts: new Map(hosting(`EdDSA ${ECDSA} ${RSA}`, webCrypto)),
   load,
-  // The largest base for which an isolate of 128 MB has room (docs/scale.md).
+  // The largest base that fits an isolate of 128 MB (docs/scale.md).
   maxBytes: 32 * 1024 * 1024,
 };

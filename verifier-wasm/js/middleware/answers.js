@@ -29,11 +29,11 @@ export function problem(status, code, detail, headers = {}) {
 }
 
 /**
- * A 401 as RFC 6750 section 3 defines it: without a token the challenge names no error. For a token that
- * must be shown with a proof, or was, as RFC 9449 section 7.1 defines it.
+ * A 401 as RFC 6750 section 3 defines it: without a token the challenge names no error. For a token that must
+ * be sent with a proof, or was, as RFC 9449 section 7.1 defines it.
  *
  * @param {string} code @param {string} detail @param {Record<string, string>} [headers]
- * @param {Scheme} [scheme] in which the token was shown
+ * @param {Scheme} [scheme] with which the token was sent
  */
 export function refusal(code, detail, headers = {}, scheme = "Bearer") {
   const isOfProof = scheme === "DPoP" || code === "sender_constrained";
@@ -47,8 +47,8 @@ export function refusal(code, detail, headers = {}, scheme = "Bearer") {
 /**
  * The answer to a token that is not valid.
  *
- * After a red button all clients want a new token at the same time. Each is given another time to come
- * back, which spreads them.
+ * After a red button all clients want a new token at the same time. Each gets another time to retry, which
+ * spreads them.
  *
  * @param {Verdict} verdict @param {number} jitterSeconds @param {Scheme} [scheme]
  */
@@ -63,9 +63,9 @@ export function denial(verdict, jitterSeconds, scheme) {
 }
 
 /**
- * A valid token that does not go far enough (RFC 6750 section 3.1).
+ * A valid token without a required scope (RFC 6750 section 3.1).
  *
- * @param {string[]} scopes what the route needs @param {string[]} missing what the token lacks of it
+ * @param {string[]} scopes that the route requires @param {string[]} missing that the token lacks
  * @param {Scheme} scheme
  */
 export function insufficientScope(scopes, missing, scheme) {
@@ -80,7 +80,7 @@ export function responseOf({ status, headers, body }) {
 }
 
 /**
- * Adds to a response made here what the verdict was based on.
+ * Adds the evidence of the verdict to a response made here.
  *
  * @param {Response} response @param {Verdict} verdict
  */

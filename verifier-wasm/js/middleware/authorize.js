@@ -1,5 +1,5 @@
-// Whether a request may go through, the same for every framework: a bearer token or one with a DPoP proof,
-// its verdict, and the scopes that the route asks for.
+// Whether a request may pass, the same for every framework: a bearer token or one with a DPoP proof, its
+// verdict, and the scopes that the route requires.
 
 import { denial, insufficientScope, refusal } from "./answers.js";
 import { invalid, readPolicy } from "../options.js";
@@ -23,7 +23,7 @@ import { RequestFollower } from "../feed/request-follower.js";
  *   | { ask: (...handed: any[]) => unknown, answer: Problem, verdict: Undecided }
  *   | { answer: Problem, verdict?: import("../index.d.ts").Verdict }} Authorization
  *   `pass`: the request goes through; `ask`: the route's own `onUndecided` answers, or `answer` if it returns
- *   nothing (except with Express, where what is returned says nothing); otherwise `answer` is the answer.
+ *   nothing (except with Express, where the return value is ignored); otherwise `answer` is the answer.
  */
 
 /**
@@ -93,7 +93,7 @@ export async function authorize(verifier, request, policy, waitUntil) {
 }
 
 /**
- * What follows the scheme and exactly one space, as it is: blanks of any other kind are part of what
+ * The text after the scheme and exactly one space, unchanged: blanks of any other kind are part of a token that
  * the verifier then finds malformed. Undefined for any other scheme, or without a token.
  *
  * @param {string | null | undefined} header
@@ -105,14 +105,14 @@ function shownIn(header) {
 }
 
 /**
- * What a request of Node's `http` says. Two headers of one name reach us as one with a comma between, which is
- * no proof. Host is the client's own: nothing in it may pass for a part of the path. Nor may dot segments, which
- * routers leave in and URLs do not: a proof for where they lead to is not valid for the route that was asked.
+ * The request of Node's `http`. Two headers of one name arrive as one with a comma between, which is no proof.
+ * The client chooses Host: it must not become part of the path. Nor may dot segments, which routers keep and
+ * URLs do not: a proof for their target is not valid for the requested route.
  *
  * @param {any} request @returns {Asked}
  */
 export function askedOfNode({ headers, method, originalUrl, protocol, socket, url }) {
-  // Express takes from `url` what a router was mounted at.
+  // Express removes from `url` the path at which a router is mounted.
   const path = originalUrl ?? url;
   const host = headers[":authority"] ?? headers.host;
   const isHost = /^[\w.:[\]-]+$/.test(host);
@@ -124,7 +124,7 @@ export function askedOfNode({ headers, method, originalUrl, protocol, socket, ur
   };
 }
 
-/** What a request of Fetch says. @param {Request} request @returns {Asked} */
+/** The request of Fetch. @param {Request} request @returns {Asked} */
 export function askedOfFetch({ headers, method, url }) {
   return {
     header: (name) => headers.get(name),
@@ -145,8 +145,8 @@ function scopesOf({ scope, scp }) {
 }
 
 /**
- * Has the feed followed by requests where nothing else follows it. Where no work outlives the answer, a
- * poll that is due comes before it.
+ * Makes requests follow the feed if nothing else follows it. If no work outlives the answer, a due poll runs
+ * before it.
  *
  * @param {Verifier} verifier @param {((work: Promise<unknown>) => void) | undefined} waitUntil
  */
@@ -164,8 +164,8 @@ async function followFirst(verifier, waitUntil) {
 }
 
 /**
- * Judges a token. Where nothing can be decided this request asks the feed itself, within its own time; the
- * feed client's backoff spares a control plane that is down.
+ * Judges a token. If nothing can be decided, this request polls the feed itself, within its own time limit; the
+ * feed client's backoff limits the requests to a control plane that is down.
  *
  * @param {Verifier} verifier @param {string} token @param {import("../index.d.ts").Policy & import("../index.d.ts").Shown} [policy]
  * @param {(work: Promise<unknown>) => void} [waitUntil]
@@ -175,20 +175,20 @@ export async function judge(verifier, token, policy, waitUntil) {
   const verdict = await verifier.verify(token, { ...policy, timeoutSeconds, waitUntil });
   // The feed has no keys, and these were just searched for.
   if (verdict.outcome !== "undecided" || verdict.code === "keys_unavailable") return verdict;
-  // A feed that has answered just now has nothing newer for the next request.
+  // A feed that has just answered has nothing newer for the next request.
   if (verifier[INTERNALS].feed.secondsSinceRound >= PAUSE_SECONDS) await verifier.refresh({ timeoutSeconds, waitUntil });
   return verifier.verifySync(token, policy);
 }
 
-/** Or a backslash, which URLs take for a slash; before the query. */
+/** A slash or a backslash, which URLs treat as a slash; before the query. */
 const DOT_SEGMENT = /^[^?#]*(\/(\.|%2e){1,2}(?![^/?#])|\\)/i;
 const EXPECTED_VERIFIER = "expected a Verifier; did you forget `await createVerifier(…)`?";
 const NAMES = ["maxStaleness", "onStale", "onUndecided", "retryJitterSeconds", "scopes"];
-/** The shortest time between two requests that ask a feed which answers, but with snapshots that are too old. */
+/** The shortest time between two polls by requests of a feed that answers, but with snapshots that are too old. */
 const PAUSE_SECONDS = 0.5;
 /** RFC 6749 section 3.3. */
 const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
-/** How long a request waits for a poll that is due, where that could not be made after it. */
+/** How long a request waits for a due poll, if the poll cannot run after the answer. */
 const LONGEST_POLL_MS = 1_000;
-/** How long a request that cannot be decided waits for the control plane. */
+/** How long an undecided request waits for the control plane. */
 const CATCH_UP_SECONDS = 5;

@@ -4,7 +4,7 @@ import type { RoutePolicy, Verdict, Verifier } from "offswitch";
 declare global {
   namespace Express {
     interface Request {
-      /** The verdict, behind `offswitch`; undecided only where `onUndecided` has called `next`. */
+      /** The verdict, as `request.offswitch`; undecided only if `onUndecided` has called `next`. */
       offswitch?: Verdict;
     }
   }

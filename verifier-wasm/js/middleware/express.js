@@ -1,11 +1,11 @@
-// A middleware for Express and frameworks that take its handlers: `app.use(offswitch(verifier))`.
+// A middleware for Express and frameworks with the same handlers: `app.use(offswitch(verifier))`.
 
 import { askedOfNode, authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
 
 /**
- * Lets only requests through whose token is good now; `request.offswitch` is the verdict.
- * `onUndecided` gets the verdict, then what a handler gets, and decides in its place: like a handler it
- * has to answer or to call `next`, for it may do either later.
+ * Lets only requests with a token that is valid now through; `request.offswitch` is the verdict. `onUndecided`
+ * gets the verdict, then a handler's arguments, and decides instead: like a handler it has to answer or to call
+ * `next`, because it may do either later.
  *
  * @param {import("./authorize.js").Verifier} verifier
  * @param {import("../index.d.ts").RoutePolicy} [policy]

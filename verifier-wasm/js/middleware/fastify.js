@@ -3,8 +3,8 @@
 import { askedOfNode, authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
 
 /**
- * Lets only requests through whose token is good now; `request.offswitch` is the verdict.
- * `onUndecided` gets the verdict, the request and the reply, and decides in its place.
+ * Lets only requests with a token that is valid now through; `request.offswitch` is the verdict. `onUndecided`
+ * gets the verdict, the request and the reply, and decides instead.
  *
  * @param {import("./authorize.js").Verifier} verifier
  * @param {import("../index.d.ts").RoutePolicy} [policy]
@@ -18,7 +18,7 @@ export function offswitch(verifier, policy) {
     if ("pass" in found) return undefined;
     const own = "ask" in found ? await found.ask(request, reply) : undefined;
     if (reply.sent || own === reply) return reply;
-    // What it returns is sent, like a handler's. If it returns nothing, the problem is.
+    // Its result is sent, like a handler's. If it returns nothing, the problem is sent.
     if (own !== undefined) return reply.send(own);
     const { status, headers, body } = found.answer;
     return reply.code(status).headers(headers).send(JSON.stringify(body));

@@ -2,7 +2,7 @@ import type { RoutePolicy, Verdict, Verifier } from "offswitch";
 
 type Valid = Extract<Verdict, { outcome: "valid" }>;
 
-/** Lets only requests through whose token is good now. */
+/** Lets only requests with a token that is valid now through. */
 export function guard<Rest extends unknown[]>(
   verifier: Verifier | ((request: Request, ...rest: Rest) => Verifier | Promise<Verifier>),
   handler: (request: Request, verdict: Valid, ...rest: Rest) => Response | Promise<Response>,

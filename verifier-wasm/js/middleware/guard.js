@@ -4,13 +4,13 @@ import { responseOf } from "./answers.js";
 import { askedOfFetch, authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
 
 /**
- * Lets only requests through whose token is good now. The handler gets the verdict, with the
- * token's claims, after the request.
+ * Lets only requests with a token that is valid now through. The handler gets the verdict, with the token's
+ * claims, after the request.
  *
  * @template {unknown[]} Rest
  * @param {import("../verifier/verifier.js").Verifier
  *   | ((request: Request, ...rest: Rest) => import("../verifier/verifier.js").Verifier | Promise<import("../verifier/verifier.js").Verifier>)} verifier
- *   or a function that has it, for runtimes in which a request brings the settings
+ *   or a function that returns it, for runtimes in which a request brings the settings
  * @param {(request: Request, verdict: import("./authorize.js").Valid, ...rest: Rest) => Response | Promise<Response>} handler
  * @param {import("../index.d.ts").RoutePolicy} [policy]
  * @returns {(request: Request, ...rest: Rest) => Promise<Response>}
@@ -31,7 +31,7 @@ export function guard(verifier, handler, policy) {
   };
 }
 
-/** The platform's way to let work outlive a request, where it hands one over. @param {any[]} rest */
+/** The platform's function that lets work outlive a request, if there is one. @param {any[]} rest */
 function waitUntilOf(rest) {
   const context = rest.find((one) => typeof one?.waitUntil === "function");
   return context && ((/** @type {Promise<unknown>} */ work) => context.waitUntil(work));

@@ -3,7 +3,7 @@
 import { askedOfFetch, authorize, checkVerifier, readRoutePolicy } from "./authorize.js";
 
 /**
- * Lets only requests through whose token is good now; `c.get("offswitch")` is the verdict.
+ * Lets only requests with a token that is valid now through; `c.get("offswitch")` is the verdict.
  *
  * @param {import("./authorize.js").Verifier | ((c: any) => import("./authorize.js").Verifier | Promise<import("./authorize.js").Verifier>)} verifier
  * @param {import("../index.d.ts").RoutePolicy} [policy]
@@ -16,7 +16,7 @@ export function offswitch(verifier, policy) {
     const found = await authorize(judge, askedOfFetch(c.req.raw), rules, waitUntilOf(c));
     if ("ask" in found) {
       const own = await found.ask(c.req.raw, c);
-      // It may also have left its answer in the context.
+      // It may also have stored its answer in the context.
       if (own || c.finalized) return own;
     }
     // Hono's own way, which keeps the headers that were set before.
@@ -26,7 +26,7 @@ export function offswitch(verifier, policy) {
   };
 }
 
-/** Hono throws where its runtime has no such context. @param {any} c */
+/** Hono throws if its runtime has no such context. @param {any} c */
 function waitUntilOf(c) {
   try {
     const context = c.executionCtx;

@@ -1,5 +1,5 @@
-// The options of an issuer from the name of a provider. What is special about each provider is in
-// presets.json, of which table.js has what is needed here; the Rust crate in ../../presets reads the same file.
+// The options of an issuer from the name of a provider. The details of each provider are in presets.json, and
+// table.js has the part that is needed here; the Rust crate in ../../presets reads the same file.
 
 import { TABLE } from "./table.js";
 
@@ -88,7 +88,7 @@ function filled(template, values) {
 /** @param {string} code @param {string} message */
 const invalid = (code, message) => Object.assign(new TypeError(message), { code });
 
-/** A value in a message: cut, and without what could be mistaken for something else. @param {any} value */
+/** A value in a message: shortened, and without confusing characters. @param {any} value */
 function shown(value) {
   if (typeof value !== "string") return Array.isArray(value) ? "an array" : String(typeof value);
   return JSON.stringify(value.slice(0, 80)).replace(/[^ -~]/g, "?");
@@ -98,7 +98,7 @@ const HOST = "(?:[a-z0-9]+(?:-+[a-z0-9]+)*\\.)*[a-z0-9]+(?:-+[a-z0-9]+)*";
 const PATH = "(?:/(?!\\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*/?";
 const URLS = new RegExp(`^(?:https://${HOST}|http://(?:localhost|127\\.0\\.0\\.1|\\[::1\\]))(?::[0-9]{1,5})?${PATH}$`);
 const ADDRESS = "an https URL (http on this machine) without user, query, fragment, escapes and dot segments";
-/** What a parameter may be; presets.rs has the same rules. @type {Record<string, Kind>} */
+/** The rules for parameters; presets.rs has the same. @type {Record<string, Kind>} */
 const KINDS = {
   guid: [/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "a GUID in lower case"],
   host: [new RegExp(`^(?=.*\\.)${HOST}$`), "a host name in lower case, without scheme, port and path"],

@@ -1,12 +1,11 @@
-// A folder of Node, Deno or Bun as the place where a verifier keeps its floor and its snapshots.
+// A folder of Node, Deno or Bun in which a verifier stores its floor and its snapshots.
 
 import { mkdir, open, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { keep } from "./stores.js";
 
 /**
- * Each name is a file of its own, replaced as a whole: a crash, also of the machine, leaves the one
- * before.
+ * Each name is a separate file that is replaced as a whole: a crash, also of the machine, leaves the previous one.
  *
  * @param {string} folder
  */
@@ -36,13 +35,13 @@ export function fileStore(folder) {
   });
 }
 
-/** Before that a rename may be lost with the machine's power. @param {string} folder */
+/** Without this, a power failure may undo a rename. @param {string} folder */
 async function syncFolder(folder) {
   try {
     const handle = await open(folder);
     await handle.sync().finally(() => handle.close());
   } catch (error) {
-    // Not every system lets a folder be opened or flushed (Windows).
+    // Some systems do not let a folder be opened or flushed (Windows).
     if (!CANNOT_SYNC.includes(/** @type {NodeJS.ErrnoException} */ (error).code ?? "")) throw error;
   }
 }

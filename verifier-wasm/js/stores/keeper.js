@@ -1,6 +1,6 @@
-// Keeps floor and snapshots in a store, so that a restart neither trusts anything older nor has to
-// wait for the feed. The floor is kept as the signed snapshot that leads there: what is read back is
-// checked in the same way as what comes from the feed.
+// Stores floor and snapshots, so that a restarted verifier neither trusts anything older nor has to wait for
+// the feed. The floor is stored as the signed snapshot that leads there: it is checked like a snapshot from the
+// feed when it is read.
 
 import { WasmVerifier } from "../../pkg/offswitch.js";
 import { afterError, ensureInstance } from "../engine/instance.js";
@@ -25,7 +25,7 @@ export class Keeper {
   #snapshots = new Kept("snapshots", 60);
   #isLast = false;
   #isRestored = false;
-  /** Times, never promises: a request that waits for another one's I/O may wait forever. Until when
+  /** Times, never promises: a request that waits for another one's I/O may wait for ever. The time until which
    * one request is reading, milliseconds; when reading last failed, and since when one is writing. */
   #readingUntil = -Infinity;
   /** How many requests have begun to read: the last of them has the lease. */
@@ -48,9 +48,9 @@ export class Keeper {
   }
 
   /**
-   * Brings back what was kept, once. A store that lies costs only what it held; one that fails
-   * is asked again. While one request reads, the others wait: below the floor nothing is decided. If
-   * that request is cut off, one of them reads in its place.
+   * Restores the stored values, once. A store that lies loses only its content; one that fails is read again.
+   * While one request reads, the others wait: below the floor nothing is decided. If that request is cut off,
+   * one of them reads instead.
    *
    * @param {(bytes: Uint8Array) => ApplyResult} apply
    */
@@ -63,7 +63,7 @@ export class Keeper {
     try {
       const floor = await this.#read(this.#floor);
       const problem = isSnapshot(floor, this.#maxBytes) ? this.#engine.resume(floor) : undefined;
-      // A clock that is days off: what is kept may be right, so nothing is written over it.
+      // The clock is days off: the stored values may be right, so they are not overwritten.
       if (problem === "implausible") throw new Error(IMPLAUSIBLE_FLOOR);
       this.#isRestored = true;
       if (problem === "foreign") this.#report(FOREIGN_FLOOR);
@@ -76,7 +76,7 @@ export class Keeper {
     }
   }
 
-  /** One that would take longer is of a clock that was set back. */
+  /** A longer lease comes from a clock that was set back. */
   get #isReading() {
     const left = this.#readingUntil - performance.now();
     return left > 0 && left <= MAX_STORE_MS;
@@ -109,11 +109,11 @@ export class Keeper {
   }
 
   /**
-   * Keeps what has changed, each thing at most so often: stores count their writes. One write at a
-   * time: of two, the older could be the last to land. Before the store was read nothing is written,
-   * for it may hold a higher floor.
+   * Stores what has changed, each value with a minimum interval: stores count their writes. One write at a
+   * time: of two, the older could complete last. Before the store was read nothing is written, because it may
+   * have a higher floor.
    *
-   * @param {boolean} [isLast] true to keep at least the floor, whenever it was kept before
+   * @param {boolean} [isLast] true to store at least the floor, regardless of the interval
    */
   async save(isLast = false) {
     this.#isLast ||= isLast;
@@ -133,14 +133,14 @@ export class Keeper {
       if (this.#isLast || !this.#isDue(this.#snapshots)) return;
       await this.#write(this.#snapshots, this.#engine.newest, pack([...this.#engine.snapshots()]));
     } finally {
-      // A snapshot may have come while that was written, and this is the last chance to keep it.
+      // A snapshot may have come during the write, and this is the last chance to store it.
       if (this.#isLast && this.#engine.newest !== this.#floor.newest) await this.#saveWhatIsDue();
     }
   }
 
   /**
-   * Other verifiers may share the place. What one of them has kept beyond `newest` stays, and so do the
-   * snapshots that lead there.
+   * Other verifiers may share the place. A floor that one of them has stored beyond `newest` stays, and so do
+   * the snapshots that lead there.
    *
    * @param {Uint8Array} newest
    */
@@ -156,8 +156,8 @@ export class Keeper {
   }
 
   /**
-   * True also for a floor that only a wrong clock may make look impossible. A verifier of its own tells, in
-   * which nothing else is in force.
+   * True also for a floor that only looks impossible because of a wrong clock. A separate verifier decides
+   * that, in which nothing else is in force.
    *
    * @param {Uint8Array} kept @param {Uint8Array} newest
    */
@@ -165,7 +165,7 @@ export class Keeper {
     try {
       ensureInstance();
       const wasm = /** @type {WasmVerifier} */ (WasmVerifier.make(this.#config));
-      // Wasm's memory never shrinks: what is not a snapshot does not get into it.
+      // Wasm's memory never shrinks: data that is not a snapshot must not enter it.
       const codes = wasm.preview(kept.subarray(0, HEAD_BYTES))
         ? [newest, kept].map((bytes) => wasm.resume(bytes, this.#clock()))
         : [];
@@ -189,16 +189,16 @@ export class Keeper {
     kept.newest = newest;
   }
 
-  /** In whichever direction the clock was set. @param {number} at @param {number} seconds */
+  /** Whichever way the clock was set. @param {number} at @param {number} seconds */
   #isPast(at, seconds) {
     return Math.abs(this.#clock() - at) >= seconds;
   }
 }
 
-/** What is kept under one name, and how often at most. */
+/** The value under one name, and how often it is stored at most. */
 class Kept {
   at = -Infinity;
-  /** The newest snapshot when it was kept. @type {Uint8Array | undefined} */
+  /** The newest snapshot at the time of the last write. @type {Uint8Array | undefined} */
   newest;
 
   /** @param {string} name @param {number} seconds */
@@ -218,7 +218,7 @@ function reason(error) {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** A store that never answers delays no request for longer. @template T @param {Promise<T>} work @returns {Promise<T>} */
+/** A store that never answers delays a request only for this long. @template T @param {Promise<T>} work @returns {Promise<T>} */
 async function inTime(work) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
@@ -232,7 +232,7 @@ async function inTime(work) {
   }
 }
 
-/** Several snapshots as one text of bytes: each with its length before it. @param {Uint8Array[]} parts */
+/** Several snapshots as one byte string: each with its length before it. @param {Uint8Array[]} parts */
 function pack(parts) {
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + 4 + part.byteLength, 0));
   const view = new DataView(bytes.buffer);
@@ -245,7 +245,7 @@ function pack(parts) {
   return bytes;
 }
 
-/** The counterpart of `pack`; stops at the first thing that does not fit. @param {unknown} bytes */
+/** The counterpart of `pack`; stops at the first part that does not fit. @param {unknown} bytes */
 function* unpack(bytes) {
   if (!(bytes instanceof Uint8Array)) return;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -257,15 +257,15 @@ function* unpack(bytes) {
   }
 }
 
-/** A snapshot may be refused for these and is one all the same: the history is kept with them. */
+/** A snapshot that is refused with one of these codes is a real snapshot: they are stored with the history. */
 const LESSONS = ["feed_fork", "feed_gap", "snapshot_from_the_future"];
 const TOO_LARGE = { error: "snapshot_malformed", detail: "a part is larger than feed.maxBytes" };
-/** Others have their turn after that. */
+/** After that, other work has its turn. */
 const LONGEST_TURN_MS = 20;
 const MAX_STORE_MS = 5_000;
 const STEP_MS = 25;
 const READ_AGAIN_SECONDS = 30;
 const IMPLAUSIBLE_FLOOR = "the stored floor is from more than a day after the present time: check the clock";
 const FOREIGN_FLOOR = "the stored floor belongs to another feed or is signed by an untrusted key; ignored";
-/** One that has not settled by then was cut off with the request that began it. */
+/** A write that has not settled by then was cut off with the request that began it. */
 const LONGEST_WRITE_SECONDS = 60;

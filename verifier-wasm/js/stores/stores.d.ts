@@ -1,7 +1,7 @@
 import type { Store } from "offswitch";
 
-/** A place for a few named pieces of bytes. What it answers is checked, so it need not be trusted
- * with more than not losing the floor. */
+/** A place for a few named byte strings. Its answers are checked, so it only has to be trusted not to lose the
+ * floor. */
 export interface Place {
   read(name: string): Promise<Uint8Array | undefined>;
   write(name: string, bytes: Uint8Array): Promise<void>;

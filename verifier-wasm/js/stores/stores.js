@@ -1,4 +1,4 @@
-// Where a verifier can keep its floor and its snapshots: each store reads and writes bytes by name.
+// Where a verifier can store its floor and its snapshots: each store reads and writes bytes by name.
 
 import { Keeper } from "./keeper.js";
 
@@ -39,7 +39,7 @@ export function cacheStore(name = "offswitch") {
 }
 
 /**
- * A Workers KV namespace. It may answer with something older; that is noticed and does no harm.
+ * A Workers KV namespace. It may return an older value; that is noticed and does no harm.
  *
  * @param {{ get(key: string, type: "arrayBuffer"): Promise<ArrayBuffer | null>,
  *   put(key: string, value: ArrayBufferView): Promise<void> }} namespace

@@ -1,5 +1,5 @@
-// BLAKE3, the hash: https://github.com/BLAKE3-team/BLAKE3-specs section 2. Small rather than fast: it
-// is for snapshots of a test's few revocations. The verifier in wasm has its own.
+// BLAKE3, the hash: https://github.com/BLAKE3-team/BLAKE3-specs section 2. Small rather than fast: it hashes
+// snapshots with a test's few revocations. The verifier in wasm has its own.
 
 /** @param {Uint8Array} bytes @returns {Uint8Array} 32 bytes */
 export function blake3(bytes) {
@@ -14,7 +14,7 @@ export function blake3(bytes) {
  */
 function subtree(bytes, index, root) {
   if (bytes.length <= CHUNK_BYTES) return chunk(bytes, index, root);
-  // The left side is the largest power of two of chunks that leaves something for the right side.
+  // The left side is the largest power of two of chunks that leaves at least one for the right side.
   const chunks = 2 ** Math.floor(Math.log2(Math.ceil(bytes.length / CHUNK_BYTES) - 1));
   const split = chunks * CHUNK_BYTES;
   const block = new Uint32Array(16);

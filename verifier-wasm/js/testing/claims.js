@@ -1,9 +1,9 @@
-// Which claims a revocation names, under the rules that the control plane has for them.
+// The claims that a revocation names, under the rules of the control plane.
 
 /** @typedef {import("./testing.d.ts").ClaimValue} ClaimValue */
 
 /**
- * The claims by the one spelling of their paths.
+ * The claims with the canonical spelling of their paths.
  *
  * @param {Record<string, ClaimValue>} claims @returns {Record<string, ClaimValue>}
  * @throws {TypeError} if no verifier would look them up
@@ -31,7 +31,7 @@ function canonical(path) {
   if (!isGood) {
     throw new TypeError(`${JSON.stringify(path)} is not a claim path: 1 to 128 bytes, and a JSON Pointer of at most 8 names if it begins with /`);
   }
-  // A pointer to a top-level claim is its name, unless only a pointer can say that name.
+  // A pointer to a top-level claim becomes its name, unless the name needs a pointer.
   const name = parts.length === 1 ? parts[0].replaceAll("~1", "/").replaceAll("~0", "~") : path;
   return name.startsWith("/") ? path : name;
 }

@@ -1,4 +1,4 @@
-// What was revoked in a test, under the control plane's rules, and the key that signs it.
+// The revocations of a test, under the control plane's rules, and the key that signs them.
 
 import { checkedClaims } from "./claims.js";
 import { USES, byBytes, fingerprint, signSnapshot } from "./snapshot.js";
@@ -30,7 +30,7 @@ export class TestFeed {
   /**
    * @param {import("./testing.d.ts").TestRevocation} what @param {Set<string>} issuers whose tokens verifiers accept
    * @param {number} now
-   * @returns {number} from when on new tokens of the test issuer are good
+   * @returns {number} the time from which new tokens of the test issuer are valid
    * @throws {TypeError} if no verifier would enforce it
    */
   revoke(what, issuers, now) {
@@ -58,7 +58,7 @@ export class TestFeed {
     return from;
   }
 
-  /** Tokens of this second are off too. @param {number} now @returns {number} as `revoke` */
+  /** Also revokes tokens of this second. @param {number} now @returns {number} as `revoke` */
   pressRedButton(now) {
     this.seq += 1;
     return (this.#epoch = now + 1);
@@ -76,7 +76,7 @@ export class TestFeed {
     }));
     return signSnapshot({
       feed: issuer, era: ERA, from: 0, to: seq,
-      // What has happened is the same for every verifier, so that a hash of it has nothing to tell.
+      // Every verifier has the same history, so its hash does not matter.
       chainFrom: new Uint8Array(32), chainTo: new Uint8Array(32).fill(Math.min(seq, 1)),
       issuedAt: Math.floor(now), validUntil: Math.floor(now) + 86_400,
       salt: this.#salt, issuers, deadKeys: this.#deadKeys,
@@ -90,7 +90,7 @@ export class TestFeed {
    */
   #revokeClaims(issuer, claims, issuedBefore, now) {
     const paths = Object.keys(claims).sort(byBytes);
-    // Claims that are only the id of a token, a session or a user are that.
+    // Claims that are only the id of a token, a session or a user become a revocation of that.
     const alone = paths.length === 1 && typeof claims[paths[0]] === "string" ? paths[0] : undefined;
     const isExact = alone === "jti" || alone === "sid";
     const isOwn = issuer === this.issuer;
@@ -110,7 +110,7 @@ export class TestFeed {
     return isOwn && !isExact && !hasVersion && issuedBefore === undefined ? now + 1 : now;
   }
 
-  /** Nothing un-revokes: the later cut-off holds. @param {Cutoff} cutoff */
+  /** No revocation is undone: the later cutoff applies. @param {Cutoff} cutoff */
   #cutOff({ of, minimumVersion, notBefore }) {
     const before = this.#cutoffs.get(of) ?? { minimumVersion: 0, notBefore: 0 };
     this.#cutoffs.set(of, {
@@ -150,7 +150,7 @@ function jtiOf({ jti }) {
   return jti;
 }
 
-/** The compiler's word for bytes that no other thread can change. @param {Uint8Array} any */
+/** Tells the compiler that no other thread can change the bytes. @param {Uint8Array} any */
 const bytes = (any) => /** @type {Uint8Array<ArrayBuffer>} */ (any);
 
 export const ERA = 1;
@@ -160,7 +160,7 @@ const CLAIM_OF = { jti: "jti", sessionId: "sid", sub: "sub" };
 /** @type {[string, number][]} */
 const OF_EVERY_ISSUER = [['["jti"]', USES.jti], ['["sid"]', USES.sid], ['["sub"]', USES.sub]];
 const NO_INSTANT = "issuedBefore is for claims, and for sub of another issuer";
-/** As the control plane has them. */
+/** The same values as in the control plane. */
 const MAX_SELECTORS = 8;
 const MAX_LEAD_SECONDS = 300;
 const EARLIEST = 1_000_000_000;

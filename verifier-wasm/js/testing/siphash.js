@@ -4,7 +4,7 @@
 export function siphash(key, bytes) {
   const [k0, k1] = [word(key, 0), word(key, 8)];
   const state = [k0 ^ INIT[0], k1 ^ INIT[1], k0 ^ INIT[2], k1 ^ INIT[3]];
-  // The last word ends with the length; zeros fill it up.
+  // The last word ends with the length, padded with zeros.
   const padded = new Uint8Array(8 * (Math.floor(bytes.length / 8) + 1));
   padded.set(bytes);
   padded[padded.length - 1] = bytes.length & 255;

@@ -52,7 +52,7 @@ export function fingerprint(salt, issuer, claims) {
   ]));
 }
 
-/** A value as fingerprints have it: the type counts. @param {import("./testing.d.ts").ClaimValue} value */
+/** A value as part of a fingerprint: the type matters. @param {import("./testing.d.ts").ClaimValue} value */
 function valueOf(value) {
   if (typeof value === "string") return joined([utf8("s"), counted(value)]);
   if (typeof value === "boolean") return joined([utf8("b"), [Number(value)]]);
@@ -89,7 +89,7 @@ function bodyOf(content) {
   ]);
 }
 
-/** The rules, and the bare name of an issuer of which only a key is dead. @param {Content} content */
+/** The rules, and the bare name of an issuer that only has a dead key. @param {Content} content */
 function withBareNames({ issuers, deadKeys }) {
   const all = new Map([...deadKeys, ...issuers].map((rules) => [rules.issuer, rules]));
   return [...all.keys()].sort(byBytes).map((issuer) =>
@@ -104,21 +104,21 @@ const rulesOf = ({ issuer, epoch = 0, horizons = [], selectors = [] }) => joined
     joined([list(paths, text), [uses]])),
 ]);
 
-/** Which of two lists of paths comes first: the first path that differs decides. @param {string[]} a @param {string[]} b */
+/** The order of two lists of paths: the first different path decides. @param {string[]} a @param {string[]} b */
 function inOrder(a, b) {
   const at = a.findIndex((path, place) => path !== b[place]);
   if (at === -1) return a.length - b.length;
   return b[at] === undefined ? 1 : byBytes(a[at], b[at]);
 }
 
-/** The order of two texts by their UTF-8: that of JavaScript is by UTF-16. @param {string} a @param {string} b */
+/** The order of two texts by their UTF-8; JavaScript compares UTF-16. @param {string} a @param {string} b */
 export function byBytes(a, b) {
   const [one, other] = [utf8(a), utf8(b)];
   const at = one.findIndex((byte, place) => byte !== other[place]);
   return at === -1 ? one.length - other.length : other[at] === undefined ? 1 : one[at] - other[at];
 }
 
-/** Numbers less the smallest one, in as many bits as the largest takes. @param {bigint[]} numbers */
+/** Numbers less the smallest one, in as many bits as the largest needs. @param {bigint[]} numbers */
 function column(numbers) {
   const [base = 0n, ...others] = ascending(numbers, (number) => number);
   const width = bitsOf((others.at(-1) ?? base) - base);
@@ -187,7 +187,7 @@ function joined(parts) {
 
 const MAGIC = utf8("OFSW");
 const VERSION = 2;
-/** How the revocations of a selector are looked up (FORMAT.md): single ones, or those up to an instant, and
- * what a token that one of them matches is called. */
+/** How the revocations of a selector are looked up (FORMAT.md): single ones, or cutoffs, and the name of a
+ * matching token's revocation. */
 export const USES = { jti: 5, sid: 9, sub: 18, exact: 1, cutoff: 2 };
 const PREFIX = utf8("\0offswitch snapshot v2\0");

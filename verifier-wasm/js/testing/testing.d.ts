@@ -1,6 +1,6 @@
 import type { FeedOptions, IssuerOptions, JsonWebKeySet, SharedOptions, Verifier } from "offswitch";
 
-/** What a claim can be revoked by; the type counts. */
+/** The value of a claim in a revocation; the type matters. */
 export type ClaimValue = string | number | bigint | boolean;
 
 /** The issuer whose tokens are revoked: by default the test issuer, or one of the option `issuers` of a verifier. */
@@ -8,7 +8,7 @@ interface OfIssuer {
   issuer?: string | undefined;
 }
 
-/** What is revoked: exactly one of these. */
+/** A revocation: exactly one of these. */
 export type TestRevocation =
   | { token: string }
   | ({ jti: string } & OfIssuer)
@@ -20,7 +20,7 @@ export type TestRevocation =
    * default those issued so far. A name that begins with `/` is a JSON Pointer: `/act/sub`. */
   | ({ claims: Record<string, ClaimValue>; issuedBefore?: number | undefined } & OfIssuer);
 
-/** The options of `createVerifier` that are not the test issuer's own. */
+/** The options of `createVerifier` that the test issuer does not set itself. */
 export interface TestVerifierOptions
   extends Partial<Omit<IssuerOptions, "issuer" | "audience" | "keys">>,
     Pick<SharedOptions, "issuers" | "rememberedTokens" | "onEvent"> {
@@ -28,21 +28,21 @@ export interface TestVerifierOptions
   feed?: Pick<FeedOptions, "maxStaleness" | "onStale"> | undefined;
 }
 
-/** Signs tokens, and the feed of what was revoked of them. */
+/** Signs tokens, and the feed of their revocations. */
 export interface TestIssuer {
   readonly issuer: string;
   readonly audience: string;
   readonly jwks: JsonWebKeySet;
-  /** The real verifier, which holds everything that was revoked before and hears of every revocation. */
+  /** The real verifier, which has all earlier revocations and gets every later one. */
   createVerifier(options?: TestVerifierOptions): Promise<Verifier>;
-  /** A verifier that has no snapshot: its verdicts on good tokens are undecided (503). */
+  /** A verifier without a snapshot: its verdicts on good tokens are undecided (503). */
   createUndecidedVerifier(options?: TestVerifierOptions): Verifier;
-  /** Signs an access token that is good for ten minutes; `claims` and `header` replace its defaults. */
+  /** Signs an access token that is valid for ten minutes; `claims` and `header` replace its defaults. */
   token(claims?: Record<string, unknown>, header?: Record<string, unknown>): Promise<string>;
-  /** Revokes; once it has returned, every verifier of this issuer refuses. Of claims, and with the red button, the
-   * clock moves to the next second, so that the next token is good. */
+  /** Revokes; once it has returned, every verifier of this issuer refuses. For claims, and with the red button,
+   * the clock moves to the next second, so that the next token is valid. */
   revoke(what: TestRevocation): Promise<{ position: string }>;
-  /** Revokes every token that there is. */
+  /** Revokes every token that exists. */
   redButton(): Promise<{ position: string }>;
   /** Moves the clock of the issuer and of its verifiers. */
   advance(seconds: number): Promise<void>;

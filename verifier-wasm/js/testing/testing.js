@@ -24,11 +24,11 @@ export async function createTestIssuer({ issuer = "https://issuer.test", audienc
 class TestIssuer {
   #feed;
   #tokenKey;
-  /** How far its clock is ahead of the system's, seconds. */
+  /** By how many seconds its clock is ahead of the system's. */
   #ahead = 0;
   /** @type {Set<TestVerifier>} */
   #verifiers = new Set();
-  /** Whose tokens its verifiers accept. */
+  /** The issuers whose tokens its verifiers accept. */
   #issuers;
 
   /** @param {string} issuer @param {string} audience @param {import("../index.d.ts").JsonWebKeySet} jwks @param {CryptoKey} tokenKey @param {TestFeed} feed */
@@ -91,7 +91,7 @@ class TestIssuer {
     await this.#publish();
   }
 
-  /** Cut-offs are whole seconds: the clock moves on until new tokens are good. @param {number} instant */
+  /** Cutoffs are whole seconds: the clock moves on until new tokens are valid. @param {number} instant */
   #from(instant) {
     const left = instant - this.#now();
     if (left > 0) this.#ahead += left + A_MOMENT;
@@ -111,7 +111,7 @@ class TestIssuer {
   }
 }
 
-/** The real verifier, which gets its snapshots handed over. */
+/** The real verifier, which gets its snapshots from memory. */
 class TestVerifier extends Verifier {
   /** @type {() => Promise<Uint8Array | undefined>} */
   snapshot = async () => undefined;
@@ -135,5 +135,5 @@ const { subtle } = crypto;
 const ES256 = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 /** @type {KeyUsage[]} */
 const USES = ["sign", "verify"];
-/** Seconds. More than what is lost when times are added. */
+/** Seconds. More than the precision that is lost when times are added. */
 const A_MOMENT = 0.001;

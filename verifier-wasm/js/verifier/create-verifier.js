@@ -1,5 +1,5 @@
-// The package's API for one runtime: its loader says how wasm is loaded, which cryptography the runtime
-// has, and how the feed is followed there.
+// The package's API for one runtime: its loader defines how wasm is loaded, which cryptography the runtime has,
+// and how the feed is followed there.
 
 import { INTERNALS } from "../feed/internals.js";
 import { Verifier as AnyVerifier } from "./verifier.js";
@@ -8,7 +8,7 @@ import { Verifier as AnyVerifier } from "./verifier.js";
  * @typedef {import("./verifier.js").Platform & {
  *   load: (wasm?: any) => void | Promise<void>,
  *   follow?: (internals: import("../feed/internals.js").Internals, signal: AbortSignal) => unknown }} Runtime
- *   `load` brings wasm to life, once; `follow` follows the feed where timers may outlive a request
+ *   `load` starts wasm, once; `follow` follows the feed where timers may outlive a request
  */
 
 /** @param {Runtime} runtime */

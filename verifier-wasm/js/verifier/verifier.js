@@ -1,5 +1,5 @@
 // The verifier as an application uses it: an engine that judges, the key sets and the feed that the engine
-// needs, and the state of all of them.
+// needs, and their state.
 
 import { Engine, NO_EVIDENCE } from "../engine/engine.js";
 import { FeedClient } from "../feed/client.js";
@@ -96,14 +96,13 @@ export class Verifier {
     this.#follower = followRequests?.(this.#internals);
   }
 
-  /** For the package's own parts. A getter, so that no log of a verifier shows what is in it. */
+  /** For the package's own parts. A getter, so that the log output of a verifier does not show its content. */
   get [INTERNALS]() {
     return this.#internals;
   }
 
   /**
-   * Judges one token now, with wasm alone. Never throws for a token: a failure of the verifier itself is
-   * undecided.
+   * Judges one token now, only with wasm. Never throws for a token: a failure of the verifier itself is undecided.
    *
    * @param {unknown} token @param {import("../index.d.ts").Policy & import("../index.d.ts").Shown} [policy]
    * @returns {Verdict}
@@ -122,9 +121,9 @@ export class Verifier {
   }
 
   /**
-   * As `verifySync`, with what is fastest in this runtime for the signature. For an unknown key (a token
-   * without `kid` may be of one) the issuer's keys are fetched again first, at most once per cooldown, for any tokens; all tokens
-   * of unknown keys wait for the same fetch.
+   * Like `verifySync`, with the fastest way to check the signature in this runtime. For an unknown key (a token
+   * without `kid` may belong to one) the issuer's keys are fetched again first, at most once per cooldown, for
+   * any tokens; all tokens of unknown keys wait for the same fetch.
    *
    * @param {unknown} token @param {import("../index.d.ts").Policy & import("../index.d.ts").Shown & RequestOptions} [options]
    * @returns {Promise<Verdict>}
@@ -147,8 +146,8 @@ export class Verifier {
   }
 
   /**
-   * The result of each check separately, in the order in which a verdict makes them: for people who want
-   * to know why. With wasm alone.
+   * The result of each check separately, in the order in which a verdict makes them: for people who look for
+   * the reason. Only with wasm.
    *
    * @param {unknown} token @param {import("../index.d.ts").Shown} [options]
    */
@@ -157,7 +156,7 @@ export class Verifier {
   }
 
   /**
-   * Takes one signed snapshot. Never throws for bad bytes: the last good state stays in force.
+   * Applies one signed snapshot. Never throws for bad bytes: the last good state stays in force.
    *
    * @param {Uint8Array} bytes
    * @returns {ApplyResult}
@@ -168,15 +167,15 @@ export class Verifier {
     return this.#take(bytes.slice());
   }
 
-  /** The position to ask the feed for more from; undefined where a base is wanted. */
+  /** The position from which to request more of the feed; undefined if a base is needed. */
   since() {
     return this.#engine.since();
   }
 
   /**
-   * Calls back once, when `token` is not good any more: to close what it opened, such as a WebSocket
-   * or a stream. It is judged again with each snapshot, and when it expires. `onUndecided` runs each time
-   * that the feed has become too old to decide: the token may have been revoked meanwhile.
+   * Calls back once, when `token` is no longer valid: to close what it opened, such as a WebSocket or a stream.
+   * It is judged again with each snapshot, and when it expires. `onUndecided` runs each time that the feed has
+   * become too old for a verdict: the token may have been revoked in the meantime.
    *
    * @param {unknown} token @param {(verdict: any) => void} callback
    * @param {import("../index.d.ts").WatchOptions} [options]
@@ -193,7 +192,7 @@ export class Verifier {
   }
 
   /**
-   * One round of the feed, and the keys once they are old. Failures are answered, not thrown.
+   * One round of the feed; also fetches the keys if they are old. Failures are returned, not thrown.
    *
    * @param {RequestOptions & { waitSeconds?: number }} [options]
    * @returns {Promise<RoundResult>}
@@ -203,8 +202,8 @@ export class Verifier {
     const keys = this.refreshKeys(KEYS_MAX_AGE_SECONDS, options);
     const result = await this.#feed.round(options);
     if ("error" in result) this.#report({ type: "failure", ...result });
-    // An issuer that hangs must not delay a revocation, nor another issuer's tokens; where nothing outlives a
-    // request, it is awaited.
+    // An issuer that hangs must not delay a revocation, nor another issuer's tokens; if nothing outlives a
+    // request, the fetch is awaited.
     const isCutOff = this.#feed.following === null || this.#feed.following === "requests";
     if (isCutOff && options.waitUntil === undefined) await keys;
     await this.#keeper?.save();
@@ -212,9 +211,9 @@ export class Verifier {
   }
 
   /**
-   * Follows the feed after a request's answer, where the platform ends everything else with it. Does
-   * nothing where no poll is due, and in runtimes in which `createVerifier` follows the feed. Without
-   * `waitUntil` the request has to wait for the poll that this may return.
+   * Follows the feed after a request's answer, if the platform ends everything else with it. Does nothing if no
+   * poll is due, and in runtimes in which `createVerifier` follows the feed. Without `waitUntil` the request
+   * has to wait for the poll that this may return.
    *
    * @param {(work: Promise<unknown>) => void} [waitUntil]
    */
@@ -231,12 +230,12 @@ export class Verifier {
     return this.#keys.refresh(olderThanSeconds, options);
   }
 
-  /** True once there are keys for every issuer and a base to judge by. */
+  /** True once there are keys for every issuer and a base. */
   get isReady() {
     return this.#keys.areThere && this.#evidence().position !== null;
   }
 
-  /** The state of the verifier: what it has, what it lacks, what went wrong last. */
+  /** The state of the verifier: what it has, what is missing, and the last failures. */
   status() {
     const { position, ageSeconds } = this.#evidence();
     const { following, streams } = this.#feed;
@@ -244,7 +243,7 @@ export class Verifier {
       ready: this.isReady,
       position,
       ageSeconds,
-      // Where no stream gets through in time, polls bring the revocations.
+      // If no stream arrives in time, polls bring the revocations.
       following: following === "stream" && !streams?.isStreaming ? "poll" : following,
       feed: this.#feed.status(),
       keys: this.#keys.status(),
@@ -267,7 +266,7 @@ export class Verifier {
     this.#engine.close();
   }
 
-  /** As `apply`, for bytes that no other code holds. @param {Uint8Array} bytes @returns {ApplyResult} */
+  /** Like `apply`, for bytes that no other code holds. @param {Uint8Array} bytes @returns {ApplyResult} */
   #take(bytes) {
     const result = this.#apply(bytes);
     this.#report({ type: "snapshot", bytes: bytes.byteLength, ...result, ...this.#evidence() });
@@ -305,14 +304,14 @@ export class Verifier {
     return survive(() => (this.#isClosed ? NO_EVIDENCE : this.#engine.evidence()), () => NO_EVIDENCE);
   }
 
-  /** Until the feed is too old to decide by, as configured. */
+  /** Seconds until the feed is too old for a verdict, as configured. */
   #secondsUntilStale() {
     const { ageSeconds } = this.#evidence();
     return ageSeconds === null ? Infinity : this.#feed.settings.maxStalenessSeconds - ageSeconds + 1;
   }
 
   /**
-   * Adds why the feed leaves it undecided, so that a wrong key or address is found soon.
+   * Adds why the feed leaves it undecided, so that a wrong key or address is noticed soon.
    *
    * @param {Verdict} verdict @returns {Verdict}
    */
@@ -342,7 +341,7 @@ export class Verifier {
   }
 }
 
-/** Anything but a string is judged as the empty one, which is malformed. @param {unknown} token */
+/** Any value but a string is judged like the empty string, which is malformed. @param {unknown} token */
 const textOf = (token) => (typeof token === "string" ? token : "");
 
 /** @param {unknown} cause @returns {Verdict} */
@@ -355,7 +354,7 @@ function undecided(cause) {
 
 /** @type {import("../engine/engine.js").How} */
 const AS_CONFIGURED = Object.freeze({ dpop: undefined, staleness: 0 });
-/** What may be undecided because of how the feed was followed. @type {string[]} */
+/** The codes that may depend on how the feed was followed. @type {string[]} */
 const FEED_CODES = ["no_snapshot", "stale_snapshot"];
-/** A key that its issuer withdrew is forgotten after this. */
+/** A withdrawn key of an issuer is forgotten after this. */
 const KEYS_MAX_AGE_SECONDS = 300;

@@ -5,7 +5,7 @@ import { unharmed } from "../engine/instance.js";
 
 export class Warnings {
   #onEvent;
-  /** The codes that were shown already. @type {Set<string>} */
+  /** The codes that were already shown. @type {Set<string>} */
   #reported = new Set();
 
   /** @param {((event: import("../index.d.ts").VerifierEvent) => void) | undefined} onEvent */

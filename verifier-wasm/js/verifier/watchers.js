@@ -1,6 +1,6 @@
-// Tokens whose holders are still connected, each with what to do when it is not good any more. They
-// are looked at whenever the feed is heard of, and each by a timer of its own: a token ends, and a feed
-// that is cut off goes stale, without any news. In Workers a timer belongs to the request that set it.
+// Tokens whose holders are still connected, each with a callback for when it is no longer valid. All are
+// checked at each news of the feed, and each by its own timer: without any news a token expires, and a feed
+// that is cut off becomes stale. In Workers a timer belongs to the request that set it.
 
 import { unharmed } from "../engine/instance.js";
 import { unverified } from "../engine/unverified.js";
@@ -25,12 +25,12 @@ export class Watchers {
   #review;
   /** @type {Set<Watcher>} */
   #watchers = new Set();
-  /** Slots of watchers that are gone. @type {number[]} */
+  /** Slots of removed watchers. @type {number[]} */
   #free = [];
   #secondsUntilStale;
 
   /**
-   * @param {(watcher: Watcher) => Verdict | undefined} review the verdict, or nothing on what is good
+   * @param {(watcher: Watcher) => Verdict | undefined} review the verdict, or nothing on a valid token
    * @param {() => number} clock unix seconds
    * @param {() => number} secondsUntilStale until the feed is too old to decide by
    */
@@ -45,7 +45,7 @@ export class Watchers {
   }
 
   /**
-   * Calls back once the token is refused; answers with what stops that.
+   * Calls back once the token is refused; returns a function that stops that.
    *
    * @param {string} token @param {(verdict: any) => void} callback @param {WatchOptions} [options]
    */
@@ -63,7 +63,7 @@ export class Watchers {
 
   /** Judges all of them. */
   look() {
-    // Those that are added meanwhile have their turn at the next look.
+    // Those that are added in the meantime are checked next time.
     for (const watcher of [...this.#watchers]) this.#lookAt(watcher);
   }
 
@@ -73,7 +73,7 @@ export class Watchers {
     this.#free = [];
   }
 
-  /** What cannot be decided now is judged again later. @param {Watcher} watcher */
+  /** A token that is undecided now is judged again later. @param {Watcher} watcher */
   #lookAt(watcher) {
     if (!this.#watchers.has(watcher)) return;
     const verdict = this.#review(watcher);
@@ -88,7 +88,7 @@ export class Watchers {
     if (watcher.isUndecided && !wasUndecided) void unharmed(() => watcher.onUndecided?.(verdict));
   }
 
-  /** Looks at it again when something may have changed without any news. @param {Watcher} watcher */
+  /** Checks it again when something may have changed without any news. @param {Watcher} watcher */
   #wake(watcher) {
     const left = Math.min(watcher.expiresAt - this.#clock(), this.#secondsUntilStale());
     const seconds = Math.min(Math.max(left, SHORTEST_SECONDS), LONGEST_SECONDS);
@@ -96,7 +96,7 @@ export class Watchers {
       this.#lookAt(watcher);
       if (this.#watchers.has(watcher)) this.#wake(watcher);
     }, seconds * 1000);
-    // It keeps no process alive.
+    // The timer does not keep the process alive.
     /** @type {any} */ (watcher.timer).unref?.();
   }
 
@@ -107,12 +107,12 @@ export class Watchers {
   }
 }
 
-/** When a token says that it ends. Unverified: that decides when to look again, and nothing else. @param {string} token */
+/** The expiry in a token. It is not verified: it decides when to check again, and nothing else. @param {string} token */
 function expiryOf(token) {
   const exp = unverified(token, 1)?.exp;
   return typeof exp === "number" ? exp : Infinity;
 }
 
-/** Within the leeway a token that has ended is still good: it is looked at each second. */
+/** Within the leeway an expired token is still valid: it is checked each second. */
 const SHORTEST_SECONDS = 1;
 const LONGEST_SECONDS = 10;

@@ -1,13 +1,13 @@
-// Forwards a request to the upstream, and removes from its answer what is not for the browser.
+// Forwards a request to the upstream, and removes from its answer what the browser must not get.
 
 import { stripAnswer, stripCookie } from "./handover/cookie.js";
 
 /**
- * Sends the request on as it came, with the verified claims in a header that only this worker can
- * set: the token's payload, byte for byte as it was signed. With a `cookie` our cookie stays here;
- * where it was used, the token that it was traded for takes its place.
+ * Forwards the request unchanged, with the verified claims in a header that only this worker can set: the
+ * token's payload, byte for byte as it was signed. With a `cookie` our cookie is removed; if it was used, the
+ * token that it was exchanged for replaces it.
  *
- * @param {Request} request @param {URL} upstream @param {string} token that was found good
+ * @param {Request} request @param {URL} upstream @param {string} token that is valid
  * @param {"none" | "removed" | "used"} cookie
  * @returns {Promise<Response | undefined>} undefined if the upstream did not answer
  */
@@ -24,7 +24,7 @@ export async function forward(request, upstream, token, cookie) {
   let response;
   try {
     const sent = new Request(request, { headers, redirect: "manual" });
-    // The body's bytes stay as they are; workerd alone knows the name.
+    // The body's bytes stay unchanged; only workerd has this name.
     const asItIs = /** @type {RequestInit} */ ({ encodeResponseBody: "manual" });
     response = await fetch(new Request(target, sent), asItIs);
   } catch {
@@ -34,8 +34,8 @@ export async function forward(request, upstream, token, cookie) {
 }
 
 /**
- * True for a name that an upstream may read as one of ours. Servers make variables of header names
- * (CGI and its heirs): letters and digits stay, and any other character becomes the same one.
+ * True for a name that an upstream may read as one of ours. Servers turn header names into variables (CGI and
+ * its successors): letters and digits stay, and all other characters become the same one.
  *
  * @param {string} name
  */
@@ -45,7 +45,7 @@ export function isOurs(name) {
 
 /** @param {Response} response @param {string} [token] */
 function withoutSecrets(response, token) {
-  // The socket of a WebSocket is a field that workerd alone has.
+  // Only workerd has a field for the socket of a WebSocket.
   const { webSocket } = /** @type {any} */ (response);
   const headers = new Headers(response.headers);
   stripAnswer(headers, token);

@@ -1,7 +1,7 @@
-// The security headers of what the worker answers itself. The upstream's answers keep their own.
+// The security headers of the worker's own answers. The upstream's answers keep their own.
 
 /**
- * Adds them to an answer that is data: nothing in it is to be run, framed or guessed at.
+ * Adds them to an answer with data, which must not be run, framed or sniffed.
  *
  * @param {Request} request @param {Response} response
  */
@@ -10,8 +10,8 @@ export function ownAnswer(request, response) {
 }
 
 /**
- * Adds them to a file of the page: the policy that its document names, and who may frame it, which a
- * document cannot say. Scripts carry it too, since a web worker obeys its own file's policy.
+ * Adds them to a file of the page: its document's policy, and a rule for framing, which a document cannot
+ * contain. Scripts have it too, because a web worker obeys its own file's policy.
  *
  * @param {Request} request @param {Response} response
  */

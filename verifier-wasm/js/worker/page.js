@@ -1,7 +1,7 @@
 // The browser page, if the deployment has its files.
 
 /**
- * The page's answer, or nothing where the request is not for it.
+ * The page's answer, or nothing if the request is not for it.
  *
  * @param {Request} request
  * @param {{ PAGE?: { fetch(request: Request): Promise<Response> }, OFFSWITCH_PAGE_PATH?: string }} env
@@ -10,12 +10,12 @@
 export function pageFor(request, { PAGE, OFFSWITCH_PAGE_PATH: path = "" }) {
   const url = new URL(request.url);
   if (PAGE === undefined || path === "" || !["GET", "HEAD"].includes(request.method)) return undefined;
-  // Without the slash the page would look for its files one level higher.
+  // Without the slash the page would request its files one level higher.
   if (url.pathname === path) return Response.redirect(`${url.origin}${path}/`, 308);
   if (!url.pathname.startsWith(`${path}/`)) return undefined;
   url.pathname = url.pathname.slice(path.length);
   if (url.pathname === "/") url.pathname = "/index.html";
-  // Neither a token nor a cookie of the upstream's is the page's business.
+  // The page must get neither a token nor a cookie of the upstream.
   return PAGE.fetch(new Request(url, { method: request.method, headers: conditional(request) }));
 }
 

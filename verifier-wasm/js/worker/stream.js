@@ -1,10 +1,10 @@
-// The upstream's answer on its way to the client: it ends with its token.
+// The upstream's answer on its way to the client: it ends when its token does.
 
 /**
- * The answer, cut off once its token is not good any more. The bytes pass as they are, compressed or
- * not, without JavaScript seeing them.
+ * The answer, cut off once its token is no longer valid. The bytes pass unchanged, compressed or not, without
+ * JavaScript reading them.
  *
- * @param {Response} response of a request that asked for a body as it is (`encodeResponseBody`)
+ * @param {Response} response of a request for an unchanged body (`encodeResponseBody`)
  * @param {import("./watch.js").Watch} watch
  */
 export function watchedAnswer(response, watch) {
@@ -18,7 +18,7 @@ export function watchedAnswer(response, watch) {
   const { FixedLengthStream, IdentityTransformStream } = /** @type {any} */ (globalThis);
   const { readable, writable } =
     length === null ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
-  // It fails where the client or the upstream is gone, too.
+  // It also fails if the client or the upstream is gone.
   body.pipeTo(writable, { signal: watch.signal }).catch(() => {}).finally(() => watch.stop());
   return new Response(readable, init);
 }

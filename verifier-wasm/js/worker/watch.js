@@ -1,8 +1,8 @@
-// Judges the token of a request again and again for as long as the request takes: while the upstream
-// works, while its answer is on its way, and while a WebSocket is open.
+// Judges the token of a request repeatedly while the request lasts: while the upstream works, while its answer
+// is being sent, and while a WebSocket is open.
 //
-// The timer belongs to the request: in Workers a callback of another request could not touch what it
-// opened. It also follows the feed, since no other request may come meanwhile.
+// The timer belongs to the request: in Workers a callback of another request could not touch what it opened. It
+// also follows the feed, because no other request may come in the meantime.
 
 /**
  * @typedef {import("../index.d.ts").Verdict} Verdict
@@ -17,7 +17,7 @@ export class Watch {
   #waitUntil;
 
   /**
-   * @param {import("../verifier/verifier.js").Verifier} verifier @param {string} token that was found good
+   * @param {import("../verifier/verifier.js").Verifier} verifier @param {string} token that is valid
    * @param {(work: Promise<unknown>) => void} waitUntil the request's own: a poll that is cancelled
    *   with the answer keeps every other request from following the feed until its lease ends
    */
@@ -33,7 +33,7 @@ export class Watch {
     return this.#over.signal;
   }
 
-  /** What `work` comes to, or undefined if the token ends before. @template T @param {Promise<T>} work */
+  /** The result of `work`, or undefined if the token ends before it. @template T @param {Promise<T>} work */
   race(work) {
     const { signal } = this;
     return Promise.race([work, new Promise((resume) => signal.addEventListener("abort", () => resume(undefined)))]);
@@ -63,6 +63,6 @@ export class Watch {
 }
 
 const LOOK_MS = 1_000;
-/** How long a connection goes on undecided. A stale feed was accepted for the configured time already;
- * this spares the reconnects of a feed that is late by a moment. */
+/** How long an undecided connection stays open. A stale feed was already accepted for the configured time; this
+ * avoids reconnects because of a feed that is only a moment late. */
 const GRACE_MS = 5_000;

@@ -1,10 +1,9 @@
-// A WebSocket through the worker: both ends are accepted here and every message is passed on, so that
-// both can be closed with a code that says why.
+// A WebSocket through the worker: both ends are accepted here and every message is passed on, so that both can
+// be closed with a code for the reason.
 
 /**
- * The answer that opens the socket to the client; `response` is the upstream's. Either side's close
- * reaches the other. A token that is not good any more closes both: 4401 if it is refused, 4503 if
- * it cannot be decided.
+ * The answer that opens the socket to the client; `response` is the upstream's. Either side's close is passed
+ * to the other. A token that is no longer valid closes both: 4401 if it is refused, 4503 if it is undecided.
  *
  * @param {Response} response @param {import("./watch.js").Watch} watch
  */
@@ -23,7 +22,7 @@ export function relayWebSocket(response, watch) {
   return new Response(null, /** @type {any} */ ({ headers, status, webSocket: client }));
 }
 
-/** Passes on what `from` says to `to`. @param {any} from @param {any} to @param {() => void} ended */
+/** Passes the messages of `from` to `to`. @param {any} from @param {any} to @param {() => void} ended */
 function join(from, to, ended) {
   from.binaryType = "arraybuffer";
   from.addEventListener("message", (/** @type {any} */ { data }) => {
@@ -45,7 +44,7 @@ function join(from, to, ended) {
 }
 
 /**
- * Closes a socket that may be closed already.
+ * Closes a socket that may already be closed.
  *
  * @param {any} socket @param {number} code @param {string} reason
  */
@@ -55,7 +54,7 @@ function close(socket, code, reason) {
     if ([1004, 1005, 1006, 1015].includes(code)) socket.close();
     else socket.close(code, reason);
   } catch {
-    // It is.
+    // It is already closed.
   }
 }
 

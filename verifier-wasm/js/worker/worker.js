@@ -1,5 +1,5 @@
-// The edge worker: lets a request through to the upstream only with a token that is good now. It uses the
-// package, and adds the settings, the way to the upstream and the cookie.
+// The edge worker: lets a request through to the upstream only with a token that is valid now. It uses the
+// package, and adds the settings, the connection to the upstream and the cookie.
 
 import { denial, problem, responseOf, withEvidence } from "../middleware/answers.js";
 import { askedOfFetch, authorize, judge, readRoutePolicy } from "../middleware/authorize.js";
@@ -55,14 +55,14 @@ export default {
  */
 
 /**
- * What the requests of this isolate share: values, never promises.
+ * The state that the requests of this isolate share: values, never promises.
  *
  * @type {Isolate | { problems: string[] } | undefined}
  */
 let isolate;
 
 /**
- * Sends a request on whose token is good, and watches the token for as long as the answer takes.
+ * Forwards a request with a valid token, and watches the token until the answer has ended.
  *
  * @param {Request} request @param {Isolate} isolate
  * @param {{ pass: import("../middleware/authorize.js").Valid, token: string }} found
@@ -72,7 +72,7 @@ async function passOn(request, { policy, upstream, verifier }, { pass, token }, 
   const watch = new Watch(verifier, token, waitUntil);
   const answering = forward(request, upstream, token, cookie);
   const response = await watch.race(answering);
-  // The upstream may have taken its time.
+  // The upstream may have taken some time.
   const ended = watch.look();
   if (ended !== undefined) {
     void answering.then(discard);
@@ -118,7 +118,7 @@ function start(env) {
 }
 
 /**
- * What the handover needs of the worker for one request.
+ * The functions that the handover needs from the worker for one request.
  *
  * @param {Isolate} isolate @param {(work: Promise<unknown>) => void} waitUntil
  * @returns {import("./handover/routes.js").Aid}

@@ -1,8 +1,8 @@
 // The three calls to the control plane's handover, and how its answers are read.
 //
-// An answer is believed in three forms only: 200 with every field of its type, and the problem
-// codes by which the control plane itself gives a code or a session up. Any other answer is
-// no statement about the session: the control plane counts as unreachable (503, never 401).
+// Only three forms of an answer are accepted: 200 with every field of its type, and the problem codes with
+// which the control plane itself refuses a code or a session. Any other answer says nothing about the session:
+// the control plane counts as unreachable (503, never 401).
 
 import { boundedExchange } from "../../feed/bounded-fetch.js";
 import { isHandle } from "./cookie.js";
@@ -18,7 +18,7 @@ import { isHandle } from "./cookie.js";
  */
 
 /**
- * Trades the one-time code of a login for a handle and its first access token.
+ * Exchanges the one-time code of a login for a handle and its first access token.
  *
  * @param {ControlPlane} plane @param {string} code
  * @returns {Promise<(AccessToken & { handle: string }) | Refused | Unreachable>}
@@ -33,7 +33,7 @@ export async function login(plane, code) {
 }
 
 /**
- * An access token for a session, for as long as it lives.
+ * Requests an access token for a session, while the session lives.
  *
  * @param {ControlPlane} plane @param {string} handle
  * @returns {Promise<AccessToken | Refused | Unreachable>}
@@ -44,7 +44,7 @@ export async function refresh(plane, handle) {
 }
 
 /**
- * Ends a session. A position in the answer says that it is durably off.
+ * Ends a session. A position in the answer means that it has durably ended.
  *
  * @param {ControlPlane} plane @param {string} handle
  * @returns {Promise<{ position: string } | Refused | Unreachable>}
@@ -58,7 +58,7 @@ export async function logout(plane, handle) {
 
 /**
  * @param {ControlPlane} plane @param {string} path @param {Record<string, string>} body
- * @param {Record<number, string>} refusals the code that is believed, by status
+ * @param {Record<number, string>} refusals the accepted code, by status
  * @returns {Promise<{ fields: Record<string, unknown> } | Refused | Unreachable>}
  */
 async function call(plane, path, body, refusals) {
@@ -95,7 +95,7 @@ async function exchange({ url, apiKey }, path, body, refusals) {
   }
 }
 
-/** The JSON object that some bytes are. @param {Uint8Array} bytes */
+/** Parses bytes as a JSON object. @param {Uint8Array} bytes */
 export function readObject(bytes) {
   try {
     const value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
@@ -106,7 +106,7 @@ export function readObject(bytes) {
 }
 
 /**
- * `expires_in` rather than `expires_at`: how long the token lives is the same on every clock.
+ * `expires_in` rather than `expires_at`: the lifetime of the token is the same on every clock.
  *
  * @param {Record<string, unknown>} fields
  * @returns {AccessToken | Unreachable}
@@ -121,7 +121,7 @@ function accessToken(fields) {
 }
 
 /**
- * What a header field can carry; the verifier judges the rest.
+ * A value that a header field can carry; the verifier judges the rest.
  *
  * @param {unknown} value @returns {value is string}
  */
@@ -129,7 +129,7 @@ const isToken = (value) => typeof value === "string" && /^[A-Za-z0-9._-]{1,16384
 /** @param {unknown} value @returns {value is number} */
 const isSeconds = (value) => typeof value === "number" && Number.isSafeInteger(value) && value > 0;
 
-/** There is no such session any more. */
+/** The session does not exist any more. */
 const ENDED = { 400: "invalid_handle", 410: "session_ended" };
 const WRONG_FIELDS = { unreachable: "an answer with wrong fields" };
 const MAX_ANSWER_BYTES = 64 * 1024;

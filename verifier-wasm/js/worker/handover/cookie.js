@@ -1,15 +1,15 @@
 // The one cookie a browser holds: an opaque handle, which no script and no other site can use.
 
 /**
- * The prefix makes browsers insist on `Secure`, `Path=/` and no `Domain`: no sister domain and no
- * plain connection can plant a cookie of this name. That holds for exactly these bytes.
+ * The prefix makes browsers require `Secure`, `Path=/` and no `Domain`: no sister domain and no plain
+ * connection can set a cookie of this name. That holds for exactly these bytes.
  */
 const NAME = "__Host-offswitch";
 /** Lax, so that a link from another site finds the user logged in; see same-origin.js for the rest. */
 const ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=Lax";
 
 /**
- * True for what the control plane may hand out as a handle.
+ * True for a value that the control plane may issue as a handle.
  *
  * @param {unknown} value @returns {value is string}
  */
@@ -18,11 +18,11 @@ export function isHandle(value) {
 }
 
 /**
- * The handle in a request's cookies, or the code that says why there is none.
+ * The handle in a request's cookies, or the code of the reason why it has no usable one.
  *
- * The name is compared byte by byte, after the one space that browsers put before it: a cookie whose
- * name only looks like ours may come from a sister domain, and neither counts nor takes the place of
- * ours. Two of exactly our name are refused: there is no telling which one is meant.
+ * The name is compared byte by byte, after the one space that browsers put before it: a cookie whose name only
+ * looks like ours may come from a sister domain, and neither counts nor replaces ours. Two of exactly our name
+ * are refused: it is unknown which one is meant.
  *
  * @param {Headers} headers
  * @returns {{ handle: string } | { code: "ambiguous_cookie" | "invalid_cookie" | "missing_token" }}
@@ -38,8 +38,8 @@ export function readHandle(headers) {
 }
 
 /**
- * Takes our cookie out of a request's headers, with all that a lenient reader could take for it;
- * the others stay byte for byte.
+ * Removes our cookie from a request's headers, with everything that a lenient reader could read as it; the
+ * others stay byte for byte.
  */
 export function stripCookie(/** @type {Headers} */ headers) {
   const others = pairs(headers).filter((pair) => !LIKE_OURS.test(pair)).join(";").replace(/^ +/, "");
@@ -48,11 +48,10 @@ export function stripCookie(/** @type {Headers} */ headers) {
 }
 
 /**
- * Takes out what an upstream has no business with: setting our cookie, and telling the token to
- * the browser.
+ * Removes what an upstream must not send: a cookie with our name, and the token to the browser.
  *
  * @param {Headers} headers of the upstream's response
- * @param {string} [token] the access token that a cookie was traded for
+ * @param {string} [token] the access token that a cookie was exchanged for
  */
 export function stripAnswer(headers, token) {
   const cookies = headers.getSetCookie();
@@ -84,7 +83,7 @@ function isLikeOurs(cookie) {
 }
 
 /**
- * Our name in any spelling: with blanks and other characters around it, after a comma that joined two
- * fields, or as the value of a cookie without a name, which browsers send as if it were the name.
+ * Our name in any spelling: with blanks and other characters around it, after a comma that joined two fields,
+ * or as the value of a cookie without a name, which browsers send as if it were the name.
  */
 const LIKE_OURS = new RegExp(`(^|,)[^A-Za-z0-9_,-]*${NAME}[^A-Za-z0-9_,-]*(=|$)`, "i");

@@ -1,5 +1,5 @@
-// The handover: a browser holds a cookie, this worker trades it for an access token. No token ever
-// reaches the browser, and the cookie is set by a login and cleared by a logout, nowhere else.
+// The handover: a browser holds a cookie, this worker exchanges it for an access token. No token ever reaches
+// the browser; only a login sets the cookie, and only a logout clears it.
 
 import { problem, refusal, responseOf, withEvidence } from "../../middleware/answers.js";
 import { readBounded } from "../../feed/bounded-fetch.js";
@@ -57,10 +57,10 @@ export class Handover {
   }
 
   /**
-   * Trades the cookie of a guarded request for a token that is good now.
+   * Exchanges the cookie of a guarded request for a token that is valid now.
    *
    * @param {Request} request @param {Aid} aid
-   * @returns {Promise<Admitted | Response>} a response where there is none
+   * @returns {Promise<Admitted | Response>} a response if there is no valid token
    */
   async admit(request, aid) {
     const found = readHandle(request.headers);
@@ -84,19 +84,19 @@ export class Handover {
   }
 
   /**
-   * Answers 204 only if this request ended the session. Otherwise, too, the browser
-   * forgets the cookie, and the page learns by a code that nothing was ended here.
+   * Answers 204 only if this request ended the session. In every other case the browser forgets the cookie too,
+   * and a code shows the page that nothing was ended here.
    *
    * @param {Read} read @param {Aid} aid
    */
   async #logout(read, { waitUntil }) {
     if ("code" in read) return loggedOut(read.code === "missing_token" ? "no_session" : read.code);
     const { handle } = read;
-    // A page that is left while it logs out still logs out.
+    // If the page closes during its logout, the logout still completes.
     const work = logout(this.#plane, handle);
     waitUntil(work);
     const found = await work;
-    // A browser that believes it is logged out while the session lives would never try again.
+    // A browser that believes it is logged out while the session lives would never retry.
     if ("unreachable" in found) return unreachable();
     this.#tokens.end(handle);
     return "refused" in found ? loggedOut(found.refused) : done(CLEARED_COOKIE);
@@ -183,7 +183,7 @@ const WHY_NO_HANDLE = {
   invalid_cookie: "the cookie is not one that a login sets; log in again",
   missing_token: "send a bearer token or log in first",
 };
-/** What a newer token of the same session may be free of. */
+/** Codes of refusals that a newer token of the same session may not get. */
 const REFRESH_HELPS = ["expired", "revoked_epoch", "revoked_key", "unknown_key"];
 const MAX_BODY_BYTES = 4 * 1024;
 const BODY_SECONDS = 5;

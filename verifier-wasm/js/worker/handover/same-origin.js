@@ -1,6 +1,6 @@
-// Which requests may act with a cookie: those that a page of this very origin makes.
+// Which requests may use a cookie: those of a page of exactly this origin.
 //
-// `SameSite` alone does not do: a sister domain is the same site, and so is another port.
+// `SameSite` alone is not enough: a sister domain is the same site, and so is another port.
 
 /**
  * The rule for requests that may change something. `Sec-Fetch-Site` decides if the browser sends it:
@@ -28,8 +28,7 @@ export function isOwnScript(request) {
 }
 
 /**
- * What a request's cookie is good for: to be used, to be ignored as if it were not there, or to
- * have the request refused.
+ * How to treat a request's cookie: use it, ignore it as if it were missing, or refuse the request.
  *
  * @param {Request} request
  * @returns {"ignored" | "refused" | "used"}
@@ -41,15 +40,15 @@ export function cookieUse(request) {
   if (isWebSocket || (method !== "GET" && method !== "HEAD")) {
     return isSameOrigin(request) ? "used" : "refused";
   }
-  // "none" is the user's own doing: typed, bookmarked. Without the header it is no browser, or an old
-  // one, whose SameSite rule holds other sites off.
+  // "none" is an action of the user: typed, bookmarked. Without the header it is no browser, or an old one,
+  // whose SameSite rule excludes other sites.
   if ([null, "none", "same-origin"].includes(headers.get("sec-fetch-site"))) return "used";
   return isLandingFromAnotherSite(request) ? "used" : "ignored";
 }
 
 /**
- * True for a link that was followed to here: a GET that fills the whole tab, so that the site the
- * link was on sees nothing of the answer. Frames, images and scripts have other destinations.
+ * True for a link to this address: a GET that fills the whole tab, so that the linking site sees nothing of the
+ * answer. Frames, images and scripts have other destinations.
  *
  * @param {Request} request
  */

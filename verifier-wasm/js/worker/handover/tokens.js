@@ -1,8 +1,8 @@
-// The access tokens that this isolate holds for browsers, by handle, and which request fetches the next.
+// The access tokens that this isolate holds for browsers, by handle, and the request that fetches the next one.
 //
-// Requests share values, never promises: a request that needs a token which another one fetches looks
-// for it in short steps of its own. The right to fetch is a lease with an end, so a request that is
-// cut off delays no other for longer.
+// Requests share values, never promises: a request that needs a token which another one fetches checks for it
+// in short intervals. The right to fetch is a lease with an end, so a request that is cut off delays no other
+// for longer.
 
 import { refresh } from "./client.js";
 
@@ -23,7 +23,7 @@ import { refresh } from "./client.js";
 
 export class HandoverTokens {
   #plane;
-  // Two maps: handles that somebody made up never push out the token of a real session.
+  // Two maps: made-up handles never displace the token of a real session.
   /** @type {Map<string, Entry>} */
   #known = new Map();
   /** @type {Map<string, Entry>} */
@@ -37,8 +37,8 @@ export class HandoverTokens {
   /**
    * A token that has not expired yet, from memory or from the control plane.
    *
-   * A token about to expire is renewed after the answer: `waitUntil` lets a fetch go on although
-   * its request is over or was cut off.
+   * A token that expires soon is renewed after the answer: `waitUntil` lets a fetch continue even if its
+   * request is over or was cut off.
    *
    * @param {string} handle
    * @param {(work: Promise<unknown>) => void} waitUntil
@@ -56,7 +56,7 @@ export class HandoverTokens {
       if (now >= entry.retryAt && now >= entry.leaseUntil) {
         const work = this.#fetch(handle, entry);
         waitUntil(work);
-        // A token that is still good does not wait for the next one, nor for its failure.
+        // A token that is still valid waits neither for the next one nor for its failure.
         if (!isGood) await work;
         return isGood ? { held } : found(entry);
       }
@@ -72,14 +72,14 @@ export class HandoverTokens {
   }
 
   /**
-   * Gives a token up that the verifier refuses, so that the next one is fetched. False where that
-   * has been tried a moment ago: then a further token would fare no better.
+   * Drops a token that the verifier refuses, so that the next one is fetched. False if that was tried a moment
+   * ago: then another token would not help.
    *
    * @param {string} handle @param {string} token
    */
   drop(handle, token) {
     const entry = this.#entry(handle);
-    if (entry.held?.token !== token) return true; // another request was faster
+    if (entry.held?.token !== token) return true; // another request has replaced it
     const now = Date.now();
     if (now - entry.droppedAt < DROP_PAUSE_MS) return false;
     entry.held = undefined;
@@ -87,12 +87,12 @@ export class HandoverTokens {
     return true;
   }
 
-  /** Remembers for a moment that a session is over. @param {string} handle */
+  /** Remembers for a moment that a session has ended. @param {string} handle */
   end(handle) {
     this.#end(handle, this.#entry(handle));
   }
 
-  /** Takes the lease and asks; the answer is left in the entry. */
+  /** Takes the lease and sends the request; the answer is stored in the entry. */
   async #fetch(/** @type {string} */ handle, /** @type {Entry} */ entry) {
     const lease = Date.now() + LEASE_MS;
     entry.leaseUntil = lease;
@@ -101,7 +101,7 @@ export class HandoverTokens {
     if (isOurs) entry.leaseUntil = 0;
     if ("refused" in answer) return this.#end(handle, entry);
     if ("unreachable" in answer) {
-      // If another request took over, it knows better.
+      // If another request took over, its result is newer.
       if (isOurs) entry.retryAt = Date.now() + RETRY_MS;
       return;
     }
@@ -142,7 +142,7 @@ export class HandoverTokens {
   }
 }
 
-/** What a fetch left behind. @param {Entry} entry @returns {Found} */
+/** The result of a fetch. @param {Entry} entry @returns {Found} */
 function found({ endedUntil, held }) {
   const now = Date.now();
   if (now < endedUntil) return { ended: true };
@@ -155,17 +155,17 @@ function put(map, handle, entry) {
   if (map.size > MAX_ENTRIES) map.delete(/** @type {string} */ (map.keys().next().value));
 }
 
-/** What one map holds; the oldest is pushed out. */
+/** The limit of one map; the oldest entry is displaced. */
 const MAX_ENTRIES = 10_000;
 /** A token is renewed this long before it expires, or a tenth of its life if that is less. */
 const EARLY_MS = 30_000;
-/** How long one fetch keeps the others waiting. Less than the fetch may take: a request that waits for an
- * answer that never comes should not have to share its fate. */
+/** How long one fetch makes the others wait. Less than the time limit of the fetch: a request that waits for an
+ * answer which never comes must not time out together with it. */
 const LEASE_MS = 3_000;
-/** How long a request waits for others, all in all: time for one of them to take over. */
+/** How long a request waits for others in total: long enough for one of them to take over. */
 const WAIT_MS = 5_000;
 const STEP_MS = 25;
-/** How long a control plane that failed is spared, for one handle. */
+/** The pause after a failure of the control plane, for one handle. */
 const RETRY_MS = 1_000;
 const DROP_PAUSE_MS = 1_000;
 const ENDED_MS = 5_000;
