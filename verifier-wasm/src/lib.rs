@@ -1,10 +1,10 @@
-//! Decides locally, with no network call, whether a JSON Web Token is good *now*.
+//! Decides locally, with no network call, whether a JSON Web Token is valid *now*.
 //!
-//! [`Verifier`] holds what is trusted (issuers with their keys, the feed's public keys) and the
-//! revocations it has followed. [`Verifier::verify`] answers with a [`Verdict`]: valid, refused or
-//! undecided, each with a stable code. [`Verifier::apply`] takes one signed snapshot of the feed.
+//! [`Verifier`] contains the trusted issuers with their keys, the feed's public keys, and the
+//! revocations it has followed. [`Verifier::verify`] returns a [`Verdict`]: valid, refused or
+//! undecided, each with a stable code. [`Verifier::apply`] applies one signed snapshot of the feed.
 //!
-//! The crate does no I/O, reads no clock and draws no randomness: time is an argument in unix
+//! The crate does no I/O, reads no clock and uses no randomness: time is an argument in unix
 //! seconds. The crate [`snapshot`] has the format of the feed.
 
 mod dpop;

@@ -1,5 +1,5 @@
-//! Text of others in a message for people: bounded, and without anything that could be mistaken for
-//! something else in a log, a header or JSON.
+//! Untrusted text in a message: bounded, and without characters that could be misread in a log, a
+//! header or JSON.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use std::fmt;
 pub struct Shown(Box<str>);
 
 impl Shown {
-    /// Shows the beginning of `text`, and that there was more.
+    /// Shows the beginning of `text`, and whether there was more.
     #[cold]
     pub fn new(text: &str) -> Self {
         let mut shown = "\"".to_owned();

@@ -1,27 +1,28 @@
-//! The proofs that were accepted, for as long as they could be shown again.
+//! The accepted proofs, remembered while they could be replayed.
 
 use super::wrong;
 use crate::verify::refusal::{Objection, Undecided};
 
-/// What one verifier remembers of proofs (RFC 9449 section 11.1); nothing of it outlives the process.
+/// One verifier's memory of proofs (RFC 9449 section 11.1); nothing in it outlives the process.
 ///
-/// A proof is forgotten once it is too old to be accepted. A key has a part of the room, so that a client that
-/// holds one token cannot use up the room of all others.
+/// A proof is forgotten once it is too old to be accepted. A key may use only part of the memory,
+/// so that a client with one token cannot displace all others.
 #[derive(Debug, Default)]
 pub struct ProofMemory {
     /// The proofs of one key are in one bucket. Empty before the first proof.
     buckets: Vec<Vec<Entry>>,
     held: usize,
-    /// When all buckets were last rid of what is too old.
+    /// When expired proofs were last removed from all buckets.
     swept_at: u64,
 }
 
 /// A proof that has passed all other checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Of the key's thumbprint: 128 bits are enough, since two equal ones only refuse a request.
+    /// From the key's thumbprint: 128 bits are enough, because two equal ones only refuse a
+    /// request.
     pub(super) key: [u8; 16],
-    /// Of the hash of the proof's `jti`.
+    /// From the hash of the proof's `jti`.
     pub(super) id: [u8; 16],
     /// The last second in which the proof could be accepted.
     pub(super) until: u64,
@@ -57,7 +58,7 @@ impl ProofMemory {
         Ok(())
     }
 
-    /// Remembers a proof that was checked just now.
+    /// Remembers a proof that was just checked.
     pub(crate) fn enter(&mut self, entry: Entry) {
         if let Some(bucket) = self.buckets.get_mut(place(&entry)) {
             bucket.push(entry);
@@ -66,7 +67,7 @@ impl ProofMemory {
     }
 }
 
-/// The bucket of a key: thumbprints are as good as random.
+/// The bucket of a key: thumbprints are practically random.
 fn place(entry: &Entry) -> usize {
     let [low, high, ..] = entry.key;
     usize::from(u16::from_le_bytes([low, high])) % BUCKETS
@@ -80,7 +81,7 @@ fn sweep(bucket: &mut Vec<Entry>, held: &mut usize, now: u64) {
 
 /// The most proofs that are remembered, in 40 bytes each.
 pub const MAX_PROOFS: usize = 65_536;
-/// The most of them that are of one key.
+/// The most proofs of one key.
 pub const MAX_PROOFS_OF_A_KEY: usize = 1_024;
 const BUCKETS: usize = 1_024;
 

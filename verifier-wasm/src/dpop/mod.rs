@@ -1,4 +1,4 @@
-//! DPoP proofs (RFC 9449): that the client which shows a token has the key that it is bound to.
+//! DPoP proofs (RFC 9449): the client that presents a token has the key that it is bound to.
 
 mod memory;
 mod url;
@@ -17,22 +17,22 @@ use crate::verify::rules::same_type;
 pub(crate) use self::memory::Entry;
 pub use self::memory::{MAX_PROOFS, MAX_PROOFS_OF_A_KEY, ProofMemory};
 
-/// A request with a token, and the proof that came with it.
+/// A request with a token and its proof.
 #[derive(Debug, Clone, Copy)]
 pub struct DpopRequest<'a> {
-    /// The access token, as the request has it.
+    /// The access token, as it is in the request.
     pub token: &'a str,
     /// The request's only `DPoP` header.
     pub proof: &'a str,
     /// The request's method.
     pub method: &'a str,
-    /// The URL that the client has asked for; query and fragment do not count.
+    /// The URL that the client has requested; query and fragment do not count.
     pub url: &'a str,
 }
 
 impl DpopRequest<'_> {
-    /// Checks the proof as RFC 9449 section 4.3 says. `thumbprint` is the key's that the token is bound
-    /// to; no other key's signature is looked at.
+    /// Checks the proof as RFC 9449 section 4.3 requires. `thumbprint` is that of the key that the
+    /// token is bound to; signatures of other keys are not checked.
     pub(crate) fn check(
         &self,
         thumbprint: &[u8; 32],
@@ -75,7 +75,7 @@ impl DpopRequest<'_> {
         Ok(Entry { key: first_half(thumbprint), id: first_half(&id), until })
     }
 
-    /// Takes the proof apart, and reads the key that it brings if it is the right one.
+    /// Parses the proof, and reads its key if it is the right one.
     fn read(&self, thumbprint: &[u8; 32]) -> Result<(Jws<'_>, VerifyingKey), Refusal> {
         if self.proof.is_empty() || self.proof.len() > MAX_PROOF_BYTES {
             let found = if self.proof.is_empty() { "" } else { "too long" };
@@ -106,8 +106,8 @@ impl DpopRequest<'_> {
     }
 }
 
-/// The SHA-256 thumbprint of a public key (RFC 7638). It may be called on a key that was not read yet: a
-/// value that is not base64url makes a thumbprint that no good key has.
+/// The SHA-256 thumbprint of a public key (RFC 7638). The key need not have been checked: a value
+/// that is not base64url leads to a thumbprint that no valid key has.
 fn thumbprint_of(jwk: &Object<'_>) -> Option<Vec<u8>> {
     let member = |name| jwk.get(name).and_then(Value::as_text);
     let names: &[&str] = match KeyType::of(member("kty")?, member("crv"))? {
@@ -128,7 +128,7 @@ fn thumbprint_of(jwk: &Object<'_>) -> Option<Vec<u8>> {
     Some(sha256(&[text.as_bytes()]))
 }
 
-/// What `wrong` has said stays as it is.
+/// Keeps a detail that `wrong` has set.
 #[cold]
 fn malformed(refusal: Refusal) -> Refusal {
     match refusal {
@@ -146,7 +146,7 @@ fn wrong(name: &str, found: &str, expected: &str) -> Refusal {
     Refusal::InvalidDpopProof(Mismatch::new(["the DPoP proof's ", name].concat(), found, expected))
 }
 
-/// A query may have a secret in it, which belongs in no message.
+/// A query may contain a secret, which must not be in a message.
 #[cold]
 fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
@@ -156,7 +156,7 @@ fn first_half(hash: &[u8]) -> [u8; 16] {
     hash.first_chunk().copied().unwrap_or_default()
 }
 
-/// The longest proof that is looked at.
+/// The longest proof that is parsed.
 pub(crate) const MAX_PROOF_BYTES: usize = 8 * 1024;
 /// How far a client's clock may be ahead.
 const MAX_AHEAD_SECONDS: u64 = 5;

@@ -1,7 +1,8 @@
-//! URLs as a proof names them.
+//! URLs in proofs.
 
-/// An http(s) URL without query and fragment, in the normal form of RFC 3986 sections 6.2.2 and 6.2.3,
-/// but for dot segments: clients and servers remove those before. None for anything else.
+/// An http(s) URL without query and fragment, in the normal form of RFC 3986 sections 6.2.2 and
+/// 6.2.3, except for dot segments, which clients and servers remove earlier. `None` for any other
+/// text.
 pub(super) fn normal_form(url: &str) -> Option<Vec<u8>> {
     let url = url.as_bytes();
     if url.len() > MAX_URL_BYTES || !url.iter().all(u8::is_ascii_graphic) {
@@ -45,7 +46,7 @@ pub(super) fn normal_form(url: &str) -> Option<Vec<u8>> {
     Some(normal)
 }
 
-/// What is before the first byte that `ends` it, and the rest.
+/// The text before the first byte that `ends` it, and the rest.
 fn before(bytes: &[u8], ends: fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
     let at = bytes.iter().position(|byte| ends(*byte)).unwrap_or(bytes.len());
     bytes.split_at_checked(at)
@@ -60,7 +61,7 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// As long as a proof may be, which has to name it.
+/// As long as a proof may be, because the proof contains the URL.
 const MAX_URL_BYTES: usize = super::MAX_PROOF_BYTES;
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! How old the feed's newest statement is: by the clock, by what the feed itself has signed, and by the
-//! verifier's own monotonic time.
+//! The age of the feed's newest statement: by the clock, by the times that the feed itself has
+//! signed, and by the verifier's own monotonic time.
 
 use super::Feed;
 
 impl Feed {
-    /// Lets the verifier's own monotonic time go on to `uptime`, in seconds since any moment. What is
-    /// held ages by it too: neither a feed that is dated in the future nor a clock that was set back
+    /// Advances the verifier's own monotonic time to `uptime`, in seconds since any moment. The
+    /// held state also ages by it: neither a feed dated in the future nor a clock that was set back
     /// makes it look fresh for longer.
     pub fn tick(&mut self, uptime: u64) {
         self.uptime = self.uptime.max(uptime);
@@ -16,20 +16,20 @@ impl Feed {
         self.heard_at
     }
 
-    /// `now`, or a later time that the feed has signed: what seems to come from the future shows
-    /// that our own clock may be behind, and then all that is held is older than it looks.
+    /// `now`, or a later time that the feed has signed: a snapshot from the future shows that our
+    /// own clock may be behind, and then the whole held state is older than it looks.
     pub fn proven_time(&self, now: u64) -> u64 {
         now.max(self.witnessed_at)
     }
 
-    /// As [`proven_time`](Self::proven_time), also by what was accepted: within the skew that is
-    /// tolerated, a snapshot may show that our own clock is behind.
+    /// Like [`proven_time`](Self::proven_time), also by accepted snapshots: within the tolerated
+    /// skew, a snapshot may show that our own clock is behind.
     pub fn shown_time(&self, now: u64) -> u64 {
         self.proven_time(now).max(self.issued_at)
     }
 
-    /// Seconds since the feed's newest signed statement that is in force: by the clock, or since it
-    /// arrived by the verifier's own monotonic time, whichever is more.
+    /// Seconds since the feed's newest signed statement in force: by the clock, or since it arrived
+    /// by the verifier's own monotonic time, whichever is more.
     pub fn age_seconds(&self, now: u64) -> Option<u64> {
         let by_clock = self.proven_time(now).saturating_sub(self.issued_at);
         self.base.as_ref().map(|_| by_clock.max(self.heard_seconds()))
@@ -39,7 +39,7 @@ impl Feed {
         self.uptime.saturating_sub(self.heard_at)
     }
 
-    /// True where even the feed's own statement no longer claims to be fresh.
+    /// True if the feed's own statement no longer claims to be fresh.
     pub fn is_past_validity(&self, now: u64) -> bool {
         let validity = self.valid_until.saturating_sub(self.issued_at);
         self.proven_time(now) > self.valid_until.saturating_add(VALIDITY_SKEW_SECONDS)

@@ -1,5 +1,5 @@
-//! The state a verifier builds by following a feed: one base read in place and an overlay of what
-//! came after it.
+//! The state that a verifier builds by following a feed: one base read in place and an overlay of
+//! later deltas.
 
 mod freshness;
 mod outcome;
@@ -15,41 +15,41 @@ use crate::snapshot::{
 
 pub use self::outcome::{Applied, ApplyError};
 
-/// A followed feed. Everything that is applied only adds revocations, and positions only grow.
+/// A followed feed. Every applied snapshot only adds revocations, and positions only grow.
 #[derive(Debug)]
 pub struct Feed {
     id: String,
     trusted: Vec<FeedKey>,
     base: Option<Snapshot>,
     overlay: Overlay,
-    /// The newest position held, and the chain hash there.
+    /// The newest held position, and its chain hash.
     reached: Floor,
     /// The newest position ever seen, also before a restart.
     floor: Floor,
-    /// Positions whose chain hash is known, oldest first.
+    /// Positions with a known chain hash, oldest first.
     known: VecDeque<Floor>,
-    /// What base and deltas say about issuers, ascending by `iss`.
+    /// The rules of issuers from base and deltas, ascending by `iss`.
     rules: Vec<IssuerRules>,
-    /// Grows when `rules` change.
+    /// Increases when `rules` change.
     rules_generation: u32,
     issued_at: u64,
     valid_until: u64,
     /// The verifier's own monotonic time, in seconds: now, and when `issued_at` last grew.
     uptime: u64,
     heard_at: u64,
-    /// When the last snapshot was signed whose signature was right, also if it was refused.
+    /// When the last snapshot with a valid signature was signed, also if it was refused.
     last_issued_at: u64,
-    /// Where it ends.
+    /// Where that snapshot ends.
     last_end: Position,
-    /// What a snapshot says that was refused as signed in the future: our own clock may be behind.
+    /// The signing time of a refused snapshot from the future: our own clock may be behind.
     witnessed_at: u64,
     forked: bool,
-    /// How large the overlay may grow before a base is asked for.
+    /// How large the overlay may grow before a base is requested.
     overlay_limit: usize,
 }
 
 impl Feed {
-    /// A feed of which nothing is known yet.
+    /// A feed without any snapshot.
     pub fn new(id: String, trusted: Vec<FeedKey>) -> Self {
         Self {
             id,
@@ -73,18 +73,18 @@ impl Feed {
         }
     }
 
-    /// The keys whose signatures are trusted.
+    /// The trusted public keys.
     pub fn trusted(&self) -> &[FeedKey] {
         &self.trusted
     }
 
-    /// Resumes at the end of a snapshot that was kept from before a restart: nothing older will be
+    /// Resumes at the end of a snapshot that was stored before a restart: nothing older will be
     /// trusted. The rest of the snapshot is not applied. `now` is in unix seconds.
     ///
     /// # Errors
     ///
-    /// [`ApplyError::Open`], [`ApplyError::WrongFeed`] and [`ApplyError::Implausible`]: a floor that
-    /// no log can reach would keep a verifier from deciding for ever.
+    /// [`ApplyError::Open`], [`ApplyError::WrongFeed`] and [`ApplyError::Implausible`]: a floor
+    /// that no log can reach would block all verdicts for ever.
     pub fn resume(&mut self, snapshot: Vec<u8>, now: u64) -> Result<(), ApplyError> {
         let snapshot = self.open(snapshot)?;
         refuse_implausible(&snapshot, now)?;
@@ -92,9 +92,9 @@ impl Feed {
         Ok(())
     }
 
-    /// Looks at the first bytes of what may be a snapshot of this feed, before the rest is loaded:
-    /// [`HEAD_BYTES`](crate::snapshot::HEAD_BYTES) of them, or all if there are fewer. Nothing is proved by that, but most of
-    /// what is not a snapshot ends here.
+    /// Checks the first bytes of a possible snapshot of this feed before the rest is loaded:
+    /// [`HEAD_BYTES`](crate::snapshot::HEAD_BYTES) of them, or all if there are fewer. That proves
+    /// nothing, but refuses most data that is not a snapshot.
     ///
     /// # Errors
     ///
@@ -103,12 +103,12 @@ impl Feed {
         self.head(head).map(drop)
     }
 
-    /// Begins to check a snapshot that arrives in pieces, of which `head` is the first as
-    /// [`preview`](Self::preview) takes it. No piece is kept.
+    /// Begins to check a snapshot that arrives in pieces. `head` is its beginning, as in
+    /// [`preview`](Self::preview). No piece is kept.
     ///
     /// # Errors
     ///
-    /// As `preview`.
+    /// Like `preview`.
     pub fn begin(&self, head: &[u8]) -> Result<Arriving, ApplyError> {
         self.head(head).map(|head| Arriving::new(&head))
     }
@@ -124,19 +124,19 @@ impl Feed {
         ApplyError::WrongFeed { found: shown(found), expected: shown(self.id.as_bytes()) }
     }
 
-    /// When the last snapshot was signed that [`apply`](Self::apply) was given and whose signature was
-    /// right, unix seconds; what came of it does not matter. It shows how late a stream is.
+    /// When the last snapshot that [`apply`](Self::apply) got with a valid signature was signed,
+    /// unix seconds, whether it was applied or not. It shows how late a stream is.
     pub fn last_issued_at(&self) -> u64 {
         self.last_issued_at
     }
 
-    /// True if that snapshot ends before what is held: the signer has lost records since, or it
-    /// was kept somewhere on the way.
+    /// True if that snapshot ends before the held position: the signer has lost records since, or a
+    /// cache on the way had an old one.
     pub fn is_last_behind(&self) -> bool {
         self.position().is_some_and(|held| self.last_end < held)
     }
 
-    /// Applies one snapshot, or changes nothing and says why. `now` is in unix seconds.
+    /// Applies one snapshot, or changes nothing and returns why. `now` is in unix seconds.
     ///
     /// # Errors
     ///
@@ -158,27 +158,27 @@ impl Feed {
         if snapshot.is_base() { Ok(self.replace(snapshot)) } else { self.extend(&snapshot) }
     }
 
-    /// The base that is held, as it was signed. Applying it again brings a new verifier to it.
+    /// The held base, as it was signed. Applying it again gives a new verifier its state.
     pub fn base(&self) -> Option<&[u8]> {
         self.base.as_ref().map(Snapshot::as_bytes)
     }
 
-    /// The position up to which revocations are held; none before the first base.
+    /// The position up to which revocations are held; `None` before the first base.
     pub fn position(&self) -> Option<Position> {
         self.base.as_ref().map(|_| self.reached.position)
     }
 
-    /// The newest position ever seen, with its chain hash. The snapshot that raised it is what to
-    /// [`resume`](Self::resume) at after a restart.
+    /// The newest position ever seen, with its chain hash. After a restart [`resume`](Self::resume)
+    /// with the snapshot that raised it.
     pub fn floor(&self) -> Floor {
         self.floor
     }
 
-    /// The position to ask the feed for more from; none where a base is wanted.
+    /// The position from which to request more of the feed; `None` if a base is needed.
     pub fn since(&self) -> Option<Position> {
         let base = self.base.as_ref()?;
         let limit = base.denied_count().max(base.cutoffs_count()).max(self.overlay_limit);
-        // Each selector costs every verdict a look-up, and only a base lets go of one.
+        // Every verdict looks up each selector, and only a base removes one.
         let in_base = |issuer: &str| {
             let found = base.issuers().iter().find(|rules| rules.issuer == issuer);
             found.map_or(0, |rules| rules.selectors.len())
@@ -191,33 +191,33 @@ impl Feed {
         (!self.forked && !full).then_some(self.reached.position)
     }
 
-    /// True once everything up to the floor is held.
+    /// True once the floor is reached.
     pub fn is_ready(&self) -> bool {
         self.base.is_some() && self.reached.position >= self.floor.position
     }
 
-    /// True after two contents were seen for one position, until a newer base settles it.
+    /// True after two contents were seen for one position, until a newer base resolves it.
     pub fn is_forked(&self) -> bool {
         self.forked
     }
 
-    /// What the feed says about an issuer, if it speaks about it.
+    /// The feed's rules for an issuer, if there are any.
     pub fn rules_of(&self, issuer: &str) -> Option<&IssuerRules> {
         let at = self.rules.binary_search_by(|rules| rules.issuer.as_str().cmp(issuer)).ok()?;
         self.rules.get(at)
     }
 
-    /// Grows when what the feed says about issuers changes.
+    /// Increases when the rules of any issuer change.
     pub(crate) fn rules_generation(&self) -> u32 {
         self.rules_generation
     }
 
-    /// The key of the fingerprints; none before the first base.
+    /// The key of the fingerprints; `None` before the first base.
     pub fn salt(&self) -> Option<Salt> {
         self.base.as_ref().map(Snapshot::salt)
     }
 
-    /// True if the issuer's key of this name was declared dead.
+    /// True if the issuer's key of this name is dead.
     pub fn is_dead(&self, issuer: &str, kid: &str) -> bool {
         let base = self.base.iter().flat_map(Snapshot::dead_keys);
         let overlay = self.overlay.dead_keys.iter();
@@ -231,7 +231,7 @@ impl Feed {
         self.salt().is_some_and(|salt| self.holds(id(salt)))
     }
 
-    /// What the issuer's tokens with this text in `claim` must show, if they were ever revoked.
+    /// The minimum for the issuer's tokens with this text in `claim`, if they were ever revoked.
     pub fn cutoff(&self, issuer: &str, claim: &str, text: &str) -> Option<Cutoff> {
         self.cutoff_of(Fingerprint::of_claim(self.salt()?, issuer, claim, text))
     }
@@ -242,7 +242,7 @@ impl Feed {
         self.overlay.denied.contains_key(&id) || in_base()
     }
 
-    /// What tokens with this fingerprint must show, if they were ever revoked.
+    /// The minimum for tokens with this fingerprint, if they were ever revoked.
     pub fn cutoff_of(&self, id: Fingerprint) -> Option<Cutoff> {
         let newer = self.overlay.cutoffs.get(&id).map(|(cutoff, _)| *cutoff);
         match (self.base.as_ref().and_then(|base| base.cutoff(id)), newer) {
@@ -251,8 +251,8 @@ impl Feed {
         }
     }
 
-    /// The position at which tokens with this fingerprint were last revoked, or that of the base which
-    /// has it.
+    /// The position at which tokens with this fingerprint were last revoked, or that of the base
+    /// with the entry.
     pub(crate) fn revoked_at(&self, id: Fingerprint) -> Option<Position> {
         let Overlay { denied, cutoffs, .. } = &self.overlay;
         let newer = denied.get(&id).or_else(|| cutoffs.get(&id).map(|(_, seen)| seen));
@@ -268,7 +268,7 @@ impl Feed {
         }
     }
 
-    /// A position whose chain hash is known must not come with another one.
+    /// A position with a known chain hash must not appear with another one.
     fn refuse_contradiction(&mut self, snapshot: &Snapshot) -> Result<(), ApplyError> {
         let start = Floor { position: snapshot.from(), chain: snapshot.chain_from() };
         let ends = [start, snapshot.end()];
@@ -282,16 +282,16 @@ impl Feed {
         Ok(())
     }
 
-    /// A base takes the place of the one before; what is held beyond it stays on top.
+    /// A base replaces the previous one; later deltas stay on top of it.
     fn replace(&mut self, snapshot: Snapshot) -> Applied {
         let end = snapshot.end();
         let held = self.base.as_ref().map(|base| (base.to(), base.salt()));
         match held {
             Some((to, _)) if end.position <= to => {
                 self.refresh(&snapshot, end.position);
-                // The feed has no newer base yet: follow its deltas meanwhile.
+                // The feed has no newer base yet: its deltas are followed in the meantime.
                 self.overlay_limit = self.overlay.len().saturating_mul(2).max(OVERLAY_LIMIT);
-                // It proves fresh only what it covers in full.
+                // It proves freshness only if it covers the whole held state.
                 return if end.position >= self.reached.position {
                     self.renew(snapshot);
                     Applied::Refreshed
@@ -299,7 +299,7 @@ impl Feed {
                     Applied::Ignored
                 };
             }
-            // Its fingerprints mean something else: the overlay cannot stay on top of it.
+            // Its fingerprints have another salt: the overlay cannot stay on top of it.
             Some((_, salt)) if salt != snapshot.salt() && end.position < self.reached.position => {
                 return Applied::Ignored;
             }
@@ -318,7 +318,7 @@ impl Feed {
         Applied::Replaced
     }
 
-    /// A base that ends where the one held does takes its place if it was signed later.
+    /// A base that ends where the held one does replaces it if it was signed later.
     fn renew(&mut self, snapshot: Snapshot) {
         let is_later = |base: &Snapshot| {
             base.salt() == snapshot.salt() && base.issued_at() < snapshot.issued_at()
@@ -329,7 +329,7 @@ impl Feed {
         }
     }
 
-    /// A delta goes on top, if it continues exactly what is held.
+    /// A delta is added if it continues exactly the held history.
     fn extend(&mut self, snapshot: &Snapshot) -> Result<Applied, ApplyError> {
         let gap = ApplyError::Gap { from: snapshot.from(), held: self.position() };
         let Some(base) = &self.base else { return Err(gap) };
@@ -337,8 +337,8 @@ impl Feed {
             return Err(gap);
         }
         if snapshot.from() < self.reached.position {
-            // Whether its end continues our history is unknown; what it adds is held already,
-            // or comes with the next delta.
+            // It is unknown whether its end continues our history; its entries are held already, or
+            // come with the next delta.
             return Ok(Applied::Ignored);
         }
         if self.reached.chain != snapshot.chain_from() {
@@ -355,8 +355,8 @@ impl Feed {
         Ok(Applied::Extended)
     }
 
-    /// What a base says takes the place of what was said before, with two exceptions: what deltas
-    /// have added to it, and epochs and horizons, which no base takes back.
+    /// The rules of a base replace the previous ones, with two exceptions: those that deltas have
+    /// added, and epochs and horizons, which no base undoes.
     fn replace_rules(&mut self, base: &Snapshot) {
         let before = std::mem::replace(&mut self.rules, base.issuers().to_vec());
         let lasting =
@@ -386,10 +386,10 @@ impl Feed {
         }
     }
 
-    /// Only a statement about everything that is held proves that it is fresh.
+    /// Only a statement about the whole held state proves that it is fresh.
     fn refresh(&mut self, snapshot: &Snapshot, to: Position) {
         if to >= self.reached.position {
-            // A newer statement that our clock can place: what seemed to be the future was another's
+            // A newer statement within our clock's time: the apparent future was another clock's
             // mistake.
             if snapshot.issued_at() > self.issued_at {
                 self.witnessed_at = 0;
@@ -421,8 +421,8 @@ impl Feed {
     }
 }
 
-/// An era is the unix time at which a log began, or one more than the era before it, and an epoch
-/// is the moment of a red button. Neither can be far ahead of the clock, however well it is signed.
+/// An era is the unix time at which a log began, or one more than the previous era, and an epoch is
+/// the moment of a red button. Neither can be far ahead of the clock, even if it is signed.
 fn refuse_implausible(snapshot: &Snapshot, now: u64) -> Result<(), ApplyError> {
     let limit = now.saturating_add(MAX_LEAD_SECONDS);
     let epoch = snapshot.issuers().iter().map(|rules| rules.epoch).max().unwrap_or(0);
@@ -433,7 +433,7 @@ fn refuse_implausible(snapshot: &Snapshot, now: u64) -> Result<(), ApplyError> {
     }
 }
 
-/// A feed's id may have anything in it, and the message that shows it goes into logs and JSON.
+/// A feed's id may have any characters, and the message with it is written to logs and JSON.
 fn shown(id: &[u8]) -> String {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
     let plain = |byte: &u8| if is_plain(*byte) { char::from(*byte) } else { '?' };
@@ -441,17 +441,16 @@ fn shown(id: &[u8]) -> String {
 }
 
 /// How far ahead of the clock an era or an epoch may be. Without this bound one snapshot of era
-/// 2^64 - 1, signed with a stolen feed key, would raise the floor of every verifier above all that
-/// the feed can ever publish. A day is more than any clock that serves tokens is off by.
+/// 2^64 - 1, signed with a stolen feed key, would raise the floor of every verifier above
+/// everything that the feed can ever publish. A day is more than the error of any clock in use.
 const MAX_LEAD_SECONDS: u64 = 86_400;
-/// Of a feed's id that was found in place of the expected one.
+/// The length of an unexpected feed id in a message.
 const MAX_SHOWN_CHARACTERS: usize = 100;
 /// How far in the future a snapshot's `issued_at` may be.
 const MAX_SKEW_SECONDS: u64 = 300;
-/// A step of a horizon is kept for so long after the last token that it admits has expired: longer
-/// than any leeway.
+/// How long a step of a horizon is kept after its last token has expired: longer than any leeway.
 const FORGET_AFTER_SECONDS: u64 = 600;
-/// A fresh base is asked for once deltas have added this many entries, or as many as the base has.
+/// A new base is requested once deltas have added this many entries, or as many as the base has.
 const OVERLAY_LIMIT: usize = 65_536;
 /// How many positions' chain hashes are remembered.
 const MAX_KNOWN: usize = 64;

@@ -7,37 +7,37 @@ use crate::snapshot::{OpenError, Position};
 pub enum Applied {
     /// A delta was added.
     Extended,
-    /// Nothing new in it: older than what is held, or a repetition.
+    /// It has no news: it is older than the held state, or a repetition.
     Ignored,
     /// A heartbeat proved the feed fresh.
     Refreshed,
-    /// A base took the place of the one before.
+    /// A base replaced the previous one.
     Replaced,
 }
 
-/// Why a snapshot was not applied. What was held before stays in force.
+/// Why a snapshot was not applied. The previous state stays in force.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
-    /// It contradicts the history that is held: fetch the base.
+    /// It contradicts the held history: fetch the base.
     #[error(
         "the snapshot contradicts the history of the verifier, which is at {held} (fetch a base)"
     )]
     Fork {
-        /// The position held.
+        /// The held position.
         held: Position,
     },
-    /// It begins beyond what is held: fetch the base.
+    /// It begins after the held position: fetch the base.
     #[error("the snapshot starts at {from}, but the verifier {} (fetch a base)", state(*held))]
     Gap {
         /// Where it begins.
         from: Position,
-        /// The position held, if any.
+        /// The held position, if any.
         held: Option<Position>,
     },
     /// It was signed in the future.
     #[error("the snapshot was issued at {issued_at}, but the time is {now}")]
     FromTheFuture {
-        /// When it says it was signed, unix seconds.
+        /// Its signing time, unix seconds.
         issued_at: u64,
         /// The verifier's time, unix seconds.
         now: u64,
@@ -45,21 +45,21 @@ pub enum ApplyError {
     /// The bytes are not a snapshot that a trusted key signed.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// It claims a number that no log can have reached yet: the feed's key is in the wrong hands, or
-    /// a clock is far off.
+    /// It contains a number that no log can have reached yet: an attacker has the feed's key, or a
+    /// clock is far off.
     #[error("the snapshot's {field} is {found}, accepted is at most {limit}")]
     Implausible {
-        /// Which number it is.
+        /// The name of the number.
         field: &'static str,
-        /// What the snapshot says.
+        /// The number in the snapshot.
         found: u64,
-        /// The largest that is accepted.
+        /// The largest accepted number.
         limit: u64,
     },
     /// It belongs to another feed.
     #[error("the snapshot belongs to the feed '{found}', expected '{expected}' (option feed.id)")]
     WrongFeed {
-        /// The id of its feed, shortened; what is not plain text is shown as `?`.
+        /// The id of its feed, shortened; characters that are not plain text are shown as `?`.
         found: String,
         /// The id of the feed that is followed, in the same way.
         expected: String,
@@ -91,7 +91,7 @@ impl ApplyError {
         }
     }
 
-    /// True where only a base can help.
+    /// True if only a base can help.
     pub fn needs_base(&self) -> bool {
         matches!(self, Self::Fork { .. } | Self::Gap { .. })
     }

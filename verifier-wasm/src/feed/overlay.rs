@@ -1,4 +1,4 @@
-//! What deltas have added to the base.
+//! The entries that deltas have added to the base.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -6,31 +6,31 @@ use std::hash::{BuildHasherDefault, Hasher};
 use crate::OWN_LIFETIME_SECONDS;
 use crate::snapshot::{Cutoff, Fingerprint, IssuerRules, Position, Snapshot};
 
-/// What deltas added, each with the delta by which it is certain.
+/// The entries of deltas, each with the delta after which it is certain.
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
     pub(super) denied: ByFingerprint<Seen>,
     pub(super) cutoffs: ByFingerprint<(Cutoff, Seen)>,
     /// Issuer and key id. Few: red buttons and retired keys.
     pub(super) dead_keys: Vec<((String, String), Seen)>,
-    /// Few: one for each issuer that something was said about.
+    /// Few: one for each issuer with a change.
     pub(super) rules: Vec<(IssuerRules, Seen)>,
 }
 
-/// The delta that brought an entry last.
+/// The delta that last brought an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Seen {
     /// Where it ends.
     pub(super) to: Position,
     /// Unix seconds.
     issued_at: u64,
-    /// True once a base lacked the entry that cannot have left it by expiring.
+    /// True once a base lacked the entry although it cannot have expired.
     is_lost: bool,
 }
 
 pub(super) type ByFingerprint<T> = HashMap<Fingerprint, T, BuildHasherDefault<Ready>>;
 
-/// A fingerprint is a hash already, keyed with the feed's salt.
+/// A fingerprint is already a hash, keyed with the feed's salt.
 #[derive(Default)]
 pub(super) struct Ready(u64);
 
@@ -84,8 +84,9 @@ impl Overlay {
         }
     }
 
-    /// `base` holds everything that was certain by its end and has not expired. What it lacks
-    /// although a delta brought it a moment ago is kept: the log has lost it, and nothing un-revokes.
+    /// `base` has everything that was certain by its end and has not expired. An entry that it
+    /// lacks although a delta brought it recently is kept: the log has lost it, and no revocation
+    /// is undone.
     pub(super) fn forget_what_is_in(&mut self, base: &Snapshot) {
         self.denied.retain(|id, seen| seen.is_needed(base, |base| base.is_denied(*id)));
         self.cutoffs.retain(|id, (cutoff, seen)| {
@@ -95,7 +96,7 @@ impl Overlay {
         self.forget_names_in(base);
     }
 
-    /// `base` has another salt: fingerprints mean something else, names do not.
+    /// `base` has another salt: fingerprints have another meaning, names do not.
     pub(super) fn begin_again(&mut self, base: &Snapshot) {
         self.denied.clear();
         self.cutoffs.clear();
@@ -119,7 +120,7 @@ impl Overlay {
 }
 
 impl Seen {
-    /// True if the entry must stay although `base` comes.
+    /// True if the entry must stay when `base` is applied.
     fn is_needed(&mut self, base: &Snapshot, is_in: impl Fn(&Snapshot) -> bool) -> bool {
         if self.to > base.to() {
             return true;
@@ -133,6 +134,6 @@ impl Seen {
     }
 }
 
-/// An entry stays in the base for at least the largest leeway of a verifier and a margin of the same
-/// length after its token has expired.
+/// An entry stays in the base for at least the largest leeway of a verifier and a margin of the
+/// same length after its token has expired.
 const SHORTEST_STAY_SECONDS: u64 = 600;

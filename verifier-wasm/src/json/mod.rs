@@ -32,7 +32,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// What it is, for messages.
+    /// The type of a value, for messages.
     #[cold]
     pub(crate) fn kind(&self) -> &'static str {
         match self {
@@ -59,8 +59,8 @@ impl<'a> Object<'a> {
     /// Parses `text` as one JSON object.
     ///
     /// Refuses a repeated member name at any depth (RFC 7515 section 4 leaves it to the reader, and
-    /// readers that keep different ones can be played against each other), a byte order mark, 128
-    /// levels or more, numbers that no f64 holds, and anything but white space after the object.
+    /// an attacker can use readers that keep different ones), a byte order mark, 128 levels or
+    /// more, numbers beyond the range of f64, and anything but white space after the object.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         match Reader::new(text).whole()? {
             Value::Object(object) => Some(object),
@@ -76,7 +76,7 @@ impl<'a> Object<'a> {
         self.get(name).is_some()
     }
 
-    /// Takes a member out.
+    /// Removes a member and returns it.
     pub(crate) fn remove(&mut self, name: &str) -> Option<Value<'a>> {
         let at = self.0.iter().position(|(found, _)| found == name)?;
         Some(self.0.remove(at).1)

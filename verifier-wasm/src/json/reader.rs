@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use super::{Object, Value};
 
-/// What is left of a text.
+/// The rest of a text.
 pub(super) struct Reader<'a> {
     text: &'a str,
     at: usize,
-    /// How many levels may begin.
+    /// How many more levels may begin.
     levels: u8,
 }
 
@@ -17,7 +17,7 @@ impl<'a> Reader<'a> {
         Self { text, at: 0, levels: MAX_LEVELS }
     }
 
-    /// The one value that the text is; none if it is anything else.
+    /// The text as one value; `None` if it is anything else.
     pub(super) fn whole(mut self) -> Option<Value<'a>> {
         let value = self.value()?;
         self.space();
@@ -64,7 +64,8 @@ impl<'a> Reader<'a> {
 
     fn rest_of_object(&mut self) -> Option<Value<'a>> {
         let mut members: Vec<(Cow<'a, str>, Value<'a>)> = Vec::with_capacity(USUAL_MEMBERS);
-        // The places of further names, sorted by name: thousands of members must not take quadratic time.
+        // The places of further names, sorted by name: thousands of members must not take quadratic
+        // time.
         let mut by_name: Vec<usize> = Vec::new();
         if self.skips(b'}') {
             return Some(Value::Object(Object(members)));
@@ -96,7 +97,7 @@ impl<'a> Reader<'a> {
         Some(value)
     }
 
-    /// What follows the quotation mark at the beginning, up to that at the end.
+    /// The text between the quotation marks, after the first one was read.
     fn rest_of_text(&mut self) -> Option<Cow<'a, str>> {
         let mut text = Cow::Borrowed("");
         loop {
@@ -106,7 +107,7 @@ impl<'a> Reader<'a> {
             self.at = self.at.wrapping_add(plain.len());
             #[expect(clippy::arithmetic_side_effects, reason = "it joins texts")]
             {
-                // This keeps borrowing where one of the two is empty.
+                // This keeps borrowing if one of the two is empty.
                 text += plain;
             }
             match self.next()? {
@@ -165,7 +166,7 @@ impl<'a> Reader<'a> {
                 number.push(digit);
             }
             (count > 0).then_some(())?;
-            // Digits that were dropped have raised it by as much.
+            // The dropped digits have raised it by as much.
             number.exponent = number.exponent.saturating_sub(count);
         }
         if self.follows(b'e') || self.follows(b'E') {
@@ -249,7 +250,7 @@ impl Decimal {
         }
     }
 
-    /// To about 15 digits; none beyond what an f64 holds.
+    /// To about 15 digits; `None` beyond the range of f64.
     fn to_float(&self) -> Option<f64> {
         let Some(last) = self.digits.checked_ilog10() else { return Some(0.0) };
         // The power of ten of the first digit, and nineteen digits.
@@ -264,14 +265,14 @@ impl Decimal {
         #[expect(clippy::as_conversions, reason = "more digits than an f64 has are not needed")]
         let mut float = self.digits as f64;
         let mut exponent = self.exponent;
-        // In two steps where the power alone is too large.
+        // In two steps if the power alone is too large.
         if exponent < -300 {
             float /= 1e300;
             exponent = exponent.saturating_add(300);
         }
         let power = 10f64.powi(exponent.saturating_abs());
         float = if exponent < 0 { float / power } else { float * power };
-        // Where rounding went beyond it.
+        // If rounding exceeded it.
         Some(float.min(f64::MAX))
     }
 }
@@ -282,7 +283,7 @@ fn digit(byte: u8) -> Option<u64> {
 
 /// The largest number that is rounded to an f64: its power of ten, and nineteen digits of it.
 const LARGEST: (i32, u64) = (308, 1_797_693_134_862_315_807);
-/// As serde_json reads; deeper nesting could exhaust the stack.
+/// The limit of serde_json; deeper nesting could exhaust the stack.
 const MAX_LEVELS: u8 = 127;
 /// Room for the claims of most tokens; this many names are compared one by one.
 const USUAL_MEMBERS: usize = 12;

@@ -1,4 +1,5 @@
-//! The same reading by serde_json, which takes more of the wasm file and is what ours is held against.
+//! The same reader with serde_json, which takes more of the wasm file and with which ours is
+//! compared.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +15,7 @@ pub(super) fn parse(text: &str) -> Option<Object<'_>> {
     }
 }
 
-/// True for the same reading. Fractions may differ in their last digits: nothing depends on those.
+/// True for equal values. Fractions may differ in their last digits: nothing depends on those.
 pub(super) fn is_same(one: &Option<Object<'_>>, other: &Option<Object<'_>>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => are_same_members(one, other),

@@ -1,4 +1,4 @@
-//! The signature algorithms that are checked, and how each is checked.
+//! The supported signature algorithms, and how each is checked.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -96,7 +96,7 @@ impl Algorithm {
         self.key_type() == KeyType::Secret
     }
 
-    /// What its keys are.
+    /// The type of its keys.
     pub(crate) fn key_type(self) -> KeyType {
         match self {
             Self::EdDsa => KeyType::Ed25519,
@@ -122,7 +122,7 @@ pub(crate) enum KeyType {
 }
 
 impl KeyType {
-    /// None for a type of which no algorithm here has keys.
+    /// `None` for a type that no algorithm here uses.
     pub(crate) fn of(kty: &str, crv: Option<&str>) -> Option<Self> {
         Some(match (kty, crv) {
             ("EC", Some("P-256")) => Self::P256,
@@ -136,10 +136,10 @@ impl KeyType {
     }
 }
 
-/// What [`Algorithm::from_name`] knows, for messages.
+/// The names that [`Algorithm::from_name`] knows, for messages.
 pub(crate) const SUPPORTED: &str = "one of EdDSA, ES256, ES384, ES512, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384, HS512";
 
-/// A message with what is said to be its signature.
+/// A message with its alleged signature.
 pub(crate) struct Signed<'a> {
     pub(crate) algorithm: Algorithm,
     pub(crate) signature: &'a [u8],
@@ -154,8 +154,8 @@ impl Signed<'_> {
     }
 }
 
-/// True if the second argument is the key's signature under the third. One of another length than
-/// the algorithm's is refused, so that a truncated HMAC tag never passes.
+/// True if the second argument is the key's signature of the third. A signature of another length
+/// than the algorithm's is refused, so that a truncated HMAC tag is never accepted.
 pub(crate) type Accepts<K> = fn(&K, &[u8], &[u8]) -> bool;
 
 /// HMAC with one hash; tags are compared in constant time.
@@ -169,7 +169,7 @@ struct Verify<K> {
     accepts: Accepts<K>,
 }
 
-/// A signature still in its bytes.
+/// A signature as bytes.
 struct RawSignature(Vec<u8>);
 
 impl AlgorithmSignature for RawSignature {

@@ -3,7 +3,7 @@
 //!
 //! Points are added in Jacobian coordinates (x/z^2, y/z^3), by the formulas of the Explicit-Formulas
 //! Database for a = -3: dbl-2001-b and madd. madd fails for equal points, for opposite ones and for
-//! infinity; [`Curve::add`] finds these by themselves.
+//! infinity; [`Curve::add`] handles these separately.
 //!
 //! A scalar times a point is computed with a comb (Lim and Lee, CRYPTO '94): the scalar's bits are
 //! written in [`ROWS`] rows, and each column of bits chooses one of the point's [`Multiples`].
@@ -80,8 +80,8 @@ impl Curve {
         self.field.size_bytes()
     }
 
-    /// The point with these coordinates, big-endian and in their full length; none if it is not on
-    /// the curve.
+    /// The point with these coordinates, big-endian and in their full length; `None` if it is not
+    /// on the curve.
     pub(super) fn point(&self, x: &[u8], y: &[u8]) -> Option<Affine> {
         let f = self;
         let read = |bytes| Some(element(&f.field.enter(&f.field.read(bytes)?)));
@@ -126,7 +126,7 @@ impl Curve {
             .any(|x| f.field.contains(x) && f.times(&element(&f.field.enter(x)), &zz) == point.x)
     }
 
-    /// What [`Curve::sum`] takes of a point.
+    /// What [`Curve::sum`] reads of a point.
     pub(super) fn multiples(&self, point: &Affine) -> Multiples {
         let doubled =
             |point: &Point| (0..self.columns()).fold(point.clone(), |p, _| self.double(&p));
@@ -216,7 +216,7 @@ impl Curve {
         Point { x: x3, y: y3, z: z3 }
     }
 
-    /// madd, and the cases that it fails for.
+    /// madd, and the cases in which it fails.
     fn add(&self, first: &Point, second: &Affine) -> Point {
         if first.z == ZERO {
             return self.jacobian(second);

@@ -1,8 +1,8 @@
-//! ECDSA signatures over P-256, P-384 and P-521, checked only (FIPS 186-5 section 6.4.2, SEC 1 section
-//! 4.1.4), in the form of RFC 7518 section 3.4.
+//! Verification of ECDSA signatures over P-256, P-384 and P-521 (FIPS 186-5 section 6.4.2, SEC 1
+//! section 4.1.4), in the form of RFC 7518 section 3.4.
 //!
-//! Checking needs no secret: key, signature and message are public, so nothing here takes the same
-//! time for all of them.
+//! Verification needs no secret: key, signature and message are public, so the code need not run in
+//! constant time.
 
 use std::sync::OnceLock;
 
@@ -13,14 +13,14 @@ use super::curve::{Affine, Curve, Multiples};
 pub(super) struct PublicKey {
     curve: &'static Curve,
     point: Affine,
-    /// Made when the first signature is checked. That takes as long as two checks do, and makes each
-    /// of them twice as fast.
+    /// Made when the first signature is checked. That takes as long as two checks, and makes each
+    /// later one twice as fast.
     multiples: OnceLock<Multiples>,
 }
 
 impl PublicKey {
-    /// Reads the coordinates, big-endian and each in its full length (RFC 7518 section 6.2.1); none if
-    /// they are no point of the curve.
+    /// Reads the coordinates, big-endian and each in its full length (RFC 7518 section 6.2.1);
+    /// `None` if they are no point of the curve.
     pub(super) fn new(curve: &'static Curve, x: &[u8], y: &[u8]) -> Option<Self> {
         // Every point of these curves has the order n: there is no smaller subgroup to look for.
         Some(Self { curve, point: curve.point(x, y)?, multiples: OnceLock::new() })
@@ -31,7 +31,7 @@ impl PublicKey {
         signature.len() == self.curve.size_bytes().saturating_mul(2)
     }
 
-    /// True if `signature` is this key's under `message`. One with a high s is valid JWS.
+    /// True if `signature` is this key's signature of `message`. A high s is valid JWS.
     pub(super) fn accepts(&self, signature: &[u8], message: &[u8]) -> bool {
         self.check(signature, &(self.curve.hash.digest)(&[message])).unwrap_or(false)
     }

@@ -5,7 +5,7 @@ use sha2::Digest;
 /// A hash. Passed as a value: code for each of them would be a tenth of the wasm file.
 #[derive(Clone, Copy)]
 pub(super) struct Hash {
-    /// Of all parts after each other.
+    /// The hash of all parts in order.
     pub(super) digest: fn(&[&[u8]]) -> Vec<u8>,
     /// The DER of its DigestInfo up to the hash itself (RFC 8017 section 9.2, note 1).
     pub(super) digest_info: &'static [u8],
@@ -33,7 +33,7 @@ impl Hash {
     };
 }
 
-/// SHA-256 of all parts after each other.
+/// SHA-256 of all parts in order.
 pub(crate) fn sha256(parts: &[&[u8]]) -> Vec<u8> {
     digest::<sha2::Sha256>(parts)
 }

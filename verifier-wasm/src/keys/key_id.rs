@@ -10,7 +10,7 @@ pub struct KeyId {
 }
 
 impl KeyId {
-    /// Every key has a number of its own.
+    /// Every key has its own number.
     pub fn number(self) -> usize {
         self.issuer.saturating_mul(MAX_KEYS).saturating_add(self.key)
     }

@@ -1,4 +1,4 @@
-//! What of a key checks signatures.
+//! The part of a key that checks signatures.
 
 use hmac::KeyInit as _;
 use sha2::{Sha256, Sha384, Sha512};
@@ -68,7 +68,7 @@ impl Material {
         }
     }
 
-    /// False where `signature` is under no message at all.
+    /// False if `signature` is invalid for every message.
     pub(super) fn could_accept(&self, signature: &[u8]) -> bool {
         match self {
             Self::Ed25519(_) => ed25519::is_well_formed(signature),
@@ -79,7 +79,7 @@ impl Material {
     }
 }
 
-/// How an RSA key checks signatures of the algorithm that it is bound to.
+/// How an RSA key checks signatures of its algorithm.
 fn rsa_scheme(algorithm: Algorithm) -> Accepts<rsa::PublicKey> {
     match algorithm {
         Algorithm::Ps256 => |key, tag, text| key.accepts_pss(Hash::SHA256, tag, text),

@@ -1,4 +1,4 @@
-//! Verification keys, one JWK (RFC 7517) each; `set.rs` reads the sets that carry them.
+//! Verification keys, one JWK (RFC 7517) each; `set.rs` reads the sets that contain them.
 
 pub(crate) mod algorithm;
 mod curve;
@@ -38,8 +38,8 @@ impl VerifyingKey {
         Self::read(&Value::Object(Object::parse(text).ok_or(KeyProblem::Malformed)?), &[])
     }
 
-    /// Reads one JWK. One without `alg` has the only one of the `configured` algorithms that fits its
-    /// type. What cannot verify is found first, before anything else that is wrong with it.
+    /// Reads one JWK. A key without `alg` gets the only one of the `configured` algorithms that
+    /// fits its type. A key that cannot verify is reported as such before any other problem.
     fn read(jwk: &Value<'_>, configured: &[Algorithm]) -> Result<Self, KeyProblem> {
         match jwk {
             Value::Object(object) => Self::read_object(object, configured),
@@ -90,13 +90,13 @@ impl VerifyingKey {
         self.algorithm
     }
 
-    /// True if `signature` is this key's under `message`, in the JOSE form of its algorithm.
+    /// True if `signature` is this key's signature of `message`, in the JOSE form of its algorithm.
     pub fn accepts(&self, signature: &[u8], message: &[u8]) -> bool {
         self.material.accepts(&Signed { algorithm: self.algorithm, signature, message })
     }
 
-    /// False where `signature` cannot be this key's under any message: a host that checks
-    /// signatures in our place is not asked about those that hosts disagree on.
+    /// False if `signature` cannot be valid for any message: hosts that check signatures for us do
+    /// not get signatures on which hosts differ.
     pub fn could_accept(&self, signature: &[u8]) -> bool {
         self.material.could_accept(signature)
     }
@@ -114,33 +114,33 @@ pub enum KeyProblem {
     /// A member is missing, of the wrong type or not decodable.
     #[error("the key is malformed")]
     Malformed,
-    /// There is no `alg`, and none of the issuer's algorithms fits the key's type. The token's header
-    /// must not choose in its place.
+    /// There is no `alg`, and none of the issuer's algorithms fits the key's type. The token's
+    /// header must not choose one.
     #[error("the key names no alg, and none of the issuer's algorithms fits it")]
     NoAlgorithm,
     /// `use` or `key_ops` do not allow verifying.
     #[error("the key is not for verifying signatures")]
     NotForVerifying,
-    /// A set was fetched, and everyone who can fetch it could sign with this secret.
+    /// The set was fetched, and every client that can fetch it could sign with this secret.
     #[error("a secret (kty oct) is never taken from a key set that was fetched")]
     PublishedSecret,
-    /// It is a private key, where only a public key is needed.
+    /// It is a private key, but only a public key is needed.
     #[error("the key carries its private part")]
     PrivateKey,
-    /// Two keys of the set have this `kid` and the same algorithm, so that no token says which one is
-    /// meant.
+    /// Two keys of the set have this `kid` and the same algorithm, so it is unknown which one a
+    /// token means.
     #[error("another key of the set has the same kid and alg")]
     RepeatedKid,
-    /// A secret in a set that has public keys as well: one could be taken for the other.
+    /// A secret in a set that also has public keys: they could be confused.
     #[error("a secret (kty oct) is not taken from a set that has public keys")]
     SecretBesidePublicKeys,
     /// The set has more keys than are kept.
     #[error("the set has too many keys")]
     TooManyKeys,
-    /// The algorithm is not one this verifier checks.
+    /// This verifier does not support the algorithm.
     #[error("the key's alg is not supported")]
     UnsupportedAlgorithm,
-    /// No algorithm that this verifier checks has keys of this `kty` and `crv`.
+    /// No algorithm of this verifier has keys of this `kty` and `crv`.
     #[error("the key's type is not supported")]
     UnsupportedType,
     /// Too short, off the curve, of small order, or with a weak exponent.
@@ -149,7 +149,7 @@ pub enum KeyProblem {
 }
 
 impl KeyProblem {
-    /// False for a key that plainly serves another purpose.
+    /// False for a key that clearly has another purpose.
     fn is_doubt(self) -> bool {
         !matches!(self, Self::NotForVerifying | Self::UnsupportedAlgorithm | Self::UnsupportedType)
     }

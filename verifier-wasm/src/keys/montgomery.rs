@@ -1,6 +1,6 @@
 //! Arithmetic modulo an odd number, in Montgomery's form, for RSA and ECDSA.
 //!
-//! Only public numbers come here: what is computed, and for how long, depends on them.
+//! Only public numbers are used here: both the results and the time depend on them.
 //!
 //! A number is kept in limbs of fewer than 32 bits, lowest first. A product of two limbs has then so
 //! few bits that all of a column are summed in 64 bits, and a carry is passed on once for each limb
@@ -183,7 +183,7 @@ impl Modulus {
         }
     }
 
-    /// The base to the power of a number of which the bits are given, lowest first, all of it in
+    /// The base to the power of a number that is given by its bits, lowest first, all of it in
     /// Montgomery's form.
     pub(super) fn power(&self, base: &[u32], exponent: &[bool]) -> Vec<u32> {
         let mut bits = exponent.iter().rev().skip_while(|bit| !**bit);
@@ -298,9 +298,9 @@ fn negated_inverse(n: u32) -> u32 {
     (0..4).fold(n, |inverse, _| step(inverse)).wrapping_neg()
 }
 
-/// With 29 bits a limb, 18 limbs are the most of which the sums fit: 2 * 18 * 2^58 and a carry.
+/// With 29 bits per limb, 18 limbs are the most for which the sums fit: 2 * 18 * 2^58 and a carry.
 pub(super) const FEW_LIMBS: usize = 18;
 const FEW_BITS: usize = 521;
-/// With 27 bits a limb there are 304, and the sums have 2 * 304 * 2^54 and a carry. Above this one
-/// check of RSA would take milliseconds.
+/// With 27 bits per limb there are 304, and the sums have 2 * 304 * 2^54 and a carry. Above that,
+/// one RSA check would take milliseconds.
 pub(super) const MAX_BITS: usize = 8192;

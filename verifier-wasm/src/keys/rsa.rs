@@ -1,7 +1,7 @@
-//! RSA signatures, checked only: RSASSA-PKCS1-v1_5 and RSASSA-PSS (RFC 8017).
+//! Verification of RSA signatures: RSASSA-PKCS1-v1_5 and RSASSA-PSS (RFC 8017).
 //!
-//! Written here rather than taken from the `rsa` crate. Checking needs no secret and one short
-//! exponentiation; the crate brings a signer with an open advisory about its timing
+//! Written here instead of using the `rsa` crate. Verification needs no secret and one short
+//! exponentiation; the crate includes a signer with an open advisory about its timing
 //! (RUSTSEC-2023-0071), takes 16 KB of the zipped wasm file and twice the time. The tests still
 //! compare with it, and with Wycheproof.
 
@@ -29,7 +29,7 @@ impl PublicKey {
         Some(Self { modulus, exponent })
     }
 
-    /// RSASSA-PKCS1-v1_5 (section 8.2.2): the encoded message must be the one there is.
+    /// RSASSA-PKCS1-v1_5 (section 8.2.2): the encoded message must equal the only valid one.
     pub(super) fn accepts_pkcs1(&self, hash: Hash, signature: &[u8], message: &[u8]) -> bool {
         let ending = [&[0], hash.digest_info, &(hash.digest)(&[message])].concat();
         let Some(encoded) = self.open(signature) else { return false };
@@ -48,8 +48,8 @@ impl PublicKey {
             .is_some_and(|encoded| is_pss(hash, &encoded, self.modulus.bits(), message).is_some())
     }
 
-    /// True for a number below the modulus that is written in its length (section 5.2.2, step 1). Not
-    /// all back ends ask for that, and would take `s + n` for `s`.
+    /// True for a number below the modulus that is written in its length (section 5.2.2, step 1).
+    /// Some back ends do not check that, and would accept `s + n` for `s`.
     pub(super) fn is_well_formed(&self, signature: &[u8]) -> bool {
         self.modulus.read(signature).is_some()
     }
@@ -67,7 +67,7 @@ impl PublicKey {
 fn is_pss(hash: Hash, encoded: &[u8], modulus_bits: usize, message: &[u8]) -> Option<()> {
     let hash_bytes = hash.size_bytes;
     let em_bits = modulus_bits.checked_sub(1)?;
-    // A modulus of 8k+1 bits leaves the first byte without a bit of its own.
+    // With a modulus of 8k+1 bits the first byte is unused.
     let em_bytes = em_bits.div_ceil(8);
     let (surplus, encoded) = encoded.split_at_checked(encoded.len().checked_sub(em_bytes)?)?;
     let (0xbc, encoded) = encoded.split_last().map(|(last, rest)| (*last, rest))? else {
@@ -105,7 +105,7 @@ fn mask(hash: Hash, block: &mut [u8], seed: &[u8]) {
 
 /// Below this a modulus can be factored (RFC 7518 section 3.3).
 const MIN_BITS: usize = 2048;
-/// The longest modulus that is looked at.
+/// The longest accepted modulus.
 pub(super) const MAX_MODULUS_BYTES: usize = MAX_BITS / 8;
-/// The longest exponent.
+/// The longest accepted exponent.
 pub(super) const MAX_EXPONENT_BYTES: usize = 8;

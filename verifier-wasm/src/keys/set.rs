@@ -1,5 +1,5 @@
-//! JWK sets (RFC 7517 section 5) as issuers publish them: a key that must not be used is left out and
-//! reported, and spoils none of the others.
+//! JWK sets (RFC 7517 section 5) as issuers publish them: a key that must not be used is left out
+//! and reported, and affects none of the others.
 
 use std::fmt;
 
@@ -20,12 +20,12 @@ impl KeySet {
     /// Reads a JWK set, or a single JWK, that the operator configured for an issuer of these
     /// `algorithms`.
     ///
-    /// A key that names no `alg` is bound to the one of the `algorithms` that fits its type. A key that
+    /// A key without `alg` is bound to the one of the `algorithms` that fits its type. A key that
     /// cannot or must not verify is left out and listed by [`refused`](Self::refused).
     ///
     /// # Errors
     ///
-    /// See [`KeySetError`]. A set without a usable key is a mistake of the configuration.
+    /// See [`KeySetError`]. A set without a usable key is an error in the configuration.
     pub fn from_jwks(text: &[u8], algorithms: &[Algorithm]) -> Result<Self, KeySetError> {
         let set = Self::from_configured_jwks(text, algorithms)?;
         set.check_usable()?;
@@ -45,18 +45,19 @@ impl KeySet {
         Self::read(text, algorithms, Origin::Configured)
     }
 
-    /// As [`from_jwks`](Self::from_jwks), for a set that was fetched from the issuer. One without usable
-    /// keys is what the issuer says now, so it takes the place of the set before. Secrets are left out.
+    /// Like [`from_jwks`](Self::from_jwks), for a set that was fetched from the issuer. A set
+    /// without usable keys is the issuer's current one, so it replaces the previous set. Secrets
+    /// are left out.
     ///
     /// # Errors
     ///
     /// [`KeySetError::NotJson`], [`KeySetError::TooLarge`], and [`KeySetError::NoUsableKey`] for a
-    /// single JWK: then the issuer has said nothing about its other keys.
+    /// single JWK, which says nothing about the issuer's other keys.
     pub fn from_fetched_jwks(text: &[u8], algorithms: &[Algorithm]) -> Result<Self, KeySetError> {
         Self::read(text, algorithms, Origin::Fetched)
     }
 
-    /// That there is a key to verify with.
+    /// Checks that there is a key to verify with.
     ///
     /// # Errors
     ///
@@ -78,8 +79,8 @@ impl KeySet {
         &self.refused
     }
 
-    /// The key of `algorithm` named `kid`, with its place among [`keys`](Self::keys). A token without
-    /// `kid` finds a key without one, or the only key of its algorithm.
+    /// The key of `algorithm` named `kid`, with its place among [`keys`](Self::keys). A token
+    /// without `kid` uses a key without one, or the only key of its algorithm.
     pub fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<(usize, &VerifyingKey)> {
         let mut fitting =
             self.keys.iter().enumerate().filter(|(_, key)| key.algorithm() == algorithm);
@@ -90,7 +91,7 @@ impl KeySet {
         fitting.next().is_none().then_some(only)
     }
 
-    /// The first key that has this `kid`, of any algorithm.
+    /// The first key with this `kid`, of any algorithm.
     pub(crate) fn of_kid(&self, kid: Option<&str>) -> Option<&VerifyingKey> {
         self.keys.iter().find(|key| key.kid() == kid)
     }
@@ -111,7 +112,7 @@ impl KeySet {
             return Err(KeySetError::NotJson);
         }
         let set = Self::of_members(&members, algorithms, origin);
-        // Only a set withdraws keys: another object could be anything.
+        // Only a set withdraws keys: another object may be anything.
         if !is_set {
             set.check_usable()?;
         }
@@ -165,11 +166,11 @@ impl KeySet {
 pub struct RefusedKey {
     /// Its place in the set, counted from 0.
     pub index: usize,
-    /// The key's name, where it has one, cut to a length for people.
+    /// The key's name, if it has one, shortened for messages.
     pub kid: Option<Shown>,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: KeyProblem,
-    /// The members that are the reason, and never key material.
+    /// The members that are the reason, never key material.
     pub found: Option<String>,
 }
 
@@ -204,20 +205,20 @@ pub enum KeySetError {
     TooLarge,
 }
 
-/// Where a set comes from.
+/// The origin of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Configured,
     Fetched,
 }
 
-/// A `kid` that two keys of one algorithm have names neither of them: which one is meant would depend on
-/// the order. That holds for a broken neighbour too, but not for one that plainly cannot verify.
+/// A `kid` that two keys of one algorithm have identifies neither of them: the choice would depend
+/// on the order. That includes a broken neighbour, but not one that clearly cannot verify.
 fn refuse_ambiguity(found: &mut [Result<VerifyingKey, KeyProblem>], members: &[Value<'_>]) {
     let is_doubtful = |key: &VerifyingKey| {
         let rivals = found.iter().zip(members).filter(|(one, member)| match one {
             Ok(other) => other.kid() == key.kid() && other.algorithm() == key.algorithm(),
-            // Nothing would find a broken key without a name.
+            // No token could select a broken key without a name.
             Err(problem) => key.kid().is_some() && problem.is_doubt() && could_be(member, key),
         });
         rivals.count() > 1
@@ -228,7 +229,7 @@ fn refuse_ambiguity(found: &mut [Result<VerifyingKey, KeyProblem>], members: &[V
     }
 }
 
-/// True if a broken `member` may be meant where the name and the algorithm of `key` are given.
+/// True if a broken `member` may be meant by the name and the algorithm of `key`.
 fn could_be(member: &Value<'_>, key: &VerifyingKey) -> bool {
     member_text(member, "kid") == key.kid()
         && match member_text(member, "alg") {
@@ -283,7 +284,7 @@ fn expected(problem: KeyProblem) -> &'static str {
 const SUPPORTED_HERE: &str =
     "; expected EdDSA, ES256 to ES512, RS256 to RS512, PS256 to PS512 or HS256 to HS512";
 
-/// The first few of them, for people.
+/// The first few of them, for messages.
 fn listed(refused: &[RefusedKey]) -> String {
     let shown: Vec<String> =
         refused.iter().take(MAX_LISTED).map(|one| format!("; {one}")).collect();
@@ -292,9 +293,9 @@ fn listed(refused: &[RefusedKey]) -> String {
     shown.concat() + &more
 }
 
-/// The most keys that are kept of one set.
+/// The most keys of one set.
 pub const MAX_KEYS: usize = 256;
-/// The most members of a set that are looked at: comparing their names costs their square.
+/// The most members of a set that are read: comparing their names takes quadratic time.
 const MAX_MEMBERS: usize = 1024;
 const MAX_KEY_SET_BYTES: usize = 256 * 1024;
 const MAX_LISTED: usize = 5;

@@ -20,23 +20,23 @@ impl VerifiedClaims {
         Self(text)
     }
 
-    /// All of them as JSON text.
+    /// All claims as JSON text.
     pub fn text(&self) -> &str {
         &self.0
     }
 
-    /// The same, taken out.
+    /// The same, by value.
     pub fn into_text(self) -> String {
         self.0
     }
 
-    /// All of them as an object.
+    /// All claims as an object.
     pub fn payload(&self) -> serde_json::Map<String, serde_json::Value> {
         serde_json::from_str(&self.0).unwrap_or_default()
     }
 }
 
-/// What a payload says, as far as this crate knows the claim.
+/// The content of a payload, as far as this crate knows the claims.
 #[derive(Debug, Default)]
 pub(crate) struct Claims<'a> {
     pub(crate) audience: Audience<'a>,
@@ -46,11 +46,11 @@ pub(crate) struct Claims<'a> {
     pub(crate) issuer: Option<Cow<'a, str>>,
     pub(crate) not_before: Option<u64>,
     pub(crate) user_version: Option<u64>,
-    /// Which of the claims that may be required are there.
+    /// Which of the claims that may be required are present.
     pub(crate) present: ClaimSet,
-    /// The claims of which the issuer's rules require a value, by their place in the rules.
+    /// The claims with a required value, by their place in the rules.
     pub(crate) values: Vec<(usize, Value<'a>)>,
-    /// What the feed revokes by.
+    /// The claims that the feed revokes by.
     pub(crate) selected: Selected,
 }
 
@@ -65,7 +65,7 @@ pub(crate) enum Audience<'a> {
 
 impl<'a> Claims<'a> {
     /// Reads the payload's text, whose signature the caller has checked; a claim of the wrong type
-    /// is a refusal. `listed` is what the feed says about the issuer.
+    /// is a refusal. `listed` are the feed's rules for the issuer.
     pub(crate) fn parse(
         text: &'a str,
         rules: &IssuerConfig,
@@ -124,7 +124,8 @@ impl<'a> Claims<'a> {
     }
 }
 
-/// A logout token has audience and user of an ID token (OpenID Connect Back-Channel Logout 1.0 section 2.4).
+/// A logout token has the audience and user of an ID token (OpenID Connect Back-Channel Logout 1.0
+/// section 2.4).
 fn is_logout(events: &Value<'_>) -> bool {
     matches!(events, Value::Object(events) if events.contains(LOGOUT))
 }
@@ -146,7 +147,7 @@ impl ClaimSet {
         Self(names.into_iter().filter_map(bit).fold(0, |set, bit| set | bit))
     }
 
-    /// The first, in the order they are asked for, that `other` lacks.
+    /// The first claim, in their order, that `other` lacks.
     pub(crate) fn first_beyond(self, other: Self) -> Option<&'static str> {
         let lacking = self.0 & !other.0;
         REQUIRABLE.iter().find(|(_, bit)| lacking & bit != 0).map(|(name, _)| *name)
@@ -162,7 +163,7 @@ impl<'a> Audience<'a> {
         }
     }
 
-    /// Some of its names, for people.
+    /// Some of its names, for messages.
     #[cold]
     pub(crate) fn shown(&self) -> String {
         match self {
@@ -188,8 +189,8 @@ impl<'a> Audience<'a> {
     }
 }
 
-/// A claim that names a token, a session or a user. An empty one names nothing, so it counts as
-/// absent.
+/// A claim that identifies a token, a session or a user. An empty one identifies nothing, so it
+/// counts as absent.
 fn is_id(name: &'static str, value: &Value<'_>) -> Result<bool, Refusal> {
     match value {
         Value::Text(text) if text.len() <= MAX_ID_BYTES => Ok(!text.is_empty()),
@@ -208,7 +209,7 @@ fn issuer(value: Value<'_>) -> Result<Cow<'_, str>, Refusal> {
     }
 }
 
-/// Scopes are judged by others; here they must be something that everyone reads alike.
+/// Routes check scopes; here they must only have a form that every reader reads in the same way.
 fn scopes(name: &'static str, value: &Value<'_>) -> Result<u16, Refusal> {
     match value {
         Value::Text(_) => Ok(0),
@@ -257,7 +258,7 @@ const NBF: u16 = 1 << 5;
 const SID: u16 = 1 << 6;
 const SUB: u16 = 1 << 7;
 const VER: u16 = 1 << 8;
-/// The claims that a configuration may require, in the order they are asked for.
+/// The claims that a configuration may require, in the order in which they are checked.
 const REQUIRABLE: [(&str, u16); 9] = [
     ("iss", ISS),
     ("aud", AUD),
@@ -272,7 +273,7 @@ const REQUIRABLE: [(&str, u16); 9] = [
 pub(crate) const NOT_AN_OBJECT: Refusal = Refusal::Malformed(Defect::NotObject(Part::Payload));
 /// How many of several names a message shows.
 const MAX_SHOWN: usize = 3;
-/// The longest `sub`, `jti` or `sid`, in bytes. A control plane takes ids of this length for
+/// The longest `sub`, `jti` or `sid`, in bytes. A control plane accepts ids up to this length in
 /// revocations: a token with a longer one could not be revoked, so it is refused.
 pub const MAX_ID_BYTES: usize = 256;
 /// Above this a JavaScript number no longer holds every whole number.

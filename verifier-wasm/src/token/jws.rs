@@ -11,7 +11,7 @@ use crate::snapshot::base64url;
 use crate::verify::defect::{Defect, Part};
 use crate::verify::refusal::Refusal;
 
-/// A token that was taken apart and whose signature was *not* checked.
+/// A parsed token whose signature was *not* checked.
 #[derive(Debug)]
 pub struct Jws<'a> {
     header: Rc<Header>,
@@ -21,7 +21,7 @@ pub struct Jws<'a> {
 }
 
 impl<'a> Jws<'a> {
-    /// Takes a token apart; nothing in it is trusted yet.
+    /// Parses a token; nothing in it is trusted yet.
     ///
     /// # Errors
     ///
@@ -30,8 +30,8 @@ impl<'a> Jws<'a> {
         Self::parse_with(token, &mut |header| Header::read(header).map(Rc::new))
     }
 
-    /// As [`parse`](Self::parse), with a way to read the header that may remember it. No generic: a copy
-    /// for each caller would be a hundredth of the wasm file.
+    /// Like [`parse`](Self::parse), with a function that reads the header and may remember it. Not
+    /// generic: a copy for each caller would be a hundredth of the wasm file.
     pub(crate) fn parse_with(
         token: &'a str,
         read_header: &mut dyn FnMut(&str) -> Result<Rc<Header>, Refusal>,
@@ -72,11 +72,11 @@ impl<'a> Jws<'a> {
         &self.header
     }
 
-    /// Checks the signature with `key` and hands out the payload's bytes.
+    /// Checks the signature with `key` and returns the payload's bytes.
     ///
     /// # Errors
     ///
-    /// [`Refusal::UnsupportedAlgorithm`] where the header names another algorithm than the key's,
+    /// [`Refusal::UnsupportedAlgorithm`] if the header names another algorithm than the key's,
     /// [`Refusal::BadSignature`], or [`Refusal::Malformed`] for a payload that is not base64url.
     pub fn verify(&self, key: &VerifyingKey) -> Result<Vec<u8>, Refusal> {
         if self.header.algorithm != key.algorithm() {
@@ -89,7 +89,7 @@ impl<'a> Jws<'a> {
         decode(Part::Payload, self.payload)
     }
 
-    /// What the signature covers: header and payload as they were sent.
+    /// The signed bytes: header and payload as they were sent.
     pub fn signed(&self) -> &'a str {
         self.signed
     }
@@ -105,7 +105,7 @@ impl<'a> Jws<'a> {
     }
 }
 
-/// What a header says, as far as anything here depends on it.
+/// The content of a header, as far as anything here depends on it.
 #[derive(Debug)]
 pub(crate) struct Header {
     algorithm: Algorithm,
@@ -132,7 +132,7 @@ impl Header {
         Self::of(object(&decode(Part::Header, segment)?)?)
     }
 
-    /// Reads the first segment of a proof, whose header brings a key. `read_key` is handed the key and
+    /// Reads the first segment of a proof, whose header contains a key. `read_key` gets the key and
     /// the algorithm that the header names.
     pub(crate) fn read_with_key<K>(
         segment: &str,
@@ -181,14 +181,14 @@ impl Header {
     }
 }
 
-/// Checks one compact JWS with one key and answers with its payload, of any content.
+/// Checks one compact JWS with one key and returns its payload, of any content.
 ///
-/// This is the signature layer alone: no `kid`, no claims, no revocation. Use
+/// This is only the signature layer: no `kid`, no claims, no revocation. Use
 /// [`Verifier`](crate::Verifier) for tokens.
 ///
 /// # Errors
 ///
-/// As [`Jws::parse`] and [`Jws::verify`].
+/// Like [`Jws::parse`] and [`Jws::verify`].
 pub fn verify_jws(token: &str, key: &VerifyingKey) -> Result<Vec<u8>, Refusal> {
     Jws::parse(token)?.verify(key)
 }
@@ -215,13 +215,13 @@ const fn too_long(part: Part, limit_bytes: usize) -> Refusal {
     Refusal::Malformed(Defect::TooLong { part, limit_bytes })
 }
 
-/// The longest token that is looked at, in bytes.
+/// The longest token that is parsed, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// The longest header that is decoded, in base64url characters.
 pub const MAX_HEADER_BYTES: usize = 4 * 1024;
 
 pub(crate) const TOKEN_TOO_LONG: Refusal = too_long(Part::Token, MAX_TOKEN_BYTES);
 
-/// Members that would let a token bring its own key, change what is signed or demand an extension.
-/// No extension is understood, so any `crit` must be refused (RFC 7515 section 4.1.11).
+/// Members that would let a token bring its own key, change the signed bytes or require an
+/// extension. No extension is supported, so any `crit` must be refused (RFC 7515 section 4.1.11).
 const FORBIDDEN_HEADERS: [&str; 8] = ["b64", "crit", "enc", "jku", "jwk", "x5c", "x5u", "zip"];

@@ -1,4 +1,4 @@
-//! Headers that need not be read again: an issuer's tokens all begin with the same one.
+//! Headers that need not be parsed again: all tokens of an issuer begin with the same one.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -6,12 +6,12 @@ use std::rc::Rc;
 use crate::token::jws::{Header, Jws};
 use crate::verify::refusal::Refusal;
 
-/// The headers of the last tokens whose key was known, found by every character.
+/// The headers of the last tokens with a known key, looked up by every character.
 #[derive(Debug, Default)]
 pub(crate) struct KnownHeaders(VecDeque<(String, Rc<Header>)>);
 
 impl KnownHeaders {
-    /// Reads a token's first segment, or finds what was read of the same one before.
+    /// Reads a token's first segment, or returns the stored result for the same one.
     pub(crate) fn read(&self, segment: &str) -> Result<Rc<Header>, Refusal> {
         match self.0.iter().find(|(known, _)| known == segment) {
             Some((_, header)) => Ok(header.clone()),
@@ -19,7 +19,7 @@ impl KnownHeaders {
         }
     }
 
-    /// Keeps a token's header for those to come.
+    /// Stores a token's header for later tokens.
     pub(crate) fn keep(&mut self, jws: &Jws<'_>) {
         if self.0.iter().any(|(_, known)| Rc::ptr_eq(known, jws.header())) {
             return;
@@ -31,7 +31,7 @@ impl KnownHeaders {
     }
 }
 
-/// Issuers rotate keys one at a time: more headers than these are seldom in use at the same time.
+/// Issuers rotate keys one by one: more headers than these are rarely in use at the same time.
 const MAX_HEADERS: usize = 8;
 
 #[cfg(test)]

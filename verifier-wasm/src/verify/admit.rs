@@ -1,4 +1,4 @@
-//! What of a token neither time nor the feed can change: its signature and its claims.
+//! The part of a verdict that neither time nor the feed can change: the signature and the claims.
 
 use std::rc::Rc;
 
@@ -24,19 +24,19 @@ pub struct Pending {
 }
 
 impl Verifier {
-    /// Checks all of a token that neither time nor the feed can change: its signature and its
-    /// claims. What is left is for [`judge`](Self::judge).
+    /// Checks everything that neither time nor the feed can change: the signature and the claims.
+    /// The rest is checked by [`judge`](Self::judge).
     ///
     /// # Errors
     ///
-    /// Why the token is refused for good.
+    /// Why the token is permanently refused.
     pub fn admit(&self, jws: &Jws<'_>) -> Result<(Standing, VerifiedClaims), Refusal> {
         let (key, payload) = self.authenticate(jws)?;
         self.read_claims(jws.header(), key, payload)
     }
 
-    /// Finds the key that has signed the token, and hands out the payload. Where keys of
-    /// several issuers fit, the one whose issuer the payload names judges; the signature comes first.
+    /// Finds the key that has signed the token, and returns the payload. If keys of several issuers
+    /// fit, the rules of the issuer in the payload apply; the signature comes first.
     pub(crate) fn authenticate(&self, jws: &Jws<'_>) -> Result<(KeyId, Vec<u8>), Refusal> {
         let is_shared = self.is_shared(jws);
         let mut fitting = None;
@@ -48,7 +48,7 @@ impl Verifier {
                 }
                 Ok(payload) => fitting = fitting.or(Some((id, payload))),
                 Err(Refusal::BadSignature) => {}
-                // Its signature is good: no other key can change what else is wrong.
+                // Its signature is valid: no other key can change its other problems.
                 Err(error) => return Err(error),
             }
         }
@@ -60,7 +60,7 @@ impl Verifier {
         self.candidates(jws).nth(1).is_some()
     }
 
-    /// What to keep of a token while its signature is checked elsewhere with `key`.
+    /// The state to keep of a token while its signature is checked elsewhere with `key`.
     pub fn suspend(&self, jws: &Jws<'_>, key: KeyId) -> Pending {
         let payload = jws.unverified_payload().to_owned();
         let header = jws.header().clone();
@@ -73,13 +73,14 @@ impl Verifier {
         }
     }
 
-    /// As [`admit`](Self::admit), for a caller that has checked that the pending token's signature
-    /// is its key's: nothing here does so again. None if the keys have changed meanwhile, or if the
-    /// token names another issuer, which may have the same key: the token must be read again.
+    /// Like [`admit`](Self::admit), for a caller that has checked the pending token's signature
+    /// with its key: it is not checked again. `None` if the keys have changed in the meantime, or
+    /// if the token names another issuer, which may have the same key: the token must be read
+    /// again.
     ///
     /// # Errors
     ///
-    /// Why the token is refused for good.
+    /// Why the token is permanently refused.
     pub fn admit_vouched_for(
         &self,
         pending: &Pending,
@@ -93,15 +94,15 @@ impl Verifier {
             Err(refusal) => return Some(Err(refusal)),
         };
         let (rules, _) = self.key(*key)?;
-        // Before any rule of this issuer is applied: it may be another's token.
+        // Before any rule of this issuer is applied: the token may belong to another issuer.
         if *is_shared && !names_issuer(&text, rules) {
             return None;
         }
         Some(self.read_claims(header, *key, text))
     }
 
-    /// The `nth` key that may have signed the token: keys are looked up by the header's `kid`
-    /// among all issuers, and the key that fits names the issuer. An unverified `iss` chooses
+    /// The `nth` key that may have signed the token: keys are looked up by the header's `kid` among
+    /// all issuers, and the matching key determines the issuer. An unverified `iss` decides
     /// nothing.
     pub fn candidate(&self, jws: &Jws<'_>, nth: usize) -> Option<KeyId> {
         let could_accept =
@@ -123,7 +124,7 @@ impl Verifier {
         })
     }
 
-    /// Checks the claims of a token whose signature is good.
+    /// Checks the claims of a token with a valid signature.
     fn read_claims(
         &self,
         header: &Header,
@@ -148,7 +149,7 @@ impl Verifier {
     }
 }
 
-/// True if the payload, whose signature was checked, is the issuer's own by its `iss`.
+/// True if the `iss` of the payload, whose signature was checked, is that of the issuer.
 fn names_issuer(payload: &[u8], rules: &IssuerConfig) -> bool {
     issuer_in(payload).as_deref() == Some(rules.issuer.as_str())
 }

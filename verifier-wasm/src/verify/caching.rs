@@ -1,5 +1,5 @@
-//! A verifier with what it keeps between calls: tokens that were found good, tokens whose signatures
-//! are being checked elsewhere, and snapshots that are arriving.
+//! A verifier with its state between calls: valid tokens, tokens whose signatures are being checked
+//! elsewhere, and snapshots that are arriving.
 
 use std::num::NonZeroU32;
 
@@ -16,11 +16,11 @@ use crate::verify::standing::Standing;
 use crate::verify::tickets::Tickets;
 use crate::verify::{Pending, Staleness, Verifier};
 
-/// A [`Verifier`] that remembers tokens in slots which its caller chooses, and that hands signatures
-/// out to be checked elsewhere.
+/// A [`Verifier`] that remembers tokens in slots which its caller chooses, and that lets others
+/// check signatures.
 ///
-/// The bindings for JavaScript are made of it. Everything that it keeps is bounded; what was dropped
-/// is reported as forgotten, and the caller reads the token again.
+/// The bindings for JavaScript use it. All its state is bounded; dropped state is reported as
+/// forgotten, and the caller reads the token again.
 #[derive(Debug)]
 pub struct CachingVerifier {
     verifier: Verifier,
@@ -35,11 +35,11 @@ pub struct CachingVerifier {
 pub struct Good {
     /// Its claims.
     pub claims: VerifiedClaims,
-    /// True if the token shows that the feed has gone on beyond what is held.
+    /// True if the token shows that the feed is behind.
     pub is_behind: bool,
 }
 
-/// A key that may have signed a token, and what it takes to check that.
+/// A key that may have signed a token, and the data for the check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// For [`CachingVerifier::verify_vouched_for`].
@@ -52,7 +52,7 @@ pub struct Candidate {
     pub signed_bytes: usize,
 }
 
-/// What became of the floor when a snapshot was applied.
+/// The change of the floor by an applied snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FloorChange {
     /// It is as before, and a fresh statement of the feed ends there.
@@ -64,7 +64,7 @@ pub enum FloorChange {
 }
 
 impl CachingVerifier {
-    /// A verifier that remembers nothing yet.
+    /// A verifier without any state yet.
     pub fn new(verifier: Verifier) -> Self {
         Self {
             verifier,
@@ -80,12 +80,12 @@ impl CachingVerifier {
         &self.verifier
     }
 
-    /// The verifier, to give it keys and time.
+    /// The verifier, to set its keys and time.
     pub fn verifier_mut(&mut self) -> &mut Verifier {
         &mut self.verifier
     }
 
-    /// Judges `token` at `now` (unix seconds). One that is valid is remembered in `slot`.
+    /// Judges `token` at `now` (unix seconds). A valid token is remembered in `slot`.
     ///
     /// # Errors
     ///
@@ -118,10 +118,10 @@ impl CachingVerifier {
         Some(Candidate { ticket, key, signature, signed_bytes })
     }
 
-    /// As [`verify`](Self::verify), for a token whose signature the caller has found to be the
-    /// candidate's. Without a ticket, the caller has found that it is no candidate's.
+    /// Like [`verify`](Self::verify), for a token whose signature the caller has checked with the
+    /// candidate's key. Without a ticket, the caller has found that no candidate's key signed it.
     ///
-    /// None if the token was dropped, or the keys have changed since: it must be read again.
+    /// `None` if the token was dropped, or the keys have changed since: it must be read again.
     pub fn verify_vouched_for(
         &mut self,
         ticket: Option<NonZeroU32>,
@@ -137,8 +137,8 @@ impl CachingVerifier {
         Some(self.remember(admitted, presentation, now, slot, staleness))
     }
 
-    /// Judges at `now` (unix seconds) the token that is remembered in `slot`; true if the token shows
-    /// that the feed has gone on. None if the slot is empty, or if what it holds is not current.
+    /// Judges at `now` (unix seconds) the token that is remembered in `slot`; true if the token
+    /// shows that the feed is behind. `None` if the slot is empty, or if its content is outdated.
     pub fn judge(
         &self,
         slot: usize,
@@ -176,7 +176,7 @@ impl CachingVerifier {
         (applied, change)
     }
 
-    /// Resumes at the end of a snapshot that was kept, at `now` (unix seconds).
+    /// Resumes at the end of a stored snapshot, at `now` (unix seconds).
     ///
     /// # Errors
     ///
@@ -188,8 +188,8 @@ impl CachingVerifier {
         Ok(if feed.floor() == floor { FloorChange::None } else { FloorChange::Raised })
     }
 
-    /// Begins to check a snapshot that arrives in pieces, of which `head` is the first. Answers with a
-    /// ticket for [`piece`](Self::piece) and [`end`](Self::end).
+    /// Begins to check a snapshot that arrives in pieces; `head` is the first. Returns a ticket for
+    /// [`piece`](Self::piece) and [`end`](Self::end).
     ///
     /// # Errors
     ///
@@ -206,8 +206,8 @@ impl CachingVerifier {
         }
     }
 
-    /// Checks the signatures of what has arrived. A snapshot that was dropped passes: what
-    /// [`apply`](Self::apply) is given, it checks in full.
+    /// Checks the signatures of the pieces. A dropped snapshot passes: [`apply`](Self::apply)
+    /// checks it completely.
     ///
     /// # Errors
     ///
@@ -247,9 +247,9 @@ impl CachingVerifier {
     }
 }
 
-/// How many signatures may be checked elsewhere at a time before a token must be read again.
+/// How many signatures may be checked elsewhere at the same time before a token must be read again.
 pub const MAX_PENDING: usize = 32;
-/// How many snapshots may be arriving at a time.
+/// How many snapshots may be arriving at the same time.
 pub const MAX_ARRIVING: usize = 16;
-/// Slots are counted from 0. A token for a slot that is not below this is not remembered.
+/// Slots are counted from 0. A token for a slot at or above this is not remembered.
 pub const MAX_SLOTS: usize = 1 << 24;

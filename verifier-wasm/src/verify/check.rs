@@ -1,6 +1,6 @@
 //! The checks that a verifier makes, by name.
 
-/// What a verifier asks, in this order.
+/// The checks of a verifier, in this order.
 #[expect(missing_docs, reason = "the names are the names of the checks")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Check {
@@ -26,7 +26,7 @@ pub enum Check {
 }
 
 impl Check {
-    /// All of them, in the order they are asked in.
+    /// All of them, in the order in which they run.
     pub const ALL: [Self; 19] = [
         Self::Format,
         Self::Algorithm,
@@ -49,7 +49,7 @@ impl Check {
         Self::Freshness,
     ];
 
-    /// Its name, the same wherever it is shown.
+    /// Its name, the same everywhere.
     pub fn name(self) -> &'static str {
         match self {
             Self::Format => "format",

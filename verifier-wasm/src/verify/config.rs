@@ -1,5 +1,5 @@
-//! What a verifier trusts and how strictly it judges; in Rust, and as JSON with the names that the
-//! options of the npm package have.
+//! The trusted issuers and feed of a verifier, and its rules; in Rust, and as JSON with the names
+//! of the npm package's options.
 
 use serde::{Serialize, Serializer};
 
@@ -7,14 +7,14 @@ use crate::keys::algorithm::Algorithm;
 use crate::snapshot::FeedKey;
 use crate::snapshot::base64url;
 
-/// Everything a [`Verifier`](crate::Verifier) needs besides keys and snapshots.
+/// Everything a [`Verifier`](crate::Verifier) needs in addition to keys and snapshots.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VerifierConfig {
-    /// The issuers whose tokens are accepted, each with rules of its own.
+    /// The issuers whose tokens are accepted, each with its own rules.
     pub issuers: Vec<IssuerConfig>,
-    /// The feed that revocations come from.
+    /// The feed with the revocations.
     pub feed: FeedConfig,
-    /// What is accepted of DPoP proofs.
+    /// The rules for DPoP proofs.
     pub dpop: DpopConfig,
 }
 
@@ -40,11 +40,11 @@ pub struct IssuerConfig {
     pub issuer: String,
     /// Which `aud` is accepted.
     pub audience: AudienceRule,
-    /// The algorithms that are accepted; anything else is refused, also if a key allows it.
+    /// The accepted algorithms; any other is refused, also if a key allows it.
     pub algorithms: Vec<Algorithm>,
     /// The claims that make a token revocable; a token without one is refused.
     pub required_claims: Vec<String>,
-    /// Claims that must have one of some values, such as the `client_id` that tokens are made for.
+    /// Claims with required values, such as the `client_id` that tokens are made for.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_object")]
     pub required_values: Vec<RequiredValue>,
     /// Accepted header types; `null` accepts a token without `typ`, as some providers issue them.
@@ -52,8 +52,8 @@ pub struct IssuerConfig {
     /// How far clocks may differ, in seconds, at most [`MAX_LEEWAY_SECONDS`].
     pub leeway_seconds: u64,
     /// The longest life of a token, from `iat` to `exp`, in seconds. It must not be longer than the
-    /// control plane keeps the revocation of a session or user of this issuer: what outlives its
-    /// revocation would be accepted again.
+    /// control plane keeps the revocation of a session or user of this issuer: a token that
+    /// outlives its revocation would be accepted again.
     #[serde(rename = "maxLifetime")]
     pub max_lifetime_seconds: u64,
     /// How a revoked user's tokens are distinguished from newer ones.
@@ -65,7 +65,7 @@ pub struct IssuerConfig {
 pub struct RequiredValue {
     /// The claim's name.
     pub claim: String,
-    /// What it may be.
+    /// The allowed values.
     pub any_of: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ pub struct RequiredValue {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AudienceRule {
-    /// `"unchecked"`: for providers whose access tokens carry no `aud`.
+    /// `"unchecked"`: for providers whose access tokens have no `aud`.
     Unchecked,
     /// At least one of these.
     #[serde(untagged)]
@@ -84,14 +84,14 @@ pub enum AudienceRule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UserRule {
-    /// By `iat`; another issuer's `ver` means something else and must not be compared.
+    /// By `iat`; another issuer's `ver` has another meaning and must not be compared.
     #[default]
     IssuedAt,
-    /// By `ver` where the token carries it, else by `iat`: for tokens of the feed's control plane.
+    /// By `ver` if the token has it, otherwise by `iat`: for tokens of the feed's control plane.
     VersionElseIssuedAt,
 }
 
-/// What is trusted of a feed.
+/// Which feed is trusted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FeedConfig {
@@ -102,7 +102,7 @@ pub struct FeedConfig {
     /// How old the newest statement of the feed may be, in seconds.
     #[serde(rename = "maxStaleness")]
     pub max_staleness_seconds: u64,
-    /// What a stale feed means for tokens that are otherwise good.
+    /// The policy for otherwise valid tokens when the feed is stale.
     pub on_stale: OnStale,
 }
 
@@ -110,25 +110,25 @@ pub struct FeedConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnStale {
-    /// Honour what the last snapshot does not revoke.
+    /// Accept tokens that the last snapshot does not revoke.
     Allow,
     /// Decide nothing: the verdict is undecided.
     #[default]
     Deny,
 }
 
-/// One thing wrong with a configuration.
+/// One problem of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct ConfigProblem {
     /// The field's path, such as `issuers[0].leewaySeconds`.
     pub field: String,
-    /// What is wrong with it.
+    /// The problem in words.
     pub problem: String,
 }
 
 impl VerifierConfig {
-    /// What is wrong with the configuration; empty if nothing is.
+    /// The problems of the configuration; empty if there are none.
     pub fn problems(&self) -> Vec<ConfigProblem> {
         let mut problems = self.feed.problems();
         if !(1..=MAX_PROOF_SECONDS).contains(&self.dpop.max_age_seconds) {
@@ -176,7 +176,7 @@ impl IssuerConfig {
         }
     }
 
-    /// What must hold, the field that it is about, and the same in words.
+    /// A condition, its field, and the condition in words.
     fn rules(&self) -> [(bool, &'static str, &'static str); 12] {
         let audience = match &self.audience {
             AudienceRule::AnyOf(names) => {
@@ -229,7 +229,7 @@ impl IssuerConfig {
 }
 
 impl FeedConfig {
-    /// The configured public keys, or what is wrong with them.
+    /// The configured public keys, or the problem with them.
     pub(crate) fn keys(&self) -> Result<Vec<FeedKey>, ConfigProblem> {
         let wrong =
             || ConfigProblem::new("feed.publicKeys", "must be Ed25519 public keys in base64url");
@@ -291,14 +291,15 @@ pub(crate) fn default_max_staleness_seconds() -> u64 {
 }
 
 /// "A few minutes" of RFC 7519 section 4.1.4. A revoked entry stays in the base until `exp` plus
-/// this: a verifier with a larger leeway would honour tokens that the base has already dropped.
+/// this: a verifier with a larger leeway would accept tokens whose entry the base has already
+/// dropped.
 pub const MAX_LEEWAY_SECONDS: u64 = 300;
-/// How long the feed's own control plane keeps a revoked session or user at least: no token of its
-/// own lives longer.
+/// How long the feed's own control plane keeps a revoked session or user at least: none of its own
+/// tokens lives longer.
 pub const OWN_LIFETIME_SECONDS: u64 = 86_400;
 /// The default for other issuers. The horizon that the feed has for an issuer limits its tokens too.
 pub const FOREIGN_LIFETIME_SECONDS: u64 = 604_800;
-/// The longest name of an issuer, in bytes; a control plane revokes for none with a longer one.
+/// The longest name of an issuer, in bytes; a control plane registers none with a longer one.
 pub const MAX_ISSUER_BYTES: usize = 512;
 /// The longest horizon that an issuer can be registered with.
 const MAX_LIFETIME_SECONDS: u64 = 31_536_000;

@@ -20,7 +20,7 @@ impl VerifierConfig {
     pub fn from_json(text: &str) -> Result<Self, Vec<ConfigProblem>> {
         let (config, mut problems) = read(text);
         let of_values = config.as_ref().map(Self::problems).unwrap_or_default();
-        // What has the wrong shape was read as its default.
+        // A field of the wrong shape was read as its default.
         let is_new =
             |one: &ConfigProblem| problems.iter().all(|other| !one.field.starts_with(&other.field));
         problems.extend(of_values.into_iter().filter(is_new).collect::<Vec<_>>());
@@ -28,8 +28,8 @@ impl VerifierConfig {
     }
 }
 
-/// Reads the shape, and says what is wrong with it; what is wrong is left at its default. The values
-/// are judged by [`VerifierConfig::problems`].
+/// Reads the shape, and reports its problems; a wrong field keeps its default.
+/// [`VerifierConfig::problems`] judges the values.
 fn read(text: &str) -> (Option<VerifierConfig>, Vec<ConfigProblem>) {
     let mut problems = Vec::new();
     let config = match Object::parse(text) {
@@ -45,7 +45,7 @@ fn read(text: &str) -> (Option<VerifierConfig>, Vec<ConfigProblem>) {
 fn verifier(mut fields: Fields<'_, '_>) -> Option<VerifierConfig> {
     let issuers = fields.array("issuers");
     let issuers = issuers.into_iter().enumerate().map(|(index, value)| {
-        // A value without fields keeps its place: the others are named by their index.
+        // A value without fields keeps its place, because the others are identified by their index.
         let no_issuer = || (IssuerConfig::offswitch("", ""), ByFeed::default());
         fields.object(value, &format!("issuers[{index}].")).map_or_else(no_issuer, issuer)
     });
@@ -67,7 +67,7 @@ fn verifier(mut fields: Fields<'_, '_>) -> Option<VerifierConfig> {
     let feed = feed?;
     let with_defaults = |(config, by_feed): (IssuerConfig, ByFeed)| {
         let is_own = config.issuer == feed.id;
-        // Only the feed's own control plane counts `ver` as the feed does.
+        // Only the feed's own control plane counts `ver` in the same way as the feed.
         let user_rule = if is_own { UserRule::VersionElseIssuedAt } else { UserRule::IssuedAt };
         let longest = if is_own { OWN_LIFETIME_SECONDS } else { FOREIGN_LIFETIME_SECONDS };
         IssuerConfig {
@@ -94,7 +94,7 @@ fn issuer(mut fields: Fields<'_, '_>) -> (IssuerConfig, ByFeed) {
     });
     let max_lifetime_seconds = fields.optional_seconds("maxLifetime");
     let (required_claims, mut required_values) = match fields.take("requiredClaims") {
-        // Values alone leave the names at their default.
+        // Values alone keep the default names.
         Some(Value::Object(values)) => {
             (default_required_claims(), fields.values("requiredClaims", values))
         }
@@ -160,7 +160,7 @@ fn feed(mut fields: Fields<'_, '_>, first_issuer: Option<String>) -> FeedConfig 
     config
 }
 
-/// The fields of one object, taken one by one; what is left at the end is unknown.
+/// The fields of one object, removed one by one; those left at the end are unknown.
 struct Fields<'p, 'a> {
     path: String,
     fields: Object<'a>,
@@ -259,7 +259,7 @@ impl<'p, 'a> Fields<'p, 'a> {
             Some(RequiredValue { claim: claim.into_owned(), any_of: any_of? })
         };
         let values: Option<Vec<_>> = values.into_members().map(one).collect();
-        // An empty object asks for nothing: JavaScript makes it of a Map, for one.
+        // An empty object requires nothing: JavaScript makes one from a Map, for example.
         values.filter(|values| !values.is_empty()).unwrap_or_else(|| {
             self.problem(name, VALUES);
             vec![]

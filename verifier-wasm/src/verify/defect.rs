@@ -1,19 +1,19 @@
-//! What breaks the form of a token.
+//! Why a token is malformed.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// Why a token is malformed. It names the one claim, header member or part that is wrong, and shows
-/// nothing of its content.
+/// Why a token is malformed. It names the one wrong claim, header member or part, and shows nothing
+/// of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Defect {
     /// A claim has the wrong type, or is out of its range.
     Claim {
         /// The claim's name, or its path.
         name: Cow<'static, str>,
-        /// What it is.
+        /// What was found.
         found: &'static str,
-        /// What it must be.
+        /// What was expected.
         expected: &'static str,
     },
     /// The header has a member that is never accepted.
@@ -22,9 +22,9 @@ pub enum Defect {
     Header {
         /// The member's name.
         name: &'static str,
-        /// What it is; a text is bounded and escaped.
+        /// What was found; a text is bounded and escaped.
         found: Cow<'static, str>,
-        /// What it must be.
+        /// What was expected.
         expected: &'static str,
     },
     /// A part is not base64url without padding.
@@ -40,7 +40,7 @@ pub enum Defect {
     TooLong {
         /// Which part.
         part: Part,
-        /// The most bytes that are read.
+        /// The size limit in bytes.
         limit_bytes: usize,
     },
 }
@@ -54,7 +54,7 @@ pub enum Part {
     Payload,
     /// The third segment.
     Signature,
-    /// All of it.
+    /// The whole token.
     Token,
 }
 

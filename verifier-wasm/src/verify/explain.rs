@@ -1,7 +1,7 @@
 //! Why a token is valid or not: the result of every check, for people to read.
 //!
-//! The checks are those of [`Verifier::verify`], in its order. It stops at the first that fails;
-//! here each is asked that still has something to ask.
+//! The checks are those of [`Verifier::verify`], in its order, which stops at the first that fails;
+//! here every check runs that can still run.
 
 use crate::keys::KeyId;
 use crate::snapshot::Position;
@@ -14,19 +14,19 @@ use crate::verify::selection::Matched;
 use crate::verify::standing::Standing;
 use crate::verify::{Staleness, Verifier, rules};
 
-/// What came of one check.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// What was asked.
+    /// The check.
     pub check: Check,
-    /// What came of it; none where an earlier check has left nothing to ask.
+    /// Its result; `None` if an earlier check failed so that this one could not run.
     pub finding: Option<Result<(), Objection>>,
-    /// What was revoked was so at this position at the latest.
+    /// The position at which the token was revoked at the latest.
     pub position: Option<Position>,
 }
 
 impl Verifier {
-    /// The result of each check of a token, as [`Jws::parse`] has read it, at `now` (unix seconds).
+    /// The result of each check of a token, as parsed by [`Jws::parse`], at `now` (unix seconds).
     pub fn explain(
         &self,
         token: Result<Jws<'_>, Refusal>,
@@ -46,7 +46,7 @@ impl Verifier {
         steps.complete()
     }
 
-    /// Fails where the claims cannot be read.
+    /// Fails if the claims cannot be read.
     fn explain_claims(
         &self,
         steps: &mut Steps,
@@ -79,7 +79,7 @@ impl Verifier {
     ) {
         let feed = self.feed();
         steps.add(Check::Start, self.check_start(standing, now));
-        // Without a snapshot nothing was found not to be revoked.
+        // Without a snapshot it is unknown whether the token is revoked.
         let known = || feed.position().map(drop).ok_or(Objection::from(Undecided::NoSnapshot));
         let listed = self.listed(standing);
         let rules = [
@@ -110,7 +110,7 @@ impl Verifier {
     }
 }
 
-/// The checks that were made so far.
+/// The results so far.
 struct Steps(Vec<Step>);
 
 impl Steps {
@@ -119,7 +119,7 @@ impl Steps {
         self.0.push(Step { check, finding, position: None });
     }
 
-    /// The checks before this one have all passed.
+    /// All checks before this one have passed.
     fn reach(&mut self, next: Check) {
         self.fill(Some(&Ok(())), |check| check < next);
     }
@@ -129,7 +129,7 @@ impl Steps {
         self.add(check, Err::<(), _>(refusal));
     }
 
-    /// With those that were not asked.
+    /// The results, including the checks that could not run.
     fn complete(mut self) -> Vec<Step> {
         self.fill(None, |_| true);
         self.0
@@ -142,7 +142,7 @@ impl Steps {
     }
 }
 
-/// Which check it is that refuses a token of which no claim has been read.
+/// Which check refuses a token whose claims could not be read.
 fn before_claims(refusal: &Refusal) -> Check {
     match refusal {
         Refusal::BadSignature => Check::Signature,

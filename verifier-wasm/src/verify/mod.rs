@@ -40,7 +40,7 @@ pub struct Verifier {
     max_staleness_seconds: u64,
     on_stale: OnStale,
     dpop: DpopConfig,
-    /// Grows when what a [`Standing`] was made with changes: the keys, the feed's salt, or the claims
+    /// Increases when a basis of a [`Standing`] changes: the keys, the feed's salt, or the claims
     /// that it revokes by.
     generation: u32,
 }
@@ -50,20 +50,20 @@ pub(crate) struct Issuer {
     rules: IssuerConfig,
     required: ClaimSet,
     keys: KeySet,
-    /// Which of the keys the feed has declared dead.
+    /// Which of the keys are dead according to the feed.
     dead: Vec<bool>,
-    /// What the feed says about it.
+    /// The feed's rules for the issuer.
     listed: Listed,
 }
 
-/// How old the newest statement of the feed may be for one verdict.
+/// The allowed age of the feed for one verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Staleness {
-    /// Any age: what the last snapshot does not revoke is honoured.
+    /// Any age: tokens that the last snapshot does not revoke are accepted.
     Any,
     /// This many seconds.
     AtMost(u64),
-    /// What the verifier was configured with.
+    /// The configuration of the verifier.
     #[default]
     Configured,
 }
@@ -95,7 +95,7 @@ impl Verifier {
         })
     }
 
-    /// The algorithms of the `issuer`-th issuer that was configured: what its key set is read with.
+    /// The algorithms of the `issuer`-th configured issuer, with which its key set is read.
     pub fn algorithms(&self, issuer: usize) -> &[Algorithm] {
         self.issuers.get(issuer).map_or(&[], |issuer| &issuer.rules.algorithms)
     }
@@ -106,7 +106,7 @@ impl Verifier {
         at.is_some_and(|at| self.set_keys_of(at, keys))
     }
 
-    /// Replaces the keys of the `issuer`-th issuer that was configured; false if there is no such issuer.
+    /// Replaces the keys of the `issuer`-th configured issuer; false if there is no such issuer.
     pub fn set_keys_of(&mut self, issuer: usize, keys: KeySet) -> bool {
         let Some(known) = self.issuers.get_mut(issuer) else { return false };
         known.keys = keys;
@@ -115,7 +115,7 @@ impl Verifier {
         true
     }
 
-    /// Takes one signed snapshot of the feed; on an error the last good state stays in force.
+    /// Applies one signed snapshot of the feed; on an error the last good state stays in force.
     ///
     /// `now` is in unix seconds.
     ///
@@ -138,19 +138,19 @@ impl Verifier {
         &self.feed
     }
 
-    /// The feed, to resume it where it was before a restart.
+    /// The feed, to resume it after a restart.
     pub fn feed_mut(&mut self) -> &mut Feed {
         &mut self.feed
     }
 
-    /// Judges `token`, which is shown as a bearer token, at `now` (unix seconds): the signature first,
-    /// the claims second, the revocations last.
+    /// Judges `token`, presented as a bearer token, at `now` (unix seconds): the signature first,
+    /// then the claims, then the revocations.
     pub fn verify(&self, token: &str, now: u64) -> Verdict {
         let admitted = Jws::parse(token).and_then(|jws| self.admit(&jws));
         self.verdict(admitted, Presentation::Bearer, now, Staleness::Configured)
     }
 
-    /// The verdict at `now` (unix seconds) about a token of which [`admit`](Self::admit) has said
+    /// The verdict at `now` (unix seconds) on a token for which [`admit`](Self::admit) has returned
     /// `admitted`, now or earlier.
     pub fn verdict(
         &self,
@@ -166,7 +166,7 @@ impl Verifier {
         Verdict { decision, evidence: self.evidence(now) }
     }
 
-    /// Hands an admitted token back if it is valid now.
+    /// Returns an admitted token if it is valid now.
     pub(crate) fn conclude(
         &self,
         admitted: Result<(Standing, VerifiedClaims), Refusal>,
@@ -232,8 +232,8 @@ impl Verifier {
         Refusal::UnknownKey(Mismatch::new("kid", found, expected))
     }
 
-    /// Judges at `now` (unix seconds) what [`admit`](Self::admit) has left open: the times first,
-    /// then what was revoked, then how the token is shown, then whether the feed is fresh enough.
+    /// Judges at `now` (unix seconds) what [`admit`](Self::admit) has not checked: the times first,
+    /// then the revocations, then the presentation, then whether the feed is fresh enough.
     ///
     /// # Errors
     ///
@@ -251,7 +251,8 @@ impl Verifier {
         self.check_start(standing, now)?;
         self.check_key(standing)?;
         standing.check_revocations(&self.feed, listed)?;
-        // Before anything is undecided: a route may serve what is, and must not serve this.
+        // Before any undecided verdict: a route may serve undecided requests, and must not serve
+        // this one.
         let proof = presentation.check(standing, self.dpop.max_age_seconds, now)?;
         match self.hesitate(now, staleness) {
             Some(undecided) => Err(undecided.into()),
@@ -267,8 +268,8 @@ impl Verifier {
         standing.generation == self.generation
     }
 
-    /// True if the token shows that the log has gone on beyond what is held: it belongs to a
-    /// session that was opened later.
+    /// True if the token shows that the held state is behind the log: it belongs to a session that
+    /// was opened later.
     pub fn is_behind(&self, standing: &Standing) -> bool {
         let reached = self.feed.position().map_or(0, |position| position.seq);
         standing.user_version.is_some_and(|version| version > reached)
@@ -278,7 +279,7 @@ impl Verifier {
         self.generation
     }
 
-    /// What a verdict at `now` (unix seconds) is based on.
+    /// The evidence of a verdict at `now` (unix seconds).
     pub fn evidence(&self, now: u64) -> Evidence {
         Evidence { position: self.feed.position(), age_seconds: self.feed.age_seconds(now) }
     }
@@ -288,8 +289,8 @@ impl Verifier {
         if standing.check_end(proven).is_ok() {
             return Ok(());
         }
-        // A snapshot from the future shows that one of the clocks is wrong, not which one: replaying
-        // one must not turn good tokens into expired ones.
+        // A snapshot from the future shows that one of the clocks is wrong, but not which one:
+        // replaying one must not make good tokens expired.
         standing.check_end(now)?;
         Err(Self::clock_skew(proven, now))
     }
@@ -317,7 +318,7 @@ impl Verifier {
         }
     }
 
-    /// Why an otherwise good token cannot be called valid.
+    /// Why an otherwise valid token cannot be called valid.
     pub(crate) fn hesitate(&self, now: u64, staleness: Staleness) -> Option<Undecided> {
         if !self.feed.is_ready() {
             return Some(Undecided::NoSnapshot);
@@ -338,7 +339,7 @@ impl Verifier {
         Some(Undecided::StaleSnapshot { age_seconds, limit_seconds })
     }
 
-    /// What the feed says about the issuer of an admitted token.
+    /// The feed's rules for the issuer of an admitted token.
     pub(crate) fn listed(&self, standing: &Standing) -> &Listed {
         self.listed_of(standing.key)
     }
@@ -347,8 +348,8 @@ impl Verifier {
         self.issuers.get(key.issuer).map_or(const { &NOT_LISTED }, |issuer| &issuer.listed)
     }
 
-    /// Takes over what the feed says about each issuer. Standings stay good while they have the
-    /// fingerprints that are asked for.
+    /// Takes the feed's rules for each issuer. Standings stay usable while they have the required
+    /// fingerprints.
     fn list(&mut self, is_salt_new: bool) {
         let salt = self.feed.salt().unwrap_or_default();
         let mut is_current = !is_salt_new;

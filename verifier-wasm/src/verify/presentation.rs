@@ -1,5 +1,5 @@
-//! How a token is shown, and whether its binding allows that. The verdict about the token itself is
-//! separate: who asks about a token that is not shown needs no proof.
+//! How a token is presented, and whether its binding allows that. The verdict on the token itself
+//! is separate: a caller that asks about a token which is not presented needs no proof.
 
 use crate::dpop::{DpopRequest, Entry, ProofMemory};
 use crate::json::{Object, Value};
@@ -8,24 +8,24 @@ use crate::verify::defect::Defect;
 use crate::verify::refusal::{Objection, Refusal};
 use crate::verify::standing::Standing;
 
-/// How a token is shown. There is no default: a caller that forgets to say it does not compile, and
-/// [`Verifier::verify`](crate::Verifier::verify) takes every token as a bearer token.
+/// How a token is presented. There is no default: a caller that forgets it does not compile, and
+/// [`Verifier::verify`](crate::Verifier::verify) treats every token as a bearer token.
 #[derive(Debug)]
 pub enum Presentation<'a> {
-    /// As a bearer token (RFC 6750): every client that has it may show it, so a token that is bound to a key is
-    /// refused.
+    /// As a bearer token (RFC 6750): every client that has it may present it, so a token that is
+    /// bound to a key is refused.
     Bearer,
-    /// With a proof of the key that it is bound to (RFC 9449). The proof is remembered once the token is
-    /// found valid with it.
+    /// With a proof of the key that it is bound to (RFC 9449). The proof is remembered once the
+    /// token is valid with it.
     Dpop(DpopRequest<'a>, &'a mut ProofMemory),
-    /// No client shows it now. For introspection, for revoking, and for a connection whose token was shown
-    /// when it was opened.
+    /// No client presents it now. For introspection, for revocation, and for a connection whose
+    /// token was presented when it was opened.
     NotShown,
 }
 
 impl Presentation<'_> {
-    /// Whether a token of this `standing` may be shown like that at `now` (unix seconds). Answers with
-    /// what to [`remember`](Self::remember) if everything else is good too.
+    /// Whether a token with this `standing` may be presented like that at `now` (unix seconds).
+    /// Returns the proof to [`remember`](Self::remember) if everything else is valid too.
     pub(crate) fn check(
         &mut self,
         standing: &Standing,
@@ -51,14 +51,14 @@ impl Presentation<'_> {
     }
 }
 
-/// What the holder of a token must prove to have: its `cnf` (RFC 7800).
+/// What the holder of a token must prove to possess: its `cnf` (RFC 7800).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Binding {
     /// Nothing.
     #[default]
     None,
-    /// The private key with this thumbprint (`jkt`, RFC 9449 section 6.1). In a box: most tokens have
-    /// none, and standings are kept by the thousand.
+    /// The private key with this thumbprint (`jkt`, RFC 9449 section 6.1). In a box: most tokens
+    /// have none, and thousands of standings are kept.
     Key(Box<[u8; 32]>),
     /// Something that cannot be proved here, such as a certificate (RFC 8705).
     Other,
@@ -80,7 +80,7 @@ impl Binding {
     }
 }
 
-/// False where the token is bound to a certificate too, which nothing here could check.
+/// False if the token is bound to a certificate too, which nothing here can check.
 fn is_key_alone(cnf: &Object<'_>) -> bool {
     !cnf.contains("x5t#S256")
 }

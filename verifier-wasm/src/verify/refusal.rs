@@ -1,11 +1,11 @@
-//! Why a token is not valid, and the one place that makes the code strings.
+//! Why a token is not valid, and the only place that defines the code strings.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::verify::defect::Defect;
 
-/// Why a token must not be honoured. Carries evidence, never the token.
+/// Why a token must not be accepted. Contains evidence, never the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The signature does not match the key.
@@ -17,13 +17,13 @@ pub enum Refusal {
         /// When it was judged, unix seconds.
         now: u64,
     },
-    /// The DPoP proof of its key does not pass a check of RFC 9449 section 4.3.
+    /// The DPoP proof fails a check of RFC 9449 section 4.3.
     InvalidDpopProof(Box<Mismatch>),
-    /// It lives longer than its revocation is kept.
+    /// It lives longer than its revocation would be kept.
     LifetimeTooLong {
         /// From `iat`, or from now without it, to `exp`.
         seconds: u64,
-        /// What the issuer's rules allow.
+        /// The limit of the issuer's rules.
         limit_seconds: u64,
     },
     /// Not a well-formed signed token.
@@ -37,7 +37,7 @@ pub enum Refusal {
         /// When it was judged, unix seconds.
         now: u64,
     },
-    /// Claims of the token were revoked that name neither the token nor its session or user.
+    /// Claims of the token other than those of the token, its session or user were revoked.
     RevokedClaims {
         /// The claims, by their paths.
         selector: String,
@@ -47,7 +47,7 @@ pub enum Refusal {
         /// The epoch, unix seconds.
         epoch: u64,
     },
-    /// Signed with a key that was declared dead.
+    /// Signed with a dead key.
     RevokedKey,
     /// The token's session was revoked.
     RevokedSession,
@@ -55,11 +55,11 @@ pub enum Refusal {
     RevokedToken,
     /// The user was logged out everywhere after this token was issued.
     RevokedUser,
-    /// It is bound to a key (`cnf`) and was shown as a bearer token.
+    /// It is bound to a key (`cnf`) and was presented as a bearer token.
     SenderConstrained,
-    /// It was shown with a DPoP proof, and is not bound to a key.
+    /// It was presented with a DPoP proof, and is not bound to a key.
     UnboundToken,
-    /// No key of that name is trusted.
+    /// No trusted key has this name.
     UnknownKey(Box<Mismatch>),
     /// The algorithm is not supported, not allowed here, or not the key's.
     UnsupportedAlgorithm(Box<Mismatch>),
@@ -79,8 +79,8 @@ impl From<Defect> for Refusal {
     }
 }
 
-/// What was found and what was expected in its place, for people; of a token only the one claim or
-/// header member that it is about, bounded and escaped.
+/// What was found and what was expected instead, for people; of the token only the one claim or
+/// header member in question, bounded and escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
     /// The name of the claim or header member.
@@ -136,7 +136,7 @@ impl Refusal {
         }
     }
 
-    /// The claim that is wrong, where it is one.
+    /// The wrong claim, if there is one.
     pub fn claim(&self) -> Option<&str> {
         match self {
             Self::Expired { .. } => Some("exp"),
@@ -206,7 +206,7 @@ impl fmt::Display for Refusal {
 /// Why nothing can be decided now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undecided {
-    /// The token is good by one clock and not by the other: the verifier's is behind the feed's.
+    /// The token is valid by one clock and not by the other: the verifier's is behind the feed's.
     ClockSkew {
         /// How far the feed's newest signed time is ahead, in seconds.
         behind_seconds: u64,
@@ -223,7 +223,7 @@ pub enum Undecided {
     StaleSnapshot {
         /// Its age in seconds.
         age_seconds: u64,
-        /// The largest age that is accepted, in seconds.
+        /// The largest allowed age, in seconds.
         limit_seconds: u64,
     },
 }
@@ -267,10 +267,10 @@ impl fmt::Display for Undecided {
     }
 }
 
-/// Why a token whose signature and claims hold is not valid now.
+/// Why a token with a valid signature and valid claims is not valid now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Objection {
-    /// It must not be honoured.
+    /// It must not be accepted.
     Refused(Refusal),
     /// It cannot be decided.
     Undecided(Undecided),

@@ -1,4 +1,4 @@
-//! What an issuer's configuration asks of a token's type and claims.
+//! The requirements of an issuer's configuration on a token's type and claims.
 
 use crate::json::Value;
 use crate::keys::KeyId;
@@ -20,7 +20,7 @@ impl Verifier {
         if name == Some(rules.issuer.as_str()) {
             return Ok(());
         }
-        // Its own issuer may have this key too, once it was asked again: two names of one service.
+        // Its own issuer may have this key too, after another fetch: two names of one service.
         let (kid, algorithm) = (header.kid(), header.algorithm());
         if self.lacks_key(name, kid, algorithm) {
             return Err(self.unknown_key(kid, algorithm));
@@ -77,7 +77,7 @@ pub(crate) fn check_audience(rules: &IssuerConfig, claims: &Claims<'_>) -> Resul
     }
 }
 
-/// A token without `iat` is judged by the time that it has left; see [`Standing`].
+/// A token without `iat` is judged by its remaining time; see [`Standing`].
 pub(crate) fn check_lifetime(rules: &IssuerConfig, claims: &Claims<'_>) -> Result<(), Refusal> {
     let (Some(exp), Some(iat)) = (claims.expires_at, claims.issued_at) else { return Ok(()) };
     let (seconds, limit_seconds) = (exp.saturating_sub(iat), rules.max_lifetime_seconds);
@@ -87,7 +87,7 @@ pub(crate) fn check_lifetime(rules: &IssuerConfig, claims: &Claims<'_>) -> Resul
     Ok(())
 }
 
-/// The first of several that would do.
+/// The first of several acceptable values.
 #[cold]
 fn names(known: &[String]) -> String {
     let shown: Vec<String> =
@@ -96,7 +96,8 @@ fn names(known: &[String]) -> String {
     shown.join(" or ") + more
 }
 
-/// Media types compare without case, and `application/` may be left out (RFC 7515 section 4.1.9).
+/// Media types compare without case, and the prefix `application/` is optional (RFC 7515 section
+/// 4.1.9).
 pub(crate) fn same_type(expected: Option<&str>, found: Option<&str>) -> bool {
     match (expected, found) {
         (Some(expected), Some(found)) => {

@@ -11,12 +11,12 @@ use crate::token::claims::MAX_ID_BYTES;
 use crate::verify::defect::Defect;
 use crate::verify::refusal::Refusal;
 
-/// What the feed says about one issuer, as far as a token is held against it.
+/// The feed's rules for one issuer that apply to a token.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Listed {
     pub(crate) epoch: u64,
     pub(crate) horizons: Horizons,
-    /// In the order in which they are asked for.
+    /// In the order in which they are checked.
     pub(crate) selectors: Vec<Asked>,
 }
 
@@ -51,9 +51,9 @@ impl Listed {
         self.selectors.iter().map(|asked| &asked.selector).eq(of_other)
     }
 
-    /// The fingerprints of the values that a token has where the feed selects.
+    /// The fingerprints of a token's values for the feed's selectors.
     ///
-    /// A value that cannot be named by a revocation is a refusal, never absent.
+    /// A value that no revocation can name is a refusal, never absent.
     #[inline(never)]
     pub(crate) fn select(&self, claims: &Object<'_>) -> Result<Selected, Refusal> {
         let mut selected = Selected::default();
@@ -65,7 +65,7 @@ impl Listed {
 }
 
 impl Asked {
-    /// Adds the fingerprint of the claims, or several where the one claim is an array.
+    /// Adds the fingerprint of the claims, or several if the one claim is an array.
     fn select(
         &self,
         claims: &Object<'_>,
@@ -95,7 +95,7 @@ impl Asked {
     }
 }
 
-/// The value at a path; none where a name along it is missing.
+/// The value at a path; `None` if a name along it is missing.
 fn value_at<'o, 'a>(
     claims: &'o Object<'a>,
     path: &str,
@@ -122,7 +122,7 @@ fn single<'v>(path: &str, value: &'v Value<'_>) -> Result<Option<ClaimValue<'v>>
     }
 }
 
-/// An empty text names nothing, so it counts as absent.
+/// An empty text identifies nothing, so it counts as absent.
 fn text_value<'v>(path: &str, text: &'v str) -> Result<Option<ClaimValue<'v>>, Refusal> {
     match text.len() {
         0 => Ok(None),
@@ -141,7 +141,7 @@ fn wrong(path: &str, found: &'static str) -> Refusal {
 /// The fingerprints of a token, by the place of their selector.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selected {
-    /// Which of `first` are there.
+    /// Which of `first` are present.
     present: u8,
     first: [Fingerprint; MAX_SELECTORS],
     /// Further values of an array, and selectors beyond the first.
@@ -174,7 +174,7 @@ fn bit(place: usize) -> u8 {
     u32::try_from(place).ok().and_then(|place| 1u8.checked_shl(place)).unwrap_or(0)
 }
 
-/// What a revocation has matched, in the order in which it is asked for.
+/// The matches of revocations, in the order in which they are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Matched {
     Token,

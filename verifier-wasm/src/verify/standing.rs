@@ -1,4 +1,4 @@
-//! What is left of a token once its signature and its claims were checked.
+//! The state of a token after its signature and its claims were checked.
 
 use crate::feed::Feed;
 use crate::keys::KeyId;
@@ -11,8 +11,8 @@ use crate::verify::selection::{Asked, Listed, Matched, Selected};
 
 /// An admitted token, reduced to what time and the feed decide about.
 ///
-/// It is as good as the token as long as [`Verifier::is_current`](crate::Verifier::is_current) says
-/// so, and small: remembering it makes the next verdict about the same token a few look-ups.
+/// It replaces the token while [`Verifier::is_current`](crate::Verifier::is_current) is true, and
+/// is small: remembering it makes the next verdict on the same token a few look-ups.
 #[derive(Debug, Clone)]
 pub struct Standing {
     pub(crate) key: KeyId,
@@ -65,7 +65,7 @@ impl Standing {
     }
 
     pub(crate) fn check_start(&self, epoch: u64, now: u64) -> Result<(), Refusal> {
-        // The feed has signed that its epoch has come: a red button pressed on a clock that is fast
+        // The feed has signed its epoch, so it has passed: a red button pressed on a fast clock
         // must not make every new login wait for ours.
         let issued_at = self.issued_at.filter(|issued_at| *issued_at > epoch);
         let from = self.not_before.max(issued_at).unwrap_or(0);
@@ -85,8 +85,8 @@ impl Standing {
         Refusal::NotYetValid { from, now }
     }
 
-    /// The issuer's horizon: a token that lives longer could outlive its revocation. A token that
-    /// does not show how long it lives could too.
+    /// The issuer's horizon: a token that lives longer could outlive its revocation, and so could a
+    /// token without a known lifetime.
     pub(crate) fn check_horizon(&self, listed: &Listed) -> Result<(), Refusal> {
         if listed.horizons.is_empty() {
             return Ok(());
@@ -102,7 +102,7 @@ impl Standing {
         }
     }
 
-    /// Asks for the epoch, the token, the session, the user and other claims, in this order.
+    /// Checks the epoch, the token, the session, the user and other claims, in this order.
     pub(crate) fn check_revocations(&self, feed: &Feed, listed: &Listed) -> Result<(), Refusal> {
         self.check_epoch(listed)?;
         match self.revocations(feed, listed).next() {
@@ -119,7 +119,7 @@ impl Standing {
         Ok(())
     }
 
-    /// The revocations that match the token, with the fingerprints by which they were found.
+    /// The revocations that match the token, with the matching fingerprints.
     pub(crate) fn revocations<'a>(
         &'a self,
         feed: &'a Feed,

@@ -1,9 +1,9 @@
-//! Values that a caller comes back for.
+//! Values that a caller retrieves later.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
-/// Holds values until their tickets are presented. With no place left, the oldest is dropped.
+/// Stores values until their tickets are presented. If no place is free, the oldest is dropped.
 #[derive(Debug)]
 pub(crate) struct Tickets<T> {
     held: VecDeque<(NonZeroU32, T)>,
@@ -16,7 +16,7 @@ impl<T> Tickets<T> {
         Self { held: VecDeque::new(), next: NonZeroU32::MIN, places }
     }
 
-    /// A ticket comes again only after all other numbers, and there are far fewer places than that.
+    /// A ticket repeats only after all other numbers, and there are far fewer places than that.
     pub(crate) fn put(&mut self, value: T) -> NonZeroU32 {
         let ticket = self.next;
         self.next = ticket.checked_add(1).unwrap_or(NonZeroU32::MIN);

@@ -1,4 +1,4 @@
-//! What the verifier answers.
+//! The answer of the verifier.
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -7,13 +7,13 @@ use crate::snapshot::Position;
 use crate::token::claims::VerifiedClaims;
 use crate::verify::refusal::{Objection, Refusal, Undecided};
 
-/// The answer to "is this token good now", with what it was based on.
+/// The answer to "is this token valid now", with its evidence.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
     /// The answer itself.
     #[serde(flatten)]
     pub decision: Decision,
-    /// How fresh the revocations were that it was based on.
+    /// The freshness of the revocations behind it.
     pub evidence: Evidence,
 }
 
@@ -29,14 +29,14 @@ impl Verdict {
     }
 }
 
-/// Valid, refused or undecided; undecided is neither of the others (HTTP 503, never 200 or 401).
+/// Valid, refused or undecided; undecided is a separate answer (HTTP 503, never 200 or 401).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// The token must not be honoured (HTTP 401).
+    /// The token must not be accepted (HTTP 401).
     Refused(Refusal),
     /// It cannot be decided now (HTTP 503 with Retry-After).
     Undecided(Undecided),
-    /// The token is good now.
+    /// The token is valid now.
     Valid(Box<VerifiedClaims>),
 }
 
@@ -70,7 +70,7 @@ impl Serialize for Decision {
             Self::Refused(refusal) => map.serialize_entry("detail", &refusal.to_string())?,
             Self::Undecided(undecided) => map.serialize_entry("detail", &undecided.to_string())?,
             Self::Valid(claims) => match RawValue::from_string(claims.text().to_owned()) {
-                // As they were signed: read and written again, large numbers would be others.
+                // As they were signed: reading and writing them would change large numbers.
                 Ok(text) => map.serialize_entry("claims", &text)?,
                 Err(_) => map.serialize_entry("claims", &claims.payload())?,
             },
@@ -88,7 +88,7 @@ impl From<Objection> for Decision {
     }
 }
 
-/// Position and age of the revocations that were consulted.
+/// Position and age of the revocations behind a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Evidence {
     /// The position reached, if any snapshot was applied.

@@ -1,7 +1,8 @@
-//! The one file that touches `wasm_bindgen`: it converts and never decides.
+//! The only file that uses `wasm_bindgen`: it converts and never decides.
 //!
-//! Numbers cross the boundary as they are. Tokens and signatures are in a buffer at an address that
-//! never changes. Each call's answer is JSON text, whose address is in that buffer. That keeps the JavaScript around it small, and the calls fast.
+//! Numbers cross the boundary unchanged. Tokens and signatures are in a buffer at an address that
+//! never changes. Each call's answer is JSON text, whose address is in that buffer. That keeps the
+//! JavaScript around it small, and the calls fast.
 
 #![expect(unreachable_pub, reason = "wasm_bindgen exports public items only")]
 
@@ -31,15 +32,15 @@ pub struct WasmVerifier {
     caching: CachingVerifier,
     buffer: Box<Buffer>,
     proofs: ProofMemory,
-    /// The request that the next call is about, if it is one with a proof.
+    /// The request of the next call, if it has a proof.
     request: Request,
-    /// What the last call left to be read.
+    /// The result of the last call.
     answer: String,
 }
 
 #[wasm_bindgen]
 impl WasmVerifier {
-    /// Makes a verifier of a [`VerifierConfig`] in JSON; none where [`problems`](Self::problems)
+    /// Makes a verifier from a [`VerifierConfig`] in JSON; `None` if [`problems`](Self::problems)
     /// has something to report.
     pub fn make(config: &[u8]) -> Option<Self> {
         Some(Self {
@@ -51,7 +52,7 @@ impl WasmVerifier {
         })
     }
 
-    /// What is wrong with a configuration, all of it.
+    /// All problems of a configuration.
     pub fn problems(config: &[u8]) -> String {
         let problems = verifier_of(config).err().unwrap_or_default();
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -63,12 +64,11 @@ impl WasmVerifier {
         self.buffer.answer.as_ptr()
     }
 
-    /// Replaces the keys of the issuer that was configured as the `issuer`-th with a JWK set, which
-    /// was fetched or configured. The answer has the number of each key that loads, its place in the
-    /// set and its algorithm, and what was left out:
-    /// `{"keys": [[number, place, "alg"], …], "dropped": ["…", …]}`. A set without a usable key
-    /// withdraws the keys before it, and the answer names the problem too; one that is no JWK set
-    /// changes nothing: `{"problem": …}`.
+    /// Replaces the keys of the `issuer`-th configured issuer with a JWK set, which was fetched or
+    /// configured. The answer has the number of each key that loads, its place in the set and its
+    /// algorithm, and the keys that were left out: `{"keys": [[number, place, "alg"], …],
+    /// "dropped": ["…", …]}`. A set without a usable key withdraws the previous keys, and the
+    /// answer names the problem too; a text that is no JWK set changes nothing: `{"problem": …}`.
     #[wasm_bindgen(js_name = setKeys)]
     pub fn set_keys(&mut self, issuer: usize, jwks: &[u8], is_fetched: bool) {
         let set = read_key_set(jwks, self.caching.verifier().algorithms(issuer), is_fetched);
@@ -79,8 +79,8 @@ impl WasmVerifier {
         self.say(answer);
     }
 
-    /// Applies one snapshot at `now` (unix seconds); the answer says what changed, the code if the
-    /// floor was raised.
+    /// Applies one snapshot at `now` (unix seconds); the answer has the change, the code whether
+    /// the floor was raised.
     pub fn apply(&mut self, snapshot: Vec<u8>, now: f64) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
         let (applied, floor) = self.caching.apply(snapshot, now);
@@ -102,7 +102,7 @@ impl WasmVerifier {
         self.buffer.answer = [base.as_ptr().addr(), base.len()].map(number);
     }
 
-    /// True if a snapshot of the feed may begin like that; otherwise the answer says why not.
+    /// True if a snapshot of the feed may begin like that; otherwise the answer has the reason.
     pub fn preview(&mut self, head: &[u8]) -> bool {
         let looked = self.caching.verifier().feed().preview(head);
         let is_promising = looked.is_ok();
@@ -112,8 +112,8 @@ impl WasmVerifier {
         is_promising
     }
 
-    /// Begins to check a snapshot that arrives in pieces, of which `head` is the first. Answers with a
-    /// ticket for [`piece`](Self::piece), or with 0 if it is not the feed's.
+    /// Begins to check a snapshot that arrives in pieces; `head` is the first. Returns a ticket for
+    /// [`piece`](Self::piece), or 0 if it is not the feed's.
     pub fn begin(&mut self, head: &[u8]) -> u32 {
         match self.caching.begin(head) {
             Ok(ticket) => ticket.get(),
@@ -131,7 +131,7 @@ impl WasmVerifier {
         }
     }
 
-    /// Whether the signature of what has arrived is right. One that was forgotten is left to
+    /// Whether the signature of the pieces is valid. A forgotten snapshot is left to
     /// [`apply`](Self::apply), which checks everything.
     pub fn end(&mut self, ticket: u32) -> bool {
         let ended = NonZeroU32::new(ticket).map_or(Ok(()), |ticket| self.caching.end(ticket));
@@ -152,13 +152,13 @@ impl WasmVerifier {
         u32::try_from(self.caching.verifier().feed().heard_at()).unwrap_or(u32::MAX)
     }
 
-    /// When the last snapshot was signed that was applied or refused for its content, unix seconds.
+    /// When the last snapshot that was applied or refused for its content was signed, unix seconds.
     #[wasm_bindgen(js_name = issuedAt)]
     pub fn issued_at(&self) -> u32 {
         u32::try_from(self.caching.verifier().feed().last_issued_at()).unwrap_or(u32::MAX)
     }
 
-    /// True if that snapshot ends before what is held.
+    /// True if that snapshot ends before the held position.
     #[wasm_bindgen(js_name = isBehind)]
     pub fn is_behind(&self) -> bool {
         self.caching.verifier().feed().is_last_behind()
@@ -189,7 +189,8 @@ impl WasmVerifier {
         }
     }
 
-    /// Says for the next call that the token in the buffer is shown with a proof, and in which request.
+    /// Sets for the next call that the token in the buffer is presented with a proof, and the
+    /// request.
     pub fn show(&mut self, length: usize, method: &[u8], url: &[u8], proof: &[u8]) {
         let parts = [self.buffer.token(length), method, url, proof];
         self.request =
@@ -197,8 +198,8 @@ impl WasmVerifier {
     }
 
     /// Judges the token in the buffer at `now` (unix seconds) and remembers its standing in `slot`.
-    /// The answer has the claims of a token that is valid, and the whole verdict on another. What is
-    /// left out of `shown` is 0: the token is shown as a bearer token.
+    /// The answer has the claims of a valid token, and the whole verdict on another one. Without a
+    /// value, `shown` is 0: the token is presented as a bearer token.
     pub fn verify(
         &mut self,
         length: usize,
@@ -215,16 +216,16 @@ impl WasmVerifier {
         self.conclude(judged, now)
     }
 
-    /// Looks for the `nth` key that may have signed the token in the buffer, and leaves there what
-    /// it takes to check that. Answers with a ticket for
-    /// [`verify_vouched_for`](Self::verify_vouched_for), or with 0 if there is no such key.
+    /// Looks for the `nth` key that may have signed the token in the buffer, and leaves there the
+    /// data for the check. Returns a ticket for [`verify_vouched_for`](Self::verify_vouched_for),
+    /// or 0 if there is no such key.
     pub fn candidate(&mut self, length: usize, nth: usize) -> u32 {
         let found = self.caching.candidate(self.buffer.token(length), nth);
         found.and_then(|candidate| self.hand_out(&candidate)).unwrap_or(NO_TICKET)
     }
 
-    /// As [`verify`](Self::verify), for a token whose signature the caller has found to be the
-    /// candidate's; with 0 as ticket, to be no candidate's.
+    /// Like [`verify`](Self::verify), for a token whose signature the caller has checked with the
+    /// candidate's key; with 0 as ticket, if no candidate's key signed it.
     #[wasm_bindgen(js_name = verifyVouchedFor)]
     pub fn verify_vouched_for(
         &mut self,
@@ -245,8 +246,8 @@ impl WasmVerifier {
     }
 
     /// The result of each check of the token in the buffer at `now` (unix seconds): the answer is
-    /// `[{"check": …, "result": …, "code": …, "detail": …, "claim": …, "position": …}, …]`; `claim` is the
-    /// name of the claim that is wrong.
+    /// `[{"check": …, "result": …, "code": …, "detail": …, "claim": …, "position": …}, …]`; `claim`
+    /// is the name of the wrong claim.
     pub fn explain(&mut self, length: usize, now: f64, shown: u32) -> u32 {
         let Some(now) = whole_seconds(now) else { return codes::WRONG_CLOCK };
         let request = take(&mut self.request);
@@ -271,7 +272,7 @@ impl WasmVerifier {
 }
 
 impl WasmVerifier {
-    /// Leaves in the buffer what it takes to check a signature.
+    /// Leaves the data for the check of a signature in the buffer.
     fn hand_out(&mut self, candidate: &Candidate) -> Option<u32> {
         let Candidate { ticket, key, signature, signed_bytes } = candidate;
         self.buffer.candidate = [key.number(), signature.len(), *signed_bytes].map(number);
@@ -302,7 +303,7 @@ impl WasmVerifier {
     }
 }
 
-/// Token, method, URL and proof of a request. Behind a pointer: most requests have none, and each takes it.
+/// Token, method, URL and proof of a request. Behind a pointer, because most requests have none.
 type Request = Option<Box<[String; 4]>>;
 
 fn presentation<'a>(
@@ -313,7 +314,7 @@ fn presentation<'a>(
     match shown {
         NOT_SHOWN => Presentation::NotShown,
         SHOWN_WITH_PROOF => {
-            // Without a request all are empty, which no check passes.
+            // Without a request all are empty, which passes no check.
             let parts = request.as_ref().map(|parts| parts.each_ref().map(String::as_str));
             let [token, method, url, proof] = parts.unwrap_or_default();
             Presentation::Dpop(DpopRequest { token, proof, method, url }, proofs)
@@ -322,9 +323,9 @@ fn presentation<'a>(
     }
 }
 
-/// What loads of a JWK set that was fetched or configured, and what is left out, with no verifier to
-/// hold it. `algorithms` are those of the issuer, with a space between two of them. The answer is as that
-/// of [`WasmVerifier::set_keys`]; a key's number is its place among those that load.
+/// The keys of a fetched or configured JWK set that load, and those that are left out, without a
+/// verifier. `algorithms` are those of the issuer, separated by spaces. The answer is like that of
+/// [`WasmVerifier::set_keys`]; a key's number is its place among those that load.
 #[wasm_bindgen(js_name = readKeySet)]
 pub fn read_key_set_report(jwks: &[u8], algorithms: &[u8], is_fetched: bool) -> String {
     let names = str::from_utf8(algorithms).unwrap_or_default();
@@ -332,7 +333,7 @@ pub fn read_key_set_report(jwks: &[u8], algorithms: &[u8], is_fetched: bool) -> 
     key_report(&read_key_set(jwks, &algorithms, is_fetched), |key| key)
 }
 
-/// The signature layer alone: true if `signature` is the JWK's under `message`.
+/// The signature layer alone: true if `signature` is the JWK's signature of `message`.
 #[wasm_bindgen(js_name = verifySignature)]
 pub fn verify_signature(jwk: &[u8], message: &[u8], signature: &[u8]) -> bool {
     let keys = KeySet::from_jwks(jwk, &[]).unwrap_or_default();
@@ -379,13 +380,13 @@ fn key_report(set: &Result<KeySet, KeySetError>, number: impl Fn(usize) -> usize
     format!(r#"{{"keys":[{}],"dropped":[{}]{problem}}}"#, keys.join(","), dropped.join(","))
 }
 
-/// A message as a JSON string. Text of others in it was escaped to printable ASCII before.
+/// A message as a JSON string. Untrusted text in it was escaped to printable ASCII before.
 fn json_text(message: &impl ToString) -> String {
     let text = message.to_string();
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// An outcome and what belongs to it, as members of an object.
+/// An outcome and its data, as members of an object.
 fn reason(objection: &Objection) -> String {
     let (outcome, code, detail) = match objection {
         Objection::Refused(refusal) => ("refused", refusal.code(), refusal.to_string()),
@@ -439,5 +440,5 @@ fn number(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
-/// How many of the keys that were left out a report names.
+/// How many of the left-out keys a report names.
 const MAX_DROPPED: usize = 32;

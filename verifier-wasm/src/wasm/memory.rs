@@ -1,10 +1,10 @@
-//! The memory that both sides share, and the numbers that calls answer with. The other side is
+//! The memory that both sides share, and the numbers that calls return. The other side is
 //! `js/engine/layout.js`, with the same names; a test compares them.
 
 use crate::keys::MAX_KEYS;
 use crate::token::jws::MAX_TOKEN_BYTES;
 
-/// What both sides read and write, at an address that never changes.
+/// The data that both sides read and write, at an address that never changes.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Buffer {
@@ -27,22 +27,22 @@ impl Buffer {
         })
     }
 
-    /// The token that JavaScript has written; all of the buffer, which no token may fill, if it was
+    /// The token that JavaScript has written; the whole buffer, which no token may fill, if it was
     /// too long to be written.
     pub(super) fn token(&self, length: usize) -> &[u8] {
         self.token.get(..length).unwrap_or(&self.token)
     }
 }
 
-/// What the calls that judge, apply and resume answer with.
+/// The results of the calls that judge, apply and resume.
 pub(super) mod codes {
-    /// The token is good now.
+    /// The token is valid now.
     pub(crate) const VALID: u32 = 0;
-    /// It is, and it shows that the feed has gone on.
+    /// It is valid, and it shows that the feed is behind.
     pub(crate) const VALID_BUT_BEHIND: u32 = 1;
     /// The answer is the verdict; or the snapshot does not belong to the feed.
     pub(crate) const NOT_VALID: u32 = 2;
-    /// The slot is empty, or what it holds is not current any more.
+    /// The slot is empty, or its content is outdated.
     pub(crate) const FORGOTTEN: u32 = 3;
     /// The time is not a finite number of seconds.
     pub(crate) const WRONG_CLOCK: u32 = 4;
@@ -50,17 +50,17 @@ pub(super) mod codes {
     pub(crate) const RAISED: u32 = 5;
     /// The floor is as before, and a fresh statement ends there.
     pub(crate) const AT_FLOOR: u32 = 6;
-    /// The snapshot claims what only a clock that is far ahead could have signed.
+    /// The snapshot has a time that only a clock far ahead could have signed.
     pub(crate) const IMPLAUSIBLE: u32 = 7;
 }
 
-/// In place of a ticket.
+/// Instead of a ticket.
 pub(super) const NO_TICKET: u32 = 0;
-/// In place of the allowed age of the feed, in seconds: any age.
+/// Instead of the allowed age of the feed, in seconds: any age.
 pub(super) const ANY_AGE: u32 = u32::MAX;
-/// In place of how a token is shown, which otherwise is as a bearer token: no client shows it now.
+/// Instead of the presentation, which is otherwise as a bearer token: no client presents it now.
 pub(super) const NOT_SHOWN: u32 = 1;
-/// In its place: with the proof that was handed over last.
+/// Instead of the presentation: with the last passed proof.
 pub(super) const SHOWN_WITH_PROOF: u32 = 2;
 /// The signature of the longest RSA key that loads.
 const MAX_SIGNATURE_BYTES: usize = 1024;
