@@ -123,7 +123,7 @@ pub struct Effects {
     pub refresh_denied: Vec<Denied>,
     /// Keys.
     pub dead_keys: Vec<DeadKey>,
-    /// What the feed says after the record about the issuers for which it says something new.
+    /// The rules of issuers that change with the record.
     pub rules: Vec<IssuerRules>,
     /// Sessions with a lower version have ended, for every user; 0 if the record does not set it.
     pub sessions_floor: u64,
@@ -143,7 +143,7 @@ pub struct Denied {
 pub struct RevokedUpTo {
     /// Their fingerprint.
     pub id: u64,
-    /// What newer tokens show.
+    /// The minimum that newer tokens have.
     pub cutoff: Cutoff,
     /// When the entry may be removed from the base, unix seconds.
     pub until: u64,
@@ -152,11 +152,11 @@ pub struct RevokedUpTo {
 impl Record {
     /// Encodes the record for the log.
     pub fn encode(&self) -> Vec<u8> {
-        // An empty record in its place would stop every process that reads the log.
+        // An empty record instead would stop every process that reads the log.
         postcard::to_allocvec(self).expect("plain data is always encoded")
     }
 
-    /// What was revoked, encoded: who did so, when and why left out.
+    /// The revocations, encoded: without actor, time and reason.
     pub fn revocations_encoded(&self) -> Vec<u8> {
         postcard::to_allocvec(&self.revocations).expect("plain data is always encoded")
     }
@@ -206,7 +206,7 @@ struct Into<'a> {
 }
 
 impl Into<'_> {
-    /// Takes in one revocation of `issuer`; true if that changes what the feed says about the issuer.
+    /// Takes in one revocation of `issuer`; true if that changes the feed's rules for the issuer.
     fn take(&mut self, revocation: &Revocation, issuer: &str) -> bool {
         match revocation {
             Revocation::Claims { claims, issued_before, exp, .. } => {
@@ -222,7 +222,7 @@ impl Into<'_> {
                 self.issuers.register(name, registration, self.at, self.seq);
                 true
             }
-            // What was revoked of it stays, so the feed says the same.
+            // Its revocations stay, so the feed's rules do not change.
             Revocation::IssuerRemoved { name } => {
                 self.issuers.remove(name, self.seq);
                 false

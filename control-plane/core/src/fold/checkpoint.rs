@@ -77,8 +77,8 @@ impl Trimming {
         Ok(Self { seq: checkpoint.seq, kept, salt })
     }
 
-    /// Takes in the next record, if nothing of it must be kept in the log at `now`. False ends the
-    /// walk.
+    /// Takes in the next record, if none of its entries must stay in the log at `now`. False ends
+    /// the walk.
     ///
     /// Some entries of a record older than a week may still have an effect: the checkpoint carries
     /// them, up to 10,000 in total. Otherwise one token that is valid for a year would keep every

@@ -14,13 +14,13 @@ use super::registration::is_address;
 pub fn jwks_address(issuer: &str, source: &str, text: &[u8]) -> Result<String, String> {
     let document = read_object(text).ok_or("the discovery document is not one JSON object")?;
     let member = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or_default();
-    // Section 4.3: else a document for another issuer would bring that one's keys.
+    // Section 4.3: otherwise a document for another issuer would bring that issuer's keys.
     if member("issuer") != issuer {
         let found = Shown::new(member("issuer"));
         return Err(format!("the discovery document is for the issuer {found}"));
     }
     let address = member("jwks_uri");
-    // What came over TLS does not send us to an address without it.
+    // A document that was fetched over TLS must not lead to an address without it.
     let is_downgrade = source.starts_with("https://") && !address.starts_with("https://");
     if is_downgrade || !is_address(address) {
         let found = Shown::new(address);
@@ -33,7 +33,8 @@ pub fn jwks_address(issuer: &str, source: &str, text: &[u8]) -> Result<String, S
 mod tests {
     use super::*;
 
-    // I10: keys come from where the issuer says, and over no weaker connection than that.
+    // I10: keys come from the address that the issuer names, over a connection that is at least as
+    // secure.
     #[test]
     fn a_discovery_document_names_the_keys_of_its_own_issuer() {
         let read = |source: &str, issuer: &str, jwks: &str| {

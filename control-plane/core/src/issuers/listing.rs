@@ -1,4 +1,4 @@
-//! What the feed says about one issuer, and for how long it is needed.
+//! The feed's rules for one issuer, and how long they are needed.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use super::registration::Registration;
 use crate::limits::leaves_at;
 
-/// What the feed says about one issuer, and for how long it is needed.
+/// The feed's rules for one issuer, and how long they are needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Listing {
     pub(super) rules: IssuerRules,
     pub(super) roles: Roles,
     pub(super) clock_skew_seconds: u64,
-    /// False after the issuer was removed. What was revoked of it stays until it is past.
+    /// False after the issuer was removed. Its revocations stay until they have expired.
     pub(super) is_registered: bool,
-    /// Until when each selector that is no role is needed, unix seconds.
+    /// Until when each selector that is not a role is needed, unix seconds.
     pub(super) needed_until: BTreeMap<Selector, u64>,
-    /// Until when anything of it is needed, unix seconds.
+    /// Until when any of these rules is needed, unix seconds.
     pub(super) until: u64,
     /// Tokens issued up to this instant may have been revoked already, unix seconds: a step of the
     /// horizon that begins before it would change how long their entries must stay.
@@ -28,11 +28,11 @@ pub(super) struct Listing {
 /// The claims that name a token, a session and a user of an issuer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roles {
-    /// None where the issuer's tokens have no id of their own.
+    /// `None` if the issuer's tokens have no id of their own.
     pub token: Option<Selector>,
-    /// None where they have no id of a session.
+    /// `None` if they have no id of a session.
     pub session: Option<Selector>,
-    /// None where they have no id of a user.
+    /// `None` if they have no id of a user.
     pub user: Option<Selector>,
 }
 
@@ -64,9 +64,9 @@ impl Listing {
         }
     }
 
-    /// Adds a step that begins at `at`, or after the last revoked token: the entries of those that
-    /// were revoked before stay as long as it was then computed. Beyond [`MOST_STEPS`] nothing changes:
-    /// readers refuse a snapshot with more than they take.
+    /// Adds a step that begins at `at`, or after the last revoked token: the entries of tokens that
+    /// were revoked before stay as long as it was computed then. Beyond [`MOST_STEPS`] nothing
+    /// changes: readers refuse a snapshot with more steps.
     pub(super) fn limit(&mut self, at: u64, seconds: u64) {
         // By the record's time, not by that of the process: all processes count the same steps.
         self.rules.horizons.forget_before(at.saturating_sub(leaves_at(0)));
@@ -94,7 +94,7 @@ impl Listing {
         self.rules.list(selector, Uses::CUTOFF)
     }
 
-    /// Takes over what is registered, except for the horizon.
+    /// Applies a registration, except for its horizon.
     pub(super) fn adopt(&mut self, registration: &Registration) {
         self.is_registered = true;
         self.clock_skew_seconds = registration.clock_skew_seconds;
@@ -106,8 +106,8 @@ impl Listing {
         self.keep_only(&registration.selectors);
     }
 
-    /// Besides the roles, only `configured` selectors are listed for good: others go when nothing is
-    /// left that was revoked by them.
+    /// In addition to the roles, only `configured` selectors are listed permanently: others are
+    /// removed with their last revocation.
     pub(super) fn keep_only(&mut self, configured: &[Selector]) {
         for listed in &self.rules.selectors {
             if configured.contains(&listed.selector) || self.roles.has(&listed.selector) {
@@ -118,7 +118,7 @@ impl Listing {
         }
     }
 
-    /// True if the selector is listed for good.
+    /// True if the selector is listed permanently.
     fn is_configured(&self, selector: &Selector) -> bool {
         !self.needed_until.contains_key(selector) && self.rules.uses_of(selector).is_some()
     }

@@ -1,4 +1,4 @@
-//! The issuers whose tokens can be revoked, and what the feed says about each of them.
+//! The issuers whose tokens can be revoked, and the feed's rules for each of them.
 
 mod discovery;
 mod listing;
@@ -24,18 +24,18 @@ pub use registration::{Definition, KeySource, Registration};
 /// The claims of one revocation, by their paths.
 pub type Claims = BTreeMap<String, ClaimValue<'static>>;
 
-/// All issuers, by their `iss`: the control plane itself, and those that were registered.
+/// All issuers, by their `iss`: the control plane itself, and the registered ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issuers {
     own: String,
-    /// False until the log says how long the control plane's own tokens live.
+    /// False until the log has the lifetime of the control plane's own tokens.
     is_own_limited: bool,
-    /// By name; with the record that said so last. None for an issuer that was removed.
+    /// By name; with the record of the last change. `None` for an issuer that was removed.
     registered: BTreeMap<String, (u64, Option<Registration>)>,
     listings: BTreeMap<String, Listing>,
 }
 
-/// Which of an issuer's tokens are revoked, reduced to what a snapshot has of it.
+/// One revocation, reduced to what a snapshot contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// The fingerprint of the claims.
@@ -89,12 +89,12 @@ impl Issuers {
         self.listings.len() < MAX_ISSUERS
     }
 
-    /// What a base says about all issuers.
+    /// The rules for all issuers in a base.
     pub fn rules(&self) -> Vec<IssuerRules> {
         self.listings.values().map(|listing| listing.rules.clone()).collect()
     }
 
-    /// What the feed says about one issuer.
+    /// The feed's rules for one issuer.
     pub fn rules_of(&self, issuer: &str) -> Option<&IssuerRules> {
         self.listings.get(issuer).map(|listing| &listing.rules)
     }
@@ -173,8 +173,8 @@ impl Issuers {
         }
     }
 
-    /// Limits the control plane's own tokens issued from `at` on. The first limit of a log is for all of
-    /// them: a process records it before it issues its first token.
+    /// Limits the control plane's own tokens issued from `at` on. The first limit of a log applies
+    /// to all of them: a process records it before it issues its first token.
     pub(crate) fn limit_own(&mut self, at: u64, seconds: u64) {
         let (own, is_first) = (self.own.clone(), !self.is_own_limited);
         self.is_own_limited = true;
@@ -185,7 +185,7 @@ impl Issuers {
         }
     }
 
-    /// True if the log says that the control plane's own tokens live this long from now on.
+    /// True if the current limit of the control plane's own tokens in the log is this one.
     pub fn is_own_limited_to(&self, seconds: u64) -> bool {
         let steps = self.rules_of(&self.own).map_or(&[][..], |rules| rules.horizons.steps());
         self.is_own_limited && steps.last().is_some_and(|step| step.seconds == seconds)
@@ -253,7 +253,7 @@ impl Issuers {
         leaves_at(self.latest_exp(issuer, cutoff).max(exp))
     }
 
-    /// Forgets what is past at `now`. The issuers of which nothing is left are returned.
+    /// Forgets what has expired at `now`. Returns the issuers without any rules left.
     pub fn forget_before(&mut self, now: u64) -> Vec<String> {
         for listing in self.listings.values_mut() {
             listing.forget_before(now);
@@ -270,7 +270,7 @@ impl Issuers {
         gone
     }
 
-    /// Adds everything that `other` says.
+    /// Adds all rules of `other`.
     pub(crate) fn join(&mut self, other: &Self) {
         for (name, (seq, registration)) in &other.registered {
             let held = self.registered.entry(name.clone()).or_insert((0, None));
@@ -297,7 +297,7 @@ impl Issuers {
         }
     }
 
-    /// True if `other` says something that is needed at `now` and missing here.
+    /// True if `other` has a rule that is needed at `now` and missing here.
     pub(crate) fn lacks(&self, other: &Self, now: u64) -> bool {
         let registered = other.registered.iter();
         let is_missing = |(name, (seq, _)): (&String, &(u64, _))| {
@@ -335,8 +335,8 @@ pub enum Tokens<'a> {
     User(&'a str),
 }
 
-/// How long the tokens of an issuer may live that was never registered. No revocation of such an
-/// issuer is accepted, so this only counts for one that is removed while it is revoked.
+/// The assumed lifetime of tokens of an issuer that was never registered. No revocation of such an
+/// issuer is accepted, so this only counts if an issuer is removed during a revocation.
 const UNREGISTERED_SECONDS: u64 = 604_800;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What an issuer is registered with.
+//! The registration of an issuer.
 
 use offswitch_presets::{Parameters, Preset};
 use offswitch_snapshot::{MAX_SELECTORS, Selector};
@@ -30,7 +30,7 @@ pub struct Registration {
     pub user_claim: Option<String>,
     /// Selectors that verifiers look up even while nothing is revoked by them.
     pub selectors: Vec<Selector>,
-    /// What of its events is accepted.
+    /// Which of its events are accepted.
     pub receivers: Receivers,
 }
 
@@ -44,13 +44,13 @@ pub enum KeySource {
     Jwks(String),
 }
 
-/// An issuer as an operator describes it; what is left out takes its default.
+/// An issuer as an operator describes it; a missing member gets its default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Definition {
-    /// The exact `iss` of its tokens. A preset has it.
+    /// The exact `iss` of its tokens. A preset defines it.
     pub issuer: String,
-    /// The preset that has what is left out, by its name.
+    /// The name of the preset that defines the missing members.
     pub preset: Option<String>,
     /// The parameters of the preset.
     pub parameters: Parameters,
@@ -88,7 +88,7 @@ impl Definition {
         self.with_preset()?.check_members(name, issuers)
     }
 
-    /// The definition with what its preset says in the members that are left out.
+    /// The definition with the members that its preset adds.
     ///
     /// # Errors
     ///
@@ -222,7 +222,7 @@ impl Definition {
         if algorithms.is_empty() {
             return Err(invalid("algorithms", "must name at least one".to_owned()));
         }
-        // A shared secret has no place in a key set that anyone can fetch.
+        // A shared secret must not be in a key set that every client can fetch.
         let is_usable =
             |name: &&String| Algorithm::from_name(name).is_some_and(|one| !one.is_symmetric());
         if let Some(other) = algorithms.iter().find(|name| !is_usable(name)) {
@@ -274,8 +274,8 @@ fn claim(
     }
 }
 
-/// True for an https address, and for http on this machine: keys that come over the network unprotected
-/// could be anyone's.
+/// True for an https address, and for http on this machine: keys from an unprotected network
+/// connection could be an attacker's.
 pub(crate) fn is_address(text: &str) -> bool {
     let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
     let is_plain = !text.chars().any(|one| one.is_whitespace() || one.is_control());
@@ -297,7 +297,7 @@ fn invalid(field: &'static str, detail: String) -> Refused {
 
 const DEFAULT_HORIZON_SECONDS: u64 = 86_400;
 const DEFAULT_SKEW_SECONDS: u64 = 5;
-/// One for each type of key: a key without `alg` takes the one that fits it.
+/// One for each type of key: a key without `alg` gets the one that fits it.
 const DEFAULT_ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];
 const MAX_ISSUER_BYTES: usize = 512;
 const MAX_NAME_BYTES: usize = 64;

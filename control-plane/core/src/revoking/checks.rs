@@ -100,7 +100,7 @@ fn wrong_path(path: &str, problem: SelectorError) -> Refused {
     invalid("claims", format!("{of}{problem}"))
 }
 
-/// Each selector costs every verifier a look-up for every token.
+/// Every verifier looks up each selector for every token.
 pub(super) fn check_selector(
     claims: &Claims,
     issuers: &Issuers,

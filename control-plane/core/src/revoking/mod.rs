@@ -146,7 +146,7 @@ impl Named {
 }
 
 impl Target {
-    /// Claims that name only a token, a session or a user are that.
+    /// Claims that name only a token, a session or a user become that shorthand.
     fn plain(self, roles: &Roles) -> Self {
         let Self::Claims(claims) = &self else { return self };
         let (Ok(selector), [ClaimValue::Text(id)]) =
