@@ -1,4 +1,4 @@
-// A provider whose clock differs from the control plane's: oidc-provider (npm) under faketime. Cutoffs are
+// A provider whose clock differs from the control plane's: oidc-provider (npm) under faketime. Cut-offs are
 // times of the provider's clock.
 
 import assert from "node:assert/strict";
@@ -68,7 +68,7 @@ for (const seconds of [MARGIN - 1, 1 - MARGIN]) {
       await system.accepts(before);
       await system.revoke({ claims: { client_id: "app" } });
       await system.refuses(before, "revoked_claims");
-      // Until the provider's clock has passed the cutoff, which is the margin and a second ahead of ours.
+      // Until the provider's clock has passed the cut-off, which is the margin and a second ahead of ours.
       await isAcceptedWithin(system, login, MARGIN - seconds - 2, MARGIN - seconds + 8);
     }));
 

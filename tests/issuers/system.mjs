@@ -89,7 +89,7 @@ class System {
 export const claimsOf = (token) => JSON.parse(textOf(token));
 const textOf = (token) => Buffer.from(token.split(".")[1], "base64url").toString();
 
-/** Waits for the end of the second: cutoffs are whole seconds. */
+/** Waits for the end of the second: cut-offs are whole seconds. */
 export async function nextSecond() {
   const second = Math.floor(Date.now() / 1000);
   await new Promise((resume) => setTimeout(resume, (second + 1) * 1000 - Date.now() + 20));

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use support::feed::{SALT, rules, selector, signer};
 use support::{ISSUER, Minter, NOW, claims, claims_with, claims_without, lax_rules};
 
-/// A revocation: claims by path with their values, and a cutoff or none.
+/// A revocation: claims by path with their values, and a cut-off or none.
 type Revoked = (BTreeMap<String, Value>, Option<u64>);
 
 fn value_of(value: &Value) -> ClaimValue<'_> {

@@ -27,7 +27,7 @@ proptest! {
         check_set(&numbers);
     }
 
-    // S20: the same for users; a cutoff is read back to the last bit.
+    // S20: the same for users; a cut-off is read back to the last bit.
     #[test]
     fn a_map_of_any_users_reads_back_as_it_was_written(
         users in numbers(), floors in proptest::collection::vec(floor(), 1..5),

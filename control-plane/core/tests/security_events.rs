@@ -43,7 +43,7 @@ fn judged(
     event(&signed, registration, receiver, now)
 }
 
-/// The effect of an event, in words; the cutoff is compared with `iat`.
+/// The effect of an event, in words; the cut-off is compared with `iat`.
 fn in_words(judged: Result<Event, Refusal>, iat: u64) -> String {
     let Event { named, stream, .. } = match judged {
         Ok(event) => event,

@@ -110,7 +110,7 @@ export class TestFeed {
     return isOwn && !isExact && !hasVersion && issuedBefore === undefined ? now + 1 : now;
   }
 
-  /** No revocation is undone: the later cutoff applies. @param {Cutoff} cutoff */
+  /** No revocation is undone: the later cut-off applies. @param {Cutoff} cutoff */
   #cutOff({ of, minimumVersion, notBefore }) {
     const before = this.#cutoffs.get(of) ?? { minimumVersion: 0, notBefore: 0 };
     this.#cutoffs.set(of, {

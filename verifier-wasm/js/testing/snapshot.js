@@ -187,7 +187,7 @@ function joined(parts) {
 
 const MAGIC = utf8("OFSW");
 const VERSION = 2;
-/** How the revocations of a selector are looked up (FORMAT.md): single ones, or cutoffs, and the name of a
+/** How the revocations of a selector are looked up (FORMAT.md): single ones, or cut-offs, and the name of a
  * matching token's revocation. */
 export const USES = { jti: 5, sid: 9, sub: 18, exact: 1, cutoff: 2 };
 const PREFIX = utf8("\0offswitch snapshot v2\0");

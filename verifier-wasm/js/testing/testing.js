@@ -91,7 +91,7 @@ class TestIssuer {
     await this.#publish();
   }
 
-  /** Cutoffs are whole seconds: the clock moves on until new tokens are valid. @param {number} instant */
+  /** Cut-offs are whole seconds: the clock moves on until new tokens are valid. @param {number} instant */
   #from(instant) {
     const left = instant - this.#now();
     if (left > 0) this.#ahead += left + A_MOMENT;

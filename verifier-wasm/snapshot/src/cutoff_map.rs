@@ -1,4 +1,4 @@
-//! For each cutoff, the values that a matching token must have to be newer than the revocation.
+//! For each cut-off, the values that a matching token must have to be newer than the revocation.
 
 use std::ops::Range;
 
@@ -46,7 +46,7 @@ pub(crate) struct CutoffMap {
 }
 
 impl CutoffMap {
-    /// Reads a map of `count` cutoffs from the front of `bytes[at..]`; returns where it ends.
+    /// Reads a map of `count` cut-offs from the front of `bytes[at..]`; returns where it ends.
     pub(crate) fn read(
         bytes: &[u8],
         at: usize,

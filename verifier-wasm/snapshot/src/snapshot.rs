@@ -170,7 +170,7 @@ impl Snapshot {
         self.denied.rank(&self.bytes, id.0).is_some()
     }
 
-    /// The minimum for tokens with these values, if they were ever revoked up to a cutoff.
+    /// The minimum for tokens with these values, if they were ever revoked up to a cut-off.
     pub fn cutoff(&self, id: Fingerprint) -> Option<Cutoff> {
         self.cutoffs.find(&self.bytes, id.0)
     }

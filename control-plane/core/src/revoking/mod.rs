@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cutoff_is_a_time_that_some_token_can_have() {
+    fn a_cut_off_is_a_time_that_some_token_can_have() {
         let with = |target, issued_before| {
             check(Named { issued_before: Some(issued_before), ..named(target) })
         };
