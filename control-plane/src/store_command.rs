@@ -38,7 +38,7 @@ fn new_era(config: &Config) -> anyhow::Result<()> {
     }
     match aside {
         0 => println!("nothing to put aside in {}", config.data_dir.display()),
-        _ => println!("the next `offswitch serve` begins with what the store holds, also nothing"),
+        _ => println!("the next `offswitch serve` uses the store as it is, even if it is empty"),
     }
     Ok(())
 }

@@ -33,42 +33,42 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "session_idle_seconds",
         default: "1296000",
-        help: "A session that was not refreshed for so long is over, 1 to 315360000.",
+        help: "Idle timeout: a session that is not refreshed for this long ends, 1 to 315360000.",
     },
     Key {
         name: "session_absolute_seconds",
         default: "2592000",
-        help: "No session lives longer, however often it is refreshed, 1 to 315360000.",
+        help: "The longest life of a session, however often it is refreshed, 1 to 315360000.",
     },
     Key {
         name: "refresh_grace_seconds",
         default: "86400",
         help: "How long a used refresh token returns the same successor again while that is unused, \
-               0 to 604800: for lost responses and phones that slept. Two parties that take turns \
+               0 to 604800: for lost responses and sleeping phones. Two parties that take turns \
                are treated as theft at the third late repetition in a row.",
     },
     Key {
         name: "lost_sessions",
         default: "unavailable",
-        help: "What a refresh token is answered whose session the store has lost: unavailable (503: \
-               clients keep the token, for as long as you may still restore a backup) or end (log in \
-               again).",
+        help: "The answer to a refresh token whose session the store has lost: unavailable (503: \
+               clients keep the token while you may still restore a backup) or end (log in again).",
     },
     Key {
         name: "sessions_per_user",
         default: "50",
-        help: "How many sessions a user may have, 1 to 100; one more ends the one idle for longest.",
+        help: "How many sessions a user may have, 1 to 100; the next login ends the longest-idle \
+               one.",
     },
     Key {
         name: "token_algorithm",
         default: "EdDSA",
-        help: "What new token-signing keys are: EdDSA or ES256.",
+        help: "The algorithm of new token-signing keys: EdDSA or ES256.",
     },
     Key {
         name: "key_rotation_seconds",
         default: "7776000",
         help: "After how long a new token-signing key replaces the last one, 3600 to 315360000; 0 \
-               for only when asked to (POST /v1/keys/rotate).",
+               for only on request (POST /v1/keys/rotate).",
     },
     Key {
         name: "key_publish_seconds",
@@ -96,7 +96,7 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "master_key_file",
         default: "",
-        help: "File with the master key, readable by its owner alone; made on the first start. \
+        help: "File with the master key, readable only by its owner; created at the first start. \
                master.key in data_dir if not set. All processes on a store need the same key.",
     },
     Key {
@@ -132,13 +132,14 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "redis_tolerate",
         default: "",
-        help: "What would otherwise be refused: eviction, no_append_only_file, replica.",
+        help: "Redis problems to accept instead of refusing to start: eviction, \
+               no_append_only_file, replica.",
     },
     Key {
         name: "redis_appendfsync",
         default: "detect",
-        help: "detect asks the server; always vouches for it, and for no-appendfsync-on-rewrite no, \
-               where CONFIG is forbidden.",
+        help: "detect asks the server; always confirms appendfsync always and \
+               no-appendfsync-on-rewrite no for a server that forbids CONFIG.",
     },
     Key {
         name: "snapshot_validity_seconds",
@@ -153,12 +154,12 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "base_interval_seconds",
         default: "10",
-        help: "How often at most a new base is built, 1 to 3600.",
+        help: "The shortest time between two new bases, 1 to 3600.",
     },
     Key {
         name: "max_revocation_seconds",
         default: "31622400",
-        help: "How far in the future a revoked token's exp may lie, 86400 to 315360000.",
+        help: "How far in the future a revoked token's exp may be, 86400 to 315360000.",
     },
     Key {
         name: "max_connections",

@@ -77,7 +77,8 @@ pub(super) async fn create(
     let now = plane.now();
     let CreateApiKey { name, mut scopes, expires_at } = body.value;
     if !(1..=MAX_NAME_CHARS).contains(&name.chars().count()) || name.contains(char::is_control) {
-        let detail = format!("must have 1 to {MAX_NAME_CHARS} characters, none of control");
+        let detail =
+            format!("must have 1 to {MAX_NAME_CHARS} characters, and no control characters");
         return Err(invalid("name", &detail));
     }
     scopes.sort();
@@ -95,7 +96,7 @@ pub(super) async fn create(
     if let Some(own) = caller.expires_at
         && expires_at.is_none_or(|at| at > own)
     {
-        let detail = format!("must be at most {own}, when the key that asks for it expires");
+        let detail = format!("must be at most {own}, the expiry of the key in the request");
         return Err(invalid("expires_at", &detail));
     }
     let fresh = plane.api_keys.create(&name, &scopes, expires_at, now).await;

@@ -98,7 +98,7 @@ fn names(tags: &HeaderValue, tag: &str) -> bool {
 #[utoipa::path(
     get, path = "/v1/feed/stream", tag = "feed", operation_id = "followFeed",
     summary = "Follow the feed", params(StreamQuery),
-    responses((status = 200, description = "Snapshots as they come", body = String,
+    responses((status = 200, description = "Snapshots as they are published", body = String,
                content_type = "text/event-stream"),
               (status = "4XX", description = "Refused", body = ProblemDocument), (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]

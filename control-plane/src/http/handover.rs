@@ -51,7 +51,7 @@ pub(super) struct HandedOver {
 /// Exchanges a one-time code for the handle, which is stored in the browser's cookie.
 #[utoipa::path(
     post, path = "/v1/handover/login", tag = "handover", operation_id = "redeemHandoverCode",
-    summary = "Trade a one-time code",
+    summary = "Exchange a one-time code",
     request_body(content = Code, example = json!({ "code": "{handover_code}" })),
     responses((status = 200, description = "An access token", body = HandedOver), (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))

@@ -261,7 +261,7 @@ async fn not_found() -> Problem {
 }
 
 async fn method_not_allowed() -> Problem {
-    let detail = "the endpoint does not take this method; see /docs";
+    let detail = "the endpoint does not support this method; see /docs";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 

@@ -114,9 +114,9 @@ pub enum PlaneError {
     /// The store is empty although this process has served before.
     #[error(
         "the store is empty, but this process has served before (data_dir has its admin.key), and \
-         nothing is left of what it published: restore the store from a backup, or run `offswitch \
-         store new-era` to begin with nothing; revoked tokens that have not expired are then valid \
-         again, and verifiers need the new feed key"
+         its published state is lost: restore the store from a backup, or run `offswitch \
+         store new-era` to begin with an empty log; revoked tokens that have not expired are \
+         then valid again, and verifiers need the new feed key"
     )]
     StoreForgot,
     /// No snapshot has room for one more dead key.

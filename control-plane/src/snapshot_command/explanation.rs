@@ -145,7 +145,7 @@ impl fmt::Display for Explanation {
                 to,
                 "signature: NOT VERIFIED, anyone may have made this; give the feed's --key"
             )?;
-            writeln!(to, "said to be signed by key {others}")?;
+            writeln!(to, "names the signing key {others}, not verified")?;
         }
         writeln!(to, "a {} of {:?}", self.kind, self.feed)?;
         writeln!(to, "positions: after {} up to {}", self.from, self.to)?;
@@ -175,7 +175,9 @@ fn explain_issuer(rules: &IssuerRules, to: &mut fmt::Formatter<'_>) -> fmt::Resu
     writeln!(to, "issuer {:?}:", rules.issuer)?;
     match rules.epoch {
         0 => writeln!(to, "  epoch: none")?,
-        epoch => writeln!(to, "  epoch: tokens issued before {} ({epoch}) are off", utc(epoch))?,
+        epoch => {
+            writeln!(to, "  epoch: tokens issued before {} ({epoch}) are revoked", utc(epoch))?
+        }
     }
     for step in rules.horizons.steps() {
         let (from, seconds) = (step.issued_from, step.seconds);
@@ -231,7 +233,7 @@ impl fmt::Display for Asked {
             Self::User { id, cutoff: None } => write!(to, "user {id:?}: not named"),
             Self::User { id, cutoff: Some(Cutoff { minimum_version, not_before }) } => write!(
                 to,
-                "user {id:?}: off below version {minimum_version}, or issued before {}",
+                "user {id:?}: revoked below version {minimum_version}, or issued before {}",
                 utc(*not_before)
             ),
         }

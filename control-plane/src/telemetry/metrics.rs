@@ -85,13 +85,13 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         Counter,
         "offswitch_refresh_repetitions_total",
         Unit::Count,
-        "Refresh tokens that came again within the grace, by timing.",
+        "Used refresh tokens that were presented again in the grace period, by timing.",
     ),
     (
         Counter,
         "offswitch_refresh_tokens_reused_total",
         Unit::Count,
-        "Sessions that were revoked since a spent refresh token came back.",
+        "Sessions that were revoked because a used refresh token was presented again.",
     ),
     (Counter, "offswitch_refreshes_total", Unit::Count, "Answered refresh requests, by outcome."),
     (

@@ -62,7 +62,7 @@ fn a_simulated_base_is_verified_and_explained() {
         assert!(output.lines().any(|found| found == line), "{line} in {output}");
     }
     assert!(output.contains("denied tokens and sessions: 5000 in "), "{output}");
-    assert!(output.contains("user \"user-3\": off below version 4"), "{output}");
+    assert!(output.contains("user \"user-3\": revoked below version 4"), "{output}");
 }
 
 // A user has only the file: the command explains it, but the first line and the exit code say that

@@ -107,7 +107,10 @@ impl Named {
         }
         if let Target::Key(kid) = target {
             if exp.is_some() {
-                return Err(invalid("exp", "leave it out: a key is dead for good".to_owned()));
+                return Err(invalid(
+                    "exp",
+                    "leave it out: a key is revoked permanently".to_owned(),
+                ));
             }
             need_id("kid", &kid)?;
             return Ok(Revocation::Key { issuer, kid });

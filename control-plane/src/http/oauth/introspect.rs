@@ -21,7 +21,7 @@ use crate::plane::Plane;
     summary = "Ask whether a token is valid",
     request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded",
                  example = json!({ "token": "{access_token}" })),
-    responses((status = 200, description = "What the token says", body = serde_json::Value), (status = 400, description = "Refused", body = OauthError),
+    responses((status = 200, description = "The claims of a valid token", body = serde_json::Value), (status = 400, description = "Refused", body = OauthError),
               (status = 503, description = "The store does not answer", body = OauthError))
 )]
 pub(in crate::http) async fn introspect(

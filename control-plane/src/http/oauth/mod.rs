@@ -50,7 +50,7 @@ pub(super) struct Form(HashMap<String, String>);
 /// The metadata of the authorization server (RFC 8414): the addresses of the endpoints.
 #[utoipa::path(
     get, path = "/.well-known/oauth-authorization-server", tag = "oauth",
-    operation_id = "readMetadata", summary = "Read where everything is",
+    operation_id = "readMetadata", summary = "Read the addresses of the endpoints",
     responses((status = 200, description = "RFC 8414 metadata", body = serde_json::Value))
 )]
 pub(super) async fn metadata(State(plane): State<Arc<Plane>>) -> Response {

@@ -25,7 +25,7 @@ use crate::store::Request;
     summary = "Revoke a token that the caller holds",
     request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded",
                  example = json!({ "token": "{access_token}" })),
-    responses((status = 200, description = "Revoked, or never good"),
+    responses((status = 200, description = "Revoked, or not valid before"),
               (status = 400, description = "Refused", body = OauthError), (status = 503, description = "The store does not answer", body = OauthError))
 )]
 pub(in crate::http) async fn revoke(

@@ -308,7 +308,7 @@ fn invalid(detail: &str) -> Problem {
 }
 
 fn too_slow() -> Problem {
-    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "no more of the body came")
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "no more of the body arrived")
 }
 
 /// A sender that reads only after it has sent everything gets its response up to these limits.

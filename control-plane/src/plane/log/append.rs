@@ -170,7 +170,7 @@ impl Appender {
         {
             let mut queue = self.queue();
             if queue.size_bytes > MOST_WAITING_BYTES {
-                let text = "too much waits for the store already";
+                let text = "the append queue is full";
                 return Err(StoreError::Unavailable(text.to_owned()));
             }
             queue.size_bytes += append.record.len();

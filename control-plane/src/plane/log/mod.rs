@@ -243,8 +243,8 @@ impl Log {
         let (_, since) = ahead.filter(|(at, _)| at.elapsed() < AHEAD_REPORTED_FOR)?;
         let detail = format!(
             "a follower of the feed holds {since}, beyond the log: the store may have lost \
-             revocations; look for a restored backup or a lossy failover, and revoke again what was \
-             revoked since"
+             revocations; look for a restored backup or a lossy failover, and repeat the \
+             revocations since then"
         );
         Some(Finding { code: "follower_ahead", detail, fatal: false })
     }

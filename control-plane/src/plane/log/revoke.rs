@@ -218,7 +218,7 @@ impl Log {
         let page = self.store.read(seq.saturating_sub(1), 1).await?;
         let record = page.records.first().filter(|(found, _)| *found == seq);
         let Some((_, bytes)) = record.filter(|_| page.era == position.era) else {
-            let gone = "the record of the repeated request is not there any more";
+            let gone = "the record of the repeated request does not exist any more";
             return Err(StoreError::Damaged(gone.to_owned()).into());
         };
         Ok(Record::decode(bytes).map_err(|_| FoldError::Damaged { seq })?)

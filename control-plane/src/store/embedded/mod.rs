@@ -209,6 +209,7 @@ fn appended(outcome: tables::Outcome) -> Option<Appended> {
 
 /// Turns a panic of the database on damaged content into an error.
 fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(StoreError::Damaged("the database gave up on it".to_owned())))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(StoreError::Damaged("the database panicked on damaged content".to_owned()))
+    })
 }

@@ -211,7 +211,7 @@ impl Remembered {
         if state.issuer != issuer || state.salt != salt {
             let text = format!(
                 "it is of another issuer ({}) or of another master key; give this process the \
-                 issuer and the master key of before, or another data_dir",
+                 previous issuer and master key, or another data_dir",
                 state.issuer
             );
             return Err(io::Error::other(text));
@@ -232,7 +232,7 @@ impl Remembered {
     pub(super) async fn restore_documents(&self, store: &dyn Store) -> Result<(), StoreError> {
         for (name, bytes) in &self.state.documents {
             if store.load(name).await?.is_empty() && store.swap(name, b"", bytes, None).await? {
-                tracing::warn!(name, "the store had lost a document and was given it back");
+                tracing::warn!(name, "restored a document that the store had lost");
             }
         }
         Ok(())
