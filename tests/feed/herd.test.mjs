@@ -30,7 +30,7 @@ const TROUBLES = {
     await fleet.time.pass(0.5);
     fleet.isUp = true;
   },
-  "closes all connections every 5 s, for a while": async (fleet) => {
+  "answers 503 with a pause of 5 s, for a while": async (fleet) => {
     fleet.breakOff();
     fleet.isUp = true;
     const away = () => new Response(null, { status: 503, headers: { "retry-after": "5" } });

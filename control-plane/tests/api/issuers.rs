@@ -65,7 +65,7 @@ async fn an_issuer_is_registered_listed_changed_and_removed() {
 }
 
 #[tokio::test]
-async fn a_wrong_issuer_is_refused_with_the_name_of_the_member() {
+async fn a_wrong_issuer_is_refused_with_the_name_of_its_member_and_changes_nothing() {
     let plane = registered().await;
     let before = plane.got("/readyz").await["position"].clone();
     let own = plane.issuer();

@@ -8,8 +8,7 @@ import { createHash, randomBytes } from "node:crypto";
  * @param {{ scalar: bigint, A: Uint8Array }} key
  * @param {string} message
  * @param {object} how
- * @param {Uint8Array} [how.R] an encoding of the neutral element, used as R instead of a fresh
- * point
+ * @param {Uint8Array} [how.R] an encoding of the neutral element, used instead of a fresh R
  * @param {(k: bigint) => boolean} [how.fits] whether the hash k is acceptable
  * @param {[bigint, bigint]} [how.torsion] A's part of small order, for which R compensates
  * @param {[bigint, bigint]} [how.added] a point that is added to R and makes it wrong
