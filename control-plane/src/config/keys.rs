@@ -81,7 +81,8 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "store",
         default: "embedded",
-        help: "Where the log is kept: embedded (a file in data_dir), redis://… or unix://….",
+        help: "Where the log is kept: embedded (a file in data_dir), redis://…, redis+sentinel://…, \
+               redis+cluster://… (rediss… for TLS) or unix://… (see docs/guides/redis.md).",
     },
     Key {
         name: "data_dir",
@@ -140,6 +141,32 @@ pub(super) const KEYS: &[Key] = &[
         default: "detect",
         help: "detect asks the server; always confirms appendfsync always and \
                no-appendfsync-on-rewrite no for a server that forbids CONFIG.",
+    },
+    Key {
+        name: "redis_wait_replicas",
+        default: "0",
+        help: "How many replicas of Redis must have a revocation before it is acknowledged, up to 16.",
+    },
+    Key {
+        name: "redis_ca_file",
+        default: "",
+        help: "PEM file with the authorities that may have signed Redis' certificate, and no others; \
+               those of the system if not set. With rediss… only, as the next three.",
+    },
+    Key {
+        name: "redis_client_cert_file",
+        default: "",
+        help: "PEM file with the certificate that is shown to Redis; needs redis_client_key_file.",
+    },
+    Key {
+        name: "redis_client_key_file",
+        default: "",
+        help: "PEM file (mode 0600) with the key of that certificate.",
+    },
+    Key {
+        name: "redis_server_name",
+        default: "",
+        help: "The name that Redis' certificate must have; the host in the URL if not set.",
     },
     Key {
         name: "snapshot_validity_seconds",

@@ -19,7 +19,7 @@ use self::keys::{KEYS, Key};
 use self::values::Values;
 use crate::plane::Settings;
 use crate::server::Limits;
-use crate::store::{Appendfsync, Tolerance};
+use crate::store::{Appendfsync, RedisTls, Tolerance};
 use crate::telemetry::LogFormat;
 
 /// Everything that an operator can configure, checked.
@@ -77,6 +77,10 @@ pub enum StoreConfig {
         tolerance: Tolerance,
         /// When the server flushes its append-only file.
         appendfsync: Appendfsync,
+        /// How many replicas must have what is acknowledged.
+        wait_replicas: u32,
+        /// How TLS is used, if the URL asks for it.
+        tls: RedisTls,
     },
 }
 
@@ -282,7 +286,18 @@ mod tests {
             ("redis://host#insecure", "#"),
             ("redis://host/zero", "database"),
             ("redis://", "host"),
-            ("rediss://host", "TLS"),
+            ("rediss://host?ca=x", "ca"),
+            ("redis://a,b", "several"),
+            ("redis+sentinel://a,b", "service"),
+            ("redis+sentinel://a,,b/main", "host"),
+            ("redis+sentinel://a/main?sentinel_password=x", "sentinel_pass"),
+            ("redis+sentinel://a/main?db=1&db=2", "twice"),
+            ("redis+sentinel://a/main?db=x", "db"),
+            ("redis+sentinel://a/main#insecure", "#"),
+            ("redis+cluster://a/1", "database 0"),
+            ("redis+cluster://a?readonly=yes", "readonly"),
+            ("redis+cluster://a:port", "URL"),
+            ("redis+ssl://a", "embedded"),
             ("http://host", "embedded"),
             ("host:6379", "embedded"),
             ("Embedded", "embedded"),
@@ -305,6 +320,9 @@ mod tests {
             "redis://user:p%40ss@host:6380/3",
             "redis://[::1]:6379",
             "unix:///tmp/redis.sock?db=1&user=a&pass=b",
+            "rediss://user:p%40ss@host:6380/3",
+            "redis+sentinel://user:p%40ss@a,b:26380,c/main?db=1&sentinel_user=a&sentinel_pass=b",
+            "rediss+cluster://:p%40ss@a,[::1]:7000",
         ] {
             assert!(load("", &[("OFFSWITCH_STORE", url)]).is_ok(), "{url}");
         }

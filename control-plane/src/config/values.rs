@@ -21,7 +21,7 @@ use crate::plane::{
     SigningSettings,
 };
 use crate::server::Limits;
-use crate::store::{Appendfsync, check_store_url};
+use crate::store::{Appendfsync, RedisTls, check_store_url};
 use crate::telemetry::{self, LogFormat};
 
 /// The configured values, and the problems found so far.
@@ -227,18 +227,46 @@ impl Values {
                 "detect" => Some(Appendfsync::Detect),
                 _ => None,
             });
+        let wait_replicas = self.number("redis_wait_replicas", 0..=16);
+        let tls = self.redis_tls();
+        let uses_tls = match store.as_str() {
+            "embedded" => Ok(false),
+            url => check_store_url(url),
+        };
+        match uses_tls {
+            Err(problem) => self.problem("store", &problem),
+            Ok(false) if tls != RedisTls::default() => self.problem(
+                "store",
+                "does not ask for TLS (rediss://), but redis_ca_file, redis_client_cert_file, \
+                 redis_client_key_file or redis_server_name is set",
+            ),
+            Ok(_) => {}
+        }
         if store == "embedded" {
             return StoreConfig::Embedded;
-        }
-        if let Err(problem) = check_store_url(&store) {
-            self.problem("store", &problem);
         }
         StoreConfig::Redis {
             url: store,
             prefix,
             tolerance: tolerance.unwrap_or_default(),
             appendfsync: appendfsync.unwrap_or_default(),
+            wait_replicas: u32::try_from(wait_replicas).unwrap_or_default(),
+            tls,
         }
+    }
+
+    fn redis_tls(&mut self) -> RedisTls {
+        let file = |text: String| (!text.is_empty()).then(|| PathBuf::from(text));
+        let ca_file = file(self.text("redis_ca_file", 0..=4096));
+        let certificate = file(self.text("redis_client_cert_file", 0..=4096));
+        let key = file(self.text("redis_client_key_file", 0..=4096));
+        if certificate.is_some() != key.is_some() {
+            let problem = "redis_client_cert_file and redis_client_key_file need each other";
+            self.problem("redis_client_key_file", problem);
+        }
+        let name = self.text("redis_server_name", 0..=255);
+        let server_name = (!name.is_empty()).then_some(name);
+        RedisTls { ca_file, client_certificate: certificate.zip(key), server_name }
     }
 
     fn settings(&mut self, listen: &str) -> Settings {

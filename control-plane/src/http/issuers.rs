@@ -105,6 +105,9 @@ pub(super) struct IssuerChanged {
     /// Which failures the record survives.
     #[schema(value_type = String, example = "synced")]
     durability: Durability,
+    /// How many replicas of the store have the record; only with `replicated`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replicas: Option<u32>,
 }
 
 /// Lists the registered issuers.
@@ -256,7 +259,7 @@ impl IssuerChanged {
     fn new(plane: &Plane, name: &str, registration: &Registration, revoked: Revoked) -> Self {
         let Revoked { position, durability, .. } = revoked;
         let listed = IssuerListed::new(plane, name, registration, &plane.log.issuers());
-        Self { listed, position, durability }
+        Self { listed, position, durability, replicas: durability.replicas() }
     }
 }
 

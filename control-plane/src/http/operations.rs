@@ -69,10 +69,13 @@ pub(super) struct Status {
     key: KeyStatus,
     /// The version of the control plane.
     version: &'static str,
-    /// Which failures a revocation that is acknowledged now survives: `memory`, `written` or
-    /// `synced`; absent while that is not known.
+    /// Which failures a revocation that is acknowledged now survives: `memory`, `written`,
+    /// `synced` or `replicated`; absent while that is not known.
     #[schema(value_type = Option<String>)]
     durability: Option<Durability>,
+    /// How many replicas of the store it waits for; only with `replicated`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replicas: Option<u32>,
     /// The issuer whose tokens it signs, and the id of its feed.
     issuer: String,
     /// The registered issuers, whose tokens can be revoked too.
@@ -125,6 +128,7 @@ pub(super) async fn status(
         },
         version: env!("CARGO_PKG_VERSION"),
         durability: plane.log.durability(),
+        replicas: plane.log.durability().and_then(Durability::replicas),
         issuer: plane.issuer().to_owned(),
         issuers: plane
             .log

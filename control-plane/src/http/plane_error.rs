@@ -69,6 +69,15 @@ impl From<PlaneError> for Problem {
                      the same idempotency key",
                 )
             }
+            Some(StoreError::TooFewReplicas { .. }) => {
+                tracing::error!(%error, "the store's replicas are behind");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "too_few_replicas",
+                    "it is recorded, but too few replicas have it to survive a failover; repeat \
+                     the request with the same idempotency key",
+                )
+            }
             Some(StoreError::Moved | StoreError::Unavailable(_)) => {
                 tracing::error!(%error, "the store is unavailable");
                 Self::new(

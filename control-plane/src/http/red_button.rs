@@ -54,6 +54,9 @@ pub(super) struct Pressed {
     /// Which failures the record survives; absent in a dry run.
     #[schema(value_type = Option<String>)]
     durability: Option<Durability>,
+    /// How many replicas of the store have the record; only with `replicated`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replicas: Option<u32>,
 }
 
 /// What a red button would affect.
@@ -138,6 +141,7 @@ impl Pressed {
             active_kid,
             position,
             durability,
+            replicas: revoked.durability.replicas(),
         }
     }
 
@@ -159,6 +163,7 @@ impl Pressed {
             active_kid: None,
             position: None,
             durability: None,
+            replicas: None,
         }
     }
 }

@@ -120,9 +120,12 @@ pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>
         StoreConfig::Embedded => {
             Arc::new(EmbeddedStore::open(&folder.join("offswitch.redb"), first_era)?)
         }
-        StoreConfig::Redis { url, prefix, tolerance, appendfsync } => {
+        StoreConfig::Redis { url, prefix, tolerance, appendfsync, wait_replicas, tls } => {
+            tls.check()?;
             let options = RedisOptions {
                 url: url.clone(),
+                tls: tls.clone(),
+                wait_replicas: *wait_replicas,
                 prefix: prefix.clone(),
                 tolerance: tolerance.clone(),
                 first_era,

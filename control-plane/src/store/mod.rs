@@ -13,12 +13,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use offswitch_core::log::{Checkpoint, End};
 use offswitch_snapshot::Position;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 pub use embedded::EmbeddedStore;
 pub use mark::marks_after;
 pub use redis::{
-    Appendfsync, RedisOptions, RedisStore, Tolerance, Tolerated, UnknownTolerance, check_store_url,
+    Appendfsync, RedisOptions, RedisStore, RedisTls, Tolerance, Tolerated, UnknownTolerance,
+    check_store_url,
 };
 
 /// The log and the documents of one feed.
@@ -175,9 +176,8 @@ pub struct Appended {
     pub repeated: bool,
 }
 
-/// Which failures an acknowledged record survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+/// Which failures an acknowledged record survives; serialised as its [`name`](Self::name).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
     /// None beyond the life of the store's process: it keeps no append-only file.
     Memory,
@@ -185,6 +185,37 @@ pub enum Durability {
     Written,
     /// Flushed to disk before the answer.
     Synced,
+    /// In the memory of that many replicas before the answer, in addition to the primary: a
+    /// failover to one of them keeps it.
+    Replicated(u32),
+}
+
+impl Durability {
+    /// Its name in answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Written => "written",
+            Self::Synced => "synced",
+            Self::Replicated(_) => "replicated",
+        }
+    }
+
+    /// How many replicas have it, if that is known.
+    #[must_use]
+    pub const fn replicas(self) -> Option<u32> {
+        match self {
+            Self::Replicated(count) => Some(count),
+            Self::Memory | Self::Written | Self::Synced => None,
+        }
+    }
+}
+
+impl Serialize for Durability {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 /// A stretch of the log.
@@ -293,6 +324,15 @@ pub enum StoreError {
     /// The request id was used before for something else.
     #[error("the idempotency key was used for another request")]
     RequestReused,
+    /// The records are in the log of the primary, but too few replicas acknowledged them in time: a
+    /// failover may lose them. The same request again waits for the replicas again.
+    #[error("{acknowledged} of {needed} replicas acknowledged the append in time")]
+    TooFewReplicas {
+        /// How many did.
+        acknowledged: u32,
+        /// How many must.
+        needed: u32,
+    },
     /// The store cannot be reached or refuses to work; whether a write happened may be unknown.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),

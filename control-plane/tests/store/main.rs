@@ -7,7 +7,9 @@ mod place;
 mod redis_faults;
 mod redis_health;
 mod redis_outages;
+mod redis_replicas;
 mod redis_slots;
+mod redis_tls;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -72,6 +72,10 @@ impl FaultProxy {
         *self.fault.lock().unwrap() = fault;
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }

@@ -57,7 +57,7 @@ impl RedisServer {
 
     /// Starts the process (again) and waits until it serves.
     pub(crate) async fn start_again(&mut self) {
-        let process = Command::new("redis-server")
+        let process = Command::new(program())
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
             .args(["--save", "", "--dir", self.directory.path().to_str().unwrap()])
             .args(&self.arguments)
@@ -108,6 +108,17 @@ impl RedisServer {
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
+    /// Copies the primary on `port` from now on; returns when the copy is complete.
+    pub(crate) async fn replicate(&self, port: u16) {
+        self.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
+        self.command::<()>(&["REPLICAOF", "127.0.0.1", &port.to_string()]).await;
+        let begin = Instant::now();
+        while !self.command::<String>(&["INFO"]).await.contains("master_link_status:up") {
+            assert!(begin.elapsed() < PATIENCE, "the replica does not follow");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -141,10 +152,16 @@ impl Drop for RedisServer {
     }
 }
 
+/// The server that is tested; another one can be named, such as `valkey-server`.
+pub(crate) fn program() -> String {
+    std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+/// The arguments of a server that flushes every write before it answers.
+pub(crate) const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 const PATIENCE: Duration = Duration::from_secs(20);

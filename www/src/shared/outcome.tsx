@@ -99,6 +99,7 @@ export function mayBeDone({ status, code }: Problem): boolean {
 
 const DURABILITIES: Record<string, string> = {
   memory: "lost if the store's process ends",
+  replicated: "replicas of the store have it, too",
   synced: "flushed to disk before the answer",
   written: "a power cut may lose the last second",
 };

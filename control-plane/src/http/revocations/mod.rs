@@ -77,10 +77,13 @@ pub(super) struct Accepted {
     /// A verifier at this position or a later one refuses.
     #[schema(value_type = String, example = "1763942400.17")]
     position: Position,
-    /// Which failures the record survives: `memory`, `written` or `synced`; for a streamed bulk,
-    /// the weakest of its records.
+    /// Which failures the record survives: `memory`, `written`, `synced` or `replicated`; for a
+    /// streamed bulk, the weakest of its records.
     #[schema(value_type = String, example = "synced")]
     durability: Durability,
+    /// How many replicas of the store have the record; only with `replicated`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replicas: Option<u32>,
     /// True if this request was accepted before; for a streamed bulk, if all of it was.
     repeated: bool,
     /// How many active sessions of this control plane it ended. Absent if that is not counted: for
@@ -262,7 +265,9 @@ impl Accepted {
     pub(super) fn new(revoked: Revoked, sessions: Option<u64>) -> Self {
         let Revoked { position, durability, repeated } = revoked;
         let sessions_ended = sessions.filter(|_| !repeated);
-        Self { position, durability, repeated, sessions_ended, until: None, selector: None }
+        let replicas = durability.replicas();
+        let (until, selector) = (None, None);
+        Self { position, durability, replicas, repeated, sessions_ended, until, selector }
     }
 }
 

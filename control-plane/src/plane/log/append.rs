@@ -209,7 +209,10 @@ impl Appender {
                     }
                 }
                 Err(error) => {
-                    let is_late = matches!(error, StoreError::Unavailable(_));
+                    let is_late = matches!(
+                        error,
+                        StoreError::TooFewReplicas { .. } | StoreError::Unavailable(_)
+                    );
                     let behind = if is_late { self.take_behind(is_large) } else { VecDeque::new() };
                     let behind = behind.into_iter().map(|one| one.answer);
                     for answer in answers.into_iter().chain(behind) {

@@ -1,10 +1,10 @@
 -- Appends records in order, except those whose request was executed before. KEYS: meta, log, then a
 -- request for each record ARGV: era, seq and mark of a record that the log must contain ('' for any
--- log), minimum seq of the next record, random part of the marks (below 2^40), then for each
--- record: digest of its request, record, how long to remember the request (seconds) Returns
--- {'moved'} or {'appended', seq and mark that the log ended with before, those that it ends with
--- now, era, then for each record: outcome, era, seq}. Everything that can be refused is checked
--- before the first write.
+-- log), minimum seq of the next record, random part of the marks (below 2^40), '1' if the caller
+-- waits for replicas, then for each record: digest of its request, record, how long to remember the
+-- request (seconds) Returns {'moved'} or {'appended', seq and mark that the log ended with before,
+-- those that it ends with now, era, then for each record: outcome, era, seq}. Everything that can
+-- be refused is checked before the first write.
 local meta = redis.call('HMGET', KEYS[1], 'era', 'seq', 'mark', 'checkpoint', 'checkpoint_mark')
 if not meta[1] then return {'moved'} end
 if meta[2] ~= meta[4] and redis.call('EXISTS', KEYS[2]) == 0 then return {'moved'} end
@@ -20,7 +20,7 @@ local seq, ordinal = tonumber(meta[2]), math.floor(tonumber(meta[3]) / 2 ^ 40)
 local least, chance = tonumber(ARGV[4]), tonumber(ARGV[5])
 local answer = {'appended', meta[2], meta[3], meta[2], meta[3], meta[1]}
 for place = 3, #KEYS do
-  local digest, record, memory = unpack(ARGV, (place - 3) * 3 + 6, (place - 3) * 3 + 8)
+  local digest, record, memory = unpack(ARGV, (place - 3) * 3 + 7, (place - 3) * 3 + 9)
   local known = redis.call('GET', KEYS[place])
   if known then
     local era, known_seq, known_digest = string.match(known, '^(%d+) (%d+) (%x+)$')
@@ -38,5 +38,8 @@ for place = 3, #KEYS do
     answer[4], answer[5] = text, mark
   end
 end
-if answer[4] ~= meta[2] then redis.call('HSET', KEYS[1], 'seq', answer[4], 'mark', answer[5]) end
+-- A connection waits for the replicas of what it has written, so it writes even if nothing is new.
+if answer[4] ~= meta[2] or ARGV[6] == '1' then
+  redis.call('HSET', KEYS[1], 'seq', answer[4], 'mark', answer[5])
+end
 return answer

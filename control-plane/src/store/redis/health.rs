@@ -167,6 +167,19 @@ impl Health {
         }
         findings
     }
+
+    /// What may be lost if a primary that is cut off goes on accepting writes: it does unless it
+    /// demands replicas, or the caller waits for some. Only where there are replicas.
+    pub(super) fn split_brain(&self, wait_replicas: u32) -> Option<Finding> {
+        let replicas = self.info.get("connected_slaves").map_or("0", String::as_str);
+        let demands_replicas = self.info.contains_key("min_slaves_good_slaves");
+        if replicas == "0" || demands_replicas || wait_replicas > 0 {
+            return None;
+        }
+        let detail = "there are replicas, but min-replicas-to-write is 0 and redis_wait_replicas is \
+                      0: a failover may lose what was acknowledged; set one of them";
+        Some(Finding { code: "store_may_lose_writes", detail: detail.to_owned(), fatal: false })
+    }
 }
 
 /// From 7.0 on a server that is out of memory or disk space refuses a script before it has written

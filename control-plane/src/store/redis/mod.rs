@@ -1,9 +1,16 @@
 //! The Redis store: a stream, a few more keys, and small scripts that are safe to repeat.
 
+mod address;
+mod cluster;
+mod dial;
+mod execute;
 mod health;
 mod link;
 mod options;
 mod scripts;
+mod sentinel;
+mod servers;
+mod tls;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,11 +23,11 @@ use offswitch_snapshot::Position;
 use redis::Value;
 use tokio::time::Instant;
 
-pub use self::options::{
-    Appendfsync, RedisOptions, Tolerance, Tolerated, UnknownTolerance, check_store_url,
-};
+pub use self::address::check_store_url;
+pub use self::options::{Appendfsync, RedisOptions, Tolerance, Tolerated, UnknownTolerance};
+pub use self::tls::RedisTls;
 
-use self::link::{Link, unavailable};
+use self::link::Link;
 use self::scripts::{Keys, digest, digest_of};
 use crate::clock::unix_seconds;
 
@@ -29,13 +36,14 @@ use super::{
     Stretch, Swapped, mark,
 };
 
-/// A store in one Redis (7.0 or later) or Valkey server, shared by any number of processes.
+/// A store in Redis (7.0 or later) or Valkey, shared by any number of processes: in one server, in
+/// the primary that sentinels watch, or in one slot of a cluster.
 ///
 /// All keys of a feed have one hash tag: `meta` (era, seq and mark of the last record and of the
 /// checkpoint, the checkpoint's digest), `log` (a stream whose ids are `seq-mark`), `checkpoint`,
 /// `doc:<name>` and `request:<id>`. Requests and some documents expire.
 pub struct RedisStore {
-    link: Link,
+    link: Arc<Link>,
     keys: Keys,
     first_era: u64,
     block: Duration,
@@ -60,9 +68,12 @@ impl RedisStore {
             let text = format!("the prefix {prefix:?} is empty or has braces");
             return Err(StoreError::Unavailable(text));
         }
+        let keys = Keys::new(prefix);
+        let link = Arc::new(Link::new(&options, &keys.meta)?);
+        tokio::spawn(Link::watch(Arc::downgrade(&link)));
         let store = Self {
-            link: Link::new(&options).map_err(|error| unavailable(&error))?,
-            keys: Keys::new(prefix),
+            link,
+            keys,
             first_era: options.first_era.max(1),
             block: options.block.max(Duration::from_millis(1)),
             may_be_replica: options.tolerance.accepts(Tolerated::Replica),
@@ -92,7 +103,7 @@ impl RedisStore {
     async fn era(&self) -> Result<Option<u64>, StoreError> {
         let mut command = redis::cmd("HGET");
         command.arg(&self.keys.meta).arg("era");
-        Ok(self.link.call(&scripts::Call { command, script: None }).await?.0)
+        Ok(self.link.call(&scripts::Call::plain(command)).await?.0)
     }
 
     /// The checkpoint in the answer, completed with the bytes that are `known`.
@@ -121,7 +132,8 @@ impl RedisStore {
 #[async_trait]
 impl Store for RedisStore {
     async fn append_all(&self, batch: Vec<Append>, onto: Onto) -> Result<Batch, StoreError> {
-        let call = self.keys.append(&batch, onto, mark::nonce()?);
+        let waits = self.link.waits_for_replicas();
+        let call = self.keys.append(&batch, onto, mark::nonce()?, waits);
         let (answer, durability): (Vec<String>, _) = self.link.call(&call).await?;
         let Some(([_, from_seq, from_mark, to_seq, to_mark, era], outcomes)) =
             answer.split_first_chunk::<6>()
@@ -145,8 +157,8 @@ impl Store for RedisStore {
     }
 
     async fn recall(&self, request: &Request) -> Result<Option<Appended>, StoreError> {
-        let (known, durability): (Option<String>, _) =
-            self.link.call(&self.keys.recall(request)).await?;
+        let call = self.keys.recall(request, self.link.waits_for_replicas());
+        let (known, durability): (Option<String>, _) = self.link.call(&call).await?;
         let Some(known) = known else { return Ok(None) };
         let mut parts = known.split(' ');
         let (era, seq, digest) = (parts.next(), parts.next(), parts.next());
@@ -162,6 +174,7 @@ impl Store for RedisStore {
         let known = Arc::clone(&self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner));
         let call = self.keys.read(after, limit, &known.digest, self.may_be_replica);
         let (mut answer, _) = self.link.call::<Read>(&call).await?;
+        self.link.confirmed()?;
         let checkpoint = self.checkpoint(&mut answer, &known)?;
         let (era, head, head_mark, _, _, _, after_mark, ids, records, time) = answer;
         let ahead = time.saturating_sub_unsigned(unix_seconds());

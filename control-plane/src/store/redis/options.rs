@@ -5,15 +5,18 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use redis::IntoConnectionInfo;
 use serde::{Deserialize, Serialize};
-use url::Url;
+
+use super::tls::RedisTls;
 
 /// How a [`RedisStore`](super::RedisStore) is reached and used.
 #[derive(Clone)]
 pub struct RedisOptions {
-    /// `redis://user:password@host:port/database`; never printed, because of the password.
+    /// `redis://user:password@host:port/database`, or another that
+    /// [`check_store_url`](super::check_store_url) accepts; never printed, because of the password.
     pub url: String,
+    /// How TLS is used, if the URL asks for it.
+    pub tls: RedisTls,
     /// The feed's name. All its keys begin with it in braces, which makes it the hash tag. Not
     /// empty, without braces.
     pub prefix: String,
@@ -23,6 +26,8 @@ pub struct RedisOptions {
     pub first_era: u64,
     /// What is known about the server's `appendfsync`.
     pub appendfsync: Appendfsync,
+    /// How many replicas must have acknowledged an append before it is a success; 0 for none.
+    pub wait_replicas: u32,
     /// How long a call may take, including connecting and one retry.
     pub deadline: Duration,
     /// How long the server holds one blocking read; a longer wait uses several of them.
@@ -33,50 +38,16 @@ impl Default for RedisOptions {
     fn default() -> Self {
         Self {
             url: "redis://127.0.0.1:6379".to_owned(),
+            tls: RedisTls::default(),
             prefix: "offswitch".to_owned(),
             tolerance: Tolerance::default(),
             first_era: 1,
             appendfsync: Appendfsync::default(),
+            wait_replicas: 0,
             deadline: Duration::from_secs(2),
             block: Duration::from_secs(1),
         }
     }
-}
-
-/// Refuses a store URL that is not fully understood: a parameter that is ignored, such as
-/// `?tls=true`, would give the operator a wrong idea of the connection.
-///
-/// # Errors
-///
-/// What was found and what was expected, without the URL: it may contain a password.
-pub fn check_store_url(text: &str) -> Result<(), String> {
-    let expected = "must be embedded, redis://user:password@host:port/database or unix:///path";
-    let url = Url::parse(text).map_err(|_| expected.to_owned())?;
-    let parameters: &[&str] = match url.scheme() {
-        "redis" => &[],
-        "unix" => &["db", "user", "pass"],
-        "rediss" => return Err("TLS (rediss://) is not supported yet".to_owned()),
-        _ => return Err(expected.to_owned()),
-    };
-    if url.fragment().is_some() {
-        return Err("the URL must not have a fragment (#…)".to_owned());
-    }
-    for (name, _) in url.query_pairs() {
-        if !parameters.contains(&name.as_ref()) {
-            let known = match parameters {
-                [] => "it takes none".to_owned(),
-                known => format!("there are {}", known.join(", ")),
-            };
-            let name = name.escape_debug();
-            return Err(format!("unknown parameter {name} in the URL; {known}"));
-        }
-    }
-    if url.scheme() == "redis" && url.host_str().is_none_or(str::is_empty) {
-        return Err("the URL names no host".to_owned());
-    }
-    // The error's text is a constant, never a part of the URL.
-    let read = url.into_connection_info().map(drop);
-    read.map_err(|error| format!("the URL cannot be used: {error}"))
 }
 
 impl fmt::Debug for RedisOptions {
@@ -87,6 +58,8 @@ impl fmt::Debug for RedisOptions {
             .field("tolerance", &self.tolerance)
             .field("first_era", &self.first_era)
             .field("appendfsync", &self.appendfsync)
+            .field("wait_replicas", &self.wait_replicas)
+            .field("tls", &self.tls)
             .field("deadline", &self.deadline)
             .field("block", &self.block)
             .finish_non_exhaustive()

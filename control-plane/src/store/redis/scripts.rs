@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use offswitch_core::log::{Checkpoint, End};
 use offswitch_snapshot::Position;
-use redis::{Cmd, Script};
+use redis::{Cmd, Script, Value};
 
 use super::super::{Append, Onto, PAGE_SIZE_BYTES, Request};
 
@@ -12,6 +12,8 @@ use super::super::{Append, Onto, PAGE_SIZE_BYTES, Request};
 pub(super) struct Call {
     pub(super) command: Cmd,
     pub(super) script: Option<&'static Script>,
+    /// True if it is complete only when the replicas have it, where they are waited for.
+    pub(super) is_acknowledged: bool,
 }
 
 /// The keys of one feed. The braces put all of them into one slot of a cluster.
@@ -36,7 +38,8 @@ impl Keys {
         call
     }
 
-    pub(super) fn append(&self, batch: &[Append], onto: Onto, chance: u64) -> Call {
+    /// `waits` is true if replicas must acknowledge it.
+    pub(super) fn append(&self, batch: &[Append], onto: Onto, chance: u64, waits: bool) -> Call {
         let requests: Vec<String> = batch.iter().map(|one| self.request(&one.request)).collect();
         let fixed = [&self.meta, &self.log];
         let keys: Vec<&str> = fixed.into_iter().chain(&requests).map(String::as_str).collect();
@@ -45,18 +48,21 @@ impl Keys {
             Some(end) => call.end(end),
             None => call.command.arg("").arg("").arg(""),
         };
-        call.command.arg(onto.least_seq).arg(chance);
+        call.command.arg(onto.least_seq).arg(chance).arg(u8::from(waits));
         for Append { request, record } in batch {
             let memory = request.memory.as_secs();
             call.command.arg(digest_of(request)).arg(record.as_slice()).arg(memory);
         }
+        call.is_acknowledged = waits;
         call
     }
 
-    pub(super) fn recall(&self, request: &Request) -> Call {
-        let mut command = redis::cmd("GET");
-        command.arg(self.request(request));
-        Call { command, script: None }
+    /// `waits` is true if replicas must acknowledge what is found.
+    pub(super) fn recall(&self, request: &Request, waits: bool) -> Call {
+        let mut call = Call::script(&RECALL, &[&self.request(request), &self.meta]);
+        call.command.arg(u8::from(waits));
+        call.is_acknowledged = waits;
+        call
     }
 
     pub(super) fn read(
@@ -81,7 +87,7 @@ impl Keys {
     pub(super) fn end(&self) -> Call {
         let mut command = redis::cmd("HMGET");
         command.arg(&self.meta).arg("era").arg("seq").arg("mark");
-        Call { command, script: None }
+        Call::plain(command)
     }
 
     pub(super) fn trim(&self, era: u64, checkpoint: &Checkpoint) -> Call {
@@ -109,7 +115,7 @@ impl Keys {
     pub(super) fn load(&self, name: &str) -> Call {
         let mut command = redis::cmd("GET");
         command.arg(self.document(name));
-        Call { command, script: None }
+        Call::plain(command)
     }
 
     pub(super) fn swap(
@@ -132,14 +138,14 @@ impl Keys {
         let pattern = format!("{}*", escaped(&self.document(prefix)));
         command.arg(if cursor.is_empty() { "0" } else { cursor });
         command.arg("MATCH").arg(pattern).arg("COUNT").arg(SCANNED_AT_ONCE);
-        Call { command, script: None }
+        Call::plain(command)
     }
 
     /// Reads documents by their keys, as returned by a scan.
     pub(super) fn load_all(&self, keys: &[Vec<u8>]) -> Call {
         let mut command = redis::cmd("MGET");
         command.arg(keys);
-        Call { command, script: None }
+        Call::plain(command)
     }
 
     /// The name of the document under `key`.
@@ -157,10 +163,25 @@ impl Keys {
 }
 
 impl Call {
+    /// A command without a script.
+    pub(super) fn plain(command: Cmd) -> Self {
+        Self { command, script: None, is_acknowledged: false }
+    }
+
+    /// True if an answer of an append, or of a recall, is about records in the log.
+    pub(super) fn has_written(answer: &Value) -> bool {
+        match answer {
+            // Nothing is remembered; the log has moved.
+            Value::Nil => false,
+            Value::Array(parts) => parts.len() > 1,
+            _ => true,
+        }
+    }
+
     fn script(script: &'static Script, keys: &[&str]) -> Self {
         let mut command = redis::cmd("EVALSHA");
         command.arg(script.get_hash()).arg(keys.len()).arg(keys);
-        Self { command, script: Some(script) }
+        Self { command, script: Some(script), is_acknowledged: false }
     }
 
     fn end(&mut self, End { position, mark }: End) -> &mut Cmd {
@@ -194,6 +215,7 @@ static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("app
 static BEGIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("begin.lua")));
 static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read.lua")));
 static READ_BACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read_back.lua")));
+static RECALL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("recall.lua")));
 static START_ERA: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("start_era.lua")));
 static SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("swap.lua")));
 static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("trim.lua")));
@@ -213,11 +235,12 @@ mod tests {
         let keys = Keys::new("tokens");
         let id = "{other}".to_owned();
         let request = Request { id, digest: [0; 32], memory: Duration::from_secs(1) };
-        let append = Append { request, record: vec![] };
+        let append = Append { request: request.clone(), record: vec![] };
         let checkpoint = Checkpoint::default();
         let calls = [
             keys.begin(1),
-            keys.append(&[append.clone(), append], Onto::default(), 0),
+            keys.append(&[append.clone(), append], Onto::default(), 0, false),
+            keys.recall(&request, true),
             keys.read(0, 1, "", false),
             keys.read_back(9, 1),
             keys.trim(1, &checkpoint),
