@@ -4,10 +4,12 @@ mod conformance;
 mod embedded;
 mod model;
 mod place;
+mod redis_cluster;
 mod redis_faults;
 mod redis_health;
 mod redis_outages;
 mod redis_replicas;
+mod redis_sentinel;
 mod redis_slots;
 mod redis_tls;
 #[path = "../support/mod.rs"]

@@ -192,7 +192,7 @@ async fn level(store: &RedisStore) -> Durability {
 }
 
 /// What the store needs, for one feed.
-const RIGHTS: [&str; 21] = [
+pub(crate) const RIGHTS: [&str; 21] = [
     "~{offswitch}:*",
     "+del",
     "+evalsha",

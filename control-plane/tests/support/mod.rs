@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod certificates;
+pub(crate) mod cluster;
 pub(crate) mod fault_proxy;
 pub(crate) mod follower;
 pub(crate) mod gated_store;
@@ -13,4 +14,5 @@ pub(crate) mod process;
 pub(crate) mod provider;
 pub(crate) mod raw_http2;
 pub(crate) mod redis_server;
+pub(crate) mod sentinels;
 pub(crate) mod small_disk;

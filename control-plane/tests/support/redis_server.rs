@@ -112,9 +112,14 @@ impl RedisServer {
     pub(crate) async fn replicate(&self, port: u16) {
         self.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
         self.command::<()>(&["REPLICAOF", "127.0.0.1", &port.to_string()]).await;
+        self.until_info("master_link_status:up").await;
+    }
+
+    /// Waits until the server says this about itself.
+    pub(crate) async fn until_info(&self, text: &str) {
         let begin = Instant::now();
-        while !self.command::<String>(&["INFO"]).await.contains("master_link_status:up") {
-            assert!(begin.elapsed() < PATIENCE, "the replica does not follow");
+        while !self.command::<String>(&["INFO"]).await.contains(text) {
+            assert!(begin.elapsed() < PATIENCE, "never: {text}");
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -138,7 +143,11 @@ impl RedisServer {
         client.get_multiplexed_async_connection().await.unwrap()
     }
 
-    async fn try_command<T: FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+    /// [`command`](Self::command) of a server that may be gone.
+    pub(crate) async fn try_command<T: FromRedisValue>(
+        &self,
+        words: &[&str],
+    ) -> redis::RedisResult<T> {
         let client = redis::Client::open(self.url())?;
         let mut connection = client.get_multiplexed_async_connection().await?;
         let mut command = redis::Cmd::new();
