@@ -3,6 +3,7 @@
 mod announcing;
 mod capacity;
 mod crashes;
+mod failovers;
 mod full_stores;
 mod group_commit;
 mod key_drills;

@@ -13,6 +13,7 @@ use crate::place::{FIRST_ERA, options, request};
 use crate::redis_slots::call_everything;
 use crate::support::cluster::Cluster;
 use crate::support::redis_server::free_port;
+use crate::support::redis_user;
 
 async fn open(url: &str, wait_replicas: u32) -> RedisStore {
     RedisStore::connect(RedisOptions { wait_replicas, ..options(url) }).await.unwrap()
@@ -39,12 +40,17 @@ async fn append_until(
     (acknowledged, failed)
 }
 
-// R24: one seed is gone, one is a replica of another slot: the node with the slot is found.
+// R24, R18: one seed is gone, one is a replica of another slot: the node with the slot is found, with
+// the user of the guide.
 #[tokio::test]
 async fn any_node_leads_to_the_slot() {
     let cluster = Cluster::start().await;
-    let gone = format!("redis+cluster://127.0.0.1:{}", free_port());
+    let gone = format!("redis+cluster://few:secret@127.0.0.1:{}", free_port());
     let (_, holder) = cluster.slot_of("{offswitch}:meta").await;
+    let more = ["+cluster|slots", "+cluster|keyslot", "+asking", "+config|get"];
+    for node in &cluster.nodes {
+        node.command::<()>(&redis_user::command("few", ">secret", &more)).await;
+    }
     let url = cluster.url(&[(holder + 1) % 3 + 3]).replace("redis+cluster://", &format!("{gone},"));
     let store = open(&url, 1).await;
     call_everything(&store).await;

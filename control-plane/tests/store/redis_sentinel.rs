@@ -8,10 +8,10 @@ use offswitch::store::{RedisOptions, RedisStore, RedisTls, Store, StoreError};
 use tokio::time::sleep;
 
 use crate::place::{options, request};
-use crate::redis_health::RIGHTS;
 use crate::redis_slots::call_everything;
 use crate::support::certificates::Authority;
 use crate::support::redis_server::{DURABLE, RedisServer, free_port};
+use crate::support::redis_user;
 use crate::support::sentinels::{Sentinel, Watched};
 
 async fn open(watched: &Watched, wait_replicas: u32) -> RedisStore {
@@ -77,8 +77,8 @@ async fn fail_over(rounds: usize) -> Duration {
         }
         let took = until_appended(&store, &format!("after {round}")).await;
         longest = longest.max(took);
-        let replaced_by = watched.until_replaced(primary).await;
-        watched.rejoin(primary, replaced_by).await;
+        watched.until_replaced(primary).await;
+        watched.rejoin(primary).await;
     }
     let log = whole_log(&store).await;
     assert!(acknowledged.len() > rounds * 20, "only {} appends", acknowledged.len());
@@ -174,7 +174,7 @@ async fn sentinels_and_servers_have_users_and_certificates() {
     let tls = shown.server(port, &file, false);
     let arguments: Vec<&str> = DURABLE.into_iter().chain(tls.iter().map(String::as_str)).collect();
     let server = RedisServer::start_with(&arguments).await;
-    server.command::<()>(&[&["ACL", "SETUSER", "app", "on", ">p@ss"], &RIGHTS[..]].concat()).await;
+    server.command::<()>(&redis_user::command("app", ">p@ss", &[])).await;
     let lines = format!(
         "tls-replication yes\ntls-auth-clients no\ntls-cert-file {}\n\
          tls-key-file {}\ntls-ca-cert-file {}\nuser default off\n\

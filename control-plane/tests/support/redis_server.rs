@@ -60,6 +60,8 @@ impl RedisServer {
         let process = Command::new(program())
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
             .args(["--save", "", "--dir", self.directory.path().to_str().unwrap()])
+            // By default a primary waits 5 s for more replicas before it copies itself.
+            .args(["--repl-diskless-sync-delay", "0"])
             .args(&self.arguments)
             .stdout(Stdio::null())
             .spawn()

@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::redis_server::{DURABLE, RedisServer, free_port, program};
 
@@ -76,11 +76,20 @@ impl Watched {
         }
     }
 
-    /// Starts a server again as a copy of `primary`.
-    pub(crate) async fn rejoin(&mut self, server: usize, primary: usize) {
-        let port = self.servers[primary].port();
+    /// Starts a server again as a copy of the primary. That may change meanwhile: on a busy machine
+    /// a primary can seem to be gone.
+    pub(crate) async fn rejoin(&mut self, server: usize) {
         self.servers[server].start_again().await;
-        self.servers[server].replicate(port).await;
+        let begin = Instant::now();
+        loop {
+            let primary = self.primary().await;
+            let copied = self.servers[server].replicate(self.servers[primary].port());
+            let is_copied = timeout(Duration::from_secs(3), copied).await.is_ok();
+            if is_copied && primary == self.primary().await {
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "no primary to copy");
+        }
     }
 
     /// From now on no server copies this one, although it goes on serving.
@@ -103,7 +112,7 @@ impl Sentinel {
         };
         let text = format!(
             "{listen}\nbind 127.0.0.1\nsentinel monitor {SERVICE} 127.0.0.1 {port} {quorum}\n\
-             sentinel down-after-milliseconds {SERVICE} 500\n\
+             sentinel down-after-milliseconds {SERVICE} 1000\n\
              sentinel failover-timeout {SERVICE} 3000\n{more}\n"
         );
         std::fs::write(directory.path().join("sentinel.conf"), text).unwrap();
