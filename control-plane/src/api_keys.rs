@@ -18,6 +18,9 @@ pub enum Scope {
     /// Create, list and delete API keys.
     #[serde(rename = "api-keys:write")]
     ApiKeysWrite,
+    /// Check the control plane and its issuers end to end.
+    #[serde(rename = "doctor:run")]
+    DoctorRun,
     /// Follow the feed.
     #[serde(rename = "feed:read")]
     FeedRead,
@@ -240,8 +243,9 @@ impl ApiKey {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ApiKeysWrite,
+        Self::DoctorRun,
         Self::FeedRead,
         Self::Handover,
         Self::IssuersWrite,
@@ -260,6 +264,7 @@ impl Scope {
     pub fn name(self) -> &'static str {
         match self {
             Self::ApiKeysWrite => "api-keys:write",
+            Self::DoctorRun => "doctor:run",
             Self::FeedRead => "feed:read",
             Self::Handover => "handover",
             Self::IssuersWrite => "issuers:write",

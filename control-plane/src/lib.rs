@@ -4,6 +4,7 @@ pub mod api_keys;
 pub mod clock;
 pub mod config;
 pub mod credential;
+pub mod doctor;
 pub mod http;
 pub mod key_sets;
 pub mod keyring;

@@ -124,6 +124,12 @@ pub(super) const KEYS: &[Key] = &[
         help: "TOML file (mode 0600) with the secrets of webhooks: for each issuer name = \"secret\", \
                or several in brackets while one is changed. It is read at the start.",
     },
+    Key {
+        name: "doctor_edges",
+        default: "",
+        help: "Addresses at the edge, separated by spaces, at most 16: POST /v1/doctor may show them a \
+               token that is revoked. Without one it revokes no token.",
+    },
     Key { name: "other_master_key_file", default: "", help: "File with that second master key." },
     Key {
         name: "redis_prefix",

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use offswitch_core::issuers::Definition;
+use url::Url;
 use zeroize::Zeroizing;
 
 use self::keys::{KEYS, Key};
@@ -46,6 +47,8 @@ pub struct Config {
     pub other_master_key_file: Option<PathBuf>,
     /// The file with the secrets of webhooks.
     pub receiver_secrets_file: Option<PathBuf>,
+    /// Where `POST /v1/doctor` may show a token that is revoked.
+    pub doctor_edges: Vec<Url>,
     /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// How it is logged.

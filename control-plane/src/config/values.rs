@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::keys::{KEYS, MASTER_KEY, MASTER_KEY_COMMAND, OTHER_MASTER_KEY};
 
 use super::{Config, PREFIX, Problem, StoreConfig, addresses, environment};
+use crate::doctor::address;
 use crate::keyring::{KeyPolicy, TokenAlgorithm};
 use crate::plane::{
     LogSettings, MOST_ENTRIES, PublishSettings, ReceiverSecrets, SessionSettings, Settings,
@@ -164,6 +165,15 @@ impl Values {
             "must be error, warn, info, debug, trace or off, or a list of target=level",
             |text| telemetry::filter(text).map(|_| text.to_owned()),
         );
+        let doctor_edges = self.parse(
+            "doctor_edges",
+            "must be at most 16 http or https addresses, separated by spaces, without a password",
+            |text| {
+                let edges =
+                    text.split_ascii_whitespace().map(address).collect::<Result<Vec<_>, _>>();
+                edges.ok().filter(|edges| edges.len() <= 16)
+            },
+        );
         let store = self.store();
         let issuer_is_set = self.set.get("issuer").is_some_and(|issuer| !issuer.is_empty());
         let settings = self.settings(&listen_text);
@@ -201,6 +211,7 @@ impl Values {
             other_master_key,
             other_master_key_file,
             receiver_secrets_file,
+            doctor_edges: doctor_edges.unwrap_or_default(),
             log: log.unwrap_or_default(),
             log_format: log_format.unwrap_or(LogFormat::Text),
             limits,

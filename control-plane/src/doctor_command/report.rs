@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use offswitch::doctor::report;
 use offswitch_core::doctor::{Explained, Finding, Outcome};
-use serde_json::json;
 
 /// In one write, and not with `println!`: a reader that closes early must not cause a panic.
 pub(super) fn print(findings: &[Finding], is_json: bool) -> ExitCode {
-    let text = if is_json { as_json(findings) } else { as_text(findings) };
+    let text = if is_json { format!("{:#}\n", report(findings)) } else { as_text(findings) };
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::from(status(findings)),
         Err(_) => ExitCode::FAILURE,
@@ -22,11 +22,6 @@ fn status(findings: &[Finding]) -> u8 {
         Outcome::Failed => 1,
         Outcome::Skipped => 2,
     }
-}
-
-fn as_json(findings: &[Finding]) -> String {
-    let all = json!({ "result": Outcome::of_all(findings), "checks": findings });
-    format!("{all:#}\n")
 }
 
 fn as_text(findings: &[Finding]) -> String {

@@ -4,6 +4,7 @@
 
 mod access;
 mod api_keys;
+mod doctor;
 mod extract;
 mod feed;
 mod handover;
@@ -43,6 +44,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterE
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+pub use doctor::Examiner;
 pub use revocations::UploadLimits;
 pub use starting::{Starting, starting};
 
@@ -53,7 +55,7 @@ use access::Access;
 use measured::Measured;
 
 /// The whole API over `plane`.
-pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle) -> Router {
+pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle, examiner: Arc<Examiner>) -> Router {
     let mut router = OpenApiRouter::with_openapi(Info::openapi());
     for (access, (schemas, paths, route)) in routes() {
         let paths = secured(paths, access);
@@ -74,6 +76,7 @@ pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle) -> Router {
     let docs = SwaggerUi::new("/docs").url("/openapi.json", description);
     router
         .layer(Extension(metrics))
+        .layer(Extension(examiner))
         .with_state(plane)
         .merge(docs)
         .fallback_service(get(page::serve).fallback(not_found))
@@ -102,6 +105,7 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
         (Access::Public, routes!(operations::readyz)),
         (Access::Public, routes!(keys::jwks)),
         (Access::Public, routes!(oauth::metadata)),
+        (scope(Scope::DoctorRun), routes!(doctor::examine).layer(small())),
         (scope(Scope::MetricsRead), routes!(operations::metrics)),
         (scope(Scope::FeedRead), routes!(feed::poll)),
         (scope(Scope::FeedRead), routes!(feed::follow)),

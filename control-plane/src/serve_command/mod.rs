@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use clap::Args;
 use offswitch::config::Config;
-use offswitch::http::{self, Starting};
+use offswitch::http::{self, Examiner, Starting};
 use offswitch::plane::Plane;
 use offswitch::{server, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
@@ -63,6 +63,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let limits = config.limits.clone().within_open_files(config.max_connections_is_set);
     let limits = limits.beside_followers(config.settings.publish.max_followers);
     let address = listener.local_addr()?;
+    let examiner = Arc::new(Examiner::new(config.doctor_edges.clone()));
     let stopping = stopping();
     let stop = stopped(stopping.clone());
     let mut serving = tokio::spawn(server::run(listener, router.clone(), limits, stop));
@@ -70,7 +71,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         started = opening::start(config, &starting) => started?,
         stopped = &mut serving => return Ok(stopped?),
     };
-    router.store(Arc::new(http::router(plane.clone(), metrics.clone())));
+    router.store(Arc::new(http::router(plane.clone(), metrics.clone(), examiner)));
     introduce(&plane, address);
     tokio::spawn(async move {
         stopped(stopping).await;

@@ -1,5 +1,7 @@
 //! `offswitch doctor`, against real control planes: a healthy system, and planted faults. O06.
 
+mod route;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

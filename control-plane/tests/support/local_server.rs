@@ -58,7 +58,8 @@ impl LocalServer {
         change(&mut settings);
         let plane = Plane::start(settings, store, master, now, &Loading::default()).await.unwrap();
         plane.spawn_tasks();
-        let mut server = Self::serve(limits, layer(http::router(plane, metrics()))).await;
+        let mut server =
+            Self::serve(limits, layer(http::router(plane, metrics(), Arc::default()))).await;
         server.admin_key = key.unwrap().key.to_string();
         server._folder = Some(folder);
         server

@@ -186,5 +186,5 @@ const LOG_PAGE = 20;
 /** The scopes that the page uses. */
 export const SCOPES = [
   "metrics:read", "revocations:read", "revocations:write", "sessions:read", "sessions:write",
-  "keys:read", "keys:write", "issuers:write", "api-keys:write", "feed:read", "red-button",
+  "keys:read", "keys:write", "issuers:write", "api-keys:write", "feed:read", "doctor:run", "red-button",
 ] as const;

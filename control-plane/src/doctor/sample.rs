@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::clock::unix_seconds;
 use axum::http::{Request, header};
 use http_body_util::Full;
-use offswitch::clock::unix_seconds;
 use offswitch_core::doctor::{self, Finding, Outcome, OwnRules};
 use offswitch_snapshot::Horizons;
 use offswitch_verifier::{Algorithm, IssuerConfig, Jws, KeySet, Presentation, UserRule};
@@ -154,7 +154,7 @@ impl Sample<'_> {
     }
 
     async fn shown_at(&self, remote: &Remote, edge: &Url, time: Duration) -> Result<u16, String> {
-        let token = bearer(self.token).map_err(|error| error.to_string())?;
+        let token = bearer(self.token)?;
         let request = Request::get(edge.as_str())
             .header(header::AUTHORIZATION, token)
             .header(header::CACHE_CONTROL, "no-cache")

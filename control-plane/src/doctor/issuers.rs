@@ -1,9 +1,9 @@
 //! One registered issuer: its discovery document, its keys, its clock, its receivers.
 
+use crate::clock::unix_seconds;
+use crate::key_sets::Limits;
 use axum::http::{Request, header};
 use http_body_util::Full;
-use offswitch::clock::unix_seconds;
-use offswitch::key_sets::Limits;
 use offswitch_core::doctor::{self, Finding, Probe, RegisteredIssuer, SeenReceiver};
 use offswitch_verifier::{Algorithm, KeySet};
 

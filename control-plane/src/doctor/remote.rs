@@ -2,20 +2,33 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
-use http_body_util::Full;
-use offswitch::clock::unix_seconds;
-use offswitch::key_sets::{Answer, Client, Limits};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use offswitch_core::doctor::{Finding, clock};
 use serde_json::Value;
+use tokio::time::timeout;
 use url::Url;
 
+use crate::clock::unix_seconds;
+use crate::key_sets::{Answer, Client, Limits};
+
 /// A control plane, and the API key that it is asked with.
-pub(super) struct Remote {
+pub struct Remote {
     pub(super) client: Client,
-    url: String,
+    way: Way,
     key: HeaderValue,
+}
+
+/// How the control plane is asked.
+enum Way {
+    /// At this address, without a slash at the end.
+    Http(String),
+    /// In its own process. Its routes check the API key as those of any request.
+    Inside(Router),
 }
 
 /// An answer, and between which times of our clock it came.
@@ -26,9 +39,25 @@ pub(super) struct Dated {
 }
 
 impl Remote {
-    pub(super) fn new(url: &Url, key: &str) -> anyhow::Result<Self> {
+    /// The control plane at an address, with an API key.
+    ///
+    /// # Errors
+    ///
+    /// If the key cannot be sent.
+    pub fn at(url: &Url, key: &str) -> Result<Self, String> {
         let url = url.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { client: Client::new(), url, key: bearer(key)? })
+        Ok(Self { client: Client::new(), way: Way::Http(url), key: bearer(key)? })
+    }
+
+    /// The control plane with these routes, asked with the `Authorization` header of a caller.
+    pub fn inside(routes: Router, authorization: HeaderValue) -> Self {
+        let key = sensitive(authorization);
+        Self { client: Client::new(), way: Way::Inside(routes), key }
+    }
+
+    /// True if its clock may be another than ours.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        matches!(self.way, Way::Http(_))
     }
 
     /// With the API key.
@@ -53,19 +82,27 @@ impl Remote {
         key: Option<&HeaderValue>,
         bytes: usize,
     ) -> Result<Dated, String> {
-        let address = format!("{}{path}", self.url);
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let address = match &self.way {
+            Way::Http(url) => format!("{url}{path}"),
+            Way::Inside(_) => path.to_owned(),
+        };
         let request = Request::builder()
             .method(method)
             .uri(&address)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body));
-        let mut request = request.map_err(|error| format!("{address}: {error}"))?;
+        let in_words = |error: String| format!("{address}: {error}");
+        let mut request = request.map_err(|error| in_words(error.to_string()))?;
         let shown = key.map(|key| (header::AUTHORIZATION, key.clone()));
         request.headers_mut().extend(shown);
         let asked_at = unix_seconds();
-        let answer = self.client.answer(request, Limits { bytes, time: TIME }).await;
-        let answer = answer.map_err(|error| format!("{address}: {error}"))?;
+        let limits = Limits { bytes, time: TIME };
+        let answer = match &self.way {
+            Way::Http(_) => self.client.answer(request, limits).await,
+            Way::Inside(routes) => inside(routes, request, limits).await,
+        };
+        let answer = answer.map_err(in_words)?;
         Ok(Dated { answer, asked_at, answered_at: unix_seconds() })
     }
 
@@ -92,6 +129,23 @@ impl Dated {
     }
 }
 
+async fn inside(
+    routes: &Router,
+    request: Request<Full<Bytes>>,
+    limits: Limits,
+) -> Result<Answer, String> {
+    let answered = async {
+        let Ok(answer) =
+            TowerToHyperService::new(routes.clone()).call(request.map(Body::new)).await;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, limits.bytes).collect().await;
+        let body = body.map_err(|error| error.to_string())?.to_bytes();
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    };
+    let late = || Err(format!("no answer in {:?}", limits.time));
+    timeout(limits.time, answered).await.unwrap_or_else(|_| late())
+}
+
 /// An answer from a cache has the date of its origin, and its age since (RFC 9111 section 5.1).
 fn served_at(headers: &HeaderMap) -> Option<u64> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
@@ -102,11 +156,15 @@ fn served_at(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// A credential that no log or error shows.
-pub(super) fn bearer(secret: &str) -> anyhow::Result<HeaderValue> {
+pub(super) fn bearer(secret: &str) -> Result<HeaderValue, String> {
     let value = HeaderValue::from_str(&format!("Bearer {secret}"));
-    let mut value = value.map_err(|_| anyhow::anyhow!("the key or the token is not plain text"))?;
+    let value = value.map_err(|_| "the key or the token is not plain text".to_owned())?;
+    Ok(sensitive(value))
+}
+
+fn sensitive(mut value: HeaderValue) -> HeaderValue {
     value.set_sensitive(true);
-    Ok(value)
+    value
 }
 
 /// For one request.
