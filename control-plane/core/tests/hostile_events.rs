@@ -154,8 +154,18 @@ proptest! {
         let (registration, body) = (registration(), claims.to_string());
         let Receivers { global_token_revocation, webhook: receiver, .. } = &registration.receivers;
         let genuine = Genuine { id: None, at };
-        let found = webhook(&genuine, body.as_bytes(), &registration, receiver.as_ref().unwrap());
+        let receiver = receiver.as_ref().unwrap();
+        let found = webhook(&genuine, body.as_bytes(), &registration, receiver, NOW);
         found.into_iter().flatten().for_each(|named| is_enforced(&registration, named));
+        let list = Webhook {
+            events_pointer: Some(String::new()),
+            time_pointer: Some("/iat".to_owned()),
+            ..receiver.clone()
+        };
+        for list_body in [format!("[{body},{body}]"), format!("{body}\n{body}"), format!("{body}]")] {
+            let found = webhook(&genuine, list_body.as_bytes(), &registration, &list, NOW);
+            found.into_iter().flatten().for_each(|named| is_enforced(&registration, named));
+        }
         let receiver = global_token_revocation.as_ref().unwrap();
         let found = global_revocation(body.as_bytes(), at, &registration, receiver);
         found.into_iter().for_each(|named| is_enforced(&registration, named));
@@ -182,6 +192,7 @@ proptest! {
                 encoding: Default::default(),
                 timestamp_header: Some("x-time".to_owned()),
             },
+            Scheme::Shared { header: named(), prefix: "v1=".to_owned() },
         ] {
             let secrets = ["whsec_bmV3IHNlY3JldCBvZiAyNCBieXRlcyEh", "a secret of the provider"];
             assert!(scheme.verify(header, b"x", &secrets, NOW).is_err());

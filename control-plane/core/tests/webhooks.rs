@@ -166,6 +166,35 @@ fn plain_hmacs_are_verified() {
     assert_eq!(verified(&base64, &untimed, BODY, &[PLAIN]), Err("missing_signature"));
 }
 
+// I13: a secret that is sent as it is, after its prefix, in one header.
+#[test]
+fn shared_secrets_are_compared_as_they_are() {
+    let scheme =
+        Scheme::Shared { header: "authorization".to_owned(), prefix: "Bearer ".to_owned() };
+    let judge = |value: &str, secrets: &[&str]| {
+        verified(&scheme, &[("authorization", value)], BODY, secrets).map(|genuine| genuine.at)
+    };
+    let good = format!("Bearer {PLAIN}");
+    assert_eq!(judge(&good, &[PLAIN]), Ok(None));
+    assert_eq!(judge(&good, &["another secret, as long", PLAIN]), Ok(None));
+    for value in [
+        PLAIN,
+        "",
+        "Bearer ",
+        &format!("bearer {PLAIN}"),
+        &format!("{good} "),
+        &good[..good.len() - 1],
+        &format!("Bearer {}", PLAIN.to_uppercase()),
+    ] {
+        assert_eq!(judge(value, &[PLAIN]), Err("bad_signature"), "{value}");
+    }
+    // No secret, none that is too short to be one, and no header.
+    assert_eq!(judge("Bearer ", &[]), Err("bad_signature"));
+    assert_eq!(judge("Bearer short", &["short"]), Err("bad_signature"));
+    assert_eq!(judge("Bearer ", &[""]), Err("bad_signature"));
+    assert_eq!(verified(&scheme, &[], BODY, &[PLAIN]), Err("missing_signature"));
+}
+
 fn registration(receiver: Webhook) -> Result<Registration, String> {
     let receivers = Receivers { webhook: Some(receiver), ..Receivers::default() };
     let issuer = "https://idp.example".to_owned();
@@ -179,9 +208,10 @@ fn judged(
 ) -> Result<Option<(Target, Option<u64>)>, &'static str> {
     let genuine = Genuine { id: None, at: Some(NOW) };
     let receiver = registration.receivers.webhook.as_ref().unwrap();
-    let named = webhook(&genuine, body.as_bytes(), registration, receiver);
+    let named = webhook(&genuine, body.as_bytes(), registration, receiver, NOW);
     let named = named.map_err(|refusal| refusal.code)?;
-    Ok(named.map(|named| (named.target, named.issued_before)))
+    assert!(named.len() <= 1);
+    Ok(named.into_iter().next().map(|named| (named.target, named.issued_before)))
 }
 
 // I13: the events of the presets, in the shapes that their providers document.
@@ -235,14 +265,20 @@ fn a_wrong_receiver_of_webhooks_is_refused() {
     let signature = |scheme| Webhook { signature: Some(scheme), ..events(Some("/id"), None) };
     for wrong in [
         Webhook::default(),
-        Webhook { preset: Some("auth0".to_owned()), ..Webhook::default() },
+        Webhook { preset: Some("keycloak".to_owned()), ..Webhook::default() },
         events(None, None),
         events(Some("/a"), Some("/b")),
         events(Some("data.id"), None),
         events(Some(&"/a".repeat(65)), None),
-        Webhook { type_pointer: Some("type".to_owned()), ..events(Some("/id"), None) },
+        Webhook { type_pointers: vec!["type".to_owned()], ..events(Some("/id"), None) },
+        Webhook { type_pointers: vec!["/t".to_owned(); 5], ..events(Some("/id"), None) },
+        Webhook { events_pointer: Some("data".to_owned()), ..events(Some("/id"), None) },
+        Webhook { time_pointer: Some(String::new()), ..events(None, Some("/id")) },
+        Webhook { challenge_header: Some(String::new()), ..events(Some("/id"), None) },
         signature(Scheme::Stamped { header: "x signature".to_owned() }),
         signature(Scheme::Stamped { header: String::new() }),
+        signature(Scheme::Shared { header: String::new(), prefix: String::new() }),
+        signature(Scheme::Shared { header: "a".to_owned(), prefix: " ".repeat(33) }),
     ] {
         assert!(registration(wrong.clone()).unwrap_err().starts_with("webhook."), "{wrong:?}");
     }

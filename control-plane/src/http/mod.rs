@@ -121,6 +121,7 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
             Access::Public,
             routes!(receivers::webhook).layer(DefaultBodyLimit::max(MAX_WEBHOOK_BYTES)),
         ),
+        (Access::Public, routes!(receivers::webhook_challenge)),
         (scope(Scope::ApiKeysWrite), routes!(api_keys::list)),
         (scope(Scope::ApiKeysWrite), routes!(api_keys::create).layer(small())),
         (scope(Scope::ApiKeysWrite), routes!(api_keys::delete)),

@@ -62,7 +62,10 @@ export interface Webhook {
   preset?: string | null;
   /** `standard`, or an object that says more. */
   signature?: string | object | null;
-  type_pointer?: string | null;
+  events_pointer?: string | null;
+  type_pointers?: string[];
+  time_pointer?: string | null;
+  challenge_header?: string | null;
   /** By the type of the event. */
   events?: Record<string, object>;
 }

@@ -259,8 +259,8 @@ impl Probe {
             }
             "events" => ("POST", "text/plain", 400, "unsupported_media_type"),
             "global-token-revocation" => ("POST", "text/plain", 415, "unsupported_media_type"),
-            // Every post is an event to it.
-            "webhook" => ("GET", "text/plain", 405, "method_not_allowed"),
+            // Every post is an event to it, and every get a challenge.
+            "webhook" => ("PUT", "text/plain", 405, "method_not_allowed"),
             _ => return None,
         };
         Some(Self { method, media_type, status, code })

@@ -9,6 +9,7 @@ mod logout;
 mod signed;
 mod subject;
 mod webhook;
+mod webhook_presets;
 mod webhook_signature;
 
 use std::collections::BTreeMap;

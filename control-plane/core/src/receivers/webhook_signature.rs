@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::Refusal;
 
-/// How the requests of a provider are signed.
+/// How the requests of a provider are authenticated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheme {
@@ -32,6 +32,15 @@ pub enum Scheme {
         /// A header with unix seconds: then `{time}.{body}` is signed.
         #[serde(default)]
         timestamp_header: Option<String>,
+    },
+    /// A header with the secret itself, for providers that sign nothing. A request that was seen once can be
+    /// made again by anyone who has seen it: use it over TLS only.
+    Shared {
+        /// The header's name.
+        header: String,
+        /// What is before the secret in the header, such as `Bearer `.
+        #[serde(default)]
+        prefix: String,
     },
 }
 
@@ -87,6 +96,10 @@ impl Scheme {
                 || Refusal::new("missing_signature", format!("{name} is missing, or twice"));
             header(name).ok_or_else(lacks)
         };
+        if let Self::Shared { header: name, prefix } = self {
+            let shown = need(name)?.strip_prefix(prefix.as_str()).unwrap_or_default();
+            return self.verify_shared(shown, secrets);
+        }
         let (signed, id, at, signatures) = match self {
             Self::Standard => {
                 let prefix = if header("webhook-id").is_some() { "webhook" } else { "svix" };
@@ -125,6 +138,7 @@ impl Scheme {
                 let signed = time.map(|time| format!("{time}.")).unwrap_or_default();
                 (signed, None, at, signature.into_iter().collect())
             }
+            Self::Shared { .. } => (String::new(), None, None, vec![]),
         };
         let is_signed = secrets.iter().filter_map(|secret| self.key(secret)).any(|key| {
             let Ok(mac) = Hmac::<Sha256>::new_from_slice(&key) else { return false };
@@ -147,23 +161,39 @@ impl Scheme {
         Ok(Genuine { id: id.map(str::to_owned), at })
     }
 
+    /// Both are compared by their HMAC: it takes the same time for all bytes.
+    fn verify_shared(&self, shown: &str, secrets: &[&str]) -> Result<Genuine, Refusal> {
+        let is_same = |key: Vec<u8>| {
+            let Ok(mac) = Hmac::<Sha256>::new_from_slice(&key) else { return false };
+            let expected = mac.clone().chain_update(&key).finalize().into_bytes();
+            mac.chain_update(shown).verify_slice(&expected).is_ok()
+        };
+        if !secrets.iter().filter_map(|secret| self.key(secret)).any(is_same) {
+            return Err(Refusal::new("bad_signature", "the header has none of the secrets"));
+        }
+        Ok(Genuine { id: None, at: None })
+    }
+
     /// The bytes of a secret; none if it is not one of this scheme.
     pub fn key(&self, secret: &str) -> Option<Vec<u8>> {
         let key = match self {
             Self::Standard => Base64::decode_vec(secret.strip_prefix("whsec_")?).ok()?,
-            Self::Stamped { .. } | Self::Hmac { .. } => secret.as_bytes().to_vec(),
+            Self::Stamped { .. } | Self::Hmac { .. } | Self::Shared { .. } => {
+                secret.as_bytes().to_vec()
+            }
         };
         (key.len() >= LEAST_KEY_BYTES).then_some(key)
     }
 
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let is_header = |name: &str| {
-            (1..=64).contains(&name.len())
+            (1..=MAX_HEADER_BYTES).contains(&name.len())
                 && name.bytes().all(|byte| byte == b'-' || byte.is_ascii_alphanumeric())
         };
         match self {
             Self::Standard => Ok(()),
             Self::Stamped { header } if is_header(header) => Ok(()),
+            Self::Shared { header, prefix } if is_header(header) && prefix.len() <= 32 => Ok(()),
             Self::Hmac { header, prefix, timestamp_header, .. }
                 if is_header(header)
                     && timestamp_header.as_deref().is_none_or(is_header)
@@ -193,7 +223,8 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 }
 
 /// As Standard Webhooks recommends.
-const TOLERANCE_SECONDS: u64 = 300;
+pub(super) const TOLERANCE_SECONDS: u64 = 300;
+pub(super) const MAX_HEADER_BYTES: usize = 64;
 /// While a secret is changed, two are sent.
 const MAX_SIGNATURES: usize = 16;
 /// Shorter secrets can be guessed from one request.

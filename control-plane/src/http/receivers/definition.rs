@@ -109,21 +109,33 @@ struct GlobalRevocationDefinition {
 #[serde(deny_unknown_fields)]
 #[schema(as = Webhook)]
 struct WebhookDefinition {
-    /// What is known about a provider: `clerk` or `workos`. What is given in addition takes its place.
+    /// What is known about a provider: `auth0`, `clerk`, `okta`, `stytch`, `supabase` or `workos`. What is
+    /// given in addition takes its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     preset: Option<String>,
-    /// How requests are signed; by default as Standard Webhooks says.
+    /// How requests are authenticated; by default as Standard Webhooks says.
     #[serde(default)]
     signature: Option<SchemeDefinition>,
-    /// Where the body has the type of the event, a JSON Pointer; by default `/type`.
+    /// Where the body has an array of events, a JSON Pointer. The empty one is the whole body, which may
+    /// then also have an event in each line. If absent, the body is one event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    events_pointer: Option<String>,
+    /// Where an event has its type, JSON Pointers; by default `/type`. The texts of several are joined by
+    /// dots.
     #[serde(default)]
-    type_pointer: Option<String>,
+    type_pointers: Vec<String>,
+    /// Where an event has its time (RFC 3339), a JSON Pointer: the cut-off of a user, if no time is signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    time_pointer: Option<String>,
+    /// A header whose value is sent back to a provider that asks by GET whether it is expected here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    challenge_header: Option<String>,
     /// What the events revoke, by their type. Others are acknowledged and counted.
     #[serde(default)]
     events: BTreeMap<String, WebhookEventDefinition>,
 }
 
-/// How the requests of a provider are signed.
+/// How the requests of a provider are authenticated.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = WebhookSignature)]
@@ -149,6 +161,14 @@ enum SchemeDefinition {
         /// A header with unix seconds: then `{time}.{body}` is signed.
         #[serde(default)]
         timestamp_header: Option<String>,
+    },
+    /// A header with the secret itself.
+    Shared {
+        /// The header's name.
+        header: String,
+        /// What is before the secret, such as `Bearer `.
+        #[serde(default)]
+        prefix: String,
     },
 }
 
@@ -176,7 +196,8 @@ struct WebhookEventDefinition {
 
 impl From<Webhook> for WebhookDefinition {
     fn from(one: Webhook) -> Self {
-        let Webhook { preset, signature, type_pointer, events } = one;
+        let Webhook { preset, signature, events_pointer, type_pointers, time_pointer, .. } = one;
+        let challenge_header = one.challenge_header;
         let signature = signature.map(|scheme| match scheme {
             Scheme::Standard => SchemeDefinition::Standard,
             Scheme::Stamped { header } => SchemeDefinition::Stamped { header },
@@ -187,10 +208,19 @@ impl From<Webhook> for WebhookDefinition {
                 };
                 SchemeDefinition::Hmac { header, prefix, encoding, timestamp_header }
             }
+            Scheme::Shared { header, prefix } => SchemeDefinition::Shared { header, prefix },
         });
         let event = |WebhookEvent { session, user }| WebhookEventDefinition { session, user };
-        let events = events.into_iter().map(|(kind, one)| (kind, event(one))).collect();
-        Self { preset, signature, type_pointer, events }
+        let events = one.events.into_iter().map(|(kind, one)| (kind, event(one))).collect();
+        Self {
+            preset,
+            signature,
+            events_pointer,
+            type_pointers,
+            time_pointer,
+            challenge_header,
+            events,
+        }
     }
 }
 

@@ -131,11 +131,11 @@ pub(super) async fn events(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Takes a webhook of a registered issuer, signed as its registration says: by Standard Webhooks, or with
-/// an HMAC. What its events revoke is said there too.
+/// Takes a webhook of a registered issuer, authenticated as its registration says: by Standard Webhooks, an
+/// HMAC, or a secret in a header. What its events revoke is said there too.
 ///
-/// 200 means that the revocation is durable. The same event again has no second effect. An event that
-/// is not known is acknowledged and counted.
+/// 200 means that the revocation of all events is durable. The same request again has no second effect. An
+/// event that is not known is acknowledged and counted.
 #[utoipa::path(
     post, path = "/v1/receivers/{name}/webhook", tag = "receivers",
     operation_id = "takeWebhook", summary = "Deliver a webhook",
@@ -152,14 +152,44 @@ pub(super) async fn webhook(
     request: Request,
 ) -> Result<StatusCode, Problem> {
     let body = whole_body(request, &()).await?;
-    // A header that occurs twice does not count: nothing says which of the two is signed.
-    let header = |name: &str| {
-        let mut values = headers.get_all(name).iter();
-        let (value, None) = (values.next()?, values.next()) else { return None };
-        value.to_str().ok()
-    };
+    let header = |name: &str| only(&headers, name);
     plane.receivers.take_webhook(&name, header, &body, plane.now()).await?;
     Ok(StatusCode::OK)
+}
+
+/// The answer to a challenge.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Verification {
+    /// The value of the header.
+    verification: String,
+}
+
+/// Answers a provider that asks, before its first webhook, whether it is expected at this address: Okta's
+/// one-time verification request. It proves nothing about the provider and changes nothing.
+#[utoipa::path(
+    get, path = "/v1/receivers/{name}/webhook", tag = "receivers",
+    operation_id = "verifyWebhook", summary = "Ask whether webhooks are expected",
+    params(("name" = String, Path, description = "The name of the issuer", example = "idp"),
+           ("x-okta-verification-challenge" = Option<String>, Header,
+            description = "What is sent back; another header if the registration says so")),
+    responses((status = 200, description = "They are", body = Verification),
+              (status = 404, description = "There is no such receiver, or it expects no challenge",
+               body = ProblemDocument))
+)]
+pub(super) async fn webhook_challenge(
+    State(plane): State<Arc<Plane>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Verification>, Problem> {
+    let verification = plane.receivers.challenge(&name, |name| only(&headers, name));
+    Ok(Json(Verification { verification: verification.ok_or(ReceiverError::Unknown)? }))
+}
+
+/// The value of a header. One that occurs twice does not count: nothing says which of the two is signed.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    value.to_str().ok()
 }
 
 /// Whose tokens to revoke.

@@ -234,13 +234,25 @@ impl Receivers {
                 return Err(ReceiverError::NoSecret);
             }
             let genuine = scheme.verify(header, body, &secrets, now)?;
-            let named = webhook(&genuine, body, received.issuer, receiver)?;
+            let named = webhook(&genuine, body, received.issuer, receiver, now)?;
             let id = genuine.event_id(body);
             // Each attempt to deliver an event with an id has a time of its own: the first one counts.
             let event = NewEvent { id: &id, said: Some(body), by: received.kind.actor(name) };
-            self.revoke(received, event, named.into_iter().collect()).await
+            self.revoke(received, event, named).await
         })
         .await
+    }
+
+    /// What is answered to a provider that asks whether its webhooks are expected for the issuer of this
+    /// name; none if the receiver expects no such question.
+    pub fn challenge<'a>(
+        &self,
+        name: &str,
+        header: impl Fn(&str) -> Option<&'a str>,
+    ) -> Option<String> {
+        let issuers = self.log.issuers();
+        let receiver = issuers.named(name)?.receivers.webhook.as_ref()?;
+        receiver.challenge(header).map(str::to_owned)
     }
 
     /// What this process has seen of a receiver since it started.
