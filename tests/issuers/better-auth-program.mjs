@@ -1,14 +1,17 @@
 // better-auth (npm) with its plugins jwt and bearer as an identity provider, its data in memory: prints a line
 // when it is ready, exits when stdin closes. A line on stdin expires its signing key, like the plugin's
 // rotationInterval. The first argument is the port, the second the algorithm.
+// With WEBHOOK_URL and WEBHOOK_SECRET in the environment it posts each session that ends.
 
 import { createServer } from "node:http";
 import { betterAuth } from "better-auth";
 import { memoryAdapter } from "better-auth/adapters/memory";
 import { toNodeHandler } from "better-auth/node";
 import { bearer, jwt } from "better-auth/plugins";
+import { webhooks } from "../receivers/better-auth-webhooks.mjs";
 
 const [port, alg] = process.argv.slice(2);
+const { WEBHOOK_URL: url, WEBHOOK_SECRET: secret } = process.env;
 const database = { account: [], jwks: [], session: [], user: [], verification: [] };
 const auth = betterAuth({
   baseURL: `http://127.0.0.1:${port}`,
@@ -16,6 +19,7 @@ const auth = betterAuth({
   emailAndPassword: { enabled: true },
   logger: { level: "error" },
   plugins: [
+    ...(url && secret ? [webhooks({ url, secret })] : []),
     bearer(),
     jwt({
       jwks: { keyPairConfig: { alg } },
