@@ -1,6 +1,7 @@
 //! The operator's view: flags, files, logs, metrics, and how a process starts.
 
 mod files;
+mod guides;
 mod logs;
 mod metrics;
 mod starting;
