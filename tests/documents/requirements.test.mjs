@@ -27,5 +27,5 @@ test("every line of docs/requirements.md has an id that a comment names, and eac
 /** The ids in the comment of a line of source, if it has one. */
 function idsOf(line) {
   const [comment = ""] = /^\s*\*.*|\/[/*].*/.exec(line) ?? [];
-  return comment.match(/\b(?:[AEFGINOPRSTVX]\d{2}|D\d{2,3})\b/g) ?? [];
+  return comment.match(/\b(?:[AEFGILNOPRSTVX]\d{2}|D\d{2,3})\b/g) ?? [];
 }

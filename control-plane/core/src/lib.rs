@@ -11,5 +11,6 @@ pub mod limits;
 pub mod log;
 pub mod receivers;
 pub mod record;
+pub mod relying_parties;
 pub mod revoking;
 pub mod session;
