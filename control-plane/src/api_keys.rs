@@ -42,6 +42,9 @@ pub enum Scope {
     /// Press the red button.
     #[serde(rename = "red-button")]
     RedButton,
+    /// Register and remove the relying parties that are notified of ended sessions.
+    #[serde(rename = "relying-parties:write")]
+    RelyingPartiesWrite,
     /// List what was revoked.
     #[serde(rename = "revocations:read")]
     RevocationsRead,
@@ -243,7 +246,7 @@ impl ApiKey {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ApiKeysWrite,
         Self::DoctorRun,
         Self::FeedRead,
@@ -253,6 +256,7 @@ impl Scope {
         Self::KeysWrite,
         Self::MetricsRead,
         Self::RedButton,
+        Self::RelyingPartiesWrite,
         Self::RevocationsRead,
         Self::RevocationsWrite,
         Self::SessionsRead,
@@ -272,6 +276,7 @@ impl Scope {
             Self::KeysWrite => "keys:write",
             Self::MetricsRead => "metrics:read",
             Self::RedButton => "red-button",
+            Self::RelyingPartiesWrite => "relying-parties:write",
             Self::RevocationsRead => "revocations:read",
             Self::RevocationsWrite => "revocations:write",
             Self::SessionsRead => "sessions:read",

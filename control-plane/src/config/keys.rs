@@ -130,6 +130,12 @@ pub(super) const KEYS: &[Key] = &[
         help: "Addresses at the edge, separated by spaces, at most 16: POST /v1/doctor may show them a \
                token that is revoked. Without one it revokes no token.",
     },
+    Key {
+        name: "relying_party_secrets_file",
+        default: "",
+        help: "TOML file (mode 0600) with the Authorization header of pushes to relying parties: for \
+               each that needs one name = \"Bearer …\". It is read at the start.",
+    },
     Key { name: "other_master_key_file", default: "", help: "File with that second master key." },
     Key {
         name: "redis_prefix",

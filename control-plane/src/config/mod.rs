@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use offswitch_core::issuers::Definition;
 use url::Url;
+use offswitch_core::relying_parties::RelyingParty;
 use zeroize::Zeroizing;
 
 use self::keys::{KEYS, Key};
@@ -49,6 +50,8 @@ pub struct Config {
     pub receiver_secrets_file: Option<PathBuf>,
     /// Where `POST /v1/doctor` may show a token that is revoked.
     pub doctor_edges: Vec<Url>,
+    /// The file with the credentials for relying parties.
+    pub relying_party_secrets_file: Option<PathBuf>,
     /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// How it is logged.
@@ -59,6 +62,8 @@ pub struct Config {
     pub max_connections_is_set: bool,
     /// The issuers whose tokens can be revoked, by name.
     pub issuers: Vec<(String, Definition)>,
+    /// The relying parties that are notified of ended sessions, by name.
+    pub relying_parties: Vec<(String, RelyingParty)>,
     /// The settings of the plane.
     pub settings: Settings,
     /// Warnings about ignored input, to be logged. They never contain a value.
@@ -129,7 +134,9 @@ impl Config {
         text.push_str(
             "\n  [[issuers]]  [in the file only]\n      An identity provider whose tokens can be \
              revoked: name, issuer and, where they differ\n      from the defaults, the members that \
-             PUT /v1/issuers/{name} takes.\n",
+             PUT /v1/issuers/{name} takes.\n\n  [[relying_parties]]  [in the file only]\n      An \
+             application that is notified when a session ends: name, and the members that\n      PUT \
+             /v1/relying-parties/{name} takes.\n",
         );
         text
     }
@@ -410,6 +417,34 @@ mod tests {
         assert_eq!(
             load("issuers = 1", &[]).err().unwrap(),
             ["issuers: must be tables: [[issuers]]"]
+        );
+    }
+
+    // L01: a relying party of the file is checked as one of the API is.
+    #[test]
+    fn each_relying_party_of_the_file_is_checked_by_its_place() {
+        let table = |lines: &str| format!("[[relying_parties]]\n{lines}\n");
+        let good =
+            table("name = \"shop\"\naudience = \"a\"\nendpoint_url = \"https://a.example/\"");
+        let config = load(&good, &[]).ok().unwrap();
+        assert_eq!(config.relying_parties[0].1.delivery.address(), "https://a.example/");
+        for (second, part) in [
+            ("audience = \"a\"", "1: missing field `name`"),
+            ("name = \"b\"", "1: audience: "),
+            ("name = \"b\"\naudience = \"a\"", "1: backchannel_logout_uri: "),
+            ("name = \"b\"\naudience = \"a\"\ncolour = 1", "1: unknown field `colour`"),
+            (
+                "name = \"shop\"\naudience = \"a\"\nendpoint_url = \"https://b.example/\"",
+                "1 has a name given before",
+            ),
+        ] {
+            let problems = load(&format!("{good}{}", table(second)), &[]).err().unwrap();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].starts_with(&format!("relying_parties: {part}")), "{problems:?}");
+        }
+        assert_eq!(
+            load("relying_parties = 1", &[]).err().unwrap(),
+            ["relying_parties: must be tables: [[relying_parties]]"]
         );
     }
 

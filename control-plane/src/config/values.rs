@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use offswitch_core::issuers::{Definition, Issuers};
 use offswitch_core::limits::LONGEST_ACCESS_TOKEN_SECONDS;
+use offswitch_core::relying_parties::{RelyingParty, RelyingPartyDefinition};
 use offswitch_core::revoking::Refused;
 use offswitch_core::session::{Lifetimes, LostSessions};
 use zeroize::Zeroizing;
@@ -18,8 +19,8 @@ use super::{Config, PREFIX, Problem, StoreConfig, addresses, environment};
 use crate::doctor::address;
 use crate::keyring::{KeyPolicy, TokenAlgorithm};
 use crate::plane::{
-    LogSettings, MOST_ENTRIES, PublishSettings, ReceiverSecrets, SessionSettings, Settings,
-    SigningSettings,
+    LogSettings, MOST_ENTRIES, PublishSettings, ReceiverSecrets, RelyingPartySecrets,
+    SessionSettings, Settings, SigningSettings,
 };
 use crate::server::Limits;
 use crate::store::{Appendfsync, RedisTls, check_store_url};
@@ -30,8 +31,17 @@ use crate::telemetry::{self, LogFormat};
 pub(super) struct Values {
     set: BTreeMap<String, Zeroizing<String>>,
     issuers: Vec<(String, Definition)>,
+    relying_parties: Vec<(String, RelyingParty)>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
+}
+
+/// A table of the file that has a name.
+#[derive(serde::Deserialize)]
+struct Named {
+    name: String,
+    #[serde(flatten)]
+    definition: toml::Table,
 }
 
 impl Values {
@@ -47,6 +57,10 @@ impl Values {
         for (name, value) in table {
             if name == ISSUERS {
                 self.read_issuers(value);
+                continue;
+            }
+            if name == RELYING_PARTIES {
+                self.read_relying_parties(value);
                 continue;
             }
             let text = match value {
@@ -71,12 +85,6 @@ impl Values {
 
     /// `[[issuers]]`: each with a `name`, and otherwise as `PUT /v1/issuers/{name}` takes it.
     fn read_issuers(&mut self, value: toml::Value) {
-        #[derive(serde::Deserialize)]
-        struct Named {
-            name: String,
-            #[serde(flatten)]
-            definition: toml::Table,
-        }
         let toml::Value::Array(all) = value else {
             return self.problem(ISSUERS, "must be tables: [[issuers]]");
         };
@@ -116,6 +124,33 @@ impl Values {
             other == name || held.issuer == definition.issuer
         };
         self.issuers.iter().any(is_same)
+    }
+
+    /// `[[relying_parties]]`: each with a `name`, and otherwise as `PUT /v1/relying-parties/{name}` takes
+    /// it.
+    fn read_relying_parties(&mut self, value: toml::Value) {
+        let toml::Value::Array(all) = value else {
+            return self.problem(RELYING_PARTIES, "must be tables: [[relying_parties]]");
+        };
+        for (index, one) in all.into_iter().enumerate() {
+            let read = one.try_into::<Named>().and_then(|Named { name, definition }| {
+                Ok((name, definition.try_into::<RelyingPartyDefinition>()?))
+            });
+            let problem = match read {
+                Err(error) => format!("{index}: {}", error.message()),
+                Ok((name, _)) if self.relying_parties.iter().any(|(other, _)| *other == name) => {
+                    format!("{index} has a name given before")
+                }
+                Ok((name, definition)) => match definition.check(&name) {
+                    Ok(party) => {
+                        self.relying_parties.push((name, party));
+                        continue;
+                    }
+                    Err(Refused { field, detail, .. }) => format!("{index}: {field}: {detail}"),
+                },
+            };
+            self.problem(RELYING_PARTIES, &problem);
+        }
     }
 
     /// Variables that are not ours are ignored, with a warning: a Kubernetes Service named
@@ -187,6 +222,7 @@ impl Values {
         };
         let other_master_key_file = file("other_master_key_file");
         let receiver_secrets_file = file("receiver_secrets_file");
+        let relying_party_secrets_file = file("relying_party_secrets_file");
         self.text(MASTER_KEY_COMMAND, 0..=4096);
         self.text(OTHER_MASTER_KEY, 0..=4096);
         let mut secret = |name| self.set.remove(name).filter(|text| !text.is_empty());
@@ -212,11 +248,13 @@ impl Values {
             other_master_key_file,
             receiver_secrets_file,
             doctor_edges: doctor_edges.unwrap_or_default(),
+            relying_party_secrets_file,
             log: log.unwrap_or_default(),
             log_format: log_format.unwrap_or(LogFormat::Text),
             limits,
             max_connections_is_set,
             issuers: self.issuers,
+            relying_parties: self.relying_parties,
             settings,
         })
     }
@@ -306,6 +344,7 @@ impl Values {
         let settings = Settings {
             issuer,
             receiver_secrets: ReceiverSecrets::default(),
+            relying_party_secrets: RelyingPartySecrets::default(),
             sessions: SessionSettings {
                 audience: self.text("audience", 1..=256),
                 access_token_seconds: self
@@ -393,3 +432,5 @@ impl Values {
 
 /// The issuers whose tokens can be revoked; in the file only.
 const ISSUERS: &str = "issuers";
+/// The relying parties that are notified of ended sessions; in the file only.
+const RELYING_PARTIES: &str = "relying_parties";

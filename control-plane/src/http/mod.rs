@@ -18,6 +18,7 @@ mod page;
 mod plane_error;
 mod receivers;
 mod red_button;
+mod relying_parties;
 mod revocations;
 mod sessions;
 mod starting;
@@ -130,6 +131,9 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
         (Access::AnyKey, routes!(issuers::list)),
         (scope(Scope::IssuersWrite), routes!(issuers::put).layer(small())),
         (scope(Scope::IssuersWrite), routes!(issuers::delete)),
+        (Access::AnyKey, routes!(relying_parties::list)),
+        (scope(Scope::RelyingPartiesWrite), routes!(relying_parties::put).layer(small())),
+        (scope(Scope::RelyingPartiesWrite), routes!(relying_parties::delete)),
         (scope(Scope::Handover), routes!(handover::login).layer(small())),
         (scope(Scope::Handover), routes!(handover::logout).layer(small())),
         (scope(Scope::Handover), routes!(handover::token).layer(small())),
@@ -190,6 +194,7 @@ fn secured(mut paths: Paths, access: Access) -> Paths {
          (name = "oauth", description = "The endpoints of OAuth 2.0 clients"),
          (name = "operations", description = "Health, readiness and metrics"),
          (name = "receivers", description = "What identity providers send"),
+         (name = "relying-parties", description = "What is notified of ended sessions"),
          (name = "revocations", description = "Revoking, and what was revoked"),
          (name = "sessions", description = "Logins, and a user's sessions")),
     modifiers(&ApiKeyScheme)

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::access::Caller;
 use super::receivers::ReceiverState;
+use super::relying_parties::RelyingPartyListed;
 use crate::plane::Plane;
 use crate::problem::{Problem, ProblemDocument};
 use crate::store::{Durability, Finding};
@@ -80,6 +81,9 @@ pub(super) struct Status {
     issuer: String,
     /// The registered issuers, whose tokens can be revoked too.
     issuers: Vec<IssuerStatus>,
+    /// The relying parties that are notified of ended sessions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    relying_parties: Vec<RelyingPartyListed>,
 }
 
 /// A registered issuer.
@@ -140,6 +144,7 @@ pub(super) async fn status(
                 receivers: ReceiverState::all(&plane, name, &one.receivers),
             })
             .collect(),
+        relying_parties: RelyingPartyListed::all(&plane),
     }))
 }
 

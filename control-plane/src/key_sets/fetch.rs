@@ -96,6 +96,32 @@ impl Client {
         in_time(limits.time, whole).await
     }
 
+    /// The head of the answer to a request, with as much of the body as arrives soon and within the
+    /// limit: a status is an answer also if its body does not end.
+    ///
+    /// # Errors
+    ///
+    /// In words, without the address.
+    pub async fn beginning(
+        &self,
+        request: Request<Body>,
+        limits: Limits,
+    ) -> Result<Answer, String> {
+        let (head, mut rest) = in_time(limits.time, self.send(request)).await?.into_parts();
+        let mut body = Vec::new();
+        let reading = async {
+            while body.len() < limits.bytes
+                && let Some(Ok(frame)) = rest.frame().await
+            {
+                let piece = frame.data_ref().map_or(&[][..], |data| data);
+                body.extend_from_slice(&piece[..piece.len().min(limits.bytes - body.len())]);
+            }
+        };
+        // It otherwise ends only when the time is over: what has arrived is enough.
+        let _ = timeout(BODY_TIME, reading).await;
+        Ok(Answer { status: head.status, headers: head.headers, body: body.into() })
+    }
+
     /// The status of the answer to a request, whose body is not read.
     ///
     /// # Errors
@@ -149,6 +175,8 @@ fn in_words(error: &dyn Error) -> String {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the body of an answer matters of which the status is what counts.
+const BODY_TIME: Duration = Duration::from_secs(1);
 /// A key set has no more bytes than that.
 const DOCUMENT: Limits = Limits { bytes: 256 * 1024, time: Duration::from_secs(5) };
 const USER_AGENT: HeaderValue =

@@ -4,13 +4,14 @@
 //!
 //! Each part owns its state and its settings, and uses only the parts before it: `Folded` (what
 //! was folded), [`SigningKeys`], [`Publisher`], [`Log`], [`Sessions`], [`Introspection`], [`Receivers`],
-//! and, for itself, [`ApiKeyRing`]. [`Plane`] puts them together. The order in which their locks are taken is
+//! [`Outgoing`], and, for itself, [`ApiKeyRing`]. [`Plane`] puts them together. The order in which their locks are taken is
 //! written at `Folded`.
 
 mod api_key_ring;
 mod folded;
 mod introspection;
 mod log;
+mod outgoing;
 mod publish;
 mod receivers;
 mod red_button;
@@ -24,11 +25,13 @@ use offswitch_core::fold::FoldError;
 use offswitch_core::issuers::Definition;
 use offswitch_core::limits::UNNAMED_REQUEST_MEMORY;
 use offswitch_core::record::{OWN_ACT, Record, Revocation};
+use offswitch_core::relying_parties::RelyingParty;
 use offswitch_core::revoking::Rules;
 use offswitch_snapshot::MAX_SELECTORS;
 
 use crate::keyring::{KeyringError, Rotated};
 use crate::master_key::{MasterKey, random_id};
+use crate::relying_parties::RelyingPartyError;
 use crate::sealing::SealedStore;
 use crate::store::{Finding, Request, Store, StoreError};
 use folded::Folded;
@@ -38,6 +41,7 @@ pub use introspection::Introspection;
 pub use log::{
     Backwards, Health, Loading, Log, LogSettings, MOST_ENTRIES, Revoked, published_issuer,
 };
+pub use outgoing::{Outgoing, RelyingPartySecrets};
 pub use publish::{Following, PublishSettings, Published, Publisher};
 pub use receivers::{
     Asker, ReceiverError, ReceiverFailure, ReceiverSecrets, ReceiverStatus, Receivers,
@@ -66,6 +70,8 @@ pub struct Plane {
     pub introspection: Introspection,
     /// What takes the events of identity providers.
     pub receivers: Receivers,
+    /// What notifies relying parties.
+    pub outgoing: Arc<Outgoing>,
     /// The keys of the API's callers.
     pub api_keys: ApiKeyRing,
 }
@@ -85,6 +91,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// The secrets of webhooks.
     pub receiver_secrets: ReceiverSecrets,
+    /// The credentials for relying parties.
+    pub relying_party_secrets: RelyingPartySecrets,
 }
 
 /// Why the plane did not do what was requested.
@@ -155,7 +163,15 @@ impl Plane {
         now: u64,
         loading: &Loading,
     ) -> Result<Arc<Self>, PlaneError> {
-        let Settings { issuer, sessions, signing, publish, log, receiver_secrets } = settings;
+        let Settings {
+            issuer,
+            sessions,
+            signing,
+            publish,
+            log,
+            receiver_secrets,
+            relying_party_secrets,
+        } = settings;
         let sealed = Arc::new(SealedStore::new(store, master.clone()));
         let store: Arc<dyn Store> = sealed.clone();
         let (fold, opened) =
@@ -177,10 +193,25 @@ impl Plane {
         let log = Arc::new(opened.follow(folded.clone(), publisher.clone(), now));
         let introspection =
             Introspection::new(issuer.clone(), audience, validity, folded.clone(), log.clone());
-        let sessions =
-            Sessions::new(sessions, issuer.clone(), sealed, master, folded.clone(), log.clone());
+        let sessions = Sessions::new(
+            sessions,
+            issuer.clone(),
+            sealed.clone(),
+            master,
+            folded.clone(),
+            log.clone(),
+        );
         let sessions = Arc::new(sessions);
         let receivers = Receivers::new(log.clone(), receiver_secrets);
+        let outgoing = Outgoing::load(
+            issuer.clone(),
+            sealed,
+            folded.clone(),
+            log.clone(),
+            sessions.clone(),
+            relying_party_secrets,
+        );
+        let outgoing = Arc::new(outgoing.await?);
         folded.note_position(folded.position());
         log.remember(now).await;
         // A logout that a crash interrupted must be complete before any client can refresh.
@@ -197,6 +228,7 @@ impl Plane {
             sessions,
             introspection,
             receivers,
+            outgoing,
             api_keys,
         }))
     }
@@ -254,6 +286,22 @@ impl Plane {
         let record = Record { at: now, by: OWN_ACT.to_owned(), reason: None, revocations };
         self.log.revoke_at_start(&request, &record).await?;
         self.publisher.rebuild_base(now).await;
+        Ok(())
+    }
+
+    /// Registers the relying parties of the configuration, if the store does not have them already.
+    ///
+    /// # Errors
+    ///
+    /// See [`RelyingPartyError`].
+    pub async fn settle_relying_parties(
+        &self,
+        configured: &[(String, RelyingParty)],
+        now: u64,
+    ) -> Result<(), RelyingPartyError> {
+        for (name, party) in configured {
+            self.outgoing.register(name, party, OWN_ACT, now).await?;
+        }
         Ok(())
     }
 

@@ -15,6 +15,7 @@ impl Plane {
         tokio::spawn(self.clone().keep_base());
         tokio::spawn(self.clone().keep_documents());
         tokio::spawn(self.sessions.clone().keep_ended());
+        tokio::spawn(self.outgoing.clone().keep_notifying());
         tokio::spawn(self.clone().keep_trimmed());
     }
 
@@ -70,7 +71,8 @@ impl Plane {
     ///
     /// See [`PlaneError`].
     pub async fn trim(&self, now: u64) -> Result<(), PlaneError> {
-        self.log.trim(self.sessions.ended_up_to().await?, now).await
+        let notified = self.outgoing.settled_up_to().await?;
+        self.log.trim(self.sessions.ended_up_to().await?, notified, now).await
     }
 }
 

@@ -23,6 +23,14 @@ pub(crate) async fn check(config: &Config) -> ExitCode {
         let outcome = secrets.map(|_| "they are understood".to_owned());
         report.note("secrets of webhooks", &outcome.map_err(|error| format!("{error:#}")));
     }
+    if config.relying_party_secrets_file.is_some() {
+        let secrets = opening::relying_party_secrets(config);
+        let outcome = secrets.map(|_| "they are understood".to_owned());
+        report.note(
+            "credentials for relying parties",
+            &outcome.map_err(|error| format!("{error:#}")),
+        );
+    }
     match opening::open_store(config).await {
         Err(error) => report.note("store", &Err(format!("{error:#}"))),
         Ok(store) => {

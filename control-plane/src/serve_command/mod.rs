@@ -76,6 +76,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     tokio::spawn(async move {
         stopped(stopping).await;
         plane.publisher.stop_following();
+        plane.outgoing.stop();
     });
     tokio::spawn(async move {
         loop {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use offswitch::config::{Config, StoreConfig};
 use offswitch::http::Starting;
 use offswitch::keyring::{Keyring, KeyringError};
 use offswitch::master_key::{MasterKey, random_bytes, write_private};
-use offswitch::plane::{Plane, PlaneError, ReceiverSecrets, published_issuer};
+use offswitch::plane::{Plane, PlaneError, ReceiverSecrets, RelyingPartySecrets, published_issuer};
 use offswitch::private_files::{Exposure, exposure, private_folder};
+use offswitch::relying_parties::RelyingPartyError;
 use offswitch::sealing::SealedStore;
 use offswitch::store::{EmbeddedStore, RedisOptions, RedisStore, Store, StoreError};
 use tokio::time::{Instant, sleep};
@@ -63,6 +65,7 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
     settings.log.memory_folder = Some(memory_folder);
     settings.log.has_served = config.data_dir.join("admin.key").exists();
     settings.receiver_secrets = receiver_secrets(config)?;
+    settings.relying_party_secrets = relying_party_secrets(config)?;
     let plane = Plane::start(settings, store, master, unix_seconds(), starting.loading()).await;
     let plane = plane.map_err(|error| in_words(error, config))?;
     // Only now: if the store had lost its API keys, they have been restored.
@@ -73,20 +76,36 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
     }
     let settled = plane.settle_issuers(&config.issuers, plane.now()).await;
     settled.map_err(|error| in_words(error, config))?;
+    plane.settle_relying_parties(&config.relying_parties, plane.now()).await?;
     plane.spawn_tasks();
     Ok(plane)
 }
 
 /// The secrets of webhooks, from their file.
 pub(crate) fn receiver_secrets(config: &Config) -> anyhow::Result<ReceiverSecrets> {
-    let Some(path) = &config.receiver_secrets_file else { return Ok(ReceiverSecrets::default()) };
+    let path = config.receiver_secrets_file.as_deref();
+    secrets("receiver_secrets_file", path, ReceiverSecrets::parse)
+}
+
+/// The credentials for relying parties, from their file.
+pub(crate) fn relying_party_secrets(config: &Config) -> anyhow::Result<RelyingPartySecrets> {
+    let path = config.relying_party_secrets_file.as_deref();
+    secrets("relying_party_secrets_file", path, RelyingPartySecrets::parse)
+}
+
+/// Reads a file of secrets, the value of the setting `key`.
+fn secrets<T: Default>(
+    key: &str,
+    path: Option<&Path>,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> anyhow::Result<T> {
+    let Some(path) = path else { return Ok(T::default()) };
     let shown = path.display();
-    let file = File::open(path);
-    let file = file.with_context(|| format!("receiver_secrets_file {shown} cannot be read"))?;
+    let file = File::open(path).with_context(|| format!("{key} {shown} cannot be read"))?;
     match exposure(&file)? {
         Exposure::Private => {}
         Exposure::Readable => {
-            tracing::warn!(file = %shown, "other users can read the secrets of webhooks: chmod 600");
+            tracing::warn!(file = %shown, "other users can read the secrets in {key}: chmod 600");
         }
         Exposure::Writable => {
             return Err(anyhow!("others can write to {shown}, so its secrets could be anyone's"));
@@ -94,8 +113,7 @@ pub(crate) fn receiver_secrets(config: &Config) -> anyhow::Result<ReceiverSecret
     }
     let mut text = Zeroizing::new(String::new());
     file.take(MAX_SECRETS_BYTES).read_to_string(&mut text)?;
-    let secrets = ReceiverSecrets::parse(&text);
-    secrets.map_err(|problem| anyhow!("receiver_secrets_file {shown}: {problem}"))
+    parse(&text).map_err(|problem| anyhow!("{key} {shown}: {problem}"))
 }
 
 async fn first_api_key(config: &Config, plane: &Plane) -> anyhow::Result<()> {
@@ -200,7 +218,14 @@ fn is_over_soon(error: &anyhow::Error) -> bool {
         PlaneError::Store(error) | PlaneError::Keyring(KeyringError::Store(error)) => Some(error),
         _ => None,
     });
-    matches!(error.downcast_ref::<StoreError>().or(of_plane), Some(StoreError::Unavailable(_)))
+    let of_party = match error.downcast_ref::<RelyingPartyError>() {
+        Some(RelyingPartyError::Store(error)) => Some(error),
+        _ => None,
+    };
+    matches!(
+        error.downcast_ref::<StoreError>().or(of_plane).or(of_party),
+        Some(StoreError::Unavailable(_))
+    )
 }
 
 /// A hundred secrets.

@@ -40,6 +40,11 @@ pub fn api_key(event: &'static str, id: &str, scopes: &str) {
     tracing::info!(target: AUDIT, event, id, scopes);
 }
 
+/// A relying party was registered, changed or removed on behalf of `by`.
+pub fn relying_party(event: &'static str, by: &str, name: &str) {
+    tracing::info!(target: AUDIT, event, by, name);
+}
+
 /// A signing key was added on behalf of `by`.
 pub fn signing_key(event: &'static str, by: &str, kid: &str) {
     tracing::info!(target: AUDIT, event, by, kid);

@@ -65,6 +65,12 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     ),
     (
         Counter,
+        "offswitch_notices_total",
+        Unit::Count,
+        "Notices of ended sessions to relying parties, by relying party and outcome.",
+    ),
+    (
+        Counter,
         "offswitch_problems_total",
         Unit::Count,
         "Answers that were problem documents or OAuth errors, by code.",
@@ -146,6 +152,18 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         "offswitch_log_records",
         Unit::Count,
         "Records after the checkpoint, which every start reads.",
+    ),
+    (
+        Gauge,
+        "offswitch_notice_delay_seconds",
+        Unit::Seconds,
+        "How long ago the session ended whose notice waits for longest, by relying party.",
+    ),
+    (
+        Gauge,
+        "offswitch_notices_waiting",
+        Unit::Count,
+        "Notices that were not accepted yet, of the next 256 at most, by relying party.",
     ),
     (Gauge, "offswitch_log_seq", Unit::Count, "Sequence number of the last folded record."),
     (

@@ -18,6 +18,7 @@ mod listing;
 mod oauth;
 mod page;
 mod receivers;
+mod relying_parties;
 mod revoking;
 mod security_events;
 mod slow_readers;

@@ -12,6 +12,7 @@ mod lost_stores;
 mod odd_logs;
 mod ordeals;
 mod outages;
+mod outgoing;
 mod refreshing;
 mod sealed_documents;
 mod several_processes;

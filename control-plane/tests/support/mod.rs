@@ -16,4 +16,5 @@ pub(crate) mod raw_http2;
 pub(crate) mod redis_server;
 pub(crate) mod redis_user;
 pub(crate) mod sentinels;
+pub(crate) mod relying_party;
 pub(crate) mod small_disk;

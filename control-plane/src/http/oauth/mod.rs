@@ -67,6 +67,8 @@ pub(super) async fn metadata(State(plane): State<Arc<Plane>>) -> Response {
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
         "grant_types_supported": ["refresh_token"],
         "response_types_supported": [],
+        "backchannel_logout_supported": true,
+        "backchannel_logout_session_supported": true,
     });
     let headers = [(header::CACHE_CONTROL, "public, max-age=300")];
     (headers, Json(document)).into_response()

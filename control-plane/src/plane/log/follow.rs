@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use offswitch_core::fold::{FoldError, Trimming};
 use offswitch_core::log::End;
+use offswitch_core::record::Record;
+use offswitch_core::relying_parties::{MAX_AGE_SECONDS, Place, ends_sessions};
 use offswitch_core::session::Outage;
 use offswitch_snapshot::Position;
 use tokio::time::{Instant, sleep, timeout};
@@ -15,7 +17,7 @@ use super::clock_watch::Step;
 use super::continuity::{Loading, PAGE_RECORDS, continues, recover};
 use super::{Log, PlaneError};
 use crate::store::StoreError;
-use crate::{api_keys, keyring};
+use crate::{api_keys, keyring, relying_parties};
 
 /// The last round of reading the log's tail.
 #[derive(Debug, Default)]
@@ -264,7 +266,7 @@ impl Log {
     /// Remembers the documents without which a store that lost everything would be started afresh.
     pub(in crate::plane) async fn remember_documents(&self) {
         let Some(memory) = &self.memory else { return };
-        for name in [api_keys::DOCUMENT, keyring::DOCUMENT] {
+        for name in [api_keys::DOCUMENT, keyring::DOCUMENT, relying_parties::DOCUMENT] {
             match self.store.load(name).await {
                 Ok(bytes) => memory.keep_document(name, bytes),
                 Err(error) => tracing::warn!(%error, name, "a document cannot be remembered"),
@@ -273,8 +275,14 @@ impl Log {
     }
 
     /// Trims the beginning of the log, which no verifier can need any more at `now`, and whose
-    /// records up to `ended` the stored sessions record as well.
-    pub(in crate::plane) async fn trim(&self, ended: Position, now: u64) -> Result<(), PlaneError> {
+    /// records up to `ended` the stored sessions record as well. Of what relying parties have not
+    /// settled, from `notified` on, the ends of sessions stay as long as it is tried to deliver them.
+    pub(in crate::plane) async fn trim(
+        &self,
+        ended: Position,
+        notified: Option<Place>,
+        now: u64,
+    ) -> Result<(), PlaneError> {
         let mut page = self.store.read(0, PAGE_RECORDS).await?;
         let (era, begin, head) = (page.era, page.checkpoint.seq, page.head);
         if ended.era != era {
@@ -284,7 +292,10 @@ impl Log {
         'walk: while let Some((last, _)) = page.records.last() {
             let last = *last;
             for (seq, record) in &page.records {
-                if *seq > ended.seq || !trimming.take(*seq, record, now)? {
+                let is_past = *seq <= ended.seq
+                    && !is_awaited(notified, era, *seq, record, now)?
+                    && trimming.take(*seq, record, now)?;
+                if !is_past {
                     break 'walk;
                 }
             }
@@ -301,6 +312,21 @@ impl Log {
         metrics::gauge!("offswitch_log_records").set(head.saturating_sub(checkpoint.seq) as f64);
         Ok(())
     }
+}
+
+/// True if a relying party that has settled everything up to `notified` is to hear of the record.
+fn is_awaited(
+    notified: Option<Place>,
+    era: u64,
+    seq: u64,
+    record: &[u8],
+    now: u64,
+) -> Result<bool, FoldError> {
+    if notified.is_none_or(|place| Place::after(era, seq) <= place) {
+        return Ok(false);
+    }
+    let record = Record::decode(record).map_err(|_| FoldError::Damaged { seq })?;
+    Ok(record.at.saturating_add(MAX_AGE_SECONDS) > now && ends_sessions(&record))
 }
 
 const LONGEST_WAIT: Duration = Duration::from_secs(1);

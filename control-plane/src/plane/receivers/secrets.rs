@@ -44,8 +44,13 @@ impl ReceiverSecrets {
         Ok(Self(secrets))
     }
 
+    /// The names that have secrets.
+    pub(in crate::plane) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Those of the issuer with this name; none if there are none.
-    pub(super) fn of(&self, name: &str) -> Vec<&str> {
+    pub(in crate::plane) fn of(&self, name: &str) -> Vec<&str> {
         self.0.get(name).into_iter().flatten().map(|one| one.as_str()).collect()
     }
 }

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use offswitch_core::fold::FoldError;
-use offswitch_core::record::{OWN_ACT, Record, Revocation};
-use offswitch_core::session::{Ended, Session, SessionId, UserKey, UserSessions};
+use offswitch_core::record::{OWN_ACT, Record};
+use offswitch_core::relying_parties::Ending;
+use offswitch_core::session::{Ended, Session, UserKey, UserSessions};
 use offswitch_snapshot::Position;
 
 use super::Sessions;
@@ -21,12 +22,6 @@ use super::stored::Basis;
 use crate::plane::PlaneError;
 use crate::plane::log::PAGE_RECORDS;
 use crate::store::{Store, StoreError};
-
-/// The sessions that one record ends: one by its id, or a user's below a version.
-enum Ending {
-    Session(SessionId),
-    User { sub: String, version: u64 },
-}
 
 impl Sessions {
     /// Applies everything in the log that was not applied yet.
@@ -99,30 +94,41 @@ impl Sessions {
         }
     }
 
+    /// The stored sessions that `ending` ends, with those that have ended before. None of a red button:
+    /// that ends every stored session.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaneError`].
+    pub(in crate::plane) async fn named_in(
+        &self,
+        ending: &Ending,
+    ) -> Result<Vec<Session>, PlaneError> {
+        let user = match ending {
+            Ending::All => return Ok(vec![]),
+            Ending::Session(id) => id.user(),
+            Ending::User { sub, .. } => self.master.user_key(sub),
+        };
+        match self.user_sessions(user).await {
+            Err(PlaneError::Store(StoreError::Altered(_) | StoreError::Damaged(_))) => Ok(vec![]),
+            held => {
+                let mut sessions = held?.sessions;
+                sessions.retain(|session| ending.names(session));
+                Ok(sessions)
+            }
+        }
+    }
+
     async fn carry_out(&self, seq: u64, record: &Record) -> Result<(), PlaneError> {
         let mut by_user: BTreeMap<UserKey, Vec<Ending>> = BTreeMap::new();
-        for revocation in &record.revocations {
-            match revocation {
-                Revocation::Refresh { sid, .. } | Revocation::Session { issuer: None, sid, .. } => {
-                    if let Ok(id) = sid.parse::<SessionId>() {
-                        by_user.entry(id.user()).or_default().push(Ending::Session(id));
-                    }
-                }
-                Revocation::User { issuer: None, sub, .. } => {
-                    let ending = Ending::User { sub: sub.clone(), version: seq };
-                    by_user.entry(self.master.user_key(sub)).or_default().push(ending);
-                }
-                Revocation::Claims { .. }
-                | Revocation::Epoch { .. }
-                | Revocation::Horizon { .. }
-                | Revocation::Issuer { .. }
-                | Revocation::IssuerRemoved { .. }
-                | Revocation::Key { .. }
-                | Revocation::Session { .. }
-                | Revocation::Sessions
-                | Revocation::Token { .. }
-                | Revocation::User { .. } => {}
-            }
+        for ending in record.revocations.iter().filter_map(|one| Ending::of(one, seq)) {
+            let user = match &ending {
+                // The fold knows their version for ever.
+                Ending::All => continue,
+                Ending::Session(id) => id.user(),
+                Ending::User { sub, .. } => self.master.user_key(sub),
+            };
+            by_user.entry(user).or_default().push(ending);
         }
         let now = self.store.now();
         let Record { at, by, reason, .. } = record;
@@ -176,15 +182,6 @@ impl Sessions {
             }
             let Some(next) = stored.next else { return Ok(()) };
             cursor = next;
-        }
-    }
-}
-
-impl Ending {
-    fn names(&self, session: &Session) -> bool {
-        match self {
-            Self::Session(id) => session.id == *id,
-            Self::User { sub, version } => session.sub == *sub && session.version < *version,
         }
     }
 }
