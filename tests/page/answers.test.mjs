@@ -16,7 +16,8 @@ const SCHEMAS = {
   IssuerList: "IssuerList", LogEntry: null, LogPage: "RevocationList",
   BackchannelLogout: "BackchannelLogout", ReceiverFailure: "ReceiverErrorState", Receivers: "Receivers",
   ReceiverState: "ReceiverState", EventReceiver: "EventReceiver", Webhook: "Webhook", GlobalRevocation: "GlobalRevocation", StreamStatus: "StreamStatus",
-  LogRequest: "RevocationListed", NewApiKey: "CreatedApiKey", NewFeedKey: "NewFeedKey", NewKey: "NewKey",
+  LogRequest: "RevocationListed", NoticeFailure: "NoticeError", RelyingParty: "RelyingPartyListed",
+  RelyingPartyList: "RelyingPartyList", NewApiKey: "CreatedApiKey", NewFeedKey: "NewFeedKey", NewKey: "NewKey",
   Pressed: "Pressed", Readiness: "Readiness", Session: "SessionListed", SigningKey: "TokenKey",
   SigningKeys: "Keys", Status: "Status", Tokens: "Tokens",
 };

@@ -2,7 +2,7 @@
 
 import type {
   Accepted, ApiKey, ApiKeyList, DroppedFeedKey, IssuerChanged, IssuerList, LogPage, NewApiKey,
-  NewFeedKey, NewKey, Pressed, Readiness, Session, SigningKeys, Status, Tokens,
+  NewFeedKey, NewKey, Pressed, Readiness, RelyingPartyList, Session, SigningKeys, Status, Tokens,
 } from "../shared/answers";
 import { sizeBytes } from "../shared/format";
 import {
@@ -84,6 +84,11 @@ export class ControlPlane {
   deleteIssuer(name: string, idempotencyKey: string): Promise<Answer<IssuerChanged>> {
     const call = { method: "DELETE", idempotencyKey, isRight: hasText("position") } as const;
     return this.#call("issuers:write", `${ISSUERS}/${escaped(name)}`, call);
+  }
+
+  /** Any API key may list them. */
+  relyingParties(): Promise<Answer<RelyingPartyList>> {
+    return ask(RELYING_PARTIES, { apiKey: this.#apiKey, isRight: hasList("relying_parties") });
   }
 
   sessions(sub: string): Promise<Answer<{ sessions: Session[] }>> {
@@ -180,6 +185,7 @@ function wellFormed(text: string): string {
 const UNPAIRED = /\p{Cs}/u;
 const API_KEYS = "/v1/api-keys";
 const ISSUERS = "/v1/issuers";
+const RELYING_PARTIES = "/v1/relying-parties";
 const REVOCATIONS = "/v1/revocations";
 const SESSIONS = "/v1/sessions";
 const LOG_PAGE = 20;

@@ -18,6 +18,7 @@ import { useLive, type Live } from "./live-use";
 import { RecentLog } from "./log";
 import { useSecondHand } from "./polling";
 import { RedButton } from "./red-button";
+import { RelyingParties } from "./relying-parties";
 import type { Loading } from "../shared/request";
 import { Revoke } from "./revoke";
 import { RevokeClaims } from "./revoke-claims";
@@ -84,7 +85,12 @@ function Parts({ access, live, part, isShown }: PartsProps) {
     bulk: <Bulk access={access} />,
     "red-button": <RedButton access={access} issuers={issuers}
       isShown={isShown && part === "red-button"} />,
-    issuers: <Issuers access={access} issuers={issuers} />,
+    issuers: (
+      <>
+        <Issuers access={access} issuers={issuers} />
+        <RelyingParties access={access} isShown={isShown && part === "issuers"} />
+      </>
+    ),
     keys: <Keys access={access} isShown={isShown && part === "keys"} position={position} />,
     "api-keys": <ApiKeys access={access} isShown={isShown && part === "api-keys"} />,
   };

@@ -17,6 +17,35 @@ export interface Status {
   issuer: string;
   /** The registered issuers, whose tokens can be revoked too. */
   issuers: { name: string; issuer: string; receivers?: ReceiverState[] }[];
+  /** The relying parties that are notified of ended sessions. */
+  relying_parties?: RelyingParty[];
+}
+
+/** A registered relying party, and the state of its notices. Times are unix seconds. */
+export interface RelyingParty {
+  name: string;
+  audience: string;
+  backchannel_logout_uri?: string | null;
+  backchannel_logout_session_required?: boolean | null;
+  endpoint_url?: string | null;
+  created_at: number;
+  delivered: number;
+  refused: number;
+  given_up: number;
+  delivered_at?: number | null;
+  last_error?: NoticeFailure | null;
+  /** When the session ended whose notice waits for longest. */
+  waiting_since?: number | null;
+}
+
+export interface NoticeFailure {
+  at: number;
+  code: string;
+  detail: string;
+}
+
+export interface RelyingPartyList {
+  relying_parties: RelyingParty[];
 }
 
 /** What one process has seen of a receiver since it started. Times are unix seconds. */
