@@ -44,7 +44,7 @@ pub use log::{
 pub use outgoing::{Outgoing, RelyingPartySecrets};
 pub use publish::{Following, PublishSettings, Published, Publisher};
 pub use receivers::{
-    Asker, ReceiverError, ReceiverFailure, ReceiverSecrets, ReceiverStatus, Receivers,
+    Arrival, Asker, ReceiverError, ReceiverFailure, ReceiverSecrets, ReceiverStatus, Receivers,
 };
 pub use red_button::{Landing, RedButton};
 pub use sessions::{

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use axum::extract::ConnectInfo;
 use futures_util::future::Either;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
@@ -64,6 +65,7 @@ pub(super) async fn serve(
         Ok(Err(_)) => return,
         Err(_) => return closed(Reason::HeaderTimeout),
     };
+    let peer = stream.peer_addr().ok().map(ConnectInfo);
     let stream = Stream::new(stream, activity.clone(), limits.write_timeout);
     let asked = activity.clone();
     let service = service_fn(move |request: Request<Incoming>| {
@@ -73,7 +75,10 @@ pub(super) async fn serve(
             Some(refusal) => Either::Left(ready(Ok(refusal))),
             None => {
                 let router = router.load().as_ref().clone();
-                let request = request.map(|body| RequestBody::new(body, asked.clone()));
+                let mut request = request.map(|body| RequestBody::new(body, asked.clone()));
+                if let Some(peer) = peer {
+                    request.extensions_mut().insert(peer);
+                }
                 Either::Right(TowerToHyperService::new(router).call(request))
             }
         };

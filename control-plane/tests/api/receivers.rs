@@ -372,3 +372,44 @@ async fn refused_requests_are_limited_per_issuer() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(outcome(&plane, &good).await.0, 200);
 }
+
+// I10: one address uses up its own budget, and neither that of others nor that of the issuer.
+#[tokio::test]
+async fn refused_requests_are_limited_per_source() {
+    let (plane, provider) = started().await;
+    let url = format!("http://127.0.0.1:{}/v1/receivers/idp/backchannel-logout", plane.port());
+    let from = |address: &str| {
+        let client = reqwest::Client::builder().no_proxy();
+        client.local_address(address.parse::<std::net::IpAddr>().ok()).build().unwrap()
+    };
+    let [attacker, other] = ["127.0.0.2", "127.0.0.3"].map(from);
+    let post = |client: &reqwest::Client, token: &str| {
+        let request = client.post(&url).form(&[("logout_token", token)]);
+        // What a client says about itself changes nothing.
+        let request = request.header("x-forwarded-for", "192.0.2.1");
+        async move { request.send().await.unwrap() }
+    };
+    let good = |number: u32| {
+        let claims = provider.logout_claims(&number.to_string());
+        provider.sign(&with(claims, &json!({ "sid": "s" })))
+    };
+    let mut limited = None;
+    let begin = std::time::Instant::now();
+    while limited.is_none() && begin.elapsed().as_secs() < 60 {
+        let all = (0..300).map(|_| post(&attacker, "x.y.z"));
+        let answers = futures_util::future::join_all(all).await;
+        // In the same second: another address is looked at, also if what it sends is wrong.
+        let (junk, accepted) = (post(&other, "x.y.z").await, post(&other, &good(7)).await);
+        assert_eq!((junk.status().as_u16(), accepted.status().as_u16()), (400, 200));
+        limited = answers.into_iter().find(|answer| answer.status() == 429);
+    }
+    let limited = limited.expect("a hundred were refused in a second, and all were looked at");
+    assert_eq!(limited.headers()["retry-after"], "1");
+    assert_eq!(limited.json::<Value>().await.unwrap()["error_description"], "too_many_refused");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(post(&attacker, &good(8)).await.status(), 200);
+    // From now on it may be a proxy that a provider uses: only the issuer's limit is left.
+    let all = (0..300).map(|_| post(&attacker, "x.y.z"));
+    let answers = futures_util::future::join_all(all).await;
+    assert!(answers.iter().all(|answer| answer.status() == 400));
+}

@@ -7,6 +7,7 @@ mod events;
 mod global_revocation;
 mod logout;
 mod signed;
+mod sources;
 mod subject;
 mod webhook;
 mod webhook_presets;
@@ -27,6 +28,7 @@ pub use events::{Action, Event, EventReceiver, StreamState, event};
 pub use global_revocation::{Authentication, GlobalRevocation, authentication, global_revocation};
 pub use logout::{Logout, MAX_AGE_SECONDS, logout};
 pub use signed::{Signed, UNKNOWN_KEY, open};
+pub use sources::Sources;
 pub use webhook::{Webhook, WebhookEvent, webhook};
 pub use webhook_signature::{Genuine, HmacEncoding, Scheme};
 

@@ -2,10 +2,13 @@
 
 mod definition;
 
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use offswitch_core::receivers::{ReceiverKind, Receivers, StreamState};
@@ -18,7 +21,7 @@ use super::oauth::{Form, OauthError};
 pub(super) use definition::ReceiversDefinition;
 
 use crate::api_keys::Scope;
-use crate::plane::{Asker, Plane, ReceiverError, ReceiverFailure, ReceiverStatus};
+use crate::plane::{Arrival, Asker, Plane, ReceiverError, ReceiverFailure, ReceiverStatus};
 use crate::problem::{Problem, ProblemDocument};
 
 /// A logout, as a form.
@@ -91,10 +94,11 @@ pub(super) struct ReceiverErrorState {
 pub(super) async fn backchannel_logout(
     State(plane): State<Arc<Plane>>,
     Path(name): Path<String>,
+    from: Peer,
     form: Form,
 ) -> Result<StatusCode, OauthError> {
     let token = form.need("logout_token", "missing_token")?;
-    plane.receivers.take_logout(&name, token, plane.now()).await?;
+    plane.receivers.take_logout(&name, token, arrival(&plane, from)).await?;
     Ok(StatusCode::OK)
 }
 
@@ -118,6 +122,7 @@ pub(super) async fn backchannel_logout(
 pub(super) async fn events(
     State(plane): State<Arc<Plane>>,
     Path(name): Path<String>,
+    from: Peer,
     request: Request,
 ) -> Result<StatusCode, Undelivered> {
     if !is_of_type(request.headers(), "application/secevent+jwt") {
@@ -127,7 +132,7 @@ pub(super) async fn events(
     let body = whole_body(request, &()).await.map_err(|error| refused(error.code()))?;
     let token = str::from_utf8(&body).map_err(|_| refused("malformed"))?;
     // A line break at the end is what a shell adds.
-    plane.receivers.take_event(&name, token.trim_ascii_end(), plane.now()).await?;
+    plane.receivers.take_event(&name, token.trim_ascii_end(), arrival(&plane, from)).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -148,12 +153,13 @@ pub(super) async fn events(
 pub(super) async fn webhook(
     State(plane): State<Arc<Plane>>,
     Path(name): Path<String>,
+    from: Peer,
     headers: HeaderMap,
     request: Request,
 ) -> Result<StatusCode, Problem> {
     let body = whole_body(request, &()).await?;
     let header = |name: &str| only(&headers, name);
-    plane.receivers.take_webhook(&name, header, &body, plane.now()).await?;
+    plane.receivers.take_webhook(&name, header, &body, arrival(&plane, from)).await?;
     Ok(StatusCode::OK)
 }
 
@@ -183,6 +189,23 @@ pub(super) async fn webhook_challenge(
 ) -> Result<Json<Verification>, Problem> {
     let verification = plane.receivers.challenge(&name, |name| only(&headers, name));
     Ok(Json(Verification { verification: verification.ok_or(ReceiverError::Unknown)? }))
+}
+
+/// The peer of the connection, if the request came by one. A proxy is the peer of all that it passes on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(Option<IpAddr>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        Ok(Self(peer.map(|ConnectInfo(address)| address.ip())))
+    }
+}
+
+fn arrival(plane: &Plane, Peer(source): Peer) -> Arrival {
+    Arrival { now: plane.now(), source }
 }
 
 /// The value of a header. One that occurs twice does not count: nothing says which of the two is signed.
@@ -217,6 +240,7 @@ pub(super) struct GlobalRevocationRequest {
 pub(super) async fn global_revocation(
     State(plane): State<Arc<Plane>>,
     Path(name): Path<String>,
+    from: Peer,
     headers: HeaderMap,
     request: Request,
 ) -> Result<StatusCode, Problem> {
@@ -238,7 +262,10 @@ pub(super) async fn global_revocation(
         }
     };
     let body = whole_body(request, &()).await?;
-    plane.receivers.take_global_revocation(&name, asker, &body, now).await?;
+    plane
+        .receivers
+        .take_global_revocation(&name, asker, &body, Arrival { now, source: from.0 })
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -3,6 +3,7 @@
 mod secrets;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -10,7 +11,8 @@ use offswitch_core::issuers::Registration;
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::receivers::{
     Budget, Event, Logout, ReceiverKind, Receivers as Registered, Refusal, Scheme, Sender, Signed,
-    StreamState, UNKNOWN_KEY, authentication, event, global_revocation, logout, open, webhook,
+    Sources, StreamState, UNKNOWN_KEY, authentication, event, global_revocation, logout, open,
+    webhook,
 };
 use offswitch_core::record::Record;
 use offswitch_core::revoking::{Named, RefusedKind};
@@ -29,6 +31,16 @@ pub struct Receivers {
     secrets: ReceiverSecrets,
     key_sets: KeySets,
     states: Mutex<BTreeMap<(String, ReceiverKind), State>>,
+    sources: Mutex<Sources>,
+}
+
+/// When a request arrived, unix seconds, and from which address, if that is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// When.
+    pub now: u64,
+    /// The peer of the connection.
+    pub source: Option<IpAddr>,
 }
 
 /// What this process has seen of one receiver since it started. Times are unix seconds.
@@ -97,6 +109,7 @@ struct Received<'a> {
     name: &'a str,
     issuer: &'a Registration,
     now: u64,
+    source: Option<IpAddr>,
 }
 
 /// Who asks for a global token revocation.
@@ -127,7 +140,13 @@ enum Taken {
 
 impl Receivers {
     pub(super) fn new(log: Arc<Log>, secrets: ReceiverSecrets) -> Self {
-        Self { log, secrets, key_sets: KeySets::new(), states: Mutex::default() }
+        Self {
+            log,
+            secrets,
+            key_sets: KeySets::new(),
+            states: Mutex::default(),
+            sources: Mutex::default(),
+        }
     }
 
     /// Takes a logout token that was sent for the issuer of this name. Once this returns, the
@@ -140,9 +159,10 @@ impl Receivers {
         &self,
         name: &str,
         token: &str,
-        now: u64,
+        arrival: Arrival,
     ) -> Result<(), ReceiverError> {
-        self.take(ReceiverKind::BackchannelLogout, name, now, async |received, all| {
+        let now = arrival.now;
+        self.take(ReceiverKind::BackchannelLogout, name, arrival, async |received, all| {
             let receiver = all.backchannel_logout.as_ref().ok_or(ReceiverError::Unknown)?;
             let signed = self.open(token, &Sender::of(received.issuer)).await?;
             let asked = logout(&signed, received.issuer, receiver, now)?;
@@ -162,8 +182,14 @@ impl Receivers {
     /// # Errors
     ///
     /// See [`ReceiverError`]; nothing is recorded then.
-    pub async fn take_event(&self, name: &str, token: &str, now: u64) -> Result<(), ReceiverError> {
-        self.take(ReceiverKind::Events, name, now, async |received, all| {
+    pub async fn take_event(
+        &self,
+        name: &str,
+        token: &str,
+        arrival: Arrival,
+    ) -> Result<(), ReceiverError> {
+        let now = arrival.now;
+        self.take(ReceiverKind::Events, name, arrival, async |received, all| {
             let receiver = all.events.as_ref().ok_or(ReceiverError::Unknown)?;
             let signed = self.open(token, &receiver.sender(received.issuer)).await?;
             let Event { id, named, stream } = event(&signed, received.issuer, receiver, now)?;
@@ -190,9 +216,10 @@ impl Receivers {
         name: &str,
         asker: Asker<'_>,
         body: &[u8],
-        now: u64,
+        arrival: Arrival,
     ) -> Result<(), ReceiverError> {
-        self.take(ReceiverKind::GlobalRevocation, name, now, async |received, all| {
+        let now = arrival.now;
+        self.take(ReceiverKind::GlobalRevocation, name, arrival, async |received, all| {
             let receiver = all.global_token_revocation.as_ref().ok_or(ReceiverError::Unknown)?;
             let (by, id, at) = match asker {
                 Asker::Key(key) => (key.to_owned(), random_id(), None),
@@ -224,9 +251,10 @@ impl Receivers {
         name: &str,
         header: impl Fn(&str) -> Option<&'a str>,
         body: &[u8],
-        now: u64,
+        arrival: Arrival,
     ) -> Result<(), ReceiverError> {
-        self.take(ReceiverKind::Webhook, name, now, async |received, all| {
+        let now = arrival.now;
+        self.take(ReceiverKind::Webhook, name, arrival, async |received, all| {
             let receiver = all.webhook.as_ref().ok_or(ReceiverError::Unknown)?;
             let scheme = receiver.signature.as_ref().unwrap_or(&Scheme::Standard);
             let secrets = self.secrets.of(name);
@@ -265,7 +293,7 @@ impl Receivers {
         &self,
         kind: ReceiverKind,
         name: &str,
-        now: u64,
+        Arrival { now, source }: Arrival,
         carry_out: impl AsyncFnOnce(&Received<'_>, &Registered) -> Result<Taken, ReceiverError>,
     ) -> Result<(), ReceiverError> {
         let issuers = self.log.issuers();
@@ -274,8 +302,9 @@ impl Receivers {
         if !issuer.receivers.kinds().any(|one| one == kind) {
             return Err(ReceiverError::Unknown);
         }
-        let received = Received { kind, name, issuer, now };
-        let is_allowed = self.with_state(&received, |state| state.budget.allows(now));
+        let received = Received { kind, name, issuer, now, source };
+        let is_allowed = source.is_none_or(|source| self.sources().allows(source, now))
+            && self.with_state(&received, |state| state.budget.allows(now));
         let taken = match is_allowed {
             true => carry_out(&received, &issuer.receivers).await,
             false => Err(ReceiverError::Limited),
@@ -368,6 +397,18 @@ impl Receivers {
         )
         .increment(1);
         self.with_state(received, |state| state.note(received.now, taken));
+        let Some(source) = received.source else { return };
+        match taken {
+            Ok(_) => self.sources().note_accepted(source, received.now),
+            Err(ReceiverError::Forbidden(_) | ReceiverError::Refused(_)) => {
+                self.sources().note_refused(source, received.now);
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with_state<T>(&self, received: &Received<'_>, change: impl FnOnce(&mut State) -> T) -> T {
