@@ -87,7 +87,8 @@ fn ensure_program(program: &str, package: &str) -> Result<()> {
     run("apt-get", &["install", "-y", "-qq", "--no-install-recommends", package])
 }
 
-fn is_on_path(program: &str) -> bool {
+/// True if a program of this name can be run.
+pub(crate) fn is_on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

@@ -211,8 +211,8 @@ fn in_words(error: PlaneError, config: &Config) -> anyhow::Error {
     ))
 }
 
-/// True if waiting may help: the store does not answer, or another process is about to release the
-/// file.
+/// True if waiting may help: the store or its replicas do not answer, or another process is about to
+/// release the file.
 fn is_over_soon(error: &anyhow::Error) -> bool {
     let of_plane = error.downcast_ref::<PlaneError>().and_then(|error| match error {
         PlaneError::Store(error) | PlaneError::Keyring(KeyringError::Store(error)) => Some(error),
@@ -222,10 +222,8 @@ fn is_over_soon(error: &anyhow::Error) -> bool {
         Some(RelyingPartyError::Store(error)) => Some(error),
         _ => None,
     };
-    matches!(
-        error.downcast_ref::<StoreError>().or(of_plane).or(of_party),
-        Some(StoreError::Unavailable(_))
-    )
+    let of_store = error.downcast_ref::<StoreError>().or(of_plane).or(of_party);
+    matches!(of_store, Some(StoreError::TooFewReplicas { .. } | StoreError::Unavailable(_)))
 }
 
 /// A hundred secrets.

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::support::follower::Follower;
 use crate::support::process::ControlPlane;
@@ -26,12 +28,87 @@ async fn until_revoked(plane: &ControlPlane, sub: &str) -> (String, Duration) {
         }
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(begin.elapsed() < Duration::from_secs(20), "{}", plane.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        sleep(Duration::from_millis(50)).await;
     }
 }
 
 fn era(position: &str) -> u64 {
     position.split_once('.').unwrap().0.parse().unwrap()
+}
+
+/// Kills the primary that many times while a process revokes, and a replica must have what it
+/// acknowledges. Sentinel may promote a replica that lacks some of it: the process puts it back.
+/// Returns the longest time from a kill to the next revocation.
+async fn fail_over(rounds: usize) -> Duration {
+    let mut watched = Watched::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = watched.url();
+    let environment = [
+        ("OFFSWITCH_STORE", url.as_str()),
+        ("OFFSWITCH_ISSUER", ISSUER),
+        ("OFFSWITCH_REDIS_WAIT_REPLICAS", "1"),
+    ];
+    let plane = ControlPlane::start_in(folder.path(), &environment).await;
+    let mut acknowledged = Vec::new();
+    let mut longest = Duration::ZERO;
+    let first_era = era(&revoke(&plane, "first").await);
+    let mut position = String::new();
+    for round in 0..rounds {
+        let primary = watched.primary().await;
+        let writers = join_all((0..4).map(|writer| revoke_until_refused(&plane, round, writer)));
+        let (revoked, ()) = tokio::join!(writers, async {
+            sleep(Duration::from_millis(300)).await;
+            watched.servers[primary].kill();
+        });
+        acknowledged.extend(revoked.concat());
+        let (at, took) = until_revoked(&plane, &format!("after-{round}")).await;
+        (position, longest) = (at, longest.max(took));
+        watched.until_replaced(primary).await;
+        watched.rejoin(primary).await;
+    }
+    let fresh = Follower::start(&plane, ISSUER).await;
+    let is_revoked = |sub: &String| fresh.verifier().feed().cutoff(ISSUER, "sub", sub).is_some();
+    let lost = acknowledged.iter().filter(|sub| !is_revoked(sub)).count();
+    let healed = plane.log().matches("the store lost records").count();
+    println!(
+        "{rounds} failovers: {} acknowledged, {lost} lost, {healed} healed (era {first_era} to {}), \
+         revoking works again after at most {longest:?}",
+        acknowledged.len(),
+        era(&position),
+    );
+    assert!(acknowledged.len() > rounds * 10, "only {} revocations", acknowledged.len());
+    assert_eq!(lost, 0, "of {}", acknowledged.len());
+    longest
+}
+
+/// Revokes one user after the other until a revocation fails; those that were acknowledged.
+async fn revoke_until_refused(plane: &ControlPlane, round: usize, writer: usize) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    for number in 0.. {
+        let sub = format!("{round}-{writer}-{number}");
+        let answer = plane.post("/v1/revocations", &json!({ "sub": sub })).await;
+        if answer.status() != StatusCode::OK {
+            break;
+        }
+        acknowledged.push(sub);
+    }
+    acknowledged
+}
+
+// R23, R11: the primary is killed under load: revoking works again within 10 s, and everything that
+// was acknowledged is in the feed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_under_load_loses_nothing_that_was_acknowledged() {
+    let longest = fail_over(1).await;
+    assert!(longest < Duration::from_secs(10), "{longest:?}");
+}
+
+// R23: the same, fifty times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes several minutes"]
+async fn fifty_failovers_lose_nothing_that_was_acknowledged() {
+    let longest = fail_over(50).await;
+    assert!(longest < Duration::from_secs(10), "{longest:?}");
 }
 
 // R02, R23: the replica that is promoted lacks an acknowledged revocation, which this process had

@@ -1,10 +1,13 @@
 //! Redis behind TLS: what is trusted, and why a connection is refused.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use offswitch::store::{RedisOptions, RedisStore, RedisTls, StoreError};
+use offswitch::store::{Append, Onto, RedisOptions, RedisStore, RedisTls, Store, StoreError};
+use tokio::task::JoinSet;
 
-use crate::place::options;
+use crate::place::{options, request};
 use crate::redis_slots::call_everything;
 use crate::support::certificates::{Authority, Files};
 use crate::support::redis_server::{DURABLE, RedisServer, free_port};
@@ -126,6 +129,50 @@ async fn renewed_files_need_no_restart() {
     renewed.file("ca.pem");
     server.start_again().await;
     assert!(connect(port, trusting(&file)).await.is_ok());
-    let end = offswitch::store::Store::end(&store).await.unwrap();
+    let end = store.end().await.unwrap();
     assert_eq!(end.position.seq, 3);
+}
+
+// R22: what encryption costs: appends per second with it are at least 80 % of those without.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures, for a machine that does nothing else"]
+async fn durable_appends_are_nearly_as_fast_encrypted() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(folder.path(), "ours");
+    let file = authority.file("ca.pem");
+    let (server, port) = start(&authority.certificate("127.0.0.1"), &file, false).await;
+    let plain = Arc::new(RedisStore::connect(options(&server.url())).await.unwrap());
+    let encrypted = Arc::new(connect(port, trusting(&file)).await.unwrap());
+    let mut counts = [0_usize; 2];
+    for round in 0..20 {
+        for (place, store) in [&plain, &encrypted].into_iter().enumerate() {
+            counts[place] += appended_in(store, &format!("{round}-{place}")).await;
+        }
+    }
+    let share = counts[1] * 100 / counts[0];
+    println!("{counts:?} appends in 10 s each, {share} %");
+    assert!(share >= 80, "{counts:?}");
+}
+
+/// How many batches of sixteen records, four at a time, are appended in half a second.
+async fn appended_in(store: &Arc<RedisStore>, name: &str) -> usize {
+    let end = Instant::now() + Duration::from_millis(500);
+    let mut tasks = JoinSet::new();
+    for task in 0..4 {
+        let (store, name) = (Arc::clone(store), name.to_owned());
+        tasks.spawn(async move {
+            let mut count = 0;
+            while Instant::now() < end {
+                let one = |number| Append {
+                    request: request(&format!("{name}-{task}-{count}-{number}"), 0),
+                    record: vec![0; 100],
+                };
+                let batch = (0..16).map(one).collect();
+                store.append_all(batch, Onto::default()).await.unwrap();
+                count += 16;
+            }
+            count
+        });
+    }
+    tasks.join_all().await.into_iter().sum()
 }

@@ -113,7 +113,7 @@ impl Sentinel {
         let text = format!(
             "{listen}\nbind 127.0.0.1\nsentinel monitor {SERVICE} 127.0.0.1 {port} {quorum}\n\
              sentinel down-after-milliseconds {SERVICE} 1000\n\
-             sentinel failover-timeout {SERVICE} 3000\n{more}\n"
+             sentinel failover-timeout {SERVICE} 2000\n{more}\n"
         );
         std::fs::write(directory.path().join("sentinel.conf"), text).unwrap();
         let mut sentinel = Self { directory, port: own_port, process: None };

@@ -20,37 +20,34 @@ pub(super) struct Cluster {
     key: String,
     /// How long one node may take before the next one is asked.
     patience: Duration,
-    /// The node that had the slot last comes first.
+    /// In the order in which they are asked: the one that had the slot last comes first.
     known: Mutex<Vec<ConnectionAddr>>,
 }
 
 impl Cluster {
     pub(super) fn new(seeds: Vec<ConnectionAddr>, key: &str, patience: Duration) -> Self {
-        Self { seeds, key: key.to_owned(), patience, known: Mutex::default() }
+        let known = Mutex::new(seeds.clone());
+        Self { seeds, key: key.to_owned(), patience, known }
     }
 
-    /// Connects to the primary of the slot: asks the known nodes, then the seeds, until one names
-    /// a primary that answers. A seed that is gone costs no more than its time.
+    /// Connects to the primary of the slot: asks one node after the other until one names a primary
+    /// that answers. The caller may give up before all were asked, so a node that failed goes to
+    /// the end.
     pub(super) async fn connect(
         &self,
         dialer: &Dialer,
     ) -> RedisResult<(ConnectionAddr, MultiplexedConnection)> {
-        let mut candidates = self.known().clone();
-        candidates.extend(
-            self.seeds
-                .iter()
-                .filter(|seed| !candidates.contains(seed))
-                .cloned()
-                .collect::<Vec<_>>(),
-        );
+        let candidates = self.known().clone();
         let mut last = no_node("no node of the cluster answers");
         for node in candidates {
-            let found = timeout(self.patience, self.through(dialer, &node));
-            match found.await {
+            match timeout(self.patience, self.through(dialer, &node)).await {
                 Ok(Ok(found)) => return Ok(found),
                 Ok(Err(error)) => last = error,
                 Err(_) => last = no_node("a node of the cluster does not answer"),
             }
+            let mut known = self.known();
+            known.retain(|one| *one != node);
+            known.push(node);
         }
         Err(last)
     }
@@ -74,13 +71,16 @@ impl Cluster {
         let slot: i64 = command.query_async(&mut connection).await?;
         let mut command = redis::cmd("CLUSTER");
         let slots: Value = command.arg("SLOTS").query_async(&mut connection).await?;
-        let (primary, others) = nodes_of(&slots, slot, node)
+        let (primary, mut nodes) = nodes_of(&slots, slot, node)
             .ok_or_else(|| no_node("no node of the cluster has the slot of the log"))?;
         let connection = if primary == *node { connection } else { dialer.dial(&primary).await? };
-        let mut known = vec![primary.clone()];
-        known.extend(others.into_iter().filter(|other| *other != primary));
-        known.truncate(MOST_KNOWN);
-        *self.known() = known;
+        nodes.truncate(MOST_KNOWN);
+        for seed in &self.seeds {
+            if !nodes.contains(seed) {
+                nodes.push(seed.clone());
+            }
+        }
+        *self.known() = nodes;
         Ok((primary, connection))
     }
 
@@ -111,7 +111,6 @@ fn nodes_of(
             nodes.extend(found);
         }
     }
-    nodes.truncate(MOST_KNOWN);
     Some((primary?, nodes))
 }
 

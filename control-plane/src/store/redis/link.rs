@@ -315,7 +315,7 @@ impl Link {
     /// Refuses if the sentinels have not confirmed for too long that the server in use is the
     /// primary: a failover that this process cannot see may have replaced it.
     pub(super) fn confirmed(&self) -> Result<(), StoreError> {
-        if self.tolerance.accepts(Tolerated::Replica) || self.calls.current().is_none() {
+        if self.tolerance.accepts(Tolerated::Replica) {
             return Ok(());
         }
         match self.servers.unconfirmed_for() {
