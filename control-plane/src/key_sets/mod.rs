@@ -38,7 +38,7 @@ pub struct KeysUnavailable(pub String);
 struct Source {
     sender: Sender,
     last: Mutex<Option<Arc<Fetched>>>,
-    /// Taken by what fetches: when it began last, and what came of it.
+    /// Taken by what fetches: when the last fetch ended, and what came of it.
     fetching: tokio::sync::Mutex<Option<(Instant, Result<(), KeysUnavailable>)>>,
 }
 
@@ -130,17 +130,20 @@ impl Source {
         if let Some(last) = self.last().filter(|last| !is_known(last)) {
             return Ok(last);
         }
-        if let Some((begun, outcome)) = &*fetching
-            && begun.elapsed() < COOL_DOWN
+        if let Some((ended, outcome)) = &*fetching
+            && ended.elapsed() < COOL_DOWN
         {
             outcome.clone()?;
             let text = "it was fetched a moment ago, and a key is missing".to_owned();
             return Err(KeysUnavailable(text));
         }
         let begun = Instant::now();
-        match client.key_set(&self.sender).await {
+        let outcome = client.key_set(&self.sender).await;
+        // From its end: a slow server would otherwise be asked again without a pause.
+        let ended = Instant::now();
+        match outcome {
             Ok(keys) => {
-                *fetching = Some((begun, Ok(())));
+                *fetching = Some((ended, Ok(())));
                 let fetched = Arc::new(Fetched { keys, begun });
                 *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(fetched.clone());
                 Ok(fetched)
@@ -148,14 +151,14 @@ impl Source {
             Err(error) => {
                 let (issuer, error) = (&self.sender.issuer, KeysUnavailable(error));
                 tracing::warn!(issuer, %error, "a key set cannot be fetched");
-                *fetching = Some((begun, Err(error.clone())));
+                *fetching = Some((ended, Err(error.clone())));
                 Err(error)
             }
         }
     }
 }
 
-/// The least time between two fetches of one key set.
+/// The least time from the end of a fetch to the next fetch of the same key set.
 const COOL_DOWN: Duration = Duration::from_secs(10);
 /// A key that its issuer has withdrawn is used for not much longer.
 const REFRESH_AFTER: Duration = Duration::from_secs(300);

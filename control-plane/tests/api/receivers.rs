@@ -1,6 +1,6 @@
 //! Receivers: the requests of identity providers, and requests that others forge in their name.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -283,6 +283,25 @@ async fn keys_are_fetched_once_and_not_for_each_unknown_key_id() {
     provider.answer(Keys::Served);
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(outcome(&plane, &token("rotated")).await.0, 200);
+    assert_eq!(provider.fetches(), 2);
+}
+
+// I10: the pause between two fetches begins when the first one ends: a slow server is not asked all the time.
+#[tokio::test]
+async fn a_slow_fetch_is_followed_by_a_whole_pause() {
+    let (plane, provider) = started().await;
+    provider.answer(Keys::VerySlow);
+    let good = provider.sign(&with(provider.logout_claims("1"), &json!({ "sid": "s" })));
+    let begin = Instant::now();
+    assert_eq!(outcome(&plane, &good).await.0, 200);
+    assert!(begin.elapsed() >= Duration::from_secs(4));
+    let unknown = json!({ "alg": "EdDSA", "kid": "made-up" });
+    let unknown = provider.sign_text(&unknown, &provider.logout_claims("2").to_string());
+    tokio::time::sleep_until((begin + Duration::from_millis(10_500)).into()).await;
+    assert_eq!(outcome(&plane, &unknown).await, (503, "keys_unavailable".to_owned()));
+    assert_eq!(provider.fetches(), 1);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(outcome(&plane, &unknown).await, (400, "unknown_key".to_owned()));
     assert_eq!(provider.fetches(), 2);
 }
 

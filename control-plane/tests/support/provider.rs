@@ -25,6 +25,8 @@ pub(crate) enum Keys {
     Served,
     /// With its keys, after a while.
     Slow,
+    /// With its keys, just before a client gives up.
+    VerySlow,
     /// With more keys than a key set may have.
     Endless,
     Broken,
@@ -159,6 +161,10 @@ async fn jwks(State(shared): State<Arc<Shared>>) -> Response {
         Keys::Served => set.into_response(),
         Keys::Slow => {
             tokio::time::sleep(Duration::from_millis(800)).await;
+            set.into_response()
+        }
+        Keys::VerySlow => {
+            tokio::time::sleep(Duration::from_secs(4)).await;
             set.into_response()
         }
         Keys::Endless => format!("{set}{}", " ".repeat(300 * 1024)).into_response(),
