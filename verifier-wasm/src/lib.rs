@@ -18,7 +18,7 @@ mod verify;
 mod wasm;
 
 pub use dpop::{DpopRequest, MAX_PROOFS, MAX_PROOFS_OF_A_KEY, ProofMemory};
-pub use feed::{Applied, ApplyError, Feed};
+pub use feed::{Applied, ApplyError, Feed, FeedTrust};
 pub use json::read_object;
 pub use keys::algorithm::Algorithm;
 pub use keys::{KeyId, KeyProblem, KeySet, KeySetError, MAX_KEYS, RefusedKey, VerifyingKey};

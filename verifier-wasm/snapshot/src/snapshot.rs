@@ -1,5 +1,7 @@
 //! One opened snapshot: its header, and its two collections read in place.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cutoff_map::{Columns, Cutoff, CutoffMap};
@@ -13,7 +15,7 @@ use crate::sorted_set::SortedSet;
 /// The log folded over the range `(from, to]`, signed by a trusted key and well-formed.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Arc<Vec<u8>>,
     header: Header,
     pub(crate) denied: SortedSet,
     pub(crate) cutoffs: CutoffMap,
@@ -84,12 +86,17 @@ impl Snapshot {
         if !cutoffs.is_below(&bytes, NUMBER_LIMIT) {
             return Err(TOO_LARGE);
         }
-        Ok(Self { bytes, header, denied, cutoffs })
+        Ok(Self { bytes: Arc::new(bytes), header, denied, cutoffs })
     }
 
     /// The bytes that were opened.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The same, to be kept without a copy.
+    pub fn shared_bytes(&self) -> Arc<Vec<u8>> {
+        Arc::clone(&self.bytes)
     }
 
     /// The id of the feed it belongs to.

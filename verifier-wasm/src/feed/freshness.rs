@@ -1,14 +1,24 @@
 //! The age of the feed's newest statement: by the clock, by the times that the feed itself has
 //! signed, and by the verifier's own monotonic time.
 
+use std::sync::atomic::Ordering;
+
 use super::Feed;
 
 impl Feed {
     /// Advances the verifier's own monotonic time to `uptime`, in seconds since any moment. The
     /// held state also ages by it: neither a feed dated in the future nor a clock that was set back
     /// makes it look fresh for longer.
-    pub fn tick(&mut self, uptime: u64) {
-        self.uptime = self.uptime.max(uptime);
+    ///
+    /// Verdicts may go on meanwhile: it is written once in a second, and never goes back.
+    pub fn tick(&self, uptime: u64) {
+        if self.uptime() < uptime {
+            self.uptime.fetch_max(uptime, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn uptime(&self) -> u64 {
+        self.uptime.load(Ordering::Relaxed)
     }
 
     /// The uptime at which the feed's newest statement arrived.
@@ -36,7 +46,7 @@ impl Feed {
     }
 
     fn heard_seconds(&self) -> u64 {
-        self.uptime.saturating_sub(self.heard_at)
+        self.uptime().saturating_sub(self.heard_at)
     }
 
     /// True if the feed's own statement no longer claims to be fresh.

@@ -4,22 +4,25 @@
 mod freshness;
 mod outcome;
 mod overlay;
+mod trust;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use self::overlay::Overlay;
 use crate::snapshot::{
-    Arriving, Cutoff, FeedKey, Fingerprint, Floor, Head, IssuerRules, MAX_SELECTORS, Position,
-    Salt, Snapshot,
+    Arriving, Cutoff, FeedKey, Fingerprint, Floor, IssuerRules, MAX_SELECTORS, Position, Salt,
+    Snapshot,
 };
 
 pub use self::outcome::{Applied, ApplyError};
+pub use self::trust::FeedTrust;
 
 /// A followed feed. Every applied snapshot only adds revocations, and positions only grow.
 #[derive(Debug)]
 pub struct Feed {
-    id: String,
-    trusted: Vec<FeedKey>,
+    trust: FeedTrust,
     base: Option<Snapshot>,
     overlay: Overlay,
     /// The newest held position, and its chain hash.
@@ -35,7 +38,7 @@ pub struct Feed {
     issued_at: u64,
     valid_until: u64,
     /// The verifier's own monotonic time, in seconds: now, and when `issued_at` last grew.
-    uptime: u64,
+    uptime: AtomicU64,
     heard_at: u64,
     /// When the last snapshot with a valid signature was signed, also if it was refused.
     last_issued_at: u64,
@@ -52,8 +55,7 @@ impl Feed {
     /// A feed without any snapshot.
     pub fn new(id: String, trusted: Vec<FeedKey>) -> Self {
         Self {
-            id,
-            trusted,
+            trust: FeedTrust::new(id, trusted),
             base: None,
             overlay: Overlay::default(),
             reached: Floor::default(),
@@ -63,7 +65,7 @@ impl Feed {
             rules_generation: 0,
             issued_at: 0,
             valid_until: 0,
-            uptime: 0,
+            uptime: AtomicU64::new(0),
             heard_at: 0,
             last_issued_at: 0,
             last_end: Position::default(),
@@ -73,9 +75,14 @@ impl Feed {
         }
     }
 
+    /// What shows that bytes are a snapshot of this feed.
+    pub fn trust(&self) -> &FeedTrust {
+        &self.trust
+    }
+
     /// The trusted public keys.
     pub fn trusted(&self) -> &[FeedKey] {
-        &self.trusted
+        self.trust.keys()
     }
 
     /// Resumes at the end of a snapshot that was stored before a restart: nothing older will be
@@ -86,42 +93,28 @@ impl Feed {
     /// [`ApplyError::Open`], [`ApplyError::WrongFeed`] and [`ApplyError::Implausible`]: a floor
     /// that no log can reach would block all verdicts for ever.
     pub fn resume(&mut self, snapshot: Vec<u8>, now: u64) -> Result<(), ApplyError> {
-        let snapshot = self.open(snapshot)?;
+        let snapshot = self.trust.open(snapshot)?;
         refuse_implausible(&snapshot, now)?;
         self.raise_floor(snapshot.end());
         Ok(())
     }
 
-    /// Checks the first bytes of a possible snapshot of this feed before the rest is loaded:
-    /// [`HEAD_BYTES`](crate::snapshot::HEAD_BYTES) of them, or all if there are fewer. That proves
-    /// nothing, but refuses most data that is not a snapshot.
+    /// As [`FeedTrust::preview`].
     ///
     /// # Errors
     ///
-    /// [`ApplyError::Open`] and [`ApplyError::WrongFeed`].
+    /// As there.
     pub fn preview(&self, head: &[u8]) -> Result<(), ApplyError> {
-        self.head(head).map(drop)
+        self.trust.preview(head)
     }
 
-    /// Begins to check a snapshot that arrives in pieces. `head` is its beginning, as in
-    /// [`preview`](Self::preview). No piece is kept.
+    /// As [`FeedTrust::begin`].
     ///
     /// # Errors
     ///
-    /// Like `preview`.
+    /// As there.
     pub fn begin(&self, head: &[u8]) -> Result<Arriving, ApplyError> {
-        self.head(head).map(|head| Arriving::new(&head))
-    }
-
-    fn head<'a>(&self, bytes: &'a [u8]) -> Result<Head<'a>, ApplyError> {
-        let head = Head::read(bytes, &self.trusted)?;
-        let (length, found) = head.feed()?;
-        let is_ours = length == self.id.len() && self.id.as_bytes().starts_with(found);
-        if is_ours { Ok(head) } else { Err(self.wrong_feed(found)) }
-    }
-
-    fn wrong_feed(&self, found: &[u8]) -> ApplyError {
-        ApplyError::WrongFeed { found: shown(found), expected: shown(self.id.as_bytes()) }
+        self.trust.begin(head)
     }
 
     /// When the last snapshot that [`apply`](Self::apply) got with a valid signature was signed,
@@ -142,7 +135,16 @@ impl Feed {
     ///
     /// See [`ApplyError`].
     pub fn apply(&mut self, bytes: Vec<u8>, now: u64) -> Result<Applied, ApplyError> {
-        let snapshot = self.open(bytes)?;
+        let snapshot = self.trust.open(bytes)?;
+        self.take(snapshot, now)
+    }
+
+    /// As [`apply`](Self::apply), for a snapshot that [`trust`](Self::trust) has opened.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApplyError`].
+    pub fn take(&mut self, snapshot: Snapshot, now: u64) -> Result<Applied, ApplyError> {
         let issued_at = snapshot.issued_at();
         self.last_issued_at = issued_at;
         self.last_end = snapshot.to();
@@ -161,6 +163,11 @@ impl Feed {
     /// The held base, as it was signed. Applying it again gives a new verifier its state.
     pub fn base(&self) -> Option<&[u8]> {
         self.base.as_ref().map(Snapshot::as_bytes)
+    }
+
+    /// The same, to be kept without a copy; and where it ends.
+    pub fn shared_base(&self) -> Option<(Arc<Vec<u8>>, Position)> {
+        self.base.as_ref().map(|base| (base.shared_bytes(), base.to()))
     }
 
     /// The position up to which revocations are held; `None` before the first base.
@@ -257,15 +264,6 @@ impl Feed {
         let Overlay { denied, cutoffs, .. } = &self.overlay;
         let newer = denied.get(&id).or_else(|| cutoffs.get(&id).map(|(_, seen)| seen));
         newer.map(|seen| seen.to).or_else(|| self.base.as_ref().map(|base| base.to()))
-    }
-
-    fn open(&self, bytes: Vec<u8>) -> Result<Snapshot, ApplyError> {
-        let snapshot = Snapshot::open(bytes, &self.trusted)?;
-        if snapshot.feed() == self.id {
-            Ok(snapshot)
-        } else {
-            Err(self.wrong_feed(snapshot.feed().as_bytes()))
-        }
     }
 
     /// A position with a known chain hash must not appear with another one.
@@ -393,7 +391,7 @@ impl Feed {
             // mistake.
             if snapshot.issued_at() > self.issued_at {
                 self.witnessed_at = 0;
-                self.heard_at = self.uptime;
+                self.heard_at = self.uptime();
             }
             self.issued_at = self.issued_at.max(snapshot.issued_at());
             self.valid_until = self.valid_until.max(snapshot.valid_until());
@@ -433,19 +431,10 @@ fn refuse_implausible(snapshot: &Snapshot, now: u64) -> Result<(), ApplyError> {
     }
 }
 
-/// A feed's id may have any characters, and the message with it is written to logs and JSON.
-fn shown(id: &[u8]) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
-    let plain = |byte: &u8| if is_plain(*byte) { char::from(*byte) } else { '?' };
-    id.iter().take(MAX_SHOWN_CHARACTERS).map(plain).collect()
-}
-
 /// How far ahead of the clock an era or an epoch may be. Without this bound one snapshot of era
 /// 2^64 - 1, signed with a stolen feed key, would raise the floor of every verifier above
 /// everything that the feed can ever publish. A day is more than the error of any clock in use.
 const MAX_LEAD_SECONDS: u64 = 86_400;
-/// The length of an unexpected feed id in a message.
-const MAX_SHOWN_CHARACTERS: usize = 100;
 /// How far in the future a snapshot's `issued_at` may be.
 const MAX_SKEW_SECONDS: u64 = 300;
 /// How long a step of a horizon is kept after its last token has expired: longer than any leeway.

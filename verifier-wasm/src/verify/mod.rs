@@ -26,7 +26,7 @@ use crate::feed::{Applied, ApplyError, Feed};
 use crate::keys::algorithm::Algorithm;
 use crate::keys::{KeyId, KeySet, VerifyingKey};
 use crate::shown::Shown;
-use crate::snapshot::Horizons;
+use crate::snapshot::{Horizons, Snapshot};
 use crate::token::claims::{ClaimSet, VerifiedClaims};
 use crate::token::jws::{self, Jws};
 
@@ -123,8 +123,19 @@ impl Verifier {
     ///
     /// See [`ApplyError`].
     pub fn apply(&mut self, snapshot: Vec<u8>, now: u64) -> Result<Applied, ApplyError> {
+        let snapshot = self.feed.trust().open(snapshot)?;
+        self.take(snapshot, now)
+    }
+
+    /// As [`apply`](Self::apply), for a snapshot that was opened before, as [`FeedTrust`](crate::FeedTrust)
+    /// can while verdicts go on.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApplyError`].
+    pub fn take(&mut self, snapshot: Snapshot, now: u64) -> Result<Applied, ApplyError> {
         let before = (self.feed.salt(), self.feed.rules_generation());
-        let applied = self.feed.apply(snapshot, now)?;
+        let applied = self.feed.take(snapshot, now)?;
         let salt = self.feed.salt();
         if (salt, self.feed.rules_generation()) != before {
             self.list(salt != before.0);
