@@ -6,7 +6,6 @@ pub mod config;
 pub mod credential;
 pub mod doctor;
 pub mod http;
-pub mod key_sets;
 pub mod keyring;
 pub mod master_key;
 pub mod plane;

@@ -1,13 +1,13 @@
 //! One registered issuer: its discovery document, its keys, its clock, its receivers.
 
-use crate::clock::unix_seconds;
-use crate::key_sets::Limits;
 use axum::http::{Request, header};
 use http_body_util::Full;
+use offswitch_client::http::Limits;
 use offswitch_core::doctor::{self, Finding, Probe, RegisteredIssuer, SeenReceiver};
 use offswitch_verifier::{Algorithm, KeySet};
 
 use super::remote::{Remote, TIME};
+use crate::clock::unix_seconds;
 
 /// Returns its keys, if there are any.
 pub(super) async fn examine(

@@ -8,13 +8,13 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use offswitch_client::http::{Answer, Client, Limits};
 use offswitch_core::doctor::{Finding, clock};
 use serde_json::Value;
 use tokio::time::timeout;
 use url::Url;
 
 use crate::clock::unix_seconds;
-use crate::key_sets::{Answer, Client, Limits};
 
 /// A control plane, and the API key that it is asked with.
 pub struct Remote {

@@ -2,6 +2,7 @@
 
 pub(crate) mod algorithm;
 mod curve;
+pub(crate) mod discovery;
 mod ecdsa;
 mod hash;
 mod key_id;

@@ -1,11 +1,10 @@
 //! The control plane, its API key and feed, and the issuers with their keys and receivers.
 
 use offswitch_snapshot::{OpenError, Position};
-use offswitch_verifier::{ApplyError, KeySet, Shown};
+use offswitch_verifier::{ApplyError, KeySet, Shown, jwks_address};
 use serde_json::Value;
 
 use super::{Finding, Outcome, RegisteredIssuer, SeenReceiver};
-use crate::issuers::jwks_address;
 
 /// How the newest snapshot describes the feed.
 #[derive(Debug, Clone, Copy)]

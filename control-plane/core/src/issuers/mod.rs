@@ -1,6 +1,5 @@
 //! The issuers whose tokens can be revoked, and the feed's rules for each of them.
 
-mod discovery;
 mod listing;
 mod registration;
 
@@ -16,10 +15,9 @@ use crate::limits::{LONGEST_ACCESS_TOKEN_SECONDS, leaves_at};
 
 use listing::{Listing, MOST_STEPS};
 
-pub use discovery::jwks_address;
 pub use listing::Roles;
-pub(crate) use registration::is_address;
-pub use registration::{Definition, KeySource, Registration};
+pub use offswitch_verifier::KeySource;
+pub use registration::{Definition, Registration};
 
 /// The claims of one revocation, by their paths.
 pub type Claims = BTreeMap<String, ClaimValue<'static>>;

@@ -2,7 +2,7 @@
 
 use offswitch_presets::{Parameters, Preset};
 use offswitch_snapshot::{MAX_SELECTORS, Selector};
-use offswitch_verifier::Algorithm;
+use offswitch_verifier::{Algorithm, KeySource, is_key_address};
 use serde::{Deserialize, Serialize};
 
 use super::Issuers;
@@ -32,16 +32,6 @@ pub struct Registration {
     pub selectors: Vec<Selector>,
     /// Which of its events are accepted.
     pub receivers: Receivers,
-}
-
-/// Where the keys of an issuer are.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeySource {
-    /// The address of a discovery document (OpenID Connect Discovery 1.0, RFC 8414).
-    Discovery(String),
-    /// The address of a JWK set (RFC 7517).
-    Jwks(String),
 }
 
 /// An issuer as an operator describes it; a missing member gets its default.
@@ -190,7 +180,7 @@ impl Definition {
     }
 
     fn keys(&self) -> Result<KeySource, Refused> {
-        let address = |field, address: &String| match is_address(address) {
+        let address = |field, address: &String| match is_key_address(address) {
             true => Ok(address.clone()),
             false => {
                 let detail = "must be an https address, or http on this machine".to_owned();
@@ -205,7 +195,7 @@ impl Definition {
             (None, Some(discovery)) => {
                 Ok(KeySource::Discovery(address("discovery_uri", discovery)?))
             }
-            (None, None) if is_address(&self.issuer) => {
+            (None, None) if is_key_address(&self.issuer) => {
                 let base = self.issuer.trim_end_matches('/');
                 Ok(KeySource::Discovery(format!("{base}/.well-known/openid-configuration")))
             }
@@ -271,23 +261,6 @@ fn claim(
     match Selector::new([&path]) {
         Ok(selector) => Ok(Some(selector.paths().concat())),
         Err(problem) => Err(invalid(field, problem.to_string())),
-    }
-}
-
-/// True for an https address, and for http on this machine: keys from an unprotected network
-/// connection could be an attacker's.
-pub(crate) fn is_address(text: &str) -> bool {
-    let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
-    let is_plain = !text.chars().any(|one| one.is_whitespace() || one.is_control());
-    let is_good = |host: &str| !host.is_empty() && !host.contains('@');
-    let is_local = |host: &str| {
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        matches!(name, "localhost" | "127.0.0.1" | "[::1]")
-    };
-    match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
-        (Some(rest), _) => is_plain && is_good(&host(rest)),
-        (_, Some(rest)) => is_plain && is_good(&host(rest)) && is_local(&host(rest)),
-        _ => false,
     }
 }
 

@@ -16,10 +16,10 @@ mod webhook_signature;
 use std::collections::BTreeMap;
 
 use offswitch_snapshot::Selector;
-use offswitch_verifier::Algorithm;
+use offswitch_verifier::{Algorithm, is_key_address};
 use serde::{Deserialize, Serialize};
 
-use crate::issuers::{KeySource, Registration, is_address};
+use crate::issuers::{KeySource, Registration};
 use crate::revoking::{Refused, RefusedKind};
 use subject::NAMED_BY;
 
@@ -219,7 +219,7 @@ fn check_sender(
     if issuer.is_some_and(|issuer| !(1..=512).contains(&issuer.len())) {
         return Err(refused("issuer", "must have 1 to 512 bytes"));
     }
-    if jwks_uri.is_some_and(|address| !is_address(address)) {
+    if jwks_uri.is_some_and(|address| !is_key_address(address)) {
         return Err(refused("jwks_uri", "must be an https address, or http on this machine"));
     }
     for (format, path) in subject_claims {

@@ -25,7 +25,7 @@ use super::log::Log;
 use super::publish::Publisher;
 use super::sessions::Sessions;
 use super::signing::SigningKeys;
-use crate::key_sets::Client;
+use offswitch_client::http::Client;
 use crate::master_key::random_id;
 use crate::relying_parties::{Registered, RelyingParties, RelyingPartyError};
 use crate::sealing::SealedStore;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::queue::Queue;
 use super::{Outgoing, document};
-use crate::key_sets::Limits;
+use offswitch_client::http::Limits;
 use crate::keyring::KeyringError;
 use crate::master_key::random_bytes;
 use crate::plane::PlaneError;

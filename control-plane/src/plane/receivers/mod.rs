@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use offswitch_client::http::{KeySetAddress, KeySets, KeysUnavailable};
 use offswitch_core::issuers::Registration;
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::receivers::{
@@ -19,7 +20,6 @@ use offswitch_core::revoking::{Named, RefusedKind};
 
 use super::PlaneError;
 use super::log::{Log, Revoked};
-use crate::key_sets::{KeySets, KeysUnavailable};
 use crate::master_key::random_id;
 use crate::store::{Request, StoreError};
 
@@ -317,11 +317,16 @@ impl Receivers {
     /// unknown only by a set that was fetched after the token arrived.
     async fn open(&self, token: &str, sender: &Sender) -> Result<Signed, ReceiverError> {
         let arrived = Instant::now();
-        let mut held = self.key_sets.of(sender).await?;
+        let address = KeySetAddress {
+            issuer: sender.keys_of.clone(),
+            source: sender.keys.clone(),
+            algorithms: sender.algorithms.clone(),
+        };
+        let mut held = self.key_sets.of(&address).await?;
         loop {
             match open(token, &held.keys, sender) {
                 Err(refusal) if refusal.code == UNKNOWN_KEY && held.begun < arrived => {
-                    held = self.key_sets.after(sender, held).await?;
+                    held = self.key_sets.after(&address, held).await?;
                 }
                 opened => {
                     let signed = opened?;

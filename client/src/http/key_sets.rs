@@ -1,23 +1,31 @@
-//! The key sets of registered issuers, fetched when something that they have signed arrives.
+//! Key sets that are fetched when something arrives that was signed with one of their keys.
 //!
 //! What arrives can cause one thing: a fetch of the key set of the issuer that it was sent for, one at a
 //! time and once in 10 seconds. A fetch that fails leaves the last good set in force.
-
-mod fetch;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use offswitch_core::receivers::Sender;
-use offswitch_verifier::KeySet;
+use offswitch_verifier::{Algorithm, KeySet, KeySource};
 
-pub use fetch::{Answer, Client, Limits};
+use super::Client;
+
+/// Where a key set is, and how it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KeySetAddress {
+    /// The issuer that the discovery document must be for.
+    pub issuer: String,
+    /// Where the keys are.
+    pub source: KeySource,
+    /// The algorithms; a key that names none has the one of these that fits it.
+    pub algorithms: Vec<Algorithm>,
+}
 
 /// The key sets of all issuers, as this process has them.
 pub struct KeySets {
     client: Arc<Client>,
-    all: Mutex<HashMap<Sender, Arc<Source>>>,
+    all: Mutex<HashMap<KeySetAddress, Arc<Source>>>,
 }
 
 /// A key set that was fetched.
@@ -34,9 +42,9 @@ pub struct Fetched {
 #[error("the key set cannot be fetched: {0}")]
 pub struct KeysUnavailable(pub String);
 
-/// The key set of one sender.
+/// One key set.
 struct Source {
-    sender: Sender,
+    address: KeySetAddress,
     last: Mutex<Option<Arc<Fetched>>>,
     /// Taken by what fetches: when the last fetch ended, and what came of it.
     fetching: tokio::sync::Mutex<Option<(Instant, Result<(), KeysUnavailable>)>>,
@@ -48,14 +56,14 @@ impl KeySets {
         Self { client: Arc::new(Client::new()), all: Mutex::default() }
     }
 
-    /// The key set of a sender. It is fetched if there is none yet; one that is older than
+    /// The key set at an address. It is fetched if there is none yet; one that is older than
     /// five minutes is still used while a newer one is fetched.
     ///
     /// # Errors
     ///
     /// [`KeysUnavailable`] if it was never fetched.
-    pub async fn of(&self, sender: &Sender) -> Result<Arc<Fetched>, KeysUnavailable> {
-        let source = self.source(sender);
+    pub async fn of(&self, address: &KeySetAddress) -> Result<Arc<Fetched>, KeysUnavailable> {
+        let source = self.source(address);
         let Some(held) = source.last() else { return self.fetched(source, None).await };
         if held.begun.elapsed() > REFRESH_AFTER && source.fetching.try_lock().is_ok() {
             // If it fails, that is logged where it happens.
@@ -71,10 +79,10 @@ impl KeySets {
     /// [`KeysUnavailable`] if none can be fetched now.
     pub async fn after(
         &self,
-        sender: &Sender,
+        address: &KeySetAddress,
         known: Arc<Fetched>,
     ) -> Result<Arc<Fetched>, KeysUnavailable> {
-        self.fetched(self.source(sender), Some(known)).await
+        self.fetched(self.source(address), Some(known)).await
     }
 
     /// A task of its own: a caller that is gone does not cost others the answer.
@@ -87,17 +95,17 @@ impl KeySets {
         fetching.await.unwrap_or_else(|error| Err(KeysUnavailable(error.to_string())))
     }
 
-    fn source(&self, sender: &Sender) -> Arc<Source> {
+    fn source(&self, address: &KeySetAddress) -> Arc<Source> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(held) = all.get(sender) {
+        if let Some(held) = all.get(address) {
             return held.clone();
         }
         // Each change of a registration leaves one behind.
-        if all.len() >= MOST_SENDERS {
+        if all.len() >= MOST_ADDRESSES {
             all.clear();
         }
-        let source = Arc::new(Source::new(sender.clone()));
-        all.insert(sender.clone(), source.clone());
+        let source = Arc::new(Source::new(address.clone()));
+        all.insert(address.clone(), source.clone());
         source
     }
 }
@@ -109,8 +117,8 @@ impl Default for KeySets {
 }
 
 impl Source {
-    fn new(sender: Sender) -> Self {
-        Self { sender, last: Mutex::default(), fetching: tokio::sync::Mutex::default() }
+    fn new(address: KeySetAddress) -> Self {
+        Self { address, last: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
     fn last(&self) -> Option<Arc<Fetched>> {
@@ -138,7 +146,7 @@ impl Source {
             return Err(KeysUnavailable(text));
         }
         let begun = Instant::now();
-        let outcome = client.key_set(&self.sender).await;
+        let outcome = client.key_set(&self.address).await;
         // From its end: a slow server would otherwise be asked again without a pause.
         let ended = Instant::now();
         match outcome {
@@ -149,7 +157,7 @@ impl Source {
                 Ok(fetched)
             }
             Err(error) => {
-                let (issuer, error) = (&self.sender.issuer, KeysUnavailable(error));
+                let (issuer, error) = (&self.address.issuer, KeysUnavailable(error));
                 tracing::warn!(issuer, %error, "a key set cannot be fetched");
                 *fetching = Some((ended, Err(error.clone())));
                 Err(error)
@@ -163,4 +171,4 @@ const COOL_DOWN: Duration = Duration::from_secs(10);
 /// A key that its issuer has withdrawn is used for not much longer.
 const REFRESH_AFTER: Duration = Duration::from_secs(300);
 /// Twice as many as can be registered.
-const MOST_SENDERS: usize = 1024;
+const MOST_ADDRESSES: usize = 1024;

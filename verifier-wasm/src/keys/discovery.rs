@@ -1,9 +1,21 @@
-//! Discovery documents (OpenID Connect Discovery 1.0 section 4, RFC 8414).
+//! Where keys may come from, and discovery documents, which say where they are (OpenID Connect
+//! Discovery 1.0 section 4, RFC 8414).
 
-use offswitch_verifier::{Shown, read_object};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::registration::is_address;
+use crate::json::read_object;
+use crate::shown::Shown;
+
+/// Where the keys of an issuer are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySource {
+    /// The address of a discovery document (OpenID Connect Discovery 1.0, RFC 8414).
+    Discovery(String),
+    /// The address of a JWK set (RFC 7517).
+    Jwks(String),
+}
 
 /// The address of the key set that the discovery document `text` of `issuer` names. `source` is where
 /// the document is.
@@ -22,11 +34,28 @@ pub fn jwks_address(issuer: &str, source: &str, text: &[u8]) -> Result<String, S
     let address = member("jwks_uri");
     // A document that was fetched over TLS must not lead to an address without it.
     let is_downgrade = source.starts_with("https://") && !address.starts_with("https://");
-    if is_downgrade || !is_address(address) {
+    if is_downgrade || !is_key_address(address) {
         let found = Shown::new(address);
         return Err(format!("the jwks_uri of the discovery document is {found}, expected https"));
     }
     Ok(address.to_owned())
+}
+
+/// True for an https address, and for http on this machine: keys that come over the network unprotected
+/// could be anyone's.
+pub fn is_key_address(text: &str) -> bool {
+    let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
+    let is_plain = !text.chars().any(|one| one.is_whitespace() || one.is_control());
+    let is_good = |host: &str| !host.is_empty() && !host.contains('@');
+    let is_local = |host: &str| {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    };
+    match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => is_plain && is_good(&host(rest)),
+        (_, Some(rest)) => is_plain && is_good(&host(rest)) && is_local(&host(rest)),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

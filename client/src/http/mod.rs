@@ -1,21 +1,22 @@
-//! One bounded request: for a key set, for the discovery document that says where it is, and what
-//! `offswitch doctor` asks.
+//! The one HTTP client: each answer is bounded in bytes and time, and no redirect is followed.
+
+mod key_sets;
 
 use std::error::Error;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use offswitch_core::issuers::{KeySource, jwks_address};
-use offswitch_core::receivers::Sender;
-use offswitch_verifier::KeySet;
+use offswitch_verifier::{KeySet, KeySource, jwks_address};
 use rustls::crypto::ring;
 use tokio::time::timeout;
+
+pub use key_sets::{Fetched, KeySetAddress, KeySets, KeysUnavailable};
 
 /// An HTTP client, or why there is none: a system without certificate authorities. It follows no
 /// redirect: the address is what the operator registered, or what the issuer's document names.
@@ -50,17 +51,17 @@ impl Client {
         Self(connections().map_err(|error| format!("no certificate authority is known: {error}")))
     }
 
-    /// The key set of a sender; an error is in words.
-    pub(super) async fn key_set(&self, sender: &Sender) -> Result<KeySet, String> {
-        let address = match &sender.keys {
+    /// The key set at an address; an error is in words.
+    async fn key_set(&self, of: &KeySetAddress) -> Result<KeySet, String> {
+        let address = match &of.source {
             KeySource::Jwks(address) => address.clone(),
             KeySource::Discovery(address) => {
                 let document = self.get(address).await?.body;
-                jwks_address(&sender.keys_of, address, &document)?
+                jwks_address(&of.issuer, address, &document)?
             }
         };
         let text = self.get(&address).await?.body;
-        KeySet::from_fetched_jwks(&text, &sender.algorithms).map_err(|error| error.to_string())
+        KeySet::from_fetched_jwks(&text, &of.algorithms).map_err(|error| error.to_string())
     }
 
     /// A key set or a discovery document, with status 200.
