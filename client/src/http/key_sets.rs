@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
 use offswitch_verifier::{Algorithm, KeySet, KeySource};
 
 use super::Client;
@@ -146,7 +147,7 @@ impl Source {
             return Err(KeysUnavailable(text));
         }
         let begun = Instant::now();
-        let outcome = client.key_set(&self.address).await;
+        let outcome = client.key_set(&self.address, &HeaderMap::new()).await;
         // From its end: a slow server would otherwise be asked again without a pause.
         let ended = Instant::now();
         match outcome {

@@ -1,5 +1,6 @@
 //! The one HTTP client: each answer is bounded in bytes and time, and no redirect is followed.
 
+mod exchange;
 mod key_sets;
 
 use std::error::Error;
@@ -16,6 +17,7 @@ use offswitch_verifier::{KeySet, KeySource, jwks_address};
 use rustls::crypto::ring;
 use tokio::time::timeout;
 
+pub(crate) use exchange::{Ask, Brought, FetchError, next_piece};
 pub use key_sets::{Fetched, KeySetAddress, KeySets, KeysUnavailable};
 
 /// An HTTP client, or why there is none: a system without certificate authorities. It follows no
@@ -51,16 +53,20 @@ impl Client {
         Self(connections().map_err(|error| format!("no certificate authority is known: {error}")))
     }
 
-    /// The key set at an address; an error is in words.
-    async fn key_set(&self, of: &KeySetAddress) -> Result<KeySet, String> {
-        let address = match &of.source {
-            KeySource::Jwks(address) => address.clone(),
+    /// The key set at an address; `headers` are sent to that address only. An error is in words.
+    pub(crate) async fn key_set(
+        &self,
+        of: &KeySetAddress,
+        headers: &HeaderMap,
+    ) -> Result<KeySet, String> {
+        let text = match &of.source {
+            KeySource::Jwks(address) => self.document(address, headers).await?.body,
             KeySource::Discovery(address) => {
-                let document = self.get(address).await?.body;
-                jwks_address(&of.issuer, address, &document)?
+                let document = self.document(address, headers).await?.body;
+                // The headers are for the configured address alone.
+                self.get(&jwks_address(&of.issuer, address, &document)?).await?.body
             }
         };
-        let text = self.get(&address).await?.body;
         KeySet::from_fetched_jwks(&text, &of.algorithms).map_err(|error| error.to_string())
     }
 
@@ -70,9 +76,16 @@ impl Client {
     ///
     /// In words, with the address.
     pub async fn get(&self, address: &str) -> Result<Answer, String> {
-        let request = Request::get(address)
+        self.document(address, &HeaderMap::new()).await
+    }
+
+    async fn document(&self, address: &str, headers: &HeaderMap) -> Result<Answer, String> {
+        let mut request = Request::get(address)
             .header(header::ACCEPT, "application/jwk-set+json, application/json")
             .body(Body::default());
+        if let Ok(request) = &mut request {
+            request.headers_mut().extend(headers.clone());
+        }
         let answered =
             async { self.answer(request.map_err(|error| error.to_string())?, DOCUMENT).await };
         let answer = answered.await.map_err(|problem| format!("{address}: {problem}"))?;

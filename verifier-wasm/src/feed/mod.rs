@@ -7,7 +7,6 @@ mod overlay;
 mod trust;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use self::overlay::Overlay;
@@ -163,11 +162,6 @@ impl Feed {
     /// The held base, as it was signed. Applying it again gives a new verifier its state.
     pub fn base(&self) -> Option<&[u8]> {
         self.base.as_ref().map(Snapshot::as_bytes)
-    }
-
-    /// The same, to be kept without a copy; and where it ends.
-    pub fn shared_base(&self) -> Option<(Arc<Vec<u8>>, Position)> {
-        self.base.as_ref().map(|base| (base.shared_bytes(), base.to()))
     }
 
     /// The position up to which revocations are held; `None` before the first base.

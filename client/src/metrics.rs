@@ -1,0 +1,47 @@
+//! What is counted, through the `metrics` crate. Install the recorder before a verifier is started: the counters of
+//! verdicts are looked up once.
+
+use metrics::{Counter, Gauge, counter, gauge};
+
+use crate::engine::Engine;
+use crate::feed::Shelf;
+use crate::verdict::Decision;
+
+#[derive(Clone)]
+pub(crate) struct Counters {
+    valid: Counter,
+    age: Gauge,
+    snapshot_bytes: Gauge,
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self {
+            valid: counter!("offswitch_client_verdicts_total", "outcome" => "valid", "code" => "valid"),
+            age: gauge!("offswitch_client_feed_age_seconds"),
+            snapshot_bytes: gauge!("offswitch_client_base_bytes"),
+        }
+    }
+
+    pub(crate) fn count(&self, decision: &Decision) {
+        match decision {
+            Decision::Valid(_) => self.valid.increment(1),
+            other => {
+                let (outcome, code) = (other.outcome(), other.code());
+                counter!("offswitch_client_verdicts_total", "outcome" => outcome, "code" => code)
+                    .increment(1);
+            }
+        }
+    }
+
+    /// Shows the age of the feed without end.
+    pub(crate) async fn follow(&self, engine: &Engine, shelf: &Shelf) {
+        loop {
+            let age = engine.evidence().age_seconds.and_then(|age| u32::try_from(age).ok());
+            self.age.set(age.map_or(f64::INFINITY, f64::from));
+            let base = shelf.held().base.as_ref().map_or(0, |base| base.bytes.len());
+            self.snapshot_bytes.set(u32::try_from(base).map_or(f64::MAX, f64::from));
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+    }
+}
