@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod authorize;
 mod backoff;
 mod claims;
 mod clock;
@@ -34,10 +35,13 @@ mod keys;
 mod metrics;
 mod options;
 mod presentation;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod verdict;
 mod verifier;
 mod watch;
 
+pub use authorize::{Anonymous, Asked, Authorization, Passed, Policy, Problem, WhenUndecided};
 pub use claims::Claims;
 pub use events::Event;
 pub use feed::{FeedFailure, FeedStatus, SignedSnapshot, Snapshots};

@@ -46,6 +46,7 @@ pub(crate) struct Inner {
     events: Arc<Events>,
     counters: Counters,
     watched: AtomicI64,
+    public_url: Option<String>,
 }
 
 /// The state of a verifier: what it has, what it lacks, what went wrong last.
@@ -98,6 +99,7 @@ impl Verifier {
             events.clone(),
             |at| algorithms[at].clone(),
         )?;
+        let public_url = options.public_url.map(|url| url.trim_end_matches('/').to_owned());
         let settings = options.feed;
         let (follow, max_bytes) = (settings.follow, settings.max_bytes);
         let keeper = settings
@@ -117,6 +119,7 @@ impl Verifier {
             events,
             counters: Counters::new(),
             watched: AtomicI64::new(0),
+            public_url,
         });
         inner.begin().await;
         let tasks = inner.tasks();
@@ -156,6 +159,25 @@ impl Verifier {
             judged = judge();
         }
         inner.conclude(judged)
+    }
+
+    /// As [`verify`](Self::verify), where that has nothing to wait for.
+    pub(crate) fn verify_now(
+        &self,
+        token: &str,
+        presentation: Presentation<'_>,
+        staleness: Staleness,
+    ) -> Option<Verdict> {
+        let inner = self.inner();
+        let judged = inner.judge(token, presentation, staleness);
+        let decision = &judged.verdict.decision;
+        let has_to_wait = is_of_unknown_key(decision, token) || inner.may_ask_feed(decision);
+        (!has_to_wait).then(|| inner.conclude(judged))
+    }
+
+    /// The origin, and the path if there is one, at which clients see the service, as given with the options.
+    pub fn public_url(&self) -> Option<&str> {
+        self.inner().public_url.as_deref()
     }
 
     /// Watches a token that was shown when a connection was opened, until it is not good any more.

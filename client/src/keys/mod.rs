@@ -136,7 +136,8 @@ impl KeySources {
                 return self.doubted(token, judged, Some(why));
             }
             // Tasks of their own: a caller that is gone does not cost others the answer.
-            let fetches = open.into_iter().map(|at| self.clone().fetch(at, held[at]));
+            let free = open.into_iter().filter(|at| !self.sources[*at].is_resting(now));
+            let fetches = free.map(|at| self.clone().fetch(at, held[at]));
             let mut fetches: JoinSet<()> = fetches.collect();
             drop(timeout_at(end.into(), fetches.join_next()).await);
             fetches.detach_all();

@@ -30,6 +30,7 @@ pub struct Options {
     pub(crate) issuers: Vec<Issuer>,
     pub(crate) feed: FeedOptions,
     pub(crate) dpop_max_age_seconds: Option<u64>,
+    pub(crate) public_url: Option<String>,
     pub(crate) remembered_tokens: usize,
     pub(crate) clock: Option<UnixClock>,
 }
@@ -72,6 +73,7 @@ impl Options {
             issuers: vec![],
             feed,
             dpop_max_age_seconds: None,
+            public_url: None,
             remembered_tokens: REMEMBERED_TOKENS,
             clock: None,
         }
@@ -88,6 +90,14 @@ impl Options {
     #[must_use]
     pub fn dpop_max_age_seconds(mut self, seconds: u64) -> Self {
         self.dpop_max_age_seconds = Some(seconds);
+        self
+    }
+
+    /// The origin, and the path if there is one, at which clients see the service: `https://api.example`. Without it
+    /// no DPoP proof is accepted.
+    #[must_use]
+    pub fn public_url(mut self, url: &str) -> Self {
+        self.public_url = Some(url.to_owned());
         self
     }
 
@@ -117,6 +127,12 @@ impl Options {
         self.feed.problems(&mut problems);
         if self.remembered_tokens > MOST_REMEMBERED {
             problems.push(format!("rememberedTokens must be at most {MOST_REMEMBERED}"));
+        }
+        let is_public = |url: &String| is_url(url) && !url.contains(['?', '#']);
+        if !self.public_url.iter().all(is_public) {
+            let text =
+                "must be the http(s) URL under which clients see the service, without a query";
+            problems.push(format!("dpop.publicUrl {text}"));
         }
         for (at, issuer) in self.issuers.iter().enumerate() {
             issuer.problems(&format!("issuers[{at}]"), &mut problems);
