@@ -363,7 +363,7 @@ async fn a_logout_that_cannot_be_recorded_is_503_and_succeeds_later() {
         json!({ "error": "temporarily_unavailable", "error_description": "store_unavailable" });
     assert_eq!((status.as_u16(), body), (503, expected));
     redis.start_again().await;
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     while outcome(&plane, &token).await.0 != 200 {
         assert!(begin.elapsed().as_secs() < 20);
     }
@@ -379,7 +379,7 @@ async fn refused_requests_are_limited_per_issuer() {
     let good = provider.sign(&with(provider.logout_claims("1"), &json!({ "sid": "s" })));
     assert_eq!(outcome(&plane, &good).await.0, 200);
     let mut limited = 0;
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     while limited == 0 && begin.elapsed().as_secs() < 60 {
         let all = (0..1500).map(|_| outcome(&plane, "x.y.z"));
         let answers = futures_util::future::join_all(all).await;
