@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use offswitch_verifier::Applied;
 use tokio::sync::broadcast;
 
+use crate::metrics::FAILURES;
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -47,7 +49,7 @@ impl Events {
     }
 
     pub(crate) fn failed(&self, code: &'static str, detail: &str, url: Option<&str>) {
-        metrics::counter!("offswitch_client_failures_total", "code" => code).increment(1);
+        metrics::counter!(FAILURES, "code" => code).increment(1);
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let url = url.map(str::to_owned);
         if logged.contains(&code) {

@@ -23,6 +23,11 @@
 //! # }
 //! ```
 
+/// Compiles the examples of the guide.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../../docs/guides/rust.md")]
+struct Guide;
+
 mod authorize;
 mod backoff;
 mod claims;

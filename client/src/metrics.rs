@@ -17,9 +17,9 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn new() -> Self {
         Self {
-            valid: counter!("offswitch_client_verdicts_total", "outcome" => "valid", "code" => "valid"),
-            age: gauge!("offswitch_client_feed_age_seconds"),
-            snapshot_bytes: gauge!("offswitch_client_base_bytes"),
+            valid: counter!(VERDICTS, "outcome" => "valid", "code" => "valid"),
+            age: gauge!(FEED_AGE),
+            snapshot_bytes: gauge!(BASE_BYTES),
         }
     }
 
@@ -28,8 +28,7 @@ impl Counters {
             Decision::Valid(_) => self.valid.increment(1),
             other => {
                 let (outcome, code) = (other.outcome(), other.code());
-                counter!("offswitch_client_verdicts_total", "outcome" => outcome, "code" => code)
-                    .increment(1);
+                counter!(VERDICTS, "outcome" => outcome, "code" => code).increment(1);
             }
         }
     }
@@ -45,3 +44,9 @@ impl Counters {
         }
     }
 }
+
+const BASE_BYTES: &str = "offswitch_client_base_bytes";
+const FEED_AGE: &str = "offswitch_client_feed_age_seconds";
+pub(crate) const FAILURES: &str = "offswitch_client_failures_total";
+pub(crate) const SNAPSHOTS: &str = "offswitch_client_snapshots_total";
+const VERDICTS: &str = "offswitch_client_verdicts_total";

@@ -136,7 +136,7 @@ impl Verifier {
     ) -> Verdict {
         let inner = self.inner();
         let judged = inner.judge(token, presentation, staleness);
-        let judged = inner.keys.doubted(token, judged, None);
+        let judged = inner.keys.doubted_now(token, judged);
         inner.conclude(judged)
     }
 

@@ -73,7 +73,7 @@ impl Watch {
     fn look(&self) -> Decision {
         let inner: &Arc<Inner> = self.verifier.inner();
         let judged = inner.engine.judge(&self.token, Presentation::NotShown, Staleness::Configured);
-        inner.keys.doubted(&self.token, judged, None).verdict.decision
+        inner.keys.doubted_now(&self.token, judged).verdict.decision
     }
 }
 

@@ -17,9 +17,7 @@ import { makeWorkspace } from "./workspace.mjs";
 const workspace = makeWorkspace();
 const plane = await startControlPlane();
 const { feed_public_keys: feedKeys } = await plane.call("GET", "/v1/keys");
-const asked = { name: "a service that introspects", scopes: ["tokens:introspect"] };
 const settings = {
-  OFFSWITCH_API_KEY: (await plane.call("POST", "/v1/api-keys", asked)).key,
   OFFSWITCH_FEED_API_KEY: plane.apiKey,
   OFFSWITCH_FEED_PUBLIC_KEYS: feedKeys.join(","),
   OFFSWITCH_ISSUER: plane.url,

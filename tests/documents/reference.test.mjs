@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { filesIn, readText } from "./files.mjs";
 
-const paths = filesIn(["control-plane", "verifier-wasm"], /\.rs$/).filter((path) => path.includes("/src/"));
+const paths = filesIn(["client", "control-plane", "verifier-wasm"], /\.rs$/).filter((path) => path.includes("/src/"));
 const rust = paths.map(readCode);
 const script = filesIn(["verifier-wasm/js"], /\.js$/).map(readText);
 const pathOf = (end) => paths.find((path) => path.endsWith(end)) ?? assert.fail(`${end} is not found`);
@@ -55,8 +55,8 @@ test("codes.md has every code of the sources, and no other", () => {
 });
 
 test("metrics.md has every metric, and no other", () => {
-  const source = readCode(pathOf("/telemetry/metrics.rs"));
-  const metrics = all(source, /"(offswitch_[a-z_]+)"/g).flat();
+  const sources = ["control-plane/src/telemetry/metrics.rs", "client/src/metrics.rs"].map(readCode);
+  const metrics = all(sources.join("\n"), /"(offswitch_[a-z_]+)"/g).flat();
   assert.deepEqual(sorted(rowsOf("metrics.md").map(([name]) => name)), sorted(metrics));
 });
 

@@ -19,7 +19,7 @@ export const now = () => Math.floor(Date.now() / 1000);
  */
 export function sign(orders) {
   // The program is built before the time is read: on a fresh machine that takes minutes.
-  exampleOf("fixture");
+  buildExample("fixture");
   const filled = orders.map((order) => ({ issued_at: now(), valid_until: now() + 600, ...order }));
   const input = filled.map((order) => `${JSON.stringify(order)}\n`).join("");
   const printed = runExample("fixture", input);
@@ -30,11 +30,11 @@ export function sign(orders) {
   };
 }
 
-/** The output of an example of the verifier's crate. @param {string} name @param {string} input */
-export const runExample = (name, input) => run(exampleOf(name), [], input);
+/** The output of an example of a crate. @param {string} name @param {string} input */
+export const runExample = (name, input) => run(buildExample(name), [], input);
 
 /** Builds an example once and returns the path of its program. @param {string} name @returns {string} */
-function exampleOf(name) {
+export function buildExample(name) {
   const example = ["--workspace", "--all-features", "--example", name];
   examples[name] ??= run("cargo", ["build", "-q", ...example, "--message-format=json"])
     .split("\n").filter(Boolean).map((line) => JSON.parse(line))

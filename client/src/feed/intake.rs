@@ -4,10 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use offswitch_verifier::snapshot::Snapshot;
 use offswitch_verifier::{Applied, ApplyError};
+use tokio::task::JoinError;
 
 use super::snapshots::{Change, Shelf, SignedSnapshot};
 use crate::engine::{Engine, Taken};
 use crate::events::{Event, Events};
+use crate::metrics::SNAPSHOTS;
 
 /// The one way by which snapshots come into force.
 pub(crate) struct Intake {
@@ -31,9 +33,11 @@ impl Intake {
         }
         let intake = Arc::clone(self);
         let applying = tokio::task::spawn_blocking(move || intake.apply_here(bytes));
-        match applying.await {
+        match applying.await.map_err(JoinError::try_into_panic) {
             Ok(applied) => applied,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The runtime ends, and with it what waits here.
+            Err(Err(_)) => std::future::pending().await,
         }
     }
 
@@ -47,7 +51,7 @@ impl Intake {
             }
             Err(error) => error.code(),
         };
-        metrics::counter!("offswitch_client_snapshots_total", "result" => result).increment(1);
+        metrics::counter!(SNAPSHOTS, "result" => result).increment(1);
         applied
     }
 

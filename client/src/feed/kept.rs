@@ -33,7 +33,8 @@ struct Kept {
     is_read: bool,
     floor: Option<Bytes>,
     base: Option<Bytes>,
-    later: Option<Bytes>,
+    /// The newest of the deltas.
+    newest: Option<Bytes>,
 }
 
 impl Keeper {
@@ -128,7 +129,6 @@ impl Keeper {
         let held = self.intake.shelf.held();
         let mut kept = self.kept();
         let (Some(newest), true) = (&held.newest, kept.is_read) else { return Ok(()) };
-        let is_same = |one: &Option<Bytes>, bytes: &Bytes| one.as_ref() == Some(bytes);
         if !is_same(&kept.floor, &newest.bytes) && newest.to >= self.intake.engine.floor() {
             // Verifiers may share a folder. What one of them has kept beyond this stays, and so do the snapshots
             // that lead there.
@@ -142,10 +142,9 @@ impl Keeper {
             self.write("base", &base.bytes)?;
             kept.base = Some(base.bytes.clone());
         }
-        let later = Bytes::from(pack(&held));
-        if !is_same(&kept.later, &later) {
-            self.write("deltas", &later)?;
-            kept.later = Some(later);
+        if !is_same(&kept.newest, &newest.bytes) {
+            self.write("deltas", &pack(&held))?;
+            kept.newest = Some(newest.bytes.clone());
         }
         Ok(())
     }
@@ -213,6 +212,11 @@ fn is_lesson(error: &ApplyError) -> bool {
         error,
         ApplyError::Fork { .. } | ApplyError::Gap { .. } | ApplyError::FromTheFuture { .. }
     )
+}
+
+/// True for the same bytes at the same place: comparing a whole base would take too long.
+fn is_same(one: &Option<Bytes>, other: &Bytes) -> bool {
+    one.as_ref().is_some_and(|one| one.as_ptr() == other.as_ptr() && one.len() == other.len())
 }
 
 /// What came after the base, each with its length before it.

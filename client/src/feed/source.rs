@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(source.state().hold_seconds, 1.0);
     }
 
-    // A04: no key in what is printed.
+    // A07: no key in what is printed.
     #[test]
     fn a_key_is_marked_as_a_secret() {
         let headers = format!("{:?}", source("https://a.example/").headers());

@@ -144,8 +144,18 @@ impl KeySources {
         }
     }
 
-    /// A verdict about an unknown key, as far as it is known which keys the issuer has.
-    pub(crate) fn doubted(&self, token: &str, judged: Judged, why: Option<&str>) -> Judged {
+    /// A verdict about an unknown key, as far as it is known which keys the issuer has, where nothing may be asked.
+    pub(crate) fn doubted_now(&self, token: &str, judged: Judged) -> Judged {
+        if !is_of_unknown_key(&judged.verdict.decision, token) {
+            return judged;
+        }
+        let is_fetching = self.places_of(token).iter().any(|at| self.sources[*at].is_fetching());
+        self.doubted(token, judged, is_fetching.then_some("they are being fetched"))
+    }
+
+    /// A verdict about an unknown key, as far as it is known which keys the issuer has; undecided if there is a reason
+    /// `why` that is not known.
+    fn doubted(&self, token: &str, judged: Judged, why: Option<&str>) -> Judged {
         if !is_of_unknown_key(&judged.verdict.decision, token) {
             return judged;
         }

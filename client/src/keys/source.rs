@@ -80,6 +80,11 @@ impl Source {
         self.is_fetched() && state.confirmed_at.is_none_or(|confirmed| confirmed < since)
     }
 
+    /// True while a fetch is under way, or will be in a moment.
+    pub(super) fn is_fetching(&self) -> bool {
+        self.turn.try_lock().is_err()
+    }
+
     /// True while no fetch may begin because the last one failed.
     pub(super) fn is_resting(&self, now: Instant) -> bool {
         self.state().backoff.is_waiting(now)

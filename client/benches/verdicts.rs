@@ -1,0 +1,197 @@
+//! A verdict about a token seen before, with a million revocations in force, and a service with and without the
+//! layer. `cargo bench -p offswitch-client --all-features`.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark may stop")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::get;
+use base64ct::{Base64UrlUnpadded, Encoding};
+use bytes::Bytes;
+use ed25519_dalek::{Signer, SigningKey};
+use http::{Request, Uri};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use offswitch_client::tower::GuardLayer;
+use offswitch_client::{
+    FeedOptions, Issuer, Keys, Options, Policy, Presentation, Staleness, Verifier,
+};
+use offswitch_core::fold::{Fold, Validity};
+use offswitch_core::log::Checkpoint;
+use offswitch_core::record::{Record, Revocation};
+use offswitch_snapshot::{Salt, SnapshotSigner};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let base = million(&key);
+    std::fs::write(folder.path().join("base"), &base).unwrap();
+    println!("base of 1,000,000 entries: {} bytes", base.len());
+    let verifier = runtime.block_on(verifier(&key, folder.path()));
+    for count in [100, 10_000] {
+        let tokens: Vec<String> = (0..count).map(|at| token(&key, at)).collect();
+        for token in &tokens {
+            let verdict = check(&verifier, token);
+            assert!(verdict.is_valid(), "{verdict:?}");
+        }
+        for threads in [1, 2] {
+            seen_before(&verifier, &tokens, threads);
+        }
+    }
+    new_token(&verifier, &key);
+    runtime.block_on(services(&verifier, &token(&key, 0)));
+}
+
+/// A base of a million denied tokens.
+fn million(key: &SigningKey) -> Vec<u8> {
+    let signer = SnapshotSigner::new(ISSUER, vec![key.clone()]);
+    let mut fold = Fold::begin(Salt::default(), ISSUER, 1, &Checkpoint::default()).unwrap();
+    for request in 0..10 {
+        let tokens = (0..100_000).map(|number| Revocation::Token {
+            issuer: None,
+            jti: format!("revoked-{}", request * 100_000 + number),
+            exp: NOW + 3600,
+        });
+        let revocations = tokens.collect();
+        let record = Record { at: NOW, by: "bench".to_owned(), reason: None, revocations };
+        fold.push(request + 1, &record.encode()).unwrap();
+    }
+    let validity = Validity { issued_at: NOW, valid_until: NOW + 60 };
+    fold.compaction().run(NOW, validity, |content| signer.sign(content)).1
+}
+
+/// One that has read the base from disk; nothing answers at the feed's address.
+async fn verifier(key: &SigningKey, folder: &std::path::Path) -> Verifier {
+    let public = Base64UrlUnpadded::encode_string(key.verifying_key().as_bytes());
+    let feed = FeedOptions::new("http://127.0.0.1:9/v1/feed", &public)
+        .max_staleness_seconds(86_400)
+        .poll_interval(Duration::from_secs(3600))
+        .store(folder);
+    let jwks = json!({ "keys": [{ "crv": "Ed25519", "kid": "k", "kty": "OKP", "x": public }] });
+    let issuer = Issuer::new(ISSUER, "api").keys(Keys::jwks(&jwks.to_string()));
+    let options = Options::new(feed).issuer(issuer).remembered_tokens(50_000).clock(|| NOW);
+    Verifier::start(options).await.unwrap()
+}
+
+fn token(key: &SigningKey, at: usize) -> String {
+    let part = |value: &Value| Base64UrlUnpadded::encode_string(value.to_string().as_bytes());
+    let header = json!({ "alg": "EdDSA", "kid": "k", "typ": "at+jwt" });
+    let claims = json!({ "iss": ISSUER, "aud": "api", "sub": format!("user-{at}"), "jti": format!("t-{at}"),
+        "sid": format!("session-{at}"), "ver": 1, "scope": "read write", "client_id": "app",
+        "iat": NOW - 60, "exp": NOW + 600 });
+    let text = format!("{}.{}", part(&header), part(&claims));
+    let signature = key.sign(text.as_bytes()).to_bytes();
+    format!("{text}.{}", Base64UrlUnpadded::encode_string(&signature))
+}
+
+fn check(verifier: &Verifier, token: &str) -> offswitch_client::Verdict {
+    verifier.check(token, Presentation::Bearer, Staleness::Configured)
+}
+
+fn seen_before(verifier: &Verifier, tokens: &[String], threads: usize) {
+    let rounds: Vec<Duration> = (0..15)
+        .map(|_| {
+            let began = Instant::now();
+            std::thread::scope(|scope| {
+                for thread in 0..threads {
+                    scope.spawn(move || {
+                        // A step without a common divisor: no neighbour in memory comes next.
+                        let mut at = thread * 37;
+                        for _ in 0..VERDICTS {
+                            at = (at + 7919) % tokens.len();
+                            black_box(check(verifier, black_box(&tokens[at])));
+                        }
+                    });
+                }
+            });
+            began.elapsed() / u32::try_from(VERDICTS).unwrap()
+        })
+        .collect();
+    let count = tokens.len();
+    println!("a token seen before, {count} tokens, {threads} thread(s): {:?}", median(rounds));
+}
+
+fn new_token(verifier: &Verifier, key: &SigningKey) {
+    let tokens: Vec<String> = (100_000..102_000).map(|at| token(key, at)).collect();
+    let began = Instant::now();
+    for token in &tokens {
+        black_box(check(verifier, token));
+    }
+    let each = began.elapsed() / u32::try_from(tokens.len()).unwrap();
+    println!("a token never seen before (EdDSA): {each:?}");
+}
+
+/// Requests per second of a service that answers a fixed text, with and without the layer. The load shares the cores
+/// with it.
+async fn services(verifier: &Verifier, token: &str) {
+    let plain = Router::new().route("/", get(|| async { "hello" }));
+    let layer = GuardLayer::new(verifier.clone()).policy(Policy::new().scope("read"));
+    let guarded = Router::new().route("/", get(|| async { "hello" })).layer(layer);
+    let (plain, guarded) = (serve(plain).await, serve(guarded).await);
+    let mut figures = [vec![], vec![]];
+    for _ in 0..7 {
+        for (at, address) in [&plain, &guarded].into_iter().enumerate() {
+            figures[at].push(load(address, token).await);
+        }
+    }
+    let [plain, guarded] = figures.map(|mut rates| {
+        rates.sort_by(f64::total_cmp);
+        rates[rates.len() / 2]
+    });
+    let share = guarded / plain * 100.0;
+    println!("a service without the layer: {plain:.0} requests/s");
+    println!("the same with the layer: {guarded:.0} requests/s, {share:.0} % (goal 85 %)");
+}
+
+async fn serve(app: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
+    address
+}
+
+/// Requests per second over some connections that stay open.
+async fn load(address: &str, token: &str) -> f64 {
+    let authorization = Arc::new(format!("Bearer {token}"));
+    let began = Instant::now();
+    let connections = (0..CONNECTIONS).map(|_| {
+        let (address, authorization) = (address.to_owned(), Arc::clone(&authorization));
+        tokio::spawn(async move {
+            let stream = TcpStream::connect(&address).await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+            tokio::spawn(connection);
+            for _ in 0..REQUESTS {
+                let request = Request::get(Uri::from_static("/"))
+                    .header("host", &address)
+                    .header("authorization", authorization.as_str())
+                    .body(Empty::<Bytes>::new());
+                let answer = sender.send_request(request.unwrap()).await.unwrap();
+                assert_eq!(answer.status(), 200);
+                answer.into_body().collect().await.unwrap();
+            }
+        })
+    });
+    for connection in connections.collect::<Vec<_>>() {
+        connection.await.unwrap();
+    }
+    f64::from(CONNECTIONS * REQUESTS) / began.elapsed().as_secs_f64()
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+const ISSUER: &str = "https://auth.example";
+const NOW: u64 = 1_800_000_000;
+const VERDICTS: usize = 200_000;
+const CONNECTIONS: u32 = 32;
+const REQUESTS: u32 = 1_000;
