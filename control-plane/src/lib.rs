@@ -10,9 +10,10 @@ pub mod keyring;
 pub mod master_key;
 pub mod plane;
 pub mod private_files;
-pub mod problem;
 pub mod relying_parties;
 pub mod sealing;
-pub mod server;
 pub mod store;
 pub mod telemetry;
+
+pub use offswitch_server as server;
+pub use offswitch_server::problem;

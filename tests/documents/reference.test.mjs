@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { filesIn, readText } from "./files.mjs";
 
-const paths = filesIn(["client", "control-plane", "verifier-wasm"], /\.rs$/).filter((path) => path.includes("/src/"));
+const paths = filesIn(["client", "control-plane", "server", "verifier-wasm"], /\.rs$/).filter((path) => path.includes("/src/"));
 const rust = paths.map(readCode);
 const script = filesIn(["verifier-wasm/js"], /\.js$/).map(readText);
 const pathOf = (end) => paths.find((path) => path.endsWith(end)) ?? assert.fail(`${end} is not found`);

@@ -29,7 +29,7 @@ struct Progress {
 /// The answer's body.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
-pub(crate) struct ProblemDocument {
+pub struct ProblemDocument {
     /// A URI that identifies the kind of problem.
     #[schema(example = "urn:offswitch:problem:invalid_body")]
     r#type: String,
@@ -61,24 +61,24 @@ impl Problem {
     }
 
     /// 400: the member `field` of the body is wrong. The detail begins with its name.
-    pub(crate) fn of_field(code: &'static str, field: &str, detail: impl Display) -> Self {
+    pub fn of_field(code: &'static str, field: &str, detail: impl Display) -> Self {
         Self::bad_request(code, format!("{field}: {detail}")).at(format!("/{field}"))
     }
 
     /// The same problem with another status.
-    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+    pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
     /// Sets the place in the body, a JSON Pointer.
-    pub(crate) fn at(mut self, pointer: impl Into<String>) -> Self {
+    pub fn at(mut self, pointer: impl Into<String>) -> Self {
         self.pointer = Some(pointer.into());
         self
     }
 
     /// The same problem, for the element `index` of the array `name`.
-    pub(crate) fn within(mut self, name: &str, index: usize) -> Self {
+    pub fn within(mut self, name: &str, index: usize) -> Self {
         let (inner, joint) = match &self.pointer {
             Some(pointer) => (pointer.as_str(), "."),
             None => ("", ": "),
@@ -89,7 +89,7 @@ impl Problem {
     }
 
     /// Adds how many entries were accepted before it, and the line of the body (from 1).
-    pub(crate) fn after(mut self, accepted: u64, line: u64) -> Self {
+    pub fn after(mut self, accepted: u64, line: u64) -> Self {
         self.progress = Some(Progress { accepted, line });
         self
     }
@@ -107,8 +107,7 @@ impl Problem {
 
 impl ProblemDocument {
     /// What exactly is wrong.
-    #[cfg(test)]
-    pub(crate) fn detail(&self) -> &str {
+    pub fn detail(&self) -> &str {
         &self.detail
     }
 }
@@ -147,7 +146,7 @@ impl IntoResponse for Problem {
 }
 
 /// When to retry, in seconds: soon, unless only an operator can fix the problem.
-pub(crate) fn retry_after(code: &str) -> &'static str {
+pub fn retry_after(code: &str) -> &'static str {
     match code {
         "document_altered" | "session_lost" => "60",
         // Until then it is not fetched again.

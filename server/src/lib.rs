@@ -8,6 +8,7 @@ mod head;
 mod http2;
 mod in_flight;
 mod limits;
+pub mod problem;
 mod progress;
 mod refusal;
 mod request_body;
