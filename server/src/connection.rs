@@ -17,7 +17,6 @@ use hyper::service::{Service, service_fn};
 use hyper::{Request, Version};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
@@ -25,6 +24,7 @@ use super::activity::{Activity, Reason};
 use super::answer::Answer;
 use super::in_flight::InFlight;
 use super::request_body::RequestBody;
+use super::socket::Socket;
 use super::stopping::{LAST_PATIENCE, Stopping};
 use super::stream::Stream;
 use super::{Builders, Limits, head};
@@ -34,7 +34,7 @@ use super::{Builders, Limits, head};
 /// first request comes after that, it is still served. The connection holds its permit for that
 /// long.
 pub(super) async fn serve(
-    stream: TcpStream,
+    stream: Socket,
     place: OwnedSemaphorePermit,
     router: Arc<ArcSwap<Router>>,
     builders: &Builders,
@@ -65,13 +65,14 @@ pub(super) async fn serve(
         Ok(Err(_)) => return,
         Err(_) => return closed(Reason::HeaderTimeout),
     };
-    let peer = stream.peer_addr().ok().map(ConnectInfo);
+    let peer = stream.peer().map(ConnectInfo);
     let stream = Stream::new(stream, activity.clone(), limits.write_timeout);
     let asked = activity.clone();
+    let max_head_bytes = limits.max_head_bytes as usize;
     let service = service_fn(move |request: Request<Incoming>| {
         let (place, refusal) = in_flight.enter();
         let asking = asked.ask(request.version() == Version::HTTP_2, place);
-        let answering = match refusal.or_else(|| head::refusal(&request)) {
+        let answering = match refusal.or_else(|| head::refusal(&request, max_head_bytes)) {
             Some(refusal) => Either::Left(ready(Ok(refusal))),
             None => {
                 let router = router.load().as_ref().clone();
@@ -144,7 +145,7 @@ fn ended(outcome: Result<(), Box<dyn Error + Send + Sync>>) {
 
 /// Peeks at the first bytes of the peer without consuming them. hyper-util could detect the
 /// version, but it consumes the bytes, and hyper reads the rest into a buffer of twice the size.
-async fn begins_as_http2(stream: &TcpStream) -> io::Result<bool> {
+async fn begins_as_http2(stream: &Socket) -> io::Result<bool> {
     let mut first = [0; PREFACE.len()];
     loop {
         let count = stream.peek(&mut first).await?;

@@ -5,21 +5,21 @@ use axum::response::{IntoResponse, Response};
 
 use crate::problem::Problem;
 
-/// The response to a request whose head is too large. Sizes are counted as in RFC 9113 section
+/// The response to a request whose head, with its target, has more than `max_bytes`. Sizes are counted as in RFC 9113 section
 /// 6.5.2; over HTTP/2 the library refuses most of these requests earlier.
-pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response> {
+pub(super) fn refusal<B>(request: &Request<B>, max_bytes: usize) -> Option<Response> {
     let fields = request.headers();
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let size = |(name, value): (&header::HeaderName, &HeaderValue)| {
         name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES
     };
     let size_bytes = target + fields.iter().map(size).sum::<usize>();
-    if size_bytes <= MAX_HEAD_BYTES && fields.len() <= MAX_FIELDS {
+    if size_bytes <= max_bytes && fields.len() <= MAX_FIELDS {
         return None;
     }
     let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     let detail = format!(
-        "the request's header must have at most {MAX_FIELDS} fields and {MAX_HEAD_BYTES} bytes, \
+        "the request's header must have at most {MAX_FIELDS} fields and {max_bytes} bytes, \
          {FIELD_OVERHEAD_BYTES} of them for each field"
     );
     let mut response = Problem::new(status, "header_too_large", detail).into_response();
@@ -27,8 +27,6 @@ pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response> {
     Some(response)
 }
 
-/// For a head with its target; also bounds the number of CONTINUATION frames.
-pub(super) const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// The limit that hyper has over HTTP/1.
 const MAX_FIELDS: usize = 100;
 const FIELD_OVERHEAD_BYTES: usize = 32;

@@ -1,4 +1,6 @@
-//! The accept loop. Uses hyper-util instead of `axum::serve`, which has no time limit for a
+//! What every server of the project has: settings, problem documents and the accept loop.
+//!
+//! The accept loop uses hyper-util instead of `axum::serve`, which has no time limit for a
 //! request's header (axum#2741) and none for a response that the peer does not read.
 
 mod activity;
@@ -12,11 +14,11 @@ pub mod problem;
 mod progress;
 mod refusal;
 mod request_body;
+pub mod settings;
+mod socket;
 mod stopping;
 mod stream;
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,40 +27,28 @@ use axum::Router;
 use futures_util::FutureExt;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
 pub use limits::Limits;
+pub use socket::{Listener, SocketFile, bind, bind_unix};
 
-use head::MAX_HEAD_BYTES;
 use http2::Streams;
 use in_flight::InFlight;
 use refusal::Refusals;
+use socket::Socket;
 use stopping::Stopping;
-
-/// Listens at `address`, with a backlog for many connections at the same time.
-///
-/// # Errors
-///
-/// If the address is in use, or is not one of this machine.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A restarted process may take over the port while old connections are still closing.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
 
 /// Serves on `listener`, each request with the current `router`, until `shutdown` completes. Then
 /// pending requests are answered, for as long as the limits allow. Meanwhile new connections are
 /// still served: if only one process has the store, no other could accept a revocation.
 pub async fn run(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     router: Arc<ArcSwap<Router>>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
+    let listener = listener.into();
     let (stop, stopping) = watch::channel(false);
     let server = Server::new(router, limits, stopping);
     tracing::info!(max_connections = server.limits.max_connections, "accepting connections");
@@ -112,7 +102,7 @@ impl Server {
     /// Accepts connections until `end`, and then those still in the queue. Each holds `open`.
     async fn accept(
         &self,
-        listener: &TcpListener,
+        listener: &Listener,
         open: watch::Receiver<()>,
         end: impl Future<Output = ()>,
     ) {
@@ -123,7 +113,7 @@ impl Server {
                 () = &mut end => break,
             };
             match accepted {
-                Ok((stream, _)) => self.serve(stream, &open),
+                Ok(stream) => self.serve(stream, &open),
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
                     metrics::counter!("offswitch_connections_refused_total", "reason" => "accept")
@@ -132,12 +122,12 @@ impl Server {
                 }
             }
         }
-        while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
+        while let Some(Ok(stream)) = listener.accept().now_or_never() {
             self.serve(stream, &open);
         }
     }
 
-    fn serve(&self, stream: TcpStream, open: &watch::Receiver<()>) {
+    fn serve(&self, stream: Socket, open: &watch::Receiver<()>) {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             return self.refusals.refuse(stream);
         };
@@ -180,7 +170,7 @@ fn builder(limits: &Limits, stopping: &Stopping) -> Builder<Streams> {
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(limits.write_timeout)
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD_BYTES as u32)
+        .max_header_list_size(limits.max_head_bytes)
         .max_frame_size(MAX_FRAME_BYTES)
         .max_send_buf_size(MAX_SENT_AHEAD_BYTES)
         // "Rapid reset" (CVE-2023-44487), and the variant in which the server is made to reset.
@@ -205,9 +195,6 @@ impl Drop for Counted {
     }
 }
 
-/// When the accept backlog is full, a client waits a second or more. The system may shorten the
-/// backlog (net.core.somaxconn).
-const BACKLOG: u32 = 4096;
 /// How often an HTTP/2 peer must show that it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// The read-ahead over HTTP/1. It is checked before each read, so at most twice as much is

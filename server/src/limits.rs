@@ -14,6 +14,9 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// The maximum number of connections. Over HTTP/1 each follower of the stream uses one.
     pub max_connections: usize,
+    /// The maximum size of a request's head with its target; also bounds the number of CONTINUATION
+    /// frames. Over HTTP/1 at most 32 KiB.
+    pub max_head_bytes: u32,
     /// The maximum number of requests in progress over all connections. Each follower is one.
     pub max_requests: usize,
     /// How long open requests may continue when the process is asked to stop.
@@ -35,6 +38,7 @@ impl Default for Limits {
             // close it: a request that arrives while this process closes has to be sent again.
             idle_timeout: Duration::from_secs(90),
             max_connections: 20_000,
+            max_head_bytes: 16 * 1024,
             max_requests: 40_000,
             shutdown_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(20),

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+
+use super::socket::Socket;
 
 /// Answers connections beyond the limit, a few at a time.
 #[derive(Debug, Clone)]
@@ -18,7 +19,7 @@ impl Refusals {
     }
 
     /// Closes `stream`, with a response unless too many of them are being sent already.
-    pub(super) fn refuse(&self, stream: TcpStream) {
+    pub(super) fn refuse(&self, stream: Socket) {
         metrics::counter!("offswitch_connections_refused_total", "reason" => CODE).increment(1);
         let Ok(place) = self.0.clone().try_acquire_owned() else { return };
         tokio::spawn(async move {
@@ -31,7 +32,7 @@ impl Refusals {
 
 /// Reads at least the beginning of the request: clients ignore a response that comes before their
 /// request, and closing a connection with unread data would discard the response.
-async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+async fn answer(mut stream: Socket) -> std::io::Result<()> {
     let mut buffer = [0; 4096];
     if stream.read(&mut buffer).await? == 0 {
         return Ok(());

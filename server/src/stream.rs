@@ -1,4 +1,4 @@
-//! A TCP stream that fails once its peer has accepted nothing for too long.
+//! A stream that fails once its peer has accepted nothing for too long.
 //!
 //! The crate tokio-io-timeout does this too, but with one timer for reading and one for writing in
 //! each stream. In addition, this stream reports each read.
@@ -10,14 +10,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
+use super::socket::Socket;
 
 /// The stream of one connection.
 pub(super) struct Stream {
-    inner: TcpStream,
+    inner: Socket,
     activity: Arc<Activity>,
     write_timeout: Duration,
     /// Runs while the peer accepts no data.
@@ -25,16 +25,8 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(inner: TcpStream, activity: Arc<Activity>, write_timeout: Duration) -> Self {
-        // Small responses, such as heartbeats, fit into the kernel's buffer. Only the kernel
-        // notices when the peer takes none of them.
-        #[cfg(target_os = "linux")]
-        {
-            let milliseconds = u32::try_from(write_timeout.as_millis()).unwrap_or(u32::MAX);
-            let _ = rustix::net::sockopt::set_tcp_user_timeout(&inner, milliseconds);
-        }
-        // Without this, a response waits for the acknowledgement of the previous one.
-        let _ = inner.set_nodelay(true);
+    pub(super) fn new(inner: Socket, activity: Arc<Activity>, write_timeout: Duration) -> Self {
+        inner.tune(u32::try_from(write_timeout.as_millis()).unwrap_or(u32::MAX));
         Self { inner, activity, write_timeout, stalled: None }
     }
 

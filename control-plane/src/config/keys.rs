@@ -1,11 +1,6 @@
 //! Every key of the configuration, with its default and its explanation.
 
-/// A configuration key.
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    pub(super) default: &'static str,
-    pub(super) help: &'static str,
-}
+use offswitch_server::settings::Key;
 
 pub(super) const MASTER_KEY: &str = "master_key";
 pub(super) const MASTER_KEY_COMMAND: &str = "master_key_command";

@@ -1,28 +1,28 @@
 //! The configuration: working defaults, overridden by a TOML file, overridden by the environment.
 //! All problems are reported together, each with the key's name.
 
-mod addresses;
-mod environment;
 mod keys;
 mod values;
 
 use std::ffi::OsString;
-use std::fmt::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use offswitch_core::issuers::Definition;
-use url::Url;
 use offswitch_core::relying_parties::RelyingParty;
+use offswitch_server::settings::Table;
+use url::Url;
 use zeroize::Zeroizing;
 
-use self::keys::{KEYS, Key};
-use self::values::Values;
+use self::keys::KEYS;
+use self::values::Configured;
 use crate::plane::Settings;
 use crate::server::Limits;
 use crate::store::{Appendfsync, RedisTls, Tolerance};
 use crate::telemetry::LogFormat;
+
+pub use offswitch_server::settings::{Problem, read_file};
 
 /// Everything that an operator can configure, checked.
 pub struct Config {
@@ -92,16 +92,6 @@ pub enum StoreConfig {
     },
 }
 
-/// One problem with the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {problem}")]
-pub struct Problem {
-    /// The key's name.
-    pub key: String,
-    /// What is wrong. Never the value: it may be a secret.
-    pub problem: String,
-}
-
 impl Config {
     /// Reads the configuration from the text of a TOML file and the environment's variables; if a
     /// variable occurs twice, the later one wins.
@@ -113,24 +103,15 @@ impl Config {
         file: Option<&str>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, Vec<Problem>> {
-        let mut values = Values::default();
-        values.read_file(file.unwrap_or_default());
-        values.read_environment(environment);
-        values.check()
+        let mut configured = Configured::new();
+        configured.read_file(file.unwrap_or_default());
+        configured.values.read_environment(environment);
+        configured.check()
     }
 
     /// Explains every key, for `--help`.
     pub fn help() -> String {
-        let mut text = String::from(
-            "Configuration: each key can be set in the TOML file given with --config, or as the\n\
-             environment variable OFFSWITCH_<KEY>, in capitals; the environment wins over the file,\n\
-             and an option of the command line over both.\n",
-        );
-        for Key { name, default, help } in KEYS {
-            let default = if default.is_empty() { "none" } else { default };
-            // Writing to a String cannot fail.
-            let _ = write!(text, "\n  {name}  [default: {default}]\n      {help}\n");
-        }
+        let mut text = TABLE.help();
         text.push_str(
             "\n  [[issuers]]  [in the file only]\n      An identity provider whose tokens can be \
              revoked: name, issuer and, where they differ\n      from the defaults, the members that \
@@ -142,20 +123,8 @@ impl Config {
     }
 }
 
-/// Reads the file named on the command line.
-///
-/// # Errors
-///
-/// As a problem of the key `config file`.
-pub fn read_file(path: &Path) -> Result<String, Vec<Problem>> {
-    std::fs::read_to_string(path).map_err(|error| {
-        let problem = format!("{} cannot be read: {error}", path.display());
-        vec![Problem { key: "config file".to_owned(), problem }]
-    })
-}
-
-/// The prefix of our environment variables.
-pub const PREFIX: &str = "OFFSWITCH_";
+/// The keys of the control plane.
+const TABLE: Table = Table { keys: KEYS, prefix: "OFFSWITCH_", command: "offswitch serve" };
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,5 @@
 //! The configured values, and their checks.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,11 +9,10 @@ use offswitch_core::limits::LONGEST_ACCESS_TOKEN_SECONDS;
 use offswitch_core::relying_parties::{RelyingParty, RelyingPartyDefinition};
 use offswitch_core::revoking::Refused;
 use offswitch_core::session::{Lifetimes, LostSessions};
-use zeroize::Zeroizing;
+use offswitch_server::settings::{Problem, Values, is_issuer, resolve};
 
-use super::keys::{KEYS, MASTER_KEY, MASTER_KEY_COMMAND, OTHER_MASTER_KEY};
-
-use super::{Config, PREFIX, Problem, StoreConfig, addresses, environment};
+use super::keys::{MASTER_KEY, MASTER_KEY_COMMAND, OTHER_MASTER_KEY};
+use super::{Config, StoreConfig, TABLE};
 use crate::doctor::address;
 use crate::keyring::{KeyPolicy, TokenAlgorithm};
 use crate::plane::{
@@ -26,14 +23,11 @@ use crate::server::Limits;
 use crate::store::{Appendfsync, RedisTls, check_store_url};
 use crate::telemetry::{self, LogFormat};
 
-/// The configured values, and the problems found so far.
-#[derive(Default)]
-pub(super) struct Values {
-    set: BTreeMap<String, Zeroizing<String>>,
+/// The configured values: those of keys, and the issuers.
+pub(super) struct Configured {
+    pub(super) values: Values,
     issuers: Vec<(String, Definition)>,
     relying_parties: Vec<(String, RelyingParty)>,
-    problems: Vec<Problem>,
-    warnings: Vec<String>,
 }
 
 /// A table of the file that has a name.
@@ -44,41 +38,23 @@ struct Named {
     definition: toml::Table,
 }
 
-impl Values {
+impl Configured {
+    /// Nothing is set.
+    pub(super) fn new() -> Self {
+        Self { values: Values::new(TABLE), issuers: Vec::new(), relying_parties: Vec::new() }
+    }
+
     pub(super) fn read_file(&mut self, text: &str) {
-        let table: toml::Table = match text.parse() {
-            Ok(table) => table,
-            Err(error) => {
-                let place =
-                    error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
-                return self.problem("config file", &format!("is not TOML, line {place}"));
-            }
-        };
-        for (name, value) in table {
+        for (name, value) in self.values.read_toml(text).unwrap_or_default() {
             if name == ISSUERS {
                 self.read_issuers(value);
-                continue;
-            }
-            if name == RELYING_PARTIES {
+            } else if name == RELYING_PARTIES {
                 self.read_relying_parties(value);
-                continue;
-            }
-            let text = match value {
-                toml::Value::String(text) => text,
-                toml::Value::Integer(number) => number.to_string(),
-                _ => {
-                    self.problem(&name, "must be a string or a whole number");
-                    continue;
-                }
-            };
-            if name == MASTER_KEY || name == OTHER_MASTER_KEY {
+            } else if name == MASTER_KEY || name == OTHER_MASTER_KEY {
                 let problem = format!("must come from the environment or from {name}_file");
-                self.problem(&name, &problem);
-            } else if KEYS.iter().any(|key| key.name == name) {
-                self.set.insert(name, Zeroizing::new(text));
+                self.values.problem(&name, &problem);
             } else {
-                let problem = environment::unknown(&name);
-                self.problem(&name, &problem);
+                self.values.set_from_file(name, value);
             }
         }
     }
@@ -86,7 +62,7 @@ impl Values {
     /// `[[issuers]]`: each with a `name`, and otherwise as `PUT /v1/issuers/{name}` takes it.
     fn read_issuers(&mut self, value: toml::Value) {
         let toml::Value::Array(all) = value else {
-            return self.problem(ISSUERS, "must be tables: [[issuers]]");
+            return self.values.problem(ISSUERS, "must be tables: [[issuers]]");
         };
         for (index, one) in all.into_iter().enumerate() {
             let read = one.try_into::<Named>().and_then(|Named { name, definition }| {
@@ -102,18 +78,18 @@ impl Values {
                     match checked {
                         Ok(definition) if self.is_taken(&name, &definition) => {
                             let problem = format!("{index} has a name or an issuer given before");
-                            self.problem(ISSUERS, &problem);
+                            self.values.problem(ISSUERS, &problem);
                         }
                         Ok(definition) => self.issuers.push((name, definition)),
                         Err(refused) => {
                             let Refused { field, detail, .. } = refused;
-                            self.problem(ISSUERS, &format!("{index}: {field}: {detail}"));
+                            self.values.problem(ISSUERS, &format!("{index}: {field}: {detail}"));
                         }
                     }
                 }
                 Err(error) => {
                     let problem = format!("{index}: {}", error.message());
-                    self.problem(ISSUERS, &problem);
+                    self.values.problem(ISSUERS, &problem);
                 }
             }
         }
@@ -130,7 +106,7 @@ impl Values {
     /// it.
     fn read_relying_parties(&mut self, value: toml::Value) {
         let toml::Value::Array(all) = value else {
-            return self.problem(RELYING_PARTIES, "must be tables: [[relying_parties]]");
+            return self.values.problem(RELYING_PARTIES, "must be tables: [[relying_parties]]");
         };
         for (index, one) in all.into_iter().enumerate() {
             let read = one.try_into::<Named>().and_then(|Named { name, definition }| {
@@ -149,58 +125,36 @@ impl Values {
                     Err(Refused { field, detail, .. }) => format!("{index}: {field}: {detail}"),
                 },
             };
-            self.problem(RELYING_PARTIES, &problem);
+            self.values.problem(RELYING_PARTIES, &problem);
         }
-    }
-
-    /// Variables that are not ours are ignored, with a warning: a Kubernetes Service named
-    /// offswitch sets a dozen. No value is ever repeated in a message.
-    pub(super) fn read_environment(
-        &mut self,
-        variables: impl IntoIterator<Item = (OsString, OsString)>,
-    ) {
-        let mut foreign = Vec::new();
-        for (variable, value) in variables {
-            let Some(variable) = variable.to_str() else { continue };
-            let Some(name) = variable.strip_prefix(PREFIX) else { continue };
-            let name = name.to_ascii_lowercase();
-            if !KEYS.iter().any(|key| key.name == name) {
-                foreign.push(variable.to_owned());
-                continue;
-            }
-            match value.into_string() {
-                Ok(text) => drop(self.set.insert(name, Zeroizing::new(text))),
-                Err(_) => self.problem(&name, "the environment variable is not UTF-8"),
-            }
-        }
-        self.warnings.extend(environment::foreign(foreign));
     }
 
     pub(super) fn check(mut self) -> Result<Config, Vec<Problem>> {
-        let listen = self.parse(
+        let listen = self.values.parse(
             "listen",
             "must be an address or a host name that can be resolved, and a port, such as \
              127.0.0.1:8400",
-            |text| Some((addresses::resolve(text)?, text.to_owned())),
+            |text| Some((resolve(text)?, text.to_owned())),
         );
         let (listen, listen_text) = listen
             .unwrap_or_else(|| (SocketAddr::from(([127, 0, 0, 1], 0)), "127.0.0.1:0".to_owned()));
-        let data_dir = PathBuf::from(self.text("data_dir", 1..=4096));
-        let master_key_file = match self.text("master_key_file", 0..=4096) {
+        let data_dir = PathBuf::from(self.values.text("data_dir", 1..=4096));
+        let master_key_file = match self.values.text("master_key_file", 0..=4096) {
             path if path.is_empty() => data_dir.join("master.key"),
             path => PathBuf::from(path),
         };
-        let log_format = self.parse("log_format", "must be text or json", |text| match text {
-            "json" => Some(LogFormat::Json),
-            "text" => Some(LogFormat::Text),
-            _ => None,
-        });
-        let log = self.parse(
+        let log_format =
+            self.values.parse("log_format", "must be text or json", |text| match text {
+                "json" => Some(LogFormat::Json),
+                "text" => Some(LogFormat::Text),
+                _ => None,
+            });
+        let log = self.values.parse(
             "log",
             "must be error, warn, info, debug, trace or off, or a list of target=level",
             |text| telemetry::filter(text).map(|_| text.to_owned()),
         );
-        let doctor_edges = self.parse(
+        let doctor_edges = self.values.parse(
             "doctor_edges",
             "must be at most 16 http or https addresses, separated by spaces, without a password",
             |text| {
@@ -210,35 +164,34 @@ impl Values {
             },
         );
         let store = self.store();
-        let issuer_is_set = self.set.get("issuer").is_some_and(|issuer| !issuer.is_empty());
+        let issuer_is_set = self.values.is_set("issuer");
         let settings = self.settings(&listen_text);
-        let start_timeout = self.number("store_start_timeout_seconds", 0..=86_400);
-        let max_connections = self.count("max_connections", 1..=1_000_000);
+        let start_timeout = self.values.number("store_start_timeout_seconds", 0..=86_400);
+        let max_connections = self.values.count("max_connections", 1..=1_000_000);
         let limits = Limits { max_connections, ..Limits::default() };
-        let max_connections_is_set = self.set.contains_key("max_connections");
+        let max_connections_is_set = self.values.is_set("max_connections");
         let mut file = |name| {
-            let path = self.text(name, 0..=4096);
+            let path = self.values.text(name, 0..=4096);
             (!path.is_empty()).then(|| PathBuf::from(path))
         };
         let other_master_key_file = file("other_master_key_file");
         let receiver_secrets_file = file("receiver_secrets_file");
         let relying_party_secrets_file = file("relying_party_secrets_file");
-        self.text(MASTER_KEY_COMMAND, 0..=4096);
-        self.text(OTHER_MASTER_KEY, 0..=4096);
-        let mut secret = |name| self.set.remove(name).filter(|text| !text.is_empty());
-        let (master_key, master_key_command) = (secret(MASTER_KEY), secret(MASTER_KEY_COMMAND));
-        let other_master_key = secret(OTHER_MASTER_KEY);
+        self.values.text(MASTER_KEY_COMMAND, 0..=4096);
+        self.values.text(OTHER_MASTER_KEY, 0..=4096);
+        let [master_key, master_key_command, other_master_key] =
+            [MASTER_KEY, MASTER_KEY_COMMAND, OTHER_MASTER_KEY].map(|name| self.values.take(name));
         if master_key.is_some() && master_key_command.is_some() {
-            self.problem(MASTER_KEY_COMMAND, "cannot be set together with master_key");
+            self.values.problem(MASTER_KEY_COMMAND, "cannot be set together with master_key");
         }
-        if !self.problems.is_empty() {
-            return Err(self.problems);
+        if !self.values.problems.is_empty() {
+            return Err(self.values.problems);
         }
         Ok(Config {
             listen,
             issuer_is_set,
             store_start_timeout: (start_timeout > 0).then(|| Duration::from_secs(start_timeout)),
-            warnings: self.warnings,
+            warnings: self.values.warnings,
             store,
             data_dir,
             master_key,
@@ -260,31 +213,31 @@ impl Values {
     }
 
     fn store(&mut self) -> StoreConfig {
-        let store = self.text("store", 1..=4096);
-        let prefix = self.text("redis_prefix", 1..=64);
+        let store = self.values.text("store", 1..=4096);
+        let prefix = self.values.text("redis_prefix", 1..=64);
         if prefix.contains(['{', '}']) {
-            self.problem("redis_prefix", "must not contain { or }");
+            self.values.problem("redis_prefix", "must not contain { or }");
         }
-        let tolerance = self.parse(
+        let tolerance = self.values.parse(
             "redis_tolerate",
             "may name eviction, no_append_only_file and replica, separated by commas",
             |text| text.parse().ok(),
         );
         let appendfsync =
-            self.parse("redis_appendfsync", "must be detect or always", |text| match text {
+            self.values.parse("redis_appendfsync", "must be detect or always", |text| match text {
                 "always" => Some(Appendfsync::Always),
                 "detect" => Some(Appendfsync::Detect),
                 _ => None,
             });
-        let wait_replicas = self.number("redis_wait_replicas", 0..=16);
+        let wait_replicas = self.values.number("redis_wait_replicas", 0..=16);
         let tls = self.redis_tls();
         let uses_tls = match store.as_str() {
             "embedded" => Ok(false),
             url => check_store_url(url),
         };
         match uses_tls {
-            Err(problem) => self.problem("store", &problem),
-            Ok(false) if tls != RedisTls::default() => self.problem(
+            Err(problem) => self.values.problem("store", &problem),
+            Ok(false) if tls != RedisTls::default() => self.values.problem(
                 "store",
                 "does not ask for TLS (rediss://), but redis_ca_file, redis_client_cert_file, \
                  redis_client_key_file or redis_server_name is set",
@@ -306,37 +259,37 @@ impl Values {
 
     fn redis_tls(&mut self) -> RedisTls {
         let file = |text: String| (!text.is_empty()).then(|| PathBuf::from(text));
-        let ca_file = file(self.text("redis_ca_file", 0..=4096));
-        let certificate = file(self.text("redis_client_cert_file", 0..=4096));
-        let key = file(self.text("redis_client_key_file", 0..=4096));
+        let ca_file = file(self.values.text("redis_ca_file", 0..=4096));
+        let certificate = file(self.values.text("redis_client_cert_file", 0..=4096));
+        let key = file(self.values.text("redis_client_key_file", 0..=4096));
         if certificate.is_some() != key.is_some() {
             let problem = "redis_client_cert_file and redis_client_key_file need each other";
-            self.problem("redis_client_key_file", problem);
+            self.values.problem("redis_client_key_file", problem);
         }
-        let name = self.text("redis_server_name", 0..=255);
+        let name = self.values.text("redis_server_name", 0..=255);
         let server_name = (!name.is_empty()).then_some(name);
         RedisTls { ca_file, client_certificate: certificate.zip(key), server_name }
     }
 
     fn settings(&mut self, listen: &str) -> Settings {
-        let issuer = match self.text("issuer", 0..=512) {
+        let issuer = match self.values.text("issuer", 0..=512) {
             issuer if issuer.is_empty() => format!("http://{listen}"),
             issuer => issuer,
         };
-        if !addresses::is_issuer(&issuer) {
-            self.problem(
+        if !is_issuer(&issuer) {
+            self.values.problem(
                 "issuer",
                 "must be a URL such as https://auth.example, without query and fragment",
             );
         }
         let algorithm =
-            self.parse("token_algorithm", "must be EdDSA or ES256", |text| match text {
+            self.values.parse("token_algorithm", "must be EdDSA or ES256", |text| match text {
                 "EdDSA" => Some(TokenAlgorithm::EdDsa),
                 "ES256" => Some(TokenAlgorithm::Es256),
                 _ => None,
             });
         let lost_sessions =
-            self.parse("lost_sessions", "must be unavailable or end", |text| match text {
+            self.values.parse("lost_sessions", "must be unavailable or end", |text| match text {
                 "unavailable" => Some(LostSessions::Unavailable),
                 "end" => Some(LostSessions::End),
                 _ => None,
@@ -346,87 +299,56 @@ impl Values {
             receiver_secrets: ReceiverSecrets::default(),
             relying_party_secrets: RelyingPartySecrets::default(),
             sessions: SessionSettings {
-                audience: self.text("audience", 1..=256),
+                audience: self.values.text("audience", 1..=256),
                 access_token_seconds: self
+                    .values
                     .number("access_token_seconds", 10..=LONGEST_ACCESS_TOKEN_SECONDS),
                 lifetimes: Lifetimes {
-                    idle_seconds: self.number("session_idle_seconds", 1..=315_360_000),
-                    absolute_seconds: self.number("session_absolute_seconds", 1..=315_360_000),
-                    grace_seconds: self.number("refresh_grace_seconds", 0..=604_800),
+                    idle_seconds: self.values.number("session_idle_seconds", 1..=315_360_000),
+                    absolute_seconds: self
+                        .values
+                        .number("session_absolute_seconds", 1..=315_360_000),
+                    grace_seconds: self.values.number("refresh_grace_seconds", 0..=604_800),
                 },
                 lost_sessions: lost_sessions.unwrap_or_default(),
-                sessions_per_user: self.count("sessions_per_user", 1..=100),
+                sessions_per_user: self.values.count("sessions_per_user", 1..=100),
             },
             signing: SigningSettings {
-                rotation_seconds: self.number_or_zero("key_rotation_seconds", 3600..=315_360_000),
+                rotation_seconds: self
+                    .values
+                    .number_or_zero("key_rotation_seconds", 3600..=315_360_000),
                 policy: KeyPolicy {
                     algorithm: algorithm.unwrap_or_default(),
-                    publish_seconds: self.number_or_zero("key_publish_seconds", 10..=86_400),
+                    publish_seconds: self.values.number_or_zero("key_publish_seconds", 10..=86_400),
                 },
             },
             publish: PublishSettings {
-                snapshot_validity_seconds: self.number("snapshot_validity_seconds", 5..=3600),
-                heartbeat_seconds: self.number("heartbeat_seconds", 1..=60),
-                base_interval_seconds: self.number("base_interval_seconds", 1..=3600),
-                max_followers: self.count("max_followers", 1..=1_000_000),
+                snapshot_validity_seconds: self
+                    .values
+                    .number("snapshot_validity_seconds", 5..=3600),
+                heartbeat_seconds: self.values.number("heartbeat_seconds", 1..=60),
+                base_interval_seconds: self.values.number("base_interval_seconds", 1..=3600),
+                max_followers: self.values.count("max_followers", 1..=1_000_000),
             },
             log: LogSettings {
-                max_revocation_seconds: self.number("max_revocation_seconds", 86_400..=315_360_000),
-                max_entries: self.count("max_entries", 1..=MOST_ENTRIES as u64),
+                max_revocation_seconds: self
+                    .values
+                    .number("max_revocation_seconds", 86_400..=315_360_000),
+                max_entries: self.values.count("max_entries", 1..=MOST_ENTRIES as u64),
                 memory_folder: None,
                 has_served: false,
             },
         };
         let PublishSettings { heartbeat_seconds, snapshot_validity_seconds, .. } = settings.publish;
         if heartbeat_seconds * 2 > snapshot_validity_seconds {
-            self.problem("heartbeat_seconds", "must be at most half of snapshot_validity_seconds");
+            self.values
+                .problem("heartbeat_seconds", "must be at most half of snapshot_validity_seconds");
         }
         let SigningSettings { policy, rotation_seconds } = settings.signing;
         if rotation_seconds > 0 && policy.publish_seconds >= rotation_seconds {
-            self.problem("key_publish_seconds", "must be less than key_rotation_seconds");
+            self.values.problem("key_publish_seconds", "must be less than key_rotation_seconds");
         }
         settings
-    }
-
-    fn text(&mut self, name: &str, length: std::ops::RangeInclusive<usize>) -> String {
-        let problem = format!("must have {} to {} bytes", length.start(), length.end());
-        self.parse(name, &problem, |text| length.contains(&text.len()).then(|| text.to_owned()))
-            .unwrap_or_default()
-    }
-
-    fn number(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> u64 {
-        let problem = format!("must be a whole number from {} to {}", range.start(), range.end());
-        let parse = |text: &str| text.parse().ok().filter(|number| range.contains(number));
-        self.parse(name, &problem, parse).unwrap_or(*range.start())
-    }
-
-    fn count(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> usize {
-        usize::try_from(self.number(name, range)).unwrap_or(usize::MAX)
-    }
-
-    fn number_or_zero(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> u64 {
-        let (start, end) = (range.start(), range.end());
-        let problem = format!("must be 0 or a whole number from {start} to {end}");
-        let allowed = |number: &u64| *number == 0 || range.contains(number);
-        self.parse(name, &problem, |text| text.parse().ok().filter(allowed)).unwrap_or_default()
-    }
-
-    fn parse<T>(
-        &mut self,
-        name: &str,
-        problem: &str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Option<T> {
-        let default = KEYS.iter().find(|key| key.name == name).map_or("", |key| key.default);
-        let parsed = parse(self.set.get(name).map_or(default, |text| text.as_str()));
-        if parsed.is_none() {
-            self.problem(name, problem);
-        }
-        parsed
-    }
-
-    fn problem(&mut self, key: &str, problem: &str) {
-        self.problems.push(Problem { key: key.to_owned(), problem: problem.to_owned() });
     }
 }
 

@@ -15,6 +15,6 @@ pub(crate) mod provider;
 pub(crate) mod raw_http2;
 pub(crate) mod redis_server;
 pub(crate) mod redis_user;
-pub(crate) mod sentinels;
 pub(crate) mod relying_party;
+pub(crate) mod sentinels;
 pub(crate) mod small_disk;

@@ -25,11 +25,11 @@ use super::log::Log;
 use super::publish::Publisher;
 use super::sessions::Sessions;
 use super::signing::SigningKeys;
-use offswitch_client::http::Client;
 use crate::master_key::random_id;
 use crate::relying_parties::{Registered, RelyingParties, RelyingPartyError};
 use crate::sealing::SealedStore;
 use crate::store::{Store, StoreError};
+use offswitch_client::http::Client;
 use reader::Reader;
 use sending::Sending;
 

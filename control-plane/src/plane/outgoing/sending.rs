@@ -13,12 +13,12 @@ use tokio::time::timeout;
 
 use super::queue::Queue;
 use super::{Outgoing, document};
-use offswitch_client::http::Limits;
 use crate::keyring::KeyringError;
 use crate::master_key::random_bytes;
 use crate::plane::PlaneError;
 use crate::relying_parties::Registered;
 use crate::store::Store;
+use offswitch_client::http::Limits;
 
 /// One relying party, as the process that sends to it has it.
 pub(super) struct Sending<'a> {

@@ -1,11 +1,10 @@
 //! The messages about names that are not settings, in the environment and in the file.
 
-use super::PREFIX;
-use super::keys::KEYS;
+use super::Table;
 
 /// Warns about unknown variables with our prefix. Those of a Kubernetes Service (`OFFSWITCH_PORT`,
 /// `OFFSWITCH_SERVICE_HOST` and the like) are not anyone's mistake.
-pub(super) fn foreign(mut variables: Vec<String>) -> Vec<String> {
+pub(super) fn foreign(table: &Table, mut variables: Vec<String>) -> Vec<String> {
     variables.sort();
     variables.dedup();
     let (services, others): (Vec<_>, Vec<_>) =
@@ -16,7 +15,8 @@ pub(super) fn foreign(mut variables: Vec<String>) -> Vec<String> {
         warnings.push(format!("ignored, since a Kubernetes Service sets them: {names}"));
     }
     if !others.is_empty() {
-        let names: Vec<String> = others.iter().map(|variable| with_closest(variable)).collect();
+        let names: Vec<String> =
+            others.iter().map(|variable| with_closest(table, variable)).collect();
         let names = names.join(", ");
         warnings.push(format!("these environment variables are no settings, and ignored: {names}"));
     }
@@ -24,10 +24,10 @@ pub(super) fn foreign(mut variables: Vec<String>) -> Vec<String> {
 }
 
 /// The message about an unknown key of the file.
-pub(super) fn unknown(name: &str) -> String {
-    match closest(name) {
+pub(super) fn unknown(table: &Table, name: &str) -> String {
+    match closest(table, name) {
         Some(known) => format!("unknown setting; did you mean {known}?"),
-        None => "unknown setting; `offswitch serve --help` lists them".to_owned(),
+        None => format!("unknown setting; `{} --help` lists them", table.command),
     }
 }
 
@@ -41,19 +41,20 @@ fn is_of_a_service(variable: &str) -> bool {
         || variable.split("_PORT_").skip(1).any(is_number)
 }
 
-fn with_closest(variable: &str) -> String {
-    let name = variable.strip_prefix(PREFIX).unwrap_or(variable).to_ascii_lowercase();
-    match closest(&name) {
+fn with_closest(table: &Table, variable: &str) -> String {
+    let prefix = table.prefix;
+    let name = variable.strip_prefix(prefix).unwrap_or(variable).to_ascii_lowercase();
+    match closest(table, &name) {
         Some(known) => {
-            format!("{variable} (did you mean {PREFIX}{}?)", known.to_ascii_uppercase())
+            format!("{variable} (did you mean {prefix}{}?)", known.to_ascii_uppercase())
         }
         None => variable.to_owned(),
     }
 }
 
 /// The setting that differs from `name` by one or two typing errors.
-fn closest(name: &str) -> Option<&'static str> {
+fn closest(table: &Table, name: &str) -> Option<&'static str> {
     let distance = |known: &str| strsim::damerau_levenshtein(name, known);
-    let known = KEYS.iter().map(|key| key.name).min_by_key(|known| distance(known))?;
+    let known = table.keys.iter().map(|key| key.name).min_by_key(|known| distance(known))?;
     (distance(known) <= (known.len() / 4).clamp(1, 3)).then_some(known)
 }

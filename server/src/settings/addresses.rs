@@ -6,7 +6,7 @@ use url::Url;
 
 /// The address that `text` names. For a host name the first one, IPv4 before IPv6: that is what
 /// people mean by localhost.
-pub(super) fn resolve(text: &str) -> Option<SocketAddr> {
+pub fn resolve(text: &str) -> Option<SocketAddr> {
     if let Ok(address) = text.parse() {
         return Some(address);
     }
@@ -15,7 +15,7 @@ pub(super) fn resolve(text: &str) -> Option<SocketAddr> {
 }
 
 /// True for an issuer as defined in RFC 8414 section 2; http is also allowed, for a first try.
-pub(super) fn is_issuer(text: &str) -> bool {
+pub fn is_issuer(text: &str) -> bool {
     let Ok(url) = Url::parse(text) else { return false };
     let is_bare = url.query().is_none() && url.fragment().is_none();
     let is_anonymous = url.username().is_empty() && url.password().is_none();
