@@ -1,4 +1,5 @@
-//! What every server of the project has: settings, problem documents and the accept loop.
+//! What every server of the project has: settings, the log, problem documents, how a
+//! feed is served, and the accept loop.
 //!
 //! The accept loop uses hyper-util instead of `axum::serve`, which has no time limit for a
 //! request's header (axum#2741) and none for a response that the peer does not read.
@@ -6,10 +7,12 @@
 mod activity;
 mod answer;
 mod connection;
+pub mod feed;
 mod head;
 mod http2;
 mod in_flight;
 mod limits;
+pub mod log;
 pub mod problem;
 mod progress;
 mod refusal;

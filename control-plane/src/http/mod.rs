@@ -35,6 +35,7 @@ use axum::routing::{MethodRouter, get};
 use axum::{Extension, Router};
 use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
+use offswitch_server::feed::LAST_EVENT_ID;
 // The limit for a `sub`, `jti`, `sid` or `kid`: what verifiers accept can be revoked, and no more.
 use offswitch_verifier::MAX_ID_BYTES;
 use tower_http::cors::{Any, CorsLayer};
@@ -254,7 +255,7 @@ fn add_default_headers(headers: &mut HeaderMap, is_docs: bool, is_https: bool) {
 /// without one. A page that resumes the feed's stream sends its position.
 fn readable_anywhere() -> CorsLayer {
     CorsLayer::new()
-        .allow_headers([header::AUTHORIZATION, header::IF_NONE_MATCH, feed::LAST_EVENT_ID])
+        .allow_headers([header::AUTHORIZATION, header::IF_NONE_MATCH, LAST_EVENT_ID])
         .allow_methods([Method::GET])
         .allow_origin(Any)
         .expose_headers([

@@ -42,7 +42,7 @@ pub use log::{
     Backwards, Health, Loading, Log, LogSettings, MOST_ENTRIES, Revoked, published_issuer,
 };
 pub use outgoing::{Outgoing, RelyingPartySecrets};
-pub use publish::{Following, PublishSettings, Published, Publisher};
+pub use publish::{Following, PublishSettings, Publisher};
 pub use receivers::{
     Arrival, Asker, ReceiverError, ReceiverFailure, ReceiverSecrets, ReceiverStatus, Receivers,
 };

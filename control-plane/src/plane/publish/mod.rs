@@ -4,15 +4,14 @@ mod announce;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use axum::body::Bytes;
-use base64ct::{Base64, Encoding};
 use offswitch_core::fold::Validity;
+use offswitch_server::feed::{FollowerPlaces, Published};
 use offswitch_snapshot::Position;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::PlaneError;
@@ -47,45 +46,9 @@ pub struct Publisher {
     /// The deltas that followers at the same position share, by their start and end positions.
     deltas: Mutex<HashMap<(Position, Position), Arc<Published>>>,
     announced: watch::Sender<announce::Announcement>,
-    follower_places: Arc<Semaphore>,
+    followers: FollowerPlaces,
     /// True once the process has been asked to stop.
     stopping: watch::Sender<bool>,
-}
-
-/// One signed snapshot, ready to be sent.
-#[derive(Debug)]
-pub struct Published {
-    /// The position after it.
-    pub position: Position,
-    /// When it was signed, unix seconds.
-    pub issued_at: u64,
-    /// Its bytes.
-    pub bytes: Bytes,
-    event: OnceLock<Bytes>,
-}
-
-impl Published {
-    fn new(position: Position, issued_at: u64, bytes: Vec<u8>) -> Arc<Self> {
-        Arc::new(Self { position, issued_at, bytes: bytes.into(), event: OnceLock::new() })
-    }
-
-    /// The snapshot as a server-sent event, encoded once for all receivers. A snapshot that is too
-    /// large becomes a `fetch` event: the follower requests it from `/v1/feed`.
-    pub fn event(&self) -> Bytes {
-        let encode = || {
-            if !self.fits_event() {
-                return format!("event: fetch\ndata: {}\n\n", self.position).into();
-            }
-            let data = Base64::encode_string(&self.bytes);
-            format!("event: snapshot\nid: {}\ndata: {data}\n\n", self.position).into()
-        };
-        self.event.get_or_init(encode).clone()
-    }
-
-    /// True if the event contains the snapshot itself.
-    pub fn fits_event(&self) -> bool {
-        self.bytes.len() <= MAX_EVENT_BYTES
-    }
 }
 
 impl Publisher {
@@ -99,7 +62,7 @@ impl Publisher {
             is_base_too_large: AtomicBool::new(false),
             deltas: Mutex::default(),
             announced: watch::Sender::new(announce::Announcement::at(folded.position())),
-            follower_places: Arc::new(Semaphore::new(settings.max_followers)),
+            followers: FollowerPlaces::new(settings.max_followers),
             stopping: watch::Sender::new(false),
             settings,
             folded,
@@ -124,9 +87,9 @@ impl Publisher {
         self.folded.wait_beyond(position, longest).await;
     }
 
-    /// A place for one follower that waits for news here, if there is one left.
-    pub fn follower_place(&self) -> Option<OwnedSemaphorePermit> {
-        self.follower_places.clone().try_acquire_owned().ok()
+    /// The places for followers that wait for news here.
+    pub fn followers(&self) -> &FollowerPlaces {
+        &self.followers
     }
 
     /// The keys that it signs with.
@@ -291,9 +254,6 @@ impl Publisher {
     }
 }
 
-/// The largest snapshot in an event of the stream, 4 MiB as base64. Followers refuse a larger event
-/// (`feed-stream.js`), because decoding it would block all their other work.
-const MAX_EVENT_BYTES: usize = 3 << 20;
 const MANY_FRESH_ENTRIES: usize = 50_000;
 /// How long a request for the public keys waits for the store.
 const KEYS_WAIT: Duration = Duration::from_millis(500);
@@ -301,18 +261,3 @@ const KEYS_WAIT: Duration = Duration::from_millis(500);
 const MAX_SHARED_DELTAS: usize = 1024;
 /// While the store is unreachable the second does not advance, so no delta is dropped.
 const MAX_SHARED_BYTES: usize = 32 << 20;
-
-#[cfg(test)]
-mod tests {
-    use super::{MAX_EVENT_BYTES, Published};
-    use offswitch_snapshot::Position;
-
-    // D01: a large snapshot is announced in the stream, never sent in it.
-    #[test]
-    fn a_snapshot_that_is_too_large_for_an_event_is_to_be_fetched() {
-        let position = Position { era: 7, seq: 9 };
-        let event = |size| Published::new(position, 0, vec![0; size]).event();
-        assert!(event(MAX_EVENT_BYTES).starts_with(b"event: snapshot\nid: 7.9\ndata: AAAA"));
-        assert_eq!(&event(MAX_EVENT_BYTES + 1)[..], b"event: fetch\ndata: 7.9\n\n");
-    }
-}
