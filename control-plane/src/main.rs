@@ -1,7 +1,9 @@
-//! `offswitch`: the control plane's commands. This file only connects the parts.
+//! `offswitch`: the commands of the control plane and of the guard. This file only connects the parts.
 
 mod doctor_command;
+mod guard_command;
 mod process;
+mod report;
 mod root_keys;
 mod serve_command;
 mod snapshot_command;
@@ -18,6 +20,7 @@ use offswitch::config::{self, Config};
 use offswitch::telemetry;
 
 use self::doctor_command::Doctor;
+use self::guard_command::GuardOptions;
 use self::root_keys::RootKeysCommand;
 use self::serve_command::ServeOptions;
 use self::snapshot_command::SnapshotCommand;
@@ -27,7 +30,7 @@ use self::store_command::StoreCommand;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The off-switch for JSON Web Tokens: the control plane.
+/// The off-switch for JSON Web Tokens: the control plane, and the guard for gateways.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -41,6 +44,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Doctor(Doctor),
+    /// Answers gateways whether a request's token is valid, and may relay the feed.
+    Guard(GuardOptions),
     /// Manages the API keys.
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -84,13 +89,15 @@ enum KeysCommand {
 #[tokio::main]
 async fn main() -> ExitCode {
     process::keep_private();
-    let help = Config::help();
-    let command = Arguments::command().mut_subcommand("serve", |serve| serve.after_help(help));
+    let command = Arguments::command()
+        .mut_subcommand("serve", |serve| serve.after_help(Config::help()))
+        .mut_subcommand("guard", |guard| guard.after_help(offswitch_guard::Config::help()));
     let arguments = command.try_get_matches().and_then(|found| Arguments::from_arg_matches(&found));
     let arguments = arguments.unwrap_or_else(|error| error.exit());
     let path = arguments.config.as_deref();
     let outcome = match arguments.command {
         Command::Doctor(command) => return doctor_command::run(command).await,
+        Command::Guard(options) => return guard_command::run(path, &options).await,
         Command::Keys(command) => match configured(path, Vec::new()) {
             Ok(config) => keys(config, command).await,
             Err(code) => return code,

@@ -5,19 +5,26 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { filesIn, readText } from "./files.mjs";
 
-const paths = filesIn(["client", "control-plane", "server", "verifier-wasm"], /\.rs$/).filter((path) => path.includes("/src/"));
+const paths = filesIn(["client", "control-plane", "guard", "server", "verifier-wasm"], /\.rs$/).filter((path) => path.includes("/src/"));
 const rust = paths.map(readCode);
 const script = filesIn(["verifier-wasm/js"], /\.js$/).map(readText);
 const pathOf = (end) => paths.find((path) => path.endsWith(end)) ?? assert.fail(`${end} is not found`);
 
 test("configuration.md has every key of the control plane with its default, and no other", () => {
-  const source = readText(pathOf("/config/keys.rs"));
-  const named = Object.fromEntries(all(source, /const ([A-Z_]+): &str = "([a-z_]+)"/g));
-  const keys = all(source, /name: (?:"([a-z_]+)"|([A-Z_]+)),\s*default: "([^"]*)"/g)
-    .map(([text, constant, value]) => [text ?? named[constant], value || "none"]);
-  assert.ok(keys.length > 20, "the keys are found");
-  const rows = rowsOf("configuration.md").filter(([name]) => /^[a-z]/.test(name));
-  assert.deepEqual(sorted(rows.map(([name, value]) => [name, value.replaceAll("`", "")])), sorted(keys));
+  assert.deepEqual(settingsOf("configuration.md"), keysIn("control-plane/src/config/keys.rs"));
+});
+
+test("guard.md has every key of the guard with its default, and no other", () => {
+  assert.deepEqual(settingsOf("guard.md"), keysIn("guard/src/config/keys.rs"));
+});
+
+test("guard.md has every member of the guard's tables, and no other", () => {
+  const source = readText("guard/src/config/tables.rs");
+  for (const [table, type] of [["issuers", "IssuerTable"], ["routes", "RouteTable"], ["headers", "HeaderTable"]]) {
+    const [, body] = new RegExp(`struct ${type} \\{(.*?)\n\\}`, "s").exec(source);
+    const rows = all(readText("docs/reference/guard.md"), new RegExp(`^\\| \`${table}\\.([a-z_]+)\` \\|`, "gm"));
+    assert.deepEqual(sorted(rows.flat()), sorted(all(body, /^ {4}([a-z_]+):/gm).flat()), table);
+  }
 });
 
 test("configuration.md has every member of [[issuers]], and no other", () => {
@@ -69,6 +76,22 @@ test("api.md has every route", () => {
   assert.deepEqual(missing, []);
 });
 
+/** The keys of a table of settings, each with its default. */
+function keysIn(path) {
+  const source = readText(path);
+  const named = Object.fromEntries(all(source, /const ([A-Z_]+): &str = "([a-z_]+)"/g));
+  const keys = all(source, /name: (?:"([a-z_]+)"|([A-Z_]+)),\s*default: "([^"]*)"/g)
+    .map(([text, constant, value]) => [text ?? named[constant], value || "none"]);
+  assert.ok(keys.length > 20, "the keys are found");
+  return sorted(keys);
+}
+
+/** The settings of a page, each with its default. */
+function settingsOf(page) {
+  const rows = rowsOf(page).filter(([name]) => /^[a-z]/.test(name));
+  return sorted(rows.map(([name, value]) => [name, value.replaceAll("`", "")]));
+}
+
 /** The cells of a page's table rows that begin with a name. */
 function rowsOf(page) {
   return all(readText(`docs/reference/${page}`), /^\| `([\w]+)` \| (.*?) \|/gm);
@@ -91,7 +114,7 @@ function readCode(path) {
 /** The Rust code that defines a code. */
 const MAKE_CODES = [
   /\b(?:Problem::new|Self::new)\(\s*[\w:]+,\s*"([a-z_]+)"/g,
-  /\b(?:bad_request|of_field|without_effect|unauthorized|invalid_grant|invalid_request|found)\(\s*"([a-z_]+)"/g,
+  /\b(?:bad_request|of_field|without_effect|unauthorized|forbidden|unavailable|invalid_grant|invalid_request|found)\(\s*"([a-z_]+)"/g,
   /\bneed\("[a-z_]+", "([a-z_]+)"\)/g,
   /\bCODE: &str = "([a-z_]+)"/g,
   /\bFinding \{\s*code: "([a-z_]+)"/g,

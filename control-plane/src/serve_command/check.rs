@@ -11,6 +11,7 @@ use offswitch::server;
 use offswitch::store::Store;
 
 use super::{issuer, opening};
+use crate::report::Report;
 
 /// Checks everything that a start needs, prints the findings, and serves nothing. The configuration
 /// has already been read.
@@ -35,42 +36,22 @@ pub(crate) async fn check(config: &Config) -> ExitCode {
         Err(error) => report.note("store", &Err(format!("{error:#}"))),
         Ok(store) => {
             report.note("store", &Ok("it answers".to_owned()));
-            report.note_findings(store.as_ref()).await;
+            note_findings(&mut report, store.as_ref()).await;
             report.note("master key", &master_key(config, store.as_ref()).await);
             report.note("issuer", &issuer(config, &store).await);
         }
     }
-    match report.problems {
-        0 => println!("serve would start"),
-        problems => println!("{problems} problem(s): serve would not start"),
-    }
-    ExitCode::from(u8::from(report.problems > 0))
+    report.conclude("serve")
 }
 
-#[derive(Default)]
-struct Report {
-    problems: usize,
-}
-
-impl Report {
-    fn note(&mut self, what: &str, outcome: &Result<String, String>) {
-        let (word, text) = match outcome {
-            Ok(text) => ("ok", text),
-            Err(text) => ("PROBLEM", text),
-        };
-        self.problems += usize::from(outcome.is_err());
-        println!("{what}: {word}: {text}");
-    }
-
-    async fn note_findings(&mut self, store: &dyn Store) {
-        match store.findings().await {
-            Err(error) => self.note("store", &Err(error.to_string())),
-            Ok(findings) => {
-                for finding in findings {
-                    let text = format!("{}: {}", finding.code, finding.detail);
-                    let outcome = if finding.fatal { Err(text) } else { Ok(text) };
-                    self.note("store finding", &outcome);
-                }
+async fn note_findings(report: &mut Report, store: &dyn Store) {
+    match store.findings().await {
+        Err(error) => report.note("store", &Err(error.to_string())),
+        Ok(findings) => {
+            for finding in findings {
+                let text = format!("{}: {}", finding.code, finding.detail);
+                let outcome = if finding.fatal { Err(text) } else { Ok(text) };
+                report.note("store finding", &outcome);
             }
         }
     }

@@ -47,6 +47,24 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     ),
     (
         Counter,
+        "offswitch_guard_answers_total",
+        Unit::Count,
+        "Answers of the guard to gateways, by code.",
+    ),
+    (
+        Counter,
+        "offswitch_guard_callbacks_total",
+        Unit::Count,
+        "Tokens of watched connections that ended, by whether the callback accepted that.",
+    ),
+    (
+        Counter,
+        "offswitch_guard_reloads_total",
+        Unit::Count,
+        "How often the guard read its configuration again, by outcome.",
+    ),
+    (
+        Counter,
         "offswitch_http_requests_total",
         Unit::Count,
         "Answered requests, by path, method and status.",
@@ -149,6 +167,12 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     ),
     (
         Gauge,
+        "offswitch_guard_watched",
+        Unit::Count,
+        "Open connections whose tokens the guard watches.",
+    ),
+    (
+        Gauge,
         "offswitch_log_records",
         Unit::Count,
         "Records after the checkpoint, which every start reads.",
@@ -222,7 +246,7 @@ mod tests {
     fn every_metric_of_the_source_is_described_and_no_other() {
         let mut used = BTreeSet::new();
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        for place in ["control-plane/src", "server/src"] {
+        for place in ["control-plane/src", "guard/src", "server/src"] {
             collect(&root.join(place), &mut used);
         }
         let described: BTreeSet<String> =

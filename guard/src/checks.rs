@@ -1,0 +1,74 @@
+//! The checks that gateways ask for over HTTP/1 and HTTP/2.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{Response, StatusCode};
+use axum::routing::any;
+use offswitch_client::Verifier;
+use offswitch_server::problem::Problem;
+
+use crate::answer::{Answer, Denial};
+use crate::envoy;
+use crate::gateway::{Asked, Fields, Gateway, Misconfigured, PREFIX};
+use crate::judge::Rules;
+use crate::watch::Watches;
+
+/// Everything that a check needs.
+pub(crate) struct Checking {
+    pub(crate) rules: Rules,
+    pub(crate) verifier: Verifier,
+    pub(crate) watches: Option<Watches>,
+}
+
+/// What gateways reach.
+pub(crate) fn router(checking: Checking) -> Router {
+    let gateway = checking.rules.gateway;
+    let checking = Arc::new(checking);
+    let router = match gateway {
+        // Any path below the prefix is the path that Envoy's client asked for.
+        Gateway::Envoy => Router::new()
+            .route_service(envoy::PATH, envoy::service(checking.clone()))
+            .fallback(any(check)),
+        _ => Router::new().route(PREFIX, any(check)).fallback(async || {
+            let detail = "gateways ask at /auth; see the guide for their configuration";
+            Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
+        }),
+    };
+    router.with_state(checking)
+}
+
+async fn check(State(checking): State<Arc<Checking>>, request: Request) -> Response<Body> {
+    let gateway = checking.rules.gateway;
+    let answer = match gateway.read(&request, &checking.rules.watch_id_header) {
+        Ok(asked) => checking.answer(&asked).await,
+        Err(misconfigured) => Answer::from(misconfigured),
+    };
+    answer.into_http(gateway.removes_headers())
+}
+
+impl Checking {
+    /// The answer about one request.
+    pub(crate) async fn answer<F: Fields>(&self, asked: &Asked<'_, F>) -> Answer<'_> {
+        let (answer, watched) = self.rules.judge(&self.verifier, asked).await;
+        let kept = match (watched, &self.watches) {
+            (Some(watched), Some(watches)) => watches.keep(watched, &self.verifier),
+            (Some(_), None) => Err(Denial::unavailable("misconfigured", "nothing is watched here")),
+            (None, _) => Ok(()),
+        };
+        let answer = match kept {
+            Ok(()) => answer,
+            Err(denial) => Answer::Denied(denial),
+        };
+        metrics::counter!("offswitch_guard_answers_total", "code" => answer.code()).increment(1);
+        answer
+    }
+}
+
+impl From<Misconfigured> for Answer<'_> {
+    fn from(misconfigured: Misconfigured) -> Self {
+        Self::Denied(Denial::unavailable("misconfigured", misconfigured.to_string()))
+    }
+}

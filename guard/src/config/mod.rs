@@ -1,0 +1,170 @@
+//! The guard's configuration: working defaults, overridden by a TOML file, overridden by the
+//! environment. All problems are reported together, each with the key's name.
+
+mod keys;
+mod tables;
+mod values;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use offswitch_client::Options;
+use offswitch_server::Limits;
+use offswitch_server::log::LogFormat;
+use offswitch_server::settings::{Problem, Table};
+use zeroize::Zeroizing;
+
+use self::keys::KEYS;
+use self::values::Configured;
+use crate::judge::Rules;
+
+/// Everything that an operator can configure, checked.
+pub struct Config {
+    /// What gateways are answered; none in a process that only relays.
+    pub checks: Option<Checks>,
+    /// The address of health, readiness and metrics.
+    pub admin_listen: SocketAddr,
+    /// What the verifier is made with.
+    pub verifier: Options,
+    /// How old the newest statement of the feed may be, in seconds.
+    pub max_staleness_seconds: u64,
+    /// What `verifier` was made of.
+    trust: Trust,
+    /// Whether, and how, the feed is served to others.
+    pub relay: Option<Relay>,
+    /// The limits of connections, of each address.
+    pub limits: Limits,
+    /// False if `max_connections` is the default.
+    pub max_connections_is_set: bool,
+    /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub log: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+    /// Warnings about ignored input, to be logged. They never contain a value.
+    pub warnings: Vec<String>,
+}
+
+/// The values that a verifier is made of.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Trust {
+    values: Vec<String>,
+    api_key: Option<Zeroizing<String>>,
+    issuers: Option<toml::Value>,
+}
+
+/// What gateways are answered, and where.
+#[derive(Debug)]
+pub struct Checks {
+    /// Where they ask.
+    pub listen: Place,
+    /// What requests are judged by.
+    pub rules: Rules,
+    /// What watches open connections; none if no route asks for it.
+    pub watch: Option<WatchSettings>,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// At an address and port.
+    Tcp(SocketAddr),
+    /// At a file, with these permissions.
+    Unix(PathBuf, u32),
+}
+
+/// What watches open connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchSettings {
+    /// The URL that is called.
+    pub callback: String,
+    /// How many connections are watched at the same time.
+    pub max_watched: usize,
+}
+
+/// How the feed is served to others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relay {
+    /// Where.
+    pub listen: Place,
+    /// The API key that followers must send; every client may follow without one.
+    pub api_key: Option<Zeroizing<String>>,
+    /// How many streams and long polls may wait.
+    pub max_followers: usize,
+}
+
+impl Config {
+    /// Reads the configuration from the text of a TOML file and the environment's variables; if a
+    /// variable occurs twice, the later one wins. Reads the files with API keys.
+    ///
+    /// # Errors
+    ///
+    /// All problems together.
+    pub fn load(
+        file: Option<&str>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut configured = Configured::new();
+        configured.read_file(file.unwrap_or_default());
+        configured.values.read_environment(environment);
+        configured.check()
+    }
+
+    /// Explains every key, for `--help`.
+    pub fn help() -> String {
+        let mut text = TABLE.help();
+        text.push_str(
+            "\n  [[issuers]]  [in the file only]\n      An issuer whose tokens are accepted: issuer and \
+             audience, or preset and parameters.\n\
+             \n  [[routes]]  [in the file only]\n      Which requests need which token, in their order; \
+             what no route is for is refused.\n\
+             \n  [[headers]]  [in the file only]\n      A header with a claim for the upstream: name, claim \
+             and encoding.\n\
+             \n  docs/reference/guard.md has the members of these tables.\n",
+        );
+        text
+    }
+}
+
+impl Config {
+    /// True if the verifier of `other` has everything that this configuration asks of one.
+    pub(crate) fn trusts_as(&self, other: &Self) -> bool {
+        self.trust == other.trust
+    }
+
+    /// What of `new` comes into force when the process starts again only.
+    pub(crate) fn needing_restart(&self, new: &Self) -> Vec<String> {
+        let places = |config: &Self| {
+            let checks = config.checks.as_ref().map(|checks| checks.listen.clone());
+            let relay =
+                config.relay.as_ref().map(|relay| (relay.listen.clone(), relay.max_followers));
+            (checks, config.admin_listen, relay, config.limits.clone())
+        };
+        let is_log_same = (&self.log, self.log_format) == (&new.log, new.log_format);
+        [
+            (places(self) != places(new), "addresses and limits"),
+            (!is_log_same, "log and log_format"),
+            (
+                self.max_staleness_seconds != new.max_staleness_seconds,
+                "readiness by max_staleness_seconds",
+            ),
+        ]
+        .into_iter()
+        .filter(|(is_changed, _)| *is_changed)
+        .map(|(_, what)| format!("{what} stay as they are until the process starts again"))
+        .collect()
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(formatter),
+            Self::Unix(path, _) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The keys of the guard.
+const TABLE: Table = Table { keys: KEYS, prefix: "OFFSWITCH_GUARD_", command: "offswitch guard" };

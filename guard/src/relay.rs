@@ -1,0 +1,216 @@
+//! The relay: it serves the feed that this process follows, byte for byte, to verifiers near it. It
+//! signs nothing and holds no secret of the feed. Followers check every signature, and see by the
+//! times in it how fresh the feed is: a relay can be late, and no more.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, Version, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::stream;
+use offswitch_client::{Position, SignedSnapshot, Snapshots, Verifier};
+use offswitch_server::feed::{self, FeedQuery, FollowerPlaces, Published, StreamQuery, not_ready};
+use offswitch_server::problem::Problem;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::Relay;
+
+/// What followers get.
+#[derive(Clone)]
+struct Relaying {
+    verifier: Verifier,
+    places: FollowerPlaces,
+    /// The hash of the API key that followers send.
+    api_key: Option<blake3::Hash>,
+    last: Arc<Last>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// The snapshot that was sent last, so that followers at the same position share its text.
+#[derive(Default)]
+struct Last(Mutex<Option<Arc<Published>>>);
+
+/// What followers reach.
+pub(crate) fn router(
+    relay: &Relay,
+    places: FollowerPlaces,
+    verifier: Verifier,
+    stopping: watch::Receiver<bool>,
+) -> Router {
+    let api_key = relay.api_key.as_ref().map(|key| blake3::hash(key.as_bytes()));
+    let relaying = Relaying { verifier, places, api_key, last: Arc::default(), stopping };
+    Router::new()
+        .route("/v1/feed", get(poll))
+        .route("/v1/feed/stream", get(follow))
+        .layer(from_fn_with_state(relaying.clone(), authorized))
+        .fallback(async || {
+            let detail = "a relay serves /v1/feed and /v1/feed/stream";
+            Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
+        })
+        .with_state(relaying)
+}
+
+/// The API key of the request is the one that followers must send.
+async fn authorized(State(relaying): State<Relaying>, request: Request, next: Next) -> Response {
+    let Some(expected) = relaying.api_key else { return next.run(request).await };
+    let sent = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let is_of_scheme = |value: &&[u8]| {
+        value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer "))
+    };
+    // Hashes are compared in constant time.
+    match sent.filter(is_of_scheme).map(|value| blake3::hash(&value[7..])) {
+        Some(sent) if sent == expected => next.run(request).await,
+        _ => {
+            let detail = "expected the relay's API key as a bearer token";
+            Problem::new(StatusCode::UNAUTHORIZED, "unknown_api_key", detail).into_response()
+        }
+    }
+}
+
+async fn poll(
+    State(relaying): State<Relaying>,
+    query: Result<Query<FeedQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (since, wait) = query.map_err(wrong_query)?.0.read()?;
+    if let Some(since) = since {
+        relaying.keep_pace(since).await;
+        if !wait.is_zero() && relaying.end() == Some(since) {
+            let _waiting = relaying.places.enter("long_poll")?;
+            relaying.wait_beyond(since, wait).await;
+        }
+    }
+    let held = relaying.verifier.snapshots();
+    let snapshot = next(&held, since).ok_or_else(not_ready)?;
+    Ok(relaying.last.published(snapshot).answer(&headers))
+}
+
+async fn follow(
+    State(relaying): State<Relaying>,
+    query: Result<Query<StreamQuery>, QueryRejection>,
+    version: Version,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let since = query.map_err(wrong_query)?.0.read(&headers)?;
+    if let Some(since) = since {
+        relaying.keep_pace(since).await;
+    }
+    relaying.end().ok_or_else(not_ready)?;
+    let follower = relaying.places.enter("stream")?;
+    let following =
+        Following { changes: relaying.verifier.snapshot_changes(), relaying, since, sent: None };
+    let snapshots = stream::unfold((following, follower), async |(mut following, follower)| {
+        let snapshot = following.next().await?;
+        Some((snapshot, (following, follower)))
+    });
+    Ok(feed::stream(version, HEARTBEAT, snapshots))
+}
+
+fn wrong_query(rejection: QueryRejection) -> Problem {
+    Problem::bad_request("invalid_query", rejection.body_text())
+}
+
+/// One follower of the stream.
+struct Following {
+    relaying: Relaying,
+    changes: watch::Receiver<u64>,
+    since: Option<Position>,
+    /// What it was sent last: end and time of signature.
+    sent: Option<(Position, u64)>,
+}
+
+impl Following {
+    /// True unless the follower has it: a base of its position brings it nothing either.
+    fn is_news(&self, next: &SignedSnapshot) -> bool {
+        let is_sent = self.sent == Some((next.to, next.issued_at));
+        !is_sent && !(next.is_base() && self.since == Some(next.to))
+    }
+
+    /// The next snapshot for this follower, as soon as it is there: what leads on, or a newer statement
+    /// about where it is. None if the process has been asked to stop.
+    async fn next(&mut self) -> Option<Arc<Published>> {
+        loop {
+            if *self.relaying.stopping.borrow() {
+                return None;
+            }
+            self.changes.mark_unchanged();
+            let held = self.relaying.verifier.snapshots();
+            if let Some(next) = next(&held, self.since).filter(|next| self.is_news(next)) {
+                (self.since, self.sent) = (Some(next.to), Some((next.to, next.issued_at)));
+                return Some(self.relaying.last.published(next));
+            }
+            tokio::select! {
+                changed = self.changes.changed() => changed.ok()?,
+                _ = self.relaying.stopping.wait_for(|is_stopping| *is_stopping) => return None,
+            }
+        }
+    }
+}
+
+/// What leads on from `since`; the base if that is absent or not known here.
+fn next(held: &Snapshots, since: Option<Position>) -> Option<&SignedSnapshot> {
+    since.and_then(|since| held.after(since)).or(held.base.as_ref())
+}
+
+impl Relaying {
+    /// Where what is held ends.
+    fn end(&self) -> Option<Position> {
+        self.verifier.snapshots().end()
+    }
+
+    /// Waits for this process to catch up: a follower that comes from another address may be ahead of
+    /// this one for a moment.
+    async fn keep_pace(&self, since: Position) {
+        let is_ahead = |end: Position| since > end && since.era == end.era;
+        if self.end().is_some_and(is_ahead) {
+            self.wait_until(Duration::from_secs(1), |end| !is_ahead(end)).await;
+        }
+    }
+
+    /// Waits until there is something beyond `position`, for `longest` at most.
+    async fn wait_beyond(&self, position: Position, longest: Duration) {
+        self.wait_until(longest, |end| end != position).await;
+    }
+
+    async fn wait_until(&self, longest: Duration, is_there: impl Fn(Position) -> bool) {
+        let deadline = Instant::now() + longest;
+        let (mut changes, mut stopping) = (self.verifier.snapshot_changes(), self.stopping.clone());
+        while !self.end().is_some_and(&is_there) {
+            let changed = timeout_at(deadline, async {
+                tokio::select! {
+                    changed = changes.changed() => changed.is_ok(),
+                    _ = stopping.wait_for(|is_stopping| *is_stopping) => false,
+                }
+            });
+            if !changed.await.unwrap_or(false) {
+                return;
+            }
+        }
+    }
+}
+
+impl Last {
+    fn published(&self, signed: &SignedSnapshot) -> Arc<Published> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The same memory, not only the same content: comparing bases would take long.
+        let is_same = |known: &&Arc<Published>| {
+            known.bytes.as_ptr() == signed.bytes.as_ptr() && known.bytes.len() == signed.bytes.len()
+        };
+        if let Some(known) = last.as_ref().filter(is_same) {
+            return known.clone();
+        }
+        let published = Published::new(signed.to, signed.issued_at, signed.bytes.clone());
+        *last = Some(published.clone());
+        published
+    }
+}
+
+/// What followers expect of a server that names nothing else. Heartbeats are passed on as they come,
+/// which is more often: every two seconds, unless the control plane is configured otherwise.
+const HEARTBEAT: Duration = Duration::from_secs(10);

@@ -1,0 +1,263 @@
+//! One guard process: its servers, its verifier, and what signals do to them.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use axum::Router;
+use axum::http::StatusCode;
+use metrics_exporter_prometheus::PrometheusHandle;
+use offswitch_client::{InvalidOptions, Verifier};
+use offswitch_server::feed::FollowerPlaces;
+use offswitch_server::problem::Problem;
+use offswitch_server::settings;
+use offswitch_server::{Limits, Listener, bind, bind_unix};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::admin::{self, Observed};
+use crate::checks::{self, Checking};
+use crate::config::{Config, Place};
+use crate::relay;
+use crate::watch::Watches;
+
+/// Why a guard does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It cannot listen.
+    #[error("cannot listen on {place}: {error}")]
+    Listen {
+        /// Where.
+        place: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The verifier cannot be made with the options; a checked configuration has none of these problems.
+    #[error(transparent)]
+    Options(#[from] InvalidOptions),
+    /// The process takes no signals.
+    #[error("signals cannot be received: {0}")]
+    Signals(io::Error),
+}
+
+/// Where one server gets its requests answered; replaced when the configuration is read again.
+type Routes = Arc<ArcSwap<Router>>;
+
+/// What answers requests, and goes on when the configuration is read again.
+struct Running {
+    config: Config,
+    checks: Routes,
+    relay: Routes,
+    places: FollowerPlaces,
+    watches: Option<Watches>,
+    verifier: Arc<ArcSwapOption<Verifier>>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// Serves until the process is asked to stop (SIGTERM, SIGINT). At SIGHUP reads the configuration again
+/// with `load`; one with problems changes nothing.
+///
+/// # Errors
+///
+/// See [`RunError`].
+pub async fn run(
+    config: Config,
+    metrics: PrometheusHandle,
+    load: impl Fn() -> Result<Config, Vec<settings::Problem>>,
+) -> Result<(), RunError> {
+    let mut hangup = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
+    let stopping = stopping().map_err(RunError::Signals)?;
+    let mut running = Running::new(config, stopping.clone());
+    let mut servers = running.serve(&metrics)?;
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(METRICS_UPKEEP).await;
+            metrics.run_upkeep();
+        }
+    });
+    tokio::select! {
+        started = Verifier::start(running.config.verifier.clone()) => running.judge_with(started?),
+        () = stopped(stopping.clone()) => {}
+    }
+    loop {
+        tokio::select! {
+            received = hangup.recv() => match received {
+                Some(()) => running.reload(load()).await,
+                None => stopped(stopping.clone()).await,
+            },
+            ended = servers.join_next() => {
+                // All of them end when the process is asked to stop.
+                if ended.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+    if let Some(verifier) = running.verifier.load_full() {
+        verifier.save().await;
+    }
+    Ok(())
+}
+
+impl Running {
+    fn new(config: Config, stopping: watch::Receiver<bool>) -> Self {
+        let starting = || Arc::new(ArcSwap::from_pointee(starting()));
+        let max_followers = config.relay.as_ref().map_or(0, |relay| relay.max_followers);
+        let watch = config.checks.as_ref().and_then(|checks| checks.watch.as_ref());
+        Self {
+            checks: starting(),
+            relay: starting(),
+            places: FollowerPlaces::new(max_followers),
+            watches: watch.map(Watches::new),
+            verifier: Arc::default(),
+            stopping,
+            config,
+        }
+    }
+
+    /// Opens every address, and answers there that the process starts.
+    fn serve(&self, metrics: &PrometheusHandle) -> Result<JoinSet<()>, RunError> {
+        let Config { checks, relay, admin_listen, limits, max_connections_is_set, .. } =
+            &self.config;
+        let limits = limits.clone().within_open_files(*max_connections_is_set);
+        let observed = Observed {
+            verifier: self.verifier.clone(),
+            stopping: self.stopping.clone(),
+            metrics: metrics.clone(),
+            max_staleness_seconds: self.config.max_staleness_seconds,
+        };
+        let admin = Arc::new(ArcSwap::from_pointee(admin::router(observed)));
+        let mut servers = JoinSet::new();
+        let mut serve = |place: &Place, router: Routes, limits: Limits, what| {
+            let listener = listen(place)?;
+            tracing::info!(place = place.to_string(), "{what}");
+            let stop = stopped(self.stopping.clone());
+            servers.spawn(offswitch_server::run(listener, router, limits, stop));
+            Ok::<_, RunError>(())
+        };
+        serve(&Place::Tcp(*admin_listen), admin, limits.clone(), "health and metrics")?;
+        if let Some(checks) = checks {
+            let limits = limits.clone().beside_followers(0);
+            serve(&checks.listen, self.checks.clone(), limits, "answering the gateway")?;
+        }
+        if let Some(relay) = relay {
+            let limits = limits.beside_followers(relay.max_followers);
+            serve(&relay.listen, self.relay.clone(), limits, "relaying the feed")?;
+        }
+        Ok(servers)
+    }
+
+    /// Has requests answered with `verifier` from now on.
+    fn judge_with(&mut self, verifier: Verifier) {
+        if let Some(checks) = &self.config.checks {
+            let checking = Checking {
+                rules: checks.rules.clone(),
+                verifier: verifier.clone(),
+                watches: self.watches.clone(),
+            };
+            self.checks.store(Arc::new(checks::router(checking)));
+        }
+        if let Some(relay) = &self.config.relay {
+            let (places, stopping) = (self.places.clone(), self.stopping.clone());
+            let router = relay::router(relay, places, verifier.clone(), stopping);
+            self.relay.store(Arc::new(router));
+        }
+        self.verifier.store(Some(Arc::new(verifier)));
+    }
+
+    /// Takes over another configuration. One with problems, or with which no feed or key set is reached,
+    /// changes nothing.
+    async fn reload(&mut self, loaded: Result<Config, Vec<settings::Problem>>) {
+        let count = |outcome| {
+            metrics::counter!("offswitch_guard_reloads_total", "outcome" => outcome).increment(1);
+        };
+        let config = match loaded {
+            Ok(config) => config,
+            Err(problems) => {
+                for problem in problems {
+                    tracing::error!("the configuration stays as it is: {problem}");
+                }
+                return count("refused");
+            }
+        };
+        for warning in config.warnings.iter().chain(&self.config.needing_restart(&config)) {
+            tracing::warn!("{warning}");
+        }
+        let held = self.verifier.load_full();
+        let verifier = match held.filter(|_| config.trusts_as(&self.config)) {
+            Some(verifier) => verifier.as_ref().clone(),
+            None => match started(&config).await {
+                Ok(verifier) => verifier,
+                Err(problem) => {
+                    tracing::error!("the configuration stays as it is: {problem}");
+                    return count("refused");
+                }
+            },
+        };
+        let watch = config.checks.as_ref().and_then(|checks| checks.watch.as_ref());
+        if watch != self.config.checks.as_ref().and_then(|checks| checks.watch.as_ref()) {
+            self.watches = watch.map(Watches::new);
+        }
+        self.config = config;
+        self.judge_with(verifier);
+        tracing::info!("the configuration was read again, and is in force");
+        count("taken");
+    }
+}
+
+/// A verifier that has what it needs.
+async fn started(config: &Config) -> Result<Verifier, String> {
+    let verifier =
+        Verifier::start(config.verifier.clone()).await.map_err(|error| error.to_string())?;
+    match timeout(LONGEST_START, verifier.ready()).await {
+        Ok(()) => Ok(verifier),
+        Err(_) => Err(format!("no feed or no keys within {LONGEST_START:?}")),
+    }
+}
+
+pub(crate) fn listen(place: &Place) -> Result<Listener, RunError> {
+    let listener = match place {
+        Place::Tcp(address) => bind(*address).map(Listener::from),
+        Place::Unix(path, mode) => bind_unix(path, *mode),
+    };
+    listener.map_err(|error| RunError::Listen { place: place.to_string(), error })
+}
+
+/// Answers while the verifier starts.
+fn starting() -> Router {
+    Router::new().fallback(async || {
+        let detail = "the process is starting; /readyz at admin_listen says when it is ready";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail)
+    })
+}
+
+/// Becomes true when the process is asked to stop.
+fn stopping() -> io::Result<watch::Receiver<bool>> {
+    let (stop, stopping) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.send_replace(true);
+        // As long as anything waits for it.
+        stop.closed().await;
+    });
+    Ok(stopping)
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    if stopping.wait_for(|is_stopping| *is_stopping).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Histograms keep every sample until this upkeep runs.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// How long a configuration that is read again has to reach its feed and its key sets.
+const LONGEST_START: Duration = Duration::from_secs(30);
