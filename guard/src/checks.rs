@@ -10,7 +10,7 @@ use axum::routing::any;
 use offswitch_client::Verifier;
 use offswitch_server::problem::Problem;
 
-use crate::answer::{Answer, Denial};
+use crate::answer::{Answer, unavailable};
 use crate::envoy;
 use crate::gateway::{Asked, Fields, Gateway, Misconfigured, PREFIX};
 use crate::judge::Rules;
@@ -55,12 +55,12 @@ impl Checking {
         let (answer, watched) = self.rules.judge(&self.verifier, asked).await;
         let kept = match (watched, &self.watches) {
             (Some(watched), Some(watches)) => watches.keep(watched, &self.verifier),
-            (Some(_), None) => Err(Denial::unavailable("misconfigured", "nothing is watched here")),
+            (Some(_), None) => Err(unavailable("misconfigured", "nothing is watched here")),
             (None, _) => Ok(()),
         };
         let answer = match kept {
             Ok(()) => answer,
-            Err(denial) => Answer::Denied(denial),
+            Err(problem) => Answer::Denied(problem),
         };
         metrics::counter!("offswitch_guard_answers_total", "code" => answer.code()).increment(1);
         answer
@@ -69,6 +69,6 @@ impl Checking {
 
 impl From<Misconfigured> for Answer<'_> {
     fn from(misconfigured: Misconfigured) -> Self {
-        Self::Denied(Denial::unavailable("misconfigured", misconfigured.to_string()))
+        Self::Denied(unavailable("misconfigured", misconfigured.to_string()))
     }
 }

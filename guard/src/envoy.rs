@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use envoy_types::ext_authz::v3::pb::{
     Authorization, AuthorizationServer, CheckRequest, CheckResponse, DeniedHttpResponse,
     HeaderValueOption, HttpResponse, HttpStatus, OkHttpResponse,
@@ -12,9 +12,10 @@ use envoy_types::ext_authz::v3::pb::{
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;
 use envoy_types::pb::google::rpc::Status as RpcStatus;
+use offswitch_client::Problem;
 use tonic::{Code, Request, Response, Status};
 
-use crate::answer::{Answer, Denial};
+use crate::answer::{Answer, VERDICT, unavailable};
 use crate::checks::Checking;
 use crate::claim_headers::Forwarded;
 use crate::gateway::Asked;
@@ -46,7 +47,7 @@ impl Authorization for Envoy {
 fn not_http() -> Answer<'static> {
     let detail =
         "expected the attributes of an HTTP request; ext_authz is a filter of HTTP connections";
-    Answer::Denied(Denial::unavailable("misconfigured", detail))
+    Answer::Denied(unavailable("misconfigured", detail))
 }
 
 fn asked<'a>(
@@ -87,14 +88,14 @@ fn fields_of(http: &HttpRequest) -> Cow<'_, HashMap<String, String>> {
 fn response(answer: Answer<'_>) -> CheckResponse {
     let (code, http) = match answer {
         Answer::Passed(forwarded, _) => (Code::Ok, passed(forwarded)),
-        Answer::Denied(denial) => (rpc_code(denial.status), denied(&denial)),
+        Answer::Denied(problem) => (rpc_code(problem.status), denied(&problem)),
     };
     let status = RpcStatus { code: code.into(), ..RpcStatus::default() };
     CheckResponse { status: Some(status), http_response: Some(http), ..CheckResponse::default() }
 }
 
 fn passed(forwarded: Forwarded<'_>) -> HttpResponse {
-    let set = forwarded.set.into_iter().map(|(name, value)| header(name, &value));
+    let set = forwarded.set.into_iter().map(|(name, value)| set(name, &value));
     HttpResponse::OkResponse(OkHttpResponse {
         headers: set.collect(),
         headers_to_remove: forwarded.absent.iter().map(|name| name.as_str().to_owned()).collect(),
@@ -102,29 +103,32 @@ fn passed(forwarded: Forwarded<'_>) -> HttpResponse {
     })
 }
 
-fn denied(denial: &Denial) -> HttpResponse {
-    let mut headers: Vec<HeaderValueOption> =
-        denial.headers().iter().map(|(name, value)| header(name, value)).collect();
-    let content_type = HeaderValue::from_static("application/problem+json");
-    headers.push(header(&axum::http::header::CONTENT_TYPE, &content_type));
+fn denied(problem: &Problem) -> HttpResponse {
+    let own = [
+        (&VERDICT, HeaderValue::from_static(problem.code)),
+        (&header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (&header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json")),
+    ];
+    let own = own.iter().map(|(name, value)| set(name, value));
+    let headers = problem.headers.iter().map(|(name, value)| set(name, value)).chain(own);
     HttpResponse::DeniedResponse(DeniedHttpResponse {
-        status: Some(HttpStatus { code: denial.status.as_u16().into() }),
-        headers,
-        body: denial.body(),
+        status: Some(HttpStatus { code: problem.status.as_u16().into() }),
+        headers: headers.collect(),
+        body: problem.body(),
         ..DeniedHttpResponse::default()
     })
 }
 
 /// Replaces whatever the client, or the guard before, has set.
-fn header(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
-    let header = core::HeaderValue {
+fn set(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
+    let value = core::HeaderValue {
         key: name.as_str().to_owned(),
         value: value.to_str().unwrap_or_default().to_owned(),
         ..core::HeaderValue::default()
     };
     let action = core::header_value_option::HeaderAppendAction::OverwriteIfExistsOrAdd;
     HeaderValueOption {
-        header: Some(header),
+        header: Some(value),
         append_action: action.into(),
         ..HeaderValueOption::default()
     }

@@ -1,20 +1,19 @@
 //! One request, judged: is it clear what it asks for, which route is for it, and does it have what
 //! the route needs.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::http::HeaderName;
-use offswitch_client::{Claims, Decision, Presentation, Verifier};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use offswitch_client::{Authorization, Claims, Decision, Passed, Problem, Verifier};
 use tokio::time::timeout;
 
-use crate::answer::{Answer, Denial};
+use crate::answer::{Answer, forbidden, unavailable};
 use crate::claim_headers::{ClaimHeader, Forwarded, could_be_taken_for};
-use crate::gateway::{Asked, Fields, Gateway, Single};
-use crate::routes::{Access, ClearPath, Policy, Routes, WhenUndecided, is_clear_method};
+use crate::gateway::{Asked, Fields, Gateway};
+use crate::routes::{Access, ClearPath, Policy, Routes, is_clear_method};
 
 /// What requests are judged by, apart from tokens.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Rules {
     /// The gateway that asks.
     pub gateway: Gateway,
@@ -26,9 +25,6 @@ pub struct Rules {
     pub routes: Routes,
     /// The headers with claims for the upstream.
     pub headers: Vec<ClaimHeader>,
-    /// After an event that refuses all tokens, clients get a time to come back between 1 and this
-    /// many seconds later.
-    pub retry_jitter_seconds: u64,
 }
 
 /// A request that got through, and stays open.
@@ -40,17 +36,6 @@ pub(crate) struct Watched {
     pub(crate) longest: Duration,
 }
 
-/// What a request gets through with.
-#[derive(Default)]
-struct Shown<'a>(Option<(Cow<'a, str>, Claims)>);
-
-/// How a client shows a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scheme {
-    Bearer,
-    Dpop,
-}
-
 impl Rules {
     /// Judges a request. If its connection is to be watched, says so.
     pub(crate) async fn judge<F: Fields>(
@@ -60,7 +45,7 @@ impl Rules {
     ) -> (Answer<'_>, Option<Watched>) {
         match self.passed(verifier, asked).await {
             Ok((forwarded, code, watched)) => (Answer::Passed(forwarded, code), watched),
-            Err(denial) => (Answer::Denied(denial), None),
+            Err(problem) => (Answer::Denied(problem), None),
         }
     }
 
@@ -68,86 +53,66 @@ impl Rules {
         &self,
         verifier: &Verifier,
         asked: &Asked<'_, F>,
-    ) -> Result<(Forwarded<'_>, &'static str, Option<Watched>), Denial> {
+    ) -> Result<(Forwarded<'_>, &'static str, Option<Watched>), Problem> {
         let policy = self.policy(asked)?;
-        let shown = self.shown(verifier, policy, asked).await?;
-        let claims = shown.0.as_ref().map(|(_, claims)| claims);
-        let forwarded = self.forwarded(claims, asked.fields)?;
-        let code = if claims.is_some() { "valid" } else { "anonymous" };
-        Ok((forwarded, code, watched(policy, shown, asked)?))
+        let shown = shown(asked.fields);
+        let claims = match policy.access {
+            Access::Anonymous => None,
+            Access::Optional | Access::Token => {
+                self.claims(verifier, policy, asked, &shown).await?
+            }
+        };
+        let forwarded = self.forwarded(claims.as_ref(), asked.fields)?;
+        match claims {
+            None => Ok((forwarded, "anonymous", None)),
+            Some(_) => Ok((forwarded, "valid", watched(policy, &shown, asked)?)),
+        }
     }
 
     /// The policy of the route that is for a request.
-    fn policy<F: Fields>(&self, asked: &Asked<'_, F>) -> Result<&Policy, Denial> {
+    fn policy<F: Fields>(&self, asked: &Asked<'_, F>) -> Result<&Policy, Problem> {
         if !is_clear_method(&asked.method) {
-            let detail = "expected a method in capital letters";
-            return Err(Denial::forbidden("unclear_request", detail));
+            return Err(forbidden(UNCLEAR, "expected a method in capital letters"));
         }
         let path = ClearPath::of_target(&asked.target)
-            .map_err(|unclear| Denial::forbidden("unclear_request", unclear.to_string()))?;
+            .map_err(|unclear| forbidden(UNCLEAR, unclear.to_string()))?;
         self.routes
             .policy(asked.host.as_deref(), &asked.method, &path)
-            .ok_or_else(|| Denial::forbidden("no_route", "the guard has no route for this request"))
+            .ok_or_else(|| forbidden("no_route", "the guard has no route for this request"))
     }
 
-    /// The token that a request shows, if it needs one and has a good one.
-    async fn shown<'a, F: Fields>(
+    /// The claims of the token that a request shows; none for a request that gets through without one.
+    async fn claims<F: Fields>(
         &self,
         verifier: &Verifier,
         policy: &Policy,
-        asked: &'a Asked<'_, F>,
-    ) -> Result<Shown<'a>, Denial> {
-        if policy.access == Access::Anonymous {
-            return Ok(Shown::default());
-        }
-        let Some((scheme, token)) = shown_in(asked.fields)? else {
-            return match policy.access {
-                Access::Optional => Ok(Shown::default()),
-                _ => Err(Denial::unauthorized("missing_token", EXPECTED_TOKEN, false)),
-            };
-        };
-        let url;
-        let proof = asked.fields.only("dpop").unwrap_or_default();
-        let presentation = match scheme {
-            Scheme::Bearer => Presentation::Bearer,
-            Scheme::Dpop => {
-                url = asked.url(self.public_url.as_deref());
-                Presentation::Dpop { proof: &proof, method: &asked.method, url: &url }
-            }
-        };
-        let verifying = verifier.verify(&token, presentation, policy.staleness);
+        asked: &Asked<'_, F>,
+        shown: &HeaderMap,
+    ) -> Result<Option<Claims>, Problem> {
+        // Only a proof names it.
+        let is_proved = shown.contains_key(DPOP);
+        let url = is_proved.then(|| asked.url(self.public_url.as_deref())).unwrap_or_default();
+        let shown = offswitch_client::Asked { headers: shown, method: &asked.method, url: &url };
+        let authorizing = verifier.authorize(shown, &policy.token);
         // The gateway waits too, and gives up: what can be said from memory is said before that.
-        let decision = match timeout(LONGEST_SEARCH, verifying).await {
-            Ok(verdict) => verdict.decision,
-            Err(_) => verifier.check(&token, presentation, policy.staleness).decision,
+        let authorization = match timeout(LONGEST_SEARCH, authorizing).await {
+            Ok(authorization) => authorization,
+            Err(_) => verifier.authorize_from_memory(shown, &policy.token),
         };
-        match decision {
-            Decision::Valid(claims) => {
-                policy.allows(&claims, scheme)?;
-                Ok(Shown(Some((token, claims))))
-            }
-            Decision::Undecided(_)
-                if policy.access == Access::Optional
-                    && policy.undecided == WhenUndecided::Anonymous =>
-            {
-                Ok(Shown::default())
-            }
-            Decision::Undecided(why) => Err(Denial::unavailable(why.code(), why.to_string())),
-            Decision::Refused(why) => {
-                let code = why.code();
-                let is_of_proof = scheme == Scheme::Dpop || code == "sender_constrained";
-                let denial = Denial::unauthorized(code, why.to_string(), is_of_proof);
-                Err(Denial { retry_after: self.jitter(code), ..denial })
+        let verdict = match authorization {
+            Authorization::Denied { problem, .. } => return Err(problem),
+            Authorization::Pass(Passed::Anonymous | Passed::Undecided(_)) => return Ok(None),
+            Authorization::Pass(Passed::Verified(verdict)) => verdict,
+        };
+        let Decision::Valid(claims) = verdict.decision else { return Ok(None) };
+        match policy.claims.iter().find(|one| !one.is_met_by(claims.payload())) {
+            None => Ok(Some(claims)),
+            Some(unmet) => {
+                let path = unmet.path.shown();
+                let detail = format!("the claim {path} has no value that the route accepts");
+                Err(forbidden("insufficient_claims", detail))
             }
         }
-    }
-
-    /// After a red button all clients want a new token at the same time. Each is given another time
-    /// to come back.
-    fn jitter(&self, code: &str) -> Option<u64> {
-        let is_mass_event = matches!(code, "revoked_epoch" | "revoked_key" | "unknown_key");
-        let jitter = self.retry_jitter_seconds;
-        (is_mass_event && jitter > 0).then(|| fastrand::u64(1..=jitter))
     }
 
     /// The headers for the upstream. What a client sends under such a name, or under one that a
@@ -156,106 +121,63 @@ impl Rules {
         &self,
         claims: Option<&Claims>,
         fields: &F,
-    ) -> Result<Forwarded<'_>, Denial> {
+    ) -> Result<Forwarded<'_>, Problem> {
         let headers = &self.headers;
         if fields.any_name(|sent| headers.iter().any(|one| could_be_taken_for(sent, &one.name))) {
-            return Err(Denial::forbidden(
-                SPOOFED,
-                "a header could be taken for one of the guard's",
-            ));
+            return Err(forbidden(SPOOFED, "a header could be taken for one of the guard's"));
         }
         let forwarded = Forwarded::of(headers, claims).map_err(|error| {
             let detail = format!("the claim {} has no form as a header", error.claim);
-            Denial::forbidden("claim_not_forwardable", detail)
+            forbidden("claim_not_forwardable", detail)
         })?;
         // A gateway that sets headers may leave the client's where there is nothing to set.
         let is_left = |sent: &str| forwarded.absent.iter().any(|absent| sent == absent.as_str());
         if !self.gateway.removes_headers() && fields.any_name(is_left) {
-            return Err(Denial::forbidden(
-                SPOOFED,
-                "a header has a name that only the guard may set",
-            ));
+            return Err(forbidden(SPOOFED, "a header has a name that only the guard may set"));
         }
         Ok(forwarded)
     }
 }
 
-impl Policy {
-    /// Whether a valid token goes far enough.
-    fn allows(&self, claims: &Claims, scheme: Scheme) -> Result<(), Denial> {
-        let lacks = |scope: &&String| !claims.scopes().any(|given| given == scope.as_str());
-        let missing: Vec<&str> = self.scopes.iter().filter(lacks).map(String::as_str).collect();
-        let scheme = if scheme == Scheme::Dpop { "DPoP" } else { "Bearer" };
-        if !missing.is_empty() {
-            let (scopes, missing) = (self.scopes.join(" "), missing.join(" "));
-            let detail =
-                format!("expected a token with the scope {scopes}, found one without {missing}");
-            let challenge = format!("{scheme} error=\"insufficient_scope\", scope=\"{scopes}\"");
-            let denial = Denial::forbidden("insufficient_scope", detail);
-            return Err(Denial { challenge: Some(challenge), ..denial });
-        }
-        match self.claims.iter().find(|one| !one.is_met_by(claims.payload())) {
-            None => Ok(()),
-            Some(unmet) => {
-                let detail =
-                    format!("the claim {} has no value that the route accepts", unmet.path.shown());
-                Err(Denial::forbidden("insufficient_claims", detail))
-            }
+/// The headers in which a client shows a token.
+fn shown(fields: &impl Fields) -> HeaderMap {
+    let mut shown = HeaderMap::with_capacity(2);
+    for name in [header::AUTHORIZATION, DPOP] {
+        for value in fields.values(&name) {
+            // Bytes that no header may have are in no good token either.
+            let value = HeaderValue::from_bytes(value).unwrap_or(UNREADABLE);
+            shown.append(&name, value);
         }
     }
+    shown
 }
 
-/// What is to be watched of a request that got through.
+/// What is to be watched of a request with a valid token.
 fn watched<F: Fields>(
     policy: &Policy,
-    shown: Shown<'_>,
+    shown: &HeaderMap,
     asked: &Asked<'_, F>,
-) -> Result<Option<Watched>, Denial> {
-    let (Some(longest), Some((token, _))) = (policy.watch, shown.0) else { return Ok(None) };
-    match &asked.id {
-        Some(id) if (1..=MAX_ID_BYTES).contains(&id.len()) => {
-            Ok(Some(Watched { token: token.into_owned(), id: id.clone().into_owned(), longest }))
+) -> Result<Option<Watched>, Problem> {
+    let Some(longest) = policy.watch else { return Ok(None) };
+    let value = shown.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = value.and_then(|value| Some(value.split_once(' ')?.1));
+    let id = asked.id.as_deref().filter(|id| (1..=MAX_ID_BYTES).contains(&id.len()));
+    match (token, id) {
+        (Some(token), Some(id)) => {
+            Ok(Some(Watched { token: token.to_owned(), id: id.to_owned(), longest }))
         }
         _ => {
             let detail =
                 "expected an id of the request from the gateway, for a route that is watched";
-            Err(Denial::unavailable("misconfigured", detail))
+            Err(unavailable("misconfigured", detail))
         }
     }
 }
 
-/// What follows the scheme and exactly one space, as it is: the verifier finds blanks of any other
-/// kind malformed. None for any other scheme, or without a token (RFC 6750 section 2.1, RFC 9449
-/// section 7.1).
-fn shown_in(fields: &impl Fields) -> Result<Option<(Scheme, Cow<'_, str>)>, Denial> {
-    let value = match fields.single("authorization") {
-        Single::None => return Ok(None),
-        Single::One(value) => value,
-        Single::Unclear => {
-            let detail = "expected one header Authorization with visible characters";
-            return Err(Denial::unauthorized("malformed", detail, false));
-        }
-    };
-    let begins = |scheme: &str| {
-        value.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
-    };
-    let (scheme, length) = match () {
-        () if begins("Bearer ") => (Scheme::Bearer, "Bearer ".len()),
-        () if begins("DPoP ") => (Scheme::Dpop, "DPoP ".len()),
-        () => return Ok(None),
-    };
-    Ok(Some((scheme, cut(value, length))))
-}
-
-fn cut(text: Cow<'_, str>, at: usize) -> Cow<'_, str> {
-    match text {
-        Cow::Borrowed(text) => Cow::Borrowed(&text[at..]),
-        Cow::Owned(text) => Cow::Owned(text[at..].to_owned()),
-    }
-}
-
-const EXPECTED_TOKEN: &str = "expected the header Authorization: Bearer <token>";
+const UNCLEAR: &str = "unclear_request";
 const SPOOFED: &str = "spoofed_header";
+const DPOP: HeaderName = HeaderName::from_static("dpop");
+const UNREADABLE: HeaderValue = HeaderValue::from_static("");
 /// How long a verdict may wait for keys or for the feed.
 const LONGEST_SEARCH: Duration = Duration::from_secs(3);
 const MAX_ID_BYTES: usize = 256;

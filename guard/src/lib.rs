@@ -23,7 +23,6 @@ pub use config::{Checks, Config, Place, Relay, WatchSettings};
 pub use gateway::Gateway;
 pub use judge::Rules;
 pub use routes::{
-    Access, ClearPath, Pattern, Policy, RequiredClaim, Route, Routes, UnclearPath, WhenUndecided,
-    WrongPattern,
+    Access, ClearPath, Pattern, Policy, RequiredClaim, Route, Routes, UnclearPath, WrongPattern,
 };
 pub use service::{RunError, run};

@@ -9,12 +9,14 @@ use axum::body::Bytes;
 use axum::http::{Request, StatusCode, header};
 use http_body_util::Full;
 use offswitch_client::http::Client;
-use offswitch_client::{Decision, Presentation, Staleness, Verifier, Watch, Watched as News};
+use offswitch_client::{
+    Decision, Presentation, Problem, Staleness, Verifier, Watch, Watched as News,
+};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use crate::answer::Denial;
+use crate::answer::unavailable;
 use crate::config::WatchSettings;
 use crate::judge::Watched;
 
@@ -56,10 +58,10 @@ impl Watches {
     }
 
     /// Watches a token for as long as its route says, or until it is not good any more.
-    pub(crate) fn keep(&self, watched: Watched, verifier: &Verifier) -> Result<(), Denial> {
+    pub(crate) fn keep(&self, watched: Watched, verifier: &Verifier) -> Result<(), Problem> {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             let detail = "this guard watches max_watched connections already";
-            return Err(Denial::unavailable("too_many_watched", detail));
+            return Err(unavailable("too_many_watched", detail));
         };
         let (callback, verifier) = (self.callback.clone(), verifier.clone());
         tokio::spawn(async move {

@@ -64,6 +64,18 @@ impl Verifier {
         }
     }
 
+    /// As [`authorize`](Self::authorize), from memory alone: neither a key set nor the feed is asked.
+    pub fn authorize_from_memory(&self, asked: Asked<'_>, policy: &Policy) -> Authorization {
+        match Shown::of(asked.headers) {
+            None => without_token(policy),
+            Some(Err(problem)) => denied(problem, None),
+            Some(Ok(shown)) => {
+                let verdict = self.check(shown.token, shown.presentation(asked), policy.staleness);
+                concluded(verdict, shown.scheme, policy)
+            }
+        }
+    }
+
     /// As [`authorize`](Self::authorize), from memory alone. None where a key set or the feed should be asked
     /// first.
     pub fn authorize_now(&self, asked: Asked<'_>, policy: &Policy) -> Option<Authorization> {

@@ -5,16 +5,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::{HeaderName, header};
-use offswitch_client::{Issuer, Keys, Staleness};
+use offswitch_client::{Anonymous, Issuer, Keys, WhenUndecided};
 use offswitch_presets::Parameters;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::claim_headers::{ClaimHeader, Encoding};
 use crate::claims::ClaimPath;
-use crate::routes::{
-    Access, Pattern, Policy, RequiredClaim, Route, WhenUndecided, bare_host, is_clear_method,
-};
+use crate::routes::{Access, Pattern, Policy, RequiredClaim, Route, bare_host, is_clear_method};
 
 /// `[[issuers]]`: what is left out has the default that the npm package has.
 #[derive(Debug, Default, Deserialize)]
@@ -212,18 +210,26 @@ impl RouteTable {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let staleness = match (self.on_stale, self.max_staleness_seconds) {
-            (OnStale::Allow, _) => Staleness::Any,
-            (OnStale::Deny, Some(seconds)) => Staleness::AtMost(seconds),
-            (OnStale::Deny, None) => Staleness::Configured,
-        };
-        let undecided = match self.undecided {
-            UndecidedName::Anonymous => WhenUndecided::Anonymous,
-            UndecidedName::Unavailable => WhenUndecided::Unavailable,
-        };
         let watch = self.watch_seconds.map(Duration::from_secs);
-        let policy = Policy { access, scopes: self.scopes, claims, staleness, undecided, watch };
+        let policy = Policy { access, token: self.token(access), claims, watch };
         Ok(Route { hosts: self.hosts, paths, methods: self.methods, policy })
+    }
+
+    /// What the token must be.
+    fn token(&self, access: Access) -> offswitch_client::Policy {
+        let policy = offswitch_client::Policy::new();
+        let mut policy = self.scopes.iter().fold(policy, |policy, scope| policy.scope(scope));
+        if access == Access::Optional {
+            policy = policy.anonymous(Anonymous::Allow);
+        }
+        if self.undecided == UndecidedName::Anonymous {
+            policy = policy.when_undecided(WhenUndecided::Pass);
+        }
+        match (self.on_stale, self.max_staleness_seconds) {
+            (OnStale::Allow, _) => policy.any_staleness(),
+            (OnStale::Deny, Some(seconds)) => policy.max_staleness_seconds(seconds),
+            (OnStale::Deny, None) => policy,
+        }
     }
 
     fn access(&self) -> Access {

@@ -167,13 +167,16 @@ impl Configured {
             let problem = "there is none, so that every request would be refused: [[routes]]";
             self.values.problem("routes", problem);
         }
+        for Route { policy, .. } in &mut self.routes {
+            let token = std::mem::take(&mut policy.token);
+            policy.token = token.retry_jitter_seconds(retry_jitter_seconds);
+        }
         let rules = Rules {
             gateway,
             public_url: public_url.flatten(),
             watch_id_header: watch_id_header?,
             routes: Routes(std::mem::take(&mut self.routes)),
             headers: std::mem::take(&mut self.headers),
-            retry_jitter_seconds,
         };
         let watch = callback.map(|callback| WatchSettings { callback, max_watched });
         Some(Checks { listen: listen?, rules, watch: watch.filter(|_| is_watched) })

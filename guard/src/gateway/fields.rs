@@ -3,10 +3,13 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The headers of one request, by their names in lower case.
 pub(crate) trait Fields {
+    /// All values of a header.
+    fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]>;
+
     /// The value of a header that must not be there twice.
     fn single(&self, name: &str) -> Single<'_>;
 
@@ -34,6 +37,10 @@ pub(crate) enum Single<'a> {
 }
 
 impl Fields for HeaderMap {
+    fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.get_all(name).iter().map(HeaderValue::as_bytes)
+    }
+
     fn single(&self, name: &str) -> Single<'_> {
         let mut values = self.get_all(name).iter();
         match (values.next(), values.next()) {
@@ -52,6 +59,10 @@ impl Fields for HeaderMap {
 
 /// As Envoy sends them over gRPC: several headers of one name are joined by commas.
 impl Fields for HashMap<String, String> {
+    fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.get(name.as_str()).map(String::as_bytes).into_iter()
+    }
+
     fn single(&self, name: &str) -> Single<'_> {
         match self.get(name) {
             None => Single::None,

@@ -222,11 +222,11 @@ mod tests {
 
     #[test]
     fn envoy_sends_the_request_itself_below_the_prefix() {
-        let request =
+        let sent =
             request("/auth/a/b?c", &[("host", "e.example"), ("x-forwarded-proto", "https")]);
-        let asked = Gateway::Envoy.read(&request, &ID).unwrap();
+        let asked = Gateway::Envoy.read(&sent, &ID).unwrap();
         assert_eq!(asked.url(None), "https://e.example/a/b?c");
-        let other = super::tests::request("/other/a", &[]);
+        let other = request("/other/a", &[]);
         assert_eq!(Gateway::Envoy.read(&other, &ID).unwrap().target, "");
     }
 

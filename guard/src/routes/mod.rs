@@ -5,7 +5,6 @@ mod pattern;
 
 use std::time::Duration;
 
-use offswitch_client::Staleness;
 use serde_json::{Map, Value};
 
 use crate::claims::ClaimPath;
@@ -14,11 +13,11 @@ pub use path::{ClearPath, UnclearPath};
 pub use pattern::{Pattern, WrongPattern};
 
 /// The routes, in their order: the first that is for a request decides.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Routes(pub Vec<Route>);
 
 /// A set of requests, and what they need.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Route {
     /// The hosts, in lower case and without a port; every host if empty.
     pub hosts: Vec<String>,
@@ -31,18 +30,14 @@ pub struct Route {
 }
 
 /// What a request needs.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Policy {
     /// Whether it needs a token.
     pub access: Access,
-    /// The scopes that the token must have, all of them.
-    pub scopes: Vec<String>,
+    /// What the token must be: its scopes, how fresh the feed is, what an undecided verdict means.
+    pub token: offswitch_client::Policy,
     /// The claims that the token must have, each with one of some values.
     pub claims: Vec<RequiredClaim>,
-    /// How old the newest statement of the feed may be.
-    pub staleness: Staleness,
-    /// What an undecided verdict means.
-    pub undecided: WhenUndecided,
     /// How long the token is watched after the request, for connections that stay open.
     pub watch: Option<Duration>,
 }
@@ -57,16 +52,6 @@ pub enum Access {
     /// Every request needs a valid token.
     #[default]
     Token,
-}
-
-/// What is answered if it cannot be decided whether a token is valid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WhenUndecided {
-    /// The request passes without claims, as one without a token. For [`Access::Optional`] only.
-    Anonymous,
-    /// 503 with `Retry-After`.
-    #[default]
-    Unavailable,
 }
 
 /// A claim that must have one of some values; of an array, one element must.
@@ -135,13 +120,18 @@ pub(crate) fn is_clear_method(method: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn route(hosts: &[&str], paths: &[&str], methods: &[&str], scope: &str) -> Route {
+    /// A policy that its only claim tells apart.
+    fn named(name: &str) -> RequiredClaim {
+        RequiredClaim { path: name.parse().unwrap(), any_of: vec![] }
+    }
+
+    fn route(hosts: &[&str], paths: &[&str], methods: &[&str], name: &str) -> Route {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         Route {
             hosts: owned(hosts),
             paths: paths.iter().map(|path| path.parse().unwrap()).collect(),
             methods: owned(methods),
-            policy: Policy { scopes: vec![scope.to_owned()], ..Policy::default() },
+            policy: Policy { claims: vec![named(name)], ..Policy::default() },
         }
     }
 
@@ -152,7 +142,7 @@ mod tests {
             route(&["shop.example"], &["/**"], &["POST"], "write"),
             route(&[], &["/open", "/items/*"], &["GET"], "read"),
         ]);
-        for (host, method, target, scope) in [
+        for (host, method, target, name) in [
             ("a", "GET", "/admin", Some("admin")),
             ("shop.example", "POST", "/admin/x", Some("admin")),
             ("SHOP.example.:8443", "POST", "/x", Some("write")),
@@ -165,11 +155,11 @@ mod tests {
         ] {
             let path = ClearPath::of_target(target).unwrap();
             let policy = routes.policy(Some(host), method, &path);
-            let found = policy.map(|policy| policy.scopes[0].as_str());
-            assert_eq!(found, scope, "{host} {method} {target}");
+            let found = policy.map(|policy| policy.claims[0].path.shown());
+            assert_eq!(found.as_deref(), name, "{host} {method} {target}");
         }
         let path = ClearPath::of_target("/x").unwrap();
-        assert_eq!(routes.policy(None, "POST", &path), None);
+        assert!(routes.policy(None, "POST", &path).is_none());
     }
 
     #[test]
