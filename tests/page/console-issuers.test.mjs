@@ -114,6 +114,23 @@ consoleTest("the last error of a receiver is shown next to the claims of its iss
   }
 });
 
+// I11: a stream that cannot be set up is shown with the reason; a change of another member keeps it.
+consoleTest("a stream of events that is not set up is shown", async (it) => {
+  const stream = { transmitter: "http://127.0.0.1:9", subjects: [{ format: "opaque", id: "tenant" }] };
+  await register(plane, "idp", IDP, { receivers: { events: { audiences: ["me"], stream } } });
+  await becomes(async () => {
+    const { issuers: [one] } = await plane.call("GET", "/v1/status");
+    return one.receivers[0].stream?.error?.code;
+  }, "transmitter_unavailable");
+  await it.go("Issuers");
+  await says(it.row(IDP), /events[^]*stream[^]*not polled yet[^]*transmitter_unavailable[^]*ssf-configuration/);
+  await it.button("Change idp").click();
+  await it.part("Change idp").getByRole("textbox", { name: "Horizon, seconds" }).fill("7200");
+  await it.button("Save changes").click();
+  await says(it.row(IDP), /2 h/);
+  assert.deepEqual((await list())[0].receivers.events.stream, stream);
+});
+
 // I07: the user chooses the issuer; the answer shows the end, and the claims by which verifiers look it up.
 consoleTest("tokens are revoked by a pair of claims of a registered issuer", async (it, page) => {
   await register(plane, "idp", IDP, { horizon_seconds: 3600 });

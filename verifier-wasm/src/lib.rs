@@ -21,7 +21,7 @@ pub use dpop::{DpopRequest, MAX_PROOFS, MAX_PROOFS_OF_A_KEY, ProofMemory};
 pub use feed::{Applied, ApplyError, Feed, FeedTrust};
 pub use json::read_object;
 pub use keys::algorithm::Algorithm;
-pub use keys::discovery::{KeySource, is_key_address, jwks_address};
+pub use keys::discovery::{KeySource, is_protected_address, jwks_address};
 pub use keys::{KeyId, KeyProblem, KeySet, KeySetError, MAX_KEYS, RefusedKey, VerifyingKey};
 pub use offswitch_snapshot as snapshot;
 pub use shown::Shown;

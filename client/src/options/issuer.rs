@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use offswitch_presets::{Audience, Parameters, Preset, PresetError};
-use offswitch_verifier::{KeySource, is_key_address};
+use offswitch_verifier::{KeySource, is_protected_address};
 use serde::Serialize;
 
 use super::is_url;
@@ -222,7 +222,7 @@ impl Issuer {
     pub(crate) fn problems(&self, path: &str, problems: &mut Vec<String>) {
         match self.keys.source(&self.issuer) {
             // What the document names is held against the same rule.
-            Some(KeySource::Discovery(address)) if !is_key_address(&address) => {
+            Some(KeySource::Discovery(address)) if !is_protected_address(&address) => {
                 let text =
                     "must be a discovery document at an https address, or http on this machine";
                 problems.push(format!("{path}.keys {text}"));

@@ -50,8 +50,8 @@ fn in_words(judged: Result<Event, Refusal>, iat: u64) -> String {
         Err(refusal) => return refusal.code.to_owned(),
     };
     match stream {
-        Some(StreamState::Verified) => return "verified".to_owned(),
-        Some(StreamState::Updated(status)) => return status,
+        Some(StreamState::Verified { .. }) => return "verified".to_owned(),
+        Some(StreamState::Updated(status)) => return status.to_owned(),
         None => {}
     }
     let one = |Named { target, issued_before, .. }: &Named| match target {

@@ -117,7 +117,9 @@ pub(super) const KEYS: &[Key] = &[
         name: "receiver_secrets_file",
         default: "",
         help: "TOML file (mode 0600) with the secrets of webhooks: for each issuer name = \"secret\", \
-               or several in brackets while one is changed. It is read at the start.",
+               or several in brackets while one is changed; or a table [name] with webhook, the \
+               same, and with transmitter and transmitter_token, a transmitter of security events and \
+               the bearer token for it. It is read at the start.",
     },
     Key {
         name: "doctor_edges",

@@ -46,7 +46,7 @@ pub struct Config {
     pub other_master_key: Option<Zeroizing<String>>,
     /// The file with the second accepted master key.
     pub other_master_key_file: Option<PathBuf>,
-    /// The file with the secrets of webhooks.
+    /// The file with the secrets of webhooks, and the tokens for transmitters of events.
     pub receiver_secrets_file: Option<PathBuf>,
     /// Where `POST /v1/doctor` may show a token that is revoked.
     pub doctor_edges: Vec<Url>,

@@ -26,6 +26,11 @@ pub(super) async fn examine(
         let address = format!("{}/v1/receivers/{subject}", public_address.trim_end_matches('/'));
         let events = doctor::receiver_events(receiver, unix_seconds());
         findings.push(events.about(&subject));
+        findings.extend(doctor::receiver_stream(receiver).map(|one| one.about(&subject)));
+        // Nothing has to reach what polls.
+        if receiver.polling.is_some() {
+            continue;
+        }
         findings.extend(reached(remote, &address, receiver).await.map(|one| one.about(&subject)));
     }
     keys

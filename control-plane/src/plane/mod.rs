@@ -44,7 +44,8 @@ pub use log::{
 pub use outgoing::{Outgoing, RelyingPartySecrets};
 pub use publish::{Following, PublishSettings, Publisher};
 pub use receivers::{
-    Arrival, Asker, ReceiverError, ReceiverFailure, ReceiverSecrets, ReceiverStatus, Receivers,
+    Arrival, Asker, PollingStatus, ReceiverError, ReceiverFailure, ReceiverSecrets, ReceiverStatus,
+    Receivers, SetUp, StreamStatus,
 };
 pub use red_button::{Landing, RedButton};
 pub use sessions::{
@@ -69,7 +70,7 @@ pub struct Plane {
     /// The judgement of access tokens.
     pub introspection: Introspection,
     /// What takes the events of identity providers.
-    pub receivers: Receivers,
+    pub receivers: Arc<Receivers>,
     /// What notifies relying parties.
     pub outgoing: Arc<Outgoing>,
     /// The keys of the API's callers.
@@ -89,7 +90,7 @@ pub struct Settings {
     pub publish: PublishSettings,
     /// The settings of the log.
     pub log: LogSettings,
-    /// The secrets of webhooks.
+    /// The secrets of webhooks, and the tokens for transmitters of events.
     pub receiver_secrets: ReceiverSecrets,
     /// The credentials for relying parties.
     pub relying_party_secrets: RelyingPartySecrets,
@@ -197,12 +198,14 @@ impl Plane {
             sessions,
             issuer.clone(),
             sealed.clone(),
-            master,
+            master.clone(),
             folded.clone(),
             log.clone(),
         );
         let sessions = Arc::new(sessions);
-        let receivers = Receivers::new(log.clone(), receiver_secrets);
+        let receivers =
+            Receivers::new(issuer.clone(), sealed.clone(), master, log.clone(), receiver_secrets);
+        let receivers = Arc::new(receivers);
         let outgoing = Outgoing::load(
             issuer.clone(),
             sealed,

@@ -17,6 +17,7 @@ impl Plane {
         tokio::spawn(self.sessions.clone().keep_ended());
         tokio::spawn(self.outgoing.clone().keep_notifying());
         tokio::spawn(self.clone().keep_trimmed());
+        tokio::spawn(self.receivers.clone().keep_streams());
     }
 
     async fn keep_base(self: Arc<Self>) {

@@ -22,7 +22,7 @@ pub(crate) async fn check(config: &Config) -> ExitCode {
     if config.receiver_secrets_file.is_some() {
         let secrets = opening::receiver_secrets(config);
         let outcome = secrets.map(|_| "they are understood".to_owned());
-        report.note("secrets of webhooks", &outcome.map_err(|error| format!("{error:#}")));
+        report.note("secrets of receivers", &outcome.map_err(|error| format!("{error:#}")));
     }
     if config.relying_party_secrets_file.is_some() {
         let secrets = opening::relying_party_secrets(config);

@@ -81,7 +81,7 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
     Ok(plane)
 }
 
-/// The secrets of webhooks, from their file.
+/// The secrets of receivers, from their file.
 pub(crate) fn receiver_secrets(config: &Config) -> anyhow::Result<ReceiverSecrets> {
     let path = config.receiver_secrets_file.as_deref();
     secrets("receiver_secrets_file", path, ReceiverSecrets::parse)

@@ -89,6 +89,12 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     ),
     (
         Counter,
+        "offswitch_polls_total",
+        Unit::Count,
+        "Polls for security events, by issuer and outcome.",
+    ),
+    (
+        Counter,
         "offswitch_problems_total",
         Unit::Count,
         "Answers that were problem documents or OAuth errors, by code.",
@@ -201,6 +207,13 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         "offswitch_store_finding",
         Unit::Count,
         "1 while the store has this finding, by code; 0 once it is over.",
+    ),
+    (
+        Gauge,
+        "offswitch_stream_enabled",
+        Unit::Count,
+        "1 while a stream of events that was set up is enabled, by issuer; 0 while it is paused, \
+         disabled, or cannot be checked.",
     ),
     (
         Histogram,

@@ -17,11 +17,13 @@ mod lifecycle;
 mod listing;
 mod oauth;
 mod page;
+mod polling;
 mod receivers;
 mod relying_parties;
 mod revoking;
 mod security_events;
 mod slow_readers;
 mod snapshot_command;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;

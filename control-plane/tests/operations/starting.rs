@@ -60,10 +60,10 @@ async fn a_file_of_secrets_that_cannot_be_used_is_refused_at_the_start() {
         std::fs::set_permissions(&path, permissions).unwrap();
     };
     let checked = || said(&serve(folder.path(), &["--check"], &with));
-    assert!(checked().contains("secrets of webhooks: PROBLEM"), "{}", checked());
+    assert!(checked().contains("secrets of receivers: PROBLEM"), "{}", checked());
     std::fs::write(&path, "idp = \"whsec_bmV3IHNlY3JldCBvZiAyNCBieXRlcyEh\"").unwrap();
     mode(0o600);
-    assert!(checked().contains("secrets of webhooks: ok"), "{}", checked());
+    assert!(checked().contains("secrets of receivers: ok"), "{}", checked());
     mode(0o602);
     assert!(checked().contains("others can write to"), "{}", checked());
     mode(0o600);

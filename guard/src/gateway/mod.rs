@@ -222,8 +222,7 @@ mod tests {
 
     #[test]
     fn envoy_sends_the_request_itself_below_the_prefix() {
-        let sent =
-            request("/auth/a/b?c", &[("host", "e.example"), ("x-forwarded-proto", "https")]);
+        let sent = request("/auth/a/b?c", &[("host", "e.example"), ("x-forwarded-proto", "https")]);
         let asked = Gateway::Envoy.read(&sent, &ID).unwrap();
         assert_eq!(asked.url(None), "https://e.example/a/b?c");
         let other = request("/other/a", &[]);

@@ -34,16 +34,16 @@ pub fn jwks_address(issuer: &str, source: &str, text: &[u8]) -> Result<String, S
     let address = member("jwks_uri");
     // A document that was fetched over TLS must not lead to an address without it.
     let is_downgrade = source.starts_with("https://") && !address.starts_with("https://");
-    if is_downgrade || !is_key_address(address) {
+    if is_downgrade || !is_protected_address(address) {
         let found = Shown::new(address);
         return Err(format!("the jwks_uri of the discovery document is {found}, expected https"));
     }
     Ok(address.to_owned())
 }
 
-/// True for an https address, and for http on this machine: keys that come over the network unprotected
-/// could be anyone's.
-pub fn is_key_address(text: &str) -> bool {
+/// True for an https address, and for http on this machine: keys, events and secrets must not cross
+/// a network unprotected.
+pub fn is_protected_address(text: &str) -> bool {
     let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
     let is_plain = !text.chars().any(|one| one.is_whitespace() || one.is_control());
     let is_good = |host: &str| !host.is_empty() && !host.contains('@');

@@ -1,7 +1,9 @@
 // The issuers whose tokens can be revoked: listed, registered, changed, removed.
 
 import { useRef, useState } from "preact/hooks";
-import type { Issuer, IssuerChanged, ReceiverState } from "../shared/answers";
+import type {
+  Issuer, IssuerChanged, ReceiverFailure, ReceiverState, StreamState,
+} from "../shared/answers";
 import { Card } from "../shared/card";
 import { Confirm } from "../shared/confirm";
 import { duration } from "../shared/format";
@@ -114,20 +116,52 @@ function Claim({ name }: { name: string }) {
 }
 
 /** What the process that answers has seen of a receiver. */
-function Receiver({ receiver, accepted, ignored, failed, accepted_at: at, last_error: error, stream }: ReceiverState) {
+function Receiver(state: ReceiverState) {
+  const { receiver, accepted, ignored, failed, accepted_at: at, last_error: error, stream, polling } = state;
   return (
     <li>
       <code>{receiver}</code>
       <div class="small">
         {accepted} accepted, {ignored} ignored{typeof at === "number" && <>, last <Moment at={at} /></>}; {failed} failed
       </div>
-      {stream && <div class="small">stream {stream.status} <Moment at={stream.at} /></div>}
-      {error && (
+      {stream && <Stream {...stream} />}
+      {polling && (
         <div class="small">
-          <Moment at={error.at} />: <code>{error.code}</code> <ShownText text={error.detail} />
+          {typeof polling.answered_at === "number"
+            ? <>polled <Moment at={polling.answered_at} /></>
+            : "not polled yet"}
         </div>
       )}
+      <Failure what="polling" error={polling?.error} />
+      <Failure what="last failure" error={error} />
     </li>
+  );
+}
+
+/** A stream of events at its transmitter. */
+function Stream({ status, at, id, verified_at: verified, asked_at: asked, error }: StreamState) {
+  return (
+    <>
+      <div class="small">
+        stream {typeof id === "string" && <code><ShownText text={id} /></code>}{" "}
+        {typeof status === "string" && (
+          status === "enabled" ? status : <strong class="bad">{status}</strong>
+        )}{" "}
+        {typeof at === "number" && <Moment at={at} />}
+        {typeof verified === "number" ? <>, verified <Moment at={verified} /></>
+          : typeof asked === "number" && <>, verification asked for <Moment at={asked} /></>}
+      </div>
+      <Failure what="stream" error={error} />
+    </>
+  );
+}
+
+function Failure({ what, error }: { what: string; error: ReceiverFailure | null | undefined }) {
+  if (!error) return null;
+  return (
+    <div class="small">
+      {what} <Moment at={error.at} />: <code>{error.code}</code> <ShownText text={error.detail} />
+    </div>
   );
 }
 

@@ -57,13 +57,30 @@ export interface ReceiverState {
   failed: number;
   accepted_at?: number | null;
   last_error?: ReceiverFailure | null;
-  stream?: StreamStatus | null;
+  stream?: StreamState | null;
+  polling?: PollingState | null;
 }
 
-/** What a transmitter said about its stream: `verified`, `enabled`, `paused` or `disabled`. */
-export interface StreamStatus {
-  at: number;
-  status: string;
+/** What is known about a stream of events. Times are unix seconds. */
+export interface StreamState {
+  /** `enabled`, `paused` or `disabled`, as the transmitter said last. */
+  status?: string | null;
+  /** When that was heard first. */
+  at?: number | null;
+  verified_at?: number | null;
+  /** When a verification event was asked for last. */
+  asked_at?: number | null;
+  id?: string | null;
+  checked_at?: number | null;
+  /** Those that the transmitter sends. */
+  events?: string[];
+  error?: ReceiverFailure | null;
+}
+
+/** How polling for events goes. */
+export interface PollingState {
+  answered_at?: number | null;
+  error?: ReceiverFailure | null;
 }
 
 export interface ReceiverFailure {
@@ -106,6 +123,19 @@ export interface EventReceiver {
   /** By the URI of the event: `ignore`, `session` or `user`. */
   actions?: Record<string, string>;
   subject_claims?: Record<string, string>;
+  poll?: Poll | null;
+  stream?: EventStream | null;
+}
+
+export interface Poll {
+  endpoint: string;
+}
+
+export interface EventStream {
+  transmitter: string;
+  /** Without it events are polled. */
+  push_to?: string | null;
+  subjects?: Record<string, string>[];
 }
 
 export interface BackchannelLogout {

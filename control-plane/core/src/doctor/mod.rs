@@ -2,6 +2,7 @@
 //! arguments.
 
 mod sacrifice;
+mod stream;
 mod system;
 mod token;
 
@@ -10,6 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use sacrifice::{edge_accepts, edge_refuses, revocation};
+pub use stream::{SeenPolling, SeenStream, receiver_stream};
 pub use system::{
     FeedSeen, Probe, api_key, clock, discovery, feed, issuer_named, key_set, public_address,
     readiness, receiver_events,
@@ -98,6 +100,10 @@ pub struct SeenReceiver {
     pub accepted_at: Option<u64>,
     /// Why the last request failed that did.
     pub last_error: Option<SeenError>,
+    /// What is known about its stream of events.
+    pub stream: Option<SeenStream>,
+    /// How polling goes, if its events are polled.
+    pub polling: Option<SeenPolling>,
 }
 
 /// Why a request to a receiver failed.

@@ -2,7 +2,7 @@
 
 use offswitch_presets::{Parameters, Preset};
 use offswitch_snapshot::{MAX_SELECTORS, Selector};
-use offswitch_verifier::{Algorithm, KeySource, is_key_address};
+use offswitch_verifier::{Algorithm, KeySource, is_protected_address};
 use serde::{Deserialize, Serialize};
 
 use super::Issuers;
@@ -180,7 +180,7 @@ impl Definition {
     }
 
     fn keys(&self) -> Result<KeySource, Refused> {
-        let address = |field, address: &String| match is_key_address(address) {
+        let address = |field, address: &String| match is_protected_address(address) {
             true => Ok(address.clone()),
             false => {
                 let detail = "must be an https address, or http on this machine".to_owned();
@@ -195,7 +195,7 @@ impl Definition {
             (None, Some(discovery)) => {
                 Ok(KeySource::Discovery(address("discovery_uri", discovery)?))
             }
-            (None, None) if is_key_address(&self.issuer) => {
+            (None, None) if is_protected_address(&self.issuer) => {
                 let base = self.issuer.trim_end_matches('/');
                 Ok(KeySource::Discovery(format!("{base}/.well-known/openid-configuration")))
             }

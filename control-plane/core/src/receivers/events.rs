@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use offswitch_verifier::is_protected_address;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::polling::Poll;
+use super::stream::{EventStream, known_status};
 use super::subject::{Subject, SubjectRules, read};
 use super::{Refusal, Sender, Signed, check_names, check_sender};
-use crate::issuers::Registration;
+use crate::issuers::{KeySource, Registration};
 use crate::revoking::{Named, Refused, RefusedKind, Target};
 
 /// The receiver of security events.
@@ -25,6 +28,10 @@ pub struct EventReceiver {
     /// The claim of the tokens that has what a subject is named by, for the formats `account`, `did`,
     /// `email`, `phone_number` and `uri`. Without it a subject of the format is refused.
     pub subject_claims: BTreeMap<String, String>,
+    /// Where the events are polled, if the stream was set up by hand. Nothing is pushed then.
+    pub poll: Option<Poll>,
+    /// The stream that the control plane sets up itself.
+    pub stream: Option<EventStream>,
 }
 
 /// What an event revokes.
@@ -53,10 +60,14 @@ pub struct Event {
 /// What a transmitter says about its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamState {
-    /// It was tried whether events arrive.
-    Verified,
+    /// It was tried whether events arrive. The state is what the receiver gave with its request for
+    /// that; absent if the transmitter tried on its own.
+    Verified {
+        /// Opaque text.
+        state: Option<String>,
+    },
     /// Its status changed: `enabled`, `paused` or `disabled`.
-    Updated(String),
+    Updated(&'static str),
 }
 
 /// Judges a security event token at `now` (unix seconds), whose signature is checked.
@@ -90,7 +101,7 @@ pub fn event(
     let mut found = Event { id, named: vec![], stream: None };
     let rules = SubjectRules {
         issuer: &issuer.issuer,
-        transmitter: receiver.issuer.as_deref(),
+        transmitter: receiver.transmitter(),
         claims: &receiver.subject_claims,
     };
     for (uri, payload) in events {
@@ -127,7 +138,37 @@ pub fn event(
 impl EventReceiver {
     /// Who signs the events.
     pub fn sender(&self, registration: &Registration) -> Sender {
-        Sender::of(registration).or(self.issuer.as_ref(), self.jwks_uri.as_ref())
+        let own = Sender::of(registration);
+        let Some(stream) = &self.stream else {
+            return own.or(self.issuer.as_ref(), self.jwks_uri.as_ref());
+        };
+        let (issuer, keys_of) = (stream.transmitter.clone(), stream.transmitter.clone());
+        let keys = match &self.jwks_uri {
+            Some(address) => KeySource::Jwks(address.clone()),
+            // It has the members of other discovery documents.
+            None => KeySource::Discovery(stream.configuration_address()),
+        };
+        Sender { issuer, keys_of, keys, ..own }
+    }
+
+    /// True if the events are polled: then none are taken that are pushed.
+    pub fn is_polled(&self) -> bool {
+        self.poll.is_some() || self.stream.as_ref().is_some_and(|stream| stream.push_to.is_none())
+    }
+
+    /// The events that revoke something, by their URI: what a stream is asked for.
+    pub fn requested(&self) -> Vec<String> {
+        let defaults = DEFAULTS.iter().map(|(uri, action)| ((*uri).to_owned(), *action));
+        let mut all: BTreeMap<String, Action> = defaults.collect();
+        all.extend(self.actions.iter().map(|(uri, action)| (uri.clone(), *action)));
+        all.retain(|_, action| *action != Action::Ignore);
+        all.into_keys().collect()
+    }
+
+    /// The name of the transmitter, if it is not the issuer's.
+    fn transmitter(&self) -> Option<&str> {
+        let of_stream = self.stream.as_ref().map(|stream| stream.transmitter.as_str());
+        of_stream.or(self.issuer.as_deref())
     }
 
     pub(super) fn check(&mut self) -> Result<(), Refused> {
@@ -141,6 +182,25 @@ impl EventReceiver {
         let is_uri = |uri: &String| (1..=MAX_URI_BYTES).contains(&uri.len()) && uri.contains(':');
         if self.actions.len() > MAX_ACTIONS || !self.actions.keys().all(is_uri) {
             return Err(refused("actions", "must be at most 64 URIs of at most 256 bytes"));
+        }
+        if let Some(Poll { endpoint }) = &self.poll {
+            if !is_protected_address(endpoint) || endpoint.len() > MAX_ADDRESS_BYTES {
+                let problem = "must be an https address, or http on this machine";
+                return Err(refused("poll.endpoint", problem));
+            }
+            if self.stream.is_some() {
+                return Err(refused("poll", "must be left out: the stream says where to poll"));
+            }
+        }
+        if let Some(stream) = &self.stream {
+            stream.check().map_err(|problem| refused("stream", problem))?;
+            if self.issuer.is_some() {
+                let problem = "must be left out: it is the transmitter of the stream";
+                return Err(refused("issuer", problem));
+            }
+            if self.requested().is_empty() {
+                return Err(refused("actions", "leave nothing that the stream could be asked for"));
+            }
         }
         Ok(())
     }
@@ -171,15 +231,10 @@ fn default(uri: &str, payload: &Value) -> Action {
 }
 
 fn stream_state(kind: &str, payload: &Value) -> Option<StreamState> {
-    let status = || payload.get("status").and_then(Value::as_str);
+    let text = |name: &str| payload.get(name).and_then(Value::as_str);
     match kind {
-        "verification" => Some(StreamState::Verified),
-        "stream-updated" => match status()? {
-            status @ ("enabled" | "paused" | "disabled") => {
-                Some(StreamState::Updated(status.to_owned()))
-            }
-            _ => None,
-        },
+        "verification" => Some(StreamState::Verified { state: text("state").map(str::to_owned) }),
+        "stream-updated" => Some(StreamState::Updated(known_status(text("status")?)?)),
         _ => None,
     }
 }
@@ -209,3 +264,4 @@ const MAX_EVENT_AGE_SECONDS: u64 = 604_800;
 const MAX_EVENTS: usize = 8;
 const MAX_ACTIONS: usize = 64;
 const MAX_URI_BYTES: usize = 256;
+const MAX_ADDRESS_BYTES: usize = 512;

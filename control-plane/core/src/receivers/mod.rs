@@ -6,8 +6,11 @@ mod budget;
 mod events;
 mod global_revocation;
 mod logout;
+mod polling;
 mod signed;
 mod sources;
+mod stream;
+mod stream_configuration;
 mod subject;
 mod webhook;
 mod webhook_presets;
@@ -16,7 +19,7 @@ mod webhook_signature;
 use std::collections::BTreeMap;
 
 use offswitch_snapshot::Selector;
-use offswitch_verifier::{Algorithm, is_key_address};
+use offswitch_verifier::{Algorithm, is_protected_address};
 use serde::{Deserialize, Serialize};
 
 use crate::issuers::{KeySource, Registration};
@@ -27,8 +30,11 @@ pub use budget::Budget;
 pub use events::{Action, Event, EventReceiver, StreamState, event};
 pub use global_revocation::{Authentication, GlobalRevocation, authentication, global_revocation};
 pub use logout::{Logout, MAX_AGE_SECONDS, logout};
+pub use polling::{MOST_POLLED_BYTES, Pace, Poll, Polled, Replies};
 pub use signed::{Signed, UNKNOWN_KEY, open};
 pub use sources::Sources;
+pub use stream::{EventStream, TRANSMITTER_INVALID, Transmitter, stream_status};
+pub use stream_configuration::{StreamConfiguration, WantedStream};
 pub use webhook::{Webhook, WebhookEvent, webhook};
 pub use webhook_signature::{Genuine, HmacEncoding, Scheme};
 
@@ -38,7 +44,7 @@ pub use webhook_signature::{Genuine, HmacEncoding, Scheme};
 pub struct Receivers {
     /// OpenID Connect Back-Channel Logout 1.0.
     pub backchannel_logout: Option<BackchannelLogout>,
-    /// Security events by push (RFC 8935) of the Shared Signals Framework 1.0.
+    /// Security events by push (RFC 8935) or poll (RFC 8936) of the Shared Signals Framework 1.0.
     pub events: Option<EventReceiver>,
     /// Global Token Revocation (draft-parecki-oauth-global-token-revocation).
     pub global_token_revocation: Option<GlobalRevocation>,
@@ -87,7 +93,7 @@ pub enum Revokes {
 pub enum ReceiverKind {
     /// OpenID Connect Back-Channel Logout 1.0.
     BackchannelLogout,
-    /// Security events by push (RFC 8935).
+    /// Security events by push (RFC 8935) or poll (RFC 8936).
     Events,
     /// Global Token Revocation.
     GlobalRevocation,
@@ -180,6 +186,19 @@ impl Refusal {
     fn new(code: &'static str, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into() }
     }
+
+    /// The code for a transmitter of events (RFC 8935 section 2.4, SSF 1.0 section 8.1.4.1).
+    pub fn delivery_code(&self) -> &'static str {
+        match self.code {
+            "wrong_issuer" => "invalid_issuer",
+            "wrong_audience" => "invalid_audience",
+            "revoked_key" | "unknown_key" | "unsupported_algorithm" => "invalid_key",
+            // The signature is all that tells who sends it.
+            "bad_signature" => "authentication_failed",
+            "invalid_state" => "invalid_state",
+            _ => "invalid_request",
+        }
+    }
 }
 
 impl From<Refused> for Refusal {
@@ -219,7 +238,7 @@ fn check_sender(
     if issuer.is_some_and(|issuer| !(1..=512).contains(&issuer.len())) {
         return Err(refused("issuer", "must have 1 to 512 bytes"));
     }
-    if jwks_uri.is_some_and(|address| !is_key_address(address)) {
+    if jwks_uri.is_some_and(|address| !is_protected_address(address)) {
         return Err(refused("jwks_uri", "must be an https address, or http on this machine"));
     }
     for (format, path) in subject_claims {

@@ -6,7 +6,7 @@ mod notice;
 mod progress;
 mod window;
 
-use offswitch_verifier::is_key_address;
+use offswitch_verifier::is_protected_address;
 use serde::{Deserialize, Serialize};
 
 use crate::revoking::{Refused, RefusedKind};
@@ -112,7 +112,7 @@ impl Delivery {
 fn check_address(field: &'static str, text: &str) -> Result<(), Refused> {
     // A fragment is never sent; RFC 3986 has only these characters.
     let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
-    if text.len() > MAX_ADDRESS_BYTES || !is_plain || !is_key_address(text) {
+    if text.len() > MAX_ADDRESS_BYTES || !is_plain || !is_protected_address(text) {
         let detail = format!(
             "must be an https address, or http on this machine, of at most {MAX_ADDRESS_BYTES} bytes \
              and without a fragment"

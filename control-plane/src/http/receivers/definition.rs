@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use offswitch_core::receivers::{
-    Action, HmacEncoding, Receivers, Revokes, Scheme, Webhook, WebhookEvent,
+    Action, EventStream, HmacEncoding, Poll, Receivers, Revokes, Scheme, Webhook, WebhookEvent,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,7 +17,7 @@ pub(in crate::http) struct ReceiversDefinition {
     /// OpenID Connect Back-Channel Logout 1.0.
     #[serde(skip_serializing_if = "Option::is_none")]
     backchannel_logout: Option<BackchannelLogoutDefinition>,
-    /// Security events by push (RFC 8935), of the Shared Signals Framework 1.0.
+    /// Security events by push (RFC 8935) or poll (RFC 8936), of the Shared Signals Framework 1.0.
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<EventsDefinition>,
     /// Global Token Revocation (draft-parecki-oauth-global-token-revocation).
@@ -50,7 +50,7 @@ enum RevokesDefinition {
     User,
 }
 
-/// Security event tokens are accepted at `/v1/receivers/{name}/events`.
+/// Security event tokens are accepted at `/v1/receivers/{name}/events`, unless they are polled.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = EventReceiver)]
@@ -70,6 +70,38 @@ struct EventsDefinition {
     /// `email`, `phone_number` and `uri`.
     #[serde(default)]
     subject_claims: BTreeMap<String, String>,
+    /// Where the events are polled (RFC 8936), if the stream was set up by hand. Nothing is pushed then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    poll: Option<PollDefinition>,
+    /// The stream that the control plane sets up itself (SSF 1.0 section 8.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stream: Option<StreamDefinition>,
+}
+
+/// Events are polled. The bearer token is in the file `receiver_secrets_file` of each process.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Poll)]
+struct PollDefinition {
+    /// The `endpoint_url` of the stream.
+    endpoint: String,
+}
+
+/// A stream of events that the control plane creates at its transmitter, and keeps as it is registered.
+/// The bearer token is in the file `receiver_secrets_file` of each process.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = EventStream)]
+struct StreamDefinition {
+    /// The transmitter's issuer identifier, an https address: the `iss` of its events.
+    transmitter: String,
+    /// Where the transmitter pushes events to: the address of this receiver, as the transmitter
+    /// reaches it. Without it events are polled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    push_to: Option<String>,
+    /// Subject identifiers (RFC 9493) that are added to the stream, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    subjects: Vec<BTreeMap<String, String>>,
 }
 
 /// What an event revokes.
@@ -245,6 +277,10 @@ impl From<Receivers> for ReceiversDefinition {
             jwks_uri: one.jwks_uri,
             actions: one.actions.into_iter().map(|(uri, one)| (uri, action(one))).collect(),
             subject_claims: one.subject_claims,
+            poll: one.poll.map(|Poll { endpoint }| PollDefinition { endpoint }),
+            stream: one.stream.map(|EventStream { transmitter, push_to, subjects }| {
+                StreamDefinition { transmitter, push_to, subjects }
+            }),
         });
         let global_token_revocation =
             receivers.global_token_revocation.map(|one| GlobalRevocationDefinition {

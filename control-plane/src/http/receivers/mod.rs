@@ -1,6 +1,7 @@
 //! `/v1/receivers`: what identity providers send. No API key: each receiver checks its sender itself.
 
 mod definition;
+mod state;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +12,6 @@ use axum::extract::{ConnectInfo, FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use offswitch_core::receivers::{ReceiverKind, Receivers, StreamState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -19,9 +19,10 @@ use super::access;
 use super::extract::{is_of_type, unsupported, whole_body};
 use super::oauth::{Form, OauthError};
 pub(super) use definition::ReceiversDefinition;
+pub(super) use state::ReceiverState;
 
 use crate::api_keys::Scope;
-use crate::plane::{Arrival, Asker, Plane, ReceiverError, ReceiverFailure, ReceiverStatus};
+use crate::plane::{Arrival, Asker, Plane, ReceiverError};
 use crate::problem::{Problem, ProblemDocument};
 
 /// A logout, as a form.
@@ -30,49 +31,6 @@ use crate::problem::{Problem, ProblemDocument};
 pub(super) struct LogoutForm {
     /// The logout token, a JWT that the issuer has signed.
     logout_token: String,
-}
-
-/// What this process has seen of a receiver since it started.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ReceiverState {
-    /// Which one.
-    #[schema(example = "backchannel-logout")]
-    receiver: &'static str,
-    /// How many requests were accepted that revoke something.
-    accepted: u64,
-    /// How many were acknowledged that revoke nothing.
-    ignored: u64,
-    /// How many were refused, or could not be carried out.
-    failed: u64,
-    /// When the last one was accepted or acknowledged, unix seconds; absent before the first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    accepted_at: Option<u64>,
-    /// Why the last request failed that did; absent if none has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_error: Option<ReceiverErrorState>,
-    /// What the transmitter said last about its stream of events.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stream: Option<StreamStatus>,
-}
-
-/// What a transmitter said about its stream of events.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct StreamStatus {
-    /// When, unix seconds.
-    at: u64,
-    /// `verified` after a verification event; else the new status: `enabled`, `paused` or `disabled`.
-    status: String,
-}
-
-/// Why a request to a receiver failed.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ReceiverErrorState {
-    /// When, unix seconds.
-    at: u64,
-    /// The stable code.
-    code: &'static str,
-    /// What was found and what was expected, in words.
-    detail: String,
 }
 
 /// Takes a logout token of a registered issuer (OpenID Connect Back-Channel Logout 1.0). The tokens of
@@ -103,7 +61,8 @@ pub(super) async fn backchannel_logout(
 }
 
 /// Takes a security event token (RFC 8417) of a registered issuer: a CAEP or RISC event of the Shared
-/// Signals Framework. What it revokes is said by the issuer's registration.
+/// Signals Framework. What it revokes is said by the issuer's registration. Where events are polled, none
+/// is taken here.
 ///
 /// 202 means that the revocation is durable. The same token again has no second effect. An event that
 /// is not known is acknowledged and counted.
@@ -333,14 +292,7 @@ impl From<ReceiverError> for Undelivered {
                 let status = StatusCode::NOT_FOUND;
                 Self::Refused(DeliveryError { status, ..refused("access_denied") })
             }
-            ReceiverError::Refused(_) => Self::Refused(refused(match code {
-                "wrong_issuer" => "invalid_issuer",
-                "wrong_audience" => "invalid_audience",
-                "revoked_key" | "unknown_key" | "unsupported_algorithm" => "invalid_key",
-                // The signature is all that tells who sends it.
-                "bad_signature" => "authentication_failed",
-                _ => "invalid_request",
-            })),
+            ReceiverError::Refused(refusal) => Self::Refused(refused(refusal.delivery_code())),
             other => Self::Problem(other.into()),
         }
     }
@@ -356,27 +308,6 @@ impl IntoResponse for Undelivered {
             }
             Self::Problem(problem) => problem.into_response(),
         }
-    }
-}
-
-impl ReceiverState {
-    /// The receivers of the issuer with this name.
-    pub(super) fn all(plane: &Plane, name: &str, receivers: &Receivers) -> Vec<Self> {
-        let state = |kind: ReceiverKind| {
-            let status = plane.receivers.status(name, kind);
-            let ReceiverStatus { accepted, ignored, failed, accepted_at, last_error, stream } =
-                status;
-            let last_error = last_error.map(|ReceiverFailure { at, code, detail }| {
-                ReceiverErrorState { at, code, detail }
-            });
-            let stream = stream.map(|(at, state)| match state {
-                StreamState::Verified => StreamStatus { at, status: "verified".to_owned() },
-                StreamState::Updated(status) => StreamStatus { at, status },
-            });
-            let receiver = kind.name();
-            Self { receiver, accepted, ignored, failed, accepted_at, last_error, stream }
-        };
-        receivers.kinds().map(state).collect()
     }
 }
 

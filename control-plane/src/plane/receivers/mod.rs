@@ -1,6 +1,11 @@
 //! The receivers: events of identity providers become revocations, with the state that operators see.
 
+mod creation;
+mod polling;
 mod secrets;
+mod status;
+mod streams;
+mod transmitter;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,25 +16,34 @@ use offswitch_client::http::{KeySetAddress, KeySets, KeysUnavailable};
 use offswitch_core::issuers::Registration;
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::receivers::{
-    Budget, Event, Logout, ReceiverKind, Receivers as Registered, Refusal, Scheme, Sender, Signed,
-    Sources, StreamState, UNKNOWN_KEY, authentication, event, global_revocation, logout, open,
-    webhook,
+    Event, EventReceiver, Logout, ReceiverKind, Receivers as Registered, Refusal, Scheme, Sender,
+    Signed, Sources, StreamState, UNKNOWN_KEY, authentication, event, global_revocation, logout,
+    open, webhook,
 };
 use offswitch_core::record::Record;
 use offswitch_core::revoking::{Named, RefusedKind};
 
 use super::PlaneError;
 use super::log::{Log, Revoked};
-use crate::master_key::random_id;
+use crate::master_key::{MasterKey, random_id};
+use crate::sealing::SealedStore;
 use crate::store::{Request, StoreError};
+use status::State;
+use transmitter::TransmitterClient;
 
 pub use secrets::ReceiverSecrets;
+pub use status::{PollingStatus, ReceiverFailure, ReceiverStatus, SetUp, StreamStatus};
 
 /// The receivers of all registered issuers.
 pub struct Receivers {
+    /// The id of the feed, by which streams at transmitters are known again.
+    feed: String,
+    store: Arc<SealedStore>,
+    master: MasterKey,
     log: Arc<Log>,
     secrets: ReceiverSecrets,
     key_sets: KeySets,
+    transmitters: TransmitterClient,
     states: Mutex<BTreeMap<(String, ReceiverKind), State>>,
     sources: Mutex<Sources>,
 }
@@ -41,40 +55,6 @@ pub struct Arrival {
     pub now: u64,
     /// The peer of the connection.
     pub source: Option<IpAddr>,
-}
-
-/// What this process has seen of one receiver since it started. Times are unix seconds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ReceiverStatus {
-    /// How many requests were accepted that revoke something.
-    pub accepted: u64,
-    /// How many were acknowledged that revoke nothing.
-    pub ignored: u64,
-    /// How many were refused, or could not be carried out.
-    pub failed: u64,
-    /// When the last one was accepted or acknowledged.
-    pub accepted_at: Option<u64>,
-    /// Why the last one failed that did.
-    pub last_error: Option<ReceiverFailure>,
-    /// What the transmitter said last about its stream, and when.
-    pub stream: Option<(u64, StreamState)>,
-}
-
-/// Why a request to a receiver failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReceiverFailure {
-    /// When, unix seconds.
-    pub at: u64,
-    /// The stable code.
-    pub code: &'static str,
-    /// What was found and what was expected, in words.
-    pub detail: String,
-}
-
-#[derive(Default)]
-struct State {
-    budget: Budget,
-    status: ReceiverStatus,
 }
 
 /// Why a receiver did not accept a request.
@@ -121,6 +101,15 @@ pub enum Asker<'a> {
     Token(&'a str),
 }
 
+/// How a security event arrived.
+#[derive(Debug, Clone, Copy)]
+enum Delivery<'a> {
+    /// In the answer to a poll, listed under this id (RFC 8936).
+    Poll { jti: &'a str },
+    /// The transmitter sent it (RFC 8935).
+    Push,
+}
+
 /// What tells an event from others of its issuer.
 struct NewEvent<'a> {
     /// Its own id.
@@ -139,11 +128,22 @@ enum Taken {
 }
 
 impl Receivers {
-    pub(super) fn new(log: Arc<Log>, secrets: ReceiverSecrets) -> Self {
+    pub(super) fn new(
+        feed: String,
+        store: Arc<SealedStore>,
+        master: MasterKey,
+        log: Arc<Log>,
+        secrets: ReceiverSecrets,
+    ) -> Self {
+        let (key_sets, transmitters) = (KeySets::new(), TransmitterClient::new());
         Self {
+            feed,
+            store,
+            master,
             log,
             secrets,
-            key_sets: KeySets::new(),
+            key_sets,
+            transmitters,
             states: Mutex::default(),
             sources: Mutex::default(),
         }
@@ -177,7 +177,7 @@ impl Receivers {
         .await
     }
 
-    /// Takes a security event token that was sent for the issuer of this name, likewise.
+    /// Takes a security event token that was pushed for the issuer of this name, likewise.
     ///
     /// # Errors
     ///
@@ -188,22 +188,54 @@ impl Receivers {
         token: &str,
         arrival: Arrival,
     ) -> Result<(), ReceiverError> {
+        self.take_delivered(name, token, Delivery::Push, arrival).await
+    }
+
+    async fn take_delivered(
+        &self,
+        name: &str,
+        token: &str,
+        delivery: Delivery<'_>,
+        arrival: Arrival,
+    ) -> Result<(), ReceiverError> {
         let now = arrival.now;
         self.take(ReceiverKind::Events, name, arrival, async |received, all| {
             let receiver = all.events.as_ref().ok_or(ReceiverError::Unknown)?;
+            if receiver.is_polled() != matches!(delivery, Delivery::Poll { .. }) {
+                return Err(ReceiverError::Unknown);
+            }
             let signed = self.open(token, &receiver.sender(received.issuer)).await?;
             let Event { id, named, stream } = event(&signed, received.issuer, receiver, now)?;
-            if let Some(said) = stream {
-                self.with_state(received, |state| state.status.stream = Some((now, said)));
+            if matches!(delivery, Delivery::Poll { jti } if jti != id) {
+                let detail = "its jti is not the one that it is listed under".to_owned();
+                return Err(Refusal { code: "wrong_id", detail }.into());
             }
-            self.revoke(
-                received,
-                NewEvent { id: &id, said: None, by: received.kind.actor(name) },
-                named,
-            )
-            .await
+            if let Some(said) = stream {
+                self.hear(name, receiver, &said, now)?;
+            }
+            let event = NewEvent { id: &id, said: None, by: received.kind.actor(name) };
+            self.revoke(received, event, named).await
         })
         .await
+    }
+
+    /// Notes what an event says about its stream.
+    fn hear(
+        &self,
+        name: &str,
+        receiver: &EventReceiver,
+        said: &StreamState,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        if let StreamState::Verified { state: Some(state) } = said
+            && receiver.stream.is_some()
+            && !self.is_our_state(name, state, now)
+        {
+            let detail = "the state of the verification event is not one that was asked with";
+            return Err(Refusal { code: "invalid_state", detail: detail.to_owned() });
+        }
+        self.with_state(name, ReceiverKind::Events, |state| state.status.stream.note(now, said));
+        Ok(())
     }
 
     /// Takes a global token revocation for the issuer of this name, likewise.
@@ -304,7 +336,7 @@ impl Receivers {
         }
         let received = Received { kind, name, issuer, now, source };
         let is_allowed = source.is_none_or(|source| self.sources().allows(source, now))
-            && self.with_state(&received, |state| state.budget.allows(now));
+            && self.with_state(name, kind, |state| state.budget.allows(now));
         let taken = match is_allowed {
             true => carry_out(&received, &issuer.receivers).await,
             false => Err(ReceiverError::Limited),
@@ -401,7 +433,8 @@ impl Receivers {
             "issuer" => received.name.to_owned(), "receiver" => received.kind.name(), "outcome" => outcome
         )
         .increment(1);
-        self.with_state(received, |state| state.note(received.now, taken));
+        let Received { kind, name, now, .. } = *received;
+        self.with_state(name, kind, |state| state.note(now, taken));
         let Some(source) = received.source else { return };
         match taken {
             Ok(_) => self.sources().note_accepted(source, received.now),
@@ -416,36 +449,18 @@ impl Receivers {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with_state<T>(&self, received: &Received<'_>, change: impl FnOnce(&mut State) -> T) -> T {
+    fn with_state<T>(
+        &self,
+        name: &str,
+        kind: ReceiverKind,
+        change: impl FnOnce(&mut State) -> T,
+    ) -> T {
         let mut states = self.states();
-        change(states.entry((received.name.to_owned(), received.kind)).or_default())
+        change(states.entry((name.to_owned(), kind)).or_default())
     }
 
     fn states(&self) -> MutexGuard<'_, BTreeMap<(String, ReceiverKind), State>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn note(&mut self, at: u64, taken: &Result<Taken, ReceiverError>) {
-        let Self { budget, status } = self;
-        match taken {
-            Ok(taken) => {
-                match taken {
-                    Taken::Ignored => status.ignored += 1,
-                    Taken::Revoked(_) => status.accepted += 1,
-                }
-                status.accepted_at = Some(at);
-            }
-            Err(error) => {
-                if matches!(error, ReceiverError::Forbidden(_) | ReceiverError::Refused(_)) {
-                    budget.note_refused(at);
-                }
-                status.failed += 1;
-                let (code, detail) = (error.code(), error.detail());
-                status.last_error = Some(ReceiverFailure { at, code, detail });
-            }
-        }
     }
 }
 
