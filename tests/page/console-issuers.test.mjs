@@ -114,6 +114,14 @@ consoleTest("the last error of a receiver is shown next to the claims of its iss
   }
 });
 
+// O06: what the control plane finds is shown, with what to do.
+consoleTest("an issuer is checked end to end", async (it) => {
+  await register(plane, "idp", IDP, { jwks_uri: "http://127.0.0.1:9/keys" });
+  await it.go("Issuers");
+  await it.button("Check idp").click();
+  await says(it.part("Issuers"), /idp: see what to do:[^]*ok\s+control_plane[^]*ok\s+feed[^]*failed\s+key_set\s+idp\s*: http:\/\/127\.0\.0\.1:9\/keys/);
+});
+
 // I11: a stream that cannot be set up is shown with the reason; a change of another member keeps it.
 consoleTest("a stream of events that is not set up is shown", async (it) => {
   const stream = { transmitter: "http://127.0.0.1:9", subjects: [{ format: "opaque", id: "tenant" }] };

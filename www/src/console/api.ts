@@ -1,8 +1,9 @@
 // The requests of the console, each with the scope that the API key needs for it.
 
 import type {
-  Accepted, ApiKey, ApiKeyList, DroppedFeedKey, IssuerChanged, IssuerList, LogPage, NewApiKey,
-  NewFeedKey, NewKey, Pressed, Readiness, RelyingPartyList, Session, SigningKeys, Status, Tokens,
+  Accepted, ApiKey, ApiKeyList, DroppedFeedKey, Examined, IssuerChanged, IssuerList, LogPage,
+  NewApiKey, NewFeedKey, NewKey, Pressed, Readiness, RelyingPartyList, Session, SigningKeys, Status,
+  Tokens,
 } from "../shared/answers";
 import { sizeBytes } from "../shared/format";
 import {
@@ -89,6 +90,13 @@ export class ControlPlane {
   /** Any API key may list them. */
   relyingParties(): Promise<Answer<RelyingPartyList>> {
     return ask(RELYING_PARTIES, { apiKey: this.#apiKey, isRight: hasList("relying_parties") });
+  }
+
+  /** Takes up to 50 s. */
+  examine(issuer: string): Promise<Answer<Examined>> {
+    const body = JSON.stringify({ issuer });
+    const isRight = (value: unknown) => hasText("result")(value) && hasList("checks")(value);
+    return this.#call("doctor:run", "/v1/doctor", { method: "POST", body, isRight });
   }
 
   sessions(sub: string): Promise<Answer<{ sessions: Session[] }>> {

@@ -2,7 +2,7 @@
 
 import { useRef, useState } from "preact/hooks";
 import type {
-  Issuer, IssuerChanged, ReceiverFailure, ReceiverState, StreamState,
+  Examined, Issuer, IssuerChanged, ReceiverFailure, ReceiverState, StreamState,
 } from "../shared/answers";
 import { Card } from "../shared/card";
 import { Confirm } from "../shared/confirm";
@@ -15,16 +15,20 @@ import { useSubmit } from "../shared/submit";
 import { Table } from "../shared/table";
 import { Needs, may, type Access } from "./access";
 import { draftOf, type IssuerDraft } from "./issuer-fields";
+import { IssuerChecks } from "./issuer-checks";
 import { IssuerForm } from "./issuer-form";
 import type { Issuers as Registered } from "./issuers-use";
 
 export function Issuers({ access, issuers }: { access: Access; issuers: Registered }) {
   const [changing, change] = useState<IssuerDraft | null>(null);
   const [serial, setSerial] = useState(0);
+  const [checked, setChecked] = useState("");
   const removing = useSubmit<IssuerChanged>();
+  const checking = useSubmit<Examined>();
   const place = useRef<HTMLDivElement>(null);
   const { list, problem } = issuers;
   const canWrite = may(access, "issuers:write");
+  const canCheck = may(access, "doctor:run");
   const open = (draft: IssuerDraft | null) => {
     change(draft);
     setSerial(serial + 1);
@@ -35,6 +39,10 @@ export function Issuers({ access, issuers }: { access: Access; issuers: Register
     // The button that had the focus disappears with its row.
     place.current?.focus();
     await issuers.reload();
+  };
+  const check = async (name: string) => {
+    setChecked(name);
+    await checking.send(name, () => access.plane.examine(name));
   };
   return (
     <>
@@ -51,6 +59,7 @@ export function Issuers({ access, issuers }: { access: Access; issuers: Register
             </p>
           )}
           {removing.answer?.ok === false && <ProblemNotice problem={removing.answer.problem} />}
+          <IssuerChecks name={checked} isBusy={checking.isBusy} answer={checking.answer} />
         </div>
         {problem && <ProblemNotice problem={problem} />}
         {list.length === 0 && problem === null && access.plane.hasKey && (
@@ -59,7 +68,12 @@ export function Issuers({ access, issuers }: { access: Access; issuers: Register
         {list.length > 0 && (
           <Table caption="Issuers, by name" columns={COLUMNS} rows={list.map((one) => ({
             key: one.name,
-            cells: cells(one, canWrite, removing.isBusy, () => open(draftOf(one)), remove),
+            cells: cells(one, {
+              isBusy: removing.isBusy || checking.isBusy,
+              change: canWrite ? () => open(draftOf(one)) : null,
+              check: canCheck ? () => check(one.name) : null,
+              remove: () => remove(one.name),
+            }),
           }))} />
         )}
       </Card>
@@ -69,13 +83,15 @@ export function Issuers({ access, issuers }: { access: Access; issuers: Register
   );
 }
 
-function cells(
-  one: Issuer,
-  canWrite: boolean,
-  isBusy: boolean,
-  change: () => void,
-  remove: (name: string) => void,
-) {
+/** What can be done with an issuer; null is what the API key may not do. */
+interface Actions {
+  isBusy: boolean;
+  change: (() => void) | null;
+  check: (() => void) | null;
+  remove: () => void;
+}
+
+function cells(one: Issuer, { isBusy, change, check, remove }: Actions) {
   const { name, issuer, epoch, horizon_seconds: horizon } = one;
   return [
     <>
@@ -97,17 +113,26 @@ function cells(
     one.receiver_status.length === 0 ? <span class="quiet">none</span> : (
       <ul class="plain">{one.receiver_status.map((state) => <Receiver key={state.receiver} {...state} />)}</ul>
     ),
-    canWrite ? (
+    change === null && check === null ? <span class="quiet">–</span> : (
       <div class="row">
-        <button type="button" aria-label={`Change ${name}`} disabled={isBusy} onClick={change}>
-          Change
-        </button>
-        <Confirm text="Remove" label={`Remove ${name}`} yes="Yes, remove it" isDisabled={isBusy}
-          question={`Nothing of “${visible(issuer)}” can be revoked any more. What was revoked stays `
-            + "revoked until it has expired."}
-          onYes={() => remove(name)} />
+        {check && (
+          <button type="button" aria-label={`Check ${name}`} disabled={isBusy} onClick={check}>
+            Check
+          </button>
+        )}
+        {change && (
+          <button type="button" aria-label={`Change ${name}`} disabled={isBusy} onClick={change}>
+            Change
+          </button>
+        )}
+        {change && (
+          <Confirm text="Remove" label={`Remove ${name}`} yes="Yes, remove it" isDisabled={isBusy}
+            question={`Nothing of “${visible(issuer)}” can be revoked any more. What was revoked stays `
+              + "revoked until it has expired."}
+            onYes={remove} />
+        )}
       </div>
-    ) : <span class="quiet">–</span>,
+    ),
   ];
 }
 

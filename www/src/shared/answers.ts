@@ -144,6 +144,22 @@ export interface BackchannelLogout {
   revokes?: string;
 }
 
+/** What `POST /v1/doctor` found. */
+export interface Examined {
+  /** What all checks say together: `ok`, `warning`, `failed` or `skipped`. */
+  result: string;
+  checks: Check[];
+}
+
+/** What came of one check. */
+export interface Check {
+  check: string;
+  /** The name of an issuer, or of a receiver. */
+  subject?: string | null;
+  result: string;
+  detail: string;
+}
+
 /** Something about the store that an operator should know. */
 export interface Finding {
   code: string;
