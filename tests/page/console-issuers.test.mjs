@@ -221,3 +221,19 @@ consoleTest("a key without the scope sees the issuers, and cannot change them", 
   assert.equal(await it.button("Change idp").count(), 0);
   assert.equal(await it.button("Register issuer").count(), 0);
 }, { apiKey: reader, expects: [/status of 403 /] });
+
+// L07: what operators see of a relying party that does not answer.
+consoleTest("relying parties are shown with what was delivered, what waits and the last error", async (it) => {
+  await it.go("Issuers");
+  await says(it.part("Relying parties"), /No relying party is registered/);
+  const uri = "http://127.0.0.1:9/logout";
+  await plane.call("PUT", "/v1/relying-parties/shop", { audience: "shop-client", backchannel_logout_uri: uri });
+  await plane.call("POST", "/v1/sessions", { sub: "alice" });
+  await plane.call("DELETE", "/v1/sessions?sub=alice");
+  await becomes(async () => {
+    await it.go("Users");
+    await it.go("Issuers");
+    return /no_answer/.test(await it.part("Relying parties").innerText());
+  }, true);
+  await says(it.part("Relying parties"), /shop\s+shop-client[^]*back-channel logout[^]*0 delivered[^]*since/);
+});

@@ -13,6 +13,9 @@ const long = { device: LONG, scope: LONG };
 await logIn(plane, "alice", { device: "phone" });
 await logIn(plane, "alice", long);
 await register(plane, "idp", "https://idp.example");
+await plane.call("PUT", `/v1/relying-parties/${"y".repeat(64)}`, {
+  audience: LONG, backchannel_logout_uri: `http://localhost:9/${LONG}`,
+});
 await register(plane, "x".repeat(64), `https://${LONG}.example`, { selectors: [[LONG, `/a/${LONG}`]] });
 for (const entry of [{ sub: LONG }, { session_id: LONG, issuer: "https://idp.example" }]) {
   await plane.call("POST", "/v1/revocations", { ...entry, reason: LONG });

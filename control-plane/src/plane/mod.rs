@@ -210,7 +210,7 @@ impl Plane {
             issuer.clone(),
             sealed,
             folded.clone(),
-            log.clone(),
+            publisher.clone(),
             sessions.clone(),
             relying_party_secrets,
         );

@@ -73,6 +73,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     };
     router.store(Arc::new(http::router(plane.clone(), metrics.clone(), examiner)));
     introduce(&plane, address);
+    let outgoing = plane.outgoing.clone();
     tokio::spawn(async move {
         stopped(stopping).await;
         plane.publisher.stop_following();
@@ -84,7 +85,9 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
             metrics.run_upkeep();
         }
     });
-    Ok(serving.await?)
+    serving.await?;
+    outgoing.until_released(LONGEST_RELEASE).await;
+    Ok(())
 }
 
 /// Prints what an operator needs next; none of it is secret.
@@ -127,5 +130,8 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
     }
 }
 
+/// How long a process that stops waits for what it is sending to relying parties. Otherwise another process
+/// has to wait for the end of its lease.
+const LONGEST_RELEASE: Duration = Duration::from_secs(2);
 /// Histograms keep every sample until this upkeep runs.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);

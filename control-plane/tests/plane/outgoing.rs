@@ -136,6 +136,25 @@ async fn what_ended_while_the_relying_party_was_down_arrives_after_restarts() {
     }
 }
 
+// L03: a process that is stopped leaves no lease behind: the next one sends without a wait.
+#[tokio::test]
+async fn after_a_restart_notices_go_on_without_waiting_for_a_lease() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plane = ControlPlane::start_in(folder.path(), &[]).await;
+    let party = RelyingParty::start(Answers::Accepts).await;
+    register(&plane, &party).await;
+    log_out(&plane, "alice").await;
+    party.until_received(1).await;
+    plane.ask_to_stop();
+    plane.until_stopped().await;
+    let begin = Instant::now();
+    let plane = ControlPlane::start_in(folder.path(), &[]).await;
+    log_out(&plane, "bob").await;
+    party.until_received(2).await;
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert_eq!(party.received().len(), 2, "what was delivered was stored before the end");
+}
+
 // L03: killed between sending and the answer: the notice is sent again, and can be recognised.
 #[tokio::test]
 async fn a_notice_whose_answer_a_crash_has_swallowed_is_sent_again_as_the_same() {

@@ -21,7 +21,6 @@ use tokio::time::timeout;
 
 use super::PlaneError;
 use super::folded::Folded;
-use super::log::Log;
 use super::publish::Publisher;
 use super::sessions::Sessions;
 use super::signing::SigningKeys;
@@ -44,7 +43,6 @@ pub struct Outgoing {
     folded: Arc<Folded>,
     signing: Arc<SigningKeys>,
     publisher: Arc<Publisher>,
-    log: Arc<Log>,
     sessions: Arc<Sessions>,
     secrets: RelyingPartySecrets,
     client: Client,
@@ -54,6 +52,8 @@ pub struct Outgoing {
     progress: Mutex<BTreeMap<String, Progress>>,
     changed: Notify,
     stopping: watch::Sender<bool>,
+    /// How many leases this process has.
+    leases: watch::Sender<usize>,
 }
 
 impl Outgoing {
@@ -61,12 +61,11 @@ impl Outgoing {
         issuer: String,
         store: Arc<SealedStore>,
         folded: Arc<Folded>,
-        log: Arc<Log>,
+        publisher: Arc<Publisher>,
         sessions: Arc<Sessions>,
         secrets: RelyingPartySecrets,
     ) -> Result<Self, PlaneError> {
         let registered = ArcSwap::from_pointee(RelyingParties::load(store.as_ref()).await?);
-        let publisher = log.publisher();
         Ok(Self {
             process: random_id(),
             issuer,
@@ -75,7 +74,6 @@ impl Outgoing {
             folded,
             signing: publisher.signing(),
             publisher,
-            log,
             sessions,
             secrets,
             client: Client::new(),
@@ -83,6 +81,7 @@ impl Outgoing {
             progress: Mutex::default(),
             changed: Notify::new(),
             stopping: watch::Sender::new(false),
+            leases: watch::Sender::new(0),
         })
     }
 
@@ -132,6 +131,13 @@ impl Outgoing {
     /// not wait for its end.
     pub fn stop(&self) {
         self.stopping.send_replace(true);
+    }
+
+    /// Waits until this process has no lease any more, for `longest` at most.
+    pub async fn until_released(&self, longest: Duration) {
+        let mut leases = self.leases.subscribe();
+        // It otherwise ends only when the time is over: go on.
+        let _ = timeout(longest, leases.wait_for(|leases| *leases == 0)).await;
     }
 
     /// The first place of the log that a relying party has not settled yet, if there is one.

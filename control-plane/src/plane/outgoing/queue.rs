@@ -87,8 +87,8 @@ impl Queue {
                 Ok(true)
             }
             None => {
-                // What the log said is in the fold and in the stored sessions.
-                outgoing.log.catch_up().await?;
+                // What the log said is in the fold, and then in the stored sessions.
+                outgoing.sessions.carry_out_endings().await?;
                 let end = outgoing.folded.position();
                 self.read_up_to = Place::after(end.era, end.seq);
                 let (now, after) = (outgoing.store.now(), self.read_up_to);
@@ -120,6 +120,8 @@ impl Queue {
             self.too_old += 1;
             self.ready.push_back(Item::Reached(after));
         } else if *ending == Ending::All {
+            // Then the stored sessions say which of them another record has ended.
+            outgoing.sessions.carry_out_endings().await?;
             self.scan = Some(Scan::new(at, false, initiator, after));
         } else {
             let held = outgoing.sessions.named_in(ending).await?;

@@ -49,6 +49,7 @@ impl<'a> Sending<'a> {
         let (saved, began) = (Instant::now(), Instant::now());
         let window = Window::default();
         let one = one.clone();
+        outgoing.leases.send_modify(|leases| *leases += 1);
         let mut sending =
             Self { outgoing, one, progress, held, has_news: false, saved, queue, window, began };
         Ok(sending.save().await?.then_some(sending))
@@ -283,6 +284,7 @@ impl<'a> Sending<'a> {
 /// Another process shows what waits, or there is no such relying party any more.
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
+        self.outgoing.leases.send_modify(|leases| *leases -= 1);
         self.set_gauges(0, 0);
     }
 }
