@@ -290,3 +290,32 @@ test("the Rust client: watching a token ends when it is revoked or has expired",
   stub.feed = send(delta);
   assert.equal((await watched).code, "revoked_token");
 });
+
+// S14, S15: a long poll is held back until there is news, and then the next one begins.
+test("the Rust client: long polls bring news as they come, and hardly any requests", async () => {
+  const { stub, client } = await held({ follow: "long-poll", longPollSeconds: 20, timeoutSeconds: 5 });
+  const waiting = [];
+  stub.feed = (request, response) => {
+    if (new URL(request.url, "http://feed").searchParams.has("wait")) waiting.push(response);
+    else send(heartbeat)(request, response);
+  };
+  assert.ok(await until(() => waiting.length === 1));
+  const before = asked(stub, "/feed");
+  await new Promise((resume) => setTimeout(resume, 1_000));
+  assert.ok(asked(stub, "/feed") <= before + 1, "it waits");
+  send(delta)(undefined, waiting.pop());
+  assert.ok(await comes(client, good, "revoked_token", 2));
+  assert.ok(await until(() => stub.requests.at(-1).search.includes("since=1.3&wait=")));
+});
+
+// S03, E10: an address that serves less than is held is reported, and what is held stays.
+test("the Rust client: an address that is behind is reported", async () => {
+  const { stub, client } = await held();
+  stub.feed = send(delta);
+  assert.ok(await comes(client, good, "revoked_token"));
+  stub.feed = send(base);
+  assert.ok(await until(async () => (await client.status()).feed.behind_since !== null));
+  const { feed, position } = await client.status();
+  assert.deepEqual([feed.last_failure.code, position], ["feed_behind", "1.3"]);
+  assert.equal(await client.check(good), "revoked_token");
+});

@@ -103,6 +103,13 @@ impl Snapshots {
             Change::Statement => self.newest = Some(signed),
         }
     }
+
+    /// True for a statement that says nothing new. An address may repeat one without end.
+    fn says(&self, signed: &SignedSnapshot) -> bool {
+        let is_same =
+            |one: &SignedSnapshot| one.to == signed.to && one.issued_at >= signed.issued_at;
+        self.newest.as_ref().is_some_and(is_same)
+    }
 }
 
 /// What a snapshot is to those that are held.
@@ -123,6 +130,9 @@ impl Shelf {
 
     pub(crate) fn put(&self, signed: SignedSnapshot, what: Change) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if what == Change::Statement && held.says(&signed) {
+            return;
+        }
         Arc::make_mut(&mut held).put(signed, what);
         drop(held);
         self.changed.send_modify(|count| *count += 1);
@@ -140,3 +150,58 @@ impl Shelf {
 
 /// Without older ones a follower that is far behind needs the base.
 const MOST_DELTA_BYTES: usize = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seq: u64) -> Position {
+        Position { era: 1, seq }
+    }
+
+    fn signed(from: u64, to: u64, issued_at: u64, size: usize) -> SignedSnapshot {
+        let bytes = Bytes::from(vec![0; size]);
+        SignedSnapshot { bytes, from: at(from), to: at(to), issued_at, valid_until: issued_at + 60 }
+    }
+
+    // G08: what leads on from a position is the delta that begins there, the newest statement at the end, and
+    // nothing elsewhere.
+    #[test]
+    fn a_follower_is_led_on_from_each_position_that_a_delta_begins_at() {
+        let shelf = Shelf::new();
+        shelf.put(signed(0, 5, 10, 9), Change::Base);
+        assert_eq!(shelf.held().after(at(5)), None, "the base is all there is");
+        shelf.put(signed(5, 7, 11, 9), Change::Delta);
+        shelf.put(signed(7, 8, 12, 9), Change::Delta);
+        shelf.put(signed(8, 8, 13, 9), Change::Statement);
+        let held = shelf.held();
+        let found = |seq| held.after(at(seq)).map(|one| (one.from.seq, one.to.seq));
+        assert_eq!(
+            [found(5), found(6), found(7), found(8)],
+            [Some((5, 7)), None, Some((7, 8)), Some((8, 8))]
+        );
+        assert_eq!((found(9), held.end()), (None, Some(at(8))));
+        // A base that ends before what is held does not become the newest statement.
+        shelf.put(signed(0, 7, 14, 9), Change::Base);
+        assert_eq!(shelf.held().end(), Some(at(8)));
+    }
+
+    // S08: an address that repeats a genuine statement wakes no one, and deltas are bounded.
+    #[test]
+    fn repetitions_change_nothing_and_old_deltas_make_room() {
+        let shelf = Shelf::new();
+        let mut changes = shelf.changes();
+        shelf.put(signed(0, 1, 10, 9), Change::Base);
+        shelf.put(signed(1, 1, 11, 9), Change::Statement);
+        changes.mark_unchanged();
+        shelf.put(signed(1, 1, 11, 9), Change::Statement);
+        shelf.put(signed(1, 1, 10, 9), Change::Statement);
+        assert!(!changes.has_changed().unwrap());
+        for seq in 1..40 {
+            shelf.put(signed(seq, seq + 1, 12, MOST_DELTA_BYTES / 8), Change::Delta);
+        }
+        let held = shelf.held();
+        assert_eq!(held.deltas.len(), 8);
+        assert_eq!((held.deltas[0].from, held.end()), (at(32), Some(at(40))));
+    }
+}

@@ -119,9 +119,14 @@ impl Source {
         accept: impl FnOnce(KeySet),
     ) -> Fetched {
         let Some(address) = &self.address else { return Fetched::Nothing };
+        let queued_at = Instant::now();
         let _turn = self.turn.lock().await;
         if self.state().confirmed_at != since {
             return Fetched::ByAnother;
+        }
+        if self.state().ended_at.is_some_and(|ended| ended > queued_at) {
+            // The fetch that was waited for has failed.
+            return Fetched::Nothing;
         }
         let pause = self.state().ended_at.map(|ended| ended + COOL_DOWN);
         if let Some(end) = pause {

@@ -164,3 +164,93 @@ fn is_url(text: &str) -> bool {
 
 const REMEMBERED_TOKENS: usize = 10_000;
 const MOST_REMEMBERED: usize = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn good() -> FeedOptions {
+        FeedOptions::new("https://auth.example/v1/feed", KEY)
+    }
+
+    fn own() -> Issuer {
+        Issuer::new("https://auth.example", "api")
+    }
+
+    // X16: all problems, each by the path that it has in the npm package.
+    #[test]
+    fn every_problem_is_named_at_the_same_time() {
+        let feed = FeedOptions::new("ftp://auth.example", "short")
+            .api_key("not visible\n")
+            .poll_interval(Duration::ZERO)
+            .long_poll(Duration::from_secs(61))
+            .timeout(Duration::from_secs(86_401))
+            .max_bytes(0)
+            .max_staleness_seconds(0);
+        let issuer = own().keys(Keys::url("https://user:secret@auth.example")).leeway_seconds(301);
+        let other = Issuer::new("plain text", "api").algorithms(["none"]);
+        let options = Options::new(feed)
+            .issuer(issuer)
+            .issuer(other)
+            .dpop_max_age_seconds(301)
+            .remembered_tokens(1_000_001)
+            .public_url("https://api.example/?x");
+        let problems = options.problems();
+        let paths: Vec<&str> =
+            problems.iter().map(|one| one.split([' ', ':']).next().unwrap()).collect();
+        assert_eq!(
+            paths,
+            [
+                "feed.url",
+                "feed.apiKey",
+                "feed.pollSeconds",
+                "feed.longPollSeconds",
+                "feed.timeoutSeconds",
+                "feed.maxBytes",
+                "rememberedTokens",
+                "dpop.publicUrl",
+                "issuers[0].keys",
+                "issuers[1].keys",
+                "issuers[1].algorithms",
+                "feed.publicKeys",
+                "feed.maxStaleness",
+                "dpop.maxAgeSeconds",
+                "issuers[0].leewaySeconds",
+            ]
+        );
+        assert!(!problems.join(" ").contains("secret"), "{problems:?}");
+        assert_eq!(
+            Options::new(good()).problems(),
+            ["feed.id: must not be empty", "issuers: must name 1 to 16 issuers"]
+        );
+        assert!(Options::new(good()).issuer(own()).problems().is_empty());
+    }
+
+    // A07: keys and headers are in no text that options are printed as.
+    #[test]
+    fn a_secret_of_the_options_is_never_printed() {
+        let feed = good()
+            .api_key("s3cret")
+            .address(FeedAddress::new("https://b.example").api_key("s3cret"));
+        let keys = Keys::url("https://auth.example/jwks").header("authorization", "s3cret");
+        let text = format!("{feed:?} {:?}", own().keys(keys));
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+
+    // S19: the key that is given for all goes to addresses of the first one's origin.
+    #[test]
+    fn an_address_elsewhere_gets_no_key_but_its_own() {
+        let feed = good()
+            .api_key("shared")
+            .address(FeedAddress::new("https://auth.example:443/other"))
+            .address(FeedAddress::new("https://mirror.example/v1/feed"))
+            .address(FeedAddress::new("https://own.example/v1/feed").api_key("own"));
+        let keys: Vec<_> = feed.addresses().into_iter().map(|one| one.api_key).collect();
+        let shared = Some("shared".to_owned());
+        assert_eq!(keys, [shared.clone(), shared, None, Some("own".to_owned())]);
+    }
+
+    const KEY: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+}

@@ -107,3 +107,19 @@ async fn nothing_follows_the_feed_once_the_last_handle_is_gone() {
     }
     panic!("the stream is still followed");
 }
+
+// E06: a token that is newer than what is held has the feed asked, whatever the interval of polls is.
+#[tokio::test]
+async fn a_newer_token_shows_that_the_feed_has_gone_on() {
+    let plane = ControlPlane::start().await;
+    let hour = Duration::from_secs(3600);
+    let feed = feed_of(&plane).await.follow(Follow::Poll).poll_interval(hour);
+    let verifier = Verifier::start(options_for(&plane, feed)).await.unwrap();
+    let before = verifier.evidence().position;
+    // Each revocation moves the log on; sessions that are opened later have a higher version.
+    plane.posted("/v1/revocations", &json!({ "jti": "something" })).await;
+    assert_eq!(verifier.evidence().position, before);
+    let session = plane.login("alice").await;
+    assert_eq!(check(&verifier, text(&session, "access_token")).code(), "valid");
+    until("the feed is asked", || verifier.evidence().position > before).await;
+}
