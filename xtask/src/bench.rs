@@ -46,6 +46,7 @@ async fn everything() -> Result<String> {
     let sections = [
         ("What one control plane holds", capacity::measure(&[]).await?),
         ("Hot paths of the control plane", printed_by("cargo", &hot_paths).await?),
+        ("The Rust client", printed_by("cargo", &CLIENT).await?),
         ("A base of a million entries in wasm, Node", printed_by("node", &[LOAD]).await?),
         (
             "From a revoke to the edge worker",
@@ -88,6 +89,16 @@ fn machine() -> Result<String> {
     Ok(format!("{}, {cores} cores of {model}.\n", String::from_utf8(date)?.trim()))
 }
 
+const CLIENT: [&str; 8] = [
+    "bench",
+    "--quiet",
+    "--package",
+    "offswitch-client",
+    "--all-features",
+    "--locked",
+    "--bench",
+    "verdicts",
+];
 const LOAD: &str = "tests/bench/load.mjs";
 const HEAD: &str = "# Benchmarks
 
