@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// The addresses whose requests were refused or accepted lately, at most [`MOST_SOURCES`].
+/// The addresses whose requests were refused or accepted lately; a bounded number.
 ///
 /// An address that an accepted request came from is limited as its issuer is, and no more: it may be a
 /// proxy, behind which a provider and an attacker are one address.
