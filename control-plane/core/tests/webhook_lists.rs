@@ -58,8 +58,8 @@ fn an_auth0_log_stream_revokes_the_users_who_logged_out() {
     assert_eq!(judged(&auth0, &format!("{}\r\n\r\n", all.join("\r\n"))), Ok(expected));
     assert_eq!(judged(&auth0, &logout), Ok(vec![user("auth0|alice", Some(NOW - 1))]));
     // A logout of no user is in the log of every tenant: it must not keep the others from being revoked.
-    for nobody in [r#""""#, "null"] {
-        let list = format!("[{},{}]", log("slo", nobody, date), logout);
+    for empty in [r#""""#, "null"] {
+        let list = format!("[{},{}]", log("slo", empty, date), logout);
         assert_eq!(judged(&auth0, &list), Ok(vec![user("auth0|alice", Some(NOW - 1))]));
     }
     let without = logout.replace(r#""user_id":"auth0|alice","#, "");

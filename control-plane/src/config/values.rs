@@ -10,6 +10,7 @@ use offswitch_core::relying_parties::{RelyingParty, RelyingPartyDefinition};
 use offswitch_core::revoking::Refused;
 use offswitch_core::session::{Lifetimes, LostSessions};
 use offswitch_server::settings::{Problem, Values, is_issuer, resolve};
+use url::Url;
 
 use super::keys::{MASTER_KEY, MASTER_KEY_COMMAND, OTHER_MASTER_KEY};
 use super::{Config, StoreConfig, TABLE};
@@ -154,15 +155,7 @@ impl Configured {
             "must be error, warn, info, debug, trace or off, or a list of target=level",
             |text| telemetry::filter(text).map(|_| text.to_owned()),
         );
-        let doctor_edges = self.values.parse(
-            "doctor_edges",
-            "must be at most 16 http or https addresses, separated by spaces, without a password",
-            |text| {
-                let edges =
-                    text.split_ascii_whitespace().map(address).collect::<Result<Vec<_>, _>>();
-                edges.ok().filter(|edges| edges.len() <= 16)
-            },
-        );
+        let doctor_edges = self.doctor_edges();
         let store = self.store();
         let issuer_is_set = self.values.is_set("issuer");
         let settings = self.settings(&listen_text);
@@ -200,7 +193,7 @@ impl Configured {
             other_master_key,
             other_master_key_file,
             receiver_secrets_file,
-            doctor_edges: doctor_edges.unwrap_or_default(),
+            doctor_edges,
             relying_party_secrets_file,
             log: log.unwrap_or_default(),
             log_format: log_format.unwrap_or(LogFormat::Text),
@@ -210,6 +203,19 @@ impl Configured {
             relying_parties: self.relying_parties,
             settings,
         })
+    }
+
+    fn doctor_edges(&mut self) -> Vec<Url> {
+        let edges = self.values.parse(
+            "doctor_edges",
+            "must be at most 16 http or https addresses, separated by spaces, without a password",
+            |text| {
+                let edges =
+                    text.split_ascii_whitespace().map(address).collect::<Result<Vec<_>, _>>();
+                edges.ok().filter(|edges| edges.len() <= 16)
+            },
+        );
+        edges.unwrap_or_default()
     }
 
     fn store(&mut self) -> StoreConfig {

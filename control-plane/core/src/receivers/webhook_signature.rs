@@ -149,15 +149,7 @@ impl Scheme {
         if !is_signed {
             return Err(Refusal::new("bad_signature", "no secret has made this signature"));
         }
-        if let Some(at) = at {
-            let detail = || format!("sent at {at}, now is {now}: at most {TOLERANCE_SECONDS} s");
-            if at.saturating_add(TOLERANCE_SECONDS) < now {
-                return Err(Refusal::new("too_old", detail()));
-            }
-            if at > now.saturating_add(TOLERANCE_SECONDS) {
-                return Err(Refusal::new("not_yet_valid", detail()));
-            }
-        }
+        at.map_or(Ok(()), |at| check_time(at, now))?;
         Ok(Genuine { id: id.map(str::to_owned), at })
     }
 
@@ -204,6 +196,18 @@ impl Scheme {
             _ => Err("must name headers, and a prefix of at most 32 bytes"),
         }
     }
+}
+
+/// That a request was sent at about `now`, both in unix seconds.
+fn check_time(at: u64, now: u64) -> Result<(), Refusal> {
+    let detail = || format!("sent at {at}, now is {now}: at most {TOLERANCE_SECONDS} s");
+    if at.saturating_add(TOLERANCE_SECONDS) < now {
+        return Err(Refusal::new("too_old", detail()));
+    }
+    if at > now.saturating_add(TOLERANCE_SECONDS) {
+        return Err(Refusal::new("not_yet_valid", detail()));
+    }
+    Ok(())
 }
 
 /// Unix seconds, written in digits and counted in the `unit`-th part of a second.
