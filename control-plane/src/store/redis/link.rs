@@ -18,6 +18,7 @@ use super::health::{Health, Role};
 use super::options::{Appendfsync, RedisOptions, Tolerance, Tolerated};
 use super::scripts::Call;
 use super::servers::Servers;
+use super::slots::{Shared, Slot, Slots};
 use super::tls;
 
 /// Shared connections for calls, and idle connections for waiting.
@@ -27,28 +28,12 @@ pub(super) struct Link {
     tolerance: Tolerance,
     appendfsync: Appendfsync,
     wait_replicas: u32,
-    calls: Slot,
+    calls: Slots,
     /// For writes that wait for replicas: that holds up everything behind them.
     acknowledged: Slot,
     idle: Mutex<Vec<(ConnectionAddr, MultiplexedConnection)>>,
     connections: AtomicU64,
     first_run_id: OnceLock<String>,
-}
-
-/// A connection that any number of calls use at the same time.
-#[derive(Default)]
-struct Slot {
-    shared: Mutex<Option<Shared>>,
-    /// Held while connecting, so that only one caller connects at a time.
-    connecting: tokio::sync::Mutex<()>,
-}
-
-#[derive(Clone)]
-struct Shared {
-    number: u64,
-    address: ConnectionAddr,
-    connection: MultiplexedConnection,
-    health: Arc<Health>,
 }
 
 /// The answer to a call, and what is known of the server that gave it.
@@ -64,16 +49,16 @@ impl Link {
     pub(super) fn new(options: &RedisOptions, key: &str) -> Result<Self, StoreError> {
         let address = Address::parse(&options.url).map_err(StoreError::Unavailable)?;
         Ok(Self {
-            servers: Servers::new(address, &options.tls, key, options.deadline),
             deadline: options.deadline,
             tolerance: options.tolerance.clone(),
             appendfsync: options.appendfsync,
             wait_replicas: options.wait_replicas,
-            calls: Slot::default(),
+            calls: Slots::new(if address.uses_tls { TLS_CONNECTIONS } else { 1 }),
             acknowledged: Slot::default(),
             idle: Mutex::new(Vec::new()),
             connections: AtomicU64::new(0),
             first_run_id: OnceLock::new(),
+            servers: Servers::new(address, &options.tls, key, options.deadline),
         })
     }
 
@@ -120,16 +105,13 @@ impl Link {
     /// Checks the health of the server and remembers it for the connection in use.
     pub(super) async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
         let used = AtomicU64::new(0);
-        let Ok(answer) = timeout(self.deadline, self.ask(&used)).await else {
-            self.calls.discard(used.load(Ordering::Relaxed));
+        let slot = self.calls.next();
+        let Ok(answer) = timeout(self.deadline, self.ask(slot, &used)).await else {
+            slot.discard(used.load(Ordering::Relaxed));
             return Err(self.too_late());
         };
         let health = answer.map_err(|error| unavailable(&error))?;
-        if let Some(shared) = lock(&self.calls.shared).as_mut()
-            && shared.number == used.load(Ordering::Relaxed)
-        {
-            shared.health = Arc::clone(&health);
-        }
+        self.calls.note_health(&health);
         let first_run_id = self.first_run_id.get().unwrap_or(&health.run_id);
         let mut findings = health.findings(&self.tolerance, first_run_id);
         findings.extend(health.split_brain(self.wait_replicas));
@@ -259,16 +241,16 @@ impl Link {
     }
 
     fn slot(&self, call: &Call) -> &Slot {
-        if call.is_acknowledged { &self.acknowledged } else { &self.calls }
+        if call.is_acknowledged { &self.acknowledged } else { self.calls.next() }
     }
 
-    async fn ask(&self, used: &AtomicU64) -> RedisResult<Arc<Health>> {
-        let mut shared = self.shared(&self.calls).await?;
+    async fn ask(&self, slot: &Slot, used: &AtomicU64) -> RedisResult<Arc<Health>> {
+        let mut shared = self.shared(slot).await?;
         used.store(shared.number, Ordering::Relaxed);
         match Health::ask(&mut shared.connection, self.appendfsync).await {
             Err(error) if needs_another_server(&error) => {
-                self.calls.discard(shared.number);
-                Ok(self.shared(&self.calls).await?.health)
+                slot.discard(shared.number);
+                Ok(self.shared(slot).await?.health)
             }
             answer => answer.map(Arc::new),
         }
@@ -285,7 +267,7 @@ impl Link {
         }
         let (address, connection) = self.servers.connect().await?;
         let shared = self.examine(address, connection).await?;
-        Ok(lock(&slot.shared).insert(shared).clone())
+        Ok(slot.put(shared))
     }
 
     async fn open(&self, node: ConnectionAddr) -> RedisResult<Shared> {
@@ -332,11 +314,11 @@ impl Link {
     pub(super) async fn watch(link: Weak<Self>) {
         while let Some(link) = link.upgrade().filter(|link| link.servers.are_watched()) {
             if let Some(shared) = link.calls.current()
-                && let Ok(true) = link.servers.is_replaced(&shared.address).await
+                && let Ok(Some(primary)) = link.servers.replaced_by(&shared.address).await
             {
-                tracing::warn!(was = %shared.address, "the sentinels name another primary");
-                link.calls.discard(shared.number);
-                lock(&link.acknowledged.shared).take();
+                tracing::warn!(was = %shared.address, now = %primary, "the primary was replaced");
+                link.calls.keep_only(&primary);
+                link.acknowledged.keep_only(&primary);
             }
             drop(link);
             sleep(WATCH_EVERY).await;
@@ -345,16 +327,6 @@ impl Link {
 
     fn too_late(&self) -> StoreError {
         StoreError::Unavailable(format!("no answer within {:?}", self.deadline))
-    }
-}
-
-impl Slot {
-    fn current(&self) -> Option<Shared> {
-        lock(&self.shared).clone()
-    }
-
-    fn discard(&self, number: u64) {
-        lock(&self.shared).take_if(|shared| shared.number == number);
     }
 }
 
@@ -401,6 +373,9 @@ fn damaged(error: &redis::ParsingError) -> StoreError {
 const ATTEMPTS: u32 = 3;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(20);
 const IDLE_CONNECTIONS: usize = 4;
+/// Redis reads what is sent with TLS one record at a time, and flushes its file after each: with one
+/// connection, concurrent writes would not share a flush.
+const TLS_CONNECTIONS: usize = 16;
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Adds to how stale a snapshot may be that a cut-off process signs as fresh.
 const CONFIRMED_FOR: Duration = Duration::from_secs(10);

@@ -10,6 +10,7 @@ mod options;
 mod scripts;
 mod sentinel;
 mod servers;
+mod slots;
 mod tls;
 
 use std::fmt;

@@ -95,19 +95,22 @@ impl Servers {
         }
     }
 
-    /// True if the sentinels name another primary than `used`. What a majority of them confirms is
-    /// noted. Always false where there are no sentinels.
-    pub(super) async fn is_replaced(&self, used: &ConnectionAddr) -> RedisResult<bool> {
-        let Found::Sentinels(sentinels, confirmed_at) = &self.places else { return Ok(false) };
+    /// The primary that the sentinels name, if it is not `used`. What a majority of them confirms is
+    /// noted. Always absent where there are no sentinels.
+    pub(super) async fn replaced_by(
+        &self,
+        used: &ConnectionAddr,
+    ) -> RedisResult<Option<ConnectionAddr>> {
+        let Found::Sentinels(sentinels, confirmed_at) = &self.places else { return Ok(None) };
         let asked_at = Instant::now();
         let named = sentinels.ask().await?;
         if named.primary != *used {
-            return Ok(true);
+            return Ok(Some(named.primary));
         }
         if named.by_majority {
             lock(confirmed_at).replace(asked_at);
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// True if there are sentinels to ask.
