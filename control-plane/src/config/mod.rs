@@ -276,6 +276,8 @@ mod tests {
             ("redis+cluster://a/1", "database 0"),
             ("redis+cluster://a?readonly=yes", "readonly"),
             ("redis+cluster://a:port", "URL"),
+            ("redis://app:hun?ter2=x@host", "encoded"),
+            ("redis+sentinel://app:hun?ter2=x@host/main", "encoded"),
             ("redis+ssl://a", "embedded"),
             ("http://host", "embedded"),
             ("host:6379", "embedded"),
@@ -284,8 +286,8 @@ mod tests {
             ("unix:///tmp/redis.sock#insecure", "#"),
         ] {
             let url = match url.starts_with("redis") {
-                true => url.replace("//", "//user:hunter2@"),
-                false => url.to_owned(),
+                true if !url.contains('@') => url.replace("//", "//user:hunter2@"),
+                _ => url.to_owned(),
             };
             let problems = load("", &[("OFFSWITCH_STORE", &url)]).err().unwrap_or_default();
             assert_eq!(problems.len(), 1, "{url}: {problems:?}");
@@ -294,6 +296,7 @@ mod tests {
                 "{problems:?}"
             );
             assert!(!problems[0].contains("hunter2"), "{problems:?}");
+            assert!(!problems[0].contains("ter2"), "{problems:?}");
         }
         for url in [
             "redis://user:p%40ss@host:6380/3",
@@ -304,6 +307,28 @@ mod tests {
             "rediss+cluster://:p%40ss@a,[::1]:7000",
         ] {
             assert!(load("", &[("OFFSWITCH_STORE", url)]).is_ok(), "{url}");
+        }
+    }
+
+    // R22: what is said about certificates is either used or refused.
+    #[test]
+    fn certificates_need_tls_and_each_other() {
+        let with = |url: &str, keys: &[(&str, &str)]| {
+            let keys = [&[("OFFSWITCH_STORE", url)], keys].concat();
+            load("", &keys).err().unwrap_or_default().join("; ")
+        };
+        let ca = ("OFFSWITCH_REDIS_CA_FILE", "/ca.pem");
+        let name = ("OFFSWITCH_REDIS_SERVER_NAME", "redis.internal");
+        let shown = ("OFFSWITCH_REDIS_CLIENT_CERT_FILE", "/client.pem");
+        let key = ("OFFSWITCH_REDIS_CLIENT_KEY_FILE", "/client.key");
+        for url in ["redis://host", "redis+sentinel://a/main", "unix:///a", "embedded"] {
+            for one in [ca, name] {
+                assert!(with(url, &[one]).contains("TLS"), "{url}");
+            }
+        }
+        assert_eq!(with("rediss://host", &[ca, name, shown, key]), "");
+        for one in [shown, key] {
+            assert!(with("rediss://host", &[one]).contains("need each other"));
         }
     }
 

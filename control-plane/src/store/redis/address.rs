@@ -163,6 +163,10 @@ fn check_parameters(url: &Url, parameters: &[&str]) -> Result<(), String> {
     let mut seen = Vec::new();
     for (name, _) in url.query_pairs() {
         if !parameters.contains(&name.as_ref()) {
+            if url.query().is_some_and(|query| query.contains('@')) {
+                // It is a part of the password then, and must not be shown.
+                return Err(NOT_ENCODED.to_owned());
+            }
             let known = match parameters {
                 [] => "it takes none".to_owned(),
                 known => format!("there are {}", known.join(", ")),
@@ -186,6 +190,8 @@ fn read(text: &str) -> Result<redis::ConnectionInfo, String> {
 const EXPECTED: &str = "must be embedded, redis://user:password@host:port/database, rediss://…, \
                         redis+sentinel://host1,host2,host3/service, redis+cluster://host1,host2 or \
                         unix:///path";
+const NOT_ENCODED: &str = "user and password must be percent-encoded: / is %2F, ? is %3F, # is %23, \
+                           @ is %40";
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 const MOST_HOSTS: usize = 32;
