@@ -130,8 +130,8 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "relying_party_secrets_file",
         default: "",
-        help: "TOML file (mode 0600) with the Authorization header of pushes to relying parties: for \
-               each that needs one name = \"Bearer …\". It is read at the start.",
+        help: "TOML file (mode 0600) with the credentials for pushes to relying parties: for each that \
+               needs one a table [name] with endpoint_url and authorization. It is read at the start.",
     },
     Key { name: "other_master_key_file", default: "", help: "File with that second master key." },
     Key {

@@ -67,7 +67,7 @@ pub(super) struct RelyingPartyListed {
 pub(super) struct NoticeError {
     /// When, unix seconds.
     at: u64,
-    /// The stable code: `no_answer`, `refused` or `unexpected_status`.
+    /// The stable code: `no_answer`, `other_endpoint`, `refused` or `unexpected_status`.
     code: String,
     /// What was found, in words.
     detail: String,

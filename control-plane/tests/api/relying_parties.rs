@@ -45,12 +45,13 @@ async fn each_way_to_end_a_session_notifies_and_revoked_tokens_and_keys_do_not()
     let folder = tempfile::tempdir().unwrap();
     let secrets = folder.path().join("secrets.toml");
     let credential = "Bearer of-the-crm-0123456789";
-    offswitch::master_key::write_private(&secrets, format!("crm = \"{credential}\"\n").as_bytes())
-        .unwrap();
-    let file = [("OFFSWITCH_RELYING_PARTY_SECRETS_FILE", secrets.to_str().unwrap())];
-    let plane = ControlPlane::start_in(folder.path(), &file).await;
     let (shop, crm) =
         (RelyingParty::start(Answers::Accepts).await, RelyingParty::start(Answers::Accepts).await);
+    let url = crm.url();
+    let table = format!("[crm]\nendpoint_url = \"{url}\"\nauthorization = \"{credential}\"\n");
+    offswitch::master_key::write_private(&secrets, table.as_bytes()).unwrap();
+    let file = [("OFFSWITCH_RELYING_PARTY_SECRETS_FILE", secrets.to_str().unwrap())];
+    let plane = ControlPlane::start_in(folder.path(), &file).await;
     let logout = json!({ "audience": "shop-client", "backchannel_logout_uri": shop.url() });
     registered(&plane, "shop", &logout).await;
     registered(&plane, "crm", &json!({ "audience": "crm-id", "endpoint_url": crm.url() })).await;
@@ -128,6 +129,15 @@ async fn each_way_to_end_a_session_notifies_and_revoked_tokens_and_keys_do_not()
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
+    // A caller registers another address under the name: it gets neither the credential nor a notice.
+    let elsewhere = RelyingParty::start(Answers::Accepts).await;
+    let moved = json!({ "audience": "crm-id", "endpoint_url": elsewhere.url() });
+    registered(&plane, "crm", &moved).await;
+    plane.login("erin").await;
+    plane.delete("/v1/users/erin/sessions").await;
+    let has_failed = |one: &Value| one["last_error"]["code"] == "other_endpoint";
+    state(&plane, "crm", has_failed).await;
+    assert!(elsewhere.received().is_empty() && crm.received().len() == 5);
     // Neither the credential nor a token is in the log.
     let log = plane.log();
     assert!(log.contains("relying_party_registered"), "{log}");

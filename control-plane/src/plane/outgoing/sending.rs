@@ -153,8 +153,19 @@ impl<'a> Sending<'a> {
             let key = keyring.active(now, &dead).ok_or(KeyringError::Unreadable)?;
             key.sign(typ, &claims)
         };
-        let request = Request::post(delivery.address()).header(header::ACCEPT, "application/json");
-        let mut request = match delivery {
+        let mut request =
+            Request::post(delivery.address()).header(header::ACCEPT, "application/json");
+        if let Delivery::Push { endpoint_url } = delivery {
+            match outgoing.secrets.header(&self.one.name, endpoint_url) {
+                Ok(None) => {}
+                Ok(Some(credential)) => request = request.header(header::AUTHORIZATION, credential),
+                Err(error) => {
+                    let (code, detail) = ("other_endpoint", error.to_string());
+                    return Ok(Outcome::Failed { code, detail, retry_after: None });
+                }
+            }
+        }
+        let request = match delivery {
             // A token is base64url and dots: nothing of it needs escaping.
             Delivery::BackchannelLogout { .. } => request
                 .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -163,11 +174,6 @@ impl<'a> Sending<'a> {
                 .header(header::CONTENT_TYPE, "application/secevent+jwt")
                 .body(Bytes::from(token).into()),
         };
-        if let (Delivery::Push { .. }, Ok(request)) = (delivery, &mut request)
-            && let Some(credential) = outgoing.secrets.header(&self.one.name)
-        {
-            request.headers_mut().insert(header::AUTHORIZATION, credential);
-        }
         let answer = match request {
             Ok(request) => outgoing.client.beginning(request, ANSWER).await,
             Err(error) => Err(error.to_string()),

@@ -42,13 +42,8 @@ impl ReceiverSecrets {
         secrets.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The names that have secrets.
-    pub(in crate::plane) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
     /// The secrets of webhooks of the issuer with this name; none if there are none.
-    pub(in crate::plane) fn of(&self, name: &str) -> Vec<&str> {
+    pub(super) fn of(&self, name: &str) -> Vec<&str> {
         let all = self.0.get(name).into_iter().flat_map(|one| &one.webhook);
         all.map(|one| one.as_str()).collect()
     }
