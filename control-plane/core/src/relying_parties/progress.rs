@@ -81,7 +81,7 @@ impl Progress {
         self.sender.id == id || !(now + 1..=latest).contains(&self.sender.until)
     }
 
-    /// Makes the process `id` the sender for 15 seconds from `now`.
+    /// Makes the process `id` the sender until `LEASE_SECONDS` from `now`.
     pub fn lease(&mut self, id: &str, now: u64) {
         self.sender = Sender { id: id.to_owned(), until: now.saturating_add(LEASE_SECONDS) };
     }
