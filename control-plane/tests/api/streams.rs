@@ -164,6 +164,14 @@ async fn a_stream_of_others_is_left_alone() {
     until_verified(&plane).await;
     assert_eq!(narrow.streams()[0]["subjects"], json!([subject]));
     assert_eq!(narrow.changes(), (0, 1));
+    // What was done for a stream that is gone is done again for the next one.
+    narrow.delete_streams();
+    narrow.set(Duration::from_secs(1), None, "enabled");
+    narrow.wake();
+    until("the next one has the subject", async || {
+        narrow.streams().first().is_some_and(|one| one["subjects"] == json!([subject]))
+    })
+    .await;
     assert_eq!((narrow.violations(), transmitter.violations()), (vec![], vec![]));
 }
 

@@ -37,6 +37,8 @@ pub(super) struct Keeping<'a> {
     pub(super) wanted: WantedStream<'a>,
     token: Option<&'a str>,
     endpoint: watch::Sender<Option<String>>,
+    /// The stream for which the rest is true.
+    id: String,
     is_updated: bool,
     has_subjects: bool,
     asked: Option<Instant>,
@@ -101,6 +103,7 @@ impl Receivers {
             wanted,
             token,
             endpoint,
+            id: String::new(),
             is_updated: false,
             has_subjects: false,
             asked: None,
@@ -139,6 +142,7 @@ impl Receivers {
         let Some(mut found) = self.found_or_created(keeping, &transmitter).await? else {
             return Ok(Outcome::Pending);
         };
+        keeping.begin(&found.id);
         let is_as_wanted = found.is_delivered && found.is_requested;
         if !is_as_wanted && !keeping.is_updated {
             let (address, body) = (&transmitter.configuration_endpoint, wanted.update(&found.id));
@@ -281,6 +285,16 @@ impl Receivers {
         };
         now.abs_diff(at) < STATE_SECONDS
             && self.master.is_mac(STATE_CONTEXT, format!("{at}:{name}").as_bytes(), mac)
+    }
+}
+
+impl Keeping<'_> {
+    /// Forgets what was done for another stream.
+    fn begin(&mut self, id: &str) {
+        if self.id != id {
+            id.clone_into(&mut self.id);
+            (self.is_updated, self.has_subjects, self.asked) = (false, false, None);
+        }
     }
 }
 
