@@ -258,6 +258,12 @@ impl Verifier {
         self.inner().following.catch_up().await;
     }
 
+    /// Fetches the newest base once, although what is held goes on beyond it: for a relay with a follower at a
+    /// position from which no delta that is held leads on.
+    pub async fn renew_base(&self) {
+        self.inner().feed.renew_base().await;
+    }
+
     /// Keeps the newest state on disk, where a store was given. It is kept every two seconds otherwise.
     pub async fn save(&self) {
         if let Some(keeper) = &self.inner().keeper {

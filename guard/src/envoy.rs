@@ -78,7 +78,10 @@ fn fields_of(http: &HttpRequest) -> Cow<'_, HashMap<String, String>> {
             false => String::from_utf8_lossy(raw_value),
         };
         match fields.get_mut(key) {
-            Some(others) => *others = format!("{others},{value}"),
+            Some(others) => {
+                others.push(',');
+                others.push_str(&value);
+            }
             None => drop(fields.insert(key.clone(), value.into_owned())),
         }
     }

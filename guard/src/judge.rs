@@ -76,6 +76,10 @@ impl Rules {
         }
         let path = ClearPath::of_target(&asked.target)
             .map_err(|unclear| forbidden(UNCLEAR, unclear.to_string()))?;
+        if asked.host.is_none() && self.routes.depend_on_hosts() {
+            let detail = "expected the host from the gateway, since routes have hosts";
+            return Err(unavailable("misconfigured", detail));
+        }
         self.routes
             .policy(asked.host.as_deref(), &asked.method, &path)
             .ok_or_else(|| forbidden("no_route", "the guard has no route for this request"))

@@ -29,6 +29,8 @@ struct Relaying {
     /// The hash of the API key that followers send.
     api_key: Option<blake3::Hash>,
     last: Arc<Last>,
+    /// When a base was fetched for a follower last.
+    bridged: Arc<tokio::sync::Mutex<Option<Instant>>>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -44,7 +46,8 @@ pub(crate) fn router(
     stopping: watch::Receiver<bool>,
 ) -> Router {
     let api_key = relay.api_key.as_ref().map(|key| blake3::hash(key.as_bytes()));
-    let relaying = Relaying { verifier, places, api_key, last: Arc::default(), stopping };
+    let (last, bridged) = (Arc::default(), Arc::default());
+    let relaying = Relaying { verifier, places, api_key, last, bridged, stopping };
     Router::new()
         .route("/v1/feed", get(poll))
         .route("/v1/feed/stream", get(follow))
@@ -86,7 +89,7 @@ async fn poll(
             relaying.wait_beyond(since, wait).await;
         }
     }
-    let held = relaying.verifier.snapshots();
+    let held = relaying.held_for(since).await;
     let snapshot = next(&held, since).ok_or_else(not_ready)?;
     Ok(relaying.last.published(snapshot).answer(&headers))
 }
@@ -126,10 +129,10 @@ struct Following {
 }
 
 impl Following {
-    /// True unless the follower has it: a base of its position brings it nothing either.
+    /// True unless the follower has it: a base that goes no further than it is brings it nothing either.
     fn is_news(&self, next: &SignedSnapshot) -> bool {
         let is_sent = self.sent == Some((next.to, next.issued_at));
-        !is_sent && !(next.is_base() && self.since == Some(next.to))
+        !is_sent && !(next.is_base() && self.since.is_some_and(|since| next.to <= since))
     }
 
     /// The next snapshot for this follower, as soon as it is there: what leads on, or a newer statement
@@ -140,7 +143,7 @@ impl Following {
                 return None;
             }
             self.changes.mark_unchanged();
-            let held = self.relaying.verifier.snapshots();
+            let held = self.relaying.held_for(self.since).await;
             if let Some(next) = next(&held, self.since).filter(|next| self.is_news(next)) {
                 (self.since, self.sent) = (Some(next.to), Some((next.to, next.issued_at)));
                 return Some(self.relaying.last.published(next));
@@ -162,6 +165,26 @@ impl Relaying {
     /// Where what is held ends.
     fn end(&self) -> Option<Position> {
         self.verifier.snapshots().end()
+    }
+
+    /// What is held, for a follower at `since`. One that comes from another address, or from before a
+    /// restart, may be between the ends of the deltas here: only a base that goes further helps it, and
+    /// that of the control plane does soon.
+    async fn held_for(&self, since: Option<Position>) -> Arc<Snapshots> {
+        let held = self.verifier.snapshots();
+        let Some(since) = since else { return held };
+        let is_between = held.end().is_some_and(|end| since < end && since.era == end.era)
+            && held.after(since).is_none()
+            && held.base.as_ref().is_some_and(|base| base.to < since);
+        if !is_between {
+            return held;
+        }
+        let mut bridged = self.bridged.lock().await;
+        if bridged.is_none_or(|at| at.elapsed() >= BRIDGE_EVERY) {
+            self.verifier.renew_base().await;
+            *bridged = Some(Instant::now());
+        }
+        self.verifier.snapshots()
     }
 
     /// Waits for this process to catch up: a follower that comes from another address may be ahead of
@@ -211,6 +234,8 @@ impl Last {
     }
 }
 
+/// How often a base is fetched for followers that no delta leads on.
+const BRIDGE_EVERY: Duration = Duration::from_secs(5);
 /// What followers expect of a server that names nothing else. Heartbeats are passed on as they come,
 /// which is more often: every two seconds, unless the control plane is configured otherwise.
 const HEARTBEAT: Duration = Duration::from_secs(10);

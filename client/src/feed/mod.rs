@@ -118,6 +118,18 @@ impl FeedClient {
         result
     }
 
+    /// Fetches a base, whatever is held, at the address that is asked first.
+    pub(crate) async fn renew_base(&self) -> Round {
+        let (source, timeout) = (self.first(), self.settings.timeout);
+        let now = Instant::now();
+        if source.state().polls.is_waiting(now) {
+            return Round::Skipped;
+        }
+        source.state().polls.begin(now, timeout);
+        let asked = self.fetch(&source, None, 0.0, timeout).await;
+        self.settle(&source, Way::Polls, asked)
+    }
+
     /// How long a long poll may be held back now, seconds; less than one for a plain poll. What is held must not
     /// get too old while it waits. After a failure a plain poll shows soonest whether the feed is back.
     fn wait_seconds(&self) -> f64 {

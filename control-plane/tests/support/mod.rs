@@ -7,6 +7,7 @@ pub(crate) mod cluster;
 pub(crate) mod fault_proxy;
 pub(crate) mod follower;
 pub(crate) mod gated_store;
+pub(crate) mod guard;
 pub(crate) mod in_process;
 pub(crate) mod local_server;
 pub(crate) mod oauth;

@@ -79,6 +79,11 @@ impl ControlPlane {
         }
     }
 
+    /// The folder with its data.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
     /// The first API key, which has every scope.
     pub(crate) fn admin_key(&self) -> String {
         std::fs::read_to_string(self.data_dir.join("admin.key")).unwrap()
@@ -269,7 +274,7 @@ pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
 }
 
 /// The binary, without the tester's own configuration.
-fn command() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_offswitch"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OFFSWITCH_")) {
         command.env_remove(name);

@@ -236,9 +236,10 @@ impl Configured {
             .dpop_max_age_seconds(dpop_max_age_seconds);
         let mut issuers = std::mem::take(&mut self.issuers);
         if !is_checking && issuers.is_empty() {
-            // A relay judges no token, but a verifier is made for at least one issuer.
-            let no_keys = Keys::jwks("{\"keys\":[]}");
-            issuers.push(Issuer::without_audience(&id).keys(no_keys));
+            // A relay judges no token, but a verifier is made for an issuer with keys.
+            let of_feed = format!("{{\"keys\":[{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"{key}\"}}]}}");
+            let keys_of_feed = Keys::jwks(&of_feed);
+            issuers.push(Issuer::without_audience(&id).keys(keys_of_feed));
         }
         let options = issuers.into_iter().fold(options, Options::issuer);
         for problem in options.problems() {

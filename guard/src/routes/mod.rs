@@ -64,6 +64,11 @@ pub struct RequiredClaim {
 }
 
 impl Routes {
+    /// True if the host of a request can decide which route is for it.
+    pub(crate) fn depend_on_hosts(&self) -> bool {
+        self.0.iter().any(|route| !route.hosts.is_empty())
+    }
+
     /// The policy for a request; none if no route is for it.
     pub(crate) fn policy(
         &self,

@@ -1,0 +1,11 @@
+//! The guard of the real binary: what it answers gateways, and what it relays.
+
+mod answers;
+mod envoy;
+mod floods;
+mod lifecycle;
+mod odd_requests;
+mod relay;
+#[path = "../support/mod.rs"]
+mod support;
+mod watching;
