@@ -122,7 +122,7 @@ fn denied(problem: &Problem) -> HttpResponse {
     })
 }
 
-/// Replaces whatever the client, or the guard before, has set.
+/// Replaces a header that the client, or a guard before this one, has set.
 fn set(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
     let value = core::HeaderValue {
         key: name.as_str().to_owned(),

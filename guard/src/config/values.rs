@@ -237,7 +237,8 @@ impl Configured {
         let mut issuers = std::mem::take(&mut self.issuers);
         if !is_checking && issuers.is_empty() {
             // A relay judges no token, but a verifier is made for an issuer with keys.
-            let of_feed = format!("{{\"keys\":[{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"{key}\"}}]}}");
+            let of_feed =
+                format!("{{\"keys\":[{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"{key}\"}}]}}");
             let keys_of_feed = Keys::jwks(&of_feed);
             issuers.push(Issuer::without_audience(&id).keys(keys_of_feed));
         }
