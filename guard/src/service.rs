@@ -85,7 +85,11 @@ pub async fn run(
     loop {
         tokio::select! {
             received = hangup.recv() => match received {
-                Some(()) => running.reload(load()).await,
+                // A process that is asked to stop waits for no feed.
+                Some(()) => tokio::select! {
+                    () = running.reload(load()) => {}
+                    () = stopped(stopping.clone()) => {}
+                },
                 None => stopped(stopping.clone()).await,
             },
             ended = servers.join_next() => {

@@ -168,3 +168,108 @@ impl fmt::Display for Place {
 
 /// The keys of the guard.
 const TABLE: Table = Table { keys: KEYS, prefix: "OFFSWITCH_GUARD_", command: "offswitch guard" };
+
+#[cfg(test)]
+mod tests {
+    use super::keys::KEYS;
+    use super::{Config, Place};
+
+    const FEED: &str = "gateway = \"nginx\"\nfeed_urls = \"http://127.0.0.1:1/v1/feed\"\n\
+                        feed_public_keys = \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"\n";
+    const TABLES: &str = "[[issuers]]\nissuer = \"https://a.example\"\naudience = \"api\"\n\
+                          [[routes]]\npaths = [\"/**\"]\n";
+
+    fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+        let environment = environment.iter().map(|(name, text)| (name.into(), text.into()));
+        Config::load(Some(file), environment)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_environment_counts_more_than_the_file() {
+        let file = format!("{FEED}listen = \"127.0.0.1:1\"\n{TABLES}");
+        let environment =
+            [("OFFSWITCH_GUARD_LISTEN", "unix:/run/guard.sock"), ("OFFSWITCH_LISTEN", "x")];
+        let config = load(&file, &environment).ok().unwrap();
+        let listen = config.checks.unwrap().listen;
+        assert_eq!(listen, Place::Unix("/run/guard.sock".into(), 0o660));
+    }
+
+    #[test]
+    fn each_key_refuses_what_is_too_long_or_of_the_wrong_type() {
+        let long = "\u{e9}".repeat(5000);
+        for key in KEYS {
+            let variable = format!("OFFSWITCH_GUARD_{}", key.name.to_uppercase());
+            let file = format!("{FEED}{TABLES}");
+            let problems = load(&file, &[(&variable, &long)]).err().unwrap_or_default();
+            let is_named =
+                |line: &String| line.starts_with(key.name) || line.starts_with("verifier: ");
+            assert!(problems.iter().any(is_named), "{}: {problems:?}", key.name);
+            assert!(!problems.concat().contains('\u{e9}'), "{problems:?}");
+            let problems = load(&format!("{} = [1]", key.name), &[]).err().unwrap_or_default();
+            assert!(problems.iter().any(|line| line.starts_with(key.name)), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn each_table_is_checked_by_its_place() {
+        for (table, part) in [
+            ("[[routes]]\npaths = []", "routes: 1: paths: "),
+            ("[[routes]]\npaths = [\"/a\"]\nmethods = [\"get\"]", "routes: 1: methods: "),
+            ("[[routes]]\npaths = [\"/a\"]\nhosts = [\"A:1\"]", "routes: 1: hosts: "),
+            ("[[routes]]\npaths = [\"/a\"]\nscopes = [\"a b\"]", "routes: 1: scopes: "),
+            ("[[routes]]\npaths = [\"/a\"]\ncolour = 1", "routes: 1: unknown field `colour`"),
+            ("[[routes]]\npaths = [\"/a\"]\nclaims = { \"*\" = 1 }", "routes: 1: claims: "),
+            ("[[routes]]\npaths = [\"/a\"]\nclaims = { a = 1.5 }", "routes: 1: claims: "),
+            ("[[routes]]\npaths = [\"/a\"]\nclaims = { a = [] }", "routes: 1: claims: "),
+            ("[[routes]]\npaths = [\"/a\"]\nundecided = \"anonymous\"", "routes: 1: undecided: "),
+            ("[[routes]]\npaths = [\"/a\"]\nwatch_seconds = 0", "routes: 1: watch_seconds: "),
+            ("[[routes]]\npaths = [\"/a\"]\nwatch_seconds = 5", "watch_callback: is needed"),
+            (
+                "[[routes]]\npaths = [\"/a\"]\naccess = \"anonymous\"\nscopes = [\"a\"]",
+                "routes: 1: access: ",
+            ),
+            (
+                "[[routes]]\npaths = [\"/a\"]\non_stale = \"allow\"\nmax_staleness_seconds = 5",
+                "routes: 1: on_stale: ",
+            ),
+            ("[[headers]]\nname = \"X_User\"\nclaim = \"sub\"", "headers: 0: name: "),
+            ("[[headers]]\nname = \"Host\"\nclaim = \"sub\"", "headers: 0: name: "),
+            ("[[headers]]\nname = \"X-Forwarded-For\"\nclaim = \"sub\"", "headers: 0: name: "),
+            ("[[headers]]\nname = \"X-A\"\nclaim = \"/\"", "headers: 0: claim: "),
+            ("[[headers]]\nname = \"X-A\"\nclaim = \"*\"", "headers: 0: encoding: "),
+            (
+                "[[headers]]\nname = \"X-A\"\nclaim = \"a\"\n[[headers]]\nname = \"x-a\"\nclaim = \"b\"",
+                "headers: 1: name: x-a is given before",
+            ),
+            ("[[issuers]]\nissuer = \"https://b.example\"", "issuers: 1: audience: is missing"),
+            ("[[issuers]]\npreset = \"none\"", "issuers: 1: the preset is \"none\""),
+            (
+                "[[issuers]]\nissuer = \"https://a.example\"\naudience = \"b\"",
+                "verifier: issuers[1].issuer",
+            ),
+        ] {
+            let problems = load(&format!("{FEED}{TABLES}{table}"), &[]).err().unwrap_or_default();
+            assert!(problems.iter().any(|line| line.starts_with(part)), "{table}: {problems:?}");
+            assert_eq!(problems.len(), 1, "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_without_a_gateway_needs_something_to_do() {
+        let feed = FEED.replace("gateway = \"nginx\"\n", "feed_id = \"https://a.example\"\n");
+        let problems = load(&feed, &[]).err().unwrap();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("gateway: "), "{problems:?}");
+        let relay = format!("{feed}relay_listen = \"127.0.0.1:1\"");
+        assert!(
+            load(&relay, &[]).unwrap_or_else(|problems| panic!("{problems:?}")).checks.is_none()
+        );
+    }
+
+    #[test]
+    fn the_help_explains_each_key() {
+        let help = Config::help();
+        assert!(KEYS.iter().all(|key| help.contains(&format!("\n  {}  [", key.name))));
+    }
+}
