@@ -24,8 +24,9 @@ const { publicKey, snapshots } = sign([
   { to: 6, tokens: ["gone"] },
   { from: 2, to: 2 },
   { from: 3, to: 4, tokens: ["second"] },
+  { from: 4, to: 4 },
 ]);
-const [base, delta, fork, otherFeed, otherKey, gap, newer, heartbeat, second] = snapshots;
+const [base, delta, fork, otherFeed, otherKey, gap, newer, heartbeat, second, last] = snapshots;
 const good = await mint(key);
 const gone = await mint(key, { jti: "gone" });
 const open = [];
@@ -104,7 +105,7 @@ for (const [what, handler] of Object.entries({
     bad.feed = handler;
     fair.feed = (request, response) => {
       const since = new URL(request.url, "http://feed").searchParams.get("since");
-      send({ 1.2: delta, 1.3: second }[since] ?? (since ? heartbeat : base))(request, response);
+      send({ 1.2: delta, 1.3: second, 1.4: last }[since] ?? base)(request, response);
     };
     const url = [bad, fair].map((stub) => `${stub.url}/feed`);
     const limits = { follow: "poll", pollSeconds: 0.2, maxBytes: 100_000, timeoutSeconds: 0.4 };
