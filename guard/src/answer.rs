@@ -11,23 +11,24 @@ use crate::claim_headers::Forwarded;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer<'a> {
     /// The request does not get through.
-    Denied(Problem),
+    Denied(Box<Problem>),
     /// The request gets through, with these headers. The code is the verdict's, or `anonymous`.
     Passed(Forwarded<'a>, &'static str),
 }
 
 /// 403: no token changes that.
-pub(crate) fn forbidden(code: &'static str, detail: impl Into<String>) -> Problem {
+pub(crate) fn forbidden(code: &'static str, detail: impl Into<String>) -> Box<Problem> {
     let headers = HeaderMap::new();
-    Problem { status: StatusCode::FORBIDDEN, code, detail: detail.into(), headers }
+    Box::new(Problem { status: StatusCode::FORBIDDEN, code, detail: detail.into(), headers })
 }
 
 /// 503: the same request may get through later.
-pub(crate) fn unavailable(code: &'static str, detail: impl Into<String>) -> Problem {
+pub(crate) fn unavailable(code: &'static str, detail: impl Into<String>) -> Box<Problem> {
     let mut headers = HeaderMap::new();
     let retry_after = HeaderValue::from_static(problem::retry_after(code));
     headers.insert(header::RETRY_AFTER, retry_after);
-    Problem { status: StatusCode::SERVICE_UNAVAILABLE, code, detail: detail.into(), headers }
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    Box::new(Problem { status, code, detail: detail.into(), headers })
 }
 
 impl Answer<'_> {

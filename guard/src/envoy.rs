@@ -118,7 +118,6 @@ fn denied(problem: &Problem) -> HttpResponse {
         status: Some(HttpStatus { code: problem.status.as_u16().into() }),
         headers: headers.collect(),
         body: problem.body(),
-        ..DeniedHttpResponse::default()
     })
 }
 

@@ -53,7 +53,7 @@ impl Rules {
         &self,
         verifier: &Verifier,
         asked: &Asked<'_, F>,
-    ) -> Result<(Forwarded<'_>, &'static str, Option<Watched>), Problem> {
+    ) -> Result<(Forwarded<'_>, &'static str, Option<Watched>), Box<Problem>> {
         let policy = self.policy(asked)?;
         let shown = shown(asked.fields);
         let claims = match policy.access {
@@ -70,7 +70,7 @@ impl Rules {
     }
 
     /// The policy of the route that is for a request.
-    fn policy<F: Fields>(&self, asked: &Asked<'_, F>) -> Result<&Policy, Problem> {
+    fn policy<F: Fields>(&self, asked: &Asked<'_, F>) -> Result<&Policy, Box<Problem>> {
         if !is_clear_method(&asked.method) {
             return Err(forbidden(UNCLEAR, "expected a method in capital letters"));
         }
@@ -92,10 +92,12 @@ impl Rules {
         policy: &Policy,
         asked: &Asked<'_, F>,
         shown: &HeaderMap,
-    ) -> Result<Option<Claims>, Problem> {
+    ) -> Result<Option<Claims>, Box<Problem>> {
         // Only a proof names it.
-        let is_proved = shown.contains_key(DPOP);
-        let url = is_proved.then(|| asked.url(self.public_url.as_deref())).unwrap_or_default();
+        let url = match shown.contains_key(DPOP) {
+            true => asked.url(self.public_url.as_deref()),
+            false => String::new(),
+        };
         let shown = offswitch_client::Asked { headers: shown, method: &asked.method, url: &url };
         let authorizing = verifier.authorize(shown, &policy.token);
         // The gateway waits too, and gives up: what can be said from memory is said before that.
@@ -104,7 +106,7 @@ impl Rules {
             Err(_) => verifier.authorize_from_memory(shown, &policy.token),
         };
         let verdict = match authorization {
-            Authorization::Denied { problem, .. } => return Err(problem),
+            Authorization::Denied { problem, .. } => return Err(problem.into()),
             Authorization::Pass(Passed::Anonymous | Passed::Undecided(_)) => return Ok(None),
             Authorization::Pass(Passed::Verified(verdict)) => verdict,
         };
@@ -125,7 +127,7 @@ impl Rules {
         &self,
         claims: Option<&Claims>,
         fields: &F,
-    ) -> Result<Forwarded<'_>, Problem> {
+    ) -> Result<Forwarded<'_>, Box<Problem>> {
         let headers = &self.headers;
         if fields.any_name(|sent| headers.iter().any(|one| could_be_taken_for(sent, &one.name))) {
             return Err(forbidden(SPOOFED, "a header could be taken for one of the guard's"));
@@ -161,7 +163,7 @@ fn watched<F: Fields>(
     policy: &Policy,
     shown: &HeaderMap,
     asked: &Asked<'_, F>,
-) -> Result<Option<Watched>, Problem> {
+) -> Result<Option<Watched>, Box<Problem>> {
     let Some(longest) = policy.watch else { return Ok(None) };
     let value = shown.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = value.and_then(|value| Some(value.split_once(' ')?.1));

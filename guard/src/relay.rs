@@ -81,7 +81,7 @@ async fn poll(
     query: Result<Query<FeedQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (since, wait) = query.map_err(wrong_query)?.0.read()?;
+    let (since, wait) = query.map_err(|rejection| wrong_query(&rejection))?.0.read()?;
     if let Some(since) = since {
         relaying.keep_pace(since).await;
         if !wait.is_zero() && relaying.end() == Some(since) {
@@ -100,7 +100,7 @@ async fn follow(
     version: Version,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let since = query.map_err(wrong_query)?.0.read(&headers)?;
+    let since = query.map_err(|rejection| wrong_query(&rejection))?.0.read(&headers)?;
     if let Some(since) = since {
         relaying.keep_pace(since).await;
     }
@@ -115,7 +115,7 @@ async fn follow(
     Ok(feed::stream(version, HEARTBEAT, snapshots))
 }
 
-fn wrong_query(rejection: QueryRejection) -> Problem {
+fn wrong_query(rejection: &QueryRejection) -> Problem {
     Problem::bad_request("invalid_query", rejection.body_text())
 }
 
@@ -132,7 +132,8 @@ impl Following {
     /// True unless the follower has it: a base that goes no further than it is brings it nothing either.
     fn is_news(&self, next: &SignedSnapshot) -> bool {
         let is_sent = self.sent == Some((next.to, next.issued_at));
-        !is_sent && !(next.is_base() && self.since.is_some_and(|since| next.to <= since))
+        let is_reached = self.since.is_some_and(|since| next.to <= since);
+        !is_sent && (!next.is_base() || !is_reached)
     }
 
     /// The next snapshot for this follower, as soon as it is there: what leads on, or a newer statement

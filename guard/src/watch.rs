@@ -58,7 +58,7 @@ impl Watches {
     }
 
     /// Watches a token for as long as its route says, or until it is not good any more.
-    pub(crate) fn keep(&self, watched: Watched, verifier: &Verifier) -> Result<(), Problem> {
+    pub(crate) fn keep(&self, watched: Watched, verifier: &Verifier) -> Result<(), Box<Problem>> {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             let detail = "this guard watches max_watched connections already";
             return Err(unavailable("too_many_watched", detail));

@@ -1,6 +1,5 @@
 //! Patterns of paths: `/api/*/items`, `/static/**`, `/reports/*.pdf`.
 
-use std::borrow::Cow;
 use std::str::FromStr;
 
 use super::path::ClearPath;
@@ -38,7 +37,7 @@ impl Pattern {
 }
 
 impl Piece {
-    fn matches(&self, segment: &Cow<'_, str>) -> bool {
+    fn matches(&self, segment: &str) -> bool {
         match self {
             Self::Exact(text) => text == segment,
             Self::Between(begin, end) => {
