@@ -12,7 +12,7 @@ const source = await readFile(join(ROOT, "www/src/shared/answers.ts"), "utf8");
 /** The schema of each interface; null if the description only says that it is an object. */
 const SCHEMAS = {
   Accepted: "Accepted", ApiKey: "ApiKeyListed", ApiKeyList: "ApiKeyList", DroppedFeedKey: "Dropped",
-  FeedKey: "FeedKey", Finding: null, Issuer: "IssuerListed", IssuerChanged: "IssuerChanged",
+  Check: "Check", Examined: "Examined", FeedKey: "FeedKey", Finding: null, Issuer: "IssuerListed", IssuerChanged: "IssuerChanged",
   IssuerList: "IssuerList", LogEntry: null, LogPage: "RevocationList",
   BackchannelLogout: "BackchannelLogout", ReceiverFailure: "ReceiverErrorState", Receivers: "Receivers",
   ReceiverState: "ReceiverState", EventReceiver: "EventReceiver", Webhook: "Webhook",
