@@ -131,7 +131,7 @@ consoleTest("a stream of events that is not set up is shown", async (it) => {
     return one.receivers[0].stream?.error?.code;
   }, "transmitter_unavailable");
   await it.go("Issuers");
-  await says(it.row(IDP), /events[^]*stream[^]*not polled yet[^]*transmitter_unavailable[^]*ssf-configuration/);
+  await says(it.row(IDP), /events[^]*stream[^]*transmitter_unavailable[^]*ssf-configuration[^]*not polled yet/);
   await it.button("Change idp").click();
   await it.part("Change idp").getByRole("textbox", { name: "Horizon, seconds" }).fill("7200");
   await it.button("Save changes").click();
