@@ -19,7 +19,7 @@ async fn open(url: &str, wait_replicas: u32) -> RedisStore {
     RedisStore::connect(RedisOptions { wait_replicas, ..options(url) }).await.unwrap()
 }
 
-/// Appends until told to stop; what was acknowledged, and how many calls failed.
+/// Appends until `stop` is set; what was acknowledged, and how many calls failed.
 async fn append_until(
     store: Arc<RedisStore>,
     stop: Arc<AtomicBool>,
