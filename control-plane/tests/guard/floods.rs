@@ -37,7 +37,7 @@ async fn slow_and_empty_connections_are_closed_and_others_answered_meanwhile() {
         assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
         sleep(Duration::from_millis(200)).await;
     }
-    // The header's time is over after 10 s, whatever trickles in.
+    // The header's time is over after 10 s, although bytes keep coming.
     for mut connection in slow {
         let end = timeout(Duration::from_secs(20), connection.read(&mut [0; 64])).await.unwrap();
         assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");

@@ -116,7 +116,7 @@ async fn several_authorization_headers_long_tokens_and_other_schemes_are_no_toke
     assert_eq!(code(&about.send().await.unwrap()), (401, "unbound_token".to_owned()));
 }
 
-// What a gateway forwards of a request is answered whatever its form is, on a connection that goes on.
+// A gateway may forward method and body of a request: the answer is the same, and the connection goes on.
 #[tokio::test]
 async fn bodies_methods_and_http_versions_make_no_difference() {
     let plane = ControlPlane::start().await;
