@@ -67,6 +67,7 @@ export class ControlPlane {
 
   /** Kills the process. */
   async kill() {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const gone = new Promise((resume) => this.#child.once("exit", resume));
     this.#child.kill("SIGKILL");
     await gone;

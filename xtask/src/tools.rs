@@ -54,16 +54,27 @@ pub(crate) fn ensure_redis() -> Result<()> {
 pub(crate) fn ensure_test_programs() -> Result<()> {
     ensure_redis()?;
     ensure_program("faketime", "faketime")?;
-    // Some identity providers of tests/issuers are from PyPI.
+    // Some identity providers of tests/issuers, and some gateways, are from PyPI.
     ensure_program("python3", "python3-venv")?;
     ensure_program("lighttpd", "lighttpd")?;
+    ensure_gateways()?;
     ensure_program("chromium", "chromium")
 }
 
 /// More programs that only benchmarks need.
 pub(crate) fn ensure_bench_programs() -> Result<()> {
     ensure_redis()?;
+    ensure_gateways()?;
+    ensure_program("h2load", "nghttp2-client")?;
     ensure_program("wrk", "wrk")
+}
+
+/// The gateways that are packages of Debian; Envoy and Traefik are from PyPI.
+fn ensure_gateways() -> Result<()> {
+    for program in ["caddy", "haproxy", "nginx", "openssl"] {
+        ensure_program(program, program)?;
+    }
+    ensure_program("python3", "python3-venv")
 }
 
 /// The fuzzer's command.
@@ -90,7 +101,9 @@ fn ensure_program(program: &str, package: &str) -> Result<()> {
 /// True if a program of this name can be run.
 pub(crate) fn is_on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    // Debian has servers where the path of a user does not lead.
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.into_iter().any(|folder| folder.join(program).is_file())
 }
 
 /// An hour from now, unix seconds.

@@ -1,0 +1,4 @@
+import { expectGateway } from "./cases.mjs";
+import { caddy } from "./caddy.mjs";
+
+expectGateway(caddy);

@@ -1,0 +1,4 @@
+import { expectGateway } from "./cases.mjs";
+import { envoyByGrpc } from "./envoy.mjs";
+
+expectGateway(envoyByGrpc);

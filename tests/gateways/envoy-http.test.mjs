@@ -1,0 +1,4 @@
+import { expectGateway } from "./cases.mjs";
+import { envoyByHttp } from "./envoy.mjs";
+
+expectGateway(envoyByHttp);

@@ -1,0 +1,4 @@
+import { expectGateway } from "./cases.mjs";
+import { haproxy } from "./haproxy.mjs";
+
+expectGateway(haproxy);

@@ -1,0 +1,4 @@
+import { expectGateway } from "./cases.mjs";
+import { nginx } from "./nginx.mjs";
+
+expectGateway(nginx);

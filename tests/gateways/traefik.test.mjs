@@ -1,0 +1,4 @@
+import { expectGateway } from "./cases.mjs";
+import { traefik } from "./traefik.mjs";
+
+expectGateway(traefik);
