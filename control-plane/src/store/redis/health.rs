@@ -107,16 +107,16 @@ impl Health {
     /// What an operator should know. `first_run_id` is that of the first server this process used.
     pub(super) fn findings(&self, tolerance: &Tolerance, first_run_id: &str) -> Vec<Finding> {
         let fatal = |tolerated: Tolerated| !tolerance.accepts(tolerated);
-        let told = |name: &str| self.info.get(name).map_or("unknown", String::as_str);
+        let reported = |name: &str| self.info.get(name).map_or("unknown", String::as_str);
         let mut findings = Vec::new();
         let mut found = |code, fatal, detail| findings.push(Finding { code, detail, fatal });
-        if told("maxmemory_policy") != "noeviction" {
-            let policy = told("maxmemory_policy");
+        if reported("maxmemory_policy") != "noeviction" {
+            let policy = reported("maxmemory_policy");
             let detail = format!("maxmemory_policy is {policy}; set it to noeviction");
             found("store_evicts", fatal(Tolerated::Eviction), detail);
         }
-        if told("evicted_keys") != "0" {
-            let count = told("evicted_keys");
+        if reported("evicted_keys") != "0" {
+            let count = reported("evicted_keys");
             let detail = format!(
                 "evicted_keys is {count}: revocations may be lost; when that is ruled out, \
                  CONFIG RESETSTAT or a restart clears it"
@@ -133,20 +133,20 @@ impl Health {
             found("store_skips_flushes", false, detail.to_owned());
         }
         if self.major_version().is_none_or(|version| version < OLDEST_MAJOR_VERSION) {
-            let version = told("redis_version");
+            let version = reported("redis_version");
             let detail = format!("redis_version is {version}; 7.0 or later is needed");
             found("store_too_old", true, detail);
         }
         if self.role == Role::Replica {
-            let detail = format!("its role is {}; connect to the primary", told("role"));
+            let detail = format!("its role is {}; connect to the primary", reported("role"));
             found("store_is_replica", fatal(Tolerated::Replica), detail);
         }
-        let write_status = told("aof_last_write_status");
+        let write_status = reported("aof_last_write_status");
         if self.durability != Durability::Memory && write_status != "ok" {
             let detail = format!("aof_last_write_status is {write_status}; look at its disk");
             found("store_write_error", true, detail);
         }
-        if told("rdb_last_bgsave_status") == "err" {
+        if reported("rdb_last_bgsave_status") == "err" {
             let detail = "rdb_last_bgsave_status is err; look at its disk".to_owned();
             found("store_snapshot_error", false, detail);
         }
