@@ -1,6 +1,7 @@
 //! The control plane: records every revocation durably and publishes it immediately, signed.
 
 pub mod api_keys;
+pub mod backup;
 pub mod clock;
 pub mod config;
 pub mod credential;

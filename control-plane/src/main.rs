@@ -1,5 +1,6 @@
 //! `offswitch`: the commands of the control plane and of the guard. This file only connects the parts.
 
+mod backup_command;
 mod doctor_command;
 mod guard_command;
 mod process;
@@ -19,6 +20,7 @@ use offswitch::clock::{unix_seconds, utc};
 use offswitch::config::{self, Config};
 use offswitch::telemetry;
 
+use self::backup_command::{BackupOptions, RestoreOptions};
 use self::doctor_command::Doctor;
 use self::guard_command::GuardOptions;
 use self::root_keys::RootKeysCommand;
@@ -43,12 +45,16 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Writes everything in the store to a file. With the embedded store, stop `serve` first.
+    Backup(BackupOptions),
     Doctor(Doctor),
     /// Answers gateways whether a request's token is valid, and may relay the feed.
     Guard(GuardOptions),
     /// Manages the API keys.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Puts a backup back into a store.
+    Restore(RestoreOptions),
     /// Serves the HTTP API.
     Serve(ServeOptions),
     /// Makes and explains snapshots.
@@ -96,10 +102,18 @@ async fn main() -> ExitCode {
     let arguments = arguments.unwrap_or_else(|error| error.exit());
     let path = arguments.config.as_deref();
     let outcome = match arguments.command {
+        Command::Backup(options) => match configured(path, Vec::new()) {
+            Ok(config) => return backup_command::back_up(&config, &options).await,
+            Err(code) => return code,
+        },
         Command::Doctor(command) => return doctor_command::run(command).await,
         Command::Guard(options) => return guard_command::run(path, &options).await,
         Command::Keys(command) => match configured(path, Vec::new()) {
             Ok(config) => keys(config, command).await,
+            Err(code) => return code,
+        },
+        Command::Restore(options) => match configured(path, Vec::new()) {
+            Ok(config) => return backup_command::restore(&config, &options).await,
             Err(code) => return code,
         },
         Command::Serve(options) => match configured(path, options.variables()) {

@@ -240,6 +240,11 @@ impl MasterKey {
         self.in_use.load().key.mac(context, message)
     }
 
+    /// As [`mac`](Self::mac), of the accepted key `id`; none if no accepted key has this id.
+    pub fn mac_of(&self, id: KeyId, context: &str, message: &[u8]) -> Option<blake3::Hash> {
+        self.key(id).map(|key| key.mac(context, message))
+    }
+
     /// True if `mac` is a proof of any accepted key. The comparison takes constant time.
     pub fn is_mac(&self, context: &str, message: &[u8], mac: blake3::Hash) -> bool {
         self.keys.iter().any(|key| key.mac(context, message) == mac)

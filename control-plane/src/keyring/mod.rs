@@ -216,8 +216,16 @@ impl Keyring {
     ///
     /// See [`KeyringError`].
     pub async fn settle(store: &dyn Store, master: &MasterKey) -> Result<(), KeyringError> {
-        let document = store.load(DOCUMENT).await?;
-        Plain::found(&document, master, None).map(drop)
+        Self::settle_document(&store.load(DOCUMENT).await?, master)
+    }
+
+    /// [`settle`](Self::settle) with a keyring that is not in a store, as it is sealed.
+    ///
+    /// # Errors
+    ///
+    /// See [`KeyringError`].
+    pub fn settle_document(document: &[u8], master: &MasterKey) -> Result<(), KeyringError> {
+        Plain::found(document, master, None).map(drop)
     }
 
     /// Seals the keyring under the master key `to`, which `master` must accept. Every process that

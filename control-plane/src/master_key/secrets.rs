@@ -124,6 +124,11 @@ impl Origin {
 }
 
 impl KeyId {
+    /// The id's bytes, with which everything sealed under the key begins.
+    pub fn bytes(self) -> [u8; ID_BYTES] {
+        self.0
+    }
+
     /// The id at the beginning of `sealed`, and the rest.
     pub(super) fn split(sealed: &[u8]) -> Option<(Self, &[u8])> {
         let (id, rest) = sealed.split_first_chunk()?;

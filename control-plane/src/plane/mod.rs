@@ -39,7 +39,8 @@ use folded::Folded;
 pub use api_key_ring::ApiKeyRing;
 pub use introspection::Introspection;
 pub use log::{
-    Backwards, Health, Loading, Log, LogSettings, MOST_ENTRIES, Revoked, published_issuer,
+    Backwards, Health, Loading, Log, LogSettings, MOST_ENTRIES, Revoked, join_into,
+    published_issuer,
 };
 pub use outgoing::{Outgoing, RelyingPartySecrets};
 pub use publish::{Following, PublishSettings, Publisher};

@@ -54,13 +54,7 @@ impl SealedStore {
                     continue;
                 }
                 let Ok(content) = self.open(&name, &sealed) else { continue };
-                let forget_at = if name.starts_with(OPENING_DOCUMENTS) {
-                    Some(self.now().saturating_add(REQUEST_MEMORY.as_secs()))
-                } else if name.starts_with(USER_DOCUMENTS) {
-                    UserSessions::decode(&content).ok().and_then(|held| held.forget_at(lifetimes))
-                } else {
-                    None
-                };
+                let forget_at = forget_at(&name, &content, lifetimes, self.now());
                 self.swap(&name, &content, &content, forget_at).await?;
                 count += 1;
             }
@@ -217,6 +211,17 @@ impl Store for SealedStore {
 
     fn durability(&self) -> Option<Durability> {
         self.inner.durability()
+    }
+}
+
+/// When a store may forget the document `name` with this `content`, unix seconds; never if absent.
+pub fn forget_at(name: &str, content: &[u8], lifetimes: &Lifetimes, now: u64) -> Option<u64> {
+    if name.starts_with(OPENING_DOCUMENTS) {
+        Some(now.saturating_add(REQUEST_MEMORY.as_secs()))
+    } else if name.starts_with(USER_DOCUMENTS) {
+        UserSessions::decode(content).ok().and_then(|held| held.forget_at(lifetimes))
+    } else {
+        None
     }
 }
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use offswitch::backup::refuse_unfinished;
 use offswitch::config::Config;
 use offswitch::keyring::Keyring;
 use offswitch::master_key::MasterKey;
@@ -37,6 +38,9 @@ pub(crate) async fn check(config: &Config) -> ExitCode {
         Ok(store) => {
             report.note("store", &Ok("it answers".to_owned()));
             note_findings(&mut report, store.as_ref()).await;
+            if let Err(error) = refuse_unfinished(store.as_ref()).await {
+                report.note("restore", &Err(error.to_string()));
+            }
             report.note("master key", &master_key(config, store.as_ref()).await);
             report.note("issuer", &issuer(config, &store).await);
         }

@@ -27,14 +27,14 @@ pub(super) async fn settle(
 }
 
 /// The issuer of the first start on `store`, if there was one.
-pub(super) async fn remembered(store: &dyn Store) -> anyhow::Result<Option<String>> {
+pub(crate) async fn remembered(store: &dyn Store) -> anyhow::Result<Option<String>> {
     let bytes = store.load(DOCUMENT).await?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     Ok((!text.is_empty()).then_some(text))
 }
 
 /// The common issuer, or the remembered one if the other is only a default.
-pub(super) fn agree(remembered: String, configured: &str, is_set: bool) -> anyhow::Result<String> {
+pub(crate) fn agree(remembered: String, configured: &str, is_set: bool) -> anyhow::Result<String> {
     if is_set && remembered != configured {
         bail!(
             "the store belongs to the issuer {remembered}, and the configuration says \

@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 pub(crate) use check::check;
+pub(crate) use issuer::{agree as agree_on_issuer, remembered as remembered_issuer};
 pub(crate) use opening::{master_key, open_store, sealed};
 
 /// The part of the configuration that can be set on the command line.

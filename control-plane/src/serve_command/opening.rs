@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use offswitch::api_keys::Scope;
+use offswitch::backup::{BackupError, refuse_unfinished};
 use offswitch::clock::unix_seconds;
 use offswitch::config::{Config, StoreConfig};
 use offswitch::http::Starting;
@@ -54,6 +55,7 @@ pub(super) async fn start(config: Config, starting: &Starting) -> anyhow::Result
 async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<Plane>> {
     let store = open_store(config).await?;
     starting.waits_for_store(false);
+    refuse_unfinished(store.as_ref()).await?;
     let master = master_key(config, store.as_ref()).await?;
     let mut settings = config.settings.clone();
     let documents = sealed(&store, &master).await.map_err(|error| in_words(error, config))?;
@@ -222,7 +224,11 @@ fn is_over_soon(error: &anyhow::Error) -> bool {
         Some(RelyingPartyError::Store(error)) => Some(error),
         _ => None,
     };
-    let of_store = error.downcast_ref::<StoreError>().or(of_plane).or(of_party);
+    let of_backup = match error.downcast_ref::<BackupError>() {
+        Some(BackupError::Store(error)) => Some(error),
+        _ => None,
+    };
+    let of_store = error.downcast_ref::<StoreError>().or(of_plane).or(of_party).or(of_backup);
     matches!(of_store, Some(StoreError::TooFewReplicas { .. } | StoreError::Unavailable(_)))
 }
 

@@ -1,6 +1,7 @@
 //! What the control plane guarantees beyond one request: publication, several processes, outages.
 
 mod announcing;
+mod backups;
 mod capacity;
 mod crashes;
 mod failovers;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Each module of the crate, the lowest first: a module imports only those before it. The rules are
 /// below all of them, in a crate of their own that cannot import any.
-const LAYERS: [&str; 13] = [
+const LAYERS: [&str; 14] = [
     "clock",
     "private_files",
     "master_key",
@@ -21,6 +21,7 @@ const LAYERS: [&str; 13] = [
     "relying_parties",
     "sealing",
     "plane",
+    "backup",
     "config",
 ];
 /// Modules above those; they do not import each other.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use offswitch_core::fold::{Fold, Validity};
 use offswitch_core::log::End;
-use offswitch_snapshot::{Floor, Salt};
+use offswitch_snapshot::{Floor, Position, Salt};
 
 use super::PlaneError;
 use crate::store::{Page, Store, StoreError};
@@ -134,7 +134,7 @@ pub(super) async fn recover(
         // By the store's clock, which is known after the reading.
         let now = store.now();
         let needed_at = needed_at.unwrap_or(now);
-        let mut joined = match found {
+        let joined = match found {
             Ok(Loaded { fold, continues: true }) if !fold.lacks(published, needed_at) => {
                 return Ok(fold);
             }
@@ -149,13 +149,45 @@ pub(super) async fn recover(
                 published.clone()
             }
         };
-        joined.note_loss(now);
-        // Eras grow with the clock, so that a forgotten one is not assigned again, and no
-        // faster than the clock, so that verifiers can refuse an era far ahead of theirs.
-        let era = (expected.position.era.max(held.position.era) + 1).max(now);
-        let checkpoint = joined.compaction().checkpoint(needed_at);
-        store.start_era(expected, era, &checkpoint).await?;
+        begin_era(store, (expected, held.position.era), joined, needed_at, now).await?;
     }
+}
+
+/// Begins a new era of the store's log that contains what it has and what `fold` has; returns where it
+/// begins. For a backup that is restored into a store with content.
+///
+/// # Errors
+///
+/// As the store; [`PlaneError::Fold`] if the log is damaged.
+pub async fn join_into(store: &dyn Store, fold: &Fold) -> Result<Position, PlaneError> {
+    let (salt, issuer) = fold.names();
+    loop {
+        let expected = store.end().await?;
+        let mut joined = load(store, salt, issuer, None, &Loading::default()).await?.fold;
+        joined.join(fold);
+        let (era, now) = (fold.reached().position.era, store.now());
+        if let Some(begin) = begin_era(store, (expected, era), joined, now, now).await? {
+            return Ok(begin);
+        }
+    }
+}
+
+/// Begins an era that contains `joined`, later than that of the log that ends at `expected` and than
+/// the era `held`. None if the log does not end there any more.
+async fn begin_era(
+    store: &dyn Store,
+    (expected, held): (End, u64),
+    mut joined: Fold,
+    needed_at: u64,
+    now: u64,
+) -> Result<Option<Position>, StoreError> {
+    joined.note_loss(now);
+    // Eras grow with the clock, so that a forgotten one is not assigned again, and no
+    // faster than the clock, so that verifiers can refuse an era far ahead of theirs.
+    let era = (expected.position.era.max(held) + 1).max(now);
+    let checkpoint = joined.compaction().checkpoint(needed_at);
+    let has_begun = store.start_era(expected, era, &checkpoint).await?;
+    Ok(has_begun.then_some(Position { era, seq: checkpoint.seq }))
 }
 
 /// How many records are read in one call: a script in Redis finds these in a few milliseconds.

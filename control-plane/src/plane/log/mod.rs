@@ -30,8 +30,8 @@ use clock_watch::ClockWatch;
 use memory::Memory;
 
 pub use backwards::Backwards;
-pub use continuity::Loading;
 pub(in crate::plane) use continuity::PAGE_RECORDS;
+pub use continuity::{Loading, join_into};
 pub use memory::published_issuer;
 pub use revoke::{MOST_ENTRIES, Revoked};
 

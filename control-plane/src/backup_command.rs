@@ -1,0 +1,198 @@
+//! `offswitch backup` and `offswitch restore`.
+
+use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use offswitch::backup::{self, Backup, BackupError, Head, Onto, Restored, Taken};
+use offswitch::clock::{unix_seconds, utc};
+use offswitch::config::{Config, StoreConfig};
+use offswitch::keyring::Keyring;
+use offswitch::master_key::MasterKey;
+use offswitch::store::Store;
+
+use crate::serve_command::{agree_on_issuer, master_key, open_store, remembered_issuer, sealed};
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupOptions {
+    /// The file to write; it must not exist.
+    #[arg(long)]
+    to: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreOptions {
+    /// The file that `offswitch backup` wrote.
+    #[arg(long)]
+    from: PathBuf,
+    /// Adds what the store lacks to a store that is not empty: what it has stays, and nothing is
+    /// un-revoked.
+    #[arg(long)]
+    merge: bool,
+}
+
+/// Writes a backup. On Redis, control planes may run meanwhile.
+pub(crate) async fn back_up(config: &Config, options: &BackupOptions) -> ExitCode {
+    match take(config, &options.to).await {
+        Ok(taken) => {
+            report_taken(&taken, &options.to);
+            ExitCode::SUCCESS
+        }
+        Err(error) => failure(&error),
+    }
+}
+
+/// Restores a backup.
+pub(crate) async fn restore(config: &Config, options: &RestoreOptions) -> ExitCode {
+    match put_back(config, options).await {
+        Ok((head, restored)) => {
+            report_restored(&head, &restored);
+            ExitCode::SUCCESS
+        }
+        Err(error) => failure(&error),
+    }
+}
+
+async fn take(config: &Config, path: &Path) -> anyhow::Result<Taken> {
+    ensure!(!path.exists(), "{} exists; a backup is never overwritten", path.display());
+    let file = config.data_dir.join(EMBEDDED_FILE);
+    if config.store == StoreConfig::Embedded && !file.exists() {
+        return Err(BackupError::NothingThere.into());
+    }
+    let (store, master) = open(config).await?;
+    let documents = sealed(&store, &master).await?;
+    let issuer = remembered_issuer(&documents).await?.ok_or(BackupError::NothingThere)?;
+    // It gets its name only after it is complete.
+    let draft = path.with_extension("draft");
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(true).mode(0o600);
+    let draft_file =
+        options.open(&draft).with_context(|| format!("{} cannot be written", draft.display()))?;
+    let taken = backup::take(store.as_ref(), &master, &issuer, draft_file).await;
+    let named = taken.map_err(anyhow::Error::from).and_then(|taken| {
+        fs::rename(&draft, path)?;
+        Ok(taken)
+    });
+    if named.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    named
+}
+
+async fn put_back(config: &Config, options: &RestoreOptions) -> anyhow::Result<(Head, Restored)> {
+    let path = options.from.display();
+    let file = File::open(&options.from).with_context(|| format!("{path} cannot be read"))?;
+    let (store, master) = open(config).await?;
+    let backup = Backup::open(file, &master)?;
+    let head = backup.head().clone();
+    if config.issuer_is_set {
+        is_of(&head, &config.settings.issuer)?;
+    }
+    if Keyring::is_in(store.as_ref()).await? {
+        let documents = sealed(&store, &master).await?;
+        if let Some(issuer) = remembered_issuer(&documents).await? {
+            agree_on_issuer(issuer.clone(), &config.settings.issuer, config.issuer_is_set)?;
+            is_of(&head, &issuer)?;
+        }
+    }
+    let onto = if options.merge { Onto::Content } else { Onto::Empty };
+    let lifetimes = &config.settings.sessions.lifetimes;
+    let restored = backup::restore(&store, &master, &backup, onto, lifetimes).await?;
+    Ok((head, restored))
+}
+
+/// The store and the master key, which must exist: a new one could open nothing.
+async fn open(config: &Config) -> anyhow::Result<(Arc<dyn Store>, MasterKey)> {
+    let is_elsewhere = config.master_key.is_some() || config.master_key_command.is_some();
+    let path = &config.master_key_file;
+    ensure!(
+        is_elsewhere || path.exists(),
+        "{} is not there: a backup needs the master key of its store (there, or as \
+         OFFSWITCH_MASTER_KEY)",
+        path.display()
+    );
+    let store = open_store(config).await.context(match config.store {
+        StoreConfig::Embedded => {
+            "the embedded store cannot be opened; if a control plane runs, stop it first"
+        }
+        StoreConfig::Redis { .. } => "the store cannot be used",
+    })?;
+    let master = master_key(config, store.as_ref()).await?;
+    Ok((store, master))
+}
+
+fn is_of(head: &Head, issuer: &str) -> Result<(), BackupError> {
+    if head.issuer == issuer {
+        return Ok(());
+    }
+    Err(BackupError::OtherIssuer { found: head.issuer.clone(), expected: issuer.to_owned() })
+}
+
+fn report_taken(taken: &Taken, path: &Path) {
+    let Taken { head, documents, records, end, left_out } = taken;
+    println!("{} has the state of {} at {}", path.display(), head.issuer, utc(head.made_at));
+    println!("{records} record(s) up to {}, {documents} document(s)", end.position);
+    if !left_out.is_empty() {
+        let some = left_out.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>();
+        println!(
+            "left out: {} document(s) that do not open under the master key ({}{})",
+            left_out.len(),
+            some.join(", "),
+            if left_out.len() > MOST_NAMED { ", …" } else { "" }
+        );
+    }
+    println!("keep the master key in another place: without it the backup cannot be restored");
+}
+
+fn report_restored(head: &Head, restored: &Restored) {
+    let made_at = utc(head.made_at);
+    let Restored { documents, kept, records, end } = restored;
+    println!(
+        "restored {} as of {made_at}: {records} record(s), {documents} document(s)",
+        head.issuer
+    );
+    if *kept > 0 {
+        println!("the store had {kept} of the documents already; they stay as they are");
+    }
+    println!("the log is now at {end}, in a new era; verifiers keep what they know");
+    println!("what a backup cannot know, from {made_at} on:");
+    println!(
+        "- revocations: control planes put back those in their data folder (published) when they \
+         start, or while they run; start all of them before you admit traffic"
+    );
+    println!("- sessions: those that were opened later are gone, and their users log in again");
+    if unix_seconds() > head.made_at.saturating_add(ENDED_ARE_KNOWN_SECONDS) {
+        println!(
+            "- logouts: the backup is older than a day, so sessions that have ended since may be \
+             active again; press the red button (POST /v1/red-button) to end them all"
+        );
+    } else {
+        println!(
+            "- logouts: if no control plane has its data folder, sessions that have ended since are \
+             active again; press the red button (POST /v1/red-button) to end them all"
+        );
+    }
+    println!("- API keys: keys that were deleted later work again; compare `offswitch keys list`");
+}
+
+/// Prints the error; the exit code says whether the file, the store's content or something else is
+/// the reason.
+fn failure(error: &anyhow::Error) -> ExitCode {
+    eprintln!("offswitch: {error:#}");
+    match error.downcast_ref::<BackupError>() {
+        Some(error) if error.is_of_the_file() => ExitCode::from(3),
+        Some(BackupError::NotEmpty | BackupError::NothingThere | BackupError::Unfinished) => {
+            ExitCode::from(4)
+        }
+        _ => ExitCode::FAILURE,
+    }
+}
+
+const EMBEDDED_FILE: &str = "offswitch.redb";
+/// The fold remembers for a day which sessions have ended.
+const ENDED_ARE_KNOWN_SECONDS: u64 = 24 * 60 * 60;
+const MOST_NAMED: usize = 8;
