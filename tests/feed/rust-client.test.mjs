@@ -55,6 +55,16 @@ async function memoryOf({ pid }) {
   return Number(pages) * 4096;
 }
 
+// A process that was restarted must not accept what it has refused before, until the next poll.
+test("the Rust client: starts with what came after the base", { concurrency: true }, async () => {
+  const stub = await startStub({ snapshot: base, jwks: { keys: [key.jwk] } });
+  open.push(stub);
+  stub.feed = (request, response) => send(request.url.includes("since=1.2") ? delta : base)(request, response);
+  const client = await startRustClient({ key, publicKey, url: `${stub.url}/feed` }, { follow: "poll", pollSeconds: 30 });
+  open.push(client);
+  assert.deepEqual([(await client.status()).position, await client.check(good)], ["1.3", "revoked_token"]);
+});
+
 for (const [what, handler] of Object.entries(hostileAnswers({ delta, fork, otherFeed, otherKey }))) {
   // G08, S08, S09, S10: the last good state stays in force and the next good update succeeds.
   test(`the Rust client: ${what} leaves the last good state in force`, { concurrency: true }, async () => {

@@ -34,9 +34,12 @@ impl Following {
         Self { feed, rounds, catching_up, news: Notify::new() }
     }
 
-    /// The first round, before the feed is followed.
+    /// The first rounds, before the feed is followed. The base may be older than the newest revocations, and
+    /// without what comes after it, a token that this process refused before it was restarted would be good again.
     pub(crate) async fn begin(&self) {
-        self.refresh(0.0).await;
+        if let Some(Round::Applied(Applied::Replaced)) = self.refresh(0.0).await {
+            self.refresh(0.0).await;
+        }
     }
 
     /// Polls once, or waits for the poll that is under way.
