@@ -361,7 +361,7 @@ function unRevocations({ verdicts }) {
  * @param {History} history
  */
 function interimEras({ faults, received }) {
-  const windows = faults.filter(({ kind }) => kind === "lost-seconds").map(({ begin, end }) => {
+  const windows = faults.filter(({ losesFrom }) => losesFrom !== undefined).map(({ begin, end }) => {
     const until = end + SETTLED_WITHIN;
     const newest = (rows) => rows.reduce((era, { to }) => Math.max(era, eraOf(to)), 0);
     const before = newest(received.filter(({ at }) => at < begin));

@@ -123,6 +123,9 @@ const FAULTS = {
   "a revocation is lost that was acknowledged after the heal": [
     "nothingAcknowledgedIsLost", (history) => { history.revocations[2].at = 12_001; },
   ],
+  "a revocation is lost by a store that was emptied under its processes": [
+    "nothingAcknowledgedIsLost", (history) => { Object.assign(history.faults[0], { kind: "flush", losesFrom: 0 }); },
+  ],
   "a revocation is lost that a follower was handed": ["nothingAcknowledgedIsLost", (history) => {
     history.revocations[2].position = "7.3";
     history.revocations[1].position = "7.2";

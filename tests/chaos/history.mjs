@@ -46,10 +46,12 @@ import { readFile, writeFile } from "node:fs/promises";
  * @property {string} code
  *
  * @typedef {object} Fault
- * @property {"demotion" | "lost-seconds"} kind
+ * @property {"clock" | "cut" | "demotion" | "flush" | "freeze" | "kill" | "lost-seconds" | "older" | "slow"} kind
  * @property {number} begin
  * @property {number} end when everything was ready again
- * @property {number} [losesFrom] writes after this moment may be lost
+ * @property {number} [losesFrom] writes after this moment may be lost in the store; only those of `lost-seconds`
+ *   are then lost for good, if no follower got them
+ * @property {number} [killed] how many processes died
  *
  * @typedef {object} Readiness
  * @property {number} at when it was asked

@@ -5,9 +5,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { chance, upTo } from "../support/chance.mjs";
+import { chance, shuffled, upTo } from "../support/chance.mjs";
 import { until } from "../support/feed.mjs";
 import { lostUnpublished, missingForAMoment, undecidedAfter, violations } from "./checker.mjs";
+import { NEMESES, strike } from "./nemeses.mjs";
 import { FileLengths, demote, loseSeconds } from "./faults.mjs";
 import { startFollower } from "./followers.mjs";
 import { compare, emptyHistory, readHistory, writeHistory } from "./history.mjs";
@@ -19,6 +20,8 @@ const WRITERS = 4;
 /** @type {("poll" | "stream")[]} */
 const HOW = ["poll", "stream"];
 const DEMOTED_SECONDS = 72;
+/** With `--nemeses`: faults between two complete looks at the new tokens. */
+const JUDGED_EVERY = 7;
 const CAUGHT_UP_WITHIN_SECONDS = 60;
 /** Violations of one rule that are printed. */
 const SHOWN = 3;
@@ -27,6 +30,9 @@ const HELP = `node tests/chaos/run.mjs [options]
   --seed N        of all random choices, 1; the timing of the machine is not repeated
   --no-demotion   leaves out the primary that is demoted in place, which takes 75 s
   --forget        the control planes lose their own files, too: violations are expected
+  --nemeses LIST  instead of all that: these faults, in random order, for --seconds; "all" or of
+                  clock,cut,flush,freeze,kill,older,slow
+  --seconds N     with --nemeses: how long, 300
   --stagger       the processes are killed at different moments: one publishes entries that only it knows
   --check FILE    only checks a saved history`;
 
@@ -34,14 +40,18 @@ const options = /** @type {const} */ ({
   check: { type: "string" },
   forget: { type: "boolean", default: false },
   help: { type: "boolean", default: false },
+  nemeses: { type: "string" },
   "no-demotion": { type: "boolean", default: false },
   rounds: { type: "string", default: "20" },
+  seconds: { type: "string", default: "300" },
   seed: { type: "string", default: "1" },
   stagger: { type: "boolean", default: false },
 });
 const { values } = parseArgs({ options });
-const [rounds, seed] = [values.rounds, values.seed].map(Number);
-if (values.help || ![rounds, seed].every((value) => Number.isSafeInteger(value) && value >= 0)) {
+const [rounds, seed, seconds] = [values.rounds, values.seed, values.seconds].map(Number);
+const nemeses = values.nemeses === "all" ? Object.keys(NEMESES) : values.nemeses?.split(",") ?? [];
+const isUnknown = nemeses.some((name) => !Object.hasOwn(NEMESES, name));
+if (values.help || isUnknown || ![rounds, seed, seconds].every((value) => Number.isSafeInteger(value) && value >= 0)) {
   console.log(HELP);
   process.exit(values.help ? 0 : 2);
 }
@@ -56,7 +66,7 @@ process.on("exit", () => {
   rmSync(isKept ? join(folder, "data") : folder, { recursive: true, force: true, maxRetries: 5 });
 });
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => void ended(new Error(signal)));
-setTimeout(() => void ended(new Error("the run takes too long")), (300 + rounds * 60) * 1000).unref();
+setTimeout(() => void ended(new Error("the run takes too long")), (300 + (nemeses.length > 0 ? seconds : rounds * 60)) * 1000).unref();
 await run().then(() => ended(), ended);
 
 async function run() {
@@ -71,6 +81,38 @@ async function run() {
   }
   load.followers.push(await startFollower(system, history, "several", system.planes, "poll"));
   load.start(WRITERS);
+  await (nemeses.length > 0 ? strikeFor(load) : loseAndDemote(load, random));
+  await judgeAgain(load, "fresh-last", range(0, load.tokens));
+  await load.stop();
+  console.log(`answers other than success: ${JSON.stringify(load.refusals)}`);
+  for (const { verifier } of load.followers) verifier.close();
+}
+
+/** Lets the chosen faults happen, each as often as the others, until the time is over. */
+async function strikeFor(load) {
+  // The load draws numbers as fast as it is answered: the faults have their own.
+  const random = chance(seed);
+  const until = Date.now() + seconds * 1000;
+  await system.redis.command("CONFIG SET appendfsync always");
+  let known = 0;
+  let count = 0;
+  while (Date.now() < until) {
+    for (const name of shuffled(nemeses, random)) {
+      if (Date.now() >= until) break;
+      await pause(nemeses.length === 1 ? 200 : 1000 + upTo(random, 1000));
+      history.faults.push(await strike(name, system, random));
+      count += 1;
+      if (nemeses.length > 1) console.log(`${name}: ${figures(history)}`);
+      if (count % JUDGED_EVERY === 0) {
+        await judgeAgain(load, `fresh-${count}`, range(known, load.tokens));
+        known = load.tokens;
+      }
+    }
+  }
+}
+
+/** Rounds in which the store loses its last seconds, then a demotion. */
+async function loseAndDemote(load, random) {
   const lengths = new FileLengths(system.redis);
   for (let round = 1; round <= rounds; round += 1) {
     const known = load.tokens;
@@ -87,11 +129,7 @@ async function run() {
     history.faults.push(fault);
     console.log(`demotion: ${figures(history)}`);
   }
-  await judgeAgain(load, "fresh-last", range(0, load.tokens));
-  await load.stop();
   lengths.stop();
-  console.log(`answers other than success: ${JSON.stringify(load.refusals)}`);
-  for (const { verifier } of load.followers) verifier.close();
 }
 
 /** Waits until every verifier, and one more that starts now, has the current position of its control plane. */
@@ -148,7 +186,8 @@ function figures(history) {
   const levels = ["written", "synced"].map((one) =>
     `${acknowledged.filter(({ level }) => level === one).length} ${one}`);
   const of = (/** @type {string} */ one) => verdicts.filter(({ outcome }) => outcome === one).length;
-  return `${faults.length} faults, ${tokens.length} tokens, ${acknowledged.length} revocations acknowledged `
+  const killed = faults.reduce((sum, one) => sum + (one.killed ?? 0), 0);
+  return `${faults.length} faults, ${killed} processes killed, ${tokens.length} tokens, ${acknowledged.length} revocations acknowledged `
     + `(${levels.join(", ")}), ${lostUnpublished(history)} of them lost unpublished, `
     + `${received.length} snapshots received, verdicts: ${of("valid")} valid, ${of("refused")} refused, `
     + `${of("undecided")} undecided`;

@@ -6,12 +6,15 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ControlPlane, freePort } from "../support/control-plane.mjs";
 import { Redis } from "../support/redis.mjs";
+import { Network } from "./nemeses.mjs";
 
 export const AUDIENCE = "api";
 export const ISSUER = "https://chaos.test";
 
 /** One control plane, with all its restarts. */
 export class Plane extends ControlPlane {
+  /** The way to the store. @type {Network} */
+  network;
   #folder;
   #lives = 0;
 
@@ -27,9 +30,10 @@ export class Plane extends ControlPlane {
     return `${this.name}#${this.#lives}`;
   }
 
-  async start() {
+  /** @param {string} [clock] how far its clock is wrong */
+  async start(clock) {
     this.#lives += 1;
-    await super.start();
+    await super.start(clock);
   }
 
   /** Removes its stored copy of what it published. */
@@ -54,12 +58,14 @@ export class System {
       OFFSWITCH_ISSUER: ISSUER,
       OFFSWITCH_LOG: "info,offswitch::audit=off",
       OFFSWITCH_MASTER_KEY: randomBytes(32).toString("base64url"),
-      OFFSWITCH_STORE: this.redis.url,
     };
     for (let at = 0; at < count; at += 1) {
       const name = `plane-${at}`;
       const log = openSync(join(folder, `${name}.log`), "a");
-      const plane = new Plane(name, join(data, name), await freePort(), settings, log);
+      const network = await Network.to(this.redis.port);
+      const own = { ...settings, OFFSWITCH_STORE: `redis://127.0.0.1:${network.port}` };
+      const plane = new Plane(name, join(data, name), await freePort(), own, log);
+      plane.network = network;
       this.planes.push(plane);
       // The first one has created the key.
       plane.apiKey = this.planes[0].apiKey;

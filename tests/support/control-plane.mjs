@@ -54,15 +54,22 @@ export class ControlPlane {
     };
   }
 
-  async start() {
+  /** @param {string} [clock] how far its clock is wrong, such as `-10m` */
+  async start(clock) {
     const stdio = ["ignore", "ignore", this.#log];
-    this.#child = spawn(BINARY, ["serve"], { env: this.#environment, stdio });
+    const [program, ...words] = clock === undefined ? [BINARY] : ["faketime", "-f", clock, BINARY];
+    this.#child = spawn(program, [...words, "serve"], { env: this.#environment, stdio });
     for (let tries = 0; tries < 600; tries += 1) {
       const ready = await fetch(`${this.url}/readyz`).catch(() => undefined);
       if (ready?.ok) break;
       await new Promise((resume) => setTimeout(resume, 100));
     }
     this.apiKey ??= (await readFile(join(this.#folder, "admin.key"), "utf8")).trim();
+  }
+
+  /** @param {NodeJS.Signals} name */
+  signal(name) {
+    this.#child.kill(name);
   }
 
   /** Kills the process. */

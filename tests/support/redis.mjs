@@ -30,11 +30,17 @@ export class Redis {
   async start(appendfsync = "always") {
     this.#child = spawn("redis-server", [
       "--port", `${this.port}`, "--bind", "127.0.0.1", "--dir", this.folder, "--save", "",
+      "--enable-debug-command", "local",
       "--appendonly", "yes", "--appendfsync", appendfsync, "--auto-aof-rewrite-percentage", "0",
     ], { stdio: "ignore" });
     this.#gone = new Promise((resume) => this.#child.once("exit", resume));
     const serves = async () => (await this.command("PING").catch(() => "")) === "+PONG";
     if (!await until(serves)) throw new Error("redis-server does not answer");
+  }
+
+  /** @param {NodeJS.Signals} name */
+  signal(name) {
+    this.#child.kill(name);
   }
 
   /** Kills the process. */
@@ -51,6 +57,22 @@ export class Redis {
       socket.on("error", reject).on("data", (text) => {
         socket.destroy();
         resolve(String(text).split("\r\n")[0]);
+      });
+    });
+  }
+
+  /** A section of INFO. @param {string} name @returns {Promise<string>} */
+  section(name) {
+    return new Promise((resolve, reject) => {
+      let text = "";
+      const socket = connect(this.port, "127.0.0.1", () => socket.write(`INFO ${name}\r\n`));
+      socket.setEncoding("utf8").setTimeout(1000, () => socket.destroy(new Error("no answer in time")));
+      socket.on("error", reject).on("data", (part) => {
+        text += part;
+        // `$length`, the text, and an empty line at its end.
+        if (!/\r\n\r\n$/.test(text) && !text.includes("master_repl_offset")) return;
+        socket.destroy();
+        resolve(text);
       });
     });
   }

@@ -4,18 +4,52 @@ use anyhow::Result;
 
 use crate::{tools, wasm};
 
+/// What happens in a run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// How often the server loses its last seconds.
+    #[arg(long, default_value_t = 20)]
+    rounds: u32,
+    /// The seed of all random choices.
+    #[arg(long, default_value_t = 1)]
+    seed: u32,
+    /// The control planes also lose their own files: the checker must find violations.
+    #[arg(long)]
+    forget: bool,
+    /// Instead: these faults in random order, `all` or names with commas (tests/chaos/nemeses.mjs).
+    #[arg(long)]
+    nemeses: Option<String>,
+    /// With `--nemeses`: for how long.
+    #[arg(long, default_value_t = 300)]
+    seconds: u32,
+}
+
 /// Builds what the run needs and runs it, which takes some minutes.
-pub(crate) fn run(rounds: u32, seed: u32, forget: bool) -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
+    build()?;
+    let Options { rounds, seed, seconds, .. } = options;
+    let (rounds, seed, seconds) = (rounds.to_string(), seed.to_string(), seconds.to_string());
+    let mut arguments = vec!["tests/chaos/run.mjs", "--rounds", &rounds, "--seed", &seed];
+    if options.forget {
+        arguments.push("--forget");
+    }
+    if let Some(nemeses) = &options.nemeses {
+        arguments.extend(["--nemeses", nemeses, "--seconds", &seconds]);
+    }
+    tools::run("node", &arguments)
+}
+
+/// Measures this many failovers by Sentinel.
+pub(crate) fn failovers(count: u32) -> Result<()> {
+    build()?;
+    tools::run("node", &["tests/chaos/failovers.mjs", "--failovers", &count.to_string()])
+}
+
+fn build() -> Result<()> {
     tools::ensure_wasm_target()?;
     tools::ensure_npm_packages()?;
     tools::ensure_redis()?;
     wasm::build()?;
     let build = ["build", "--workspace", "--all-features", "--bin", "offswitch", "--locked"];
-    tools::run("cargo", &build)?;
-    let (rounds, seed) = (rounds.to_string(), seed.to_string());
-    let mut arguments = vec!["tests/chaos/run.mjs", "--rounds", &rounds, "--seed", &seed];
-    if forget {
-        arguments.push("--forget");
-    }
-    tools::run("node", &arguments)
+    tools::run("cargo", &build)
 }

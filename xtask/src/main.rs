@@ -29,16 +29,12 @@ enum Command {
     },
     /// Puts load on real control planes whose Redis server repeatedly loses its last seconds, and
     /// checks everything that clients observed.
-    Chaos {
-        /// How often the server loses them.
-        #[arg(long, default_value_t = 20)]
-        rounds: u32,
-        /// The seed of all random choices.
-        #[arg(long, default_value_t = 1)]
-        seed: u32,
-        /// The control planes also lose their own files: the checker must find violations.
-        #[arg(long)]
-        forget: bool,
+    Chaos(chaos::Options),
+    /// Measures how long revoking does not work after the death of a primary, behind Sentinel.
+    Failovers {
+        /// How many failovers.
+        #[arg(long, default_value_t = 50)]
+        count: u32,
     },
     /// Runs the fuzz targets, each for this long.
     Fuzz {
@@ -68,7 +64,8 @@ enum Command {
 async fn main() -> Result<()> {
     match Command::parse() {
         Command::Bench { which, parts } => bench::run(which, &parts).await,
-        Command::Chaos { rounds, seed, forget } => chaos::run(rounds, seed, forget),
+        Command::Chaos(options) => chaos::run(&options),
+        Command::Failovers { count } => chaos::failovers(count),
         Command::Fuzz { seconds } => test::fuzz(seconds),
         Command::Page => {
             tools::ensure_wasm_target()?;
