@@ -94,6 +94,18 @@ test("an aborted request does not stop the feed from being followed", async () =
   assert.ok(await until(8000, async () => (await fetch(edge.url, { headers })).status === 401));
 });
 
+// A base may be as old as the interval of bases. A cold isolate must not decide by it alone: a token
+// that was revoked since would be good again.
+test("a cold isolate refuses a token that was revoked after the base", async () => {
+  const { stub, edge } = await start();
+  stub.feed = (request, response) => {
+    const since = new URL(request.url, stub.url).searchParams.get("since");
+    response.setHeader("content-type", "application/octet-stream").end(since === "1.2" ? delta : base);
+  };
+  const response = await fetch(edge.url, { headers });
+  assert.equal((await response.json()).code, "revoked_token");
+});
+
 // S15: with long polling one request's waitUntil keeps listening after its answer.
 test("a long poll brings a revocation with no further request", async () => {
   const { stub, edge } = await start({ OFFSWITCH_LONG_POLL_SECONDS: "20" });
@@ -101,8 +113,8 @@ test("a long poll brings a revocation with no further request", async () => {
   stub.feed = (request, response) => {
     response.setHeader("content-type", "application/octet-stream");
     const { searchParams } = new URL(request.url, stub.url);
-    if (!searchParams.has("since")) return void response.end(base);
-    assert.ok(Number(searchParams.get("wait")) > 0);
+    // The base, and what came after it: the verdict of the first request waits for both.
+    if (!searchParams.has("wait")) return void response.end(base);
     if (searchParams.get("since") === "1.2") waiting.push(response);
   };
   assert.equal((await fetch(edge.url, { headers })).status, 200);

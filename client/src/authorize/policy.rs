@@ -79,7 +79,7 @@ impl Policy {
         self
     }
 
-    /// How old the feed may be, in seconds; undecided if it is older, whatever is configured.
+    /// How old the feed may be, in seconds. If it is older, tokens are undecided, also if the verifier allows more.
     #[must_use]
     pub fn max_staleness_seconds(mut self, seconds: u64) -> Self {
         self.staleness = Staleness::AtMost(seconds);

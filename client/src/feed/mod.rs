@@ -1,5 +1,5 @@
 //! The feed client: asks for what came after the position held, at one of several addresses, and puts it into
-//! force. The last good state stays in force whatever an address answers.
+//! force. No answer of an address takes the last good state out of force.
 //!
 //! The rules are those of the npm package (`verifier-wasm/js/feed`); `docs/decisions/feed-client.md` has the
 //! reasons.
@@ -118,7 +118,7 @@ impl FeedClient {
         result
     }
 
-    /// Fetches a base, whatever is held, at the address that is asked first.
+    /// Fetches a base at the address that is asked first, also if one is held.
     pub(crate) async fn renew_base(&self) -> Round {
         let (source, timeout) = (self.first(), self.settings.timeout);
         let now = Instant::now();

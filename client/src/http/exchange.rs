@@ -1,4 +1,4 @@
-//! One HTTP exchange that is bounded in bytes and time, whatever the other side does.
+//! One HTTP exchange. Its bytes and its time are bounded.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};

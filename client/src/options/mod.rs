@@ -21,9 +21,9 @@ pub use issuer::{Issuer, Keys};
 ///
 /// let feed = FeedOptions::new("https://auth.example/v1/feed", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
 /// let keys = Keys::url("https://auth.example/.well-known/jwks.json");
-/// let options = Options::new(feed.api_key("a key with the scope feed:read"))
+/// let options = Options::new(feed.api_key("osk_0123"))
 ///     .issuer(Issuer::new("https://auth.example", "api").keys(keys));
-/// assert!(options.problems().is_empty());
+/// assert_eq!(options.problems(), Vec::<String>::new());
 /// ```
 #[derive(Clone)]
 pub struct Options {

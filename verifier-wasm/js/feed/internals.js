@@ -18,3 +18,13 @@
 
 /** Shared by all copies of the package that a program has loaded. */
 export const INTERNALS = Symbol.for("offswitch.internals");
+
+/**
+ * One round of the feed before a verdict. A base may lack the newest revocations: what came after it is asked for too.
+ *
+ * @param {Internals} internals @param {import("../index.d.ts").RequestOptions} options
+ */
+export async function begin(internals, options) {
+  const { applied } = /** @type {{ applied?: string }} */ (await internals.refresh(options));
+  if (applied === "replaced") await internals.refresh(options);
+}

@@ -3,7 +3,7 @@
 
 import { denial, insufficientScope, refusal } from "./answers.js";
 import { invalid, readPolicy } from "../options.js";
-import { INTERNALS } from "../feed/internals.js";
+import { INTERNALS, begin } from "../feed/internals.js";
 import { RequestFollower } from "../feed/request-follower.js";
 
 /**
@@ -176,7 +176,8 @@ export async function judge(verifier, token, policy, waitUntil) {
   // The feed has no keys, and these were just searched for.
   if (verdict.outcome !== "undecided" || verdict.code === "keys_unavailable") return verdict;
   // A feed that has just answered has nothing newer for the next request.
-  if (verifier[INTERNALS].feed.secondsSinceRound >= PAUSE_SECONDS) await verifier.refresh({ timeoutSeconds, waitUntil });
+  const internals = verifier[INTERNALS];
+  if (internals.feed.secondsSinceRound >= PAUSE_SECONDS) await begin(internals, { timeoutSeconds, waitUntil });
   return verifier.verifySync(token, policy);
 }
 

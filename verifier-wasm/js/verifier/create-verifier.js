@@ -1,7 +1,7 @@
 // The package's API for one runtime: its loader defines how wasm is loaded, which cryptography the runtime has,
 // and how the feed is followed there.
 
-import { INTERNALS } from "../feed/internals.js";
+import { INTERNALS, begin } from "../feed/internals.js";
 import { Verifier as AnyVerifier } from "./verifier.js";
 
 /**
@@ -26,7 +26,7 @@ export function packageFor({ follow, load, ...platform }) {
     const verifier = new Verifier(options);
     const closed = new AbortController();
     verifier.onClose(() => closed.abort());
-    await verifier.refresh({ signal: closed.signal });
+    await begin(verifier[INTERNALS], { signal: closed.signal });
     void follow?.(verifier[INTERNALS], closed.signal);
     return verifier;
   }
