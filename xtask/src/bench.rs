@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use tokio::process::Command;
 
+use crate::refreshes::server::target_dir;
 use crate::system::Following;
 use crate::tools::{self, root};
 use crate::{capacity, edge_latency, refreshes, wasm};
@@ -16,6 +17,8 @@ use crate::{capacity, edge_latency, refreshes, wasm};
 pub(crate) enum Which {
     /// The capacity of the control plane on this machine, compared with bare Redis and bare Axum.
     ControlPlane,
+    /// The guard, and gateways with it, compared with what users take instead.
+    Gateways,
     /// The npm package compared with its peers, in every runtime.
     Package,
     /// Refreshes per second on durable Redis, compared with the limit of Redis and oidc-provider.
@@ -28,6 +31,7 @@ pub(crate) async fn run(which: Option<Which>, parts: &[capacity::Part]) -> Resul
     tools::ensure_npm_packages()?;
     match which {
         Some(Which::ControlPlane) => drop(capacity::measure(parts).await?),
+        Some(Which::Gateways) => println!("{}", gateways().await?),
         Some(Which::Package) => println!("{}", package().await?),
         Some(Which::Refreshes) => println!("{}", refreshes::measure().await?),
         None => {
@@ -60,6 +64,7 @@ async fn everything() -> Result<String> {
     for (title, printed) in sections {
         text.push_str(&format!("\n### {title}\n\n```\n{}\n```\n", printed.trim_end()));
     }
+    text.push_str(&format!("\n## The guard\n\n{}\n", gateways().await?));
     Ok(text)
 }
 
@@ -68,6 +73,13 @@ async fn package() -> Result<String> {
     tools::ensure_bench_programs()?;
     wasm::build()?;
     printed_by("node", &["tests/bench/report.mjs"]).await
+}
+
+async fn gateways() -> Result<String> {
+    tools::ensure_bench_programs()?;
+    tools::run("cargo", &["build", "--quiet", "--release", "--package", "offswitch", "--locked"])?;
+    let program = format!("MEASURED_PROGRAM={}", target_dir().join("release/offswitch").display());
+    printed_by("env", &[&program, "node", "tests/bench/gateways.mjs"]).await
 }
 
 async fn printed_by(program: &str, arguments: &[&str]) -> Result<String> {

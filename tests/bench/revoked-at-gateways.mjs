@@ -1,0 +1,36 @@
+// How long a token still gets through a gateway after the control plane has answered its revocation.
+
+import { Agent, get } from "node:https";
+import { startSystem } from "../gateways/system.mjs";
+
+/** Revokes tokens one after the other; answers with milliseconds. */
+export async function measureRevocations(gateway, count) {
+  const system = await startSystem(gateway);
+  const agent = new Agent({ keepAlive: true, maxSockets: 1, rejectUnauthorized: false });
+  const status = (token) => new Promise((resume, fail) => {
+    get({ host: "127.0.0.1", port: system.port, path: "/orders/1", agent, headers: { authorization: `Bearer ${token}` } }, (response) => {
+      response.resume().on("end", () => resume(response.statusCode)).on("error", fail);
+    }).on("error", fail);
+  });
+  const times = [];
+  try {
+    system.upstream.isLoaded = true;
+    for (let round = 0; round < count; round += 1) {
+      const token = await system.token(`user-${round}`);
+      if (await status(token) !== 200) throw new Error("a fresh token is refused");
+      await system.revoke({ token });
+      const began = performance.now();
+      while (await status(token) === 200) {
+        if (performance.now() - began > 10_000) throw new Error("the token is never refused");
+        await new Promise((resume) => setTimeout(resume, 1));
+      }
+      times.push(performance.now() - began);
+    }
+  } finally {
+    agent.destroy();
+    await system.close();
+  }
+  times.sort((a, b) => a - b);
+  const at = (percent) => times[Math.min(Math.floor((times.length * percent) / 100), times.length - 1)];
+  return { count, p50: at(50), p99: at(99), max: at(100) };
+}
