@@ -276,6 +276,9 @@ impl Drop for Transmitter {
     }
 }
 
+/// The answer to a request that the transmitter refuses.
+type Refused = (StatusCode, String);
+
 impl Shared {
     fn sign(&self, claims: &Value) -> String {
         let header = json!({ "alg": "EdDSA", "kid": "k1", "typ": "secevent+jwt" });
@@ -283,16 +286,16 @@ impl Shared {
     }
 
     /// 401 unless the request has the token.
-    fn authorize(&self, headers: &HeaderMap) -> Result<(), Response> {
+    fn authorize(&self, headers: &HeaderMap) -> Result<(), Refused> {
         let found = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         match found {
             Some(found) if found == format!("Bearer {TOKEN}") => Ok(()),
-            _ => Err(StatusCode::UNAUTHORIZED.into_response()),
+            _ => Err((StatusCode::UNAUTHORIZED, String::new())),
         }
     }
 
     /// The object in the body of a request with the token. 400, and a note, if it is not that.
-    fn object(&self, headers: &HeaderMap, body: &str) -> Result<Value, Response> {
+    fn object(&self, headers: &HeaderMap, body: &str) -> Result<Value, Refused> {
         self.authorize(headers)?;
         let is_json =
             headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json");
@@ -300,9 +303,9 @@ impl Shared {
         object.filter(|_| is_json).ok_or_else(|| self.violation("not a JSON object"))
     }
 
-    fn violation(&self, text: &str) -> Response {
+    fn violation(&self, text: &str) -> Refused {
         self.inner.lock().unwrap().violations.push(text.to_owned());
-        (StatusCode::BAD_REQUEST, text.to_owned()).into_response()
+        (StatusCode::BAD_REQUEST, text.to_owned())
     }
 }
 

@@ -21,13 +21,13 @@ pub(super) async fn poll(
 ) -> Response {
     let request = match shared.object(&headers, &body) {
         Ok(request) => request,
-        Err(response) => return response,
+        Err(refused) => return refused.into_response(),
     };
     if !shared.inner.lock().unwrap().streams.contains_key(&id) {
         return StatusCode::NOT_FOUND.into_response();
     }
     if let Err(violation) = shared.take_replies(&id, &request) {
-        return shared.violation(&violation);
+        return shared.violation(&violation).into_response();
     }
     let most = request["maxEvents"].as_u64().map_or(usize::MAX, |most| most as usize);
     let is_immediate = request["returnImmediately"].as_bool().unwrap_or(false);

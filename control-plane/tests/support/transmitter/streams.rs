@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::super::follower::now;
-use super::{POLL, PUSH, Shared, Stream, json_answer};
+use super::{POLL, PUSH, Refused, Shared, Stream, json_answer};
 
 type Asked = Query<BTreeMap<String, String>>;
 
@@ -19,8 +19,8 @@ pub(super) async fn read(
     Query(query): Asked,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(response) = shared.authorize(&headers) {
-        return response;
+    if let Err(refused) = shared.authorize(&headers) {
+        return refused.into_response();
     }
     if !query.contains_key("stream_id") {
         shared.gather().await;
@@ -47,7 +47,7 @@ pub(super) async fn create(
 ) -> Response {
     let asked = match shared.object(&headers, &body).and_then(|asked| shared.check(asked)) {
         Ok(asked) => asked,
-        Err(response) => return response,
+        Err(refused) => return refused.into_response(),
     };
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let mut inner = shared.inner.lock().unwrap();
@@ -71,7 +71,7 @@ pub(super) async fn update(
 ) -> Response {
     let asked = match shared.object(&headers, &body).and_then(|asked| shared.check(asked)) {
         Ok(asked) => asked,
-        Err(response) => return response,
+        Err(refused) => return refused.into_response(),
     };
     let mut inner = shared.inner.lock().unwrap();
     let audience = inner.audience.clone();
@@ -89,8 +89,8 @@ pub(super) async fn status(
     Query(query): Asked,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(response) = shared.authorize(&headers) {
-        return response;
+    if let Err(refused) = shared.authorize(&headers) {
+        return refused.into_response();
     }
     let inner = shared.inner.lock().unwrap();
     match query.get("stream_id").filter(|id| inner.streams.contains_key(*id)) {
@@ -108,10 +108,10 @@ pub(super) async fn add_subject(
 ) -> Response {
     let asked = match shared.object(&headers, &body) {
         Ok(asked) => asked,
-        Err(response) => return response,
+        Err(refused) => return refused.into_response(),
     };
     if !asked["subject"]["format"].is_string() {
-        return shared.violation("a subject has no format");
+        return shared.violation("a subject has no format").into_response();
     }
     let mut inner = shared.inner.lock().unwrap();
     let stream = inner.streams.get_mut(asked["stream_id"].as_str().unwrap_or_default());
@@ -128,7 +128,7 @@ pub(super) async fn verify(
 ) -> Response {
     let asked = match shared.object(&headers, &body) {
         Ok(asked) => asked,
-        Err(response) => return response,
+        Err(refused) => return refused.into_response(),
     };
     let id = asked["stream_id"].as_str().unwrap_or_default().to_owned();
     let mut inner = shared.inner.lock().unwrap();
@@ -180,7 +180,7 @@ impl Shared {
     }
 
     /// The members of a request that a receiver supplies.
-    fn check(&self, asked: Value) -> Result<Value, Response> {
+    fn check(&self, asked: Value) -> Result<Value, Refused> {
         let known = ["delivery", "events_requested", "description", "stream_id"];
         let other = asked.as_object().unwrap().keys().find(|name| !known.contains(&name.as_str()));
         let requested = asked["events_requested"].as_array();
