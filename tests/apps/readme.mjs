@@ -71,9 +71,10 @@ const SURROUNDINGS = [
   { has: "await idp.token(", alone: true, after: 'equal(verifier.verifySync(token).code, "revoked_claims");' },
 ];
 
-/** Each block as a program. @returns {{ name: string, text: string, after: string, runtime: string }[]} */
+/** Each block of `js` as a program; those of `javascript` are parts of programs with other packages. @returns {{ name: string, text: string, after: string, runtime: string }[]} */
 export function programs() {
-  const guides = readdirSync(`${ROOT}docs/guides`).map((name) => `docs/guides/${name}`);
+  const isPage = (name) => name.endsWith(".md");
+  const guides = readdirSync(`${ROOT}docs/guides`, { recursive: true }).filter(isPage).map((name) => `docs/guides/${name}`);
   return ["README.md", "verifier-wasm/README.md", ...guides].flatMap((page) => {
     const found = readFileSync(ROOT + page, "utf8").matchAll(/^```js\n(.*?)^```$/gms);
     const blocks = Array.from(found, ([, text]) => text);
