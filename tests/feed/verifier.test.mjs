@@ -5,12 +5,12 @@ import { after, test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { Verifier, createVerifier } from "offswitch";
-import { until } from "../support/feed.mjs";
+import { send, until } from "../support/feed.mjs";
 import { AUDIENCE, ISSUER, mint, sign, signingKey } from "../support/fixture.mjs";
 import { asked, json, startStub } from "../support/stub.mjs";
 
 const key = await signingKey("EdDSA");
-const { publicKey, snapshots: [base] } = sign([{ to: 2, tokens: ["gone"] }]);
+const { publicKey, snapshots: [base, delta] } = sign([{ to: 2, tokens: ["gone"] }, { from: 2, to: 3, tokens: ["token"] }]);
 const options = (more = {}, feed = {}) => ({
   issuer: ISSUER, audience: AUDIENCE, keys: { keys: [key.jwk] }, ...more,
   feed: {
@@ -145,4 +145,14 @@ test("createVerifier follows the feed through an outage", async () => {
   assert.deepEqual(Object.keys(verifier.verifySync(good).evidence), ["position", "ageSeconds"]);
   verifier.close();
   assert.throws(() => verifier.verifySync(good), /closed/);
+});
+
+// A base may be as old as the interval of bases: by it alone a token that was revoked since would be good again.
+test("createVerifier decides nothing before it has what came after the base", async () => {
+  const feedStub = await startStub({});
+  feedStub.feed = (request, response) => send(request.url.includes("since=1.2") ? delta : base)(request, response);
+  const verifier = await createVerifier(options({}, { url: `${feedStub.url}/feed`, follow: "poll", pollSeconds: 30 }));
+  assert.equal(verifier.verifySync(good).code, "revoked_token");
+  verifier.close();
+  await feedStub.close();
 });
