@@ -100,7 +100,8 @@ test("every operation is executed from the description alone", async () => {
     }
     executed.add(sample.operation.operationId);
   }
-  assert.equal(executed.size, operations.length - 4);
+  const ours = Object.entries(description.paths).filter(([path]) => isOurs({ operation: { path } }));
+  assert.equal(executed.size, ours.flatMap(([, methods]) => Object.values(methods)).length);
 });
 
 /** The issuer of the other examples is registered before its tokens are revoked, and removed at the end. */
