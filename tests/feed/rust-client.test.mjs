@@ -59,7 +59,10 @@ async function memoryOf({ pid }) {
 test("the Rust client: starts with what came after the base", { concurrency: true }, async () => {
   const stub = await startStub({ snapshot: base, jwks: { keys: [key.jwk] } });
   open.push(stub);
-  stub.feed = (request, response) => send(request.url.includes("since=1.2") ? delta : base)(request, response);
+  // The answer after the base takes a moment: a client that does not wait for it decides without it.
+  stub.feed = (request, response) => request.url.includes("since=1.2")
+    ? void setTimeout(() => send(delta)(request, response), 700)
+    : send(base)(request, response);
   const client = await startRustClient({ key, publicKey, url: `${stub.url}/feed` }, { follow: "poll", pollSeconds: 30 });
   open.push(client);
   assert.deepEqual([(await client.status()).position, await client.check(good)], ["1.3", "revoked_token"]);
