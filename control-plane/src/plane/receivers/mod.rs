@@ -1,6 +1,7 @@
 //! The receivers: events of identity providers become revocations, with the state that operators see.
 
 mod creation;
+mod error;
 mod polling;
 mod secrets;
 mod status;
@@ -12,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use offswitch_client::http::{KeySetAddress, KeySets, KeysUnavailable};
+use offswitch_client::http::{KeySetAddress, KeySets};
 use offswitch_core::issuers::Registration;
 use offswitch_core::limits::REQUEST_MEMORY;
 use offswitch_core::receivers::{
@@ -31,6 +32,7 @@ use crate::store::{Request, StoreError};
 use status::State;
 use transmitter::TransmitterClient;
 
+pub use error::ReceiverError;
 pub use secrets::ReceiverSecrets;
 pub use status::{PollingStatus, ReceiverFailure, ReceiverStatus, SetUp, StreamStatus};
 
@@ -55,32 +57,6 @@ pub struct Arrival {
     pub now: u64,
     /// The peer of the connection.
     pub source: Option<IpAddr>,
-}
-
-/// Why a receiver did not accept a request.
-#[derive(Debug, thiserror::Error)]
-pub enum ReceiverError {
-    /// The sender's key set cannot be fetched, so nothing is known about the signature.
-    #[error(transparent)]
-    KeysUnavailable(#[from] KeysUnavailable),
-    /// Too many requests of this second were refused.
-    #[error("too many requests were refused")]
-    Limited,
-    /// The configuration of this process has no secret for the webhooks of this issuer.
-    #[error("receiver_secrets_file has no secret of the right form under the name of this issuer")]
-    NoSecret,
-    /// The log did not take it.
-    #[error(transparent)]
-    Log(#[from] PlaneError),
-    /// The credential that was sent is wrong.
-    #[error("{}: {}", .0.code, .0.detail)]
-    Forbidden(Refusal),
-    /// What was sent is wrong.
-    #[error("{}: {}", .0.code, .0.detail)]
-    Refused(Refusal),
-    /// No issuer of this name is registered with this receiver.
-    #[error("there is no such receiver")]
-    Unknown,
 }
 
 /// One request to a receiver.
@@ -461,41 +437,5 @@ impl Receivers {
 
     fn states(&self) -> MutexGuard<'_, BTreeMap<(String, ReceiverKind), State>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ReceiverError {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::KeysUnavailable(_) => "keys_unavailable",
-            Self::Limited => "too_many_refused",
-            Self::Log(PlaneError::TooManyEntries { .. }) => "too_many_entries",
-            Self::Log(_) => "store_unavailable",
-            Self::NoSecret => "no_receiver_secret",
-            Self::Forbidden(refusal) | Self::Refused(refusal) => refusal.code,
-            Self::Unknown => "unknown_receiver",
-        }
-    }
-
-    /// The same error, about a credential.
-    fn of_credential(self) -> Self {
-        match self {
-            Self::Refused(refusal) => Self::Forbidden(refusal),
-            other => other,
-        }
-    }
-
-    fn detail(&self) -> String {
-        match self {
-            Self::Forbidden(refusal) | Self::Refused(refusal) => refusal.detail.clone(),
-            other => other.to_string(),
-        }
-    }
-}
-
-impl From<Refusal> for ReceiverError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
     }
 }
