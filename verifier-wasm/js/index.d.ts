@@ -449,7 +449,8 @@ export class Verifier {
   apply(bytes: Uint8Array): ApplyResult;
   /** The position from which to request more of the feed. */
   since(): string | undefined;
-  /** One round of the feed; also fetches the keys if they are old. */
+  /** One round of the feed; also fetches the keys if they are old. If it answers `replaced`, the base may lack the
+   * newest revocations: the next round brings them. `createVerifier` and the middlewares do both. */
   refresh(options?: RequestOptions & { waitSeconds?: number }): Promise<RoundResult>;
   /** Follows the feed after a request's answer, if nothing else outlives the answer. Without `waitUntil` the
    * request waits for the poll that this may return. */
