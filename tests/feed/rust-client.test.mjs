@@ -210,7 +210,7 @@ test("the Rust client: a hundred tokens with a new key cost one fetch of the key
   const { codes } = await client.ask({ verify_all: tokens });
   assert.deepEqual(new Set(codes), new Set(["valid"]));
   assert.equal(asked(stub, "/jwks"), 2);
-  // A key that nobody has published is refused, after one more fetch.
+  // A key that no issuer has published is refused, after one more fetch.
   const strange = await mint(await signingKey("ES256", "strange"));
   assert.equal(await client.verify(strange), "unknown_key");
   assert.equal(asked(stub, "/jwks"), 3);

@@ -108,7 +108,7 @@ mod tests {
         Source::new(&FeedAddress::new(url).api_key("secret")).unwrap()
     }
 
-    // S19: the path is below the address, whatever else the address has.
+    // S19: the path is below the address, also if the address has a query.
     #[test]
     fn an_address_keeps_its_own_query_and_path() {
         let source = source("https://a.example/v1/feed/?tenant=a");

@@ -108,7 +108,7 @@ async fn nothing_follows_the_feed_once_the_last_handle_is_gone() {
     panic!("the stream is still followed");
 }
 
-// E06: a token that is newer than what is held has the feed asked, whatever the interval of polls is.
+// E06: a token that is newer than what is held makes the client poll before its interval is over.
 #[tokio::test]
 async fn a_newer_token_shows_that_the_feed_has_gone_on() {
     let plane = ControlPlane::start().await;
