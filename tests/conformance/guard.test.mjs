@@ -1,7 +1,6 @@
 // The cases through `offswitch guard`, over HTTP and over gRPC. Its clock stands still at the time of the cases.
 
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
@@ -11,6 +10,7 @@ import { Verifier } from "offswitch";
 import { Server } from "../gateways/processes.mjs";
 import { buildBinary, freePort } from "../support/control-plane.mjs";
 import { ExtAuthz } from "../support/ext-authz.mjs";
+import { fakedClock, withoutFaketime } from "../support/faketime.mjs";
 import { until } from "../support/feed.mjs";
 import { SYMMETRIC } from "./algorithms.mjs";
 import { NOW } from "./cases/keys.mjs";
@@ -19,12 +19,10 @@ import { theCases } from "./expect.mjs";
 const program = buildBinary("offswitch");
 const folder = await mkdtemp(join(tmpdir(), "offswitch-conformance-"));
 after(() => rm(folder, { recursive: true, force: true }));
-// The library alone: the program `faketime` leaves a semaphore behind for each process that is killed.
-const library = /^LD_PRELOAD=(.*)$/m.exec(spawnSync("faketime", ["-f", "+0d", "env"], { encoding: "utf8" }).stdout ?? "")?.[1];
 
 // G01: what a gateway can send and a guard can be configured for. Secrets are never fetched; a header has no other
 // characters; snapshots that arrive, and other times, are the client's and the verifier's own tests.
-test("every case gets its verdict from the guard, over HTTP and gRPC", { skip: library === undefined && "faketime is not installed", timeout: 1_200_000 }, async (context) => {
+test("every case gets its verdict from the guard, over HTTP and gRPC", { skip: withoutFaketime, timeout: 1_200_000 }, async (context) => {
   const { verifiers, cases } = theCases();
   const isSecret = ({ options }) => issuersOf(options).some(({ algorithms = [] }) => SYMMETRIC.some((alg) => algorithms.includes(alg)));
   const isFollowed = ({ options, snapshots }) => options.feed.onStale === undefined && snapshots.length > 0
@@ -63,7 +61,7 @@ async function judge({ options, snapshots }, cases, way) {
   await writeFile(file, configuration(options, { port, adminPort, origin, gateway: way.gateway }));
   const instant = new Date(NOW * 1000).toISOString().slice(0, 19).replace("T", " ");
   const guard = new Server([program, "guard", "--config", file], port,
-    { LD_PRELOAD: library, FAKETIME: instant, DONT_FAKE_MONOTONIC: "1", TZ: "UTC" });
+    fakedClock(instant));
   try {
     await guard.start();
     const isReady = async () => origin.isServed() && (await way(port, [cases[0]]))[0].found !== "503 undefined";

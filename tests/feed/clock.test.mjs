@@ -1,8 +1,9 @@
 // Wrong clocks, and feeds that repeat old content.
 
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { after, test } from "node:test";
+import { fakedClock, withoutFaketime } from "../support/faketime.mjs";
 import {
   STREAM_TYPE, eventOf, followStream, optionsOf, send, verifierOf,
 } from "../support/feed.mjs";
@@ -34,16 +35,13 @@ after(stub.close);
 const url = `${stub.url}/feed`;
 const parts = { key, publicKey, url };
 
-/** Whether `faketime` is installed; Linux distributions and Homebrew have it. */
-const hasFaketime = spawnSync("faketime", ["-f", "+0d", "true"]).status === 0;
-const faked = { skip: hasFaketime ? false : "faketime is not installed", timeout: 60_000 };
+const faked = { skip: withoutFaketime, timeout: 60_000 };
 
 /** Runs slow-clock-entry.mjs in a process whose clock is off by this much. */
 async function askProcess(offset, feed, kept) {
   const options = optionsOf(parts, {}, feed);
-  const program = [process.execPath, `${ROOT}tests/feed/slow-clock-entry.mjs`];
-  const child = spawn("faketime", ["-f", offset, ...program], {
-    cwd: ROOT, stdio: ["pipe", "pipe", "inherit"],
+  const child = spawn(process.execPath, [`${ROOT}tests/feed/slow-clock-entry.mjs`], {
+    cwd: ROOT, env: { ...process.env, ...fakedClock(offset) }, stdio: ["pipe", "pipe", "inherit"],
   });
   child.stdin.end(JSON.stringify({ options, kept: kept?.toString("base64"), tokens }));
   let output = "";

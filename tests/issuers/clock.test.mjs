@@ -1,12 +1,12 @@
-// A provider whose clock differs from the control plane's: oidc-provider (npm) under faketime. Cut-offs are
+// A provider whose clock differs from the control plane's: oidc-provider (npm) under libfaketime. Cut-offs are
 // times of the provider's clock.
 
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { freePort } from "../support/control-plane.mjs";
+import { fakedClock, withoutFaketime } from "../support/faketime.mjs";
 import { until } from "../support/feed.mjs";
 import { discover, startProgram } from "./program.mjs";
 import { claimsOf, startSystem } from "./system.mjs";
@@ -15,8 +15,7 @@ const PROGRAM = fileURLToPath(new URL("oidc-provider-program.mjs", import.meta.u
 const SECRET = "a secret of app";
 const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
 const keys = [{ ...privateKey.export({ format: "jwk" }), alg: "RS256", kid: "one", use: "sig" }];
-const hasFaketime = spawnSync("faketime", ["-f", "+0d", "true"]).status === 0;
-const faked = { skip: hasFaketime ? false : "faketime is not installed", timeout: 60_000 };
+const faked = { skip: withoutFaketime, timeout: 60_000 };
 /** `clock_skew_seconds`; the default is 5. */
 const MARGIN = 3;
 
@@ -27,7 +26,7 @@ async function withClock(seconds, work) {
   const settings = JSON.stringify({ port, keys, clients: [["app", SECRET]] });
   const offset = `${seconds < 0 ? "" : "+"}${seconds}s`;
   const wellKnown = `${issuer}/.well-known/openid-configuration`;
-  const provider = await startProgram("faketime", ["-f", offset, process.execPath, PROGRAM, settings], wellKnown);
+  const provider = await startProgram(process.execPath, [PROGRAM, settings], wellKnown, fakedClock(offset));
   const { jwks_uri: jwks, token_endpoint: endpoint } = await discover(issuer);
   const definition = { issuer, algorithms: ["RS256"], horizon_seconds: 600, clock_skew_seconds: MARGIN };
   const system = await startSystem(definition, {

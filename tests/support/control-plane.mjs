@@ -5,6 +5,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fakedClock } from "./faketime.mjs";
 import { ROOT } from "./fixture.mjs";
 
 /** Additional environment variables. */
@@ -58,8 +59,8 @@ export class ControlPlane {
   /** @param {string} [clock] how far its clock is wrong, such as `-10m` */
   async start(clock) {
     const stdio = ["ignore", "ignore", this.#log];
-    const [program, ...words] = clock === undefined ? [BINARY] : ["faketime", "-f", clock, BINARY];
-    this.#child = spawn(program, [...words, "serve"], { env: this.#environment, stdio });
+    const env = { ...this.#environment, ...(clock === undefined ? {} : fakedClock(clock)) };
+    this.#child = spawn(BINARY, ["serve"], { env, stdio });
     for (let tries = 0; tries < 600; tries += 1) {
       const ready = await fetch(`${this.url}/readyz`).catch(() => undefined);
       if (ready?.ok) break;
