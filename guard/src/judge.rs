@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use offswitch_client::{Authorization, Claims, Decision, Passed, Problem, Verifier};
 use tokio::time::timeout;
 
 use crate::answer::{Answer, forbidden, unavailable};
 use crate::claim_headers::{ClaimHeader, Forwarded, could_be_taken_for};
-use crate::gateway::{Asked, Fields, Gateway};
+use crate::gateway::{Asked, DPOP, Fields, Gateway};
 use crate::routes::{Access, ClearPath, Policy, Routes, is_clear_method};
 
 /// What requests are judged by, apart from tokens.
@@ -55,7 +55,7 @@ impl Rules {
         asked: &Asked<'_, F>,
     ) -> Result<(Forwarded<'_>, &'static str, Option<Watched>), Box<Problem>> {
         let policy = self.policy(asked)?;
-        let shown = shown(asked.fields);
+        let shown = asked.fields.shown();
         let claims = match policy.access {
             Access::Anonymous => None,
             Access::Optional | Access::Token => {
@@ -145,19 +145,6 @@ impl Rules {
     }
 }
 
-/// The headers in which a client shows a token.
-fn shown(fields: &impl Fields) -> HeaderMap {
-    let mut shown = HeaderMap::with_capacity(2);
-    for name in [header::AUTHORIZATION, DPOP] {
-        for value in fields.values(&name) {
-            // Bytes that no header may have are in no good token either.
-            let value = HeaderValue::from_bytes(value).unwrap_or(UNREADABLE);
-            shown.append(&name, value);
-        }
-    }
-    shown
-}
-
 /// What is to be watched of a request with a valid token.
 fn watched<F: Fields>(
     policy: &Policy,
@@ -182,8 +169,6 @@ fn watched<F: Fields>(
 
 const UNCLEAR: &str = "unclear_request";
 const SPOOFED: &str = "spoofed_header";
-const DPOP: HeaderName = HeaderName::from_static("dpop");
-const UNREADABLE: HeaderValue = HeaderValue::from_static("");
 /// How long a verdict may wait for keys or for the feed.
 const LONGEST_SEARCH: Duration = Duration::from_secs(3);
 const MAX_ID_BYTES: usize = 256;

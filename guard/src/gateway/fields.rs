@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// The headers of one request, by their names in lower case.
 pub(crate) trait Fields {
-    /// All values of a header.
-    fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]>;
+    /// At least the headers in which a client shows a token: `Authorization` and `DPoP`.
+    fn shown(&self) -> Cow<'_, HeaderMap>;
 
     /// The value of a header that must not be there twice.
     fn single(&self, name: &str) -> Single<'_>;
@@ -37,8 +37,8 @@ pub(crate) enum Single<'a> {
 }
 
 impl Fields for HeaderMap {
-    fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
-        self.get_all(name).iter().map(HeaderValue::as_bytes)
+    fn shown(&self) -> Cow<'_, HeaderMap> {
+        Cow::Borrowed(self)
     }
 
     fn single(&self, name: &str) -> Single<'_> {
@@ -59,8 +59,15 @@ impl Fields for HeaderMap {
 
 /// As Envoy sends them over gRPC: several headers of one name are joined by commas.
 impl Fields for HashMap<String, String> {
-    fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
-        self.get(name.as_str()).map(String::as_bytes).into_iter()
+    fn shown(&self) -> Cow<'_, HeaderMap> {
+        let mut shown = HeaderMap::with_capacity(2);
+        for name in [header::AUTHORIZATION, DPOP] {
+            if let Some(value) = self.get(name.as_str()) {
+                // Bytes that no header may have are in no good token either.
+                shown.insert(name, HeaderValue::try_from(value).unwrap_or(UNREADABLE));
+            }
+        }
+        Cow::Owned(shown)
     }
 
     fn single(&self, name: &str) -> Single<'_> {
@@ -77,3 +84,6 @@ impl Fields for HashMap<String, String> {
         self.keys().map(String::as_str).any(test)
     }
 }
+
+pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
+const UNREADABLE: HeaderValue = HeaderValue::from_static("");

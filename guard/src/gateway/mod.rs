@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use axum::http::{HeaderMap, HeaderName, Request};
 
-pub(crate) use fields::{Fields, Single};
+pub(crate) use fields::{DPOP, Fields, Single};
 
 /// The gateway that asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
