@@ -27,14 +27,28 @@ use super::request_body::RequestBody;
 use super::socket::Socket;
 use super::stopping::{LAST_PATIENCE, Stopping};
 use super::stream::Stream;
+use super::tls::Tls;
 use super::{Builders, Limits, head};
 
-/// Serves requests on `stream`, each with the current `router`, until the peer closes, the
+/// Opens a connection: the handshake of TLS, if it is of TLS, and the version of HTTP, which is true for HTTP/2.
+pub(super) async fn open(stream: Socket, tls: Option<Tls>) -> io::Result<(Socket, bool)> {
+    let stream = match (stream, tls) {
+        (Socket::Tcp(stream), Some(tls)) => Socket::Tls(tls.accept(stream).await?.into()),
+        (stream, _) => stream,
+    };
+    let is_http2 = match stream.agreed_on_http2() {
+        Some(is_http2) => is_http2,
+        None => begins_as_http2(&stream).await?,
+    };
+    Ok((stream, is_http2))
+}
+
+/// Serves requests on the stream that is being opened, each with the current `router`, until the peer closes, the
 /// connection has to be closed, or `stopping` begins and pending requests are answered. If the
 /// first request comes after that, it is still served. The connection holds its permit for that
 /// long.
 pub(super) async fn serve(
-    stream: Socket,
+    opening: impl Future<Output = io::Result<(Socket, bool)>>,
     place: OwnedSemaphorePermit,
     router: Arc<ArcSwap<Router>>,
     builders: &Builders,
@@ -45,25 +59,28 @@ pub(super) async fn serve(
     let activity = Arc::new(Activity::new(limits.clone(), stopping.clone()));
     let mut is_last = stopping.is_now();
     let mut header_ends = Instant::now() + limits.header_timeout;
-    let is_http2 = {
-        let mut looking = pin!(timeout_at(header_ends, begins_as_http2(&stream)));
+    let opened = {
+        let mut opening = pin!(timeout_at(header_ends, opening));
         tokio::select! {
             biased;
             // A connection that was accepted before, and not read, has one request, too.
             () = stopping.begins() => {
                 is_last = true;
                 header_ends = header_ends.min(Instant::now() + LAST_PATIENCE);
-                timeout_at(header_ends, looking).await.unwrap_or_else(Err)
+                timeout_at(header_ends, opening).await.unwrap_or_else(Err)
             }
-            looked = looking.as_mut() => looked,
+            opened = opening.as_mut() => opened,
         }
     };
-    let builder = match is_http2 {
-        Ok(Ok(true)) => &builders.http2,
-        Ok(Ok(false)) if is_last => &builders.last_http1,
-        Ok(Ok(false)) => &builders.http1,
-        Ok(Err(_)) => return,
+    let (stream, is_http2) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => return tracing::debug!(%error, "a connection was not opened"),
         Err(_) => return closed(Reason::HeaderTimeout),
+    };
+    let builder = match is_http2 {
+        true => &builders.http2,
+        false if is_last => &builders.last_http1,
+        false => &builders.http1,
     };
     let peer = stream.peer().map(ConnectInfo);
     let stream = Stream::new(stream, activity.clone(), limits.write_timeout);

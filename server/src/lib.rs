@@ -21,6 +21,7 @@ pub mod settings;
 mod socket;
 mod stopping;
 mod stream;
+pub mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,7 @@ use in_flight::InFlight;
 use refusal::Refusals;
 use socket::Socket;
 use stopping::Stopping;
+use tls::Tls;
 
 /// Serves on `listener`, each request with the current `router`, until `shutdown` completes. Then
 /// pending requests are answered, for as long as the limits allow. Meanwhile new connections are
@@ -116,7 +118,7 @@ impl Server {
                 () = &mut end => break,
             };
             match accepted {
-                Ok(stream) => self.serve(stream, &open),
+                Ok(stream) => self.serve(stream, listener.tls(), &open),
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
                     metrics::counter!("offswitch_connections_refused_total", "reason" => "accept")
@@ -126,21 +128,22 @@ impl Server {
             }
         }
         while let Some(Ok(stream)) = listener.accept().now_or_never() {
-            self.serve(stream, &open);
+            self.serve(stream, listener.tls(), &open);
         }
     }
 
-    fn serve(&self, stream: Socket, open: &watch::Receiver<()>) {
+    fn serve(&self, stream: Socket, tls: Option<&Tls>, open: &watch::Receiver<()>) {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
-            return self.refusals.refuse(stream);
+            return self.refusals.refuse(stream, tls.is_some());
         };
         let (router, builders, limits) =
             (self.router.clone(), self.builders.clone(), self.limits.clone());
         let (in_flight, stopping, open) =
             (self.in_flight.clone(), self.stopping.clone(), open.clone());
+        let opening = connection::open(stream, tls.cloned());
         tokio::spawn(async move {
             let _counted = (Counted::new(), open);
-            connection::serve(stream, place, router, &builders, limits, in_flight, stopping).await;
+            connection::serve(opening, place, router, &builders, limits, in_flight, stopping).await;
         });
     }
 }

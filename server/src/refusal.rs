@@ -18,9 +18,13 @@ impl Refusals {
         Self(Arc::new(Semaphore::new(AT_ONCE)))
     }
 
-    /// Closes `stream`, with a response unless too many of them are being sent already.
-    pub(super) fn refuse(&self, stream: Socket) {
+    /// Closes `stream`, with a response unless too many of them are being sent already. Over TLS the handshake
+    /// for it would cost more than the request.
+    pub(super) fn refuse(&self, stream: Socket, is_secure: bool) {
         metrics::counter!("offswitch_connections_refused_total", "reason" => CODE).increment(1);
+        if is_secure {
+            return;
+        }
         let Ok(place) = self.0.clone().try_acquire_owned() else { return };
         tokio::spawn(async move {
             let _place = place;

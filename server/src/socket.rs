@@ -1,4 +1,4 @@
-//! Where a server listens, and the connections that it accepts: TCP, or a Unix socket, which only
+//! Where a server listens, and the connections that it accepts: TCP, TCP with TLS, or a Unix socket, which only
 //! processes of the same machine can reach.
 
 use std::fs::{self, Permissions};
@@ -12,12 +12,17 @@ use std::task::{Context, Poll};
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio_rustls::server::TlsStream;
+
+use crate::tls::{H2, Tls};
 
 /// Where a server accepts connections.
 #[derive(Debug)]
 pub enum Listener {
     /// At an address and port.
     Tcp(TcpListener),
+    /// The same, for HTTPS.
+    Tls(TcpListener, Tls),
     /// At a file, which is removed with this.
     Unix(UnixListener, SocketFile),
 }
@@ -26,6 +31,7 @@ pub enum Listener {
 #[derive(Debug)]
 pub(crate) enum Socket {
     Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -77,10 +83,20 @@ fn remove_left_over(path: &Path) -> io::Result<()> {
 }
 
 impl Listener {
-    /// The next connection.
+    /// What its connections begin with, if they are of TLS.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Tls(_, tls) => Some(tls),
+            Self::Tcp(_) | Self::Unix(..) => None,
+        }
+    }
+
+    /// The next connection, before it is opened.
     pub(crate) async fn accept(&self) -> io::Result<Socket> {
         match self {
-            Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| Socket::Tcp(stream)),
+            Self::Tcp(listener) | Self::Tls(listener, _) => {
+                listener.accept().await.map(|(stream, _)| Socket::Tcp(stream))
+            }
             Self::Unix(listener, _) => {
                 listener.accept().await.map(|(stream, _)| Socket::Unix(stream))
             }
@@ -104,16 +120,31 @@ impl Drop for SocketFile {
 impl Socket {
     /// The address of the peer; a Unix socket has none.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.tcp()?.peer_addr().ok()
+    }
+
+    /// The TCP connection of the system, where there is one.
+    fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Tcp(stream) => Some(stream),
+            Self::Tls(stream) => Some(stream.get_ref().0),
             Self::Unix(_) => None,
         }
     }
 
-    /// Reads the first bytes of the peer without consuming them.
+    /// The version of HTTP that a connection of TLS has agreed on: true for HTTP/2. None without TLS.
+    pub(crate) fn agreed_on_http2(&self) -> Option<bool> {
+        match self {
+            Self::Tls(stream) => Some(stream.get_ref().1.alpn_protocol() == Some(H2)),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+
+    /// Reads the first bytes of the peer without consuming them. TLS cannot.
     pub(crate) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.peek(buffer).await,
+            Self::Tls(_) => Err(ErrorKind::Unsupported.into()),
             Self::Unix(stream) => {
                 stream
                     .async_io(Interest::READABLE, || {
@@ -128,7 +159,7 @@ impl Socket {
     /// Sends each response immediately, and has the system notice a peer that acknowledges nothing
     /// for `milliseconds`. The peer of a Unix socket is on this machine and needs neither.
     pub(crate) fn tune(&self, milliseconds: u32) {
-        let Self::Tcp(stream) = self else { return };
+        let Some(stream) = self.tcp() else { return };
         // Small responses, such as heartbeats, fit into the kernel's buffer. Only the kernel
         // notices when the peer takes none of them.
         #[cfg(target_os = "linux")]
@@ -148,6 +179,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
@@ -161,6 +193,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
@@ -172,6 +205,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
@@ -179,6 +213,7 @@ impl AsyncWrite for Socket {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
             Self::Unix(stream) => stream.is_write_vectored(),
         }
     }
@@ -186,6 +221,7 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
             Self::Unix(stream) => Pin::new(stream).poll_flush(context),
         }
     }
@@ -193,6 +229,7 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }

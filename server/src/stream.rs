@@ -81,7 +81,12 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        let flushed = Pin::new(&mut self.inner).poll_flush(context);
+        // TLS has taken bytes that the peer has not; without it there is nothing to flush.
+        match self.inner {
+            Socket::Tls(_) => self.watch(flushed, context),
+            Socket::Tcp(_) | Socket::Unix(_) => flushed,
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {

@@ -13,11 +13,22 @@ pub(super) const KEYS: &[Key] = &[
         help: "Address or host name, and port, of the HTTP API.",
     },
     Key {
+        name: "tls_certificate_file",
+        default: "",
+        help: "PEM file with a certificate and its chain, for HTTPS on listen; needs tls_key_file. Both are \
+               read again every 30 s, so that a renewed certificate needs no restart.",
+    },
+    Key {
+        name: "tls_key_file",
+        default: "",
+        help: "PEM file (mode 0600) with the key of that certificate.",
+    },
+    Key {
         name: "issuer",
         default: "",
         help: "The `iss` of tokens and the id of the feed: the public URL of this control plane. The \
                store remembers it. If not set: the one that the store remembers, or at the first \
-               start http:// and the listen address.",
+               start http:// (https:// with tls_certificate_file) and the listen address.",
     },
     Key { name: "audience", default: "api", help: "The `aud` of tokens, 1 to 256 bytes." },
     Key {
@@ -196,6 +207,12 @@ pub(super) const KEYS: &[Key] = &[
         name: "max_revocation_seconds",
         default: "31622400",
         help: "How far in the future a revoked token's exp may be, 86400 to 315360000.",
+    },
+    Key {
+        name: "trusted_proxies",
+        default: "",
+        help: "Addresses and networks of proxies, separated by spaces, such as 10.0.0.0/8: the client of a \
+               request is the one that they name in X-Forwarded-For. Without it, it is the peer.",
     },
     Key {
         name: "max_connections",

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use self::keys::KEYS;
 use self::values::Configured;
+use crate::http::TrustedProxies;
 use crate::plane::Settings;
 use crate::server::Limits;
 use crate::store::{Appendfsync, RedisTls, Tolerance};
@@ -28,6 +29,8 @@ pub use offswitch_server::settings::{Problem, read_file};
 pub struct Config {
     /// The address of the HTTP API.
     pub listen: SocketAddr,
+    /// The files with the certificate and its key, for HTTPS there.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// False if the issuer in `settings` is only derived from the listen address.
     pub issuer_is_set: bool,
     /// Where the log is kept.
@@ -48,6 +51,8 @@ pub struct Config {
     pub other_master_key_file: Option<PathBuf>,
     /// The file with the secrets of webhooks, and the tokens for transmitters of events.
     pub receiver_secrets_file: Option<PathBuf>,
+    /// The proxies that say which client a request comes from.
+    pub trusted_proxies: TrustedProxies,
     /// Where `POST /v1/doctor` may show a token that is revoked.
     pub doctor_edges: Vec<Url>,
     /// The file with the credentials for relying parties.

@@ -15,6 +15,7 @@ use url::Url;
 use super::keys::{MASTER_KEY, MASTER_KEY_COMMAND, OTHER_MASTER_KEY};
 use super::{Config, StoreConfig, TABLE};
 use crate::doctor::address;
+use crate::http::TrustedProxies;
 use crate::keyring::{KeyPolicy, TokenAlgorithm};
 use crate::plane::{
     LogSettings, MOST_ENTRIES, PublishSettings, ReceiverSecrets, RelyingPartySecrets,
@@ -156,9 +157,16 @@ impl Configured {
             |text| telemetry::filter(text).map(|_| text.to_owned()),
         );
         let doctor_edges = self.doctor_edges();
+        let trusted_proxies = self.values.parse(
+            "trusted_proxies",
+            "must be addresses and networks, separated by spaces, such as 10.0.0.0/8",
+            |text| text.parse::<TrustedProxies>().ok(),
+        );
         let store = self.store();
         let issuer_is_set = self.values.is_set("issuer");
-        let settings = self.settings(&listen_text);
+        let tls = self.tls();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let settings = self.settings(&format!("{scheme}://{listen_text}"));
         let start_timeout = self.values.number("store_start_timeout_seconds", 0..=86_400);
         let max_connections = self.values.count("max_connections", 1..=1_000_000);
         let limits = Limits { max_connections, ..Limits::default() };
@@ -182,6 +190,7 @@ impl Configured {
         }
         Ok(Config {
             listen,
+            tls,
             issuer_is_set,
             store_start_timeout: (start_timeout > 0).then(|| Duration::from_secs(start_timeout)),
             warnings: self.values.warnings,
@@ -193,6 +202,7 @@ impl Configured {
             other_master_key,
             other_master_key_file,
             receiver_secrets_file,
+            trusted_proxies: trusted_proxies.unwrap_or_default(),
             doctor_edges,
             relying_party_secrets_file,
             log: log.unwrap_or_default(),
@@ -277,9 +287,22 @@ impl Configured {
         RedisTls { ca_file, client_certificate: certificate.zip(key), server_name }
     }
 
-    fn settings(&mut self, listen: &str) -> Settings {
+    fn tls(&mut self) -> Option<(PathBuf, PathBuf)> {
+        let mut file = |name| {
+            let path = self.values.text(name, 0..=4096);
+            (!path.is_empty()).then(|| PathBuf::from(path))
+        };
+        let (certificate, key) = (file("tls_certificate_file"), file("tls_key_file"));
+        if certificate.is_some() != key.is_some() {
+            let problem = "tls_certificate_file and tls_key_file need each other";
+            self.values.problem("tls_key_file", problem);
+        }
+        certificate.zip(key)
+    }
+
+    fn settings(&mut self, default_issuer: &str) -> Settings {
         let issuer = match self.values.text("issuer", 0..=512) {
-            issuer if issuer.is_empty() => format!("http://{listen}"),
+            issuer if issuer.is_empty() => default_issuer.to_owned(),
             issuer => issuer,
         };
         if !is_issuer(&issuer) {

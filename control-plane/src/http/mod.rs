@@ -4,6 +4,7 @@
 
 mod access;
 mod api_keys;
+mod client_address;
 mod doctor;
 mod extract;
 mod feed;
@@ -46,6 +47,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterE
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+pub use client_address::TrustedProxies;
 pub use doctor::Examiner;
 pub use revocations::UploadLimits;
 pub use starting::{Starting, starting};

@@ -20,6 +20,11 @@ pub(crate) async fn check(config: &Config) -> ExitCode {
     let mut report = Report::default();
     report.note("configuration", &Ok("every setting is understood".to_owned()));
     report.note("listen", &listen(config));
+    if config.tls.is_some() {
+        let outcome =
+            opening::tls(config).map(|_| "the certificate and its key are understood".to_owned());
+        report.note("tls", &outcome.map_err(|error| format!("{error:#}")));
+    }
     if config.receiver_secrets_file.is_some() {
         let secrets = opening::receiver_secrets(config);
         let outcome = secrets.map(|_| "they are understood".to_owned());

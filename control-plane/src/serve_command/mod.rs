@@ -15,7 +15,8 @@ use clap::Args;
 use offswitch::config::Config;
 use offswitch::http::{self, Examiner, Starting};
 use offswitch::plane::Plane;
-use offswitch::{server, telemetry};
+use offswitch::server::{self, Listener};
+use offswitch::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -56,6 +57,7 @@ impl ServeOptions {
 
 /// Serves until the process is asked to stop.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
+    let tls = opening::tls(&config)?;
     let listener = server::bind(config.listen)
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let metrics = telemetry::install_metrics()?;
@@ -63,17 +65,27 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let router = Arc::new(ArcSwap::from_pointee(http::starting(starting.clone())));
     let limits = config.limits.clone().within_open_files(config.max_connections_is_set);
     let limits = limits.beside_followers(config.settings.publish.max_followers);
-    let address = listener.local_addr()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let base = format!("{scheme}://{}", listener.local_addr()?);
+    let listener = match tls {
+        None => Listener::Tcp(listener),
+        Some(tls) => {
+            tokio::spawn(tls.clone().follow(CERTIFICATE_PAUSE));
+            Listener::Tls(listener, tls)
+        }
+    };
     let examiner = Arc::new(Examiner::new(config.doctor_edges.clone()));
     let stopping = stopping();
     let stop = stopped(stopping.clone());
     let mut serving = tokio::spawn(server::run(listener, router.clone(), limits, stop));
+    let proxies = config.trusted_proxies.clone();
     let plane = tokio::select! {
         started = opening::start(config, &starting) => started?,
         stopped = &mut serving => return Ok(stopped?),
     };
-    router.store(Arc::new(http::router(plane.clone(), metrics.clone(), examiner)));
-    introduce(&plane, address);
+    let routes = http::router(plane.clone(), metrics.clone(), examiner);
+    router.store(Arc::new(proxies.before(routes)));
+    introduce(&plane, &base);
     let outgoing = plane.outgoing.clone();
     tokio::spawn(async move {
         stopped(stopping).await;
@@ -92,16 +104,16 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// Prints what an operator needs next; none of it is secret.
-fn introduce(plane: &Plane, listen: std::net::SocketAddr) {
+fn introduce(plane: &Plane, base: &str) {
     let (issuer, position) = (plane.issuer(), plane.log.position());
-    tracing::info!(%listen, issuer, %position, "serving");
+    tracing::info!(url = base, issuer, %position, "serving");
     let keys = plane.signing.feed_keys();
     let keys = keys.iter().map(|key| Base64UrlUnpadded::encode_string(key.public_key()));
     let keys: Vec<String> = keys.collect();
     tracing::info!(
-        page = format!("http://{listen}/"),
-        api = format!("http://{listen}/docs"),
-        feed = format!("http://{listen}/v1/feed"),
+        page = format!("{base}/"),
+        api = format!("{base}/docs"),
+        feed = format!("{base}/v1/feed"),
         feed_id = issuer,
         feed_public_keys = keys.join(","),
         "give verifiers the feed's address, id and public keys, and an API key with the scope \
@@ -131,6 +143,8 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
     }
 }
 
+/// How often the certificate is read again.
+const CERTIFICATE_PAUSE: Duration = Duration::from_secs(30);
 /// How long a process that stops waits for what it is sending to relying parties. Otherwise another process
 /// has to wait for the end of its lease.
 const LONGEST_RELEASE: Duration = Duration::from_secs(2);

@@ -18,11 +18,18 @@ use offswitch::plane::{Plane, PlaneError, ReceiverSecrets, RelyingPartySecrets, 
 use offswitch::private_files::{Exposure, exposure, private_folder};
 use offswitch::relying_parties::RelyingPartyError;
 use offswitch::sealing::SealedStore;
+use offswitch::server::tls::Tls;
 use offswitch::store::{EmbeddedStore, RedisOptions, RedisStore, Store, StoreError};
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::issuer;
+
+/// The certificate for HTTPS, if one is configured.
+pub(super) fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
+    let Some((certificate, key)) = &config.tls else { return Ok(None) };
+    Ok(Some(Tls::read(certificate, key).context("the files for HTTPS")?))
+}
 
 /// Starts. While the store does not answer, retries for as long as the configuration allows:
 /// machines start in any order, and a Redis may load its file for minutes.

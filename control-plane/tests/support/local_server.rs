@@ -14,10 +14,11 @@ use offswitch::http;
 use offswitch::master_key::MasterKey;
 use offswitch::plane::{Loading, Plane, Settings};
 use offswitch::sealing::SealedStore;
-use offswitch::server::{self, Limits};
+use offswitch::server::tls::Tls;
+use offswitch::server::{self, Limits, Listener};
 use offswitch::store::EmbeddedStore;
 use tempfile::TempDir;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::in_process::MASTER;
@@ -67,9 +68,23 @@ impl LocalServer {
 
     /// Starts one that serves `router`.
     pub(crate) async fn serve(limits: Limits, router: Router) -> Self {
+        Self::listen(limits, router, Listener::Tcp).await
+    }
+
+    /// The same over TLS.
+    pub(crate) async fn serve_https(limits: Limits, router: Router, tls: Tls) -> Self {
+        Self::listen(limits, router, |listener| Listener::Tls(listener, tls)).await
+    }
+
+    async fn listen(
+        limits: Limits,
+        router: Router,
+        of: impl FnOnce(TcpListener) -> Listener,
+    ) -> Self {
         metrics();
         let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
+        let listener = of(listener);
         let router = Arc::new(ArcSwap::from_pointee(router));
         let task = tokio::spawn(server::run(listener, router, limits, std::future::pending()));
         Self { address, admin_key: String::new(), task, _folder: None }

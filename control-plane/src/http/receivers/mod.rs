@@ -150,7 +150,7 @@ pub(super) async fn webhook_challenge(
     Ok(Json(Verification { verification: verification.ok_or(ReceiverError::Unknown)? }))
 }
 
-/// The peer of the connection, if the request came by one. A proxy is the peer of all that it passes on.
+/// The client, if the request came by a connection; what `trusted_proxies` say is applied already.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(Option<IpAddr>);
 

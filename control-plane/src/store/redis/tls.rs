@@ -3,18 +3,18 @@
 
 use std::error::Error as StdError;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redis::RedisError;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use crate::private_files::{Exposure, exposure};
+use crate::server::tls::{certificates, private_key};
 
 /// How TLS is used where the URL asks for it. The files are read again for each connection, so that
 /// a renewed certificate needs no restart.
@@ -62,10 +62,7 @@ impl RedisTls {
         let config = match &self.client_certificate {
             None => config.with_no_client_auth(),
             Some((certificate, key)) => {
-                let shown = certificates(certificate)?;
-                let bytes = read(key)?;
-                let secret =
-                    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| about(key, &error))?;
+                let (shown, secret) = (certificates(certificate)?, private_key(key)?);
                 let config = config.with_client_auth_cert(shown, secret);
                 config.map_err(|error| about(certificate, &error))?
             }
@@ -129,27 +126,6 @@ pub(super) fn explained(error: &io::Error) -> Option<String> {
     Some(format!("{hint}: {error}"))
 }
 
-fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let bytes = read(path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let found = found.map_err(|error| about(path, &error))?;
-    if found.is_empty() {
-        return Err(about(path, &"it contains no certificate in PEM"));
-    }
-    Ok(found)
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| about(path, &error))?;
-    let read = file.take(MAX_FILE_BYTES).read_to_end(&mut bytes);
-    read.map_err(|error| about(path, &error))?;
-    Ok(bytes)
-}
-
 fn about(path: &Path, problem: &dyn std::fmt::Display) -> io::Error {
     io::Error::other(format!("{} cannot be used: {problem}", path.display()))
 }
-
-/// The authorities of a whole system have about 200 KB.
-const MAX_FILE_BYTES: u64 = 2 << 20;
