@@ -12,6 +12,7 @@ pub mod master_key;
 pub mod plane;
 pub mod private_files;
 pub mod relying_parties;
+pub mod remote;
 pub mod sealing;
 pub mod store;
 pub mod telemetry;

@@ -14,13 +14,13 @@ use url::Url;
 
 use super::keys::{MASTER_KEY, MASTER_KEY_COMMAND, OTHER_MASTER_KEY};
 use super::{Config, StoreConfig, TABLE};
-use crate::doctor::address;
 use crate::http::TrustedProxies;
 use crate::keyring::{KeyPolicy, TokenAlgorithm};
 use crate::plane::{
     LogSettings, MOST_ENTRIES, PublishSettings, ReceiverSecrets, RelyingPartySecrets,
     SessionSettings, Settings, SigningSettings,
 };
+use crate::remote::address;
 use crate::server::Limits;
 use crate::store::{Appendfsync, RedisTls, check_store_url};
 use crate::telemetry::{self, LogFormat};

@@ -6,8 +6,8 @@ use offswitch_client::http::Limits;
 use offswitch_core::doctor::{self, Finding, Probe, RegisteredIssuer, SeenReceiver};
 use offswitch_verifier::{Algorithm, KeySet};
 
-use super::remote::{Remote, TIME};
 use crate::clock::unix_seconds;
+use crate::remote::{Remote, TIME};
 
 /// Returns its keys, if there are any.
 pub(super) async fn examine(

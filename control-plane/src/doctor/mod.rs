@@ -2,7 +2,6 @@
 //! end to end, as a client sees them. What is concluded from the answers is in `core::doctor`.
 
 mod issuers;
-mod remote;
 mod sample;
 mod system;
 
@@ -12,8 +11,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use self::sample::Sample;
-
-pub use remote::Remote;
+use crate::remote::Remote;
 
 /// What is to be checked.
 pub struct Examination {
@@ -68,20 +66,4 @@ impl Examination {
 /// The findings as one JSON object: what they say together, and each of them.
 pub fn report(findings: &[Finding]) -> serde_json::Value {
     json!({ "result": Outcome::of_all(findings), "checks": findings })
-}
-
-/// Reads an http or https address without a user name or a password in it.
-///
-/// # Errors
-///
-/// What is wrong, in words and without the address.
-pub fn address(text: &str) -> Result<Url, &'static str> {
-    let url = Url::parse(text).map_err(|_| "is not an address")?;
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err("must be an http or https address");
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not contain a user name or a password");
-    }
-    Ok(url)
 }

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::clock::unix_seconds;
 use axum::http::{Request, header};
 use http_body_util::Full;
 use offswitch_core::doctor::{self, Finding, Outcome, OwnRules};
@@ -12,8 +11,9 @@ use serde_json::json;
 use tokio::time::sleep;
 use url::Url;
 
-use super::remote::{Remote, TIME, bearer};
 use super::system::{Followed, Known};
+use crate::clock::unix_seconds;
+use crate::remote::{Remote, TIME, bearer};
 
 /// A token, which is never shown.
 pub(super) struct Sample<'a> {

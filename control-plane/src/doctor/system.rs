@@ -1,6 +1,5 @@
 //! The control plane itself: is it ready, what may the key do, can its feed be followed.
 
-use crate::clock::unix_seconds;
 use offswitch_core::doctor::{self, FeedSeen, Finding, RegisteredIssuer};
 use offswitch_snapshot::Snapshot;
 use offswitch_verifier::{
@@ -9,7 +8,8 @@ use offswitch_verifier::{
 };
 use serde_json::Value;
 
-use super::remote::{MAX_BYTES, Remote};
+use crate::clock::unix_seconds;
+use crate::remote::{MAX_BYTES, Remote};
 
 /// What the control plane says about itself.
 pub(super) struct Known {

@@ -19,9 +19,10 @@ use zeroize::Zeroizing;
 use super::access::Caller;
 use super::extract::Body;
 use crate::api_keys::Scope;
-use crate::doctor::{Examination, Remote, address, report};
+use crate::doctor::{Examination, report};
 use crate::plane::Plane;
 use crate::problem::{Problem, ProblemDocument};
+use crate::remote::{Remote, address};
 
 /// What the route may do: one examination at a time, and which addresses at the edge it may ask.
 #[derive(Debug, Default)]

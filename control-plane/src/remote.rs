@@ -1,4 +1,4 @@
-//! The control plane as a client sees it, and requests to others.
+//! A control plane as a client sees it, over HTTP with an API key, and requests to others.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::clock::unix_seconds;
 
 /// A control plane, and the API key that it is asked with.
 pub struct Remote {
-    pub(super) client: Client,
+    pub(crate) client: Client,
     way: Way,
     key: HeaderValue,
 }
@@ -32,8 +32,8 @@ enum Way {
 }
 
 /// An answer, and between which times of our clock it came.
-pub(super) struct Dated {
-    pub(super) answer: Answer,
+pub(crate) struct Dated {
+    pub(crate) answer: Answer,
     asked_at: u64,
     answered_at: u64,
 }
@@ -56,21 +56,43 @@ impl Remote {
     }
 
     /// True if its clock may be another than ours.
-    pub(super) fn is_elsewhere(&self) -> bool {
+    pub(crate) fn is_elsewhere(&self) -> bool {
         matches!(self.way, Way::Http(_))
     }
 
+    /// Its address, without a slash at the end; empty if it is in this process.
+    pub fn url(&self) -> &str {
+        match &self.way {
+            Way::Http(url) => url,
+            Way::Inside(_) => "",
+        }
+    }
+
+    /// The answer to a request, with the API key.
+    ///
+    /// # Errors
+    ///
+    /// If there is no whole answer in time. In words, with the address.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, String> {
+        Ok(self.ask(method, path, body, Some(&self.key), MAX_BYTES).await?.answer)
+    }
+
     /// With the API key.
-    pub(super) async fn get(&self, path: &str, bytes: usize) -> Result<Dated, String> {
+    pub(crate) async fn get(&self, path: &str, bytes: usize) -> Result<Dated, String> {
         self.ask(Method::GET, path, None, Some(&self.key), bytes).await
     }
 
     /// Without the API key: what answers at a mistyped address is not to have it.
-    pub(super) async fn get_public(&self, path: &str) -> Result<Dated, String> {
+    pub(crate) async fn get_public(&self, path: &str) -> Result<Dated, String> {
         self.ask(Method::GET, path, None, None, MAX_BYTES).await
     }
 
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Dated, String> {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Dated, String> {
         self.ask(Method::POST, path, Some(body), Some(&self.key), MAX_BYTES).await
     }
 
@@ -107,7 +129,7 @@ impl Remote {
     }
 
     /// A discovery document or a key set of anyone.
-    pub(super) async fn document(&self, address: &str) -> Result<Dated, String> {
+    pub(crate) async fn document(&self, address: &str) -> Result<Dated, String> {
         let asked_at = unix_seconds();
         let answer = self.client.get(address).await?;
         Ok(Dated { answer, asked_at, answered_at: unix_seconds() })
@@ -115,18 +137,34 @@ impl Remote {
 }
 
 impl Dated {
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.answer.status.as_u16()
     }
 
-    pub(super) fn json(&self) -> Option<Value> {
+    pub(crate) fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.answer.body).ok()
     }
 
     /// What the date of the answer says about the clock of who sent it.
-    pub(super) fn clock(&self) -> Finding {
+    pub(crate) fn clock(&self) -> Finding {
         clock(served_at(&self.answer.headers), self.asked_at, self.answered_at)
     }
+}
+
+/// Reads an http or https address without a user name or a password in it.
+///
+/// # Errors
+///
+/// What is wrong, in words and without the address.
+pub fn address(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "is not an address")?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err("must be an http or https address");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not contain a user name or a password");
+    }
+    Ok(url)
 }
 
 async fn inside(
@@ -156,7 +194,7 @@ fn served_at(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// A credential that no log or error shows.
-pub(super) fn bearer(secret: &str) -> Result<HeaderValue, String> {
+pub(crate) fn bearer(secret: &str) -> Result<HeaderValue, String> {
     let value = HeaderValue::from_str(&format!("Bearer {secret}"));
     let value = value.map_err(|_| "the key or the token is not plain text".to_owned())?;
     Ok(sensitive(value))
@@ -168,6 +206,6 @@ fn sensitive(mut value: HeaderValue) -> HeaderValue {
 }
 
 /// For one request.
-pub(super) const TIME: Duration = Duration::from_secs(10);
+pub(crate) const TIME: Duration = Duration::from_secs(10);
 /// What the control plane says about itself: up to 512 issuers.
-pub(super) const MAX_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const MAX_BYTES: usize = 4 * 1024 * 1024;
