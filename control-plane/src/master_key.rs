@@ -9,7 +9,7 @@ mod secrets;
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use offswitch_snapshot::Salt;
 use zeroize::Zeroizing;
 
 use self::secrets::{Origin, Secrets};
-use crate::private_files::{Exposure, exposure};
+use crate::server::secret_file::{SecretFile, SecretFileError};
 
 pub use self::secrets::KeyId;
 
@@ -125,25 +125,21 @@ impl MasterKey {
     pub fn from_file(path: &Path, fresh: [u8; 32]) -> Result<Self, MasterKeyError> {
         let name = path.display().to_string();
         let failed = |source| MasterKeyError::File { path: name.clone(), source };
-        match fs::File::open(path) {
-            Ok(mut file) => {
-                match exposure(&file).map_err(failed)? {
-                    Exposure::Private => {}
-                    Exposure::Readable => {
-                        tracing::warn!(path = name, "other users can read the master key file");
-                    }
-                    Exposure::Writable => return Err(MasterKeyError::Writable { path: name }),
+        match SecretFile::read(path, MAX_BYTES) {
+            Ok(SecretFile { text, is_exposed }) => {
+                if is_exposed {
+                    tracing::warn!(path = name, "other users can read the master key file");
                 }
-                let mut text = Zeroizing::new(String::new());
-                file.read_to_string(&mut text).map_err(failed)?;
                 Self::parse(&text)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(SecretFileError::Writable) => Err(MasterKeyError::Writable { path: name }),
+            Err(SecretFileError::TooLarge(_)) => Err(MasterKeyError::Malformed),
+            Err(SecretFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 let text = Zeroizing::new(Base64UrlUnpadded::encode_string(&fresh));
                 write_private(path, text.as_bytes()).map_err(failed)?;
                 Ok(Self::new(fresh))
             }
-            Err(error) => Err(failed(error)),
+            Err(SecretFileError::Io(error)) => Err(failed(error)),
         }
     }
 
@@ -309,6 +305,9 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(draft, path)
 }
+
+/// 43 characters and white space.
+const MAX_BYTES: usize = 4096;
 
 #[cfg(test)]
 mod tests {

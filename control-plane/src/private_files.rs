@@ -1,8 +1,8 @@
 //! Files and folders that only their owner may use.
 
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 /// Makes sure that the folder `path` exists and that only its owner has access to it. Revokes the
@@ -17,9 +17,19 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
         std::fs::create_dir_all(above)?;
     }
     match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => close(path, 0o700),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match close(path, 0o700) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(not_own()),
+            closed => closed,
+        },
         made => made,
     }
+}
+
+/// A mounted volume belongs to root, and its mode is that of the platform.
+fn not_own() -> io::Error {
+    let detail = "it belongs to another user and is open to others: name a folder inside it, which is \
+                  then made for this user alone";
+    io::Error::new(io::ErrorKind::PermissionDenied, detail)
 }
 
 /// Removes the access of others to the file `path`, with a warning, if it exists.
@@ -31,44 +41,6 @@ pub fn close_file(path: &Path) -> io::Result<()> {
     match close(path, 0o600) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         closed => closed,
-    }
-}
-
-/// What others may do with a secret's file that the operator or the platform provided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exposure {
-    /// Only its owner, or root and a group of this process, may read it.
-    Private,
-    /// More users may read it.
-    Readable,
-    /// Anyone, or another group, may write to it: the secret could be anyone's.
-    Writable,
-}
-
-/// Checks the access to a file with a secret. Kubernetes mounts them as 0440 or 0640, owned by
-/// root, readable by the group of the process.
-///
-/// # Errors
-///
-/// As the file system.
-pub fn exposure(file: &File) -> io::Result<Exposure> {
-    let metadata = file.metadata()?;
-    let own_groups = || -> Vec<u32> {
-        let others = rustix::process::getgroups().unwrap_or_default();
-        let own = [rustix::process::getegid(), rustix::process::getgid()];
-        own.into_iter().chain(others).map(rustix::process::Gid::as_raw).collect()
-    };
-    let is_own_group = metadata.gid() == 0 || own_groups().contains(&metadata.gid());
-    Ok(judge(metadata.mode(), is_own_group))
-}
-
-fn judge(mode: u32, is_own_group: bool) -> Exposure {
-    if mode & 0o002 != 0 || (mode & 0o020 != 0 && !is_own_group) {
-        Exposure::Writable
-    } else if mode & 0o004 != 0 || (mode & 0o040 != 0 && !is_own_group) {
-        Exposure::Readable
-    } else {
-        Exposure::Private
     }
 }
 
@@ -108,24 +80,5 @@ mod tests {
         std::fs::set_permissions(&file, Permissions::from_mode(0o664)).unwrap();
         close_file(&file).unwrap();
         assert_eq!(mode(&file), 0o600);
-    }
-
-    // D108, O05: files as Kubernetes mounts them, and with access that must be refused.
-    #[test]
-    fn a_secret_that_root_and_the_own_group_may_read_is_private() {
-        for (mode, own_group, other_group) in [
-            (0o400, Exposure::Private, Exposure::Private),
-            (0o600, Exposure::Private, Exposure::Private),
-            (0o440, Exposure::Private, Exposure::Readable),
-            (0o640, Exposure::Private, Exposure::Readable),
-            (0o660, Exposure::Private, Exposure::Writable),
-            (0o444, Exposure::Readable, Exposure::Readable),
-            (0o644, Exposure::Readable, Exposure::Readable),
-            (0o602, Exposure::Writable, Exposure::Writable),
-            (0o666, Exposure::Writable, Exposure::Writable),
-        ] {
-            assert_eq!(judge(mode, true), own_group, "{mode:o}");
-            assert_eq!(judge(mode, false), other_group, "{mode:o}");
-        }
     }
 }

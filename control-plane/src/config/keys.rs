@@ -91,6 +91,11 @@ pub(super) const KEYS: &[Key] = &[
                redis+cluster://… (rediss… for TLS) or unix://… (see docs/guides/redis.md).",
     },
     Key {
+        name: "store_file",
+        default: "",
+        help: "File (mode 0600) with the value of store instead: for a URL with a password.",
+    },
+    Key {
         name: "data_dir",
         default: "offswitch-data",
         help: "Folder for the embedded store, the master key and the first API key.",

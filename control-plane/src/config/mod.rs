@@ -129,7 +129,17 @@ impl Config {
 }
 
 /// The keys of the control plane.
-const TABLE: Table = Table { keys: KEYS, prefix: "OFFSWITCH_", command: "offswitch serve" };
+const TABLE: Table = Table {
+    keys: KEYS,
+    prefix: "OFFSWITCH_",
+    elsewhere: &[
+        "OFFSWITCH_API_KEY",
+        "OFFSWITCH_API_KEY_FILE",
+        "OFFSWITCH_CONFIG",
+        "OFFSWITCH_URL",
+    ],
+    command: "offswitch serve",
+};
 
 #[cfg(test)]
 mod tests {
@@ -228,36 +238,113 @@ mod tests {
         }
     }
 
-    // D106, O05: a Kubernetes Service named offswitch, a value that is not UTF-8, and a typing
-    // error.
+    // D106, O05: a Kubernetes Service named offswitch, variables of other programs, and values that are
+    // not UTF-8.
     #[test]
     fn variables_that_are_not_ours_are_ignored_with_a_warning_that_names_no_value() {
         use std::os::unix::ffi::OsStringExt;
         let not_utf8 = || std::ffi::OsString::from_vec(b"secret\xff".to_vec());
-        let variables = vec![
-            ("OFFSWITCH_PORT".into(), "tcp://secret:8400".into()),
-            ("OFFSWITCH_PORT_8400_TCP_ADDR".into(), "secret".into()),
-            ("OFFSWITCH_SERVICE_HOST".into(), "secret".into()),
-            ("OFFSWITCH_REDIS_SERVICE_PORT_HTTP".into(), "secret".into()),
-            ("OFFSWITCH_LISTNE".into(), "secret".into()),
-            ("OFFSWITCH_EDGE".into(), not_utf8()),
-            (not_utf8(), "secret".into()),
-            ("OFFSWITCH_AUDIENCE".into(), "shop".into()),
+        let services = [
+            "OFFSWITCH_PORT",
+            "OFFSWITCH_PORT_8400_TCP",
+            "OFFSWITCH_PORT_8400_TCP_ADDR",
+            "OFFSWITCH_PORT_8400_TCP_PORT",
+            "OFFSWITCH_PORT_8400_TCP_PROTO",
+            "OFFSWITCH_SERVICE_HOST",
+            "OFFSWITCH_SERVICE_PORT",
+            "OFFSWITCH_REDIS_SERVICE_PORT_HTTP",
+            "OFFSWITCH_LISTEN_PORT",
         ];
-        let config = Config::load(None, variables).ok().unwrap();
+        let others = ["OFFSWITCH_FEED_URL", "OFFSWITCH_GUARD_LISTEN", "OFFSWITCH_JWKS_URL"];
+        let of_commands = ["OFFSWITCH_API_KEY", "OFFSWITCH_CONFIG", "OFFSWITCH_URL"];
+        let names = services.iter().chain(&others).chain(&of_commands);
+        let mut variables: Vec<_> =
+            names.map(|name| ((*name).into(), "tcp://secret:8400".into())).collect();
+        variables.push(("OFFSWITCH_EDGE".into(), not_utf8()));
+        variables.push((not_utf8(), "secret".into()));
+        variables.push(("OFFSWITCH_AUDIENCE".into(), "shop".into()));
+        let config = Config::load(None, variables).map_err(|problems| format!("{problems:?}"));
+        let config = config.map_err(|problems| panic!("{problems}")).unwrap();
         assert_eq!(config.settings.sessions.audience, "shop");
-        let text = config.warnings.join("\n");
-        assert!(text.contains("OFFSWITCH_LISTNE (did you mean OFFSWITCH_LISTEN?)"), "{text}");
-        for name in ["OFFSWITCH_PORT,", "OFFSWITCH_SERVICE_HOST", "OFFSWITCH_EDGE"] {
-            assert!(text.contains(name), "{name} in {text}");
+        let [of_services, of_others] = &config.warnings[..] else {
+            panic!("{:?}", config.warnings)
+        };
+        for name in services {
+            assert!(of_services.contains(name), "{name} in {of_services}");
         }
+        for name in others.iter().chain(&["OFFSWITCH_EDGE"]) {
+            assert!(of_others.contains(name), "{name} in {of_others}");
+        }
+        let text = config.warnings.join("\n");
         assert!(!text.contains("secret"), "{text}");
-        assert!(config.warnings.len() <= 2, "{text}");
+        for name in of_commands {
+            assert!(!text.contains(name), "{text}");
+        }
 
         let problems = Config::load(None, [("OFFSWITCH_AUDIENCE".into(), not_utf8())]);
         let problems = problems.err().unwrap();
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].to_string(), "audience: the environment variable is not UTF-8");
+    }
+
+    // O05: ignoring a misspelled setting could mean another store, or no limit.
+    #[test]
+    fn a_variable_that_is_spelled_almost_like_a_setting_is_an_error() {
+        for (variable, meant) in [
+            ("OFFSWITCH_LISTNE", "OFFSWITCH_LISTEN"),
+            ("OFFSWITCH_STOR", "OFFSWITCH_STORE"),
+            ("OFFSWITCH_DATADIR", "OFFSWITCH_DATA_DIR"),
+            ("OFFSWITCH_MASTER_KEYFILE", "OFFSWITCH_MASTER_KEY_FILE"),
+            ("OFFSWITCH_REDIS_WAIT_REPLICA", "OFFSWITCH_REDIS_WAIT_REPLICAS"),
+        ] {
+            let problems = load("", &[(variable, "secret")]).err().unwrap_or_default();
+            let expected = format!("{variable}: unknown setting; did you mean {meant}?");
+            assert_eq!(problems, [expected]);
+        }
+    }
+
+    // O05: the URL of a store has a password, which belongs in a file.
+    #[test]
+    fn the_store_may_be_named_in_a_file_that_others_cannot_write() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        // As Kubernetes mounts a secret: a link to a link.
+        let (mounted, link) = (folder.path().join("..data"), folder.path().join("store"));
+        std::fs::create_dir(folder.path().join("..2026")).unwrap();
+        std::os::unix::fs::symlink("..2026", mounted).unwrap();
+        std::os::unix::fs::symlink("..data/store", &link).unwrap();
+        let file = folder.path().join("..2026/store");
+        let path = link.to_str().unwrap();
+        let with = |text: &str, mode: u32| {
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            load("", &[("OFFSWITCH_STORE_FILE", path)])
+        };
+        for (mode, warnings) in [(0o400, 0), (0o440, 0), (0o640, 0), (0o444, 1), (0o644, 1)] {
+            let config = with("redis://:hunter2@host\n", mode).ok().unwrap();
+            let StoreConfig::Redis { url, .. } = &config.store else {
+                panic!("{:?}", config.store)
+            };
+            assert_eq!((url.as_str(), config.warnings.len()), ("redis://:hunter2@host", warnings));
+        }
+        for (text, mode, part) in [
+            ("redis://:hunter2@host", 0o666, "can be written to by other users"),
+            ("mysql://:hunter2@host", 0o600, "embedded"),
+            (&"hunter2".repeat(1000), 0o600, "has more than 4096 bytes"),
+        ] {
+            let problems = with(text, mode).err().unwrap();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(
+                problems[0].starts_with("store_file: ") && problems[0].contains(part),
+                "{problems:?}"
+            );
+            assert!(!problems[0].contains("hunter2"), "{problems:?}");
+        }
+        let twice = [("OFFSWITCH_STORE_FILE", path), ("OFFSWITCH_STORE", "embedded")];
+        let problems = load("", &twice).err().unwrap();
+        assert!(problems[0].contains("together with store"), "{problems:?}");
+        let problems = load("", &[("OFFSWITCH_STORE_FILE", "/nowhere")]).err().unwrap();
+        assert!(problems[0].starts_with("store_file: cannot be read"), "{problems:?}");
     }
 
     // D42, R27: values that are not understood are refused, with the reason but without the value.

@@ -229,7 +229,7 @@ impl Configured {
     }
 
     fn store(&mut self) -> StoreConfig {
-        let store = self.values.text("store", 1..=4096);
+        let (key, store) = self.store_address();
         let prefix = self.values.text("redis_prefix", 1..=64);
         if prefix.contains(['{', '}']) {
             self.values.problem("redis_prefix", "must not contain { or }");
@@ -252,9 +252,9 @@ impl Configured {
             url => check_store_url(url),
         };
         match uses_tls {
-            Err(problem) => self.values.problem("store", &problem),
+            Err(problem) => self.values.problem(key, &problem),
             Ok(false) if tls != RedisTls::default() => self.values.problem(
-                "store",
+                key,
                 "does not ask for TLS (rediss://), but redis_ca_file, redis_client_cert_file, \
                  redis_client_key_file or redis_server_name is set",
             ),
@@ -271,6 +271,20 @@ impl Configured {
             wait_replicas: u32::try_from(wait_replicas).unwrap_or_default(),
             tls,
         }
+    }
+
+    /// The store, and the key that names it.
+    fn store_address(&mut self) -> (&'static str, String) {
+        let path = self.values.text(STORE_FILE, 0..=4096);
+        if path.is_empty() {
+            return ("store", self.values.text("store", 1..=4096));
+        }
+        if self.values.is_set("store") {
+            self.values.problem(STORE_FILE, "cannot be set together with store");
+        }
+        let read = self.values.secret_file(STORE_FILE, &path, 4096);
+        // Without it, a problem is noted, and only that one.
+        (STORE_FILE, read.map_or_else(|| "embedded".to_owned(), |text| text.to_string()))
     }
 
     fn redis_tls(&mut self) -> RedisTls {
@@ -381,6 +395,7 @@ impl Configured {
     }
 }
 
+const STORE_FILE: &str = "store_file";
 /// The issuers whose tokens can be revoked; in the file only.
 const ISSUERS: &str = "issuers";
 /// The relying parties that are notified of ended sessions; in the file only.

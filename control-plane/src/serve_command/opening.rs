@@ -1,7 +1,5 @@
 //! Everything that happens before the first request can be served.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +13,13 @@ use offswitch::http::Starting;
 use offswitch::keyring::{Keyring, KeyringError};
 use offswitch::master_key::{MasterKey, random_bytes, write_private};
 use offswitch::plane::{Plane, PlaneError, ReceiverSecrets, RelyingPartySecrets, published_issuer};
-use offswitch::private_files::{Exposure, exposure, private_folder};
+use offswitch::private_files::private_folder;
 use offswitch::relying_parties::RelyingPartyError;
 use offswitch::sealing::SealedStore;
+use offswitch::server::secret_file::SecretFile;
 use offswitch::server::tls::Tls;
 use offswitch::store::{EmbeddedStore, RedisOptions, RedisStore, Store, StoreError};
 use tokio::time::{Instant, sleep};
-use zeroize::Zeroizing;
 
 use super::issuer;
 
@@ -110,18 +108,11 @@ fn secrets<T: Default>(
 ) -> anyhow::Result<T> {
     let Some(path) = path else { return Ok(T::default()) };
     let shown = path.display();
-    let file = File::open(path).with_context(|| format!("{key} {shown} cannot be read"))?;
-    match exposure(&file)? {
-        Exposure::Private => {}
-        Exposure::Readable => {
-            tracing::warn!(file = %shown, "other users can read the secrets in {key}: chmod 600");
-        }
-        Exposure::Writable => {
-            return Err(anyhow!("others can write to {shown}, so its secrets could be anyone's"));
-        }
+    let read = SecretFile::read(path, MAX_SECRETS_BYTES);
+    let SecretFile { text, is_exposed } = read.map_err(|error| anyhow!("{key} {shown} {error}"))?;
+    if is_exposed {
+        tracing::warn!(file = %shown, "other users can read the secrets in {key}: chmod 600");
     }
-    let mut text = Zeroizing::new(String::new());
-    file.take(MAX_SECRETS_BYTES).read_to_string(&mut text)?;
     parse(&text).map_err(|problem| anyhow!("{key} {shown}: {problem}"))
 }
 
@@ -222,7 +213,7 @@ fn in_words(error: PlaneError, config: &Config) -> anyhow::Error {
 
 /// True if waiting may help: the store or its replicas do not answer, or another process is about to
 /// release the file.
-fn is_over_soon(error: &anyhow::Error) -> bool {
+pub(crate) fn is_over_soon(error: &anyhow::Error) -> bool {
     let of_plane = error.downcast_ref::<PlaneError>().and_then(|error| match error {
         PlaneError::Store(error) | PlaneError::Keyring(KeyringError::Store(error)) => Some(error),
         _ => None,
@@ -240,6 +231,6 @@ fn is_over_soon(error: &anyhow::Error) -> bool {
 }
 
 /// A hundred secrets.
-const MAX_SECRETS_BYTES: u64 = 64 * 1024;
+const MAX_SECRETS_BYTES: usize = 64 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

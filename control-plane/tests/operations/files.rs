@@ -41,6 +41,37 @@ async fn the_data_folder_and_all_files_in_it_are_closed_to_other_users() {
     }
 }
 
+// O05: a volume as Kubernetes mounts it, for a process that is not root: the error says what to do, and a
+// folder inside works.
+#[test]
+fn a_volume_that_belongs_to_root_holds_the_data_folder() {
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::process::CommandExt;
+    let volume = tempfile::tempdir().unwrap();
+    // Only root can run a process as another user.
+    if std::fs::metadata(volume.path()).unwrap().uid() != 0 {
+        return;
+    }
+    set_mode(volume.path(), 0o777);
+    let binary = volume.path().join("offswitch");
+    std::fs::copy(env!("CARGO_BIN_EXE_offswitch"), &binary).unwrap();
+    set_mode(&binary, 0o755);
+    let check = |data_dir: &Path| {
+        let mut command = std::process::Command::new(&binary);
+        command.args(["serve", "--check", "--listen", "127.0.0.1:0"]).env_clear();
+        command.env("OFFSWITCH_DATA_DIR", data_dir).uid(65534).gid(65534);
+        let output = command.output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    let (is_good, text) = check(volume.path());
+    assert!(!is_good && text.contains("name a folder inside it"), "{text}");
+    let inside = volume.path().join("data");
+    let (is_good, text) = check(&inside);
+    assert!(is_good, "{text}");
+    assert_eq!(mode(&inside), 0o700);
+}
+
 // D20, A07: no core dump, and no access to the process's memory for other processes of its user.
 #[cfg(target_os = "linux")]
 #[tokio::test]

@@ -65,7 +65,7 @@ async fn a_file_of_secrets_that_cannot_be_used_is_refused_at_the_start() {
     mode(0o600);
     assert!(checked().contains("secrets of receivers: ok"), "{}", checked());
     mode(0o602);
-    assert!(checked().contains("others can write to"), "{}", checked());
+    assert!(checked().contains("can be written to by other users"), "{}", checked());
     mode(0o600);
     std::fs::write(&path, "idp = \"too short\"").unwrap();
     for arguments in [&[][..], &["--check"]] {

@@ -167,7 +167,8 @@ impl fmt::Display for Place {
 }
 
 /// The keys of the guard.
-const TABLE: Table = Table { keys: KEYS, prefix: "OFFSWITCH_GUARD_", command: "offswitch guard" };
+const TABLE: Table =
+    Table { keys: KEYS, prefix: "OFFSWITCH_GUARD_", elsewhere: &[], command: "offswitch guard" };
 
 #[cfg(test)]
 mod tests {
@@ -209,6 +210,45 @@ mod tests {
             let problems = load(&format!("{} = [1]", key.name), &[]).err().unwrap_or_default();
             assert!(problems.iter().any(|line| line.starts_with(key.name)), "{}", key.name);
         }
+    }
+
+    // O05: a Kubernetes Service named offswitch-guard, and a misspelled setting.
+    #[test]
+    fn a_misspelled_variable_is_an_error_and_one_of_a_service_is_not() {
+        let file = format!("{FEED}{TABLES}");
+        let of_service = [
+            ("OFFSWITCH_GUARD_PORT", "tcp://10.0.0.1:8410"),
+            ("OFFSWITCH_GUARD_PORT_8410_TCP_ADDR", "10.0.0.1"),
+            ("OFFSWITCH_GUARD_SERVICE_HOST", "10.0.0.1"),
+        ];
+        let config = load(&file, &of_service).ok().unwrap();
+        assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+        let problems = load(&file, &[("OFFSWITCH_GUARD_GATWAY", "envoy")]).err().unwrap();
+        let meant =
+            "OFFSWITCH_GUARD_GATWAY: unknown setting; did you mean OFFSWITCH_GUARD_GATEWAY?";
+        assert_eq!(problems, [meant]);
+    }
+
+    // O05: API keys as Kubernetes mounts them, and one that anyone could have written.
+    #[test]
+    fn an_api_key_is_read_from_a_file_that_others_cannot_write() {
+        use std::os::unix::fs::PermissionsExt;
+        let path = std::env::temp_dir().join(format!("offswitch-guard-{}", std::process::id()));
+        std::fs::write(&path, "osk_secret\n").unwrap();
+        let with = |mode: u32, name: &str| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            load(&format!("{FEED}{TABLES}"), &[(name, path.to_str().unwrap())])
+        };
+        for name in ["OFFSWITCH_GUARD_FEED_API_KEY_FILE", "OFFSWITCH_GUARD_RELAY_API_KEY_FILE"] {
+            for (mode, warnings) in [(0o400, 0), (0o440, 0), (0o644, 1)] {
+                let config = with(mode, name).ok().unwrap();
+                assert_eq!(config.warnings.len(), warnings, "{mode:o}");
+            }
+            let problems = with(0o666, name).err().unwrap().concat();
+            assert!(problems.contains("can be written to by other users"), "{problems}");
+            assert!(!problems.contains("osk_"), "{problems}");
+        }
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

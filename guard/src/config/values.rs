@@ -276,16 +276,10 @@ impl Configured {
                 return None;
             }
             (given, true) => given?,
-            (None, false) => match std::fs::read_to_string(&path) {
-                Ok(text) => Zeroizing::new(text.trim().to_owned()),
-                Err(error) => {
-                    self.values.problem(&file, &format!("cannot be read: {error}"));
-                    return None;
-                }
-            },
+            (None, false) => self.values.secret_file(&file, &path, MAX_KEY_BYTES)?,
         };
-        let is_key =
-            (1..=512).contains(&key.len()) && key.bytes().all(|one| one.is_ascii_graphic());
+        let is_key = (1..=MAX_KEY_BYTES).contains(&key.len())
+            && key.bytes().all(|one| one.is_ascii_graphic());
         if !is_key {
             self.values.problem(name, "must have 1 to 512 visible ASCII characters");
         }
@@ -316,6 +310,7 @@ const OF_VERIFIER: [&str; 8] = [
 ];
 const ADDRESS: &str =
     "must be an address or a host name that can be resolved, and a port, such as 127.0.0.1:8410";
+const MAX_KEY_BYTES: usize = 512;
 /// The longest token that the verifier reads, and the other headers of a client. Over HTTP/1 the
 /// accept loop reads no more than this.
 const MAX_HEAD_BYTES: u32 = 32 * 1024;

@@ -13,6 +13,9 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use self::names::Foreign;
+use crate::secret_file::SecretFile;
+
 pub use addresses::{is_issuer, resolve};
 
 /// A key of the configuration.
@@ -33,6 +36,8 @@ pub struct Table {
     pub keys: &'static [Key],
     /// What the names of its environment variables begin with.
     pub prefix: &'static str,
+    /// Variables with this prefix that are not settings, but that the program reads elsewhere.
+    pub elsewhere: &'static [&'static str],
     /// The command whose help lists them.
     pub command: &'static str,
 }
@@ -115,13 +120,17 @@ impl Values {
         }
     }
 
-    /// Variables that are not ours are ignored, with a warning: a Kubernetes Service named
-    /// offswitch sets a dozen. No value is ever repeated in a message.
+    /// A variable with a name like that of a setting is an error. Others that are not ours are ignored,
+    /// with a warning: a Kubernetes Service named offswitch sets a dozen. No value is ever repeated in
+    /// a message.
     pub fn read_environment(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) {
         let mut foreign = Vec::new();
         for (variable, value) in variables {
             let Some(variable) = variable.to_str() else { continue };
             let Some(name) = variable.strip_prefix(self.table.prefix) else { continue };
+            if self.table.elsewhere.contains(&variable) {
+                continue;
+            }
             let name = name.to_ascii_lowercase();
             if !self.table.has(&name) {
                 foreign.push(variable.to_owned());
@@ -132,7 +141,37 @@ impl Values {
                 Err(_) => self.problem(&name, "the environment variable is not UTF-8"),
             }
         }
-        self.warnings.extend(names::foreign(&self.table, foreign));
+        for foreign in names::foreign(&self.table, foreign) {
+            match foreign {
+                Foreign::Ignored(warning) => self.warnings.push(warning),
+                Foreign::Misspelled { variable, meant } => {
+                    self.problem(&variable, &format!("unknown setting; did you mean {meant}?"));
+                }
+            }
+        }
+    }
+
+    /// The secret in the file `path`, the value of the key `name`, of at most that many bytes. If it
+    /// cannot be used, that is noted as a problem.
+    pub fn secret_file(
+        &mut self,
+        name: &str,
+        path: &str,
+        most_bytes: usize,
+    ) -> Option<Zeroizing<String>> {
+        match SecretFile::read(Path::new(path), most_bytes) {
+            Ok(SecretFile { text, is_exposed }) => {
+                if is_exposed {
+                    self.warnings
+                        .push(format!("other users can read the file of {name}: chmod 600"));
+                }
+                Some(text)
+            }
+            Err(error) => {
+                self.problem(name, &error.to_string());
+                None
+            }
+        }
     }
 
     /// True if the key is set, and not to the empty text.

@@ -2,25 +2,45 @@
 
 use super::Table;
 
-/// Warns about unknown variables with our prefix. Those of a Kubernetes Service (`OFFSWITCH_PORT`,
+/// What to say about variables with our prefix that are no settings.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Foreign {
+    /// They are ignored, with this warning.
+    Ignored(String),
+    /// The variable is probably meant as another one, so ignoring it would do harm.
+    Misspelled { variable: String, meant: String },
+}
+
+/// Judges unknown variables with our prefix. Those of a Kubernetes Service (`OFFSWITCH_PORT`,
 /// `OFFSWITCH_SERVICE_HOST` and the like) are not anyone's mistake.
-pub(super) fn foreign(table: &Table, mut variables: Vec<String>) -> Vec<String> {
+pub(super) fn foreign(table: &Table, mut variables: Vec<String>) -> Vec<Foreign> {
     variables.sort();
     variables.dedup();
     let (services, others): (Vec<_>, Vec<_>) =
         variables.into_iter().partition(|variable| is_of_a_service(variable));
-    let mut warnings = Vec::new();
+    let mut found = Vec::new();
     if !services.is_empty() {
         let names = services.join(", ");
-        warnings.push(format!("ignored, since a Kubernetes Service sets them: {names}"));
+        let warning = format!("ignored, since a Kubernetes Service sets them: {names}");
+        found.push(Foreign::Ignored(warning));
     }
-    if !others.is_empty() {
-        let names: Vec<String> =
-            others.iter().map(|variable| with_closest(table, variable)).collect();
-        let names = names.join(", ");
-        warnings.push(format!("these environment variables are no settings, and ignored: {names}"));
+    let mut unknown = Vec::new();
+    for variable in others {
+        let name = variable.strip_prefix(table.prefix).unwrap_or(&variable).to_ascii_lowercase();
+        match closest(table, &name) {
+            Some(known) => {
+                let meant = format!("{}{}", table.prefix, known.to_ascii_uppercase());
+                found.push(Foreign::Misspelled { variable, meant });
+            }
+            None => unknown.push(variable),
+        }
     }
-    warnings
+    if !unknown.is_empty() {
+        let names = unknown.join(", ");
+        let warning = format!("these environment variables are no settings, and ignored: {names}");
+        found.push(Foreign::Ignored(warning));
+    }
+    found
 }
 
 /// The message about an unknown key of the file.
@@ -39,17 +59,6 @@ fn is_of_a_service(variable: &str) -> bool {
         || variable.contains("_SERVICE_PORT")
         || variable.ends_with("_PORT")
         || variable.split("_PORT_").skip(1).any(is_number)
-}
-
-fn with_closest(table: &Table, variable: &str) -> String {
-    let prefix = table.prefix;
-    let name = variable.strip_prefix(prefix).unwrap_or(variable).to_ascii_lowercase();
-    match closest(table, &name) {
-        Some(known) => {
-            format!("{variable} (did you mean {prefix}{}?)", known.to_ascii_uppercase())
-        }
-        None => variable.to_owned(),
-    }
 }
 
 /// The setting that differs from `name` by one or two typing errors.

@@ -13,7 +13,7 @@ use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
 use tokio_rustls::TlsConnector;
 
-use crate::private_files::{Exposure, exposure};
+use crate::server::secret_file::{Exposure, exposure};
 use crate::server::tls::{certificates, private_key};
 
 /// How TLS is used where the URL asks for it. The files are read again for each connection, so that
