@@ -117,7 +117,7 @@ pub enum DeleteError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// No key has this id.
-    #[error("there is no API key with this id; `offswitch keys list` shows them")]
+    #[error("there is no API key with this id; `offswitch api-keys list` shows them")]
     Unknown,
 }
 

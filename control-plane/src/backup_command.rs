@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
@@ -36,25 +35,17 @@ pub(crate) struct RestoreOptions {
 }
 
 /// Writes a backup. On Redis, control planes may run meanwhile.
-pub(crate) async fn back_up(config: &Config, options: &BackupOptions) -> ExitCode {
-    match take(config, &options.to).await {
-        Ok(taken) => {
-            report_taken(&taken, &options.to);
-            ExitCode::SUCCESS
-        }
-        Err(error) => failure(&error),
-    }
+pub(crate) async fn back_up(config: &Config, options: &BackupOptions) -> anyhow::Result<()> {
+    let taken = take(config, &options.to).await?;
+    report_taken(&taken, &options.to);
+    Ok(())
 }
 
 /// Restores a backup.
-pub(crate) async fn restore(config: &Config, options: &RestoreOptions) -> ExitCode {
-    match put_back(config, options).await {
-        Ok((head, restored)) => {
-            report_restored(&head, &restored);
-            ExitCode::SUCCESS
-        }
-        Err(error) => failure(&error),
-    }
+pub(crate) async fn restore(config: &Config, options: &RestoreOptions) -> anyhow::Result<()> {
+    let (head, restored) = put_back(config, options).await?;
+    report_restored(&head, &restored);
+    Ok(())
 }
 
 async fn take(config: &Config, path: &Path) -> anyhow::Result<Taken> {
@@ -176,20 +167,9 @@ fn report_restored(head: &Head, restored: &Restored) {
              active again; press the red button (POST /v1/red-button) to end them all"
         );
     }
-    println!("- API keys: keys that were deleted later work again; compare `offswitch keys list`");
-}
-
-/// Prints the error; the exit code says whether the file, the store's content or something else is
-/// the reason.
-fn failure(error: &anyhow::Error) -> ExitCode {
-    eprintln!("offswitch: {error:#}");
-    match error.downcast_ref::<BackupError>() {
-        Some(error) if error.is_of_the_file() => ExitCode::from(3),
-        Some(BackupError::NotEmpty | BackupError::NothingThere | BackupError::Unfinished) => {
-            ExitCode::from(4)
-        }
-        _ => ExitCode::FAILURE,
-    }
+    println!(
+        "- API keys: keys that were deleted later work again; compare `offswitch api-keys list`"
+    );
 }
 
 const EMBEDDED_FILE: &str = "offswitch.redb";

@@ -9,6 +9,7 @@ use offswitch::config::{Problem, read_file};
 use offswitch::telemetry;
 use offswitch_guard::Config;
 
+use crate::command_line::Exit;
 use crate::report::Report;
 
 /// The part of the guard's configuration that can be set on the command line.
@@ -45,7 +46,7 @@ pub(crate) async fn run(path: Option<&Path>, options: &GuardOptions) -> ExitCode
         Err(problems) => {
             eprintln!("the configuration has {} problem(s):", problems.len());
             problems.iter().for_each(|problem| eprintln!("  {problem}"));
-            return ExitCode::from(2);
+            return Exit::Usage.into();
         }
     };
     let filter = telemetry::filter(&config.log).unwrap_or_default();
@@ -63,10 +64,10 @@ pub(crate) async fn run(path: Option<&Path>, options: &GuardOptions) -> ExitCode
         anyhow::Ok(())
     };
     match outcome.await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::Done.into(),
         Err(error) => {
             eprintln!("offswitch: {error:#}");
-            ExitCode::FAILURE
+            Exit::Refused.into()
         }
     }
 }

@@ -1,12 +1,17 @@
 //! `offswitch`: the commands of the control plane and of the guard. This file only connects the parts.
 
 mod backup_command;
+mod command_line;
 mod doctor_command;
 mod guard_command;
+mod inspect_command;
 mod process;
+#[cfg(test)]
+mod reference;
+mod remote_commands;
 mod report;
-mod root_keys;
 mod serve_command;
+mod shell_command;
 mod snapshot_command;
 mod store_command;
 
@@ -15,16 +20,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use offswitch::api_keys::{ApiKeys, Scope};
-use offswitch::clock::{unix_seconds, utc};
 use offswitch::config::{self, Config};
 use offswitch::telemetry;
 
 use self::backup_command::{BackupOptions, RestoreOptions};
+use self::command_line::{EXIT_CODES, Exit, Failure, Kind, Outcome, print};
 use self::doctor_command::Doctor;
 use self::guard_command::GuardOptions;
-use self::root_keys::RootKeysCommand;
+use self::inspect_command::Inspect;
+use self::remote_commands::{
+    ApiKeysCommands, IssuersCommands, KeysCommands, Revoke, SessionCommands, Status, Verify,
+};
 use self::serve_command::ServeOptions;
+use self::shell_command::{Completions, Man};
 use self::snapshot_command::SnapshotCommand;
 use self::store_command::StoreCommand;
 
@@ -32,12 +40,13 @@ use self::store_command::StoreCommand;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The off-switch for JSON Web Tokens: the control plane, and the guard for gateways.
+/// The off-switch for JSON Web Tokens: the control plane, the guard for gateways, and their tools.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = EXIT_CODES)]
 struct Arguments {
-    /// A TOML file with the configuration.
-    #[arg(long, global = true, env = "OFFSWITCH_CONFIG")]
+    /// A TOML file with the configuration, of the commands that need one: backup, guard, restore, serve,
+    /// store.
+    #[arg(long, global = true, env = "OFFSWITCH_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -45,97 +54,119 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    ApiKeys(ApiKeysCommands),
     /// Writes everything in the store to a file. With the embedded store, stop `serve` first.
     Backup(BackupOptions),
+    Completions(Completions),
     Doctor(Doctor),
     /// Answers gateways whether a request's token is valid, and may relay the feed.
     Guard(GuardOptions),
-    /// Manages the API keys.
-    #[command(subcommand)]
-    Keys(KeysCommand),
+    Inspect(Inspect),
+    Issuers(IssuersCommands),
+    Keys(KeysCommands),
+    Man(Man),
     /// Puts a backup back into a store.
     Restore(RestoreOptions),
+    Revoke(Revoke),
     /// Serves the HTTP API.
     Serve(ServeOptions),
+    Session(SessionCommands),
     /// Makes and explains snapshots.
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
-    /// Manages the store.
+    Status(Status),
+    /// Changes the store itself, with its configuration. With the embedded store, stop `serve` first.
     #[command(subcommand)]
     Store(StoreCommand),
-}
-
-#[derive(Debug, Subcommand)]
-enum KeysCommand {
-    /// Makes an API key and prints it, once.
-    Create {
-        /// A name for the key.
-        #[arg(long)]
-        name: String,
-        /// What it may do; can be repeated.
-        #[arg(long = "scope", required = true)]
-        scopes: Vec<Scope>,
-        /// The number of days after which it expires; never if absent.
-        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=36_500))]
-        expires_in_days: Option<u64>,
-    },
-    /// Deletes an API key; running processes notice within five seconds.
-    Delete {
-        /// Its id, `key_…`.
-        #[arg(allow_hyphen_values = true)]
-        id: String,
-    },
-    /// Lists the API keys: id, name, scopes, created, expires.
-    List,
-    /// Changes the keys that everything else depends on.
-    #[command(flatten)]
-    Root(RootKeysCommand),
+    Verify(Verify),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     process::keep_private();
-    let command = Arguments::command()
-        .mut_subcommand("serve", |serve| serve.after_help(Config::help()))
-        .mut_subcommand("guard", |guard| guard.after_help(offswitch_guard::Config::help()));
-    let arguments = command.try_get_matches().and_then(|found| Arguments::from_arg_matches(&found));
-    let arguments = arguments.unwrap_or_else(|error| error.exit());
-    let path = arguments.config.as_deref();
-    let outcome = match arguments.command {
-        Command::Backup(options) => match configured(path, Vec::new()) {
-            Ok(config) => return backup_command::back_up(&config, &options).await,
-            Err(code) => return code,
-        },
-        Command::Doctor(command) => return doctor_command::run(command).await,
-        Command::Guard(options) => return guard_command::run(path, &options).await,
-        Command::Keys(command) => match configured(path, Vec::new()) {
-            Ok(config) => keys(config, command).await,
-            Err(code) => return code,
-        },
-        Command::Restore(options) => match configured(path, Vec::new()) {
-            Ok(config) => return backup_command::restore(&config, &options).await,
-            Err(code) => return code,
-        },
-        Command::Serve(options) => match configured(path, options.variables()) {
-            Ok(config) if options.check => return serve_command::check(&config).await,
-            Ok(config) => serve_command::serve(config).await,
-            Err(code) => return code,
-        },
-        Command::Snapshot(command) => match snapshot_command::run(command) {
-            Ok(code) => return code,
-            Err(error) => Err(error),
-        },
-        Command::Store(command) => match configured(path, Vec::new()) {
-            Ok(config) => store_command::run(&config, &command),
-            Err(code) => return code,
-        },
+    let arguments = commands().try_get_matches();
+    let arguments = arguments.and_then(|found| Arguments::from_arg_matches(&found));
+    let Arguments { config, command } = match arguments {
+        Ok(arguments) => arguments,
+        Err(error) => return wrong_usage(&error),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("offswitch: {error:#}");
-            ExitCode::FAILURE
+    let path = config.as_deref();
+    match command {
+        Command::ApiKeys(asked) => answered(asked.connection.json, asked.run()).await,
+        Command::Backup(options) => {
+            let back_up = async |config: Config| backup_command::back_up(&config, &options).await;
+            with_configuration(path, Vec::new(), back_up).await
         }
+        Command::Completions(asked) => print(asked.run(commands()), false),
+        Command::Doctor(asked) => answered(asked.connection.json, asked.run()).await,
+        Command::Guard(options) => guard_command::run(path, &options).await,
+        Command::Inspect(asked) => print(asked.run(), asked.json),
+        Command::Issuers(asked) => answered(asked.connection.json, asked.run()).await,
+        Command::Keys(asked) => answered(asked.connection.json, asked.run()).await,
+        Command::Man(asked) => print(asked.run(commands()), false),
+        Command::Restore(options) => {
+            let restore = async |config: Config| backup_command::restore(&config, &options).await;
+            with_configuration(path, Vec::new(), restore).await
+        }
+        Command::Revoke(asked) => answered(asked.connection.json, asked.run()).await,
+        Command::Serve(options) if options.check => match configured(path, options.variables()) {
+            Ok(config) => serve_command::check(&config).await,
+            Err(code) => code,
+        },
+        Command::Serve(options) => {
+            with_configuration(path, options.variables(), serve_command::serve).await
+        }
+        Command::Session(asked) => answered(asked.connection.json, asked.run()).await,
+        Command::Snapshot(command) => snapshot_command::run(command),
+        Command::Status(asked) => answered(asked.connection.json, asked.run()).await,
+        Command::Store(command) => {
+            let change = async |config: Config| store_command::run(&config, command).await;
+            with_configuration(path, Vec::new(), change).await
+        }
+        Command::Verify(asked) => answered(asked.connection.json, asked.run()).await,
+    }
+}
+
+/// All commands, with the keys of the configuration in the help of those that read one.
+fn commands() -> clap::Command {
+    Arguments::command()
+        .mut_subcommand("serve", |serve| serve.after_help(Config::help()))
+        .mut_subcommand("guard", |guard| guard.after_help(offswitch_guard::Config::help()))
+}
+
+/// Prints what clap says about the command line: as JSON, if that was asked for.
+fn wrong_usage(error: &clap::Error) -> ExitCode {
+    let is_json = std::env::args_os().any(|argument| argument == "--json");
+    if is_json && error.use_stderr() {
+        let text = error.to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        return Failure::new(Kind::WrongUsage, text.trim()).print(true);
+    }
+    // Without a reader, the exit code still says it.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
+}
+
+/// Prints what a command answers for people, or for a program.
+async fn answered(is_json: bool, outcome: impl Future<Output = Outcome>) -> ExitCode {
+    print(outcome.await, is_json)
+}
+
+/// Does what needs the configuration of the control plane, and prints why it failed.
+async fn with_configuration(
+    path: Option<&Path>,
+    options: Vec<(OsString, OsString)>,
+    act: impl AsyncFnOnce(Config) -> anyhow::Result<()>,
+) -> ExitCode {
+    let config = match configured(path, options) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let Err(error) = act(config).await else { return Exit::Done.into() };
+    eprintln!("offswitch: {error:#}");
+    match serve_command::is_over_soon(&error) {
+        true => Exit::Undecided.into(),
+        false => Exit::Refused.into(),
     }
 }
 
@@ -150,7 +181,7 @@ fn configured(path: Option<&Path>, options: Vec<(OsString, OsString)>) -> Result
         Err(problems) => {
             eprintln!("the configuration has {} problem(s):", problems.len());
             problems.iter().for_each(|problem| eprintln!("  {problem}"));
-            Err(ExitCode::from(2))
+            Err(Exit::Usage.into())
         }
     }
 }
@@ -160,45 +191,5 @@ fn load(
     options: Vec<(OsString, OsString)>,
 ) -> Result<Config, Vec<config::Problem>> {
     let file = path.map(config::read_file).transpose()?;
-    let environment = std::env::vars_os().filter(|(name, _)| name != "OFFSWITCH_CONFIG");
-    Config::load(file.as_deref(), environment.chain(options))
-}
-
-async fn keys(config: Config, command: KeysCommand) -> anyhow::Result<()> {
-    let store = serve_command::open_store(&config).await?;
-    let master = serve_command::master_key(&config, store.as_ref()).await?;
-    let store = serve_command::sealed(&store, &master).await?;
-    let command = match command {
-        KeysCommand::Root(command) => {
-            return root_keys::run(&config, &store, &master, command).await;
-        }
-        command => command,
-    };
-    let (store, now) = (&store, unix_seconds());
-    match command {
-        KeysCommand::Create { name, scopes, expires_in_days } => {
-            let expires_at = expires_in_days.map(|days| now + days * 86_400);
-            let fresh = ApiKeys::create(store, &master, &name, &scopes, expires_at, now).await?;
-            println!("{}", fresh.key.as_str());
-        }
-        KeysCommand::Delete { id } => {
-            let deleted = ApiKeys::delete(store, &id, now).await?;
-            println!("deleted {} ({})", deleted.id, deleted.name.escape_debug());
-        }
-        KeysCommand::Root(_) => {}
-        KeysCommand::List => {
-            for key in ApiKeys::load(store).await?.list() {
-                let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.name()).collect();
-                let (id, name) = (&key.id, key.name.escape_debug());
-                let expires = match key.expires_at {
-                    Some(at) if key.is_expired(now) => format!("{} (expired)", utc(at)),
-                    Some(at) => utc(at),
-                    None => "never".to_owned(),
-                };
-                let (scopes, created) = (scopes.join(","), utc(key.created_at));
-                println!("{id}\t{name}\t{scopes}\t{created}\t{expires}");
-            }
-        }
-    }
-    Ok(())
+    Config::load(file.as_deref(), std::env::vars_os().chain(options))
 }

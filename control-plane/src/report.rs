@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::command_line::Exit;
+
 /// The findings so far.
 #[derive(Default)]
 pub(crate) struct Report {
@@ -22,9 +24,14 @@ impl Report {
     /// Prints whether `command` would start, and answers with the code to exit with.
     pub(crate) fn conclude(&self, command: &str) -> ExitCode {
         match self.problems {
-            0 => println!("{command} would start"),
-            problems => println!("{problems} problem(s): {command} would not start"),
+            0 => {
+                println!("{command} would start");
+                Exit::Done.into()
+            }
+            problems => {
+                println!("{problems} problem(s): {command} would not start");
+                Exit::Refused.into()
+            }
         }
-        ExitCode::from(u8::from(self.problems > 0))
     }
 }

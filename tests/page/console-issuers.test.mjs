@@ -7,9 +7,7 @@ import { consoleTests, follow, newestOf, register } from "./console.mjs";
 import { becomes, says, servePage } from "./open.mjs";
 
 const { plane, pageTest } = await servePage();
-await plane.kill();
-const reader = plane.createKey("reader", "revocations:write");
-await plane.start();
+const reader = await plane.createKey("reader", "revocations:write");
 const consoleTest = consoleTests(pageTest, plane);
 const IDP = "https://idp.example";
 const key = await signingKey("EdDSA");

@@ -82,24 +82,15 @@ export class ControlPlane {
     await gone;
   }
 
-  /** Creates an API key. With the embedded store the control plane must be stopped. */
-  createKey(name, ...scopes) {
-    const asked = ["--name", name, ...scopes.flatMap((one) => ["--scope", one])];
-    return this.#keys("create", ...asked).trim();
+  /** Creates an API key. */
+  async createKey(name, ...scopes) {
+    return (await this.call("POST", "/v1/api-keys", { name, scopes })).key;
   }
 
-  /** The control plane must be stopped here too. */
-  deleteKey(name) {
-    const lines = this.#keys("list").split("\n").map((line) => line.split("\t"));
-    const [id] = lines.find(([, its]) => its === name);
-    this.#keys("delete", id);
-  }
-
-  #keys(...asked) {
-    const settings = { env: this.#environment, encoding: "utf8" };
-    const { status, stdout, stderr } = spawnSync(BINARY, ["keys", ...asked], settings);
-    if (status !== 0) throw new Error(stderr);
-    return stdout;
+  async deleteKey(name) {
+    const { api_keys } = await this.call("GET", "/v1/api-keys");
+    const { id } = api_keys.find((one) => one.name === name);
+    await this.call("DELETE", `/v1/api-keys/${id}`);
   }
 
   /** Calls it with the admin key; throws unless that succeeds. */

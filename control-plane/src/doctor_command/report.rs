@@ -1,27 +1,19 @@
-//! The findings for people and for programs, and the exit status.
+//! The findings for people and for programs, and the exit code.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::process::ExitCode;
 
 use offswitch::doctor::report;
 use offswitch_core::doctor::{Explained, Finding, Outcome};
 
-/// In one write, and not with `println!`: a reader that closes early must not cause a panic.
-pub(super) fn print(findings: &[Finding], is_json: bool) -> ExitCode {
-    let text = if is_json { format!("{:#}\n", report(findings)) } else { as_text(findings) };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::from(status(findings)),
-        Err(_) => ExitCode::FAILURE,
-    }
-}
+use crate::command_line::{Answer, Exit, plain};
 
-fn status(findings: &[Finding]) -> u8 {
-    match Outcome::of_all(findings) {
-        Outcome::Ok | Outcome::Warning => 0,
-        Outcome::Failed => 1,
-        Outcome::Skipped => 2,
-    }
+pub(super) fn answer(findings: &[Finding]) -> Answer {
+    let exit = match Outcome::of_all(findings) {
+        Outcome::Ok | Outcome::Warning => Exit::Done,
+        Outcome::Failed => Exit::Refused,
+        Outcome::Skipped => Exit::Undecided,
+    };
+    Answer { exit, text: as_text(findings), json: report(findings) }
 }
 
 fn as_text(findings: &[Finding]) -> String {
@@ -44,13 +36,4 @@ fn as_text(findings: &[Finding]) -> String {
     let [failed, warnings, ok, skipped] =
         [Outcome::Failed, Outcome::Warning, Outcome::Ok, Outcome::Skipped].map(count);
     text + &format!("{failed} failed, {warnings} warning(s), {ok} ok, {skipped} skipped\n")
-}
-
-/// What others have written does nothing to the terminal.
-fn plain(text: &str) -> String {
-    let escape = |one: char| match one.is_control() {
-        true => one.escape_default().to_string(),
-        false => one.to_string(),
-    };
-    text.chars().map(escape).collect()
 }

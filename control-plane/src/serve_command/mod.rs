@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 pub(crate) use check::check;
 pub(crate) use issuer::{agree as agree_on_issuer, remembered as remembered_issuer};
-pub(crate) use opening::{master_key, open_store, sealed};
+pub(crate) use opening::{is_over_soon, master_key, open_store, sealed};
 
 /// The part of the configuration that can be set on the command line.
 #[derive(Debug, Args)]
@@ -117,7 +117,7 @@ fn introduce(plane: &Plane, base: &str) {
         feed_id = issuer,
         feed_public_keys = keys.join(","),
         "give verifiers the feed's address, id and public keys, and an API key with the scope \
-         feed:read (offswitch keys create, or POST /v1/api-keys)"
+         feed:read (offswitch api-keys create)"
     );
 }
 

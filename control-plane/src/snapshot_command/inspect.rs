@@ -1,17 +1,16 @@
 //! `offswitch snapshot inspect`: reads, verifies and explains.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use clap::Args;
 use offswitch::clock::unix_seconds;
 use offswitch_snapshot::{FeedKey, FeedKeyId, OpenError, Snapshot};
-use serde::Serialize;
 
 use super::explanation::{Asked, Explanation, key_id};
+use crate::command_line::{Answer, EXIT_CODES, Exit, Failure, Kind, Outcome};
 
 /// Verifies a base, delta or heartbeat and explains it.
 ///
@@ -27,7 +26,7 @@ pub(crate) struct Inspect {
     keys: Vec<String>,
     /// Prints one JSON object, also for errors: `{"code", "detail"}`.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// The issuer of the tokens and users in question; the feed's own issuer if absent.
     #[arg(long)]
     issuer: Option<String>,
@@ -42,28 +41,12 @@ pub(crate) struct Inspect {
     sub: Vec<String>,
 }
 
-/// Why the snapshot cannot be explained.
-#[derive(Debug, Serialize)]
-struct Failure {
-    /// The stable code.
-    code: &'static str,
-    detail: String,
-}
-
 impl Inspect {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let (text, code) = match self.explained() {
-            Ok(explanation) => {
-                let code = if explanation.is_verified() { 0 } else { NOT_VERIFIED };
-                let text = if self.json { json(&explanation)? } else { explanation.to_string() };
-                (text, code)
-            }
-            Err(failure) if self.json => (json(&failure)?, REFUSED),
-            Err(Failure { code, detail }) => anyhow::bail!("{code}: {detail}"),
-        };
-        // In one call, and not with `println!`: a reader that closes early must not cause a panic.
-        std::io::stdout().write_all(text.as_bytes())?;
-        Ok(ExitCode::from(code))
+    pub(super) fn run(&self) -> Outcome {
+        let explanation = self.explained()?;
+        let exit = if explanation.is_verified() { Exit::Done } else { Exit::Undecided };
+        let json = serde_json::to_value(&explanation).unwrap_or_default();
+        Ok(Answer { exit, text: explanation.to_string(), json })
     }
 
     fn explained(&self) -> Result<Explanation, Failure> {
@@ -92,30 +75,22 @@ fn refused(error: OpenError, signers: &[FeedKeyId], keys: &[FeedKey]) -> Failure
         let (signers, given) = (signers.join(", "), given.join(", "));
         detail += &format!("; it is signed by {signers}, and given are {given}");
     }
-    Failure { code: error.code(), detail }
-}
-
-fn json(answer: &impl Serialize) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(answer)? + "\n")
+    Failure::refused(Exit::Refused, error.code(), detail)
 }
 
 fn feed_key(text: &str) -> Result<FeedKey, Failure> {
     let bytes = Base64UrlUnpadded::decode_vec(text).ok();
     let bytes: Option<[u8; 32]> = bytes.and_then(|bytes| bytes.try_into().ok());
-    let invalid =
-        |detail: &str| Failure { code: "invalid_key", detail: format!("--key: {detail}") };
+    let invalid = |detail: &str| Failure::new(Kind::InvalidKey, format!("--key: {detail}"));
     let bytes = bytes.ok_or_else(|| invalid("must be 32 bytes in base64url"))?;
     FeedKey::from_bytes(&bytes).map_err(|_| invalid("is not a key that can be trusted"))
 }
 
 /// Reads at most the maximum size of a snapshot: a device file must not fill the memory.
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    let failure = |code, problem: &str| {
-        let detail = format!("{} {problem}", file.display());
-        Failure { code, detail }
-    };
+    let failure = |kind, problem: &str| Failure::new(kind, format!("{} {problem}", file.display()));
     let unreadable =
-        |error: std::io::Error| failure("file_unreadable", &format!("cannot be read: {error}"));
+        |error: std::io::Error| failure(Kind::FileUnreadable, &format!("cannot be read: {error}"));
     let source: Box<dyn Read> = match file.to_str() {
         Some("-") => Box::new(std::io::stdin()),
         _ => Box::new(File::open(file).map_err(unreadable)?),
@@ -123,19 +98,9 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     source.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(failure("file_too_large", "is larger than any snapshot"));
+        return Err(failure(Kind::FileTooLarge, "is larger than any snapshot"));
     }
     Ok(bytes)
 }
 
-const REFUSED: u8 = 1;
-/// A separate code, so that a script without the key does not take an explanation for a
-/// verification.
-const NOT_VERIFIED: u8 = 3;
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  verified by one of the given keys, and explained
-  1  refused: no snapshot, none of the given keys signed it, a signature is wrong, or it cannot be read
-  2  the command line is wrong
-  3  explained, but NOT verified: no --key was given";
 const MAX_FILE_BYTES: u64 = 4 << 30;

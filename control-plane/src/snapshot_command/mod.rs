@@ -11,6 +11,7 @@ use clap::Subcommand;
 
 use self::inspect::Inspect;
 use self::simulate::Simulate;
+use crate::command_line::{Exit, print};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {
@@ -18,9 +19,15 @@ pub(crate) enum SnapshotCommand {
     Simulate(Simulate),
 }
 
-pub(crate) fn run(command: SnapshotCommand) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(command: SnapshotCommand) -> ExitCode {
     match command {
-        SnapshotCommand::Inspect(inspect) => inspect.run(),
-        SnapshotCommand::Simulate(simulate) => simulate.run().map(|()| ExitCode::SUCCESS),
+        SnapshotCommand::Inspect(inspect) => print(inspect.run(), inspect.json),
+        SnapshotCommand::Simulate(simulate) => match simulate.run() {
+            Ok(()) => Exit::Done.into(),
+            Err(error) => {
+                eprintln!("offswitch: {error:#}");
+                Exit::Refused.into()
+            }
+        },
     }
 }

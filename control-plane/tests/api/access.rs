@@ -4,7 +4,7 @@ use base64ct::{Base64, Encoding};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::process::{ControlPlane, run};
+use crate::support::process::ControlPlane;
 use crate::support::redis_server::RedisServer;
 
 /// Every route of the API's description, with the scope that it requires; absent for public ones.
@@ -29,7 +29,6 @@ async fn routes(plane: &ControlPlane) -> Vec<(Method, String, Option<String>)> {
 async fn each_route_accepts_a_key_that_has_only_its_scope() {
     let redis = RedisServer::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let data_dir = folder.path().to_str().unwrap();
     let url = redis.url();
     let environment = [("OFFSWITCH_STORE", url.as_str())];
     let plane = ControlPlane::start_in(folder.path(), &environment).await;
@@ -55,31 +54,13 @@ async fn each_route_accepts_a_key_that_has_only_its_scope() {
     ];
     assert_eq!(public, expected);
 
-    let mut keys = Vec::new();
+    let (mut keys, mut ids) = (Vec::new(), Vec::new());
     let scopes = routes.iter().filter_map(|(_, _, scope)| scope.as_deref());
     for scope in scopes.filter(|scope| *scope != ANY) {
-        let made = run(
-            &["keys", "create", "--name", scope, "--scope", scope],
-            &[("OFFSWITCH_STORE", &url), ("OFFSWITCH_DATA_DIR", data_dir)],
-        );
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        keys.push((scope, String::from_utf8(made.stdout).unwrap().trim().to_owned()));
+        let made = plane.posted("/v1/api-keys", &json!({ "name": scope, "scopes": [scope] })).await;
+        keys.push((scope, made["key"].as_str().unwrap().to_owned()));
+        ids.push(made["id"].as_str().unwrap().to_owned());
     }
-    // The process looks for new keys every five seconds.
-    let begin = std::time::Instant::now();
-    let newest = &keys.last().unwrap().1;
-    loop {
-        let answer = plane.request(Method::GET, "/v1/keys").bearer_auth(newest).send().await;
-        if answer.unwrap().status() != StatusCode::UNAUTHORIZED {
-            break;
-        }
-        assert!(begin.elapsed().as_secs() < 30, "the process does not know the new keys");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    let listed =
-        run(&["keys", "list"], &[("OFFSWITCH_STORE", &url), ("OFFSWITCH_DATA_DIR", data_dir)]);
-    let listed = String::from_utf8(listed.stdout).unwrap();
-    let ids: Vec<&str> = listed.lines().map(|line| line.split('\t').next().unwrap()).collect();
     for (method, path, scope) in routes.iter().filter(|(_, _, scope)| scope.is_some()) {
         let without = plane.request(method.clone(), path).send().await.unwrap();
         assert_eq!(without.status(), StatusCode::UNAUTHORIZED, "{path}");

@@ -352,6 +352,6 @@ fn all_errors_of_a_configuration_are_reported_before_the_server_listens() {
     let help = run(&["serve", "--help"], &[]);
     let text = String::from_utf8(help.stdout).unwrap();
     assert!(text.contains("access_token_seconds  [default: 600]"), "{text}");
-    let scope = run(&["keys", "create", "--name", "x", "--scope", "everything"], &[]);
+    let scope = run(&["api-keys", "create", "--name", "x", "--scope", "everything"], &[]);
     assert!(String::from_utf8(scope.stderr).unwrap().contains("revocations:write"));
 }

@@ -194,7 +194,7 @@ async fn without_a_control_plane_nothing_could_be_checked() {
     for url in [unused.as_str(), provider.issuer(), other.as_str()] {
         let report = doctor(url, "osk_x", &[]).await;
         assert_eq!(report.of("control_plane", "").0, "failed", "{}", report.text);
-        assert_eq!(report.code, Some(2));
+        assert_eq!(report.code, Some(3));
     }
     assert_eq!((asked.load(Ordering::SeqCst), seen.load(Ordering::SeqCst)), (1, 0));
 }
@@ -209,7 +209,7 @@ async fn an_incomplete_command_line_is_refused() {
         &["--sacrifice", "--token-file", &token],
         &["--edge", "http://127.0.0.1:1"],
         &["--token-file", "/nowhere"],
-        &["--api-key-file", "/nowhere"],
+        &["--key-file", "/nowhere"],
     ] {
         let all = [&["doctor", "--url", "http://127.0.0.1:1"], arguments].concat();
         let output = run(&all, &[("OFFSWITCH_API_KEY", "osk_x")]);

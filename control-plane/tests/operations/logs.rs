@@ -64,8 +64,8 @@ async fn each_change_is_one_json_line_without_tokens_secrets_and_subjects() {
 
 #[test]
 fn a_log_in_a_file_has_no_colours() {
-    let out =
-        run(&["keys", "list"], &[("OFFSWITCH_DATA_DIR", "/dev/null/x"), ("OFFSWITCH_EDGE", "1")]);
+    let environment = [("OFFSWITCH_DATA_DIR", "/dev/null/x"), ("OFFSWITCH_EDGE", "1")];
+    let out = run(&["store", "replace-master-key"], &environment);
     let text = String::from_utf8(out.stderr).unwrap();
     assert!(text.contains("OFFSWITCH_EDGE") && !text.contains('\u{1b}'), "{text}");
 }

@@ -1,5 +1,6 @@
 //! The operator's view: flags, files, logs, metrics, and how a process starts.
 
+mod command_line;
 mod files;
 mod guides;
 mod logs;

@@ -98,7 +98,7 @@ async fn a_flush_that_fails_acknowledges_nothing_and_loses_nothing() {
         // The process closes the file until the next write, but other processes still cannot open
         // it.
         let other = Command::new(env!("CARGO_BIN_EXE_offswitch"))
-            .args(["keys", "list"])
+            .args(["store", "create-api-key", "--name", "x", "--scope", "feed:read"])
             .env("OFFSWITCH_DATA_DIR", folder.path())
             .output()
             .unwrap();

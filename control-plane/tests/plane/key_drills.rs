@@ -166,27 +166,6 @@ async fn a_client_three_rotations_behind_is_served_until_its_key_is_dropped() {
     assert_eq!((status, &body["code"]), (StatusCode::NOT_FOUND, &json!("unknown_feed_key")));
 }
 
-#[test]
-fn the_feed_key_is_rotated_and_dropped_on_the_command_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let keys = |arguments: &[&str]| {
-        let data = [("OFFSWITCH_DATA_DIR", folder.path().to_str().unwrap())];
-        let output = run(&[&["keys"], arguments].concat(), &data);
-        (output.status.success(), String::from_utf8(output.stdout).unwrap())
-    };
-    let ids: Vec<String> = (0..2)
-        .map(|_| {
-            let (done, output) = keys(&["rotate-feed"]);
-            assert!(done, "{output}");
-            output.split('\t').next().unwrap().to_owned()
-        })
-        .collect();
-    assert!(keys(&["drop-feed", &ids[0]]).1.contains("is dropped"));
-    assert!(keys(&["drop-feed", &ids[0]]).1.contains("was dropped before"));
-    assert!(!keys(&["drop-feed", &ids[1]]).0, "the last key");
-    assert!(!keys(&["replace-master-key"]).0, "there is only one");
-}
-
 /// Refreshes one session again and again at both processes, and insists that every answer is a
 /// success.
 async fn traffic(planes: [&ControlPlane; 2], sub: &str, done: &AtomicBool) -> (String, usize) {
@@ -223,7 +202,7 @@ async fn the_master_key_is_replaced_under_load() {
                 ("OFFSWITCH_OTHER_MASTER_KEY", MASTER),
                 ("OFFSWITCH_DATA_DIR", &data),
             ];
-            run(&["keys", "replace-master-key"], &environment)
+            run(&["store", "replace-master-key"], &environment)
         });
         let output = replaced.await.unwrap();
         done.store(true, Ordering::Relaxed);
@@ -287,8 +266,8 @@ async fn the_master_key_may_come_from_a_command() {
     let data = folder.path().to_str().unwrap();
     for wrong in ["/nonexistent/program", "false", "echo short"] {
         let environment = [("OFFSWITCH_MASTER_KEY_COMMAND", wrong), ("OFFSWITCH_DATA_DIR", data)];
-        let output = run(&["keys", "list"], &environment);
-        assert!(!output.status.success(), "{wrong}");
+        let output = run(&["store", "replace-master-key"], &environment);
+        assert_eq!(output.status.code(), Some(1), "{wrong}");
         assert!(String::from_utf8(output.stderr).unwrap().contains("master key"), "{wrong}");
     }
 }

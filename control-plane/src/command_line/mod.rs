@@ -1,0 +1,12 @@
+//! What all commands have in common: what they read, how a control plane is asked, what they print, and
+//! how they end.
+
+mod connection;
+mod input;
+mod outcome;
+mod table;
+
+pub(crate) use connection::{Connection, ControlPlane, path};
+pub(crate) use input::{read_text, read_token};
+pub(crate) use outcome::{Answer, EXIT_CODES, Exit, Failure, Kind, Outcome, print};
+pub(crate) use table::{Table, fields, moment, plain, scalar};
