@@ -19,6 +19,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::secret_file::{Exposure, exposure};
+
 /// What a server needs for TLS 1.2 and 1.3, with HTTP/2 by ALPN (RFC 7301). A clone shows the same certificate.
 #[derive(Clone)]
 pub struct Tls {
@@ -104,6 +106,23 @@ fn certified(certificate: &Path, key: &Path) -> io::Result<CertifiedKey> {
     let (chain, secret) = (certificates(certificate)?, private_key(key)?);
     CertifiedKey::from_der(chain, secret, &ring::default_provider())
         .map_err(|error| about(key, &error))
+}
+
+/// Checks who may use the file of a private key; warns if other users can read it.
+///
+/// # Errors
+///
+/// If others can write to it, or it cannot be opened.
+pub fn check_access(key: &Path) -> io::Result<()> {
+    match exposure(&File::open(key).map_err(|error| about(key, &error))?)? {
+        Exposure::Private => {}
+        Exposure::Readable => {
+            let file = key.display();
+            tracing::warn!(%file, "other users can read this private key: chmod 600");
+        }
+        Exposure::Writable => return Err(about(key, &"others can write to it")),
+    }
+    Ok(())
 }
 
 /// The certificates in a PEM file, at least one.

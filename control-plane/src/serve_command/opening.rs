@@ -17,7 +17,7 @@ use offswitch::private_files::private_folder;
 use offswitch::relying_parties::RelyingPartyError;
 use offswitch::sealing::SealedStore;
 use offswitch::server::secret_file::SecretFile;
-use offswitch::server::tls::Tls;
+use offswitch::server::tls::{Tls, check_access};
 use offswitch::store::{EmbeddedStore, RedisOptions, RedisStore, Store, StoreError};
 use tokio::time::{Instant, sleep};
 
@@ -26,7 +26,8 @@ use super::issuer;
 /// The certificate for HTTPS, if one is configured.
 pub(super) fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
     let Some((certificate, key)) = &config.tls else { return Ok(None) };
-    Ok(Some(Tls::read(certificate, key).context("the files for HTTPS")?))
+    let read = check_access(key).and_then(|()| Tls::read(certificate, key));
+    Ok(Some(read.context("the files for HTTPS")?))
 }
 
 /// Starts. While the store does not answer, retries for as long as the configuration allows:

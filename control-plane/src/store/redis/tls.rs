@@ -2,7 +2,6 @@
 //! handshake failed.
 
 use std::error::Error as StdError;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +12,7 @@ use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
 use tokio_rustls::TlsConnector;
 
-use crate::server::secret_file::{Exposure, exposure};
-use crate::server::tls::{certificates, private_key};
+use crate::server::tls::{certificates, check_access, private_key};
 
 /// How TLS is used where the URL asks for it. The files are read again for each connection, so that
 /// a renewed certificate needs no restart.
@@ -37,14 +35,7 @@ impl RedisTls {
     /// Which file cannot be used, and why.
     pub fn check(&self) -> io::Result<()> {
         if let Some((_, key)) = &self.client_certificate {
-            match exposure(&File::open(key).map_err(|error| about(key, &error))?)? {
-                Exposure::Private => {}
-                Exposure::Readable => {
-                    let file = key.display();
-                    tracing::warn!(%file, "other users can read the client's key: chmod 600");
-                }
-                Exposure::Writable => return Err(about(key, &"others can write to it")),
-            }
+            check_access(key)?;
         }
         if let Some(name) = &self.server_name {
             self.name_for(name)?;
