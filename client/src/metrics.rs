@@ -1,7 +1,7 @@
 //! What is counted, through the `metrics` crate. Install the recorder before a verifier is started: the counters of
 //! verdicts are looked up once.
 
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::engine::Engine;
 use crate::feed::Shelf;
@@ -16,6 +16,7 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn new() -> Self {
+        describe();
         Self {
             valid: counter!(VERDICTS, "outcome" => "valid", "code" => "valid"),
             age: gauge!(FEED_AGE),
@@ -43,6 +44,19 @@ impl Counters {
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         }
     }
+}
+
+/// Says what each of them means, to recorders that show it.
+fn describe() {
+    describe_gauge!(BASE_BYTES, Unit::Bytes, "Size of the base that is in force.");
+    describe_gauge!(
+        FEED_AGE,
+        Unit::Seconds,
+        "Age of the newest signed statement of the feed, in seconds; infinite before the first."
+    );
+    describe_counter!(FAILURES, Unit::Count, "Failures of feed, key sets and store, by code.");
+    describe_counter!(SNAPSHOTS, Unit::Count, "Snapshots that arrived, by what came of them.");
+    describe_counter!(VERDICTS, Unit::Count, "Verdicts, by outcome and code.");
 }
 
 const BASE_BYTES: &str = "offswitch_client_base_bytes";

@@ -46,19 +46,29 @@ pub(crate) fn router(observed: Observed) -> Router {
         .with_state(observed)
 }
 
-/// Ready with the keys of every issuer and a fresh feed, and not while the process stops.
+impl Readiness {
+    /// Ready with the keys of every issuer and a fresh feed, and not while the process stops.
+    fn of(observed: &Observed) -> Self {
+        let verifier = observed.verifier.load().as_ref().map(|verifier| verifier.status());
+        let is_fresh = |status: &Status| {
+            status.is_ready
+                && status.age_seconds.is_some_and(|age| age <= observed.max_staleness_seconds)
+        };
+        let ready = verifier.as_ref().is_some_and(is_fresh) && !*observed.stopping.borrow();
+        Self { ready, verifier }
+    }
+}
+
 async fn readyz(State(observed): State<Observed>) -> Response {
-    let verifier = observed.verifier.load().as_ref().map(|verifier| verifier.status());
-    let is_fresh = |status: &Status| {
-        status.is_ready
-            && status.age_seconds.is_some_and(|age| age <= observed.max_staleness_seconds)
-    };
-    let ready = verifier.as_ref().is_some_and(is_fresh) && !*observed.stopping.borrow();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, verifier })).into_response()
+    let readiness = Readiness::of(&observed);
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
 }
 
 async fn metrics(State(observed): State<Observed>) -> Response {
+    // It changes without an event, so it is set when it is read.
+    let ready = Readiness::of(&observed).ready;
+    metrics::gauge!("offswitch_ready").set(f64::from(u8::from(ready)));
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (headers, observed.metrics.render()).into_response()
 }

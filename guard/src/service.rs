@@ -72,6 +72,10 @@ pub async fn run(
     let stopping = stopping().map_err(RunError::Signals)?;
     let mut running = Running::new(config, stopping.clone());
     let mut servers = running.serve(&metrics)?;
+    // Shown from the start: `increase()` misses the first increment of a new series.
+    for outcome in [TAKEN, REFUSED] {
+        reloads(outcome).increment(0);
+    }
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(METRICS_UPKEEP).await;
@@ -175,16 +179,14 @@ impl Running {
     /// Takes over another configuration. One with problems, or with which no feed or key set is reached,
     /// changes nothing.
     async fn reload(&mut self, loaded: Result<Config, Vec<settings::Problem>>) {
-        let count = |outcome| {
-            metrics::counter!("offswitch_guard_reloads_total", "outcome" => outcome).increment(1);
-        };
+        let count = |outcome| reloads(outcome).increment(1);
         let config = match loaded {
             Ok(config) => config,
             Err(problems) => {
                 for problem in problems {
                     tracing::error!("the configuration stays as it is: {problem}");
                 }
-                return count("refused");
+                return count(REFUSED);
             }
         };
         for warning in config.warnings.iter().chain(&self.config.needing_restart(&config)) {
@@ -197,7 +199,7 @@ impl Running {
                 Ok(verifier) => verifier,
                 Err(problem) => {
                     tracing::error!("the configuration stays as it is: {problem}");
-                    return count("refused");
+                    return count(REFUSED);
                 }
             },
         };
@@ -208,8 +210,13 @@ impl Running {
         self.config = config;
         self.judge_with(verifier);
         tracing::info!("the configuration was read again, and is in force");
-        count("taken");
+        count(TAKEN);
     }
+}
+
+/// Counts how the configuration was read again.
+fn reloads(outcome: &'static str) -> metrics::Counter {
+    metrics::counter!("offswitch_guard_reloads_total", "outcome" => outcome)
 }
 
 /// A verifier that has what it needs.
@@ -261,6 +268,8 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
     }
 }
 
+const TAKEN: &str = "taken";
+const REFUSED: &str = "refused";
 /// Histograms keep every sample until this upkeep runs.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How long a configuration that is read again has to reach its feed and its key sets.

@@ -53,6 +53,7 @@ impl Watches {
             client: Client::new(),
             places: Semaphore::new(CALLS_AT_ONCE),
         };
+        metrics::gauge!("offswitch_guard_watched_limit").set(settings.max_watched as f64);
         let places = Arc::new(Semaphore::new(settings.max_watched));
         Self { places, callback: Arc::new(callback) }
     }

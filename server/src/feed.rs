@@ -141,6 +141,7 @@ impl StreamQuery {
 impl FollowerPlaces {
     /// That many places.
     pub fn new(max_followers: usize) -> Self {
+        metrics::gauge!("offswitch_followers_limit").set(max_followers as f64);
         Self(Arc::new(Semaphore::new(max_followers)))
     }
 

@@ -51,8 +51,7 @@ pub(super) async fn healthz() -> &'static str {
 )]
 pub(super) async fn readyz(State(plane): State<Arc<Plane>>) -> (StatusCode, Json<Readiness>) {
     let health = plane.log.health();
-    // A process that is being stopped still answers, but new requests should go elsewhere.
-    let ready = plane.is_ready() && !plane.publisher.is_stopping();
+    let ready = can_serve(&plane);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = Readiness {
         ready,
@@ -61,6 +60,11 @@ pub(super) async fn readyz(State(plane): State<Arc<Plane>>) -> (StatusCode, Json
         findings: health.findings,
     };
     (status, Json(body))
+}
+
+/// A process that is being stopped still answers, but new requests should go elsewhere.
+fn can_serve(plane: &Plane) -> bool {
+    plane.is_ready() && !plane.publisher.is_stopping()
 }
 
 /// The process, its store and the API key in the request.
@@ -154,7 +158,13 @@ pub(super) async fn status(
     summary = "Read the metrics",
     responses((status = 200, description = "Text", body = String, content_type = "text/plain"), (status = "4XX", description = "Refused", body = ProblemDocument))
 )]
-pub(super) async fn metrics(Extension(handle): Extension<PrometheusHandle>) -> Response {
+pub(super) async fn metrics(
+    State(plane): State<Arc<Plane>>,
+    Extension(handle): Extension<PrometheusHandle>,
+) -> Response {
+    // These change without an event, so they are set when they are read.
+    metrics::gauge!("offswitch_ready").set(f64::from(u8::from(can_serve(&plane))));
+    metrics::gauge!("offswitch_log_age_seconds").set(plane.log.age_seconds() as f64);
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (headers, handle.render()).into_response()
 }

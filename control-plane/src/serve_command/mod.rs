@@ -61,6 +61,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = server::bind(config.listen)
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let metrics = telemetry::install_metrics()?;
+    telemetry::show_counters();
     let starting = Arc::new(Starting::default());
     let router = Arc::new(ArcSwap::from_pointee(http::starting(starting.clone())));
     let limits = config.limits.clone().within_open_files(config.max_connections_is_set);

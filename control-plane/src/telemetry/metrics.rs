@@ -3,7 +3,7 @@
 use metrics::Unit;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use self::Kind::{Counter, Gauge, Histogram};
+use self::Kind::{Counter, Gauge, Histogram, UnlabelledCounter};
 
 /// Installs the recorder of the process's metrics, with descriptions. Durations are histograms,
 /// which can be summed over several processes.
@@ -18,7 +18,7 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()?;
     for (kind, name, unit, help) in METRICS {
         match kind {
-            Counter => metrics::describe_counter!(*name, *unit, *help),
+            Counter | UnlabelledCounter => metrics::describe_counter!(*name, *unit, *help),
             Gauge => metrics::describe_gauge!(*name, *unit, *help),
             Histogram => metrics::describe_histogram!(*name, *unit, *help),
         }
@@ -26,10 +26,22 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
+/// Shows the control plane's counters that have no labels from its start on: from a series that begins
+/// with its first increment, `increase()` misses that one.
+pub fn show_counters() {
+    for (kind, name, ..) in METRICS {
+        if matches!(kind, UnlabelledCounter) {
+            metrics::counter!(*name).increment(0);
+        }
+    }
+}
+
 enum Kind {
     Counter,
     Gauge,
     Histogram,
+    /// A counter of the control plane that has no labels.
+    UnlabelledCounter,
 }
 
 const METRICS: &[(Kind, &str, Unit, &str)] = &[
@@ -70,13 +82,13 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         "Answered requests, by path, method and status.",
     ),
     (
-        Counter,
+        UnlabelledCounter,
         "offswitch_key_rotations_total",
         Unit::Count,
         "Token-signing keys that this process added by rotation.",
     ),
     (
-        Counter,
+        UnlabelledCounter,
         "offswitch_lost_sessions_total",
         Unit::Count,
         "Genuine credentials whose session the store has lost.",
@@ -106,7 +118,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         "Requests to the receivers of registered issuers, by issuer, receiver and outcome.",
     ),
     (
-        Counter,
+        UnlabelledCounter,
         "offswitch_records_folded_total",
         Unit::Count,
         "Records of the log that this process has folded since it started.",
@@ -118,7 +130,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         "Used refresh tokens that were presented again in the grace period, by timing.",
     ),
     (
-        Counter,
+        UnlabelledCounter,
         "offswitch_refresh_tokens_reused_total",
         Unit::Count,
         "Sessions that were revoked because a used refresh token was presented again.",
@@ -131,12 +143,12 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         "Requests that were not served, by reason.",
     ),
     (
-        Counter,
+        UnlabelledCounter,
         "offswitch_revocations_total",
         Unit::Count,
         "Acknowledged entries of revocation requests.",
     ),
-    (Counter, "offswitch_sessions_total", Unit::Count, "Opened sessions."),
+    (UnlabelledCounter, "offswitch_sessions_total", Unit::Count, "Opened sessions."),
     (
         Counter,
         "offswitch_streams_reset_total",
@@ -150,15 +162,22 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         Unit::Seconds,
         "When the published base was signed, in unix seconds.",
     ),
+    (
+        Gauge,
+        "offswitch_base_valid_until_seconds",
+        Unit::Seconds,
+        "Until when the published base proves that the feed is fresh, in unix seconds.",
+    ),
     (Gauge, "offswitch_connections", Unit::Count, "Open connections."),
     (Gauge, "offswitch_connections_limit", Unit::Count, "How many connections may be open."),
     (
-        Counter,
+        UnlabelledCounter,
         "offswitch_documents_altered_total",
         Unit::Count,
         "Documents in the store that something other than the control plane has changed.",
     ),
     (Gauge, "offswitch_entries", Unit::Count, "Revoked tokens, sessions and users that are held."),
+    (Gauge, "offswitch_entries_limit", Unit::Count, "How many entries may be held: max_entries."),
     (
         Gauge,
         "offswitch_followers",
@@ -166,16 +185,34 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         "Streams and long polls that wait for news, by kind.",
     ),
     (
-        Counter,
+        UnlabelledCounter,
         "offswitch_followers_ahead_total",
         Unit::Count,
         "Requests of followers that held a position beyond the log.",
     ),
     (
         Gauge,
+        "offswitch_followers_limit",
+        Unit::Count,
+        "How many streams and long polls may wait: max_followers. 0 at a guard that does not relay.",
+    ),
+    (
+        Gauge,
         "offswitch_guard_watched",
         Unit::Count,
         "Open connections whose tokens the guard watches.",
+    ),
+    (
+        Gauge,
+        "offswitch_guard_watched_limit",
+        Unit::Count,
+        "How many connections the guard may watch: max_watched.",
+    ),
+    (
+        Gauge,
+        "offswitch_log_age_seconds",
+        Unit::Seconds,
+        "How long ago the log was last read to its end: followers see the feed as that old.",
     ),
     (
         Gauge,
@@ -196,6 +233,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         "Notices that were not accepted yet, of the next 256 at most, by relying party.",
     ),
     (Gauge, "offswitch_log_seq", Unit::Count, "Sequence number of the last folded record."),
+    (Gauge, "offswitch_ready", Unit::Count, "1 while /readyz answers 200, otherwise 0."),
     (
         Gauge,
         "offswitch_requests_limit",

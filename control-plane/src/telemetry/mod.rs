@@ -3,5 +3,5 @@
 pub mod audit;
 mod metrics;
 
-pub use metrics::install_metrics;
+pub use metrics::{install_metrics, show_counters};
 pub use offswitch_server::log::{LogFormat, filter, start_log};

@@ -97,6 +97,7 @@ impl Opened {
     pub(super) fn follow(self, folded: Arc<Folded>, publisher: Arc<Publisher>, now: u64) -> Log {
         let Self { settings, issuer, store, master, memory } = self;
         let end = folded.lock().end();
+        metrics::gauge!("offswitch_entries_limit").set(settings.max_entries as f64);
         Log {
             appender: Appender::new(store.clone(), end),
             memory,
@@ -214,6 +215,11 @@ impl Log {
     /// The last known health of the store.
     pub fn health(&self) -> Health {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How long ago the log was last read to its end: followers see the feed as that old.
+    pub fn age_seconds(&self) -> u64 {
+        self.store.now().saturating_sub(self.folded.current_at())
     }
 
     /// When the store did not answer last.

@@ -150,8 +150,9 @@ impl Publisher {
         self.is_base_too_large.store(bytes.is_none(), Ordering::Relaxed);
         let published = bytes.map(|bytes| {
             metrics::gauge!("offswitch_base_bytes").set(bytes.len() as f64);
-            let issued_at = validity.issued_at;
+            let Validity { issued_at, valid_until } = validity;
             metrics::gauge!("offswitch_base_issued_at_seconds").set(issued_at as f64);
+            metrics::gauge!("offswitch_base_valid_until_seconds").set(valid_until as f64);
             Published::new(position, issued_at, bytes)
         });
         let held;
