@@ -57,6 +57,10 @@ pub(crate) fn ensure_test_programs() -> Result<()> {
     // Some identity providers of tests/issuers, and some gateways, are from PyPI.
     ensure_program("python3", "python3-venv")?;
     ensure_program("lighttpd", "lighttpd")?;
+    // Where there is no systemd, its tests are skipped.
+    if is_on_path("apt-get") {
+        ensure_program("systemd-analyze", "systemd")?;
+    }
     ensure_gateways()?;
     ensure_program("chromium", "chromium")
 }
