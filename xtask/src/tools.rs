@@ -57,6 +57,8 @@ pub(crate) fn ensure_test_programs() -> Result<()> {
     // Some identity providers of tests/issuers, and some gateways, are from PyPI.
     ensure_program("python3", "python3-venv")?;
     ensure_program("lighttpd", "lighttpd")?;
+    // promtool is in the same package.
+    ensure_program("prometheus", "prometheus")?;
     // Where there is no systemd, its tests are skipped.
     if is_on_path("apt-get") {
         ensure_program("systemd-analyze", "systemd")?;
