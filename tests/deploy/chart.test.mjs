@@ -3,10 +3,14 @@
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { before, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor";
+import { readText } from "../documents/files.mjs";
+import { buildBinary } from "../support/control-plane.mjs";
 import { ROOT } from "../support/fixture.mjs";
 import { unknownVariables } from "./settings.mjs";
 import { validator } from "./validators.mjs";
@@ -95,6 +99,25 @@ test("secrets are mounted as files for the group, and are in no ConfigMap and no
     const file = env.find(({ name }) => /(MASTER_KEY|FEED_API_KEY)_FILE$/.test(name)).value;
     const mount = volumeMounts.find(({ name }) => name === secrets[0].name);
     assert.ok(file.startsWith(`${mount.mountPath}/`), file);
+  }
+});
+
+// The master key is made as the guide says, and mounted as Kubernetes does it.
+test("the control plane would start with the variables and files of its pod", () => {
+  const folder = mkdtempSync(join(tmpdir(), "offswitch-pod-"));
+  try {
+    const here = (path) => path.replace(/^\/(etc|run\/secrets|var\/lib)\/offswitch/, folder);
+    const [{ env, args }] = find("LEAST", "StatefulSet", "offswitch").spec.template.spec.containers;
+    const variables = Object.fromEntries(env.map(({ name, value }) => [name, here(value)]));
+    writeFileSync(variables.OFFSWITCH_CONFIG, find("LEAST", "ConfigMap", "offswitch").data["offswitch.toml"]);
+    const [, makeKey] = /^(openssl rand .*) > master\.key$/m.exec(readText("docs/guides/deploying.md"));
+    const key = spawnSync("sh", ["-c", `${makeKey} > "$0" && chmod 0440 "$0"`, variables.OFFSWITCH_MASTER_KEY_FILE]);
+    assert.equal(key.status, 0, String(key.stderr));
+    const checked = spawnSync(buildBinary("offswitch"), [...args, "--check"], { env: { ...variables, OFFSWITCH_LISTEN: "127.0.0.1:0" }, encoding: "utf8" });
+    assert.equal(checked.status, 0, checked.stdout + checked.stderr);
+    assert.doesNotMatch(checked.stderr, /WARN/);
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 });
 
