@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { readText } from "../documents/files.mjs";
+import { anchorsIn, readText } from "../documents/files.mjs";
 import { installed } from "../gateways/processes.mjs";
 import { ROOT } from "../support/fixture.mjs";
 import { ALERTS_FILE, alerts, metricsIn } from "./alerts.mjs";
@@ -31,7 +31,7 @@ test("every rule says what it found, what to do, and which guide explains it", (
     assert.ok(["critical", "warning"].includes(labels.severity), alert);
     const [page, anchor] = annotations.guide.split("#");
     assert.ok(existsSync(join(ROOT, page)), `${alert}: ${page}`);
-    assert.ok(anchor === undefined || anchorsOf(page).includes(anchor), `${alert}: ${annotations.guide}`);
+    assert.ok(anchor === undefined || anchorsIn(page).includes(anchor), `${alert}: ${annotations.guide}`);
   }
 });
 
@@ -101,9 +101,4 @@ function promtool(tests) {
   } finally {
     rmSync(folder, { recursive: true });
   }
-}
-
-function anchorsOf(page) {
-  const slug = (heading) => heading.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, "").trim().replaceAll(" ", "-");
-  return Array.from(readText(page).matchAll(/^#+ (.*)$/gm), ([, heading]) => slug(heading));
 }

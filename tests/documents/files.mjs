@@ -18,6 +18,12 @@ export function filesIn(folders, pattern) {
   );
 }
 
+/** The anchors of a document's headings, as GitHub makes them. @param {string} path from the root of the repository */
+export function anchorsIn(path) {
+  const slug = (heading) => heading.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, "").trim().replaceAll(" ", "-");
+  return Array.from(readText(path).matchAll(/^#+ (.*)$/gm), ([, heading]) => slug(heading));
+}
+
 /** @param {string} path from the root of the repository */
 export function readText(path) {
   return readFileSync(join(ROOT, path), "utf8");

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { test } from "node:test";
 import { ROOT } from "../support/fixture.mjs";
-import { filesIn, readText } from "./files.mjs";
+import { anchorsIn, filesIn, readText } from "./files.mjs";
 
 const isDocument = /\.md$/;
 const pages = filesIn(["."], isDocument);
@@ -44,10 +44,5 @@ function linksOf(page) {
 function isThere(path, anchor) {
   if (!existsSync(join(ROOT, path))) return false;
   if (anchor === undefined) return true;
-  return Array.from(readText(path).matchAll(/^#+ (.*)$/gm), ([, heading]) => slug(heading)).includes(anchor);
-}
-
-/** The anchor that GitHub gives a heading. */
-function slug(heading) {
-  return heading.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, "").trim().replaceAll(" ", "-");
+  return anchorsIn(path).includes(anchor);
 }
