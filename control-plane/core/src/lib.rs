@@ -4,6 +4,7 @@
 //! Pure: clock and randomness are arguments. This crate depends on no runtime, store or server, so
 //! no rule can block on one.
 
+pub mod audit;
 pub mod doctor;
 pub mod fold;
 pub mod issuers;
