@@ -8,9 +8,9 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::audit;
 use crate::master_key::{MasterKey, random_bytes};
 use crate::store::{Store, StoreError};
-use crate::telemetry::audit;
 
 /// What a key may do; a route requires exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub enum Scope {
     /// Create, list and delete API keys.
     #[serde(rename = "api-keys:write")]
     ApiKeysWrite,
+    /// Read the audit log.
+    #[serde(rename = "audit:read")]
+    AuditRead,
     /// Check the control plane and its issuers end to end.
     #[serde(rename = "doctor:run")]
     DoctorRun,
@@ -246,8 +249,9 @@ impl ApiKey {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ApiKeysWrite,
+        Self::AuditRead,
         Self::DoctorRun,
         Self::FeedRead,
         Self::Handover,
@@ -268,6 +272,7 @@ impl Scope {
     pub fn name(self) -> &'static str {
         match self {
             Self::ApiKeysWrite => "api-keys:write",
+            Self::AuditRead => "audit:read",
             Self::DoctorRun => "doctor:run",
             Self::FeedRead => "feed:read",
             Self::Handover => "handover",

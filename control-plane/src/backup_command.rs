@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use offswitch::audit;
 use offswitch::backup::{self, Backup, BackupError, Head, Onto, Restored, Taken};
 use offswitch::clock::{unix_seconds, utc};
 use offswitch::config::{Config, StoreConfig};
 use offswitch::keyring::Keyring;
 use offswitch::master_key::MasterKey;
 use offswitch::store::Store;
+use offswitch_core::audit::Target;
 
+use crate::audit_command::recorded;
 use crate::serve_command::{agree_on_issuer, master_key, open_store, remembered_issuer, sealed};
 
 #[derive(Debug, Args)]
@@ -92,7 +95,12 @@ async fn put_back(config: &Config, options: &RestoreOptions) -> anyhow::Result<(
     }
     let onto = if options.merge { Onto::Content } else { Onto::Empty };
     let lifetimes = &config.settings.sessions.lifetimes;
-    let restored = backup::restore(&store, &master, &backup, onto, lifetimes).await?;
+    let detail = format!("restored {}", options.from.display());
+    let restoring = async {
+        audit::target(&Target::Store { detail: &detail });
+        Ok(backup::restore(&store, &master, &backup, onto, lifetimes).await?)
+    };
+    let restored = recorded(config, "restore", restoring).await?;
     Ok((head, restored))
 }
 

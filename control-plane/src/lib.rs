@@ -1,6 +1,7 @@
 //! The control plane: records every revocation durably and publishes it immediately, signed.
 
 pub mod api_keys;
+pub mod audit;
 pub mod backup;
 pub mod clock;
 pub mod config;

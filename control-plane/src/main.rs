@@ -1,5 +1,6 @@
 //! `offswitch`: the commands of the control plane and of the guard. This file only connects the parts.
 
+mod audit_command;
 mod backup_command;
 mod command_line;
 mod doctor_command;
@@ -23,6 +24,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use offswitch::config::{self, Config};
 use offswitch::telemetry;
 
+use self::audit_command::AuditCommand;
 use self::backup_command::{BackupOptions, RestoreOptions};
 use self::command_line::{EXIT_CODES, Exit, Failure, Kind, Outcome, print};
 use self::doctor_command::Doctor;
@@ -55,6 +57,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     ApiKeys(ApiKeysCommands),
+    /// Reads and checks the audit log.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Writes everything in the store to a file. With the embedded store, stop `serve` first.
     Backup(BackupOptions),
     Completions(Completions),
@@ -93,6 +98,10 @@ async fn main() -> ExitCode {
     let path = config.as_deref();
     match command {
         Command::ApiKeys(asked) => answered(asked.connection.json, asked.run()).await,
+        Command::Audit(command) => match configured(path, Vec::new()) {
+            Ok(config) => audit_command::run(&config, command),
+            Err(code) => code,
+        },
         Command::Backup(options) => {
             let back_up = async |config: Config| backup_command::back_up(&config, &options).await;
             with_configuration(path, Vec::new(), back_up).await

@@ -3,9 +3,9 @@
 use offswitch_core::relying_parties::{MAX_RELYING_PARTIES, Place, RelyingParty};
 use serde::{Deserialize, Serialize};
 
+use crate::audit;
 use crate::master_key::random_id;
 use crate::store::{Store, StoreError};
-use crate::telemetry::audit;
 
 /// A relying party under its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

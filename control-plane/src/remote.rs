@@ -1,9 +1,11 @@
 //! A control plane as a client sees it, over HTTP with an API key, and requests to others.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::service::Service;
@@ -27,8 +29,9 @@ pub struct Remote {
 enum Way {
     /// At this address, without a slash at the end.
     Http(String),
-    /// In its own process. Its routes check the API key as those of any request.
-    Inside(Router),
+    /// In its own process. Its routes check the API key as those of any request, and record the address of
+    /// the caller who asked for the examination.
+    Inside(Router, Option<ConnectInfo<SocketAddr>>),
 }
 
 /// An answer, and between which times of our clock it came.
@@ -49,10 +52,14 @@ impl Remote {
         Ok(Self { client: Client::new(), way: Way::Http(url), key: bearer(key)? })
     }
 
-    /// The control plane with these routes, asked with the `Authorization` header of a caller.
-    pub fn inside(routes: Router, authorization: HeaderValue) -> Self {
+    /// The control plane with these routes, asked with the `Authorization` header of a caller at `peer`.
+    pub fn inside(
+        routes: Router,
+        authorization: HeaderValue,
+        peer: Option<ConnectInfo<SocketAddr>>,
+    ) -> Self {
         let key = sensitive(authorization);
-        Self { client: Client::new(), way: Way::Inside(routes), key }
+        Self { client: Client::new(), way: Way::Inside(routes, peer), key }
     }
 
     /// True if its clock may be another than ours.
@@ -64,7 +71,7 @@ impl Remote {
     pub fn url(&self) -> &str {
         match &self.way {
             Way::Http(url) => url,
-            Way::Inside(_) => "",
+            Way::Inside(..) => "",
         }
     }
 
@@ -107,7 +114,7 @@ impl Remote {
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let address = match &self.way {
             Way::Http(url) => format!("{url}{path}"),
-            Way::Inside(_) => path.to_owned(),
+            Way::Inside(..) => path.to_owned(),
         };
         let request = Request::builder()
             .method(method)
@@ -122,7 +129,12 @@ impl Remote {
         let limits = Limits { bytes, time: TIME };
         let answer = match &self.way {
             Way::Http(_) => self.client.answer(request, limits).await,
-            Way::Inside(routes) => inside(routes, request, limits).await,
+            Way::Inside(routes, peer) => {
+                if let Some(peer) = peer {
+                    request.extensions_mut().insert(*peer);
+                }
+                inside(routes, request, limits).await
+            }
         };
         let answer = answer.map_err(in_words)?;
         Ok(Dated { answer, asked_at, answered_at: unix_seconds() })

@@ -19,6 +19,11 @@ pub struct Problem {
     progress: Option<Progress>,
 }
 
+/// An extension of every answer that is a problem or another error: its stable code, for those that
+/// record it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProblemCode(pub &'static str);
+
 /// The progress of a request that is carried out in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Progress {
@@ -133,6 +138,7 @@ impl IntoResponse for Problem {
         let document = ProblemDocument::from(self);
         metrics::counter!("offswitch_problems_total", "code" => code).increment(1);
         let mut response = (status, Json(document)).into_response();
+        response.extensions_mut().insert(ProblemCode(code));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {

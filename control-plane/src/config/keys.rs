@@ -245,4 +245,17 @@ pub(super) const KEYS: &[Key] = &[
                info,offswitch::audit=off. Lines of the target offswitch::audit say who changed what.",
     },
     Key { name: "log_format", default: "text", help: "text or json." },
+    Key {
+        name: "audit",
+        default: "changes",
+        help: "What the audit log in data_dir/audit records: changes (all but refreshes that end no \
+               session), all, or off (see docs/guides/audit.md).",
+    },
+    Key {
+        name: "audit_failure",
+        default: "continue",
+        help: "What happens to changes while the audit log cannot be written: continue (they are \
+               made and counted, with a finding) or refuse (503 audit_unavailable, before anything \
+               is changed).",
+    },
 ];

@@ -114,6 +114,11 @@ impl Config {
         configured.check()
     }
 
+    /// Where the audit logs of the processes on this data folder are.
+    pub fn audit_folder(&self) -> PathBuf {
+        self.data_dir.join("audit")
+    }
+
     /// Explains every key, for `--help`.
     pub fn help() -> String {
         let mut text = TABLE.help();

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::keys::{MASTER_KEY, MASTER_KEY_COMMAND, OTHER_MASTER_KEY};
 use super::{Config, StoreConfig, TABLE};
+use crate::audit::{AuditSettings, OnFailure, Volume};
 use crate::http::TrustedProxies;
 use crate::keyring::{KeyPolicy, TokenAlgorithm};
 use crate::plane::{
@@ -301,6 +302,27 @@ impl Configured {
         RedisTls { ca_file, client_certificate: certificate.zip(key), server_name }
     }
 
+    fn audit(&mut self) -> AuditSettings {
+        let volume = self.values.parse("audit", "must be changes, all or off", |text| match text {
+            "all" => Some(Volume::All),
+            "changes" => Some(Volume::Changes),
+            "off" => Some(Volume::Off),
+            _ => None,
+        });
+        let failure =
+            self.values.parse("audit_failure", "must be continue or refuse", |text| match text {
+                "continue" => Some(OnFailure::Continue),
+                "refuse" => Some(OnFailure::Refuse),
+                _ => None,
+            });
+        AuditSettings {
+            folder: None,
+            volume: volume.unwrap_or_default(),
+            failure: failure.unwrap_or_default(),
+            file_bytes: AUDIT_FILE_BYTES,
+        }
+    }
+
     fn tls(&mut self) -> Option<(PathBuf, PathBuf)> {
         let mut file = |name| {
             let path = self.values.text(name, 0..=4096);
@@ -337,8 +359,10 @@ impl Configured {
                 "end" => Some(LostSessions::End),
                 _ => None,
             });
+        let audit = self.audit();
         let settings = Settings {
             issuer,
+            audit,
             receiver_secrets: ReceiverSecrets::default(),
             relying_party_secrets: RelyingPartySecrets::default(),
             sessions: SessionSettings {
@@ -396,6 +420,8 @@ impl Configured {
 }
 
 const STORE_FILE: &str = "store_file";
+/// About 200,000 changes.
+const AUDIT_FILE_BYTES: u64 = 64 << 20;
 /// The issuers whose tokens can be revoked; in the file only.
 const ISSUERS: &str = "issuers";
 /// The relying parties that are notified of ended sessions; in the file only.

@@ -11,8 +11,10 @@ use base64ct::{Base64, Encoding};
 use utoipa::openapi::security::SecurityRequirement;
 use zeroize::Zeroizing;
 
+use super::audited::Audited;
 use super::json::form_decoded;
 use crate::api_keys::Scope;
+use crate::audit;
 use crate::plane::Plane;
 use crate::problem::Problem;
 
@@ -65,26 +67,43 @@ impl Caller {
     }
 }
 
-/// Puts the guard in front of a route.
+/// What every request on a route passes.
+pub(super) struct Gate {
+    pub(super) plane: Arc<Plane>,
+    access: Access,
+    audited: Option<Audited>,
+}
+
+/// Puts the guard in front of a route, and records what passes it. One layer for both: each makes all
+/// requests slower.
 pub(super) fn guard(
     route: MethodRouter<Arc<Plane>>,
     access: Access,
+    audited: Option<Audited>,
     plane: &Arc<Plane>,
 ) -> MethodRouter<Arc<Plane>> {
-    let scope = match access {
-        Access::Public => return route,
+    if access == Access::Public && audited.is_none() {
+        return route;
+    }
+    let gate = Gate { plane: plane.clone(), access, audited };
+    route.layer(from_fn_with_state(Arc::new(gate), pass))
+}
+
+async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    match &gate.audited {
+        None => authorize(&gate, request, next).await,
+        Some(audited) => audited.record(&gate, request, next).await,
+    }
+}
+
+/// Lets a caller through who may do this.
+pub(super) async fn authorize(gate: &Gate, mut request: Request, next: Next) -> Response {
+    let scope = match gate.access {
+        Access::Public => return next.run(request).await,
         Access::AnyKey => None,
         Access::Scope(scope) => Some(scope),
     };
-    route.layer(from_fn_with_state((plane.clone(), scope), authorize))
-}
-
-async fn authorize(
-    State((plane, scope)): State<(Arc<Plane>, Option<Scope>)>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    match caller(&plane, request.headers(), scope, plane.now()) {
+    match caller(&gate.plane, request.headers(), scope, gate.plane.now()) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -121,6 +140,8 @@ pub(super) fn caller(
     if shown.id.is_some_and(|id| id != key.id) {
         return Err(unknown());
     }
+    // Also of what is refused: the key may be in the wrong hands.
+    audit::by(&key.id);
     if key.is_expired(now) {
         return Err(unauthorized("expired_api_key", "the API key has expired"));
     }

@@ -1,9 +1,10 @@
 //! `POST /v1/doctor`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::{Extension, Json};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -100,6 +101,7 @@ pub(super) async fn examine(
     Extension(caller): Extension<Caller>,
     Extension(examiner): Extension<Arc<Examiner>>,
     Extension(metrics): Extension<PrometheusHandle>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     headers: HeaderMap,
     body: Body<Examine>,
 ) -> Result<Json<serde_json::Value>, Problem> {
@@ -123,7 +125,7 @@ pub(super) async fn examine(
     let routes = super::router(plane, metrics, examiner.clone());
     let Examine { issuer, token, .. } = body.value;
     let examination = Examination {
-        remote: Remote::inside(routes, authorization),
+        remote: Remote::inside(routes, authorization, peer.map(|Extension(peer)| peer)),
         issuer,
         feed_keys: vec![],
         token: token.map(Zeroizing::new),

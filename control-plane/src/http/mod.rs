@@ -4,6 +4,8 @@
 
 mod access;
 mod api_keys;
+mod audit;
+mod audited;
 mod client_address;
 mod doctor;
 mod extract;
@@ -56,6 +58,7 @@ use crate::api_keys::Scope;
 use crate::plane::Plane;
 use crate::problem::Problem;
 use access::Access;
+use audited::Audited;
 use measured::Measured;
 
 /// The whole API over `plane`.
@@ -64,14 +67,15 @@ pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle, examiner: Arc<Examin
     for (access, (schemas, paths, route)) in routes() {
         let paths = secured(paths, access);
         let is_readable = paths.paths.keys().any(|path| READABLE_ANYWHERE.contains(&path.as_str()));
-        let route = guarded(route, access, &plane, is_readable);
+        let audited = Audited::of(&paths);
+        let route = guarded(route, access, audited, &plane, is_readable);
         router = router.routes((schemas, paths, route));
     }
     let (mut router, description) = router.split_for_parts();
     // The same routes with a slash at the end, which is a common mistake.
     let feed = [("/v1/feed/", get(feed::poll)), ("/v1/feed/stream/", get(feed::follow))];
     for (path, route) in feed {
-        let route = guarded(route, Access::Scope(Scope::FeedRead), &plane, true);
+        let route = guarded(route, Access::Scope(Scope::FeedRead), None, &plane, true);
         router = router.route(path, route);
     }
     let measured = Measured::new(description.paths.paths.keys().cloned());
@@ -109,6 +113,7 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
         (Access::Public, routes!(operations::readyz)),
         (Access::Public, routes!(keys::jwks)),
         (Access::Public, routes!(oauth::metadata)),
+        (scope(Scope::AuditRead), routes!(audit::read)),
         (scope(Scope::DoctorRun), routes!(doctor::examine).layer(small())),
         (scope(Scope::MetricsRead), routes!(operations::metrics)),
         (scope(Scope::FeedRead), routes!(feed::poll)),
@@ -159,10 +164,11 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
 fn guarded(
     route: MethodRouter<Arc<Plane>>,
     access: Access,
+    audited: Option<Audited>,
     plane: &Arc<Plane>,
     is_readable_anywhere: bool,
 ) -> MethodRouter<Arc<Plane>> {
-    let route = access::guard(route, access, plane);
+    let route = access::guard(route, access, audited, plane);
     if !is_readable_anywhere {
         return route;
     }

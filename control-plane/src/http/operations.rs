@@ -88,6 +88,18 @@ pub(super) struct Status {
     /// The relying parties that are notified of ended sessions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     relying_parties: Vec<RelyingPartyListed>,
+    /// The last line of this process's audit log; absent if it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<AuditEnd>,
+}
+
+/// The last line of an audit log. Kept elsewhere, it shows later that nothing before it was changed, and
+/// that nothing was cut off: `offswitch audit verify --contains SEQ:HASH`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AuditEnd {
+    chain: String,
+    seq: u64,
+    hash: String,
 }
 
 /// A registered issuer.
@@ -149,6 +161,11 @@ pub(super) async fn status(
             })
             .collect(),
         relying_parties: RelyingPartyListed::all(&plane),
+        audit: plane.audit.end().map(|end| AuditEnd {
+            chain: end.chain,
+            seq: end.seq.saturating_sub(1),
+            hash: end.hash.to_string(),
+        }),
     }))
 }
 

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::access::Caller;
 use super::extract::{Body, IdempotencyKey, idempotency};
+use crate::audit;
 use crate::plane::{Landing, Plane, Reach, RedButton, Revoked};
 use crate::problem::{Problem, ProblemDocument};
 use crate::store::Durability;
@@ -98,6 +99,9 @@ pub(super) async fn press(
         return Err(Problem::bad_request("invalid_red_button", detail));
     }
     let request = idempotency(&headers, &caller.id, "/v1/red-button", &body.bytes)?;
+    if dry_run {
+        audit::preview();
+    }
     let now = plane.now();
     if let Some(issuer) = issuer.filter(|issuer| issuer != plane.issuer()) {
         if sessions.is_some() {

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use offswitch_core::audit::Target;
 use offswitch_core::limits::LONGEST_ACCESS_TOKEN_SECONDS;
 use offswitch_core::record::{Record, Revocation};
 use offswitch_core::session::{Device, Grant, Session, SessionId};
@@ -18,6 +19,7 @@ use super::MAX_ID_BYTES;
 use super::access::Caller;
 use super::extract::{Body, IdInPath, IdempotencyKey, Params, SessionInPath, idempotency};
 use super::revocations::Accepted;
+use crate::audit;
 use crate::plane::{Opened, Plane, RESERVED_CLAIMS, SessionRequest, Sessions, TokenPair};
 use crate::problem::{Problem, ProblemDocument};
 
@@ -169,6 +171,7 @@ pub(super) async fn open(
 ) -> Result<(StatusCode, Response), Problem> {
     let named = idempotency(&headers, &caller.id, "/v1/sessions", &body.bytes)?;
     let by = caller.id.clone();
+    audit::target(&Target::User { issuer: None, sub: &body.value.sub });
     let mut request = body.value.check(caller)?;
     request.opening = plane.sessions.claim(&named).await?;
     let now = plane.now();

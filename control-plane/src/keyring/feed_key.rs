@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
+use ed25519_dalek::Signer;
 use serde::{Deserialize, Serialize};
 
 use super::token_key::Secret;
@@ -65,6 +66,12 @@ impl Keyring {
     /// The keys that sign the feed, oldest first.
     pub fn feed_keys(&self) -> Vec<FeedKeyStatus> {
         statuses(&self.feeds)
+    }
+
+    /// Signs a message with the newest key: its id, and the signature.
+    pub fn sign_with_feed_key(&self, message: &[u8]) -> Option<(String, [u8; 64])> {
+        let seed = self.feeds.last()?;
+        Some((hex(seed.id()), seed.signing_key().sign(message).to_bytes()))
     }
 
     /// True if the same keys sign the feed in both.

@@ -4,7 +4,7 @@
 //!
 //! Each part owns its state and its settings, and uses only the parts before it: `Folded` (what
 //! was folded), [`SigningKeys`], [`Publisher`], [`Log`], [`Sessions`], [`Introspection`], [`Receivers`],
-//! [`Outgoing`], and, for itself, [`ApiKeyRing`]. [`Plane`] puts them together. The order in which their locks are taken is
+//! [`Outgoing`], and, for itself, [`ApiKeyRing`]. All of them report what they change to the [`AuditLog`]. [`Plane`] puts them together. The order in which their locks are taken is
 //! written at `Folded`.
 
 mod api_key_ring;
@@ -29,6 +29,7 @@ use offswitch_core::relying_parties::RelyingParty;
 use offswitch_core::revoking::Rules;
 use offswitch_snapshot::MAX_SELECTORS;
 
+use crate::audit::{AuditLog, AuditSettings, Writers, collect_own};
 use crate::keyring::{KeyringError, Rotated};
 use crate::master_key::{MasterKey, random_id};
 use crate::relying_parties::RelyingPartyError;
@@ -60,6 +61,8 @@ pub struct Plane {
     issuer: String,
     store: Arc<dyn Store>,
     folded: Arc<Folded>,
+    /// Who changed what.
+    pub audit: Arc<AuditLog>,
     /// The private keys.
     pub signing: Arc<SigningKeys>,
     /// What followers get.
@@ -91,6 +94,8 @@ pub struct Settings {
     pub publish: PublishSettings,
     /// The settings of the log.
     pub log: LogSettings,
+    /// The settings of the audit log.
+    pub audit: AuditSettings,
     /// The secrets of webhooks, and the tokens for transmitters of events.
     pub receiver_secrets: ReceiverSecrets,
     /// The credentials for relying parties.
@@ -171,9 +176,11 @@ impl Plane {
             signing,
             publish,
             log,
+            audit,
             receiver_secrets,
             relying_party_secrets,
         } = settings;
+        let audit = AuditLog::open(audit, Writers::Serve);
         let sealed = Arc::new(SealedStore::new(store, master.clone()));
         let store: Arc<dyn Store> = sealed.clone();
         let (fold, opened) =
@@ -189,10 +196,13 @@ impl Plane {
             now,
         );
         let signing = Arc::new(signing.await?);
+        let signer = signing.clone();
+        audit.sign_with(Box::new(move |message| signer.sign(message)));
         let api_keys = ApiKeyRing::load(store.clone(), master.clone()).await?;
         let (validity, audience) = (publish.snapshot_validity_seconds, sessions.audience.clone());
         let publisher = Arc::new(Publisher::new(publish, folded.clone(), signing.clone()));
-        let log = Arc::new(opened.follow(folded.clone(), publisher.clone(), now));
+        let log = opened.follow(folded.clone(), publisher.clone(), audit.clone(), now);
+        let log = Arc::new(log);
         let introspection =
             Introspection::new(issuer.clone(), audience, validity, folded.clone(), log.clone());
         let sessions = Sessions::new(
@@ -204,8 +214,14 @@ impl Plane {
             log.clone(),
         );
         let sessions = Arc::new(sessions);
-        let receivers =
-            Receivers::new(issuer.clone(), sealed.clone(), master, log.clone(), receiver_secrets);
+        let receivers = Receivers::new(
+            issuer.clone(),
+            sealed.clone(),
+            master,
+            log.clone(),
+            audit.clone(),
+            receiver_secrets,
+        );
         let receivers = Arc::new(receivers);
         let outgoing = Outgoing::load(
             issuer.clone(),
@@ -226,6 +242,7 @@ impl Plane {
             issuer,
             store,
             folded,
+            audit,
             signing,
             publisher,
             log,
@@ -288,7 +305,8 @@ impl Plane {
         let id = format!("{OWN_ACT}:issuers:{}", random_id());
         let request = Request { id, digest: [0; 32], memory: UNNAMED_REQUEST_MEMORY };
         let record = Record { at: now, by: OWN_ACT.to_owned(), reason: None, revocations };
-        self.log.revoke_at_start(&request, &record).await?;
+        let revoking = self.log.revoke_at_start(&request, &record);
+        collect_own(&self.audit, "configure", revoking).await?;
         self.publisher.rebuild_base(now).await;
         Ok(())
     }
@@ -304,17 +322,19 @@ impl Plane {
         now: u64,
     ) -> Result<(), RelyingPartyError> {
         for (name, party) in configured {
-            self.outgoing.register(name, party, OWN_ACT, now).await?;
+            let registering = self.outgoing.register(name, party, OWN_ACT, now);
+            collect_own(&self.audit, "configure", registering).await?;
         }
         Ok(())
     }
 
     /// True while no reason is known why this process cannot serve: the store answers, has room,
-    /// and has no fatal finding.
+    /// and has no fatal finding, and changes can be recorded if they must be.
     pub fn is_ready(&self) -> bool {
         let health = self.log.health();
         let stops = |finding: &Finding| finding.fatal || finding.code == "store_full";
         health.store_error.is_none()
+            && !self.audit.refuses()
             && self.publisher.has_base()
             && !health.findings.iter().any(stops)
     }
@@ -343,7 +363,8 @@ impl Plane {
         if !self.signing.is_rotation_due(now) {
             return Ok(None);
         }
-        let rotated = self.signing.rotate(OWN_ACT, now).await?;
+        let rotating = self.signing.rotate(OWN_ACT, now);
+        let rotated = collect_own(&self.audit, "rotateKey", rotating).await?;
         self.publisher.reload_keys().await?;
         Ok(Some(rotated))
     }

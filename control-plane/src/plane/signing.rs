@@ -15,12 +15,12 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::PlaneError;
 use super::folded::Folded;
+use crate::audit;
 use crate::keyring::{
     FeedKeyStatus, KeyPolicy, KeyState, Keyring, Rotated, RotatedFeedKey, TokenKey,
 };
 use crate::master_key::MasterKey;
 use crate::store::Store;
-use crate::telemetry::audit;
 
 /// The settings of the signing keys.
 #[derive(Debug, Clone)]
@@ -104,6 +104,12 @@ impl SigningKeys {
     /// The private keys.
     pub(super) fn keyring(&self) -> Guard<Arc<Keyring>> {
         self.keyring.load()
+    }
+
+    /// Signs a message with the newest feed key: its id, and the signature. What is signed begins with a
+    /// context of its own, which no snapshot begins with.
+    pub(super) fn sign(&self, message: &[u8]) -> Option<(String, [u8; 64])> {
+        self.keyring().sign_with_feed_key(message)
     }
 
     /// Signs snapshots.
@@ -235,6 +241,7 @@ impl SigningKeys {
         let rotated = Keyring::rotate_feed(store, master, request, now, &dead).await?;
         if !rotated.repeated {
             tracing::warn!(id = rotated.key.id, "a new feed key signs in addition to the others");
+            audit::feed_key("feed_key_added", &rotated.key.id);
         }
         Ok(rotated)
     }
@@ -246,6 +253,7 @@ impl SigningKeys {
         let dropped = Keyring::drop_feed(store, &self.master, id, now, &dead).await?;
         if dropped {
             tracing::warn!(id, "a feed key is dropped: verifiers that trust only it are cut off");
+            audit::feed_key("feed_key_dropped", id);
         }
         Ok(dropped)
     }

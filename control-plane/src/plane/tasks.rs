@@ -1,7 +1,7 @@
 //! The tasks that keep a process current.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -18,6 +18,7 @@ impl Plane {
         tokio::spawn(self.outgoing.clone().keep_notifying());
         tokio::spawn(self.clone().keep_trimmed());
         tokio::spawn(self.receivers.clone().keep_streams());
+        tokio::spawn(self.clone().keep_audited());
     }
 
     async fn keep_base(self: Arc<Self>) {
@@ -66,6 +67,24 @@ impl Plane {
         }
     }
 
+    async fn keep_audited(self: Arc<Self>) {
+        let mut ticks = interval(FLUSH_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut signed_at = Instant::now();
+        loop {
+            ticks.tick().await;
+            if signed_at.elapsed() >= SIGN_EVERY {
+                self.audit.checkpoint("time");
+                signed_at = Instant::now();
+            }
+            let audit = self.audit.clone();
+            // The disk may take long.
+            if tokio::task::spawn_blocking(move || audit.flush()).await.is_err() {
+                tracing::error!("flushing the audit log panicked");
+            }
+        }
+    }
+
     /// Trims the beginning of the log, which no verifier can need any more at `now`.
     ///
     /// # Errors
@@ -81,3 +100,7 @@ impl Plane {
 /// before any process signs with it.
 const DOCUMENTS_EVERY: Duration = Duration::from_secs(5);
 const TRIM_EVERY: Duration = Duration::from_secs(60);
+/// What a power cut can take from the audit log.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// What someone who can write to the files can cut off their end, or change there, at most.
+const SIGN_EVERY: Duration = Duration::from_secs(10);

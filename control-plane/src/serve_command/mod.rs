@@ -87,7 +87,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let routes = http::router(plane.clone(), metrics.clone(), examiner);
     router.store(Arc::new(proxies.before(routes)));
     introduce(&plane, &base);
-    let outgoing = plane.outgoing.clone();
+    let (outgoing, audit) = (plane.outgoing.clone(), plane.audit.clone());
     tokio::spawn(async move {
         stopped(stopping).await;
         plane.publisher.stop_following();
@@ -101,6 +101,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     });
     serving.await?;
     outgoing.until_released(LONGEST_RELEASE).await;
+    tokio::task::spawn_blocking(move || audit.close()).await?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use offswitch::api_keys::Scope;
+use offswitch::audit::collect_own;
 use offswitch::backup::{BackupError, refuse_unfinished};
 use offswitch::clock::unix_seconds;
 use offswitch::config::{Config, StoreConfig};
@@ -71,6 +72,7 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
     settings.issuer =
         issuer::settle(&documents, published, &settings.issuer, config.issuer_is_set).await?;
     settings.log.memory_folder = Some(memory_folder);
+    settings.audit.folder = Some(config.audit_folder());
     settings.log.has_served = config.data_dir.join("admin.key").exists();
     settings.receiver_secrets = receiver_secrets(config)?;
     settings.relying_party_secrets = relying_party_secrets(config)?;
@@ -78,7 +80,7 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
     let plane = plane.map_err(|error| in_words(error, config))?;
     // Only now: if the store had lost its API keys, they have been restored.
     if plane.api_keys.list().is_empty() {
-        first_api_key(config, &plane).await?;
+        collect_own(&plane.audit, "createApiKey", first_api_key(config, &plane)).await?;
         plane.api_keys.reload().await?;
         plane.log.remember(unix_seconds()).await;
     }

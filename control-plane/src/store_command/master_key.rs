@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use offswitch::audit;
 use offswitch::config::Config;
 use offswitch::keyring::Keyring;
 use offswitch::master_key::MasterKey;
 use offswitch::sealing::SealedStore;
+use offswitch_core::audit::Target;
 
 /// Seals everything under the configured master key.
 pub(super) async fn replace(
@@ -22,6 +24,7 @@ pub(super) async fn replace(
          OFFSWITCH_OTHER_MASTER_KEY or other_master_key_file"
     );
     let replaced = Keyring::replace_master_key(store, master, wanted).await?;
+    audit::target(&Target::MasterKey);
     println!(
         "the keyring is sealed under the new master key{}",
         if replaced { "" } else { " already" }

@@ -9,9 +9,12 @@ use std::io::ErrorKind;
 
 use clap::Subcommand;
 use offswitch::api_keys::ApiKeys;
+use offswitch::audit;
 use offswitch::clock::unix_seconds;
 use offswitch::config::Config;
+use offswitch_core::audit::Target;
 
+use crate::audit_command::recorded;
 use crate::remote_commands::NewKey;
 use crate::serve_command::{master_key, open_store, sealed};
 
@@ -30,11 +33,22 @@ pub(crate) enum StoreCommand {
 }
 
 pub(crate) async fn run(config: &Config, command: StoreCommand) -> anyhow::Result<()> {
-    let new = match command {
-        StoreCommand::NewEra => return new_era(config),
-        StoreCommand::CreateApiKey(new) => Some(new),
-        StoreCommand::ReplaceMasterKey => None,
+    let (operation, new) = match command {
+        StoreCommand::NewEra => {
+            let beginning = async {
+                audit::target(&Target::Store { detail: "new era" });
+                new_era(config)
+            };
+            return recorded(config, "newEra", beginning).await;
+        }
+        StoreCommand::CreateApiKey(new) => ("createApiKey", Some(new)),
+        StoreCommand::ReplaceMasterKey => ("replaceMasterKey", None),
     };
+    recorded(config, operation, change(config, new)).await
+}
+
+/// Creates an API key, or replaces the master key.
+async fn change(config: &Config, new: Option<NewKey>) -> anyhow::Result<()> {
     let store = open_store(config).await?;
     let master = master_key(config, store.as_ref()).await?;
     let store = sealed(&store, &master).await?;

@@ -47,6 +47,24 @@ enum Kind {
 const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (
         Counter,
+        "offswitch_audit_left_out_total",
+        Unit::Count,
+        "Requests of unknown callers that have no line in the audit log, because there were too many.",
+    ),
+    (
+        Counter,
+        "offswitch_audit_lost_total",
+        Unit::Count,
+        "Changes that were made and have no line in the audit log, because it could not be written.",
+    ),
+    (
+        Counter,
+        "offswitch_audit_refused_total",
+        Unit::Count,
+        "Changes that were refused because they could not be recorded.",
+    ),
+    (
+        Counter,
         "offswitch_connections_closed_total",
         Unit::Count,
         "Connections that were closed by this process, by reason.",

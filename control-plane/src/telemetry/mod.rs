@@ -1,6 +1,5 @@
-//! What operators see of a process: the log, its audit lines, and the metrics.
+//! What operators see of a process: the log and the metrics.
 
-pub mod audit;
 mod metrics;
 
 pub use metrics::{install_metrics, show_counters};

@@ -33,7 +33,7 @@ async fn each_route_accepts_a_key_that_has_only_its_scope() {
     let environment = [("OFFSWITCH_STORE", url.as_str())];
     let plane = ControlPlane::start_in(folder.path(), &environment).await;
     let routes = routes(&plane).await;
-    assert_eq!(routes.len(), 42);
+    assert_eq!(routes.len(), 43);
     let public: Vec<&str> = routes
         .iter()
         .filter(|(_, _, scope)| scope.is_none())

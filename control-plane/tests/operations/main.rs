@@ -1,5 +1,7 @@
 //! The operator's view: flags, files, logs, metrics, and how a process starts.
 
+mod audit;
+mod audit_files;
 mod command_line;
 mod files;
 mod guides;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Each module of the crate, the lowest first: a module imports only those before it. The rules are
 /// below all of them, in a crate of their own that cannot import any.
-const LAYERS: [&str; 15] = [
+const LAYERS: [&str; 16] = [
     "clock",
     "private_files",
     "master_key",
@@ -17,6 +17,7 @@ const LAYERS: [&str; 15] = [
     "remote",
     "doctor",
     "store",
+    "audit",
     "keyring",
     "api_keys",
     "relying_parties",

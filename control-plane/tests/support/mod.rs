@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod audit;
 pub(crate) mod certificates;
 pub(crate) mod cluster;
 pub(crate) mod fault_proxy;

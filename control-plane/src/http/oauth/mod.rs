@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use super::extract::whole_body;
 use crate::plane::{Plane, PlaneError};
-use crate::problem::{Problem, retry_after};
+use crate::problem::{Problem, ProblemCode, retry_after};
 
 /// An error as defined in RFC 6749 section 5.2. The description is a stable code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -156,7 +156,9 @@ impl IntoResponse for OauthError {
             .increment(1);
         let status = self.status;
         let retry_after = HeaderValue::from_static(retry_after(self.error_description));
+        let code = ProblemCode(self.error_description);
         let mut response = (status, Json(self)).into_response();
+        response.extensions_mut().insert(code);
         if status == StatusCode::UNAUTHORIZED {
             let basic = HeaderValue::from_static("Basic realm=\"offswitch\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use offswitch_core::record::HOLDER;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Form, OauthError};
+use crate::audit;
 use crate::credential::CredentialKind;
 use crate::http::sessions::is_scope;
 use crate::plane::{Plane, RefreshRefusal, Refreshed};
-use crate::telemetry::audit;
 
 /// A refresh request, as a form.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -70,6 +71,7 @@ pub(in crate::http) async fn refresh(
     let token = form.need("refresh_token", "missing_refresh_token")?;
     let token = plane.sessions.credential(token, CredentialKind::RefreshToken);
     let token = token.ok_or(OauthError::invalid_grant("unknown_refresh_token"))?;
+    audit::by(HOLDER);
     if form.find("scope").is_some_and(|scope| !is_scope(scope)) {
         return Err(RefreshRefusal::WrongScope.into());
     }

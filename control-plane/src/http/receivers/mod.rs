@@ -7,11 +7,11 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{ConnectInfo, FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -23,7 +23,7 @@ pub(super) use state::ReceiverState;
 
 use crate::api_keys::Scope;
 use crate::plane::{Arrival, Asker, Plane, ReceiverError};
-use crate::problem::{Problem, ProblemDocument};
+use crate::problem::{Problem, ProblemCode, ProblemDocument};
 
 /// A logout, as a form.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -304,7 +304,9 @@ impl IntoResponse for Undelivered {
             Self::Refused(error) => {
                 metrics::counter!("offswitch_problems_total", "code" => error.description)
                     .increment(1);
-                (error.status, [(header::CONTENT_LANGUAGE, "en")], Json(error)).into_response()
+                let code = Extension(ProblemCode(error.description));
+                let language = [(header::CONTENT_LANGUAGE, "en")];
+                (error.status, code, language, Json(error)).into_response()
             }
             Self::Problem(problem) => problem.into_response(),
         }

@@ -11,7 +11,7 @@ use offswitch_core::record::Revocation;
 use offswitch_core::revoking::{Named, Refused, RefusedKind, Target};
 use offswitch_snapshot::ClaimValue;
 use serde::Deserialize;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::api_keys::Scope;
@@ -142,16 +142,6 @@ pub(super) fn unknown_session() -> Problem {
     let detail = "this control plane has no session with this id; if a token that names it is in \
                   use, revoke it by `token`, or its user by `sub`";
     without_effect("unknown_session", "session_id", detail)
-}
-
-/// Claims as JSON has them.
-pub(super) fn shown(claims: &Claims) -> Map<String, Value> {
-    let value = |value: &ClaimValue<'_>| match value {
-        ClaimValue::Bool(value) => Value::Bool(*value),
-        ClaimValue::Integer(value) => Number::from_i128(*value).map_or(Value::Null, Value::Number),
-        ClaimValue::Text(text) => Value::String(text.to_string()),
-    };
-    claims.iter().map(|(path, one)| (path.clone(), value(one))).collect()
 }
 
 fn read_claims(claims: Map<String, Value>) -> Result<Claims, Problem> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use offswitch_core::audit::shown_claims;
 use offswitch_core::issuers::Issuers;
 use offswitch_core::record::{Record, Revocation};
 use offswitch_snapshot::Position;
@@ -12,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use super::entry;
 use super::refresh_denylist::{self, RefreshDenylist};
 use crate::http::extract::Params;
 use crate::plane::Plane;
@@ -284,7 +284,7 @@ impl Shown {
         let issuer = revocation.issuer().unwrap_or(issuers.own()).to_owned();
         Some(match revocation {
             Revocation::Claims { claims, issued_before, .. } => {
-                Self::Claims { issuer, claims: entry::shown(&claims), issued_before, until }
+                Self::Claims { issuer, claims: shown_claims(&claims), issued_before, until }
             }
             Revocation::Epoch { epoch, .. } => Self::Epoch { issuer, epoch },
             Revocation::Horizon { .. } => return None,

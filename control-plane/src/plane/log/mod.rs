@@ -22,6 +22,7 @@ use offswitch_snapshot::Position;
 use super::PlaneError;
 use super::folded::Folded;
 use super::publish::Publisher;
+use crate::audit::AuditLog;
 use crate::keyring::{self, Keyring};
 use crate::master_key::MasterKey;
 use crate::store::{Durability, Finding, Store, StoreError};
@@ -61,6 +62,7 @@ pub struct Log {
     appender: Arc<Appender>,
     /// What this process published, on its own disk; absent if it must not keep anything.
     memory: Option<Arc<Memory>>,
+    audit: Arc<AuditLog>,
     clock: ClockWatch,
     /// When a follower was last seen ahead of the log, and its position.
     ahead: Mutex<Option<(Instant, Position)>>,
@@ -94,13 +96,20 @@ pub(super) struct Opened {
 
 impl Opened {
     /// Follows and extends the log that was read as `folded`.
-    pub(super) fn follow(self, folded: Arc<Folded>, publisher: Arc<Publisher>, now: u64) -> Log {
+    pub(super) fn follow(
+        self,
+        folded: Arc<Folded>,
+        publisher: Arc<Publisher>,
+        audit: Arc<AuditLog>,
+        now: u64,
+    ) -> Log {
         let Self { settings, issuer, store, master, memory } = self;
         let end = folded.lock().end();
         metrics::gauge!("offswitch_entries_limit").set(settings.max_entries as f64);
         Log {
             appender: Appender::new(store.clone(), end),
             memory,
+            audit,
             clock: ClockWatch::default(),
             ahead: Mutex::default(),
             following: tokio::sync::Mutex::default(),
@@ -214,7 +223,11 @@ impl Log {
 
     /// The last known health of the store.
     pub fn health(&self) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Known without a look at the store, so they are never late.
+        health.findings.retain(|finding| !finding.code.starts_with("audit_"));
+        health.findings.extend(self.audit.findings());
+        health
     }
 
     /// How long ago the log was last read to its end: followers see the feed as that old.
@@ -264,6 +277,7 @@ impl Log {
         let mut findings = self.store.findings().await?;
         findings.extend(self.publisher.base_finding());
         findings.extend(self.memory.as_ref().and_then(|memory| memory.finding()));
+        findings.extend(self.audit.findings());
         findings.extend(self.clock.finding());
         findings.extend(self.ahead_finding());
         Ok(findings)

@@ -9,8 +9,8 @@ use offswitch_core::record::{Record, Revocation};
 use offswitch_snapshot::{MAX_DEAD_KEYS, MAX_ENTRIES, MAX_SELECTORS, Position, Selector};
 
 use super::{Log, PlaneError};
+use crate::audit;
 use crate::store::{Append, Appended, Durability, Request, StoreError};
-use crate::telemetry::audit;
 
 /// The outcome of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +39,7 @@ impl Log {
         // It is durable already; waiting until it is folded only helps this process's followers.
         self.wait_folded(position, LONGEST_FOLD).await;
         metrics::histogram!("offswitch_publish_seconds").record(began.elapsed().as_secs_f64());
-        if !repeated {
-            audit::revoked(record, position);
-        }
+        audit::revoked(record, position, repeated);
         Ok(Revoked { position, durability, repeated })
     }
 
@@ -53,7 +51,7 @@ impl Log {
     ) -> Result<(), PlaneError> {
         self.need_room(record, MOST_ENTRIES)?;
         let Appended { position, .. } = self.append(request, record).await?;
-        audit::revoked(record, position);
+        audit::revoked(record, position, false);
         self.catch_up().await
     }
 

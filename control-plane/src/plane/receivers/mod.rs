@@ -26,6 +26,7 @@ use offswitch_core::revoking::{Named, RefusedKind};
 
 use super::PlaneError;
 use super::log::{Log, Revoked};
+use crate::audit::AuditLog;
 use crate::master_key::{MasterKey, random_id};
 use crate::sealing::SealedStore;
 use crate::store::{Request, StoreError};
@@ -43,6 +44,7 @@ pub struct Receivers {
     store: Arc<SealedStore>,
     master: MasterKey,
     log: Arc<Log>,
+    audit: Arc<AuditLog>,
     secrets: ReceiverSecrets,
     key_sets: KeySets,
     transmitters: TransmitterClient,
@@ -109,6 +111,7 @@ impl Receivers {
         store: Arc<SealedStore>,
         master: MasterKey,
         log: Arc<Log>,
+        audit: Arc<AuditLog>,
         secrets: ReceiverSecrets,
     ) -> Self {
         let (key_sets, transmitters) = (KeySets::new(), TransmitterClient::new());
@@ -117,6 +120,7 @@ impl Receivers {
             store,
             master,
             log,
+            audit,
             secrets,
             key_sets,
             transmitters,

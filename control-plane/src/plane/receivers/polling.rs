@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::transmitter::{Call, CallFailure};
 use super::{Arrival, Delivery, ReceiverError, ReceiverFailure, Receivers};
+use crate::audit::collect_own;
 use crate::master_key::random_bytes;
 use crate::store::Store;
 use offswitch_client::http::Limits;
@@ -101,7 +102,8 @@ impl Receivers {
             let delivery = Delivery::Poll { jti: &jti };
             let arrival = Arrival { now: self.store.now(), source: None };
             let token = token.trim_ascii_end();
-            let taken = self.take_delivered(name, token, delivery, arrival).await;
+            let taking = self.take_delivered(name, token, delivery, arrival);
+            let taken = collect_own(&self.audit, "takeEvent", taking).await;
             (jti, taken)
         };
         let mut taken = stream::iter(polled.events).map(take).buffer_unordered(TAKEN_TOGETHER);

@@ -25,11 +25,11 @@ use super::folded::Folded;
 use super::log::{Log, Revoked};
 use super::publish::Publisher;
 use super::signing::SigningKeys;
+use crate::audit;
 use crate::credential::{Credential, CredentialKind};
 use crate::master_key::MasterKey;
 use crate::sealing::SealedStore;
 use crate::store::Request;
-use crate::telemetry::audit;
 
 pub use issue::{Issued, RESERVED_CLAIMS, TokenPair};
 pub use named::{NamedSessions, Reach};

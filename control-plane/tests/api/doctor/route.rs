@@ -88,7 +88,7 @@ async fn the_route_finds_what_the_command_finds() {
     );
 }
 
-// O06: the revocation is that of the caller.
+// O06, A08: the revocation is that of the caller, also in the audit log.
 #[tokio::test]
 async fn a_token_is_revoked_and_its_refusal_is_timed_at_a_configured_edge() {
     let edge = edge(2).await;
@@ -104,6 +104,10 @@ async fn a_token_is_revoked_and_its_refusal_is_timed_at_a_configured_edge() {
         (&request["by"], &request["reason"]),
         (&own["key"]["id"], &json!("offswitch doctor"))
     );
+    let lines = plane.audited();
+    let lines: Vec<_> = lines.iter().filter(|line| line["operation"] == "revoke").collect();
+    assert_eq!(lines.len(), 1);
+    assert_eq!((&lines[0]["by"], &lines[0]["source"]), (&own["key"]["id"], &json!("127.0.0.1")));
     assert!(!plane.log().contains(&token));
 }
 
