@@ -1,7 +1,8 @@
 // The rules for a history: pure functions, each returns the events that broke it.
 
 import { createHash } from "node:crypto";
-import { compare, eraOf } from "./history.mjs";
+import { FAULT_RULES } from "./fault-rules.mjs";
+import { acknowledged, compare, eraOf, isRevoked, isValid } from "./history.mjs";
 
 /**
  * @typedef {import("./history.mjs").History} History
@@ -72,16 +73,18 @@ function nothingPublishedIsLost(history) {
 }
 
 /**
- * The entries that only one process had published are missing until that process has started too:
- * this is the known gap when several processes heal the log.
+ * The entries that only one process had published, or only one had acknowledged, are missing until that process has
+ * noticed the loss too: this is the known gap when several processes heal the log.
  *
  * @param {History} history
  */
 export function missingForAMoment(history) {
   const isInterim = interimEras(history);
+  const isMissing = (/** @type {import("./history.mjs").Verdict} */ { at, position }) => isInterim(at, position);
   return {
     bases: incompleteBases(history).filter(({ base }) => isInterim(base.at, base.to)).length,
-    verdicts: unRevocations(history).filter(([, { at, position }]) => isInterim(at, position)).length,
+    verdicts: unRevocations(history).filter(([, verdict]) => isMissing(verdict)).length,
+    acknowledged: unenforced(history).filter(({ verdicts }) => verdicts.some(isMissing)).length,
   };
 }
 
@@ -149,47 +152,6 @@ function eachPositionIsAcknowledgedOnce({ revocations }) {
 }
 
 /**
- * A primary was demoted in place: soon no verifier calls a token valid any more, and readiness is
- * red, until it is promoted.
- *
- * @param {History} history @returns {Violation[]}
- */
-function demotionIsNoticed({ faults, readiness, verdicts }) {
-  return faults.filter(({ kind }) => kind === "demotion").flatMap(({ begin, end }) => {
-    const late = verdicts.filter(({ at }) => at > begin + UNDECIDED_WITHIN && at < end);
-    const red = readiness.filter(({ at, until }) => at > begin + RED_WITHIN && until < end);
-    const undecided = new Set(late.filter(isUndecided).map(({ verifier }) => verifier));
-    const during = verdicts.filter(({ at }) => at > begin && at < end);
-    const verifiers = [...new Set(during.map(({ verifier }) => verifier))];
-    const seconds = (at) => ((at - begin) / 1000).toFixed(1);
-    return [
-      ...late.filter(isValid).map((verdict) => ({
-        text: `${verdict.verifier} called a token valid ${seconds(verdict.at)} s after the demotion`,
-        evidence: [verdict],
-      })),
-      ...verifiers.filter((one) => !undecided.has(one)).map((verifier) => ({
-        text: `${verifier} was not seen undecided`, evidence: during.slice(-1),
-      })),
-      ...red.filter(({ ready }) => ready).map((answer) => ({
-        text: `${answer.process} was ready ${seconds(answer.at)} s after the demotion`, evidence: [answer],
-      })),
-      ...(red.length > 0 && verifiers.length > 0 ? [] : [{ text: "no verifier was asked", evidence: [] }]),
-    ];
-  });
-}
-
-/** When each verifier was first undecided after a demotion, seconds. @param {History} history */
-export function undecidedAfter({ faults, verdicts }) {
-  return faults.filter(({ kind }) => kind === "demotion").flatMap(({ begin, end }) => {
-    const first = new Map();
-    for (const { at, verifier } of verdicts.filter(isUndecided)) {
-      if (at > begin && at < end && !first.has(verifier)) first.set(verifier, (at - begin) / 1000);
-    }
-    return [...first].map(([verifier, seconds]) => ({ verifier, seconds }));
-  });
-}
-
-/**
  * No token is refused as revoked without a request that revoked it.
  *
  * @param {History} history @returns {Violation[]}
@@ -202,54 +164,39 @@ function nothingIsRefusedWithoutCause({ revocations, verdicts }) {
   }));
 }
 
-/**
- * A run that has not looked proves nothing: each fault had something to lose, and afterwards there
- * was a base, a token that stayed revoked and one that stayed valid.
- *
- * @param {History} history @returns {Violation[]}
- */
-function everyFaultWasLookedAt({ faults, received, revocations, verdicts }) {
-  const refusedBefore = (begin) =>
-    new Set(verdicts.filter((one) => isRevoked(one) && one.at < begin).map(({ token }) => token));
-  const lossy = faults.filter(({ kind }) => kind === "lost-seconds");
-  return lossy.flatMap(({ begin, end, losesFrom }, at) => {
-    const next = lossy[at + 1]?.begin ?? Infinity;
-    const isAfter = (one) => one.at > end && one.at < next;
-    const refused = refusedBefore(begin);
-    const seen = {
-      "nothing was acknowledged in the seconds that were lost":
-        acknowledged(revocations).some((one) => one.at > losesFrom && one.at < begin),
-      "no base was received": received.some((one) => one.kind === "base" && isAfter(one)),
-      "no revoked token was judged again":
-        verdicts.some((one) => isAfter(one) && isRevoked(one) && refused.has(one.token)),
-      "no token was valid": verdicts.some((one) => isAfter(one) && isValid(one)),
-    };
-    return Object.entries(seen).filter(([, holds]) => !holds).map(([text]) =>
-      ({ text: `fault ${at + 1}: ${text}`, evidence: [{ begin, end, losesFrom }] }));
-  });
-}
-
 export const RULES = {
   nothingUnRevokes, noPositionHasTwoContents, nothingPublishedIsLost, nothingAcknowledgedIsLost,
-  eachPositionIsAcknowledgedOnce, demotionIsNoticed, nothingIsRefusedWithoutCause, everyFaultWasLookedAt,
+  eachPositionIsAcknowledgedOnce, nothingIsRefusedWithoutCause, ...FAULT_RULES,
 };
 
 /** Each acknowledged revocation with a verdict that shows its loss. @param {History} history */
-function losses({ faults, received, revocations, verdicts }) {
-  /** @type {Map<number, import("./history.mjs").Verdict[]>} */
-  const valid = new Map();
-  for (const verdict of verdicts.filter(isValid)) {
-    valid.set(verdict.token, [...valid.get(verdict.token) ?? [], verdict]);
-  }
+function losses(history) {
+  const { faults, received } = history;
   const furthest = furthestPublished(received);
-  return acknowledged(revocations).filter(({ level }) => level !== "memory").flatMap((revocation) => {
-    const verdict = revocation.tokens.flatMap((token) => valid.get(token) ?? [])
-      .find(({ position }) => compare(position, revocation.position) >= 0);
+  const isInterim = interimEras(history);
+  return unenforced(history).flatMap(({ revocation, verdicts }) => {
+    const verdict = verdicts.find(({ at, position }) => !isInterim(at, position));
     if (verdict === undefined) return [];
     const isPublished = compare(furthest.get(eraOf(revocation.position)) ?? "0.0", revocation.position) >= 0;
     const byDesign = !isPublished && faults.some(({ kind, losesFrom, begin, end }) =>
       kind === "lost-seconds" && revocation.at >= losesFrom && revocation.at <= end && verdict.at > begin);
     return [{ revocation, verdict, byDesign }];
+  });
+}
+
+/** Each acknowledged revocation with the later verdicts that accept a token of it. @param {History} history */
+function unenforced({ revocations, verdicts }) {
+  /** @type {Map<number, import("./history.mjs").Verdict[]>} */
+  const valid = new Map();
+  for (const verdict of verdicts.filter(isValid)) {
+    const known = valid.get(verdict.token);
+    if (known) known.push(verdict);
+    else valid.set(verdict.token, [verdict]);
+  }
+  return acknowledged(revocations).filter(({ level }) => level !== "memory").flatMap((revocation) => {
+    const late = revocation.tokens.flatMap((token) => valid.get(token) ?? [])
+      .filter(({ position }) => compare(position, revocation.position) >= 0);
+    return late.length > 0 ? [{ revocation, verdicts: late }] : [];
   });
 }
 
@@ -375,14 +322,5 @@ function interimEras({ faults, received }) {
 /** A snapshot without its entries, which are too many to read. @param {Received} snapshot */
 const brief = ({ denied, users, ...rest }) => ({ ...rest, denied: denied.length, users: users.length });
 
-const acknowledged = (revocations) => revocations.filter(({ outcome }) => outcome === "acknowledged");
-const isRevoked = ({ code }) => code.startsWith("revoked_");
-const isUndecided = ({ outcome }) => outcome === "undecided";
-const isValid = ({ outcome }) => outcome === "valid";
-
-/** The default `maxStaleness` of a verifier and the seconds that times are rounded to, in milliseconds. */
-const UNDECIDED_WITHIN = 62_000;
 /** Processes read the log every second. */
 const SETTLED_WITHIN = 2_000;
-/** Processes check the store's findings every five seconds. */
-const RED_WITHIN = 10_000;

@@ -1,4 +1,4 @@
-// The checker can fail: for each rule there is a history with exactly its fault.
+// T01: the checker can fail. For each rule there is a history with exactly its fault.
 
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -7,11 +7,15 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { signSnapshot } from "../../verifier-wasm/js/testing/snapshot.js";
 import { chance } from "../support/chance.mjs";
-import { RULES, lostUnpublished, missingForAMoment, undecidedAfter, violations } from "./checker.mjs";
+import { RULES, lostUnpublished, missingForAMoment, violations } from "./checker.mjs";
+import { undecidedAfter } from "./fault-rules.mjs";
 import { compare, readHistory, writeHistory } from "./history.mjs";
 import { readSnapshot } from "./snapshot.mjs";
 
-/** Two processes, a store that loses its last seconds at 10 s, a primary that is demoted at 100 s. */
+/**
+ * Two processes; a store that loses its last seconds at 10 s, whose flushes fail at 20 s, whose slot moves at 30 s, and
+ * which fails over to a replica without the last records at 42 s; a primary that is demoted at 100 s.
+ */
 function goodHistory() {
   const follower = (name) => ({ follower: name, process: `${name}#1` });
   const base = (at, name, to, chainTo, denied, users) => ({
@@ -24,7 +28,7 @@ function goodHistory() {
   const verdict = (at, verifier, position, token, code) =>
     ({ at, verifier, position, token, outcome: outcomeOf(code), code });
   const revoked = (at, request, kind, tokens, position) =>
-    ({ at, request, kind, tokens, process: "a#1", outcome: "acknowledged", position, level: "synced" });
+    ({ at, sent: at - 5, request, kind, tokens, process: "a#1", outcome: "acknowledged", position, level: "synced" });
   const users = [["alice", 3, 0]];
   const names = ["a", "b"];
   return {
@@ -36,6 +40,9 @@ function goodHistory() {
       revoked(9_900, "three", "jti", [4], "7.5"),
       revoked(9_000, "five", "user", [2], "7.4"),
       { at: 10_050, request: "four", kind: "jti", tokens: [3], process: "b#1", outcome: "unknown" },
+      revoked(27_000, "six", "jti", [1], "12.4"),
+      revoked(41_000, "seven", "jti", [1], "12.5"),
+      revoked(45_000, "eight", "jti", [1], "13.6"),
     ],
     received: names.flatMap((name) => [
       base(1_000, name, "7.1", "c1", [], []),
@@ -43,6 +50,7 @@ function goodHistory() {
       delta(6_001, name, "7.2", "7.3", "c2", "c3", [], users),
       delta(6_500, name, "7.3", "7.3", "c3", "c3", []),
       base(13_000, name, "12.3", "d3", ["t1"], users),
+      base(46_000, name, "13.6", "f6", ["t1"], users),
     ]).sort((one, other) => one.at - other.at),
     verdicts: names.flatMap((name) => [
       verdict(4_000, name, "7.1", 1, "valid"),
@@ -60,6 +68,17 @@ function goodHistory() {
     faults: [
       { kind: "lost-seconds", begin: 10_000, end: 12_000, losesFrom: 8_000 },
       { kind: "demotion", begin: 100_000, end: 170_000 },
+      { kind: "fsync", begin: 20_000, end: 26_000, recovered: 900, flushesFail: [20_500, 24_500], mustRefuse: true },
+      { kind: "migration", begin: 30_000, end: 33_000, recovered: 100, moved: 5 },
+      {
+        kind: "lossy-failover", begin: 40_000, end: 50_000, recovered: 100, killedAt: 42_000, losesFrom: 40_100,
+        mustHeal: true, mustRefuse: true,
+      },
+    ],
+    failures: [
+      { at: 22_000, process: "a#2", status: 503, code: "store_unavailable" },
+      { at: 43_000, process: "a#2", status: 0 },
+      { at: 47_000, process: "a#2", status: 422, code: "unknown_session" },
     ],
     readiness: names.flatMap((name) => [105_000, 111_000, 168_000].map((at) =>
       ({ at, until: at + 5, process: `${name}#2`, ready: at < 110_000 }))),
@@ -76,6 +95,8 @@ test("a correct history breaks no rule", () => {
   assert.equal(lostUnpublished(history), 1);
   assert.deepEqual(undecidedAfter(history), ["a", "b"].map((verifier) => ({ verifier, seconds: 61 })));
 });
+
+const basesAfterTheLoss = ({ received }) => received.filter(({ at, kind }) => kind === "base" && at > 12_000);
 
 const find = (rows, wanted) =>
   rows.find((row) => Object.entries(wanted).every(([name, value]) => row[name] === value));
@@ -102,20 +123,20 @@ const FAULTS = {
   "a base contains more than the deltas before it": ["noPositionHasTwoContents", (history) => {
     const last = find(history.received, { follower: "b", from: "7.3" });
     Object.assign(last, { kind: "base", from: "7.0", denied: ["t1", "t9"], users: [["alice", 3, 0]] });
-    for (const base of history.received.filter(({ to }) => to === "12.3")) base.denied.push("t9");
+    for (const base of basesAfterTheLoss(history)) base.denied.push("t9");
   }],
   "two processes demand different versions of a user at one position": ["noPositionHasTwoContents", (history) => {
     find(history.received, { follower: "b", to: "7.3" }).users = [["alice", 4, 0]];
-    for (const base of history.received.filter(({ to }) => to === "12.3")) base.users = [["alice", 4, 0]];
+    for (const base of basesAfterTheLoss(history)) base.users = [["alice", 4, 0]];
   }],
   "a verifier sees a fork": ["noPositionHasTwoContents", (history) => {
     find(history.received, { follower: "b", from: "7.3" }).result = "feed_fork";
   }],
   "an id that a follower was handed is missing after the heal": ["nothingPublishedIsLost", (history) => {
-    for (const base of history.received.filter(({ to }) => to === "12.3")) base.denied = [];
+    for (const base of basesAfterTheLoss(history)) base.denied = [];
   }],
   "a user's version has fallen after the heal": ["nothingPublishedIsLost", (history) => {
-    for (const base of history.received.filter(({ to }) => to === "12.3")) base.users = [["alice", 2, 0]];
+    for (const base of basesAfterTheLoss(history)) base.users = [["alice", 2, 0]];
   }],
   "a revocation is lost that was acknowledged before the seconds that the store lost": [
     "nothingAcknowledgedIsLost", (history) => { history.revocations[2].at = 7_999; },
@@ -151,13 +172,45 @@ const FAULTS = {
     history.verdicts.push({ ...find(history.verdicts, { position: "12.3", token: 2 }), token: 5 });
   }],
   "nothing was acknowledged in the seconds that were lost": ["everyFaultWasLookedAt", (history) => {
-    history.revocations = history.revocations.filter(({ at }) => at < 9_000);
+    history.revocations = history.revocations.filter(({ at }) => at < 9_000 || at > 20_000);
   }],
   "no base is received after a loss": ["everyFaultWasLookedAt", (history) => {
-    history.received = history.received.filter(({ to }) => to !== "12.3");
+    const after = basesAfterTheLoss(history);
+    history.received = history.received.filter((one) => !after.includes(one));
+    find(history.faults, { kind: "lossy-failover" }).mustHeal = false;
   }],
   "a token that was refused before a loss is not judged again": ["everyFaultWasLookedAt", (history) => {
     history.verdicts = history.verdicts.filter(({ at, outcome }) => at < 14_000 || outcome !== "refused");
+  }],
+  "a control plane takes longer than 30 s to work again": ["everyFaultIsSurvived", (history) => {
+    find(history.faults, { kind: "migration" }).recovered = 30_001;
+  }],
+  "no revocation is acknowledged within 10 s after the death of a primary": ["everyFaultIsSurvived", (history) => {
+    find(history.revocations, { request: "eight" }).at = 52_001;
+  }],
+  "no revocation is acknowledged again after the death of a primary": ["everyFaultIsSurvived", (history) => {
+    find(history.revocations, { request: "eight" }).outcome = "unknown";
+  }],
+  "a correct request is answered 500": ["failuresCanBeRetried", (history) => {
+    history.failures.push({ at: 22_000, process: "a#2", status: 500, code: "internal" });
+  }],
+  "a session is unknown although the store has lost nothing": ["failuresCanBeRetried", (history) => {
+    history.failures.push({ at: 9_000, process: "a#1", status: 422, code: "unknown_session" });
+  }],
+  "a revocation is acknowledged as synced while every flush fails": ["nothingIsSyncedWhileFlushesFail", (history) => {
+    find(history.revocations, { request: "six" }).at = 23_000;
+  }],
+  "no request fails while every flush fails": ["everyFaultHadAnEffect", (history) => {
+    history.failures = history.failures.filter(({ at }) => at !== 22_000);
+  }],
+  "nothing was acknowledged that the new primary lacked": ["everyFaultHadAnEffect", (history) => {
+    find(history.revocations, { request: "seven" }).at = 39_000;
+  }],
+  "no new era begins after a failover that lost records": ["everyFaultHadAnEffect", (history) => {
+    history.received = history.received.filter(({ to }) => to !== "13.6");
+  }],
+  "no key of a slot that moves has moved": ["everyFaultHadAnEffect", (history) => {
+    find(history.faults, { kind: "migration" }).moved = 0;
   }],
 };
 
@@ -171,18 +224,18 @@ for (const [what, [rule, seed]] of Object.entries(FAULTS)) {
   });
 }
 
-// The process that published it has not started yet; it heals the log when it does.
-test("entries of only one process may be missing until that process has started", () => {
-  for (const [at, rules] of [[11_500, []], [14_001, ["nothingUnRevokes", "nothingPublishedIsLost"]]]) {
+// The process that published and acknowledged it has not noticed the loss yet; it heals the log when it does.
+test("entries of only one process may be missing until that process has noticed", () => {
+  const lost = ["nothingUnRevokes", "nothingPublishedIsLost", "nothingAcknowledgedIsLost"];
+  for (const [at, rules] of [[11_500, []], [14_001, lost]]) {
     const history = goodHistory();
-    history.revocations[0].outcome = "unknown";
     const base = find(history.received, { to: "12.3" });
     history.received.push({ ...base, at, follower: "c", to: "11.3", chainTo: "i3", denied: [] });
     const verdict = find(history.verdicts, { position: "12.3", token: 3 });
     history.verdicts.push({ ...verdict, at, verifier: "c", position: "11.3", token: 1 });
     assert.deepEqual(violations(history).map(({ rule }) => rule), rules);
     const count = rules.length === 0 ? 1 : 0;
-    assert.deepEqual(missingForAMoment(history), { bases: count, verdicts: count });
+    assert.deepEqual(missingForAMoment(history), { bases: count, verdicts: count, acknowledged: count });
   }
 });
 

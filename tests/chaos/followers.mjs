@@ -3,13 +3,13 @@
 import { createVerifier } from "offswitch";
 import { WasmVerifier } from "../../verifier-wasm/pkg/offswitch.js";
 import { readSnapshot } from "./snapshot.mjs";
-import { AUDIENCE, ISSUER } from "./system.mjs";
+import { AUDIENCE, ISSUER } from "./systems/system.mjs";
 
 /**
  * A verifier with its own name, which follows the feed of `planes`.
  *
- * @param {import("./system.mjs").System} system @param {import("./history.mjs").History} history
- * @param {string} name @param {import("./system.mjs").Plane[]} planes @param {"poll" | "stream"} follow
+ * @param {import("./systems/system.mjs").System} system @param {import("./history.mjs").History} history
+ * @param {string} name @param {import("./systems/system.mjs").Plane[]} planes @param {"poll" | "stream"} follow
  */
 export async function startFollower(system, history, name, planes, follow) {
   const verifier = await createVerifier({

@@ -20,6 +20,7 @@ import { readFile, writeFile } from "node:fs/promises";
  * @property {number[]} tokens the numbers of all tokens that it covers
  * @property {string} process that was asked last
  * @property {number} at when it was sent; once it is acknowledged: when that answer came
+ * @property {number} [sent] when it was sent the last time
  * @property {"acknowledged" | "refused" | "unknown"} outcome
  * @property {string} [position]
  * @property {"memory" | "synced" | "written"} [level]
@@ -46,12 +47,24 @@ import { readFile, writeFile } from "node:fs/promises";
  * @property {string} code
  *
  * @typedef {object} Fault
- * @property {"clock" | "cut" | "demotion" | "flush" | "freeze" | "kill" | "lost-seconds" | "older" | "slow"} kind
+ * @property {string} kind `demotion`, `lost-seconds`, or one of `nemeses/index.mjs`
  * @property {number} begin
  * @property {number} end when everything was ready again
+ * @property {number} [recovered] how long that took after the cause was gone, milliseconds; not set for the first two kinds
  * @property {number} [losesFrom] writes after this moment may be lost in the store; only those of `lost-seconds`
  *   are then lost for good, if no follower got them
  * @property {number} [killed] how many processes died
+ * @property {number} [killedAt] when a primary died
+ * @property {number} [moved] how many keys moved to another node
+ * @property {[from: number, to: number]} [flushesFail] when every flush of the store failed
+ * @property {boolean} [mustHeal] the store has lost records that only control planes can put back
+ * @property {boolean} [mustRefuse] nothing can be recorded for a while
+ *
+ * @typedef {object} Failure One request of the load that was not a success.
+ * @property {number} at
+ * @property {string} process
+ * @property {number} status 0 if there was no answer
+ * @property {string} [code] of the answer
  *
  * @typedef {object} Readiness
  * @property {number} at when it was asked
@@ -66,11 +79,12 @@ import { readFile, writeFile } from "node:fs/promises";
  * @property {Verdict[]} verdicts
  * @property {Fault[]} faults
  * @property {Readiness[]} readiness
+ * @property {Failure[]} failures
  */
 
 /** @returns {History} */
 export const emptyHistory = () =>
-  ({ tokens: [], revocations: [], received: [], verdicts: [], faults: [], readiness: [] });
+  ({ tokens: [], revocations: [], received: [], verdicts: [], faults: [], readiness: [], failures: [] });
 
 /** One JSON object per line, each with the name of its list. @param {History} history @param {string} path */
 export async function writeHistory(history, path) {
@@ -100,3 +114,10 @@ export const eraOf = (position) => partsOf(position)[0];
 
 /** @param {string} position */
 const partsOf = (position) => position.split(".").map(Number);
+
+/** @param {Revocation[]} revocations */
+export const acknowledged = (revocations) => revocations.filter(({ outcome }) => outcome === "acknowledged");
+/** @param {Verdict} verdict */
+export const isRevoked = ({ code }) => code.startsWith("revoked_");
+/** @param {Verdict} verdict */
+export const isValid = ({ outcome }) => outcome === "valid";

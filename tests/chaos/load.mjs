@@ -14,14 +14,12 @@ export class Load {
   #random;
   #system;
   #work = [];
-  /** The failed requests, by status. @type {Record<string, number>} */
-  refusals = {};
   /** The tokens themselves, by number. @type {string[]} */
   #texts = [];
   /** @type {Follower[]} */
   followers = [];
 
-  /** @param {import("./system.mjs").System} system @param {History} history @param {() => number} random */
+  /** @param {import("./systems/system.mjs").System} system @param {History} history @param {() => number} random */
   constructor(system, history, random) {
     this.#system = system;
     this.#history = history;
@@ -113,8 +111,9 @@ export class Load {
     const revocation = { request, kind, tokens, process: "", at: Date.now(), outcome: "unknown" };
     this.#history.revocations.push(revocation);
     while (!this.#isStopped) {
+      const sent = Date.now();
       const { answer, status, process } = await this.#send("/v1/revocations", body, request);
-      Object.assign(revocation, { at: Date.now(), process });
+      Object.assign(revocation, { at: Date.now(), sent, process });
       if (answer !== undefined) {
         const { position, durability: level } = answer;
         Object.assign(revocation, { outcome: "acknowledged", position, level });
@@ -141,17 +140,12 @@ export class Load {
       status = response.status;
       const answer = await response.json();
       if (response.ok) return { answer, status, process };
-      this.#note(`${status} ${answer.code}`);
+      this.#history.failures.push({ at: Date.now(), process, status, code: answer.code });
     } catch {
-      this.#note("no answer");
+      this.#history.failures.push({ at: Date.now(), process, status: 0 });
       await pause(RETRY_PAUSE);
     }
     return { status, process };
-  }
-
-  /** @param {string} what */
-  #note(what) {
-    this.refusals[what] = (this.refusals[what] ?? 0) + 1;
   }
 
   /** Asks all verifiers in a loop, mostly about new tokens. */
@@ -173,7 +167,7 @@ export class Load {
     this.#history.verdicts.push({ at: Date.now(), verifier: name, position, token, outcome, code });
   }
 
-  /** @param {import("./system.mjs").Plane} plane */
+  /** @param {import("./systems/system.mjs").Plane} plane */
   async #watchReadiness(plane) {
     while (!this.#isStopped) {
       await pause(READINESS_PAUSE);

@@ -69,6 +69,10 @@ export class ControlPlane {
     this.apiKey ??= (await readFile(join(this.#folder, "admin.key"), "utf8")).trim();
   }
 
+  get pid() {
+    return this.#child.pid;
+  }
+
   /** @param {NodeJS.Signals} name */
   signal(name) {
     this.#child.kill(name);

@@ -16,11 +16,11 @@ pub(crate) struct Options {
     /// The control planes also lose their own files: the checker must find violations.
     #[arg(long)]
     forget: bool,
-    /// Instead: these faults in random order, `all` or names with commas (tests/chaos/nemeses.mjs).
+    /// Instead: these faults in random order, `all` or names with commas (tests/chaos/nemeses).
     #[arg(long)]
     nemeses: Option<String>,
-    /// With `--nemeses`: for how long.
-    #[arg(long, default_value_t = 300)]
+    /// With `--nemeses`: about how long. `all` of them take at most 15 minutes by default.
+    #[arg(long, default_value_t = 600)]
     seconds: u32,
 }
 
@@ -39,16 +39,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     tools::run("node", &arguments)
 }
 
-/// Measures this many failovers by Sentinel.
+/// Measures this many failovers by Sentinel, while each revocation waits for a replica.
 pub(crate) fn failovers(count: u32) -> Result<()> {
     build()?;
-    tools::run("node", &["tests/chaos/failovers.mjs", "--failovers", &count.to_string()])
+    let count = count.to_string();
+    let run = ["tests/chaos/run.mjs", "--nemeses", "sentinel-failover", "--times", &count];
+    tools::run("node", &[&run[..], &["--wait-replicas", "1"]].concat())
 }
 
 fn build() -> Result<()> {
     tools::ensure_wasm_target()?;
     tools::ensure_npm_packages()?;
-    tools::ensure_redis()?;
+    tools::ensure_fault_programs()?;
     wasm::build()?;
     let build = ["build", "--workspace", "--all-features", "--bin", "offswitch", "--locked"];
     tools::run("cargo", &build)

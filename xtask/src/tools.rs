@@ -50,10 +50,22 @@ pub(crate) fn ensure_redis() -> Result<()> {
     ensure_program("redis-server", "redis-server")
 }
 
-/// Programs that only tests need, also from the system's package manager.
-pub(crate) fn ensure_test_programs() -> Result<()> {
+/// Programs that let faults happen. Without the last three, which only Linux has, some faults are
+/// left out.
+pub(crate) fn ensure_fault_programs() -> Result<()> {
     ensure_redis()?;
     ensure_program("faketime", "faketime")?;
+    if cfg!(target_os = "linux") {
+        ensure_program("ip", "iproute2")?;
+        ensure_program("nft", "nftables")?;
+        ensure_program("strace", "strace")?;
+    }
+    Ok(())
+}
+
+/// Programs that only tests need, also from the system's package manager.
+pub(crate) fn ensure_test_programs() -> Result<()> {
+    ensure_fault_programs()?;
     // Some identity providers of tests/issuers, and some gateways, are from PyPI.
     ensure_program("python3", "python3-venv")?;
     ensure_program("lighttpd", "lighttpd")?;

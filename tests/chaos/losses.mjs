@@ -1,4 +1,4 @@
-// The faults that the test causes.
+// Faults in which the store loses acknowledged records for good, and one in which it serves an old state.
 
 import { readdir, truncate } from "node:fs/promises";
 import { readdirSync, statSync } from "node:fs";
@@ -48,7 +48,7 @@ export class FileLengths {
  * Kills everything; the store comes back without its last two seconds, then the control planes
  * start within a second. With `staggers` each process is killed at another moment.
  *
- * @param {import("./system.mjs").System} system @param {FileLengths} lengths @param {() => number} random
+ * @param {import("./systems/one-server.mjs").OneServer} system @param {FileLengths} lengths @param {() => number} random
  * @param {{ appendfsync: "always" | "everysec", forgets: boolean, staggers: boolean }} how
  */
 export async function loseSeconds({ planes, redis }, lengths, random, { appendfsync, forgets, staggers }) {
@@ -72,7 +72,7 @@ export async function loseSeconds({ planes, redis }, lengths, random, { appendfs
 /**
  * Makes the primary a replica of a server that does not exist, for this long.
  *
- * @param {import("./system.mjs").System} system @param {number} seconds
+ * @param {import("./systems/one-server.mjs").OneServer} system @param {number} seconds
  */
 export async function demote({ redis }, seconds) {
   const begin = Date.now();
@@ -86,7 +86,7 @@ export async function demote({ redis }, seconds) {
 /** @param {import("../support/redis.mjs").Redis} redis @param {string} command */
 async function insist(redis, command) {
   const answer = await redis.command(command);
-  if (!answer.startsWith("+OK")) throw new Error(`${command}: ${answer}`);
+  if (answer !== "OK") throw new Error(`${command}: ${answer}`);
 }
 
 /** Milliseconds. */
