@@ -253,6 +253,12 @@ impl Verifier {
         self.inner().shelf.changes()
     }
 
+    /// The longest time from one statement of the feed to the next, as it is followed now, in whole seconds of at most
+    /// 60. A relay announces it to its followers.
+    pub fn heartbeat(&self) -> Duration {
+        self.inner().feed.heartbeat()
+    }
+
     /// Asks the feed once now, or waits for the request that is under way.
     pub async fn refresh(&self) {
         self.inner().following.catch_up().await;

@@ -13,11 +13,14 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream;
+use offswitch_client::http::HEARTBEAT_HEADER;
 use offswitch_client::{Position, SignedSnapshot, Snapshots, Verifier};
-use offswitch_server::feed::{self, FeedQuery, FollowerPlaces, Published, StreamQuery, not_ready};
+use offswitch_server::feed::{
+    self, FeedEvent, FeedQuery, FollowerPlaces, Published, StreamQuery, not_ready,
+};
 use offswitch_server::problem::Problem;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::Relay;
 
@@ -91,7 +94,9 @@ async fn poll(
     }
     let held = relaying.held_for(since).await;
     let snapshot = next(&held, since).ok_or_else(not_ready)?;
-    Ok(relaying.last.published(snapshot).answer(&headers))
+    let mut answer = relaying.last.published(snapshot).answer(&headers);
+    answer.headers_mut().insert(HEARTBEAT_HEADER, relaying.verifier.heartbeat().as_secs().into());
+    Ok(answer)
 }
 
 async fn follow(
@@ -106,13 +111,13 @@ async fn follow(
     }
     relaying.end().ok_or_else(not_ready)?;
     let follower = relaying.places.enter("stream")?;
-    let following =
-        Following { changes: relaying.verifier.snapshot_changes(), relaying, since, sent: None };
-    let snapshots = stream::unfold((following, follower), async |(mut following, follower)| {
-        let snapshot = following.next().await?;
-        Some((snapshot, (following, follower)))
+    let changes = relaying.verifier.snapshot_changes();
+    let following = Following { changes, relaying, since, sent: None, announced: Duration::ZERO };
+    let events = stream::unfold((following, follower), async |(mut following, follower)| {
+        let event = following.next().await?;
+        Some((event, (following, follower)))
     });
-    Ok(feed::stream(version, HEARTBEAT, snapshots))
+    Ok(feed::stream(version, events))
 }
 
 fn wrong_query(rejection: &QueryRejection) -> Problem {
@@ -126,6 +131,8 @@ struct Following {
     since: Option<Position>,
     /// What it was sent last: end and time of signature.
     sent: Option<(Position, u64)>,
+    /// The time from one heartbeat to the next, as it was announced last.
+    announced: Duration,
 }
 
 impl Following {
@@ -136,21 +143,28 @@ impl Following {
         !is_sent && (!next.is_base() || !is_reached)
     }
 
-    /// The next snapshot for this follower, as soon as it is there: what leads on, or a newer statement
-    /// about where it is. None if the process has been asked to stop.
-    async fn next(&mut self) -> Option<Arc<Published>> {
+    /// The next event for this follower, as soon as it is there: what leads on, or a newer statement
+    /// about where it is. Heartbeats are passed on as they come, so their pace is that of what this process
+    /// follows, and is announced again when that changes. None if the process has been asked to stop.
+    async fn next(&mut self) -> Option<FeedEvent> {
         loop {
             if *self.relaying.stopping.borrow() {
                 return None;
+            }
+            let beat = self.relaying.verifier.heartbeat();
+            if std::mem::replace(&mut self.announced, beat) != beat {
+                return Some(FeedEvent::Heartbeat(beat));
             }
             self.changes.mark_unchanged();
             let held = self.relaying.held_for(self.since).await;
             if let Some(next) = next(&held, self.since).filter(|next| self.is_news(next)) {
                 (self.since, self.sent) = (Some(next.to), Some((next.to, next.issued_at)));
-                return Some(self.relaying.last.published(next));
+                return Some(FeedEvent::Snapshot(self.relaying.last.published(next)));
             }
             tokio::select! {
                 changed = self.changes.changed() => changed.ok()?,
+                // The pace may have changed without a snapshot.
+                () = sleep(self.announced) => {}
                 _ = self.relaying.stopping.wait_for(|is_stopping| *is_stopping) => return None,
             }
         }
@@ -237,6 +251,3 @@ impl Last {
 
 /// How often a base is fetched for followers that no delta leads on.
 const BRIDGE_EVERY: Duration = Duration::from_secs(5);
-/// What followers expect of a server that names nothing else. Heartbeats are passed on as they come,
-/// which is more often: every two seconds, unless the control plane is configured otherwise.
-const HEARTBEAT: Duration = Duration::from_secs(10);

@@ -51,6 +51,15 @@ pub struct StreamQuery {
     since: Option<String>,
 }
 
+/// One event of a stream, as a follower gets it.
+#[derive(Debug, Clone)]
+pub enum FeedEvent {
+    /// The time from one heartbeat to the next, from now on.
+    Heartbeat(Duration),
+    /// A snapshot.
+    Snapshot(Arc<Published>),
+}
+
 /// The places for followers that wait for news.
 #[derive(Debug, Clone)]
 pub struct FollowerPlaces(Arc<Semaphore>);
@@ -166,24 +175,21 @@ impl Drop for Follower {
     }
 }
 
-/// The answer to a stream: the seconds between two heartbeats, and the snapshots as they come. It ends
-/// with them, or after one that is too large for an event.
+/// The answer to a stream, which begins with the seconds between two heartbeats. It ends with `events`, or
+/// after a snapshot that is too large for an event.
 pub fn stream(
     version: Version,
-    heartbeat: Duration,
-    snapshots: impl Stream<Item = Arc<Published>> + Send + 'static,
+    events: impl Stream<Item = FeedEvent> + Send + 'static,
 ) -> Response {
-    let beat = heartbeat.as_secs();
-    let first = format!("event: stream\ndata: {{\"heartbeat_seconds\":{beat}}}\n\n");
-    let events = stream::unfold(Some(Box::pin(snapshots)), async |open| {
-        let mut snapshots = open?;
-        let Some(snapshot) = snapshots.next().await else {
-            return Some((Ok::<_, Infallible>(Bytes::from_static(LAST_EVENT)), None));
+    let events = stream::unfold(Some(Box::pin(events)), async |open| {
+        let mut events = open?;
+        let (text, is_last) = match events.next().await {
+            Some(FeedEvent::Heartbeat(beat)) => (heartbeat_event(beat), false),
+            Some(FeedEvent::Snapshot(snapshot)) => (snapshot.event(), !snapshot.fits_event()),
+            None => (Bytes::from_static(LAST_EVENT), true),
         };
-        let open = snapshot.fits_event().then_some(snapshots);
-        Some((Ok(snapshot.event()), open))
+        Some((Ok::<_, Infallible>(text), (!is_last).then_some(events)))
     });
-    let events = stream::iter([Ok(first.into())]).chain(events);
     let mut response = (STREAM_HEADERS, Body::from_stream(events)).into_response();
     if version < Version::HTTP_2 {
         // Most streams end because the process stops. A client that reused the connection would
@@ -191,6 +197,11 @@ pub fn stream(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+fn heartbeat_event(beat: Duration) -> Bytes {
+    let seconds = beat.as_secs();
+    format!("event: stream\ndata: {{\"heartbeat_seconds\":{seconds}}}\n\n").into()
 }
 
 fn position(text: &str) -> Result<Position, Problem> {

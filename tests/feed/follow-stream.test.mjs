@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { createVerifier } from "offswitch";
-import { STREAM_TYPE, eventOf, openStream, optionsOf, send, until } from "../support/feed.mjs";
-import { mint, sign, signingKey } from "../support/fixture.mjs";
+import { STREAM_TYPE, eventOf, openStream, optionsOf, send, streamEvent, until } from "../support/feed.mjs";
+import { mint, now, sign, signingKey } from "../support/fixture.mjs";
 import { startStub } from "../support/stub.mjs";
 
 const key = await signingKey("EdDSA");
@@ -38,6 +38,20 @@ async function follow(feed = {}, more = {}) {
   assert.ok(await until(() => verifier.status().following === "stream"));
   return { stub, stream, verifier };
 }
+
+// G07: a relay signs nothing, so its stream may begin with a heartbeat that came to it a while ago.
+test("a stream may begin with a heartbeat that is as old as heartbeats are apart", async () => {
+  for (const [heartbeatSeconds, following] of [[10, "stream"], [2, "poll"]]) {
+    const [fresh, aged] = sign([{ to: 2 }, { from: 2, to: 2, issued_at: now() - 8 }]).snapshots;
+    const stub = await startStub({ snapshot: fresh });
+    open.push(stub);
+    stub.stream = openStream(streamEvent(heartbeatSeconds), eventOf(aged));
+    const verifier = await createVerifier(optionsOf({ key, publicKey, url: `${stub.url}/feed` }, {}, { pollSeconds: 3600 }));
+    open.push(verifier);
+    assert.ok(await until(() => verifier.status().feed.streamLatenessSeconds > 0));
+    assert.equal(verifier.status().following, following, `heartbeats each ${heartbeatSeconds} s`);
+  }
+});
 
 const isRevoked = (verifier) => () => verifier.verifySync(good).code === "revoked_token";
 

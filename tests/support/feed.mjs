@@ -119,6 +119,7 @@ export const hostileAnswers = ({ delta, fork, otherFeed, otherKey }) => ({
   "a delta with one bit changed": send(turned(delta)),
   "a declared length beyond the limit": send("", { "content-length": String(1 << 30) }),
   "more bytes than the limit": endless(SNAPSHOT_TYPE, Buffer.alloc(65_536)),
+  "a good beginning that never ends": endless(SNAPSHOT_TYPE, Buffer.alloc(65_536), delta),
   "a compressed bomb": send(gzipSync(Buffer.alloc(50_000_000)), { "content-encoding": "gzip" }),
   "a redirect": (_, response) => response.writeHead(302, { location: "/feed?loop" }).end(),
   "a redirect to a good snapshot": (request, response) =>

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use offswitch_verifier::Applied;
 use tokio::sync::Notify;
 
-use super::{FeedClient, Round};
+use super::{FeedClient, MOST_JITTER, Round};
 use crate::options::Follow;
 
 /// What asks the feed, and when.
@@ -89,7 +89,8 @@ impl Following {
                 && is_applied
                 && (is_news || began.elapsed() >= Duration::from_secs(1));
             let chance = fastrand::f64();
-            let jittered = poll.mul_f64(if is_applied { 0.9 + chance / 5.0 } else { 0.5 + chance });
+            let jittered =
+                poll.mul_f64(if is_applied { MOST_JITTER - chance / 5.0 } else { 0.5 + chance });
             let next = if !quiet.is_zero() {
                 // The end of a stream is noticed within the time of a poll.
                 quiet.min(jittered)

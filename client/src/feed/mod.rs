@@ -23,7 +23,7 @@ use offswitch_verifier::snapshot::{HEAD_BYTES, Position};
 
 use crate::engine::Taken;
 use crate::events::Events;
-use crate::http::{Ask, Brought, Client, FetchError};
+use crate::http::{Ask, Brought, Client, FetchError, MOST_HEARTBEAT_SECONDS};
 use crate::options::{FeedOptions, Follow};
 use pulse::Pulse;
 use source::{Source, Way};
@@ -163,6 +163,25 @@ impl FeedClient {
     /// How long ago the feed was last followed successfully.
     pub(crate) fn since_round(&self) -> Option<Duration> {
         self.state().last_round.map(|(at, _)| at.elapsed())
+    }
+
+    /// The longest time from one statement of the feed to the next, as it is followed now, in whole seconds: what a
+    /// stream's server says; or the time from poll to poll, and how old a statement may be that a poll brings.
+    pub(crate) fn heartbeat(&self) -> Duration {
+        let mut pulse = self.pulse();
+        let streamed = pulse.is_timely().then(|| pulse.heartbeat_seconds());
+        drop(pulse);
+        let seconds = streamed.unwrap_or_else(|| {
+            let FeedOptions { follow, long_poll, max_staleness_seconds, poll, .. } = &self.settings;
+            let every = match follow {
+                Follow::LongPoll => {
+                    (*long_poll).min(Duration::from_secs(max_staleness_seconds / 3))
+                }
+                Follow::Poll | Follow::Stream => poll.mul_f64(MOST_JITTER),
+            };
+            every.as_secs_f64() + f64::from(self.first().state().heartbeat_seconds)
+        });
+        Duration::from_secs_f64(seconds.ceil().clamp(1.0, f64::from(MOST_HEARTBEAT_SECONDS)))
     }
 
     /// What went wrong since the last success.
@@ -308,10 +327,12 @@ impl FeedClient {
             source.state().seen.as_ref().filter(|(of, _)| *of == url).map(|(_, tag)| tag.clone());
         let ask = self.asking(source, &url, SNAPSHOT_TYPE, etag, timeout);
         let brought = self.client.fetch(ask, HEAD_BYTES, |head| self.preview(head)).await;
-        let Brought::Body { bytes, etag } = brought.map_err(Failure::from)? else {
+        let Brought::Body { bytes, etag, heartbeat_seconds } = brought.map_err(Failure::from)?
+        else {
             // No signature covers this answer, so it proves no freshness.
             return Ok(Applied::Ignored);
         };
+        source.state().heartbeat_seconds = heartbeat_seconds;
         let taken = self.take(bytes, source, since).await;
         source.state().seen = taken.is_ok().then_some(etag).flatten().map(|etag| (url, etag));
         let taken = taken?;
@@ -408,5 +429,7 @@ impl From<FetchError> for Failure {
     }
 }
 
+/// By how much later than after the time of a poll the next one may begin.
+const MOST_JITTER: f64 = 1.1;
 const SNAPSHOT_TYPE: &str = "application/octet-stream";
 const UNREACHABLE: &str = "feed_unreachable";

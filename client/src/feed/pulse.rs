@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use crate::http::MOST_HEARTBEAT_SECONDS;
+
 pub(crate) struct Pulse {
     began: Instant,
     heartbeat_seconds: f64,
@@ -11,6 +13,8 @@ pub(crate) struct Pulse {
     /// Since when all events came in time.
     good_since: f64,
     is_trusted: bool,
+    /// True until a stream that was opened has brought an event.
+    is_first: bool,
     /// True once it was reported that the stream is late.
     is_reported: bool,
     /// How late the last event was, seconds; none before there was one.
@@ -25,6 +29,7 @@ impl Pulse {
             event_at: None,
             good_since: 0.0,
             is_trusted: true,
+            is_first: true,
             is_reported: false,
             lateness_seconds: None,
         }
@@ -33,13 +38,14 @@ impl Pulse {
     /// A stream has begun.
     pub(super) fn opened(&mut self) {
         self.heartbeat_seconds = DEFAULT_HEARTBEAT_SECONDS;
+        self.is_first = true;
     }
 
     /// Takes what the server says about its stream: the seconds from one heartbeat to the next.
     pub(super) fn beats(&mut self, data: &str) -> Option<f64> {
         let said: serde_json::Value = serde_json::from_str(data).ok()?;
         let seconds = said.get("heartbeat_seconds")?.as_f64()?;
-        if !(1.0..=MOST_HEARTBEAT_SECONDS).contains(&seconds) {
+        if !(1.0..=f64::from(MOST_HEARTBEAT_SECONDS)).contains(&seconds) {
             return None;
         }
         self.heartbeat_seconds = seconds;
@@ -52,8 +58,11 @@ impl Pulse {
         let is_silent = self.silent_seconds() > self.patience_seconds();
         let lateness = delay.max(0.0);
         self.lateness_seconds = Some(lateness);
+        // A relay signs nothing: it begins with the heartbeat that came to it last.
+        let is_first = std::mem::take(&mut self.is_first);
+        let age = if is_first { self.heartbeat_seconds } else { 0.0 };
         // All that a poll brought meanwhile says nothing about this.
-        if is_silent || lateness > LATE_SECONDS {
+        if is_silent || lateness > LATE_SECONDS + age {
             self.good_since = now;
             self.is_trusted = false;
         } else if now - self.good_since >= (3.0 * self.heartbeat_seconds).max(10.0) {
@@ -93,6 +102,11 @@ impl Pulse {
         is_new
     }
 
+    /// The seconds from one heartbeat to the next, as the server of the stream says.
+    pub(super) fn heartbeat_seconds(&self) -> f64 {
+        self.heartbeat_seconds
+    }
+
     /// Seconds since the last event.
     pub(super) fn silent_seconds(&self) -> f64 {
         self.event_at.map_or(0.0, |at| self.now() - at)
@@ -116,7 +130,5 @@ impl Pulse {
 
 /// Of a server that does not name it.
 const DEFAULT_HEARTBEAT_SECONDS: f64 = 10.0;
-/// The control plane's `heartbeat_seconds` cannot be more.
-const MOST_HEARTBEAT_SECONDS: f64 = 60.0;
 /// A snapshot's time has whole seconds, and the process that signs it may itself be a bit behind.
 const LATE_SECONDS: f64 = 4.0;

@@ -25,6 +25,8 @@ pub(super) struct SourceState {
     pub(super) seen: Option<(String, HeaderValue)>,
     /// For how many seconds a long poll is let through on the way, as far as is known.
     pub(super) hold_seconds: f64,
+    /// How old the newest statement may be that a poll brings: a relay says it of itself.
+    pub(super) heartbeat_seconds: u32,
 }
 
 /// The two ways to follow an address fail apart.
@@ -46,6 +48,7 @@ impl Source {
             streams: Backoff::default(),
             seen: None,
             hold_seconds: f64::INFINITY,
+            heartbeat_seconds: 0,
         };
         Some(Self {
             url: address.url.clone(),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -38,9 +38,10 @@ pub(crate) struct Ask<'a> {
     pub(crate) timeout: Duration,
 }
 
-/// A whole body with its entity tag; or nothing, where it is as before.
+/// A whole body with its entity tag, and how old a relay lets its newest statement get; or nothing, where it is
+/// as before.
 pub(crate) enum Brought {
-    Body { bytes: Vec<u8>, etag: Option<HeaderValue> },
+    Body { bytes: Vec<u8>, etag: Option<HeaderValue>, heartbeat_seconds: u32 },
     NotModified,
 }
 
@@ -73,6 +74,7 @@ impl Client {
             return Ok(Brought::NotModified);
         }
         let etag = response.headers().get(header::ETAG).cloned();
+        let heartbeat_seconds = heartbeat_seconds(response.headers());
         let declared = declared_length(response.headers()).unwrap_or(0);
         let mut body = response.into_body();
         let mut bytes = Vec::new();
@@ -94,7 +96,7 @@ impl Client {
         if !is_inspected {
             inspect(&bytes)?;
         }
-        Ok(Brought::Body { bytes, etag })
+        Ok(Brought::Body { bytes, etag, heartbeat_seconds })
     }
 
     /// Sends a request; the answer is there once its headers are as they should be.
@@ -128,6 +130,12 @@ impl Client {
             }
         }
     }
+}
+
+/// What a relay says about its own feed; 0 for a control plane, which signs what it answers.
+fn heartbeat_seconds(headers: &HeaderMap) -> u32 {
+    let said = headers.get(HEARTBEAT_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+    said.filter(|seconds| *seconds <= MOST_HEARTBEAT_SECONDS).unwrap_or(0)
 }
 
 /// The next piece of a body; none at its end.
@@ -202,3 +210,7 @@ const REDIRECTED: &str =
     "a redirect, which is not followed: configure the address that it leads to";
 const TIMED_OUT: &str = "timed out";
 pub(crate) const TOO_LARGE: &str = "the answer is too large";
+/// The header in which a relay says how old it lets its newest statement get, whole seconds.
+pub const HEARTBEAT_HEADER: HeaderName = HeaderName::from_static("offswitch-heartbeat-seconds");
+/// The control plane's `heartbeat_seconds` cannot be more.
+pub(crate) const MOST_HEARTBEAT_SECONDS: u32 = 60;

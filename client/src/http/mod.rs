@@ -17,7 +17,8 @@ use offswitch_verifier::{KeySet, KeySource, jwks_address};
 use rustls::crypto::ring;
 use tokio::time::timeout;
 
-pub(crate) use exchange::{Ask, Brought, FetchError, next_piece};
+pub use exchange::HEARTBEAT_HEADER;
+pub(crate) use exchange::{Ask, Brought, FetchError, MOST_HEARTBEAT_SECONDS, next_piece};
 pub use key_sets::{Fetched, KeySetAddress, KeySets, KeysUnavailable};
 
 /// An HTTP client, or why there is none: a system without certificate authorities. It follows no

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, Version};
 use axum::response::Response;
-use futures_util::stream;
-use offswitch_server::feed::{self, FeedQuery, StreamQuery, not_ready};
+use futures_util::stream::{self, StreamExt as _};
+use offswitch_server::feed::{self, FeedEvent, FeedQuery, StreamQuery, not_ready};
 use offswitch_snapshot::Position;
 
 use super::extract::Params;
@@ -70,12 +70,12 @@ pub(super) async fn follow(
     plane.publisher.snapshot(since).ok_or_else(not_ready)?;
     let follower = plane.publisher.followers().enter("stream")?;
     let following = plane.publisher.following(since);
-    let heartbeat = following.heartbeat();
+    let heartbeat = FeedEvent::Heartbeat(following.heartbeat());
     let snapshots = stream::unfold((following, follower), async |(mut following, follower)| {
         let snapshot = following.next().await?;
-        Some((snapshot, (following, follower)))
+        Some((FeedEvent::Snapshot(snapshot), (following, follower)))
     });
-    Ok(feed::stream(version, heartbeat, snapshots))
+    Ok(feed::stream(version, stream::iter([heartbeat]).chain(snapshots)))
 }
 
 /// Waits for this process to catch up: a follower that comes from a faster process may be ahead of

@@ -8,12 +8,15 @@ export class Pulse {
   /** Since when all events are in time. */
   #goodSince = 0;
   #isTrusted = true;
+  /** True until a stream that was opened has sent an event. */
+  #isFirst = true;
   /** How late the last event was, seconds; null before there was one. @type {number | null} */
   latenessSeconds = null;
 
   /** A stream has started. */
   opened() {
     this.#heartbeatSeconds = DEFAULT_HEARTBEAT_SECONDS;
+    this.#isFirst = true;
   }
 
   /**
@@ -33,8 +36,11 @@ export class Pulse {
     const now = seconds();
     const isSilent = this.silentSeconds > this.patienceSeconds;
     this.latenessSeconds = Math.max(0, delay);
+    // A relay signs nothing: it starts with the heartbeat that reached it last.
+    const age = this.#isFirst ? this.#heartbeatSeconds : 0;
+    this.#isFirst = false;
     // What a poll brought in the meantime does not count for the stream.
-    if (isSilent || this.latenessSeconds > LATE_SECONDS) {
+    if (isSilent || this.latenessSeconds > LATE_SECONDS + age) {
       this.#goodSince = now;
       this.#isTrusted = false;
     } else if (now - this.#goodSince >= Math.max(10, 3 * this.#heartbeatSeconds)) {
