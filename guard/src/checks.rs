@@ -1,6 +1,7 @@
 //! The checks that gateways ask for over HTTP/1 and HTTP/2.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -9,6 +10,8 @@ use axum::http::{Response, StatusCode};
 use axum::routing::any;
 use offswitch_client::Verifier;
 use offswitch_server::problem::Problem;
+use tower_http::timeout::TimeoutLayer;
+use tower_layer::Layer as _;
 
 use crate::answer::{Answer, unavailable};
 use crate::envoy;
@@ -30,7 +33,7 @@ pub(crate) fn router(checking: Checking) -> Router {
     let router = match gateway {
         // Any path below the prefix is the path that Envoy's client asked for.
         Gateway::Envoy => Router::new()
-            .route_service(envoy::PATH, envoy::service(checking.clone()))
+            .route_service(envoy::PATH, in_time().layer(envoy::service(checking.clone())))
             .fallback(any(check)),
         _ => Router::new().route(PREFIX, any(check)).fallback(async || {
             let detail = "gateways ask at /auth; see the guide for their configuration";
@@ -72,3 +75,10 @@ impl From<Misconfigured> for Answer<'_> {
         Self::Denied(unavailable("misconfigured", misconfigured.to_string()))
     }
 }
+
+/// Ends a call whose message does not arrive. An answer itself takes three seconds at most.
+fn in_time() -> TimeoutLayer {
+    TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, LONGEST_CALL)
+}
+
+const LONGEST_CALL: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@ mod floods;
 mod lifecycle;
 mod odd_requests;
 mod relay;
+mod relay_pace;
 #[path = "../support/mod.rs"]
 mod support;
 mod watching;

@@ -102,6 +102,16 @@ impl Guard {
         self.port
     }
 
+    pub(crate) fn admin_port(&self) -> u16 {
+        self.admin_port
+    }
+
+    /// The resident memory of its process.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.process.id())).unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    }
+
     pub(crate) fn admin(&self, path: &str) -> RequestBuilder {
         self.client.get(format!("http://127.0.0.1:{}{path}", self.admin_port))
     }
