@@ -197,7 +197,7 @@ async fn a_bound_token_needs_a_proof_for_this_request() {
     let issuer = Issuer::new("https://idp.example", "api")
         .keys(Keys::jwks(&json!({ "keys": [jwk(&signing)] }).to_string()));
     let options = Options::new(feed_of(&plane).await.id(&plane.issuer()))
-        .issuer(issuer)
+        .issuer(issuer.clone())
         .public_url("https://api.example/v2/");
     let verifier = Verifier::start(options).await.unwrap();
     assert!(verifier.is_ready());
@@ -242,6 +242,15 @@ async fn a_bound_token_needs_a_proof_for_this_request() {
         problem(pay("Bearer").header("dpop", proof("f", url, &client))).await.1,
         "sender_constrained"
     );
+
+    // Without `public_url` no proof is good: the name of the host is what the client says.
+    let options = Options::new(feed_of(&plane).await.id(&plane.issuer())).issuer(issuer);
+    let layer = GuardLayer::new(Verifier::start(options).await.unwrap());
+    let nameless = Service::start(Router::new().route("/pay", post(me)).layer(layer)).await;
+    let url = format!("{}/pay", nameless.url);
+    let request = nameless.client.post(&url).header("authorization", format!("DPoP {token}"));
+    let request = request.header("dpop", proof("g", &url, &client));
+    assert_eq!(problem(request).await.1, "invalid_dpop_proof");
 }
 
 fn text_of(value: &Value) -> &str {
