@@ -15,7 +15,7 @@ import { valuesLike } from "./upstream.mjs";
  *
  * @param {object} gateway see `startSystem`
  * @param {string} gateway.name
- * @param {boolean} [gateway.forwardsTrailers] true if it passes on a client's trailers, as trailers
+ * @param {boolean} [gateway.refusesTrailers] true if a request with trailers is refused; others drop them
  */
 export function expectGateway(gateway) {
   let system;

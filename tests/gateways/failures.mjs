@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "../support/feed.mjs";
+import { sign } from "../support/fixture.mjs";
+import { startStub } from "../support/stub.mjs";
 import { ask, bearer } from "./client.mjs";
 
 export function expectFailsClosed({ name }, system) {
@@ -42,6 +44,36 @@ export function expectFailsClosed({ name }, system) {
     await system().plane.start();
     await system().guardIsReady();
     assert.ok(await until(async () => (await system().status(token, "/fresh/1")) === 200, 60), "it recovers");
+  });
+
+  // G03: two contents under one position, both signed by the key of the feed.
+  test(`${name}: a feed that has forked is answered 503 with Retry-After`, LIMIT, async () => {
+    const { publicKey, snapshots } = sign([{ to: 3 }, { to: 3, history: "fork" }]);
+    const stub = await startStub({ snapshot: snapshots[0] });
+    const { guard } = system();
+    const env = guard.env;
+    guard.env = {
+      ...env, OFFSWITCH_GUARD_FEED_ID: "feed", OFFSWITCH_GUARD_FEED_PUBLIC_KEYS: publicKey,
+      OFFSWITCH_GUARD_MAX_STALENESS_SECONDS: "600",
+      OFFSWITCH_GUARD_FEED_URLS: `${stub.url}/feed`, OFFSWITCH_GUARD_FEED_FOLLOW: "poll",
+    };
+    try {
+      const token = await system().token();
+      await guard.restart("SIGKILL");
+      assert.ok(await until(async () => (await system().status(token)) === 200, 60), "one content is a good feed");
+      stub.snapshot = snapshots[1];
+      await answersUndecided(() => ask(system().port, { path: "/orders/1", headers: [bearer(token)] }));
+      // The first content alone does not make it good again.
+      stub.snapshot = snapshots[0];
+      await new Promise((resume) => setTimeout(resume, 2000));
+      await answersUndecided(() => ask(system().port, { path: "/orders/1", headers: [bearer(token)] }));
+    } finally {
+      guard.env = env;
+      await guard.restart("SIGKILL");
+      await system().guardIsReady();
+      await stub.close();
+    }
+    assert.ok(await until(async () => (await system().status(await system().token())) === 200, 60), "it recovers");
   });
 }
 

@@ -4,8 +4,7 @@ import { installed, Server } from "./processes.mjs";
 export const haproxy = {
   name: "HAProxy",
   dialect: "haproxy",
-  // `option http-drop-request-trailers` is of HAProxy 3.2 and newer.
-  forwardsTrailers: true,
+  refusesTrailers: true,
   async start(system, edit = (text) => text) {
     const { both } = system.certificate();
     const { "127.0.0.1:8410": guard, ...addresses } = system.addresses;
