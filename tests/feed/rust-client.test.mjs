@@ -34,9 +34,10 @@ after(async () => {
   for (const one of open) await one.close();
 });
 
-/** A stub, and a client that holds the base at 1.2 and polls often. */
-async function held(feed = {}, more = {}) {
+/** A stub, with this stream if it has one, and a client that holds the base at 1.2 and polls often. */
+async function held(feed = {}, more = {}, stream = undefined) {
   const stub = await startStub({ snapshot: base, jwks: { keys: [key.jwk] } });
+  stub.stream = stream;
   open.push(stub);
   const limits = { follow: "poll", pollSeconds: 0.2, maxBytes: 100_000, timeoutSeconds: 0.4, ...feed };
   const client = await startRustClient({ key, publicKey, url: `${stub.url}/feed?tenant=a` }, limits, more);
@@ -65,6 +66,14 @@ const REASONS = {
   "a redirect to a good snapshot": /redirect/,
   "more bytes than the limit": /snapshot/,
   "no content-type": /content-type/,
+};
+
+const STREAM_REASONS = {
+  "a compressed bomb": /compressed/,
+  "another field's line without end": /too large/,
+  "comments and nothing else": /fell silent/,
+  "events without data": /fell silent/,
+  "silence": /fell silent/,
 };
 
 // A process that was restarted must not accept what it has refused before, until the next poll.
@@ -102,13 +111,14 @@ for (const [what, handler] of Object.entries(hostileAnswers({ delta, fork, other
 for (const [what, handler] of Object.entries(hostileStreams({ delta, fork, otherFeed, otherKey }))) {
   // G08, S08, S09: bounded in bytes and time; the last good state stays, the next good stream succeeds.
   test(`the Rust client: a stream of which comes ${what} leaves the last good state in force`, async () => {
-    const { stub, client } = await held({ follow: "stream" });
+    const { stub, client } = await held({ follow: "stream" }, {}, handler);
     const before = await memoryOf(client);
-    stub.stream = handler;
     // Polls bring the base again meanwhile.
     assert.ok(await until(() => asked(stub, "/feed/stream") > 0, 15));
     assert.ok(await fails(client), "it is noticed");
-    assert.equal((await client.status()).position, "1.2");
+    const { feed, position } = await client.status();
+    assert.equal(position, "1.2");
+    assert.match(feed.last_failure.detail, STREAM_REASONS[what] ?? /./, "for its own reason");
     assert.equal(await client.check(good), "valid");
     assert.equal(await client.check(gone), "revoked_token");
     assert.ok((await memoryOf(client)) < before + (16 << 20), "bounded in memory");
