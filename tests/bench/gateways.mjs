@@ -1,5 +1,5 @@
 // Measures the guard, and the gateways with it, and prints the section for BENCHMARKS.md, the ratio first.
-// `gateways.mjs [--quick] [part …]`: some of checks, throughput and revocations, of the program MEASURED_PROGRAM.
+// `gateways.mjs [--quick] [part …]`: some of checks, memory, throughput and revocations, of the program MEASURED_PROGRAM.
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,6 +11,7 @@ import { buildBinary, freePort } from "../support/control-plane.mjs";
 import { CHECK, ExtAuthz, checkRequest } from "../support/ext-authz.mjs";
 import { ISSUER } from "../support/fixture.mjs";
 import { median } from "./clock.mjs";
+import { measureMemory } from "./guard-memory.mjs";
 import { h2load, memoryOf, startFeed, startGuard, startLookUp, startService, wrk } from "./guards.mjs";
 import { makeMaterial, readMaterial } from "./material.mjs";
 import { measureRevocations } from "./revoked-at-gateways.mjs";
@@ -39,6 +40,7 @@ async function report() {
   }
   const sections = [];
   if (isAsked("checks")) sections.push(await checks(guards, material));
+  if (isAsked("memory")) sections.push(await memory(material));
   if (isAsked("throughput")) sections.push(await throughput(guards, material));
   if (isAsked("revocations")) sections.push(await revocations());
   return [versions(), ...sections].join("\n\n");
@@ -70,6 +72,16 @@ async function checks({ envoy, nginx }, { algorithms: { EdDSA: { tokens: [token]
   return section("The guard alone", `One token that it has seen, a million revocations held: ${memoryOf(nginx.pid).toFixed(0)} MiB of memory
 afterwards. Compared with \`/healthz\` of the same process, with the same headers (for gRPC: a GET over HTTP/2 without a body).`, table(
     ["ratio (goal)", "asked over", "checks/s", "fixed answers/s"], rows));
+}
+
+/** A guard with a million revocations, and with ten. */
+async function memory(material) {
+  const counts = QUICK ? [1_000_000] : [1_000_000, 10_000_000];
+  const mib = (size) => `${size.toFixed(0)} MiB`;
+  const rows = (await measureMemory(program, folder, material, counts)).map(({ count, base, resident, replaced, peak }) =>
+    [count.toLocaleString("en"), mib(base), mib(resident), mib(replaced), mib(peak)]);
+  return section("Memory of the guard", "Without requests. The peak is while a second base takes the place of the first.", table(
+    ["revocations", "base", "ready", "after another base", "peak"], rows));
 }
 
 /** Each gateway with the guard, without it, and with what a user would take instead. */

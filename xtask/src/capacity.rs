@@ -2,6 +2,7 @@
 //! the same run.
 
 mod followers;
+mod relay;
 mod revokes;
 mod standing;
 mod throughput;
@@ -28,6 +29,8 @@ pub(crate) enum Part {
     Followers,
     /// The cost of ten thousand idle followers.
     Idle,
+    /// Ten thousand followers of a relay, compared with as many of the control plane.
+    Relay,
     /// A start with a million revocations in Redis.
     Start,
     /// The fold with ten million entries.
@@ -46,6 +49,7 @@ pub(crate) async fn measure(parts: &[Part]) -> Result<String> {
             Part::Introspection => throughput::introspection().await?,
             Part::Followers => followers::busy().await?,
             Part::Idle => followers::idle().await?,
+            Part::Relay => relay::followers().await?,
             Part::Start => standing::cold_start().await?,
             Part::Fold => fold().await?,
         };

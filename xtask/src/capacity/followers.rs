@@ -16,17 +16,46 @@ use super::{at, system};
 use crate::refreshes::server::ControlPlane;
 
 /// When a follower received which seq.
-type Heard = Vec<(Instant, u64)>;
+pub(super) type Heard = Vec<(Instant, u64)>;
+
+/// Where a feed is followed, and with which API key.
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    pub(super) port: u16,
+    pub(super) key: Option<String>,
+}
+
+impl Address {
+    pub(super) fn of(plane: &ControlPlane) -> Self {
+        Self { port: plane.port, key: Some(plane.admin_key.clone()) }
+    }
+}
 
 /// A thousand followers while 200 revocations per second arrive.
 pub(super) async fn busy() -> Result<String> {
     let (_redis, plane) = system().await?;
-    let following = tokio::task::spawn_blocking(follow(&plane, 1000, Duration::from_secs(16)));
+    let time = Duration::from_secs(16);
+    let following = tokio::task::spawn_blocking(follow(Address::of(&plane), 1000, time));
     sleep(Duration::from_secs(3)).await;
+    let sent = revoke(&plane, 1600, Duration::from_millis(5)).await?;
+    let times = delays(&following.await??, &sent)?;
+    Ok(format!(
+        "revoke to stream follower, 1,000 followers, 200 revokes/s: {} (goal p99 50 ms)\n",
+        in_milliseconds(&times)
+    ))
+}
+
+/// Revokes that many users, one each `pace`; returns which seq was sent when.
+pub(super) async fn revoke(
+    plane: &ControlPlane,
+    count: u64,
+    pace: Duration,
+) -> Result<Vec<(u64, Instant)>> {
     let client = Client::builder().no_proxy().build()?;
     let mut revokes = JoinSet::new();
-    let mut pace = tokio::time::interval(Duration::from_millis(5));
-    for number in 0..1600_u64 {
+    let mut pace = tokio::time::interval(pace);
+    for number in 0..count {
+        pace.tick().await;
         let revoke = client.post(format!("{}/v1/revocations", plane.origin()));
         let revoke =
             revoke.bearer_auth(&plane.admin_key).json(&json!({ "sub": number.to_string() }));
@@ -37,17 +66,21 @@ pub(super) async fn busy() -> Result<String> {
                 answer["position"].as_str().and_then(|text| text.split_once('.')?.1.parse().ok());
             anyhow::Ok((seq.context("no position")?, sent))
         });
-        pace.tick().await;
     }
     let mut sent: Vec<(u64, Instant)> = Vec::new();
     while let Some(revoke) = revokes.join_next().await {
         sent.push(revoke??);
     }
     sent.sort_unstable();
+    Ok(sent)
+}
+
+/// How long each revocation took to each follower, the shortest time first.
+pub(super) fn delays(all: &[Heard], sent: &[(u64, Instant)]) -> Result<Vec<Duration>> {
     let mut times = Vec::new();
-    for heard in following.await?? {
+    for heard in all {
         let mut next = heard.iter().peekable();
-        for (seq, sent) in &sent {
+        for (seq, sent) in sent {
             while next.peek().is_some_and(|(_, reached)| reached < seq) {
                 next.next();
             }
@@ -56,13 +89,14 @@ pub(super) async fn busy() -> Result<String> {
         }
     }
     times.sort_unstable();
-    Ok(format!(
-        "revoke to stream follower, 1,000 followers, 200 revokes/s: p50 {:.1} ms, p99 {:.1} ms, \
-         max {:.1} ms (goal p99 50 ms)\n",
-        at(&times, 50.0).as_secs_f64() * 1e3,
-        at(&times, 99.0).as_secs_f64() * 1e3,
-        at(&times, 100.0).as_secs_f64() * 1e3
-    ))
+    Ok(times)
+}
+
+/// Three percentiles of sorted times.
+pub(super) fn in_milliseconds(times: &[Duration]) -> String {
+    let milliseconds = |percent| at(times, percent).as_secs_f64() * 1e3;
+    let [median, most, max] = [50.0, 99.0, 100.0].map(milliseconds);
+    format!("p50 {median:.1} ms, p99 {most:.1} ms, max {max:.1} ms")
 }
 
 /// Ten thousand followers and no news.
@@ -70,7 +104,8 @@ pub(super) async fn idle() -> Result<String> {
     let (_redis, plane) = system().await?;
     sleep(Duration::from_secs(2)).await;
     let before = plane.resident_bytes()?;
-    let following = tokio::task::spawn_blocking(follow(&plane, IDLE, Duration::from_secs(25)));
+    let following =
+        tokio::task::spawn_blocking(follow(Address::of(&plane), IDLE, Duration::from_secs(25)));
     sleep(Duration::from_secs(20)).await;
     let each = (plane.resident_bytes()?.saturating_sub(before)) as f64 / IDLE as f64;
     let mut gaps = Vec::new();
@@ -90,19 +125,18 @@ pub(super) async fn idle() -> Result<String> {
 }
 
 /// That many streams, read for that long on one thread.
-fn follow(
-    plane: &ControlPlane,
+pub(super) fn follow(
+    address: Address,
     count: usize,
     time: Duration,
 ) -> impl FnOnce() -> Result<Vec<Heard>> + Send + 'static {
-    let (port, key) = (plane.port, plane.admin_key.clone());
     move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
             let end = Instant::now() + time;
             let mut streams = JoinSet::new();
             for number in 0..count {
-                streams.spawn(stream(port, key.clone(), end));
+                streams.spawn(stream(address.clone(), end));
                 if number % 50 == 0 {
                     sleep(Duration::from_millis(1)).await;
                 }
@@ -116,11 +150,10 @@ fn follow(
     }
 }
 
-async fn stream(port: u16, key: String, end: Instant) -> Result<Heard> {
+async fn stream(Address { port, key }: Address, end: Instant) -> Result<Heard> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    let request = format!(
-        "GET /v1/feed/stream HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\n\r\n"
-    );
+    let key = key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
+    let request = format!("GET /v1/feed/stream HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n{key}\r\n");
     stream.write_all(request.as_bytes()).await?;
     let (mut heard, mut buffer) = (Vec::new(), Vec::with_capacity(4096));
     while let Some(left) = end.checked_duration_since(Instant::now()) {
@@ -139,4 +172,4 @@ async fn stream(port: u16, key: String, end: Instant) -> Result<Heard> {
     Ok(heard)
 }
 
-const IDLE: usize = 10_000;
+pub(super) const IDLE: usize = 10_000;

@@ -96,12 +96,17 @@ impl ControlPlane {
 
     /// The resident memory of its process, bytes.
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
-        let id = self.process.id().context("it has stopped")?;
-        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        Ok(kib.context("no VmRSS")? * 1024)
+        resident_bytes(&self.process)
     }
+}
+
+/// The resident memory of a process, bytes.
+pub(crate) fn resident_bytes(process: &Child) -> Result<u64> {
+    let id = process.id().context("it has stopped")?;
+    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    Ok(kib.context("no VmRSS")? * 1024)
 }
 
 /// A running oidc-provider in one Node process; it stops when dropped.

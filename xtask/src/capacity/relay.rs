@@ -1,0 +1,92 @@
+//! Ten thousand followers of a relay, compared with as many of the control plane that it follows.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use reqwest::Client;
+use serde_json::Value;
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
+
+use super::followers::{Address, IDLE, delays, follow, in_milliseconds, revoke};
+use super::system;
+use crate::refreshes::server::{
+    ControlPlane, Redis, START_LIMIT, free_port, resident_bytes, target_dir,
+};
+
+/// The memory of each follower, and how soon a revocation reaches all of them.
+pub(super) async fn followers() -> Result<String> {
+    let (redis, plane) = system().await?;
+    let relay = Relay::start(&redis, &plane).await?;
+    let mut figures = String::new();
+    for round in 1..=ROUNDS {
+        let of_plane = (Address::of(&plane), plane.resident_bytes()?);
+        let of_relay = (Address { port: relay.port, key: None }, relay.resident_bytes()?);
+        for (name, (address, before)) in [("control plane", of_plane), ("relay", of_relay)] {
+            let time = Duration::from_secs(28);
+            let following = tokio::task::spawn_blocking(follow(address, IDLE, time));
+            sleep(Duration::from_secs(14)).await;
+            let after = match name {
+                "relay" => relay.resident_bytes()?,
+                _ => plane.resident_bytes()?,
+            };
+            // As many as are announced to that many followers: one announcement takes 200 ms.
+            let sent = revoke(&plane, 20, Duration::from_millis(500)).await?;
+            let times = delays(&following.await??, &sent)?;
+            let each = after.saturating_sub(before) as f64 / IDLE as f64 / 1000.0;
+            let said = in_milliseconds(&times);
+            figures += &format!(
+                "{IDLE} followers of the {name}, round {round}: {each:.1} KB each, revoke to follower {said}\n"
+            );
+        }
+    }
+    Ok(figures)
+}
+
+/// A running `offswitch guard` that only relays; it stops when dropped.
+struct Relay {
+    port: u16,
+    process: Child,
+}
+
+impl Relay {
+    async fn start(redis: &Redis, plane: &ControlPlane) -> Result<Self> {
+        let client = Client::builder().no_proxy().build()?;
+        let keys = client.get(format!("{}/v1/keys", plane.origin())).bearer_auth(&plane.admin_key);
+        let keys: Value = keys.send().await?.error_for_status()?.json().await?;
+        let key = keys["feed_public_keys"][0].as_str().context("no public key of the feed")?;
+        let status = client.get(format!("{}/v1/status", plane.origin()));
+        let status = status.bearer_auth(&plane.admin_key).send().await?.error_for_status()?;
+        let status: Value = status.json().await?;
+        let id = status["issuer"].as_str().context("no issuer")?;
+        let (port, admin_port) = (free_port().await?, free_port().await?);
+        let log = std::fs::File::create(redis.folder().join("relay.log"))?;
+        let process = Command::new(target_dir().join("release/offswitch"))
+            .arg("guard")
+            .env("OFFSWITCH_GUARD_RELAY_LISTEN", format!("127.0.0.1:{port}"))
+            .env("OFFSWITCH_GUARD_ADMIN_LISTEN", format!("127.0.0.1:{admin_port}"))
+            .env("OFFSWITCH_GUARD_FEED_URLS", format!("{}/v1/feed", plane.origin()))
+            .env("OFFSWITCH_GUARD_FEED_PUBLIC_KEYS", key)
+            .env("OFFSWITCH_GUARD_FEED_ID", id)
+            .env("OFFSWITCH_GUARD_FEED_API_KEY", &plane.admin_key)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()?;
+        let ready = format!("http://127.0.0.1:{admin_port}/readyz");
+        let begin = Instant::now();
+        while !client.get(&ready).send().await.is_ok_and(|answer| answer.status() == 200) {
+            ensure!(begin.elapsed() < START_LIMIT, "the relay does not become ready");
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Self { port, process })
+    }
+
+    fn resident_bytes(&self) -> Result<u64> {
+        resident_bytes(&self.process)
+    }
+}
+
+const ROUNDS: usize = 2;
