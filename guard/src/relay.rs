@@ -163,8 +163,8 @@ impl Following {
             }
             tokio::select! {
                 changed = self.changes.changed() => changed.ok()?,
-                // The pace may have changed without a snapshot.
-                () = sleep(self.announced) => {}
+                // The pace may have changed without a snapshot: followers wait for half as long again.
+                () = sleep(self.announced.mul_f64(1.25)) => {}
                 _ = self.relaying.stopping.wait_for(|is_stopping| *is_stopping) => return None,
             }
         }
