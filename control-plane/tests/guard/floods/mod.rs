@@ -184,25 +184,23 @@ impl Following {
 }
 
 /// Opens this many connections to each of the places, which all do the same at the same time.
-fn many<F, R>(places: [Place; 3], count: usize, act: F) -> impl Future<Output = ()> + Send + 'static
+async fn many<F, R>(places: [Place; 3], count: usize, act: F)
 where
     F: Fn(TcpStream, Place) -> R + Send + Sync + Clone + 'static,
     R: Future<Output = ()> + Send + 'static,
 {
-    async move {
-        let mut tasks = JoinSet::new();
-        for place in places {
-            for _ in 0..count {
-                let act = act.clone();
-                let address = ("127.0.0.1", place.port);
-                tasks.spawn(
-                    async move { act(TcpStream::connect(address).await.unwrap(), place).await },
-                );
-            }
+    let mut tasks = JoinSet::new();
+    for place in places {
+        for _ in 0..count {
+            let act = act.clone();
+            tasks.spawn(async move {
+                let connection = TcpStream::connect(("127.0.0.1", place.port)).await.unwrap();
+                act(connection, place).await;
+            });
         }
-        while let Some(ended) = tasks.join_next().await {
-            ended.unwrap();
-        }
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
     }
 }
 
