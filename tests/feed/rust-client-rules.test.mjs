@@ -22,9 +22,9 @@ after(async () => {
   for (const one of open) await one.close();
 });
 
-async function start(stubs, feed) {
+async function start(stubs, feed, more = {}) {
   const url = stubs.map((stub) => `${stub.url}/feed`);
-  const client = await startRustClient({ key, publicKey, url }, { pollSeconds: 0.2, ...feed });
+  const client = await startRustClient({ key, publicKey, url }, { pollSeconds: 0.2, ...feed }, more);
   open.push(client);
   assert.ok(await until(async () => (await client.status()).position === "1.2"));
   return client;
@@ -135,6 +135,33 @@ test("the Rust client: long polls have a least distance", async () => {
   await pause(2);
   const count = (await seq()) - before;
   assert.ok(count >= 1 && count <= 11, `${count} answers in 2 s`);
+});
+
+// V17: tokens that are refused push nothing out of what is remembered, and that has a bound.
+test("the Rust client: only valid tokens are remembered, and no more than that many", async () => {
+  const stub = await stubOf();
+  const client = await start([stub], { follow: "poll" }, { rememberedTokens: 5 });
+  for (let at = 0; at < 3; at += 1) await client.check(await mint(key, { jti: `old${at}`, exp: now() - 100 }));
+  assert.equal((await client.status()).remembered, 0);
+  assert.equal(await client.check(good), "valid");
+  assert.equal((await client.status()).remembered, 1);
+  for (let at = 0; at < 50; at += 1) assert.equal(await client.check(await mint(key, { jti: `new${at}` })), "valid");
+  assert.ok((await client.status()).remembered <= 5);
+});
+
+// I16: strange keys do not make the client fetch key sets without a pause.
+test("the Rust client: one unknown key after the other costs a fetch now and then", async () => {
+  const stub = await stubOf({ jwks: { keys: [key.jwk] } });
+  const client = await start([stub], { follow: "poll" }, { keys: `${stub.url}/jwks` });
+  const before = asked(stub, "/jwks");
+  const began = performance.now();
+  const strange = await signingKey("EdDSA", "strange");
+  for (let at = 0; at < 3; at += 1) {
+    assert.equal(await client.verify(await mint({ ...strange, kid: `strange${at}` })), "unknown_key");
+  }
+  const seconds = (performance.now() - began) / 1000;
+  assert.equal(asked(stub, "/jwks") - before, 3);
+  assert.ok(seconds > 3.5, `3 fetches in ${seconds} s`);
 });
 
 // S03: processes may share a folder. What one of them has seen stays, although another has seen less.

@@ -288,7 +288,9 @@ for (const [what, handler] of Object.entries(HOSTILE_KEYS)) {
     open.push(client);
     const code = await client.check(good);
     assert.ok(["no_keys", "unknown_key"].includes(code), code);
-    assert.equal((await client.status()).is_ready, false);
+    const { is_ready: isReady, keys: [{ problem }] } = await client.status();
+    assert.equal(isReady, false);
+    if (what === "more bytes than the limit") assert.match(problem, /length limit/);
     assert.match(await client.verify(good), /^(no_keys|keys_unavailable)$/);
     stub.jwks = { keys: [key.jwk] };
     assert.ok(await comes(client, good, "valid", 30));
