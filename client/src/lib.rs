@@ -53,7 +53,7 @@ pub use feed::{FeedFailure, FeedStatus, SignedSnapshot, Snapshots};
 pub use keys::KeysStatus;
 pub use offswitch_presets as presets;
 pub use offswitch_verifier::snapshot::Position;
-pub use offswitch_verifier::{Applied, Evidence, OnStale, Refusal, Staleness, Step};
+pub use offswitch_verifier::{Applied, Evidence, OnStale, Refusal, Staleness, Step, UserRule};
 pub use options::{FeedAddress, FeedOptions, Follow, InvalidOptions, Issuer, Keys, Options};
 pub use presentation::Presentation;
 pub use verdict::{Decision, Undecided, Verdict};

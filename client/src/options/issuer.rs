@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use offswitch_presets::{Audience, Parameters, Preset, PresetError};
-use offswitch_verifier::{KeySource, is_protected_address};
+use offswitch_verifier::{KeySource, UserRule, is_protected_address};
 use serde::Serialize;
 
 use super::is_url;
@@ -28,7 +28,7 @@ pub struct Issuer {
     #[serde(skip_serializing_if = "Option::is_none", rename = "maxLifetime")]
     max_lifetime_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user_rule: Option<&'static str>,
+    user_rule: Option<UserRule>,
     #[serde(skip)]
     pub(crate) keys: Keys,
 }
@@ -215,6 +215,14 @@ impl Issuer {
     #[must_use]
     pub fn max_lifetime_seconds(mut self, seconds: u64) -> Self {
         self.max_lifetime_seconds = Some(seconds);
+        self
+    }
+
+    /// With what of a token the revocation of its user is compared. Default: its `ver` for the issuer that the feed
+    /// is named after, `iat` for others.
+    #[must_use]
+    pub fn user_rule(mut self, rule: UserRule) -> Self {
+        self.user_rule = Some(rule);
         self
     }
 
