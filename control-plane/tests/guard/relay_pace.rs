@@ -126,7 +126,8 @@ async fn silence_is_noticed_behind_relays_as_soon_as_at_the_source() {
     };
     let (near_stale, far_stale) = tokio::join!(until_stale(&near), until_stale(&far));
     signal("-CONT");
-    let allowed = Duration::from_secs(3);
+    // Heartbeats of each stream have their own moments. With an announcement of 10 s it would be 12 s later.
+    let allowed = Duration::from_secs(6);
     assert!(far_polls.saturating_duration_since(near_polls) < allowed, "by its stream");
     assert!(far_stale.saturating_duration_since(near_stale) < allowed, "by its verdicts");
     for guard in [&near, &far] {

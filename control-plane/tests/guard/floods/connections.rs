@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::{Place, System, many};
+use super::{Place, SOON, System, many};
 use crate::support::raw_http2::{DATA, END_HEADERS, HEADERS, RST_STREAM, RawHttp2, frame, head_of};
 
 // G06: headers byte by byte, silence, and beginnings of a preface or of a request: each of 1,200
@@ -15,7 +15,7 @@ use crate::support::raw_http2::{DATA, END_HEADERS, HEADERS, RST_STREAM, RawHttp2
 async fn headers_that_never_end_are_cut_off_at_each_address() {
     let system = System::start("nginx").await;
     let attack = many(system.attacked.places(), 400, slow_header);
-    system.honest_in_the_meantime("slow headers", attack).await;
+    system.honest_in_the_meantime("slow headers", SOON, attack).await;
     let text = system.attacked.guard.admin("/metrics").send().await.unwrap().text().await.unwrap();
     let closed = "offswitch_connections_closed_total{reason=\"header_timeout\"} ";
     let closed = text.lines().find_map(|line| line.strip_prefix(closed)?.parse::<u32>().ok());
@@ -56,7 +56,7 @@ async fn bodies_that_never_end_delay_no_answer() {
             sleep(Duration::from_millis(50)).await;
         }
     });
-    system.honest_in_the_meantime("slow bodies", attack).await;
+    system.honest_in_the_meantime("slow bodies", SOON, attack).await;
 }
 
 // G06: the message of a gRPC check, which never comes.
@@ -81,5 +81,5 @@ async fn a_check_over_grpc_whose_message_never_comes_ends() {
         };
         timeout(Duration::from_secs(20), ended).await.expect("the check went on without end");
     });
-    system.honest_in_the_meantime("gRPC without a message", attack).await;
+    system.honest_in_the_meantime("gRPC without a message", SOON, attack).await;
 }
