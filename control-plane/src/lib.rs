@@ -3,6 +3,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod backup;
+mod blocking;
 pub mod clock;
 pub mod config;
 pub mod credential;

@@ -3,22 +3,26 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Plane, PlaneError};
 
 impl Plane {
-    /// Starts the tasks; they end with the runtime.
-    pub fn spawn_tasks(self: &Arc<Self>) {
-        tokio::spawn(self.publisher.clone().keep_announced());
-        tokio::spawn(self.log.clone().follow());
-        tokio::spawn(self.clone().keep_base());
-        tokio::spawn(self.clone().keep_documents());
-        tokio::spawn(self.sessions.clone().keep_ended());
-        tokio::spawn(self.outgoing.clone().keep_notifying());
-        tokio::spawn(self.clone().keep_trimmed());
-        tokio::spawn(self.receivers.clone().keep_streams());
-        tokio::spawn(self.clone().keep_audited());
+    /// Starts the tasks; they end with the runtime, or when they are aborted.
+    pub fn spawn_tasks(self: &Arc<Self>) -> [AbortHandle; 9] {
+        [
+            tokio::spawn(self.publisher.clone().keep_announced()),
+            tokio::spawn(self.log.clone().follow()),
+            tokio::spawn(self.clone().keep_base()),
+            tokio::spawn(self.clone().keep_documents()),
+            tokio::spawn(self.sessions.clone().keep_ended()),
+            tokio::spawn(self.outgoing.clone().keep_notifying()),
+            tokio::spawn(self.clone().keep_trimmed()),
+            tokio::spawn(self.receivers.clone().keep_streams()),
+            tokio::spawn(self.clone().keep_audited()),
+        ]
+        .map(|task| task.abort_handle())
     }
 
     async fn keep_base(self: Arc<Self>) {

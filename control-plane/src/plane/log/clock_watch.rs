@@ -1,7 +1,9 @@
 //! Detects that the store's clock is set forward or back, or differs from this process's clock.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::clock::unix_seconds;
 use crate::store::Finding;

@@ -11,13 +11,14 @@ mod revoke;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use offswitch_core::fold::Fold;
 use offswitch_core::issuers::Issuers;
 use offswitch_core::revoking::Rules;
 use offswitch_core::session::Outage;
 use offswitch_snapshot::Position;
+use tokio::time::Instant;
 
 use super::PlaneError;
 use super::folded::Folded;

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::PlaneError;
 use super::folded::Folded;
 use super::signing::{Reloaded, SigningKeys};
+use crate::blocking;
 use crate::keyring::RotatedFeedKey;
 use crate::store::Finding;
 
@@ -134,7 +135,7 @@ impl Publisher {
         let signer = self.signing.signer();
         let validity = self.validity();
         let started = Instant::now();
-        let built = tokio::task::spawn_blocking(move || {
+        let built = blocking::run(move || {
             compaction.run(now, validity, |content| {
                 // Revocations are refused long before the limits, but each process counts only what
                 // it has seen: several processes that revoke at the same time can exceed them.

@@ -23,6 +23,7 @@ use offswitch_snapshot::Salt;
 use serde::{Deserialize, Serialize};
 
 use self::files::Files;
+use crate::blocking;
 use crate::store::{Finding, Store, StoreError};
 
 /// The files of one process, and the documents to write to them.
@@ -117,8 +118,7 @@ impl Memory {
     /// Writes what was begun, without entries that were past at `now`, off the request path.
     pub(super) async fn write(self: Arc<Self>, unwritten: Option<Unwritten>, now: u64) {
         let Some(unwritten) = unwritten else { return };
-        let writing = tokio::task::spawn_blocking(move || self.write_state(unwritten, now));
-        if writing.await.is_err() {
+        if blocking::run(move || self.write_state(unwritten, now)).await.is_err() {
             tracing::error!("writing the state to data_dir panicked");
         }
     }
