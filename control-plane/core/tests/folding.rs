@@ -276,6 +276,39 @@ fn a_log_that_goes_back_or_is_damaged_is_not_folded() {
     assert!(Fold::begin(Salt::default(), ISSUER, 1, &checkpoint).is_err());
 }
 
+// R02, R17: after a lossy failover to a server whose clock is behind, a user is revoked before any process
+// has noticed, with a smaller seq than the lost log had. Sessions of the lost part are over all the same.
+// Sessions that are opened once the two logs are joined are not, nor are those of a user whom both logs
+// revoke.
+#[test]
+fn a_user_revoked_in_a_fork_has_no_session_of_the_lost_part() {
+    let user = |sub: &str| {
+        let (sub, issued_before) = (sub.to_owned(), None);
+        record(vec![Revocation::User { issuer: None, sub, issued_before, exp: 0 }])
+    };
+    let mut published = empty();
+    for (seq, sub) in [(50, "bob"), (57, "x"), (64, "y")] {
+        published.push(seq, &user(sub)).unwrap();
+    }
+    let mut found = empty();
+    for (seq, sub) in [(50, "bob"), (57, "x"), (58, "alice")] {
+        found.push(seq, &user(sub)).unwrap();
+    }
+    assert!(!found.is_session_over("s", "alice", 64), "what is to be healed");
+    found.join_fork(&published, NOW);
+    let begin = found.reached().position.seq;
+    assert!(found.is_session_over("s", "alice", 64) && !found.is_session_over("s", "alice", begin));
+    assert!(begin > 64 + 1000, "records that another process knows");
+    assert!(!found.is_session_over("s", "bob", 50) && found.is_session_over("s", "y", 63));
+    assert!(!found.lacks(&published, NOW));
+    // A red button of the fork.
+    let mut found = empty();
+    found.push(51, &record(vec![Revocation::Sessions])).unwrap();
+    found.join_fork(&published, NOW);
+    assert!(found.is_session_over("s", "carol", 64));
+    assert!(!found.is_session_over("s", "carol", found.reached().position.seq));
+}
+
 /// When long-lived tokens of the tests expire.
 const FAR: u64 = NOW + 366 * 24 * 60 * 60;
 

@@ -8,7 +8,7 @@ mod denied_set;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use offswitch_snapshot::{DeadKey, Fingerprint, Floor, IssuerRules, Position, Salt};
+use offswitch_snapshot::{Cutoff, DeadKey, Fingerprint, Floor, IssuerRules, Position, Salt};
 
 use crate::issuers::Issuers;
 use crate::log::{Checkpoint, End};
@@ -347,6 +347,33 @@ impl Fold {
         self.begin_steps(other.reached.position.seq);
     }
 
+    /// As [`join`](Self::join), where the log that is folded here lacks records that `other` has: it
+    /// forked from what `other` was read from. Entries that were past at `now` do not count.
+    ///
+    /// The processes that read the other log opened sessions with versions up to its end. A user who was
+    /// revoked here meanwhile has a smaller minimum, if the store's clock does not go on in the same way
+    /// as before. So such a minimum is raised to the seq that follows, which is greater than every
+    /// version that was given out; the sessions floor likewise.
+    pub fn join_fork(&mut self, other: &Self, now: u64) {
+        let later = self.reached.position.seq.max(other.reached.position.seq);
+        let seq = later.saturating_add(UNKNOWN_VERSIONS);
+        let is_unknown = |one: &&RevokedUpTo| {
+            one.cutoff.minimum_version > 0 && one.until >= now && !other.stops(one)
+        };
+        let cutoffs = self.main.cutoffs.iter().chain(self.fresh_cutoffs.values());
+        let raised = cutoffs.filter(is_unknown).map(|one| {
+            let cutoff = Cutoff { minimum_version: seq, ..one.cutoff };
+            RevokedUpTo { cutoff, ..*one }
+        });
+        let raised = Effects { cutoffs: raised.collect(), ..Effects::default() };
+        if self.sessions_floor > other.sessions_floor {
+            self.sessions_floor = seq;
+        }
+        self.join(other);
+        self.absorb(&raised);
+        self.begin_steps(seq);
+    }
+
     /// Moves to `seq` if that is later. No delta can lead across this move.
     fn begin_steps(&mut self, seq: u64) {
         self.reached.position.seq = self.reached.position.seq.max(seq);
@@ -455,3 +482,5 @@ impl RevokedUpTo {
 /// Deltas reach back at most this many entries; a follower that is further behind gets a base.
 const MAX_STEP_ENTRIES: usize = 200_000;
 const MAX_STEPS: usize = 100_000;
+/// How many records of another log may be unknown where a fork is joined: as many as a second has seqs.
+const UNKNOWN_VERSIONS: u64 = 1 << 20;

@@ -141,12 +141,14 @@ pub(super) async fn recover(
             Ok(Loaded { mut fold, .. }) => {
                 tracing::error!(held = %held.position, found = %expected.position,
                     "the store lost records; a new era begins");
-                fold.join(published);
+                fold.join_fork(published, needed_at);
                 fold
             }
             Err(error) => {
                 tracing::error!(error, "the log is damaged; a new era begins with what is known");
-                published.clone()
+                let mut known = published.clone();
+                known.join_fork(published, needed_at);
+                known
             }
         };
         begin_era(store, (expected, held.position.era), joined, needed_at, now).await?;
