@@ -13,7 +13,8 @@ use tokio::task::JoinError;
 
 use crate::store::{Append, Appended, Batch, Onto, Store, StoreError, marks_after};
 
-/// The records that this process appended in one batch, each with its seq; only new ones.
+/// The records that this process appended in one batch, each with its seq; only new ones. Or one that was
+/// found to be appended before, see [`Appender::repeated`].
 #[derive(Debug, Clone)]
 pub(super) struct Own {
     /// The end of the log before the first of them.
@@ -199,10 +200,12 @@ impl Appender {
             match appending.await.unwrap_or_else(|error| Err(panicked(error))) {
                 Ok(appended) => {
                     let Batch { answers: appended, from, to } = appended;
+                    let unread = self.repeated(&appended, &records);
                     let own = Own { from, to, records: new_ones(&appended, records) };
                     if !own.records.is_empty() {
                         self.note_own(own);
                     }
+                    unread.into_iter().for_each(|own| self.note_own(own));
                     for (answer, appended) in answers.into_iter().zip(appended) {
                         // The caller may be gone; what is appended stays.
                         let _ = answer.send(Ok(appended));
@@ -221,6 +224,19 @@ impl Appender {
                 }
             }
         }
+    }
+
+    /// The records that were appended before, by another process or by a call whose answer was lost, and
+    /// that this process has not read yet. They are acknowledged here too, so the store must not be able
+    /// to lose them. They do not directly follow anything, so they are only folded with what is read.
+    fn repeated(&self, appended: &[Option<Appended>], records: &[Vec<u8>]) -> Vec<Own> {
+        let folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner).position;
+        let unread = |(one, record): (&Option<Appended>, &Vec<u8>)| {
+            let position = one.filter(|one| one.repeated && one.position > folded)?.position;
+            let (from, to) = (End::default(), End { position, mark: 0 });
+            Some(Own { from, to, records: vec![(position.seq, record.clone())] })
+        };
+        appended.iter().zip(records).filter_map(unread).collect()
     }
 
     /// The records of the next batch; if there are none, the task ends.
