@@ -23,7 +23,7 @@ test("docs/README.md leads to every document in docs", () => {
 });
 
 test("every document that a source names exists", () => {
-  const sources = filesIn(["control-plane", "guard", "server", "tests", "verifier-wasm", "www", "xtask"], /\.(rs|js|mjs|ts|tsx)$/);
+  const sources = filesIn(["control-plane", "guard", "server", "simulation", "tests", "verifier-wasm", "www", "xtask"], /\.(rs|js|mjs|ts|tsx)$/);
   const missing = sources.flatMap((path) =>
     Array.from(readText(path).matchAll(/\bdocs\/[\w/-]+\.md\b/g), ([document]) => document)
       .filter((document) => !existsSync(join(ROOT, document))).map((document) => `${path}: ${document}`));

@@ -7,7 +7,8 @@ import { filesIn, readText } from "./files.mjs";
 const SOURCES = /\.(rs|js|mjs|ts|tsx)$/;
 
 const commented = new Map();
-for (const path of filesIn(["client", "control-plane", "guard", "server", "tests", "verifier-wasm", "www", "xtask"], SOURCES)) {
+for (const path of filesIn(["client", "control-plane", "guard", "server", "simulation", "tests", "verifier-wasm", "www",
+  "xtask"], SOURCES)) {
   for (const line of readText(path).split("\n")) {
     for (const id of idsOf(line)) commented.set(id, path);
   }

@@ -7,6 +7,7 @@ mod edge_latency;
 mod guide;
 mod page;
 mod refreshes;
+mod simulate;
 mod system;
 mod test;
 mod tools;
@@ -44,11 +45,21 @@ enum Command {
     },
     /// Builds the browser page, and the wasm in it.
     Page,
-    /// Simulates ten thousand edge isolates that follow one feed, in virtual time.
+    /// Simulates ten thousand edge isolates that follow one feed, in virtual time; with `--steps` instead
+    /// the store, control planes and followers with faults (`simulation/`).
     Simulate {
-        /// The same seed gives the same figures.
+        /// The same seed gives the same run.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// How many steps of the store, control planes and followers, at least.
+        #[arg(long)]
+        steps: Option<u64>,
+        /// With `--steps`: puts a bug into the run, which must be found.
+        #[arg(long, requires = "steps")]
+        flaw: Option<String>,
+        /// With `--steps`: prints every step.
+        #[arg(long, requires = "steps")]
+        print: bool,
     },
     /// Runs all tests.
     Test,
@@ -73,7 +84,10 @@ async fn main() -> Result<()> {
             wasm::build()?;
             page::build()
         }
-        Command::Simulate { seed } => {
+        Command::Simulate { seed, steps: Some(steps), flaw, print } => {
+            simulate::run(steps, seed, flaw.as_deref(), print)
+        }
+        Command::Simulate { seed, .. } => {
             tools::ensure_wasm_target()?;
             tools::ensure_npm_packages()?;
             wasm::build()?;
