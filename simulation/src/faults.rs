@@ -288,8 +288,8 @@ impl Faults {
     /// serves, and every acknowledged revocation is refused by each of them.
     async fn calm(&mut self) {
         let world = self.world.clone();
-        let nobody = vec![false; world.processes.len()];
-        let calm = Conditions { cut_off: nobody.clone(), behind: nobody, ..Conditions::default() };
+        let none = vec![false; world.processes.len()];
+        let calm = Conditions { cut_off: none.clone(), behind: none, ..Conditions::default() };
         world.network.change(|conditions| *conditions = calm);
         // Verifiers wait until the feed has a later time than before the store's clock was set back.
         let set_back = world.network.most_ahead(Duration::from_secs(900)).max(0);

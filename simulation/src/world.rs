@@ -218,8 +218,8 @@ impl World {
             match (revocation.is_lost(), lacks(&revocation)) {
                 (false, true) => revocation.note_lost(),
                 (true, false) if is_settled || !revocation.is_by_version => {
-                    let era = held.reached().position.era;
-                    revocation.note_found(era, self.time.elapsed());
+                    let end = held.reached().position;
+                    revocation.note_found(end, self.time.elapsed());
                 }
                 _ => {}
             }

@@ -9,7 +9,7 @@ use offswitch_snapshot::Position;
 
 use super::MAX_STALENESS;
 
-/// A revocation that a caller was told to be durable.
+/// A revocation that was acknowledged as durable.
 #[derive(Debug)]
 pub struct Revocation {
     /// Its number.
@@ -89,11 +89,11 @@ impl Revocation {
         self.state().is_lost
     }
 
-    /// It is in the store again, whose log is of `era`.
-    pub fn note_found(&self, era: u64, at: Duration) {
+    /// It is in the store again, whose log ends at `end`: joined into an era, or appended once more.
+    pub fn note_found(&self, end: Position, at: Duration) {
         let mut state = self.state();
         state.is_lost = false;
-        state.holds_from = (self.position.max(Position { era, seq: 0 }), at);
+        state.holds_from = (self.position.max(end), at);
     }
 
     pub(super) fn forget(&self, follower: usize) {

@@ -77,9 +77,9 @@ impl Network {
         flaw: Option<Flaw>,
         processes: usize,
     ) -> Arc<Self> {
-        let nobody = vec![false; processes];
+        let none = vec![false; processes];
         let conditions =
-            Conditions { cut_off: nobody.clone(), behind: nobody, ..Conditions::default() };
+            Conditions { cut_off: none.clone(), behind: none, ..Conditions::default() };
         let state = State {
             server: Server::new(flaw),
             demoted: None,
