@@ -137,7 +137,9 @@ impl Process {
 
     fn settings(&self) -> Settings {
         let environment = [("OFFSWITCH_ISSUER".into(), ISSUER.into())];
-        let config = Config::load(None, environment).ok().expect("a good configuration");
+        let Ok(config) = Config::load(None, environment) else {
+            unreachable!("the configuration is good");
+        };
         let mut settings = config.settings;
         let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         settings.log.memory_folder = Some(folder.path().join("published"));

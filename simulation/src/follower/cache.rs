@@ -10,10 +10,13 @@ use offswitch_snapshot::Position;
 /// The answers of the processes, by what was asked.
 #[derive(Debug, Default)]
 pub struct ResponseCache {
-    answers: Mutex<HashMap<Option<Position>, (Duration, Vec<u8>)>>,
+    answers: Mutex<Answers>,
     /// How many seconds an answer is served.
     keeps_seconds: AtomicU64,
 }
+
+/// When each answer was given, and the answer, by the position that it continues from.
+type Answers = HashMap<Option<Position>, (Duration, Vec<u8>)>;
 
 impl ResponseCache {
     /// From now on each answer is served for that long.
@@ -38,7 +41,7 @@ impl ResponseCache {
         answers.insert(since, (now, bytes.to_vec()));
     }
 
-    fn answers(&self) -> MutexGuard<'_, HashMap<Option<Position>, (Duration, Vec<u8>)>> {
+    fn answers(&self) -> MutexGuard<'_, Answers> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
