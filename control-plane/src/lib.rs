@@ -4,6 +4,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod backup;
 mod blocking;
+pub mod client_address;
 pub mod clock;
 pub mod config;
 pub mod credential;

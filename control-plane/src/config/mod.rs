@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use self::keys::KEYS;
 use self::values::Configured;
-use crate::http::TrustedProxies;
+use crate::client_address::TrustedProxies;
 use crate::plane::Settings;
 use crate::server::Limits;
 use crate::store::{Appendfsync, RedisTls, Tolerance};

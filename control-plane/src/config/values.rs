@@ -15,7 +15,7 @@ use url::Url;
 use super::keys::{MASTER_KEY, MASTER_KEY_COMMAND, OTHER_MASTER_KEY};
 use super::{Config, StoreConfig, TABLE};
 use crate::audit::{AuditSettings, OnFailure, Volume};
-use crate::http::TrustedProxies;
+use crate::client_address::TrustedProxies;
 use crate::keyring::{KeyPolicy, TokenAlgorithm};
 use crate::plane::{
     LogSettings, MOST_ENTRIES, PublishSettings, ReceiverSecrets, RelyingPartySecrets,

@@ -6,7 +6,6 @@ mod access;
 mod api_keys;
 mod audit;
 mod audited;
-mod client_address;
 mod doctor;
 mod extract;
 mod feed;
@@ -49,7 +48,6 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterE
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
-pub use client_address::TrustedProxies;
 pub use doctor::Examiner;
 pub use revocations::UploadLimits;
 pub use starting::{Starting, starting};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
-use offswitch::http::TrustedProxies;
+use offswitch::client_address::TrustedProxies;
 use offswitch::server::Limits;
 
 use crate::support::local_server::LocalServer;

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 /// Each module of the crate, the lowest first: a module imports only those before it. The rules are
 /// below all of them, in a crate of their own that cannot import any.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "blocking",
+    "client_address",
     "clock",
     "private_files",
     "master_key",
