@@ -46,19 +46,19 @@ enum Kind {
 
 const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (
-        Counter,
+        UnlabelledCounter,
         "offswitch_audit_left_out_total",
         Unit::Count,
         "Requests of unknown callers that have no line in the audit log, because there were too many.",
     ),
     (
-        Counter,
+        UnlabelledCounter,
         "offswitch_audit_lost_total",
         Unit::Count,
         "Changes that were made and have no line in the audit log, because it could not be written.",
     ),
     (
-        Counter,
+        UnlabelledCounter,
         "offswitch_audit_refused_total",
         Unit::Count,
         "Changes that were refused because they could not be recorded.",
