@@ -38,7 +38,7 @@ test("the description passes the linter", async () => {
 test("each operation has an id of its own, and its parameters are declared where they are read", () => {
   const ids = operations.map(({ operationId }) => operationId);
   assert.equal(new Set(ids).size, ids.length);
-  assert.equal(ids.length, 42);
+  assert.equal(ids.length, 43);
   for (const [path, methods] of Object.entries(description.paths)) {
     for (const { operationId, parameters = [], summary } of Object.values(methods)) {
       assert.ok(summary, operationId);
@@ -82,7 +82,8 @@ test("every operation is executed from the description alone", async () => {
     const documented = Object.keys(responses).filter((code) => code.startsWith("2"));
     const place = `${operationId} ${sample.label}: ${status} ${text.slice(0, 300)}`;
     assert.ok(documented.includes(String(status)), place);
-    const isObject = text.startsWith("{");
+    // An audit log is lines of objects.
+    const isObject = text.startsWith("{") && operationId !== "readAudit";
     const members = isObject ? Object.entries(JSON.parse(text)) : [];
     // Other answers have ids too, and only a feed key's id belongs to a key that can be dropped.
     const nameOf = (name) =>
