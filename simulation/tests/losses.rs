@@ -50,8 +50,7 @@ async fn a_repeated_request_that_was_acknowledged_is_not_lost() {
     network.change(|conditions| conditions.cut_off.fill(false));
     let plane = other.plane().unwrap();
     let repeated = tokio::spawn(async move { revoke(&plane, "alice").await });
-    let is_executed = || world.steps().iter().any(|step| step.contains("store: 1 append"));
-    while !is_executed() {
+    while !is_over(&world, "alice", 0) {
         sleep(Duration::from_millis(1)).await;
     }
     network.replace(Server::new(None));
@@ -62,6 +61,41 @@ async fn a_repeated_request_that_was_acknowledged_is_not_lost() {
     repeated.await.unwrap();
     sleep(Duration::from_secs(10)).await;
     assert!(is_over(&world, "alice", 0), "it is not back");
+}
+
+// R02: a revocation is acknowledged, its process has to read the log before it can fold it, and the store fails
+// over without it. Another process appends to what is left, in the same era and with a later seq. The process that
+// acknowledged it reads that, and brings the lost revocation back.
+#[tokio::test(start_paused = true)]
+async fn a_lost_revocation_is_brought_back_although_the_log_went_on_beyond_it() {
+    let world = begin().await;
+    let network = world.network();
+    let [one, other, third] = [0, 1, 2].map(|at| world.process(at).plane().unwrap());
+    network.change(|conditions| conditions.drops_hints = true);
+    sleep(Duration::from_secs(3)).await;
+    let older = network.copy();
+    network.change(|conditions| conditions.cut_off = vec![false, true, false]);
+    // What the first process has not read yet.
+    revoke(&third, "unread").await;
+    let plane = one.clone();
+    let acknowledged = tokio::spawn(async move { revoke(&plane, "alice").await });
+    while !is_over(&world, "alice", 0) {
+        sleep(Duration::from_millis(1)).await;
+    }
+    network.change(|conditions| conditions.cut_off.fill(true));
+    let lost = acknowledged.await.unwrap();
+    assert!(one.log.position() < lost, "otherwise this shows nothing");
+    network.replace(older);
+    world.process(2).crash();
+    world.process(2).lose_disk();
+    sleep(Duration::from_secs(2)).await;
+    network.change(|conditions| conditions.cut_off = vec![true, false, true]);
+    let beyond = revoke(&other, "bob").await;
+    assert!(beyond.era == lost.era && beyond.seq > lost.seq, "otherwise this shows nothing");
+    network.change(|conditions| conditions.cut_off.fill(false));
+    sleep(Duration::from_secs(10)).await;
+    assert!(is_over(&world, "alice", 0), "it is not back");
+    assert!(is_over(&world, "bob", 0));
 }
 
 // R02, R17: the store fails over to a replica that lacks some records, and whose clock is behind. A user is

@@ -25,10 +25,18 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// True if a log of the same era that ends at `folded` contains it.
-    pub(super) fn is_in(&self, folded: End) -> bool {
+    /// True if a log of the same era that ends at `folded` has gone on beyond its end. That log contains it,
+    /// unless the store has lost it and something else was appended there.
+    pub(super) fn is_passed(&self, folded: End) -> bool {
         let (own, folded) = (self.to.position, folded.position);
         own.era == folded.era && own.seq <= folded.seq
+    }
+
+    /// True if its last record is among `records`, which are in order.
+    pub(super) fn ends_in(&self, records: &[(u64, Vec<u8>)]) -> bool {
+        let found = records.binary_search_by_key(&self.to.position.seq, |(seq, _)| *seq);
+        let own = self.records.last().map(|(_, record)| record);
+        found.is_ok_and(|at| own == Some(&records[at].1))
     }
 
     /// The marks of the records: each counts one more than the one before.
@@ -48,6 +56,8 @@ pub(super) struct Appender {
     arrived: Notify,
     /// What this process has folded; the log must still contain it.
     folded: Mutex<End>,
+    /// Seq and mark of the records folded last, in order: a batch may be read before its answer arrives.
+    recent: Mutex<VecDeque<(u64, u64)>>,
 }
 
 #[derive(Default)]
@@ -72,13 +82,43 @@ impl Appender {
             unfolded: Mutex::default(),
             arrived: Notify::new(),
             folded: Mutex::new(folded),
+            recent: Mutex::default(),
         })
     }
 
-    /// From now on the log must contain `folded`; drops the batches of its era up to there.
-    pub(super) fn note_folded(&self, folded: End) {
+    /// From now on the log must contain `folded`.
+    pub(super) fn require(&self, folded: End) {
         *self.folded.lock().unwrap_or_else(PoisonError::into_inner) = folded;
-        self.unfolded().retain(|own| !own.is_in(folded));
+    }
+
+    /// The same after these records were folded: the batches that end in them are no longer to be folded.
+    pub(super) fn note_folded(&self, folded: End, records: &[(u64, Vec<u8>)], marks: &[u64]) {
+        self.require(folded);
+        {
+            let mut recent = self.recent();
+            recent.extend(records.iter().zip(marks).map(|((seq, _), mark)| (*seq, *mark)));
+            let surplus = recent.len().saturating_sub(MOST_RECENT);
+            recent.drain(..surplus);
+        }
+        self.unfolded().retain(|own| !own.ends_in(records));
+    }
+
+    /// True if the batch is known to be among what was folded last.
+    pub(super) fn has_folded(&self, own: &Own) -> bool {
+        let (seq, mark) = (own.to.position.seq, own.to.mark);
+        self.recent().binary_search(&(seq, mark)).is_ok()
+    }
+
+    /// The batches up to `folded` in its era that were not among what was folded.
+    pub(super) fn passed(&self, folded: End) -> Vec<Own> {
+        let mut unfolded = self.unfolded();
+        unfolded.retain(|own| !own.is_passed(folded) || !self.has_folded(own));
+        unfolded.iter().filter(|own| own.is_passed(folded)).cloned().collect()
+    }
+
+    /// The batch that ends there was found in the log.
+    pub(super) fn forget(&self, to: Position) {
+        self.unfolded().retain(|own| own.to.position != to);
     }
 
     /// From now on the log must hold `folded`, which may be of another era and contains every batch
@@ -90,15 +130,11 @@ impl Appender {
         if !unfolded.iter().all(|own| follows(own) || joined.contains(&own.to.position)) {
             return false;
         }
-        *self.folded.lock().unwrap_or_else(PoisonError::into_inner) = folded;
-        unfolded.retain(|own| follows(own) && !own.is_in(folded));
+        self.require(folded);
+        // What of this log was read is not known record by record.
+        self.recent().clear();
+        unfolded.retain(|own| !joined.contains(&own.to.position));
         true
-    }
-
-    /// Until the next [`take_over`](Self::take_over) or [`note_folded`](Self::note_folded) the store
-    /// refuses to append: it no longer holds `lost`. A log that grows could not be replaced.
-    pub(super) fn hold_back(&self, lost: End) {
-        *self.folded.lock().unwrap_or_else(PoisonError::into_inner) = lost;
     }
 
     /// Returns when something was appended since the last call.
@@ -124,6 +160,10 @@ impl Appender {
     /// All batches that were acknowledged but not folded yet.
     pub(super) fn unfolded_batches(&self) -> Vec<Own> {
         self.unfolded().iter().cloned().collect()
+    }
+
+    fn recent(&self) -> MutexGuard<'_, VecDeque<(u64, u64)>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unfolded(&self) -> MutexGuard<'_, VecDeque<Own>> {
@@ -286,6 +326,8 @@ fn new_ones(appended: &[Option<Appended>], records: Vec<Vec<u8>>) -> Vec<(u64, V
 
 /// How many batches may wait to be folded: far more than arrive during one reading of the log.
 const MOST_UNFOLDED: usize = 1024;
+/// More than are appended while an answer is on its way.
+const MOST_RECENT: usize = 8192;
 /// Seqs run ahead of the clock only above a million records per second, which does no harm.
 const SEQ_BITS_IN_A_SECOND: u32 = 20;
 /// A seq is exact in JSON and in Lua until the year 2242.

@@ -132,17 +132,22 @@ impl Log {
         let _only_reader = self.following.lock().await;
         while let Some(own) = self.appender.take_unfolded() {
             let end = self.folded.lock().end();
-            if own.is_in(end) {
-                continue;
+            if own.is_passed(end) {
+                if self.appender.has_folded(&own) {
+                    continue;
+                }
+                self.appender.put_back(own);
+                return false;
             }
             if own.to.position.era != end.position.era {
-                // The store answered after another era began, which may lack it.
-                self.appender.hold_back(own.to);
+                // The store answered after another era began, which may lack it. Until that is known the
+                // store refuses to append: a log that grows could not be replaced.
+                self.appender.require(own.to);
                 self.appender.put_back(own);
                 let joined = self.start_over().await;
                 if let Err(error) = &joined {
                     tracing::warn!(%error, "what was acknowledged is not yet in the new era");
-                    self.appender.note_folded(self.folded.lock().end());
+                    self.appender.require(self.folded.lock().end());
                 }
                 return joined.is_ok();
             }
@@ -177,13 +182,10 @@ impl Log {
         };
         metrics::counter!("offswitch_records_folded_total").increment(records.len() as u64);
         // Also if a later record cannot be read.
-        self.note_folded(end);
-        folded
-    }
-
-    fn note_folded(&self, end: End) {
-        self.appender.note_folded(end);
+        let count = records.partition_point(|(seq, _)| *seq <= end.position.seq);
+        self.appender.note_folded(end, &records[..count], &marks[..count]);
         self.folded.note_position(end.position);
+        folded
     }
 
     async fn read_tail(&self) -> Result<(), PlaneError> {
@@ -200,10 +202,25 @@ impl Log {
                 return self.start_over().await;
             }
             if page.records.is_empty() {
-                return Ok(());
+                return self.keep_passed(held).await;
             }
             self.fold_records(&page.records, &page.marks)?;
         }
+    }
+
+    /// Makes sure that the log contains what this process acknowledged and has not found among the records
+    /// that it has read up to `held`. Otherwise the store has lost it, and another process has appended to
+    /// what was left.
+    async fn keep_passed(&self, held: End) -> Result<(), PlaneError> {
+        for own in self.appender.passed(held) {
+            let to = own.to.position;
+            let page = self.store.read(to.seq.saturating_sub(1), 1).await?;
+            if page.era != to.era || !own.ends_in(&page.records) {
+                return self.start_over().await;
+            }
+            self.appender.forget(to);
+        }
+        Ok(())
     }
 
     /// Takes over the log as it is now, after it moved or lost records. Afterwards it contains
@@ -236,7 +253,7 @@ impl Log {
         };
         tracing::warn!(held = %held.position, now = %end.position, "the log moved");
         self.publisher.rebuild_base(now).await;
-        self.note_folded(end);
+        self.folded.note_position(end.position);
         self.publisher.reload_keys().await
     }
 
