@@ -121,6 +121,24 @@ async fn a_client_that_does_not_finish_its_handshake_is_cut_off_and_delays_no_ot
     assert!(begin.elapsed() < Duration::from_secs(20));
 }
 
+// A01: bytes that TLS has taken, and its peer has not, count as not read.
+#[tokio::test]
+async fn a_client_that_does_not_read_an_answer_over_tls_is_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(folder.path(), "the authority");
+    let (roots, files) = (authority.file("roots.pem"), authority.certificate("localhost"));
+    let large = Router::new().route("/", get(async || vec![0_u8; 32 << 20]));
+    let server = LocalServer::serve_https(short_limits(), large, read(&files)).await;
+    let mut silent = connect(&server, &roots, "http/1.1").await;
+    silent.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut honest = connect(&server, &roots, "http/1.1").await;
+    assert!(asked(&mut honest).await.len() > 32 << 20);
+    tokio::time::sleep(short_limits().write_timeout * 4).await;
+    let mut rest = Vec::new();
+    let ended = silent.read_to_end(&mut rest).await;
+    assert!(rest.len() < 32 << 20, "it was served to its end: {ended:?}");
+}
+
 #[test]
 fn files_that_cannot_be_used_are_named_before_the_start() {
     let folder = tempfile::tempdir().unwrap();
