@@ -77,7 +77,7 @@ impl Process {
         life.starting = Some(starting.abort_handle());
     }
 
-    /// It ends, at whatever await it is. What it has on its disk stays.
+    /// It ends, also in the middle of a call. What it has on its disk stays.
     pub fn crash(&self) {
         let mut ended = std::mem::take(&mut *self.life());
         if let Some(connection) = ended.connection.take() {

@@ -32,7 +32,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects the process. A log is begun if there is none.
+    /// Connects the process, and begins a log unless there is one.
     ///
     /// # Errors
     ///

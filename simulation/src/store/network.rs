@@ -105,7 +105,7 @@ impl Network {
         self.state().server.clone()
     }
 
-    /// Begins a log of era `first_era` if there is none.
+    /// Begins a log of era `first_era`, unless there is a log.
     pub fn begin_log(&self, first_era: u64) {
         self.state().server.begin(first_era);
     }

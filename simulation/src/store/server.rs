@@ -42,12 +42,12 @@ impl Server {
         Self { flaw, ..Self::default() }
     }
 
-    /// Begins a log if there is none.
+    /// Begins a log, unless there is one.
     pub(crate) fn begin(&mut self, first_era: u64) {
         self.log.get_or_insert_with(|| Log::empty(first_era));
     }
 
-    /// Where the log ends; `first_era` if there is none.
+    /// Where the log ends; without a log, where one of `first_era` would begin.
     pub(crate) fn end(&self, first_era: u64) -> End {
         let none = End { position: Position { era: first_era, seq: 0 }, mark: 0 };
         self.log.as_ref().map_or(none, |log| log.end)
