@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use axum::routing::any;
+use metrics::Counter;
 use offswitch_client::Verifier;
 use offswitch_server::problem::Problem;
 use tower_http::timeout::TimeoutLayer;
@@ -16,7 +17,7 @@ use tower_layer::Layer as _;
 use crate::answer::{Answer, unavailable};
 use crate::envoy;
 use crate::gateway::{Asked, Fields, Gateway, Misconfigured, PREFIX};
-use crate::judge::Rules;
+use crate::judge::{Rules, VALID};
 use crate::watch::Watches;
 
 /// Everything that a check needs.
@@ -24,6 +25,8 @@ pub(crate) struct Checking {
     pub(crate) rules: Rules,
     pub(crate) verifier: Verifier,
     pub(crate) watches: Option<Watches>,
+    /// How many requests got through. To look this counter up takes longer than a verdict.
+    pub(crate) passed: Counter,
 }
 
 /// What gateways reach.
@@ -65,9 +68,17 @@ impl Checking {
             Ok(()) => answer,
             Err(problem) => Answer::Denied(problem),
         };
-        metrics::counter!("offswitch_guard_answers_total", "code" => answer.code()).increment(1);
+        match answer.code() {
+            VALID => self.passed.increment(1),
+            code => answers(code).increment(1),
+        }
         answer
     }
+}
+
+/// Counts the answers with a code.
+pub(crate) fn answers(code: &'static str) -> Counter {
+    metrics::counter!("offswitch_guard_answers_total", "code" => code)
 }
 
 impl From<Misconfigured> for Answer<'_> {

@@ -65,7 +65,7 @@ impl Rules {
         let forwarded = self.forwarded(claims.as_ref(), asked.fields)?;
         match claims {
             None => Ok((forwarded, "anonymous", None)),
-            Some(_) => Ok((forwarded, "valid", watched(policy, &shown, asked)?)),
+            Some(_) => Ok((forwarded, VALID, watched(policy, &shown, asked)?)),
         }
     }
 
@@ -99,11 +99,9 @@ impl Rules {
             false => String::new(),
         };
         let shown = offswitch_client::Asked { headers: shown, method: &asked.method, url: &url };
-        let authorizing = verifier.authorize(shown, &policy.token);
-        // The gateway waits too, and gives up: what can be said from memory is said before that.
-        let authorization = match timeout(LONGEST_SEARCH, authorizing).await {
-            Ok(authorization) => authorization,
-            Err(_) => verifier.authorize_from_memory(shown, &policy.token),
+        let authorization = match verifier.authorize_now(shown, &policy.token) {
+            Some(authorization) => authorization,
+            None => searched(verifier, shown, &policy.token).await,
         };
         let verdict = match authorization {
             Authorization::Denied { problem, .. } => return Err(problem.into()),
@@ -145,6 +143,19 @@ impl Rules {
     }
 }
 
+/// Asks a key set or the feed first. The gateway waits too, and gives up: what can be said from memory
+/// is said before that.
+async fn searched(
+    verifier: &Verifier,
+    shown: offswitch_client::Asked<'_>,
+    policy: &offswitch_client::Policy,
+) -> Authorization {
+    match timeout(LONGEST_SEARCH, verifier.authorize(shown, policy)).await {
+        Ok(authorization) => authorization,
+        Err(_) => verifier.authorize_from_memory(shown, policy),
+    }
+}
+
 /// What is to be watched of a request with a valid token.
 fn watched<F: Fields>(
     policy: &Policy,
@@ -167,6 +178,8 @@ fn watched<F: Fields>(
     }
 }
 
+/// The code of a request that got through with a token.
+pub(crate) const VALID: &str = "valid";
 const UNCLEAR: &str = "unclear_request";
 const SPOOFED: &str = "spoofed_header";
 /// How long a verdict may wait for keys or for the feed.

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::admin::{self, Observed};
 use crate::checks::{self, Checking};
 use crate::config::{Config, Place};
+use crate::judge::VALID;
 use crate::relay;
 use crate::watch::Watches;
 
@@ -165,6 +166,7 @@ impl Running {
                 rules: checks.rules.clone(),
                 verifier: verifier.clone(),
                 watches: self.watches.clone(),
+                passed: checks::answers(VALID),
             };
             self.checks.store(Arc::new(checks::router(checking)));
         }

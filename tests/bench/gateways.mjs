@@ -1,5 +1,6 @@
 // Measures the guard, and the gateways with it, and prints the section for BENCHMARKS.md, the ratio first.
 // `gateways.mjs [--quick] [part …]`: some of checks, memory, throughput and revocations, of the program MEASURED_PROGRAM.
+// FIXED_CHECK is the example of that name of the guard.
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,7 +13,7 @@ import { CHECK, ExtAuthz, checkRequest } from "../support/ext-authz.mjs";
 import { ISSUER } from "../support/fixture.mjs";
 import { median } from "./clock.mjs";
 import { measureMemory } from "./guard-memory.mjs";
-import { h2load, memoryOf, startFeed, startGuard, startLookUp, startService, wrk } from "./guards.mjs";
+import { h2load, memoryOf, startFeed, startFixedCheck, startGuard, startLookUp, startService, wrk } from "./guards.mjs";
 import { makeMaterial, readMaterial } from "./material.mjs";
 import { measureRevocations } from "./revoked-at-gateways.mjs";
 
@@ -59,18 +60,20 @@ async function checks({ envoy, nginx }, { algorithms: { EdDSA: { tokens: [token]
   const grpc = `http://127.0.0.1:${envoy.port}${CHECK}`;
   const ofNginx = [`Authorization: Bearer ${token}`, "X-Original-Method: GET", "X-Original-URI: /orders/1",
     "X-Original-Host: api.example", "X-Original-Proto: https"];
+  const fixed = opening(await startFixedCheck());
   const found = await rounds({
     "HTTP/1.1": () => wrk(`http://127.0.0.1:${nginx.port}/auth`, ofNginx, how),
     "HTTP/1.1, fixed": () => wrk(`http://127.0.0.1:${nginx.adminPort}/healthz`, ofNginx, how),
     "gRPC": () => h2load(grpc, { ...how, body }),
-    "gRPC, fixed": () => h2load(`http://127.0.0.1:${envoy.adminPort}/healthz`, how),
+    "gRPC, fixed": () => h2load(`http://127.0.0.1:${fixed.port}${CHECK}`, { ...how, body }),
   });
   const rows = ["HTTP/1.1", "gRPC"].map((name) => {
     const [ours, fixed] = [found[name].perSecond, found[`${name}, fixed`].perSecond];
     return [share(ours / fixed, 0.8), name, rate(ours), rate(fixed)];
   });
   return section("The guard alone", `One token that it has seen, a million revocations held: ${memoryOf(nginx.pid).toFixed(0)} MiB of memory
-afterwards. Compared with \`/healthz\` of the same process, with the same headers (for gRPC: a GET over HTTP/2 without a body).`, table(
+afterwards. Compared with \`/healthz\` of the same process, with the same headers; for gRPC with the same server
+answering every check alike (guard/examples/fixed_check.rs).`, table(
     ["ratio (goal)", "asked over", "checks/s", "fixed answers/s"], rows));
 }
 

@@ -60,6 +60,14 @@ claim = "tenant"
   return Object.assign(guard, { adminPort });
 }
 
+/** The peer of a guard over gRPC: it gives every check the same answer. */
+export async function startFixedCheck() {
+  const port = await freePort();
+  const server = new Server([process.env.FIXED_CHECK, String(port)], port);
+  await server.start();
+  return server;
+}
+
 /** Memory of a process, MiB. */
 export function memoryOf(pid) {
   const [, kib] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"));

@@ -77,9 +77,13 @@ async fn package() -> Result<String> {
 
 async fn gateways() -> Result<String> {
     tools::ensure_bench_programs()?;
-    tools::run("cargo", &["build", "--quiet", "--release", "--package", "offswitch", "--locked"])?;
-    let program = format!("MEASURED_PROGRAM={}", target_dir().join("release/offswitch").display());
-    printed_by("env", &[&program, "node", "tests/bench/gateways.mjs"]).await
+    let build = ["build", "--quiet", "--release", "--locked", "--package", "offswitch"];
+    let peer = ["--package", "offswitch-guard", "--bin", "offswitch", "--example", "fixed_check"];
+    tools::run("cargo", &[build.as_slice(), &peer].concat())?;
+    let release = target_dir().join("release");
+    let program = format!("MEASURED_PROGRAM={}", release.join("offswitch").display());
+    let fixed = format!("FIXED_CHECK={}", release.join("examples/fixed_check").display());
+    printed_by("env", &[&program, &fixed, "node", "tests/bench/gateways.mjs"]).await
 }
 
 async fn printed_by(program: &str, arguments: &[&str]) -> Result<String> {

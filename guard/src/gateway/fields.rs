@@ -11,13 +11,13 @@ pub(crate) trait Fields {
     fn shown(&self) -> Cow<'_, HeaderMap>;
 
     /// The value of a header that must not be there twice.
-    fn single(&self, name: &str) -> Single<'_>;
+    fn single(&self, name: &HeaderName) -> Single<'_>;
 
     /// True if one of the names passes the test.
     fn any_name(&self, test: impl FnMut(&str) -> bool) -> bool;
 
     /// The value, if the header is there once and has visible characters only.
-    fn only(&self, name: &str) -> Option<Cow<'_, str>> {
+    fn only(&self, name: &HeaderName) -> Option<Cow<'_, str>> {
         match self.single(name) {
             Single::One(value) => Some(value),
             Single::None | Single::Unclear => None,
@@ -41,7 +41,7 @@ impl Fields for HeaderMap {
         Cow::Borrowed(self)
     }
 
-    fn single(&self, name: &str) -> Single<'_> {
+    fn single(&self, name: &HeaderName) -> Single<'_> {
         let mut values = self.get_all(name).iter();
         match (values.next(), values.next()) {
             (None, _) => Single::None,
@@ -70,8 +70,8 @@ impl Fields for HashMap<String, String> {
         Cow::Owned(shown)
     }
 
-    fn single(&self, name: &str) -> Single<'_> {
-        match self.get(name) {
+    fn single(&self, name: &HeaderName) -> Single<'_> {
+        match self.get(name.as_str()) {
             None => Single::None,
             Some(value) if value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) => {
                 Single::One(Cow::Borrowed(value))

@@ -5,7 +5,7 @@ mod fields;
 
 use std::borrow::Cow;
 
-use axum::http::{HeaderMap, HeaderName, Request};
+use axum::http::{HeaderMap, HeaderName, Request, header};
 
 pub(crate) use fields::{DPOP, Fields, Single};
 
@@ -43,7 +43,7 @@ pub(crate) struct Asked<'a, F> {
 /// The gateway leaves something out that the guard needs to know, or says it several times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected one header {0} from the gateway; see the guide for its configuration")]
-pub(crate) struct Misconfigured(&'static str);
+pub(crate) struct Misconfigured(&'static HeaderName);
 
 impl Gateway {
     /// All of them, with their names in the configuration.
@@ -73,8 +73,8 @@ impl Gateway {
         id_header: &HeaderName,
     ) -> Result<Asked<'a, HeaderMap>, Misconfigured> {
         let fields = request.headers();
-        let id = fields.only(id_header.as_str());
-        let of = |names: [&'static str; 4]| {
+        let id = fields.only(id_header);
+        let of = |names: &'static [HeaderName; 4]| {
             let [method, target, host, scheme] = names;
             Ok(Asked {
                 method: needed(fields, method)?,
@@ -86,16 +86,16 @@ impl Gateway {
             })
         };
         match self {
-            Self::Caddy | Self::Traefik => of(FORWARDED),
-            Self::HaProxy | Self::Nginx => of(ORIGINAL),
+            Self::Caddy | Self::Traefik => of(&FORWARDED),
+            Self::HaProxy | Self::Nginx => of(&ORIGINAL),
             Self::IngressNginx => {
-                let url = needed(fields, ORIGINAL_URL)?;
-                let wrong = Misconfigured(ORIGINAL_URL);
+                let url = needed(fields, &ORIGINAL_URL)?;
+                let wrong = Misconfigured(&ORIGINAL_URL);
                 let (scheme, rest) = split_once_owned(&url, "://").ok_or(wrong)?;
                 let slash = rest.find('/').ok_or(wrong)?;
                 let (host, target) = rest.split_at(slash);
                 Ok(Asked {
-                    method: needed(fields, ORIGINAL[0])?,
+                    method: needed(fields, &ORIGINAL[0])?,
                     target: Cow::Owned(target.to_owned()),
                     host: Some(Cow::Owned(host.to_owned())),
                     scheme: Some(Cow::Owned(scheme)),
@@ -110,8 +110,8 @@ impl Gateway {
                 Ok(Asked {
                     method: Cow::Borrowed(request.method().as_str()),
                     target: Cow::Borrowed(target.strip_prefix(PREFIX).unwrap_or_default()),
-                    host: authority.or(optional(fields, "host")?),
-                    scheme: optional(fields, FORWARDED[3])?,
+                    host: authority.or(optional(fields, &header::HOST)?),
+                    scheme: optional(fields, &FORWARDED[3])?,
                     id,
                     fields,
                 })
@@ -137,7 +137,10 @@ impl<F> Asked<'_, F> {
     }
 }
 
-fn needed<'a>(fields: &'a impl Fields, name: &'static str) -> Result<Cow<'a, str>, Misconfigured> {
+fn needed<'a>(
+    fields: &'a impl Fields,
+    name: &'static HeaderName,
+) -> Result<Cow<'a, str>, Misconfigured> {
     match fields.single(name) {
         Single::One(value) => Ok(value),
         Single::None | Single::Unclear => Err(Misconfigured(name)),
@@ -146,7 +149,7 @@ fn needed<'a>(fields: &'a impl Fields, name: &'static str) -> Result<Cow<'a, str
 
 fn optional<'a>(
     fields: &'a impl Fields,
-    name: &'static str,
+    name: &'static HeaderName,
 ) -> Result<Option<Cow<'a, str>>, Misconfigured> {
     match fields.single(name) {
         Single::None => Ok(None),
@@ -160,13 +163,21 @@ fn split_once_owned<'a>(text: &'a str, at: &str) -> Option<(String, &'a str)> {
 }
 
 /// Method, path with query, host and scheme, as Traefik and Caddy send them.
-const FORWARDED: [&str; 4] =
-    ["x-forwarded-method", "x-forwarded-uri", "x-forwarded-host", "x-forwarded-proto"];
+static FORWARDED: [HeaderName; 4] = [
+    HeaderName::from_static("x-forwarded-method"),
+    HeaderName::from_static("x-forwarded-uri"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+];
 /// The same, as our guides have nginx and HAProxy send them.
-const ORIGINAL: [&str; 4] =
-    ["x-original-method", "x-original-uri", "x-original-host", "x-original-proto"];
+static ORIGINAL: [HeaderName; 4] = [
+    HeaderName::from_static("x-original-method"),
+    HeaderName::from_static("x-original-uri"),
+    HeaderName::from_static("x-original-host"),
+    HeaderName::from_static("x-original-proto"),
+];
 /// As ingress-nginx sends it: with scheme and host.
-const ORIGINAL_URL: &str = "x-original-url";
+static ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
 /// What a gateway's requests to the guard begin with.
 pub(crate) const PREFIX: &str = "/auth";
 
