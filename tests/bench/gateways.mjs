@@ -103,23 +103,25 @@ async function throughput(guards, material) {
     await add(gateway.name, gateway, port);
     if (gateway !== every.envoyByHttp) await add(`${gateway.name}, no guard`, gateway, port, gateway.unguarded);
   }
+  await add("Envoy by gRPC, fixed answer", every.envoyByGrpc, opening(await startFixedCheck()).port);
   await add("Envoy with jwt_authn", every.envoyByGrpc, guards.envoy.port, (text) => withFilter(text, jwtAuthn(material)));
   await add("nginx, jose and Redis", every.nginx, lookUp.port, (text) => text.replace("http://guard/auth", "http://guard/"));
   const found = await rounds(contestants);
-  const peers = { "nginx, jose and Redis": found["nginx, jose and Redis"], "Envoy with jwt_authn": found["Envoy with jwt_authn"] };
   const rows = Object.entries(found).map(([name, { perSecond, milliseconds }]) => {
     const without = found[`${name.replace("by HTTP", "by gRPC")}, no guard`];
     return [name, rate(perSecond), `${milliseconds.toFixed(2)} ms`,
       without ? `${((100 * perSecond) / without.perSecond).toFixed(0)} %, ${signed(milliseconds - without.milliseconds)} ms` : ""];
   });
-  const best = (name, peer, goal) => [goal(found[name].perSecond / peers[peer].perSecond), `${name} with the guard`, peer];
+  const best = (name, peer, goal) => [goal(found[name].perSecond / found[peer].perSecond), `${name} with the guard`, peer];
   const goals = [
     best("nginx", "nginx, jose and Redis", (ratio) => times(ratio, 4)),
     best("Envoy by gRPC", "Envoy with jwt_authn", (ratio) => share(ratio, 0.75)),
+    best("Envoy by gRPC", "Envoy by gRPC, fixed answer", (ratio) => share(ratio, 0.75)),
   ];
   return section("Gateways with the guard", `The guides' configurations over TLS with HTTP/1.1, wrk with 32 connections and one token, gateway, guard, service
 and wrk on the same cores. "jose and Redis" is \`auth_request\` to a Node service with jose and a Redis \`GET\`;
-\`jwt_authn\` checks no revocation.`, `${table(["ratio (goal)", "what", "compared with"], goals)}
+\`jwt_authn\` checks no revocation. "Fixed answer" is what Envoy reaches with a gRPC server that
+gives every check the same answer (guard/examples/fixed_check.rs).`, `${table(["ratio (goal)", "what", "compared with"], goals)}
 
 ${table(["what", "requests/s", "median latency", "compared with no guard"], rows)}`);
 }
