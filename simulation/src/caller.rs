@@ -77,6 +77,8 @@ async fn ask(world: &World, process: &Process, wish: &mut Wish) -> bool {
         revocation.note_lost();
     }
     world.checks.acknowledged(revocation);
+    // The store may have lost its record before the answer came.
+    world.look_for_lost();
     true
 }
 

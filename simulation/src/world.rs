@@ -174,14 +174,17 @@ impl World {
         })
     }
 
-    /// True if every process runs and has read the log that is in the store now, of its era. Until then a
-    /// revocation by version may have been appended to a log whose end was not that of all.
+    /// True if every process runs and has read the log that is in the store now, as far as it goes. Until then
+    /// a record may have been appended to a log that not all of them know: an older content of the store that is
+    /// continued in the same second gives positions that a process has read with other records.
     pub fn is_settled(&self) -> bool {
-        let era = self.network.end().era;
-        let is_in = |process: &Arc<Process>| {
-            process.plane().is_some_and(|plane| plane.log.position().era == era)
-        };
-        !self.has_lost_lately() || self.processes.iter().all(is_in)
+        !self.has_lost_lately()
+            || self.fold_of(&self.network.copy()).is_some_and(|held| self.all_have_read(&held))
+    }
+
+    fn all_have_read(&self, held: &Fold) -> bool {
+        let mut planes = self.processes.iter().map(|process| process.plane());
+        planes.all(|plane| plane.is_some_and(|one| one.log.folded().reached() == held.reached()))
     }
 
     fn has_lost_lately(&self) -> bool {
@@ -190,9 +193,12 @@ impl World {
 
     /// The store has lost something now.
     pub fn note_loss(&self) {
-        let until = self.time.elapsed() + LOSES_FOR;
-        *self.loses_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        self.watch_until(self.time.elapsed() + LOSES_FOR);
         self.look_for_lost();
+    }
+
+    fn watch_until(&self, time: Duration) {
+        *self.loses_until.lock().unwrap_or_else(PoisonError::into_inner) = time;
     }
 
     /// As [`look_for_lost`](Self::look_for_lost), if the store has lost something lately.
@@ -207,16 +213,30 @@ impl World {
     pub fn look_for_lost(&self) -> usize {
         let Some(held) = self.fold_of(&self.network.copy()) else { return 0 };
         let (now, all) = (self.network.clock.now(), self.checks.revocations());
+        let begun = self.network.take_begun();
         let is_any_lost = all.iter().any(|one| one.is_lost());
-        if !is_any_lost && !self.has_lost_lately() && !held.lacks(&self.fold_with(all.iter()), now)
+        if !is_any_lost
+            && begun.is_empty()
+            && !self.has_lost_lately()
+            && !held.lacks(&self.fold_with(all.iter()), now)
         {
             return 0;
         }
-        let lacks = |one: &Arc<Revocation>| held.lacks(&self.fold_with([one].into_iter()), now);
-        let (mut count, is_settled) = (0, self.is_settled());
+        let lacks = |held: &Fold, one: &Arc<Revocation>| {
+            held.lacks(&self.fold_with([one].into_iter()), now)
+        };
+        // A follower may get what an era began with, however soon another process adds what it lacks.
+        for begun in begun.iter().filter_map(|begun| self.fold_of(begun)) {
+            all.iter().filter(|one| lacks(&begun, one)).for_each(|one| one.note_lost());
+        }
+        let is_settled = !self.has_lost_lately() || self.all_have_read(&held);
+        let mut count = 0;
         for revocation in all {
-            match (revocation.is_lost(), lacks(&revocation)) {
-                (false, true) => revocation.note_lost(),
+            match (revocation.is_lost(), lacks(&held, &revocation)) {
+                (false, true) => {
+                    revocation.note_lost();
+                    self.watch_until(self.time.elapsed() + LOSES_FOR);
+                }
                 (true, false) if is_settled || !revocation.is_by_version => {
                     let end = held.reached().position;
                     revocation.note_found(end, self.time.elapsed());
@@ -226,7 +246,7 @@ impl World {
             count += usize::from(revocation.is_lost());
         }
         if count == 0 && is_settled {
-            *self.loses_until.lock().unwrap_or_else(PoisonError::into_inner) = Duration::ZERO;
+            self.watch_until(Duration::ZERO);
         }
         count
     }

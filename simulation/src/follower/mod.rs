@@ -217,6 +217,7 @@ impl Follower {
 
     /// Judges revoked tokens, the newest and some others, and the good one.
     fn judge(&self) {
+        self.world.look_if_lost();
         let all = self.world.checks.revocations();
         let newest = all.iter().rev().take(NEWEST);
         let others = (0..OTHERS).filter_map(|_| self.world.chance.pick(&all));

@@ -33,6 +33,8 @@ struct State {
     /// The primary that was replaced last.
     demoted: Option<Server>,
     conditions: Conditions,
+    /// The contents that the server began an era with, or got in place of others, lately.
+    begun: Vec<Server>,
     /// When the server's clock was set, and by how much it was ahead from then on.
     clock_history: VecDeque<(Duration, i64)>,
 }
@@ -84,6 +86,7 @@ impl Network {
             server: Server::new(flaw),
             demoted: None,
             conditions,
+            begun: vec![],
             clock_history: VecDeque::from([(Duration::ZERO, 0)]),
         };
         let (state, news) = (Mutex::new(state), watch::Sender::new(Position::default()));
@@ -105,6 +108,11 @@ impl Network {
         self.state().server.clone()
     }
 
+    /// Takes the contents with which an era began since the last call.
+    pub fn take_begun(&self) -> Vec<Server> {
+        std::mem::take(&mut self.state().begun)
+    }
+
     /// Begins a log of era `first_era`, unless there is a log.
     pub fn begin_log(&self, first_era: u64) {
         self.state().server.begin(first_era);
@@ -120,6 +128,7 @@ impl Network {
     pub fn replace(&self, server: Server) {
         {
             let mut state = self.state();
+            state.begun.push(server.clone());
             let demoted = std::mem::replace(&mut state.server, server);
             state.demoted = Some(demoted);
         }
@@ -184,7 +193,8 @@ impl Network {
     ) -> Result<T, StoreError> {
         let now = self.clock.now();
         let mut state = self.state();
-        let State { server, demoted, conditions, .. } = &mut *state;
+        let State { server, demoted, conditions, begun, .. } = &mut *state;
+        let era = server.end(0).position.era;
         if !conditions.reaches(process) {
             return Err(unavailable("it does not answer"));
         }
@@ -197,6 +207,9 @@ impl Network {
             _ => work(server, now),
         };
         let end = server.end(0).position;
+        if end.era != era {
+            begun.push(server.clone());
+        }
         drop(state);
         let is_done = if outcome.is_ok() { "" } else { " refused" };
         self.trace.step(format_args!("store: {process} {what}{is_done} {end}"));
