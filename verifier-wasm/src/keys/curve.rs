@@ -258,8 +258,8 @@ fn hex(text: &str) -> Vec<u8> {
 }
 
 const ZERO: Element = [0; FEW_LIMBS];
-/// 31 multiples of a point are kept, 4.5 KB.
-const ROWS: usize = 5;
+/// 63 multiples of a point are kept, 9 KB.
+const ROWS: usize = 6;
 
 // p, n, b and the base point of each. A curve is computed when the first key on it is read.
 

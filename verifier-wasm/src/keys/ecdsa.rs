@@ -13,8 +13,7 @@ use super::curve::{Affine, Curve, Multiples};
 pub(super) struct PublicKey {
     curve: &'static Curve,
     point: Affine,
-    /// Made when the first signature is checked. That takes as long as two checks, and makes each
-    /// later one twice as fast.
+    /// Made when the first signature is checked, and makes each later check much faster.
     multiples: OnceLock<Multiples>,
 }
 

@@ -123,6 +123,9 @@ impl Modulus {
     /// For each limb of `a`, b*a and m*n are added, where m is what makes the lowest sum a multiple of
     /// 2^width: its higher bits are passed on, and the next limb begins one higher.
     pub(super) fn multiply(&self, product: &mut [u32], a: &[u32], b: &[u32]) {
+        if let Some((product, factors)) = self.nine_limbs(product, [a, b]) {
+            return self.multiply_nine(product, factors);
+        }
         let (mut few, mut many) = ([0u64; 2 * FEW_LIMBS], vec![]);
         let mut sums = &mut few[..];
         if self.n.len() > FEW_LIMBS {
@@ -145,6 +148,40 @@ impl Modulus {
         }
         let mut carry = 0;
         for ((limb, sum), _) in product.iter_mut().zip(sums).zip(&self.n) {
+            let sum = sum.wrapping_add(carry);
+            *limb = low(sum) & self.mask();
+            carry = sum >> self.width;
+        }
+        self.reduce(product);
+    }
+
+    /// The product and the factors of a modulus with nine limbs, as those of P-256 are.
+    fn nine_limbs<'p, 'f>(
+        &self,
+        product: &'p mut [u32],
+        [a, b]: [&'f [u32]; 2],
+    ) -> Option<(&'p mut [u32; 9], [&'f [u32; 9]; 2])> {
+        (self.n.len() == 9)
+            .then(|| Some((product.first_chunk_mut()?, [a.first_chunk()?, b.first_chunk()?])))?
+    }
+
+    /// The same with the sums in variables of their own, which takes half the time.
+    fn multiply_nine(&self, product: &mut [u32; 9], [a, b]: [&[u32; 9]; 2]) {
+        let Some(n) = self.n.first_chunk::<9>() else { return };
+        let [b0, b1, b2, b3, b4, b5, b6, b7, b8] = *b;
+        let [n0, n1, n2, n3, n4, n5, n6, n7, n8] = *n;
+        let [mut s0, mut s1, mut s2, mut s3, mut s4, mut s5, mut s6, mut s7, mut s8] = [0u64; 9];
+        for a in *a {
+            let m = low(s0.wrapping_add(times(a, b0))).wrapping_mul(self.inverse) & self.mask();
+            let add = |sum: u64, b, n| sum.wrapping_add(times(a, b)).wrapping_add(times(m, n));
+            let carry = add(s0, b0, n0) >> self.width;
+            s0 = add(s1, b1, n1).wrapping_add(carry);
+            (s1, s2, s3) = (add(s2, b2, n2), add(s3, b3, n3), add(s4, b4, n4));
+            (s4, s5, s6) = (add(s5, b5, n5), add(s6, b6, n6), add(s7, b7, n7));
+            (s7, s8) = (add(s8, b8, n8), 0);
+        }
+        let mut carry = 0;
+        for (limb, sum) in product.iter_mut().zip([s0, s1, s2, s3, s4, s5, s6, s7, s8]) {
             let sum = sum.wrapping_add(carry);
             *limb = low(sum) & self.mask();
             carry = sum >> self.width;
