@@ -7,9 +7,8 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use tokio::process::Command;
 
-use crate::refreshes::server::target_dir;
 use crate::system::Following;
-use crate::tools::{self, root};
+use crate::tools::{self, root, target_dir};
 use crate::{capacity, edge_latency, refreshes, wasm};
 
 /// What can be measured separately.

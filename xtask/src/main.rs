@@ -5,6 +5,7 @@ mod capacity;
 mod chaos;
 mod edge_latency;
 mod guide;
+mod nameless;
 mod page;
 mod refreshes;
 mod simulate;

@@ -310,8 +310,7 @@ fn start_control_plane(ports: Ports, data_dir: &Path) -> Result<Child> {
 }
 
 fn control_plane_binary() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR");
-    target.map_or_else(|| root().join("target"), PathBuf::from).join("debug/offswitch")
+    tools::target_dir().join("debug/offswitch")
 }
 
 /// The guarded application: returns which user the edge worker let in.

@@ -1,15 +1,16 @@
 //! Builds the verifier for wasm and makes the package's bindings.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use base64ct::{Base64, Encoding};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use wasm_bindgen_cli_support::Bindgen;
 
+use crate::nameless;
 use crate::tools::{self, root};
 
 /// Writes `verifier-wasm/pkg`: one wasm file and its bindings, the same for every runtime.
@@ -19,15 +20,13 @@ pub(crate) fn build() -> Result<()> {
     let built = Command::new("cargo")
         .args(["build", "--package", "offswitch-verifier", "--lib", "--profile", "wasm"])
         .args(["--target", TARGET, "--locked"])
-        .args(["--config", &nameless_paths(root)?])
+        .args(["--config", &nameless::rust_flags(TARGET)?])
         .current_dir(root)
         .status()?;
     ensure!(built.success(), "the verifier does not build for wasm");
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
     let package = root.join("verifier-wasm/pkg");
     Bindgen::new()
-        .input_path(target.join(TARGET).join("wasm/offswitch_verifier.wasm"))
+        .input_path(tools::target_dir().join(TARGET).join("wasm/offswitch_verifier.wasm"))
         .web(true)?
         .typescript(true)
         .remove_name_section(true)
@@ -45,24 +44,6 @@ pub(crate) fn build() -> Result<()> {
     // The CommonJS half is made from the same JavaScript.
     tools::ensure_npm_packages()?;
     tools::run("node", &["verifier-wasm/build/commonjs.mjs"])
-}
-
-/// Cargo combines these flags with those of `.cargo/config.toml`. They keep the paths of this
-/// machine out of the file, so that two machines build the same bytes.
-fn nameless_paths(root: &Path) -> Result<String> {
-    let home = std::env::home_dir().context("the home folder")?;
-    let cargo = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
-    let registry = cargo.join("registry/src");
-    let mut flags = vec![remap(root, "/offswitch"), remap(&cargo, "/cargo")];
-    // Below it each registry has a folder with a name of its own.
-    for entry in std::fs::read_dir(&registry).into_iter().flatten() {
-        flags.push(remap(&entry?.path(), "/crates"));
-    }
-    Ok(format!("target.{TARGET}.rustflags={flags:?}"))
-}
-
-fn remap(from: &Path, to: &str) -> String {
-    format!("--remap-path-prefix={}={to}", from.display())
 }
 
 /// Removes from the bindings the parts that the package replaces: `engine.js` knows to which

@@ -11,9 +11,8 @@ use tokio::time::sleep;
 
 use super::followers::{Address, IDLE, delays, follow, in_milliseconds, revoke};
 use super::system;
-use crate::refreshes::server::{
-    ControlPlane, Redis, START_LIMIT, free_port, resident_bytes, target_dir,
-};
+use crate::refreshes::server::{ControlPlane, Redis, START_LIMIT, free_port, resident_bytes};
+use crate::tools::target_dir;
 
 /// The memory of each follower, and how soon a revocation reaches all of them.
 pub(super) async fn followers() -> Result<String> {

@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 
 use super::{CONNECTIONS, ControlPlane, JSON, ROUNDS, median, request, system};
 use crate::refreshes::load::{Connection, Counting, one_thread};
-use crate::refreshes::server::{OidcProvider, Redis, free_port, target_dir};
+use crate::refreshes::server::{OidcProvider, Redis, free_port};
+use crate::tools::target_dir;
 
 /// `GET /v1/feed?since=` with a small delta, compared with the same accept loop and Axum with a
 /// fixed body.

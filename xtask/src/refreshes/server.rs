@@ -1,6 +1,6 @@
 //! The servers to measure, and a Redis for them that flushes every write before it answers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::tools::{self, root};
+use crate::tools::{self, root, target_dir};
 
 /// A running server with its own folder; dropping it stops the server and removes the folder.
 pub(crate) struct Redis {
@@ -166,12 +166,6 @@ pub(crate) fn build() -> Result<()> {
 /// A port that no process listens on.
 pub(crate) async fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port())
-}
-
-/// The folder in which Cargo builds.
-pub(crate) fn target_dir() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR");
-    target.map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
