@@ -68,15 +68,26 @@ test("the services let a token through and refuse it once it is revoked", { time
   const environment = (service) =>
     Object.fromEntries(Object.entries(service.environment).map(([name, value]) => [name, here(value)]));
 
+  const offswitch = buildBinary("offswitch");
+  // The health check of a service, as a container would run it.
+  const isHealthy = (service, env) => {
+    const [kind, program, ...args] = service.healthcheck.test;
+    assert.deepEqual([kind, program], ["CMD", "offswitch"]);
+    const here = args.map((arg) => arg.replace("/etc/offswitch", folder));
+    return spawnSync(offswitch, here, { env: { ...process.env, ...env } }).status === 0;
+  };
+
   const [program, ...options] = redis.command;
   mkdirSync(join(folder, "redis"));
   await start([program, ...options, "--port", `${ports.redis}`, "--bind", "127.0.0.1", "--dir", join(folder, "redis")], ports.redis);
-  await start([buildBinary("offswitch"), ...plane.command], ports.plane, environment(plane));
+  assert.equal(isHealthy(plane, environment(plane)), false, "nothing runs yet");
+  await start([offswitch, ...plane.command], ports.plane, environment(plane));
   const isReady = async (address) => (await fetch(`${address}/readyz`).catch(() => undefined))?.ok;
   assert.ok(await until(() => isReady(url), 60), running.at(-1).log);
   const control = new ControlPlane(folder, ports.plane, {});
   const { findings } = await (await fetch(`${url}/readyz`)).json();
   assert.deepEqual(findings, [], "Redis is as durable as it should be");
+  assert.ok(isHealthy(plane, environment(plane)));
 
   control.apiKey = readFileSync(join(folder, "admin.key"), "utf8").trim();
   const created = await control.call("POST", "/v1/api-keys", { name: "guard", scopes: ["feed:read"] });
@@ -90,8 +101,11 @@ test("the services let a token through and refuse it once it is revoked", { time
     ...environment(guard), OFFSWITCH_GUARD_FEED_PUBLIC_KEYS: keys.join(","),
     OFFSWITCH_GUARD_FEED_API_KEY_FILE: secret, OFFSWITCH_GUARD_DATA_DIR: join(folder, "guard"),
   };
-  await start([buildBinary("offswitch"), command, "--config", file("guard.toml")], ports.guard, settings);
+  const guardToml = file("guard.toml");
+  assert.equal(isHealthy(guard, settings), false, "nothing runs yet");
+  await start([offswitch, command, "--config", guardToml], ports.guard, settings);
   assert.ok(await until(() => isReady(`http://127.0.0.1:${ports.admin}`), 60), running.at(-1).log);
+  assert.ok(isHealthy(guard, settings));
   const nginx = [installed("nginx"), "-c", file("nginx.conf"), "-p", folder, "-e", "stderr", "-g", "daemon off;"];
   await start(nginx, ports.nginx);
 

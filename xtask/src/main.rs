@@ -5,6 +5,7 @@ mod capacity;
 mod chaos;
 mod edge_latency;
 mod guide;
+mod image;
 mod nameless;
 mod page;
 mod refreshes;
@@ -44,6 +45,8 @@ enum Command {
         #[arg(long, default_value_t = 300)]
         seconds: u64,
     },
+    /// Builds an OCI image of the statically linked program, without a container engine.
+    Image(image::Options),
     /// Builds the browser page, and the wasm in it.
     Page,
     /// Simulates ten thousand edge isolates that follow one feed, in virtual time; with `--steps` instead
@@ -79,6 +82,7 @@ async fn main() -> Result<()> {
         Command::Chaos(options) => chaos::run(&options),
         Command::Failovers { count } => chaos::failovers(count),
         Command::Fuzz { seconds } => test::fuzz(seconds),
+        Command::Image(options) => image::run(&options),
         Command::Page => {
             tools::ensure_wasm_target()?;
             tools::ensure_npm_packages()?;

@@ -15,6 +15,15 @@ pub(crate) fn rust_flags(target: &str) -> Result<String> {
     Ok(format!("target.{target}.rustflags={flags:?}"))
 }
 
+/// For the C compiler, whose macros contain paths.
+pub(crate) fn c_flags() -> Result<String> {
+    let flags: Vec<String> = prefixes()?
+        .iter()
+        .map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display()))
+        .collect();
+    Ok(flags.join(" "))
+}
+
 /// Folders, and what they are called instead. Of several that fit, compilers take the last.
 fn prefixes() -> Result<Vec<(PathBuf, &'static str)>> {
     let home = std::env::home_dir().context("the home folder")?;

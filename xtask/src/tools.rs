@@ -29,13 +29,23 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
 
 /// The target that the verifier's wasm is built for.
 pub(crate) fn ensure_wasm_target() -> Result<()> {
+    ensure_target("wasm32-unknown-unknown")
+}
+
+/// What a static program is built with.
+pub(crate) fn ensure_musl(target: &str) -> Result<()> {
+    ensure_program("musl-gcc", "musl-tools")?;
+    ensure_target(target)
+}
+
+fn ensure_target(target: &str) -> Result<()> {
     let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output()?.stdout;
     let sysroot = PathBuf::from(String::from_utf8(sysroot)?.trim());
-    if sysroot.join("lib/rustlib/wasm32-unknown-unknown").exists() {
+    if sysroot.join("lib/rustlib").join(target).exists() {
         return Ok(());
     }
-    run("rustup", &["target", "add", "wasm32-unknown-unknown"])
-        .context("install the Rust target wasm32-unknown-unknown")
+    run("rustup", &["target", "add", target])
+        .with_context(|| format!("install the Rust target {target}"))
 }
 
 /// The npm packages of the workspace, exactly as locked.
@@ -76,9 +86,11 @@ pub(crate) fn ensure_test_programs() -> Result<()> {
     ensure_program("lighttpd", "lighttpd")?;
     // promtool is in the same package.
     ensure_program("prometheus", "prometheus")?;
-    // Where there is no systemd, its tests are skipped.
+    // Where there is no systemd, its tests are skipped; so are those of the image without containers.
     if is_on_path("apt-get") {
         ensure_program("systemd-analyze", "systemd")?;
+        ensure_program("runc", "runc")?;
+        ensure_program("umoci", "umoci")?;
     }
     ensure_gateways()?;
     ensure_program("chromium", "chromium")
@@ -102,11 +114,20 @@ fn ensure_gateways() -> Result<()> {
 
 /// The fuzzer's command.
 pub(crate) fn ensure_cargo_fuzz() -> Result<()> {
-    let found = Command::new("cargo").args(["fuzz", "--version"]).output()?;
+    ensure_cargo_command("fuzz")
+}
+
+/// What lists the crates that a program is made of.
+pub(crate) fn ensure_cargo_cyclonedx() -> Result<()> {
+    ensure_cargo_command("cyclonedx")
+}
+
+fn ensure_cargo_command(name: &str) -> Result<()> {
+    let found = Command::new("cargo").args([name, "--version"]).output()?;
     if found.status.success() {
         return Ok(());
     }
-    run("cargo", &["install", "cargo-fuzz", "--locked"])
+    run("cargo", &["install", &format!("cargo-{name}"), "--locked"])
 }
 
 fn ensure_program(program: &str, package: &str) -> Result<()> {
