@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use offswitch::config::{Problem, read_file};
-use offswitch::telemetry;
+use offswitch::telemetry::{self, Traces};
 use offswitch_guard::Config;
 
 use crate::command_line::Exit;
@@ -60,7 +60,9 @@ pub(crate) async fn run(path: Option<&Path>, options: &GuardOptions) -> ExitCode
     }
     let outcome = async {
         let metrics = telemetry::install_metrics()?;
+        let traces = Traces::start();
         offswitch_guard::run(config, metrics, load).await?;
+        traces.close().await;
         anyhow::Ok(())
     };
     match outcome.await {

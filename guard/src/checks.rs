@@ -11,6 +11,7 @@ use axum::routing::any;
 use metrics::Counter;
 use offswitch_client::Verifier;
 use offswitch_server::problem::Problem;
+use offswitch_server::trace::{Caller, Span};
 use tower_http::timeout::TimeoutLayer;
 use tower_layer::Layer as _;
 
@@ -56,8 +57,16 @@ async fn check(State(checking): State<Arc<Checking>>, request: Request) -> Respo
 }
 
 impl Checking {
-    /// The answer about one request.
+    /// The answer about one request. In a trace it is a part of what the gateway, or its client, names.
     pub(crate) async fn answer<F: Fields>(&self, asked: &Asked<'_, F>) -> Answer<'_> {
+        let caller = || Caller::from_fields(|name| asked.fields.only(name));
+        let span = Span::of_server(CHECK, caller);
+        let answer = span.within(self.judged(asked)).await;
+        span.set("offswitch.verdict", answer.code());
+        answer
+    }
+
+    async fn judged<F: Fields>(&self, asked: &Asked<'_, F>) -> Answer<'_> {
         let (answer, watched) = self.rules.judge(&self.verifier, asked).await;
         let kept = match (watched, &self.watches) {
             (Some(watched), Some(watches)) => watches.keep(watched, &self.verifier),
@@ -92,4 +101,6 @@ fn in_time() -> TimeoutLayer {
     TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, LONGEST_CALL)
 }
 
+/// The name of the span in traces. Its route is not known to others, and its path may have anything.
+const CHECK: &str = "guard check";
 const LONGEST_CALL: Duration = Duration::from_secs(10);

@@ -23,6 +23,7 @@ mod socket;
 mod stopping;
 mod stream;
 pub mod tls;
+pub mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;

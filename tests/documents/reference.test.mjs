@@ -36,8 +36,17 @@ test("configuration.md has every member of [[issuers]], and no other", () => {
 
 test("configuration.md has every variable of the edge worker, and no other", () => {
   const read = script.flatMap((text) => all(text, /\b(OFFSWITCH_[A-Z_]+)\b/g)).flat();
-  const rows = rowsOf("configuration.md").map(([name]) => name).filter((name) => /^[A-Z]/.test(name));
+  const rows = rowsOf("configuration.md").map(([name]) => name).filter((name) => /^(?!OTEL_)[A-Z]/.test(name));
   assert.deepEqual(sorted(rows), sorted(new Set([...read, "UPSTREAM"])));
+});
+
+// O04: the library reads more variables than the sources name.
+test("configuration.md has every variable of traces that the sources name", () => {
+  const sources = readCode(pathOf("/telemetry/traces/wanted.rs"));
+  const named = [...all(sources, /"(OTEL_[A-Z_]+)"/g).flat(), ...all(sources, /of_traces\("([A-Z]+)"\)/g).map(([end]) => `OTEL_EXPORTER_OTLP_${end}`)];
+  const rows = rowsOf("configuration.md").map(([name]) => name);
+  assert.ok(named.length > 6, "the variables are found");
+  assert.deepEqual(named.filter((name) => !rows.includes(name)), []);
 });
 
 test("codes.md has every code of the sources, and no other", () => {

@@ -94,18 +94,20 @@ impl Audited {
 fn named(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(REQUEST_ID)?.to_str().ok()?;
     let is_plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
-    (is_plain && (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())).then(|| id.to_owned())
+    let is_id = is_plain && !is_credential(id) && (1..=MAX_REQUEST_ID_BYTES).contains(&id.len());
+    is_id.then(|| id.to_owned())
 }
 
 /// The path, unless a caller put a credential into it by mistake.
 fn shown_path(path: &str) -> Option<&str> {
-    let is_credential = |part: &str| {
-        let prefix = part.as_bytes().get(..4);
-        part.starts_with("eyJ")
-            || prefix.is_some_and(|one| one.starts_with(b"os") && one[3] == b'_')
-    };
     let is_short = path.len() <= MAX_PATH_BYTES;
     (is_short && !path.split('/').any(is_credential)).then_some(path)
+}
+
+/// True for what begins like a token, a key or a session's secret.
+fn is_credential(text: &str) -> bool {
+    let prefix = text.as_bytes().get(..4);
+    text.starts_with("eyJ") || prefix.is_some_and(|one| one.starts_with(b"os") && one[3] == b'_')
 }
 
 fn unrecordable(error: Unrecordable, done: &str) -> Response {
@@ -117,6 +119,6 @@ fn unrecordable(error: Unrecordable, done: &str) -> Response {
 /// request of its own.
 const READS: [&str; 2] = ["examine", "introspectToken"];
 const ROUTINE: [&str; 2] = ["issueHandoverToken", "refreshToken"];
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 64;
 const MAX_PATH_BYTES: usize = 600;

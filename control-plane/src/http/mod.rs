@@ -38,6 +38,7 @@ use axum::{Extension, Router};
 use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use offswitch_server::feed::LAST_EVENT_ID;
+use offswitch_server::trace::{Caller, Span};
 // The limit for a `sub`, `jti`, `sid` or `kid`: what verifiers accept can be revoked, and no more.
 use offswitch_verifier::MAX_ID_BYTES;
 use tower_http::cors::{Any, CorsLayer};
@@ -54,7 +55,7 @@ pub use starting::{Starting, starting};
 
 use crate::api_keys::Scope;
 use crate::plane::Plane;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use access::Access;
 use audited::Audited;
 use measured::Measured;
@@ -233,12 +234,30 @@ async fn around(State(around): State<Arc<Around>>, request: Request, next: Next)
     let path = request.extensions().get::<MatchedPath>().cloned();
     let is_docs = request.uri().path().starts_with("/docs");
     let (method, started) = (request.method().clone(), Instant::now());
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let traced = path.as_ref().map(MatchedPath::as_str).filter(|path| is_traced(path));
+    let span = traced.map(|path| Span::of_request(&method, path, || Caller::of(request.headers())));
+    let span = span.unwrap_or_default();
+    let answered = AssertUnwindSafe(span.within(next.run(request))).catch_unwind().await;
     let mut response = answered.unwrap_or_else(|_| panicked());
+    note_answer(&span, &response);
     add_default_headers(response.headers_mut(), is_docs, around.is_https);
     let path = path.as_ref().map(MatchedPath::as_str);
     around.measured.note(path, &method, response.status(), started.elapsed());
     response
+}
+
+/// True for the routes of the API itself: neither probes nor the page are worth a trace.
+fn is_traced(path: &str) -> bool {
+    matches!(path.split('/').nth(1), Some("v1" | "oauth"))
+}
+
+fn note_answer(span: &Span, response: &Response) {
+    let code = response.extensions().get::<ProblemCode>().map(|ProblemCode(code)| *code);
+    span.answered(response.status(), code);
+    let id = response.headers().get(&audited::REQUEST_ID).and_then(|id| id.to_str().ok());
+    if let Some(id) = id.filter(|_| span.is_recorded()) {
+        span.set("offswitch.request_id", id.to_owned());
+    }
 }
 
 fn add_default_headers(headers: &mut HeaderMap, is_docs: bool, is_https: bool) {

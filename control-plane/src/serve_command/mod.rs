@@ -16,7 +16,7 @@ use offswitch::config::Config;
 use offswitch::http::{self, Examiner, Starting};
 use offswitch::plane::Plane;
 use offswitch::server::{self, Listener};
-use offswitch::telemetry;
+use offswitch::telemetry::{self, Traces};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -62,6 +62,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let metrics = telemetry::install_metrics()?;
     telemetry::show_counters();
+    let traces = Traces::start();
     let starting = Arc::new(Starting::default());
     let router = Arc::new(ArcSwap::from_pointee(http::starting(starting.clone())));
     let limits = config.limits.clone().within_open_files(config.max_connections_is_set);
@@ -100,7 +101,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         }
     });
     serving.await?;
-    outgoing.until_released(LONGEST_RELEASE).await;
+    tokio::join!(outgoing.until_released(LONGEST_RELEASE), traces.close());
     tokio::task::spawn_blocking(move || audit.close()).await?;
     Ok(())
 }

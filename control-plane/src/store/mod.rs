@@ -338,6 +338,20 @@ pub enum StoreError {
     Unavailable(String),
 }
 
+impl StoreError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Altered(_) => "document_altered",
+            Self::Damaged(_) => "unavailable",
+            Self::Full(_) => "store_full",
+            Self::Moved | Self::Unavailable(_) => "store_unavailable",
+            Self::RequestReused => "idempotency_key_reused",
+            Self::TooFewReplicas { .. } => "too_few_replicas",
+        }
+    }
+}
+
 /// A page ends with the record that takes it to this size, so that neither memory nor a deadline
 /// depends on the number of large records.
 pub const PAGE_SIZE_BYTES: usize = 16 << 20;

@@ -169,6 +169,13 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (UnlabelledCounter, "offswitch_sessions_total", Unit::Count, "Opened sessions."),
     (
         Counter,
+        "offswitch_spans_total",
+        Unit::Count,
+        "Ended spans of traces, by outcome: exported, failed (the collector did not take them), or \
+         dropped (too many waited).",
+    ),
+    (
+        Counter,
         "offswitch_streams_reset_total",
         Unit::Count,
         "HTTP/2 streams that were reset by this process, by reason.",

@@ -10,3 +10,4 @@ mod metrics;
 mod starting;
 #[path = "../support/mod.rs"]
 mod support;
+mod traces;

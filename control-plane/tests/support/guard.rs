@@ -34,6 +34,16 @@ impl Guard {
 
     /// One that may not be ready. `feed` has its first settings.
     pub(crate) fn launch(feed: &str, settings: &str, tables: &str) -> Self {
+        Self::launch_with(feed, settings, tables, &[])
+    }
+
+    /// The same with these environment variables.
+    pub(crate) fn launch_with(
+        feed: &str,
+        settings: &str,
+        tables: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let (port, admin_port, folder) = (free_port(), free_port(), tempfile::tempdir().unwrap());
         let base = format!(
             "listen = \"127.0.0.1:{port}\"\nadmin_listen = \"127.0.0.1:{admin_port}\"\n{feed}"
@@ -44,6 +54,7 @@ impl Guard {
         let process = command()
             .args(["guard", "--config"])
             .arg(folder.path().join("guard.toml"))
+            .envs(environment.iter().copied())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()

@@ -5,6 +5,7 @@
 pub(crate) mod audit;
 pub(crate) mod certificates;
 pub(crate) mod cluster;
+pub(crate) mod collector;
 pub(crate) mod fault_proxy;
 pub(crate) mod follower;
 pub(crate) mod gated_store;

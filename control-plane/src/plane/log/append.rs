@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use offswitch_core::log::End;
+use offswitch_server::trace::{Origin, Span};
 use offswitch_snapshot::Position;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinError;
@@ -22,6 +23,8 @@ pub(super) struct Own {
     /// The last of them.
     pub(super) to: End,
     pub(super) records: Vec<(u64, Vec<u8>)>,
+    /// The appends in the traces of those who asked for them.
+    pub(super) origins: Vec<Origin>,
 }
 
 impl Own {
@@ -70,6 +73,7 @@ struct Queue {
 
 struct Waiting {
     append: Append,
+    origin: Option<Origin>,
     answer: oneshot::Sender<Result<Option<Appended>, StoreError>>,
 }
 
@@ -157,6 +161,13 @@ impl Appender {
         self.unfolded().push_front(own);
     }
 
+    /// What caused the records among these that this process appended, as far as that is known already.
+    pub(super) fn origins_of(&self, records: &[(u64, Vec<u8>)]) -> Vec<Origin> {
+        let unfolded = self.unfolded();
+        let known = unfolded.iter().filter(|own| !own.origins.is_empty() && own.ends_in(records));
+        known.flat_map(|own| own.origins.iter().cloned()).collect()
+    }
+
     /// All batches that were acknowledged but not folded yet.
     pub(super) fn unfolded_batches(&self) -> Vec<Own> {
         self.unfolded().iter().cloned().collect()
@@ -207,6 +218,25 @@ impl Appender {
     /// Those of [`Store::append`]; if the store does not answer a batch, also for the records that
     /// waited behind it.
     pub(super) async fn append(self: &Arc<Self>, append: Append) -> Result<Appended, StoreError> {
+        let span = Span::begin("append");
+        let appended = self.append_as(append, span.origin()).await;
+        match &appended {
+            Ok(Appended { position, durability, repeated }) if span.is_recorded() => {
+                span.set("offswitch.position", position.to_string());
+                span.set("offswitch.durability", durability.name());
+                span.set("offswitch.repeated", *repeated);
+            }
+            Ok(_) => {}
+            Err(error) => span.fail(error.code()),
+        }
+        appended
+    }
+
+    async fn append_as(
+        self: &Arc<Self>,
+        append: Append,
+        origin: Option<Origin>,
+    ) -> Result<Appended, StoreError> {
         let (answer, answered) = oneshot::channel();
         {
             let mut queue = self.queue();
@@ -215,7 +245,7 @@ impl Appender {
                 return Err(StoreError::Unavailable(text.to_owned()));
             }
             queue.size_bytes += append.record.len();
-            queue.waiting.push_back(Waiting { append, answer });
+            queue.waiting.push_back(Waiting { append, origin, answer });
             if !queue.is_busy {
                 queue.is_busy = true;
                 // A task of its own: a caller that is cancelled does not cost others their answers.
@@ -230,8 +260,11 @@ impl Appender {
         while let Some(batch) = self.next_batch() {
             metrics::histogram!("offswitch_append_batch").record(batch.len() as f64);
             let is_large = batch.iter().any(Waiting::is_large);
+            let origins: Vec<_> = batch.iter().filter_map(|one| one.origin.clone()).collect();
             let (appends, answers): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|one| (one.append, one.answer)).unzip();
+            let span = Span::caused_by("store append", &origins);
+            span.set("offswitch.records", appends.len() as i64);
             let records: Vec<_> = appends.iter().map(|append| append.record.clone()).collect();
             let (store, onto) = (self.store.clone(), self.onto());
             // A task of its own: a panic of the store fails this batch, but not the queue.
@@ -241,7 +274,7 @@ impl Appender {
                 Ok(appended) => {
                     let Batch { answers: appended, from, to } = appended;
                     let unread = self.repeated(&appended, &records);
-                    let own = Own { from, to, records: new_ones(&appended, records) };
+                    let own = Own { from, to, records: new_ones(&appended, records), origins };
                     if !own.records.is_empty() {
                         self.note_own(own);
                     }
@@ -252,6 +285,7 @@ impl Appender {
                     }
                 }
                 Err(error) => {
+                    span.fail(error.code());
                     let is_late = matches!(
                         error,
                         StoreError::TooFewReplicas { .. } | StoreError::Unavailable(_)
@@ -274,7 +308,8 @@ impl Appender {
         let unread = |(one, record): (&Option<Appended>, &Vec<u8>)| {
             let position = one.filter(|one| one.repeated && one.position > folded)?.position;
             let (from, to) = (End::default(), End { position, mark: 0 });
-            Some(Own { from, to, records: vec![(position.seq, record.clone())] })
+            let records = vec![(position.seq, record.clone())];
+            Some(Own { from, to, records, origins: vec![] })
         };
         appended.iter().zip(records).filter_map(unread).collect()
     }

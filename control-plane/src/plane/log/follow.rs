@@ -10,6 +10,7 @@ use offswitch_core::log::End;
 use offswitch_core::record::Record;
 use offswitch_core::relying_parties::{MAX_AGE_SECONDS, Place, ends_sessions};
 use offswitch_core::session::Outage;
+use offswitch_server::trace::{Origin, Span};
 use offswitch_snapshot::Position;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -152,7 +153,7 @@ impl Log {
                 return joined.is_ok();
             }
             let marks: Vec<_> = own.marks().collect();
-            if own.from != end || self.fold_records(&own.records, &marks).is_err() {
+            if own.from != end || self.fold_records(&own.records, &marks, &own.origins).is_err() {
                 self.appender.put_back(own);
                 return false;
             }
@@ -162,8 +163,15 @@ impl Log {
 
     /// Folds records that directly follow what is folded, and publishes them. They are first
     /// written to the local memory, so that what a follower has seen is still known after a
-    /// restart.
-    fn fold_records(&self, records: &[(u64, Vec<u8>)], marks: &[u64]) -> Result<(), FoldError> {
+    /// restart. `origins` are what caused them, as far as that is known.
+    fn fold_records(
+        &self,
+        records: &[(u64, Vec<u8>)],
+        marks: &[u64],
+        origins: &[Origin],
+    ) -> Result<(), FoldError> {
+        let span = Span::caused_by("fold", origins);
+        span.set("offswitch.records", records.len() as i64);
         let (folded, end) = {
             let mut fold = self.folded.lock();
             let mut count = 0;
@@ -184,6 +192,7 @@ impl Log {
         // Also if a later record cannot be read.
         let count = records.partition_point(|(seq, _)| *seq <= end.position.seq);
         self.appender.note_folded(end, &records[..count], &marks[..count]);
+        self.publisher.note_origin(span.origin());
         self.folded.note_position(end.position);
         folded
     }
@@ -204,7 +213,8 @@ impl Log {
             if page.records.is_empty() {
                 return self.keep_passed(held).await;
             }
-            self.fold_records(&page.records, &page.marks)?;
+            let origins = self.appender.origins_of(&page.records);
+            self.fold_records(&page.records, &page.marks, &origins)?;
         }
     }
 

@@ -4,9 +4,10 @@
 //! signature or an encoding of its own. A follower that missed announcements gets one delta that
 //! covers them all, so a slow follower costs no memory and delays no other.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use offswitch_server::trace::{Origin, Span};
 use offswitch_snapshot::Position;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
@@ -54,14 +55,32 @@ impl Publisher {
         while head.changed().await.is_ok() {
             let to = *head.borrow_and_update();
             let from = self.announced.borrow().to;
+            let span = Span::caused_by("publish", &self.take_origins());
             let snapshot = self.snapshot_between(Some(from), to);
+            let bytes = snapshot.as_ref().map_or(0, |one| one.bytes.len());
             self.announced.send_replace(Announcement { from, to, snapshot });
             let followers = self.announced.receiver_count();
+            span.set("offswitch.bytes", bytes as i64);
+            span.set("offswitch.followers", followers as i64);
+            drop(span);
             let pause = EACH_FOLLOWER.saturating_mul(u32::try_from(followers).unwrap_or(u32::MAX));
             if pause >= SHORTEST_PAUSE {
                 sleep(pause.min(LONGEST_PAUSE)).await;
             }
         }
+    }
+
+    /// Notes what caused the next news.
+    pub(in crate::plane) fn note_origin(&self, origin: Option<Origin>) {
+        let Some(origin) = origin else { return };
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        if origins.len() < MOST_ORIGINS {
+            origins.push(origin);
+        }
+    }
+
+    fn take_origins(&self) -> Vec<Origin> {
+        std::mem::take(&mut *self.origins.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Ends every stream and every long poll, now and from now on, because the process was asked to
@@ -157,6 +176,8 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
 }
 
+/// More are not linked to one span.
+const MOST_ORIGINS: usize = 128;
 /// The CPU time for handing an announcement to one follower, with room for everything else.
 const EACH_FOLLOWER: Duration = Duration::from_micros(20);
 /// In a process of the right size, other followers delay a follower by no more than this.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use offswitch_core::fold::Validity;
 use offswitch_server::feed::{FollowerPlaces, Published};
+use offswitch_server::trace::Origin;
 use offswitch_snapshot::Position;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -47,6 +48,8 @@ pub struct Publisher {
     /// The deltas that followers at the same position share, by their start and end positions.
     deltas: Mutex<HashMap<(Position, Position), Arc<Published>>>,
     announced: watch::Sender<announce::Announcement>,
+    /// What caused the news that are not announced yet, in its traces.
+    origins: Mutex<Vec<Origin>>,
     followers: FollowerPlaces,
     /// True once the process has been asked to stop.
     stopping: watch::Sender<bool>,
@@ -63,6 +66,7 @@ impl Publisher {
             is_base_too_large: AtomicBool::new(false),
             deltas: Mutex::default(),
             announced: watch::Sender::new(announce::Announcement::at(folded.position())),
+            origins: Mutex::default(),
             followers: FollowerPlaces::new(settings.max_followers),
             stopping: watch::Sender::new(false),
             settings,
