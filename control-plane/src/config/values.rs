@@ -404,6 +404,7 @@ impl Configured {
                 max_entries: self.values.count("max_entries", 1..=MOST_ENTRIES as u64),
                 memory_folder: None,
                 has_served: false,
+                secret_files: vec![],
             },
         };
         let PublishSettings { heartbeat_seconds, snapshot_validity_seconds, .. } = settings.publish;

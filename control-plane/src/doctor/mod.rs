@@ -53,6 +53,9 @@ impl Examination {
             let keys = issuers::examine(&self.remote, &known.issuer, issuer, findings).await;
             key_sets.push((issuer.issuer.clone(), keys));
         }
+        if named.is_none() {
+            findings.extend(system::relying_parties(&self.remote).await);
+        }
         if let Some(token) = &self.token {
             let sample = Sample { token: token.trim(), known: &known };
             let is_good = sample.explain(feed, key_sets, findings);

@@ -1,6 +1,6 @@
 //! The control plane itself: is it ready, what may the key do, can its feed be followed.
 
-use offswitch_core::doctor::{self, FeedSeen, Finding, RegisteredIssuer};
+use offswitch_core::doctor::{self, FeedSeen, Finding, RegisteredIssuer, SeenRelyingParty};
 use offswitch_snapshot::Snapshot;
 use offswitch_verifier::{
     ApplyError, AudienceRule, DpopConfig, FeedConfig, IssuerConfig, KeySet, OnStale, Verifier,
@@ -76,6 +76,27 @@ pub(super) async fn known(
             findings.push(Finding::failed("issuers", error));
             Some(Known { issuer, registered: vec![] })
         }
+    }
+}
+
+/// Whether the relying parties hear of ended sessions.
+pub(super) async fn relying_parties(remote: &Remote) -> Vec<Finding> {
+    let listed = remote.get("/v1/relying-parties", MAX_BYTES).await;
+    let parties = listed.and_then(|answer| match answer.status() {
+        200 => {
+            let mut list = answer.json().unwrap_or_default();
+            let parties = list.get_mut("relying_parties").map(Value::take).unwrap_or_default();
+            let parties: Result<Vec<SeenRelyingParty>, _> = serde_json::from_value(parties);
+            parties.map_err(|error| format!("/v1/relying-parties: {error}"))
+        }
+        status => Err(format!("/v1/relying-parties answers {status}")),
+    });
+    match parties {
+        Ok(parties) => {
+            let now = unix_seconds();
+            parties.iter().map(|party| doctor::relying_party(party, now)).collect()
+        }
+        Err(error) => vec![Finding::failed("relying_party", error)],
     }
 }
 

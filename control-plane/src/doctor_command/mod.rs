@@ -14,7 +14,7 @@ use crate::command_line::{Connection, EXIT_CODES, Failure, Kind, Outcome, read_t
 /// Checks a control plane and its issuers end to end: keys, feed, clocks, receivers, a sample token.
 ///
 /// The API key needs the scopes `feed:read` and, without `--feed-key`, `keys:read`. It exits with 1 if a
-/// check failed, and with 3 if nothing could be checked; warnings are no failures.
+/// check failed, and with 3 if nothing could be checked; warnings are no failures, unless `--strict` is given.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Doctor {
@@ -37,13 +37,16 @@ pub(crate) struct Doctor {
     /// An address at the edge that answers 2xx with the token.
     #[arg(long, requires = "sacrifice")]
     edge: Option<String>,
+    /// Exits with 1 for warnings too.
+    #[arg(long)]
+    strict: bool,
 }
 
 impl Doctor {
     pub(crate) async fn run(self) -> Outcome {
-        let mut findings = Vec::new();
+        let (mut findings, is_strict) = (Vec::new(), self.strict);
         self.examination()?.run(&mut findings).await;
-        Ok(report::answer(&findings))
+        Ok(report::answer(&findings, is_strict))
     }
 
     fn examination(self) -> Result<Examination, Failure> {

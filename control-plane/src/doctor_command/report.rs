@@ -7,8 +7,9 @@ use offswitch_core::doctor::{Explained, Finding, Outcome};
 
 use crate::command_line::{Answer, Exit, plain};
 
-pub(super) fn answer(findings: &[Finding]) -> Answer {
+pub(super) fn answer(findings: &[Finding], is_strict: bool) -> Answer {
     let exit = match Outcome::of_all(findings) {
+        Outcome::Warning if is_strict => Exit::Refused,
         Outcome::Ok | Outcome::Warning => Exit::Done,
         Outcome::Failed => Exit::Refused,
         Outcome::Skipped => Exit::Undecided,

@@ -1,6 +1,6 @@
 //! Everything that happens before the first request can be served.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +74,7 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
     settings.log.memory_folder = Some(memory_folder);
     settings.audit.folder = Some(config.audit_folder());
     settings.log.has_served = config.data_dir.join("admin.key").exists();
+    settings.log.secret_files = secret_files(config);
     settings.receiver_secrets = receiver_secrets(config)?;
     settings.relying_party_secrets = relying_party_secrets(config)?;
     let plane = Plane::start(settings, store, master, unix_seconds(), starting.loading()).await;
@@ -89,6 +90,24 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
     plane.settle_relying_parties(&config.relying_parties, plane.now()).await?;
     plane.spawn_tasks();
     Ok(plane)
+}
+
+/// The files with secrets that this process reads, as far as they are known by name.
+fn secret_files(config: &Config) -> Vec<PathBuf> {
+    let is_elsewhere = config.master_key.is_some() || config.master_key_command.is_some();
+    let of_redis = match &config.store {
+        StoreConfig::Redis { tls, .. } => tls.client_certificate.as_ref(),
+        StoreConfig::Embedded => None,
+    };
+    let files = [
+        (!is_elsewhere).then_some(config.master_key_file.as_path()),
+        config.other_master_key_file.as_deref(),
+        config.receiver_secrets_file.as_deref(),
+        config.relying_party_secrets_file.as_deref(),
+        config.tls.as_ref().map(|(_, key)| key.as_path()),
+        of_redis.map(|(_, key)| key.as_path()),
+    ];
+    files.into_iter().flatten().map(Path::to_owned).collect()
 }
 
 /// The secrets of receivers, from their file.

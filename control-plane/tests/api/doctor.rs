@@ -1,5 +1,6 @@
 //! `offswitch doctor`, against real control planes: a healthy system, and planted faults. O06.
 
+mod faults;
 mod route;
 
 use std::sync::Arc;
@@ -50,13 +51,22 @@ impl Report {
 
 /// Runs the command while the test serves its requests.
 async fn doctor(url: &str, key: &str, more: &[&str]) -> Report {
+    doctor_on(url, key, more, &[]).await
+}
+
+/// The same on a machine with these further variables.
+async fn doctor_on(url: &str, key: &str, more: &[&str], machine: &[(&str, &str)]) -> Report {
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let machine: Vec<(String, String)> = machine.iter().map(own).collect();
     let arguments = [&["doctor", "--json", "--url", url], more].concat();
     let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
     let key = key.to_owned();
     let output = tokio::task::spawn_blocking(move || {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         // An operator's machine has no configuration of a control plane: the command reads none.
-        run(&arguments, &[("OFFSWITCH_API_KEY", &key), ("OFFSWITCH_STORE", "nonsense")])
+        let machine = machine.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let own = [("OFFSWITCH_API_KEY", key.as_str()), ("OFFSWITCH_STORE", "nonsense")];
+        run(&arguments, &own.into_iter().chain(machine).collect::<Vec<_>>())
     });
     let output = output.await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

@@ -1,6 +1,7 @@
 //! What `offswitch doctor` concludes from what it has seen. No I/O here: answers, keys and times are
 //! arguments.
 
+mod relying_party;
 mod sacrifice;
 mod stream;
 mod system;
@@ -10,6 +11,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use relying_party::{SeenRelyingParty, relying_party};
 pub use sacrifice::{edge_accepts, edge_refuses, revocation};
 pub use stream::{SeenPolling, SeenStream, receiver_stream};
 pub use system::{

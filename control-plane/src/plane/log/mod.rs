@@ -8,6 +8,7 @@ mod follow;
 mod memory;
 mod revoke;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use offswitch_core::fold::Fold;
 use offswitch_core::issuers::Issuers;
 use offswitch_core::revoking::Rules;
 use offswitch_core::session::Outage;
+use offswitch_server::secret_file::{Exposure, exposure};
 use offswitch_snapshot::Position;
 use tokio::time::Instant;
 
@@ -50,6 +52,8 @@ pub struct LogSettings {
     pub memory_folder: Option<PathBuf>,
     /// True if the process has served before: then an empty store is one that lost its content.
     pub has_served: bool,
+    /// The files with secrets of this process: it is a finding if other users can read one.
+    pub secret_files: Vec<PathBuf>,
 }
 
 /// The log in the store, as this process appends to it, follows it and keeps it.
@@ -258,6 +262,19 @@ impl Log {
         *ahead = Some((Instant::now(), since));
     }
 
+    fn secrets_finding(&self) -> Option<Finding> {
+        let is_exposed = |path: &&PathBuf| {
+            let exposure = File::open(path).and_then(|file| exposure(&file));
+            exposure.is_ok_and(|exposure| exposure != Exposure::Private)
+        };
+        let exposed = self.settings.secret_files.iter().filter(is_exposed);
+        let exposed: Vec<String> = exposed.map(|path| path.display().to_string()).collect();
+        let files = exposed.join(", ");
+        let detail = format!("other users of the machine can read or write {files}: chmod 600");
+        let finding = Finding { code: "secret_exposed", detail, fatal: false };
+        (!exposed.is_empty()).then_some(finding)
+    }
+
     fn ahead_finding(&self) -> Option<Finding> {
         let ahead = *self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, since) = ahead.filter(|(at, _)| at.elapsed() < AHEAD_REPORTED_FOR)?;
@@ -279,6 +296,7 @@ impl Log {
         findings.extend(self.publisher.base_finding());
         findings.extend(self.memory.as_ref().and_then(|memory| memory.finding()));
         findings.extend(self.audit.findings());
+        findings.extend(self.secrets_finding());
         findings.extend(self.clock.finding());
         findings.extend(self.ahead_finding());
         Ok(findings)

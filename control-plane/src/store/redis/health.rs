@@ -168,6 +168,18 @@ impl Health {
         findings
     }
 
+    /// Whether there are fewer replicas than must acknowledge an append.
+    pub(super) fn missing_replicas(&self, wait_replicas: u32) -> Option<Finding> {
+        let connected = self.info.get("connected_slaves").and_then(|count| count.parse().ok());
+        let connected: u32 = connected.unwrap_or(0);
+        let detail = format!(
+            "redis_wait_replicas is {wait_replicas}, and {connected} replica(s) are connected: nothing is \
+             acknowledged until there are more"
+        );
+        let code = "store_lacks_replicas";
+        (connected < wait_replicas).then_some(Finding { code, detail, fatal: false })
+    }
+
     /// What may be lost if a primary that is cut off goes on accepting writes: it does unless it
     /// demands replicas, or the caller waits for some. Only where there are replicas.
     pub(super) fn split_brain(&self, wait_replicas: u32) -> Option<Finding> {
@@ -221,6 +233,20 @@ mod tests {
             assert_eq!(codes(&info, ""), [("store_evicts", true)]);
             assert_eq!(codes(&info, "eviction"), [("store_evicts", false)]);
         }
+    }
+
+    // O06, R07: an append waits for replicas that are not there.
+    #[test]
+    fn missing_replicas_are_a_finding_where_appends_wait_for_them() {
+        let missing = |connected: &str, needed: u32| {
+            let info = format!("{GOOD}connected_slaves:{connected}\r\n");
+            Health::new(&info, Flushing::Always).missing_replicas(needed).is_some()
+        };
+        let found = [("0", 0), ("0", 1), ("1", 1), ("1", 2), ("?", 1)];
+        assert_eq!(
+            found.map(|(connected, needed)| missing(connected, needed)),
+            [false, true, false, true, true]
+        );
     }
 
     // R07: keys that were evicted already.

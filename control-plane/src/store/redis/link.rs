@@ -115,6 +115,8 @@ impl Link {
         let first_run_id = self.first_run_id.get().unwrap_or(&health.run_id);
         let mut findings = health.findings(&self.tolerance, first_run_id);
         findings.extend(health.split_brain(self.wait_replicas));
+        findings.extend(health.missing_replicas(self.wait_replicas));
+        findings.extend(self.servers.sentinel_finding());
         Ok(findings)
     }
 

@@ -7,6 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{ConnectionAddr, RedisError, RedisResult};
 use tokio::time::Instant;
 
+use super::super::Finding;
 use super::address::{Address, Places};
 use super::cluster::{Cluster, redirected};
 use super::dial::Dialer;
@@ -111,6 +112,14 @@ impl Servers {
             lock(confirmed_at).replace(asked_at);
         }
         Ok(None)
+    }
+
+    /// What an operator should know about the sentinels, if there are any.
+    pub(super) fn sentinel_finding(&self) -> Option<Finding> {
+        match &self.places {
+            Found::Sentinels(sentinels, _) => sentinels.finding(),
+            _ => None,
+        }
     }
 
     /// True if there are sentinels to ask.
