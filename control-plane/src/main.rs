@@ -7,6 +7,7 @@ mod doctor_command;
 mod guard_command;
 mod inspect_command;
 mod process;
+mod receipt_command;
 #[cfg(test)]
 mod reference;
 mod remote_commands;
@@ -30,6 +31,7 @@ use self::command_line::{EXIT_CODES, Exit, Failure, Kind, Outcome, print};
 use self::doctor_command::Doctor;
 use self::guard_command::GuardOptions;
 use self::inspect_command::Inspect;
+use self::receipt_command::ReceiptCommands;
 use self::remote_commands::{
     ApiKeysCommands, IssuersCommands, KeysCommands, Revoke, SessionCommands, Status, Verify,
 };
@@ -70,6 +72,7 @@ enum Command {
     Issuers(IssuersCommands),
     Keys(KeysCommands),
     Man(Man),
+    Receipt(ReceiptCommands),
     /// Puts a backup back into a store.
     Restore(RestoreOptions),
     Revoke(Revoke),
@@ -113,6 +116,7 @@ async fn main() -> ExitCode {
         Command::Issuers(asked) => answered(asked.connection.json, asked.run()).await,
         Command::Keys(asked) => answered(asked.connection.json, asked.run()).await,
         Command::Man(asked) => print(asked.run(commands()), false),
+        Command::Receipt(asked) => answered(asked.connection.json, asked.run()).await,
         Command::Restore(options) => {
             let restore = async |config: Config| backup_command::restore(&config, &options).await;
             with_configuration(path, Vec::new(), restore).await

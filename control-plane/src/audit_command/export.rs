@@ -26,7 +26,7 @@ struct Chain {
 impl Export {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
         let mut out = BufWriter::new(std::io::stdout().lock());
-        let mut chains = chains(files::open(config, &self.paths)?);
+        let mut chains = chains(files::open_configured(config, &self.paths)?);
         // A few processes: the smallest is found by looking at each.
         while let Some(place) =
             (0..chains.len()).min_by_key(|place| chains.get(*place).map(|chain| chain.at_ms))

@@ -10,20 +10,23 @@ use offswitch::config::Config;
 use offswitch_core::audit::{Line, MAX_LINE_BYTES};
 
 /// An open file, at its first line.
-pub(super) struct Lines {
-    pub(super) path: PathBuf,
+pub(crate) struct Lines {
+    pub(crate) path: PathBuf,
     reader: Box<dyn BufRead>,
     /// The line that was read, with its line feed, if the file has one.
-    pub(super) line: Vec<u8>,
+    pub(crate) line: Vec<u8>,
     /// Its number in the file, from 1.
-    pub(super) number: u64,
+    pub(crate) number: u64,
 }
 
 /// Opens the named files and those in named folders; without any, those of the configured data folder.
-/// The files of a chain come in their order.
-pub(super) fn open(config: &Config, paths: &[PathBuf]) -> anyhow::Result<Vec<Lines>> {
+pub(super) fn open_configured(config: &Config, paths: &[PathBuf]) -> anyhow::Result<Vec<Lines>> {
     let own = [config.audit_folder()];
-    let named = if paths.is_empty() { &own[..] } else { paths };
+    open(if paths.is_empty() { &own } else { paths })
+}
+
+/// Opens the named files and those in named folders. The files of a chain come in their order.
+pub(crate) fn open(named: &[PathBuf]) -> anyhow::Result<Vec<Lines>> {
     let mut files = Vec::new();
     for path in named {
         let shown = path.display();
@@ -58,7 +61,7 @@ impl Lines {
     }
 
     /// Goes to the next line; false at the end.
-    pub(super) fn next(&mut self) -> anyhow::Result<bool> {
+    pub(crate) fn next(&mut self) -> anyhow::Result<bool> {
         self.line.clear();
         let most = MAX_LINE_BYTES as u64 + 2;
         let read = self.reader.by_ref().take(most).read_until(b'\n', &mut self.line);

@@ -15,6 +15,7 @@ use self::export::Export;
 use self::verify::Verify;
 use crate::command_line::Exit;
 
+pub(crate) use files::open;
 pub(crate) use recorded::recorded;
 
 #[derive(Debug, Subcommand)]

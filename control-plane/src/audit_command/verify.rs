@@ -39,7 +39,7 @@ impl Verify {
         let keys = self.keys.iter().map(|key| feed_key(key)).collect::<anyhow::Result<Vec<_>>>()?;
         let wanted = self.contains.iter().map(|one| noted(one)).collect::<anyhow::Result<_>>()?;
         let mut check = Check::new(&keys, wanted);
-        let files = files::open(config, &self.paths)?;
+        let files = files::open_configured(config, &self.paths)?;
         ensure!(!files.is_empty(), "there is no file of an audit log");
         for mut lines in files {
             while !lines.line.is_empty() {

@@ -7,6 +7,6 @@ mod outcome;
 mod table;
 
 pub(crate) use connection::{Connection, ControlPlane, path};
-pub(crate) use input::{read_text, read_token};
+pub(crate) use input::{feed_key, read_snapshot, read_text, read_token};
 pub(crate) use outcome::{Answer, EXIT_CODES, Exit, Failure, Kind, Outcome, print};
 pub(crate) use table::{Table, fields, moment, plain, scalar};

@@ -66,7 +66,10 @@ impl Exit {
     /// All of them, each with what it means: for the reference.
     #[cfg(test)]
     pub(crate) const ALL: [(Self, &'static str); 4] = [
-        (Self::Done, "done; of `verify`: the token is valid; of `inspect`: its signature is good"),
+        (
+            Self::Done,
+            "done; of `verify`: the token is valid; of `inspect` and `receipt verify`: its signature is good",
+        ),
         (
             Self::Refused,
             "refused, or failed: the control plane refused the request, the token is refused, a check \
@@ -172,7 +175,7 @@ pub(crate) fn print(outcome: Outcome, is_json: bool) -> ExitCode {
 /// For `--help`.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; of verify: the token is valid; of inspect: its signature is good
+  0  done; of verify: the token is valid; of inspect and receipt verify: its signature is good
   1  refused, or failed
   2  the command line, the configuration or a file that it names is wrong: nothing was asked or done
   3  not known now: no answer, an undecided token, or something explained but not verified";

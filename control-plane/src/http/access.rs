@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::audited::Audited;
 use super::json::form_decoded;
-use crate::api_keys::Scope;
+use crate::api_keys::{ApiKey, Scope};
 use crate::audit;
 use crate::plane::Plane;
 use crate::problem::Problem;
@@ -45,6 +45,8 @@ impl Access {
 pub(super) struct Caller {
     /// The key's id, as recorded in the log.
     pub(super) id: String,
+    /// What its operator calls the key.
+    pub(super) name: String,
     /// What the key may do.
     pub(super) scopes: Vec<Scope>,
     /// When the key expires, unix seconds, if ever.
@@ -149,7 +151,8 @@ pub(super) fn caller(
         let detail = format!("the API key lacks the scope {scope}");
         return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", detail));
     }
-    Ok(Caller { id: key.id, scopes: key.scopes, expires_at: key.expires_at })
+    let ApiKey { id, name, scopes, expires_at, .. } = key;
+    Ok(Caller { id, name, scopes, expires_at })
 }
 
 /// The content of an `Authorization` header.

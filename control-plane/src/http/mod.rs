@@ -18,6 +18,7 @@ mod oauth;
 mod operations;
 mod page;
 mod plane_error;
+mod receipts;
 mod receivers;
 mod red_button;
 mod relying_parties;

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::Caller;
-use super::extract::{Body, IdempotencyKey, idempotency};
+use super::extract::{Body, IdempotencyKey, Params, idempotency};
+use super::receipts::{Prefer, ReceiptQuery, is_wanted};
 use crate::audit;
 use crate::plane::{Landing, Plane, Reach, RedButton, Revoked};
 use crate::problem::{Problem, ProblemDocument};
@@ -58,6 +59,9 @@ pub(super) struct Pressed {
     /// How many replicas of the store have the record; only with `replicated`.
     #[serde(skip_serializing_if = "Option::is_none")]
     replicas: Option<u32>,
+    /// A signed receipt, if one was asked for and can be made; absent in a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<String>,
 }
 
 /// What a red button would affect.
@@ -83,13 +87,14 @@ pub(super) struct Reached {
                       value = json!({ "dry_run": true }))),
         ("press" = (summary = "Press it", value = json!({ "reason": "key stolen" })))
     )),
-    params(IdempotencyKey),
+    params(IdempotencyKey, Prefer, ReceiptQuery),
     responses((status = 200, description = "What was, or would be, revoked", body = Pressed), (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn press(
     State(plane): State<Arc<Plane>>,
     Extension(caller): Extension<Caller>,
+    Params(query): Params<ReceiptQuery>,
     headers: HeaderMap,
     body: Body<Press>,
 ) -> Result<Json<Pressed>, Problem> {
@@ -102,6 +107,7 @@ pub(super) async fn press(
     if dry_run {
         audit::preview();
     }
+    let wanted_by = is_wanted(&headers, query.receipt).then(|| caller.name.clone());
     let now = plane.now();
     if let Some(issuer) = issuer.filter(|issuer| issuer != plane.issuer()) {
         if sessions.is_some() {
@@ -118,7 +124,8 @@ pub(super) async fn press(
         let record = Record { at: now, by: caller.id, reason, revocations: vec![] };
         let (button, revoked) = plane.press_red_button_of(&issuer, &request, record).await?;
         tracing::warn!(epoch = button.epoch, issuer, "the red button of an issuer was pressed");
-        return Ok(Json(Pressed::after(button, None, revoked)));
+        let pressed = Pressed::after(button, None, revoked);
+        return Ok(Json(pressed.with_receipt(&plane, revoked, wanted_by).await));
     }
     let sessions = sessions.unwrap_or_default();
     if dry_run {
@@ -128,7 +135,8 @@ pub(super) async fn press(
     let record = Record { at: now, by: caller.id, reason, revocations: vec![] };
     let (button, revoked) = plane.press_red_button(&request, record, sessions).await?;
     tracing::warn!(epoch = button.epoch, ?sessions, "the red button was pressed");
-    Ok(Json(Pressed::after(button, plane.signing.active_kid(), revoked)))
+    let pressed = Pressed::after(button, plane.signing.active_kid(), revoked);
+    Ok(Json(pressed.with_receipt(&plane, revoked, wanted_by).await))
 }
 
 impl Pressed {
@@ -146,7 +154,14 @@ impl Pressed {
             position,
             durability,
             replicas: revoked.durability.replicas(),
+            receipt: None,
         }
+    }
+
+    async fn with_receipt(self, plane: &Plane, of: Revoked, wanted_by: Option<String>) -> Self {
+        let Some(name) = wanted_by else { return self };
+        let receipt = plane.receipt(of.position, of.durability, &name).await;
+        Self { receipt, ..self }
     }
 
     /// The effect that pressing would have.
@@ -168,6 +183,7 @@ impl Pressed {
             position: None,
             durability: None,
             replicas: None,
+            receipt: None,
         }
     }
 }

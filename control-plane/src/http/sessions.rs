@@ -18,6 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::MAX_ID_BYTES;
 use super::access::Caller;
 use super::extract::{Body, IdInPath, IdempotencyKey, Params, SessionInPath, idempotency};
+use super::receipts::{Prefer, ReceiptQuery, is_wanted};
 use super::revocations::Accepted;
 use crate::audit;
 use crate::plane::{Opened, Plane, RESERVED_CLAIMS, SessionRequest, Sessions, TokenPair};
@@ -144,6 +145,8 @@ pub(super) struct EndQuery {
     sub: String,
     /// One session of the user; by default all of them.
     session_id: Option<String>,
+    /// Asks for a signed receipt, as the header `Prefer: receipt` does.
+    receipt: Option<bool>,
 }
 
 /// Logs a user in on one device. If the user already has the maximum number of sessions, the
@@ -236,7 +239,7 @@ async fn sessions_of(plane: &Plane, sub: &str) -> Result<Json<SessionList>, Prob
     params(("sub" = String, Path, description = "The user", example = "alice"),
            ("session_id" = String, Path, description = "The session",
             example = "{session_id}"),
-           IdempotencyKey),
+           IdempotencyKey, Prefer, ReceiptQuery),
     responses((status = 200, description = "Recorded", body = Accepted),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
@@ -245,9 +248,10 @@ pub(super) async fn end_one(
     State(plane): State<Arc<Plane>>,
     Extension(caller): Extension<Caller>,
     SessionInPath { sub, session_id }: SessionInPath,
+    Params(query): Params<ReceiptQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Accepted>, Problem> {
-    end_session(&plane, caller, &headers, &sub, &session_id).await
+    Asked { plane, caller, headers, receipt: query.receipt }.end_session(&sub, &session_id).await
 }
 
 /// Logs a user out everywhere: tokens issued until now are revoked, a later login is accepted. For
@@ -255,7 +259,8 @@ pub(super) async fn end_one(
 #[utoipa::path(
     delete, path = "/v1/users/{sub}/sessions", tag = "sessions", operation_id = "endUserSessions",
     summary = "End all sessions of a user, by path",
-    params(("sub" = String, Path, description = "The user", example = "alice"), IdempotencyKey),
+    params(("sub" = String, Path, description = "The user", example = "alice"),
+           IdempotencyKey, Prefer, ReceiptQuery),
     responses((status = 200, description = "Recorded", body = Accepted),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
@@ -264,15 +269,16 @@ pub(super) async fn end_all(
     State(plane): State<Arc<Plane>>,
     Extension(caller): Extension<Caller>,
     IdInPath(sub): IdInPath,
+    Params(query): Params<ReceiptQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Accepted>, Problem> {
-    end_user(&plane, caller, &headers, &sub).await
+    Asked { plane, caller, headers, receipt: query.receipt }.end_user(&sub).await
 }
 
 /// Logs a user out everywhere, or on one device.
 #[utoipa::path(
     delete, path = "/v1/sessions", tag = "sessions", operation_id = "endSessions",
-    summary = "End a user's sessions", params(EndQuery, IdempotencyKey),
+    summary = "End a user's sessions", params(EndQuery, IdempotencyKey, Prefer),
     responses((status = 200, description = "Recorded", body = Accepted),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
@@ -280,65 +286,64 @@ pub(super) async fn end_all(
 pub(super) async fn end_named(
     State(plane): State<Arc<Plane>>,
     Extension(caller): Extension<Caller>,
-    Params(EndQuery { sub, session_id }): Params<EndQuery>,
+    Params(EndQuery { sub, session_id, receipt }): Params<EndQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Accepted>, Problem> {
+    let asked = Asked { plane, caller, headers, receipt };
     match session_id {
-        Some(session_id) => end_session(&plane, caller, &headers, &sub, &session_id).await,
-        None => end_user(&plane, caller, &headers, &sub).await,
+        Some(session_id) => asked.end_session(&sub, &session_id).await,
+        None => asked.end_user(&sub).await,
     }
 }
 
-async fn end_session(
-    plane: &Plane,
+/// A request to end sessions.
+struct Asked {
+    plane: Arc<Plane>,
     caller: Caller,
-    headers: &HeaderMap,
-    sub: &str,
-    session_id: &str,
-) -> Result<Json<Accepted>, Problem> {
-    let unknown = || {
-        let detail = "the user has no session with this id";
-        Problem::new(StatusCode::NOT_FOUND, "unknown_session", detail)
-    };
-    let session = session_id.parse::<SessionId>().ok();
-    let session = session.filter(|id| plane.sessions.is_of(*id, sub));
-    let revocation = Sessions::revocation(session.ok_or_else(unknown)?, plane.now());
-    if plane.sessions.unknown_session(std::slice::from_ref(&revocation)).await?.is_some() {
-        return Err(unknown());
-    }
-    end(plane, caller, headers, &format!("session {session_id}"), revocation).await
+    headers: HeaderMap,
+    /// What its query says about a receipt.
+    receipt: Option<bool>,
 }
 
-async fn end_user(
-    plane: &Plane,
-    caller: Caller,
-    headers: &HeaderMap,
-    sub: &str,
-) -> Result<Json<Accepted>, Problem> {
-    if !(1..=MAX_ID_BYTES).contains(&sub.len()) {
-        let detail = format!("sub: must have 1 to {MAX_ID_BYTES} bytes");
-        return Err(Problem::bad_request("invalid_session", detail));
+impl Asked {
+    async fn end_session(self, sub: &str, session_id: &str) -> Result<Json<Accepted>, Problem> {
+        let unknown = || {
+            let detail = "the user has no session with this id";
+            Problem::new(StatusCode::NOT_FOUND, "unknown_session", detail)
+        };
+        let sessions = &self.plane.sessions;
+        let session = session_id.parse::<SessionId>().ok();
+        let session = session.filter(|id| sessions.is_of(*id, sub)).ok_or_else(unknown)?;
+        let revocation = Sessions::revocation(session, self.plane.now());
+        if sessions.unknown_session(std::slice::from_ref(&revocation)).await?.is_some() {
+            return Err(unknown());
+        }
+        self.end(&format!("session {session_id}"), revocation).await
     }
-    let exp = plane.now().saturating_add(LONGEST_ACCESS_TOKEN_SECONDS);
-    let revocation =
-        Revocation::User { issuer: None, sub: sub.to_owned(), issued_before: None, exp };
-    end(plane, caller, headers, &format!("user {sub}"), revocation).await
-}
 
-async fn end(
-    plane: &Plane,
-    caller: Caller,
-    headers: &HeaderMap,
-    named: &str,
-    revocation: Revocation,
-) -> Result<Json<Accepted>, Problem> {
-    let request = idempotency(headers, &caller.id, "DELETE /v1/users", named.as_bytes())?;
-    let (at, reason) = (plane.now(), Some("logout".to_owned()));
-    let record = Record { at, by: caller.id, reason, revocations: vec![revocation] };
-    let named = plane.sessions.named_by(&record.revocations, at).await?;
-    let revoked = plane.log.revoke(&request, &record).await?;
-    metrics::counter!("offswitch_revocations_total").increment(1);
-    Ok(Json(Accepted::new(revoked, named.sessions)))
+    async fn end_user(self, sub: &str) -> Result<Json<Accepted>, Problem> {
+        if !(1..=MAX_ID_BYTES).contains(&sub.len()) {
+            let detail = format!("sub: must have 1 to {MAX_ID_BYTES} bytes");
+            return Err(Problem::bad_request("invalid_session", detail));
+        }
+        let exp = self.plane.now().saturating_add(LONGEST_ACCESS_TOKEN_SECONDS);
+        let revocation =
+            Revocation::User { issuer: None, sub: sub.to_owned(), issued_before: None, exp };
+        self.end(&format!("user {sub}"), revocation).await
+    }
+
+    async fn end(self, named: &str, revocation: Revocation) -> Result<Json<Accepted>, Problem> {
+        let Self { plane, caller, headers, receipt } = self;
+        let request = idempotency(&headers, &caller.id, "DELETE /v1/users", named.as_bytes())?;
+        let wanted_by = is_wanted(&headers, receipt).then_some(caller.name);
+        let (at, reason) = (plane.now(), Some("logout".to_owned()));
+        let record = Record { at, by: caller.id, reason, revocations: vec![revocation] };
+        let named = plane.sessions.named_by(&record.revocations, at).await?;
+        let revoked = plane.log.revoke(&request, &record).await?;
+        metrics::counter!("offswitch_revocations_total").increment(1);
+        let accepted = Accepted::new(revoked, named.sessions);
+        Ok(Json(accepted.with_receipt(&plane, wanted_by).await))
+    }
 }
 
 impl OpenSession {

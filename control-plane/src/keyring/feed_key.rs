@@ -74,6 +74,16 @@ impl Keyring {
         Some((hex(seed.id()), seed.signing_key().sign(message).to_bytes()))
     }
 
+    /// Signs `claims`, a JSON object, with the newest key: a compact JWS of type `typ` (RFC 7515 section 7.1).
+    pub fn sign_jws_with_feed_key(&self, typ: &str, claims: &str) -> Option<String> {
+        let seed = self.feeds.last()?;
+        let encode = |bytes: &[u8]| Base64UrlUnpadded::encode_string(bytes);
+        let header = format!(r#"{{"alg":"EdDSA","kid":"{}","typ":"{typ}"}}"#, hex(seed.id()));
+        let signed = format!("{}.{}", encode(header.as_bytes()), encode(claims.as_bytes()));
+        let signature = seed.signing_key().sign(signed.as_bytes()).to_bytes();
+        Some(format!("{signed}.{}", encode(&signature)))
+    }
+
     /// True if the same keys sign the feed in both.
     pub fn signs_like(&self, other: &Self) -> bool {
         self.feeds.iter().map(FeedSeed::id).eq(other.feeds.iter().map(FeedSeed::id))

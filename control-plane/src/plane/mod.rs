@@ -13,6 +13,7 @@ mod introspection;
 mod log;
 mod outgoing;
 mod publish;
+mod receipts;
 mod receivers;
 mod red_button;
 mod sessions;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
+use offswitch_core::receipt::{self, Receipt};
 use offswitch_core::revoking::OwnToken;
 use offswitch_snapshot::{FeedKey, SnapshotSigner};
 use offswitch_verifier::{Jws, VerifyingKey};
@@ -110,6 +111,13 @@ impl SigningKeys {
     /// context of its own, which no snapshot begins with.
     pub(super) fn sign(&self, message: &[u8]) -> Option<(String, [u8; 64])> {
         self.keyring().sign_with_feed_key(message)
+    }
+
+    /// Signs a receipt with the newest feed key. What a JWS signs is base64url, which neither a snapshot's nor
+    /// an audit log's message begins with.
+    pub(super) fn sign_receipt(&self, receipt: &Receipt) -> Option<String> {
+        let claims = serde_json::to_string(receipt).ok()?;
+        self.keyring().sign_jws_with_feed_key(receipt::TYPE, &claims)
     }
 
     /// Signs snapshots.

@@ -1,6 +1,6 @@
 //! `offswitch revoke`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -22,6 +22,9 @@ pub(crate) struct Revoke {
     /// Why, at most 500 bytes. It is recorded, and not published.
     #[arg(long, global = true)]
     reason: Option<String>,
+    /// Asks for a signed receipt, and writes it to this file: `offswitch receipt verify` checks it.
+    #[arg(long, global = true, value_name = "FILE")]
+    receipt: Option<PathBuf>,
     #[command(subcommand)]
     target: Target,
 }
@@ -126,7 +129,8 @@ struct Issued {
 
 impl Revoke {
     pub(crate) async fn run(self) -> Outcome {
-        let Self { connection, reason, target } = self;
+        let Self { connection, reason, receipt, target } = self;
+        let query = if receipt.is_some() { "?receipt=true" } else { "" };
         if let Target::All { issuer, keep_sessions, dry_run, yes } = target {
             need_confirmation(
                 yes || dry_run,
@@ -137,14 +141,18 @@ impl Revoke {
             let body = body(json!({
                 "issuer": issuer, "sessions": sessions, "dry_run": dry_run, "reason": reason,
             }));
-            let answer = connection.open()?.post("/v1/red-button", &body).await?;
+            let answer =
+                connection.open()?.post(&("/v1/red-button".to_owned() + query), &body).await?;
+            keep_receipt(receipt.as_deref().filter(|_| !dry_run), &answer)?;
             return Ok(Answer::done(pressed(&answer), answer));
         }
         let is_of_own_user =
             matches!(&target, Target::User { until, .. } if until.issuer.is_none());
         let (did, mut named) = target.named()?;
         named["reason"] = json!(reason);
-        let answer = connection.open()?.post("/v1/revocations", &body(named)).await?;
+        let path = "/v1/revocations".to_owned() + query;
+        let answer = connection.open()?.post(&path, &body(named)).await?;
+        keep_receipt(receipt.as_deref(), &answer)?;
         let note = if is_of_own_user { without_session(&answer) } else { "" };
         Ok(Answer::done(accepted(&format!("revoked {did}"), &answer) + note, answer))
     }
@@ -195,6 +203,21 @@ impl Until {
     fn with(self, name: &str, value: impl Into<Value>) -> Value {
         json!({ name: value.into(), "issuer": self.issuer, "exp": self.exp })
     }
+}
+
+/// Writes the receipt of an answer to a file. What was revoked stays revoked if that fails.
+fn keep_receipt(file: Option<&Path>, answer: &Value) -> Result<(), Failure> {
+    let Some(file) = file else { return Ok(()) };
+    let position = cell(&answer["position"]);
+    let Some(receipt) = answer["receipt"].as_str() else {
+        let detail = format!("it is revoked at the position {position}, and there is no receipt");
+        return Err(Failure::new(Kind::UnexpectedAnswer, detail));
+    };
+    std::fs::write(file, format!("{receipt}\n")).map_err(|error| {
+        let (file, detail) = (file.display(), "it is revoked at the position");
+        let detail = format!("{detail} {position}; {file} cannot be written: {error}");
+        Failure::new(Kind::FileUnreadable, detail)
+    })
 }
 
 /// A body without the members that were not given.

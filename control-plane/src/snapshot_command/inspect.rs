@@ -1,16 +1,13 @@
 //! `offswitch snapshot inspect`: reads, verifies and explains.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use base64ct::{Base64UrlUnpadded, Encoding};
 use clap::Args;
 use offswitch::clock::unix_seconds;
 use offswitch_snapshot::{FeedKey, FeedKeyId, OpenError, Snapshot};
 
 use super::explanation::{Asked, Explanation, key_id};
-use crate::command_line::{Answer, EXIT_CODES, Exit, Failure, Kind, Outcome};
+use crate::command_line::{Answer, EXIT_CODES, Exit, Failure, Outcome, feed_key, read_snapshot};
 
 /// Verifies a base, delta or heartbeat and explains it.
 ///
@@ -51,7 +48,7 @@ impl Inspect {
 
     fn explained(&self) -> Result<Explanation, Failure> {
         let keys = self.keys.iter().map(|key| feed_key(key)).collect::<Result<Vec<_>, _>>()?;
-        let bytes = read(&self.file)?;
+        let bytes = read_snapshot(&self.file)?;
         let signers: Vec<_> = Snapshot::claimed_signers(&bytes).collect();
         let opened = match keys.as_slice() {
             [] => Snapshot::peek_unverified(bytes),
@@ -77,30 +74,3 @@ fn refused(error: OpenError, signers: &[FeedKeyId], keys: &[FeedKey]) -> Failure
     }
     Failure::refused(Exit::Refused, error.code(), detail)
 }
-
-fn feed_key(text: &str) -> Result<FeedKey, Failure> {
-    let bytes = Base64UrlUnpadded::decode_vec(text).ok();
-    let bytes: Option<[u8; 32]> = bytes.and_then(|bytes| bytes.try_into().ok());
-    let invalid = |detail: &str| Failure::new(Kind::InvalidKey, format!("--key: {detail}"));
-    let bytes = bytes.ok_or_else(|| invalid("must be 32 bytes in base64url"))?;
-    FeedKey::from_bytes(&bytes).map_err(|_| invalid("is not a key that can be trusted"))
-}
-
-/// Reads at most the maximum size of a snapshot: a device file must not fill the memory.
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    let failure = |kind, problem: &str| Failure::new(kind, format!("{} {problem}", file.display()));
-    let unreadable =
-        |error: std::io::Error| failure(Kind::FileUnreadable, &format!("cannot be read: {error}"));
-    let source: Box<dyn Read> = match file.to_str() {
-        Some("-") => Box::new(std::io::stdin()),
-        _ => Box::new(File::open(file).map_err(unreadable)?),
-    };
-    let mut bytes = Vec::new();
-    source.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(failure(Kind::FileTooLarge, "is larger than any snapshot"));
-    }
-    Ok(bytes)
-}
-
-const MAX_FILE_BYTES: u64 = 4 << 30;

@@ -20,6 +20,7 @@ mod listing;
 mod oauth;
 mod page;
 mod polling;
+mod receipts;
 mod receivers;
 mod relying_parties;
 mod revoking;

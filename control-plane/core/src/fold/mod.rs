@@ -8,7 +8,9 @@ mod denied_set;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use offswitch_snapshot::{Cutoff, DeadKey, Fingerprint, Floor, IssuerRules, Position, Salt};
+use offswitch_snapshot::{
+    ChainHash, Cutoff, DeadKey, Fingerprint, Floor, IssuerRules, Position, Salt,
+};
 
 use crate::issuers::Issuers;
 use crate::log::{Checkpoint, End};
@@ -137,6 +139,11 @@ impl Fold {
     /// The position folded so far, with its chain hash.
     pub fn reached(&self) -> Floor {
         self.reached
+    }
+
+    /// The chain hash at the position of a record that was folded lately.
+    pub fn chain_at(&self, position: Position) -> Option<ChainHash> {
+        self.floor_at(position).map(|floor| floor.chain)
     }
 
     /// The inputs of fingerprints: the salt, and the issuer of our own tokens.

@@ -52,6 +52,8 @@ impl<'de> Deserializer<'de> for Json {
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
         match self {
             Self::Bool(value) => visitor.visit_bool(value),
+            Self::Parameter(text) if text == "true" => visitor.visit_bool(true),
+            Self::Parameter(text) if text == "false" => visitor.visit_bool(false),
             other => Err(other.unlike("true or false")),
         }
     }

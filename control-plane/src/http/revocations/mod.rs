@@ -20,6 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
 use super::extract::{Body, IdempotencyKey, Params, idempotency, is_of_type, unsupported};
+use super::receipts::{Prefer, is_wanted};
 use crate::clock::unix_seconds;
 use crate::plane::{Plane, Revoked};
 use crate::problem::{Problem, ProblemDocument};
@@ -97,6 +98,9 @@ pub(super) struct Accepted {
     /// The claims by which verifiers look it up. Only for a single entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     selector: Option<Vec<String>>,
+    /// A signed receipt, if one was asked for and can be made: a JWS of type `offswitch-receipt+jwt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<String>,
 }
 
 /// Query parameters of a streamed bulk request.
@@ -106,6 +110,8 @@ pub(super) struct Accepted {
 pub(super) struct RevokeQuery {
     /// The reason, at most 500 bytes; for `application/x-ndjson` only.
     reason: Option<String>,
+    /// Asks for a signed receipt, as the header `Prefer: receipt` does; not for `application/x-ndjson`.
+    receipt: Option<bool>,
 }
 
 /// Revokes a token, a session, a user, a key, or up to 100,000 of them in `revocations`, all or
@@ -143,7 +149,7 @@ pub(super) struct RevokeQuery {
         )),
         (Entry = "application/x-ndjson", example = json!("{\"sub\":\"bob\"}\n{\"sub\":\"carol\"}\n"))
     )),
-    params(RevokeQuery, IdempotencyKey),
+    params(RevokeQuery, IdempotencyKey, Prefer),
     responses((status = 200, description = "Recorded", body = Accepted),
               (status = "4XX", description = "Refused; nothing is recorded", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument),
@@ -159,6 +165,10 @@ pub(super) async fn revoke(
     check_reason(query.reason.as_deref())?;
     let headers = request.headers().clone();
     if is_of_type(&headers, "application/x-ndjson") {
+        if query.receipt == Some(true) {
+            let detail = "receipt: a streamed bulk is many records, and has no receipt";
+            return Err(Problem::bad_request("invalid_query", detail));
+        }
         let limits = request.extensions().get().copied().unwrap_or_default();
         let (reason, body) = (query.reason, request.into_body());
         return stream::revoke(plane, caller, headers, limits, reason, body).await;
@@ -173,14 +183,16 @@ pub(super) async fn revoke(
     }
     let body = Body::<Revoke>::from_request(request, &()).await?;
     let request = idempotency(&headers, &caller.id, "/v1/revocations", &body.bytes)?;
-    match accept(&plane, caller, body.value, &request).await {
-        Ok(accepted) => Ok(Json(accepted).into_response()),
+    let name = is_wanted(&headers, query.receipt).then(|| caller.name.clone());
+    let accepted = match accept(&plane, caller, body.value, &request).await {
+        Ok(accepted) => accepted,
         // What was accepted before is not refused because time has passed since.
         Err(problem) => match plane.log.recall(&request).await? {
-            Some(revoked) => Ok(Json(Accepted::from(revoked)).into_response()),
-            None => Err(problem),
+            Some(revoked) => Accepted::from(revoked),
+            None => return Err(problem),
         },
-    }
+    };
+    Ok(Json(accepted.with_receipt(&plane, name).await).into_response())
 }
 
 async fn accept(
@@ -266,12 +278,17 @@ impl Accepted {
         let Revoked { position, durability, repeated } = revoked;
         let sessions_ended = sessions.filter(|_| !repeated);
         let replicas = durability.replicas();
-        let (until, selector) = (None, None);
-        Self { position, durability, replicas, repeated, sessions_ended, until, selector }
+        let (until, selector, receipt) = (None, None, None);
+        Self { position, durability, replicas, repeated, sessions_ended, until, selector, receipt }
     }
-}
 
-impl Accepted {
+    /// Adds a receipt for the caller whose API key has the name `wanted_by`, if one is wanted.
+    pub(super) async fn with_receipt(self, plane: &Plane, wanted_by: Option<String>) -> Self {
+        let Some(name) = wanted_by else { return self };
+        let receipt = plane.receipt(self.position, self.durability, &name).await;
+        Self { receipt, ..self }
+    }
+
     /// Adds what the record's only entry promises.
     fn with_entry(self, record: &Record, issuers: &Issuers) -> Self {
         let Some(entry) = record.revocations.first().filter(|one| one.is_entry()) else {
