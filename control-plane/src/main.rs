@@ -5,6 +5,7 @@ mod backup_command;
 mod command_line;
 mod doctor_command;
 mod guard_command;
+mod health_command;
 mod inspect_command;
 mod process;
 mod receipt_command;
@@ -30,6 +31,7 @@ use self::backup_command::{BackupOptions, RestoreOptions};
 use self::command_line::{EXIT_CODES, Exit, Failure, Kind, Outcome, print};
 use self::doctor_command::Doctor;
 use self::guard_command::GuardOptions;
+use self::health_command::Health;
 use self::inspect_command::Inspect;
 use self::receipt_command::ReceiptCommands;
 use self::remote_commands::{
@@ -48,8 +50,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES)]
 struct Arguments {
-    /// A TOML file with the configuration, of the commands that need one: backup, guard, restore, serve,
-    /// store.
+    /// A TOML file with the configuration, of the commands that need one: backup, guard, health,
+    /// restore, serve, store.
     #[arg(long, global = true, env = "OFFSWITCH_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -68,6 +70,7 @@ enum Command {
     Doctor(Doctor),
     /// Answers gateways whether a request's token is valid, and may relay the feed.
     Guard(GuardOptions),
+    Health(Health),
     Inspect(Inspect),
     Issuers(IssuersCommands),
     Keys(KeysCommands),
@@ -112,6 +115,7 @@ async fn main() -> ExitCode {
         Command::Completions(asked) => print(asked.run(commands()), false),
         Command::Doctor(asked) => answered(asked.connection.json, asked.run()).await,
         Command::Guard(options) => guard_command::run(path, &options).await,
+        Command::Health(asked) => answered(asked.json, asked.run(path)).await,
         Command::Inspect(asked) => print(asked.run(), asked.json),
         Command::Issuers(asked) => answered(asked.connection.json, asked.run()).await,
         Command::Keys(asked) => answered(asked.connection.json, asked.run()).await,

@@ -5,6 +5,7 @@ mod audit_files;
 mod command_line;
 mod files;
 mod guides;
+mod health;
 mod logs;
 mod metrics;
 mod starting;
