@@ -16,6 +16,7 @@ pub mod plane;
 pub mod private_files;
 pub mod relying_parties;
 pub mod remote;
+pub mod request_limits;
 pub mod sealing;
 pub mod store;
 pub mod telemetry;

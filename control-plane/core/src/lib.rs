@@ -16,3 +16,4 @@ pub mod record;
 pub mod relying_parties;
 pub mod revoking;
 pub mod session;
+pub mod source;

@@ -226,6 +226,18 @@ pub(super) const KEYS: &[Key] = &[
                may have files open, less 256.",
     },
     Key {
+        name: "requests_per_key",
+        default: "0",
+        help: "How many requests per second each API key may send to this process, up to 1000000, or ten \
+               times as many at the same moment; 0 for no limit. What follows the feed is not counted.",
+    },
+    Key {
+        name: "requests_per_source",
+        default: "1000",
+        help: "The same for each source (an address; in IPv6 a network of 64 bits) of requests that no key \
+               is counted for: without a key, or with one that may not do this. 0 for no limit.",
+    },
+    Key {
         name: "max_entries",
         default: "100000000",
         help: "How many revoked tokens, sessions and users may be held in total, 1 to 130023424; \

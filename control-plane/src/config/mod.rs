@@ -21,6 +21,7 @@ use self::keys::KEYS;
 use self::values::Configured;
 use crate::client_address::TrustedProxies;
 use crate::plane::Settings;
+use crate::request_limits::RequestLimits;
 use crate::server::Limits;
 use crate::store::{Appendfsync, RedisTls, Tolerance};
 use crate::telemetry::LogFormat;
@@ -67,6 +68,8 @@ pub struct Config {
     pub limits: Limits,
     /// False if `max_connections` is the default.
     pub max_connections_is_set: bool,
+    /// The limits of requests per API key and per source.
+    pub request_limits: RequestLimits,
     /// The issuers whose tokens can be revoked, by name.
     pub issuers: Vec<(String, Definition)>,
     /// The relying parties that are notified of ended sessions, by name.

@@ -1,6 +1,7 @@
 //! The configured values, and their checks.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::plane::{
     SessionSettings, Settings, SigningSettings,
 };
 use crate::remote::address;
+use crate::request_limits::RequestLimits;
 use crate::server::Limits;
 use crate::store::{Appendfsync, RedisTls, check_store_url};
 use crate::telemetry::{self, LogFormat};
@@ -172,6 +174,14 @@ impl Configured {
         let max_connections = self.values.count("max_connections", 1..=1_000_000);
         let limits = Limits { max_connections, ..Limits::default() };
         let max_connections_is_set = self.values.is_set("max_connections");
+        let mut per_second = |name| {
+            let number = self.values.number(name, 0..=1_000_000);
+            u32::try_from(number).ok().and_then(NonZeroU32::new)
+        };
+        let request_limits = RequestLimits {
+            per_key: per_second("requests_per_key"),
+            per_source: per_second("requests_per_source"),
+        };
         let mut file = |name| {
             let path = self.values.text(name, 0..=4096);
             (!path.is_empty()).then(|| PathBuf::from(path))
@@ -210,6 +220,7 @@ impl Configured {
             log_format: log_format.unwrap_or(LogFormat::Text),
             limits,
             max_connections_is_set,
+            request_limits,
             issuers: self.issuers,
             relying_parties: self.relying_parties,
             settings,

@@ -1,8 +1,9 @@
 //! Access control: every route declares its access when it is added; there is no other way in.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::audited::Audited;
 use super::json::form_decoded;
+use super::limited::Limited;
 use crate::api_keys::{ApiKey, Scope};
 use crate::audit;
 use crate::plane::Plane;
@@ -23,8 +25,12 @@ use crate::problem::Problem;
 pub(super) enum Access {
     /// Any API key.
     AnyKey,
+    /// Nothing, and as often as it is asked: what restarts a process that does not answer asks here.
+    Probe,
     /// Nothing.
     Public,
+    /// Nothing; an API key with this scope may do more.
+    PublicOr(Scope),
     /// An API key with this scope.
     Scope(Scope),
 }
@@ -33,10 +39,20 @@ impl Access {
     /// The requirement in the description of the API.
     pub(super) fn requirement(self) -> SecurityRequirement {
         match self {
-            Self::Public => SecurityRequirement::default(),
+            Self::Probe | Self::Public | Self::PublicOr(_) => SecurityRequirement::default(),
             Self::AnyKey => SecurityRequirement::new::<_, [&str; 0], _>("api_key", []),
             Self::Scope(scope) => SecurityRequirement::new("api_key", [scope.name()]),
         }
+    }
+
+    /// True if a key may use the route, or may do more there.
+    pub(super) fn is_for(self, key: &ApiKey, now: u64) -> bool {
+        let may = match self {
+            Self::AnyKey => true,
+            Self::Probe | Self::Public => false,
+            Self::PublicOr(scope) | Self::Scope(scope) => key.may(scope),
+        };
+        may && !key.is_expired(now)
     }
 }
 
@@ -72,40 +88,64 @@ impl Caller {
 /// What every request on a route passes.
 pub(super) struct Gate {
     pub(super) plane: Arc<Plane>,
-    access: Access,
-    audited: Option<Audited>,
+    pub(super) access: Access,
+    pub(super) limited: Limited,
+    pub(super) audited: Option<Audited>,
 }
 
-/// Puts the guard in front of a route, and records what passes it. One layer for both: each makes all
-/// requests slower.
-pub(super) fn guard(
-    route: MethodRouter<Arc<Plane>>,
-    access: Access,
-    audited: Option<Audited>,
-    plane: &Arc<Plane>,
-) -> MethodRouter<Arc<Plane>> {
-    if access == Access::Public && audited.is_none() {
+/// The API key that a request shows, or why it shows none.
+pub(super) type Shown = Result<ApiKey, Problem>;
+
+/// Puts the guard in front of a route, limits the requests that pass it, and records them. One layer for all:
+/// each makes all requests slower.
+pub(super) fn guard(route: MethodRouter<Arc<Plane>>, gate: Gate) -> MethodRouter<Arc<Plane>> {
+    if gate.access == Access::Probe {
         return route;
     }
-    let gate = Gate { plane: plane.clone(), access, audited };
     route.layer(from_fn_with_state(Arc::new(gate), pass))
 }
 
+/// Nothing is read of a request beyond the limits but its head, and it is not recorded: it does nothing.
 async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let shown = shown(&gate.plane, request.headers());
+    if !gate.admits(&shown, &request) {
+        return gate.limited.refusal();
+    }
     match &gate.audited {
-        None => authorize(&gate, request, next).await,
-        Some(audited) => audited.record(&gate, request, next).await,
+        None => authorize(&gate, shown, request, next).await,
+        Some(audited) => audited.record(&gate, shown, request, next).await,
+    }
+}
+
+impl Gate {
+    /// Counts a request: for its key if that may use the route, otherwise for its source. What holds a key of
+    /// any other kind, such as the one that pages follow the feed with, is anyone.
+    fn admits(&self, shown: &Shown, request: &Request) -> bool {
+        match shown {
+            Ok(key) if self.access.is_for(key, self.plane.now()) => {
+                self.limited.admits_key(self.access, &key.id)
+            }
+            _ => {
+                let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+                self.limited.admits_source(peer.map(|ConnectInfo(address)| address.ip()))
+            }
+        }
     }
 }
 
 /// Lets a caller through who may do this.
-pub(super) async fn authorize(gate: &Gate, mut request: Request, next: Next) -> Response {
+pub(super) async fn authorize(
+    gate: &Gate,
+    shown: Shown,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let scope = match gate.access {
-        Access::Public => return next.run(request).await,
+        Access::Probe | Access::Public | Access::PublicOr(_) => return next.run(request).await,
         Access::AnyKey => None,
         Access::Scope(scope) => Some(scope),
     };
-    match caller(&gate.plane, request.headers(), scope, gate.plane.now()) {
+    match checked(shown, scope, gate.plane.now()) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -118,14 +158,18 @@ pub(super) async fn authorize(gate: &Gate, mut request: Request, next: Next) -> 
     }
 }
 
-/// Finds the caller's key by the hash of the presented secret.
+/// The caller of a request whose key must have `scope`.
 pub(super) fn caller(
     plane: &Plane,
     headers: &HeaderMap,
     scope: Option<Scope>,
     now: u64,
 ) -> Result<Caller, Problem> {
-    let unauthorized = |code, detail: &str| Problem::new(StatusCode::UNAUTHORIZED, code, detail);
+    checked(shown(plane, headers), scope, now)
+}
+
+/// Finds the caller's key by the hash of the presented secret.
+fn shown(plane: &Plane, headers: &HeaderMap) -> Shown {
     let unknown = || unauthorized("unknown_api_key", "no such API key");
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (value, None) = (values.next(), values.next()) else {
@@ -142,6 +186,11 @@ pub(super) fn caller(
     if shown.id.is_some_and(|id| id != key.id) {
         return Err(unknown());
     }
+    Ok(key)
+}
+
+fn checked(shown: Shown, scope: Option<Scope>, now: u64) -> Result<Caller, Problem> {
+    let key = shown?;
     // Also of what is refused: the key may be in the wrong hands.
     audit::by(&key.id);
     if key.is_expired(now) {
@@ -153,6 +202,10 @@ pub(super) fn caller(
     }
     let ApiKey { id, name, scopes, expires_at, .. } = key;
     Ok(Caller { id, name, scopes, expires_at })
+}
+
+fn unauthorized(code: &'static str, detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, code, detail)
 }
 
 /// The content of an `Authorization` header.

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use offswitch_core::audit::Target;
 use utoipa::openapi::Paths;
 
-use super::access::{Gate, authorize};
+use super::access::{Gate, Shown, authorize};
 use crate::audit::{self, Origin, Outcome, Unrecordable};
 use crate::problem::{Problem, ProblemCode};
 
@@ -52,19 +52,25 @@ impl Audited {
     }
 
     /// Answers a request, and writes its line before.
-    pub(super) async fn record(&self, gate: &Gate, request: Request, next: Next) -> Response {
+    pub(super) async fn record(
+        &self,
+        gate: &Gate,
+        shown: Shown,
+        request: Request,
+        next: Next,
+    ) -> Response {
         if *request.method() != self.method {
-            return authorize(gate, request, next).await;
+            return authorize(gate, shown, request, next).await;
         }
         let log = &gate.plane.audit;
         let id = named(request.headers()).unwrap_or_else(|| log.request_id());
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let source = peer.map(|ConnectInfo(address)| address.ip().to_canonical());
-        let shown = HeaderValue::from_str(&id);
+        let named = HeaderValue::from_str(&id);
         let origin = Origin { kind: "request", request: Some(id), source };
         let change = match log.begin(&self.operation, origin, self.is_routine) {
             Ok(Some(change)) => change,
-            Ok(None) => return authorize(gate, request, next).await,
+            Ok(None) => return authorize(gate, shown, request, next).await,
             Err(error) => return unrecordable(error, "nothing was done"),
         };
         let path = self.has_parameters.then(|| shown_path(request.uri().path())).flatten();
@@ -73,7 +79,7 @@ impl Audited {
             if let Some(path) = &path {
                 audit::target(&Target::Path { path });
             }
-            authorize(gate, request, next).await
+            authorize(gate, shown, request, next).await
         };
         let mut response = change.collect(answering).await;
         let code = response.extensions().get::<ProblemCode>().map(|ProblemCode(code)| *code);
@@ -83,8 +89,8 @@ impl Audited {
         {
             return unrecordable(error, "it may have been done");
         }
-        if let Ok(shown) = shown {
-            response.headers_mut().insert(REQUEST_ID, shown);
+        if let Ok(named) = named {
+            response.headers_mut().insert(REQUEST_ID, named);
         }
         response
     }

@@ -24,6 +24,7 @@ use crate::doctor::{Examination, report};
 use crate::plane::Plane;
 use crate::problem::{Problem, ProblemDocument};
 use crate::remote::{Remote, address};
+use crate::request_limits::{RequestLimiter, RequestLimits};
 
 /// What the route may do: one examination at a time, and which addresses at the edge it may ask.
 #[derive(Debug, Default)]
@@ -94,7 +95,7 @@ pub(super) struct Check {
     )),
     responses((status = 200, description = "What was found", body = Examined),
               (status = "4XX", description = "Refused", body = ProblemDocument),
-              (status = 429, description = "Another examination is in progress", body = ProblemDocument))
+              (status = 429, description = "Too many requests, or another examination is in progress", body = ProblemDocument))
 )]
 pub(super) async fn examine(
     State(plane): State<Arc<Plane>>,
@@ -122,7 +123,9 @@ pub(super) async fn examine(
             "send `Authorization: Bearer osk_…`",
         )
     })?;
-    let routes = super::router(plane, metrics, examiner.clone());
+    // The examination was counted as one request.
+    let unlimited = RequestLimiter::new(RequestLimits::default());
+    let routes = super::router(plane, metrics, examiner.clone(), unlimited);
     let Examine { issuer, token, .. } = body.value;
     let examination = Examination {
         remote: Remote::inside(routes, authorization, peer.map(|Extension(peer)| peer)),

@@ -13,6 +13,7 @@ mod handover;
 mod issuers;
 mod json;
 mod keys;
+mod limited;
 mod measured;
 mod oauth;
 mod operations;
@@ -57,37 +58,50 @@ pub use starting::{Starting, starting};
 use crate::api_keys::Scope;
 use crate::plane::Plane;
 use crate::problem::{Problem, ProblemCode};
-use access::Access;
+use crate::request_limits::RequestLimiter;
+use access::{Access, Gate};
 use audited::Audited;
+use limited::Limited;
 use measured::Measured;
 
-/// The whole API over `plane`.
-pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle, examiner: Arc<Examiner>) -> Router {
+/// The whole API over `plane`, for as many requests as `limiter` admits.
+pub fn router(
+    plane: Arc<Plane>,
+    metrics: PrometheusHandle,
+    examiner: Arc<Examiner>,
+    limiter: RequestLimiter,
+) -> Router {
+    let limiter = Arc::new(limiter);
+    let gate = |path: &str, access, audited| {
+        let limited = Limited::at(path, &limiter);
+        Gate { plane: plane.clone(), access, limited, audited }
+    };
     let mut router = OpenApiRouter::with_openapi(Info::openapi());
     for (access, (schemas, paths, route)) in routes() {
-        let paths = secured(paths, access);
-        let is_readable = paths.paths.keys().any(|path| READABLE_ANYWHERE.contains(&path.as_str()));
-        let audited = Audited::of(&paths);
-        let route = guarded(route, access, audited, &plane, is_readable);
+        let paths = described(paths, access);
+        let path = paths.paths.keys().next().map(String::as_str).unwrap_or_default();
+        let is_readable = READABLE_ANYWHERE.contains(&path);
+        let route = guarded(route, gate(path, access, Audited::of(&paths)), is_readable);
         router = router.routes((schemas, paths, route));
     }
     let (mut router, description) = router.split_for_parts();
     // The same routes with a slash at the end, which is a common mistake.
     let feed = [("/v1/feed/", get(feed::poll)), ("/v1/feed/stream/", get(feed::follow))];
     for (path, route) in feed {
-        let route = guarded(route, Access::Scope(Scope::FeedRead), None, &plane, true);
+        let route = guarded(route, gate(path, Access::Scope(Scope::FeedRead), None), true);
         router = router.route(path, route);
     }
     let measured = Measured::new(description.paths.paths.keys().cloned());
     let is_https = plane.issuer().starts_with("https://");
     let around_all = Arc::new(Around { measured, is_https });
-    let docs = SwaggerUi::new("/docs").url("/openapi.json", description);
+    let by_source = from_fn_with_state(limiter, limited::by_source);
+    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", description));
     router
         .layer(Extension(metrics))
         .layer(Extension(examiner))
         .with_state(plane)
-        .merge(docs)
-        .fallback_service(get(page::serve).fallback(not_found))
+        .merge(docs.layer(by_source.clone()))
+        .fallback_service(get(page::serve).fallback(not_found).layer(by_source))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(around_all, around))
 }
@@ -96,7 +110,7 @@ pub fn router(plane: Arc<Plane>, metrics: PrometheusHandle, examiner: Arc<Examin
 pub fn description() -> utoipa::openapi::OpenApi {
     let mut router = OpenApiRouter::<Arc<Plane>>::with_openapi(Info::openapi());
     for (access, (schemas, paths, route)) in routes() {
-        router = router.routes((schemas, secured(paths, access), route));
+        router = router.routes((schemas, described(paths, access), route));
     }
     router.into_openapi()
 }
@@ -108,9 +122,10 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
     let form = || DefaultBodyLimit::max(MAX_FORM_BYTES);
     let token = || DefaultBodyLimit::max(MAX_EVENT_BYTES);
     let scope = Access::Scope;
+    let revoker = Access::PublicOr(Scope::RevocationsWrite);
     vec![
-        (Access::Public, routes!(operations::healthz)),
-        (Access::Public, routes!(operations::readyz)),
+        (Access::Probe, routes!(operations::healthz)),
+        (Access::Probe, routes!(operations::readyz)),
         (Access::Public, routes!(keys::jwks)),
         (Access::Public, routes!(oauth::metadata)),
         (scope(Scope::AuditRead), routes!(audit::read)),
@@ -120,12 +135,12 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
         (scope(Scope::FeedRead), routes!(feed::follow)),
         (scope(Scope::TokensIntrospect), routes!(oauth::introspect::introspect).layer(form())),
         // A caller that presents a token may refresh or revoke it: possession is the permission.
-        (Access::Public, routes!(oauth::revoke::revoke).layer(form())),
+        (revoker, routes!(oauth::revoke::revoke).layer(form())),
         (Access::Public, routes!(oauth::token::refresh).layer(form())),
         // Identity providers have no API key: the signature of what they send is checked.
         (Access::Public, routes!(receivers::backchannel_logout).layer(token())),
         (Access::Public, routes!(receivers::events).layer(token())),
-        (Access::Public, routes!(receivers::global_revocation).layer(token())),
+        (revoker, routes!(receivers::global_revocation).layer(token())),
         (
             Access::Public,
             routes!(receivers::webhook).layer(DefaultBodyLimit::max(MAX_WEBHOOK_BYTES)),
@@ -163,12 +178,10 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
 /// The route with its guard and layers.
 fn guarded(
     route: MethodRouter<Arc<Plane>>,
-    access: Access,
-    audited: Option<Audited>,
-    plane: &Arc<Plane>,
+    gate: Gate,
     is_readable_anywhere: bool,
 ) -> MethodRouter<Arc<Plane>> {
-    let route = access::guard(route, access, audited, plane);
+    let route = access::guard(route, gate);
     if !is_readable_anywhere {
         return route;
     }
@@ -176,12 +189,16 @@ fn guarded(
     route.options(async || StatusCode::NO_CONTENT).layer(readable_anywhere())
 }
 
-/// The description of a route, including the credentials that its access requires.
-fn secured(mut paths: Paths, access: Access) -> Paths {
-    for item in paths.paths.values_mut() {
+/// The description of a route, including the credentials that its access requires, and the answer to requests
+/// beyond the limits.
+fn described(mut paths: Paths, access: Access) -> Paths {
+    for (path, item) in &mut paths.paths {
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             operation.security = Some(vec![access.requirement()]);
+        }
+        if access != Access::Probe {
+            limited::describe(path, item);
         }
     }
     paths

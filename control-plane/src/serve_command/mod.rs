@@ -15,6 +15,7 @@ use clap::Args;
 use offswitch::config::Config;
 use offswitch::http::{self, Examiner, Starting};
 use offswitch::plane::Plane;
+use offswitch::request_limits::RequestLimiter;
 use offswitch::server::{self, Listener};
 use offswitch::telemetry::{self, Traces};
 use tokio::signal::unix::{SignalKind, signal};
@@ -80,12 +81,13 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let stopping = stopping();
     let stop = stopped(stopping.clone());
     let mut serving = tokio::spawn(server::run(listener, router.clone(), limits, stop));
-    let proxies = config.trusted_proxies.clone();
+    let (proxies, limiter) =
+        (config.trusted_proxies.clone(), RequestLimiter::new(config.request_limits));
     let plane = tokio::select! {
         started = opening::start(config, &starting) => started?,
         stopped = &mut serving => return Ok(stopped?),
     };
-    let routes = http::router(plane.clone(), metrics.clone(), examiner);
+    let routes = http::router(plane.clone(), metrics.clone(), examiner, limiter);
     router.store(Arc::new(proxies.before(routes)));
     introduce(&plane, &base);
     let (outgoing, audit) = (plane.outgoing.clone(), plane.audit.clone());

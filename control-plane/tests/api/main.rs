@@ -23,6 +23,7 @@ mod polling;
 mod receipts;
 mod receivers;
 mod relying_parties;
+mod request_limits;
 mod revoking;
 mod security_events;
 mod slow_readers;

@@ -13,6 +13,7 @@ use offswitch::config::Config;
 use offswitch::http;
 use offswitch::master_key::MasterKey;
 use offswitch::plane::{Loading, Plane, Settings};
+use offswitch::request_limits::{RequestLimiter, RequestLimits};
 use offswitch::sealing::SealedStore;
 use offswitch::server::tls::Tls;
 use offswitch::server::{self, Limits, Listener};
@@ -59,8 +60,9 @@ impl LocalServer {
         change(&mut settings);
         let plane = Plane::start(settings, store, master, now, &Loading::default()).await.unwrap();
         plane.spawn_tasks();
-        let mut server =
-            Self::serve(limits, layer(http::router(plane, metrics(), Arc::default()))).await;
+        let limiter = RequestLimiter::new(RequestLimits::default());
+        let routes = http::router(plane, metrics(), Arc::default(), limiter);
+        let mut server = Self::serve(limits, layer(routes)).await;
         server.admin_key = key.unwrap().key.to_string();
         server._folder = Some(folder);
         server

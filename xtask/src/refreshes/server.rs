@@ -73,6 +73,8 @@ impl ControlPlane {
             .env("OFFSWITCH_LISTEN", format!("127.0.0.1:{port}"))
             .env("OFFSWITCH_DATA_DIR", redis.folder())
             .env("OFFSWITCH_STORE", &redis.url)
+            // All clients of the measurement have one address.
+            .env("OFFSWITCH_REQUESTS_PER_SOURCE", "0")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

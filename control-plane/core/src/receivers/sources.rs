@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use crate::source::Source;
+
 /// The addresses whose requests were refused or accepted lately; a bounded number.
 ///
 /// An address that an accepted request came from is limited as its issuer is, and no more: it may be a
 /// proxy, behind which a provider and an attacker are one address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources(BTreeMap<Source, Seen>);
-
-/// An address that one party has: in IPv6 a whole network of 64 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Source(IpAddr);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Seen {
@@ -60,15 +58,6 @@ impl Sources {
     }
 }
 
-impl Source {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V6(address) => Self(IpAddr::V6((address.to_bits() & NETWORK).into())),
-            address @ IpAddr::V4(_) => Self(address),
-        }
-    }
-}
-
 impl Seen {
     fn is_known(&self, now: u64) -> bool {
         self.accepted_at.is_some_and(|at| at.saturating_add(KNOWN_SECONDS) >= now)
@@ -81,7 +70,6 @@ const MOST_REFUSED_PER_SECOND: u32 = 100;
 const KNOWN_SECONDS: u64 = 86_400;
 /// About 300 KiB.
 const MOST_SOURCES: usize = 4096;
-const NETWORK: u128 = !0 << 64;
 
 #[cfg(test)]
 mod tests {

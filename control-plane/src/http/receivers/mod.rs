@@ -46,7 +46,7 @@ pub(super) struct LogoutForm {
     responses((status = 200, description = "Revoked"),
               (status = 400, description = "The logout token is refused", body = OauthError),
               (status = 404, description = "There is no such receiver", body = OauthError),
-              (status = 429, description = "Too many logout tokens were refused", body = OauthError),
+              (status = 429, description = "Too many requests, or too many logout tokens were refused", body = OauthError),
               (status = 503, description = "Nothing is recorded: send it again", body = OauthError))
 )]
 pub(super) async fn backchannel_logout(
@@ -75,7 +75,7 @@ pub(super) async fn backchannel_logout(
     responses((status = 202, description = "Done, or there is nothing to do"),
               (status = 400, description = "The token is refused (RFC 8935 section 2.4)", body = DeliveryError),
               (status = 404, description = "There is no such receiver", body = DeliveryError),
-              (status = 429, description = "Too many tokens were refused", body = ProblemDocument),
+              (status = 429, description = "Too many requests, or too many tokens were refused", body = ProblemDocument),
               (status = 503, description = "Nothing is recorded: send it again", body = ProblemDocument))
 )]
 pub(super) async fn events(
