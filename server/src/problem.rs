@@ -154,7 +154,7 @@ impl IntoResponse for Problem {
 /// When to retry, in seconds: soon, unless only an operator can fix the problem.
 pub fn retry_after(code: &str) -> &'static str {
     match code {
-        "document_altered" | "session_lost" => "60",
+        "document_altered" | "session_lost" | "store_newer" => "60",
         // Until then it is not fetched again.
         "keys_unavailable" => "10",
         _ => "1",

@@ -128,5 +128,7 @@ impl BackupError {
 /// The document that says that a restore has begun. It is not sealed: a restore may have brought no
 /// keyring yet.
 const UNFINISHED: &str = "restoring";
-/// The format of the files that this version writes and reads.
+/// The format of the files that this version writes and reads. What is in them has the format of a store, so
+/// that a new format of stores needs a new one here too.
 const FORMAT: u8 = 1;
+const _: () = assert!(FORMAT as u64 >= crate::store::FORMAT);

@@ -86,6 +86,15 @@ impl From<PlaneError> for Problem {
                     "nothing was acknowledged; repeat the request with the same idempotency key",
                 )
             }
+            Some(StoreError::Newer { .. }) => {
+                tracing::error!(%error, "the store is one of a newer version");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "store_newer",
+                    "a newer version of offswitch uses the store, and this process does not \
+                     understand it; nothing was acknowledged; ask another process",
+                )
+            }
             // It is logged where it was found. Never treated as a document that does not exist.
             Some(StoreError::Altered(_)) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -321,6 +321,15 @@ pub enum StoreError {
     /// The log does not continue what the caller has read of it: read it again.
     #[error("the log is not the one that this process has read")]
     Moved,
+    /// A newer version has written what this one may not understand. Nothing is read or written.
+    #[error(
+        "the store has format {found}, and this version of offswitch knows formats up to {FORMAT}: run a \
+         version that knows it (docs/guides/upgrading.md)"
+    )]
+    Newer {
+        /// The format of the store.
+        found: u64,
+    },
     /// The request id was used before for something else.
     #[error("the idempotency key was used for another request")]
     RequestReused,
@@ -346,11 +355,17 @@ impl StoreError {
             Self::Damaged(_) => "unavailable",
             Self::Full(_) => "store_full",
             Self::Moved | Self::Unavailable(_) => "store_unavailable",
+            Self::Newer { .. } => "store_newer",
             Self::RequestReused => "idempotency_key_reused",
             Self::TooFewReplicas { .. } => "too_few_replicas",
         }
     }
 }
+
+/// The format of what is in a store: records, checkpoints and documents. A version that writes anything that
+/// the version before it cannot read, such as a new kind of record or a new scope of API keys, raises the number
+/// by one. Its first process then marks the store with it, and older processes refuse the store from then on.
+pub const FORMAT: u64 = 1;
 
 /// A page ends with the record that takes it to this size, so that neither memory nor a deadline
 /// depends on the number of large records.

@@ -20,3 +20,4 @@ mod several_processes;
 mod shutdown;
 #[path = "../support/mod.rs"]
 mod support;
+mod versions;

@@ -43,7 +43,13 @@ pub fn readiness(status: u16, body: Option<&Value>) -> (bool, Vec<Finding>) {
         return (false, vec![Finding::failed(CONTROL_PLANE, detail)]);
     };
     let store = member("store_reachable").and_then(Value::as_bool);
+    let findings = || member("findings").and_then(Value::as_array).into_iter().flatten();
+    let is_newer = findings().any(|one| one.get("code").is_some_and(|code| code == "store_newer"));
     let first = match (ready, store) {
+        (false, _) if is_newer => Finding::failed(
+            CONTROL_PLANE,
+            "a newer version has written its store, which it therefore refuses: upgrade this process",
+        ),
         (_, Some(false)) => Finding::failed(
             CONTROL_PLANE,
             "its store does not answer, so nothing can be revoked: see its log, and start the store",
@@ -56,8 +62,7 @@ pub fn readiness(status: u16, body: Option<&Value>) -> (bool, Vec<Finding>) {
             Finding::failed(CONTROL_PLANE, "it answers, but it is not ready to serve; see its log")
         }
     };
-    let findings = member("findings").and_then(Value::as_array).into_iter().flatten();
-    let of_store = findings.map(|one| {
+    let of_store = findings().map(|one| {
         let text = |name: &str| one.get(name).and_then(Value::as_str).unwrap_or_default();
         let is_fatal = one.get("fatal").and_then(Value::as_bool) == Some(true);
         let result = if is_fatal { Outcome::Failed } else { Outcome::Warning };

@@ -24,7 +24,7 @@ use crate::{api_keys, keyring, relying_parties};
 #[derive(Debug, Default)]
 pub(super) struct Round {
     number: u64,
-    error: Option<String>,
+    error: Option<StoreError>,
 }
 
 impl Log {
@@ -40,7 +40,7 @@ impl Log {
             // That round began after this call: with a slow store, waiting callers share a round.
             return match &last.error {
                 None => Ok(()),
-                Some(error) => Err(StoreError::Unavailable(error.clone()).into()),
+                Some(error) => Err(error.clone().into()),
             };
         }
         let number = self.rounds_begun.fetch_add(1, Ordering::AcqRel) + 1;
@@ -50,7 +50,7 @@ impl Log {
         // own clock, which may be fast.
         let began_at = self.store.now().saturating_sub(began.elapsed().as_secs() + 1);
         // Only now: if the caller is dropped before, no round is recorded.
-        *last = Round { number, error: outcome.as_ref().err().map(ToString::to_string) };
+        *last = Round { number, error: outcome.as_ref().err().map(shared) };
         self.note_outage(outcome.is_err());
         if outcome.is_ok() {
             let was_set_back = self.clock.note(began_at) == Step::Back;
@@ -338,6 +338,14 @@ impl Log {
         // Every start reads these records; their number grows while nothing can be trimmed.
         metrics::gauge!("offswitch_log_records").set(head.saturating_sub(checkpoint.seq) as f64);
         Ok(())
+    }
+}
+
+/// The error of a round for those who waited for it.
+fn shared(error: &PlaneError) -> StoreError {
+    match error {
+        PlaneError::Store(newer @ StoreError::Newer { .. }) => newer.clone(),
+        error => StoreError::Unavailable(error.to_string()),
     }
 }
 

@@ -43,7 +43,8 @@ impl EmbeddedStore {
     /// # Errors
     ///
     /// [`StoreError::Damaged`] if the file is not a store or its content was altered,
-    /// [`StoreError::Unavailable`] if it cannot be opened or another process has it open.
+    /// [`StoreError::Unavailable`] if it cannot be opened or another process has it open,
+    /// [`StoreError::Newer`] if a newer version has written it.
     pub fn open(path: &Path, first_era: u64) -> Result<Self, StoreError> {
         let file = Arc::new(File::open(path)?);
         let begin = |transaction: &WriteTransaction| tables::begin(transaction, first_era);

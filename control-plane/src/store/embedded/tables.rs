@@ -8,7 +8,7 @@ use offswitch_snapshot::Position;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::super::{
-    Older, Onto, PAGE_SIZE_BYTES, Page, Request, StoreError, Stretch, Swapped, mark,
+    FORMAT, Older, Onto, PAGE_SIZE_BYTES, Page, Request, StoreError, Stretch, Swapped, mark,
 };
 
 /// The outcome of an append.
@@ -24,6 +24,7 @@ pub(super) fn begin(
     transaction: &WriteTransaction,
     first_era: u64,
 ) -> Result<Position, StoreError> {
+    agree_on_format(transaction)?;
     transaction.open_table(LOG).map_err(failed)?;
     transaction.open_table(CHECKPOINT).map_err(failed)?;
     transaction.open_table(DOCUMENTS).map_err(failed)?;
@@ -39,6 +40,18 @@ pub(super) fn begin(
         }
     }
     Ok(stand(&meta)?.position)
+}
+
+/// Refuses a file that a newer version has written, before anything in it is read or changed. An older one,
+/// and a new one, becomes one of this version.
+fn agree_on_format(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    let mut meta = transaction.open_table(META).map_err(failed)?;
+    let found = meta.get(FORMAT_NAME).map_err(failed)?.map(|entry| entry.value());
+    match found {
+        Some(found) if found > FORMAT => Err(StoreError::Newer { found }),
+        Some(FORMAT) => Ok(()),
+        _ => meta.insert(FORMAT_NAME, FORMAT).map(drop).map_err(failed),
+    }
 }
 
 /// True if the log satisfies `onto`.
@@ -384,8 +397,9 @@ fn number(
 const LOG: TableDefinition<'_, u64, (u64, &[u8])> = TableDefinition::new("log");
 /// One entry: seq, bytes
 const CHECKPOINT: TableDefinition<'_, (), (u64, &[u8])> = TableDefinition::new("checkpoint");
-/// name → number, for [`ERA`], [`SEQ`] and the marks of the last record and of the checkpoint's
+/// name → number, for [`FORMAT_NAME`], [`ERA`], [`SEQ`] and the marks of the last record and of the checkpoint's
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const FORMAT_NAME: &str = "format";
 const ERA: &str = "era";
 const SEQ: &str = "seq";
 const MARK: &str = "mark";

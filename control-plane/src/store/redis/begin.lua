@@ -1,9 +1,14 @@
 -- Begins a log if there is none.
 -- KEYS: meta, log, checkpoint
--- ARGV: first era
+-- ARGV: first era, format that this version writes
 -- Returns whether there is a log now.
-if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  if tonumber(format or '1') < tonumber(ARGV[2]) then
+    redis.call('HSET', KEYS[1], 'format', ARGV[2])
+  end
+  return 1
+end
 if redis.call('EXISTS', KEYS[2], KEYS[3]) > 0 then return 0 end
 redis.call('HSET', KEYS[1], 'era', ARGV[1], 'seq', '0', 'mark', '0', 'checkpoint', '0',
-  'checkpoint_mark', '0', 'digest', '')
+  'checkpoint_mark', '0', 'digest', '', 'format', ARGV[2])
 return 1

@@ -16,7 +16,7 @@ use super::cluster::redirected;
 use super::execute::{acknowledged, execute};
 use super::health::{Health, Role};
 use super::options::{Appendfsync, RedisOptions, Tolerance, Tolerated};
-use super::scripts::Call;
+use super::scripts::{Call, NEWER};
 use super::servers::Servers;
 use super::slots::{Shared, Slot, Slots};
 use super::tls;
@@ -358,6 +358,10 @@ pub(super) fn unavailable(error: &RedisError) -> StoreError {
     }
     match error.code() {
         Some("WRONGTYPE") => StoreError::Damaged(error.to_string()),
+        Some(NEWER) => {
+            let found = error.detail().and_then(|detail| detail.trim().parse().ok());
+            StoreError::Newer { found: found.unwrap_or(u64::MAX) }
+        }
         Some("OOM") => StoreError::Full(error.to_string()),
         // With `appendfsync everysec`; with `always` the server exits.
         Some("MISCONF") if error.to_string().contains("No space left") => {

@@ -33,15 +33,15 @@ use self::scripts::{Keys, digest, digest_of};
 use crate::clock::unix_seconds;
 
 use super::{
-    Append, Appended, Batch, Durability, Finding, Older, Onto, Page, Request, Store, StoreError,
-    Stretch, Swapped, mark,
+    Append, Appended, Batch, Durability, FORMAT, Finding, Older, Onto, Page, Request, Store,
+    StoreError, Stretch, Swapped, mark,
 };
 
 /// A store in Redis (7.0 or later) or Valkey, shared by any number of processes: in one server, in
 /// the primary that sentinels watch, or in one slot of a cluster.
 ///
 /// All keys of a feed have one hash tag: `meta` (era, seq and mark of the last record and of the
-/// checkpoint, the checkpoint's digest), `log` (a stream whose ids are `seq-mark`), `checkpoint`,
+/// checkpoint, the checkpoint's digest, the format), `log` (a stream whose ids are `seq-mark`), `checkpoint`,
 /// `doc:<name>` and `request:<id>`. Requests and some documents expire.
 pub struct RedisStore {
     link: Arc<Link>,
@@ -62,7 +62,8 @@ impl RedisStore {
     ///
     /// [`StoreError::Unavailable`] if the options are wrong, the server cannot be reached within
     /// the deadline, or it has fatal findings that are not tolerated: the text then lists them all.
-    /// [`StoreError::Damaged`] if only parts of a log exist.
+    /// [`StoreError::Damaged`] if only parts of a log exist, [`StoreError::Newer`] if a newer version has
+    /// written it.
     pub async fn connect(options: RedisOptions) -> Result<Self, StoreError> {
         let RedisOptions { prefix, .. } = &options;
         if prefix.is_empty() || prefix.contains(['{', '}']) {
@@ -81,6 +82,9 @@ impl RedisStore {
             clock_ahead_seconds: AtomicI64::new(0),
             checkpoint: Mutex::default(),
         };
+        if let Some(found) = store.newer_format().await? {
+            return Err(StoreError::Newer { found });
+        }
         let findings = store.findings().await?;
         let fatal: Vec<_> = findings.into_iter().filter(|finding| finding.fatal).collect();
         if !fatal.is_empty() {
@@ -99,6 +103,12 @@ impl RedisStore {
         command.arg("BLOCK").arg(block.as_millis().max(1)).arg("COUNT").arg(1);
         command.arg("STREAMS").arg(&self.keys.log).arg(format!("{after}-{}", u64::MAX));
         Ok(self.link.call_blocking(&command, block).await? != Value::Nil)
+    }
+
+    /// The format of the store, if it is newer than this version knows.
+    async fn newer_format(&self) -> Result<Option<u64>, StoreError> {
+        let (format, _): (Option<u64>, _) = self.link.call(&self.keys.format()).await?;
+        Ok(format.filter(|format| *format > FORMAT))
     }
 
     async fn era(&self) -> Result<Option<u64>, StoreError> {
@@ -292,7 +302,12 @@ impl Store for RedisStore {
     }
 
     async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
-        self.link.findings().await
+        let mut findings = self.link.findings().await?;
+        if let Some(found) = self.newer_format().await? {
+            let detail = StoreError::Newer { found }.to_string();
+            findings.push(Finding { code: "store_newer", detail, fatal: true });
+        }
+        Ok(findings)
     }
 
     fn durability(&self) -> Option<Durability> {

@@ -6,7 +6,7 @@ use offswitch_core::log::{Checkpoint, End};
 use offswitch_snapshot::Position;
 use redis::{Cmd, Script, Value};
 
-use super::super::{Append, Onto, PAGE_SIZE_BYTES, Request};
+use super::super::{Append, FORMAT, Onto, PAGE_SIZE_BYTES, Request};
 
 /// A command and the script that it runs, if any, in case the server has not cached the script.
 pub(super) struct Call {
@@ -34,8 +34,15 @@ impl Keys {
 
     pub(super) fn begin(&self, first_era: u64) -> Call {
         let mut call = Call::script(&BEGIN, &[&self.meta, &self.log, &self.checkpoint]);
-        call.command.arg(first_era);
+        call.command.arg(first_era).arg(FORMAT);
         call
+    }
+
+    /// The format, if it is there: `begin` writes it.
+    pub(super) fn format(&self) -> Call {
+        let mut command = redis::cmd("HGET");
+        command.arg(&self.meta).arg("format");
+        Call::plain(command)
     }
 
     /// `waits` is true if replicas must acknowledge it.
@@ -108,7 +115,7 @@ impl Keys {
         let mut call = Call::script(&START_ERA, &[&self.meta, &self.log, &self.checkpoint]);
         let Checkpoint { seq, bytes } = checkpoint;
         call.end(expected).arg(era).arg(seq).arg(bytes.as_slice()).arg(digest(bytes));
-        call.command.arg(mark).arg(nonce).arg(first_era);
+        call.command.arg(mark).arg(nonce).arg(first_era).arg(FORMAT);
         call
     }
 
@@ -211,15 +218,29 @@ pub(super) fn digest(bytes: &[u8]) -> String {
     if bytes.is_empty() { String::new() } else { blake3::hash(bytes).to_hex().to_string() }
 }
 
-static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("append.lua")));
-static BEGIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("begin.lua")));
-static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read.lua")));
-static READ_BACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read_back.lua")));
-static RECALL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("recall.lua")));
-static START_ERA: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("start_era.lua")));
-static SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("swap.lua")));
-static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("trim.lua")));
+/// A script that first refuses a store of a newer format than this version knows, in the same step as what it
+/// does. Its key number `meta` is that of the meta data, where the format is; without one it is the first.
+fn script(meta: u8, text: &str) -> Script {
+    let refusal = format!(
+        "local format = redis.call('HGET', KEYS[{meta}], 'format')\n\
+         if format and tonumber(format) > {FORMAT} then\n\
+         return redis.error_reply('{NEWER} ' .. format)\n\
+         end\n"
+    );
+    Script::new(&(refusal + text))
+}
 
+static APPEND: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("append.lua")));
+static BEGIN: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("begin.lua")));
+static READ: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("read.lua")));
+static READ_BACK: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("read_back.lua")));
+static RECALL: LazyLock<Script> = LazyLock::new(|| script(2, include_str!("recall.lua")));
+static START_ERA: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("start_era.lua")));
+static SWAP: LazyLock<Script> = LazyLock::new(|| script(2, include_str!("swap.lua")));
+static TRIM: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("trim.lua")));
+
+/// The code of the error with which a script refuses a newer format.
+pub(super) const NEWER: &str = "NEWERFORMAT";
 /// How many of the server's keys one step of a scan examines.
 const SCANNED_AT_ONCE: usize = 1000;
 
