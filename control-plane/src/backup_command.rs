@@ -15,18 +15,25 @@ use offswitch::keyring::Keyring;
 use offswitch::master_key::MasterKey;
 use offswitch::store::Store;
 use offswitch_core::audit::Target;
+use serde_json::json;
 
 use crate::audit_command::recorded;
+use crate::command_line::{Answer, EXIT_CODES};
 use crate::serve_command::{agree_on_issuer, master_key, open_store, remembered_issuer, sealed};
 
 #[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct BackupOptions {
     /// The file to write; it must not exist.
     #[arg(long)]
     to: PathBuf,
+    /// Prints JSON, also for errors: `{"code", "detail"}`.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct RestoreOptions {
     /// The file that `offswitch backup` wrote.
     #[arg(long)]
@@ -35,20 +42,38 @@ pub(crate) struct RestoreOptions {
     /// un-revoked.
     #[arg(long)]
     merge: bool,
+    /// Prints JSON, also for errors: `{"code", "detail"}`.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Writes a backup. On Redis, control planes may run meanwhile.
-pub(crate) async fn back_up(config: &Config, options: &BackupOptions) -> anyhow::Result<()> {
+pub(crate) async fn back_up(config: &Config, options: &BackupOptions) -> anyhow::Result<Answer> {
     let taken = take(config, &options.to).await?;
-    report_taken(&taken, &options.to);
-    Ok(())
+    let json = json!({
+        "file": options.to.display().to_string(),
+        "issuer": taken.head.issuer,
+        "made_at": taken.head.made_at,
+        "position": taken.end.position.to_string(),
+        "records": taken.records,
+        "documents": taken.documents,
+        "left_out": taken.left_out,
+    });
+    Ok(Answer::done(about_taken(&taken, &options.to), json))
 }
 
 /// Restores a backup.
-pub(crate) async fn restore(config: &Config, options: &RestoreOptions) -> anyhow::Result<()> {
+pub(crate) async fn restore(config: &Config, options: &RestoreOptions) -> anyhow::Result<Answer> {
     let (head, restored) = put_back(config, options).await?;
-    report_restored(&head, &restored);
-    Ok(())
+    let json = json!({
+        "issuer": head.issuer,
+        "made_at": head.made_at,
+        "position": restored.end.to_string(),
+        "records": restored.records,
+        "documents": restored.documents,
+        "kept": restored.kept,
+    });
+    Ok(Answer::done(about_restored(&head, &restored), json))
 }
 
 async fn take(config: &Config, path: &Path) -> anyhow::Result<Taken> {
@@ -131,53 +156,60 @@ fn is_of(head: &Head, issuer: &str) -> Result<(), BackupError> {
     Err(BackupError::OtherIssuer { found: head.issuer.clone(), expected: issuer.to_owned() })
 }
 
-fn report_taken(taken: &Taken, path: &Path) {
+fn about_taken(taken: &Taken, path: &Path) -> String {
     let Taken { head, documents, records, end, left_out } = taken;
-    println!("{} has the state of {} at {}", path.display(), head.issuer, utc(head.made_at));
-    println!("{records} record(s) up to {}, {documents} document(s)", end.position);
-    if !left_out.is_empty() {
-        let some = left_out.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>();
-        println!(
-            "left out: {} document(s) that do not open under the master key ({}{})",
-            left_out.len(),
-            some.join(", "),
-            if left_out.len() > MOST_NAMED { ", …" } else { "" }
-        );
-    }
-    println!("keep the master key in another place: without it the backup cannot be restored");
+    let left_out = match left_out.len() {
+        0 => String::new(),
+        count => {
+            let some = left_out.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>();
+            format!(
+                "left out: {count} document(s) that do not open under the master key ({}{})\n",
+                some.join(", "),
+                if count > MOST_NAMED { ", …" } else { "" }
+            )
+        }
+    };
+    format!(
+        "{} has the state of {} at {}\n\
+         {records} record(s) up to {}, {documents} document(s)\n\
+         {left_out}\
+         keep the master key in another place: without it the backup cannot be restored\n",
+        path.display(),
+        head.issuer,
+        utc(head.made_at),
+        end.position,
+    )
 }
 
-fn report_restored(head: &Head, restored: &Restored) {
+fn about_restored(head: &Head, restored: &Restored) -> String {
     let made_at = utc(head.made_at);
     let Restored { documents, kept, records, end } = restored;
-    println!(
-        "restored {} as of {made_at}: {records} record(s), {documents} document(s)",
+    let kept = match kept {
+        0 => String::new(),
+        kept => format!("the store had {kept} of the documents already; they stay as they are\n"),
+    };
+    let logouts = match unix_seconds() > head.made_at.saturating_add(ENDED_ARE_KNOWN_SECONDS) {
+        true => {
+            "the backup is older than a day, so sessions that have ended since may be active again; press \
+             the red button (POST /v1/red-button) to end them all"
+        }
+        false => {
+            "if no control plane has its data folder, sessions that have ended since are active again; \
+             press the red button (POST /v1/red-button) to end them all"
+        }
+    };
+    format!(
+        "restored {} as of {made_at}: {records} record(s), {documents} document(s)\n\
+         {kept}\
+         the log is now at {end}, in a new era; verifiers keep what they know\n\
+         what a backup cannot know, from {made_at} on:\n\
+         - revocations: control planes put back those in their data folder (published) when they start, or \
+         while they run; start all of them before you admit traffic\n\
+         - sessions: those that were opened later are gone, and their users log in again\n\
+         - logouts: {logouts}\n\
+         - API keys: keys that were deleted later work again; compare `offswitch api-keys list`\n",
         head.issuer
-    );
-    if *kept > 0 {
-        println!("the store had {kept} of the documents already; they stay as they are");
-    }
-    println!("the log is now at {end}, in a new era; verifiers keep what they know");
-    println!("what a backup cannot know, from {made_at} on:");
-    println!(
-        "- revocations: control planes put back those in their data folder (published) when they \
-         start, or while they run; start all of them before you admit traffic"
-    );
-    println!("- sessions: those that were opened later are gone, and their users log in again");
-    if unix_seconds() > head.made_at.saturating_add(ENDED_ARE_KNOWN_SECONDS) {
-        println!(
-            "- logouts: the backup is older than a day, so sessions that have ended since may be \
-             active again; press the red button (POST /v1/red-button) to end them all"
-        );
-    } else {
-        println!(
-            "- logouts: if no control plane has its data folder, sessions that have ended since are \
-             active again; press the red button (POST /v1/red-button) to end them all"
-        );
-    }
-    println!(
-        "- API keys: keys that were deleted later work again; compare `offswitch api-keys list`"
-    );
+    )
 }
 
 const EMBEDDED_FILE: &str = "offswitch.redb";

@@ -28,7 +28,7 @@ use offswitch::telemetry;
 
 use self::audit_command::AuditCommand;
 use self::backup_command::{BackupOptions, RestoreOptions};
-use self::command_line::{EXIT_CODES, Exit, Failure, Kind, Outcome, print};
+use self::command_line::{Answer, EXIT_CODES, Exit, Failure, Kind, Outcome, failure, print};
 use self::doctor_command::Doctor;
 use self::guard_command::GuardOptions;
 use self::health_command::Health;
@@ -40,7 +40,7 @@ use self::remote_commands::{
 use self::serve_command::ServeOptions;
 use self::shell_command::{Completions, Man};
 use self::snapshot_command::SnapshotCommand;
-use self::store_command::StoreCommand;
+use self::store_command::StoreCommands;
 
 /// A request makes many small allocations: they took a sixth of the time of a refresh.
 #[global_allocator]
@@ -86,9 +86,7 @@ enum Command {
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
     Status(Status),
-    /// Changes the store itself, with its configuration. With the embedded store, stop `serve` first.
-    #[command(subcommand)]
-    Store(StoreCommand),
+    Store(StoreCommands),
     Verify(Verify),
 }
 
@@ -104,13 +102,13 @@ async fn main() -> ExitCode {
     let path = config.as_deref();
     match command {
         Command::ApiKeys(asked) => answered(asked.connection.json, asked.run()).await,
-        Command::Audit(command) => match configured(path, Vec::new()) {
-            Ok(config) => audit_command::run(&config, command),
+        Command::Audit(command) => match configured(path, Vec::new(), command.is_json()) {
+            Ok(config) => audit_command::run(&config, &command),
             Err(code) => code,
         },
         Command::Backup(options) => {
             let back_up = async |config: Config| backup_command::back_up(&config, &options).await;
-            with_configuration(path, Vec::new(), back_up).await
+            on_the_store(path, options.json, back_up).await
         }
         Command::Completions(asked) => print(asked.run(commands()), false),
         Command::Doctor(asked) => answered(asked.connection.json, asked.run()).await,
@@ -123,22 +121,21 @@ async fn main() -> ExitCode {
         Command::Receipt(asked) => answered(asked.connection.json, asked.run()).await,
         Command::Restore(options) => {
             let restore = async |config: Config| backup_command::restore(&config, &options).await;
-            with_configuration(path, Vec::new(), restore).await
+            on_the_store(path, options.json, restore).await
         }
         Command::Revoke(asked) => answered(asked.connection.json, asked.run()).await,
-        Command::Serve(options) if options.check => match configured(path, options.variables()) {
-            Ok(config) => serve_command::check(&config).await,
+        Command::Serve(options) => match configured(path, options.variables(), false) {
+            Ok(config) if options.check => serve_command::check(&config).await,
+            Ok(config) => served(config).await,
             Err(code) => code,
         },
-        Command::Serve(options) => {
-            with_configuration(path, options.variables(), serve_command::serve).await
-        }
         Command::Session(asked) => answered(asked.connection.json, asked.run()).await,
         Command::Snapshot(command) => snapshot_command::run(command),
         Command::Status(asked) => answered(asked.connection.json, asked.run()).await,
-        Command::Store(command) => {
+        Command::Store(asked) => {
+            let (is_json, command) = (asked.json, asked.command);
             let change = async |config: Config| store_command::run(&config, command).await;
-            with_configuration(path, Vec::new(), change).await
+            on_the_store(path, is_json, change).await
         }
         Command::Verify(asked) => answered(asked.connection.json, asked.run()).await,
     }
@@ -169,17 +166,9 @@ async fn answered(is_json: bool, outcome: impl Future<Output = Outcome>) -> Exit
     print(outcome.await, is_json)
 }
 
-/// Does what needs the configuration of the control plane, and prints why it failed.
-async fn with_configuration(
-    path: Option<&Path>,
-    options: Vec<(OsString, OsString)>,
-    act: impl AsyncFnOnce(Config) -> anyhow::Result<()>,
-) -> ExitCode {
-    let config = match configured(path, options) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    let Err(error) = act(config).await else { return Exit::Done.into() };
+/// Serves, and prints why that failed.
+async fn served(config: Config) -> ExitCode {
+    let Err(error) = serve_command::serve(config).await else { return Exit::Done.into() };
     eprintln!("offswitch: {error:#}");
     match serve_command::is_over_soon(&error) {
         true => Exit::Undecided.into(),
@@ -187,13 +176,39 @@ async fn with_configuration(
     }
 }
 
-/// Reads the configuration and starts the log accordingly; prints every problem.
-fn configured(path: Option<&Path>, options: Vec<(OsString, OsString)>) -> Result<Config, ExitCode> {
+/// Does what works on the store itself, with the configuration of the control plane.
+async fn on_the_store(
+    path: Option<&Path>,
+    is_json: bool,
+    act: impl AsyncFnOnce(Config) -> anyhow::Result<Answer>,
+) -> ExitCode {
+    let config = match configured(path, Vec::new(), is_json) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let outcome = act(config).await;
+    let outcome = outcome.map_err(|error| failure(&error, serve_command::is_over_soon(&error)));
+    print(outcome, is_json)
+}
+
+/// Reads the configuration and starts the log accordingly; prints every problem. A program that reads JSON gets
+/// nothing else.
+fn configured(
+    path: Option<&Path>,
+    options: Vec<(OsString, OsString)>,
+    is_json: bool,
+) -> Result<Config, ExitCode> {
     match load(path, options) {
         Ok(config) => {
-            let filter = telemetry::filter(&config.log).unwrap_or_default();
+            let level = if is_json { "off" } else { config.log.as_str() };
+            let filter = telemetry::filter(level).unwrap_or_default();
             telemetry::start_log(filter, config.log_format, &config.warnings);
             Ok(config)
+        }
+        Err(problems) if is_json => {
+            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let detail = format!("the configuration: {}", all.join("; "));
+            Err(Failure::new(Kind::WrongUsage, detail).print(true))
         }
         Err(problems) => {
             eprintln!("the configuration has {} problem(s):", problems.len());

@@ -10,10 +10,11 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use offswitch::config::Config;
+use serde_json::Value;
 
 use self::export::Export;
 use self::verify::Verify;
-use crate::command_line::Exit;
+use crate::command_line::{Answer, failure, print};
 
 pub(crate) use files::open;
 pub(crate) use recorded::recorded;
@@ -24,16 +25,20 @@ pub(crate) enum AuditCommand {
     Verify(Verify),
 }
 
-pub(crate) fn run(config: &Config, command: AuditCommand) -> ExitCode {
+impl AuditCommand {
+    /// True if a program reads what it prints.
+    pub(crate) fn is_json(&self) -> bool {
+        matches!(self, Self::Verify(Verify { json: true, .. }))
+    }
+}
+
+pub(crate) fn run(config: &Config, command: &AuditCommand) -> ExitCode {
     let outcome = match command {
-        AuditCommand::Export(export) => export.run(config).map(|()| Exit::Done),
+        AuditCommand::Export(export) => {
+            export.run(config).map(|()| Answer::done(String::new(), Value::Null))
+        }
         AuditCommand::Verify(verify) => verify.run(config),
     };
-    match outcome {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            eprintln!("offswitch: {error:#}");
-            Exit::Undecided.into()
-        }
-    }
+    // Nothing is known of a log that cannot be read.
+    print(outcome.map_err(|error| failure(&error, true)), command.is_json())
 }

@@ -9,9 +9,10 @@ use offswitch::clock::utc;
 use offswitch::config::Config;
 use offswitch_core::audit::{ChainReport, Check, Flaw, LineHash};
 use offswitch_snapshot::FeedKey;
+use serde_json::{Value, json};
 
 use super::files;
-use crate::command_line::{EXIT_CODES, Exit};
+use crate::command_line::{Answer, EXIT_CODES, Exit};
 
 /// Checks audit logs, and names the first line that is not as it was written.
 ///
@@ -32,10 +33,13 @@ pub(crate) struct Verify {
     /// Can be repeated.
     #[arg(long)]
     contains: Vec<String>,
+    /// Prints JSON, also for errors: `{"code", "detail"}`.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 impl Verify {
-    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Answer> {
         let keys = self.keys.iter().map(|key| feed_key(key)).collect::<anyhow::Result<Vec<_>>>()?;
         let wanted = self.contains.iter().map(|one| noted(one)).collect::<anyhow::Result<_>>()?;
         let mut check = Check::new(&keys, wanted);
@@ -48,50 +52,81 @@ impl Verify {
                     None => Err(Flaw::Torn),
                 };
                 if let Err(flaw) = checked {
-                    println!("{}:{}: {flaw}", lines.path.display(), lines.number);
-                    return Ok(Exit::Refused);
+                    let (file, line) = (lines.path.display(), lines.number);
+                    let (text, detail) = (format!("{file}:{line}: {flaw}\n"), flaw.to_string());
+                    let (file, intact) = (file.to_string(), false);
+                    let json =
+                        json!({ "intact": intact, "file": file, "line": line, "detail": detail });
+                    return Ok(Answer { exit: Exit::Refused, text, json });
                 }
                 lines.next()?;
             }
         }
         match check.finish() {
             Ok(reports) => {
-                reports.iter().for_each(|report| show(report, !keys.is_empty()));
-                Ok(Exit::Done)
+                let has_keys = !keys.is_empty();
+                let text = reports.iter().map(|report| shown(report, has_keys)).collect();
+                let chains: Vec<_> =
+                    reports.iter().map(|report| listed(report, has_keys)).collect();
+                Ok(Answer::done(text, json!({ "intact": true, "chains": chains })))
             }
             Err((seq, hash)) => {
-                println!("line {seq} with the hash {hash} is in none of the files");
-                Ok(Exit::Refused)
+                let detail = format!("line {seq} with the hash {hash} is in none of the files");
+                let json = json!({ "intact": false, "detail": detail });
+                Ok(Answer { exit: Exit::Refused, text: format!("{detail}\n"), json })
             }
         }
     }
 }
 
-fn show(report: &ChainReport, is_checked: bool) {
+fn shown(report: &ChainReport, is_checked: bool) -> String {
     let ChainReport { first_file, lines, changes, lost, signed_up_to, signed_by, written_ms, end } =
         report;
     let (from, to) = (utc(written_ms.0 / 1000), utc(written_ms.1 / 1000));
     let last = end.seq.saturating_sub(1);
-    println!("chain {}: {lines} line(s), {changes} change(s), {from} to {to}", end.chain);
-    println!("  ends with line {last}, hash {}", end.hash);
+    let mut text = format!(
+        "chain {}: {lines} line(s), {changes} change(s), {from} to {to}\n  ends with line {last}, hash {}\n",
+        end.chain, end.hash
+    );
     if *first_file > 1 {
-        println!("  begins with file {first_file}: earlier files were not given");
+        text += &format!("  begins with file {first_file}: earlier files were not given\n");
     }
     if *lost > 0 {
-        println!("  {lost} change(s) have no line: the log could not be written at the time");
+        text +=
+            &format!("  {lost} change(s) have no line: the log could not be written at the time\n");
     }
     let checked = match is_checked {
         true => "signature checked",
         false => "signature not checked: give --key",
     };
-    match signed_up_to {
-        Some(signed) => println!(
-            "  signed up to line {signed} by {} ({checked}); after it: {} line(s)",
+    text += &match signed_up_to {
+        Some(signed) => format!(
+            "  signed up to line {signed} by {} ({checked}); after it: {} line(s)\n",
             signed_by.join(", "),
             last.saturating_sub(*signed).saturating_sub(1)
         ),
-        None => println!("  not signed: anyone who can write the file could have made all of it"),
-    }
+        None => {
+            "  not signed: anyone who can write the file could have made all of it\n".to_owned()
+        }
+    };
+    text
+}
+
+fn listed(report: &ChainReport, is_checked: bool) -> Value {
+    json!({
+        "chain": report.end.chain,
+        "first_file": report.first_file,
+        "lines": report.lines,
+        "changes": report.changes,
+        "lost": report.lost,
+        "from": report.written_ms.0 / 1000,
+        "to": report.written_ms.1 / 1000,
+        "last": report.end.seq.saturating_sub(1),
+        "hash": report.end.hash.to_string(),
+        "signed_up_to": report.signed_up_to,
+        "signed_by": report.signed_by,
+        "signature_checked": is_checked,
+    })
 }
 
 fn feed_key(text: &str) -> anyhow::Result<FeedKey> {

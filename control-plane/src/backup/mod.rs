@@ -108,6 +108,26 @@ pub enum BackupError {
 }
 
 impl BackupError {
+    /// The stable code, unless the store or the keys are the reason.
+    #[must_use]
+    pub fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Altered { .. } => "backup_altered",
+            Self::Era | Self::Used(_) => "store_in_use",
+            Self::File(_) => "backup_file",
+            Self::Fold(_) | Self::Malformed(_) => "backup_malformed",
+            Self::NotABackup => "not_a_backup",
+            Self::NotEmpty => "store_not_empty",
+            Self::NothingThere => "store_empty",
+            Self::OtherIssuer { .. } => "other_issuer",
+            Self::OtherMasterKey => "other_master_key",
+            Self::OtherVersion { .. } => "other_backup_format",
+            Self::Truncated { .. } => "backup_truncated",
+            Self::Unfinished => "restore_unfinished",
+            Self::Keyring(_) | Self::Plane(_) | Self::Store(_) => return None,
+        })
+    }
+
     /// True if the file is the reason, and the store was not touched.
     #[must_use]
     pub fn is_of_the_file(&self) -> bool {

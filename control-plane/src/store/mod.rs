@@ -347,25 +347,25 @@ pub enum StoreError {
     Unavailable(String),
 }
 
+/// The format of what is in a store: records, checkpoints and documents. A version that writes anything that
+/// the version before it cannot read, such as a new kind of record or a new scope of API keys, raises the number
+/// by one. Its first process then marks the store with it, and older processes refuse the store from then on.
+pub const FORMAT: u64 = 1;
+
 impl StoreError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Altered(_) => "document_altered",
-            Self::Damaged(_) => "unavailable",
+            Self::Damaged(_) => "store_damaged",
             Self::Full(_) => "store_full",
-            Self::Moved | Self::Unavailable(_) => "store_unavailable",
             Self::Newer { .. } => "store_newer",
             Self::RequestReused => "idempotency_key_reused",
             Self::TooFewReplicas { .. } => "too_few_replicas",
+            Self::Moved | Self::Unavailable(_) => "store_unavailable",
         }
     }
 }
-
-/// The format of what is in a store: records, checkpoints and documents. A version that writes anything that
-/// the version before it cannot read, such as a new kind of record or a new scope of API keys, raises the number
-/// by one. Its first process then marks the store with it, and older processes refuse the store from then on.
-pub const FORMAT: u64 = 1;
 
 /// A page ends with the record that takes it to this size, so that neither memory nor a deadline
 /// depends on the number of large records.

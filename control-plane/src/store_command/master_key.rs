@@ -9,13 +9,16 @@ use offswitch::keyring::Keyring;
 use offswitch::master_key::MasterKey;
 use offswitch::sealing::SealedStore;
 use offswitch_core::audit::Target;
+use serde_json::json;
+
+use crate::command_line::Answer;
 
 /// Seals everything under the configured master key.
 pub(super) async fn replace(
     config: &Config,
     store: &SealedStore,
     master: &MasterKey,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Answer> {
     let accepted = master.accepted();
     let wanted = *accepted.first().context("there is no master key")?;
     ensure!(
@@ -25,27 +28,25 @@ pub(super) async fn replace(
     );
     let replaced = Keyring::replace_master_key(store, master, wanted).await?;
     audit::target(&Target::MasterKey);
-    println!(
-        "the keyring is sealed under the new master key{}",
-        if replaced { "" } else { " already" }
-    );
     let mut resealed = 0;
     // A running process keeps using the old key until it reads the keyring again.
     for pass in 0..MOST_PASSES {
         let found = store.reseal(&config.settings.sessions.lifetimes).await?;
         resealed += found;
         if found == 0 && pass >= LEAST_PASSES {
-            println!("{resealed} document(s) sealed again; none is left under the old master key");
-            println!(
-                "refresh tokens and cookies made under the old key are good for as long as \
-                 processes accept it as the other master key"
+            let already = if replaced { "" } else { " already" };
+            let text = format!(
+                "the keyring is sealed under the new master key{already}\n\
+                 {resealed} document(s) sealed again; none is left under the old master key\n\
+                 refresh tokens and cookies made under the old key are good for as long as processes \
+                 accept it as the other master key\n"
             );
-            return Ok(());
+            return Ok(Answer::done(text, json!({ "replaced": replaced, "resealed": resealed })));
         }
         tokio::time::sleep(PASS_PAUSE).await;
     }
     anyhow::bail!(
-        "a process still seals documents under the old master key: restart every process with both \
+        "the keyring is sealed under the new master key, but a process still seals documents under the old master key: restart every process with both \
          keys, then run this again"
     )
 }

@@ -7,16 +7,29 @@ mod master_key;
 use std::fs;
 use std::io::ErrorKind;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use offswitch::api_keys::ApiKeys;
 use offswitch::audit;
 use offswitch::clock::unix_seconds;
 use offswitch::config::Config;
 use offswitch_core::audit::Target;
+use serde_json::json;
 
 use crate::audit_command::recorded;
+use crate::command_line::{Answer, EXIT_CODES};
 use crate::remote_commands::NewKey;
 use crate::serve_command::{master_key, open_store, sealed};
+
+/// Changes the store itself, with its configuration. With the embedded store, stop `serve` first.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct StoreCommands {
+    /// Prints JSON, also for errors: `{"code", "detail"}`.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: StoreCommand,
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreCommand {
@@ -32,7 +45,7 @@ pub(crate) enum StoreCommand {
     ReplaceMasterKey,
 }
 
-pub(crate) async fn run(config: &Config, command: StoreCommand) -> anyhow::Result<()> {
+pub(crate) async fn run(config: &Config, command: StoreCommand) -> anyhow::Result<Answer> {
     let (operation, new) = match command {
         StoreCommand::NewEra => {
             let beginning = async {
@@ -48,35 +61,45 @@ pub(crate) async fn run(config: &Config, command: StoreCommand) -> anyhow::Resul
 }
 
 /// Creates an API key, or replaces the master key.
-async fn change(config: &Config, new: Option<NewKey>) -> anyhow::Result<()> {
+async fn change(config: &Config, new: Option<NewKey>) -> anyhow::Result<Answer> {
     let store = open_store(config).await?;
     let master = master_key(config, store.as_ref()).await?;
     let store = sealed(&store, &master).await?;
     let Some(new) = new else { return master_key::replace(config, &store, &master).await };
     let (now, name, scopes) = (unix_seconds(), &new.name, &new.scopes);
     let fresh = ApiKeys::create(&store, &master, name, scopes, new.expires_at(now), now).await?;
-    println!("{}", fresh.key.as_str());
-    Ok(())
+    let stored = fresh.stored;
+    let json = json!({
+        "id": stored.id,
+        "name": stored.name,
+        "scopes": stored.scopes,
+        "expires_at": stored.expires_at,
+        "key": fresh.key.as_str(),
+    });
+    // Alone, for `$(…)` and for a file.
+    Ok(Answer::done(format!("{}\n", fresh.key.as_str()), json))
 }
 
 /// Moves away the files that say that this process has served before; nothing is deleted.
-fn new_era(config: &Config) -> anyhow::Result<()> {
-    let mut aside = 0;
+fn new_era(config: &Config) -> anyhow::Result<Answer> {
+    let mut aside = Vec::new();
     for name in ["published", "admin.key"] {
         let (from, at) = (config.data_dir.join(name), unix_seconds());
         let to = config.data_dir.join(format!("{name}.before-{at}"));
         match fs::rename(&from, &to) {
-            Ok(()) => {
-                println!("{} is now {}", from.display(), to.display());
-                aside += 1;
-            }
+            Ok(()) => aside.push((from.display().to_string(), to.display().to_string())),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
     }
-    match aside {
-        0 => println!("nothing to put aside in {}", config.data_dir.display()),
-        _ => println!("the next `offswitch serve` uses the store as it is, even if it is empty"),
-    }
-    Ok(())
+    let moved = aside.iter().map(|(from, to)| json!({ "from": from, "to": to }));
+    let json = json!({ "put_aside": moved.collect::<Vec<_>>() });
+    let mut text: String = aside.iter().map(|(from, to)| format!("{from} is now {to}\n")).collect();
+    text += &match aside.is_empty() {
+        true => format!("nothing to put aside in {}\n", config.data_dir.display()),
+        false => {
+            "the next `offswitch serve` uses the store as it is, even if it is empty\n".to_owned()
+        }
+    };
+    Ok(Answer::done(text, json))
 }

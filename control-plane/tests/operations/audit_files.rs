@@ -40,6 +40,14 @@ async fn verify_names_the_line_that_was_tampered_with() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("signature checked); after it: 0 line(s)"), "a stop is signed: {said}");
     assert!(verify(&[]).1.contains("not checked"));
+    // O07
+    let for_program = |arguments: &[&str]| -> (Option<i32>, Value) {
+        let (code, said) = verify(&[arguments, &["--json"]].concat());
+        (code, serde_json::from_str(&said).unwrap())
+    };
+    let (code, json) = for_program(&["--key", &key]);
+    assert_eq!((code, &json["intact"]), (Some(0), &json!(true)), "{json}");
+    assert_eq!(json["chains"][0]["signature_checked"], true, "{json}");
 
     let good = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = good.lines().collect();
@@ -63,6 +71,11 @@ async fn verify_names_the_line_that_was_tampered_with() {
     // A line that is cut through; and whole lines, which only what was noted elsewhere shows.
     std::fs::write(&path, &good[..good.len() - 30]).unwrap();
     assert_eq!(verify(&[]).0, Some(1));
+    let (code, json) = for_program(&[]);
+    assert_eq!(
+        (code, &json["intact"], &json["line"]),
+        (Some(1), &json!(false), &json!(lines.len()))
+    );
     std::fs::write(&path, lines[..place].join("\n") + "\n").unwrap();
     assert_eq!(verify(&["--key", &key]).0, Some(0));
     let (code, said) = verify(&["--contains", &noted]);
