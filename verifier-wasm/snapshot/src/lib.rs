@@ -14,6 +14,7 @@ mod cutoff_map;
 mod decode;
 pub mod ed25519;
 mod envelope;
+mod feed_head;
 mod fingerprint;
 mod inspection;
 mod issuer_rules;
@@ -26,6 +27,10 @@ pub use arriving::{Arriving, HEAD_BYTES, Head};
 pub use builder::{Content, SnapshotSigner};
 pub use cutoff_map::Cutoff;
 pub use envelope::{FeedKey, FeedKeyId, OpenError, WeakKey};
+pub use feed_head::{
+    BaseDigest, FeedHead, HEAD_FORMAT, HEAD_NAME, HeadBase, HeadDelta, HeadError, MAX_HEAD_BYTES,
+    MAX_HEAD_DELTAS, Part, PartNameError, Step,
+};
 pub use fingerprint::{Fingerprint, Fingerprinter, Salt};
 pub use inspection::PartSizes;
 pub use issuer_rules::{
