@@ -29,7 +29,11 @@ struct Given {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct GivenFeed {
+    #[serde(default)]
     url: Vec<String>,
+    /// Heads, asked before the other addresses.
+    #[serde(default)]
+    head: Vec<String>,
     id: Option<String>,
     public_keys: Vec<String>,
     max_staleness: Option<u64>,
@@ -125,9 +129,11 @@ async fn all(verifier: &Verifier, tokens: Vec<String>) -> Vec<&'static str> {
 
 fn options(given: Given) -> Options {
     let feed = given.feed;
-    let first = feed.url.first().cloned().unwrap_or_default();
+    let heads = feed.head.iter().map(|url| FeedAddress::head(url));
+    let mut addresses = heads.chain(feed.url.iter().map(|url| FeedAddress::new(url)));
+    let first = addresses.next().unwrap_or_else(|| FeedAddress::new(""));
     let key = feed.public_keys.first().cloned().unwrap_or_default();
-    let mut options = FeedOptions::new(&first, &key)
+    let mut options = FeedOptions::at(first, &key)
         .max_staleness_seconds(feed.max_staleness.unwrap_or(60))
         .follow(match feed.follow.as_deref() {
             Some("poll") => Follow::Poll,
@@ -140,8 +146,8 @@ fn options(given: Given) -> Options {
         .poll_interval(seconds(feed.poll_seconds, 1.0))
         .long_poll(seconds(feed.long_poll_seconds, 20.0))
         .timeout(seconds(feed.timeout_seconds, 30.0));
-    for url in feed.url.iter().skip(1) {
-        options = options.address(FeedAddress::new(url));
+    for address in addresses {
+        options = options.address(address);
     }
     if let Some(id) = feed.id {
         options = options.id(&id);

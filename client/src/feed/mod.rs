@@ -5,6 +5,7 @@
 //! reasons.
 
 mod follow;
+mod head;
 mod intake;
 mod kept;
 mod pulse;
@@ -126,7 +127,10 @@ impl FeedClient {
             return Round::Skipped;
         }
         source.state().polls.begin(now, timeout);
-        let asked = self.fetch(&source, None, 0.0, timeout).await;
+        let asked = match source.is_head {
+            true => self.read_head(&source, timeout, true).await,
+            false => self.fetch(&source, None, 0.0, timeout).await,
+        };
         self.settle(&source, Way::Polls, asked)
     }
 
@@ -135,7 +139,8 @@ impl FeedClient {
     fn wait_seconds(&self) -> f64 {
         let source = self.first();
         let state = source.state();
-        if self.settings.follow != Follow::LongPoll || state.polls.is_failing() {
+        let is_polled = self.settings.follow != Follow::LongPoll || source.is_head;
+        if is_polled || state.polls.is_failing() {
             return 0.0;
         }
         let longest = self.settings.long_poll.as_secs_f64();
@@ -157,7 +162,9 @@ impl FeedClient {
     fn free_for_stream(&self) -> Option<Arc<Source>> {
         let now = Instant::now();
         let state = self.state();
-        state.sources.iter().find(|source| !source.state().streams.is_waiting(now)).cloned()
+        let is_free =
+            |source: &&Arc<Source>| !source.is_head && !source.state().streams.is_waiting(now);
+        state.sources.iter().find(is_free).cloned()
     }
 
     /// How long ago the feed was last followed successfully.
@@ -267,10 +274,13 @@ impl FeedClient {
 
     async fn ask(
         &self,
-        source: &Source,
+        source: &Arc<Source>,
         wait_seconds: f64,
         timeout: Duration,
     ) -> Result<Applied, Failure> {
+        if source.is_head {
+            return self.read_head(source, timeout, false).await;
+        }
         let since = self.intake.engine.since();
         let result = match since {
             Some(since) if wait_seconds >= 1.0 => {
@@ -358,6 +368,12 @@ impl FeedClient {
             && since.is_some()
             && since == taken.since
             && taken.is_behind;
+        self.note_behind(source, since, is_behind);
+        Ok(taken)
+    }
+
+    /// Reports once that an address shows less than is held.
+    fn note_behind(&self, source: &Source, since: Option<Position>, is_behind: bool) {
         let now = self.intake.engine.clock().now().unix;
         let before = self.state().behind_since;
         if let (true, None, Some(since)) = (is_behind, before, since) {
@@ -367,7 +383,6 @@ impl FeedClient {
             self.note(source, now, "feed_behind", &detail, false);
         }
         self.state().behind_since = is_behind.then(|| before.unwrap_or(now));
-        Ok(taken)
     }
 
     fn asking<'a>(
@@ -416,7 +431,7 @@ impl From<FetchError> for Failure {
                 ": the API key of the feed needs the scope feed:read (option feed.apiKey)"
             }
             Some(StatusCode::NOT_FOUND) => {
-                ": there is no feed at this address (option feed.url, usually ending in /v1/feed)"
+                ": there is no feed at this address (option feed.url, usually ending in /v1/feed, or feed.head)"
             }
             _ => "",
         };

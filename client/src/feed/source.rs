@@ -11,6 +11,8 @@ use crate::options::FeedAddress;
 
 pub(crate) struct Source {
     pub(super) url: String,
+    /// True for the address of a head, which names files next to it.
+    pub(super) is_head: bool,
     base: Url,
     authorization: Option<HeaderValue>,
     state: Mutex<SourceState>,
@@ -48,10 +50,11 @@ impl Source {
             streams: Backoff::default(),
             seen: None,
             hold_seconds: f64::INFINITY,
-            heartbeat_seconds: 0,
+            heartbeat_seconds: if address.is_head { HEAD_SECONDS } else { 0 },
         };
         Some(Self {
             url: address.url.clone(),
+            is_head: address.is_head,
             base: Url::parse(&address.url).ok()?,
             authorization: authorization.flatten(),
             state: Mutex::new(state),
@@ -73,6 +76,17 @@ impl Source {
             if wait_seconds >= 1.0 {
                 address.query_pairs_mut().append_pair("wait", &wait_seconds.floor().to_string());
             }
+        }
+        address.into()
+    }
+
+    /// The address of a part, by its name below the folder of the head.
+    pub(super) fn part(&self, name: &str) -> String {
+        let mut address = self.base.clone();
+        address.set_fragment(None);
+        // Addresses of HTTP have segments.
+        if let Ok(mut segments) = address.path_segments_mut() {
+            segments.pop().extend(name.split('/'));
         }
         address.into()
     }
@@ -103,9 +117,25 @@ impl SourceState {
     }
 }
 
+/// How old a head's heartbeat may be: it is published every few seconds, and caches keep it for one.
+const HEAD_SECONDS: u32 = 15;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // P05: parts are next to the head, with the same query.
+    #[test]
+    fn the_parts_of_a_head_are_next_to_it() {
+        for (head, part) in [
+            ("https://a.example/v1/feed/head", "https://a.example/v1/feed/deltas/7.1_7.2"),
+            ("https://a.example/feed/head?sig=x#y", "https://a.example/feed/deltas/7.1_7.2?sig=x"),
+            ("https://a.example/head", "https://a.example/deltas/7.1_7.2"),
+        ] {
+            let source = Source::new(&FeedAddress::head(head)).unwrap();
+            assert_eq!(source.part("deltas/7.1_7.2"), part);
+        }
+    }
 
     fn source(url: &str) -> Source {
         Source::new(&FeedAddress::new(url).api_key("secret")).unwrap()

@@ -29,7 +29,7 @@ pub(crate) struct FetchError {
 pub(crate) struct Ask<'a> {
     pub(crate) url: &'a str,
     pub(crate) headers: HeaderMap,
-    /// The media type, which the answer must have.
+    /// The media type, which the answer must have; `*/*` for any.
     pub(crate) accept: &'static str,
     /// The entity tag that is held: a 304 is an answer too.
     pub(crate) etag: Option<HeaderValue>,
@@ -173,7 +173,7 @@ fn wrong_answer(response: &Response<Incoming>, ask: &Ask<'_>) -> Option<String> 
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let media_type = text(header::CONTENT_TYPE).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if media_type != ask.accept {
+    if ask.accept != "*/*" && media_type != ask.accept {
         let shown: String = media_type.chars().take(64).collect();
         return Some(format!("content-type {shown:?}"));
     }

@@ -27,6 +27,7 @@ pub enum Follow {
 #[derive(Clone, PartialEq, Eq)]
 pub struct FeedAddress {
     pub(crate) url: String,
+    pub(crate) is_head: bool,
     pub(crate) api_key: Option<String>,
 }
 
@@ -64,7 +65,13 @@ struct Secret(Option<String>);
 impl FeedAddress {
     /// An address that no API key is sent to, unless it has the origin of the first address.
     pub fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), api_key: None }
+        Self { url: url.to_owned(), is_head: false, api_key: None }
+    }
+
+    /// The address of a [head](https://github.com/offswitch/offswitch/blob/main/docs/guides/static-publication.md):
+    /// a file that names the feed's parts, in an object store or behind a cache. It is polled.
+    pub fn head(url: &str) -> Self {
+        Self { is_head: true, ..Self::new(url) }
     }
 
     /// The API key that is sent to it.
@@ -96,8 +103,18 @@ impl FeedOptions {
     /// The feed at this address, signed by this Ed25519 key (base64url). `GET /v1/keys` of the control plane
     /// has the key.
     pub fn new(url: &str, public_key: &str) -> Self {
+        Self::at(FeedAddress::new(url), public_key)
+    }
+
+    /// The feed that is published as files, with this head: no control plane is asked.
+    pub fn head(url: &str, public_key: &str) -> Self {
+        Self::at(FeedAddress::head(url), public_key)
+    }
+
+    /// The feed at this address, signed by this key.
+    pub fn at(address: FeedAddress, public_key: &str) -> Self {
         Self {
-            addresses: vec![FeedAddress::new(url)],
+            addresses: vec![address],
             id: None,
             public_keys: vec![public_key.to_owned()],
             max_staleness_seconds: MAX_STALENESS_SECONDS,
@@ -204,7 +221,7 @@ impl FeedOptions {
         let with_key = |one: &FeedAddress| {
             let is_own = first.is_some() && origin(&one.url) == first;
             let shared = self.api_key.0.clone().filter(|_| is_own);
-            FeedAddress { url: one.url.clone(), api_key: one.api_key.clone().or(shared) }
+            FeedAddress { api_key: one.api_key.clone().or(shared), ..one.clone() }
         };
         self.addresses.iter().map(with_key).collect()
     }

@@ -17,6 +17,11 @@ impl FeedTrust {
         Self { id, keys }
     }
 
+    /// The id of the feed.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// The keys whose signatures are trusted.
     pub fn keys(&self) -> &[FeedKey] {
         &self.keys
