@@ -99,7 +99,7 @@ impl Published {
     pub fn answer(&self, headers: &HeaderMap) -> Response {
         // At one address, the position and the time of its signature identify the content.
         let tag = format!("\"{}-{}\"", self.position, self.issued_at);
-        let is_known = headers.get_all(header::IF_NONE_MATCH).iter().any(|tags| names(tags, &tag));
+        let is_known = is_known(headers, &tag);
         let described =
             [(header::ETAG.as_str(), tag), ("offswitch-position", self.position.to_string())];
         if is_known {
@@ -110,7 +110,12 @@ impl Published {
     }
 }
 
-/// True if `tag` is one of those in an `If-None-Match` field (RFC 9110 section 13.1.2).
+/// True if the headers name this entity tag in `If-None-Match` (RFC 9110 section 13.1.2).
+pub fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    headers.get_all(header::IF_NONE_MATCH).iter().any(|tags| names(tags, tag))
+}
+
+/// True if `tag` is one of those in an `If-None-Match` field.
 fn names(tags: &HeaderValue, tag: &str) -> bool {
     let tags = tags.to_str().unwrap_or_default().split(',');
     tags.map(str::trim).any(|one| one.strip_prefix("W/").unwrap_or(one) == tag)

@@ -36,6 +36,7 @@ export class Monitored {
       OFFSWITCH_STORE: this.redis.url, OFFSWITCH_REDIS_TOLERATE: "eviction", OFFSWITCH_RECEIVER_SECRETS_FILE: secrets,
       // Nothing takes traces there: the spans are counted as failed.
       OTEL_EXPORTER_OTLP_ENDPOINT: this.world.url,
+      OFFSWITCH_PUBLISH_TO: `file://${this.folder}/published`,
     });
     await this.#register();
     [this.checks, this.admin] = [await freePort(), await freePort()];

@@ -209,6 +209,31 @@ pub(super) const KEYS: &[Key] = &[
         help: "The shortest time between two new bases, 1 to 3600.",
     },
     Key {
+        name: "publish_to",
+        default: "",
+        help: "Where the feed is published as files, in addition: s3://bucket/prefix, gs://bucket/prefix, \
+               az://container/prefix, workers-kv://account/namespace/prefix or file:///folder. The \
+               credentials are in publish_secrets_file or the environment (AWS_…, GOOGLE_…, AZURE_…, \
+               CLOUDFLARE_API_TOKEN); see docs/guides/static-publication.md.",
+    },
+    Key {
+        name: "publish_secrets_file",
+        default: "",
+        help: "TOML file (mode 0600) with the credentials and options for that place, such as \
+               aws_access_key_id = \"…\". It is read at the start, and counts more than the environment.",
+    },
+    Key {
+        name: "publish_interval_seconds",
+        default: "1",
+        help: "The shortest time between two heads that this process publishes there, 1 to 60.",
+    },
+    Key {
+        name: "publish_heartbeat_seconds",
+        default: "5",
+        help: "The longest time between two heads there, 1 to 60; at most a quarter of \
+               snapshot_validity_seconds.",
+    },
+    Key {
         name: "max_revocation_seconds",
         default: "31622400",
         help: "How far in the future a revoked token's exp may be, 86400 to 315360000.",

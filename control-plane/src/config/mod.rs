@@ -52,6 +52,8 @@ pub struct Config {
     pub other_master_key: Option<Zeroizing<String>>,
     /// The file with the second accepted master key.
     pub other_master_key_file: Option<PathBuf>,
+    /// The file with what opens the place to publish at.
+    pub publish_secrets_file: Option<PathBuf>,
     /// The file with the secrets of webhooks, and the tokens for transmitters of events.
     pub receiver_secrets_file: Option<PathBuf>,
     /// The proxies that say which client a request comes from.

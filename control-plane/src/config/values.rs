@@ -19,8 +19,8 @@ use crate::audit::{AuditSettings, OnFailure, Volume};
 use crate::client_address::TrustedProxies;
 use crate::keyring::{KeyPolicy, TokenAlgorithm};
 use crate::plane::{
-    LogSettings, MOST_ENTRIES, PublishSettings, ReceiverSecrets, RelyingPartySecrets,
-    SessionSettings, Settings, SigningSettings,
+    LogSettings, MOST_ENTRIES, PublicationSecrets, PublicationSettings, PublishSettings,
+    ReceiverSecrets, RelyingPartySecrets, SessionSettings, Settings, SigningSettings,
 };
 use crate::remote::address;
 use crate::request_limits::RequestLimits;
@@ -187,6 +187,7 @@ impl Configured {
             (!path.is_empty()).then(|| PathBuf::from(path))
         };
         let other_master_key_file = file("other_master_key_file");
+        let publish_secrets_file = file("publish_secrets_file");
         let receiver_secrets_file = file("receiver_secrets_file");
         let relying_party_secrets_file = file("relying_party_secrets_file");
         self.values.text(MASTER_KEY_COMMAND, 0..=4096);
@@ -212,6 +213,7 @@ impl Configured {
             master_key_file,
             other_master_key,
             other_master_key_file,
+            publish_secrets_file,
             receiver_secrets_file,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             doctor_edges,
@@ -334,6 +336,21 @@ impl Configured {
         }
     }
 
+    fn publication(&mut self) -> PublicationSettings {
+        let expected = "must be s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, \
+                        workers-kv://account/namespace/prefix or file:///folder";
+        let to = self.values.parse("publish_to", expected, |text| match text {
+            "" => Some(None),
+            text => text.parse().ok().map(Some),
+        });
+        PublicationSettings {
+            to: to.flatten(),
+            secrets: PublicationSecrets::default(),
+            interval_seconds: self.values.number("publish_interval_seconds", 1..=60),
+            heartbeat_seconds: self.values.number("publish_heartbeat_seconds", 1..=60),
+        }
+    }
+
     fn tls(&mut self) -> Option<(PathBuf, PathBuf)> {
         let mut file = |name| {
             let path = self.values.text(name, 0..=4096);
@@ -371,9 +388,11 @@ impl Configured {
                 _ => None,
             });
         let audit = self.audit();
+        let publication = self.publication();
         let settings = Settings {
             issuer,
             audit,
+            publication,
             receiver_secrets: ReceiverSecrets::default(),
             relying_party_secrets: RelyingPartySecrets::default(),
             sessions: SessionSettings {
@@ -422,6 +441,11 @@ impl Configured {
         if heartbeat_seconds * 2 > snapshot_validity_seconds {
             self.values
                 .problem("heartbeat_seconds", "must be at most half of snapshot_validity_seconds");
+        }
+        let PublicationSettings { to, heartbeat_seconds, .. } = &settings.publication;
+        if to.is_some() && heartbeat_seconds * 4 > snapshot_validity_seconds {
+            let problem = "must be at most a quarter of snapshot_validity_seconds";
+            self.values.problem("publish_heartbeat_seconds", problem);
         }
         let SigningSettings { policy, rotation_seconds } = settings.signing;
         if rotation_seconds > 0 && policy.publish_seconds >= rotation_seconds {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Version};
+use axum::http::{HeaderMap, HeaderValue, Version, header};
 use axum::response::Response;
 use futures_util::stream::{self, StreamExt as _};
 use offswitch_server::feed::{self, FeedEvent, FeedQuery, StreamQuery, not_ready};
 use offswitch_snapshot::Position;
 
 use super::extract::Params;
+use super::feed_parts::{BY_KEY, SHORT};
 use crate::plane::Plane;
 use crate::problem::{Problem, ProblemDocument};
 
@@ -42,7 +43,14 @@ pub(super) async fn poll(
         }
     }
     let snapshot = plane.publisher.snapshot(since).ok_or_else(not_ready)?;
-    Ok(snapshot.answer(&headers))
+    let mut answer = snapshot.answer(&headers);
+    // An answer that was waited for was right for one client at one moment.
+    if wait.is_zero() {
+        let headers = answer.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(SHORT));
+        headers.insert(header::VARY, HeaderValue::from_static(BY_KEY));
+    }
+    Ok(answer)
 }
 
 /// The feed as server-sent events: `snapshot` events whose id is the position and whose data is the

@@ -9,6 +9,7 @@ mod audited;
 mod doctor;
 mod extract;
 mod feed;
+mod feed_parts;
 mod handover;
 mod issuers;
 mod json;
@@ -133,6 +134,9 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
         (scope(Scope::MetricsRead), routes!(operations::metrics)),
         (scope(Scope::FeedRead), routes!(feed::poll)),
         (scope(Scope::FeedRead), routes!(feed::follow)),
+        (scope(Scope::FeedRead), routes!(feed_parts::head)),
+        (scope(Scope::FeedRead), routes!(feed_parts::base)),
+        (scope(Scope::FeedRead), routes!(feed_parts::delta)),
         (scope(Scope::TokensIntrospect), routes!(oauth::introspect::introspect).layer(form())),
         // A caller that presents a token may refresh or revoke it: possession is the permission.
         (revoker, routes!(oauth::revoke::revoke).layer(form())),
@@ -337,10 +341,13 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
                            data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                            frame-ancestors 'none'";
 /// What verifiers that run in pages of any origin need.
-const READABLE_ANYWHERE: [&str; 4] = [
+const READABLE_ANYWHERE: [&str; 7] = [
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
     "/v1/feed",
+    "/v1/feed/bases/{base}",
+    "/v1/feed/deltas/{delta}",
+    "/v1/feed/head",
     "/v1/feed/stream",
 ];
 /// 100,000 entries of about 300 bytes.

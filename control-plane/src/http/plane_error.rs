@@ -52,6 +52,7 @@ impl From<PlaneError> for Problem {
             | PlaneError::Issuer(_)
             | PlaneError::Keyring(_)
             | PlaneError::Memory(_)
+            | PlaneError::Publication(_)
             | PlaneError::StoreForgot => None,
         };
         match store_error {

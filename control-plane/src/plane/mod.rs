@@ -3,7 +3,7 @@
 //! Every process on a store runs the same tasks; there is no leader. What one appends, all fold.
 //!
 //! Each part owns its state and its settings, and uses only the parts before it: `Folded` (what
-//! was folded), [`SigningKeys`], [`Publisher`], [`Log`], [`Sessions`], [`Introspection`], [`Receivers`],
+//! was folded), [`SigningKeys`], [`Publisher`], [`Publication`], [`Log`], [`Sessions`], [`Introspection`], [`Receivers`],
 //! [`Outgoing`], and, for itself, [`ApiKeyRing`]. All of them report what they change to the [`AuditLog`]. [`Plane`] puts them together. The order in which their locks are taken is
 //! written at `Folded`.
 
@@ -12,6 +12,7 @@ mod folded;
 mod introspection;
 mod log;
 mod outgoing;
+mod publication;
 mod publish;
 mod receipts;
 mod receivers;
@@ -45,7 +46,11 @@ pub use log::{
     published_issuer,
 };
 pub use outgoing::{Outgoing, RelyingPartySecrets};
-pub use publish::{Following, PublishSettings, Publisher};
+pub use publication::{
+    Outcome, Place, PlaceError, PlaceVersion, Publication, PublicationSecrets, PublicationSettings,
+    PublishTo,
+};
+pub use publish::{Following, NamedBase, PublishSettings, Publisher};
 pub use receivers::{
     Arrival, Asker, PollingStatus, ReceiverError, ReceiverFailure, ReceiverSecrets, ReceiverStatus,
     Receivers, SetUp, StreamStatus,
@@ -68,6 +73,8 @@ pub struct Plane {
     pub signing: Arc<SigningKeys>,
     /// What followers get.
     pub publisher: Arc<Publisher>,
+    /// What publishes the feed elsewhere, if it is configured.
+    pub publication: Option<Arc<Publication>>,
     /// The log of revocations.
     pub log: Arc<Log>,
     /// The users' sessions.
@@ -93,6 +100,8 @@ pub struct Settings {
     pub signing: SigningSettings,
     /// The settings of the feed.
     pub publish: PublishSettings,
+    /// Where else it is published.
+    pub publication: PublicationSettings,
     /// The settings of the log.
     pub log: LogSettings,
     /// The settings of the audit log.
@@ -109,6 +118,9 @@ pub enum PlaneError {
     /// The log cannot be folded.
     #[error(transparent)]
     Fold(#[from] FoldError),
+    /// The place to publish the feed at cannot be opened.
+    #[error("publish_to: {0}")]
+    Publication(String),
     /// An issuer of the configuration cannot be registered.
     #[error("issuers: {0}")]
     Issuer(String),
@@ -176,6 +188,7 @@ impl Plane {
             sessions,
             signing,
             publish,
+            publication,
             log,
             audit,
             receiver_secrets,
@@ -202,6 +215,10 @@ impl Plane {
         let api_keys = ApiKeyRing::load(store.clone(), master.clone()).await?;
         let (validity, audience) = (publish.snapshot_validity_seconds, sessions.audience.clone());
         let publisher = Arc::new(Publisher::new(publish, folded.clone(), signing.clone()));
+        let place = publication.to.as_ref().map(|to| to.open(&publication.secrets)).transpose();
+        let place = place.map_err(PlaneError::Publication)?;
+        let publication =
+            place.map(|place| Publication::new(&publication, place, publisher.clone()));
         let log = opened.follow(folded.clone(), publisher.clone(), audit.clone(), now);
         let log = Arc::new(log);
         let introspection =
@@ -246,6 +263,7 @@ impl Plane {
             audit,
             signing,
             publisher,
+            publication: publication.map(Arc::new),
             log,
             sessions,
             introspection,

@@ -10,8 +10,10 @@ use super::{Plane, PlaneError};
 
 impl Plane {
     /// Starts the tasks; they end with the runtime, or when they are aborted.
-    pub fn spawn_tasks(self: &Arc<Self>) -> [AbortHandle; 9] {
-        [
+    pub fn spawn_tasks(self: &Arc<Self>) -> Vec<AbortHandle> {
+        let publication = self.publication.clone();
+        let published = publication.map(|publication| tokio::spawn(publication.keep_published()));
+        let tasks = [
             tokio::spawn(self.publisher.clone().keep_announced()),
             tokio::spawn(self.log.clone().follow()),
             tokio::spawn(self.clone().keep_base()),
@@ -21,8 +23,8 @@ impl Plane {
             tokio::spawn(self.clone().keep_trimmed()),
             tokio::spawn(self.receivers.clone().keep_streams()),
             tokio::spawn(self.clone().keep_audited()),
-        ]
-        .map(|task| task.abort_handle())
+        ];
+        tasks.into_iter().chain(published).map(|task| task.abort_handle()).collect()
     }
 
     async fn keep_base(self: Arc<Self>) {
@@ -36,6 +38,7 @@ impl Plane {
                 self.publisher.rebuild_base(now).await;
                 built_at = now;
             }
+            self.publisher.forget_heads();
             self.log.keep_memory().await;
         }
     }

@@ -38,6 +38,15 @@ pub(crate) async fn check(config: &Config) -> ExitCode {
             &outcome.map_err(|error| format!("{error:#}")),
         );
     }
+    if let Some(to) = &config.settings.publication.to {
+        let secrets = opening::publication_secrets(config).map_err(|error| format!("{error:#}"));
+        let opened = secrets.and_then(|secrets| to.open(&secrets));
+        let place = match opened {
+            Ok(place) => place.head().await.map_err(|error| error.to_string()),
+            Err(error) => Err(error),
+        };
+        report.note("publication", &place.map(|_| format!("{to} answers")));
+    }
     match opening::open_store(config).await {
         Err(error) => report.note("store", &Err(format!("{error:#}"))),
         Ok(store) => {

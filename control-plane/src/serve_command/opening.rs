@@ -13,7 +13,9 @@ use offswitch::config::{Config, StoreConfig};
 use offswitch::http::Starting;
 use offswitch::keyring::{Keyring, KeyringError};
 use offswitch::master_key::{MasterKey, random_bytes, write_private};
-use offswitch::plane::{Plane, PlaneError, ReceiverSecrets, RelyingPartySecrets, published_issuer};
+use offswitch::plane::{
+    Plane, PlaneError, PublicationSecrets, ReceiverSecrets, RelyingPartySecrets, published_issuer,
+};
 use offswitch::private_files::private_folder;
 use offswitch::relying_parties::RelyingPartyError;
 use offswitch::sealing::SealedStore;
@@ -75,6 +77,7 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
     settings.audit.folder = Some(config.audit_folder());
     settings.log.has_served = config.data_dir.join("admin.key").exists();
     settings.log.secret_files = secret_files(config);
+    settings.publication.secrets = publication_secrets(config)?;
     settings.receiver_secrets = receiver_secrets(config)?;
     settings.relying_party_secrets = relying_party_secrets(config)?;
     let plane = Plane::start(settings, store, master, unix_seconds(), starting.loading()).await;
@@ -114,6 +117,13 @@ fn secret_files(config: &Config) -> Vec<PathBuf> {
 pub(crate) fn receiver_secrets(config: &Config) -> anyhow::Result<ReceiverSecrets> {
     let path = config.receiver_secrets_file.as_deref();
     secrets("receiver_secrets_file", path, ReceiverSecrets::parse)
+}
+
+/// What opens the place to publish at, from its file and the environment.
+pub(crate) fn publication_secrets(config: &Config) -> anyhow::Result<PublicationSecrets> {
+    let path = config.publish_secrets_file.as_deref();
+    let secrets = secrets("publish_secrets_file", path, PublicationSecrets::parse)?;
+    Ok(secrets.or_environment(std::env::vars_os()))
 }
 
 /// The credentials for relying parties, from their file.

@@ -124,6 +124,18 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         "Polls for security events, by issuer and outcome.",
     ),
     (
+        UnlabelledCounter,
+        "offswitch_publication_removed_total",
+        Unit::Count,
+        "Parts of the feed that were removed where it is published, because no head names them.",
+    ),
+    (
+        Counter,
+        "offswitch_publications_total",
+        Unit::Count,
+        "Heads of the feed that were to be published elsewhere, by outcome.",
+    ),
+    (
         Counter,
         "offswitch_problems_total",
         Unit::Count,
@@ -181,6 +193,12 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         "HTTP/2 streams that were reset by this process, by reason.",
     ),
     (Gauge, "offswitch_base_bytes", Unit::Bytes, "Size of the published base."),
+    (
+        Gauge,
+        "offswitch_publication_seq",
+        Unit::Count,
+        "Sequence number at which the head ends that this process published elsewhere last.",
+    ),
     (
         Gauge,
         "offswitch_base_issued_at_seconds",

@@ -19,6 +19,7 @@ fn protection(headers: &HeaderMap) -> [Option<&str>; 6] {
     .map(|name| headers.get(name).and_then(|value| value.to_str().ok()))
 }
 
+const SHORT: &str = "public, max-age=1, stale-if-error=60";
 const API: [Option<&str>; 6] = [
     Some("default-src 'none'; frame-ancestors 'none'"),
     Some("same-origin"),
@@ -50,7 +51,11 @@ async fn every_answer_of_the_api_has_the_same_protection() {
                 let caching = headers["cache-control"].to_str().unwrap();
                 let is_public = path.starts_with("/.well-known/") && answer.status().is_success();
                 let is_stream = path == "/v1/feed/stream" && answer.status().is_success();
-                let expected = [is_public, is_stream, caching == "no-store"];
+                // P08: what the feed answers now is good for a second.
+                let is_feed = ["/v1/feed", "/v1/feed/head"].contains(&path.as_str())
+                    && answer.status().is_success();
+                assert_eq!(caching == SHORT, is_feed, "{method} {path}: {caching}");
+                let expected = [is_public, is_stream, is_feed, caching == "no-store"];
                 assert!(expected.contains(&true), "{method} {path}: {caching}");
                 seen += 1;
             }
@@ -105,7 +110,9 @@ async fn an_https_issuer_has_strict_transport_security() {
 #[tokio::test]
 async fn a_page_of_another_origin_may_follow_the_feed() {
     let plane = ControlPlane::start().await;
-    for path in ["/v1/feed", "/v1/feed/", "/v1/feed/stream", "/v1/feed/stream/"] {
+    let feed = ["/v1/feed", "/v1/feed/", "/v1/feed/stream", "/v1/feed/stream/"];
+    let parts = ["/v1/feed/head", "/v1/feed/bases/1.1-0011223344556677", "/v1/feed/deltas/1.1_1.2"];
+    for path in feed.into_iter().chain(parts) {
         let asked = plane
             .request(Method::OPTIONS, path)
             .header("origin", "https://app.example")

@@ -8,6 +8,7 @@ mod client_address;
 mod connection_limits;
 mod doctor;
 mod entry_limits;
+mod feed_parts;
 mod follower_limit;
 mod global_revocation;
 mod headers;

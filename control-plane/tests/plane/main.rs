@@ -14,6 +14,8 @@ mod odd_logs;
 mod ordeals;
 mod outages;
 mod outgoing;
+mod publishing;
+mod publishing_places;
 mod refreshing;
 mod sealed_documents;
 mod several_processes;

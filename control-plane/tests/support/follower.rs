@@ -1,6 +1,7 @@
 //! A verifier that follows a control plane, like the one at the edge, but natively.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
+use offswitch_snapshot::FeedKey;
 use offswitch_verifier::{Applied, ApplyError};
 use offswitch_verifier::{
     DpopConfig, FeedConfig, IssuerConfig, KeySet, OnStale, Verifier, VerifierConfig,
@@ -31,6 +32,20 @@ impl Follower {
         follower.fetch_keys(plane, issuer).await;
         follower.follow(plane).await;
         follower
+    }
+
+    /// A verifier that trusts these feed keys and holds nothing yet.
+    pub(crate) fn of_feed(issuer: &str, keys: &[FeedKey]) -> Self {
+        let encoded = keys.iter().map(|key| Base64UrlUnpadded::encode_string(key.public_key()));
+        let feed = FeedConfig {
+            id: issuer.to_owned(),
+            public_keys: encoded.collect(),
+            max_staleness_seconds: 60,
+            on_stale: OnStale::Deny,
+        };
+        let issuers = vec![IssuerConfig::offswitch(issuer, "api")];
+        let config = VerifierConfig { issuers, feed, dpop: DpopConfig::default() };
+        Self(Verifier::new(config).unwrap())
     }
 
     /// Fetches the key set again.

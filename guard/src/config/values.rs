@@ -217,10 +217,10 @@ impl Configured {
             }
         }
         let ([url, more_urls @ ..], [key, more_keys @ ..]) = (&*urls, &*keys) else { return None };
-        let mut feed = FeedOptions::new(url, key)
+        let mut feed = FeedOptions::at(feed_address(url), key)
             .max_staleness_seconds(max_staleness_seconds)
             .follow(follow.unwrap_or_default());
-        feed = more_urls.iter().fold(feed, |feed, url| feed.address(FeedAddress::new(url)));
+        feed = more_urls.iter().fold(feed, |feed, url| feed.address(feed_address(url)));
         feed = more_keys.iter().fold(feed, |feed, key| feed.public_key(key));
         if !id.is_empty() {
             feed = feed.id(&id);
@@ -285,6 +285,11 @@ impl Configured {
         }
         is_key.then_some(key)
     }
+}
+
+/// An address whose last part is `head` is the head of a feed that is published as files.
+fn feed_address(url: &str) -> FeedAddress {
+    if url.ends_with("/head") { FeedAddress::head(url) } else { FeedAddress::new(url) }
 }
 
 fn list(text: &str) -> Vec<String> {

@@ -243,6 +243,11 @@ impl Fold {
         Some(Taken { delta, denied, cutoffs })
     }
 
+    /// True if a delta can begin or end at `position`.
+    pub fn knows(&self, position: Position) -> bool {
+        self.floor_at(position).is_some()
+    }
+
     /// The sorted entries, so that the caller can drop them elsewhere.
     pub fn held(&self) -> Arc<Main> {
         self.main.clone()

@@ -293,7 +293,7 @@ impl Log {
     /// As the store.
     pub async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
         let mut findings = self.store.findings().await?;
-        findings.extend(self.publisher.base_finding());
+        findings.extend(self.publisher.findings());
         findings.extend(self.memory.as_ref().and_then(|memory| memory.finding()));
         findings.extend(self.audit.findings());
         findings.extend(self.secrets_finding());

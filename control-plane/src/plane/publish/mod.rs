@@ -1,6 +1,7 @@
 //! What the feed serves: the newest base, and deltas and heartbeats that are made on demand.
 
 mod announce;
+mod heads;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,8 @@ use crate::keyring::RotatedFeedKey;
 use crate::store::Finding;
 
 pub use announce::Following;
+pub use heads::NamedBase;
+pub(in crate::plane) use heads::{GenuineHead, OtherFeed};
 
 /// The settings of the feed.
 #[derive(Debug, Clone)]
@@ -47,6 +50,10 @@ pub struct Publisher {
     is_base_too_large: AtomicBool,
     /// The deltas that followers at the same position share, by their start and end positions.
     deltas: Mutex<HashMap<(Position, Position), Arc<Published>>>,
+    /// What was made for heads.
+    heads: heads::Heads,
+    /// Why the feed is not published where it should be, if it is not.
+    unpublished: Mutex<Option<String>>,
     announced: watch::Sender<announce::Announcement>,
     /// What caused the news that are not announced yet, in its traces.
     origins: Mutex<Vec<Origin>>,
@@ -65,6 +72,8 @@ impl Publisher {
             base: ArcSwapOption::empty(),
             is_base_too_large: AtomicBool::new(false),
             deltas: Mutex::default(),
+            heads: heads::Heads::default(),
+            unpublished: Mutex::default(),
             announced: watch::Sender::new(announce::Announcement::at(folded.position())),
             origins: Mutex::default(),
             followers: FollowerPlaces::new(settings.max_followers),
@@ -95,6 +104,21 @@ impl Publisher {
     /// The places for followers that wait for news here.
     pub fn followers(&self) -> &FollowerPlaces {
         &self.followers
+    }
+
+    /// Changes of the position up to which there is something to publish.
+    pub(super) fn positions(&self) -> watch::Receiver<Position> {
+        self.folded.positions()
+    }
+
+    /// How long a snapshot proves the feed fresh.
+    pub(super) fn validity_seconds(&self) -> u64 {
+        self.settings.snapshot_validity_seconds
+    }
+
+    /// Builds a base now, although none is due.
+    pub(super) async fn rebuild_base_now(&self) {
+        self.rebuild_base(self.folded.current_at()).await;
     }
 
     /// The keys that it signs with.
@@ -176,8 +200,29 @@ impl Publisher {
         drop(held);
     }
 
-    /// What an operator must know if the last base was not published.
-    pub(super) fn base_finding(&self) -> Option<Finding> {
+    /// What an operator must know if the last base, or anything at another place, was not published.
+    pub(super) fn findings(&self) -> impl Iterator<Item = Finding> {
+        let unpublished = self.unpublished.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let publication =
+            unpublished.map(|detail| Finding { code: "publication_failed", detail, fatal: false });
+        self.base_finding().into_iter().chain(publication)
+    }
+
+    /// Notes that the feed was published at `place`, or why it was not.
+    pub(super) fn note_publication(&self, failure: Option<&str>, place: &str) {
+        let mut held = self.unpublished.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = failure.map(|failure| format!("{place}: {failure}"));
+        match (&*held, &now) {
+            (None, Some(error)) => {
+                tracing::warn!(error, "the feed cannot be published; this is tried again");
+            }
+            (Some(_), None) => tracing::info!(place, "the feed is published again"),
+            _ => {}
+        }
+        *held = now;
+    }
+
+    fn base_finding(&self) -> Option<Finding> {
         let detail = "no verifier would load a base with so many entries, dead keys or selectors: the one before \
                       stays published until enough of them have expired";
         let finding =
