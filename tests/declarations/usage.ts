@@ -23,6 +23,19 @@ await createVerifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed, lee
 await createVerifier({ feed });
 new Verifier({ issuers: [{ issuer: "i", audience: "unchecked", keys: { keys: [] } }], feed });
 
+// A head in place of an address.
+const { url: _, ...trust } = feed;
+new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...trust, head: "https://cdn/head" } });
+new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...trust, head: new Map<string, Uint8Array>() } });
+declare const kv: { get(key: string, options?: { type: "arrayBuffer" }): Promise<ArrayBuffer | null> };
+new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...trust, head: { binding: kv, prefix: "p" } } });
+// @ts-expect-error a feed has an address or a head
+new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...feed, head: "https://cdn/head" } });
+// @ts-expect-error a head has no streams
+new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...trust, head: kv, follow: "stream" } });
+// @ts-expect-error a feed is somewhere
+new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: trust });
+
 // Presets: each with its own parameters.
 new Verifier({ issuers: [preset("entra", { tenant: "t", audience: ["a"] }), preset("firebase", { project: "p" })], feed });
 new Verifier({ ...preset("clerk", { domain: "d" }), leewaySeconds: 5, feed });

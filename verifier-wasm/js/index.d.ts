@@ -203,10 +203,37 @@ export type Algorithm =
 /** An address of the feed, with the API key that is sent to it. */
 export type FeedAddress = string | URL | { url: string | URL; apiKey?: string };
 
-/** Which feed is trusted, and how it is followed. */
-export interface FeedOptions {
-  /** The feed's address, or several addresses of the same feed: the next is used if one fails or lags. */
-  url: FeedAddress | FeedAddress[];
+/** What can be read by name: a namespace of Workers KV, a bucket of R2, a Map. It returns bytes, text, an object with
+ * `arrayBuffer()`, or null. Nothing that it returns is trusted. */
+export interface HeadBinding {
+  get(name: string, options?: any): unknown;
+}
+
+/** A binding in which the names of a feed begin with a prefix. */
+export interface HeadPlace {
+  binding: HeadBinding;
+  prefix?: string | undefined;
+}
+
+/** Which feed is trusted, and how it is followed: at the address of a control plane, or by the head that one
+ * publishes. */
+export type FeedOptions = FeedRules & (
+  | {
+    /** The feed's address, or several addresses of the same feed: the next is used if one fails or lags. */
+    url: FeedAddress | FeedAddress[];
+    head?: undefined;
+  }
+  | {
+    /** The head of a feed that is published as files: its address or several, or the KV namespace or R2 bucket that
+     * has it. It is polled. */
+    head: FeedAddress | FeedAddress[] | HeadBinding | HeadPlace;
+    url?: undefined;
+    follow?: "poll" | undefined;
+  }
+);
+
+/** The options of a feed, wherever it is. */
+export interface FeedRules {
   /** The feed's id, signed into every snapshot. Default: the issuer. */
   id?: string | undefined;
   /** Ed25519 public keys, base64url; several while the feed's key rotates. */
@@ -215,11 +242,11 @@ export interface FeedOptions {
   maxStaleness?: number | undefined;
   /** Whether otherwise valid tokens are accepted while the feed is stale. Default `"deny"`. */
   onStale?: "deny" | "allow" | undefined;
-  /** Sent as a bearer token to the first address and others of its origin. An address elsewhere gets a key only
+  /** Sent as a bearer token to the first address (or head) and others of its origin. An address elsewhere gets a key only
    * if it is given together with that address. */
   apiKey?: string | undefined;
   /** How `createVerifier` follows the feed in runtimes where timers outlive a request. Default `"stream"`,
-   * which polls while no stream arrives in time. Workers poll or long-poll. */
+   * which polls while no stream arrives in time. Workers poll or long-poll. A head is polled. */
   follow?: "stream" | "long-poll" | "poll" | undefined;
   /** Seconds between two polls. Default 1. */
   pollSeconds?: number | undefined;

@@ -37,7 +37,9 @@ export function readOptions(options, maxBytes = 256 * 1024 * 1024) {
   const { publicUrl } = take(dpop, DPOP, "dpop.", problems);
   /** @type {Rules} */
   const rules = { ...FEED, maxBytes: [maxBytes, isPositive, "must be a number > 0"] };
-  const { apiKey, store, url, ...ways } = take(feed, rules, "feed.", problems);
+  if (feed.head === undefined) rules.url = [undefined, isAddresses, ADDRESSES];
+  else rules.head = [undefined, isHead, `${ADDRESSES}, or have get(name)`];
+  const { apiKey, head, store, url = head, ...ways } = take(feed, rules, "feed.", problems);
   const isSaid = Object.values(top).some((value) => value !== undefined);
   const issuers = Array.isArray(others) ? [...others] : [];
   if (isSaid || issuers.length === 0) issuers.unshift(top);
@@ -48,7 +50,10 @@ export function readOptions(options, maxBytes = 256 * 1024 * 1024) {
   }, "options", problems));
   problems.push(...WasmVerifier.problems(config).split("; "));
   refuse(problems.filter(Boolean));
-  const followed = { ...addresses(url, apiKey), ...ways, maxStalenessSeconds: feed.maxStaleness ?? 60 };
+  const followed = {
+    ...addresses(url, apiKey), ...ways, ...(head && { follow: "poll", head }),
+    id: feed.id ?? issuers[0]?.issuer, maxStalenessSeconds: feed.maxStaleness ?? 60,
+  };
   return {
     clock, config, keySources, onEvent, publicUrl: publicUrl && String(publicUrl).replace(/\/$/, ""), rememberedTokens, store,
     feed: /** @type {import("./feed/client.js").FeedSettings} */ (/** @type {Fields} */ (followed)),
@@ -201,6 +206,9 @@ const isAddresses = (value) => {
   return all.length > 0 && all.length <= 8 && all.every(isAddress);
 };
 
+/** Addresses, or what files are read from by name, with or without a prefix. @param {any} value */
+const isHead = (value) => isFunction((value?.binding ?? value)?.get) || isAddresses(value);
+
 /** @param {any} value */
 const isHeaders = (value) => {
   try {
@@ -218,7 +226,7 @@ const isHeaders = (value) => {
  */
 function addresses(given, apiKey) {
   const all = [given].flat().map((one) => (isUrl(one) ? { url: one, apiKey: undefined } : one ?? {}));
-  const urls = all.map(({ url }) => String(url));
+  const urls = all.map(({ url = "binding" }) => String(url));
   const origin = (/** @type {string} */ url) => (URL.canParse(url) ? new URL(url).origin : undefined);
   const own = (/** @type {string} */ url) => (origin(url) === origin(urls[0]) ? apiKey : undefined);
   return { urls, apiKeys: all.map((one, at) => one.apiKey ?? own(urls[at])) };
@@ -234,9 +242,9 @@ const seconds = (otherwise, most = MAX_SECONDS) =>
   [otherwise, (value) => isPositive(value) && value <= most, `must be seconds > 0 and <= ${most}`];
 /** @param {unknown} otherwise @returns {Rules[string]} */
 const aFunction = (otherwise) => [otherwise, isFunction, "must be a function"];
+const ADDRESSES = "must be 1 to 8 http(s) URLs, or objects { url, apiKey }";
 /** @type {Rules} */
 const FEED = {
-  url: [undefined, isAddresses, "must be 1 to 8 http(s) URLs, or objects { url, apiKey }"],
   apiKey: [null, isApiKey, "must be a string with content"],
   follow: [FOLLOW[0], (value) => FOLLOW.includes(value), `must be one of ${FOLLOW}`],
   // The control plane holds no long poll for longer.

@@ -33,7 +33,7 @@ export class FetchError extends Error {
  * @returns {Promise<{ status: number, bytes: Uint8Array<ArrayBuffer>, etag: string | null }>}
  */
 export async function boundedExchange(url, limits) {
-  const timeout = AbortSignal.timeout(limits.timeoutSeconds * 1000);
+  const timeout = AbortSignal.timeout(Math.ceil(limits.timeoutSeconds * 1000));
   const signal = limits.signal ? AbortSignal.any([limits.signal, timeout]) : timeout;
   const response = await boundedResponse(url, { ...limits, signal });
   const { headers, status } = response;

@@ -19,6 +19,9 @@ import { TrapError } from "../engine/instance.js";
  *
  * @typedef {object} FeedSettings
  * @property {string[]} urls
+ * @property {string} id of the feed
+ * @property {unknown} [head] what the options have in place of an address
+ * @property {() => Promise<typeof import("./head.js")>} loadHeads loads what reads heads
  * @property {(string | undefined)[]} apiKeys of each address
  * @property {number} maxBytes
  * @property {number} maxStalenessSeconds
@@ -199,6 +202,12 @@ export class FeedClient {
 
   /** @param {Source} source @param {number} waitSeconds @param {Bounds} limits @returns {Promise<RoundResult>} */
   async #round(source, waitSeconds, limits) {
+    if (this.settings.head !== undefined) {
+      const { readHead } = await this.settings.loadHeads().catch((cause) => {
+        throw new FetchError(String(cause));
+      });
+      return readHead(this, source, limits, { FetchError, boundedExchange });
+    }
     const since = this.target.since();
     const result = waitSeconds >= 1 && since !== undefined
       ? await this.#longPoll(source, since, waitSeconds, limits)

@@ -6,6 +6,10 @@
  * @typedef {object} Internals
  * @property {import("./client.js").FeedClient} feed
  * @property {(options?: import("../index.d.ts").RequestOptions & { waitSeconds?: number }) => Promise<import("../index.d.ts").RoundResult>} refresh
+ * @property {(token: string, policy?: import("../index.d.ts").Policy & import("../index.d.ts").Shown) => import("../index.d.ts").Verdict | undefined} recall
+ *   the verdict on a token that is remembered
+ * @property {(verdict: import("../index.d.ts").Verdict) => Internals | undefined} [of] of several verifiers, those of
+ *   the one that has made this undecided verdict
  * @property {(catchUp: () => void) => void} onBehind runs `catchUp` when a token shows that the feed has gone
  *   on beyond what is held, at most once in the time of two polls
  * @property {import("../engine/host.js").Hosts} hosts what checks signatures in place of wasm

@@ -27,8 +27,9 @@ async function found() {
 }
 
 const follow = followWith(() => import("../feed/stream-follower.js"));
+const loadHeads = () => import("../feed/head.js");
 export const { Verifier, createVerifier } = packageFor({
-  follow, hosts: new Map(hosting(`${ECDSA} ${RSA}`, webCrypto)), load,
+  follow, hosts: new Map(hosting(`${ECDSA} ${RSA}`, webCrypto)), load, loadHeads,
 });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
 export { preset } from "../presets/preset.js";

@@ -20,6 +20,7 @@ function file() {
 export const load = loadAtStart(file, inlineInstead);
 const hosts = new Map([...hosting(`EdDSA ${RSA}`, nodeCrypto), ...hosting(ECDSA, webCrypto)]);
 const follow = followWith(() => import("../feed/stream-follower.js"));
-export const { Verifier, createVerifier } = packageFor({ follow, hosts, load });
+const loadHeads = () => import("../feed/head.js");
+export const { Verifier, createVerifier } = packageFor({ follow, hosts, load, loadHeads });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
 export { preset } from "../presets/preset.js";

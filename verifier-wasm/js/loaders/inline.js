@@ -4,6 +4,7 @@
 import { initSync } from "../../pkg/offswitch.js";
 import { packageFor } from "../verifier/create-verifier.js";
 import { followWith } from "../feed/follow.js";
+import * as heads from "../feed/head.js";
 import * as streams from "../feed/stream-follower.js";
 import { webCrypto } from "../engine/host-webcrypto.js";
 import { ECDSA, RSA, hosting } from "../engine/host.js";
@@ -15,8 +16,9 @@ export async function load() {
 }
 
 const follow = followWith(() => Promise.resolve(streams));
+const loadHeads = () => Promise.resolve(heads);
 export const { Verifier, createVerifier } = packageFor({
-  follow, hosts: new Map(hosting(`${ECDSA} ${RSA}`, webCrypto)), load,
+  follow, hosts: new Map(hosting(`${ECDSA} ${RSA}`, webCrypto)), load, loadHeads,
 });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
 export { preset } from "../presets/preset.js";

@@ -13,6 +13,7 @@ export const isolate = {
   followRequests: (internals) => new RequestFollower(internals),
   hosts: new Map(hosting(`EdDSA ${ECDSA} ${RSA}`, webCrypto)),
   load,
+  loadHeads: () => import("../feed/head.js"),
   // The largest base that fits an isolate of 128 MB (docs/scale.md).
   maxBytes: 32 * 1024 * 1024,
 };

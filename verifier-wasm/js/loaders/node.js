@@ -11,8 +11,9 @@ import { inlineInstead } from "./fallback.js";
 const file = () => readFileSync(new URL("../../pkg/offswitch_bg.wasm", import.meta.url));
 export const load = loadAtStart(file, inlineInstead);
 const follow = followWith(() => import("../feed/stream-follower.js"));
+const loadHeads = () => import("../feed/head.js");
 export const { Verifier, createVerifier } = packageFor({
-  follow, hosts: new Map(hosting(`${ECDSA} ${RSA}`, nodeCrypto)), load,
+  follow, hosts: new Map(hosting(`${ECDSA} ${RSA}`, nodeCrypto)), load, loadHeads,
 });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
 export { preset } from "../presets/preset.js";

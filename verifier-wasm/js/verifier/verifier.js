@@ -24,6 +24,7 @@ import { Watchers } from "./watchers.js";
  * @property {import("../engine/host.js").Hosts} hosts what checks signatures in place of wasm
  * @property {(internals: import("../feed/internals.js").Internals) => import("../feed/internals.js").LaterFollower} [followRequests]
  *   what follows the feed where nothing outlives a request
+ * @property {() => Promise<typeof import("../feed/head.js")>} loadHeads loads what reads heads
  * @property {number} [maxBytes] of a snapshot, where there is less memory than elsewhere
  */
 
@@ -49,7 +50,7 @@ export class Verifier {
    * @param {unknown} options @param {Platform} platform
    * @throws {TypeError} naming every problem
    */
-  constructor(options, { followRequests, hosts, maxBytes }) {
+  constructor(options, { followRequests, hosts, loadHeads, maxBytes }) {
     ensureLoaded();
     const settings = readOptions(options, maxBytes);
     const { clock } = settings;
@@ -66,7 +67,7 @@ export class Verifier {
       (place, jwks) => this.#engine.setKeys(place, jwks, true),
       (detail) => this.#report({ type: "failure", error: "keys_unreachable", detail }));
     this.#warnings = new Warnings(settings.onEvent);
-    this.#feed = new FeedClient(settings.feed, {
+    this.#feed = new FeedClient({ ...settings.feed, loadHeads }, {
       age: () => this.#evidence().ageSeconds,
       apply: (bytes) => this.#take(bytes),
       inspect: () => new Inspection(this.#engine),
@@ -86,6 +87,7 @@ export class Verifier {
       hosts,
       publicUrl: settings.publicUrl,
       onBehind: (catchUp) => this.#onBehind(catchUp),
+      recall: (token, policy) => survive(() => this.#engine.recall(token, this.#howOf(policy)), () => undefined),
       onEvent: () => {
         void unharmed(() => this.refreshKeys(KEYS_MAX_AGE_SECONDS));
         void unharmed(() => this.#keeper?.save());
