@@ -6,6 +6,7 @@ import Fastify from "fastify";
 import { createVerifier, type FeedOptions, type RoutePolicy, type Store } from "offswitch";
 import { offswitch as express } from "offswitch/express";
 import { offswitch as fastify } from "offswitch/fastify";
+import { combine } from "offswitch/feeds";
 import { fileStore } from "offswitch/file-store";
 import { guard } from "offswitch/guard";
 import { offswitch as hono } from "offswitch/hono";
@@ -69,6 +70,15 @@ declare const request: Express.Request;
 if (request.offswitch?.outcome === "valid") request.offswitch.claims.sub?.length;
 // @ts-expect-error Express passes no settings to a function
 express(() => verifier);
+
+// Several feeds.
+const both = combine([verifier, await createVerifier(one)]);
+hono(both, policy);
+const ages: Array<number | null> = both.status().feeds.map(({ ageSeconds }) => ageSeconds);
+both.since() satisfies undefined;
+ages.push(both.status().ageSeconds);
+// @ts-expect-error createVerifier must be awaited
+combine([createVerifier(one)]);
 
 // Stores.
 const store: Store = cacheStore("name");

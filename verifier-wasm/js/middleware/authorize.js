@@ -176,7 +176,8 @@ export async function judge(verifier, token, policy, waitUntil) {
   // The feed has no keys, and these were just searched for.
   if (verdict.outcome !== "undecided" || verdict.code === "keys_unavailable") return verdict;
   // A feed that has just answered has nothing newer for the next request.
-  const internals = verifier[INTERNALS];
+  const all = verifier[INTERNALS];
+  const internals = all.of?.(verdict) ?? all;
   if (internals.feed.secondsSinceRound >= PAUSE_SECONDS) await begin(internals, { timeoutSeconds, waitUntil });
   return verifier.verifySync(token, policy);
 }
