@@ -3,6 +3,7 @@
 
 import { denial, problem, responseOf, withEvidence } from "../middleware/answers.js";
 import { askedOfFetch, authorize, judge, readRoutePolicy } from "../middleware/authorize.js";
+import { combine } from "../feeds/feeds.js";
 import { forward } from "./forward.js";
 import { Handover } from "./handover/routes.js";
 import { pageFor } from "./page.js";
@@ -108,13 +109,19 @@ function start(env) {
     try {
       const handover = read.handover && new Handover(read.handover);
       const policy = readRoutePolicy({ retryJitterSeconds: read.jitterSeconds });
-      return { upstream: read.upstream, handover, policy, verifier: new Verifier(read.options) };
+      return { upstream: read.upstream, handover, policy, verifier: verifierFor(read) };
     } catch (error) {
       problems = [/** @type {Error} */ (error).message];
     }
   }
   console.error(`misconfigured: ${problems.join("; ")}`);
   return { problems };
+}
+
+/** @param {import("./config.js").Settings} settings @returns {import("../middleware/authorize.js").Verifier} */
+function verifierFor({ options, others }) {
+  const verifiers = [options, ...others].map((one) => new Verifier(one));
+  return others.length === 0 ? verifiers[0] : /** @type {any} */ (combine(verifiers));
 }
 
 /**
