@@ -3,6 +3,7 @@
 
 import { Verifier } from "offswitch";
 import { FeedClient } from "../../verifier-wasm/js/feed/client.js";
+import * as heads from "../../verifier-wasm/js/feed/head.js";
 import { INTERNALS } from "../../verifier-wasm/js/feed/internals.js";
 import { readOptions } from "../../verifier-wasm/js/options.js";
 import { optionsOf } from "../support/feed.mjs";
@@ -21,9 +22,14 @@ export async function mintFor(seq) {
 }
 
 const parts = (name) => ({ key, publicKey, url: `http://${name}.feed.test/feed` });
-const optionsFor = (name, feed) =>
-  optionsOf(parts(name), { rememberedTokens: 16 }, { maxStaleness: VALID_SECONDS, ...feed });
+/** Options of a verifier that polls an address, or its head. */
+function optionsFor(name, { byHead, ...feed }) {
+  const options = optionsOf(parts(name), { rememberedTokens: 16 }, { maxStaleness: VALID_SECONDS, ...feed });
+  const { url, ...trust } = options.feed;
+  return byHead ? { ...options, feed: { ...trust, head: `${url}/head` } } : options;
+}
 
+const loadHeads = async () => heads;
 /** Parsed once for all: they differ only in the address. */
 let settings;
 
@@ -50,7 +56,9 @@ export class StandIn {
 
   constructor(name, feed, onPosition) {
     settings ??= readOptions(optionsFor("any", {})).feed;
-    const own = { ...settings, ...feed, urls: [parts(name).url] };
+    const { byHead, ...how } = feed;
+    const { url } = parts(name);
+    const own = { ...settings, ...how, urls: [byHead ? `${url}/head` : url], head: byHead, loadHeads };
     this.#onPosition = onPosition;
     this.#client = new FeedClient(own, this, nowSeconds);
     // No token here is ahead of the feed.

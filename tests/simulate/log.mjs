@@ -16,6 +16,9 @@ const POSITIONS_AT_ONCE = 12;
 /** @typedef {{ base: boolean, bytes: Buffer, era: number, from: number, issuedAt: number,
  *   name: string, to: number }} Snapshot */
 
+/** No base here has the position of another one, and readers do not compare digests. */
+const DIGEST = "0000000000000000";
+
 /** Signed once for all scenarios of a process, by content. @type {Map<string, Snapshot>} */
 const signed = new Map();
 /** The same by their signature, which identifies the content. @type {Map<string, Snapshot>} */
@@ -30,6 +33,12 @@ export class Log {
   times = [];
   era = 1;
   #base = { builtAt: -Infinity, to: -1 };
+  /** When each base was built, by its position. @type {Map<string, number>} */
+  #bases = new Map();
+  /** The record at which the era began. */
+  #first = 1;
+  /** Heads by their content. @type {Map<string, Buffer>} */
+  #heads = new Map();
 
   get seq() {
     return this.times.length;
@@ -47,8 +56,9 @@ export class Log {
 
   /** A process that starts builds its base immediately, from all records. @param {number} now */
   restart(now, era = this.era) {
+    if (era !== this.era) this.#first = this.seq;
     this.era = era;
-    this.#base = { builtAt: now, to: this.seq };
+    this.#build(now, this.seq);
   }
 
   /**
@@ -58,7 +68,7 @@ export class Log {
    * @param {string | null} since @param {number} now seconds
    */
   snapshot(since, now) {
-    this.#keepBase(now);
+    this.#keepBase(now, this.seq);
     const [era, from] = (since ?? "0.0").split(".").map(Number);
     const issuedAt = Math.floor(now);
     if (era === this.era) return snapshotOf(this.era, from, this.seq, issuedAt);
@@ -66,12 +76,81 @@ export class Log {
     return snapshotOf(this.era, 0, to, Math.floor(builtAt), true);
   }
 
-  /** @param {number} now */
-  #keepBase(now) {
-    const age = now - this.#base.builtAt;
-    const isDue = (this.seq > this.#base.to && age >= BASE_SECONDS) || age >= VALID_SECONDS / 2;
-    if (isDue) this.#base = { builtAt: now, to: this.seq };
+  /**
+   * A file of the feed as it is in a store, into which everything up to `at` was written: the newest head, or a part.
+   *
+   * @param {string} name @param {number} at seconds @returns {{ bytes: Buffer, isPart: boolean, tag: string }}
+   */
+  file(name, at) {
+    if (name === "head") return this.#head(at);
+    const positions = name.replace(/^[a-z]+\//, "").replace(/-.*/, "").split("_");
+    const [[era, from], [, to]] = [positions[0], positions.at(-1)].map((one) => one.split(".").map(Number));
+    const { bytes } = name.startsWith("bases/")
+      ? snapshotOf(era, 0, to, this.#bases.get(positions[0]), true)
+      : this.#delta(era, from, to);
+    return { bytes, isPart: true, tag: name };
   }
+
+  /** @param {number} at */
+  #head(at) {
+    const seq = this.times.filter((time) => time <= at).length;
+    this.#keepBase(at, seq);
+    const { era } = this;
+    const issuedAt = Math.floor(at);
+    const base = `${era}.${this.#base.to}`;
+    const tag = `${base} ${era}.${seq} ${issuedAt}`;
+    let bytes = this.#heads.get(tag);
+    if (bytes === undefined) {
+      const deltas = rangesOf(this.#first, seq).map(([from, to]) =>
+        ({ from: `${era}.${from}`, to: `${era}.${to}`, bytes: this.#delta(era, from, to).bytes.length }));
+      bytes = Buffer.from(JSON.stringify({
+        format: 1,
+        feed: "feed",
+        position: `${era}.${seq}`,
+        heartbeat: snapshotOf(era, seq, seq, issuedAt).bytes.toString("base64"),
+        base: { position: base, digest: DIGEST, bytes: this.file(`bases/${base}`, at).bytes.length },
+        deltas,
+      }));
+      this.#heads.set(tag, bytes);
+    }
+    return { bytes, isPart: false, tag };
+  }
+
+  /** @param {number} era @param {number} from @param {number} to */
+  #delta(era, from, to) {
+    // A part proves no freshness: it is signed with the time 0.
+    return snapshotOf(era, from, to, -BEGIN_SECONDS);
+  }
+
+  /** @param {number} now @param {number} seq of the newest record that it may contain */
+  #keepBase(now, seq) {
+    const age = now - this.#base.builtAt;
+    const isDue = (seq > this.#base.to && age >= BASE_SECONDS) || age >= VALID_SECONDS / 2;
+    if (isDue) this.#build(now, seq);
+  }
+
+  /** @param {number} now @param {number} to */
+  #build(now, to) {
+    this.#base = { builtAt: now, to };
+    // A part keeps its content: of two bases for one position the store has the first.
+    const position = `${this.era}.${to}`;
+    if (!this.#bases.has(position)) this.#bases.set(position, Math.floor(now));
+  }
+}
+
+/**
+ * The deltas that a head lists (HEAD.md), one from each start: from the seven multiples of eight before the last one to
+ * that, from the seven records before a multiple to it, and from the last multiple and the last record to the newest.
+ */
+function rangesOf(first, seq) {
+  /** @type {Map<number, number>} */
+  const found = new Map();
+  for (let to = Math.max(1, seq - 64); to <= seq; to += 1) {
+    const last = to - (to % 8);
+    const starts = to % 8 === 0 ? [...Array(8).keys()].flatMap((nth) => [to - nth, to - 8 * nth]) : [to - 1, last];
+    for (const from of starts) if (from >= first && from < to) found.set(from, to);
+  }
+  return [...found].sort(([one], [other]) => one - other);
 }
 
 /** The content that a verifier gets from the bytes it has read. @param {Uint8Array} bytes */

@@ -7,6 +7,10 @@ const TO_CACHE = { least: 4, spread: 16 };
 const TO_ORIGIN = { least: 20, spread: 140 };
 /** The maximum difference of two round trips on one path. */
 const JITTER_MS = 20;
+/** From the answer to a revocation until a store has the head with it. */
+export const PUBLISH_SECONDS = 0.3;
+const FILE = /^\/feed\/(head|(?:bases|deltas)\/.*)$/;
+/** @typedef {{ file?: string, since: string | null, waitSeconds: number }} Asked */
 /** How long a cache waits for the publisher. */
 const CACHE_TIMEOUT_MS = 2000;
 
@@ -21,6 +25,7 @@ export class Origin {
   /** The most requests that waited for news at the same time. */
   mostHeld = 0;
   isUp = true;
+  #downAt = 0;
   #log;
   #now;
   /** @type {Set<{ answer: () => void, fail: () => void }>} */
@@ -32,9 +37,10 @@ export class Origin {
     this.#now = now;
   }
 
-  /** Resolves with a snapshot, or rejects if a connection is refused or broken. */
-  answer(since, waitSeconds) {
+  /** Resolves with an answer, or rejects if a connection is refused or broken. @param {Asked} asked */
+  answer({ file, since, waitSeconds }) {
     this.arrivals.push(this.#now());
+    if (file !== undefined) return this.#stored(file);
     if (!this.isUp) throw new TypeError("connection refused");
     if (waitSeconds === 0 || since !== this.#log.position) return this.#snapshot(since);
     return new Promise((resolve, reject) => {
@@ -58,6 +64,7 @@ export class Origin {
 
   goDown() {
     this.isUp = false;
+    this.#downAt = this.#now();
     for (const held of [...this.#held]) held.fail();
   }
 
@@ -67,9 +74,18 @@ export class Origin {
   }
 
   #snapshot(since) {
-    const snapshot = this.#log.snapshot(since, this.#now());
-    this.bytes += snapshot.bytes.length;
-    return snapshot;
+    const { bytes, era, issuedAt, to } = this.#log.snapshot(since, this.#now());
+    this.bytes += bytes.length;
+    // Like the control plane's tag: the position and the time of the signature.
+    return { bytes, isPart: false, tag: `${era}.${to}-${issuedAt}` };
+  }
+
+  /** A store stays up while the publisher is down: nothing newer is written. */
+  #stored(file) {
+    const written = (this.isUp ? this.#now() : this.#downAt) - PUBLISH_SECONDS;
+    const found = this.#log.file(file, Math.max(0, written));
+    this.bytes += found.bytes.length;
+    return found;
   }
 }
 
@@ -102,40 +118,43 @@ export class Presence {
     this.#roundTrip = TO_ORIGIN.least + this.#random() * TO_ORIGIN.spread;
   }
 
-  /** @param {string | null} since @param {number} waitSeconds */
-  async answer(since, waitSeconds) {
+  /** @param {Asked} asked */
+  async answer(asked) {
     this.requests += 1;
-    if (this.#cache === undefined) return this.#fetch(since, waitSeconds);
-    const known = this.#entries.get(since);
-    if (known && this.#now() - known.at < this.#cache.ttl) return known.snapshot;
-    let fetching = this.#underWay.get(since);
+    if (this.#cache === undefined) return this.#fetch(asked);
+    const key = asked.file ?? asked.since;
+    const known = this.#entries.get(key);
+    // Parts have names that no other content gets.
+    if (known && (known.found.isPart || this.#now() - known.at < this.#cache.ttl)) return known.found;
+    let fetching = this.#underWay.get(key);
     if (fetching === undefined) {
-      fetching = this.#refill(since).finally(() => this.#underWay.delete(since));
-      this.#underWay.set(since, fetching);
+      fetching = this.#refill(key, { ...asked, waitSeconds: 0 }).finally(() => this.#underWay.delete(key));
+      this.#underWay.set(key, fetching);
     }
     return fetching;
   }
 
-  async #refill(since) {
+  async #refill(key, asked) {
     try {
       const late = after(CACHE_TIMEOUT_MS).then(() => Promise.reject(new TypeError("timed out")));
-      const snapshot = await Promise.race([this.#fetch(since, 0), late]);
-      this.#entries.set(since, { at: this.#now(), snapshot });
-      return snapshot;
+      const found = await Promise.race([this.#fetch(asked), late]);
+      this.#entries.set(key, { at: this.#now(), found });
+      return found;
     } catch (error) {
-      const known = this.#entries.get(since);
+      const known = this.#entries.get(key);
       const age = known ? this.#now() - known.at : Infinity;
-      if (age < this.#cache.ttl + this.#cache.staleIfError) return known.snapshot;
+      if (age < this.#cache.ttl + this.#cache.staleIfError) return known.found;
       throw error;
     }
   }
 
-  async #fetch(since, waitSeconds) {
+  /** @param {Asked} asked */
+  async #fetch(asked) {
     await delayOrLoss(this.#losses, this.#random, this.isCutOff);
     const half = (this.#roundTrip + this.#random() * JITTER_MS) / 2;
     await after(half);
     try {
-      return await this.#origin.answer(since, waitSeconds);
+      return await this.#origin.answer(asked);
     } finally {
       await after(half);
     }
@@ -162,14 +181,15 @@ export class Way {
     await delayOrLoss(this.#losses, this.#random, false);
     const half = (this.#roundTrip + this.#random() * JITTER_MS) / 2;
     await after(half);
-    const wait = Number(url.searchParams.get("wait") ?? 0);
+    const since = url.searchParams.get("since");
+    const waitSeconds = Number(url.searchParams.get("wait") ?? 0);
+    const file = FILE.exec(url.pathname)?.[1];
     let answer = FAILED;
     try {
-      const snapshot = await this.#presence.answer(url.searchParams.get("since"), wait);
-      // Like the control plane's tag: the position and the time of the signature.
-      const tag = `"${snapshot.era}.${snapshot.to}-${snapshot.issuedAt}"`;
+      const found = await this.#presence.answer({ file, since, waitSeconds });
+      const tag = `"${found.tag}"`;
       const isKnown = headers["if-none-match"] === tag;
-      answer = isKnown ? answerOf(304, undefined, tag) : answerOf(200, snapshot.bytes, tag);
+      answer = isKnown ? answerOf(304, undefined, tag) : answerOf(200, found.bytes, tag);
     } catch {
       // A cache or proxy in between reports it with a status.
     }

@@ -1,6 +1,7 @@
 // The simulated scenarios. Times are seconds of virtual time.
 
 const POLL = { follow: "poll", pollSeconds: 1 };
+const BY_HEAD = { ...POLL, byHead: true };
 const CACHE = { ttl: 1, staleIfError: 60 };
 const LOSSES = 0.05;
 
@@ -32,5 +33,15 @@ export const SCENARIOS = [
   {
     name: "6. steady, long polls, no cache",
     feed: { follow: "long-poll", longPollSeconds: 20, pollSeconds: 1 }, isSteady: true, seconds: 26,
+  },
+  { name: "7. steady, head in a store, cache", cache: CACHE, feed: BY_HEAD, isSteady: true, seconds: 26 },
+  {
+    name: "8. head, losses and partitions, cache",
+    cache: CACHE, feed: BY_HEAD, losses: LOSSES, seconds: 108,
+    partitions: [{ from: 10, seconds: 30, share: 0.1 }, { from: 10, seconds: 64, share: 0 }],
+  },
+  {
+    name: "9. head, publisher down for 75 s, then a new era, cache",
+    cache: CACHE, feed: BY_HEAD, outage: { from: 10, seconds: 75, era: 2 }, seconds: 119,
   },
 ];

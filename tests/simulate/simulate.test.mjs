@@ -29,6 +29,19 @@ test("four times the isolates behind the same caches are no more load for the or
   assert.ok(many.requestsPerSecond < 1.5 * few.requestsPerSecond);
 });
 
+// P06, S15: readers of a head need the store and the caches, and neither knows how many they are.
+test("four times the isolates that read a head are no more load for the store", async () => {
+  const scenario = scenarioOf("7");
+  const few = await simulate(scenario, { ...SIZE, isolates: 100 });
+  const many = await simulate(scenario, { ...SIZE, isolates: 400 });
+  assert.deepEqual(violations(scenario, many, { ...SIZE, isolates: 400 }), []);
+  assert.ok(many.refused.all <= boundOf(scenario), `${many.refused.all} s`);
+  const most = SIZE.presences * REQUESTS_OF_A_CACHE;
+  assert.ok(many.peakPerSecond <= most, `${many.peakPerSecond} requests in a second`);
+  assert.ok(many.requestsPerSecond < 1.2 * few.requestsPerSecond);
+  assert.ok(many.bytesPerSecond < 1.2 * few.bytesPerSecond);
+});
+
 // T03: a run can be repeated by its seed.
 test("the same seed gives the same run, and another seed another", async () => {
   const scenario = { ...scenarioOf("3"), seconds: 45 };
@@ -40,7 +53,7 @@ test("the same seed gives the same run, and another seed another", async () => {
 });
 
 // The stand-ins must behave like real verifiers, during changes of the era and losses too.
-for (const number of ["3", "5b", "6"]) {
+for (const number of ["3", "5b", "6", "7", "9"]) {
   test(`stand-ins behave like real verifiers: ${scenarioOf(number).name}`, async () => {
     const small = { isolates: 20, presences: 3, seed: 7 };
     const scenario = scenarioOf(number);

@@ -7,7 +7,7 @@ import { chance } from "../support/chance.mjs";
 import { VirtualTime } from "../support/virtual-time.mjs";
 import { StandIn, mintFor, realVerifier } from "./isolates.mjs";
 import { Log, VALID_SECONDS } from "./log.mjs";
-import { LONGEST_TO_CACHE, LONGEST_TO_ORIGIN, Origin, Presence, Way } from "./network.mjs";
+import { LONGEST_TO_CACHE, LONGEST_TO_ORIGIN, Origin, PUBLISH_SECONDS, Presence, Way } from "./network.mjs";
 import { Watch } from "./watch.mjs";
 
 /** Isolates start within this many seconds; measurements begin once they have settled. */
@@ -33,7 +33,9 @@ export const LONGEST_PAUSE = 10;
 export function boundOf({ cache, feed }) {
   const round = LONGEST_TO_CACHE + LONGEST_TO_ORIGIN;
   const poll = feed.follow === "poll" ? feed.pollSeconds : 0.1;
-  return (cache?.ttl ?? 0) + poll + LONGEST_GAP + 1.5 * round + GRAIN_SECONDS;
+  // The parts are one more request, of a head that a store has a little later.
+  const files = feed.byHead ? PUBLISH_SECONDS + round : 0;
+  return (cache?.ttl ?? 0) + poll + LONGEST_GAP + 1.5 * round + files + GRAIN_SECONDS;
 }
 
 /**
