@@ -32,6 +32,7 @@ mod authorize;
 mod backoff;
 mod claims;
 mod clock;
+mod combined;
 mod engine;
 mod events;
 mod feed;
@@ -46,8 +47,11 @@ mod verdict;
 mod verifier;
 mod watch;
 
-pub use authorize::{Anonymous, Asked, Authorization, Passed, Policy, Problem, WhenUndecided};
+pub use authorize::{
+    Anonymous, Asked, Authorization, Judge, Passed, Policy, Problem, WhenUndecided,
+};
 pub use claims::Claims;
+pub use combined::Combined;
 pub use events::Event;
 pub use feed::{FeedFailure, FeedStatus, SignedSnapshot, Snapshots};
 pub use keys::KeysStatus;

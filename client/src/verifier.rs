@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
+use crate::authorize::Judge;
 use crate::clock::Clock;
 use crate::engine::{Engine, Judged};
 use crate::events::{Event, Events};
@@ -161,20 +162,6 @@ impl Verifier {
         inner.conclude(judged)
     }
 
-    /// As [`verify`](Self::verify), where that has nothing to wait for.
-    pub(crate) fn verify_now(
-        &self,
-        token: &str,
-        presentation: Presentation<'_>,
-        staleness: Staleness,
-    ) -> Option<Verdict> {
-        let inner = self.inner();
-        let judged = inner.judge(token, presentation, staleness);
-        let decision = &judged.verdict.decision;
-        let has_to_wait = is_of_unknown_key(decision, token) || inner.may_ask_feed(decision);
-        (!has_to_wait).then(|| inner.conclude(judged))
-    }
-
     /// The origin, and the path if there is one, at which clients see the service, as given with the options.
     pub fn public_url(&self) -> Option<&str> {
         self.inner().public_url.as_deref()
@@ -282,6 +269,38 @@ impl Verifier {
     }
 }
 
+impl Judge for Verifier {
+    fn check(&self, token: &str, presentation: Presentation<'_>, staleness: Staleness) -> Verdict {
+        self.check(token, presentation, staleness)
+    }
+
+    async fn verify(
+        &self,
+        token: &str,
+        presentation: Presentation<'_>,
+        staleness: Staleness,
+    ) -> Verdict {
+        self.verify(token, presentation, staleness).await
+    }
+
+    fn verify_now(
+        &self,
+        token: &str,
+        presentation: Presentation<'_>,
+        staleness: Staleness,
+    ) -> Option<Verdict> {
+        let inner = self.inner();
+        let judged = inner.judge(token, presentation, staleness);
+        let decision = &judged.verdict.decision;
+        let has_to_wait = is_of_unknown_key(decision, token) || inner.may_ask_feed(decision);
+        (!has_to_wait).then(|| inner.conclude(judged))
+    }
+
+    fn public_url(&self) -> Option<&str> {
+        self.public_url()
+    }
+}
+
 impl std::fmt::Debug for Verifier {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Verifier").field("status", &self.status()).finish()
@@ -326,7 +345,12 @@ impl Inner {
         self.keys.are_there() && self.engine.evidence().position.is_some()
     }
 
-    fn judge(&self, token: &str, presentation: Presentation<'_>, staleness: Staleness) -> Judged {
+    pub(crate) fn judge(
+        &self,
+        token: &str,
+        presentation: Presentation<'_>,
+        staleness: Staleness,
+    ) -> Judged {
         let judged = self.engine.judge(token, presentation, staleness);
         if judged.is_behind {
             self.following.note_news();
@@ -341,7 +365,7 @@ impl Inner {
     }
 
     /// Counts a verdict, and adds why the feed leaves it undecided, so that a wrong key or address is found soon.
-    fn conclude(&self, judged: Judged) -> Verdict {
+    pub(crate) fn conclude(&self, judged: Judged) -> Verdict {
         let mut verdict = judged.verdict;
         if let Decision::Undecided(Undecided::Feed { why, last_failure }) = &mut verdict.decision
             && ["no_snapshot", "stale_snapshot"].contains(&why.code())

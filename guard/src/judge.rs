@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, header};
-use offswitch_client::{Authorization, Claims, Decision, Passed, Problem, Verifier};
+use offswitch_client::{Authorization, Claims, Decision, Judge, Passed, Problem, Verifier};
 use tokio::time::timeout;
 
 use crate::answer::{Answer, forbidden, unavailable};

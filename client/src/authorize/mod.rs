@@ -4,11 +4,13 @@
 mod policy;
 mod problem;
 
+use std::future::Future;
+
 use http::{HeaderMap, HeaderName, header};
+use offswitch_verifier::Staleness;
 
 use crate::presentation::Presentation;
 use crate::verdict::{Decision, Verdict};
-use crate::verifier::Verifier;
 use problem::Scheme;
 
 pub use policy::{Anonymous, Policy, WhenUndecided};
@@ -50,22 +52,51 @@ pub enum Passed {
     Verified(Box<Verdict>),
 }
 
-impl Verifier {
+/// What judges tokens and requests: a [`Verifier`](crate::Verifier), or several that are [`Combined`](crate::Combined).
+pub trait Judge: Clone + Send + Sync + 'static {
+    /// As [`Verifier::check`](crate::Verifier::check).
+    fn check(&self, token: &str, presentation: Presentation<'_>, staleness: Staleness) -> Verdict;
+
+    /// As [`Verifier::verify`](crate::Verifier::verify).
+    fn verify(
+        &self,
+        token: &str,
+        presentation: Presentation<'_>,
+        staleness: Staleness,
+    ) -> impl Future<Output = Verdict> + Send;
+
+    /// As [`verify`](Self::verify), where that has nothing to wait for.
+    fn verify_now(
+        &self,
+        token: &str,
+        presentation: Presentation<'_>,
+        staleness: Staleness,
+    ) -> Option<Verdict>;
+
+    /// As [`Verifier::public_url`](crate::Verifier::public_url).
+    fn public_url(&self) -> Option<&str>;
+
     /// Judges a request by its `Authorization` header (RFC 6750 section 2.1, RFC 9449 section 7.1).
-    pub async fn authorize(&self, asked: Asked<'_>, policy: &Policy) -> Authorization {
-        match Shown::of(asked.headers) {
-            None => without_token(policy),
-            Some(Err(problem)) => denied(problem, None),
-            Some(Ok(shown)) => {
-                let presentation = shown.presentation(asked);
-                let verdict = self.verify(shown.token, presentation, policy.staleness).await;
-                concluded(verdict, shown.scheme, policy)
+    fn authorize(
+        &self,
+        asked: Asked<'_>,
+        policy: &Policy,
+    ) -> impl Future<Output = Authorization> + Send {
+        async move {
+            match Shown::of(asked.headers) {
+                None => without_token(policy),
+                Some(Err(problem)) => denied(problem, None),
+                Some(Ok(shown)) => {
+                    let presentation = shown.presentation(asked);
+                    let verdict = self.verify(shown.token, presentation, policy.staleness).await;
+                    concluded(verdict, shown.scheme, policy)
+                }
             }
         }
     }
 
     /// As [`authorize`](Self::authorize), from memory alone: neither a key set nor the feed is asked.
-    pub fn authorize_from_memory(&self, asked: Asked<'_>, policy: &Policy) -> Authorization {
+    fn authorize_from_memory(&self, asked: Asked<'_>, policy: &Policy) -> Authorization {
         match Shown::of(asked.headers) {
             None => without_token(policy),
             Some(Err(problem)) => denied(problem, None),
@@ -78,7 +109,7 @@ impl Verifier {
 
     /// As [`authorize`](Self::authorize), from memory alone. None where a key set or the feed should be asked
     /// first.
-    pub fn authorize_now(&self, asked: Asked<'_>, policy: &Policy) -> Option<Authorization> {
+    fn authorize_now(&self, asked: Asked<'_>, policy: &Policy) -> Option<Authorization> {
         match Shown::of(asked.headers) {
             None => Some(without_token(policy)),
             Some(Err(problem)) => Some(denied(problem, None)),

@@ -218,7 +218,7 @@ fn kid_of(token: &str) -> Option<String> {
 }
 
 /// Unverified.
-fn issuer_of(token: &str) -> Option<String> {
+pub(crate) fn issuer_of(token: &str) -> Option<String> {
     let payload = Jws::parse(token).ok()?.unverified_payload();
     let payload = Base64UrlUnpadded::decode_vec(payload).ok()?;
     let claims: serde_json::Map<String, serde_json::Value> =

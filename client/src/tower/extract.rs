@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
 use super::service::url_of;
-use crate::authorize::{Asked, Authorization, Passed, Policy, Problem};
+use crate::authorize::{Asked, Authorization, Judge, Passed, Policy, Problem};
 use crate::claims::Claims;
 use crate::verdict::Decision;
 use crate::verifier::Verifier;

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use crate::authorize::Policy;
+use crate::authorize::{Judge, Policy};
 use crate::verifier::Verifier;
 
 #[cfg(feature = "axum")]
@@ -39,14 +39,14 @@ pub use service::{Guard, GuardFuture};
 /// A request that goes through has its [`Claims`](crate::Claims) and its [`Evidence`](crate::Evidence) in its
 /// extensions. One that does not is answered with a problem document (RFC 9457): 401, 403 or 503.
 #[derive(Debug, Clone)]
-pub struct GuardLayer {
-    verifier: Verifier,
+pub struct GuardLayer<J = Verifier> {
+    verifier: J,
     policy: Arc<Policy>,
 }
 
-impl GuardLayer {
+impl<J: Judge> GuardLayer<J> {
     /// Requires a valid token, and nothing else.
-    pub fn new(verifier: Verifier) -> Self {
+    pub fn new(verifier: J) -> Self {
         Self { verifier, policy: Arc::default() }
     }
 
@@ -58,10 +58,10 @@ impl GuardLayer {
     }
 }
 
-impl<S> Layer<S> for GuardLayer {
-    type Service = Guard<S>;
+impl<S, J: Judge> Layer<S> for GuardLayer<J> {
+    type Service = Guard<S, J>;
 
-    fn layer(&self, inner: S) -> Guard<S> {
+    fn layer(&self, inner: S) -> Guard<S, J> {
         Guard::new(inner, self.verifier.clone(), Arc::clone(&self.policy))
     }
 }

@@ -9,26 +9,26 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::authorize::{Asked, Authorization, Passed, Policy, Problem};
+use crate::authorize::{Asked, Authorization, Judge, Passed, Policy, Problem};
 use crate::claims::Claims;
 use crate::verdict::{Decision, Verdict};
 use crate::verifier::Verifier;
 
 /// A guarded service; [`GuardLayer`](super::GuardLayer) makes it.
 #[derive(Debug, Clone)]
-pub struct Guard<S> {
+pub struct Guard<S, J = Verifier> {
     inner: S,
-    verifier: Verifier,
+    verifier: J,
     policy: Arc<Policy>,
 }
 
-impl<S> Guard<S> {
-    pub(super) fn new(inner: S, verifier: Verifier, policy: Arc<Policy>) -> Self {
+impl<S, J> Guard<S, J> {
+    pub(super) fn new(inner: S, verifier: J, policy: Arc<Policy>) -> Self {
         Self { inner, verifier, policy }
     }
 }
 
-impl<S, B, R> Service<Request<B>> for Guard<S>
+impl<S, B, R, J: Judge> Service<Request<B>> for Guard<S, J>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
     B: Send + 'static,
@@ -120,7 +120,7 @@ where
 }
 
 async fn authorize<B: Send>(
-    verifier: Verifier,
+    verifier: impl Judge,
     policy: Arc<Policy>,
     mut request: Request<B>,
     url: String,
