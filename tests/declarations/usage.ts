@@ -29,9 +29,8 @@ new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...trust,
 new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...trust, head: new Map<string, Uint8Array>() } });
 declare const kv: { get(key: string, options?: { type: "arrayBuffer" }): Promise<ArrayBuffer | null> };
 new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...trust, head: { binding: kv, prefix: "p" } } });
-// @ts-expect-error a feed has an address or a head
 new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...feed, head: "https://cdn/head" } });
-// @ts-expect-error a head has no streams
+// @ts-expect-error a head alone has no streams
 new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...trust, head: kv, follow: "stream" } });
 // @ts-expect-error a feed is somewhere
 new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: trust });

@@ -91,11 +91,8 @@ const HOSTILE = {
   "the held base in place of a delta": [partIs(base), "head_incomplete"],
   "an older base in place of a delta": [partIs(oldBase), "head_incomplete"],
   "a heartbeat in place of a delta": [partIs(beat2), "head_incomplete"],
-  "a part far away, with nothing that leads there": [
-    headWith({ deltas: [{ from: "1.5", to: "1.9", bytes: 9 }] }), "head_incomplete"],
-  "a heartbeat of an earlier position, with a position that nothing proves": [
-    headWith({ heartbeat: beat2.toString("base64"), position: "1.9" }), "head_incomplete"],
-  "a delta beyond the position": [headWith({ deltas: [{ from: "1.2", to: "1.9", bytes: 9 }] }), "head_incomplete"],
+  "a position that nothing leads to": [headWith({ deltas: [], position: "1.9" }), "head_incomplete"],
+  "a heartbeat of an earlier position": [headWith({ heartbeat: beat2.toString("base64") }), "head_malformed"],
 };
 
 const sources = {

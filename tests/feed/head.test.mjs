@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { Verifier, createVerifier } from "offswitch";
-import { optionsOf, until } from "../support/feed.mjs";
+import { eventOf, openStream, optionsOf, until } from "../support/feed.mjs";
 import { mint, now, sign, signingKey } from "../support/fixture.mjs";
+import { startStub } from "../support/stub.mjs";
 import { baseName, bindingOf, filesOf, serveFiles } from "../support/head.mjs";
 
 const key = await signingKey("EdDSA");
@@ -188,6 +189,26 @@ test("another head is read where one fails", async () => {
   assert.equal(verifier.isReady, false);
 });
 
+// S19, P06: a control plane with its stream, and the files while it is away.
+test("a head is followed while no address of the feed answers", async () => {
+  const stub = await startStub({ snapshot: base });
+  stub.stream = openStream(eventOf(base));
+  const site = await serveFiles(filesOf(at3));
+  open.push(stub, site);
+  const parts = { key, publicKey, url: `${stub.url}/feed` };
+  const verifier = await createVerifier(optionsOf(parts, { onEvent() {} }, { head: site.url, pollSeconds: 0.05 }));
+  open.push(verifier);
+  assert.ok(await until(() => verifier.status().following === "stream"));
+  assert.equal(verifier.verifySync(good).code, "valid");
+  assert.deepEqual(site.asked, [], "the address is asked first");
+  stub.isUp = false;
+  stub.stream.reset();
+  assert.ok(await until(() => verifier.verifySync(good).code === "revoked_token"), "by the head");
+  assert.equal(verifier.status().following, "poll");
+  stub.isUp = true;
+  assert.ok(await until(() => verifier.status().following === "stream", 60), "back to the stream");
+});
+
 test("the query and the API key of a head are sent for its parts too", async () => {
   const { round, site, verifier } = await start(filesOf(at3), { apiKey: "osk_of_the_feed" });
   await round();
@@ -231,7 +252,7 @@ test("a Map is a binding", async () => {
 test("options of a head that make no sense are refused", () => {
   const { feed: { url, ...trust }, ...options } = optionsOf({ key, publicKey, url: "https://a/feed" });
   const wrong = {
-    "feed.url": { head: "https://a/head", url },
+    "feed.url": { head: "https://a/head", url: 5 },
     "feed.head": { head: "ftp://a/head" },
     "feed.head must": { head: { binding: 5 } },
     "feed.head must be": { head: [] },

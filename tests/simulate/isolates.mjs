@@ -58,7 +58,7 @@ export class StandIn {
     settings ??= readOptions(optionsFor("any", {})).feed;
     const { byHead, ...how } = feed;
     const { url } = parts(name);
-    const own = { ...settings, ...how, urls: [byHead ? `${url}/head` : url], head: byHead, loadHeads };
+    const own = { ...settings, ...how, urls: [byHead ? `${url}/head` : url], heads: [byHead && url], loadHeads };
     this.#onPosition = onPosition;
     this.#client = new FeedClient(own, this, nowSeconds);
     // No token here is ahead of the feed.

@@ -215,22 +215,17 @@ export interface HeadPlace {
   prefix?: string | undefined;
 }
 
-/** Which feed is trusted, and how it is followed: at the address of a control plane, or by the head that one
- * publishes. */
-export type FeedOptions = FeedRules & (
-  | {
-    /** The feed's address, or several addresses of the same feed: the next is used if one fails or lags. */
-    url: FeedAddress | FeedAddress[];
-    head?: undefined;
-  }
-  | {
-    /** The head of a feed that is published as files: its address or several, or the KV namespace or R2 bucket that
-     * has it. It is polled. */
-    head: FeedAddress | FeedAddress[] | HeadBinding | HeadPlace;
-    url?: undefined;
-    follow?: "poll" | undefined;
-  }
-);
+/** Which feed is trusted, and how it is followed: at the address of a control plane, by the head that one publishes,
+ * or by the head while no address answers. */
+export type FeedOptions = FeedRules & FeedPlaces & ({ url: {} } | { head: {}; follow?: "poll" | undefined });
+
+export interface FeedPlaces {
+  /** The feed's address, or several addresses of the same feed: the next is used if one fails or lags. */
+  url?: FeedAddress | FeedAddress[] | undefined;
+  /** The head of a feed that is published as files: its address or several, or the KV namespace or R2 bucket that
+   * has it. It is polled, after the addresses if there are any. */
+  head?: FeedAddress | FeedAddress[] | HeadBinding | HeadPlace | undefined;
+}
 
 /** The options of a feed, wherever it is. */
 export interface FeedRules {

@@ -37,9 +37,10 @@ export function readOptions(options, maxBytes = 256 * 1024 * 1024) {
   const { publicUrl } = take(dpop, DPOP, "dpop.", problems);
   /** @type {Rules} */
   const rules = { ...FEED, maxBytes: [maxBytes, isPositive, "must be a number > 0"] };
-  if (feed.head === undefined) rules.url = [undefined, isAddresses, ADDRESSES];
-  else rules.head = [undefined, isHead, `${ADDRESSES}, or have get(name)`];
-  const { apiKey, head, store, url = head, ...ways } = take(feed, rules, "feed.", problems);
+  const hasHead = feed.head !== undefined;
+  rules.url = [hasHead ? null : undefined, isAddresses, ADDRESSES];
+  if (hasHead) rules.head = [undefined, isHead, `${ADDRESSES}, or have get(name)`];
+  const { apiKey, head = [], store, url = [], ...ways } = take(feed, rules, "feed.", problems);
   const isSaid = Object.values(top).some((value) => value !== undefined);
   const issuers = Array.isArray(others) ? [...others] : [];
   if (isSaid || issuers.length === 0) issuers.unshift(top);
@@ -50,8 +51,9 @@ export function readOptions(options, maxBytes = 256 * 1024 * 1024) {
   }, "options", problems));
   problems.push(...WasmVerifier.problems(config).split("; "));
   refuse(problems.filter(Boolean));
+  const urls = [url].flat();
   const followed = {
-    ...addresses(url, apiKey), ...ways, ...(head && { follow: "poll", head }),
+    ...addresses(urls, [head].flat(), apiKey), ...ways, ...(urls.length === 0 && { follow: "poll" }),
     id: feed.id ?? issuers[0]?.issuer, maxStalenessSeconds: feed.maxStaleness ?? 60,
   };
   return {
@@ -219,17 +221,18 @@ const isHeaders = (value) => {
 };
 
 /**
- * The addresses of the feed, and the key of each. A common key goes only to the first address's origin: others
- * may run the other mirrors.
+ * The addresses and heads of the feed, and the key of each. A common key goes only to the first address's origin:
+ * others may run the other mirrors.
  *
- * @param {any} given @param {string | undefined} apiKey
+ * @param {any[]} plain @param {any[]} heads @param {string | undefined} apiKey
  */
-function addresses(given, apiKey) {
-  const all = [given].flat().map((one) => (isUrl(one) ? { url: one, apiKey: undefined } : one ?? {}));
+function addresses(plain, heads, apiKey) {
+  const all = [...plain, ...heads].map((one) => (isUrl(one) ? { url: one, apiKey: undefined } : one ?? {}));
   const urls = all.map(({ url = "binding" }) => String(url));
   const origin = (/** @type {string} */ url) => (URL.canParse(url) ? new URL(url).origin : undefined);
   const own = (/** @type {string} */ url) => (origin(url) === origin(urls[0]) ? apiKey : undefined);
-  return { urls, apiKeys: all.map((one, at) => one.apiKey ?? own(urls[at])) };
+  const apiKeys = all.map((one, at) => one.apiKey ?? own(urls[at]));
+  return { urls, apiKeys, heads: [...plain.map(() => undefined), ...heads] };
 }
 
 const MAX_SECONDS = 86_400;

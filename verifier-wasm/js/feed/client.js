@@ -20,7 +20,7 @@ import { TrapError } from "../engine/instance.js";
  * @typedef {object} FeedSettings
  * @property {string[]} urls
  * @property {string} id of the feed
- * @property {unknown} [head] what the options have in place of an address
+ * @property {unknown[]} heads of each address: what the options have as its head, undefined if it is none
  * @property {() => Promise<typeof import("./head.js")>} loadHeads loads what reads heads
  * @property {(string | undefined)[]} apiKeys of each address
  * @property {number} maxBytes
@@ -59,7 +59,7 @@ export class FeedClient {
     this.settings = settings;
     this.target = target;
     this.#clock = clock;
-    this.#sources = settings.urls.map((url, at) => new Source(url, settings.apiKeys[at]));
+    this.#sources = settings.urls.map((url, at) => new Source(url, settings.apiKeys[at], settings.heads[at]));
   }
 
   /**
@@ -95,8 +95,8 @@ export class FeedClient {
    */
   get waitSeconds() {
     const { follow, longPollSeconds } = this.settings;
-    const { holdSeconds, polls } = this.#source();
-    if (follow !== "long-poll" || polls.isFailing) return 0;
+    const { head, holdSeconds, polls } = this.#source();
+    if (follow !== "long-poll" || head !== undefined || polls.isFailing) return 0;
     return Math.min(longPollSeconds, holdSeconds, this.secondsLeft / 3);
   }
 
@@ -110,7 +110,7 @@ export class FeedClient {
   /** The address whose stream to follow, or undefined during the pauses of all. */
   get freeForStream() {
     const now = this.#clock();
-    return this.#sources.find(({ streams }) => !streams.isWaiting(now));
+    return this.#sources.find(({ head, streams }) => head === undefined && !streams.isWaiting(now));
   }
 
   /** Seconds since the feed was last followed successfully. */
@@ -202,7 +202,7 @@ export class FeedClient {
 
   /** @param {Source} source @param {number} waitSeconds @param {Bounds} limits @returns {Promise<RoundResult>} */
   async #round(source, waitSeconds, limits) {
-    if (this.settings.head !== undefined) {
+    if (source.head !== undefined) {
       const { readHead } = await this.settings.loadHeads().catch((cause) => {
         throw new FetchError(String(cause));
       });

@@ -11,11 +11,11 @@
  */
 
 /**
- * @param {any} head as in the options @param {Source} source @param {Inspect} inspect @param {Bounds} limits
- * @param {Shared} shared
+ * @param {Source} source @param {Inspect} inspect @param {Bounds} limits @param {Shared} shared
  * @returns {Place}
  */
-export function placeOf(head, source, inspect, limits, shared) {
+export function placeOf(source, inspect, limits, shared) {
+  const head = /** @type {any} */ (source.head);
   const binding = Object.hasOwn(head, "binding") ? head : { binding: head };
   return typeof binding.binding.get === "function"
     ? new Binding(binding, limits, shared)

@@ -29,7 +29,7 @@ import { HEAD, placeOf } from "./head-places.js";
  */
 export async function readHead({ settings, target }, source, limits, shared) {
   try {
-    return await round(settings, target, source, placeOf(settings.head, source, target.inspect, limits, shared));
+    return await round(settings, target, source, placeOf(source, target.inspect, limits, shared));
   } catch (error) {
     if (!(error instanceof HeadError)) throw error;
     throw new shared.FetchError(error.message, { code: error.code });
@@ -72,7 +72,7 @@ function checkSigned(heartbeat, target) {
 async function follow(head, target, read) {
   const { base, heartbeat, position } = head;
   const since = target.since();
-  if (since === position) return target.apply(heartbeat);
+  if (since === position) return renew(heartbeat, position, target);
   // Stores return older values at times.
   if (since !== undefined && isBefore(position, since)) return { applied: "ignored" };
   let deltas = since === undefined ? undefined : await deltasFrom(since, head, false, read);
@@ -93,8 +93,20 @@ async function follow(head, target, read) {
   // Undefined after too many deltas: the next round reads a base.
   const reached = target.since();
   if (reached !== undefined && isBefore(reached, position)) throw incomplete(`its parts lead to ${reached}, expected ${position}`);
-  const proof = target.apply(heartbeat);
+  const proof = renew(heartbeat, position, target);
   return "applied" in proof ? { applied: isByBase ? "replaced" : "extended" } : proof;
+}
+
+/**
+ * Only a heartbeat of the head's position proves that nothing came after that.
+ *
+ * @param {Uint8Array} heartbeat @param {string} position @param {FeedTarget} target
+ */
+function renew(heartbeat, position, target) {
+  const result = target.apply(heartbeat);
+  const isOther = "applied" in result && result.applied !== "refreshed" && target.since() === position;
+  if (isOther) throw odd("heartbeat is not one of its position");
+  return result;
 }
 
 /**
@@ -124,7 +136,7 @@ function listedFrom(from, { deltas, position }) {
   /** @type {Part[]} */
   const way = [];
   for (let at = from; isBefore(at, position);) {
-    const next = deltas.find((delta) => delta.from === at && !isBefore(position, delta.to));
+    const next = deltas.find((delta) => delta.from === at);
     if (next === undefined || way.length >= MAX_CHAIN) return undefined;
     way.push(next);
     at = next.to;
@@ -132,8 +144,8 @@ function listedFrom(from, { deltas, position }) {
   return way;
 }
 
-/** @param {Part[]} [parts] */
-const sizeOf = (parts = []) => parts.reduce((sum, { bytes }) => sum + bytes, 0);
+/** Without parts there is no way. @param {Part[]} [parts] */
+const sizeOf = (parts) => parts?.reduce((sum, { bytes }) => sum + bytes, 0) ?? Infinity;
 
 /** @param {Uint8Array} bytes @param {string} id @returns {Head} */
 function headIn(bytes, id) {
@@ -142,13 +154,27 @@ function headIn(bytes, id) {
   if (feed !== id) throw new HeadError("wrong_feed", `it is of the feed ${shown(feed)}, expected ${shown(id)}`);
   if (!isPosition(position)) throw odd(`position is ${shown(position)}, expected era.seq`);
   if (!Array.isArray(deltas) || deltas.length > MAX_DELTAS) throw odd(`deltas must be an array of at most ${MAX_DELTAS}`);
-  return {
+  const head = {
     base: baseIn(base ?? {}),
     deltas: deltas.map((delta) => deltaIn(delta ?? {})),
     heartbeat: heartbeatIn(heartbeat),
     onDemand: onDemand === true,
     position,
   };
+  checkOrder(head);
+  return head;
+}
+
+/** All parts are of the era of the head and not beyond it, and the deltas are sorted. @param {Head} head */
+function checkOrder({ base, deltas, position }) {
+  const isWithin = (/** @type {string} */ one) => eraOf(one) === eraOf(position) && !isBefore(position, one);
+  if (!isWithin(base.to)) throw odd(`base.position is ${base.to}, expected one of the era of ${position} up to it`);
+  let last = "";
+  for (const { from = "", to } of deltas) {
+    if (eraOf(from) !== eraOf(to) || !isWithin(to)) throw odd(`a delta leads from ${from} to ${to}, the head is at ${position}`);
+    if (last !== "" && !isBefore(last, from)) throw odd(`the deltas are not sorted: ${from} after ${last}`);
+    last = from;
+  }
 }
 
 /** Names are made of these, so that each is checked. @param {any} base @returns {Part} */

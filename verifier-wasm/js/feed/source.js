@@ -13,9 +13,13 @@ export class Source {
   /** For how long a long poll is not cut off on the way, as far as is known. */
   holdSeconds = Infinity;
 
-  /** @param {string} url @param {string} [apiKey] is sent to this address only */
-  constructor(url, apiKey) {
+  /**
+   * @param {string} url @param {string} [apiKey] is sent to this address only
+   * @param {unknown} [head] of a feed that is published as files, in the form of the options
+   */
+  constructor(url, apiKey, head) {
     this.#apiKey = apiKey;
+    this.head = head;
     this.#url = url;
   }
 
