@@ -4,10 +4,10 @@
 mod archive;
 mod configuration;
 mod layout;
-mod program;
+pub(crate) mod program;
 mod root_folder;
 mod sbom;
-mod source;
+pub(crate) mod source;
 
 use std::path::PathBuf;
 

@@ -3,6 +3,7 @@
 mod bench;
 mod capacity;
 mod chaos;
+mod deb;
 mod edge_latency;
 mod guide;
 mod image;
@@ -33,6 +34,8 @@ enum Command {
     /// Puts load on real control planes whose Redis server repeatedly loses its last seconds, and
     /// checks everything that clients observed.
     Chaos(chaos::Options),
+    /// Builds a Debian package of the statically linked program, with the units of systemd.
+    Deb,
     /// Measures how long revoking does not work after the death of a primary, behind Sentinel.
     Failovers {
         /// How many failovers.
@@ -80,6 +83,7 @@ async fn main() -> Result<()> {
     match Command::parse() {
         Command::Bench { which, parts } => bench::run(which, &parts).await,
         Command::Chaos(options) => chaos::run(&options),
+        Command::Deb => deb::run(),
         Command::Failovers { count } => chaos::failovers(count),
         Command::Fuzz { seconds } => test::fuzz(seconds),
         Command::Image(options) => image::run(&options),

@@ -122,6 +122,11 @@ pub(crate) fn ensure_cargo_cyclonedx() -> Result<()> {
     ensure_cargo_command("cyclonedx")
 }
 
+/// What makes Debian packages.
+pub(crate) fn ensure_cargo_deb() -> Result<()> {
+    ensure_cargo_command("deb")
+}
+
 fn ensure_cargo_command(name: &str) -> Result<()> {
     let found = Command::new("cargo").args([name, "--version"]).output()?;
     if found.status.success() {

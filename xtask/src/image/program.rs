@@ -10,7 +10,7 @@ use crate::tools::{self, root};
 use crate::{nameless, page, wasm};
 
 /// Builds the program with its page, optimised and statically linked; returns its path.
-pub(super) fn build() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     let target = &target();
     tools::ensure_musl(target)?;
     tools::ensure_wasm_target()?;
@@ -46,7 +46,7 @@ pub(super) fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Of this machine's architecture, with the library that is made for static programs.
-pub(super) fn target() -> String {
+pub(crate) fn target() -> String {
     format!("{}-unknown-linux-musl", std::env::consts::ARCH)
 }
 

@@ -15,9 +15,9 @@ use super::{NAME, VERSION};
 use crate::tools::root;
 
 /// The sources of the workspace.
-pub(super) struct Source {
+pub(crate) struct Source {
     /// Unix seconds: `SOURCE_DATE_EPOCH`, or the time of the commit.
-    pub(super) seconds: u64,
+    pub(crate) seconds: u64,
     /// The same as RFC 3339.
     pub(super) created: String,
     /// The commit, with `-dirty` if files differ from it.
@@ -26,7 +26,7 @@ pub(super) struct Source {
 
 impl Source {
     /// Asks git, which must know the sources unless `SOURCE_DATE_EPOCH` is set.
-    pub(super) fn of_workspace() -> Result<Self> {
+    pub(crate) fn of_workspace() -> Result<Self> {
         let seconds = match std::env::var("SOURCE_DATE_EPOCH") {
             Ok(seconds) => seconds,
             Err(_) => git(&["log", "-1", "--format=%ct"])
