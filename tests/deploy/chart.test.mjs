@@ -94,11 +94,13 @@ test("every process runs without root, privileges, a writable root and a token o
 test("secrets are mounted as files for the group, and are in no ConfigMap and no value", () => {
   for (const { spec: { template: { spec } } } of podsOf("FULL")) {
     const secrets = spec.volumes.filter(({ secret }) => secret);
-    assert.deepEqual(secrets.map(({ secret }) => secret.defaultMode), [0o440]);
+    for (const { secret } of secrets) assert.equal(secret.defaultMode, 0o440, secret.secretName);
     const [{ env, volumeMounts }] = spec.containers;
-    const file = env.find(({ name }) => /(MASTER_KEY|FEED_API_KEY)_FILE$/.test(name)).value;
-    const mount = volumeMounts.find(({ name }) => name === secrets[0].name);
-    assert.ok(file.startsWith(`${mount.mountPath}/`), file);
+    assert.deepEqual(env.filter(({ valueFrom }) => valueFrom), []);
+    const files = env.filter(({ name }) => /_(STORE|KEY)_FILE$/.test(name)).map(({ value }) => value);
+    const mounts = secrets.map((volume) => volumeMounts.find(({ name }) => name === volume.name).mountPath);
+    // Each file is in a mount of its own.
+    assert.deepEqual(files.map((file) => file.slice(0, file.lastIndexOf("/"))), mounts);
   }
 });
 
