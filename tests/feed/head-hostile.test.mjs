@@ -169,7 +169,7 @@ test("a head that is kept back makes the verifier undecided in time", async () =
   assert.equal(verifier.verifySync(lasting).code, "stale_snapshot");
   replace(files3);
   await verifier.refresh();
-  assert.equal(verifier.verifySync(good).code, "revoked_token");
+  assert.equal(verifier.verifySync(lasting).code, "revoked_token");
 });
 
 /** By what is wrong with a binding: its `get`, and a part of the reason. */
