@@ -27,6 +27,9 @@ pub enum Scope {
     /// Follow the feed.
     #[serde(rename = "feed:read")]
     FeedRead,
+    /// List the followers of the feed.
+    #[serde(rename = "followers:read")]
+    FollowersRead,
     /// Exchange handover codes and handles, as the edge worker does.
     #[serde(rename = "handover")]
     Handover,
@@ -249,11 +252,12 @@ impl ApiKey {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ApiKeysWrite,
         Self::AuditRead,
         Self::DoctorRun,
         Self::FeedRead,
+        Self::FollowersRead,
         Self::Handover,
         Self::IssuersWrite,
         Self::KeysRead,
@@ -275,6 +279,7 @@ impl Scope {
             Self::AuditRead => "audit:read",
             Self::DoctorRun => "doctor:run",
             Self::FeedRead => "feed:read",
+            Self::FollowersRead => "followers:read",
             Self::Handover => "handover",
             Self::IssuersWrite => "issuers:write",
             Self::KeysRead => "keys:read",

@@ -54,6 +54,8 @@ pub struct StreamQuery {
 /// One event of a stream, as a follower gets it.
 #[derive(Debug, Clone)]
 pub enum FeedEvent {
+    /// A question for the position that the follower holds, with its token.
+    Ask(String),
     /// The time from one heartbeat to the next, from now on.
     Heartbeat(Duration),
     /// A snapshot.
@@ -189,6 +191,7 @@ pub fn stream(
     let events = stream::unfold(Some(Box::pin(events)), async |open| {
         let mut events = open?;
         let (text, is_last) = match events.next().await {
+            Some(FeedEvent::Ask(token)) => (ask_event(&token), false),
             Some(FeedEvent::Heartbeat(beat)) => (heartbeat_event(beat), false),
             Some(FeedEvent::Snapshot(snapshot)) => (snapshot.event(), !snapshot.fits_event()),
             None => (Bytes::from_static(LAST_EVENT), true),
@@ -207,6 +210,10 @@ pub fn stream(
 fn heartbeat_event(beat: Duration) -> Bytes {
     let seconds = beat.as_secs();
     format!("event: stream\ndata: {{\"heartbeat_seconds\":{seconds}}}\n\n").into()
+}
+
+fn ask_event(token: &str) -> Bytes {
+    format!("event: position\ndata: {token}\n\n").into()
 }
 
 fn position(text: &str) -> Result<Position, Problem> {

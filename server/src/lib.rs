@@ -17,6 +17,7 @@ pub mod problem;
 mod progress;
 mod refusal;
 mod request_body;
+pub mod roster;
 pub mod secret_file;
 pub mod settings;
 mod socket;

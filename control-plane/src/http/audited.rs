@@ -123,7 +123,7 @@ fn unrecordable(error: Unrecordable, done: &str) -> Response {
 
 /// They are sent by POST for their bodies, and change nothing. What `examine` revokes, it revokes by a
 /// request of its own.
-const READS: [&str; 2] = ["examine", "introspectToken"];
+const READS: [&str; 3] = ["answerPosition", "examine", "introspectToken"];
 const ROUTINE: [&str; 2] = ["issueHandoverToken", "refreshToken"];
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 64;

@@ -1,15 +1,18 @@
 //! `GET /v1/feed` and `GET /v1/feed/stream`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Version, header};
 use axum::response::Response;
 use futures_util::stream::{self, StreamExt as _};
 use offswitch_server::feed::{self, FeedEvent, FeedQuery, StreamQuery, not_ready};
+use offswitch_server::roster::{ASK_HEADER, Introduction, Member, asking};
 use offswitch_snapshot::Position;
 
+use super::access::Caller;
 use super::extract::Params;
 use super::feed_parts::{BY_KEY, SHORT};
 use crate::plane::Plane;
@@ -27,25 +30,38 @@ use crate::problem::{Problem, ProblemDocument};
 )]
 pub(super) async fn poll(
     State(plane): State<Arc<Plane>>,
+    Extension(caller): Extension<Caller>,
     Params(query): Params<FeedQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (since, wait) = query.read()?;
+    let introduction = Introduction::read(&headers)?;
     if let Some(since) = since {
         keep_pace(&plane, since).await;
-        if !wait.is_zero() && plane.log.position() == since {
-            let _waiting = plane.publisher.followers().enter("long_poll")?;
-            tokio::select! {
-                () = plane.publisher.wait_beyond(since, wait) => {}
-                // Answered as after a time-out: with a proof that the feed is fresh now.
-                () = plane.publisher.stopping() => {}
-            }
+    }
+    let member = meet(&plane, &caller, introduction, since);
+    if let Some(since) = since
+        && !wait.is_zero()
+        && plane.log.position() == since
+    {
+        let _waiting = plane.publisher.followers().enter("long_poll")?;
+        let _present = member.enter();
+        tokio::select! {
+            () = plane.publisher.wait_beyond(since, wait) => {}
+            // Answered as after a time-out: with a proof that the feed is fresh now.
+            () = plane.publisher.stopping() => {}
         }
     }
     let snapshot = plane.publisher.snapshot(since).ok_or_else(not_ready)?;
+    let now = Instant::now();
+    member.sent(snapshot.position, now);
     let mut answer = snapshot.answer(&headers);
-    // An answer that was waited for was right for one client at one moment.
-    if wait.is_zero() {
+    // An answer that was waited for was right for one client at one moment, and a question is for one relay.
+    if let Some(ask) = member.ask_relay(snapshot.position, now)
+        && let Ok(ask) = ask.parse()
+    {
+        answer.headers_mut().insert(ASK_HEADER, ask);
+    } else if wait.is_zero() {
         let headers = answer.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(SHORT));
         headers.insert(header::VARY, HeaderValue::from_static(BY_KEY));
@@ -55,7 +71,8 @@ pub(super) async fn poll(
 
 /// The feed as server-sent events: `snapshot` events whose id is the position and whose data is the
 /// snapshot in base64, with a heartbeat every few seconds. The first event is a `stream` event,
-/// which gives the number of seconds. A snapshot that is too large for an event is replaced by a
+/// which gives the number of seconds. While a request waits for a revocation to be applied, a `position` event asks
+/// for the position that is held; its data is for `POST /v1/feed/position`. A snapshot that is too large for an event is replaced by a
 /// `fetch` event, which ends the stream: request the snapshot from `/v1/feed`, then follow the
 /// stream again from there.
 #[utoipa::path(
@@ -67,11 +84,13 @@ pub(super) async fn poll(
 )]
 pub(super) async fn follow(
     State(plane): State<Arc<Plane>>,
+    Extension(caller): Extension<Caller>,
     Params(query): Params<StreamQuery>,
     version: Version,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let since = query.read(&headers)?;
+    let introduction = Introduction::read(&headers)?;
     if let Some(since) = since {
         keep_pace(&plane, since).await;
     }
@@ -83,7 +102,22 @@ pub(super) async fn follow(
         let snapshot = following.next().await?;
         Some((FeedEvent::Snapshot(snapshot), (following, follower)))
     });
-    Ok(feed::stream(version, stream::iter([heartbeat]).chain(snapshots)))
+    let present = meet(&plane, &caller, introduction, since).enter();
+    let events = asking(stream::iter([heartbeat]).chain(snapshots), present, since);
+    Ok(feed::stream(version, events))
+}
+
+/// The follower that sends the request, and what it says it holds: a position beyond the log does not count.
+fn meet(
+    plane: &Plane,
+    caller: &Caller,
+    introduction: Option<Introduction>,
+    since: Option<Position>,
+) -> Member {
+    let now = Instant::now();
+    let member = plane.publisher.roster().meet(&caller.id, introduction, now);
+    member.says(since.filter(|since| *since <= plane.log.position()), now);
+    member
 }
 
 /// Waits for this process to catch up: a follower that comes from a faster process may be ahead of

@@ -4,12 +4,14 @@
 
 mod access;
 mod api_keys;
+mod applied;
 mod audit;
 mod audited;
 mod doctor;
 mod extract;
 mod feed;
 mod feed_parts;
+mod followers;
 mod handover;
 mod issuers;
 mod json;
@@ -20,7 +22,7 @@ mod oauth;
 mod operations;
 mod page;
 mod plane_error;
-mod receipts;
+mod proof;
 mod receivers;
 mod red_button;
 mod relying_parties;
@@ -41,6 +43,7 @@ use axum::{Extension, Router};
 use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use offswitch_server::feed::LAST_EVENT_ID;
+use offswitch_server::roster::FOLLOWER_HEADER;
 use offswitch_server::trace::{Caller, Span};
 // The limit for a `sub`, `jti`, `sid` or `kid`: what verifiers accept can be revoked, and no more.
 use offswitch_verifier::MAX_ID_BYTES;
@@ -137,6 +140,8 @@ fn routes() -> Vec<(Access, UtoipaMethodRouter<Arc<Plane>>)> {
         (scope(Scope::FeedRead), routes!(feed_parts::head)),
         (scope(Scope::FeedRead), routes!(feed_parts::base)),
         (scope(Scope::FeedRead), routes!(feed_parts::delta)),
+        (scope(Scope::FeedRead), routes!(followers::answer).layer(small())),
+        (scope(Scope::FollowersRead), routes!(followers::list)),
         (scope(Scope::TokensIntrospect), routes!(oauth::introspect::introspect).layer(form())),
         // A caller that presents a token may refresh or revoke it: possession is the permission.
         (revoker, routes!(oauth::revoke::revoke).layer(form())),
@@ -299,11 +304,17 @@ fn add_default_headers(headers: &mut HeaderMap, is_docs: bool, is_https: bool) {
 }
 
 /// Pages of other origins may read the response: with an API key that they send themselves, or
-/// without one. A page that resumes the feed's stream sends its position.
+/// without one. A page that resumes the feed's stream sends its position, and answers with it.
 fn readable_anywhere() -> CorsLayer {
     CorsLayer::new()
-        .allow_headers([header::AUTHORIZATION, header::IF_NONE_MATCH, LAST_EVENT_ID])
-        .allow_methods([Method::GET])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            FOLLOWER_HEADER,
+            LAST_EVENT_ID,
+        ])
+        .allow_methods([Method::GET, Method::POST])
         .allow_origin(Any)
         .expose_headers([
             header::ETAG,
@@ -341,13 +352,14 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
                            data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                            frame-ancestors 'none'";
 /// What verifiers that run in pages of any origin need.
-const READABLE_ANYWHERE: [&str; 7] = [
+const READABLE_ANYWHERE: [&str; 8] = [
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
     "/v1/feed",
     "/v1/feed/bases/{base}",
     "/v1/feed/deltas/{delta}",
     "/v1/feed/head",
+    "/v1/feed/position",
     "/v1/feed/stream",
 ];
 /// 100,000 entries of about 300 bytes.

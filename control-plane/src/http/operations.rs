@@ -182,6 +182,12 @@ pub(super) async fn metrics(
     // These change without an event, so they are set when they are read.
     metrics::gauge!("offswitch_ready").set(f64::from(u8::from(can_serve(&plane))));
     metrics::gauge!("offswitch_log_age_seconds").set(plane.log.age_seconds() as f64);
+    let head = plane.log.position();
+    let levels = plane.publisher.roster().levels(head, std::time::Instant::now());
+    metrics::gauge!("offswitch_followers_live").set(levels.live as f64);
+    metrics::gauge!("offswitch_followers_behind").set(levels.behind as f64);
+    let oldest = if levels.live == 0 { head.seq } else { levels.lowest.map_or(0, |one| one.seq) };
+    metrics::gauge!("offswitch_followers_oldest_seq").set(oldest as f64);
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (headers, handle.render()).into_response()
 }

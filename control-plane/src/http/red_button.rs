@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::Caller;
+use super::applied::Applied;
 use super::extract::{Body, IdempotencyKey, Params, idempotency};
-use super::receipts::{Prefer, ReceiptQuery, is_wanted};
+use super::proof::{Prefer, ProofQuery, Wanted};
 use crate::audit;
 use crate::plane::{Landing, Plane, Reach, RedButton, Revoked};
 use crate::problem::{Problem, ProblemDocument};
@@ -62,6 +63,9 @@ pub(super) struct Pressed {
     /// A signed receipt, if one was asked for and can be made; absent in a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<String>,
+    /// What the followers hold; only with `wait=applied`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applied: Option<Applied>,
 }
 
 /// What a red button would affect.
@@ -87,17 +91,18 @@ pub(super) struct Reached {
                       value = json!({ "dry_run": true }))),
         ("press" = (summary = "Press it", value = json!({ "reason": "key stolen" })))
     )),
-    params(IdempotencyKey, Prefer, ReceiptQuery),
+    params(IdempotencyKey, Prefer, ProofQuery),
     responses((status = 200, description = "What was, or would be, revoked", body = Pressed), (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
 )]
 pub(super) async fn press(
     State(plane): State<Arc<Plane>>,
     Extension(caller): Extension<Caller>,
-    Params(query): Params<ReceiptQuery>,
+    Params(query): Params<ProofQuery>,
     headers: HeaderMap,
     body: Body<Press>,
 ) -> Result<Json<Pressed>, Problem> {
+    let wanted = query.read(&headers, &caller)?;
     let Press { dry_run, sessions, issuer, reason } = body.value;
     if reason.as_ref().is_some_and(|reason| reason.len() > 500) {
         let detail = "reason: must have at most 500 bytes";
@@ -107,7 +112,6 @@ pub(super) async fn press(
     if dry_run {
         audit::preview();
     }
-    let wanted_by = is_wanted(&headers, query.receipt).then(|| caller.name.clone());
     let now = plane.now();
     if let Some(issuer) = issuer.filter(|issuer| issuer != plane.issuer()) {
         if sessions.is_some() {
@@ -125,7 +129,7 @@ pub(super) async fn press(
         let (button, revoked) = plane.press_red_button_of(&issuer, &request, record).await?;
         tracing::warn!(epoch = button.epoch, issuer, "the red button of an issuer was pressed");
         let pressed = Pressed::after(button, None, revoked);
-        return Ok(Json(pressed.with_receipt(&plane, revoked, wanted_by).await));
+        return Ok(Json(pressed.proven(&plane, revoked, wanted).await));
     }
     let sessions = sessions.unwrap_or_default();
     if dry_run {
@@ -136,7 +140,7 @@ pub(super) async fn press(
     let (button, revoked) = plane.press_red_button(&request, record, sessions).await?;
     tracing::warn!(epoch = button.epoch, ?sessions, "the red button was pressed");
     let pressed = Pressed::after(button, plane.signing.active_kid(), revoked);
-    Ok(Json(pressed.with_receipt(&plane, revoked, wanted_by).await))
+    Ok(Json(pressed.proven(&plane, revoked, wanted).await))
 }
 
 impl Pressed {
@@ -155,13 +159,19 @@ impl Pressed {
             durability,
             replicas: revoked.durability.replicas(),
             receipt: None,
+            applied: None,
         }
     }
 
-    async fn with_receipt(self, plane: &Plane, of: Revoked, wanted_by: Option<String>) -> Self {
-        let Some(name) = wanted_by else { return self };
-        let receipt = plane.receipt(of.position, of.durability, &name).await;
-        Self { receipt, ..self }
+    /// Adds the proof that the caller wants.
+    async fn proven(self, plane: &Plane, of: Revoked, wanted: Wanted) -> Self {
+        let Wanted { receipt_for, wait } = wanted;
+        let applied = Applied::within(wait, plane, of.position).await;
+        let receipt = match receipt_for {
+            Some(name) => plane.receipt(of.position, of.durability, &name).await,
+            None => None,
+        };
+        Self { receipt, applied, ..self }
     }
 
     /// The effect that pressing would have.
@@ -184,6 +194,7 @@ impl Pressed {
             durability: None,
             replicas: None,
             receipt: None,
+            applied: None,
         }
     }
 }

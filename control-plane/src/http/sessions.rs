@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::MAX_ID_BYTES;
 use super::access::Caller;
 use super::extract::{Body, IdInPath, IdempotencyKey, Params, SessionInPath, idempotency};
-use super::receipts::{Prefer, ReceiptQuery, is_wanted};
+use super::proof::{Prefer, ProofQuery, Wanted};
 use super::revocations::Accepted;
 use crate::audit;
 use crate::plane::{Opened, Plane, RESERVED_CLAIMS, SessionRequest, Sessions, TokenPair};
@@ -147,6 +147,12 @@ pub(super) struct EndQuery {
     session_id: Option<String>,
     /// Asks for a signed receipt, as the header `Prefer: receipt` does.
     receipt: Option<bool>,
+    /// `applied`: the answer comes once all followers hold it, or at the end of `timeout`.
+    #[param(example = json!(null))]
+    wait: Option<String>,
+    /// How long it waits at most, seconds, 0 to 30; 2 by default.
+    #[param(maximum = 30)]
+    timeout: Option<u64>,
 }
 
 /// Logs a user in on one device. If the user already has the maximum number of sessions, the
@@ -239,7 +245,7 @@ async fn sessions_of(plane: &Plane, sub: &str) -> Result<Json<SessionList>, Prob
     params(("sub" = String, Path, description = "The user", example = "alice"),
            ("session_id" = String, Path, description = "The session",
             example = "{session_id}"),
-           IdempotencyKey, Prefer, ReceiptQuery),
+           IdempotencyKey, Prefer, ProofQuery),
     responses((status = 200, description = "Recorded", body = Accepted),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
@@ -248,10 +254,10 @@ pub(super) async fn end_one(
     State(plane): State<Arc<Plane>>,
     Extension(caller): Extension<Caller>,
     SessionInPath { sub, session_id }: SessionInPath,
-    Params(query): Params<ReceiptQuery>,
+    Params(query): Params<ProofQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Accepted>, Problem> {
-    Asked { plane, caller, headers, receipt: query.receipt }.end_session(&sub, &session_id).await
+    Asked::new(plane, caller, headers, query)?.end_session(&sub, &session_id).await
 }
 
 /// Logs a user out everywhere: tokens issued until now are revoked, a later login is accepted. For
@@ -260,7 +266,7 @@ pub(super) async fn end_one(
     delete, path = "/v1/users/{sub}/sessions", tag = "sessions", operation_id = "endUserSessions",
     summary = "End all sessions of a user, by path",
     params(("sub" = String, Path, description = "The user", example = "alice"),
-           IdempotencyKey, Prefer, ReceiptQuery),
+           IdempotencyKey, Prefer, ProofQuery),
     responses((status = 200, description = "Recorded", body = Accepted),
               (status = "4XX", description = "Refused", body = ProblemDocument),
               (status = 503, description = "The store does not answer", body = ProblemDocument))
@@ -269,10 +275,10 @@ pub(super) async fn end_all(
     State(plane): State<Arc<Plane>>,
     Extension(caller): Extension<Caller>,
     IdInPath(sub): IdInPath,
-    Params(query): Params<ReceiptQuery>,
+    Params(query): Params<ProofQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Accepted>, Problem> {
-    Asked { plane, caller, headers, receipt: query.receipt }.end_user(&sub).await
+    Asked::new(plane, caller, headers, query)?.end_user(&sub).await
 }
 
 /// Logs a user out everywhere, or on one device.
@@ -286,10 +292,10 @@ pub(super) async fn end_all(
 pub(super) async fn end_named(
     State(plane): State<Arc<Plane>>,
     Extension(caller): Extension<Caller>,
-    Params(EndQuery { sub, session_id, receipt }): Params<EndQuery>,
+    Params(EndQuery { sub, session_id, receipt, wait, timeout }): Params<EndQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Accepted>, Problem> {
-    let asked = Asked { plane, caller, headers, receipt };
+    let asked = Asked::new(plane, caller, headers, ProofQuery { receipt, wait, timeout })?;
     match session_id {
         Some(session_id) => asked.end_session(&sub, &session_id).await,
         None => asked.end_user(&sub).await,
@@ -301,11 +307,20 @@ struct Asked {
     plane: Arc<Plane>,
     caller: Caller,
     headers: HeaderMap,
-    /// What its query says about a receipt.
-    receipt: Option<bool>,
+    wanted: Wanted,
 }
 
 impl Asked {
+    fn new(
+        plane: Arc<Plane>,
+        caller: Caller,
+        headers: HeaderMap,
+        query: ProofQuery,
+    ) -> Result<Self, Problem> {
+        let wanted = query.read(&headers, &caller)?;
+        Ok(Self { plane, caller, headers, wanted })
+    }
+
     async fn end_session(self, sub: &str, session_id: &str) -> Result<Json<Accepted>, Problem> {
         let unknown = || {
             let detail = "the user has no session with this id";
@@ -333,16 +348,15 @@ impl Asked {
     }
 
     async fn end(self, named: &str, revocation: Revocation) -> Result<Json<Accepted>, Problem> {
-        let Self { plane, caller, headers, receipt } = self;
+        let Self { plane, caller, headers, wanted } = self;
         let request = idempotency(&headers, &caller.id, "DELETE /v1/users", named.as_bytes())?;
-        let wanted_by = is_wanted(&headers, receipt).then_some(caller.name);
         let (at, reason) = (plane.now(), Some("logout".to_owned()));
         let record = Record { at, by: caller.id, reason, revocations: vec![revocation] };
         let named = plane.sessions.named_by(&record.revocations, at).await?;
         let revoked = plane.log.revoke(&request, &record).await?;
         metrics::counter!("offswitch_revocations_total").increment(1);
         let accepted = Accepted::new(revoked, named.sessions);
-        Ok(Json(accepted.with_receipt(&plane, wanted_by).await))
+        Ok(Json(accepted.proven(&plane, wanted).await))
     }
 }
 

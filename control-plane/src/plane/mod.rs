@@ -283,6 +283,12 @@ impl Plane {
         self.store.now()
     }
 
+    /// True if every follower of the feed follows it at this process, directly or through relays: no other process can
+    /// use the store.
+    pub fn has_all_followers(&self) -> bool {
+        !self.store.is_shared()
+    }
+
     /// The rules for what a revocation may name.
     pub fn revocation_rules(&self) -> Rules {
         self.log.rules()

@@ -209,6 +209,10 @@ impl Store for SealedStore {
         Ok(findings)
     }
 
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
     fn durability(&self) -> Option<Durability> {
         self.inner.durability()
     }

@@ -120,6 +120,11 @@ pub trait Store: Send + Sync + 'static {
     /// What an operator should know about the store now; empty if all is well.
     async fn findings(&self) -> Result<Vec<Finding>, StoreError>;
 
+    /// True if other processes may use the store at the same time.
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     /// Which failures a record that is acknowledged now survives, if known.
     fn durability(&self) -> Option<Durability>;
 }

@@ -235,6 +235,19 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     ),
     (
         Gauge,
+        "offswitch_followers_behind",
+        Unit::Count,
+        "Known followers that have not been sent everything.",
+    ),
+    (Gauge, "offswitch_followers_live", Unit::Count, "Known followers that may still decide."),
+    (
+        Gauge,
+        "offswitch_followers_oldest_seq",
+        Unit::Count,
+        "Sequence number of the lowest position that a known follower holds or was sent; 0 if one has none.",
+    ),
+    (
+        Gauge,
         "offswitch_followers_limit",
         Unit::Count,
         "How many streams and long polls may wait: max_followers. 0 at a guard that does not relay.",
@@ -313,6 +326,12 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         "offswitch_http_seconds",
         Unit::Seconds,
         "Duration from a request to the head of its answer, in seconds, by path and method.",
+    ),
+    (
+        Histogram,
+        "offswitch_propagation_seconds",
+        Unit::Seconds,
+        "Duration from when a request began to wait until a follower said that it holds the revocation, in seconds.",
     ),
     (
         Histogram,

@@ -34,7 +34,7 @@ async fn each_route_accepts_a_key_that_has_only_its_scope() {
     let environment = [("OFFSWITCH_STORE", url.as_str()), ("OFFSWITCH_REQUESTS_PER_SOURCE", "0")];
     let plane = ControlPlane::start_in(folder.path(), &environment).await;
     let routes = routes(&plane).await;
-    assert_eq!(routes.len(), 46);
+    assert_eq!(routes.len(), 48);
     let public: Vec<&str> = routes
         .iter()
         .filter(|(_, _, scope)| scope.is_none())

@@ -117,11 +117,14 @@ async fn a_page_of_another_origin_may_follow_the_feed() {
             .request(Method::OPTIONS, path)
             .header("origin", "https://app.example")
             .header("access-control-request-method", "GET")
-            .header("access-control-request-headers", "authorization,if-none-match,last-event-id");
+            .header(
+                "access-control-request-headers",
+                "authorization,if-none-match,last-event-id,offswitch-follower",
+            );
         let answer = asked.send().await.unwrap();
         assert!(answer.status().is_success(), "{path}");
         let allowed = answer.headers()["access-control-allow-headers"].to_str().unwrap();
-        for name in ["authorization", "if-none-match", "last-event-id"] {
+        for name in ["authorization", "if-none-match", "last-event-id", "offswitch-follower"] {
             assert!(allowed.split(',').any(|one| one == name), "{path}: {allowed}");
         }
         assert_eq!(answer.headers()["access-control-allow-origin"], "*");

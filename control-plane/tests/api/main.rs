@@ -2,6 +2,7 @@
 
 mod access;
 mod api_keys;
+mod applied;
 mod bad_input;
 mod bulk_stream;
 mod client_address;

@@ -64,8 +64,9 @@ async fn every_changing_route_writes_exactly_one_line() {
     assert!(!plane.audited().iter().any(|line| line["request"] == "wrong"));
 }
 
-/// Sent by POST for their bodies. What `examine` revokes is a request of its own.
-const CHANGES_NOTHING: [&str; 2] = ["examine", "introspectToken"];
+/// Sent by POST for their bodies. What `examine` revokes is a request of its own, and a follower's position is
+/// forgotten with its process.
+const CHANGES_NOTHING: [&str; 3] = ["answerPosition", "examine", "introspectToken"];
 
 // A08: who, what and what came of it; the refusal has the code of the answer.
 #[tokio::test]

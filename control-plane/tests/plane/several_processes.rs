@@ -90,6 +90,30 @@ async fn the_red_button_on_one_process_holds_for_all() {
     );
 }
 
+// P01: a process knows only the followers that it serves itself, and never says that all of the feed's hold something.
+#[tokio::test]
+async fn a_count_of_one_of_several_processes_is_never_complete() {
+    let redis = RedisServer::start().await;
+    let (one, other, _folders) = two(&redis).await;
+    let introduction = format!("{};staleness=60;name=elsewhere", "ab".repeat(16));
+    let poll = other.admin(reqwest::Method::GET, "/v1/feed");
+    assert!(
+        poll.header("offswitch-follower", introduction).send().await.unwrap().status().is_success()
+    );
+    for (plane, silent) in [(&one, json!(null)), (&other, json!("elsewhere"))] {
+        let body = json!({ "sub": "alice" });
+        let applied =
+            plane.posted("/v1/revocations?wait=applied&timeout=1", &body).await["applied"].clone();
+        assert_eq!(
+            (&applied["complete"], &applied["counted"]),
+            (&json!(false), &json!("this_process"))
+        );
+        assert_eq!(applied["silent"][0]["name"], silent, "{applied}");
+        assert!(applied.get("refuse_within_seconds").is_none(), "others are not known: {applied}");
+    }
+    assert_eq!(one.got("/v1/followers").await["counted"], "this_process");
+}
+
 // S04: whichever process signs, a position has one chain hash and leads to one state.
 #[tokio::test]
 async fn both_processes_publish_one_content_for_each_position() {

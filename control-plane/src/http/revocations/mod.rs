@@ -19,8 +19,9 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
+use super::applied::Applied;
 use super::extract::{Body, IdempotencyKey, Params, idempotency, is_of_type, unsupported};
-use super::receipts::{Prefer, is_wanted};
+use super::proof::{Prefer, ProofQuery, Wanted};
 use crate::clock::unix_seconds;
 use crate::plane::{Plane, Revoked};
 use crate::problem::{Problem, ProblemDocument};
@@ -101,9 +102,12 @@ pub(super) struct Accepted {
     /// A signed receipt, if one was asked for and can be made: a JWS of type `offswitch-receipt+jwt`.
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<String>,
+    /// What the followers hold; only with `wait=applied`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applied: Option<Applied>,
 }
 
-/// Query parameters of a streamed bulk request.
+/// Query parameters of a revocation.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -112,6 +116,12 @@ pub(super) struct RevokeQuery {
     reason: Option<String>,
     /// Asks for a signed receipt, as the header `Prefer: receipt` does; not for `application/x-ndjson`.
     receipt: Option<bool>,
+    /// `applied`: the answer comes once all followers hold the revocation, or at the end of `timeout`.
+    #[param(example = json!(null))]
+    wait: Option<String>,
+    /// How long it waits at most, seconds, 0 to 30; 2 by default.
+    #[param(maximum = 30)]
+    timeout: Option<u64>,
 }
 
 /// Revokes a token, a session, a user, a key, or up to 100,000 of them in `revocations`, all or
@@ -121,6 +131,9 @@ pub(super) struct RevokeQuery {
 /// groups of a thousand as they arrive. The response also has `accepted`. A problem has `accepted`,
 /// the number of entries before `line`, which stay revoked, and `line`, where to continue; the
 /// entries from there on may be revoked or not.
+///
+/// With `wait=applied` the response has `applied`: how many followers hold the revocation. It is durable before, and
+/// stays so if not all of them hold it in time.
 ///
 /// A revocation that no verifier would enforce is refused, and nothing is recorded:
 /// `already_expired`, `unknown_session`, `unknown_issuer`, `too_many_selectors`.
@@ -162,37 +175,35 @@ pub(super) async fn revoke(
     Params(query): Params<RevokeQuery>,
     request: HttpRequest,
 ) -> Result<Response, Problem> {
-    check_reason(query.reason.as_deref())?;
+    let RevokeQuery { reason, receipt, wait, timeout } = query;
+    check_reason(reason.as_deref())?;
     let headers = request.headers().clone();
+    let wanted = ProofQuery { receipt, wait, timeout }.read(&headers, &caller)?;
     if is_of_type(&headers, "application/x-ndjson") {
-        if query.receipt == Some(true) {
+        if receipt == Some(true) {
             let detail = "receipt: a streamed bulk is many records, and has no receipt";
             return Err(Problem::bad_request("invalid_query", detail));
         }
         let limits = request.extensions().get().copied().unwrap_or_default();
-        let (reason, body) = (query.reason, request.into_body());
-        return stream::revoke(plane, caller, headers, limits, reason, body).await;
+        let whole = stream::revoke(&plane, caller, headers, limits, reason, request.into_body());
+        return Ok(Json(whole.await?.applied(wanted.wait, &plane).await).into_response());
     }
     if headers.contains_key(header::CONTENT_TYPE) && !is_of_type(&headers, "application/json") {
         return Err(unsupported(&headers, "application/json or application/x-ndjson"));
     }
-    if query.reason.is_some() {
+    if reason.is_some() {
         let detail = "reason: put it in the body; the query parameter is only for \
                       application/x-ndjson";
         return Err(Problem::bad_request("invalid_query", detail));
     }
     let body = Body::<Revoke>::from_request(request, &()).await?;
     let request = idempotency(&headers, &caller.id, "/v1/revocations", &body.bytes)?;
-    let name = is_wanted(&headers, query.receipt).then(|| caller.name.clone());
     let accepted = match accept(&plane, caller, body.value, &request).await {
         Ok(accepted) => accepted,
         // What was accepted before is not refused because time has passed since.
-        Err(problem) => match plane.log.recall(&request).await? {
-            Some(revoked) => Accepted::from(revoked),
-            None => return Err(problem),
-        },
+        Err(problem) => Accepted::from(plane.log.recall(&request).await?.ok_or(problem)?),
     };
-    Ok(Json(accepted.with_receipt(&plane, name).await).into_response())
+    Ok(Json(accepted.proven(&plane, wanted).await).into_response())
 }
 
 async fn accept(
@@ -278,15 +289,29 @@ impl Accepted {
         let Revoked { position, durability, repeated } = revoked;
         let sessions_ended = sessions.filter(|_| !repeated);
         let replicas = durability.replicas();
-        let (until, selector, receipt) = (None, None, None);
-        Self { position, durability, replicas, repeated, sessions_ended, until, selector, receipt }
+        let (until, selector, receipt, applied) = (None, None, None, None);
+        Self {
+            position,
+            durability,
+            replicas,
+            repeated,
+            sessions_ended,
+            until,
+            selector,
+            receipt,
+            applied,
+        }
     }
 
-    /// Adds a receipt for the caller whose API key has the name `wanted_by`, if one is wanted.
-    pub(super) async fn with_receipt(self, plane: &Plane, wanted_by: Option<String>) -> Self {
-        let Some(name) = wanted_by else { return self };
-        let receipt = plane.receipt(self.position, self.durability, &name).await;
-        Self { receipt, ..self }
+    /// Adds the proof that the caller wants.
+    pub(super) async fn proven(self, plane: &Plane, wanted: Wanted) -> Self {
+        let Wanted { receipt_for, wait } = wanted;
+        let applied = Applied::within(wait, plane, self.position).await;
+        let receipt = match receipt_for {
+            Some(name) => plane.receipt(self.position, self.durability, &name).await,
+            None => None,
+        };
+        Self { receipt, applied, ..self }
     }
 
     /// Adds what the record's only entry promises.

@@ -4,10 +4,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
 use offswitch_core::record::{Record, Revocation};
@@ -20,6 +18,7 @@ use super::entry::{Entry, unknown_session};
 use crate::http::access::Caller;
 use crate::http::extract::idempotency;
 use crate::http::json as strict_json;
+use crate::http::proof::Wanted;
 use crate::plane::{Plane, PlaneError, Revoked};
 use crate::problem::Problem;
 
@@ -39,7 +38,7 @@ impl Default for UploadLimits {
 
 /// The outcome of all lines.
 #[derive(Debug, Serialize)]
-struct Finished {
+pub(super) struct Finished {
     /// The number of entries.
     accepted: u64,
     /// The outcome of all records together.
@@ -72,6 +71,14 @@ struct Upload {
     whole: Option<Revoked>,
 }
 
+impl Finished {
+    /// The same, once the followers hold all of it, if the request `wait`s for that.
+    pub(super) async fn applied(self, wait: Option<Duration>, plane: &Plane) -> Self {
+        let wanted = Wanted { receipt_for: None, wait };
+        Self { whole: self.whole.proven(plane, wanted).await, ..self }
+    }
+}
+
 /// A record that the store has answered.
 struct Sent {
     begins_at: u64,
@@ -81,15 +88,15 @@ struct Sent {
 
 /// Revokes every line of `body`. What was appended stays revoked, even if a later line is wrong.
 pub(super) async fn revoke(
-    plane: Arc<Plane>,
+    plane: &Arc<Plane>,
     caller: Caller,
     headers: HeaderMap,
     limits: UploadLimits,
     reason: Option<String>,
     body: Body,
-) -> Result<Response, Problem> {
+) -> Result<Finished, Problem> {
     let mut upload = Upload {
-        plane,
+        plane: plane.clone(),
         caller,
         headers,
         limits,
@@ -107,7 +114,7 @@ pub(super) async fn revoke(
     };
     let mut pieces = body.into_data_stream();
     match upload.read(&mut pieces).await {
-        Ok(finished) => Ok(Json(finished).into_response()),
+        Ok(finished) => Ok(finished),
         Err(problem) => {
             let line = upload.line;
             // Record the good lines before a wrong one: the client continues at the wrong line.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use offswitch_core::fold::Validity;
 use offswitch_server::feed::{FollowerPlaces, Published};
+use offswitch_server::roster::{Roster, RosterSettings};
 use offswitch_server::trace::Origin;
 use offswitch_snapshot::Position;
 use tokio::sync::watch;
@@ -21,6 +22,7 @@ use super::folded::Folded;
 use super::signing::{Reloaded, SigningKeys};
 use crate::blocking;
 use crate::keyring::RotatedFeedKey;
+use crate::master_key::random_bytes;
 use crate::store::Finding;
 
 pub use announce::Following;
@@ -58,6 +60,7 @@ pub struct Publisher {
     /// What caused the news that are not announced yet, in its traces.
     origins: Mutex<Vec<Origin>>,
     followers: FollowerPlaces,
+    roster: Roster,
     /// True once the process has been asked to stop.
     stopping: watch::Sender<bool>,
 }
@@ -77,6 +80,11 @@ impl Publisher {
             announced: watch::Sender::new(announce::Announcement::at(folded.position())),
             origins: Mutex::default(),
             followers: FollowerPlaces::new(settings.max_followers),
+            roster: Roster::new(RosterSettings {
+                most_of_one_key: settings.max_followers,
+                validity: Duration::from_secs(settings.snapshot_validity_seconds) + VALIDITY_SKEW,
+                token: random_bytes,
+            }),
             stopping: watch::Sender::new(false),
             settings,
             folded,
@@ -119,6 +127,11 @@ impl Publisher {
     /// Builds a base now, although none is due.
     pub(super) async fn rebuild_base_now(&self) {
         self.rebuild_base(self.folded.current_at()).await;
+    }
+
+    /// Which followers there are, and what they hold.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
     }
 
     /// The keys that it signs with.
@@ -305,6 +318,8 @@ impl Publisher {
     }
 }
 
+/// How long after its validity a verifier still decides by a snapshot (`VALIDITY_SKEW_SECONDS` of the verifier).
+const VALIDITY_SKEW: Duration = Duration::from_secs(10);
 const MANY_FRESH_ENTRIES: usize = 50_000;
 /// How long a request for the public keys waits for the store.
 const KEYS_WAIT: Duration = Duration::from_millis(500);

@@ -194,6 +194,11 @@ impl Store for EmbeddedStore {
         Ok(vec![Finding { code, detail: detail.unwrap_or_default(), fatal: code != "store_full" }])
     }
 
+    /// One process at a time holds the file.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn durability(&self) -> Option<Durability> {
         Some(Durability::Synced)
     }

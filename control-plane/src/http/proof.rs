@@ -1,15 +1,50 @@
-//! Whether a caller wants a receipt for what it revokes.
+//! Which proof a caller wants of what it revokes: a signed receipt, and that the followers hold it.
+
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-/// The query of a request that can be answered with a receipt.
-#[derive(Debug, Deserialize, IntoParams)]
+use super::access::Caller;
+use super::applied::WaitQuery;
+use crate::problem::Problem;
+
+/// The query of a request that revokes.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct ReceiptQuery {
+pub(super) struct ProofQuery {
     /// Asks for a signed receipt, as the header `Prefer: receipt` does.
     pub(super) receipt: Option<bool>,
+    /// `applied`: the answer comes once all followers hold it, or at the end of `timeout`.
+    #[param(example = json!(null))]
+    pub(super) wait: Option<String>,
+    /// How long it waits at most, seconds, 0 to 30; 2 by default.
+    #[param(maximum = 30)]
+    pub(super) timeout: Option<u64>,
+}
+
+/// The proof that a caller wants.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// For a receipt: the name of the caller's API key.
+    pub(super) receipt_for: Option<String>,
+    /// How long to wait for the followers.
+    pub(super) wait: Option<Duration>,
+}
+
+impl ProofQuery {
+    /// What the request asks for.
+    ///
+    /// # Errors
+    ///
+    /// 400 `invalid_query`.
+    pub(super) fn read(self, headers: &HeaderMap, caller: &Caller) -> Result<Wanted, Problem> {
+        let Self { receipt, wait, timeout } = self;
+        let receipt_for = is_wanted(headers, receipt).then(|| caller.name.clone());
+        Ok(Wanted { receipt_for, wait: WaitQuery { wait, timeout }.read()? })
+    }
 }
 
 /// The header that [`is_wanted`] reads, for the API's description.
@@ -23,7 +58,7 @@ pub(super) struct Prefer {
 }
 
 /// True if the query or the `Prefer` header (RFC 7240) asks for a receipt.
-pub(super) fn is_wanted(headers: &HeaderMap, query: Option<bool>) -> bool {
+fn is_wanted(headers: &HeaderMap, query: Option<bool>) -> bool {
     let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     let mut preferences = values.flat_map(|value| value.split(','));
     query == Some(true)
