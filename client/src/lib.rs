@@ -53,7 +53,7 @@ pub use authorize::{
 pub use claims::Claims;
 pub use combined::Combined;
 pub use events::Event;
-pub use feed::{FeedFailure, FeedStatus, SignedSnapshot, Snapshots};
+pub use feed::{FeedFailure, FeedStatus, Question, SignedSnapshot, Snapshots};
 pub use keys::KeysStatus;
 pub use offswitch_presets as presets;
 pub use offswitch_verifier::snapshot::Position;

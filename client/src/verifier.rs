@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use offswitch_verifier::snapshot::Position;
 use offswitch_verifier::{Evidence, Staleness, Step};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
@@ -15,7 +16,7 @@ use crate::authorize::Judge;
 use crate::clock::Clock;
 use crate::engine::{Engine, Judged};
 use crate::events::{Event, Events};
-use crate::feed::{FeedClient, FeedStatus, Following, Intake, Keeper, Shelf, Snapshots};
+use crate::feed::{FeedClient, FeedStatus, Following, Intake, Keeper, Question, Shelf, Snapshots};
 use crate::http::Client;
 use crate::keys::{KeySources, KeysStatus, is_of_unknown_key};
 use crate::metrics::Counters;
@@ -244,6 +245,18 @@ impl Verifier {
     /// 60. A relay announces it to its followers.
     pub fn heartbeat(&self) -> Duration {
         self.inner().feed.heartbeat()
+    }
+
+    /// The questions for the position that is held, as a relay gets them ([`FeedOptions::relay`](crate::FeedOptions::relay)):
+    /// the last one.
+    pub fn questions(&self) -> watch::Receiver<Option<Question>> {
+        self.inner().feed.questions()
+    }
+
+    /// Answers a question as a relay: with the position that is held, and what it reports about its followers. False if
+    /// the answer does not count: another question came since, or the server was not reached.
+    pub async fn answer(&self, question: &Question, position: Position, behind: Value) -> bool {
+        self.inner().feed.answer(question, position, behind).await
     }
 
     /// Asks the feed once now, or waits for the request that is under way.

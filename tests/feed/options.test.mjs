@@ -71,6 +71,7 @@ const FIELDS = {
   "feed.maxStaleness": [["number"], [86_401, "60", 60.5, Number.MAX_SAFE_INTEGER, -60]],
   "feed.onStale": [[], ["maybe", "Allow", ["allow"], "deny "]],
   "feed.apiKey": [["text"], []],
+  "feed.name": [["text"], ["two words", "a;relay", "n".repeat(65), "<b>", "é"]],
   "feed.follow": [[], ["Stream", "long_poll", ["poll"], "streams", "stream,long-poll,poll"]],
   "feed.pollSeconds": [["number", "fraction"], [86_401, "1", -0.1, 1e300]],
   "feed.longPollSeconds": [["number", "fraction"], [86_401, "1", -0.1, 1e300]],

@@ -240,6 +240,8 @@ export interface FeedRules {
   /** Sent as a bearer token to the first address (or head) and others of its origin. An address elsewhere gets a key only
    * if it is given together with that address. */
   apiKey?: string | undefined;
+  /** The name under which operators see this follower: 1 to 64 letters, digits or `-_.:/@`. */
+  name?: string | undefined;
   /** How `createVerifier` follows the feed in runtimes where timers outlive a request. Default `"stream"`,
    * which polls while no stream arrives in time. Workers poll or long-poll. A head is polled. */
   follow?: "stream" | "long-poll" | "poll" | undefined;

@@ -55,6 +55,7 @@ export function readOptions(options, maxBytes = 256 * 1024 * 1024) {
   const followed = {
     ...addresses(urls, [head].flat(), apiKey), ...ways, ...(urls.length === 0 && { follow: "poll" }),
     id: feed.id ?? issuers[0]?.issuer, maxStalenessSeconds: feed.maxStaleness ?? 60,
+    onStale: feed.onStale,
   };
   return {
     clock, config, keySources, onEvent, publicUrl: publicUrl && String(publicUrl).replace(/\/$/, ""), rememberedTokens, store,
@@ -196,6 +197,8 @@ const isUrl = (value) =>
 const isPublicUrl = (value) => isUrl(value) && !/[?#]/.test(String(value));
 /** @param {any} value */
 const isApiKey = (value) => typeof value === "string" && value !== "";
+/** @param {any} value */
+const isName = (value) => typeof value === "string" && /^[\w.:/@-]{1,64}$/.test(value);
 /** An address, or one with the key that is sent there. @param {any} value */
 const isAddress = (value) => {
   if (typeof value !== "object" || value === null || value instanceof URL) return isUrl(value);
@@ -252,6 +255,7 @@ const FEED = {
   follow: [FOLLOW[0], (value) => FOLLOW.includes(value), `must be one of ${FOLLOW}`],
   // The control plane holds no long poll for longer.
   longPollSeconds: seconds(20, 60),
+  name: [null, isName, "must be 1 to 64 letters, digits or -_.:/@"],
   pollSeconds: seconds(1),
   store: [null, (value) => isFunction(value?.keeper), "must be a store"],
   timeoutSeconds: seconds(30),

@@ -4,6 +4,7 @@
 //! The rules are those of the npm package (`verifier-wasm/js/feed`); `docs/decisions/feed-client.md` has the
 //! reasons.
 
+mod answering;
 mod follow;
 mod head;
 mod intake;
@@ -26,9 +27,11 @@ use crate::engine::Taken;
 use crate::events::Events;
 use crate::http::{Ask, Brought, Client, FetchError, MOST_HEARTBEAT_SECONDS};
 use crate::options::{FeedOptions, Follow};
+use answering::Answering;
 use pulse::Pulse;
 use source::{Source, Way};
 
+pub use answering::Question;
 pub(crate) use follow::Following;
 pub(crate) use intake::Intake;
 pub(crate) use kept::Keeper;
@@ -42,6 +45,7 @@ pub(crate) struct FeedClient {
     client: Arc<Client>,
     intake: Arc<Intake>,
     events: Arc<Events>,
+    answering: Answering,
     state: Mutex<State>,
     pulse: Mutex<Pulse>,
 }
@@ -95,7 +99,8 @@ impl FeedClient {
             poll_delay: 0.0,
         };
         let (state, pulse) = (Mutex::new(state), Mutex::new(Pulse::new()));
-        Self { settings, client, intake, events, state, pulse }
+        let answering = Answering::new(&settings);
+        Self { settings, client, intake, events, answering, state, pulse }
     }
 
     /// One round: one snapshot, or two where a delta does not fit and the base is needed. Each address is tried
@@ -300,7 +305,7 @@ impl FeedClient {
     /// second, and the next long poll is shorter.
     async fn long_poll(
         &self,
-        source: &Source,
+        source: &Arc<Source>,
         since: Position,
         wait_seconds: f64,
         timeout: Duration,
@@ -327,7 +332,7 @@ impl FeedClient {
 
     async fn fetch(
         &self,
-        source: &Source,
+        source: &Arc<Source>,
         since: Option<Position>,
         wait_seconds: f64,
         timeout: Duration,
@@ -337,7 +342,8 @@ impl FeedClient {
             source.state().seen.as_ref().filter(|(of, _)| *of == url).map(|(_, tag)| tag.clone());
         let ask = self.asking(source, &url, SNAPSHOT_TYPE, etag, timeout);
         let brought = self.client.fetch(ask, HEAD_BYTES, |head| self.preview(head)).await;
-        let Brought::Body { bytes, etag, heartbeat_seconds } = brought.map_err(Failure::from)?
+        let Brought::Body { bytes, etag, heartbeat_seconds, question } =
+            brought.map_err(Failure::from)?
         else {
             // No signature covers this answer, so it proves no freshness.
             return Ok(Applied::Ignored);
@@ -347,6 +353,9 @@ impl FeedClient {
         source.state().seen = taken.is_ok().then_some(etag).flatten().map(|etag| (url, etag));
         let taken = taken?;
         self.state().poll_delay = self.intake.engine.seconds_since_issued();
+        if let Some(ask) = question {
+            self.take_question(source, ask);
+        }
         Ok(taken.applied)
     }
 
@@ -393,7 +402,8 @@ impl FeedClient {
         etag: Option<HeaderValue>,
         timeout: Duration,
     ) -> Ask<'a> {
-        let (headers, max_bytes): (HeaderMap, _) = (source.headers(), self.settings.max_bytes);
+        let (mut headers, max_bytes): (HeaderMap, _) = (source.headers(), self.settings.max_bytes);
+        headers.extend(self.answering.introduction());
         Ask { url, headers, accept, etag, max_bytes, timeout }
     }
 

@@ -76,6 +76,10 @@ impl FeedClient {
                     *wants_poll = true;
                     return Ok(Some(Applied::Ignored));
                 }
+                Some(StreamEvent::Notice { name, data }) if name == "position" => {
+                    self.take_question(source, data);
+                    continue;
+                }
                 Some(StreamEvent::Notice { name, data }) => {
                     let seconds = (name == "stream").then(|| self.pulse().beats(&data)).flatten();
                     // Heartbeats that are far apart are no silence.

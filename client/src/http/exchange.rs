@@ -41,7 +41,13 @@ pub(crate) struct Ask<'a> {
 /// A whole body with its entity tag, and how old a relay lets its newest statement get; or nothing, where it is
 /// as before.
 pub(crate) enum Brought {
-    Body { bytes: Vec<u8>, etag: Option<HeaderValue>, heartbeat_seconds: u32 },
+    Body {
+        bytes: Vec<u8>,
+        etag: Option<HeaderValue>,
+        heartbeat_seconds: u32,
+        /// A question to a relay.
+        question: Option<String>,
+    },
     NotModified,
 }
 
@@ -75,6 +81,7 @@ impl Client {
         }
         let etag = response.headers().get(header::ETAG).cloned();
         let heartbeat_seconds = heartbeat_seconds(response.headers());
+        let question = question(response.headers());
         let declared = declared_length(response.headers()).unwrap_or(0);
         let mut body = response.into_body();
         let mut bytes = Vec::new();
@@ -96,7 +103,7 @@ impl Client {
         if !is_inspected {
             inspect(&bytes)?;
         }
-        Ok(Brought::Body { bytes, etag, heartbeat_seconds })
+        Ok(Brought::Body { bytes, etag, heartbeat_seconds, question })
     }
 
     /// Sends a request; the answer is there once its headers are as they should be.
@@ -136,6 +143,12 @@ impl Client {
 fn heartbeat_seconds(headers: &HeaderMap) -> u32 {
     let said = headers.get(HEARTBEAT_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
     said.filter(|seconds| *seconds <= MOST_HEARTBEAT_SECONDS).unwrap_or(0)
+}
+
+/// What a server asks a relay that polls.
+fn question(headers: &HeaderMap) -> Option<String> {
+    let ask = headers.get(ASK_HEADER)?.to_str().ok()?;
+    (ask.len() <= MOST_ASK_BYTES).then(|| ask.to_owned())
 }
 
 /// The next piece of a body; none at its end.
@@ -212,5 +225,8 @@ const TIMED_OUT: &str = "timed out";
 pub(crate) const TOO_LARGE: &str = "the answer is too large";
 /// The header in which a relay says how old it lets its newest statement get, whole seconds.
 pub const HEARTBEAT_HEADER: HeaderName = HeaderName::from_static("offswitch-heartbeat-seconds");
+/// The header in which a relay is asked for the position that it holds.
+const ASK_HEADER: HeaderName = HeaderName::from_static("offswitch-ask");
+const MOST_ASK_BYTES: usize = 128;
 /// The control plane's `heartbeat_seconds` cannot be more.
 pub(crate) const MOST_HEARTBEAT_SECONDS: u32 = 60;

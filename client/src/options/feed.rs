@@ -57,6 +57,10 @@ pub struct FeedOptions {
     pub(crate) max_bytes: usize,
     #[serde(skip)]
     pub(crate) store: Option<PathBuf>,
+    #[serde(skip)]
+    pub(crate) name: Option<String>,
+    #[serde(skip)]
+    pub(crate) is_relay: bool,
 }
 
 #[derive(Clone, Default)]
@@ -126,6 +130,8 @@ impl FeedOptions {
             timeout: Duration::from_secs(30),
             max_bytes: MAX_BYTES,
             store: None,
+            name: None,
+            is_relay: false,
         }
     }
 
@@ -214,6 +220,36 @@ impl FeedOptions {
         self
     }
 
+    /// The name under which operators see this follower: 1 to 64 letters, digits or `-_.:/@`.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    /// The verifier serves the feed to others, and answers questions for them too:
+    /// [`Verifier::questions`](crate::Verifier::questions).
+    #[must_use]
+    pub fn relay(mut self) -> Self {
+        self.is_relay = true;
+        self
+    }
+
+    /// What the follower with this id says about itself.
+    pub(crate) fn introduction(&self, id: &str) -> String {
+        let mut text = format!("{id};software=rust/{}", env!("CARGO_PKG_VERSION"));
+        if self.on_stale == OnStale::Deny {
+            text.push_str(&format!(";staleness={}", self.max_staleness_seconds));
+        }
+        if self.is_relay {
+            text.push_str(";relay");
+        }
+        if let Some(name) = &self.name {
+            text.push_str(&format!(";name={name}"));
+        }
+        text
+    }
+
     /// The addresses, each with the key that is sent there.
     pub(crate) fn addresses(&self) -> Vec<FeedAddress> {
         let origin = |url: &str| Url::parse(url).ok().map(|url| url.origin());
@@ -238,6 +274,13 @@ impl FeedOptions {
         if !keys.flatten().all(is_key) {
             problems.push("feed.apiKey must be visible ASCII characters, at least one".to_owned());
         }
+        let is_word = |name: &String| {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/@".contains(&byte);
+            (1..=MOST_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_plain)
+        };
+        if !self.name.iter().all(is_word) {
+            problems.push("feed.name must be 1 to 64 letters, digits or -_.:/@".to_owned());
+        }
         for (name, time, most) in [
             ("pollSeconds", self.poll, LONGEST),
             ("longPollSeconds", self.long_poll, LONGEST_POLL),
@@ -257,6 +300,7 @@ impl FeedOptions {
 const MAX_STALENESS_SECONDS: u64 = 60;
 const MAX_BYTES: usize = 256 * 1024 * 1024;
 const MOST_ADDRESSES: usize = 8;
+const MOST_NAME_BYTES: usize = 64;
 const LONGEST: Duration = Duration::from_secs(86_400);
 /// The control plane holds no long poll for more.
 const LONGEST_POLL: Duration = Duration::from_secs(60);

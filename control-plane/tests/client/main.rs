@@ -1,5 +1,6 @@
 //! The Rust client library with real control planes: what it judges, and what the layer answers.
 
+mod applied;
 mod cells;
 mod heads;
 mod layer;

@@ -25,6 +25,8 @@ import { TrapError } from "../engine/instance.js";
  * @property {(string | undefined)[]} apiKeys of each address
  * @property {number} maxBytes
  * @property {number} maxStalenessSeconds
+ * @property {"allow" | "deny"} [onStale]
+ * @property {string} [name] under which operators see this follower
  * @property {number} timeoutSeconds
  * @property {"long-poll" | "poll" | "stream"} follow
  * @property {number} pollSeconds
@@ -59,7 +61,11 @@ export class FeedClient {
     this.settings = settings;
     this.target = target;
     this.#clock = clock;
-    this.#sources = settings.urls.map((url, at) => new Source(url, settings.apiKeys[at], settings.heads[at]));
+    /** @type {string | undefined} */
+    let introduction;
+    // Later than now: a Worker has no random numbers before its first request.
+    const introduce = () => (introduction ??= introductionOf(settings));
+    this.#sources = settings.urls.map((url, at) => new Source(url, settings.apiKeys[at], introduce, settings.heads[at]));
   }
 
   /**
@@ -295,6 +301,19 @@ export class FeedClient {
   }
 }
 
+/**
+ * What the control plane knows of this follower. The id is a secret between both: it counts what its holder says.
+ *
+ * @param {FeedSettings} settings
+ */
+function introductionOf({ maxStalenessSeconds, name, onStale }) {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  const id = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return `${id};software=js/${VERSION}${onStale === "allow" ? "" : `;staleness=${maxStalenessSeconds}`}${name ? `;name=${name}` : ""}`;
+}
+
+/** Of the package. */
+const VERSION = "0.1.0";
 const SNAPSHOT_TYPE = "application/octet-stream";
 const UNREACHABLE = "feed_unreachable";
 /** What to check first. @type {Record<number, string | undefined>} */

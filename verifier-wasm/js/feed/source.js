@@ -4,6 +4,7 @@ import { Backoff } from "./backoff.js";
 
 export class Source {
   #apiKey;
+  #introduce;
   #url;
   polls = new Backoff();
   /** Streams have their own backoff, because they may be blocked where polls are not. */
@@ -14,11 +15,13 @@ export class Source {
   holdSeconds = Infinity;
 
   /**
-   * @param {string} url @param {string} [apiKey] is sent to this address only
+   * @param {string} url @param {string | undefined} apiKey is sent to this address only
+   * @param {() => string} introduce what the follower says about itself where it sends a key
    * @param {unknown} [head] of a feed that is published as files, in the form of the options
    */
-  constructor(url, apiKey, head) {
+  constructor(url, apiKey, introduce, head) {
     this.#apiKey = apiKey;
+    this.#introduce = introduce;
     this.head = head;
     this.#url = url;
   }
@@ -40,7 +43,8 @@ export class Source {
 
   /** @param {Record<string, string> | "" | undefined} more */
   headers(more) {
-    return { ...(this.#apiKey && { authorization: `Bearer ${this.#apiKey}` }), ...more };
+    const own = this.#apiKey && { authorization: `Bearer ${this.#apiKey}`, "offswitch-follower": this.#introduce() };
+    return { ...own, ...more };
   }
 
   /**

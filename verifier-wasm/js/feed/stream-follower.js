@@ -1,5 +1,6 @@
 // Follows the streams of a feed. It is loaded after the first poll, and only if streams are configured.
 
+import { boundedExchange } from "./bounded-fetch.js";
 import { Pulse } from "./pulse.js";
 import { followEvents } from "./stream.js";
 
@@ -13,6 +14,9 @@ export class StreamFollower {
   #pulse = new Pulse();
   /** True once it was reported that the stream is late. */
   #isLate = false;
+  /** The last question that was not answered yet. @type {string | undefined} */
+  #ask;
+  #isAnswering = false;
 
   /** @param {import("./client.js").FeedClient} client */
   constructor(client) {
@@ -79,6 +83,7 @@ export class StreamFollower {
       if (!(event instanceof Uint8Array)) {
         // Too large for an event: a poll fetches it.
         if (event.event === "fetch") return { applied: "ignored", wantsPoll: true };
+        if (event.event === "position") void this.#answer(event.data, source, signal);
         const seconds = event.event === "stream" ? this.#pulse.beats(event.data) : undefined;
         // Rare heartbeats do not count as silence.
         if (seconds) limits.timeoutSeconds = Math.max(limits.timeoutSeconds, 2 * seconds + 5);
@@ -99,6 +104,31 @@ export class StreamFollower {
     return last;
   }
 
+  /**
+   * Says which position is held: at the control plane a request waits for that. One answer at a time, to the last
+   * question.
+   *
+   * @param {string} ask @param {Source} source @param {AbortSignal} signal
+   */
+  async #answer(ask, source, signal) {
+    this.#ask = ask;
+    if (this.#isAnswering) return;
+    this.#isAnswering = true;
+    const { target } = this.#client;
+    try {
+      for (let position; this.#ask && (position = target.since());) {
+        const body = JSON.stringify({ ask: this.#ask, position });
+        this.#ask = undefined;
+        const headers = source.headers({ "content-type": JSON_TYPE });
+        const limits = { accept: JSON_TYPE, body, headers, maxBytes: 4096, method: "POST", signal, timeoutSeconds: 5 };
+        await boundedExchange(source.address("/position"), limits);
+      }
+    } catch {
+      // It is asked again.
+    }
+    this.#isAnswering = false;
+  }
+
   /** Reports once that a stream is held back on its way; polls bring the missing news. */
   #noticeLateness() {
     const { isLate, isTimely, latenessSeconds, patienceSeconds, silentSeconds } = this.#pulse;
@@ -111,3 +141,5 @@ export class StreamFollower {
     this.#client.target.report?.({ type: "failure", error: "stream_late", detail });
   }
 }
+
+const JSON_TYPE = "application/json";

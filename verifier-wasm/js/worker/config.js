@@ -66,6 +66,7 @@ function verifierOptions(reader) {
       publicKeys: reader.list("OFFSWITCH_FEED_PUBLIC_KEYS"),
       maxBytes: reader.seconds("OFFSWITCH_FEED_MAX_BYTES", 0) || undefined,
       maxStaleness: reader.seconds("OFFSWITCH_MAX_STALENESS_SECONDS", 60),
+      name: reader.value("OFFSWITCH_FEED_NAME") || undefined,
       onStale,
       pollSeconds: reader.seconds("OFFSWITCH_POLL_SECONDS", 1),
     },
