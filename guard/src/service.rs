@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use offswitch_client::{InvalidOptions, Verifier};
 use offswitch_server::feed::FollowerPlaces;
 use offswitch_server::problem::Problem;
+use offswitch_server::roster::Roster;
 use offswitch_server::settings;
 use offswitch_server::{Limits, Listener, bind, bind_unix};
 use tokio::signal::unix::{SignalKind, signal};
@@ -53,6 +54,9 @@ struct Running {
     checks: Routes,
     relay: Routes,
     places: FollowerPlaces,
+    roster: Roster,
+    /// What answers questions about the followers; replaced with the verifier.
+    reporting: JoinSet<()>,
     watches: Option<Watches>,
     verifier: Arc<ArcSwapOption<Verifier>>,
     stopping: watch::Receiver<bool>,
@@ -120,6 +124,8 @@ impl Running {
             checks: starting(),
             relay: starting(),
             places: FollowerPlaces::new(max_followers),
+            roster: relay::roster(max_followers),
+            reporting: JoinSet::new(),
             watches: watch.map(Watches::new),
             verifier: Arc::default(),
             stopping,
@@ -172,7 +178,10 @@ impl Running {
         }
         if let Some(relay) = &self.config.relay {
             let (places, stopping) = (self.places.clone(), self.stopping.clone());
-            let router = relay::router(relay, places, verifier.clone(), stopping);
+            let roster = self.roster.clone();
+            self.reporting = JoinSet::new();
+            self.reporting.spawn(relay::report(verifier.clone(), roster.clone()));
+            let router = relay::router(relay, places, roster, verifier.clone(), stopping);
             self.relay.store(Arc::new(router));
         }
         self.verifier.store(Some(Arc::new(verifier)));

@@ -7,6 +7,7 @@ mod lifecycle;
 mod odd_requests;
 mod relay;
 mod relay_pace;
+mod relay_reports;
 #[path = "../support/mod.rs"]
 mod support;
 mod watching;

@@ -62,6 +62,12 @@ pub(super) const KEYS: &[Key] = &[
         help: "How the feed is followed: stream, long-poll or poll.",
     },
     Key {
+        name: "feed_name",
+        default: "",
+        help: "The name under which the control plane shows this follower: 1 to 64 letters, digits or \
+               -_.:/@. If not set: none.",
+    },
+    Key {
         name: "data_dir",
         default: "",
         help: "Folder in which the feed's state is kept, so that a restart needs no base. If not set: none \

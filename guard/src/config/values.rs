@@ -85,7 +85,7 @@ impl Configured {
     pub(super) fn check(mut self) -> Result<Config, Vec<Problem>> {
         let checks = self.checks();
         let relay = self.relay();
-        let verifier = self.verifier(checks.is_some());
+        let verifier = self.verifier(checks.is_some(), relay.is_some());
         if checks.is_none() && relay.is_none() && self.values.problems.is_empty() {
             let problem = "name the gateway, or set relay_listen for a process that only relays";
             self.values.problem("gateway", problem);
@@ -191,7 +191,7 @@ impl Configured {
         Some(Relay { listen: self.place("relay_listen")?, api_key, max_followers })
     }
 
-    fn verifier(&mut self, is_checking: bool) -> Option<Options> {
+    fn verifier(&mut self, is_checking: bool, is_relay: bool) -> Option<Options> {
         let api_key = self.api_key(FEED_API_KEY);
         let values = &mut self.values;
         let as_text = |name: &&str| values.text(name, 0..=4096);
@@ -200,6 +200,7 @@ impl Configured {
         let urls = list(&values.text("feed_urls", 0..=4096));
         let keys = list(&values.text("feed_public_keys", 0..=1024));
         let id = values.text("feed_id", 0..=512);
+        let name = values.text("feed_name", 0..=64);
         let data_dir = values.text("data_dir", 0..=4096);
         let max_staleness_seconds = values.number("max_staleness_seconds", 1..=86_400);
         let remembered_tokens = values.count("remembered_tokens", 0..=1_000_000);
@@ -224,6 +225,12 @@ impl Configured {
         feed = more_keys.iter().fold(feed, |feed, key| feed.public_key(key));
         if !id.is_empty() {
             feed = feed.id(&id);
+        }
+        if !name.is_empty() {
+            feed = feed.name(&name);
+        }
+        if is_relay {
+            feed = feed.relay();
         }
         if !data_dir.is_empty() {
             feed = feed.store(PathBuf::from(data_dir));
@@ -303,15 +310,18 @@ fn is_callback(text: &str) -> bool {
 }
 
 /// The keys that a verifier is made of.
-const OF_VERIFIER: [&str; 8] = [
+const OF_VERIFIER: [&str; 10] = [
     "feed_urls",
     "feed_id",
+    "feed_name",
     "feed_public_keys",
     "feed_follow",
     "data_dir",
     "max_staleness_seconds",
     "remembered_tokens",
     "dpop_max_age_seconds",
+    // A relay answers for its followers.
+    "relay_listen",
 ];
 const ADDRESS: &str =
     "must be an address or a host name that can be resolved, and a port, such as 127.0.0.1:8410";

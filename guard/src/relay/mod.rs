@@ -2,16 +2,18 @@
 //! signs nothing and holds no secret of the feed. Followers check every signature, and see by the
 //! times in it how fresh the feed is: a relay can be late, and no more.
 
+mod reporting;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use futures_util::stream;
 use offswitch_client::http::HEARTBEAT_HEADER;
 use offswitch_client::{Position, SignedSnapshot, Snapshots, Verifier};
@@ -19,16 +21,23 @@ use offswitch_server::feed::{
     self, FeedEvent, FeedQuery, FollowerPlaces, Published, StreamQuery, not_ready,
 };
 use offswitch_server::problem::Problem;
+use offswitch_server::roster::{
+    ASK_HEADER, Answer, Introduction, Member, Roster, RosterSettings, asking,
+};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::Relay;
+
+pub(crate) use reporting::report;
 
 /// What followers get.
 #[derive(Clone)]
 struct Relaying {
     verifier: Verifier,
     places: FollowerPlaces,
+    /// Which followers there are, and what they hold.
+    roster: Roster,
     /// The hash of the API key that followers send.
     api_key: Option<blake3::Hash>,
     last: Arc<Last>,
@@ -45,18 +54,20 @@ struct Last(Mutex<Option<Arc<Published>>>);
 pub(crate) fn router(
     relay: &Relay,
     places: FollowerPlaces,
+    roster: Roster,
     verifier: Verifier,
     stopping: watch::Receiver<bool>,
 ) -> Router {
     let api_key = relay.api_key.as_ref().map(|key| blake3::hash(key.as_bytes()));
     let (last, bridged) = (Arc::default(), Arc::default());
-    let relaying = Relaying { verifier, places, api_key, last, bridged, stopping };
+    let relaying = Relaying { verifier, places, roster, api_key, last, bridged, stopping };
     Router::new()
         .route("/v1/feed", get(poll))
+        .route("/v1/feed/position", post(answer).layer(DefaultBodyLimit::max(MAX_ANSWER_BYTES)))
         .route("/v1/feed/stream", get(follow))
         .layer(from_fn_with_state(relaying.clone(), authorized))
         .fallback(async || {
-            let detail = "a relay serves /v1/feed and /v1/feed/stream";
+            let detail = "a relay serves /v1/feed, /v1/feed/stream and /v1/feed/position";
             Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
         })
         .with_state(relaying)
@@ -85,16 +96,29 @@ async fn poll(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (since, wait) = query.map_err(|rejection| wrong_query(&rejection))?.0.read()?;
+    let introduction = Introduction::read(&headers)?;
     if let Some(since) = since {
         relaying.keep_pace(since).await;
-        if !wait.is_zero() && relaying.end() == Some(since) {
-            let _waiting = relaying.places.enter("long_poll")?;
-            relaying.wait_beyond(since, wait).await;
-        }
+    }
+    let member = relaying.meet(introduction, since);
+    if let Some(since) = since
+        && !wait.is_zero()
+        && relaying.end() == Some(since)
+    {
+        let _waiting = relaying.places.enter("long_poll")?;
+        let _present = member.enter();
+        relaying.wait_beyond(since, wait).await;
     }
     let held = relaying.held_for(since).await;
     let snapshot = next(&held, since).ok_or_else(not_ready)?;
+    let now = std::time::Instant::now();
+    member.sent(snapshot.to, now);
     let mut answer = relaying.last.published(snapshot).answer(&headers);
+    if let Some(ask) = member.ask_relay(snapshot.to, now)
+        && let Ok(ask) = ask.parse()
+    {
+        answer.headers_mut().insert(ASK_HEADER, ask);
+    }
     answer.headers_mut().insert(HEARTBEAT_HEADER, relaying.verifier.heartbeat().as_secs().into());
     Ok(answer)
 }
@@ -106,18 +130,56 @@ async fn follow(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let since = query.map_err(|rejection| wrong_query(&rejection))?.0.read(&headers)?;
+    let introduction = Introduction::read(&headers)?;
     if let Some(since) = since {
         relaying.keep_pace(since).await;
     }
     relaying.end().ok_or_else(not_ready)?;
     let follower = relaying.places.enter("stream")?;
+    let present = relaying.meet(introduction, since).enter();
     let changes = relaying.verifier.snapshot_changes();
     let following = Following { changes, relaying, since, sent: None, announced: Duration::ZERO };
     let events = stream::unfold((following, follower), async |(mut following, follower)| {
         let event = following.next().await?;
         Some((event, (following, follower)))
     });
-    Ok(feed::stream(version, events))
+    Ok(feed::stream(version, asking(events, present, since)))
+}
+
+/// The answer of a follower that was asked which position it holds.
+async fn answer(
+    State(relaying): State<Relaying>,
+    headers: HeaderMap,
+    body: Result<Json<Answer>, JsonRejection>,
+) -> Result<Json<serde_json::Value>, Problem> {
+    let Some(introduction) = Introduction::read(&headers)? else {
+        let detail = "the header offswitch-follower is missing";
+        return Err(Problem::bad_request("invalid_follower", detail));
+    };
+    let Json(answer) =
+        body.map_err(|rejection| Problem::bad_request("invalid_body", rejection.body_text()))?;
+    let head = relaying.end().ok_or_else(not_ready)?;
+    let member = relaying.roster.find(KEY, &introduction);
+    member.answers(answer, head, std::time::Instant::now())?;
+    Ok(Json(serde_json::json!({ "counted": true })))
+}
+
+/// The followers of a relay.
+pub(crate) fn roster(max_followers: usize) -> Roster {
+    Roster::new(RosterSettings {
+        most_of_one_key: max_followers,
+        validity: LONGEST_VALIDITY,
+        token,
+    })
+}
+
+/// Random: only a reader of the stream in which it is sent knows it.
+fn token() -> [u8; 16] {
+    let mut token = [0; 16];
+    if let Err(error) = getrandom::fill(&mut token) {
+        panic!("the operating system gives no randomness: {error}");
+    }
+    token
 }
 
 fn wrong_query(rejection: &QueryRejection) -> Problem {
@@ -177,6 +239,15 @@ fn next(held: &Snapshots, since: Option<Position>) -> Option<&SignedSnapshot> {
 }
 
 impl Relaying {
+    /// The follower that sends a request, and what it says it holds.
+    fn meet(&self, introduction: Option<Introduction>, since: Option<Position>) -> Member {
+        let now = std::time::Instant::now();
+        let member = self.roster.meet(KEY, introduction, now);
+        let end = self.end();
+        member.says(since.filter(|since| Some(*since) <= end), now);
+        member
+    }
+
     /// Where what is held ends.
     fn end(&self) -> Option<Position> {
         self.verifier.snapshots().end()
@@ -249,5 +320,11 @@ impl Last {
     }
 }
 
+/// The one API key of all followers of a relay.
+const KEY: &str = "relay";
+/// Of what it passes on, a relay knows no shorter one: the control plane lets no snapshot be valid for longer, and
+/// verifiers add ten seconds.
+const LONGEST_VALIDITY: Duration = Duration::from_secs(3610);
+const MAX_ANSWER_BYTES: usize = 4096;
 /// How often a base is fetched for followers that no delta leads on.
 const BRIDGE_EVERY: Duration = Duration::from_secs(5);
