@@ -129,7 +129,7 @@ export class Monitored {
     await plane.call("POST", "/v1/revocations", { sub: "bob" });
     await plane.call("POST", "/v1/revocations", { nothing: 1 }).catch(() => undefined);
     const headers = { authorization: `Bearer ${plane.apiKey}` };
-    const { position } = await plane.call("POST", "/v1/revocations", { sub: "carol" });
+    const { position } = await plane.call("POST", "/v1/revocations?wait=applied", { sub: "carol" });
     void fetch(`${plane.url}/v1/feed?since=${position}&wait=20`, { headers }).catch(() => undefined);
     const body = JSON.stringify({ type: "user.banned", user: "dave" });
     const signed = { "webhook-id": "m", "webhook-timestamp": String(Math.floor(Date.now() / 1000)) };

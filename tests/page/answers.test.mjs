@@ -17,7 +17,7 @@ const SCHEMAS = {
   BackchannelLogout: "BackchannelLogout", ReceiverFailure: "ReceiverErrorState", Receivers: "Receivers",
   ReceiverState: "ReceiverState", EventReceiver: "EventReceiver", Webhook: "Webhook",
   GlobalRevocation: "GlobalRevocation", StreamState: "StreamState", PollingState: "PollingState", Poll: "Poll",
-  EventStream: "EventStream", Examined: "Examined", Check: "Check",
+  EventStream: "EventStream", FollowerList: "Followers", Follower: "Follower", Behind: "Behind", Examined: "Examined", Check: "Check",
   LogRequest: "RevocationListed", NoticeFailure: "NoticeError", RelyingParty: "RelyingPartyListed",
   RelyingPartyList: "RelyingPartyList", NewApiKey: "CreatedApiKey", NewFeedKey: "NewFeedKey", NewKey: "NewKey",
   Pressed: "Pressed", Readiness: "Readiness", Session: "SessionListed", SigningKey: "TokenKey",

@@ -147,7 +147,7 @@ for (const [kind, status] of [["404", 404], ["its own page", 200]]) {
 }
 
 const SCOPES = [
-  ["Live", /metrics:read[\s\S]*revocations:read/], ["Users", /sessions:read/],
+  ["Live", /metrics:read[\s\S]*revocations:read/], ["Followers", /followers:read/], ["Users", /sessions:read/],
   ["Revoke", /revocations:write/], ["Bulk", /revocations:write/], ["Issuers", /issuers:write/],
   ["Keys", /keys:read/],
   ["API keys", /api-keys:write/], ["Red button", /red-button/],

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { assertAccessible, assertNarrow } from "./axe.mjs";
-import { consoleOf, consoleTests, logIn, register } from "./console.mjs";
+import { consoleOf, consoleTests, follow, logIn, register } from "./console.mjs";
 import { becomes, says, servePage } from "./open.mjs";
 
 const { plane, pageTest } = await servePage();
@@ -26,6 +26,17 @@ const PARTS = {
   async Live(it, page) {
     await says(page.getByRole("table", { name: /newest first/ }), /xxx/);
     await page.getByRole("img", { name: /^Revocations per second .* now/ }).waitFor();
+  },
+  // One follows with a real verifier, the other only reads its stream.
+  async Followers(it, page) {
+    await follow(plane);
+    const streaming = fetch(`${plane.url}/v1/feed/stream`, {
+      headers: { authorization: `Bearer ${plane.apiKey}`, "offswitch-follower": `${"ab".repeat(16)};staleness=60;name=sleeper` },
+    });
+    await says(it.part("Followers"), /of \d+ followers hold the position[\s\S]*sleeper/);
+    await says(it.row("js/"), /without a name[\s\S]*all[\s\S]*connected/);
+    await says(it.row("sleeper"), /nothing[\s\S]*in (1 min|\d+ s)/);
+    await (await streaming).body.cancel();
   },
   async Users(it, page) {
     await it.list("alice");

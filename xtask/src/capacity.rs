@@ -1,6 +1,7 @@
 //! The capacity of one control plane on this machine, each figure compared with its bare peer in
 //! the same run.
 
+mod applied;
 mod followers;
 mod relay;
 mod revokes;
@@ -27,6 +28,8 @@ pub(crate) enum Part {
     Introspection,
     /// How soon a thousand followers receive a revocation.
     Followers,
+    /// How soon a revocation is answered that waits until a thousand followers hold it.
+    Applied,
     /// The cost of ten thousand idle followers.
     Idle,
     /// Ten thousand followers of a relay, compared with as many of the control plane.
@@ -48,6 +51,7 @@ pub(crate) async fn measure(parts: &[Part]) -> Result<String> {
             Part::Polls => throughput::polls().await?,
             Part::Introspection => throughput::introspection().await?,
             Part::Followers => followers::busy().await?,
+            Part::Applied => applied::waiting().await?,
             Part::Idle => followers::idle().await?,
             Part::Relay => relay::followers().await?,
             Part::Start => standing::cold_start().await?,

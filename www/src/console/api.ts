@@ -1,7 +1,7 @@
 // The requests of the console, each with the scope that the API key needs for it.
 
 import type {
-  Accepted, ApiKey, ApiKeyList, DroppedFeedKey, Examined, IssuerChanged, IssuerList, LogPage,
+  Accepted, ApiKey, ApiKeyList, DroppedFeedKey, Examined, FollowerList, IssuerChanged, IssuerList, LogPage,
   NewApiKey, NewFeedKey, NewKey, Pressed, Readiness, RelyingPartyList, Session, SigningKeys, Status,
   Tokens,
 } from "../shared/answers";
@@ -90,6 +90,11 @@ export class ControlPlane {
   /** Any API key may list them. */
   relyingParties(): Promise<Answer<RelyingPartyList>> {
     return ask(RELYING_PARTIES, { apiKey: this.#apiKey, isRight: hasList("relying_parties") });
+  }
+
+  /** Asks those that follow a stream first, for a second at most. */
+  followers(): Promise<Answer<FollowerList>> {
+    return this.#call("followers:read", "/v1/followers?wait=applied&timeout=1", { isRight: hasList("followers") });
   }
 
   /** Takes up to 50 s. */
@@ -200,5 +205,5 @@ const LOG_PAGE = 20;
 /** The scopes that the page uses. */
 export const SCOPES = [
   "metrics:read", "revocations:read", "revocations:write", "sessions:read", "sessions:write",
-  "keys:read", "keys:write", "issuers:write", "api-keys:write", "feed:read", "doctor:run", "red-button",
+  "keys:read", "keys:write", "issuers:write", "api-keys:write", "feed:read", "followers:read", "doctor:run", "red-button",
 ] as const;

@@ -10,6 +10,7 @@ import { Boundary } from "./boundary";
 import { Bulk } from "./bulk";
 import { Elsewhere } from "./elsewhere";
 import { count } from "../shared/format";
+import { Followers } from "./followers";
 import { Issuers } from "./issuers";
 import { useIssuers } from "./issuers-use";
 import { Keys } from "./keys";
@@ -75,6 +76,7 @@ function Parts({ access, live, part, isShown }: PartsProps) {
         </div>
       </>
     ),
+    followers: <Followers access={access} isShown={isShown && part === "followers"} />,
     users: <Users access={access} />,
     revoke: (
       <>
@@ -171,9 +173,10 @@ function partOf(hash: string): Part | null {
   return PARTS.find(([one]) => one === name)?.[0] ?? "live";
 }
 
-type Part = "live" | "users" | "revoke" | "bulk" | "issuers" | "keys" | "api-keys" | "red-button";
+type Part = "live" | "followers" | "users" | "revoke" | "bulk" | "issuers" | "keys" | "api-keys" | "red-button";
 const PARTS: [Part, string][] = [
   ["live", "Live"],
+  ["followers", "Followers"],
   ["users", "Users"],
   ["revoke", "Revoke"],
   ["bulk", "Bulk"],

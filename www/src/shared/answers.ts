@@ -48,6 +48,41 @@ export interface RelyingPartyList {
   relying_parties: RelyingParty[];
 }
 
+/** The followers of one process. */
+export interface FollowerList {
+  /** The end of the log. */
+  position: string;
+  live: number;
+  holding: number;
+  unidentified: number;
+  counted: string;
+  followers: Follower[];
+}
+
+/** A follower that may still decide. */
+export interface Follower {
+  name?: string | null;
+  /** The beginning of its id. */
+  follower: string;
+  /** The id of its API key. */
+  key: string;
+  software: string;
+  position?: string | null;
+  sent?: string | null;
+  connected: boolean;
+  seen_seconds_ago: number;
+  refuses_in_seconds?: number | null;
+  behind?: Behind | null;
+}
+
+/** What a relay reported last about those behind it. */
+export interface Behind {
+  followers: number;
+  holding: number;
+  unidentified: number;
+  refuse_within_seconds?: number | null;
+}
+
 /** What one process has seen of a receiver since it started. Times are unix seconds. */
 export interface ReceiverState {
   receiver: string;
