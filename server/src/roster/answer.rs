@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Member;
+use super::member::Asked;
 use crate::problem::Problem;
 
 /// The position that a follower holds, as the answer to a question.
@@ -60,7 +61,7 @@ impl Answer {
 impl Member {
     /// Takes the answer of the follower, where the log ends at `head`. It counts only with the token of the last
     /// question to this follower, so that no other client can answer for it, and only for what was sent before the
-    /// question: that its reader has got.
+    /// question: that its reader has got. A question that came too soon after it leaves the one before good for one answer.
     ///
     /// # Errors
     ///
@@ -76,10 +77,18 @@ impl Member {
             return Err(AnswerError::Ahead);
         }
         let mut state = entry.lock();
-        let asked = state.asked.as_mut().filter(|asked| written(asked.token) == answer.ask);
-        let asked = asked.ok_or(AnswerError::UnknownAsk)?;
-        asked.is_answered = true;
-        let position = position.min(asked.sent);
+        let is_it = |asked: &&mut Asked| written(asked.token) == answer.ask;
+        let sent = match state.asked.as_mut().filter(is_it) {
+            Some(asked) => {
+                asked.is_answered = true;
+                asked.sent
+            }
+            None => {
+                let late = state.asked_before.take_if(|asked| is_it(&asked));
+                late.ok_or(AnswerError::UnknownAsk)?.sent
+            }
+        };
+        let position = position.min(sent);
         let is_report = answer.behind.is_some() && entry.introduction.is_relay;
         if is_report {
             state.report = answer.behind.map(|behind| (position, behind));

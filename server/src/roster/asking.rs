@@ -117,10 +117,21 @@ impl Member {
         if let Some(at) = state.asked.map(|asked| asked.at + pause).filter(|at| *at > now) {
             return Due::At(at);
         }
-        let token = (self.roster.0.settings.token)();
-        let (position, is_answered) = (wanted.position, false);
-        state.asked = Some(Asked { token, position, sent, at: now, is_answered });
-        Due::Now(written(token))
+        let before = state.asked.take().filter(|asked| !asked.is_answered);
+        // The same question again, where that is enough: its answer may be on its way.
+        let again = before.filter(|asked| asked.sent >= wanted.position);
+        let asked = again.map(|asked| Asked { at: now, ..asked }).unwrap_or_else(|| Asked {
+            token: (self.roster.0.settings.token)(),
+            position: wanted.position,
+            sent,
+            at: now,
+            is_answered: false,
+        });
+        if again.is_none() {
+            state.asked_before = before;
+        }
+        state.asked = Some(asked);
+        Due::Now(written(asked.token))
     }
 }
 

@@ -42,6 +42,8 @@ pub(super) struct State {
     /// How many streams and long polls are open.
     pub(super) open: u32,
     pub(super) asked: Option<Asked>,
+    /// The question before, if it was not answered: its answer may be late.
+    pub(super) asked_before: Option<Asked>,
     /// What a relay reported last about those behind it, and the position that this is about.
     pub(super) report: Option<(Position, Behind)>,
 }
@@ -67,6 +69,7 @@ impl Entry {
             sent: None,
             open: 0,
             asked: None,
+            asked_before: None,
             report: None,
         };
         Self { key, introduction, answered: Notify::new(), state: Mutex::new(state) }

@@ -128,6 +128,24 @@ async fn an_answer_needs_the_token_of_the_last_question() {
     assert!(passed.iter().all(|event| matches!(event, FeedEvent::Snapshot(_))), "{passed:?}");
 }
 
+// P01: a late answer counts for what was sent before its own question, and once; a question is repeated as it was.
+#[tokio::test]
+async fn a_late_answer_counts_for_its_own_question() {
+    let (roster, now) = (roster(), Instant::now());
+    let one = member(&roster, "key", 1, now);
+    let _waiting = roster.want(at(7)).unwrap();
+    let first = question(&one, at(7)).await;
+    assert_eq!(question(&one, at(8)).await, first, "a second later, as it was not answered");
+    let _next = roster.want(at(9)).unwrap();
+    let second = question(&one, at(9)).await;
+    one.answers(answer(&first, at(9), None), at(9), now).unwrap();
+    assert_eq!((holding(&roster, at(7), now), holding(&roster, at(8), now)), ((1, 1), (0, 1)));
+    let again = one.answers(answer(&first, at(9), None), at(9), now);
+    assert_eq!(again, Err(AnswerError::UnknownAsk));
+    one.answers(answer(&second, at(9), None), at(9), now).unwrap();
+    assert_eq!(holding(&roster, at(9), now), (1, 1));
+}
+
 // P01: a follower that was not sent the position is not asked for it.
 #[tokio::test]
 async fn no_question_comes_before_the_snapshot_that_it_is_about() {
