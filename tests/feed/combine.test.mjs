@@ -8,7 +8,7 @@ import { guard } from "offswitch/guard";
 import { createTestIssuer } from "offswitch/testing";
 import { mint as mintWith, now, sign, signingKey } from "../support/fixture.mjs";
 import { until } from "../support/feed.mjs";
-import { startStub } from "../support/stub.mjs";
+import { asked, startStub } from "../support/stub.mjs";
 
 const EU = "https://eu.test";
 const US = "https://us.test";
@@ -159,6 +159,17 @@ test("a key set that hangs does not delay the tokens of another feed", async () 
   assert.equal((await both.verify(token[EU], { timeoutSeconds: 10 })).code, "valid", "it was searched for");
 });
 
+// P07: a token that names no issuer must not make every issuer's keys be fetched, one after the other.
+test("a token that nothing can be read of is searched for by one verifier", async () => {
+  const stubs = [await startStub({ jwks: () => {} }), await startStub({ jwks: () => {} })];
+  open.push(...stubs);
+  const [eu, us] = [EU, US].map((issuer, at) => verifierOf(issuer, { keys: `${stubs[at].url}/jwks` }));
+  const [header, , signature] = token[EU].split(".");
+  const verdict = await combine([eu, us]).verify(`${header}.AAAA.${signature}`, { timeoutSeconds: 0.2 });
+  assert.equal(verdict.code, "no_keys");
+  assert.deepEqual(stubs.map((stub) => asked(stub, "/jwks")), [1, 0]);
+});
+
 test("the watcher of a token is called by its own feed", async () => {
   const { both, eu, us } = start();
   const called = [];
@@ -195,7 +206,7 @@ test("a route answers 503 for the tokens of a feed that is away, and serves the 
   open.push(stub, dead);
   const eu = verifierOf(EU, {}, { url: `${dead.url}/feed` });
   const us = verifierOf(US, {}, { url: `${stub.url}/feed` });
-  const handler = guard(combine([eu, us]), (_, { claims }) => new Response(claims.iss));
+  const handler = guard(combine([us, eu]), (_, { claims }) => new Response(claims.iss));
   const ask = (one) => handler(new Request("http://app.test/", { headers: { authorization: `Bearer ${one}` } }));
   for (let times = 0; times < 3; times += 1) {
     const [away, served] = [await ask(token[EU]), await ask(token[US])];
@@ -204,12 +215,24 @@ test("a route answers 503 for the tokens of a feed that is away, and serves the 
     assert.deepEqual([served.status, await served.text()], [200, US]);
   }
   assert.equal(eu.status().following, "requests");
-  const asked = stub.requests.length;
+  const before = stub.requests.length;
   for (let times = 0; times < 20; times += 1) await ask(token[EU]);
-  assert.ok(stub.requests.length - asked <= 2, "an undecided token polls its own feed and no other");
+  assert.ok(stub.requests.length - before <= 2, "an undecided token polls its own feed and no other");
   dead.isUp = true;
   dead.snapshot = signed[EU].base;
   assert.ok(await until(async () => (await ask(token[EU])).status === 200));
+});
+
+// E02: nothing is held yet, and a request asks the feed of its own token.
+test("the first request of a cold process is decided, whichever feed its token needs", async () => {
+  for (const issuer of [EU, US]) {
+    const stubs = { [EU]: await startStub({ snapshot: signed[EU].base }), [US]: await startStub({ snapshot: signed[US].base }) };
+    open.push(...Object.values(stubs));
+    const cold = [EU, US].map((one) => verifierOf(one, {}, { url: `${stubs[one].url}/feed` }));
+    const handler = guard(combine(cold), () => new Response("in"));
+    const headers = { authorization: `Bearer ${token[issuer]}` };
+    assert.equal((await handler(new Request("http://app.test/", { headers }))).status, 200, issuer);
+  }
 });
 
 test("each verifier follows its own feed until all are closed", async () => {

@@ -148,6 +148,20 @@ for (const source of Object.keys(sources)) {
   }
 }
 
+// P05: an attacker who can only write heads must not make verifiers read bases all the time.
+test("no part is read for a head whose heartbeat is not signed by the feed", async () => {
+  const asked = [];
+  let held = files3;
+  const head = { get: async (name) => void asked.push(name) ?? bindingOf(held).get(name) };
+  const { feed: { url, ...trust }, ...options } = optionsOf({ key, publicKey });
+  for (const heartbeat of [beatOfKey, beatOfOther, turned(beat3)]) {
+    held = headWith({}, { ...at3, heartbeat });
+    const verifier = new Verifier({ ...options, onEvent() {}, feed: { ...trust, head } });
+    assert.ok("error" in (await verifier.refresh()));
+  }
+  assert.deepEqual(asked, ["head", "head", "head"]);
+});
+
 // S05, P05: of two contents for one position neither is trusted until a newer base.
 test("a base of another history is a fork", async () => {
   const { replace, verifier } = await start("a binding", filesOf(at2));
