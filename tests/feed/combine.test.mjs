@@ -223,7 +223,7 @@ test("a route answers 503 for the tokens of a feed that is away, and serves the 
   assert.ok(await until(async () => (await ask(token[EU])).status === 200));
 });
 
-// E02: nothing is held yet, and a request asks the feed of its own token.
+// E02: nothing is held yet, as in a Worker, and a request asks the feed of its own token.
 test("the first request of a cold process is decided, whichever feed its token needs", async () => {
   for (const issuer of [EU, US]) {
     const stubs = { [EU]: await startStub({ snapshot: signed[EU].base }), [US]: await startStub({ snapshot: signed[US].base }) };
@@ -231,7 +231,8 @@ test("the first request of a cold process is decided, whichever feed its token n
     const cold = [EU, US].map((one) => verifierOf(one, {}, { url: `${stubs[one].url}/feed` }));
     const handler = guard(combine(cold), () => new Response("in"));
     const headers = { authorization: `Bearer ${token[issuer]}` };
-    assert.equal((await handler(new Request("http://app.test/", { headers }))).status, 200, issuer);
+    const request = new Request("http://app.test/", { headers });
+    assert.equal((await handler(request, { waitUntil() {} })).status, 200, issuer);
   }
 });
 
