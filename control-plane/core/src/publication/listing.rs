@@ -29,7 +29,7 @@ impl Listing {
     }
 
     /// From where deltas to `to`, the next end, are to be written: from the present end, and from all stops of a
-    /// chain that would become longer than [`MOST_STOPS`]. So a chain stays short, and few deltas are written.
+    /// chain that would become longer than eight. So a chain stays short, and few deltas are written.
     pub fn beginnings(&self) -> Vec<Position> {
         let mut beginnings = vec![self.end];
         let mut shortened = self.clone();
