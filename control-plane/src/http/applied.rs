@@ -16,7 +16,7 @@ use crate::problem::Problem;
 #[into_params(parameter_in = Query)]
 pub(super) struct WaitQuery {
     /// `applied`: the answer comes once all followers hold the revocation, or at the end of `timeout`.
-    #[param(example = json!(null))]
+    #[param(example = "applied")]
     pub(super) wait: Option<String>,
     /// How long it waits at most, seconds, 0 to 30; 2 by default.
     #[param(maximum = 30)]

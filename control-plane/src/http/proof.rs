@@ -18,7 +18,7 @@ pub(super) struct ProofQuery {
     /// Asks for a signed receipt, as the header `Prefer: receipt` does.
     pub(super) receipt: Option<bool>,
     /// `applied`: the answer comes once all followers hold it, or at the end of `timeout`.
-    #[param(example = json!(null))]
+    #[param(example = "applied")]
     pub(super) wait: Option<String>,
     /// How long it waits at most, seconds, 0 to 30; 2 by default.
     #[param(maximum = 30)]

@@ -117,7 +117,7 @@ pub(super) struct RevokeQuery {
     /// Asks for a signed receipt, as the header `Prefer: receipt` does; not for `application/x-ndjson`.
     receipt: Option<bool>,
     /// `applied`: the answer comes once all followers hold the revocation, or at the end of `timeout`.
-    #[param(example = json!(null))]
+    #[param(example = "applied")]
     wait: Option<String>,
     /// How long it waits at most, seconds, 0 to 30; 2 by default.
     #[param(maximum = 30)]
