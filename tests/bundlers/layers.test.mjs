@@ -9,7 +9,7 @@ import { ROOT } from "../support/fixture.mjs";
 
 /** From the lowest to the highest. */
 const ROOMS = [
-  "presets", "options", "engine", "feed", "keys", "stores", "verifier", "loaders", "middleware", "worker/handover",
+  "presets", "options", "engine", "feed", "keys", "stores", "verifier", "feeds", "loaders", "middleware", "worker/handover",
   "worker", "testing",
 ];
 

@@ -223,8 +223,8 @@ mod planted {
 
     pub(super) async fn an_expired_api_key(expected: &Expected) {
         let plane = ControlPlane::start().await;
-        let key = made_key(&plane, now() + 1, &["feed:read", "keys:read"]).await;
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        let key = made_key(&plane, now() + 3, &["feed:read", "keys:read"]).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
         expected.must_be_in(&doctor(&url(&plane), &key, &["--strict"]).await);
     }
 
