@@ -25,7 +25,7 @@ async function firstStep(head, held) {
   };
   const client = { settings: { id: feed, maxBytes: 1e6 }, target };
   const limits = { timeoutSeconds: 5 };
-  const read = readHead(client, new Source("binding", undefined, { get }), limits, { FetchError, boundedExchange });
+  const read = readHead(client, new Source("binding", undefined, () => "", { get }), limits, { FetchError, boundedExchange });
   const result = await read.catch(({ code, message }) => ({ code, message }));
   if (result.applied === "ignored") return "behind";
   if (result.code === "head_incomplete" && found.length === 0) return "no way";
