@@ -69,7 +69,7 @@ test("readers behind nginx refuse a revoked token in time, and the origin is ask
   assert.ok(Math.min(...times) < 3.2, times.join());
   assert.ok(times.every((seconds) => seconds < 10), times.join());
   for (const client of clients) assert.equal((await client.status()).feed.failures, 0, client.failures);
-  // Each part is fetched once from the origin, whatever the number of readers.
+  // Each part is fetched once from the origin, independent of the number of readers.
   const asked = (await readFile(log, "utf8")).split("\n").filter((line) => /^(MISS|EXPIRED) .*\/(bases|deltas)\//.test(line));
   assert.equal(new Set(asked).size, asked.length, asked.join("\n"));
   assert.ok(asked.length >= 2, asked.join("\n"));

@@ -56,7 +56,7 @@ const client = await readerOf(planes[0], [`${bucket}/live/eu/head`], { issuer, a
 open.push(() => client.close());
 const headOf = async () => (await got("head")).json();
 
-// P05: what either process revokes is refused by the files alone, and caches are told what they may keep.
+// P05: what either process revokes is refused by the files alone, and the headers say what caches may keep.
 test("two processes publish at one bucket and a reader refuses what either revokes", async () => {
   for (const [index, plane] of [...planes, ...planes].entries()) {
     const token = await logIn(plane, `user ${index}`);

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use offswitch_snapshot::Position;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::access::Caller;
-use super::applied::WaitQuery;
+use super::applied::{Applied, WaitQuery};
+use crate::plane::Plane;
 use crate::problem::Problem;
+use crate::store::Durability;
 
 /// The query of a request that revokes.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -32,6 +35,23 @@ pub(super) struct Wanted {
     pub(super) receipt_for: Option<String>,
     /// How long to wait for the followers.
     pub(super) wait: Option<Duration>,
+}
+
+impl Wanted {
+    /// The receipt and the count of followers for a record that was acknowledged, as far as they are wanted.
+    pub(super) async fn of(
+        self,
+        plane: &Plane,
+        position: Position,
+        durability: Durability,
+    ) -> (Option<String>, Option<Applied>) {
+        let applied = Applied::within(self.wait, plane, position).await;
+        let receipt = match self.receipt_for {
+            Some(name) => plane.receipt(position, durability, &name).await,
+            None => None,
+        };
+        (receipt, applied)
+    }
 }
 
 impl ProofQuery {

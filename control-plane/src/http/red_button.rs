@@ -165,12 +165,7 @@ impl Pressed {
 
     /// Adds the proof that the caller wants.
     async fn proven(self, plane: &Plane, of: Revoked, wanted: Wanted) -> Self {
-        let Wanted { receipt_for, wait } = wanted;
-        let applied = Applied::within(wait, plane, of.position).await;
-        let receipt = match receipt_for {
-            Some(name) => plane.receipt(of.position, of.durability, &name).await,
-            None => None,
-        };
+        let (receipt, applied) = wanted.of(plane, of.position, of.durability).await;
         Self { receipt, applied, ..self }
     }
 

@@ -177,7 +177,7 @@ async fn files_are_followed_with_few_requests() {
     assert_eq!(parts, [delta]);
 }
 
-// P05, S08, S09: whatever a head says, the last good state stays in force, and the next good head is followed.
+// P05, S08, S09: a bad head changes nothing: the last good state stays in force, and the next good head is followed.
 #[tokio::test]
 async fn hostile_heads_change_nothing_and_a_good_one_is_followed() {
     let plane = ControlPlane::start().await;

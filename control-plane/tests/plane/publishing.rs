@@ -1,4 +1,4 @@
-//! Static publication: whatever its writers do, a reader of the files finds what a head names.
+//! Static publication: wherever its writers stop, a reader of the files finds what a head names.
 
 use std::sync::Arc;
 use std::time::Duration;

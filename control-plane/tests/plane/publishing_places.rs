@@ -73,7 +73,7 @@ async fn a_kill_at_any_moment_leaves_a_folder_that_can_be_read() {
     assert!(metrics.contains("offswitch_publications_total{outcome=\"published\"}"), "{metrics}");
 }
 
-/// Whatever head is there, all its parts are, and complete.
+/// All parts of the head that is there are there too, and complete.
 async fn check_all(folder: &Path) {
     let files = Folder(folder.to_owned());
     let Some(head) = head_of(&files).await else { return };
@@ -240,7 +240,7 @@ async fn every_page_of_a_listing_is_read_and_parts_are_removed() {
         assert!(place.write_head(Bytes::from_static(b"{}"), None).await.unwrap());
         let (text, version) = place.head().await.unwrap().unwrap();
         assert_eq!(&text[..], b"{}");
-        // Something larger than any head is none, and is written over.
+        // Something larger than a head may be is not one, and is written over.
         let large = Bytes::from(vec![b' '; 70_000]);
         assert!(place.write_head(large, Some(&version)).await.unwrap());
         let (text, version) = place.head().await.unwrap().unwrap();

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName};
 
 use crate::problem::Problem;
 
-/// The id of one running follower, drawn at random by itself. Only the follower and the server know it, so it is
+/// The id of one running follower, which it draws at random. Only the follower and the server know it, so it is
 /// shown to people in part only: the whole id lets its holder speak for the follower.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FollowerId([u8; ID_BYTES]);

@@ -39,7 +39,7 @@ use member::Entry;
 pub struct RosterSettings {
     /// How many followers one API key may have. Others are counted as unidentified.
     pub most_of_one_key: usize,
-    /// For how long a snapshot lets a verifier decide, whatever its own staleness is.
+    /// For how long a snapshot lets a verifier decide at most, independent of its own staleness.
     pub validity: Duration,
     /// Makes the random token of a question.
     pub token: fn() -> [u8; 16],

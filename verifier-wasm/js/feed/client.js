@@ -20,7 +20,7 @@ import { TrapError } from "../engine/instance.js";
  * @typedef {object} FeedSettings
  * @property {string[]} urls
  * @property {string} id of the feed
- * @property {unknown[]} heads of each address: what the options have as its head, undefined if it is none
+ * @property {unknown[]} heads of each address: what the options have as its head, undefined if it has no head
  * @property {() => Promise<typeof import("./head.js")>} loadHeads loads what reads heads
  * @property {(string | undefined)[]} apiKeys of each address
  * @property {number} maxBytes

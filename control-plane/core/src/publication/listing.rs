@@ -129,7 +129,7 @@ mod tests {
         written
     }
 
-    // P05: whatever a reader of an earlier head holds, a short chain leads on from there; and few deltas are
+    // P05: from each position that a reader of an earlier head may hold, a short chain leads on from there; and few deltas are
     // written for that.
     #[test]
     fn a_short_chain_leads_on_from_each_of_the_last_positions() {

@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(looks(&mut retention, &found, &old, &[5000, 5025, 5050, 5075, 5100]), 0);
         assert_eq!(looks(&mut retention, &found, &old, &[5131, 5150]), 0, "31 s without a look");
         assert_eq!(looks(&mut retention, &found, &old, &[5175, 5200, 5225, 5250, 5261]), 1);
-        // A part that is named again in between begins anew.
+        // A part that is named again in between begins again.
         let mut retention = Retention::new(100);
         assert_eq!(looks(&mut retention, &found, &old, &[1000, 1025, 1050]), 0);
         retention.note_head(&head(1, &[(1, 4)], 5), 1060);

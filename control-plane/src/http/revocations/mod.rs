@@ -305,12 +305,7 @@ impl Accepted {
 
     /// Adds the proof that the caller wants.
     pub(super) async fn proven(self, plane: &Plane, wanted: Wanted) -> Self {
-        let Wanted { receipt_for, wait } = wanted;
-        let applied = Applied::within(wait, plane, self.position).await;
-        let receipt = match receipt_for {
-            Some(name) => plane.receipt(self.position, self.durability, &name).await,
-            None => None,
-        };
+        let (receipt, applied) = wanted.of(plane, self.position, self.durability).await;
         Self { receipt, applied, ..self }
     }
 
