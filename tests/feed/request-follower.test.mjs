@@ -42,6 +42,19 @@ async function start(feed = {}, more = {}) {
   return Object.assign(state, { ask, verifier, works });
 }
 
+/** The feed holds long polls for as long as they ask; `open` counts them, and `most` is the most at a time. */
+function longPolls(state) {
+  Object.assign(state, { most: 0, open: 0 });
+  state.answer = (url) => new Promise((resolve) => {
+    state.open += 1;
+    state.most = Math.max(state.most, state.open);
+    setTimeout(() => {
+      state.open -= 1;
+      resolve(answer());
+    }, Number(url.searchParams.get("wait")) * 1000);
+  });
+}
+
 // S14, S15: however many requests come, the feed is polled as often as configured.
 test("requests poll as often as configured, and no two at a time", async () => {
   const { polls, requests, works } = await start({ follow: "poll", pollSeconds: 2 });
@@ -99,17 +112,39 @@ test("requests poll a failing feed less often", async () => {
 // S15: a long poll lives as long as the platform allows after a request, and is renewed.
 test("requests keep one long poll open at a time", async () => {
   const state = await start({ follow: "long-poll", longPollSeconds: 10 });
-  let open = 0;
-  let most = 0;
-  state.answer = (url) => new Promise((resolve) => {
-    open += 1;
-    most = Math.max(most, open);
-    setTimeout(() => {
-      open -= 1;
-      resolve(answer());
-    }, Number(url.searchParams.get("wait")) * 1000);
-  });
+  longPolls(state);
   await state.requests(60);
-  assert.equal(most, 1);
+  assert.equal(state.most, 1);
   assert.ok(state.polls.length <= 12, state.polls.join());
+});
+
+// S15: a request that comes while another one follows goes on where that one must end.
+test("a long poll stays open for about as long after the last request as the platform allows", async () => {
+  const state = await start({ follow: "long-poll", longPollSeconds: 10 });
+  longPolls(state);
+  await state.requests(23);
+  for (let second = 0; second < 19; second += 1) {
+    assert.equal(state.open, 1, `${second} s after the last request`);
+    await time.pass(1);
+  }
+  await time.pass(10);
+  assert.equal(state.open, 0, "no request lives longer");
+  assert.ok(state.works.length <= 7, `${state.works.length} of 230 requests have work after their answer`);
+});
+
+// E04: the request that would go on may be cut off too.
+test("the next request follows the feed if the one that would go on was cut off", async () => {
+  const state = await start({ follow: "long-poll", longPollSeconds: 10 });
+  longPolls(state);
+  const { setTimeout: later } = globalThis;
+  await state.requests(1);
+  // The timer of the one that would go on never fires.
+  globalThis.setTimeout = (run, milliseconds) => (milliseconds > 15_000 ? undefined : later(run, milliseconds));
+  await state.requests(7);
+  globalThis.setTimeout = later;
+  await time.pass(25);
+  assert.equal(state.open, 0);
+  state.ask();
+  await settled();
+  assert.equal(state.open, 1);
 });

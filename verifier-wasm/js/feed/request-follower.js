@@ -9,6 +9,8 @@ export class RequestFollower {
   #outlives;
   /** Until when one request is following the feed, milliseconds. */
   #leaseUntil = 0;
+  /** Until when requests will go on following the feed, milliseconds. */
+  #until = 0;
   /** True if a token has shown that there is news. */
   #isNews = false;
 
@@ -26,9 +28,9 @@ export class RequestFollower {
   }
 
   /**
-   * Follows the feed after the answer, if no other request does and a poll is due. Without `waitUntil`, in a
-   * runtime that ends everything with the answer, there is only time for one poll, and the request has to wait
-   * for the returned promise.
+   * Follows the feed after the answer, if no other request does and a poll is due; if another one does, this
+   * request may go on where that one must end. Without `waitUntil`, in a runtime that ends everything with the
+   * answer, there is only time for one poll, and the request has to wait for the returned promise.
    *
    * @param {(work: Promise<unknown>) => void} [waitUntil]
    * @returns {Promise<unknown> | undefined}
@@ -40,8 +42,15 @@ export class RequestFollower {
     const now = Date.now();
     const left = this.#leaseUntil - now;
     // A lease longer than the longest possible one comes from a clock that was set back.
-    if (!isDue || (left > 0 && left <= FOLLOW_MS + POLL_MS)) return undefined;
-    const work = this.#follow(mayWait ? now + FOLLOW_MS : now, waitUntil ?? (this.#outlives ? ignore : undefined));
+    const isFollowed = left > 0 && left <= FOLLOW_MS + POLL_MS;
+    if (!isDue) return undefined;
+    const until = mayWait ? now + FOLLOW_MS : now;
+    if (isFollowed) {
+      if (waitSeconds >= 1) this.#goOn(until, waitUntil);
+      return undefined;
+    }
+    this.#until = until;
+    const work = this.#follow(until, waitUntil ?? (this.#outlives ? ignore : undefined));
     if (!mayWait) return work;
     if (waitUntil !== undefined) waitUntil(work);
     else ignore(work);
@@ -49,16 +58,32 @@ export class RequestFollower {
   }
 
   /**
+   * Has the feed followed longer than by the requests so far. A few requests do this, not all: each adds some seconds.
+   *
+   * @param {number} until @param {(work: Promise<unknown>) => void} [waitUntil]
+   */
+  #goOn(until, waitUntil) {
+    if (until - this.#until < HAND_OVER_MS) return;
+    const pause = this.#until - Date.now();
+    this.#until = until;
+    // Work that outlives its request reads the new time itself.
+    if (this.#outlives || waitUntil === undefined) return;
+    waitUntil(new Promise((resume) => setTimeout(resume, pause)).then(() => this.#follow(until, waitUntil)));
+  }
+
+  /**
    * One poll, or long polls while the platform lets the request live. The lease is a time, renewed for each
    * poll: once it has expired, a request that was cut off delays no other.
    *
-   * @param {number} until @param {(work: Promise<unknown>) => void} [waitUntil] for work that may take longer than a poll
+   * @param {number} mayLast @param {(work: Promise<unknown>) => void} [waitUntil] for work that may take longer than a poll
    */
-  async #follow(until, waitUntil) {
+  async #follow(mayLast, waitUntil) {
     for (;;) {
       this.#isNews = false;
       const began = Date.now();
+      const until = this.#outlives ? this.#until : mayLast;
       const waitSeconds = Math.min(this.#internals.feed.waitSeconds, (until - began) / 1000);
+      if (waitSeconds < 1 && until < this.#until) return; // another request goes on
       const lease = began + waitSeconds * 1000 + POLL_MS;
       this.#leaseUntil = lease;
       const result = await this.#internals.refresh({ waitSeconds, timeoutSeconds: POLL_MS / 1000, waitUntil });
@@ -84,3 +109,5 @@ const POLL_MS = 5_000;
 const MIN_ROUND_MS = 100;
 /** A Worker may run for 30 s after its answer. */
 const FOLLOW_MS = 25_000;
+/** How much longer a request follows the feed than those before it, at least. */
+const HAND_OVER_MS = 5_000;
