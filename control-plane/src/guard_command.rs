@@ -9,7 +9,7 @@ use offswitch::config::{Problem, read_file};
 use offswitch::telemetry::{self, Traces};
 use offswitch_guard::Config;
 
-use crate::command_line::Exit;
+use crate::command_line::{Exit, misconfigured, print};
 use crate::report::Report;
 
 /// The part of the guard's configuration that can be set on the command line.
@@ -25,6 +25,9 @@ pub(crate) struct GuardOptions {
     /// with 0 if the guard would start and could judge.
     #[arg(long)]
     check: bool,
+    /// With `--check`: prints JSON.
+    #[arg(long, requires = "check")]
+    json: bool,
 }
 
 impl GuardOptions {
@@ -43,20 +46,17 @@ pub(crate) async fn run(path: Option<&Path>, options: &GuardOptions) -> ExitCode
     let load = || load(path, options);
     let config = match load() {
         Ok(config) => config,
-        Err(problems) => {
-            eprintln!("the configuration has {} problem(s):", problems.len());
-            problems.iter().for_each(|problem| eprintln!("  {problem}"));
-            return Exit::Usage.into();
-        }
+        Err(problems) => return misconfigured(&problems, options.json),
     };
-    let filter = telemetry::filter(&config.log).unwrap_or_default();
+    let level = if options.json { "off" } else { config.log.as_str() };
+    let filter = telemetry::filter(level).unwrap_or_default();
     telemetry::start_log(filter, config.log_format, &config.warnings);
     if options.check {
         let mut report = Report::default();
         for (what, outcome) in offswitch_guard::check(&config).await {
             report.note(what, &outcome);
         }
-        return report.conclude("the guard");
+        return print(Ok(report.conclude("the guard")), options.json);
     }
     let outcome = async {
         let metrics = telemetry::install_metrics()?;

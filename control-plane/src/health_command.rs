@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::command_line::{Answer, EXIT_CODES, Exit, Failure, Kind, Outcome, plain, scalar};
+use crate::command_line::{Answer, EXIT_CODES, Exit, Failure, Outcome, plain, scalar};
 
 /// Asks the control plane on this machine whether it can serve, for the health check of a container.
 ///
@@ -53,10 +53,8 @@ struct Place {
 impl Health {
     /// `config` is the configuration file.
     pub(crate) async fn run(self, config: Option<&Path>) -> Outcome {
-        let Place { address, is_secure } = self.place(config).map_err(|problems| {
-            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            Failure::new(Kind::WrongUsage, format!("the configuration: {}", all.join("; ")))
-        })?;
+        let Place { address, is_secure } =
+            self.place(config).map_err(|problems| Failure::of_configuration(&problems))?;
         let path = if self.live { "/healthz" } else { "/readyz" };
         let asked = timeout(LONGEST, ask(address, is_secure, path)).await;
         let asked = asked.unwrap_or_else(|_| Err(format!("no answer in {LONGEST:?}").into()));

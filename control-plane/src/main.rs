@@ -28,7 +28,9 @@ use offswitch::telemetry;
 
 use self::audit_command::AuditCommand;
 use self::backup_command::{BackupOptions, RestoreOptions};
-use self::command_line::{Answer, EXIT_CODES, Exit, Failure, Kind, Outcome, failure, print};
+use self::command_line::{
+    Answer, EXIT_CODES, Exit, Failure, Kind, Outcome, failure, misconfigured, print,
+};
 use self::doctor_command::Doctor;
 use self::guard_command::GuardOptions;
 use self::health_command::Health;
@@ -124,8 +126,10 @@ async fn main() -> ExitCode {
             on_the_store(path, options.json, restore).await
         }
         Command::Revoke(asked) => answered(asked.connection.json, asked.run()).await,
-        Command::Serve(options) => match configured(path, options.variables(), false) {
-            Ok(config) if options.check => serve_command::check(&config).await,
+        Command::Serve(options) => match configured(path, options.variables(), options.json) {
+            Ok(config) if options.check => {
+                print(Ok(serve_command::check(&config).await), options.json)
+            }
             Ok(config) => served(config).await,
             Err(code) => code,
         },
@@ -205,16 +209,7 @@ fn configured(
             telemetry::start_log(filter, config.log_format, &config.warnings);
             Ok(config)
         }
-        Err(problems) if is_json => {
-            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            let detail = format!("the configuration: {}", all.join("; "));
-            Err(Failure::new(Kind::WrongUsage, detail).print(true))
-        }
-        Err(problems) => {
-            eprintln!("the configuration has {} problem(s):", problems.len());
-            problems.iter().for_each(|problem| eprintln!("  {problem}"));
-            Err(Exit::Usage.into())
-        }
+        Err(problems) => Err(misconfigured(&problems, is_json)),
     }
 }
 

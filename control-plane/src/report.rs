@@ -1,37 +1,41 @@
-//! What `--check` prints.
+//! What `--check` answers.
 
-use std::process::ExitCode;
+use std::fmt::Write as _;
 
-use crate::command_line::Exit;
+use serde_json::{Value, json};
+
+use crate::command_line::{Answer, Exit};
 
 /// The findings so far.
 #[derive(Default)]
 pub(crate) struct Report {
+    text: String,
+    checks: Vec<Value>,
     problems: usize,
 }
 
 impl Report {
-    /// Prints what was found about `what`.
+    /// Notes what was found about `what`.
     pub(crate) fn note(&mut self, what: &str, outcome: &Result<String, String>) {
-        let (word, text) = match outcome {
-            Ok(text) => ("ok", text),
-            Err(text) => ("PROBLEM", text),
+        let (word, detail) = match outcome {
+            Ok(detail) => ("ok", detail),
+            Err(detail) => ("PROBLEM", detail),
         };
         self.problems += usize::from(outcome.is_err());
-        println!("{what}: {word}: {text}");
+        self.checks.push(json!({ "check": what, "ok": outcome.is_ok(), "detail": detail }));
+        // A string takes everything.
+        let _ = writeln!(self.text, "{what}: {word}: {detail}");
     }
 
-    /// Prints whether `command` would start, and answers with the code to exit with.
-    pub(crate) fn conclude(&self, command: &str) -> ExitCode {
-        match self.problems {
-            0 => {
-                println!("{command} would start");
-                Exit::Done.into()
-            }
-            problems => {
-                println!("{problems} problem(s): {command} would not start");
-                Exit::Refused.into()
-            }
-        }
+    /// Says whether `command` would start.
+    pub(crate) fn conclude(self, command: &str) -> Answer {
+        let Self { mut text, checks, problems } = self;
+        let would_start = problems == 0;
+        text += &match problems {
+            0 => format!("{command} would start\n"),
+            problems => format!("{problems} problem(s): {command} would not start\n"),
+        };
+        let exit = if would_start { Exit::Done } else { Exit::Refused };
+        Answer { exit, text, json: json!({ "would_start": would_start, "checks": checks }) }
     }
 }

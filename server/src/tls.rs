@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,9 @@ use rustls::sign::CertifiedKey;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::time::Time;
 
 use crate::secret_file::{Exposure, exposure};
 
@@ -70,6 +74,20 @@ impl Tls {
             }
             last_problem = problem;
         }
+    }
+
+    /// Between which times the certificate that is shown now is valid, unix seconds.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a certificate of X.509.
+    pub fn validity(&self) -> io::Result<Range<u64>> {
+        let shown = self.shown.current.load();
+        let first = shown.cert.first().ok_or_else(|| io::Error::other("there is none"))?;
+        let certificate = Certificate::from_der(first).map_err(io::Error::other)?;
+        let validity = certificate.tbs_certificate().validity();
+        let seconds = |time: Time| time.to_unix_duration().as_secs();
+        Ok(seconds(validity.not_before)..seconds(validity.not_after))
     }
 
     /// Opens a connection of TLS.

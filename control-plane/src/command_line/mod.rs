@@ -10,5 +10,5 @@ mod table;
 pub(crate) use connection::{Connection, ControlPlane, path};
 pub(crate) use input::{feed_key, read_snapshot, read_text, read_token};
 pub(crate) use on_store::failure;
-pub(crate) use outcome::{Answer, EXIT_CODES, Exit, Failure, Kind, Outcome, print};
+pub(crate) use outcome::{Answer, EXIT_CODES, Exit, Failure, Kind, Outcome, misconfigured, print};
 pub(crate) use table::{Table, fields, moment, plain, scalar};

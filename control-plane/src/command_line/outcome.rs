@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
+use offswitch::config::Problem;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -131,6 +132,12 @@ impl Failure {
         Self { exit, code, detail, status: None, pointer: None }
     }
 
+    /// A configuration that has these problems.
+    pub(crate) fn of_configuration(problems: &[Problem]) -> Self {
+        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Self::new(Kind::WrongUsage, format!("the configuration: {}", all.join("; ")))
+    }
+
     /// Prints it to the standard error.
     pub(crate) fn print(&self, is_json: bool) -> ExitCode {
         let text = match is_json {
@@ -170,6 +177,16 @@ pub(crate) fn print(outcome: Outcome, is_json: bool) -> ExitCode {
         Ok(()) => answer.exit.into(),
         Err(_) => Exit::Refused.into(),
     }
+}
+
+/// Prints every problem of a configuration.
+pub(crate) fn misconfigured(problems: &[Problem], is_json: bool) -> ExitCode {
+    if is_json {
+        return Failure::of_configuration(problems).print(true);
+    }
+    eprintln!("the configuration has {} problem(s):", problems.len());
+    problems.iter().for_each(|problem| eprintln!("  {problem}"));
+    Exit::Usage.into()
 }
 
 /// For `--help`.

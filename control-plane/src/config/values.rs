@@ -435,6 +435,7 @@ impl Configured {
                 memory_folder: None,
                 has_served: false,
                 secret_files: vec![],
+                tls: None,
             },
         };
         let PublishSettings { heartbeat_seconds, snapshot_validity_seconds, .. } = settings.publish;

@@ -41,6 +41,9 @@ pub(crate) struct ServeOptions {
     /// `serve` would start.
     #[arg(long)]
     pub(crate) check: bool,
+    /// With `--check`: prints JSON.
+    #[arg(long, requires = "check")]
+    pub(crate) json: bool,
 }
 
 impl ServeOptions {
@@ -70,11 +73,11 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let limits = limits.beside_followers(config.settings.publish.max_followers);
     let scheme = if tls.is_some() { "https" } else { "http" };
     let base = format!("{scheme}://{}", listener.local_addr()?);
-    let listener = match tls {
+    let listener = match &tls {
         None => Listener::Tcp(listener),
         Some(tls) => {
             tokio::spawn(tls.clone().follow(CERTIFICATE_PAUSE));
-            Listener::Tls(listener, tls)
+            Listener::Tls(listener, tls.clone())
         }
     };
     let examiner = Arc::new(Examiner::new(config.doctor_edges.clone()));
@@ -84,7 +87,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let (proxies, limiter) =
         (config.trusted_proxies.clone(), RequestLimiter::new(config.request_limits));
     let plane = tokio::select! {
-        started = opening::start(config, &starting) => started?,
+        started = opening::start(config, tls, &starting) => started?,
         stopped = &mut serving => return Ok(stopped?),
     };
     let routes = http::router(plane.clone(), metrics.clone(), examiner, limiter);

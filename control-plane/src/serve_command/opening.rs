@@ -35,11 +35,15 @@ pub(super) fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
 
 /// Starts. While the store does not answer, retries for as long as the configuration allows:
 /// machines start in any order, and a Redis may load its file for minutes.
-pub(super) async fn start(config: Config, starting: &Starting) -> anyhow::Result<Arc<Plane>> {
+pub(super) async fn start(
+    config: Config,
+    tls: Option<Tls>,
+    starting: &Starting,
+) -> anyhow::Result<Arc<Plane>> {
     let begin = Instant::now();
     let (mut pause, mut last) = (FIRST_PAUSE, String::new());
     loop {
-        let error = match start_once(&config, starting).await {
+        let error = match start_once(&config, tls.as_ref(), starting).await {
             Ok(plane) => return Ok(plane),
             Err(error) if is_over_soon(&error) => error,
             Err(error) => return Err(error),
@@ -61,7 +65,11 @@ pub(super) async fn start(config: Config, starting: &Starting) -> anyhow::Result
     }
 }
 
-async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<Plane>> {
+async fn start_once(
+    config: &Config,
+    tls: Option<&Tls>,
+    starting: &Starting,
+) -> anyhow::Result<Arc<Plane>> {
     let store = open_store(config).await?;
     starting.waits_for_store(false);
     refuse_unfinished(store.as_ref()).await?;
@@ -77,6 +85,7 @@ async fn start_once(config: &Config, starting: &Starting) -> anyhow::Result<Arc<
     settings.audit.folder = Some(config.audit_folder());
     settings.log.has_served = config.data_dir.join("admin.key").exists();
     settings.log.secret_files = secret_files(config);
+    settings.log.tls = tls.cloned();
     settings.publication.secrets = publication_secrets(config)?;
     settings.receiver_secrets = receiver_secrets(config)?;
     settings.relying_party_secrets = relying_party_secrets(config)?;

@@ -11,7 +11,7 @@ use clap::Subcommand;
 
 use self::inspect::Inspect;
 use self::simulate::Simulate;
-use crate::command_line::{Exit, print};
+use crate::command_line::{failure, print};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {
@@ -22,12 +22,9 @@ pub(crate) enum SnapshotCommand {
 pub(crate) fn run(command: SnapshotCommand) -> ExitCode {
     match command {
         SnapshotCommand::Inspect(inspect) => print(inspect.run(), inspect.json),
-        SnapshotCommand::Simulate(simulate) => match simulate.run() {
-            Ok(()) => Exit::Done.into(),
-            Err(error) => {
-                eprintln!("offswitch: {error:#}");
-                Exit::Refused.into()
-            }
-        },
+        SnapshotCommand::Simulate(simulate) => {
+            let is_json = simulate.json;
+            print(simulate.run().map_err(|error| failure(&error, false)), is_json)
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -15,6 +15,9 @@ use offswitch_snapshot::{
     ChainHash, Content, Cutoff, Fingerprint, Floor, MAX_ENTRIES, Position, Salt, Snapshot,
     SnapshotSigner,
 };
+use serde_json::json;
+
+use crate::command_line::Answer;
 
 /// Writes a base with made-up tokens (`token-0`, …) and users (`user-0`, …), signed by a new key,
 /// and reports its size and the time it takes.
@@ -29,11 +32,14 @@ pub(crate) struct Simulate {
     /// Where to write it.
     #[arg(long)]
     out: PathBuf,
+    /// Prints JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 impl Simulate {
-    pub(super) fn run(self) -> anyhow::Result<()> {
-        let Self { tokens, users, out } = self;
+    pub(super) fn run(self) -> anyhow::Result<Answer> {
+        let Self { tokens, users, out, .. } = self;
         let (salt, now) = (Salt::default(), unix_seconds());
         let signer = SnapshotSigner::new(FEED, vec![SigningKey::from_bytes(&random_bytes())]);
         let print = |claim, name: &str, number| {
@@ -63,15 +69,25 @@ impl Simulate {
             .with_context(|| format!("{} cannot be written", out.display()))?;
         let begin = Instant::now();
         let snapshot = Snapshot::open(bytes, &signer.feed_keys())?;
-        println!("{}", size(&snapshot));
-        println!(
-            "built and signed in {built_in:.1?}, verified and loaded in {:.1?}",
-            begin.elapsed()
+        let loaded_in = begin.elapsed();
+        let keys = signer.feed_keys();
+        let keys = keys.iter().map(|key| Base64UrlUnpadded::encode_string(key.public_key()));
+        let keys: Vec<String> = keys.collect();
+        let text = format!(
+            "{}\nbuilt and signed in {built_in:.1?}, verified and loaded in {loaded_in:.1?}\n--key {}\n",
+            size(&snapshot),
+            keys.join("\n--key ")
         );
-        for key in signer.feed_keys() {
-            println!("--key {}", Base64UrlUnpadded::encode_string(key.public_key()));
-        }
-        Ok(())
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+        let json = json!({
+            "file": out,
+            "bytes": snapshot.size_bytes(),
+            "entries": snapshot.denied_count() + snapshot.cutoffs_count(),
+            "built_in_milliseconds": milliseconds(built_in),
+            "loaded_in_milliseconds": milliseconds(loaded_in),
+            "public_keys": keys,
+        });
+        Ok(Answer::done(text, json))
     }
 }
 

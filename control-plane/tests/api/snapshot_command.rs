@@ -71,6 +71,23 @@ fn a_simulated_base_is_verified_and_explained() {
     assert!(output.contains("user \"user-3\": revoked below version 4"), "{output}");
 }
 
+// O07
+#[test]
+fn a_program_learns_in_json_what_was_simulated() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("base").to_str().unwrap().to_owned();
+    let made = ["simulate", "--json", "--tokens", "10", "--users", "2", "--out", &file];
+    let made: Value = serde_json::from_slice(&snapshot(&made).stdout).unwrap();
+    assert_eq!((&made["entries"], &made["file"]), (&json!(12), &json!(file)));
+    assert_eq!(made["bytes"], std::fs::metadata(&file).unwrap().len());
+    let key = made["public_keys"][0].as_str().unwrap();
+    assert_eq!(as_json(&[&file, "--key", key]).1, Some(0));
+    let nowhere = ["simulate", "--json", "--tokens", "1", "--users", "1", "--out", "/proc/none"];
+    let failed = snapshot(&nowhere);
+    let said: Value = serde_json::from_slice(&failed.stderr).unwrap();
+    assert_eq!((&said["code"], failed.status.code()), (&json!("command_failed"), Some(1)));
+}
+
 // A user has only the file: the command explains it, but the first line and the exit code say that
 // it is not verified, so that a script without the key does not continue.
 #[test]

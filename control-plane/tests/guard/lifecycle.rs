@@ -151,5 +151,14 @@ async fn a_check_says_what_is_wrong_and_serves_nothing() {
             assert!(said.contains(part), "{part} in {said}");
         }
         assert!(!said.contains(&plane.admin_key()), "{said}");
+        let output =
+            run(&["guard", "--check", "--json", "--config", config.to_str().unwrap()], &[]);
+        assert_eq!(output.status.code(), Some(code));
+        let said = if code == 2 { output.stderr } else { output.stdout };
+        let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
+        match code {
+            2 => assert_eq!(said["code"], "wrong_usage"),
+            code => assert_eq!(said["would_start"], code == 0, "{said}"),
+        }
     }
 }

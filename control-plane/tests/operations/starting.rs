@@ -120,6 +120,33 @@ async fn a_check_ends_with_whether_serve_would_start() {
     assert_eq!(unknown.status.code(), Some(2), "{}", said(&unknown));
 }
 
+// O07: for a program, one JSON object on the standard output, and nothing else.
+#[tokio::test]
+async fn a_check_answers_a_program_in_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = |more: &[&str]| {
+        let output = serve(folder.path(), &[&["--check", "--json"], more].concat(), &[]);
+        let (answer, other) = match output.status.code() {
+            Some(2) => (output.stderr, output.stdout),
+            _ => (output.stdout, output.stderr),
+        };
+        assert!(other.is_empty(), "{}", String::from_utf8_lossy(&other));
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        (answer, output.status.code())
+    };
+    let (good, code) = asked(&[]);
+    assert_eq!((&good["would_start"], code), (&true.into(), Some(0)), "{good}");
+    let nowhere = format!("redis://127.0.0.1:{}", free_port());
+    let (bad, code) = asked(&["--store", &nowhere]);
+    assert_eq!((&bad["would_start"], code), (&false.into(), Some(1)), "{bad}");
+    let is_bad = |one: &Value| one["ok"] == false && one["check"] == "store";
+    assert!(bad["checks"].as_array().unwrap().iter().any(is_bad), "{bad}");
+    let (wrong, code) = asked(&["--store", "redis://host?tls=true"]);
+    assert_eq!((&wrong["code"], code), (&"wrong_usage".into(), Some(2)), "{wrong}");
+    // Without --check nothing would be printed in JSON.
+    assert_eq!(serve(folder.path(), &["--json"], &[]).status.code(), Some(2));
+}
+
 // D106, O05: variables that a Kubernetes Service sets, and values that are not UTF-8, do not
 // prevent a start.
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! An authority for tests, and the certificates that it signs.
 
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use offswitch::clock::utc;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
@@ -47,6 +49,17 @@ impl<'a> Authority<'a> {
         self.sign(name, |params| {
             params.not_before = date_time_ymd(2019, 1, 1);
             params.not_after = date_time_ymd(2020, 1, 1);
+        })
+    }
+
+    /// One that has been valid since the year 2019, until the day of `end` (unix seconds) begins.
+    pub(crate) fn certificate_until(&self, name: &str, end: u64) -> Files {
+        let end = utc(end);
+        let part = |range: Range<usize>| end[range].parse::<u8>().unwrap();
+        let (year, month, day) = (end[..4].parse().unwrap(), part(5..7), part(8..10));
+        self.sign(name, |params| {
+            params.not_before = date_time_ymd(2019, 1, 1);
+            params.not_after = date_time_ymd(year, month, day);
         })
     }
 

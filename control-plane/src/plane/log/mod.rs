@@ -2,6 +2,7 @@
 
 mod append;
 mod backwards;
+mod certificate;
 mod clock_watch;
 mod continuity;
 mod follow;
@@ -19,6 +20,7 @@ use offswitch_core::issuers::Issuers;
 use offswitch_core::revoking::Rules;
 use offswitch_core::session::Outage;
 use offswitch_server::secret_file::{Exposure, exposure};
+use offswitch_server::tls::Tls;
 use offswitch_snapshot::Position;
 use tokio::time::Instant;
 
@@ -26,6 +28,7 @@ use super::PlaneError;
 use super::folded::Folded;
 use super::publish::Publisher;
 use crate::audit::AuditLog;
+use crate::clock::unix_seconds;
 use crate::keyring::{self, Keyring};
 use crate::master_key::MasterKey;
 use crate::store::{Durability, Finding, Store, StoreError};
@@ -54,6 +57,8 @@ pub struct LogSettings {
     pub has_served: bool,
     /// The files with secrets of this process: it is a finding if other users can read one.
     pub secret_files: Vec<PathBuf>,
+    /// What this process shows its clients by HTTPS: it is a finding if its certificate expires soon.
+    pub tls: Option<Tls>,
 }
 
 /// The log in the store, as this process appends to it, follows it and keeps it.
@@ -275,6 +280,11 @@ impl Log {
         (!exposed.is_empty()).then_some(finding)
     }
 
+    fn certificate_finding(&self) -> Option<Finding> {
+        let validity = self.settings.tls.as_ref()?.validity().ok()?;
+        certificate::finding(&validity, unix_seconds())
+    }
+
     fn ahead_finding(&self) -> Option<Finding> {
         let ahead = *self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, since) = ahead.filter(|(at, _)| at.elapsed() < AHEAD_REPORTED_FOR)?;
@@ -297,6 +307,7 @@ impl Log {
         findings.extend(self.memory.as_ref().and_then(|memory| memory.finding()));
         findings.extend(self.audit.findings());
         findings.extend(self.secrets_finding());
+        findings.extend(self.certificate_finding());
         findings.extend(self.clock.finding());
         findings.extend(self.ahead_finding());
         Ok(findings)

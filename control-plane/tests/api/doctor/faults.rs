@@ -9,6 +9,7 @@ use offswitch::server::tls::Tls;
 
 use super::*;
 use crate::support::certificates::Authority;
+use crate::support::process::Launched;
 use crate::support::sentinels::{SERVICE, Sentinel};
 use crate::support::small_disk::SmallDisk;
 
@@ -47,6 +48,7 @@ faults! {
     a_certificate_of_an_unknown_authority: "control_plane" "" "failed" "UnknownIssuer", 3;
     a_certificate_for_another_name: "control_plane" "" "failed" "not valid for name", 3;
     a_clock_that_is_behind: "clock" "" "failed" "behind the clock of this machine", 1;
+    a_certificate_that_expires_soon: "store" "" "warning" "certificate_expires", 1;
     // The API key.
     an_unknown_api_key: "api_key" "" "failed" "unknown_api_key", 1;
     an_expired_api_key: "api_key" "" "failed" "expired_api_key", 1;
@@ -109,9 +111,13 @@ impl Expected {
 
     /// Asks until the control plane has noticed, which may take one of its rounds.
     async fn must_be_noticed(&self, plane: &ControlPlane) {
+        self.must_be_reported(async || examined(plane, &["--strict"]).await).await;
+    }
+
+    async fn must_be_reported(&self, examine: impl AsyncFn() -> Report) {
         let begin = Instant::now();
         loop {
-            let report = examined(plane, &["--strict"]).await;
+            let report = examine().await;
             if self.is_in(&report) {
                 return self.must_be_in(&report);
             }
@@ -205,6 +211,30 @@ mod planted {
         let (_server, url, roots) =
             https(folder.path(), |authority| authority.certificate("other.example")).await;
         expected.must_be_in(&doctor_on(&url, "osk_x", &[], &[("SSL_CERT_FILE", &roots)]).await);
+    }
+
+    pub(super) async fn a_certificate_that_expires_soon(expected: &Expected) {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::new(folder.path(), "the authority");
+        let files = authority.certificate_until("localhost", now() + 2 * 86_400);
+        let roots = authority.file("roots.pem").display().to_string();
+        let plane = Launched::start(folder.path(), |command| {
+            command
+                .env("OFFSWITCH_TLS_CERTIFICATE_FILE", &files.certificate)
+                .env("OFFSWITCH_TLS_KEY_FILE", &files.key);
+        });
+        let url = plane.url("").replace("http://127.0.0.1", "https://localhost");
+        let key = folder.path().join("admin.key");
+        let begin = Instant::now();
+        while !key.exists() {
+            assert!(begin.elapsed() < Duration::from_secs(30), "{}", plane.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let key = std::fs::read_to_string(key).unwrap();
+        let machine = [("SSL_CERT_FILE", roots.as_str())];
+        expected
+            .must_be_reported(async || doctor_on(&url, &key, &["--strict"], &machine).await)
+            .await;
     }
 
     pub(super) async fn a_clock_that_is_behind(expected: &Expected) {
