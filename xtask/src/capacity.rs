@@ -2,6 +2,7 @@
 //! the same run.
 
 mod applied;
+mod costs;
 mod followers;
 mod relay;
 mod revokes;
@@ -24,6 +25,10 @@ pub(crate) enum Part {
     Bulk,
     /// Polls per second, compared with a fixed body.
     Polls,
+    /// The cost of traces: revocations per second with and without them.
+    Traces,
+    /// The cost of HTTPS: polls per second with and without it.
+    Https,
     /// Introspections per second, compared with oidc-provider.
     Introspection,
     /// How soon a thousand followers receive a revocation.
@@ -49,6 +54,8 @@ pub(crate) async fn measure(parts: &[Part]) -> Result<String> {
             Part::Revokes => revokes::single().await?,
             Part::Bulk => revokes::bulk().await?,
             Part::Polls => throughput::polls().await?,
+            Part::Traces => costs::traces().await?,
+            Part::Https => costs::https().await?,
             Part::Introspection => throughput::introspection().await?,
             Part::Followers => followers::busy().await?,
             Part::Applied => applied::waiting().await?,

@@ -82,7 +82,7 @@ async fn oidc_provider() -> Result<f64> {
 }
 
 const CHAINS: usize = 64;
-const MEASURED: Duration = Duration::from_secs(5);
+pub(crate) const MEASURED: Duration = Duration::from_secs(5);
 /// Odd, so that the median is one of them.
 const ROUNDS: usize = 3;
-const WARM_UP: Duration = Duration::from_secs(1);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(1);

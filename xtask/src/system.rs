@@ -319,7 +319,8 @@ async fn echo(headers: HeaderMap) -> String {
     json!({ "hello": "from the upstream", "offswitch-claims": claims }).to_string()
 }
 
-async fn serve(port: u16, router: Router) -> Result<()> {
+/// Serves on a port of this machine until the program ends.
+pub(crate) async fn serve(port: u16, router: Router) -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await;
     let listener = listener.with_context(|| format!("port {port} is taken"))?;
     tokio::spawn(async move { axum::serve(listener, router).await });

@@ -5,7 +5,6 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use reqwest::Client;
 use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -65,24 +64,30 @@ pub(crate) struct ControlPlane {
 impl ControlPlane {
     /// Starts one on `redis`, with its files in the folder of `redis`.
     pub(crate) async fn start(redis: &Redis) -> Result<Self> {
+        Self::start_with(redis, &[]).await
+    }
+
+    /// Starts one with these further variables.
+    pub(crate) async fn start_with(redis: &Redis, more: &[(&str, String)]) -> Result<Self> {
         let port = free_port().await?;
         let log = std::fs::File::create(redis.folder().join("control-plane.log"))?;
         let begin = Instant::now();
-        let process = Command::new(target_dir().join("release/offswitch"))
-            .arg("serve")
-            .env("OFFSWITCH_LISTEN", format!("127.0.0.1:{port}"))
-            .env("OFFSWITCH_DATA_DIR", redis.folder())
-            .env("OFFSWITCH_STORE", &redis.url)
-            // All clients of the measurement have one address.
-            .env("OFFSWITCH_REQUESTS_PER_SOURCE", "0")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()?;
-        let client = Client::builder().no_proxy().build()?;
-        let ready = format!("http://127.0.0.1:{port}/readyz");
-        while !client.get(&ready).send().await.is_ok_and(|answer| answer.status() == 200) {
+        let command = |name: &str| {
+            let mut command = Command::new(target_dir().join("release/offswitch"));
+            command
+                .arg(name)
+                .env("OFFSWITCH_LISTEN", format!("127.0.0.1:{port}"))
+                .env("OFFSWITCH_DATA_DIR", redis.folder())
+                .env("OFFSWITCH_STORE", &redis.url)
+                // All clients of the measurement have one address.
+                .env("OFFSWITCH_REQUESTS_PER_SOURCE", "0")
+                .envs(more.iter().map(|(name, value)| (name, value)))
+                .stdin(Stdio::null())
+                .kill_on_drop(true);
+            command
+        };
+        let process = command("serve").stdout(log.try_clone()?).stderr(log).spawn()?;
+        while !command("health").stdout(Stdio::null()).status().await?.success() {
             ensure!(begin.elapsed() < START_LIMIT, "it does not become ready");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -94,6 +99,27 @@ impl ControlPlane {
     /// The port on which it listens.
     pub(crate) fn origin(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The time that processors have worked for it.
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        let id = self.process.id().context("it has stopped")?;
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // After the name, which may have spaces: proc(5) has utime and stime as fields 14 and 15, in hundredths.
+        let fields = stat.rsplit_once(')').context("no name")?.1.split_whitespace().skip(11);
+        let ticks = fields.take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// Keeps all its threads on one processor.
+    pub(crate) async fn run_on_processor(&self, number: usize) -> Result<()> {
+        let id = self.process.id().context("it has stopped")?;
+        let moved = Command::new("taskset")
+            .args(["--all-tasks", "--cpu-list", "--pid", &number.to_string(), &id.to_string()])
+            .stdout(Stdio::null())
+            .status();
+        ensure!(moved.await?.success(), "taskset moves no process");
+        Ok(())
     }
 
     /// The resident memory of its process, bytes.
