@@ -29,6 +29,8 @@ pub(crate) enum Part {
     Traces,
     /// The cost of HTTPS: polls per second with and without it.
     Https,
+    /// What a flood that is refused costs an honest client.
+    Flood,
     /// Introspections per second, compared with oidc-provider.
     Introspection,
     /// How soon a thousand followers receive a revocation.
@@ -56,6 +58,7 @@ pub(crate) async fn measure(parts: &[Part]) -> Result<String> {
             Part::Polls => throughput::polls().await?,
             Part::Traces => costs::traces().await?,
             Part::Https => costs::https().await?,
+            Part::Flood => costs::flood().await?,
             Part::Introspection => throughput::introspection().await?,
             Part::Followers => followers::busy().await?,
             Part::Applied => applied::waiting().await?,
