@@ -84,7 +84,7 @@ enum Command {
     /// Serves the HTTP API.
     Serve(ServeOptions),
     Session(SessionCommands),
-    /// Makes and explains snapshots.
+    /// Explains snapshots, and carries the feed as one file to verifiers without a network.
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
     Status(Status),
@@ -134,7 +134,7 @@ async fn main() -> ExitCode {
             Err(code) => code,
         },
         Command::Session(asked) => answered(asked.connection.json, asked.run()).await,
-        Command::Snapshot(command) => snapshot_command::run(command),
+        Command::Snapshot(command) => snapshot_command::run(command).await,
         Command::Status(asked) => answered(asked.connection.json, asked.run()).await,
         Command::Store(asked) => {
             let (is_json, command) = (asked.json, asked.command);

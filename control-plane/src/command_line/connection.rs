@@ -109,7 +109,10 @@ impl ControlPlane {
         let (status, answer) = self.answer(method, path, body).await?;
         match answer {
             Some(answer) if status.is_success() => Ok(answer),
-            answer => Err(self.refused(status, path, answer.as_ref())),
+            answer => {
+                let asked = format!("{}{path}", self.url());
+                Err(refused(&asked, status, answer.as_ref(), Kind::UnexpectedAnswer))
+            }
         }
     }
 
@@ -124,28 +127,34 @@ impl ControlPlane {
         let answer = answer.map_err(|error| Failure::new(Kind::ControlPlaneUnreachable, error))?;
         Ok((answer.status, serde_json::from_slice(&answer.body).ok()))
     }
+}
 
-    /// What a problem document says (RFC 9457).
-    fn refused(&self, status: StatusCode, path: &str, answer: Option<&Value>) -> Failure {
-        let text = |name: &str| answer.and_then(|answer| answer.get(name)?.as_str());
-        let is_code = |code: &&str| {
-            code.len() <= 64 && code.bytes().all(|one| one == b'_' || one.is_ascii_lowercase())
+/// What a problem document says (RFC 9457); `otherwise` if the answer is none. `asked` is the address that has answered.
+pub(crate) fn refused(
+    asked: &str,
+    status: StatusCode,
+    answer: Option<&Value>,
+    otherwise: Kind,
+) -> Failure {
+    let text = |name: &str| answer.and_then(|answer| answer.get(name)?.as_str());
+    let is_code = |code: &&str| {
+        code.len() <= 64 && code.bytes().all(|one| one == b'_' || one.is_ascii_lowercase())
+    };
+    let exit = match status.as_u16() {
+        408 | 429 | 500.. => Exit::Undecided,
+        _ => Exit::Refused,
+    };
+    let (Some(code), Some(detail)) = (text("code").filter(is_code), text("detail")) else {
+        let number = status.as_u16();
+        let what = match otherwise {
+            Kind::FeedUnreachable => "is it the head of a feed?",
+            _ => "is it the address of a control plane?",
         };
-        let (Some(code), Some(detail)) = (text("code").filter(is_code), text("detail")) else {
-            let status = status.as_u16();
-            let detail = format!(
-                "{}{path} answers {status} without a reason: is it the address of a control plane?",
-                self.url()
-            );
-            return Failure::new(Kind::UnexpectedAnswer, detail);
-        };
-        let exit = match status.as_u16() {
-            408 | 429 | 500.. => Exit::Undecided,
-            _ => Exit::Refused,
-        };
-        let pointer = text("pointer").map(str::to_owned);
-        Failure { status: Some(status.as_u16()), pointer, ..Failure::refused(exit, code, detail) }
-    }
+        let detail = format!("{asked} answers {number} without a reason: {what}");
+        return Failure { status: Some(number), ..Failure::new(otherwise, detail) };
+    };
+    let pointer = text("pointer").map(str::to_owned);
+    Failure { status: Some(status.as_u16()), pointer, ..Failure::refused(exit, code, detail) }
 }
 
 /// A path of these segments and this query, encoded.

@@ -49,8 +49,10 @@ pub(crate) struct Failure {
 /// The failures of the commands themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    BaseLate,
     ConfirmationNeeded,
     ControlPlaneUnreachable,
+    FeedUnreachable,
     FileTooLarge,
     FileUnreadable,
     FileWritable,
@@ -95,6 +97,8 @@ impl Kind {
         match self {
             Self::ConfirmationNeeded => "confirmation_needed",
             Self::ControlPlaneUnreachable => "control_plane_unreachable",
+            Self::BaseLate => "base_late",
+            Self::FeedUnreachable => "feed_unreachable",
             Self::FileTooLarge => "file_too_large",
             Self::FileUnreadable => "file_unreadable",
             Self::FileWritable => "file_writable",
@@ -107,7 +111,10 @@ impl Kind {
 
     fn exit(self) -> Exit {
         match self {
-            Self::ControlPlaneUnreachable | Self::UnexpectedAnswer => Exit::Undecided,
+            Self::BaseLate
+            | Self::ControlPlaneUnreachable
+            | Self::FeedUnreachable
+            | Self::UnexpectedAnswer => Exit::Undecided,
             _ => Exit::Usage,
         }
     }

@@ -1,6 +1,7 @@
 //! The commands that an operator runs against a real control plane: what they print, and how they end.
 
 mod errors;
+mod feed_files;
 mod on_store;
 mod shell;
 mod tokens;
