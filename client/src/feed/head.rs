@@ -1,5 +1,5 @@
-//! Follows the feed by its head: a small file that names parts, in an object store or behind a cache. `HEAD.md`
-//! of the snapshot crate has the rules.
+//! Follows the feed by its head: a small file that names parts, in an object store, behind a cache, or in a folder of this
+//! machine. `HEAD.md` of the snapshot crate has the rules.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use offswitch_verifier::snapshot::{
 };
 
 use super::source::Source;
-use super::{Failure, FeedClient};
+use super::{Failure, FeedClient, folder};
 use crate::http::{Ask, Brought, FetchError};
 
 /// One round by a head.
@@ -40,7 +40,7 @@ impl FeedClient {
         let etag = seen.map(|(_, tag)| tag);
         let ask =
             Ask { url: &url, headers, accept: ANY_TYPE, etag, max_bytes: MAX_HEAD_BYTES, timeout };
-        let brought = self.client.fetch(ask, MAX_HEAD_BYTES, |_| Ok(())).await;
+        let brought = self.bring(ask, MAX_HEAD_BYTES, |_| Ok(())).await;
         let Brought::Body { bytes, etag, .. } = brought.map_err(Failure::from)? else {
             // No signature covers this answer, so it proves no freshness.
             return Ok(Applied::Ignored);
@@ -59,6 +59,21 @@ impl FeedClient {
         source.state().seen = etag.map(|etag| (url, etag));
         self.state().poll_delay = self.intake.engine.seconds_since_issued();
         Ok(applied)
+    }
+
+    /// Reads a file of the feed: from its folder, or by a request.
+    async fn bring(
+        &self,
+        ask: Ask<'_>,
+        head_bytes: usize,
+        inspect: impl Fn(&[u8]) -> Result<(), FetchError>,
+    ) -> Result<Brought, FetchError> {
+        let Some(path) = folder::path_of(ask.url) else {
+            return self.client.fetch(ask, head_bytes, inspect).await;
+        };
+        let bytes = folder::read(path, ask.max_bytes).await?;
+        inspect(&bytes[..bytes.len().min(head_bytes)])?;
+        Ok(Brought::Body { bytes, etag: None, heartbeat_seconds: 0, question: None })
     }
 
     /// A head of this feed, with a heartbeat that the feed has signed for its position.
@@ -133,7 +148,7 @@ impl Reading<'_> {
         let timeout = self.end.saturating_duration_since(Instant::now());
         let ask = self.feed.asking(self.source, &url, ANY_TYPE, None, timeout);
         let preview = |head: &[u8]| self.feed.preview(head);
-        let bytes = match self.feed.client.fetch(ask, HEAD_BYTES, preview).await {
+        let bytes = match self.feed.bring(ask, HEAD_BYTES, preview).await {
             Ok(Brought::Body { bytes, .. }) => bytes,
             Ok(Brought::NotModified) => return Ok(true),
             Err(error) if error.status == Some(StatusCode::NOT_FOUND) => return Ok(false),

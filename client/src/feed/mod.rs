@@ -5,6 +5,7 @@
 //! reasons.
 
 mod answering;
+mod folder;
 mod follow;
 mod head;
 mod intake;
@@ -32,6 +33,7 @@ use pulse::Pulse;
 use source::{Source, Way};
 
 pub use answering::Question;
+pub(crate) use folder::path_of;
 pub(crate) use follow::Following;
 pub(crate) use intake::Intake;
 pub(crate) use kept::Keeper;

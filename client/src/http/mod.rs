@@ -18,7 +18,9 @@ use rustls::crypto::ring;
 use tokio::time::timeout;
 
 pub use exchange::HEARTBEAT_HEADER;
-pub(crate) use exchange::{Ask, Brought, FetchError, MOST_HEARTBEAT_SECONDS, next_piece};
+pub(crate) use exchange::{
+    Ask, Brought, FetchError, MOST_HEARTBEAT_SECONDS, TOO_LARGE, next_piece,
+};
 pub use key_sets::{Fetched, KeySetAddress, KeySets, KeysUnavailable};
 
 /// An HTTP client, or why there is none: a system without certificate authorities. It follows no

@@ -9,6 +9,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::is_url;
+use crate::feed::path_of;
 
 /// How a feed is followed. Where a better way does not get through in time, polls bring what it does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -73,7 +74,8 @@ impl FeedAddress {
     }
 
     /// The address of a [head](https://github.com/offswitch/offswitch/blob/main/docs/guides/static-publication.md):
-    /// a file that names the feed's parts, in an object store or behind a cache. It is polled.
+    /// a file that names the feed's parts, in an object store or behind a cache. It is polled. Without a network it is in
+    /// a folder of this machine: `file:///folder/head`.
     pub fn head(url: &str) -> Self {
         Self { is_head: true, ..Self::new(url) }
     }
@@ -110,7 +112,8 @@ impl FeedOptions {
         Self::at(FeedAddress::new(url), public_key)
     }
 
-    /// The feed that is published as files, with this head: no control plane is asked.
+    /// The feed that is published as files, with this head: no control plane is asked. `file:///folder/head` is a folder of
+    /// this machine, such as `offswitch snapshot import` fills: no network is needed.
     pub fn head(url: &str, public_key: &str) -> Self {
         Self::at(FeedAddress::head(url), public_key)
     }
@@ -264,9 +267,10 @@ impl FeedOptions {
 
     pub(crate) fn problems(&self, problems: &mut Vec<String>) {
         let is_count = (1..=MOST_ADDRESSES).contains(&self.addresses.len());
-        if !is_count || !self.addresses.iter().all(|one| is_url(&one.url)) {
-            problems
-                .push("feed.url must be 1 to 8 http(s) URLs without user and password".to_owned());
+        let is_folder = |one: &FeedAddress| one.is_head && path_of(&one.url).is_some();
+        if !is_count || !self.addresses.iter().all(|one| is_url(&one.url) || is_folder(one)) {
+            let text = "feed.url must be 1 to 8 http(s) URLs without user and password; a head may be file:///folder/head";
+            problems.push(text.to_owned());
         }
         let keys = self.addresses.iter().map(|one| &one.api_key).chain([&self.api_key.0]);
         let is_key =

@@ -1,5 +1,6 @@
 //! The Rust client library with real control planes: what it judges, and what the layer answers.
 
+mod air_gap;
 mod applied;
 mod cells;
 mod heads;
