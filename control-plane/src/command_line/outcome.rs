@@ -71,7 +71,7 @@ impl Exit {
     pub(crate) const ALL: [(Self, &'static str); 4] = [
         (
             Self::Done,
-            "done; of `verify`: the token is valid; of `inspect` and `receipt verify`: its signature is good",
+            "done; of `verify`: the token is valid; of `inspect`, `receipt verify` and `snapshot verify`: its signature is good",
         ),
         (
             Self::Refused,
@@ -199,7 +199,7 @@ pub(crate) fn misconfigured(problems: &[Problem], is_json: bool) -> ExitCode {
 /// For `--help`.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; of verify: the token is valid; of inspect and receipt verify: its signature is good
+  0  done; of verify: the token is valid; of inspect, receipt verify and snapshot verify: its signature is good
   1  refused, or failed
   2  the command line, the configuration or a file that it names is wrong: nothing was asked or done
   3  not known now: no answer, an undecided token, or something explained but not verified";
