@@ -196,7 +196,7 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "snapshot_validity_seconds",
         default: "60",
-        help: "How long a snapshot proves the feed fresh, 5 to 3600.",
+        help: "How long a snapshot proves the feed fresh, 5 to 86400: more than an hour is for verifiers without a network.",
     },
     Key {
         name: "heartbeat_seconds",

@@ -422,7 +422,7 @@ impl Configured {
             publish: PublishSettings {
                 snapshot_validity_seconds: self
                     .values
-                    .number("snapshot_validity_seconds", 5..=3600),
+                    .number("snapshot_validity_seconds", 5..=86_400),
                 heartbeat_seconds: self.values.number("heartbeat_seconds", 1..=60),
                 base_interval_seconds: self.values.number("base_interval_seconds", 1..=3600),
                 max_followers: self.values.count("max_followers", 1..=1_000_000),
