@@ -77,6 +77,7 @@ const FIELDS = {
   "feed.longPollSeconds": [["number", "fraction"], [86_401, "1", -0.1, 1e300]],
   "feed.maxBytes": [["number", "fraction"], ["1", -0.1]],
   "feed.timeoutSeconds": [["number", "fraction"], [86_401, "1", -0.1, 1e300]],
+  "feed.snapshot": [["bytes", "function"], ["./feed.tar", new ArrayBuffer(3), [new Uint8Array(3)]]],
   "feed.store": [[], [{ read() {}, write() {} }, { keeper: 5 }, "./folder"]],
   feed: [[], []],
 };

@@ -54,3 +54,21 @@ export async function serveFiles(files) {
   site.url = `http://127.0.0.1:${server.address().port}/pub/head`;
   return site;
 }
+
+/** The files in one, as `offswitch snapshot export` writes them. `change` alters the header of an entry. */
+export function feedFileOf(files, change = () => {}) {
+  const entry = ([name, content]) => {
+    const header = Buffer.alloc(BLOCK);
+    header.write(name, 0);
+    header.write("0000644\0", 100);
+    header.write(`${content.length.toString(8).padStart(11, "0")}\0`, 124);
+    header.write("0", 156);
+    header.write("ustar\x0000", 257);
+    change(header, name);
+    return Buffer.concat([header, content, Buffer.alloc(-content.length & (BLOCK - 1))]);
+  };
+  return new Uint8Array(Buffer.concat([...Object.entries(files).map(entry), Buffer.alloc(2 * BLOCK)]));
+}
+
+/** Of a tar archive. */
+const BLOCK = 512;

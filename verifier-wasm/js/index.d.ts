@@ -216,8 +216,9 @@ export interface HeadPlace {
 }
 
 /** Which feed is trusted, and how it is followed: at the address of a control plane, by the head that one publishes,
- * or by the head while no address answers. */
-export type FeedOptions = FeedRules & FeedPlaces & ({ url: {} } | { head: {}; follow?: "poll" | undefined });
+ * by the head while no address answers, or from a file where there is no network. */
+export type FeedOptions = FeedRules & FeedPlaces
+  & ({ url: {} } | { head: {}; follow?: "poll" | undefined } | { snapshot: {}; follow?: "poll" | undefined });
 
 export interface FeedPlaces {
   /** The feed's address, or several addresses of the same feed: the next is used if one fails or lags. */
@@ -225,6 +226,9 @@ export interface FeedPlaces {
   /** The head of a feed that is published as files: its address or several, or the KV namespace or R2 bucket that
    * has it. It is polled, after the addresses if there are any. */
   head?: FeedAddress | FeedAddress[] | HeadBinding | HeadPlace | undefined;
+  /** A file that `offswitch snapshot export` wrote, or a function that reads one: it is called again every
+   * `pollSeconds` (default 60 here). No network is needed; `load` takes a newer file at any time. */
+  snapshot?: Uint8Array | (() => Uint8Array | Promise<Uint8Array>) | undefined;
 }
 
 /** The options of a feed, wherever it is. */
@@ -471,6 +475,9 @@ export class Verifier {
   ): () => void;
   /** Applies one signed snapshot from any source. */
   apply(bytes: Uint8Array): ApplyResult;
+  /** Reads a file that `offswitch snapshot export` wrote, where there is no network. All in it is checked like an answer
+   * of the feed, and an older file changes nothing (`ignored`). Failures are returned, not thrown. */
+  load(bytes: Uint8Array): Promise<RoundResult>;
   /** The position from which to request more of the feed. */
   since(): string | undefined;
   /** One round of the feed; also fetches the keys if they are old. If it answers `replaced`, the base may lack the

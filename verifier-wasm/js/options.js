@@ -37,10 +37,11 @@ export function readOptions(options, maxBytes = 256 * 1024 * 1024) {
   const { publicUrl } = take(dpop, DPOP, "dpop.", problems);
   /** @type {Rules} */
   const rules = { ...FEED, maxBytes: [maxBytes, isPositive, "must be a number > 0"] };
-  const hasHead = feed.head !== undefined;
-  rules.url = [hasHead ? null : undefined, isAddresses, ADDRESSES];
+  const [hasHead, hasFile] = [feed.head !== undefined, feed.snapshot !== undefined];
+  rules.url = [hasHead || hasFile ? null : undefined, isAddresses, ADDRESSES];
   if (hasHead) rules.head = [undefined, isHead, `${ADDRESSES}, or have get(name)`];
-  const { apiKey, head = [], store, url = [], ...ways } = take(feed, rules, "feed.", problems);
+  if (hasFile) Object.assign(rules, FILE);
+  const { apiKey, head = [], snapshot = [], store, url = [], ...ways } = take(feed, rules, "feed.", problems);
   const isSaid = Object.values(top).some((value) => value !== undefined);
   const issuers = Array.isArray(others) ? [...others] : [];
   if (isSaid || issuers.length === 0) issuers.unshift(top);
@@ -53,7 +54,7 @@ export function readOptions(options, maxBytes = 256 * 1024 * 1024) {
   refuse(problems.filter(Boolean));
   const urls = [url].flat();
   const followed = {
-    ...addresses(urls, [head].flat(), apiKey), ...ways, ...(urls.length === 0 && { follow: "poll" }),
+    ...addresses(urls, [head, snapshot].flat(), apiKey), ...ways, ...(urls.length === 0 && { follow: "poll" }),
     id: feed.id ?? issuers[0]?.issuer, maxStalenessSeconds: feed.maxStaleness ?? 60,
     onStale: feed.onStale,
   };
@@ -259,6 +260,11 @@ const FEED = {
   pollSeconds: seconds(1),
   store: [null, (value) => isFunction(value?.keeper), "must be a store"],
   timeoutSeconds: seconds(30),
+};
+/** A feed file is read again at times. @type {Rules} */
+const FILE = {
+  pollSeconds: seconds(60),
+  snapshot: [null, (value) => isFunction(value) || value instanceof Uint8Array, "must be a Uint8Array, or a function that returns one"],
 };
 /** @type {Rules} */
 const DPOP = {

@@ -74,13 +74,18 @@ export class FeedClient {
    *
    * Each caller waits for its own fetch: in a Worker a request must not wait for another one's.
    *
-   * @param {RequestOptions & { waitSeconds?: number }} [options]
+   * @param {RequestOptions & { snapshot?: Uint8Array, waitSeconds?: number }} [options] with `snapshot`, a feed file is
+   *   read in place of the addresses
    * @returns {Promise<RoundResult>}
    */
-  async round({ waitSeconds = 0, signal, timeoutSeconds = this.settings.timeoutSeconds } = {}) {
+  async round({ snapshot, waitSeconds = 0, signal, timeoutSeconds = this.settings.timeoutSeconds } = {}) {
     /** @type {RoundResult} */
     let result = { skipped: true };
     const limits = { signal, timeoutSeconds };
+    if (snapshot) {
+      const file = new Source("file", undefined, String, snapshot);
+      return this.attempt(file, file.polls, () => this.#round(file, 0, limits));
+    }
     for (let tries = 0; tries < this.#sources.length; tries += 1) {
       const source = this.#source();
       const now = this.#clock();
@@ -161,7 +166,8 @@ export class FeedClient {
 
   /** Tries the other addresses before this one. @param {Source} source */
   next(source) {
-    this.#sources = [...this.#sources.filter((one) => one !== source), source];
+    const others = this.#sources.filter((one) => one !== source);
+    if (others.length < this.#sources.length) this.#sources = [...others, source];
   }
 
   /**

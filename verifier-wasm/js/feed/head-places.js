@@ -1,4 +1,6 @@
-// Where the files of a feed are read: at an address, or from a binding of the platform.
+// Where the files of a feed are read: at an address, from a binding of the platform, or from one file.
+
+import { FeedFile } from "./feed-file.js";
 
 /**
  * @typedef {import("./client.js").Bounds} Bounds
@@ -17,9 +19,10 @@
 export function placeOf(source, inspect, limits, shared) {
   const head = /** @type {any} */ (source.head);
   const binding = Object.hasOwn(head, "binding") ? head : { binding: head };
-  return typeof binding.binding.get === "function"
-    ? new Binding(binding, limits, shared)
-    : new Site(source, inspect, limits, shared);
+  if (typeof binding.binding.get === "function") return new Binding(binding, limits, shared);
+  if (typeof head !== "function" && !ArrayBuffer.isView(head)) return new Site(source, inspect, limits, shared);
+  const get = () => (typeof head === "function" ? head() : head);
+  return new FeedFile(new Binding({ binding: { get } }, limits, shared), shared.FetchError);
 }
 
 /** A head at an address; its parts are below the same folder. @implements {Place} */

@@ -102,6 +102,15 @@ class Combined {
     return (this.#verifiers.find(isOf) ?? this.#verifiers[0]).apply(bytes);
   }
 
+  /** Reads a feed file, by the verifier that follows its feed. @param {Uint8Array} bytes @returns {Promise<RoundResult>} */
+  async load(bytes) {
+    for (const one of this.#verifiers.slice(1)) {
+      const result = await one.load(bytes);
+      if (!("error" in result) || result.error !== "wrong_feed") return result;
+    }
+    return this.#verifiers[0].load(bytes);
+  }
+
   since() {
     return undefined;
   }

@@ -169,6 +169,16 @@ export class Verifier {
     return this.#take(bytes.slice());
   }
 
+  /**
+   * Reads a feed file, in place of a round of the feed: where there is no network. Failures are returned, not thrown.
+   *
+   * @param {Uint8Array} bytes
+   */
+  async load(bytes) {
+    if (!(bytes instanceof Uint8Array)) throw new TypeError("bytes must be a Uint8Array");
+    return this.refresh({ snapshot: bytes });
+  }
+
   /** The position from which to request more of the feed; undefined if a base is needed. */
   since() {
     return this.#engine.since();
@@ -196,7 +206,7 @@ export class Verifier {
   /**
    * One round of the feed; also fetches the keys if they are old. Failures are returned, not thrown.
    *
-   * @param {RequestOptions & { waitSeconds?: number }} [options]
+   * @param {RequestOptions & { snapshot?: Uint8Array, waitSeconds?: number }} [options]
    * @returns {Promise<RoundResult>}
    */
   async refresh(options = {}) {
