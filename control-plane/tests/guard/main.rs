@@ -3,6 +3,7 @@
 mod answers;
 mod envoy;
 mod floods;
+mod heads;
 mod lifecycle;
 mod odd_requests;
 mod relay;

@@ -36,7 +36,7 @@ pub(super) const KEYS: &[Key] = &[
         default: "",
         help: "The feed's addresses, 1 to 8, separated by commas: of the control plane or of relays, such \
                as https://auth.example/v1/feed, or of the head of a feed that is published as files, if \
-               it ends in /head. The next is used if one fails or lags.",
+               it ends in /head; file:///folder/head is one on this machine. The next is used if one fails or lags.",
     },
     Key {
         name: "feed_id",
