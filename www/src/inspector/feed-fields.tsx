@@ -1,8 +1,10 @@
 // Which feed is followed, to know whether the token was revoked.
 
-import { useState } from "preact/hooks";
+import { useId, useState } from "preact/hooks";
 import { Field } from "../shared/field";
 import { messageOf } from "../shared/message";
+import { ShownText } from "../shared/shown-text";
+import { carriedFiles } from "./feed-files";
 import { askPublicKeys } from "./feed-poll";
 import { followsFeed, type Change, type Form } from "./form";
 import type { FetchElsewhere } from "./issuer-keys";
@@ -52,15 +54,67 @@ function OtherFeed({ form, change, fetchElsewhere, ownFeed }: Props) {
           Use this control plane's feed
         </button>
       )}
-      <Field label="Feed" type="url" value={form.feedUrl} placeholder="https://auth.example/v1/feed"
-        onInput={(feedUrl) => change({ feedUrl })} />
-      <Field label="API key with the scope feed:read" type="password" value={form.apiKey}
-        hint="Kept in memory until you clear it or leave."
-        onInput={(apiKey) => change({ apiKey })} />
+      {form.feedFile === undefined && (
+        <>
+          <Field label="Feed" type="url" value={form.feedUrl} placeholder="https://auth.example/v1/feed"
+            hint="Or the head of a feed that is published as files: an address that ends in /head."
+            onInput={(feedUrl) => change({ feedUrl })} />
+          <Field label="API key with the scope feed:read" type="password" value={form.apiKey}
+            hint="Kept in memory until you clear it or leave."
+            onInput={(apiKey) => change({ apiKey })} />
+        </>
+      )}
+      <FeedFileField form={form} change={change} />
       <PublicKeys form={form} change={change} fetchElsewhere={fetchElsewhere} />
       <Field label="Id of the feed" value={form.feedId} placeholder="the issuer"
         onInput={(feedId) => change({ feedId })} />
     </>
+  );
+}
+
+/** A file that was carried here, from a network that this one has no way to. */
+function FeedFileField({ form, change }: { form: Form; change: Change }) {
+  const id = useId();
+  const [isOver, setIsOver] = useState(false);
+  const [problem, setProblem] = useState("");
+  const take = async (file: File | null | undefined) => {
+    if (!file) return;
+    try {
+      change({ feedFile: await carriedFiles(file) });
+      setProblem("");
+    } catch (error) {
+      setProblem(messageOf(error));
+    }
+  };
+  const { feedFile } = form;
+  if (feedFile !== undefined) {
+    return (
+      <p class="row">
+        <span>The feed file <ShownText text={feedFile.name} />.</span>
+        <button type="button" class="small" onClick={() => change({ feedFile: undefined })}>Remove the file</button>
+      </p>
+    );
+  }
+  return (
+    <div class={isOver ? "drop over" : "drop"} onDragLeave={() => setIsOver(false)}
+      onDragOver={(event) => {
+        event.preventDefault();
+        setIsOver(true);
+      }}
+      onDrop={(event) => {
+        event.preventDefault();
+        setIsOver(false);
+        void take(event.dataTransfer?.files[0]);
+      }}>
+      <label for={id}>Or drop a feed file here, or choose one</label>
+      <input id={id} type="file" accept=".tar" onChange={({ currentTarget }) => {
+        void take(currentTarget.files?.[0]);
+        // The same file may be chosen again after it was changed.
+        currentTarget.value = "";
+      }} />
+      <p class="quiet small">What <code>offswitch snapshot export</code> wrote. It stays in this tab.</p>
+      <p role="status" class="small bad">{problem}</p>
+    </div>
   );
 }
 

@@ -19,15 +19,18 @@ export function pollFeed(
   let isStopped = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let [failures, wantsBase] = [0, false];
+  const poll = async (since: string | undefined) => {
+    const found = await ask(feed, since, fetchElsewhere);
+    if (isStopped) return undefined;
+    const result = verification.apply(found);
+    wantsBase = "error" in result && result.needsBase;
+    return "error" in result ? `The snapshot is not accepted: ${result.detail}` : undefined;
+  };
   const round = async () => {
     const since = wantsBase ? undefined : verification.since();
     let problem: string | undefined;
     try {
-      const found = await ask(feed, since, fetchElsewhere);
-      if (isStopped) return;
-      const result = verification.apply(found);
-      wantsBase = "error" in result && result.needsBase;
-      if ("error" in result) problem = `The snapshot is not accepted: ${result.detail}`;
+      problem = await (verification.readFiles?.() ?? poll(since));
     } catch (error) {
       problem = messageOf(error);
     }

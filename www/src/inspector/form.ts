@@ -1,6 +1,7 @@
 // Everything that can be typed into the inspector. It is kept in memory only.
 
 import type { Decoded } from "./decode";
+import type { FeedFiles } from "./feed-files";
 import { member, textMember, type Json } from "./json";
 import { formOf, type SecretEncoding } from "./keys";
 import type { Expected, FeedSource, Subject } from "./verification";
@@ -26,6 +27,8 @@ export interface Form {
   feedPublicKeys: string;
   feedId: string;
   apiKey: string;
+  /** A feed file, in place of the address. */
+  feedFile?: FeedFiles;
 }
 
 export interface FetchedKeys {
@@ -101,8 +104,8 @@ export function exampleForm(example: { token: string; keysText: string }): Parti
 
 function feedOf(form: Form, ownFeed: FeedSource | undefined): FeedSource {
   if (ownFeed !== undefined && !form.usesOtherFeed) return ownFeed;
-  const { feedUrl, feedPublicKeys, feedId, apiKey } = form;
-  return { url: feedUrl.trim(), publicKeys: feedPublicKeys, id: feedId, apiKey };
+  const { feedUrl, feedPublicKeys, feedId, apiKey, feedFile } = form;
+  return { url: feedUrl.trim(), publicKeys: feedPublicKeys, id: feedId, apiKey, files: feedFile };
 }
 
 function audiencesOf(aud: Json | undefined): string {

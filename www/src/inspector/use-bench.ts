@@ -102,7 +102,7 @@ function useSubject(form: Form, decoded: Decoded, ownFeed: FeedSource | undefine
   return useMemo(() => subjectOf(form, decoded, ownFeed), [
     decoded, ownFeed, form.keysText, form.fetched, form.secretEncoding, form.issuer, form.audience,
     form.types, form.leewaySeconds, form.followsFeed, form.usesOtherFeed, form.feedUrl,
-    form.feedPublicKeys, form.feedId, form.apiKey,
+    form.feedPublicKeys, form.feedId, form.apiKey, form.feedFile,
   ]);
 }
 

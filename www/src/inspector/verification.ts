@@ -3,6 +3,7 @@
 import type { Algorithm, ApplyResult, Verdict } from "offswitch";
 import { messageOf } from "../shared/message";
 import type { Step } from "./explain";
+import { publishedFiles, type FeedFiles } from "./feed-files";
 import { askPublicKeys } from "./feed-poll";
 import type { FetchElsewhere } from "./issuer-keys";
 import { jwksOf, type Hint, type SecretEncoding } from "./keys";
@@ -37,6 +38,8 @@ export interface FeedSource {
   /** Empty for the issuer. */
   id: string;
   apiKey: string;
+  /** A file that was carried here, in place of the address. */
+  files?: FeedFiles;
 }
 
 export interface Judgement {
@@ -53,6 +56,8 @@ export interface Verification {
   judge(): Judgement;
   apply(bytes: Uint8Array): ApplyResult;
   since(): string | undefined;
+  /** Of a feed as files: reads them again, and returns what went wrong. */
+  readFiles?(): Promise<string | undefined>;
   close(): void;
 }
 
@@ -79,8 +84,9 @@ export async function prepare(
       pasted.notes.push(`A key names no alg; the token's is taken: ${hint.alg}.`);
     }
     const feed = subject.feed && await withPublicKeys(subject.feed, fetchElsewhere);
-    const verifier = new Verifier(optionsOf({ ...subject, feed }, keys) as any);
-    return verificationOf(verifier, token, { keys }, [
+    const files = feed && (feed.files ?? publishedFiles(feed, fetchElsewhere));
+    const verifier = new Verifier(optionsOf({ ...subject, feed }, keys, files) as any);
+    return verificationOf(verifier, token, { keys }, files, [
       ...pasted.notes, ...report.dropped.map((reason) => `Not used: ${reason}.`),
     ]);
   } catch (error) {
@@ -92,6 +98,7 @@ function verificationOf(
   verifier: import("offswitch").Verifier,
   token: string,
   keys: unknown,
+  files: FeedFiles | undefined,
   notes: string[],
 ): Verification {
   let [steps, stepsFor]: [Step[] | undefined, string] = [undefined, ""];
@@ -107,6 +114,11 @@ function verificationOf(
     },
     apply: (bytes) => verifier.apply(bytes),
     since: () => verifier.since(),
+    readFiles: files && (async () => {
+      const result = await verifier.refresh();
+      if ("skipped" in result) return verifier.status().feed.lastFailure?.detail;
+      return "error" in result ? `The feed is not accepted: ${result.detail}` : undefined;
+    }),
     close: () => verifier.close(),
   };
 }
@@ -120,7 +132,11 @@ function explained(verifier: import("offswitch").Verifier, token: string): Step[
   }
 }
 
-function optionsOf({ expected, feed }: Subject, keys: Array<Record<string, unknown>>) {
+function optionsOf(
+  { expected, feed }: Subject,
+  keys: Array<Record<string, unknown>>,
+  files: FeedFiles | undefined,
+) {
   const { issuer, audience, types, leewaySeconds } = expected;
   const publicKeys = words(feed?.publicKeys ?? "");
   return {
@@ -132,14 +148,21 @@ function optionsOf({ expected, feed }: Subject, keys: Array<Record<string, unkno
     requiredClaims: ["exp"],
     leewaySeconds: leewaySeconds.trim() === "" ? undefined : Number(leewaySeconds),
     clock: () => Date.now() / 1000,
+    // What goes wrong is shown here, and not in the console.
+    ...(files && { onEvent() {} }),
     feed: feed === undefined
       ? { url: "https://feed.invalid/", publicKeys: [UNUSED_KEY] }
-      : { url: feed.url, publicKeys, ...(feed.id.trim() !== "" && { id: feed.id.trim() }) },
+      : {
+        ...(files ? { head: files } : { url: feed.url }), publicKeys,
+        ...(feed.id.trim() !== "" && { id: feed.id.trim() }),
+        // A carried file is as good as it was signed to be.
+        ...(files?.isCarried && { maxStaleness: LONGEST_STALENESS_SECONDS }),
+      },
   };
 }
 
-function missingOf({ url, publicKeys }: FeedSource): string | undefined {
-  if (url === "") return "The address of the feed is missing.";
+function missingOf({ files, url, publicKeys }: FeedSource): string | undefined {
+  if (url === "" && files === undefined) return "The address of the feed is missing.";
   if (publicKeys === undefined || words(publicKeys).length > 0) return undefined;
   return "The public key of the feed is missing: without it anyone could write the feed.";
 }
@@ -154,7 +177,7 @@ function algorithms(alg: string | undefined): Algorithm[] {
   return alg === undefined ? [] : [alg as Algorithm];
 }
 
-function words(text: string): string[] {
+export function words(text: string): string[] {
   return text.split(/[\s,]+/).filter(Boolean);
 }
 
@@ -166,4 +189,5 @@ function lines(text: string): string[] {
 /** With this issuer every token without `iss` is refused. */
 const UNKNOWN_ISSUER = "https://issuer.invalid";
 /** Without a feed no snapshot arrives, so every good token stays undecided. */
-const UNUSED_KEY = "6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw";
+export const UNUSED_KEY = "6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw";
+const LONGEST_STALENESS_SECONDS = 86_400;

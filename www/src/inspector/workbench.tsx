@@ -1,13 +1,16 @@
 // One inspection, from an empty form until everything is cleared.
 
 import type { Ref } from "preact";
-import { useMemo } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { Card } from "../shared/card";
 import { useNow } from "./clock";
 import { Compare } from "./compare";
 import type { Decoded } from "./decode";
 import { isSigned } from "./explain";
+import { FeedContents } from "./feed-contents";
 import { FeedFields } from "./feed-fields";
+import { publishedFiles } from "./feed-files";
+import type { FetchElsewhere } from "./issuer-keys";
 import { PartTable } from "./part-table";
 import { RevokeToken } from "./revoke-token";
 import { Share } from "./share";
@@ -78,6 +81,7 @@ export function Workbench(props: Props) {
                 ownFeed={bench.ownFeed} />
             </form>
           </Card>
+          <Contents bench={bench} fetchElsewhere={fetchElsewhere} />
           {decoded.form === "jws" && <Steps judgement={verified.judgement} />}
         </div>
       </div>
@@ -85,6 +89,18 @@ export function Workbench(props: Props) {
       <Share decoded={decoded} verified={verified} hasLink={ownsPage} />
     </>
   );
+}
+
+/** What a feed as files holds: of a carried file always, of an address on request. */
+function Contents({ bench, fetchElsewhere }: { bench: ReturnType<typeof useBench>; fetchElsewhere: FetchElsewhere }) {
+  const { feed } = bench.subject;
+  const [asked, ask] = useState("");
+  const published = useMemo(() => feed && publishedFiles(feed, fetchElsewhere), [feed?.url, feed?.apiKey]);
+  if (feed === undefined) return null;
+  const files = feed.files ?? (asked === feed.url ? published : undefined);
+  if (files !== undefined) return <FeedContents files={files} publicKeys={feed.publicKeys ?? ""} />;
+  if (published === undefined) return null;
+  return <button type="button" onClick={() => ask(feed.url)}>Show what the feed holds</button>;
 }
 
 function Welcome() {
