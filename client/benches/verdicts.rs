@@ -1,7 +1,10 @@
 //! A verdict about a token seen before, with a million revocations in force, and a service with and without the
-//! layer. `cargo bench -p offswitch-client --all-features`.
+//! layer. `cargo xtask bench client`; `cargo bench -p offswitch-client --all-features -- ENTRIES ROUNDS`.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may stop")]
+
+#[path = "../../control-plane/benches/figure.rs"]
+mod figure;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -27,13 +30,17 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
+use self::figure::{print, print_times};
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let key = SigningKey::from_bytes(&[7; 32]);
-    let base = million(&key);
+    let (entries, rounds) = figure::scale(1_000_000);
+    // With fewer entries there is also less load.
+    let (verdicts, requests) = (entries / 5, u32::try_from(entries / 1000).unwrap());
+    let base = denied(&key, entries);
     std::fs::write(folder.path().join("base"), &base).unwrap();
-    println!("base of 1,000,000 entries: {} bytes", base.len());
     let verifier = runtime.block_on(verifier(&key, folder.path()));
     for count in [100, 10_000] {
         let tokens: Vec<String> = (0..count).map(|at| token(&key, at)).collect();
@@ -42,21 +49,21 @@ fn main() {
             assert!(verdict.is_valid(), "{verdict:?}");
         }
         for threads in [1, 2] {
-            seen_before(&verifier, &tokens, threads);
+            seen_before(&verifier, &tokens, threads, verdicts as usize, rounds);
         }
     }
-    new_token(&verifier, &key);
-    runtime.block_on(services(&verifier, &token(&key, 0)));
+    new_token(&verifier, &key, rounds);
+    runtime.block_on(services(&verifier, &token(&key, 0), requests, rounds));
 }
 
-/// A base of a million denied tokens.
-fn million(key: &SigningKey) -> Vec<u8> {
+/// A base of so many denied tokens.
+fn denied(key: &SigningKey, entries: u64) -> Vec<u8> {
     let signer = SnapshotSigner::new(ISSUER, vec![key.clone()]);
     let mut fold = Fold::begin(Salt::default(), ISSUER, 1, &Checkpoint::default()).unwrap();
     for request in 0..10 {
-        let tokens = (0..100_000).map(|number| Revocation::Token {
+        let tokens = (0..entries / 10).map(|number| Revocation::Token {
             issuer: None,
-            jti: format!("revoked-{}", request * 100_000 + number),
+            jti: format!("revoked-{}", request * (entries / 10) + number),
             exp: NOW + 3600,
         });
         let revocations = tokens.collect();
@@ -95,31 +102,36 @@ fn check(verifier: &Verifier, token: &str) -> offswitch_client::Verdict {
     verifier.check(token, Presentation::Bearer, Staleness::Configured)
 }
 
-fn seen_before(verifier: &Verifier, tokens: &[String], threads: usize) {
+fn seen_before(
+    verifier: &Verifier,
+    tokens: &[String],
+    threads: usize,
+    verdicts: usize,
+    rounds: usize,
+) {
     let judge = |thread: usize| {
         let began = processor_time();
         // A step without a common divisor: no neighbour in memory comes next.
         let mut at = thread * 37;
-        for _ in 0..VERDICTS {
+        for _ in 0..verdicts {
             at = (at + 7919) % tokens.len();
             black_box(check(verifier, black_box(&tokens[at])));
         }
-        (processor_time() - began) / u32::try_from(VERDICTS).unwrap()
+        (processor_time() - began) / u32::try_from(verdicts).unwrap()
     };
     let judge = &judge;
     let round = || {
         std::thread::scope(|scope| {
             let all = (0..threads).map(|thread| scope.spawn(move || judge(thread)));
             let all: Vec<_> = all.collect();
-            all.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+            let all: Vec<_> = all.into_iter().map(|one| one.join().unwrap()).collect();
+            all.iter().sum::<Duration>() / u32::try_from(threads).unwrap()
         })
     };
-    let times = (0..15).flat_map(|_| round()).collect();
+    let times: Vec<_> = (0..rounds).map(|_| round()).collect();
     let count = tokens.len();
-    println!(
-        "a token seen before, {count} tokens, {threads} thread(s): {:?} of processor time (goal 500 ns)",
-        median(times)
-    );
+    let what = format!("a token seen before, {count} tokens, {threads} thread(s), processor time");
+    print_times(&what, &times, &json!({ "most": 500 }), "");
 }
 
 /// Of this thread: the machine may be shared.
@@ -128,36 +140,40 @@ fn processor_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
 }
 
-fn new_token(verifier: &Verifier, key: &SigningKey) {
-    let tokens: Vec<String> = (100_000..102_000).map(|at| token(key, at)).collect();
-    let began = processor_time();
-    for token in &tokens {
-        black_box(check(verifier, token));
-    }
-    let each = (processor_time() - began) / u32::try_from(tokens.len()).unwrap();
-    println!("a token never seen before (EdDSA): {each:?} of processor time");
+fn new_token(verifier: &Verifier, key: &SigningKey, rounds: usize) {
+    let round = |round: usize| {
+        let first = 100_000 + round * NEW_TOKENS;
+        let tokens: Vec<String> = (first..first + NEW_TOKENS).map(|at| token(key, at)).collect();
+        let began = processor_time();
+        for token in &tokens {
+            black_box(check(verifier, token));
+        }
+        (processor_time() - began) / u32::try_from(tokens.len()).unwrap()
+    };
+    let times: Vec<_> = (0..rounds).map(round).collect();
+    print_times("a token never seen before (EdDSA), processor time", &times, &Value::Null, "");
 }
 
 /// Requests per second of a service that answers a fixed text, with and without the layer. The load shares the cores
 /// with it.
-async fn services(verifier: &Verifier, token: &str) {
+async fn services(verifier: &Verifier, token: &str, requests: u32, rounds: usize) {
     let plain = Router::new().route("/", get(|| async { "hello" }));
     let layer = GuardLayer::new(verifier.clone()).policy(Policy::new().scope("read"));
     let guarded = Router::new().route("/", get(|| async { "hello" })).layer(layer);
     let (plain, guarded) = (serve(plain).await, serve(guarded).await);
     let mut figures = [vec![], vec![]];
-    for _ in 0..7 {
+    for _ in 0..rounds {
         for (at, address) in [&plain, &guarded].into_iter().enumerate() {
-            figures[at].push(load(address, token).await);
+            figures[at].push(load(address, token, requests).await);
         }
     }
-    let [plain, guarded] = figures.map(|mut rates| {
-        rates.sort_by(f64::total_cmp);
-        rates[rates.len() / 2]
-    });
-    let share = guarded / plain * 100.0;
-    println!("a service without the layer: {plain:.0} requests/s");
-    println!("the same with the layer: {guarded:.0} requests/s, {share:.0} % (goal 85 %)");
+    let [plain, guarded] = figures;
+    let shares: Vec<_> =
+        guarded.iter().zip(&plain).map(|(guarded, plain)| guarded / plain).collect();
+    print("requests to a service without the layer", "per_second", &plain, &Value::Null, "");
+    print("requests to the same with the layer", "per_second", &guarded, &Value::Null, "");
+    let what = "requests with the layer, of those without";
+    print(what, "share", &shares, &json!({ "least": 0.85 }), "");
 }
 
 async fn serve(app: Router) -> String {
@@ -168,7 +184,7 @@ async fn serve(app: Router) -> String {
 }
 
 /// Requests per second over some connections that stay open.
-async fn load(address: &str, token: &str) -> f64 {
+async fn load(address: &str, token: &str, requests: u32) -> f64 {
     let authorization = Arc::new(format!("Bearer {token}"));
     let began = Instant::now();
     let connections = (0..CONNECTIONS).map(|_| {
@@ -179,7 +195,7 @@ async fn load(address: &str, token: &str) -> f64 {
             let (mut sender, connection) =
                 hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
             tokio::spawn(connection);
-            for _ in 0..REQUESTS {
+            for _ in 0..requests {
                 let request = Request::get(Uri::from_static("/"))
                     .header("host", &address)
                     .header("authorization", authorization.as_str())
@@ -193,16 +209,11 @@ async fn load(address: &str, token: &str) -> f64 {
     for connection in connections.collect::<Vec<_>>() {
         connection.await.unwrap();
     }
-    f64::from(CONNECTIONS * REQUESTS) / began.elapsed().as_secs_f64()
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
+    f64::from(CONNECTIONS * requests) / began.elapsed().as_secs_f64()
 }
 
 const ISSUER: &str = "https://auth.example";
 const NOW: u64 = 1_800_000_000;
-const VERDICTS: usize = 200_000;
+/// In each round.
+const NEW_TOKENS: usize = 200;
 const CONNECTIONS: u32 = 32;
-const REQUESTS: u32 = 1_000;
