@@ -1,21 +1,21 @@
-// How time is measured: the contestants take turns, so that a busy machine slows down all of them,
-// and the result is the median of the rounds.
+// How time is measured: the contestants take turns, so that a busy machine slows down all of them. `cargo xtask bench`
+// makes figures of the rounds.
 
 /**
  * @param {Record<string, (count: number) => number | Promise<number>>} contestants each runs this many
  *   calls and returns their duration in milliseconds
- * @param {{ calls: number, rounds: number }} how
- * @returns {Promise<Record<string, number>>} nanoseconds a call
+ * @param {{ calls: Record<string, number>, rounds: number }} how the calls of each in a round
+ * @returns {Promise<Record<string, number[]>>} nanoseconds a call, for each round
  */
 export async function takeTurns(contestants, { calls, rounds }) {
   const times = Object.fromEntries(Object.keys(contestants).map((name) => [name, []]));
-  for (const run of Object.values(contestants)) await run(calls);
+  for (const [name, run] of Object.entries(contestants)) await run(calls[name]);
   for (let round = 0; round < rounds; round += 1) {
     for (const [name, run] of Object.entries(contestants)) {
-      times[name].push(((await run(calls)) * 1e6) / calls);
+      times[name].push(((await run(calls[name])) * 1e6) / calls[name]);
     }
   }
-  return Object.fromEntries(Object.entries(times).map(([name, all]) => [name, median(all)]));
+  return times;
 }
 
 export const median = (all) => all.toSorted((a, b) => a - b)[all.length >> 1];

@@ -116,9 +116,9 @@ export function wrk(url, headers, { seconds, connections = 32 }) {
 }
 
 /** Requests per second over HTTP/2 by h2load; with a body they are POSTs of gRPC. */
-export function h2load(url, { seconds, body }) {
+export function h2load(url, { seconds, warmUpSeconds, body }) {
   const grpc = body ? ["-d", body, "-H", "content-type: application/grpc", "-H", "te: trailers"] : [];
-  const asked = ["-c", "8", "-m", "8", "-D", String(seconds), "--warm-up-time", "1", ...grpc, url];
+  const asked = ["-c", "8", "-m", "8", "-D", String(seconds), "--warm-up-time", String(warmUpSeconds), ...grpc, url];
   const text = execFileSync(installed("h2load", "nghttp2-client"), asked, { encoding: "utf8" });
   const [, failed] = /(\d+) failed, \d+ errored/.exec(text);
   if (failed !== "0") throw new Error(`${url}: ${text}`);

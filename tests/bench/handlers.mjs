@@ -7,54 +7,53 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { promisify } from "node:util";
 import { RUNTIMES } from "../support/runtimes.mjs";
-import { median } from "./clock.mjs";
 
 const run = promisify(execFile);
 const SERVER = new URL("server.mjs", import.meta.url).pathname;
 
 /**
  * @param {keyof typeof RUNTIMES} runtime @param {string} folder of the material @param {any} material
- * @param {{ rounds: number, seconds: number }} how
- * @returns {Promise<Record<"offswitch" | "jose" | "nothing", number>>} requests per second
+ * @param {{ rounds: number, seconds: number, warmUpSeconds: number }} how
+ * @returns {Promise<Record<"offswitch" | "jose" | "nothing", number[]>>} requests per second, for each round
  */
-export async function measureHandlers(runtime, folder, material, { rounds, seconds }) {
+export async function measureHandlers(runtime, folder, material, { rounds, seconds, warmUpSeconds }) {
   const place = mkdtempSync(`${tmpdir()}/offswitch-bench-`);
   const script = `${place}/tokens.lua`;
   writeFileSync(script, luaFor(material.algorithms.EdDSA.tokens.slice(0, TOKENS)));
   const redisPort = await freePort();
   const redis = spawn("redis-server", ["--port", `${redisPort}`, "--save", "", "--dir", place], { stdio: "ignore" });
+  const servers = {};
   try {
     const rates = { offswitch: [], jose: [], nothing: [] };
-    for (let round = 0; round < rounds; round += 1) {
-      for (const [which, all] of Object.entries(rates)) {
-        all.push(await measure(runtime, [which, folder, `redis://127.0.0.1:${redisPort}`], script, seconds));
-      }
+    for (const which in rates) {
+      servers[which] = await startServer(runtime, [which, folder, `redis://127.0.0.1:${redisPort}`]);
+      if (warmUpSeconds > 0) await load(servers[which].port, script, warmUpSeconds);
     }
-    return Object.fromEntries(Object.entries(rates).map(([which, all]) => [which, median(all)]));
+    for (let round = 0; round < rounds; round += 1) {
+      for (const which in rates) rates[which].push(await load(servers[which].port, script, seconds));
+    }
+    return rates;
   } finally {
+    for (const { child } of Object.values(servers)) child.kill("SIGKILL");
     redis.kill();
     rmSync(place, { recursive: true, force: true });
   }
 }
 
-async function measure(runtime, args, script, seconds) {
+async function startServer(runtime, args) {
   const [command, ...first] = RUNTIMES[runtime];
-  const server = spawn("taskset", ["-c", "0", command, ...first, SERVER, ...args], {
+  const child = spawn("taskset", ["-c", "0", command, ...first, SERVER, ...args], {
     env: { ...process.env, NODE_ENV: "production" }, stdio: ["ignore", "pipe", "inherit"],
   });
-  try {
-    const { port } = JSON.parse(await firstLine(server.stdout));
-    const load = async (duration) => {
-      const { stdout } = await run("taskset", ["-c", "1", "wrk", "-t1", "-c32", `-d${duration}s`,
-        "-s", script, `http://127.0.0.1:${port}/`]);
-      if (/Non-2xx/.test(stdout)) throw new Error(stdout);
-      return Number(/Requests\/sec: +([\d.]+)/.exec(stdout)?.[1]);
-    };
-    await load(2);
-    return await load(seconds);
-  } finally {
-    server.kill("SIGKILL");
-  }
+  return { child, port: JSON.parse(await firstLine(child.stdout)).port };
+}
+
+/** Requests per second. */
+async function load(port, script, seconds) {
+  const { stdout } = await run("taskset", ["-c", "1", "wrk", "-t1", "-c32", `-d${seconds}s`,
+    "-s", script, `http://127.0.0.1:${port}/`]);
+  if (/Non-2xx/.test(stdout)) throw new Error(stdout);
+  return Number(/Requests\/sec: +([\d.]+)/.exec(stdout)?.[1]);
 }
 
 async function firstLine(stream) {

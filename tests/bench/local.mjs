@@ -1,4 +1,4 @@
-// Runs tasks in the Node, Deno or Bun that started it, and prints nanoseconds per call as JSON.
+// Runs tasks in the Node, Deno or Bun that started it, and prints the nanoseconds per call of each round as JSON.
 
 import { createVerifier as fastJwt } from "fast-jwt";
 import * as offswitch from "offswitch";
@@ -14,15 +14,14 @@ const tasks = makeTasks(offswitch, readMaterial(folder), {
   text: (bytes) => bytes.latin1Slice(0, bytes.length),
 });
 const results = {};
-for (const { names, ...how } of groups) {
+for (const { calls, rounds } of groups) {
   const timed = (name) => async (count) => {
     const began = performance.now();
     await tasks[name](count);
     return performance.now() - began;
   };
-  const here = names.filter((name) => name in tasks);
-  const contestants = Object.fromEntries(here.map((name) => [name, timed(name)]));
-  Object.assign(results, await takeTurns(contestants, how));
+  const contestants = Object.fromEntries(Object.keys(calls).map((name) => [name, timed(name)]));
+  Object.assign(results, await takeTurns(contestants, { calls, rounds }));
 }
 console.log(JSON.stringify(results));
 process.exit(0);

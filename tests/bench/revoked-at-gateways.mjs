@@ -3,7 +3,7 @@
 import { Agent, get } from "node:https";
 import { startSystem } from "../gateways/system.mjs";
 
-/** Revokes tokens one after the other; answers with milliseconds. */
+/** Revokes tokens one after the other; returns how long each stayed valid, nanoseconds. */
 export async function measureRevocations(gateway, count) {
   const system = await startSystem(gateway);
   const agent = new Agent({ keepAlive: true, maxSockets: 1, rejectUnauthorized: false });
@@ -24,13 +24,11 @@ export async function measureRevocations(gateway, count) {
         if (performance.now() - began > 10_000) throw new Error("the token is never refused");
         await new Promise((resume) => setTimeout(resume, 1));
       }
-      times.push(performance.now() - began);
+      times.push((performance.now() - began) * 1e6);
     }
   } finally {
     agent.destroy();
     await system.close();
   }
-  times.sort((a, b) => a - b);
-  const at = (percent) => times[Math.min(Math.floor((times.length * percent) / 100), times.length - 1)];
-  return { count, p50: at(50), p99: at(99), max: at(100) };
+  return times;
 }

@@ -38,7 +38,6 @@ export function makeTasks(offswitch, material, runtime) {
       const one = verifier({ base: material.empty });
       return { call: (token) => claimsOf(one.verifySync(token)), next: next[many] };
     });
-    add(`seen ${many} string alone`, () => ({ call: (token) => token.charCodeAt(200), next: next[many] }));
     add(`seen ${many} jose`, async () => ({
       call: (await makePeers(material, "EdDSA", {})).jose, next: next[many],
     }));

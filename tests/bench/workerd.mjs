@@ -6,7 +6,7 @@ import { startWorkerd } from "../support/workerd.mjs";
 import { ROOT } from "../support/fixture.mjs";
 import { takeTurns } from "./clock.mjs";
 
-/** @param {string} folder of the material @param {{ names: string[], calls: number, rounds: number }[]} groups */
+/** @param {string} folder of the material @param {{ calls: Record<string, number>, rounds: number }[]} groups */
 export async function runInWorkerd(folder, groups) {
   // In the repository's folder, where the imported modules are found.
   const script = "target/bench/workerd-entry.mjs";
@@ -37,11 +37,11 @@ export async function runInWorkerd(folder, groups) {
       await send(`/${name}`, { method: "PUT", body: readFileSync(`${folder}/${name}.bin`) });
     }
     const results = {};
-    for (const { names, ...how } of groups) {
-      const contestants = Object.fromEntries(names.map((name) => [
+    for (const { calls, rounds } of groups) {
+      const contestants = Object.fromEntries(Object.keys(calls).map((name) => [
         name, async (count) => (await run(name, count)) - (await run(name, 0)),
       ]));
-      Object.assign(results, await takeTurns(contestants, how));
+      Object.assign(results, await takeTurns(contestants, { calls, rounds }));
     }
     return results;
   } finally {

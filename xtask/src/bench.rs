@@ -1,122 +1,284 @@
 //! The figures: the npm package compared with its peers, hot paths natively and in wasm, the time
 //! from a revocation to the edge, refreshes. A run of all of them writes BENCHMARKS.md.
 
-use std::process::Stdio;
+mod document;
+pub(crate) mod figure;
+pub(crate) mod job;
+mod machine;
+mod moved;
+pub(crate) mod scale;
+mod section;
 
-use anyhow::{Context, Result, ensure};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
 use clap::ValueEnum;
-use tokio::process::Command;
+use tokio::task::JoinSet;
 
-use crate::system::Following;
-use crate::tools::{self, root, target_dir};
-use crate::{capacity, edge_latency, refreshes, wasm};
+use self::job::{Job, Measured};
+use self::machine::Load;
+use self::scale::{Kind, Scale, scale};
+use crate::capacity;
+use crate::tools::{self, root};
 
 /// What can be measured separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Which {
+    /// The Rust client, natively.
+    Client,
     /// The capacity of the control plane on this machine, compared with bare Redis and bare Axum.
     ControlPlane,
+    /// From a revocation to the edge worker.
+    Edge,
     /// The guard, and gateways with it, compared with what users take instead.
     Gateways,
+    /// The hot paths of the control plane, natively.
+    HotPaths,
+    /// How a base is loaded in wasm.
+    Load,
     /// The npm package compared with its peers, in every runtime.
+    #[value(alias = "verifier")]
     Package,
     /// Refreshes per second on durable Redis, compared with the limit of Redis and oidc-provider.
     Refreshes,
 }
 
-/// Measures `which` and prints it, or measures everything and writes it to the file. `parts`
-/// selects among the measurements of the control plane; if it is empty, all are run.
-pub(crate) async fn run(which: Option<Which>, parts: &[capacity::Part]) -> Result<()> {
+/// What one job measured, and how long it took.
+struct Done {
+    job: Job,
+    measured: Measured,
+    took: Duration,
+}
+
+/// Measures `which` and prints it, or everything. A full run of everything writes BENCHMARKS.md. `parts` selects among the
+/// measurements of the control plane; if it is empty, all are run.
+pub(crate) async fn run(which: Option<Which>, parts: &[capacity::Part], kind: Kind) -> Result<()> {
+    scale::choose(kind);
+    let scale = scale();
+    let load = Load::watch()?;
+    print!("{}", load.report());
     tools::ensure_npm_packages()?;
-    match which {
-        Some(Which::ControlPlane) => drop(capacity::measure(parts).await?),
-        Some(Which::Gateways) => println!("{}", gateways().await?),
-        Some(Which::Package) => println!("{}", package().await?),
-        Some(Which::Refreshes) => println!("{}", refreshes::measure().await?),
-        None => {
-            let path = root().join("BENCHMARKS.md");
-            std::fs::write(path, everything().await?)?;
-            println!("written to BENCHMARKS.md");
+    let jobs = Job::all(which, parts, kind);
+    tools::ensure_bench_programs()?;
+    let mut built = Vec::new();
+    for build in jobs.iter().map(|job| job.needs(kind)) {
+        if !built.contains(&build) {
+            build.run(scale)?;
+            built.push(build);
+        }
+    }
+    announce(&jobs, kind);
+    let begin = Instant::now();
+    let mut done = measure_all(jobs, scale).await?;
+    println!("everything took {}", written(begin.elapsed()));
+    if kind == Kind::Smoke {
+        return Ok(());
+    }
+    repeat(&mut done, scale, begin).await?;
+    for Done { measured, .. } in &done {
+        for section in &measured.sections {
+            println!("\n{}\n{}", section.title, section.table());
+        }
+    }
+    println!("with what was measured again it took {}", written(begin.elapsed()));
+    conclude(&done, &load, which.is_none() && kind == Kind::Full)
+}
+
+/// Says what will be measured and how long it takes.
+fn announce(jobs: &[Job], kind: Kind) {
+    let all: Duration = jobs.iter().filter_map(|job| job.estimate(kind)).sum();
+    if kind != Kind::Smoke {
+        println!("estimated on two cores: {}, and what is measured again", written(all));
+    }
+    for job in jobs {
+        println!("  {}{}", job.name(), estimated(*job, kind));
+    }
+}
+
+fn estimated(job: Job, kind: Kind) -> String {
+    job.estimate(kind).map_or(String::new(), |time| format!(" (estimated {})", written(time)))
+}
+
+/// One after the other; some at the same time where their figures mean nothing. The first failure ends all.
+async fn measure_all(jobs: Vec<Job>, scale: &'static Scale) -> Result<Vec<Done>> {
+    let together = if scale.kind == Kind::Smoke { TOGETHER } else { 1 };
+    let (mut running, mut done) = (JoinSet::new(), Vec::new());
+    for (at, job) in jobs.into_iter().enumerate() {
+        if running.len() == together {
+            done.extend(running.join_next().await.transpose()?.transpose()?);
+        }
+        running.spawn(async move {
+            measure(job, scale).await.map(|done| (at, done)).with_context(|| job.name())
+        });
+    }
+    while let Some(ended) = running.join_next().await {
+        done.push(ended??);
+    }
+    done.sort_by_key(|(at, _)| *at);
+    Ok(done.into_iter().map(|(_, done)| done).collect())
+}
+
+async fn measure(job: Job, scale: &Scale) -> Result<Done> {
+    println!("measuring {}", job.name());
+    let begin = Instant::now();
+    let measured = job.measure(scale, &[]).await?;
+    section::check(&job.name(), &measured.sections)?;
+    let took = begin.elapsed();
+    println!("  {} took {}{}", job.name(), written(took), estimated(job, scale.kind));
+    Ok(Done { job, measured, took })
+}
+
+/// Measures unsteady figures again, as long as there is time.
+async fn repeat(all: &mut [Done], scale: &Scale, begin: Instant) -> Result<()> {
+    for repeats in 0..MAX_REPEATS {
+        for Done { job, measured, took } in all.iter_mut() {
+            let contests = section::unsteady(&measured.sections);
+            let all = section::contests(&measured.sections, |_| true).len();
+            let cost = cost(*took, contests.len(), all);
+            let may = may_repeat(repeats, cost, begin.elapsed(), scale.limit());
+            if contests.is_empty() || !may {
+                continue;
+            }
+            println!(
+                "measuring again, since it is unsteady: {} ({})",
+                job.name(),
+                contests.join(", ")
+            );
+            let again = job.measure(scale, &contests).await.with_context(|| job.name())?;
+            section::check(&job.name(), &again.sections)?;
+            section::steadier(&mut measured.sections, again.sections);
         }
     }
     Ok(())
 }
 
-async fn everything() -> Result<String> {
-    let package = package().await?;
-    let hot_paths =
-        ["bench", "--quiet", "--package", "offswitch", "--locked", "--bench", "hot_paths"];
-    let sections = [
-        ("What one control plane holds", capacity::measure(&[]).await?),
-        ("Hot paths of the control plane", printed_by("cargo", &hot_paths).await?),
-        ("The Rust client", printed_by("cargo", &CLIENT).await?),
-        ("A base of a million entries in wasm, Node", printed_by("node", &[LOAD]).await?),
-        (
-            "From a revoke to the edge worker",
-            edge_latency::measure(Following::LongPolling, 200).await?
-                + &edge_latency::measure(Following::Polling, 100).await?,
-        ),
-        ("Refreshes", refreshes::measure().await?),
-    ];
-    let mut text = format!("{HEAD}\n{}\n\n## The npm package\n\n{package}\n", machine()?);
-    text.push_str("\n## The control plane and the edge worker\n");
-    for (title, printed) in sections {
-        text.push_str(&format!("\n### {title}\n\n```\n{}\n```\n", printed.trim_end()));
+/// What it takes to run some contests of a job again: their share of the time, and what all of them need.
+fn cost(took: Duration, some: usize, all: usize) -> Duration {
+    took.min(took.mul_f64(some as f64 / all.max(1) as f64) + SET_UP)
+}
+
+/// Whether something is measured again: twice at most, and only if that ends within the limit.
+fn may_repeat(repeats: u32, cost: Duration, elapsed: Duration, limit: Duration) -> bool {
+    repeats < MAX_REPEATS && elapsed + cost <= limit
+}
+
+/// Prints what moved, and writes BENCHMARKS.md if everything was measured.
+fn conclude(done: &[Done], load: &Load, is_everything: bool) -> Result<()> {
+    let mut sections = Vec::new();
+    for Done { measured, .. } in done {
+        section::joined(&mut sections, measured.sections.clone());
     }
-    text.push_str(&format!("\n## The guard\n\n{}\n", gateways().await?));
-    Ok(text)
+    let figures = moved::figures(&sections);
+    let mut changes = moved::changes(&moved::committed()?, &figures);
+    // The rest was not asked for.
+    changes.retain(|change| is_everything || matches!(change, moved::Change::Moved { .. }));
+    println!(
+        "moved by more than 5 % since the last commit, of {} ratios and sizes: {}",
+        figures.len(),
+        changes.len()
+    );
+    for change in changes {
+        println!("{change}");
+    }
+    if is_everything {
+        let path = root().join("BENCHMARKS.md");
+        let text = std::fs::read_to_string(&path)?;
+        std::fs::write(path, rewritten(text, done, &machine::described(load)?))?;
+        moved::write(&figures)?;
+        println!("written to BENCHMARKS.md and {}", moved::FILE);
+    }
+    Ok(())
 }
 
-async fn package() -> Result<String> {
-    tools::ensure_wasm_target()?;
-    tools::ensure_bench_programs()?;
-    wasm::build()?;
-    printed_by("node", &["tests/bench/report.mjs"]).await
+/// The document with everything that was measured.
+fn rewritten(mut text: String, done: &[Done], machine: &str) -> String {
+    text = document::with_text(&text, TITLE, TITLE, &format!("{HEAD}\n{machine}"));
+    let mut chapters: Vec<(&str, Vec<section::Section>)> = Vec::new();
+    for Done { job, measured, .. } in done {
+        let chapter = job.chapter();
+        if let Some(versions) = &measured.versions {
+            text = document::with_text(&text, chapter, chapter, versions);
+        }
+        match chapters.iter_mut().find(|(name, _)| *name == chapter) {
+            Some((_, sections)) => section::joined(sections, measured.sections.clone()),
+            None => chapters.push((chapter, measured.sections.clone())),
+        }
+    }
+    for (chapter, sections) in chapters {
+        for section in sections {
+            let below = format!("{}\n\n{}", section.about, section.table());
+            text = document::with_text(&text, chapter, &format!("### {}", section.title), &below);
+        }
+    }
+    text
 }
 
-async fn gateways() -> Result<String> {
-    tools::ensure_bench_programs()?;
-    let build = ["build", "--quiet", "--release", "--locked", "--package", "offswitch"];
-    let peer = ["--package", "offswitch-guard", "--bin", "offswitch", "--example", "fixed_check"];
-    tools::run("cargo", &[build.as_slice(), &peer].concat())?;
-    let release = target_dir().join("release");
-    let program = format!("MEASURED_PROGRAM={}", release.join("offswitch").display());
-    let fixed = format!("FIXED_CHECK={}", release.join("examples/fixed_check").display());
-    printed_by("env", &[&program, &fixed, "node", "tests/bench/gateways.mjs"]).await
+/// Minutes and seconds.
+fn written(time: Duration) -> String {
+    let seconds = time.as_secs_f64().round() as u64;
+    match seconds / 60 {
+        0 => format!("{seconds} s"),
+        minutes => format!("{minutes} min {} s", seconds % 60),
+    }
 }
 
-async fn printed_by(program: &str, arguments: &[&str]) -> Result<String> {
-    println!("$ {program} {}", arguments.join(" "));
-    let mut command = Command::new(program);
-    let output = command.args(arguments).current_dir(root()).stderr(Stdio::inherit());
-    let output = output.output().await.with_context(|| format!("{program} cannot be started"))?;
-    ensure!(output.status.success(), "{program} {} failed", arguments.join(" "));
-    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
-}
-
-/// The machine, and the date of the measurement.
-fn machine() -> Result<String> {
-    let date = std::process::Command::new("date").args(["-u", "+%F"]).output()?.stdout;
-    let cores = std::thread::available_parallelism()?;
-    let about = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = about.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    let model = model.map_or("an unknown processor", |(_, model)| model.trim());
-    Ok(format!("{}, {cores} cores of {model}.\n", String::from_utf8(date)?.trim()))
-}
-
-const CLIENT: [&str; 8] = [
-    "bench",
-    "--quiet",
-    "--package",
-    "offswitch-client",
-    "--all-features",
-    "--locked",
-    "--bench",
-    "verdicts",
-];
-const LOAD: &str = "tests/bench/load.mjs";
-const HEAD: &str = "# Benchmarks
-
-Written by `cargo xtask bench`, everything in one run. The machine is shared and noisy: compare figures
-of one table, where contestants took turns; each figure is the median of all rounds. Ratios come first.
+/// Some jobs mostly wait.
+const TOGETHER: usize = 3;
+/// Tokens, a base, and processes that start.
+const SET_UP: Duration = Duration::from_secs(20);
+const MAX_REPEATS: u32 = 2;
+const TITLE: &str = "# Benchmarks";
+const HEAD: &str = "Written by `cargo xtask bench`. Contestants take turns: compare figures of one row. Each figure is the median of nine rounds,
+ratios of the ratios of each round. The spread is the distance from the tenth to the ninetieth percentile of the rounds, as a share
+of the median; above 15 % a figure was measured again, up to twice, and is marked if it is still unsteady. \"-\" means that it
+was measured once, or before spreads were written. Sections with a date were measured separately, as they say.
+[CONTRIBUTING.md](CONTRIBUTING.md#measuring) says how to measure.
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::figure::{Figure, Unit};
+    use super::section::Section;
+    use super::*;
+
+    // Half of the time is over, nearly all of it, and there is no time for repeats at all.
+    #[test]
+    fn a_job_is_measured_again_twice_at_most_and_only_while_there_is_time() {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let may = |repeats, elapsed, limit| {
+            may_repeat(repeats, minutes(6), minutes(elapsed), minutes(limit))
+        };
+        assert_eq!([may(0, 24, 30), may(1, 24, 30), may(2, 24, 30)], [true, true, false]);
+        assert!(!may(0, 25, 30) && !may(0, 1, 0));
+        // One of ten contests of a long job, and all of a short one.
+        assert_eq!(cost(minutes(6), 1, 10), Duration::from_secs(36 + 20));
+        assert_eq!(cost(Duration::from_secs(9), 1, 1), Duration::from_secs(9));
+    }
+
+    // Two parts of the control plane, and a section that was written by hand.
+    #[test]
+    fn what_was_measured_is_written_and_the_rest_of_the_document_stays() {
+        let of = |part, what: &str| {
+            let figures = vec![Figure::new(what, Unit::Share, vec![0.5; 3])];
+            let section =
+                Section { figures, ..Section::new("What one control plane holds", "How.") };
+            let measured = Measured { versions: None, sections: vec![section] };
+            Done { job: Job::Part(part), measured, took: Duration::ZERO }
+        };
+        let text = "# Benchmarks\n\nearlier\n\n## The control plane and the edge worker\n\n### Faults\n\nby hand\n";
+        let done = [of(capacity::Part::Revokes, "a"), of(capacity::Part::Polls, "b")];
+        let new = rewritten(text.to_owned(), &done, "2 cores\n");
+        assert!(new.starts_with("# Benchmarks\n\nWritten by") && !new.contains("earlier"));
+        assert!(new.ends_with("| **50 %** | 0 % | a |  |\n| **50 %** | 0 % | b |  |\n"), "{new}");
+        assert!(new.contains(
+            "### Faults\n\nby hand\n\n### What one control plane holds\n\nHow.\n\n| median"
+        ));
+    }
+
+    // Below a minute, and above.
+    #[test]
+    fn times_are_written_in_minutes_and_seconds() {
+        let written = [3.4, 59.6, 125.0].map(|seconds| written(Duration::from_secs_f64(seconds)));
+        assert_eq!(written, ["3 s", "1 min 0 s", "2 min 5 s"]);
+    }
+}

@@ -11,10 +11,11 @@ mod throughput;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use tokio::process::Command;
 
-use crate::refreshes::server::{self, ControlPlane, Redis};
-use crate::tools::root;
+use crate::bench::figure::Figure;
+use crate::bench::job::{FOLD, bench_program};
+use crate::bench::scale::scale;
+use crate::refreshes::server::{ControlPlane, Redis};
 
 /// What can be measured separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,38 +48,23 @@ pub(crate) enum Part {
     Fold,
 }
 
-/// Measures `parts`, or everything if there are none, and reports the results line by line.
-pub(crate) async fn measure(parts: &[Part]) -> Result<String> {
-    server::build()?;
-    let mut report = String::new();
-    for part in if parts.is_empty() { Part::value_variants() } else { parts } {
-        let figure = match part {
-            Part::Revokes => revokes::single().await?,
-            Part::Bulk => revokes::bulk().await?,
-            Part::Polls => throughput::polls().await?,
-            Part::Traces => costs::traces().await?,
-            Part::Https => costs::https().await?,
-            Part::Flood => costs::flood().await?,
-            Part::Introspection => throughput::introspection().await?,
-            Part::Followers => followers::busy().await?,
-            Part::Applied => applied::waiting().await?,
-            Part::Idle => followers::idle().await?,
-            Part::Relay => relay::followers().await?,
-            Part::Start => standing::cold_start().await?,
-            Part::Fold => fold().await?,
-        };
-        print!("{figure}");
-        report += &figure;
+/// Measures one part.
+pub(crate) async fn measure(part: Part) -> Result<Vec<Figure>> {
+    match part {
+        Part::Revokes => revokes::single().await,
+        Part::Bulk => revokes::bulk().await,
+        Part::Polls => throughput::polls().await,
+        Part::Traces => costs::traces().await,
+        Part::Https => costs::https().await,
+        Part::Flood => costs::flood().await,
+        Part::Introspection => throughput::introspection().await,
+        Part::Followers => followers::busy().await,
+        Part::Applied => applied::waiting().await,
+        Part::Idle => followers::idle().await,
+        Part::Relay => relay::followers().await,
+        Part::Start => standing::cold_start().await,
+        Part::Fold => bench_program(scale(), FOLD).await,
     }
-    Ok(report)
-}
-
-/// The fold with ten million entries, in a process of its own.
-async fn fold() -> Result<String> {
-    let bench = ["bench", "--quiet", "--package", "offswitch", "--locked", "--bench", "capacity"];
-    let output = Command::new("cargo").args(bench).current_dir(root()).output().await?;
-    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// A Redis that flushes each write, and a control plane on it.
@@ -86,17 +72,6 @@ async fn system() -> Result<(Redis, ControlPlane)> {
     let redis = Redis::start().await?;
     let plane = ControlPlane::start(&redis).await?;
     Ok((redis, plane))
-}
-
-/// The percentile of a sorted list.
-fn at<T: Copy>(sorted: &[T], percent: f64) -> T {
-    let last = sorted.len().saturating_sub(1);
-    sorted[((sorted.len() as f64 * percent / 100.0) as usize).min(last)]
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_unstable_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 /// One request with the admin key.
@@ -111,5 +86,4 @@ fn request(plane: &ControlPlane, method: &str, path: &str, kind: &str, body: &st
 }
 
 const CONNECTIONS: usize = 64;
-const ROUNDS: usize = 3;
 const JSON: &str = "application/json";

@@ -5,10 +5,30 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
+use crate::bench::figure::Figure;
+use crate::bench::scale::scale;
 use crate::system::{Following, Ports, System};
 
-/// Revokes `count` tokens one after the other; returns a line with how long each stayed valid.
-pub(crate) async fn measure(following: Following, count: usize) -> Result<String> {
+/// For each way to follow the feed, or only some of them.
+pub(crate) async fn figures(only: &[String]) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for following in [Following::LongPolling, Following::Polling] {
+        let contest = format!("{following:?}");
+        if only.is_empty() || only.contains(&contest) {
+            let times = measure(following, scale().revocations).await?;
+            let what = format!("revoke answered to refused at the edge, {contest}");
+            for percent in [50.0, 99.0] {
+                let figure = Figure::of_times(&what, &times, percent, scale().rounds);
+                let more = format!("{} revocations", times.len());
+                figures.push(Figure { contest: contest.clone(), ..figure.more(more) });
+            }
+        }
+    }
+    Ok(figures)
+}
+
+/// Revokes `count` tokens one after the other; returns how long each stayed valid.
+async fn measure(following: Following, count: usize) -> Result<Vec<Duration>> {
     let data_dir = tempfile::tempdir()?;
     let system = System::start(Ports::free().await?, data_dir.path(), following).await?;
     let mut times = Vec::with_capacity(count);
@@ -26,13 +46,5 @@ pub(crate) async fn measure(following: Following, count: usize) -> Result<String
         }
         times.push(answered.elapsed());
     }
-    times.sort_unstable();
-    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)].as_millis();
-    Ok(format!(
-        "revoke answered to refused at the edge, {following:?}, {count} revokes: \
-         p50 {} ms, p99 {} ms, max {} ms\n",
-        at(50),
-        at(99),
-        at(100)
-    ))
+    Ok(times)
 }

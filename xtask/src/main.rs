@@ -20,16 +20,24 @@ mod wasm;
 use anyhow::Result;
 use clap::Parser;
 
+use self::bench::scale::Kind;
+
 /// The project's own commands.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask")]
 enum Command {
-    /// Measures everything in comparison with its peers and writes BENCHMARKS.md.
+    /// Measures everything in comparison with its peers, says what moved and writes BENCHMARKS.md.
     Bench {
         /// Runs and prints only this one.
         which: Option<bench::Which>,
         /// For `control-plane`: only these parts of it.
         parts: Vec<capacity::Part>,
+        /// Measures less, in five minutes, and only prints it.
+        #[arg(long)]
+        quick: bool,
+        /// Runs everything with tiny numbers and debug builds, to see that it runs: a test, no measurement.
+        #[arg(long, conflicts_with = "quick")]
+        smoke: bool,
     },
     /// Puts load on real control planes whose Redis server repeatedly loses its last seconds, and
     /// checks everything that clients observed.
@@ -81,7 +89,14 @@ enum Command {
 #[tokio::main]
 async fn main() -> Result<()> {
     match Command::parse() {
-        Command::Bench { which, parts } => bench::run(which, &parts).await,
+        Command::Bench { which, parts, quick, smoke } => {
+            let kind = match (quick, smoke) {
+                (true, _) => Kind::Quick,
+                (_, true) => Kind::Smoke,
+                _ => Kind::Full,
+            };
+            bench::run(which, &parts, kind).await
+        }
         Command::Chaos(options) => chaos::run(&options),
         Command::Deb => deb::run(),
         Command::Failovers { count } => chaos::failovers(count),

@@ -8,46 +8,34 @@ mod bare;
 pub(crate) mod load;
 pub(crate) mod server;
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use reqwest::Client;
 use serde_json::{Value, json};
 
 use self::load::Target;
 use self::server::{ControlPlane, OidcProvider, Redis};
+use crate::bench::figure::{Figure, Unit, median, ratios};
+use crate::bench::scale::scale;
 
 /// Measures all three and reports how they compare.
-pub(crate) async fn measure() -> Result<String> {
-    server::build()?;
+pub(crate) async fn measure() -> Result<Vec<Figure>> {
     let (mut bare, mut theirs, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     // Interleaved, so that other load on the machine slows down all three.
-    for _ in 0..ROUNDS {
+    for _ in 0..scale().rounds {
         bare.push(bare_pairs().await.context("the bare Redis calls")?);
         theirs.push(oidc_provider().await.context("oidc-provider")?);
         ours.push(control_plane().await.context("the control plane")?);
     }
-    let (bare, bare_line) = described("bare GET and compare-and-swap in Redis, pairs/s", bare);
-    let (theirs, their_line) = described("oidc-provider, refreshes/s", theirs);
-    let (ours, our_line) = described("offswitch, refreshes/s", ours);
-    Ok(format!(
-        "offswitch / oidc-provider: {:.2} (goal: at least 3)\n\
-         offswitch / bare: {:.2} (goal: at least 0.40)\n\
-         {CHAINS} chains, Redis with appendfsync always, {} s after {} s of warm-up, median of \
-         {ROUNDS} rounds:\n{bare_line}{their_line}{our_line}",
-        ours / theirs,
-        ours / bare,
-        MEASURED.as_secs(),
-        WARM_UP.as_secs()
-    ))
-}
-
-/// The median of all rounds, and a line with all of them.
-fn described(what: &str, mut rounds: Vec<f64>) -> (f64, String) {
-    rounds.sort_unstable_by(f64::total_cmp);
-    let median = rounds[rounds.len() / 2];
-    let all: Vec<_> = rounds.iter().map(|figure| format!("{figure:.0}")).collect();
-    (median, format!("  {what}: {median:.0} ({})\n", all.join(", ")))
+    let figure = |peer: &str, theirs: &[f64]| {
+        let more = format!("{:.0}/s, {:.0}/s", median(&ours), median(theirs));
+        let what = format!("refreshes, compared with {peer}");
+        Figure::new(&what, Unit::Times, ratios(&ours, theirs)).more(more)
+    };
+    let bare = figure("bare GET and compare-and-swap in Redis", &bare);
+    Ok(vec![
+        figure("oidc-provider", &theirs).at_least(3.0),
+        Figure { unit: Unit::Share, ..bare }.at_least(0.4),
+    ])
 }
 
 async fn bare_pairs() -> Result<f64> {
@@ -82,7 +70,3 @@ async fn oidc_provider() -> Result<f64> {
 }
 
 const CHAINS: usize = 64;
-pub(crate) const MEASURED: Duration = Duration::from_secs(5);
-/// Odd, so that the median is one of them.
-const ROUNDS: usize = 3;
-pub(crate) const WARM_UP: Duration = Duration::from_secs(1);

@@ -63,15 +63,19 @@ impl Ports {
 }
 
 impl System {
-    /// Builds what is needed and starts everything, with its data in `data_dir`.
-    pub(crate) async fn start(ports: Ports, data_dir: &Path, following: Following) -> Result<Self> {
+    /// Builds what is needed.
+    pub(crate) fn build() -> Result<()> {
         tools::ensure_wasm_target()?;
         tools::ensure_npm_packages()?;
         wasm::build()?;
         page::build()?;
         // With the features that the tests are built with, so that nothing is compiled twice.
         let build = ["build", "--quiet", "--workspace", "--all-features", "--bin", "offswitch"];
-        tools::run("cargo", &[&build[..], &["--locked"]].concat())?;
+        tools::run("cargo", &[&build[..], &["--locked"]].concat())
+    }
+
+    /// Starts everything that was built, with its data in `data_dir`.
+    pub(crate) async fn start(ports: Ports, data_dir: &Path, following: Following) -> Result<Self> {
         serve(ports.upstream, Router::new().fallback(echo)).await?;
         let control_plane = start_control_plane(ports, data_dir)?;
         let client = Client::builder().no_proxy().build()?;

@@ -14,6 +14,7 @@ use crate::tools::root;
 pub(crate) async fn up() -> Result<()> {
     let data_dir = root().join("offswitch-data");
     create_data_dir(&data_dir)?;
+    System::build()?;
     let system = System::start(Ports::USUAL, &data_dir, Following::LongPolling).await?;
     print_tour(&system);
     let mut terminate = signal(SignalKind::terminate())?;
@@ -28,6 +29,7 @@ pub(crate) async fn up() -> Result<()> {
 pub(crate) async fn run() -> Result<()> {
     let data_dir = tempfile::tempdir()?;
     let ports = Ports::free().await?;
+    System::build()?;
     let system = System::start(ports, data_dir.path(), Following::LongPolling).await?;
     let mut result = walk(&system).await;
     if result.is_ok() {

@@ -105,6 +105,8 @@ const NEEDLESS_NAMES: [&str; 5] = [
     "numBytesDecoded",
     "Symbol.dispose",
 ];
+/// What tests find if it was built.
+pub(crate) const BUILT: &str = "verifier-wasm/pkg/offswitch_bg.wasm";
 const TARGET: &str = "wasm32-unknown-unknown";
 /// How much an edge worker or a page may load before its first request. Refusals that name what was
 /// found and expected, reports of key sets and bounds on what snapshots claim took 14 KB of that;

@@ -13,22 +13,24 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::followers::{Address, in_milliseconds};
+use super::followers::{Address, percentiles};
 use super::system;
+use crate::bench::figure::Figure;
+use crate::bench::scale::scale;
 
 /// How long the answers take, and how long the same revocations take that do not wait.
-pub(super) async fn waiting() -> Result<String> {
+pub(super) async fn waiting() -> Result<Vec<Figure>> {
     let (_redis, plane) = system().await?;
     let address = Address::of(&plane);
     let is_over = Arc::new(AtomicBool::new(false));
     let until = is_over.clone();
     let following = tokio::task::spawn_blocking(move || follow(&address, &until));
-    sleep(Duration::from_secs(4)).await;
+    sleep(scale().waits(4.0)).await;
     let client = Client::builder().no_proxy().build()?;
-    let mut figures = String::new();
+    let (mut figures, followers) = (Vec::new(), scale().followers);
     for (name, query) in [("wait=applied", "?wait=applied&timeout=5"), ("no wait", "")] {
         let mut times = Vec::new();
-        for number in 0..ROUNDS {
+        for number in 0..scale().revocations {
             let revoke = client.post(format!("{}/v1/revocations{query}", plane.origin()));
             let revoke = revoke.bearer_auth(&plane.admin_key);
             let began = Instant::now();
@@ -38,16 +40,13 @@ pub(super) async fn waiting() -> Result<String> {
             if !query.is_empty() {
                 let (all, holding) =
                     (&answer["applied"]["followers"], &answer["applied"]["holding"]);
-                ensure!(all == FOLLOWERS && holding == FOLLOWERS, "{}", answer["applied"]);
+                ensure!(all == followers && holding == followers, "{}", answer["applied"]);
             }
             sleep(PAUSE).await;
         }
-        times.sort_unstable();
-        figures += &format!(
-            "revoke with {name}, {FOLLOWERS} stream followers: {}{}\n",
-            in_milliseconds(&times),
-            if query.is_empty() { "" } else { " (goal p50 40 ms, p99 100 ms)" }
-        );
+        let what = format!("revoke with {name}, {followers} stream followers");
+        let goals = if query.is_empty() { [None; 2] } else { [Some(40e6), Some(100e6)] };
+        figures.extend(percentiles(&what, &times, goals));
     }
     is_over.store(true, Ordering::Relaxed);
     following.await??;
@@ -59,7 +58,7 @@ fn follow(address: &Address, is_over: &Arc<AtomicBool>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
         let mut streams = JoinSet::new();
-        for number in 0..FOLLOWERS {
+        for number in 0..scale().followers {
             streams.spawn(one(address.clone(), number, is_over.clone()));
             if number % 50 == 0 {
                 sleep(Duration::from_millis(1)).await;
@@ -73,7 +72,11 @@ fn follow(address: &Address, is_over: &Arc<AtomicBool>) -> Result<()> {
 }
 
 /// One follower: a connection for its stream, and one for its answers.
-async fn one(Address { port, key }: Address, number: u64, is_over: Arc<AtomicBool>) -> Result<()> {
+async fn one(
+    Address { port, key }: Address,
+    number: usize,
+    is_over: Arc<AtomicBool>,
+) -> Result<()> {
     let headers = format!(
         "host: 127.0.0.1:{port}\r\nauthorization: Bearer {}\r\n\
          offswitch-follower: {number:08x}{number:024x};software=bench/1;staleness=60\r\n",
@@ -122,7 +125,5 @@ async fn answer(mut to: TcpStream, headers: &str, ask: &str, position: &str) -> 
     Ok(to)
 }
 
-const FOLLOWERS: u64 = 1000;
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
-const ROUNDS: u64 = 100;
 const PAUSE: Duration = Duration::from_millis(50);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use axum::Router;
+use axum::body::Bytes;
 use reqwest::Client;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,66 +15,78 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use super::revokes::revokes_per_second;
-use super::{CONNECTIONS, JSON, ROUNDS, at, median, request};
+use super::{CONNECTIONS, JSON, request};
+use crate::bench::figure::{Figure, Unit, median, ratios};
+use crate::bench::scale::scale;
 use crate::refreshes::load::Connection;
 use crate::refreshes::server::{ControlPlane, Redis, free_port};
-use crate::refreshes::{MEASURED, WARM_UP};
 use crate::system::serve;
 use crate::tools::in_an_hour;
 
-/// Single revocations with no traces, with some and with all of them, interleaved. What takes them reads them
-/// and does nothing else.
-pub(super) async fn traces() -> Result<String> {
+/// Single revocations with some traces, and with a trace of each, compared with those without. What takes the traces
+/// reads them and does nothing else.
+pub(super) async fn traces() -> Result<Vec<Figure>> {
     let port = free_port().await?;
-    serve(port, Router::new().fallback(async |_: axum::body::Bytes| "")).await?;
-    let variants = [("no traces", None), ("1 % of them", Some("0.01")), ("all", Some("1"))];
-    let mut figures = variants.map(|(name, _)| (name, Vec::new(), Vec::new()));
-    for _ in 0..ROUNDS {
-        for ((_, share), (_, rates, times)) in variants.iter().zip(&mut figures) {
+    serve(port, Router::new().fallback(async |_: Bytes| "")).await?;
+    let mut variants = [None, Some("0.01"), Some("1")].map(|share| (share, vec![], vec![]));
+    for _ in 0..scale().rounds {
+        for (share, rates, times) in &mut variants {
             let redis = Redis::start().await?;
-            let plane = match share {
-                None => ControlPlane::start(&redis).await?,
-                Some(share) => {
-                    let more = [
-                        ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{port}")),
-                        ("OTEL_TRACES_SAMPLER", "traceidratio".to_owned()),
-                        ("OTEL_TRACES_SAMPLER_ARG", (*share).to_owned()),
-                    ];
-                    ControlPlane::start_with(&redis, &more).await?
-                }
-            };
+            let more = share.map(|share| {
+                [
+                    ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{port}")),
+                    ("OTEL_TRACES_SAMPLER", "traceidratio".to_owned()),
+                    ("OTEL_TRACES_SAMPLER_ARG", share.to_owned()),
+                ]
+            });
+            let plane = ControlPlane::start_with(&redis, more.as_slice().as_flattened()).await?;
             let before = plane.processor_time()?;
             let rate = revokes_per_second(&plane, CONNECTIONS, 1, 0).await?;
-            let time = plane.processor_time()?.saturating_sub(before);
+            let time = plane.processor_time()?.saturating_sub(before).as_secs_f64();
+            let count = rate * (scale().warm_up + scale().measured).as_secs_f64();
             rates.push(rate);
-            times.push(time.as_secs_f64() * 1e6 / (rate * (WARM_UP + MEASURED).as_secs_f64()));
+            times.push(time * 1e6 / count);
         }
     }
-    let said = figures.map(|(name, rates, times)| {
-        format!("{name}: {:.0}/s, {:.1} us of processor time each", median(rates), median(times))
-    });
-    Ok(format!("single revokes over HTTP, durable, with traces: {}\n", said.join("; ")))
+    let [(_, without, time), some, all] = variants;
+    let figure = |what: &str, (_, rates, times): &(_, Vec<f64>, Vec<f64>)| {
+        let what = format!("single revokes with {what}, of those without traces");
+        let more = format!(
+            "{:.0}/s of {:.0}/s; {:.1} and {:.1} µs of processor time each",
+            median(rates),
+            median(&without),
+            median(times),
+            median(&time)
+        );
+        Figure::new(&what, Unit::Share, ratios(rates, &without)).more(more)
+    };
+    Ok(vec![
+        figure("a trace of one in a hundred", &some).at_least(0.97),
+        figure("a trace of each", &all),
+    ])
 }
 
-/// Polls with a small delta over HTTP and HTTPS, from wrk with connections that stay open. The control plane has
-/// one processor and wrk the other, so that the client's own part of TLS costs the server nothing.
-pub(super) async fn https() -> Result<String> {
+/// Polls with a small delta over HTTPS compared with HTTP, from wrk with connections that stay open. The control plane
+/// has one processor and wrk the other, so that the client's own part of TLS costs the server nothing.
+pub(super) async fn https() -> Result<Vec<Figure>> {
     let redis = Redis::start().await?;
     let since = revoke_one(&ControlPlane::start(&redis).await?).await?;
     let certificate = certificate(redis.folder()).await?;
     let (mut plain, mut secure) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..scale().rounds {
         let plane = ControlPlane::start(&redis).await?;
         plain.push(polls_per_second(&plane, "http", &since).await?);
         drop(plane);
         let plane = ControlPlane::start_with(&redis, &certificate).await?;
         secure.push(polls_per_second(&plane, "https", &since).await?);
     }
-    let (plain, secure) = (median(plain), median(secure));
-    Ok(format!(
-        "polls with a delta on one processor: {plain:.0}/s over HTTP, {secure:.0}/s over HTTPS, {:.0} % (goal 80 %)\n",
-        100.0 * secure / plain
-    ))
+    let more = format!("{:.0}/s of {:.0}/s, on one processor", median(&secure), median(&plain));
+    let figure = Figure::new(
+        "polls with a delta over HTTPS, of those over HTTP",
+        Unit::Share,
+        ratios(&secure, &plain),
+    );
+    Ok(vec![figure.at_least(0.8).more(more)])
 }
 
 /// Revokes; returns the position before.
@@ -112,7 +125,7 @@ async fn polls_per_second(plane: &ControlPlane, scheme: &str, since: &str) -> Re
         .args(["--cpu-list", "1", "wrk", "--threads", "1", "--connections"])
         .arg(CONNECTIONS.to_string())
         .arg("--duration")
-        .arg(format!("{}s", MEASURED.as_secs()))
+        .arg(format!("{}s", scale().load_seconds))
         .arg("--header")
         .arg(format!("Authorization: Bearer {}", plane.admin_key))
         .arg(format!("{scheme}://127.0.0.1:{}/v1/feed?since={since}", plane.port))
@@ -127,34 +140,35 @@ async fn polls_per_second(plane: &ControlPlane, scheme: &str, since: &str) -> Re
 
 /// How soon an honest client's revocations are answered while another source sends ten times as many requests as it
 /// may, compared with no flood.
-pub(super) async fn flood() -> Result<String> {
+pub(super) async fn flood() -> Result<Vec<Figure>> {
     let (mut quiet, mut flooded, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..scale().rounds {
         let redis = Redis::start().await?;
         let limit = [("OFFSWITCH_REQUESTS_PER_SOURCE", FLOOD_LIMIT.to_string())];
         let plane = ControlPlane::start_with(&redis, &limit).await?;
-        quiet.extend(honest(&plane, "before").await?);
-        let (port, end) = (plane.port, Instant::now() + MEASURED + WARM_UP);
-        let floods: JoinSet<_> = (0..FLOOD_CONNECTIONS).map(|_| flood_until(port, end)).collect();
-        tokio::time::sleep(WARM_UP).await;
-        flooded.extend(honest(&plane, "during").await?);
+        quiet.push(median(&honest(&plane, "before").await?));
+        let (port, end) = (plane.port, Instant::now() + scale().measured + scale().warm_up);
+        let floods: JoinSet<_> =
+            (0..FLOOD_CONNECTIONS).map(|_| flood_until(port, end)).collect();
+        tokio::time::sleep(scale().warm_up).await;
+        flooded.push(median(&honest(&plane, "during").await?));
         let sent: Vec<(u64, u64)> = floods.join_all().await.into_iter().collect::<Result<_>>()?;
         let (all, limited) =
             sent.iter().fold((0, 0), |(all, limited), one| (all + one.0, limited + one.1));
-        ensure!(all > 2 * FLOOD_LIMIT * MEASURED.as_secs(), "only {all} requests were sent");
         refused.push(100.0 * limited as f64 / all as f64);
     }
-    let said = |times: &mut Vec<f64>| {
-        times.sort_unstable_by(f64::total_cmp);
-        (at(times, 50.0), at(times, 99.0))
-    };
-    let ((quiet_50, quiet_99), (flooded_50, flooded_99)) = (said(&mut quiet), said(&mut flooded));
-    Ok(format!(
-        "durable revokes of an honest client while another source sends ten times its limit ({:.0} % refused): p50 {flooded_50:.2} ms, \
-         p99 {flooded_99:.2} ms; without the flood p50 {quiet_50:.2} ms, p99 {quiet_99:.2} ms; {:.1} times (goal 2)\n",
-        median(refused),
-        flooded_50 / quiet_50
-    ))
+    let more = format!(
+        "p50 {:.2} ms, without it {:.2} ms; {:.0} % of the flood refused",
+        median(&flooded),
+        median(&quiet),
+        median(&refused)
+    );
+    let figure = Figure::new(
+        "a revoke while another source sends ten times its limit, compared with no flood",
+        Unit::Ratio,
+        ratios(&flooded, &quiet),
+    );
+    Ok(vec![figure.at_most(2.0).more(more)])
 }
 
 /// The milliseconds of each of a client's revocations, one after the other with pauses.
@@ -162,7 +176,7 @@ async fn honest(plane: &ControlPlane, when: &str) -> Result<Vec<f64>> {
     let mut connection = Connection::open(plane.port).await?;
     let exp = in_an_hour()?;
     let (mut times, begin) = (Vec::new(), Instant::now());
-    while begin.elapsed() < MEASURED {
+    while begin.elapsed() < scale().measured {
         let body = format!(r#"{{"jti":"{when} {}","exp":{exp}}}"#, times.len());
         let request = request(plane, "POST", "/v1/revocations", JSON, &body);
         let asked = Instant::now();

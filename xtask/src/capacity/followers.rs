@@ -12,7 +12,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{at, system};
+use super::system;
+use crate::bench::figure::{Figure, Unit};
+use crate::bench::scale::scale;
 use crate::refreshes::server::ControlPlane;
 
 /// When a follower received which seq.
@@ -32,17 +34,16 @@ impl Address {
 }
 
 /// A thousand followers while 200 revocations per second arrive.
-pub(super) async fn busy() -> Result<String> {
+pub(super) async fn busy() -> Result<Vec<Figure>> {
     let (_redis, plane) = system().await?;
-    let time = Duration::from_secs(16);
-    let following = tokio::task::spawn_blocking(follow(Address::of(&plane), 1000, time));
-    sleep(Duration::from_secs(3)).await;
-    let sent = revoke(&plane, 1600, Duration::from_millis(5)).await?;
+    let (time, followers) = (scale().waits(16.0) + GRACE, scale().followers);
+    let following = tokio::task::spawn_blocking(follow(Address::of(&plane), followers, time));
+    sleep(scale().waits(3.0)).await;
+    let revokes = (1600.0 * scale().patience) as u64;
+    let sent = revoke(&plane, revokes, Duration::from_millis(5)).await?;
     let times = delays(&following.await??, &sent)?;
-    Ok(format!(
-        "revoke to stream follower, 1,000 followers, 200 revokes/s: {} (goal p99 50 ms)\n",
-        in_milliseconds(&times)
-    ))
+    let what = format!("revoke to stream follower, {followers} followers, 200 revokes/s");
+    Ok(percentiles(&what, &times, [None, Some(50e6)]))
 }
 
 /// Revokes that many users, one each `pace`; returns which seq was sent when.
@@ -75,12 +76,12 @@ pub(super) async fn revoke(
     Ok(sent)
 }
 
-/// How long each revocation took to each follower, the shortest time first.
+/// How long each revocation took to each follower, in the order of the revocations.
 pub(super) fn delays(all: &[Heard], sent: &[(u64, Instant)]) -> Result<Vec<Duration>> {
-    let mut times = Vec::new();
+    let mut times = vec![Vec::new(); sent.len()];
     for heard in all {
         let mut next = heard.iter().peekable();
-        for (seq, sent) in sent {
+        for ((seq, sent), times) in sent.iter().zip(&mut times) {
             while next.peek().is_some_and(|(_, reached)| reached < seq) {
                 next.next();
             }
@@ -88,40 +89,45 @@ pub(super) fn delays(all: &[Heard], sent: &[(u64, Instant)]) -> Result<Vec<Durat
             times.push(heard.duration_since(*sent));
         }
     }
-    times.sort_unstable();
-    Ok(times)
+    Ok(times.concat())
 }
 
-/// Three percentiles of sorted times.
-pub(super) fn in_milliseconds(times: &[Duration]) -> String {
-    let milliseconds = |percent| at(times, percent).as_secs_f64() * 1e3;
-    let [median, most, max] = [50.0, 99.0, 100.0].map(milliseconds);
-    format!("p50 {median:.1} ms, p99 {most:.1} ms, max {max:.1} ms")
+/// The 50th and the 99th percentile of times, each with its goal in nanoseconds.
+pub(super) fn percentiles(what: &str, times: &[Duration], goals: [Option<f64>; 2]) -> Vec<Figure> {
+    let max = times.iter().max().copied().unwrap_or_default();
+    let figures = [50.0, 99.0].into_iter().zip(goals).map(|(percent, goal)| {
+        let figure = Figure::of_times(what, times, percent, scale().rounds);
+        let figure =
+            figure.more(format!("max {}", Unit::Nanoseconds.written(max.as_secs_f64() * 1e9)));
+        match goal {
+            Some(goal) => figure.at_most(goal),
+            None => figure,
+        }
+    });
+    figures.collect()
 }
 
 /// Ten thousand followers and no news.
-pub(super) async fn idle() -> Result<String> {
+pub(super) async fn idle() -> Result<Vec<Figure>> {
     let (_redis, plane) = system().await?;
-    sleep(Duration::from_secs(2)).await;
+    let followers = scale().idle_followers;
+    sleep(scale().waits(2.0)).await;
     let before = plane.resident_bytes()?;
-    let following =
-        tokio::task::spawn_blocking(follow(Address::of(&plane), IDLE, Duration::from_secs(25)));
-    sleep(Duration::from_secs(20)).await;
-    let each = (plane.resident_bytes()?.saturating_sub(before)) as f64 / IDLE as f64;
+    let (connected, end) = (scale().waits(20.0), scale().waits(25.0).max(SOME_HEARTBEATS));
+    let following = tokio::task::spawn_blocking(follow(Address::of(&plane), followers, end));
+    sleep(connected).await;
+    let each = (plane.resident_bytes()?.saturating_sub(before)) as f64 / followers as f64;
     let mut gaps = Vec::new();
     for heard in following.await?? {
-        ensure!(heard.len() > 3, "a follower got {} heartbeats", heard.len());
+        ensure!(heard.len() > 2, "a follower got {} heartbeats", heard.len());
         gaps.extend(heard.windows(2).skip(1).map(|pair| pair[1].0.duration_since(pair[0].0)));
     }
-    gaps.sort_unstable();
-    Ok(format!(
-        "{IDLE} idle followers: {:.1} KB each (goal 20), heartbeats every 2 s came after p50 {:.2} s, \
-         p99 {:.2} s, max {:.2} s\n",
-        each / 1000.0,
-        at(&gaps, 50.0).as_secs_f64(),
-        at(&gaps, 99.0).as_secs_f64(),
-        at(&gaps, 100.0).as_secs_f64()
-    ))
+    let memory =
+        Figure::new(&format!("each of {followers} idle followers"), Unit::Bytes, vec![each]);
+    let mut figures = vec![memory.at_most(20_000.0)];
+    let what = format!("between heartbeats every 2 s, {followers} idle followers");
+    figures.extend(percentiles(&what, &gaps, [None; 2]));
+    Ok(figures)
 }
 
 /// That many streams, read for that long on one thread.
@@ -172,4 +178,6 @@ async fn stream(Address { port, key }: Address, end: Instant) -> Result<Heard> {
     Ok(heard)
 }
 
-pub(super) const IDLE: usize = 10_000;
+/// What followers wait for the last revocation, after the usual time.
+pub(super) const GRACE: Duration = Duration::from_secs(1);
+const SOME_HEARTBEATS: Duration = Duration::from_millis(5500);

@@ -9,35 +9,40 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
-use super::followers::{Address, IDLE, delays, follow, in_milliseconds, revoke};
+use super::followers::{Address, GRACE, delays, follow, percentiles, revoke};
 use super::system;
+use crate::bench::figure::{Figure, Unit};
+use crate::bench::scale::scale;
 use crate::refreshes::server::{ControlPlane, Redis, START_LIMIT, free_port, resident_bytes};
-use crate::tools::target_dir;
 
 /// The memory of each follower, and how soon a revocation reaches all of them.
-pub(super) async fn followers() -> Result<String> {
+pub(super) async fn followers() -> Result<Vec<Figure>> {
     let (redis, plane) = system().await?;
     let relay = Relay::start(&redis, &plane).await?;
-    let mut figures = String::new();
-    for round in 1..=ROUNDS {
+    let mut figures = Vec::new();
+    let followers = scale().idle_followers;
+    for round in 1..=scale().relay_rounds {
         let of_plane = (Address::of(&plane), plane.resident_bytes()?);
         let of_relay = (Address { port: relay.port, key: None }, relay.resident_bytes()?);
         for (name, (address, before)) in [("control plane", of_plane), ("relay", of_relay)] {
-            let time = Duration::from_secs(28);
-            let following = tokio::task::spawn_blocking(follow(address, IDLE, time));
-            sleep(Duration::from_secs(14)).await;
+            let time = scale().waits(28.0) + GRACE;
+            let following = tokio::task::spawn_blocking(follow(address, followers, time));
+            sleep(scale().waits(14.0)).await;
             let after = match name {
                 "relay" => relay.resident_bytes()?,
                 _ => plane.resident_bytes()?,
             };
             // As many as are announced to that many followers: one announcement takes 200 ms.
-            let sent = revoke(&plane, 20, Duration::from_millis(500)).await?;
+            let sent = revoke(&plane, 20, scale().waits(0.5)).await?;
             let times = delays(&following.await??, &sent)?;
-            let each = after.saturating_sub(before) as f64 / IDLE as f64 / 1000.0;
-            let said = in_milliseconds(&times);
-            figures += &format!(
-                "{IDLE} followers of the {name}, round {round}: {each:.1} KB each, revoke to follower {said}\n"
-            );
+            let each = after.saturating_sub(before) as f64 / followers as f64;
+            let what = format!("{followers} followers of the {name}, round {round}");
+            // That of the first round is not returned before the second.
+            if round == 1 {
+                let what = format!("each of {followers} followers of the {name}");
+                figures.push(Figure::new(&what, Unit::Bytes, vec![each]));
+            }
+            figures.extend(percentiles(&format!("revoke to {what}"), &times, [None; 2]));
         }
     }
     Ok(figures)
@@ -61,7 +66,7 @@ impl Relay {
         let id = status["issuer"].as_str().context("no issuer")?;
         let (port, admin_port) = (free_port().await?, free_port().await?);
         let log = std::fs::File::create(redis.folder().join("relay.log"))?;
-        let process = Command::new(target_dir().join("release/offswitch"))
+        let process = Command::new(scale().program("offswitch"))
             .arg("guard")
             .env("OFFSWITCH_GUARD_RELAY_LISTEN", format!("127.0.0.1:{port}"))
             .env("OFFSWITCH_GUARD_ADMIN_LISTEN", format!("127.0.0.1:{admin_port}"))
@@ -87,5 +92,3 @@ impl Relay {
         resident_bytes(&self.process)
     }
 }
-
-const ROUNDS: usize = 2;

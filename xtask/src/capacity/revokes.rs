@@ -4,37 +4,39 @@ use anyhow::Result;
 use redis::{AsyncConnectionConfig, Client, Script};
 use tokio::task::JoinSet;
 
-use super::{CONNECTIONS, JSON, ROUNDS, median, request, system};
+use super::{CONNECTIONS, JSON, request, system};
+use crate::bench::figure::{Figure, Unit, median, ratios};
+use crate::bench::scale::scale;
 use crate::refreshes::load::{Connection, Counting, one_thread};
 use crate::refreshes::server::{ControlPlane, Redis};
 use crate::tools::in_an_hour;
 
 /// Single revocations over HTTP compared with the bare script, interleaved.
-pub(super) async fn single() -> Result<String> {
+pub(super) async fn single() -> Result<Vec<Figure>> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..scale().rounds {
         let redis = Redis::start().await?;
         bare.push(bare_per_second(&redis.url).await?);
         let (_redis, plane) = system().await?;
         ours.push(revokes_per_second(&plane, CONNECTIONS, 1, 0).await?);
     }
-    let (ours, bare) = (median(ours), median(bare));
-    Ok(format!(
-        "single revokes over HTTP, durable, {CONNECTIONS} connections: {ours:.0}/s, {:.0} % of bare \
-         EVAL (ZADD and XADD) with {bare:.0}/s (goal 40 %)\n",
-        100.0 * ours / bare
-    ))
+    let what = format!(
+        "single revokes over HTTP, durable, {CONNECTIONS} connections, of bare EVAL (ZADD and XADD)"
+    );
+    let more = format!("{:.0}/s of {:.0}/s", median(&ours), median(&bare));
+    let share = Figure::new(&what, Unit::Share, ratios(&ours, &bare));
+    Ok(vec![share.at_least(0.4).more(more)])
 }
 
 /// Requests of a thousand entries.
-pub(super) async fn bulk() -> Result<String> {
+pub(super) async fn bulk() -> Result<Vec<Figure>> {
     let mut ours = Vec::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..scale().rounds {
         let (_redis, plane) = system().await?;
         ours.push(revokes_per_second(&plane, 4, BULK, 0).await? * BULK as f64);
     }
-    let ours = median(ours);
-    Ok(format!("bulk revokes in requests of {BULK}: {ours:.0} entries/s (goal 100,000)\n"))
+    let what = format!("entries in bulk revokes, requests of {BULK}");
+    Ok(vec![Figure::new(&what, Unit::PerSecond, ours).at_least(100_000.0)])
 }
 
 /// Requests per second, each with that many entries that were not revoked before, in this `run` or

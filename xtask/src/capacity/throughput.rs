@@ -9,14 +9,15 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use super::{CONNECTIONS, ControlPlane, JSON, ROUNDS, median, request, system};
+use super::{CONNECTIONS, ControlPlane, JSON, request, system};
+use crate::bench::figure::{Figure, Unit, median, ratios};
+use crate::bench::scale::scale;
 use crate::refreshes::load::{Connection, Counting, one_thread};
 use crate::refreshes::server::{OidcProvider, Redis, free_port};
-use crate::tools::target_dir;
 
 /// `GET /v1/feed?since=` with a small delta, compared with the same accept loop and Axum with a
 /// fixed body.
-pub(super) async fn polls() -> Result<String> {
+pub(super) async fn polls() -> Result<Vec<Figure>> {
     let (_redis, plane) = system().await?;
     let client = Client::builder().no_proxy().build()?;
     let feed = format!("{}/v1/feed", plane.origin());
@@ -29,7 +30,7 @@ pub(super) async fn polls() -> Result<String> {
     let delta = client.get(format!("{}{path}", plane.origin())).bearer_auth(&plane.admin_key);
     let size = delta.send().await?.bytes().await?.len();
     let port = free_port().await?;
-    let _peer = Command::new(target_dir().join("release/examples/fixed_body"))
+    let _peer = Command::new(scale().program("examples/fixed_body"))
         .args([port.to_string(), size.to_string()])
         .kill_on_drop(true)
         .spawn()?;
@@ -41,35 +42,34 @@ pub(super) async fn polls() -> Result<String> {
     )
     .into_bytes();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..scale().rounds {
         theirs.push(per_second(port, bare.clone()).await?);
         ours.push(per_second(plane.port, poll.clone()).await?);
     }
-    let (ours, theirs) = (median(ours), median(theirs));
-    Ok(format!(
-        "polls with a delta of {size} bytes: {ours:.0}/s, {:.0} % of a fixed body with {theirs:.0}/s \
-         (goal 80 %)\n",
-        100.0 * ours / theirs
-    ))
+    let more = format!("{:.0}/s of {:.0}/s", median(&ours), median(&theirs));
+    let what = format!("polls with a delta of {size} bytes, of a fixed body");
+    Ok(vec![Figure::new(&what, Unit::Share, ratios(&ours, &theirs)).at_least(0.8).more(more)])
 }
 
 /// Introspection of an access token compared with oidc-provider with Redis.
-pub(super) async fn introspection() -> Result<String> {
+pub(super) async fn introspection() -> Result<Vec<Figure>> {
     let (mut known, mut fresh, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    let (_redis, plane) = system().await?;
+    let requests = Arc::new(introspections(&plane).await?);
+    for _ in 0..scale().rounds {
         theirs.push(oidc_provider().await.context("oidc-provider")?);
-        let (_redis, plane) = system().await?;
-        let requests = introspections(&plane).await?;
         known.push(per_second(plane.port, requests[0].clone()).await?);
-        fresh.push(per_second_in_turn(plane.port, requests).await?);
+        fresh.push(per_second_in_turn(plane.port, requests.clone()).await?);
     }
-    let (known, fresh, theirs) = (median(known), median(fresh), median(theirs));
-    Ok(format!(
-        "introspection: {known:.0}/s of one token, {:.1} times oidc-provider with {theirs:.0}/s (goal 5); \
-         {fresh:.0}/s of {TOKENS} tokens in turn, whose signatures are verified each time, {:.1} times\n",
-        known / theirs,
-        fresh / theirs
-    ))
+    let figure = |what, ours: &[f64]| {
+        let more = format!("{:.0}/s, {:.0}/s", median(ours), median(&theirs));
+        Figure::new(what, Unit::Times, ratios(ours, &theirs)).more(more)
+    };
+    let in_turn = "introspection of tokens in turn, each verified, compared with oidc-provider";
+    Ok(vec![
+        figure("introspection of one token, compared with oidc-provider", &known).at_least(5.0),
+        figure(in_turn, &fresh),
+    ])
 }
 
 /// One request per token, for more tokens than the control plane remembers.
@@ -80,7 +80,8 @@ async fn introspections(plane: &ControlPlane) -> Result<Vec<Vec<u8>>> {
             let body = json!({ "sub": format!("user {of} {number}") }).to_string();
             request(plane, "POST", "/v1/sessions", JSON, &body)
         };
-        let logins: Vec<_> = (0..TOKENS.div_ceil(CONNECTIONS)).map(login).collect();
+        let logins: Vec<_> =
+            (0..scale().introspected_tokens.div_ceil(CONNECTIONS)).map(login).collect();
         let port = plane.port;
         opening.spawn(async move {
             let mut connection = Connection::open(port).await?;
@@ -118,14 +119,13 @@ async fn oidc_provider() -> Result<f64> {
 
 /// The number of 200 responses to the same request, from all connections together.
 async fn per_second(port: u16, request: Vec<u8>) -> Result<f64> {
-    per_second_in_turn(port, vec![request]).await
+    per_second_in_turn(port, Arc::new(vec![request])).await
 }
 
 /// The same for many requests; each connection sends its own share in turn.
-async fn per_second_in_turn(port: u16, requests: Vec<Vec<u8>>) -> Result<f64> {
+async fn per_second_in_turn(port: u16, requests: Arc<Vec<Vec<u8>>>) -> Result<f64> {
     one_thread(async move {
         let counting = Counting::begin();
-        let requests = Arc::new(requests);
         let mut chains = JoinSet::new();
         for number in 0..CONNECTIONS {
             let (requests, mut counting) = (requests.clone(), counting);
@@ -146,5 +146,3 @@ async fn per_second_in_turn(port: u16, requests: Vec<Vec<u8>>) -> Result<f64> {
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
-/// One and a half times as many as the control plane remembers.
-const TOKENS: usize = 30_000;

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::task::JoinSet;
 
-use super::{MEASURED, WARM_UP};
+use crate::bench::scale::scale;
 
 /// A token endpoint on this machine.
 #[derive(Debug, Clone)]
@@ -65,8 +65,8 @@ impl Counting {
     /// Starts the warm-up.
     pub(crate) fn begin() -> Self {
         let now = Instant::now();
-        let begin = now + WARM_UP;
-        Self { begin, end: begin + MEASURED, now, counted: 0 }
+        let begin = now + scale().warm_up;
+        Self { begin, end: begin + scale().measured, now, counted: 0 }
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -92,7 +92,7 @@ impl Counting {
         {
             sum += counted??;
         }
-        Ok(sum as f64 / MEASURED.as_secs_f64())
+        Ok(sum as f64 / scale().measured.as_secs_f64())
     }
 }
 

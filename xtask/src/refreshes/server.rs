@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::bench::scale::{Scale, scale};
 use crate::tools::{self, root, target_dir};
 
 /// A running server with its own folder; dropping it stops the server and removes the folder.
@@ -53,7 +54,7 @@ impl Redis {
     }
 }
 
-/// A running `offswitch serve`, built as for a release; it stops when dropped.
+/// A running `offswitch serve`; it stops when dropped.
 pub(crate) struct ControlPlane {
     pub(crate) port: u16,
     pub(crate) admin_key: String,
@@ -73,7 +74,7 @@ impl ControlPlane {
         let log = std::fs::File::create(redis.folder().join("control-plane.log"))?;
         let begin = Instant::now();
         let command = |name: &str| {
-            let mut command = Command::new(target_dir().join("release/offswitch"));
+            let mut command = Command::new(scale().program("offswitch"));
             command
                 .arg(name)
                 .env("OFFSWITCH_LISTEN", format!("127.0.0.1:{port}"))
@@ -184,11 +185,10 @@ struct Started {
     refresh_tokens: Vec<String>,
 }
 
-/// Builds the control plane as for a release, and its peer in the benchmark.
-pub(crate) fn build() -> Result<()> {
-    tools::ensure_test_programs()?;
-    let build = ["build", "--quiet", "--release", "--package", "offswitch", "--locked"];
-    tools::run("cargo", &[&build[..], &["--bins", "--examples"]].concat())
+/// Builds the program and its peers in the benchmark.
+pub(crate) fn build(scale: &Scale) -> Result<()> {
+    let programs = ["--bin", "offswitch", "--example", "fixed_body", "--example", "fixed_check"];
+    tools::run("cargo", &[&["build"], &scale.cargo_options()[..], &programs].concat())
 }
 
 /// A port that no process listens on.
