@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use crate::{page, tools, tour, wasm};
+use crate::bench::scale::Kind;
+use crate::{bench, page, tools, tour, wasm};
 
 /// Runs the Rust tests, the JavaScript tests in every runtime, and the tour.
 pub(crate) async fn run() -> Result<()> {
@@ -19,6 +20,7 @@ pub(crate) async fn run() -> Result<()> {
                      --skip redis_tls --skip certificates";
         tools::run("sh", &["-c", &format!("REDIS_SERVER=valkey-server {tests}")])?;
     }
+    bench::run(None, &[], Kind::Smoke).await?;
     tools::run("npm", &["test"])
 }
 
