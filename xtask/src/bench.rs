@@ -9,6 +9,7 @@ mod moved;
 pub(crate) mod scale;
 mod section;
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -58,7 +59,11 @@ pub(crate) async fn run(which: Option<Which>, parts: &[capacity::Part], kind: Ki
     let load = Load::watch()?;
     print!("{}", load.report());
     tools::ensure_npm_packages()?;
-    let jobs = Job::all(which, parts, kind);
+    let mut jobs = Job::all(which, parts, kind);
+    if kind == Kind::Smoke {
+        // What takes long begins first, since some run at the same time.
+        jobs.sort_by_key(|job| Reverse(job.estimate(Kind::Quick)));
+    }
     tools::ensure_bench_programs()?;
     let mut built = Vec::new();
     for build in jobs.iter().map(|job| job.needs(kind)) {
