@@ -188,7 +188,7 @@ struct Started {
 /// Builds the program and its peers in the benchmark.
 pub(crate) fn build(scale: &Scale) -> Result<()> {
     let programs = ["--bin", "offswitch", "--example", "fixed_body", "--example", "fixed_check"];
-    tools::run("cargo", &[&["build"], &scale.cargo_options()[..], &programs].concat())
+    tools::run("cargo", &[&["build"][..], scale.cargo_options(), &programs].concat())
 }
 
 /// A port that no process listens on.
