@@ -150,5 +150,5 @@ impl BackupError {
 const UNFINISHED: &str = "restoring";
 /// The format of the files that this version writes and reads. What is in them has the format of a store, so
 /// that a new format of stores needs a new one here too.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const _: () = assert!(FORMAT as u64 >= crate::store::FORMAT);

@@ -20,8 +20,8 @@ use self::altered::AlteredDocuments;
 use crate::keyring;
 use crate::master_key::MasterKey;
 use crate::store::{
-    Append, Appended, Batch, Durability, Finding, Older, Onto, Page, Request, Store, StoreError,
-    Stretch, Swapped,
+    Append, Appended, Batch, Durability, Finding, NotePlace, Older, Onto, Page, Request, Store,
+    StoreError, Stretch, Swapped,
 };
 
 /// A store whose documents are sealed.
@@ -216,6 +216,28 @@ impl Store for SealedStore {
     fn durability(&self) -> Option<Durability> {
         self.inner.durability()
     }
+
+    async fn format_since(&self) -> Result<u64, StoreError> {
+        self.inner.format_since().await
+    }
+
+    async fn leave_note(&self, note: &[u8]) -> Result<(), StoreError> {
+        self.inner.leave_note(&self.seal(NOTES, note)?).await
+    }
+
+    /// A note that is not accepted is empty, so that the caller goes on after it.
+    async fn notes(
+        &self,
+        after: NotePlace,
+        timeout: Duration,
+    ) -> Result<Vec<(NotePlace, Vec<u8>)>, StoreError> {
+        let notes = self.inner.notes(after, timeout).await?;
+        let open = |(place, sealed): (NotePlace, Vec<u8>)| {
+            let mut content = self.master.open(NOTES, &sealed).unwrap_or_default();
+            (place, std::mem::take(&mut *content))
+        };
+        Ok(notes.into_iter().map(open).collect())
+    }
 }
 
 /// When a store may forget the document `name` with this `content`, unix seconds; never if absent.
@@ -233,3 +255,6 @@ pub fn forget_at(name: &str, content: &[u8], lifetimes: &Lifetimes, now: u64) ->
 fn is_sealed_here(name: &str) -> bool {
     name != keyring::DOCUMENT
 }
+
+/// The name under which notes are sealed: no document has it.
+const NOTES: &str = "notes/";

@@ -127,6 +127,38 @@ pub trait Store: Send + Sync + 'static {
 
     /// Which failures a record that is acknowledged now survives, if known.
     fn durability(&self) -> Option<Durability>;
+
+    /// Since when no process can use the store that knows only an earlier format than this version, by the store's
+    /// clock, unix seconds; 0 if that was always so. A store of an earlier format is raised first.
+    async fn format_since(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    /// Leaves a note for the other processes that use the store now. It is kept for [`NOTES_LAST`] only, and is not
+    /// durable: nothing may depend on its arrival.
+    async fn leave_note(&self, _note: &[u8]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The notes after the place `after`, in order, each with its place; as soon as there are some, and no later than
+    /// after `timeout`. A store that is not shared has none.
+    async fn notes(
+        &self,
+        _after: NotePlace,
+        timeout: Duration,
+    ) -> Result<Vec<(NotePlace, Vec<u8>)>, StoreError> {
+        tokio::time::sleep(timeout).await;
+        Ok(vec![])
+    }
+}
+
+/// The place of a note among the others, which are ascending; that before all of them by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct NotePlace {
+    /// When it was left, by the store's clock, milliseconds.
+    pub milliseconds: u64,
+    /// Distinguishes notes of one millisecond.
+    pub number: u64,
 }
 
 /// A record to append, and the request that brought it.
@@ -354,8 +386,9 @@ pub enum StoreError {
 
 /// The format of what is in a store: records, checkpoints and documents. A version that writes anything that
 /// the version before it cannot read, such as a new kind of record or a new scope of API keys, raises the number
-/// by one. Its first process then marks the store with it, and older processes refuse the store from then on.
-pub const FORMAT: u64 = 1;
+/// by one. So does one that relies on something which the version before it does not do. Its first process then marks
+/// the store with it, and older processes refuse the store from then on. Since 2, every process lists itself.
+pub const FORMAT: u64 = 2;
 
 impl StoreError {
     /// The stable code.
@@ -375,3 +408,6 @@ impl StoreError {
 /// A page ends with the record that takes it to this size, so that neither memory nor a deadline
 /// depends on the number of large records.
 pub const PAGE_SIZE_BYTES: usize = 16 << 20;
+
+/// For how long the store keeps notes: longer than any request waits.
+pub const NOTES_LAST: Duration = Duration::from_secs(60);

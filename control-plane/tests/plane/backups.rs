@@ -300,8 +300,8 @@ async fn a_backup_that_is_damaged_or_of_another_installation_is_refused() {
     check(&good[..good.len() / 2], 1, "ends too early");
     check(&[&good[..], b"x"].concat(), 1, "was changed or is damaged");
     let mut later = good.clone();
-    later[17] = 2;
-    check(&later, 1, "has format 2, expected 1");
+    later[17] = 3;
+    check(&later, 1, "has format 3, expected 2");
     let mut changed = good.clone();
     changed[good.len() / 2] ^= 1;
     check(&changed, 1, "was changed or is damaged");

@@ -37,19 +37,20 @@ async fn an_older_process_refuses_a_store_that_a_newer_one_has_marked() {
         redis.command::<()>(&["HSET", "{offswitch}:meta", "format", format]).await;
     };
     let format: String = redis.command(&["HGET", "{offswitch}:meta", "format"]).await;
-    assert_eq!(format, "1");
+    assert_eq!(format, "2");
     let session = plane.posted("/v1/sessions", &json!({ "sub": "alice" })).await;
     let sessions = async || {
-        let document: Vec<String> = redis.command(&["KEYS", "{offswitch}:doc:*"]).await;
+        let mut documents: Vec<String> = redis.command(&["KEYS", "{offswitch}:doc:*"]).await;
+        documents.sort_unstable();
         let mut dumps = Vec::new();
-        for key in &document {
+        for key in &documents {
             dumps.push(redis.command::<Vec<u8>>(&["GET", key]).await);
         }
         let log: u64 = redis.command(&["XLEN", "{offswitch}:log"]).await;
         (dumps, log)
     };
 
-    mark("2").await;
+    mark("3").await;
     let before = sessions().await;
     for (path, body) in
         [("/v1/revocations", json!({ "sub": "bob" })), ("/v1/sessions", json!({ "sub": "eve" }))]
@@ -71,7 +72,7 @@ async fn an_older_process_refuses_a_store_that_a_newer_one_has_marked() {
     let finding = &readiness["findings"][0];
     assert_eq!((&finding["code"], &finding["fatal"]), (&json!("store_newer"), &json!(true)));
     let detail = finding["detail"].as_str().unwrap();
-    assert!(detail.contains("format 2") && detail.contains("up to 1"), "{detail}");
+    assert!(detail.contains("format 3") && detail.contains("up to 2"), "{detail}");
     assert_eq!(sessions().await, before, "nothing was written");
     let metrics = plane.admin(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("offswitch_store_finding{code=\"store_newer\"} 1"), "{metrics}");
@@ -87,7 +88,7 @@ async fn an_older_process_refuses_a_store_that_a_newer_one_has_marked() {
     let started = Launched::start(folder.path(), |command| {
         command.env("OFFSWITCH_STORE", &url);
     });
-    assert!(started.until_ended().await.contains("the store has format 2"));
+    assert!(started.until_ended().await.contains("the store has format 3"));
     let place = [environment[0], ("OFFSWITCH_DATA_DIR", folder.path().to_str().unwrap())];
     let file = folder.path().join("file");
     for arguments in [&["serve", "--check"][..], &["backup", "--to", file.to_str().unwrap()]] {
@@ -95,12 +96,12 @@ async fn an_older_process_refuses_a_store_that_a_newer_one_has_marked() {
         let said =
             [&refused.stdout, &refused.stderr].map(|text| String::from_utf8_lossy(text)).concat();
         assert_eq!(refused.status.code(), Some(1), "{said}");
-        assert!(said.contains("the store has format 2"), "{said}");
+        assert!(said.contains("the store has format 3"), "{said}");
     }
     assert!(!file.exists());
 
     // The newer version was taken back, and had written nothing.
-    mark("1").await;
+    mark("2").await;
     until_ready(&plane, true).await;
     plane.posted("/v1/revocations", &json!({ "sub": "bob" })).await;
     plane.refreshed(text(&session, "refresh_token")).await;
@@ -117,11 +118,11 @@ async fn an_older_version_refuses_a_file_of_a_newer_one_and_leaves_it_as_it_is()
     plane.posted("/v1/revocations", &json!({ "sub": "bob" })).await;
     plane.kill();
     let path = folder.path().join("offswitch.redb");
-    assert_eq!(format_in(&path), 1);
-    mark(&path, 2);
-    let refused = Launched::start(folder.path(), |_| ()).until_ended().await;
-    assert!(refused.contains("the store has format 2"), "{refused}");
     assert_eq!(format_in(&path), 2);
+    mark(&path, 3);
+    let refused = Launched::start(folder.path(), |_| ()).until_ended().await;
+    assert!(refused.contains("the store has format 3"), "{refused}");
+    assert_eq!(format_in(&path), 3);
     mark(&path, 1);
     let plane = ControlPlane::start_in(folder.path(), &[]).await;
     let listed = plane.got("/v1/revocations").await;

@@ -33,8 +33,8 @@ use self::scripts::{Keys, digest, digest_of};
 use crate::clock::unix_seconds;
 
 use super::{
-    Append, Appended, Batch, Durability, FORMAT, Finding, Older, Onto, Page, Request, Store,
-    StoreError, Stretch, Swapped, mark,
+    Append, Appended, Batch, Durability, FORMAT, Finding, NotePlace, Older, Onto, Page, Request,
+    Store, StoreError, Stretch, Swapped, mark,
 };
 
 /// A store in Redis (7.0 or later) or Valkey, shared by any number of processes: in one server, in
@@ -42,7 +42,8 @@ use super::{
 ///
 /// All keys of a feed have one hash tag: `meta` (era, seq and mark of the last record and of the
 /// checkpoint, the checkpoint's digest, the format), `log` (a stream whose ids are `seq-mark`), `checkpoint`,
-/// `doc:<name>` and `request:<id>`. Requests and some documents expire.
+/// `notes` (a stream, while a request waits for followers), `doc:<name>` and `request:<id>`. Requests, notes and some
+/// documents expire.
 pub struct RedisStore {
     link: Arc<Link>,
     keys: Keys,
@@ -92,8 +93,15 @@ impl RedisStore {
                 fatal.iter().map(|Finding { code, detail, .. }| format!("{code}: {detail}"));
             return Err(StoreError::Unavailable(texts.collect::<Vec<_>>().join("; ")));
         }
-        let (begun, _) = store.link.call::<bool>(&store.keys.begin(store.first_era)).await?;
-        if begun { Ok(store) } else { Err(gone()) }
+        store.begin().await?;
+        Ok(store)
+    }
+
+    /// Begins a log unless there is one, and returns since when it has the format of this version.
+    async fn begin(&self) -> Result<u64, StoreError> {
+        let call = self.keys.begin(self.first_era);
+        let ((begun, since), _): ((bool, u64), _) = self.link.call(&call).await?;
+        if begun { Ok(since) } else { Err(gone()) }
     }
 
     /// One blocking read; false if nothing came.
@@ -313,6 +321,31 @@ impl Store for RedisStore {
     fn durability(&self) -> Option<Durability> {
         self.link.durability()
     }
+
+    async fn format_since(&self) -> Result<u64, StoreError> {
+        self.begin().await
+    }
+
+    async fn leave_note(&self, note: &[u8]) -> Result<(), StoreError> {
+        self.link.call::<bool>(&self.keys.leave_note(note)).await.map(|_| ())
+    }
+
+    async fn notes(
+        &self,
+        after: NotePlace,
+        timeout: Duration,
+    ) -> Result<Vec<(NotePlace, Vec<u8>)>, StoreError> {
+        let found = self.link.call_blocking(&self.keys.notes(after, timeout), timeout).await?;
+        let strange = |_| StoreError::Damaged("the notes cannot be read".to_owned());
+        let found: Option<Notes> = redis::from_redis_value(found).map_err(strange)?;
+        let found = found.into_iter().flatten().flat_map(|(_, notes)| notes);
+        let notes = found.filter_map(|(id, fields)| {
+            let (milliseconds, number) = id.split_once('-')?;
+            let (milliseconds, number) = (milliseconds.parse().ok()?, number.parse().ok()?);
+            Some((NotePlace { milliseconds, number }, fields.into_iter().nth(1)?))
+        });
+        Ok(notes.collect())
+    }
 }
 
 impl fmt::Debug for RedisStore {
@@ -342,6 +375,9 @@ type Read = (
     Vec<Vec<u8>>,
     i64,
 );
+
+/// The result of reading notes: of each stream its key, and the ids and fields of its entries.
+type Notes = Vec<(String, Vec<(String, Vec<Vec<u8>>)>)>;
 
 /// The result of `read_back.lua`: era, id of the oldest record, ids and records, newest first.
 type ReadBack = (Option<u64>, Option<String>, Vec<String>, Vec<Vec<u8>>);

@@ -1,12 +1,13 @@
 //! The keys and the scripts on them: small, idempotent, all keys declared and in one slot.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use offswitch_core::log::{Checkpoint, End};
 use offswitch_snapshot::Position;
 use redis::{Cmd, Script, Value};
 
-use super::super::{Append, FORMAT, Onto, PAGE_SIZE_BYTES, Request};
+use super::super::{Append, FORMAT, NOTES_LAST, NotePlace, Onto, PAGE_SIZE_BYTES, Request};
 
 /// A command and the script that it runs, if any, in case the server has not cached the script.
 pub(super) struct Call {
@@ -23,19 +24,37 @@ pub(super) struct Keys {
     pub(super) meta: String,
     pub(super) log: String,
     pub(super) checkpoint: String,
+    pub(super) notes: String,
 }
 
 impl Keys {
     pub(super) fn new(feed: &str) -> Self {
         let prefix = format!("{{{feed}}}");
         let key = |name: &str| format!("{prefix}:{name}");
-        Self { meta: key("meta"), log: key("log"), checkpoint: key("checkpoint"), prefix }
+        let [meta, log, checkpoint, notes] = ["meta", "log", "checkpoint", "notes"].map(key);
+        Self { meta, log, checkpoint, notes, prefix }
     }
 
     pub(super) fn begin(&self, first_era: u64) -> Call {
         let mut call = Call::script(&BEGIN, &[&self.meta, &self.log, &self.checkpoint]);
         call.command.arg(first_era).arg(FORMAT);
         call
+    }
+
+    pub(super) fn leave_note(&self, note: &[u8]) -> Call {
+        let mut call = Call::script(&LEAVE_NOTE, &[&self.meta, &self.notes]);
+        call.command.arg(note).arg(MOST_NOTES).arg(NOTES_LAST.as_secs());
+        call
+    }
+
+    /// Waits for notes after `after`.
+    pub(super) fn notes(&self, after: NotePlace, block: Duration) -> Cmd {
+        let mut command = redis::cmd("XREAD");
+        // 0 would block for ever.
+        command.arg("BLOCK").arg(block.as_millis().max(1)).arg("COUNT").arg(NOTES_AT_ONCE);
+        let NotePlace { milliseconds, number } = after;
+        command.arg("STREAMS").arg(&self.notes).arg(format!("{milliseconds}-{number}"));
+        command
     }
 
     /// The format, if it is there: `begin` writes it.
@@ -232,6 +251,7 @@ fn script(meta: u8, text: &str) -> Script {
 
 static APPEND: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("append.lua")));
 static BEGIN: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("begin.lua")));
+static LEAVE_NOTE: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("leave_note.lua")));
 static READ: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("read.lua")));
 static READ_BACK: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("read_back.lua")));
 static RECALL: LazyLock<Script> = LazyLock::new(|| script(2, include_str!("recall.lua")));
@@ -241,13 +261,14 @@ static TRIM: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("trim.lu
 
 /// The code of the error with which a script refuses a newer format.
 pub(super) const NEWER: &str = "NEWERFORMAT";
+/// Notes of many processes that answer often; more are of no use in the time that they last.
+const MOST_NOTES: usize = 1000;
+const NOTES_AT_ONCE: usize = 64;
 /// How many of the server's keys one step of a scan examines.
 const SCANNED_AT_ONCE: usize = 1000;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     // R12: a cluster hashes only what is between the first braces.
@@ -267,6 +288,7 @@ mod tests {
             keys.trim(1, &checkpoint),
             keys.start_era(End::default(), (2, 0), &checkpoint, b"", 1),
             keys.swap(None, "{other}", (b"", b""), None),
+            keys.leave_note(b""),
         ];
         for call in calls {
             let arguments: Vec<_> = call.command.args_iter().collect();

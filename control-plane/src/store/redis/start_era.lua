@@ -11,5 +11,9 @@ if tonumber(ARGV[4]) <= tonumber(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[3], ARGV[6])
 redis.call('HSET', KEYS[1], 'era', ARGV[4], 'seq', ARGV[5], 'mark', ARGV[8], 'checkpoint', ARGV[5],
   'checkpoint_mark', ARGV[8], 'digest', ARGV[7], 'nonce', ARGV[9], 'format', ARGV[11])
+-- Also where the log was gone: a process of an earlier version may have been the first to find that.
+if tonumber(format or '1') < tonumber(ARGV[11]) then
+  redis.call('HSET', KEYS[1], 'format_since', redis.call('TIME')[1])
+end
 redis.call('UNLINK', KEYS[2])
 return 1
