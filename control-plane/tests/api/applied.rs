@@ -3,95 +3,12 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::support::process::ControlPlane;
-
-/// A client of the feed, which says what the test wants.
-#[derive(Clone)]
-struct Raw {
-    client: Client,
-    url: String,
-    key: String,
-    introduction: String,
-}
-
-impl Raw {
-    fn new(plane: &ControlPlane, key: &str, id: u8, more: &str) -> Self {
-        let client = Client::builder().no_proxy().build().unwrap();
-        let url = format!("http://127.0.0.1:{}/v1/feed", plane.port());
-        let introduction = format!("{}{more}", format!("{id:02x}").repeat(16));
-        Self { client, url, key: key.trim().to_owned(), introduction }
-    }
-
-    fn of(plane: &ControlPlane, id: u8, more: &str) -> Self {
-        Self::new(plane, &plane.admin_key(), id, more)
-    }
-
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        let request = self.client.request(method, format!("{}{path}", self.url));
-        request.bearer_auth(&self.key).header("offswitch-follower", &self.introduction)
-    }
-
-    async fn poll(&self, since: &str) -> u16 {
-        let path = format!("?since={since}");
-        self.request(Method::GET, &path).send().await.unwrap().status().as_u16()
-    }
-
-    /// Says that it holds `position`, with the token of a question; the code of the refusal, or nothing.
-    async fn answer(&self, ask: &str, position: &str) -> String {
-        let body = json!({ "ask": ask, "position": position });
-        let answer = self.request(Method::POST, "/position").json(&body).send().await.unwrap();
-        answer.json::<Value>().await.unwrap()["code"].as_str().unwrap_or_default().to_owned()
-    }
-
-    /// Follows the stream. Answers each question with `says`, which gets the position that was sent last.
-    fn stream(&self, says: impl Fn(&str) -> Option<String> + Send + 'static) -> JoinHandle<()> {
-        let raw = self.clone();
-        tokio::spawn(async move {
-            let answer = raw.request(Method::GET, "/stream").send().await.unwrap();
-            assert!(answer.status().is_success());
-            let (mut pieces, mut text, mut position) =
-                (answer.bytes_stream(), String::new(), String::new());
-            while let Some(Ok(piece)) = pieces.next().await {
-                text.push_str(std::str::from_utf8(&piece).unwrap());
-                while let Some((event, rest)) = text.split_once("\n\n") {
-                    let line = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
-                    if let Some(id) = line("id: ") {
-                        position = id.to_owned();
-                    }
-                    if line("event: ") == Some("position")
-                        && let Some(said) = says(&position)
-                    {
-                        raw.answer(line("data: ").unwrap(), &said).await;
-                    }
-                    text = rest.to_owned();
-                }
-            }
-        })
-    }
-}
-
-/// An honest one.
-fn honest(position: &str) -> Option<String> {
-    Some(position.to_owned())
-}
-
-async fn until_connected(plane: &ControlPlane, count: usize) {
-    let begin = Instant::now();
-    loop {
-        let listed = plane.got("/v1/followers").await;
-        let all = listed["followers"].as_array().unwrap();
-        if all.iter().filter(|one| one["connected"] == true).count() == count {
-            return;
-        }
-        assert!(begin.elapsed() < Duration::from_secs(20), "{listed}");
-        sleep(Duration::from_millis(20)).await;
-    }
-}
+use crate::support::raw_follower::{RawFollower as Raw, honest, until_connected};
 
 async fn revoke(plane: &ControlPlane, query: &str) -> Value {
     plane.posted(&format!("/v1/revocations{query}"), &json!({ "sub": "alice" })).await

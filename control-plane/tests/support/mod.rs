@@ -17,6 +17,7 @@ pub(crate) mod oauth;
 pub(crate) mod polled;
 pub(crate) mod process;
 pub(crate) mod provider;
+pub(crate) mod raw_follower;
 pub(crate) mod raw_http2;
 pub(crate) mod redis_server;
 pub(crate) mod redis_user;
