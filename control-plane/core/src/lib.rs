@@ -10,6 +10,7 @@ pub mod fold;
 pub mod issuers;
 pub mod limits;
 pub mod log;
+pub mod processes;
 pub mod publication;
 pub mod receipt;
 pub mod receivers;
