@@ -58,6 +58,7 @@ fn receipt(fold: &Fold, record: &Record) -> Receipt {
         chain: fold.chain_at(fold.reached().position),
         durability: "synced",
         replicas: None,
+        applied: None,
     };
     Receipt::of(record, acknowledged, fold.issuers(), "edge", NOW + 1)
 }

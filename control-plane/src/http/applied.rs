@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use offswitch_server::roster::{Shown, Slowest, Tally};
+use offswitch_core::receipt::AppliedThen;
+use offswitch_server::roster::{Shown, Slowest};
 use offswitch_snapshot::Position;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::plane::Plane;
+use crate::plane::{Count, Plane, SilentProcess};
 use crate::problem::Problem;
 
 /// Whether the answer waits for the followers.
@@ -26,8 +27,8 @@ pub(super) struct WaitQuery {
 /// How many followers hold the revocation, when the answer was sent.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Applied {
-    /// True if every follower holds it: those of all processes, and none is unidentified. Never true with
-    /// `counted` `this_process`.
+    /// True if every follower holds it: those of all processes, and none is unidentified. Only with `counted`
+    /// `all_processes`.
     complete: bool,
     /// The followers that may still decide, also those behind relays.
     followers: u64,
@@ -37,8 +38,12 @@ pub(super) struct Applied {
     behind_relays: u64,
     /// How many more are served at least that send no id, or for which there is no room.
     unidentified: u64,
-    /// Whose followers these are: `all_processes`, where this process is the only one on its store, or `this_process`.
+    /// Whose followers these are: `all_processes`, `some_processes` if one has not answered, or `this_process` if no other
+    /// has.
     counted: &'static str,
+    /// The processes on the store; absent with a store that only one process can use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    processes: Option<ProcessesAsked>,
     /// How long the answer waited.
     milliseconds: u64,
     /// Of those that hold it, the one that took the longest.
@@ -46,10 +51,32 @@ pub(super) struct Applied {
     slowest: Option<Slowest>,
     /// Those that do not hold it, at most 20. A relay is one of them until all behind it hold it.
     silent: Vec<Shown>,
-    /// Within how many seconds those that do not hold it refuse to decide, if they get no news; absent if one of them
-    /// never does, or if that is not known.
+    /// Within how many seconds those that do not hold it refuse to decide, if they get no news, also those of processes
+    /// that have not answered; absent if one of them never does, or if that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     refuse_within_seconds: Option<u64>,
+}
+
+/// The processes on the store, and which of them have answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ProcessesAsked {
+    /// How many processes may have followers that decide, also this one.
+    asked: u64,
+    /// How many of them have answered, also this one.
+    answered: u64,
+    /// Those that have not.
+    silent: Vec<ProcessSilent>,
+}
+
+/// A process that has not answered: what its followers hold is not known.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ProcessSilent {
+    /// Its id, as `GET /v1/followers` says it; `older_version` for one that cannot be asked, `unlisted` for one that is
+    /// not known.
+    process: String,
+    /// In how many seconds all its followers refuse to decide, if it has no news for them; absent if that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refuses_in_seconds: Option<u64>,
 }
 
 impl WaitQuery {
@@ -83,41 +110,63 @@ impl Applied {
     ) -> Option<Self> {
         let time = time?;
         let began = Instant::now();
-        let tally = count(plane, position, time).await;
+        let count = plane.processes.count(position, time).await;
         let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Some(Self::new(tally, plane.has_all_followers(), milliseconds))
+        Some(Self::new(count, milliseconds))
     }
 
-    fn new(tally: Tally, has_all: bool, milliseconds: u64) -> Self {
-        let is_complete = has_all && tally.is_complete();
-        let within = tally.refuse_within.filter(|_| has_all);
+    fn new(count: Count, milliseconds: u64) -> Self {
+        let (complete, counted) = (count.is_complete(), counted(&count));
+        let refuse_within_seconds = count.refuse_within_seconds();
+        let Count { tally, asked, silent } = count;
         Self {
-            complete: is_complete,
+            complete,
             followers: tally.followers,
             holding: tally.holding,
             behind_relays: tally.behind_relays,
             unidentified: tally.unidentified,
-            counted: counted(has_all),
+            counted,
+            processes: asked.map(|asked| ProcessesAsked::new(asked, silent)),
             milliseconds,
             slowest: tally.slowest,
             silent: tally.silent,
-            refuse_within_seconds: within.map(|time| time.as_secs()),
+            refuse_within_seconds,
+        }
+    }
+
+    /// What a receipt says of it.
+    pub(super) fn then(&self) -> AppliedThen {
+        AppliedThen {
+            complete: self.complete,
+            followers: self.followers,
+            holding: self.holding,
+            behind_relays: self.behind_relays,
+            unidentified: self.unidentified,
+            counted: self.counted.to_owned(),
+            milliseconds: self.milliseconds,
+            refuse_within_seconds: self.refuse_within_seconds,
         }
     }
 }
 
-/// How many followers hold `position`, once all do, or at the end of `time`, or of the process: then streams end.
-pub(super) async fn count(plane: &Plane, position: Position, time: Duration) -> Tally {
-    let (roster, began) = (plane.publisher.roster(), Instant::now());
-    tokio::select! {
-        tally = roster.until_held(position, time) => tally,
-        () = plane.publisher.stopping() => roster.tally(position, began, Instant::now()),
+impl ProcessesAsked {
+    fn new(asked: u64, silent: Vec<SilentProcess>) -> Self {
+        let not_answered = u64::try_from(silent.len()).unwrap_or(u64::MAX);
+        let silent = silent.into_iter().map(|SilentProcess { name, refuses_in_seconds }| {
+            ProcessSilent { process: name, refuses_in_seconds }
+        });
+        Self { asked, answered: asked.saturating_sub(not_answered), silent: silent.collect() }
     }
 }
 
 /// Whose followers are counted.
-pub(super) fn counted(has_all: bool) -> &'static str {
-    if has_all { "all_processes" } else { "this_process" }
+fn counted(count: &Count) -> &'static str {
+    let silent = u64::try_from(count.silent.len()).unwrap_or(u64::MAX);
+    match count.asked.map_or(1, |asked| asked.saturating_sub(silent)) {
+        _ if silent == 0 => "all_processes",
+        1 => "this_process",
+        _ => "some_processes",
+    }
 }
 
 const DEFAULT_SECONDS: u64 = 2;

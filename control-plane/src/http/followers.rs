@@ -1,7 +1,7 @@
 //! `POST /v1/feed/position` and `GET /v1/followers`.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::access::Caller;
-use super::applied::{WaitQuery, count, counted};
+use super::applied::WaitQuery;
 use super::extract::{Body, Params};
 use crate::plane::Plane;
 use crate::problem::{Problem, ProblemDocument};
@@ -26,6 +26,8 @@ pub(super) struct Counted {
 /// The followers of this process.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Followers {
+    /// The id of this process: followers of others are not listed here.
+    process: String,
     /// The end of the log, as this process has folded it.
     #[schema(value_type = String)]
     position: Position,
@@ -35,7 +37,7 @@ pub(super) struct Followers {
     holding: u64,
     /// How many more are served at least that send no id, or for which there is no room.
     unidentified: u64,
-    /// Whose followers these are: `all_processes` or `this_process`.
+    /// Whose followers these are: `all_processes` with a store that only one process can use, otherwise `this_process`.
     counted: &'static str,
     /// Those that this process serves itself, at most 1000, the ones that hold least first.
     followers: Vec<Shown>,
@@ -59,9 +61,13 @@ pub(super) async fn answer(
         let detail = "the header offswitch-follower is missing";
         return Err(Problem::bad_request("invalid_follower", detail));
     };
-    let now = Instant::now();
-    let member = plane.publisher.roster().find(&caller.id, &introduction);
-    member.answers(body.value, plane.log.position(), now)?;
+    let answer = body.value;
+    // The process that asked may be faster than this one.
+    if let Some(position) = answer.position().filter(|one| one.era == plane.log.position().era) {
+        plane.log.wait_folded(position, LONGEST_LAG).await;
+    }
+    let (roster, head) = (plane.publisher.roster(), plane.log.position());
+    roster.answer(&caller.id, &introduction, &answer, head, Instant::now())?;
     Ok(Json(Counted { counted: true }))
 }
 
@@ -79,15 +85,24 @@ pub(super) async fn list(
 ) -> Result<Json<Followers>, Problem> {
     let wait = query.read()?;
     let position = plane.log.position();
-    let tally = count(&plane, position, wait.unwrap_or_default()).await;
+    let roster = plane.publisher.roster();
+    let began = Instant::now();
+    let tally = tokio::select! {
+        tally = roster.until_held(position, wait.unwrap_or_default()) => tally,
+        () = plane.publisher.stopping() => roster.tally(position, began, Instant::now()),
+    };
+    let is_shared = plane.processes.are_possible();
     Ok(Json(Followers {
+        process: plane.processes.own_id(),
         position,
         live: tally.followers,
         holding: tally.holding,
         unidentified: tally.unidentified,
-        counted: counted(plane.has_all_followers()),
-        followers: plane.publisher.roster().list(MOST_LISTED, Instant::now()),
+        counted: if is_shared { "this_process" } else { "all_processes" },
+        followers: roster.list(MOST_LISTED, Instant::now()),
     }))
 }
 
+/// How long an answer waits for this process to read the log.
+const LONGEST_LAG: Duration = Duration::from_millis(500);
 const MOST_LISTED: usize = 1000;

@@ -47,7 +47,10 @@ impl Wanted {
     ) -> (Option<String>, Option<Applied>) {
         let applied = Applied::within(self.wait, plane, position).await;
         let receipt = match self.receipt_for {
-            Some(name) => plane.receipt(position, durability, &name).await,
+            Some(name) => {
+                let then = applied.as_ref().map(Applied::then);
+                plane.receipt(position, durability, &name, then).await
+            }
             None => None,
         };
         (receipt, applied)

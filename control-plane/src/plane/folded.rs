@@ -31,6 +31,8 @@ pub(super) struct Folded {
     head: watch::Sender<Position>,
     /// When the log was last read to its end, unix seconds: signed snapshots are as fresh as that.
     current_at: AtomicU64,
+    /// Until when other processes count on this one, unix seconds: what is published is not dated later.
+    counted_until: AtomicU64,
     /// When the last complete pass over the ended sessions began, unix seconds.
     carried_out_at: AtomicU64,
 }
@@ -42,6 +44,7 @@ impl Folded {
             head: watch::Sender::new(fold.reached().position),
             fold: Mutex::new(fold),
             current_at: AtomicU64::new(current_at),
+            counted_until: AtomicU64::new(u64::MAX),
             carried_out_at: AtomicU64::new(0),
         }
     }
@@ -89,9 +92,15 @@ impl Folded {
         self.lock().is_session_over(&id.to_string(), sub, *version)
     }
 
-    /// When the log was last read to its end, unix seconds.
+    /// When the log was last read to its end, unix seconds; not later than others count on this process.
     pub(super) fn current_at(&self) -> u64 {
-        self.current_at.load(Ordering::Acquire)
+        let counted_until = self.counted_until.load(Ordering::Acquire);
+        self.current_at.load(Ordering::Acquire).min(counted_until)
+    }
+
+    /// Notes that other processes count on this one until then, as the store has it, unix seconds.
+    pub(super) fn note_counted_until(&self, until: u64) {
+        self.counted_until.store(until, Ordering::Release);
     }
 
     /// Notes that the log was read to its end at `read_at`. If the store's clock `was_set_back`,

@@ -3,7 +3,7 @@
 //! Every process on a store runs the same tasks; there is no leader. What one appends, all fold.
 //!
 //! Each part owns its state and its settings, and uses only the parts before it: `Folded` (what
-//! was folded), [`SigningKeys`], [`Publisher`], [`Publication`], [`Log`], [`Sessions`], [`Introspection`], [`Receivers`],
+//! was folded), [`SigningKeys`], [`Publisher`], [`Processes`], [`Publication`], [`Log`], [`Sessions`], [`Introspection`], [`Receivers`],
 //! [`Outgoing`], and, for itself, [`ApiKeyRing`]. All of them report what they change to the [`AuditLog`]. [`Plane`] puts them together. The order in which their locks are taken is
 //! written at `Folded`.
 
@@ -12,6 +12,7 @@ mod folded;
 mod introspection;
 mod log;
 mod outgoing;
+mod processes;
 mod publication;
 mod publish;
 mod receipts;
@@ -38,6 +39,7 @@ use crate::relying_parties::RelyingPartyError;
 use crate::sealing::SealedStore;
 use crate::store::{Finding, Request, Store, StoreError};
 use folded::Folded;
+use processes::ProvenTokens;
 
 pub use api_key_ring::ApiKeyRing;
 pub use introspection::Introspection;
@@ -46,6 +48,7 @@ pub use log::{
     published_issuer,
 };
 pub use outgoing::{Outgoing, RelyingPartySecrets};
+pub use processes::{Count, Processes, SilentProcess};
 pub use publication::{
     Outcome, Place, PlaceError, PlaceVersion, Publication, PublicationSecrets, PublicationSettings,
     PublishTo,
@@ -73,6 +76,8 @@ pub struct Plane {
     pub signing: Arc<SigningKeys>,
     /// What followers get.
     pub publisher: Arc<Publisher>,
+    /// The other processes on the store, and what their followers hold.
+    pub processes: Arc<Processes>,
     /// What publishes the feed elsewhere, if it is configured.
     pub publication: Option<Arc<Publication>>,
     /// The log of revocations.
@@ -214,7 +219,10 @@ impl Plane {
         audit.sign_with(Box::new(move |message| signer.sign(message)));
         let api_keys = ApiKeyRing::load(store.clone(), master.clone()).await?;
         let (validity, audience) = (publish.snapshot_validity_seconds, sessions.audience.clone());
-        let publisher = Arc::new(Publisher::new(publish, folded.clone(), signing.clone()));
+        let tokens = Arc::new(ProvenTokens::new(master.clone()));
+        let publisher = Publisher::new(publish, folded.clone(), signing.clone(), tokens);
+        let publisher = Arc::new(publisher);
+        let processes = Processes::enter(sealed.clone(), folded.clone(), publisher.clone()).await?;
         let place = publication.to.as_ref().map(|to| to.open(&publication.secrets)).transpose();
         let place = place.map_err(PlaneError::Publication)?;
         let publication =
@@ -263,6 +271,7 @@ impl Plane {
             audit,
             signing,
             publisher,
+            processes,
             publication: publication.map(Arc::new),
             log,
             sessions,
@@ -281,12 +290,6 @@ impl Plane {
     /// The time, unix seconds; the same for all processes on a store.
     pub fn now(&self) -> u64 {
         self.store.now()
-    }
-
-    /// True if every follower of the feed follows it at this process, directly or through relays: no other process can
-    /// use the store.
-    pub fn has_all_followers(&self) -> bool {
-        !self.store.is_shared()
     }
 
     /// The rules for what a revocation may name.

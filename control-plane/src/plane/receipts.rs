@@ -1,6 +1,6 @@
 //! Receipts for what was revoked.
 
-use offswitch_core::receipt::{Acknowledged, Receipt};
+use offswitch_core::receipt::{Acknowledged, AppliedThen, Receipt};
 use offswitch_snapshot::Position;
 
 use super::Plane;
@@ -8,7 +8,7 @@ use crate::store::Durability;
 
 impl Plane {
     /// A signed receipt for the record that was acknowledged at `position`, requested with the API key of this
-    /// name.
+    /// name. It has the count of followers, if the request has waited for them.
     ///
     /// It says what the log has there, not what was asked for. Nothing if that cannot be read: what is recorded
     /// stays recorded, and the same request again gets its receipt.
@@ -17,6 +17,7 @@ impl Plane {
         position: Position,
         durability: Durability,
         key_name: &str,
+        applied: Option<AppliedThen>,
     ) -> Option<String> {
         let record = match self.log.record_at(position).await {
             Ok(record) => record,
@@ -30,6 +31,7 @@ impl Plane {
             chain: self.folded.lock().chain_at(position),
             durability: durability.name(),
             replicas: durability.replicas(),
+            applied,
         };
         let issuers = self.log.issuers();
         let receipt = Receipt::of(&record, acknowledged, &issuers, key_name, self.now());

@@ -23,6 +23,9 @@ impl Plane {
             tokio::spawn(self.clone().keep_trimmed()),
             tokio::spawn(self.receivers.clone().keep_streams()),
             tokio::spawn(self.clone().keep_audited()),
+            tokio::spawn(self.processes.clone().keep_listed()),
+            tokio::spawn(self.processes.clone().keep_hearing()),
+            tokio::spawn(self.processes.clone().keep_telling()),
         ];
         tasks.into_iter().chain(published).map(|task| task.abort_handle()).collect()
     }

@@ -7,7 +7,7 @@ mod keys;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use offswitch_core::receipt::{Comparison, Opened, Receipt, compare, open};
+use offswitch_core::receipt::{AppliedThen, Comparison, Opened, Receipt, compare, open};
 use offswitch_snapshot::{FeedKey, Snapshot};
 use offswitch_verifier::MAX_TOKEN_BYTES;
 use serde_json::{Value, json};
@@ -145,6 +145,7 @@ fn answer(opened: &Opened, snapshot: Option<&Comparison>, audit: Option<&str>) -
             ("signed", moment(&json!(receipt.iat))),
             ("by key", Some(format!("{} ({})", receipt.by.id, receipt.by.name))),
             ("entries", Some(receipt.entries.to_string())),
+            ("applied", receipt.applied.as_ref().map(applied)),
             ("snapshot", snapshot.clone()),
             ("audit log", audit.map(str::to_owned)),
         ]);
@@ -161,6 +162,18 @@ fn answer(opened: &Opened, snapshot: Option<&Comparison>, audit: Option<&str>) -
         "audit": audit,
     });
     Answer { exit, text, json }
+}
+
+/// How many followers held it when the receipt was signed.
+fn applied(then: &AppliedThen) -> String {
+    let AppliedThen { complete, followers, holding, unidentified, counted, .. } = then;
+    let whether = if *complete { "complete" } else { "not complete" };
+    let whose = counted.replace('_', " ");
+    let mut text = format!("{whether}: {holding} of {followers} followers of {whose} held it");
+    if *unidentified > 0 {
+        text += &format!(", {unidentified} more are not known");
+    }
+    text
 }
 
 /// A receipt, or an answer around it.

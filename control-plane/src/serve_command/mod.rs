@@ -94,6 +94,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     router.store(Arc::new(proxies.before(routes)));
     introduce(&plane, &base);
     let (outgoing, audit) = (plane.outgoing.clone(), plane.audit.clone());
+    let processes = plane.processes.clone();
     tokio::spawn(async move {
         stopped(stopping).await;
         plane.publisher.stop_following();
@@ -106,7 +107,12 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         }
     });
     serving.await?;
-    tokio::join!(outgoing.until_released(LONGEST_RELEASE), traces.close());
+    let leaving = tokio::time::timeout(LONGEST_RELEASE, processes.leave());
+    let (_, _, left) =
+        tokio::join!(outgoing.until_released(LONGEST_RELEASE), traces.close(), leaving);
+    if left.is_err() {
+        tracing::warn!("this process stays listed in the store until its followers refuse");
+    }
     tokio::task::spawn_blocking(move || audit.close()).await?;
     Ok(())
 }

@@ -276,6 +276,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         Unit::Count,
         "Records after the checkpoint, which every start reads.",
     ),
+    (Gauge, "offswitch_processes", Unit::Count, "Processes that list themselves in the store."),
     (
         Gauge,
         "offswitch_notice_delay_seconds",

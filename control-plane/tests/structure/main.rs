@@ -35,10 +35,11 @@ const TOP: [&str; 1] = ["http"];
 /// The owners inside the plane, the lowest first: each is a file or folder, and uses the types of
 /// those before it. Modules of [`ALONE`] use no owner, and only the module that assembles the plane
 /// uses them.
-const OWNERS: [(&str, &str); 9] = [
+const OWNERS: [(&str, &str); 10] = [
     ("folded", "Folded"),
     ("signing", "SigningKeys"),
     ("publish", "Publisher"),
+    ("processes", "Processes"),
     ("publication", "Publication"),
     ("log", "Log"),
     ("sessions", "Sessions"),

@@ -22,7 +22,7 @@ use offswitch_server::feed::{
 };
 use offswitch_server::problem::Problem;
 use offswitch_server::roster::{
-    ASK_HEADER, Answer, Introduction, Member, Roster, RosterSettings, asking,
+    ASK_HEADER, Answer, FollowerId, Introduction, Member, Roster, RosterSettings, Tokens, asking,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -159,8 +159,7 @@ async fn answer(
     let Json(answer) =
         body.map_err(|rejection| Problem::bad_request("invalid_body", rejection.body_text()))?;
     let head = relaying.end().ok_or_else(not_ready)?;
-    let member = relaying.roster.find(KEY, &introduction);
-    member.answers(answer, head, std::time::Instant::now())?;
+    relaying.roster.answer(KEY, &introduction, &answer, head, std::time::Instant::now())?;
     Ok(Json(serde_json::json!({ "counted": true })))
 }
 
@@ -169,17 +168,25 @@ pub(crate) fn roster(max_followers: usize) -> Roster {
     Roster::new(RosterSettings {
         most_of_one_key: max_followers,
         validity: LONGEST_VALIDITY,
-        token,
+        tokens: Arc::new(Random),
     })
 }
 
-/// Random: only a reader of the stream in which it is sent knows it.
-fn token() -> [u8; 16] {
-    let mut token = [0; 16];
-    if let Err(error) = getrandom::fill(&mut token) {
-        panic!("the operating system gives no randomness: {error}");
+/// Tokens that only this relay knows.
+struct Random;
+
+impl Tokens for Random {
+    fn make(&self, _: &str, _: FollowerId, _: Position) -> String {
+        let mut token = [0; 16];
+        if let Err(error) = getrandom::fill(&mut token) {
+            panic!("the operating system gives no randomness: {error}");
+        }
+        token.iter().map(|byte| format!("{byte:02x}")).collect()
     }
-    token
+
+    fn proven(&self, _: &str, _: &str, _: FollowerId) -> Option<Position> {
+        None
+    }
 }
 
 fn wrong_query(rejection: &QueryRejection) -> Problem {

@@ -48,7 +48,7 @@ async fn answer(verifier: &Verifier, roster: &Roster, question: &Question) {
             return;
         }
         sleep(PAUSE).await;
-        waiting.next_change(end).await;
+        waiting.next_change(end, 0).await;
     }
 }
 

@@ -7,8 +7,9 @@ use offswitch_snapshot::Position;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Member;
 use super::member::Asked;
+use super::seen::Report;
+use super::{Introduction, Member, Roster};
 use crate::problem::Problem;
 
 /// The position that a follower holds, as the answer to a question.
@@ -58,10 +59,46 @@ impl Answer {
     }
 }
 
+impl Roster {
+    /// Takes the answer of the follower that the API key `key` has introduced, where the log ends at `head`. It counts
+    /// only with the token of a question to this follower, so that no other client can answer for it, and only for what
+    /// was sent before the question: that its reader has got. Where a load balancer brings the answer to another
+    /// process than the one that asked, or it comes late, the token itself proves that.
+    ///
+    /// # Errors
+    ///
+    /// See [`AnswerError`]; nothing is counted then.
+    pub fn answer(
+        &self,
+        key: &str,
+        introduction: &Introduction,
+        answer: &Answer,
+        head: Position,
+        now: Instant,
+    ) -> Result<(), AnswerError> {
+        let answered = self.find(key, introduction).answers(answer.clone(), head, now);
+        if answered != Err(AnswerError::UnknownAsk) {
+            return answered;
+        }
+        let proven = self.0.settings.tokens.proven(&answer.ask, key, introduction.id);
+        let sent = proven.ok_or(AnswerError::UnknownAsk)?;
+        let position = answer.position().ok_or(AnswerError::Malformed)?;
+        if position > head {
+            return Err(AnswerError::Ahead);
+        }
+        let member = self.meet(key, Some(introduction.clone()), now);
+        // Without room for it here, it stays silent.
+        if member.entry.is_none() {
+            return Err(AnswerError::UnknownAsk);
+        }
+        member.counts(position.min(sent), answer.behind.clone(), now);
+        Ok(())
+    }
+}
+
 impl Member {
-    /// Takes the answer of the follower, where the log ends at `head`. It counts only with the token of the last
-    /// question to this follower, so that no other client can answer for it, and only for what was sent before the
-    /// question: that its reader has got. A question that came too soon after it leaves the one before good for one answer.
+    /// Takes the answer of the follower to a question of this process. A question that came too soon after it leaves
+    /// the one before good for one answer.
     ///
     /// # Errors
     ///
@@ -77,7 +114,7 @@ impl Member {
             return Err(AnswerError::Ahead);
         }
         let mut state = entry.lock();
-        let is_it = |asked: &&mut Asked| written(asked.token) == answer.ask;
+        let is_it = |asked: &&mut Asked| asked.token == answer.ask;
         let sent = match state.asked.as_mut().filter(is_it) {
             Some(asked) => {
                 asked.is_answered = true;
@@ -88,23 +125,30 @@ impl Member {
                 late.ok_or(AnswerError::UnknownAsk)?.sent
             }
         };
-        let position = position.min(sent);
-        let is_report = answer.behind.is_some() && entry.introduction.is_relay;
-        if is_report {
-            state.report = answer.behind.map(|behind| (position, behind));
-        }
         drop(state);
+        self.counts(position.min(sent), answer.behind, now);
+        Ok(())
+    }
+
+    /// Counts what the follower says it holds, and what it reports as a relay.
+    fn counts(&self, position: Position, behind: Option<Behind>, now: Instant) {
+        let Some(entry) = &self.entry else { return };
+        let report = behind.filter(|_| entry.introduction.is_relay);
+        let is_report = report.is_some();
+        if let Some(behind) = report {
+            entry.lock().report = Some(Report { about: position, at: now, behind });
+        }
         self.says(Some(position), now);
         entry.answered.notify_one();
         if is_report {
             self.roster.note_change();
         }
-        Ok(())
     }
 }
 
 impl Behind {
-    fn is_plausible(&self) -> bool {
+    /// True if it can be: no more hold a position than there are.
+    pub fn is_plausible(&self) -> bool {
         let most = self.followers.max(self.unidentified);
         self.holding <= self.followers && most <= MOST_BEHIND
     }
@@ -128,11 +172,6 @@ impl From<AnswerError> for Problem {
             }
         }
     }
-}
-
-/// The text of a token.
-pub(super) fn written(token: [u8; 16]) -> String {
-    token.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What a relay can report at most: sums must not overflow.

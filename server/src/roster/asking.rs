@@ -9,7 +9,6 @@ use offswitch_snapshot::Position;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-use super::answer::written;
 use super::member::Asked;
 use super::{Member, Present, Wanted};
 use crate::feed::FeedEvent;
@@ -104,34 +103,42 @@ impl Member {
         let for_all = EACH_FOLLOWER.saturating_mul(self.roster.followers());
         let mut state = entry.lock();
         let has_reported = !entry.introduction.is_relay
-            || state.report.as_ref().is_some_and(|(position, _)| *position >= wanted.position);
+            || state.report.as_ref().is_some_and(|report| report.about >= wanted.position);
         if state.held.is_some_and(|held| held >= wanted.position) && has_reported {
             return Due::No;
         }
-        let pause = match state.asked {
+        let pause = match &state.asked {
             None => Duration::ZERO,
             // What was answered was about an earlier position.
             Some(asked) if asked.is_answered && asked.position < wanted.position => for_all,
+            // Its answer may have come to another process.
+            Some(asked) if asked.sent < wanted.position => for_all.max(NEXT_AFTER),
             Some(_) => AGAIN_AFTER,
         };
-        if let Some(at) = state.asked.map(|asked| asked.at + pause).filter(|at| *at > now) {
+        let not_before = state.asked.as_ref().map(|asked| asked.at + pause);
+        if let Some(at) = not_before.filter(|at| *at > now) {
             return Due::At(at);
         }
         let before = state.asked.take().filter(|asked| !asked.is_answered);
         // The same question again, where that is enough: its answer may be on its way.
-        let again = before.filter(|asked| asked.sent >= wanted.position);
+        let (again, before) = match before {
+            Some(asked) if asked.sent >= wanted.position => (Some(asked), None),
+            before => (None, before),
+        };
+        let is_again = again.is_some();
         let asked = again.map(|asked| Asked { at: now, ..asked }).unwrap_or_else(|| Asked {
-            token: (self.roster.0.settings.token)(),
+            token: self.roster.0.settings.tokens.make(&entry.key, entry.introduction.id, sent),
             position: wanted.position,
             sent,
             at: now,
             is_answered: false,
         });
-        if again.is_none() {
+        if !is_again {
             state.asked_before = before;
         }
+        let token = asked.token.clone();
         state.asked = Some(asked);
-        Due::Now(written(asked.token))
+        Due::Now(token)
     }
 }
 
@@ -139,5 +146,7 @@ impl Member {
 pub const ASK_HEADER: HeaderName = HeaderName::from_static("offswitch-ask");
 /// When a follower is asked again that has not answered, or holds less than it was sent.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// When a follower is asked something later that has not answered here.
+const NEXT_AFTER: Duration = Duration::from_millis(100);
 /// The CPU time for the answer of one follower: many who wait at the same time do not take all of it.
 const EACH_FOLLOWER: Duration = Duration::from_micros(25);

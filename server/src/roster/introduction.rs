@@ -33,7 +33,12 @@ impl FollowerId {
         self.0[..SHOWN_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// All of it.
+    pub(super) fn bytes(self) -> [u8; ID_BYTES] {
+        self.0
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let digits = text.as_bytes();
         if digits.len() != 2 * ID_BYTES {
             return None;

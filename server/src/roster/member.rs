@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use offswitch_snapshot::Position;
 use tokio::sync::Notify;
 
-use super::answer::Behind;
 use super::introduction::Introduction;
+use super::seen::{Print, Report};
 use super::{LEAVING_SLACK, LONGEST_STAY, Roster};
 
 /// A follower as one of its requests meets it. One that has not introduced itself, or for which there is no room, is
@@ -22,17 +22,23 @@ pub struct Member {
 /// A follower with an open stream or long poll, until this is dropped.
 pub struct Present(Member);
 
-pub(super) struct Entry {
+/// What is known of a follower.
+#[derive(Debug)]
+pub struct Entry {
     pub(super) key: Arc<str>,
+    pub(super) print: Print,
     pub(super) introduction: Introduction,
     /// It has answered: a later position may be waited for already.
     pub(super) answered: Notify,
     state: Mutex<State>,
 }
 
+#[derive(Debug)]
 pub(super) struct State {
     /// The position that it says it holds.
     pub(super) held: Option<Position>,
+    /// When it said that last, or that it holds nothing.
+    pub(super) said_at: Instant,
     /// When that grew last.
     pub(super) grew_at: Instant,
     /// When it was served last.
@@ -44,14 +50,14 @@ pub(super) struct State {
     pub(super) asked: Option<Asked>,
     /// The question before, if it was not answered: its answer may be late.
     pub(super) asked_before: Option<Asked>,
-    /// What a relay reported last about those behind it, and the position that this is about.
-    pub(super) report: Option<(Position, Behind)>,
+    /// What a relay reported last about those behind it.
+    pub(super) report: Option<Report>,
 }
 
 /// What it was asked last.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Asked {
-    pub(super) token: [u8; 16],
+    pub(super) token: String,
     /// The position that was waited for.
     pub(super) position: Position,
     /// The position that it had been sent before the question: the token proves no more.
@@ -64,6 +70,7 @@ impl Entry {
     pub(super) fn new(key: Arc<str>, introduction: Introduction, now: Instant) -> Self {
         let state = State {
             held: None,
+            said_at: now,
             grew_at: now,
             contact_at: now,
             sent: None,
@@ -72,7 +79,8 @@ impl Entry {
             asked_before: None,
             report: None,
         };
-        Self { key, introduction, answered: Notify::new(), state: Mutex::new(state) }
+        let print = Print::of(&key, introduction.id);
+        Self { key, print, introduction, answered: Notify::new(), state: Mutex::new(state) }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -106,7 +114,7 @@ impl Member {
             return;
         };
         let mut state = entry.lock();
-        state.contact_at = now;
+        (state.contact_at, state.said_at) = (now, now);
         let before = state.held;
         state.held = held.map(|held| held.max(before.unwrap_or(held)));
         let held = state.held;

@@ -4,7 +4,8 @@
 //! A follower introduces itself with each request ([`Introduction`]). A poll says by its `since` what is held. A
 //! stream is asked in the stream, only while a request waits ([`asking`]): the question has a random token and comes
 //! after the snapshot that it is about, so that only a reader of that stream can answer it, and only after all that
-//! was sent before. A relay answers for those behind it, too ([`Behind`]).
+//! was sent before. A relay answers for those behind it, too ([`Behind`]). What several processes have seen is
+//! [joined](join), so that a follower that moves between them counts once.
 //!
 //! A follower belongs to the API key that introduced it: what another key says about the same id is about another
 //! follower. It stays until it has refused to decide without news for a few seconds, because until then it may accept
@@ -14,6 +15,7 @@ mod answer;
 mod asking;
 mod introduction;
 mod member;
+mod seen;
 mod tally;
 mod waiting;
 
@@ -29,20 +31,30 @@ pub use answer::{Answer, AnswerError, Behind};
 pub use asking::{ASK_HEADER, asking};
 pub use introduction::{FOLLOWER_HEADER, FollowerId, Introduction};
 pub use member::{Member, Present};
-pub use tally::{Shown, Slowest, Tally};
+pub use seen::{Face, PRINT_BYTES, Print, Report, Seen, join};
+pub use tally::{MOST_SHOWN, Shown, Slowest, Tally};
 pub use waiting::Waiting;
 
 use member::Entry;
 
-/// The bounds of a roster.
-#[derive(Debug, Clone, Copy)]
+/// The settings of a roster.
+#[derive(Clone)]
 pub struct RosterSettings {
     /// How many followers one API key may have. Others are counted as unidentified.
     pub most_of_one_key: usize,
     /// For how long a snapshot lets a verifier decide at most, independent of its own staleness.
     pub validity: Duration,
-    /// Makes the random token of a question.
-    pub token: fn() -> [u8; 16],
+    /// Makes the tokens of questions.
+    pub tokens: Arc<dyn Tokens>,
+}
+
+/// The tokens of questions: only a reader of the stream in which one is sent knows it.
+pub trait Tokens: Send + Sync {
+    /// The token of a question to the follower that `key` has introduced, after it was sent what leads to `sent`.
+    fn make(&self, key: &str, follower: FollowerId, sent: Position) -> String;
+
+    /// What that follower had been sent before the question, if the token alone proves it.
+    fn proven(&self, token: &str, key: &str, follower: FollowerId) -> Option<Position>;
 }
 
 /// How far the followers are, as far as is known without asking them.
@@ -171,8 +183,21 @@ impl Roster {
 
     /// How many of them hold `position`. What is measured from `began` on is how long they took.
     pub fn tally(&self, position: Position, began: Instant, now: Instant) -> Tally {
-        let live = self.live(now);
-        Tally::of(&live, self.unidentified(now), position, began, self.validity(), now)
+        Tally::of(&self.seen(now), self.unidentified(now), position, began)
+    }
+
+    /// What this process has seen of its followers.
+    pub fn seen(&self, now: Instant) -> Vec<Seen> {
+        let validity = self.validity();
+        self.live(now).iter().map(|entry| Seen::of(entry, validity, now)).collect()
+    }
+
+    /// Within what time every follower of this process refuses to decide, if none gets any news from now on; none if
+    /// one of them never does.
+    pub fn refuse_within(&self, now: Instant) -> Option<Duration> {
+        let strangers = if self.unidentified(now) > 0 { self.validity() } else { Duration::ZERO };
+        let mut times = self.seen(now).into_iter().map(|seen| seen.refuses_within);
+        times.try_fold(strangers, |longest, time| Some(longest.max(time?)))
     }
 
     /// The followers that may still decide.
@@ -183,14 +208,15 @@ impl Roster {
     }
 
     /// How many followers are served at least that are not known: they say nothing, or there are too many.
-    fn unidentified(&self, now: Instant) -> u64 {
+    pub fn unidentified(&self, now: Instant) -> u64 {
         let open = self.0.strangers.load(Ordering::Relaxed);
         let is_recent =
             |at: Instant| now.saturating_duration_since(at) < self.validity() + LEAVING_SLACK;
         open.max(u64::from(self.registry().stranger_at.is_some_and(is_recent)))
     }
 
-    fn validity(&self) -> Duration {
+    /// For how long a snapshot lets a verifier decide at most.
+    pub fn validity(&self) -> Duration {
         self.0.settings.validity
     }
 
@@ -223,9 +249,9 @@ impl Registry {
 }
 
 /// How long after a follower had to refuse it is forgotten: what was sent to it may have arrived late.
-const LEAVING_SLACK: Duration = Duration::from_secs(5);
+pub const LEAVING_SLACK: Duration = Duration::from_secs(5);
 /// For how long a follower is counted that never refuses, after it was heard of last.
-const LONGEST_STAY: Duration = Duration::from_secs(86_400);
+pub const LONGEST_STAY: Duration = Duration::from_secs(86_400);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// In all there may be as many followers as this many API keys may have.
 const MOST_KEYS: usize = 4;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offswitch_snapshot::Position;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answer::Behind;
-use super::member::Entry;
+use super::member::{Entry, State};
+use super::seen::{Face, Seen};
 
 /// How many followers hold a position.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,7 +32,7 @@ pub struct Tally {
 }
 
 /// The follower that took the longest.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Slowest {
     /// Its name, if its operator chose one.
     pub name: Option<String>,
@@ -42,7 +43,7 @@ pub struct Slowest {
 }
 
 /// A follower as it is shown.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Follower)]
 pub struct Shown {
     /// Its name, if its operator chose one.
@@ -72,24 +73,16 @@ pub struct Shown {
 }
 
 impl Tally {
-    /// The tally of these followers.
-    pub(super) fn of(
-        live: &[Arc<Entry>],
-        unidentified: u64,
-        position: Position,
-        began: Instant,
-        validity: Duration,
-        now: Instant,
-    ) -> Self {
+    /// How many of these followers hold `position`. What is measured from `began` on is how long they took.
+    pub fn of(all: &[Seen], unidentified: u64, position: Position, began: Instant) -> Self {
         let mut tally =
             Self { unidentified, refuse_within: Some(Duration::ZERO), ..Self::default() };
-        let mut last: Option<(Instant, &Entry)> = None;
-        for entry in live {
-            let state = entry.lock();
-            let holds = state.held.is_some_and(|held| held >= position);
-            let behind = state.report.as_ref().map(|(about, behind)| (*about >= position, behind));
+        let mut last: Option<&Seen> = None;
+        for seen in all {
+            let holds = seen.held.is_some_and(|held| held >= position);
+            let behind = seen.report.as_ref().map(|one| (one.about >= position, &one.behind));
             let all_hold = match behind {
-                None => !entry.introduction.is_relay,
+                None => !seen.is_relay,
                 Some((is_about, behind)) => {
                     tally.followers += behind.followers;
                     tally.behind_relays += behind.followers;
@@ -102,37 +95,31 @@ impl Tally {
             // A relay that has not reported yet may have any followers.
             let is_counted = holds && (behind.is_some() || all_hold);
             tally.holding += u64::from(is_counted);
-            let grew_at = state.grew_at;
-            let those_behind = behind.map(|(_, behind)| behind.refuse_within_seconds);
-            drop(state);
             if holds && all_hold {
-                if last.is_none_or(|(at, _)| at < grew_at) {
-                    last = Some((grew_at, entry));
+                if last.is_none_or(|last| last.grew_at < seen.grew_at) {
+                    last = Some(seen);
                 }
                 continue;
             }
-            let shown = Shown::of(entry, validity, now);
-            let own = shown.refuses_in_seconds.map(Duration::from_secs);
-            let theirs = match those_behind {
-                Some(seconds) => seconds.map(Duration::from_secs),
-                None if entry.introduction.is_relay => None,
-                None => own,
+            let theirs = match behind {
+                Some((_, behind)) => behind.refuse_within_seconds.map(Duration::from_secs),
+                None if seen.is_relay => None,
+                None => seen.refuses_within,
             };
-            for time in [own, theirs] {
+            for time in [seen.refuses_within, theirs] {
                 tally.refuse_within =
                     tally.refuse_within.zip(time).map(|(one, other)| one.max(other));
             }
             if tally.silent.len() < MOST_SHOWN {
-                tally.silent.push(shown);
+                tally.silent.extend(seen.shown());
             }
         }
         if tally.unidentified > 0 {
             tally.refuse_within = None;
         }
-        tally.slowest = last.filter(|(at, _)| *at >= began).map(|(at, entry)| Slowest {
-            name: entry.introduction.name.clone(),
-            follower: entry.introduction.id.shown(),
-            milliseconds: milliseconds(at.saturating_duration_since(began)),
+        tally.slowest = last.filter(|last| last.grew_at >= began).and_then(|last| {
+            let milliseconds = milliseconds(last.grew_at.saturating_duration_since(began));
+            last.slowest(milliseconds)
         });
         tally
     }
@@ -153,13 +140,58 @@ impl Tally {
     }
 }
 
+impl Seen {
+    /// What this process knows of a follower of its own.
+    pub(super) fn of(entry: &Arc<Entry>, validity: Duration, now: Instant) -> Self {
+        let state = entry.lock();
+        Self {
+            print: entry.print,
+            is_relay: entry.introduction.is_relay,
+            held: state.held,
+            said_at: state.said_at,
+            grew_at: state.grew_at,
+            refuses_within: entry.refuses_within(&state, validity, now),
+            report: state.report.clone(),
+            face: Face::Here(entry.clone(), now, validity),
+        }
+    }
+
+    /// As it is shown, if this process knows how.
+    pub fn shown(&self) -> Option<Shown> {
+        match &self.face {
+            Face::Here(entry, now, validity) => Some(Shown::of(entry, *validity, *now)),
+            Face::Told(shown) => Some((**shown).clone()),
+            Face::Unnamed => None,
+        }
+    }
+
+    fn slowest(&self, milliseconds: u64) -> Option<Slowest> {
+        let (name, follower) = match &self.face {
+            Face::Here(entry, ..) => {
+                (entry.introduction.name.clone(), entry.introduction.id.shown())
+            }
+            Face::Told(shown) => (shown.name.clone(), shown.follower.clone()),
+            Face::Unnamed => return None,
+        };
+        Some(Slowest { name, follower, milliseconds })
+    }
+}
+
+impl Entry {
+    /// Within what time it refuses to decide if it gets no news, rounded up to seconds; none if it never does.
+    fn refuses_within(&self, state: &State, validity: Duration, now: Instant) -> Option<Duration> {
+        let silence = now.saturating_duration_since(state.contact_at);
+        let time = self.refuses_after(validity)?;
+        // What is written to an open connection may not arrive: it may refuse as late as if it had.
+        let left = if state.open > 0 { time } else { time.saturating_sub(silence) };
+        Some(Duration::from_secs(left.saturating_add(ALMOST_A_SECOND).as_secs()))
+    }
+}
+
 impl Shown {
     pub(super) fn of(entry: &Entry, validity: Duration, now: Instant) -> Self {
         let state = entry.lock();
         let silence = now.saturating_duration_since(state.contact_at);
-        let is_open = state.open > 0;
-        // What is written to an open connection may not arrive: it may refuse as late as if it had.
-        let left = |time: Duration| if is_open { time } else { time.saturating_sub(silence) };
         Self {
             name: entry.introduction.name.clone(),
             follower: entry.introduction.id.shown(),
@@ -167,12 +199,12 @@ impl Shown {
             software: entry.introduction.software.clone(),
             position: state.held,
             sent: state.sent,
-            connected: is_open,
+            connected: state.open > 0,
             seen_seconds_ago: silence.as_secs(),
             refuses_in_seconds: entry
-                .refuses_after(validity)
-                .map(|time| left(time).saturating_add(ALMOST_A_SECOND).as_secs()),
-            behind: state.report.as_ref().map(|(_, behind)| behind.clone()),
+                .refuses_within(&state, validity, now)
+                .map(|time| time.as_secs()),
+            behind: state.report.as_ref().map(|report| report.behind.clone()),
         }
     }
 }
@@ -184,4 +216,4 @@ fn milliseconds(time: Duration) -> u64 {
 /// To round up.
 const ALMOST_A_SECOND: Duration = Duration::from_nanos(999_999_999);
 /// How many followers an answer names.
-const MOST_SHOWN: usize = 20;
+pub const MOST_SHOWN: usize = 20;

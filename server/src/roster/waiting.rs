@@ -67,7 +67,7 @@ impl Waiting {
             if tally.is_complete() || now >= end {
                 return tally;
             }
-            self.next_change(end).await;
+            self.next_change(end, 0).await;
         }
     }
 
@@ -77,15 +77,22 @@ impl Waiting {
         self.roster.tally(position, began, Instant::now())
     }
 
-    /// Returns when the tally may be another one, but not before it has paid for the last one, and at `end`.
-    pub async fn next_change(&mut self, end: Instant) {
+    /// Returns when the tally may be another one, but not before it has paid for the last one, which had that many
+    /// `more` followers, and at `end`.
+    pub async fn next_change(&mut self, end: Instant, more: usize) {
         let now = Instant::now();
-        let waiting = u32::try_from(self.roster.0.waiting.load(Ordering::Relaxed)).unwrap_or(1);
-        let cost = EACH_FOLLOWER.saturating_mul(self.roster.followers()).saturating_mul(waiting);
-        let pause = cost.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-        sleep_until((now + pause).min(end).into()).await;
+        sleep_until((now + self.pause(more)).min(end).into()).await;
         // Followers also leave, without an event.
         let _ = timeout_at((now + LONGEST_PAUSE).min(end).into(), self.changes.changed()).await;
+    }
+
+    /// What a tally of the followers of this process and of that many `more` costs.
+    pub fn pause(&self, more: usize) -> Duration {
+        let waiting = u32::try_from(self.roster.0.waiting.load(Ordering::Relaxed)).unwrap_or(1);
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        let followers = self.roster.followers().saturating_add(more);
+        let cost = EACH_FOLLOWER.saturating_mul(followers).saturating_mul(waiting);
+        cost.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
     }
 }
 

@@ -35,6 +35,31 @@ pub struct Receipt {
     /// The first of them, as many as there is room for: what was named, the claims by which verifiers look it
     /// up, and until when it stays in the feed.
     pub revoked: Vec<Map<String, Value>>,
+    /// How many followers held it when this was signed, if the request has waited for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<AppliedThen>,
+}
+
+/// How many followers held a revocation when its receipt was signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedThen {
+    /// True if every follower of all processes held it.
+    pub complete: bool,
+    /// The followers that could decide then.
+    pub followers: u64,
+    /// Those of them that held it.
+    pub holding: u64,
+    /// Those of `followers` that were behind relays.
+    pub behind_relays: u64,
+    /// How many more were served at least that are not known.
+    pub unidentified: u64,
+    /// Whose followers these were: `all_processes`, `some_processes` or `this_process`.
+    pub counted: String,
+    /// How long the request had waited.
+    pub milliseconds: u64,
+    /// Within how many seconds those that did not hold it had to refuse without news, if that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuse_within_seconds: Option<u64>,
 }
 
 /// An API key, without its secret.
@@ -46,8 +71,8 @@ pub struct By {
     pub name: String,
 }
 
-/// What the store has acknowledged.
-#[derive(Debug, Clone, Copy)]
+/// What the store has acknowledged, and what is known since.
+#[derive(Debug, Clone)]
 pub struct Acknowledged {
     /// Where the record is.
     pub position: Position,
@@ -57,6 +82,8 @@ pub struct Acknowledged {
     pub durability: &'static str,
     /// How many replicas have it, if that is known.
     pub replicas: Option<u32>,
+    /// How many followers hold it, if the request has waited for them.
+    pub applied: Option<AppliedThen>,
 }
 
 impl Receipt {
@@ -68,7 +95,7 @@ impl Receipt {
         name: &str,
         now: u64,
     ) -> Self {
-        let Acknowledged { position, chain, durability, replicas } = acknowledged;
+        let Acknowledged { position, chain, durability, replicas, applied } = acknowledged;
         let (mut revoked, mut bytes) = (Vec::new(), 0_usize);
         for one in &record.revocations {
             let entry = entry(one, record.at, issuers);
@@ -89,6 +116,7 @@ impl Receipt {
             by: By { id: record.by.clone(), name: name.to_owned() },
             entries: u64::try_from(record.revocations.len()).unwrap_or(u64::MAX),
             revoked,
+            applied,
         }
     }
 }

@@ -7,7 +7,7 @@ mod content;
 mod opening;
 mod snapshot;
 
-pub use content::{Acknowledged, By, Receipt};
+pub use content::{Acknowledged, AppliedThen, By, Receipt};
 pub use opening::{Flaw, Opened, open};
 pub use snapshot::{Comparison, compare};
 

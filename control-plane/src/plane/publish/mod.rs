@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use offswitch_core::fold::Validity;
 use offswitch_server::feed::{FollowerPlaces, Published};
-use offswitch_server::roster::{Roster, RosterSettings};
+use offswitch_server::roster::{Roster, RosterSettings, Tokens};
 use offswitch_server::trace::Origin;
 use offswitch_snapshot::Position;
 use tokio::sync::watch;
@@ -22,7 +22,6 @@ use super::folded::Folded;
 use super::signing::{Reloaded, SigningKeys};
 use crate::blocking;
 use crate::keyring::RotatedFeedKey;
-use crate::master_key::random_bytes;
 use crate::store::Finding;
 
 pub use announce::Following;
@@ -70,6 +69,7 @@ impl Publisher {
         settings: PublishSettings,
         folded: Arc<Folded>,
         signing: Arc<SigningKeys>,
+        tokens: Arc<dyn Tokens>,
     ) -> Self {
         Self {
             base: ArcSwapOption::empty(),
@@ -83,7 +83,7 @@ impl Publisher {
             roster: Roster::new(RosterSettings {
                 most_of_one_key: settings.max_followers,
                 validity: Duration::from_secs(settings.snapshot_validity_seconds) + VALIDITY_SKEW,
-                token: random_bytes,
+                tokens,
             }),
             stopping: watch::Sender::new(false),
             settings,
