@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::follower::{Follower, now, peek};
 use crate::support::process::{ControlPlane, run};
+use crate::support::raw_follower::{RawFollower, honest, until_connected};
 
 /// What the command ended with, and printed.
 struct Verified {
@@ -83,6 +84,42 @@ async fn a_revocation_is_answered_with_a_receipt_if_one_is_asked_for() {
     }
     let problem = revoke("?receipt=perhaps").json(&body).send().await.unwrap();
     assert_eq!(problem.status(), 400);
+}
+
+// P03, P01: a request that waits for the followers gets a receipt with what came of it; any other one has no such claim.
+#[tokio::test]
+async fn a_receipt_says_how_many_followers_held_it_if_the_request_waited() {
+    let (plane, folder, keys) = started().await;
+    let revoke = async |query: &str, prefer: &str| {
+        let request = plane.admin(Method::POST, &format!("/v1/revocations{query}"));
+        sent(request.header("prefer", prefer).json(&json!({ "sub": "alice" }))).await
+    };
+    let _honest = RawFollower::of(&plane, 1, ";staleness=60").stream(honest);
+    until_connected(&plane, 1).await;
+    let complete = revoke("?wait=applied&timeout=10", "receipt").await;
+    let _sleeper = RawFollower::of(&plane, 2, ";staleness=60").stream(|_| None);
+    until_connected(&plane, 2).await;
+    let incomplete = revoke("?wait=applied&timeout=1&receipt=true", "").await;
+    for (answer, says) in [
+        (complete, "complete: 1 of 1 followers of all processes held it"),
+        (incomplete, "not complete: 1 of 2 followers of all processes held it"),
+    ] {
+        let verified = verify(folder.path(), &answer.to_string(), &["--keys", &keys]);
+        assert_eq!(verified.code, Some(0), "{}", verified.report);
+        let (claim, applied) = (&verified.report["claims"]["applied"], &answer["applied"]);
+        for member in ["complete", "followers", "holding", "behind_relays", "unidentified"] {
+            assert!(claim[member] == applied[member] && !claim[member].is_null(), "{member}");
+        }
+        for member in ["counted", "milliseconds", "refuse_within_seconds"] {
+            assert!(claim[member] == applied[member] && !claim[member].is_null(), "{member}");
+        }
+        let file = folder.path().join("receipt");
+        let printed = run(&["receipt", "verify", file.to_str().unwrap(), "--keys", &keys], &[]);
+        let printed = String::from_utf8(printed.stdout).unwrap();
+        assert!(printed.contains(says), "{printed}");
+    }
+    let plain = verify(folder.path(), receipt(&revoke("", "receipt").await), &["--keys", &keys]);
+    assert!(plain.code == Some(0) && plain.report["claims"].get("applied").is_none());
 }
 
 // P03: sessions, the red button (which kills each token key), and what a repeated request says.

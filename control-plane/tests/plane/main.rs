@@ -1,6 +1,7 @@
 //! What the control plane guarantees beyond one request: publication, several processes, outages.
 
 mod announcing;
+mod applied;
 mod backups;
 mod capacity;
 mod crashes;

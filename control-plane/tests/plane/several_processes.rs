@@ -22,25 +22,36 @@ pub(crate) async fn two_with(
     redis: &RedisServer,
     more: &[(&str, &str)],
 ) -> (ControlPlane, ControlPlane, [TempDir; 2]) {
-    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut all = several(redis, 2, more).await;
+    let (other, second) = all.pop().unwrap();
+    let (one, first) = all.pop().unwrap();
+    (one, other, [first, second])
+}
+
+/// That many such processes, each with its folder.
+pub(crate) async fn several(
+    redis: &RedisServer,
+    count: usize,
+    more: &[(&str, &str)],
+) -> Vec<(ControlPlane, TempDir)> {
     let url = redis.url();
-    let environment = |key: &'static str| {
-        [("OFFSWITCH_STORE", url.clone()), ("OFFSWITCH_ISSUER", ISSUER.to_owned())]
-            .map(|(name, value)| (name, value))
-            .into_iter()
-            .chain([("OFFSWITCH_MASTER_KEY", key.to_owned())])
-            .collect::<Vec<_>>()
-    };
-    let variables = environment(MASTER);
-    let variables: Vec<(&str, &str)> =
-        variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let variables = [
+        ("OFFSWITCH_STORE", &*url),
+        ("OFFSWITCH_ISSUER", ISSUER),
+        ("OFFSWITCH_MASTER_KEY", MASTER),
+    ];
     let variables = [&variables, more].concat();
-    let one = ControlPlane::start_in(folders[0].path(), &variables).await;
-    // Only the first start makes an API key; both processes know it.
-    std::fs::copy(folders[0].path().join("admin.key"), folders[1].path().join("admin.key"))
-        .unwrap();
-    let other = ControlPlane::start_in(folders[1].path(), &variables).await;
-    (one, other, folders)
+    let mut all: Vec<(ControlPlane, TempDir)> = Vec::new();
+    for _ in 0..count {
+        let folder = tempfile::tempdir().unwrap();
+        if let Some((first, _)) = all.first() {
+            // Only the first start makes an API key; all processes know it.
+            std::fs::copy(first.data_dir().join("admin.key"), folder.path().join("admin.key"))
+                .unwrap();
+        }
+        all.push((ControlPlane::start_in(folder.path(), &variables).await, folder));
+    }
+    all
 }
 
 async fn token(plane: &ControlPlane) -> String {
@@ -88,30 +99,6 @@ async fn the_red_button_on_one_process_holds_for_all() {
         kid(one.got("/.well-known/jwks.json").await),
         kid(other.got("/.well-known/jwks.json").await)
     );
-}
-
-// P01: a process knows only the followers that it serves itself, and never says that all of the feed's hold something.
-#[tokio::test]
-async fn a_count_of_one_of_several_processes_is_never_complete() {
-    let redis = RedisServer::start().await;
-    let (one, other, _folders) = two(&redis).await;
-    let introduction = format!("{};staleness=60;name=elsewhere", "ab".repeat(16));
-    let poll = other.admin(reqwest::Method::GET, "/v1/feed");
-    assert!(
-        poll.header("offswitch-follower", introduction).send().await.unwrap().status().is_success()
-    );
-    for (plane, silent) in [(&one, json!(null)), (&other, json!("elsewhere"))] {
-        let body = json!({ "sub": "alice" });
-        let applied =
-            plane.posted("/v1/revocations?wait=applied&timeout=1", &body).await["applied"].clone();
-        assert_eq!(
-            (&applied["complete"], &applied["counted"]),
-            (&json!(false), &json!("this_process"))
-        );
-        assert_eq!(applied["silent"][0]["name"], silent, "{applied}");
-        assert!(applied.get("refuse_within_seconds").is_none(), "others are not known: {applied}");
-    }
-    assert_eq!(one.got("/v1/followers").await["counted"], "this_process");
 }
 
 // S04: whichever process signs, a position has one chain hash and leads to one state.
