@@ -36,7 +36,7 @@ pub(crate) enum Part {
     Introspection,
     /// How soon a thousand followers receive a revocation.
     Followers,
-    /// How soon a revocation is answered that waits until a thousand followers hold it.
+    /// How soon a revocation is answered that waits until a thousand followers hold it, and what they cost others.
     Applied,
     /// The cost of ten thousand idle followers.
     Idle,

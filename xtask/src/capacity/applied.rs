@@ -1,4 +1,4 @@
-//! Revocations that wait until a thousand followers of the stream hold them.
+//! Revocations that wait until a thousand followers of the stream hold them, and what those followers cost others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,49 +8,107 @@ use anyhow::{Context, Result, ensure};
 use memchr::memmem;
 use reqwest::Client;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::followers::{Address, percentiles};
-use super::system;
-use crate::bench::figure::Figure;
+use crate::bench::figure::{Figure, Unit, median, ratios};
 use crate::bench::scale::scale;
+use crate::refreshes::server::{ControlPlane, Redis};
+use crate::tools::target_dir;
 
-/// How long the answers take, and how long the same revocations take that do not wait.
+/// On both stores: how long the answers take that wait, and how long those take that do not, with and without followers.
 pub(super) async fn waiting() -> Result<Vec<Figure>> {
-    let (_redis, plane) = system().await?;
-    let address = Address::of(&plane);
+    let mut figures = Vec::new();
+    for store in ["embedded", "Redis"] {
+        figures.extend(on(store).await?);
+    }
+    Ok(figures)
+}
+
+async fn on(store: &str) -> Result<Vec<Figure>> {
+    let (followed, alone) = (Measured::start(store).await?, Measured::start(store).await?);
+    let address = Address::of(&followed.plane);
     let is_over = Arc::new(AtomicBool::new(false));
     let until = is_over.clone();
     let following = tokio::task::spawn_blocking(move || follow(&address, &until));
     sleep(scale().waits(4.0)).await;
-    let client = Client::builder().no_proxy().build()?;
-    let (mut figures, followers) = (Vec::new(), scale().followers);
-    for (name, query) in [("wait=applied", "?wait=applied&timeout=5"), ("no wait", "")] {
-        let mut times = Vec::new();
-        for number in 0..scale().revocations {
-            let revoke = client.post(format!("{}/v1/revocations{query}", plane.origin()));
-            let revoke = revoke.bearer_auth(&plane.admin_key);
-            let began = Instant::now();
-            let answer = revoke.json(&json!({ "sub": number.to_string() })).send().await?;
-            let answer: Value = answer.error_for_status()?.json().await?;
-            times.push(began.elapsed());
-            if !query.is_empty() {
-                let (all, holding) =
-                    (&answer["applied"]["followers"], &answer["applied"]["holding"]);
-                ensure!(all == followers && holding == followers, "{}", answer["applied"]);
-            }
+    let (followers, revocations) = (scale().followers, scale().revocations);
+    let (mut waited, mut with, mut without) = (Vec::new(), Vec::new(), Vec::new());
+    // The first ones fill caches; then they take turns, so that the machine is the same for all.
+    for round in 0..revocations + WARM_UP {
+        let is_measured = round >= WARM_UP;
+        let (time, answer) = followed.revoke("?wait=applied&timeout=5").await?;
+        let applied = &answer["applied"];
+        let counts = [&applied["followers"], &applied["holding"]];
+        ensure!(counts == [followers, followers] && applied["complete"] == true, "{applied}");
+        waited.extend(is_measured.then_some(time));
+        sleep(PAUSE).await;
+        // Which of the two is first changes.
+        for is_followed in [round % 2 == 0, round % 2 != 0] {
+            let (plane, times) =
+                if is_followed { (&followed, &mut with) } else { (&alone, &mut without) };
+            let (time, _) = plane.revoke("").await?;
+            times.extend(is_measured.then_some(time));
             sleep(PAUSE).await;
         }
-        let what = format!("revoke with {name}, {followers} stream followers");
-        let goals = if query.is_empty() { [None; 2] } else { [Some(40e6), Some(100e6)] };
-        figures.extend(percentiles(&what, &times, goals));
     }
     is_over.store(true, Ordering::Relaxed);
     following.await??;
+    let what = format!("{store}: revoke with wait=applied, {followers} stream followers");
+    let mut figures = percentiles(&what, &waited, [Some(40e6), Some(100e6)]);
+    let (with, without) = (medians(&with), medians(&without));
+    let figure = Figure::new(
+        &format!(
+            "{store}: revoke without waiting, {followers} stream followers, compared with none"
+        ),
+        Unit::Ratio,
+        ratios(&with, &without),
+    );
+    let more = format!("p50 {:.2} ms, without followers {:.2} ms", median(&with), median(&without));
+    figures.push(figure.at_most(1.03).more(more));
     Ok(figures)
+}
+
+/// The median of each round, milliseconds.
+fn medians(times: &[Duration]) -> Vec<f64> {
+    let milliseconds = |times: &[Duration]| {
+        let times: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
+        median(&times)
+    };
+    times.chunks(times.len().div_ceil(scale().rounds).max(1)).map(milliseconds).collect()
+}
+
+/// A control plane with a store of its own.
+struct Measured {
+    plane: ControlPlane,
+    client: Client,
+    _redis: Option<Redis>,
+    _folder: TempDir,
+}
+
+impl Measured {
+    async fn start(store: &str) -> Result<Self> {
+        // Not in the system's temporary folder: that may be in memory, where flushing costs nothing.
+        let folder = tempfile::tempdir_in(target_dir())?;
+        let redis = if store == "Redis" { Some(Redis::start().await?) } else { None };
+        let url = redis.as_ref().map_or("embedded", |redis| &redis.url);
+        let plane = ControlPlane::start_in(folder.path(), url, &[]).await?;
+        let client = Client::builder().no_proxy().build()?;
+        Ok(Self { plane, client, _redis: redis, _folder: folder })
+    }
+
+    /// Revokes one user, and says how long that took.
+    async fn revoke(&self, query: &str) -> Result<(Duration, Value)> {
+        let revoke = self.client.post(format!("{}/v1/revocations{query}", self.plane.origin()));
+        let revoke = revoke.bearer_auth(&self.plane.admin_key).json(&json!({ "sub": "alice" }));
+        let began = Instant::now();
+        let answer = revoke.send().await?.error_for_status()?.json().await?;
+        Ok((began.elapsed(), answer))
+    }
 }
 
 /// Follows that many streams, each of which answers each question, until it `is_over`, on one thread.
@@ -126,4 +184,5 @@ async fn answer(mut to: TcpStream, headers: &str, ask: &str, position: &str) -> 
 }
 
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+const WARM_UP: usize = 5;
 const PAUSE: Duration = Duration::from_millis(50);

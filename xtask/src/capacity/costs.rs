@@ -148,8 +148,7 @@ pub(super) async fn flood() -> Result<Vec<Figure>> {
         let plane = ControlPlane::start_with(&redis, &limit).await?;
         quiet.push(median(&honest(&plane, "before").await?));
         let (port, end) = (plane.port, Instant::now() + scale().measured + scale().warm_up);
-        let floods: JoinSet<_> =
-            (0..FLOOD_CONNECTIONS).map(|_| flood_until(port, end)).collect();
+        let floods: JoinSet<_> = (0..FLOOD_CONNECTIONS).map(|_| flood_until(port, end)).collect();
         tokio::time::sleep(scale().warm_up).await;
         flooded.push(median(&honest(&plane, "during").await?));
         let sent: Vec<(u64, u64)> = floods.join_all().await.into_iter().collect::<Result<_>>()?;

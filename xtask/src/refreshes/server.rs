@@ -70,16 +70,25 @@ impl ControlPlane {
 
     /// Starts one with these further variables.
     pub(crate) async fn start_with(redis: &Redis, more: &[(&str, String)]) -> Result<Self> {
+        Self::start_in(redis.folder(), &redis.url, more).await
+    }
+
+    /// Starts one with its files in `folder`, on this store (`embedded`, or a URL).
+    pub(crate) async fn start_in(
+        folder: &Path,
+        store: &str,
+        more: &[(&str, String)],
+    ) -> Result<Self> {
         let port = free_port().await?;
-        let log = std::fs::File::create(redis.folder().join("control-plane.log"))?;
+        let log = std::fs::File::create(folder.join("control-plane.log"))?;
         let begin = Instant::now();
         let command = |name: &str| {
             let mut command = Command::new(scale().program("offswitch"));
             command
                 .arg(name)
                 .env("OFFSWITCH_LISTEN", format!("127.0.0.1:{port}"))
-                .env("OFFSWITCH_DATA_DIR", redis.folder())
-                .env("OFFSWITCH_STORE", &redis.url)
+                .env("OFFSWITCH_DATA_DIR", folder)
+                .env("OFFSWITCH_STORE", store)
                 // All clients of the measurement have one address.
                 .env("OFFSWITCH_REQUESTS_PER_SOURCE", "0")
                 .envs(more.iter().map(|(name, value)| (name, value)))
@@ -93,7 +102,7 @@ impl ControlPlane {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let started_in = begin.elapsed();
-        let admin_key = std::fs::read_to_string(redis.folder().join("admin.key"))?;
+        let admin_key = std::fs::read_to_string(folder.join("admin.key"))?;
         Ok(Self { port, admin_key: admin_key.trim().to_owned(), started_in, process })
     }
 
