@@ -120,7 +120,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
 /// Prints what an operator needs next; none of it is secret.
 fn introduce(plane: &Plane, base: &str) {
     let (issuer, position) = (plane.issuer(), plane.log.position());
-    tracing::info!(url = base, issuer, %position, "serving");
+    tracing::info!(url = base, issuer, %position, process = plane.processes.own_id(), "serving");
     let keys = plane.signing.feed_keys();
     let keys = keys.iter().map(|key| Base64UrlUnpadded::encode_string(key.public_key()));
     let keys: Vec<String> = keys.collect();

@@ -7,6 +7,7 @@ mod place;
 mod redis_cluster;
 mod redis_faults;
 mod redis_health;
+mod redis_notes;
 mod redis_outages;
 mod redis_replicas;
 mod redis_sentinel;

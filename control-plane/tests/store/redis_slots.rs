@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use offswitch::store::{RedisOptions, RedisStore, Store};
+use offswitch::store::{NotePlace, RedisOptions, RedisStore, Store};
 use offswitch_core::log::Checkpoint;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -48,7 +48,7 @@ async fn every_script_declares_its_keys_and_they_share_a_slot() {
             _ => {}
         }
     }
-    assert_eq!((scripts.len(), slots.len()), (8, 1));
+    assert_eq!((scripts.len(), slots.len()), (9, 1));
 }
 
 // The node in the options does not have the slot: the store follows the redirection to the node
@@ -99,6 +99,9 @@ pub(crate) async fn call_everything(store: &RedisStore) {
     assert!(store.swap("keys", b"b", b"", None).await.unwrap());
     store.wait(2, Duration::from_secs(5)).await.unwrap();
     store.wait(3, Duration::from_millis(10)).await.unwrap();
+    store.leave_note(b"note").await.unwrap();
+    let notes = store.notes(NotePlace::default(), Duration::from_secs(5)).await.unwrap();
+    assert!(!notes.is_empty());
 }
 
 async fn monitor(server: &RedisServer) -> BufReader<TcpStream> {

@@ -1,6 +1,6 @@
 -- Begins a log if there is none, and raises the format of one that is older.
 -- KEYS: meta, log, checkpoint
--- ARGV: first era, format that this version writes
+-- ARGV: first era ('' to begin none), format that this version writes
 -- Returns {whether there is a log now, since when it has this format (unix seconds, '0' for always)}.
 if redis.call('EXISTS', KEYS[1]) == 1 then
   if tonumber(format or '1') < tonumber(ARGV[2]) then
@@ -8,7 +8,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   end
   return {1, redis.call('HGET', KEYS[1], 'format_since') or '0'}
 end
-if redis.call('EXISTS', KEYS[2], KEYS[3]) > 0 then return {0, '0'} end
+if ARGV[1] == '' or redis.call('EXISTS', KEYS[2], KEYS[3]) > 0 then return {0, '0'} end
 redis.call('HSET', KEYS[1], 'era', ARGV[1], 'seq', '0', 'mark', '0', 'checkpoint', '0',
   'checkpoint_mark', '0', 'digest', '', 'format', ARGV[2], 'format_since', '0')
 return {1, '0'}

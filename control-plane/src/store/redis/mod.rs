@@ -93,13 +93,13 @@ impl RedisStore {
                 fatal.iter().map(|Finding { code, detail, .. }| format!("{code}: {detail}"));
             return Err(StoreError::Unavailable(texts.collect::<Vec<_>>().join("; ")));
         }
-        store.begin().await?;
+        store.begin(Some(store.first_era)).await?;
         Ok(store)
     }
 
-    /// Begins a log unless there is one, and returns since when it has the format of this version.
-    async fn begin(&self) -> Result<u64, StoreError> {
-        let call = self.keys.begin(self.first_era);
+    /// Returns since when the log has the format of this version. Begins one if there is none and a first era is given.
+    async fn begin(&self, first_era: Option<u64>) -> Result<u64, StoreError> {
+        let call = self.keys.begin(first_era);
         let ((begun, since), _): ((bool, u64), _) = self.link.call(&call).await?;
         if begun { Ok(since) } else { Err(gone()) }
     }
@@ -323,7 +323,7 @@ impl Store for RedisStore {
     }
 
     async fn format_since(&self) -> Result<u64, StoreError> {
-        self.begin().await
+        self.begin(None).await
     }
 
     async fn leave_note(&self, note: &[u8]) -> Result<(), StoreError> {

@@ -35,9 +35,11 @@ impl Keys {
         Self { meta, log, checkpoint, notes, prefix }
     }
 
-    pub(super) fn begin(&self, first_era: u64) -> Call {
+    /// Begins a log, if there is none and a first era is given.
+    pub(super) fn begin(&self, first_era: Option<u64>) -> Call {
         let mut call = Call::script(&BEGIN, &[&self.meta, &self.log, &self.checkpoint]);
-        call.command.arg(first_era).arg(FORMAT);
+        let first_era = first_era.map(|era| era.to_string());
+        call.command.arg(first_era.unwrap_or_default()).arg(FORMAT);
         call
     }
 
@@ -280,7 +282,7 @@ mod tests {
         let append = Append { request: request.clone(), record: vec![] };
         let checkpoint = Checkpoint::default();
         let calls = [
-            keys.begin(1),
+            keys.begin(Some(1)),
             keys.append(&[append.clone(), append], Onto::default(), 0, false),
             keys.recall(&request, true),
             keys.read(0, 1, "", false),
