@@ -1,8 +1,11 @@
 //! Reads the log, and makes sure that nothing that was published is ever lost again.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::maybe_done;
+use futures_util::poll;
 use offswitch_core::fold::{Fold, Validity};
 use offswitch_core::log::End;
 use offswitch_snapshot::{Floor, Position, Salt};
@@ -51,7 +54,7 @@ pub(super) struct Loaded {
 }
 
 /// Folds the whole log from its checkpoint, a page at a time. In addition to the folded entries,
-/// memory holds one page and what came since the last compaction. Compares the log with `held`.
+/// memory holds two pages and what came since the last compaction. Compares the log with `held`.
 pub(super) async fn load(
     store: &dyn Store,
     salt: Salt,
@@ -67,6 +70,12 @@ pub(super) async fn load(
         let mut continues = begins_after(held, &fold);
         let mut page = first;
         loop {
+            let last = page.records.last().map_or(fold.end().position.seq, |(seq, _)| *seq);
+            let mut next = pin!(maybe_done(store.read(last, PAGE_RECORDS)));
+            if last < page.head {
+                // The store is asked now, and answers while this page is folded.
+                let _ = poll!(next.as_mut());
+            }
             for ((seq, record), mark) in page.records.iter().zip(&page.marks) {
                 fold.push(*seq, record)?;
                 fold.set_mark(*mark);
@@ -86,7 +95,9 @@ pub(super) async fn load(
             if end.position.seq >= page.head {
                 return Ok(Loaded { fold, continues });
             }
-            page = match store.read(end.position.seq, PAGE_RECORDS).await {
+            next.as_mut().await;
+            let Some(next) = next.take_output() else { continue 'again };
+            page = match next {
                 Err(StoreError::Damaged(error)) if held.is_some() => {
                     tracing::error!(error, at = %end.position, "the log is damaged from here on");
                     return Ok(Loaded { fold, continues: false });
