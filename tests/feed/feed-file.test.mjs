@@ -91,6 +91,18 @@ test("a file that is too old leaves verdicts undecided", async () => {
   assert.equal(late.verifySync(lasting).code, "stale_snapshot", "past its validity");
 });
 
+// P09: a file that was loaded is read once: it does not become an address of the feed.
+test("a loaded file is not read again", async () => {
+  const time = { ahead: 0 };
+  let file = () => second;
+  const verifier = verifierWith(() => file(), { maxStaleness: 60 }, { clock: () => Date.now() / 1000 + time.ahead });
+  await verifier.refresh();
+  time.ahead = 61;
+  assert.deepEqual(await verifier.load(third), { applied: "extended" });
+  file = () => { throw new Error("no such file"); };
+  assert.equal((await verifier.refresh()).error, "feed_unreachable");
+});
+
 // P09: what is not such a file, or was changed, is a failure with a code, and the last good state stays in force.
 test("a bad file changes nothing", async () => {
   const verifier = verifierWith(second);

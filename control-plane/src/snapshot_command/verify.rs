@@ -50,5 +50,5 @@ impl Trust {
 
 /// Reads a feed file, of which nothing is known yet.
 pub(super) fn read(file: &Path) -> Result<FeedFile, Failure> {
-    Ok(FeedFile::read(read_snapshot(file)?.into())?)
+    Ok(FeedFile::read(&read_snapshot(file)?.into())?)
 }

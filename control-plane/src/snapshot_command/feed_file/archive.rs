@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 
 use axum::body::Bytes;
 use offswitch_snapshot::{FeedHead, HEAD_NAME, MAX_HEAD_BYTES};
@@ -11,7 +12,7 @@ use super::{FeedFile, FeedFileError};
 
 impl FeedFile {
     /// Reads a file. Nothing is checked but its form.
-    pub(in crate::snapshot_command) fn read(bytes: Bytes) -> Result<Self, FeedFileError> {
+    pub(in crate::snapshot_command) fn read(bytes: &Bytes) -> Result<Self, FeedFileError> {
         let malformed = |problem: &str| FeedFileError::Malformed(problem.to_owned());
         if bytes.starts_with(SNAPSHOT_MAGIC) {
             let problem = "it is a single snapshot, expected what `snapshot export` writes; see `snapshot inspect`";
@@ -19,6 +20,7 @@ impl FeedFile {
         }
         let (mut head, mut parts) = (None, BTreeMap::new());
         let mut archive = Archive::new(bytes.as_ref());
+        let broken = |error| broken(bytes, &error);
         let entries = archive.entries().map_err(broken)?;
         for (count, entry) in entries.enumerate() {
             let entry = entry.map_err(broken)?;
@@ -31,7 +33,7 @@ impl FeedFile {
             }
             let Ok(name) = String::from_utf8(entry.path_bytes().into_owned()) else { continue };
             let name = name.strip_prefix("./").unwrap_or(&name);
-            let content = content(&bytes, entry.raw_file_position(), entry.size());
+            let content = content(bytes, entry.raw_file_position(), entry.size());
             let content = content.ok_or_else(|| malformed(CUT_OFF))?;
             if name == HEAD_NAME {
                 head = Some(content);
@@ -75,14 +77,17 @@ fn content(bytes: &Bytes, from: u64, size: u64) -> Option<Bytes> {
     (end <= bytes.len()).then(|| bytes.slice(from..end))
 }
 
-fn broken(error: io::Error) -> FeedFileError {
-    let problem = match error.kind() {
-        io::ErrorKind::UnexpectedEof => CUT_OFF.to_owned(),
+/// Why it cannot be read further: what begins as an archive was not copied to its end.
+fn broken(bytes: &[u8], error: &io::Error) -> FeedFileError {
+    let problem = match bytes.get(MAGIC) {
+        Some(b"ustar") => CUT_OFF.to_owned(),
         _ => format!("it is no feed file: {error}"),
     };
     FeedFileError::Malformed(problem)
 }
 
+/// Where a tar archive says what it is.
+const MAGIC: Range<usize> = 257..262;
 /// How each snapshot begins.
 const SNAPSHOT_MAGIC: &[u8] = b"OFSW";
 const CUT_OFF: &str = "it is cut off: copy it again";

@@ -1,7 +1,8 @@
 //! A folder that holds a feed for verifiers without a network: a head, and the parts that it names.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use offswitch_snapshot::{FeedHead, FeedKey, HEAD_NAME, MAX_HEAD_BYTES, Part, Snapshot, Step};
@@ -35,7 +36,7 @@ struct Held {
 impl Folder {
     /// Makes the folder if it is not there, and locks it.
     pub(in crate::snapshot_command) fn open(path: &Path) -> Result<Self, Failure> {
-        let opened = fs::create_dir_all(path).and_then(|()| File::create(path.join(LOCK)));
+        let opened = make_folder(path).and_then(|()| File::create(path.join(LOCK)));
         let lock = opened.map_err(|error| unwritten(path, &error))?;
         lock.lock().map_err(|error| unwritten(path, &error))?;
         Ok(Self { path: path.to_owned(), _lock: lock })
@@ -107,10 +108,12 @@ impl Folder {
     fn place(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let path = self.path.join(name);
         let folder = path.parent().unwrap_or(&self.path);
-        fs::create_dir_all(folder)?;
+        make_folder(folder)?;
         let draft = self.path.join(DRAFT);
         let mut file = File::create(&draft)?;
         file.write_all(content)?;
+        // Other users' verifiers and web servers read it, unless the operator has closed the folder.
+        file.set_permissions(Permissions::from_mode(0o644))?;
         file.sync_all()?;
         fs::rename(&draft, &path)?;
         File::open(folder)?.sync_all()
@@ -134,6 +137,15 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// Makes a folder that others may read. One that is there keeps its mode.
+fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
 /// What is in place was signed by the same feed, and not later.

@@ -1,6 +1,7 @@
 //! `offswitch snapshot export`, `verify` and `import`: the feed as one file, for verifiers without a network.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -88,6 +89,12 @@ async fn a_feed_is_carried_in_files_into_a_folder_and_never_goes_back() {
     let (put, exit) = imported(&first);
     assert_eq!((&put["changed"], exit), (&json!(true), Some(0)), "{put}");
     assert_eq!(imported(&first).0["changed"], json!(false));
+    // A web server of another user reads it.
+    let mode = |name: &str| {
+        let path = Path::new(&place).join(name);
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!(["", "head", "bases"].map(mode), [0o755, 0o644, 0o755]);
 
     plane.posted("/v1/revocations", &json!({ "sub": "bob" })).await;
     plane.posted("/v1/revocations", &json!({ "jti": "one" })).await;
@@ -121,6 +128,21 @@ async fn a_feed_is_carried_in_files_into_a_folder_and_never_goes_back() {
         failure(&["snapshot", "import", &first, "--into", &place, "--key", &"A".repeat(43)]).0,
         "invalid_key"
     );
+}
+
+// P09: a reader of any file finds a way in the next one, also while the base lags behind what is revoked.
+#[tokio::test]
+async fn files_made_in_a_row_lead_from_one_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plane, key) = plane_in(&folder).await;
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, place) = (path("feed.tar"), path("place"));
+    for round in 0..5 {
+        plane.posted("/v1/revocations", &json!({ "sub": format!("user-{round}") })).await;
+        let made = export(&plane, &key, &file).await;
+        let (put, exit) = offline(&["snapshot", "import", &file, "--into", &place, "--key", &key]);
+        assert_eq!((&put["position"], exit), (&made["position"], Some(0)), "{round}: {put}");
+    }
 }
 
 // P09: people see what a file holds.
