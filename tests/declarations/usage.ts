@@ -1,6 +1,6 @@
 // Compiled by `npm run types`, never run: what the package's types allow and what they refuse.
 
-import { Verifier, createVerifier, preset, type PresetName, type Verdict } from "offswitch";
+import { Verifier, createVerifier, preset, type PresetName, type RoundResult, type Verdict } from "offswitch";
 
 const feed = { url: "https://issuer/v1/feed", publicKeys: ["key"], maxStaleness: 60 };
 const verifier = await createVerifier({
@@ -32,6 +32,12 @@ new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...trust,
 new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...feed, head: "https://cdn/head" } });
 // @ts-expect-error a head alone has no streams
 new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...trust, head: kv, follow: "stream" } });
+// A file in place of an address.
+new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...trust, snapshot: new Uint8Array() } });
+new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...trust, snapshot: async () => new Uint8Array() } });
+// @ts-expect-error a file has no streams
+new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: { ...trust, snapshot: new Uint8Array(), follow: "stream" } });
+(await verifier.load(new Uint8Array())) satisfies RoundResult;
 // @ts-expect-error a feed is somewhere
 new Verifier({ issuer: "i", audience: "a", keys: { keys: [] }, feed: trust });
 
