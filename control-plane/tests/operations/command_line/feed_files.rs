@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::SigningKey;
+use offswitch::clock::unix_seconds as now;
 use offswitch_snapshot::{
     BaseDigest, ChainHash, Content, FeedHead, Floor, HeadBase, HeadDelta, Position, Salt,
     SnapshotSigner,
@@ -27,10 +27,6 @@ fn offline(arguments: &[&str]) -> (Value, Option<i32>) {
 fn failure(arguments: &[&str]) -> (String, Option<i32>) {
     let (answer, exit) = offline(arguments);
     (answer["code"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned(), exit)
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// The files below a folder, with their contents.
