@@ -75,6 +75,15 @@ fn each_key_refuses_what_is_too_long_or_of_the_wrong_type() {
     }
 }
 
+// P09: verifiers without a network need snapshots that are good for longer than the way to them takes.
+#[test]
+fn snapshots_are_valid_for_a_day_at_most() {
+    for (seconds, works) in [("4", false), ("5", true), ("86400", true), ("86401", false)] {
+        let file = format!("snapshot_validity_seconds = {seconds}");
+        assert_eq!(load(&file, &[]).is_ok(), works, "{file}");
+    }
+}
+
 #[test]
 fn keys_may_be_rotated_by_call_alone_but_not_before_they_are_published() {
     for (rotation, publish, works) in [
