@@ -1,6 +1,7 @@
 //! Publication at real places: a folder, with processes that are killed, and the API of Workers KV.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -71,6 +72,13 @@ async fn a_kill_at_any_moment_leaves_a_folder_that_can_be_read() {
     let metrics = plane.admin(Method::GET, "/metrics").send().await.unwrap();
     let metrics = metrics.text().await.unwrap();
     assert!(metrics.contains("offswitch_publications_total{outcome=\"published\"}"), "{metrics}");
+    // A web server of another user serves them, although everything else that the process writes is private.
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&published), mode(&published.join("bases"))), (0o755, 0o755));
+    plane.kill();
+    for part in head_of(&files).await.unwrap().parts() {
+        assert_eq!(mode(&published.join(part.to_string())), 0o644, "{part}");
+    }
 }
 
 /// All parts of the head that is there are there too, and complete.

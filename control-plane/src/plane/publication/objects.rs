@@ -1,6 +1,10 @@
 //! Object stores and folders, through the crate `object_store`.
 
 use std::fmt;
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +32,8 @@ pub(super) struct Objects {
     store: Arc<dyn ObjectStore>,
     folder: Path,
     address: String,
-    /// False for a folder of the file system: what serves it says what caches may do.
-    has_attributes: bool,
+    /// Where it is in the file system, for a folder of that: what serves it says what caches may do.
+    local: Option<PathBuf>,
 }
 
 impl Objects {
@@ -39,7 +43,7 @@ impl Objects {
         url: &Url,
         secrets: &PublicationSecrets,
     ) -> Result<Self, String> {
-        let mut folder = Path::from_url_path(url.path()).map_err(in_words)?;
+        let (mut folder, mut local) = (Path::from_url_path(url.path()).map_err(in_words)?, None);
         let (bucket, retry) = (url.host_str().unwrap_or_default(), retries());
         let store: Arc<dyn ObjectStore> = match kind {
             Kind::S3 => {
@@ -75,14 +79,16 @@ impl Objects {
             }
             Kind::Folder | Kind::WorkersKv => {
                 let path = url.to_file_path().map_err(|()| "is no path of a folder".to_owned())?;
-                std::fs::create_dir_all(&path).map_err(in_words)?;
+                for below in ["", "bases", "deltas"] {
+                    make_folder(&path.join(below)).map_err(in_words)?;
+                }
                 folder = Path::default();
-                let files = LocalFileSystem::new_with_prefix(path).map_err(in_words)?;
+                let files = LocalFileSystem::new_with_prefix(&path).map_err(in_words)?;
+                local = Some(path);
                 Arc::new(files.with_fsync(true))
             }
         };
-        let has_attributes = kind != Kind::Folder;
-        Ok(Self { store, folder, address: url.to_string(), has_attributes })
+        Ok(Self { store, folder, address: url.to_string(), local })
     }
 
     fn path(&self, name: &str) -> Path {
@@ -98,11 +104,16 @@ impl Objects {
         described: [(Attribute, &'static str); 2],
     ) -> Result<(), Error> {
         let mut options = PutOptions { mode, ..PutOptions::default() };
-        if self.has_attributes {
+        if self.local.is_none() {
             options.attributes = Attributes::from_iter(described);
         }
         let payload = PutPayload::from_bytes(bytes);
-        self.store.put_opts(&self.path(name), payload, options).await.map(drop)
+        self.store.put_opts(&self.path(name), payload, options).await?;
+        if let Some(folder) = &self.local {
+            let shared = std::fs::set_permissions(folder.join(name), Permissions::from_mode(0o644));
+            shared.map_err(|error| Error::Generic { store: "folder", source: error.into() })?;
+        }
+        Ok(())
     }
 }
 
@@ -188,6 +199,15 @@ impl fmt::Display for Objects {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.address)
     }
+}
+
+/// Makes a folder that others may read: a web server of another user serves it. One that is there keeps its mode.
+fn make_folder(path: &std::path::Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
 /// A round that fails is repeated as a whole.
