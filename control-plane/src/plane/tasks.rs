@@ -25,7 +25,7 @@ impl Plane {
             tokio::spawn(self.clone().keep_audited()),
             tokio::spawn(self.processes.clone().keep_listed()),
             tokio::spawn(self.processes.clone().keep_hearing()),
-            tokio::spawn(self.processes.clone().keep_telling()),
+            tokio::spawn(self.processes.clone().keep_answering()),
         ];
         tasks.into_iter().chain(published).map(|task| task.abort_handle()).collect()
     }

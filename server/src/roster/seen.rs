@@ -55,7 +55,7 @@ pub enum Face {
     /// This process serves it; as of then, and with that validity of snapshots.
     Here(Arc<Entry>, Instant, Duration),
     /// Another process has said how.
-    Told(Arc<Shown>),
+    Stated(Arc<Shown>),
     /// Another process serves it, and has named others.
     Unnamed,
 }
@@ -116,13 +116,13 @@ impl Seen {
         if place(&report) > place(&self.report) {
             self.report = report;
         }
-        if matches!((&self.face, &face), (Face::Unnamed, _) | (Face::Told(_), Face::Here(..))) {
+        if matches!((&self.face, &face), (Face::Unnamed, _) | (Face::Stated(_), Face::Here(..))) {
             self.face = face;
         }
     }
 }
 
-/// 96 bits: nobody finds a second id with the same one.
+/// 96 bits: no client finds a second id with the same one.
 pub const PRINT_BYTES: usize = 12;
 const PRINT_CONTEXT: &str = "offswitch 2026 follower of an API key";
 

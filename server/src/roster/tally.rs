@@ -160,7 +160,7 @@ impl Seen {
     pub fn shown(&self) -> Option<Shown> {
         match &self.face {
             Face::Here(entry, now, validity) => Some(Shown::of(entry, *validity, *now)),
-            Face::Told(shown) => Some((**shown).clone()),
+            Face::Stated(shown) => Some((**shown).clone()),
             Face::Unnamed => None,
         }
     }
@@ -170,7 +170,7 @@ impl Seen {
             Face::Here(entry, ..) => {
                 (entry.introduction.name.clone(), entry.introduction.id.shown())
             }
-            Face::Told(shown) => (shown.name.clone(), shown.follower.clone()),
+            Face::Stated(shown) => (shown.name.clone(), shown.follower.clone()),
             Face::Unnamed => return None,
         };
         Some(Slowest { name, follower, milliseconds })

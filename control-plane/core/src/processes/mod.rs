@@ -1,4 +1,4 @@
-//! The processes that use one store at the same time: which there are, and what they tell each other about their
+//! The processes that use one store at the same time: which there are, and what they say to each other about their
 //! followers while a request waits.
 //!
 //! They list themselves in one small document of the store. A process stays listed until the followers that it may
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use note::{MOST_TOLD, Note, NoteError, Told, ToldFollower};
+pub use note::{MOST_STATED, Note, NoteError, StatedFollower, Statement};
 
 /// The id of one running process, which it draws at random when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -133,7 +133,7 @@ impl Watch {
         }
     }
 
-    /// A write has failed: nothing can be told from entries that do not change.
+    /// A write has failed: entries that do not change show nothing.
     pub fn interrupt(&mut self) {
         self.unchanged.clear();
     }

@@ -31,32 +31,32 @@ pub enum Note {
         number: u64,
     },
     /// What the process `by` has seen of its followers.
-    Told {
+    Statement {
         /// Who says so.
         by: ProcessId,
         /// The notes of one process are numbered, ascending: a later one takes the place of an earlier one.
         number: u64,
         /// What it says.
-        told: Told,
+        statement: Statement,
     },
 }
 
 /// What a process has seen of its followers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct Statement {
     /// The questions that it knew then: who asks, and the number of the last question.
     pub heard: Vec<(ProcessId, u64)>,
     /// How many followers it serves at least that it does not know.
     pub unidentified: u64,
     /// Its followers.
-    pub followers: Vec<ToldFollower>,
+    pub followers: Vec<StatedFollower>,
     /// How some of them are shown, and what relays have reported: text of the layer above.
     pub details: String,
 }
 
 /// One follower.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ToldFollower {
+pub struct StatedFollower {
     /// Which one: a hash of its API key and its id.
     pub print: [u8; 12],
     /// True if it reports for those behind it.
@@ -78,7 +78,7 @@ pub enum NoteError {
     #[error("it cannot be read")]
     Malformed,
     /// It has more followers than a process says at the same time.
-    #[error("it has more than {MOST_TOLD} followers")]
+    #[error("it has more than {MOST_STATED} followers")]
     TooMany,
     /// It is of another version.
     #[error("it has the version {0}, expected {VERSION}")]
@@ -107,7 +107,9 @@ impl Note {
             return Err(NoteError::Malformed);
         };
         match &note {
-            Self::Told { told, .. } if told.followers.len() > MOST_TOLD => Err(NoteError::TooMany),
+            Self::Statement { statement, .. } if statement.followers.len() > MOST_STATED => {
+                Err(NoteError::TooMany)
+            }
             _ => Ok(note),
         }
     }
@@ -115,12 +117,12 @@ impl Note {
     /// Who has left it.
     pub fn by(&self) -> ProcessId {
         match self {
-            Self::Question { by, .. } | Self::Over { by, .. } | Self::Told { by, .. } => *by,
+            Self::Question { by, .. } | Self::Over { by, .. } | Self::Statement { by, .. } => *by,
         }
     }
 }
 
-impl Told {
+impl Statement {
     /// True if it answers the question: it was said by one that knew it.
     pub fn answers(&self, by: ProcessId, number: u64) -> bool {
         self.heard.iter().any(|(asker, heard)| *asker == by && *heard >= number)
@@ -128,14 +130,14 @@ impl Told {
 
     /// True if it says nothing but what `earlier` has said, apart from times.
     pub fn is_old_news(&self, earlier: &Self) -> bool {
-        let told = |one: &ToldFollower| (one.print, one.held);
+        let stated = |one: &StatedFollower| (one.print, one.held);
         self.heard == earlier.heard
             && self.unidentified == earlier.unidentified
-            && self.followers.iter().map(told).eq(earlier.followers.iter().map(told))
+            && self.followers.iter().map(stated).eq(earlier.followers.iter().map(stated))
     }
 }
 
-impl ToldFollower {
+impl StatedFollower {
     /// What it holds.
     pub fn position(&self) -> Option<Position> {
         self.held.map(|(era, seq)| Position { era, seq })
@@ -145,7 +147,7 @@ impl ToldFollower {
 const VERSION: u8 = 1;
 /// How many followers a process says at the same time, about a megabyte. More are said to be unknown, so that nothing is
 /// complete.
-pub const MOST_TOLD: usize = 32_768;
+pub const MOST_STATED: usize = 32_768;
 
 #[cfg(test)]
 mod tests {
@@ -153,8 +155,8 @@ mod tests {
 
     const ONE: ProcessId = ProcessId([1; 8]);
 
-    fn told(number: u64, followers: usize) -> Note {
-        let follower = ToldFollower {
+    fn statement(number: u64, followers: usize) -> Note {
+        let follower = StatedFollower {
             print: [7; 12],
             is_relay: false,
             held: Some((1_795_489_144, 1_882_704_986_243_073)),
@@ -162,20 +164,20 @@ mod tests {
             grew_milliseconds_ago: 12,
             refuses_within_seconds: Some(60),
         };
-        let told = Told {
+        let statement = Statement {
             heard: vec![(ONE, 3)],
             unidentified: 0,
             followers: vec![follower; followers],
             details: String::new(),
         };
-        Note::Told { by: ONE, number, told }
+        Note::Statement { by: ONE, number, statement }
     }
 
     // P10: a note is read strictly, and the followers in it are bounded.
     #[test]
     fn a_note_is_read_as_it_is_written_and_in_no_other_way() {
         let question = Note::Question { by: ONE, number: 3, position: (1, 2), seconds: 30 };
-        for note in [question, Note::Over { by: ONE, number: 3 }, told(1, 2)] {
+        for note in [question, Note::Over { by: ONE, number: 3 }, statement(1, 2)] {
             let bytes = note.encode();
             assert_eq!(Note::decode(&bytes).as_ref(), Ok(&note));
             assert_eq!(Note::decode(&bytes[..bytes.len() - 1]), Err(NoteError::Malformed));
@@ -185,16 +187,16 @@ mod tests {
         }
         assert_eq!(Note::decode(&[]), Err(NoteError::Malformed));
         assert_eq!(Note::decode(&[1, 9]), Err(NoteError::Malformed));
-        assert!(Note::decode(&told(1, MOST_TOLD).encode()).is_ok());
-        assert_eq!(Note::decode(&told(1, MOST_TOLD + 1).encode()), Err(NoteError::TooMany));
-        let each = told(1, 1000).encode().len() / 1000;
+        assert!(Note::decode(&statement(1, MOST_STATED).encode()).is_ok());
+        assert_eq!(Note::decode(&statement(1, MOST_STATED + 1).encode()), Err(NoteError::TooMany));
+        let each = statement(1, 1000).encode().len() / 1000;
         assert!(each < 40, "{each} bytes for each follower");
     }
 
     // P10: what was said before a question is no answer to it.
     #[test]
     fn what_was_said_before_a_question_does_not_answer_it() {
-        let Note::Told { told: said, .. } = told(1, 1) else { panic!() };
+        let Note::Statement { statement: said, .. } = statement(1, 1) else { panic!() };
         assert!(said.answers(ONE, 3) && said.answers(ONE, 2));
         assert!(!said.answers(ONE, 4) && !said.answers(ProcessId([2; 8]), 3));
         assert!(said.is_old_news(&said));

@@ -10,7 +10,7 @@ use offswitch_server::roster::{LEAVING_SLACK, Seen, Tally, Waiting, join};
 use offswitch_snapshot::Position;
 use tokio::time::{sleep, timeout};
 
-use super::told::Heard;
+use super::statement::Heard;
 use super::{Processes, lock};
 use crate::store::{Store, StoreError};
 
@@ -107,7 +107,7 @@ impl Processes {
         }
     }
 
-    /// What is known now, and how many followers other processes have told of.
+    /// What is known now, and how many followers other processes have listed.
     fn evaluate(
         &self,
         round: Option<&Round>,
@@ -243,18 +243,18 @@ impl Count {
     }
 }
 
-/// Counts what this process has seen, with what others have told. Those of `others` that have told nothing are silent, and
+/// Counts what this process has seen, with the statements of others. Those of `others` without one are silent, and
 /// what their followers hold is not known.
 fn merge<'a>(
     (mut seen, mut unidentified): (Vec<Seen>, u64),
-    told: impl Iterator<Item = (ProcessId, &'a Heard)>,
+    statements: impl Iterator<Item = (ProcessId, &'a Heard)>,
     others: &[Other],
     position: Position,
     began: Instant,
     unix_now: u64,
 ) -> Count {
     let mut answered = BTreeSet::new();
-    for (id, heard) in told {
+    for (id, heard) in statements {
         answered.insert(id);
         unidentified = unidentified.saturating_add(heard.unidentified());
         seen.extend(heard.followers.iter().cloned());
@@ -281,7 +281,7 @@ const SHORTEST_LOOK: Duration = Duration::from_secs(1);
 mod tests {
     use offswitch_server::roster::{Face, Print};
 
-    use super::super::told::tell;
+    use super::super::statement::statement_of;
     use super::*;
 
     const HERE: ProcessId = ProcessId([1; 8]);
@@ -306,15 +306,15 @@ mod tests {
     }
 
     fn heard(all: Vec<Seen>, unidentified: u64, now: Instant) -> Heard {
-        Heard::new(tell(all, unidentified, vec![(HERE, 1)], at(7), now), 1, now)
+        Heard::new(statement_of(all, unidentified, vec![(HERE, 1)], at(7), now), 1, now)
     }
 
     fn listed(refuse_at: Option<u64>) -> Other {
         Other { id: Some(THERE), kind: Kind::Listed, refuse_at }
     }
 
-    fn count(own: Vec<Seen>, told: Option<&Heard>, others: &[Other], now: Instant) -> Count {
-        merge((own, 0), told.into_iter().map(|heard| (THERE, heard)), others, at(7), now, NOW)
+    fn count(own: Vec<Seen>, statement: Option<&Heard>, others: &[Other], now: Instant) -> Count {
+        merge((own, 0), statement.into_iter().map(|heard| (THERE, heard)), others, at(7), now, NOW)
     }
 
     // P10: complete only if every process has answered, and every follower holds it.
@@ -358,7 +358,7 @@ mod tests {
         let earlier = now.checked_sub(Duration::from_secs(3)).unwrap();
         let others = [listed(Some(NOW))];
         let moved = heard(vec![seen(1, 7, now)], 0, now);
-        let count_of = |own, told| count(own, Some(told), &others, now);
+        let count_of = |own, statement| count(own, Some(statement), &others, now);
         let count = count_of(vec![seen(1, 6, earlier)], &moved);
         assert_eq!((count.is_complete(), count.tally.followers, count.tally.holding), (true, 1, 1));
         let back = heard(vec![seen(1, 6, earlier)], 0, now);

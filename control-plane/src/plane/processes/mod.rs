@@ -2,16 +2,16 @@
 //!
 //! Every process keeps itself in one small document, [`Listing`], renewed every few seconds. Nothing else is written
 //! while no request waits. A request that waits leaves a question in the store ([`asking`]); every other process leaves
-//! what it has seen of its followers, until the request has its answer ([`telling`]). What the processes have seen is
+//! what it has seen of its followers, until the request has its answer ([`answering`]). What the processes have seen is
 //! joined, so that a follower that moves between them counts once.
 //!
 //! What this process publishes is dated no later than others count on it: they forget a process only when its followers
 //! have refused to decide.
 
+mod answering;
 mod asking;
-mod telling;
+mod statement;
 mod tokens;
-mod told;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,9 +32,9 @@ use crate::store::{Store, StoreError};
 pub use asking::{Count, SilentProcess};
 pub(super) use tokens::ProvenTokens;
 
+use answering::Questions;
 use asking::Asking;
-use telling::Questions;
-use told::Heard;
+use statement::Heard;
 
 /// What this process knows of the others on its store, and they of it.
 pub struct Processes {

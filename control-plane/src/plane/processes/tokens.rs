@@ -1,4 +1,4 @@
-//! The tokens of questions: every process can tell for which follower one was made, and after which snapshot.
+//! The tokens of questions: every process can see for which follower one was made, and after which snapshot.
 
 use offswitch_server::roster::{FollowerId, Print, Tokens};
 use offswitch_snapshot::Position;

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use offswitch_core::processes::{MOST_PROCESSES, Note, ProcessId, Told};
+use offswitch_core::processes::{MOST_PROCESSES, Note, ProcessId, Statement};
 use offswitch_snapshot::Position;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::told::{Heard, tell};
+use super::statement::{Heard, statement_of};
 use super::{Processes, lock};
 use crate::store::{NOTES_LAST, NotePlace, Store};
 
@@ -42,7 +42,7 @@ impl Processes {
         let (mut after, mut heard_at) = (NotePlace::default(), Instant::now());
         while self.are_possible() {
             if heard_at.elapsed() > 2 * NOTES_LAST {
-                // All of them are gone. After a failover the places may begin anew, before this one.
+                // All of them are gone. After a failover the places may begin again, before this one.
                 (after, heard_at) = (NotePlace::default(), Instant::now());
             }
             match self.store.notes(after, READ_FOR).await {
@@ -78,42 +78,42 @@ impl Processes {
                 self.questions.add(by, Open { number, position, until });
             }
             Note::Over { by, number } => self.questions.remove(by, number),
-            Note::Told { by, number, told } => {
+            Note::Statement { by, number, statement } => {
                 if self.asking.is_waiting() {
-                    self.take(by, number, told);
+                    self.take(by, number, statement);
                 }
             }
         }
     }
 
-    fn take(&self, by: ProcessId, number: u64, told: Told) {
+    fn take(&self, by: ProcessId, number: u64, statement: Statement) {
         let mut heard = lock(&self.heard);
         let has_room = heard.len() < 2 * MOST_PROCESSES || heard.contains_key(&by);
         let is_newer = heard.get(&by).is_none_or(|known| known.number < number);
         if has_room && is_newer {
-            heard.insert(by, Arc::new(Heard::new(told, number, Instant::now())));
+            heard.insert(by, Arc::new(Heard::new(statement, number, Instant::now())));
             drop(heard);
             self.note_change();
         }
     }
 
     /// Answers the questions of other processes, again each time that something has changed, until they are over.
-    pub(in crate::plane) async fn keep_telling(self: Arc<Self>) {
+    pub(in crate::plane) async fn keep_answering(self: Arc<Self>) {
         let mut changes = self.questions.changes.subscribe();
         while self.are_possible() {
             changes.mark_unchanged();
             if self.questions.asked().is_some() {
-                self.tell(&mut changes).await;
+                self.answer(&mut changes).await;
             } else if changes.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    async fn tell(&self, changes: &mut watch::Receiver<u64>) {
+    async fn answer(&self, changes: &mut watch::Receiver<u64>) {
         let roster = self.publisher.roster();
         let mut waiting: Option<(Position, _)> = None;
-        let mut last: Option<(Told, Instant)> = None;
+        let mut last: Option<(Statement, Instant)> = None;
         while let Some(Asked { position, by }) = self.questions.asked() {
             if waiting.as_ref().is_none_or(|(wanted, _)| *wanted != position) {
                 // The next is there before this one is dropped: no follower is asked in vain.
@@ -121,15 +121,15 @@ impl Processes {
             }
             let (now, seen) = (Instant::now(), roster.seen(Instant::now()));
             let cost = EACH_FOLLOWER * u32::try_from(seen.len()).unwrap_or(u32::MAX);
-            let told = tell(seen, roster.unidentified(now), by, position, now);
+            let statement = statement_of(seen, roster.unidentified(now), by, position, now);
             let is_old_news = last.as_ref().is_some_and(|(before, at)| {
-                told.is_old_news(before) && at.elapsed() < SAY_AGAIN_AFTER
+                statement.is_old_news(before) && at.elapsed() < SAY_AGAIN_AFTER
             });
             if !is_old_news {
                 let number = self.notes.fetch_add(1, Ordering::Relaxed) + 1;
-                let note = Note::Told { by: self.id, number, told: told.clone() };
+                let note = Note::Statement { by: self.id, number, statement: statement.clone() };
                 match self.store.leave_note(&note.encode()).await {
-                    Ok(()) => last = Some((told, now)),
+                    Ok(()) => last = Some((statement, now)),
                     Err(error) => {
                         tracing::debug!(%error, "another process gets no answer");
                         sleep(RETRY_AFTER).await;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offswitch_core::processes::{MOST_TOLD, ProcessId, Told, ToldFollower};
+use offswitch_core::processes::{MOST_STATED, ProcessId, StatedFollower, Statement};
 use offswitch_server::roster::{Behind, Face, MOST_SHOWN, Print, Report, Seen, Shown};
 use offswitch_snapshot::Position;
 use serde::{Deserialize, Serialize};
 
 /// What another process has said about its followers.
 pub(super) struct Heard {
-    told: Told,
+    statement: Statement,
     /// Of two notes of one process, the later one has the higher number.
     pub(super) number: u64,
     pub(super) followers: Vec<Seen>,
@@ -26,18 +26,18 @@ struct Details {
 }
 
 /// What is said about followers that this process has `seen`, while `position` is waited for.
-pub(super) fn tell(
+pub(super) fn statement_of(
     mut seen: Vec<Seen>,
     mut unidentified: u64,
     heard: Vec<(ProcessId, u64)>,
     position: Position,
     now: Instant,
-) -> Told {
+) -> Statement {
     seen.sort_by_key(|one| one.print);
-    if seen.len() > MOST_TOLD {
-        let more = u64::try_from(seen.len() - MOST_TOLD).unwrap_or(u64::MAX);
+    if seen.len() > MOST_STATED {
+        let more = u64::try_from(seen.len() - MOST_STATED).unwrap_or(u64::MAX);
         unidentified = unidentified.saturating_add(more);
-        seen.truncate(MOST_TOLD);
+        seen.truncate(MOST_STATED);
     }
     let mut details = Details::default();
     for (place, one) in seen.iter().enumerate() {
@@ -58,7 +58,7 @@ pub(super) fn tell(
         details.shown.extend(seen[place].shown().map(|shown| (place, shown)));
     }
     let ago = |at| milliseconds(now.saturating_duration_since(at));
-    let followers = seen.iter().map(|one| ToldFollower {
+    let followers = seen.iter().map(|one| StatedFollower {
         print: one.print.0,
         is_relay: one.is_relay,
         held: one.held.map(|held| (held.era, held.seq)),
@@ -68,7 +68,7 @@ pub(super) fn tell(
             .refuses_within
             .map(|time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
     });
-    Told {
+    Statement {
         heard,
         unidentified,
         followers: followers.collect(),
@@ -77,12 +77,12 @@ pub(super) fn tell(
 }
 
 impl Heard {
-    /// What was `told`, and came at `now`.
-    pub(super) fn new(mut told: Told, number: u64, now: Instant) -> Self {
+    /// A statement that came at `now`.
+    pub(super) fn new(mut statement: Statement, number: u64, now: Instant) -> Self {
         let ago = |milliseconds: u32| {
             now.checked_sub(Duration::from_millis(milliseconds.into())).unwrap_or(now)
         };
-        let followers = std::mem::take(&mut told.followers).into_iter().map(|one| Seen {
+        let followers = std::mem::take(&mut statement.followers).into_iter().map(|one| Seen {
             held: one.position(),
             print: Print(one.print),
             is_relay: one.is_relay,
@@ -95,10 +95,10 @@ impl Heard {
             face: Face::Unnamed,
         });
         let mut followers: Vec<Seen> = followers.collect();
-        let details: Details = serde_json::from_str(&told.details).unwrap_or_default();
+        let details: Details = serde_json::from_str(&statement.details).unwrap_or_default();
         for (place, shown) in details.shown {
             if let Some(one) = followers.get_mut(place) {
-                one.face = Face::Told(Arc::new(shown));
+                one.face = Face::Stated(Arc::new(shown));
             }
         }
         for (place, about, at, behind) in details.reports {
@@ -108,17 +108,17 @@ impl Heard {
                 one.report = Some(Report { about, at: ago(at), behind });
             }
         }
-        told.details = String::new();
-        Self { told, number, followers }
+        statement.details = String::new();
+        Self { statement, number, followers }
     }
 
     /// True if it answers that question.
     pub(super) fn answers(&self, by: ProcessId, question: u64) -> bool {
-        self.told.answers(by, question)
+        self.statement.answers(by, question)
     }
 
     pub(super) fn unidentified(&self) -> u64 {
-        self.told.unidentified
+        self.statement.unidentified
     }
 }
 
@@ -161,19 +161,19 @@ mod tests {
             grew_at: now,
             refuses_within: Some(Duration::from_secs(60)),
             report: None,
-            face: Face::Told(Arc::new(shown(&format!("edge-{id}"), held))),
+            face: Face::Stated(Arc::new(shown(&format!("edge-{id}"), held))),
         }
     }
 
-    fn sent(told: Told, now: Instant) -> Heard {
-        let bytes = Note::Told { by: ProcessId([1; 8]), number: 1, told }.encode();
+    fn sent(statement: Statement, now: Instant) -> Heard {
+        let bytes = Note::Statement { by: ProcessId([1; 8]), number: 1, statement }.encode();
         match Note::decode(&bytes).unwrap() {
-            Note::Told { told, number, .. } => Heard::new(told, number, now),
+            Note::Statement { statement, number, .. } => Heard::new(statement, number, now),
             other => panic!("{other:?}"),
         }
     }
 
-    // P10: what a process tells another is what it has seen itself, with the names of those that are silent.
+    // P10: the statement of a process has what it has seen itself, with the names of those that are silent.
     #[test]
     fn another_process_counts_as_this_one_would() {
         let now = Instant::now();
@@ -184,8 +184,8 @@ mod tests {
             ..seen(3, at(7), now)
         };
         let all = vec![seen(2, at(6), now), seen(1, at(7), now), relay];
-        let told = tell(all.clone(), 4, vec![(ProcessId([2; 8]), 9)], at(7), now);
-        let heard = sent(told, now);
+        let statement = statement_of(all.clone(), 4, vec![(ProcessId([2; 8]), 9)], at(7), now);
+        let heard = sent(statement, now);
         assert!(heard.answers(ProcessId([2; 8]), 9) && !heard.answers(ProcessId([2; 8]), 10));
         assert_eq!(heard.unidentified(), 4);
         let tally = |all: &[Seen]| Tally::of(all, 0, at(7), now);
@@ -210,9 +210,10 @@ mod tests {
             print[..8].copy_from_slice(&number.to_be_bytes());
             Seen { print: Print(print), ..seen(0, at(7), now) }
         };
-        let told = tell((0..MOST_TOLD + 2).map(numbered).collect(), 1, vec![], at(7), now);
-        let heard = sent(told, now);
-        assert_eq!((heard.followers.len(), heard.unidentified()), (MOST_TOLD, 3));
+        let statement =
+            statement_of((0..MOST_STATED + 2).map(numbered).collect(), 1, vec![], at(7), now);
+        let heard = sent(statement, now);
+        assert_eq!((heard.followers.len(), heard.unidentified()), (MOST_STATED, 3));
         let tally = Tally::of(&heard.followers, heard.unidentified(), at(7), now);
         assert!(!tally.is_complete());
     }
