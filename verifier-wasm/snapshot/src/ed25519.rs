@@ -1,43 +1,41 @@
 //! Ed25519 signatures (RFC 8032), checked so strictly that every back end agrees, and faster for
 //! keys that are used often.
 //!
-//! curve25519-dalek does the arithmetic. The equation is here because ed25519-dalek has no way
-//! to keep a table of a public key's multiples, which makes it almost twice as fast (BENCHMARKS.md).
+//! Public keys and signatures are no secret, so points are added in variable time, with a large table
+//! for a key that is used often. curve25519-dalek has the scalars.
 
 #![expect(clippy::arithmetic_side_effects, reason = "points and scalars do not overflow")]
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{LazyLock, OnceLock};
+mod field;
+mod multiples;
+#[cfg(test)]
+mod numbers;
 
-use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
-use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsBasepointTable, EdwardsPoint};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
+
 use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::{BasepointTable, VartimeMultiscalarMul};
 use sha2::{Digest, Sha512};
+
+use self::multiples::{Multiples, Point};
 
 /// A public key of prime or mixed order, in its one canonical spelling.
 #[derive(Debug)]
 pub struct PublicKey {
     bytes: [u8; 32],
-    negated: EdwardsPoint,
+    negated: Point,
     /// How many good signatures of it were seen, up to [`TABLE_AFTER`].
     uses: AtomicU32,
-    multiples: OnceLock<Multiples>,
+    multiples: OnceLock<Arc<Multiples>>,
 }
-
-/// A point's multiples; 30 KiB, so they are kept off the stack.
-type Multiples = Box<EdwardsBasepointTable>;
 
 impl PublicKey {
     /// Reads a public key. One of small order, or not in its one canonical spelling, would be
     /// judged differently by other implementations (ePrint 2020/1244) and is refused.
     pub fn from_bytes(bytes: &[u8; 32]) -> Option<Self> {
-        let point = CompressedEdwardsY(*bytes).decompress()?;
-        if point.is_small_order() || point.compress().as_bytes() != bytes {
-            return None;
-        }
+        let negated = Point::decode(bytes).filter(|_| !is_small(bytes))?.negated();
         let (uses, multiples) = (AtomicU32::new(0), OnceLock::new());
-        Some(Self { bytes: *bytes, negated: -point, uses, multiples })
+        Some(Self { bytes: *bytes, negated, uses, multiples })
     }
 
     /// Its 32 bytes.
@@ -50,15 +48,14 @@ impl PublicKey {
         let Some((r, s)) = split(signature) else { return false };
         let hash = Sha512::new().chain_update(r).chain_update(self.bytes).chain_update(message);
         let k = Scalar::from_hash(hash);
-        let found = match self.multiples.get() {
-            Some(multiples) => &s * &**BASE + &k * &**multiples,
-            None => EdwardsPoint::vartime_multiscalar_mul(
-                [s, k],
-                [ED25519_BASEPOINT_POINT, self.negated],
-            ),
+        let (s, k) = (s.as_bytes(), k.as_bytes());
+        let many = self.multiples.get();
+        let found = match many {
+            Some(many) => MANY_OF_BASE.sum(s, many, k),
+            None => FEW_OF_BASE.sum(s, &Multiples::few(self.negated), k),
         };
-        let is_good = found.compress().as_bytes() == r;
-        if is_good && self.multiples.get().is_none() {
+        let is_good = found == *r;
+        if is_good && many.is_none() {
             self.count_use();
         }
         is_good
@@ -67,7 +64,7 @@ impl PublicKey {
     /// Only good signatures count, so that only the key's owner can make us build tables.
     fn count_use(&self) {
         if self.uses.fetch_add(1, Ordering::Relaxed) >= TABLE_AFTER {
-            self.multiples.get_or_init(|| multiples(&self.negated));
+            self.multiples.get_or_init(|| Arc::new(Multiples::many(self.negated)));
         }
     }
 }
@@ -96,21 +93,83 @@ pub fn is_well_formed(signature: &[u8]) -> bool {
 fn split(signature: &[u8]) -> Option<(&[u8; 32], Scalar)> {
     let (r, s) = signature.split_first_chunk::<32>()?;
     let s = Scalar::from_canonical_bytes(s.try_into().ok()?).into_option()?;
-    let is_small = SMALL_ORDER.iter().any(|point| point == r);
-    (!is_small).then_some((r, s))
+    (!is_small(r)).then_some((r, s))
 }
 
-fn multiples(point: &EdwardsPoint) -> Multiples {
-    Box::new(EdwardsBasepointTable::create(point))
+/// True if these bytes encode a point of small order, however they spell the sign of x.
+fn is_small([y @ .., last]: &[u8; 32]) -> bool {
+    SMALL_ORDER.iter().any(|[of_small @ .., end]| of_small == y && *end == last & 0x7f)
 }
 
-/// Of the curve's base point; made when the first key gets its table.
-static BASE: LazyLock<Multiples> = LazyLock::new(|| multiples(&ED25519_BASEPOINT_POINT));
+fn base_point() -> Point {
+    Point::decode(&BASE).unwrap_or(Point::NEUTRAL)
+}
 
-/// The points of small order; other spellings of them are never found, since `R` is compared with a
-/// canonical one.
-static SMALL_ORDER: LazyLock<[[u8; 32]; 8]> =
-    LazyLock::new(|| EIGHT_TORSION.map(|point| point.compress().to_bytes()));
+/// Multiples of the curve's base point; the many are made when the first key gets its table.
+static FEW_OF_BASE: LazyLock<Multiples> = LazyLock::new(|| Multiples::few(base_point()));
+static MANY_OF_BASE: LazyLock<Multiples> = LazyLock::new(|| Multiples::many(base_point()));
 
-/// A table costs as much as forty checks, and saves half of each check after that.
+/// y = 4 / 5.
+const BASE: [u8; 32] = {
+    let mut bytes = [0x66; 32];
+    bytes[0] = 0x58;
+    bytes
+};
+
+/// The y of the eight points of small order. Spellings that are not canonical are never found, since
+/// `R` is compared with a canonical one.
+#[rustfmt::skip]
+const SMALL_ORDER: [[u8; 32]; 5] = [
+    [
+        0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    ],
+    [
+        0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
+    ],
+    [
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
+        0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
+        0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+];
+
+/// Counted in multiplications, a table costs as much as eight checks without one, and saves three quarters of each
+/// check after that.
 const TABLE_AFTER: u32 = 32;
+
+#[cfg(test)]
+mod tests {
+    use curve25519_dalek::constants::EIGHT_TORSION;
+
+    use super::is_well_formed;
+
+    // In any spelling of the sign of x, which has two where x is 0.
+    #[test]
+    fn a_signature_whose_r_is_of_small_order_is_refused() {
+        let without_sign = |mut bytes: [u8; 32]| {
+            let [.., last] = &mut bytes;
+            *last &= 0x7f;
+            bytes
+        };
+        let small = EIGHT_TORSION.map(|point| without_sign(point.compress().to_bytes()));
+        for point in EIGHT_TORSION {
+            for (at, flipped) in (0..32).flat_map(|at| [(at, 0), (at, 1), (at, 0x80)]) {
+                let mut r = point.compress().to_bytes();
+                if let Some(byte) = r.get_mut(at) {
+                    *byte ^= flipped;
+                }
+                let signature = [r, [0; 32]].concat();
+                assert_eq!(is_well_formed(&signature), !small.contains(&without_sign(r)), "{r:?}");
+            }
+        }
+    }
+}
