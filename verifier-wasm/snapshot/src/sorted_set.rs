@@ -72,33 +72,29 @@ impl SortedSet {
         })
     }
 
-    /// Walks the bitmap: checks the number of ones and remembers where buckets begin.
+    /// Walks the bitmap: checks the number of ones and remembers where buckets begin. It runs once for each
+    /// load, usually before the runtime has optimized it, so a word costs few steps.
     fn index(&self, high: &[u8]) -> Option<Vec<u32>> {
         let bits = bitmap_bits(self.count)?;
         let mut samples = vec![0];
-        let (mut zeros, mut ones): (u64, u64) = (0, 0);
-        for index in 0..high.len() / 8 {
-            let content = word(high, index);
-            let start = wide(index).saturating_mul(64);
-            let inside = bits.saturating_sub(start).min(64);
-            let valid = mask(u32::try_from(inside).ok()?);
-            if content & !valid != 0 {
-                return None;
+        samples.reserve(high.len() / 64);
+        let (mut zeros, mut ones, mut start): (u64, u64, u64) = (0, 0, 0);
+        for bytes in high.chunks_exact(8) {
+            let content = u64::from_le_bytes(bytes.try_into().ok()?);
+            let here = u64::from(content.count_ones());
+            ones = ones.wrapping_add(here);
+            // A word has at most as many zeros as there are from one sample to the next.
+            let before = zeros % SAMPLE;
+            zeros = zeros.wrapping_add(64).wrapping_sub(here);
+            if before.wrapping_add(64) >= SAMPLE.wrapping_add(here) {
+                let bit = nth_one(!content, SAMPLE.wrapping_sub(before).wrapping_sub(1));
+                samples.push(u32::try_from(start.wrapping_add(bit).wrapping_add(1)).ok()?);
             }
-            ones = ones.saturating_add(u64::from(content.count_ones()));
-            let mut gaps = !content & valid;
-            let after = zeros.saturating_add(u64::from(gaps.count_ones()));
-            while zeros / SAMPLE < after / SAMPLE {
-                let skip = SAMPLE.saturating_sub(zeros % SAMPLE);
-                let bit = nth_one(gaps, skip.saturating_sub(1));
-                gaps &= !mask(u32::try_from(bit.saturating_add(1)).ok()?);
-                let after = start.saturating_add(bit).saturating_add(1);
-                samples.push(u32::try_from(after).ok()?);
-                zeros = zeros.saturating_add(skip);
-            }
-            zeros = after;
+            start = start.wrapping_add(64);
         }
-        let closed = !bit_at(high, bits.saturating_sub(1));
+        // Behind the last bucket there are only zeros, up to the end of the word.
+        let beyond = word(high, narrow(bits / 64)) & !mask(low_six(bits));
+        let closed = beyond == 0 && !bit_at(high, bits.saturating_sub(1));
         (closed && ones == wide(self.count)).then_some(samples)
     }
 
