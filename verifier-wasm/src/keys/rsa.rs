@@ -12,6 +12,8 @@ use super::montgomery::{MAX_BITS, Modulus, bits};
 #[derive(Clone)]
 pub(super) struct PublicKey {
     modulus: Modulus,
+    /// The modulus, big-endian, without zeros in front.
+    bytes: Vec<u8>,
     exponent: u64,
 }
 
@@ -19,6 +21,7 @@ impl PublicKey {
     /// Reads modulus and exponent, big-endian. None for a key that is short, huge or even, or whose
     /// exponent is below 3, even or longer than 64 bits.
     pub(super) fn new(modulus: &[u8], exponent: &[u8]) -> Option<Self> {
+        let bytes = modulus.iter().copied().skip_while(|byte| *byte == 0).collect();
         let modulus = Modulus::new(modulus).filter(|modulus| modulus.bits() >= MIN_BITS)?;
         let from = exponent.iter().position(|byte| *byte != 0)?;
         let exponent = exponent.get(from..).filter(|bytes| bytes.len() <= MAX_EXPONENT_BYTES)?;
@@ -26,7 +29,7 @@ impl PublicKey {
         if exponent < 3 || exponent.is_multiple_of(2) {
             return None;
         }
-        Some(Self { modulus, exponent })
+        Some(Self { modulus, bytes, exponent })
     }
 
     /// RSASSA-PKCS1-v1_5 (section 8.2.2): the encoded message must equal the only valid one.
@@ -51,7 +54,7 @@ impl PublicKey {
     /// True for a number below the modulus that is written in its length (section 5.2.2, step 1).
     /// Some back ends do not check that, and would accept `s + n` for `s`.
     pub(super) fn is_well_formed(&self, signature: &[u8]) -> bool {
-        self.modulus.read(signature).is_some()
+        signature.len() == self.bytes.len() && *signature < *self.bytes
     }
 
     /// The signature to the power of the exponent (RSAVP1, section 5.2.2), as long as the modulus.
