@@ -11,7 +11,7 @@
 mod support;
 
 use offswitch_verifier::{
-    CachingVerifier, Candidate, FloorChange, Good, MAX_ARRIVING, MAX_PENDING, MAX_SLOTS,
+    CachingVerifier, Candidate, FloorChange, Good, Jws, MAX_ARRIVING, MAX_PENDING, MAX_SLOTS,
     MAX_TOKEN_BYTES, Objection, Presentation, Staleness,
 };
 use serde_json::json;
@@ -173,6 +173,78 @@ fn an_arriving_snapshot_is_checked_until_it_is_forgotten() {
     assert!(caching.end(first).is_ok());
     assert!(caching.apply(wrong, NOW).0.is_err());
     assert!(caching.begin(b"<!doctype html>").is_err());
+}
+
+// V17, S02: what is remembered of a base ends with the base. In many orders of bases and deltas of two eras, each
+// token gets the same verdict by its slot as when it is read again.
+#[test]
+fn a_slot_is_judged_as_its_token_is_in_every_order_of_snapshots() {
+    let minter = Minter::new("HS256");
+    let records = [
+        Record::Token(0),
+        Record::Session(1),
+        Record::User(2, 5),
+        Record::UserBefore(3, NOW),
+        Record::Token(4),
+        Record::Epoch(NOW - 60),
+    ];
+    let first = History::new(1, records.to_vec());
+    // The control plane does not know what era 1 lost: its deltas must stay in force.
+    let second = History::new(2, vec![Record::Token(5), Record::User(0, 3)]);
+    let mut snapshots: Vec<Vec<u8>> = (1..=first.end()).map(|to| first.base(to)).collect();
+    snapshots.extend((1..first.end()).map(|from| first.range(from, from + 1, NOW + 1)));
+    snapshots.extend([first.range(0, 3, NOW + 2), first.range(0, 6, NOW + 2)]);
+    snapshots.extend([second.base(1), second.range(1, 2, NOW + 3), second.range(0, 2, NOW + 4)]);
+    let tokens: Vec<String> = (0..6).map(|id| of_user(&minter, id)).collect();
+    let (mut number, mut refused, mut valid) = (1_u64, 0, 0);
+    for _ in 0..60 {
+        let mut caching = caching(&minter);
+        for (slot, token) in tokens.iter().enumerate() {
+            // Most are remembered before they are revoked.
+            verify(&mut caching, token, slot).unwrap();
+        }
+        for _ in 0..8 {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let snapshot = &snapshots[(number >> 33) as usize % snapshots.len()];
+            drop(caching.apply(snapshot.clone(), NOW + 5));
+            for (slot, token) in tokens.iter().enumerate() {
+                let remembered = judge(&caching, slot);
+                let expected = code(verify(&mut caching, token, tokens.len()));
+                assert!(
+                    remembered.is_none_or(|found| found == expected),
+                    "{slot}: {remembered:?} {expected}"
+                );
+                let counted = if expected == "valid" { &mut valid } else { &mut refused };
+                *counted += 1;
+            }
+        }
+    }
+    assert!(valid > 500 && refused > 500, "{valid} {refused}");
+}
+
+// A standing of one verifier says nothing about the base of another.
+#[test]
+fn what_one_feed_lacks_another_may_hold() {
+    let minter = Minter::new("EdDSA");
+    let (one, mut other) = (feed::verifier(&minter), feed::verifier(&minter));
+    let token = token(&minter, "token-1");
+    let (standing, _) = one.admit(&Jws::parse(&token).unwrap()).unwrap();
+    let shown = || Presentation::Bearer;
+    assert_eq!(one.judge(&standing, shown(), NOW, Staleness::Configured), Ok(()));
+    let history = History::new(1, vec![Record::Token(1)]);
+    other.apply(history.base(1), NOW).unwrap();
+    assert!(other.judge(&standing, shown(), NOW, Staleness::Configured).is_err());
+    assert!(other.judge(&standing.clone(), shown(), NOW, Staleness::Configured).is_err());
+    assert_eq!(one.judge(&standing, shown(), NOW, Staleness::Configured), Ok(()));
+}
+
+/// A token whose ids all have this number.
+fn of_user(minter: &Minter, id: u8) -> String {
+    let mut claims = claims_with("jti", json!(format!("token-{id}")));
+    claims["sid"] = json!(format!("session-{id}"));
+    claims["sub"] = json!(format!("user-{id}"));
+    claims["ver"] = json!(0);
+    minter.token(&claims)
 }
 
 fn caching(minter: &Minter) -> CachingVerifier {

@@ -7,7 +7,7 @@ mod overlay;
 mod trust;
 
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::overlay::Overlay;
 use crate::snapshot::{
@@ -34,6 +34,8 @@ pub struct Feed {
     rules: Vec<IssuerRules>,
     /// Increases when `rules` change.
     rules_generation: u32,
+    /// Names the base and the rules that are in force, in this process and never again.
+    footing: u64,
     issued_at: u64,
     valid_until: u64,
     /// The verifier's own monotonic time, in seconds: now, and when `issued_at` last grew.
@@ -62,6 +64,7 @@ impl Feed {
             known: VecDeque::new(),
             rules: vec![],
             rules_generation: 0,
+            footing: new_footing(),
             issued_at: 0,
             valid_until: 0,
             uptime: AtomicU64::new(0),
@@ -213,6 +216,12 @@ impl Feed {
         self.rules_generation
     }
 
+    /// The base and the rules that are in force, as a number that no other base and no other rules
+    /// ever have: what the base lacks, it lacks while this number stays the same.
+    pub(crate) fn footing(&self) -> u64 {
+        self.footing
+    }
+
     /// The key of the fingerprints; `None` before the first base.
     pub fn salt(&self) -> Option<Salt> {
         self.base.as_ref().map(Snapshot::salt)
@@ -239,17 +248,29 @@ impl Feed {
 
     /// True if tokens with this fingerprint are revoked regardless of their age.
     pub fn holds(&self, id: Fingerprint) -> bool {
-        let in_base = || self.base.as_ref().is_some_and(|base| base.is_denied(id));
-        self.overlay.denied.contains_key(&id) || in_base()
+        self.holds_among(Among::All, id)
     }
 
     /// The minimum for tokens with this fingerprint, if they were ever revoked.
     pub fn cutoff_of(&self, id: Fingerprint) -> Option<Cutoff> {
+        self.cutoff_among(Among::All, id)
+    }
+
+    pub(crate) fn holds_among(&self, among: Among, id: Fingerprint) -> bool {
+        let in_base = || self.base_among(among).is_some_and(|base| base.is_denied(id));
+        self.overlay.denied.contains_key(&id) || in_base()
+    }
+
+    pub(crate) fn cutoff_among(&self, among: Among, id: Fingerprint) -> Option<Cutoff> {
         let newer = self.overlay.cutoffs.get(&id).map(|(cutoff, _)| *cutoff);
-        match (self.base.as_ref().and_then(|base| base.cutoff(id)), newer) {
+        match (self.base_among(among).and_then(|base| base.cutoff(id)), newer) {
             (Some(one), Some(other)) => Some(one.join(other)),
             (one, other) => one.or(other),
         }
+    }
+
+    fn base_among(&self, among: Among) -> Option<&Snapshot> {
+        self.base.as_ref().filter(|_| among == Among::All)
     }
 
     /// The position at which tokens with this fingerprint were last revoked, or that of the base
@@ -306,7 +327,7 @@ impl Feed {
         self.reach(end);
         self.forked = false;
         self.overlay_limit = OVERLAY_LIMIT;
-        self.base = Some(snapshot);
+        self.hold(snapshot);
         Applied::Replaced
     }
 
@@ -317,8 +338,13 @@ impl Feed {
         };
         if self.base.as_ref().is_some_and(is_later) {
             self.replace_rules(&snapshot);
-            self.base = Some(snapshot);
+            self.hold(snapshot);
         }
+    }
+
+    fn hold(&mut self, base: Snapshot) {
+        self.base = Some(base);
+        self.footing = new_footing();
     }
 
     /// A delta is added if it continues exactly the held history.
@@ -362,7 +388,7 @@ impl Feed {
             rules.horizons.forget_before(base.issued_at().saturating_sub(FORGET_AFTER_SECONDS));
         }
         if before != self.rules {
-            self.rules_generation = self.rules_generation.wrapping_add(1);
+            self.rules_change();
         }
     }
 
@@ -374,8 +400,13 @@ impl Feed {
                 Ok(None) => {}
                 Err(at) => self.rules.insert(at, rules),
             }
-            self.rules_generation = self.rules_generation.wrapping_add(1);
+            self.rules_change();
         }
+    }
+
+    fn rules_change(&mut self) {
+        self.rules_generation = self.rules_generation.wrapping_add(1);
+        self.footing = new_footing();
     }
 
     /// Only a statement about the whole held state proves that it is fresh.
@@ -411,6 +442,21 @@ impl Feed {
             self.floor = end;
         }
     }
+}
+
+/// Which of the held entries a look-up reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Among {
+    /// All.
+    All,
+    /// Those that deltas have added to the base.
+    Deltas,
+}
+
+/// Counts in the whole process, so that no two feeds have the same number. It is never 0.
+fn new_footing() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
 }
 
 /// An era is the unix time at which a log began, or one more than the previous era, and an epoch is

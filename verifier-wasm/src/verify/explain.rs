@@ -3,6 +3,7 @@
 //! The checks are those of [`Verifier::verify`], in its order, which stops at the first that fails;
 //! here every check runs that can still run.
 
+use crate::feed::Among;
 use crate::keys::KeyId;
 use crate::snapshot::Position;
 use crate::token::claims::{Claims, NOT_AN_OBJECT};
@@ -96,7 +97,9 @@ impl Verifier {
             (Check::Selectors, Matched::Claims),
         ];
         for (check, kind) in selections {
-            let found = standing.revocations(feed, listed).find(|(matched, ..)| *matched == kind);
+            let found = standing
+                .revocations(feed, Among::All, listed)
+                .find(|(matched, ..)| *matched == kind);
             let refusal = found.as_ref().map_or(Ok(()), |(.., refusal)| Err(refusal()));
             steps.add(check, known().and_then(|()| refusal.map_err(Objection::from)));
             if let (Some(step), Some((_, id, _))) = (steps.0.last_mut(), found) {

@@ -1,6 +1,8 @@
 //! The state of a token after its signature and its claims were checked.
 
-use crate::feed::Feed;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::feed::{Among, Feed};
 use crate::keys::KeyId;
 use crate::snapshot::{Cutoff, Fingerprint, Uses};
 use crate::token::claims::Claims;
@@ -25,6 +27,18 @@ pub struct Standing {
     max_lifetime_seconds: u64,
     not_before: Option<u64>,
     selected: Selected,
+    absent: Absent,
+}
+
+/// The [footing](Feed::footing) of a feed on which its base was found to revoke the token by
+/// nothing; 0 for none. The base is not read again until it is replaced; deltas always are.
+#[derive(Debug, Default)]
+struct Absent(AtomicU64);
+
+impl Clone for Absent {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
 }
 
 impl Standing {
@@ -52,6 +66,7 @@ impl Standing {
             max_lifetime_seconds: longest,
             not_before: claims.not_before.max(earliest),
             selected: claims.selected,
+            absent: Absent::default(),
         }
     }
 
@@ -105,10 +120,16 @@ impl Standing {
     /// Checks the epoch, the token, the session, the user and other claims, in this order.
     pub(crate) fn check_revocations(&self, feed: &Feed, listed: &Listed) -> Result<(), Refusal> {
         self.check_epoch(listed)?;
-        match self.revocations(feed, listed).next() {
-            Some((.., refusal)) => Err(refusal()),
-            None => Ok(()),
+        let footing = feed.footing();
+        let is_absent = self.absent.0.load(Ordering::Relaxed) == footing;
+        let among = if is_absent { Among::Deltas } else { Among::All };
+        if let Some((.., refusal)) = self.revocations(feed, among, listed).next() {
+            return Err(refusal());
         }
+        if !is_absent {
+            self.absent.0.store(footing, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     pub(crate) fn check_epoch(&self, listed: &Listed) -> Result<(), Refusal> {
@@ -123,13 +144,16 @@ impl Standing {
     pub(crate) fn revocations<'a>(
         &'a self,
         feed: &'a Feed,
+        among: Among,
         listed: &'a Listed,
     ) -> impl Iterator<Item = (Matched, Fingerprint, impl Fn() -> Refusal)> + 'a {
         listed.selectors.iter().enumerate().flat_map(move |(place, asked)| {
             let is_revoked = move |id: &Fingerprint| {
-                (asked.uses.has(Uses::EXACT) && feed.holds(*id))
+                (asked.uses.has(Uses::EXACT) && feed.holds_among(among, *id))
                     || (asked.uses.has(Uses::CUTOFF)
-                        && feed.cutoff_of(*id).is_some_and(|cutoff| self.is_before(cutoff)))
+                        && feed
+                            .cutoff_among(among, *id)
+                            .is_some_and(|cutoff| self.is_before(cutoff)))
             };
             let found = self.selected.at(place).filter(is_revoked);
             found.map(move |id| (Matched::by(asked.uses), id, move || refusal(asked)))
