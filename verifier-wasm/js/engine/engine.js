@@ -11,7 +11,7 @@ import {
   AT_FLOOR, BEARER, FACTS, FORGOTTEN, HEAD_BYTES, IMPLAUSIBLE, KEY_BITS, MAX_TOKEN_BYTES, NOT_SHOWN, NOT_VALID,
   NO_TICKET, RAISED, SHOWN_WITH_PROOF, SIGNATURE_AT, TOKEN_AT, TOO_LONG, VALID_BUT_BEHIND, WRONG_CLOCK,
 } from "./layout.js";
-import { Remembered } from "./remembered.js";
+import { NONE, Remembered } from "./remembered.js";
 
 /**
  * @typedef {import("../index.d.ts").ApplyResult} ApplyResult
@@ -87,13 +87,14 @@ export class Engine {
    * @returns {Verdict | undefined}
    */
   recall(token, how) {
-    const entry = this.#remembered.find(token);
+    const remembered = this.#remembered;
+    const slot = remembered.find(token);
     const wasm = this.#wasm;
-    if (entry === undefined || wasm === undefined || this.#generation !== generation()) return undefined;
+    if (slot === NONE || wasm === undefined || this.#generation !== generation()) return undefined;
     const now = this.#now();
-    const code = wasm.judge(entry.slot, now, how.staleness, this.#shown(token, how));
-    if (code !== FORGOTTEN) return this.#verdict(code, entry, now);
-    this.#remembered.clear();
+    const code = wasm.judge(slot, now, how.staleness, this.#shown(token, how));
+    if (code !== FORGOTTEN) return this.#verdict(code, now, remembered.claims[slot], remembered.claimsJson[slot]);
+    remembered.clear();
     return undefined;
   }
 
@@ -132,7 +133,7 @@ export class Engine {
       // Before that the slot holds the state of another token.
       let code = isKnown ? wasm.judge(own, now, 0, NOT_SHOWN) : FORGOTTEN;
       if (code === FORGOTTEN) code = wasm.verify(this.#write(token), now, own, 0, NOT_SHOWN);
-      return code > VALID_BUT_BEHIND ? this.#verdict(code, NO_CLAIMS, now) : undefined;
+      return code > VALID_BUT_BEHIND ? this.#verdict(code, now) : undefined;
     });
   }
 
@@ -361,19 +362,19 @@ export class Engine {
 
   /** The verdict behind a code of wasm's on a token just read. @param {number} code @param {string} token @param {number} now */
   #conclude(code, token, now) {
-    if (code > VALID_BUT_BEHIND) return this.#verdict(code, NO_CLAIMS, now);
+    if (code > VALID_BUT_BEHIND) return this.#verdict(code, now);
     this.#remembered.vacate();
     const claimsJson = this.#answer();
-    const claims = frozen(parseExactly(claimsJson));
+    const claims = parseExactly(claimsJson);
     this.#remembered.put(token, claims, claimsJson);
-    return this.#verdict(code, { claims, claimsJson }, now);
+    return this.#verdict(code, now, claims, claimsJson);
   }
 
   /**
-   * @param {number} code @param {{ claims: Claims, claimsJson: string }} payload @param {number} now
+   * @param {number} code @param {number} now @param {any} [claims] of a valid token @param {any} [claimsJson]
    * @returns {Verdict}
    */
-  #verdict(code, { claims, claimsJson }, now) {
+  #verdict(code, now, claims, claimsJson) {
     if (code > VALID_BUT_BEHIND) {
       check(code);
       return JSON.parse(this.#answer());
@@ -506,18 +507,7 @@ function check(code) {
   if (code === WRONG_CLOCK) throw new Error("now must be unix seconds, finite and >= 0");
 }
 
-/** Freezes the claims that all verdicts on one token share. @param {any} value */
-function frozen(value) {
-  for (const name in value) {
-    const member = value[name];
-    if (typeof member === "object" && member !== null) frozen(member);
-  }
-  return Object.freeze(value);
-}
-
 const NO_BYTES = new Uint8Array();
-/** @type {{ claims: any, claimsJson: string }} */
-const NO_CLAIMS = Object.freeze({ claims: Object.freeze({}), claimsJson: "" });
 /** @type {Evidence} */
 export const NO_EVIDENCE = Object.freeze({ position: null, ageSeconds: null });
 const encoder = new TextEncoder();

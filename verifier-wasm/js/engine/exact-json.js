@@ -2,13 +2,30 @@
 // bigint.
 
 /**
- * Reads JSON text that is known to be well-formed.
+ * Reads JSON text that is known to be well-formed, and freezes what is in it.
  *
  * @param {string} text @returns {any}
  */
 export function parseExactly(text) {
-  // Nearly every payload returns here: without sixteen digits in a row no integer is that large.
-  if (!/[0-9]{16}/.test(text)) return JSON.parse(text);
+  let value = JSON.parse(text);
+  if (!freeze(value)) freeze((value = parseLarge(text)));
+  return value;
+}
+
+/** Freezes a value; false if a number in it may be an integer that was altered. @param {any} value @returns {boolean} */
+function freeze(value) {
+  let isExact = true;
+  for (const name in value) {
+    const member = value[name];
+    if (typeof member === "number") isExact &&= Math.abs(member) < 2 ** 53;
+    else if (member && typeof member === "object") isExact = freeze(member) && isExact;
+  }
+  Object.freeze(value);
+  return isExact;
+}
+
+/** @param {string} text @returns {any} */
+function parseLarge(text) {
   const mark = `${crypto.randomUUID()} `;
   const marked = text.replace(STRING_OR_NUMBER, (part) => (isAltered(part) ? `"${mark}${part}"` : part));
   return JSON.parse(marked, (_, value) =>
