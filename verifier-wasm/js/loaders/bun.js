@@ -15,7 +15,7 @@ export const load = loadAtStart(file, inlineInstead);
 const follow = followWith(() => import("../feed/stream-follower.js"));
 const loadHeads = () => import("../feed/head.js");
 export const { Verifier, createVerifier } = packageFor({
-  follow, hosts: new Map(hosting(`EdDSA ${ECDSA} ${RSA}`, nodeCrypto)), load, loadHeads,
+  follow, hosts: new Map(hosting(`${ECDSA} ${RSA}`, nodeCrypto)), load, loadHeads,
 });
 export { readKeySet, verifyJws, verifySignature } from "../engine/layers.js";
 export { preset } from "../presets/preset.js";

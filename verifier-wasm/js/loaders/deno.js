@@ -18,7 +18,7 @@ function file() {
 }
 
 export const load = loadAtStart(file, inlineInstead);
-const hosts = new Map([...hosting(`EdDSA ${RSA}`, nodeCrypto), ...hosting(ECDSA, webCrypto)]);
+const hosts = new Map([...hosting(RSA, nodeCrypto), ...hosting(ECDSA, webCrypto)]);
 const follow = followWith(() => import("../feed/stream-follower.js"));
 const loadHeads = () => import("../feed/head.js");
 export const { Verifier, createVerifier } = packageFor({ follow, hosts, load, loadHeads });
