@@ -24,6 +24,8 @@ import { RequestFollower } from "../feed/request-follower.js";
  *   | { answer: Problem, verdict?: import("../index.d.ts").Verdict }} Authorization
  *   `pass`: the request goes through; `ask`: the route's own `onUndecided` answers, or `answer` if it returns
  *   nothing (except with Express, where the return value is ignored); otherwise `answer` is the answer.
+ *
+ * @typedef {{ scheme: import("./answers.js").Scheme, token: string }} Shown
  */
 
 /**
@@ -57,21 +59,39 @@ export function checkVerifier(verifier) {
 }
 
 /**
- * Judges a request by its Authorization header (RFC 6750 section 2.1, RFC 9449 section 7.1).
+ * Judges a request by its Authorization header (RFC 6750 section 2.1, RFC 9449 section 7.1). Returns without a
+ * promise if nothing has to be awaited, as for nearly every request: for a remembered token.
  *
  * @param {Verifier} verifier
  * @param {Asked} request
  * @param {ReturnType<typeof readRoutePolicy>} policy
  * @param {(work: Promise<unknown>) => void} [waitUntil] where work may outlive the request
- * @returns {Promise<Authorization>}
+ * @returns {Authorization | Promise<Authorization>}
  */
-export async function authorize(verifier, request, policy, waitUntil) {
+export function authorize(verifier, request, policy, waitUntil) {
   const shown = shownIn(request.header("authorization"));
   if (shown === undefined) {
     return { answer: refusal("missing_token", "expected the header Authorization: Bearer <token>") };
   }
+  const poll = firstPoll(verifier, waitUntil);
+  if (poll === undefined && shown.scheme === "Bearer") {
+    const known = verifier[INTERNALS].recall?.(shown.token, policy);
+    if (known?.outcome === "valid") {
+      if (waitUntil !== undefined) verifier.followLater(waitUntil);
+      return conclusion(known, shown, policy);
+    }
+  }
+  return authorizeLater(verifier, request, shown, policy, waitUntil, poll);
+}
+
+/**
+ * @param {Verifier} verifier @param {Asked} request @param {Shown} shown
+ * @param {ReturnType<typeof readRoutePolicy>} policy
+ * @param {((work: Promise<unknown>) => void) | undefined} waitUntil @param {Promise<unknown> | undefined} poll
+ */
+async function authorizeLater(verifier, request, shown, policy, waitUntil, poll) {
   const { scheme, token } = shown;
-  await followFirst(verifier, waitUntil);
+  await inTime(poll);
   const dpop = scheme === "Bearer" ? undefined : {
     method: request.method,
     proof: request.header("dpop") ?? "",
@@ -79,12 +99,22 @@ export async function authorize(verifier, request, policy, waitUntil) {
   };
   const verdict = await judge(verifier, token, { ...policy, dpop }, waitUntil);
   if (waitUntil !== undefined) verifier.followLater(waitUntil);
+  return conclusion(verdict, shown, policy);
+}
+
+/**
+ * @param {import("../index.d.ts").Verdict} verdict @param {Shown} shown
+ * @param {ReturnType<typeof readRoutePolicy>} policy
+ * @returns {Authorization}
+ */
+function conclusion(verdict, { scheme, token }, policy) {
   if (verdict.outcome !== "valid") {
     const answer = denial(verdict, policy.retryJitterSeconds, scheme);
     const { onUndecided } = policy;
     if (verdict.outcome === "refused" || onUndecided === undefined) return { answer, verdict };
     return { ask: (...handed) => onUndecided(verdict, ...handed), answer, verdict };
   }
+  if (policy.scopes.length === 0) return { pass: verdict, token };
   const given = scopesOf(verdict.claims);
   const missing = policy.scopes.filter((wanted) => !given.includes(wanted));
   return missing.length === 0
@@ -97,7 +127,7 @@ export async function authorize(verifier, request, policy, waitUntil) {
  * the verifier then finds malformed. Undefined for any other scheme, or without a token.
  *
  * @param {string | null | undefined} header
- * @returns {{ scheme: import("./answers.js").Scheme, token: string } | undefined}
+ * @returns {Shown | undefined}
  */
 function shownIn(header) {
   const found = /^(bearer|dpop) (.*)$/is.exec(header ?? "");
@@ -125,11 +155,14 @@ export function askedOfNode({ headers, method, originalUrl, protocol, socket, ur
 }
 
 /** The request of Fetch. @param {Request} request @returns {Asked} */
-export function askedOfFetch({ headers, method, url }) {
+export function askedOfFetch(request) {
   return {
-    header: (name) => headers.get(name),
-    method,
-    url: (origin) => (origin === undefined ? url : origin + new URL(url).pathname),
+    header: (name) => request.headers.get(name),
+    // Only a proof needs these, and some servers make them when they are read.
+    get method() {
+      return request.method;
+    },
+    url: (origin) => (origin === undefined ? request.url : origin + new URL(request.url).pathname),
   };
 }
 
@@ -146,13 +179,17 @@ function scopesOf({ scope, scp }) {
 
 /**
  * Makes requests follow the feed if nothing else follows it. If no work outlives the answer, a due poll runs
- * before it.
+ * before it: the poll is returned.
  *
  * @param {Verifier} verifier @param {((work: Promise<unknown>) => void) | undefined} waitUntil
  */
-async function followFirst(verifier, waitUntil) {
+function firstPoll(verifier, waitUntil) {
   verifier[INTERNALS].followBy((internals) => new RequestFollower(internals, true));
-  const poll = waitUntil === undefined ? verifier.followLater() : undefined;
+  return waitUntil === undefined ? verifier.followLater() : undefined;
+}
+
+/** Waits for a poll, for a limited time. @param {Promise<unknown> | undefined} poll */
+async function inTime(poll) {
   if (poll === undefined) return;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
