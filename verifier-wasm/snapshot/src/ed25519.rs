@@ -1,23 +1,31 @@
 //! Ed25519 signatures (RFC 8032), checked so strictly that every back end agrees, and faster for
 //! keys that are used often.
 //!
-//! Public keys and signatures are no secret, so points are added in variable time, with a large table
-//! for a key that is used often. curve25519-dalek has the scalars.
+//! In wasm, points are added by code of our own (`multiples.rs`), natively by curve25519-dalek; tests
+//! compare both.
 
 #![expect(clippy::arithmetic_side_effects, reason = "points and scalars do not overflow")]
 
+#[cfg(any(test, target_arch = "wasm32"))]
 mod field;
+#[cfg(any(test, target_arch = "wasm32"))]
 mod multiples;
 #[cfg(test)]
 mod numbers;
+#[cfg(any(test, not(target_arch = "wasm32")))]
+mod with_dalek;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use curve25519_dalek::scalar::Scalar;
 use sha2::{Digest, Sha512};
 
-use self::multiples::{Multiples, Point};
+#[cfg(target_arch = "wasm32")]
+use self::multiples as points;
+use self::points::{Multiples, Point};
+#[cfg(not(target_arch = "wasm32"))]
+use self::with_dalek as points;
 
 /// A public key of prime or mixed order, in its one canonical spelling.
 #[derive(Debug)]
@@ -33,7 +41,7 @@ impl PublicKey {
     /// Reads a public key. One of small order, or not in its one canonical spelling, would be
     /// judged differently by other implementations (ePrint 2020/1244) and is refused.
     pub fn from_bytes(bytes: &[u8; 32]) -> Option<Self> {
-        let negated = Point::decode(bytes).filter(|_| !is_small(bytes))?.negated();
+        let negated = points::negated_key(bytes)?;
         let (uses, multiples) = (AtomicU32::new(0), OnceLock::new());
         Some(Self { bytes: *bytes, negated, uses, multiples })
     }
@@ -48,12 +56,8 @@ impl PublicKey {
         let Some((r, s)) = split(signature) else { return false };
         let hash = Sha512::new().chain_update(r).chain_update(self.bytes).chain_update(message);
         let k = Scalar::from_hash(hash);
-        let (s, k) = (s.as_bytes(), k.as_bytes());
         let many = self.multiples.get();
-        let found = match many {
-            Some(many) => MANY_OF_BASE.sum(s, many, k),
-            None => FEW_OF_BASE.sum(s, &Multiples::few(self.negated), k),
-        };
+        let found = points::sum(&s, &k, &self.negated, many.map(|many| &**many));
         let is_good = found == *r;
         if is_good && many.is_none() {
             self.count_use();
@@ -64,7 +68,7 @@ impl PublicKey {
     /// Only good signatures count, so that only the key's owner can make us build tables.
     fn count_use(&self) {
         if self.uses.fetch_add(1, Ordering::Relaxed) >= TABLE_AFTER {
-            self.multiples.get_or_init(|| Arc::new(Multiples::many(self.negated)));
+            self.multiples.get_or_init(|| Arc::new(points::table(&self.negated)));
         }
     }
 }
@@ -100,21 +104,6 @@ fn split(signature: &[u8]) -> Option<(&[u8; 32], Scalar)> {
 fn is_small([y @ .., last]: &[u8; 32]) -> bool {
     SMALL_ORDER.iter().any(|[of_small @ .., end]| of_small == y && *end == last & 0x7f)
 }
-
-fn base_point() -> Point {
-    Point::decode(&BASE).unwrap_or(Point::NEUTRAL)
-}
-
-/// Multiples of the curve's base point; the many are made when the first key gets its table.
-static FEW_OF_BASE: LazyLock<Multiples> = LazyLock::new(|| Multiples::few(base_point()));
-static MANY_OF_BASE: LazyLock<Multiples> = LazyLock::new(|| Multiples::many(base_point()));
-
-/// y = 4 / 5.
-const BASE: [u8; 32] = {
-    let mut bytes = [0x66; 32];
-    bytes[0] = 0x58;
-    bytes
-};
 
 /// The y of the eight points of small order. Spellings that are not canonical are never found, since
 /// `R` is compared with a canonical one.

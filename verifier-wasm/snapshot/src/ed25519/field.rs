@@ -9,6 +9,7 @@
 //! of limbs times 19 is below 2^63 by so much that ten of them can be added (Bernstein and others,
 //! "High-speed high-security signatures", and the bounds in its implementation ref10).
 
+use std::num::Wrapping;
 use std::ops::{Add, Mul, Neg, Sub};
 
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +38,7 @@ impl Element {
             held >>= width;
             bits -= width;
         }
-        Self::carried(limbs)
+        Self::carried(limbs.map(Wrapping))
     }
 
     /// The one number from 0 to p - 1 that this is, little-endian.
@@ -118,10 +119,11 @@ impl Element {
     #[rustfmt::skip]
     #[inline(never)]
     pub(super) fn square(&self) -> Self {
-        let [a0, a1, a2, a3, a4, a5, a6, a7, a8, a9] = self.0.map(i64::from);
-        let (a0_2, a1_2, a2_2, a3_2, a4_2, a5_2, a6_2, a7_2, a8_2, a9_2) = (2 * a0, 2 * a1, 2 * a2, 2 * a3, 2 * a4, 2 * a5, 2 * a6, 2 * a7, 2 * a8, 2 * a9);
-        let (a1_4, a3_4, a5_4, a7_4) = (4 * a1, 4 * a3, 4 * a5, 4 * a7);
-        let (a5_19, a6_19, a7_19, a8_19, a9_19) = (19 * a5, 19 * a6, 19 * a7, 19 * a8, 19 * a9);
+        let [a0, a1, a2, a3, a4, a5, a6, a7, a8, a9] = self.0.map(wide);
+        let (two, four, nineteen) = (Wrapping(2), Wrapping(4), Wrapping(19));
+        let (a0_2, a1_2, a2_2, a3_2, a4_2, a5_2, a6_2, a7_2, a8_2, a9_2) = (two * a0, two * a1, two * a2, two * a3, two * a4, two * a5, two * a6, two * a7, two * a8, two * a9);
+        let (a1_4, a3_4, a5_4, a7_4) = (four * a1, four * a3, four * a5, four * a7);
+        let (a5_19, a6_19, a7_19, a8_19, a9_19) = (nineteen * a5, nineteen * a6, nineteen * a7, nineteen * a8, nineteen * a9);
         Self::carried([
             a0 * a0 + a1_4 * a9_19 + a2_2 * a8_19 + a3_4 * a7_19 + a4_2 * a6_19 + a5_2 * a5_19,
             a0_2 * a1 + a2_2 * a9_19 + a3_2 * a8_19 + a4_2 * a7_19 + a5_2 * a6_19,
@@ -139,12 +141,12 @@ impl Element {
     /// The same number with the limbs of a product.
     #[inline(never)]
     pub(super) fn reduced(&self) -> Self {
-        Self::carried(self.0.map(i64::from))
+        Self::carried(self.0.map(wide))
     }
 
     /// Carries from each limb to the next, so that each is as near to zero as it can be.
     #[inline(always)]
-    fn carried(limbs: [i64; 10]) -> Self {
+    fn carried(limbs: [Wide; 10]) -> Self {
         let [h0, h1, h2, h3, h4, h5, h6, h7, h8, h9] = limbs;
         // Two chains at the same time, which the processor overlaps.
         let (h0, h1) = carry::<26>(h0, h1);
@@ -158,16 +160,25 @@ impl Element {
         let (h4, h5) = carry::<26>(h4, h5);
         let (h8, h9) = carry::<26>(h8, h9);
         // 2^255 is 19.
-        let over = (h9 + (1 << 24)) >> 25;
-        let (h9, h0) = (h9 - (over << 25), h0 + 19 * over);
+        let over = (h9 + Wrapping(1 << 24)) >> 25;
+        let (h9, h0) = (h9 - (over << 25), h0 + Wrapping(19) * over);
         let (h0, h1) = carry::<26>(h0, h1);
         Self([h0, h1, h2, h3, h4, h5, h6, h7, h8, h9].map(low))
     }
 }
 
+type Wide = Wrapping<i64>;
+
+/// Wrapping, because a check of each sum would take longer than the sum. The bounds above are the proof
+/// that nothing wraps.
 #[inline(always)]
-fn carry<const WIDTH: u32>(limb: i64, next: i64) -> (i64, i64) {
-    let over = (limb + (1 << (WIDTH - 1))) >> WIDTH;
+fn wide(limb: i32) -> Wide {
+    Wrapping(i64::from(limb))
+}
+
+#[inline(always)]
+fn carry<const WIDTH: usize>(limb: Wide, next: Wide) -> (Wide, Wide) {
+    let over = (limb + Wrapping(1 << (WIDTH - 1))) >> WIDTH;
     (limb - (over << WIDTH), next + over)
 }
 
@@ -177,8 +188,8 @@ fn carry<const WIDTH: u32>(limb: i64, next: i64) -> (i64, i64) {
     clippy::cast_possible_truncation,
     reason = "a carried limb has at most 27 bits"
 )]
-fn low(limb: i64) -> i32 {
-    limb as i32
+fn low(limb: Wide) -> i32 {
+    limb.0 as i32
 }
 
 impl Mul for &Element {
@@ -188,11 +199,12 @@ impl Mul for &Element {
     #[rustfmt::skip]
     #[inline(never)]
     fn mul(self, other: Self) -> Element {
-        let [a0, a1, a2, a3, a4, a5, a6, a7, a8, a9] = self.0.map(i64::from);
-        let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9] = other.0.map(i64::from);
-        let (a1_2, a3_2, a5_2, a7_2, a9_2) = (2 * a1, 2 * a3, 2 * a5, 2 * a7, 2 * a9);
-        let (b1_19, b2_19, b3_19, b4_19, b5_19) = (19 * b1, 19 * b2, 19 * b3, 19 * b4, 19 * b5);
-        let (b6_19, b7_19, b8_19, b9_19) = (19 * b6, 19 * b7, 19 * b8, 19 * b9);
+        let [a0, a1, a2, a3, a4, a5, a6, a7, a8, a9] = self.0.map(wide);
+        let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9] = other.0.map(wide);
+        let (two, nineteen) = (Wrapping(2), Wrapping(19));
+        let (a1_2, a3_2, a5_2, a7_2, a9_2) = (two * a1, two * a3, two * a5, two * a7, two * a9);
+        let (b1_19, b2_19, b3_19, b4_19, b5_19) = (nineteen * b1, nineteen * b2, nineteen * b3, nineteen * b4, nineteen * b5);
+        let (b6_19, b7_19, b8_19, b9_19) = (nineteen * b6, nineteen * b7, nineteen * b8, nineteen * b9);
         Element::carried([
             a0 * b0 + a1_2 * b9_19 + a2 * b8_19 + a3_2 * b7_19 + a4 * b6_19 + a5_2 * b5_19 + a6 * b4_19 + a7_2 * b3_19 + a8 * b2_19 + a9_2 * b1_19,
             a0 * b1 + a1 * b0 + a2 * b9_19 + a3 * b8_19 + a4 * b7_19 + a5 * b6_19 + a6 * b5_19 + a7 * b4_19 + a8 * b3_19 + a9 * b2_19,
@@ -215,7 +227,7 @@ impl Add for &Element {
     fn add(self, other: Self) -> Element {
         let mut sum = *self;
         for (to, from) in sum.0.iter_mut().zip(other.0) {
-            *to += from;
+            *to = to.wrapping_add(from);
         }
         sum
     }
@@ -228,7 +240,7 @@ impl Sub for &Element {
     fn sub(self, other: Self) -> Element {
         let mut difference = *self;
         for (to, from) in difference.0.iter_mut().zip(other.0) {
-            *to -= from;
+            *to = to.wrapping_sub(from);
         }
         difference
     }
@@ -239,7 +251,7 @@ impl Neg for &Element {
 
     #[inline(always)]
     fn neg(self) -> Element {
-        Element(self.0.map(|limb| -limb))
+        Element(self.0.map(i32::wrapping_neg))
     }
 }
 

@@ -6,7 +6,30 @@
 
 use std::sync::LazyLock;
 
+use curve25519_dalek::scalar::Scalar;
+
 use super::field::Element;
+use super::is_small;
+
+/// The opposite of the point that is a public key. None for bytes that are no point in its only
+/// spelling, and for a point of small order.
+pub(super) fn negated_key(bytes: &[u8; 32]) -> Option<Point> {
+    Point::decode(bytes).filter(|_| !is_small(bytes)).map(|key| key.negated())
+}
+
+/// What makes the checks with a key fast.
+pub(super) fn table(negated: &Point) -> Multiples {
+    Multiples::many(*negated)
+}
+
+/// The encoding of `[s]B - [k]A`, where B is the base point and A the key.
+pub(super) fn sum(s: &Scalar, k: &Scalar, negated: &Point, table: Option<&Multiples>) -> [u8; 32] {
+    let (s, k) = (s.as_bytes(), k.as_bytes());
+    match table {
+        Some(many) => MANY_OF_BASE.sum(s, many, k),
+        None => FEW_OF_BASE.sum(s, &Multiples::few(*negated), k),
+    }
+}
 
 /// Multiples of a point, so many that a check adds one of them for each digit of a number.
 #[derive(Debug)]
@@ -45,28 +68,30 @@ pub(super) struct Point {
 
 impl Multiples {
     /// For a few checks: 8 multiples, about 1 KB, which cost less than a tenth of a check.
-    pub(super) fn few(point: Point) -> Self {
+    fn few(point: Point) -> Self {
         Self::of(point, Shape { digit_bits: 4, digits: 64, every: 64 })
     }
 
     /// For many checks, each a third as long: 1216 multiples, 143 KB.
-    pub(super) fn many(point: Point) -> Self {
+    fn many(point: Point) -> Self {
         Self::of(point, Shape { digit_bits: 7, digits: 37, every: 2 })
     }
 
     fn of(mut point: Point, shape: Shape) -> Self {
         let Shape { digit_bits, digits, every } = shape;
         let mut points = Vec::new();
-        for _ in 0..digits.div_ceil(every) {
-            let first = point.addend_of_any_z();
-            for _ in 0..shape.multiples() {
-                points.push(point);
-                point = point.plus(&first);
+        for row in 0..digits.div_ceil(every) {
+            if row > 0 {
+                // It is the last row's last point.
+                for _ in digit_bits - 1..digit_bits * every {
+                    point = point.doubled();
+                }
             }
-            // It has become one multiple too many.
-            point = points.last().copied().unwrap_or(point);
-            for _ in digit_bits - 1..digit_bits * every {
-                point = point.doubled();
+            let first = point.addend_of_any_z();
+            points.push(point);
+            for _ in 1..shape.multiples() {
+                point = point.plus(&first);
+                points.push(point);
             }
         }
         Self { shape, addends: addends(&points) }
@@ -75,7 +100,7 @@ impl Multiples {
     /// The encoding (RFC 8032 section 5.1.2) of one number times the point plus another number times
     /// the `other` point, whose multiples have the same shape. Numbers have 32 bytes, little-endian,
     /// and are below 2^254.
-    pub(super) fn sum(&self, number: &[u8; 32], other: &Self, others: &[u8; 32]) -> [u8; 32] {
+    fn sum(&self, number: &[u8; 32], other: &Self, others: &[u8; 32]) -> [u8; 32] {
         let Shape { digit_bits, every, .. } = self.shape;
         let both = [(self, self.shape.digits_of(number)), (other, other.shape.digits_of(others))];
         let mut sum = Point::NEUTRAL;
@@ -123,12 +148,12 @@ impl Shape {
 }
 
 impl Point {
-    pub(super) const NEUTRAL: Self =
+    const NEUTRAL: Self =
         Self { x: Element::ZERO, y: Element::ONE, z: Element::ONE, t: Element::ZERO };
 
     /// The point with this y, if there is one, with the sign of x in the highest bit (RFC 8032
     /// section 5.1.3). A y of p or more has another spelling, and is not a point here.
-    pub(super) fn decode(bytes: &[u8; 32]) -> Option<Self> {
+    fn decode(bytes: &[u8; 32]) -> Option<Self> {
         let [.., last] = bytes;
         let is_negative = *last >> 7 == 1;
         let y = Element::read(bytes);
@@ -154,7 +179,7 @@ impl Point {
         Some(Self { x, y, z: Element::ONE, t: &x * &y })
     }
 
-    pub(super) fn negated(&self) -> Self {
+    fn negated(&self) -> Self {
         Self { x: -&self.x, t: -&self.t, ..*self }
     }
 
@@ -243,6 +268,21 @@ fn spelling(y: &Element, is_negative: bool) -> [u8; 32] {
     *last |= u8::from(is_negative) << 7;
     bytes
 }
+
+fn base_point() -> Point {
+    Point::decode(&BASE).unwrap_or(Point::NEUTRAL)
+}
+
+/// Multiples of the curve's base point; the many are made when the first key gets its table.
+static FEW_OF_BASE: LazyLock<Multiples> = LazyLock::new(|| Multiples::few(base_point()));
+static MANY_OF_BASE: LazyLock<Multiples> = LazyLock::new(|| Multiples::many(base_point()));
+
+/// y = 4 / 5.
+const BASE: [u8; 32] = {
+    let mut bytes = [0x66; 32];
+    bytes[0] = 0x58;
+    bytes
+};
 
 struct Constants {
     d: Element,

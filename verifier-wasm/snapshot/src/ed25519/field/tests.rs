@@ -133,7 +133,7 @@ fn products_sums_and_differences_are_those_of_plain_arithmetic() {
 }
 
 // The largest factors that the formulas for points make, with every pattern of signs: no sum of products
-// overflows (which panics in tests), and every product has the limbs that sums of it may have.
+// overflows (the product would be another), and every product has the limbs that sums of it may have.
 #[test]
 fn factors_with_the_largest_limbs_do_not_overflow() {
     let mut numbers = Numbers(2);

@@ -9,10 +9,9 @@
 
 use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
-use curve25519_dalek::scalar::Scalar;
 
-use super::super::PublicKey;
 use super::super::numbers::Numbers;
+use super::super::with_dalek;
 use super::*;
 
 /// Scalars at the ends of their range, with digits of one kind, and others.
@@ -111,11 +110,9 @@ fn the_same_bytes_are_a_key_as_with_dalek() {
             *last ^= sign;
             let theirs = CompressedEdwardsY(bytes).decompress();
             let theirs = theirs.filter(|point| point.compress().to_bytes() == bytes);
-            assert_eq!(
-                PublicKey::from_bytes(&bytes).is_some(),
-                theirs.is_some_and(|point| !point.is_small_order()),
-                "{bytes:?}"
-            );
+            let is_key = theirs.is_some_and(|point| !point.is_small_order());
+            assert_eq!(negated_key(&bytes).is_some(), is_key, "{bytes:?}");
+            assert_eq!(with_dalek::negated_key(&bytes).is_some(), is_key, "{bytes:?}");
             match theirs {
                 None => others += 1,
                 Some(_) => {
@@ -149,5 +146,25 @@ fn digits_add_up_to_their_number() {
             sum * base + if *digit < 0 { -size } else { size }
         });
         assert_eq!(sum, *scalar);
+    }
+}
+
+// As both are called: with a table and without, for keys of prime and of mixed order.
+#[test]
+fn the_sum_of_a_check_is_that_of_dalek() {
+    let mut numbers = Numbers(4);
+    for small in EIGHT_TORSION {
+        let key = ED25519_BASEPOINT_POINT * Scalar::from_bytes_mod_order(numbers.bytes()) + small;
+        let bytes = key.compress().to_bytes();
+        let (ours, theirs) =
+            (negated_key(&bytes).unwrap(), with_dalek::negated_key(&bytes).unwrap());
+        let tables = (table(&ours), with_dalek::table(&theirs));
+        for _ in 0..20 {
+            let [s, k] = [0, 1].map(|_| Scalar::from_bytes_mod_order(numbers.bytes()));
+            let expected = with_dalek::sum(&s, &k, &theirs, None);
+            assert_eq!(with_dalek::sum(&s, &k, &theirs, Some(&tables.1)), expected);
+            assert_eq!(sum(&s, &k, &ours, None), expected);
+            assert_eq!(sum(&s, &k, &ours, Some(&tables.0)), expected);
+        }
     }
 }
