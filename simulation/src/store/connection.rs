@@ -214,6 +214,12 @@ impl Store for Connection {
         self.call("scan", scan).await
     }
 
+    /// The processes do not list themselves: no request waits for followers here, and what they write for that would
+    /// change what each seed does.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn now(&self) -> u64 {
         self.clock.now().saturating_add_signed(self.server_ahead.load(Ordering::Relaxed))
     }
