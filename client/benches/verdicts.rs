@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may stop")]
 
-#[path = "../../control-plane/benches/figure.rs"]
+#[path = "../../control-plane/benches/figure/mod.rs"]
 mod figure;
 
 use std::hint::black_box;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may stop")]
 
-#[path = "figure.rs"]
+#[path = "figure/mod.rs"]
 mod figure;
 #[path = "hot_paths/mixed.rs"]
 mod mixed;
