@@ -1,7 +1,5 @@
 // A feed file: the head of a feed and its parts in one tar archive (snapshot/HEAD.md), for where there is no network.
 
-import { HEAD } from "./head-places.js";
-
 /**
  * The files in it, as a place that a head is read from.
  *
@@ -52,5 +50,7 @@ export class FeedFile {
   }
 }
 
+/** The name of the head. */
+export const HEAD = "head";
 /** Of a tar archive. */
 const BLOCK = 512;

@@ -1,6 +1,6 @@
 // Where the files of a feed are read: at an address, from a binding of the platform, or from one file.
 
-import { FeedFile } from "./feed-file.js";
+import { FeedFile, HEAD } from "./feed-file.js";
 
 /**
  * @typedef {import("./client.js").Bounds} Bounds
@@ -156,6 +156,4 @@ function copied(content) {
   return isBuffer ? new Uint8Array(/** @type {ArrayBuffer} */ (content)) : undefined;
 }
 
-/** The name of the head. */
-export const HEAD = "head";
 const TOO_LARGE = "it is larger than allowed";

@@ -5,7 +5,8 @@
 // the same checks as an answer of the control plane. The most that a wrong head can do is to delay.
 
 import { decodeBase64 } from "./base64.js";
-import { HEAD, placeOf } from "./head-places.js";
+import { HEAD } from "./feed-file.js";
+import { placeOf } from "./head-places.js";
 
 /**
  * @typedef {import("./client.js").FeedClient} FeedClient
