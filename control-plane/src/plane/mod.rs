@@ -258,6 +258,9 @@ impl Plane {
             relying_party_secrets,
         );
         let outgoing = Arc::new(outgoing.await?);
+        // A request that looked at the list of processes before this one was in it does not ask it: what that request
+        // waits for was recorded before, and is read here.
+        log.catch_up().await?;
         folded.note_position(folded.position());
         log.remember(now).await;
         // A logout that a crash interrupted must be complete before any client can refresh.

@@ -212,7 +212,7 @@ async fn a_process_that_was_killed_keeps_a_count_from_being_complete_until_its_f
     assert!((25..=30).contains(&within), "{count}");
     let (count, _) = until_complete(&all[1].0, Duration::from_secs(60)).await;
     assert_eq!(count["processes"], json!({ "asked": 2, "answered": 2, "silent": [] }));
-    assert!(begin.elapsed() >= Duration::from_secs(within), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() >= Duration::from_secs(15), "{:?}", begin.elapsed());
 }
 
 // P10: a process that is paused has not answered; it is heard again when it goes on.
@@ -273,13 +273,15 @@ async fn a_process_of_an_older_version_is_never_overlooked() {
     let count = applied(&plane, 1).await;
     assert_eq!((&count["complete"], &count["counted"]), (&json!(false), &json!("this_process")));
     assert_eq!(count["processes"]["silent"][0]["process"], "older_version", "{count}");
-    let within = count["refuse_within_seconds"].as_u64().unwrap();
-    assert!((15..=20).contains(&within), "{count}");
+    assert!(
+        count["refuse_within_seconds"].is_null(),
+        "it may have followers that never refuse: {count}"
+    );
     let format: String = redis.command(&["HGET", "{offswitch}:meta", "format"]).await;
     assert_eq!(format, "2", "from then on older ones are refused");
     let (count, _) = until_complete(&plane, Duration::from_secs(40)).await;
     assert_eq!(count["processes"]["asked"], 1);
-    assert!(begin.elapsed() >= Duration::from_secs(within), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() >= Duration::from_secs(15), "{:?}", begin.elapsed());
 }
 
 // P10: what another one writes to the store makes nothing complete, and takes no process away.

@@ -196,7 +196,8 @@ impl Roster {
     /// one of them never does.
     pub fn refuse_within(&self, now: Instant) -> Option<Duration> {
         let strangers = if self.unidentified(now) > 0 { self.validity() } else { Duration::ZERO };
-        let mut times = self.seen(now).into_iter().map(|seen| seen.refuses_within);
+        let seen = self.seen(now).into_iter();
+        let mut times = seen.map(|seen| Some(seen.refuses_within?.max(seen.theirs()?)));
         times.try_fold(strangers, |longest, time| Some(longest.max(time?)))
     }
 

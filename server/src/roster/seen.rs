@@ -103,6 +103,16 @@ pub fn join(mut all: Vec<Seen>) -> Vec<Seen> {
 }
 
 impl Seen {
+    /// Within what time all behind a relay refuse to decide, and the follower itself where it is none; none if one of
+    /// them never does, or that is not known.
+    pub(super) fn theirs(&self) -> Option<Duration> {
+        match &self.report {
+            Some(report) => report.behind.refuse_within_seconds.map(Duration::from_secs),
+            None if self.is_relay => None,
+            None => self.refuses_within,
+        }
+    }
+
     /// Adds what another process has seen of the same follower.
     fn add(&mut self, other: Self) {
         let Self { is_relay, held, grew_at, refuses_within, report, face, .. } = other;

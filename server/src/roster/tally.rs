@@ -101,12 +101,7 @@ impl Tally {
                 }
                 continue;
             }
-            let theirs = match behind {
-                Some((_, behind)) => behind.refuse_within_seconds.map(Duration::from_secs),
-                None if seen.is_relay => None,
-                None => seen.refuses_within,
-            };
-            for time in [seen.refuses_within, theirs] {
+            for time in [seen.refuses_within, seen.theirs()] {
                 tally.refuse_within =
                     tally.refuse_within.zip(time).map(|(one, other)| one.max(other));
             }

@@ -187,10 +187,11 @@ impl Known {
             .collect();
         let possible = [(Kind::Unlisted, self.more_until), (Kind::Older, older_until)];
         let possible = possible.into_iter().filter(|(_, until)| now <= *until);
-        others.extend(possible.map(|(kind, until)| Other {
+        others.extend(possible.map(|(kind, _)| Other {
             id: None,
             kind,
-            refuse_at: (kind == Kind::Older).then_some(until),
+            // An older process may have followers that never refuse.
+            refuse_at: None,
         }));
         others
     }
@@ -328,7 +329,7 @@ mod tests {
     #[test]
     fn a_process_of_an_older_version_counts_until_its_followers_refuse() {
         let known = Known::default();
-        assert_eq!(waited_for(&known, 180, 180), [("older_version".to_owned(), Some(180))]);
+        assert_eq!(waited_for(&known, 180, 180), [("older_version".to_owned(), None)]);
         assert_eq!(waited_for(&known, 180, 181), []);
     }
 }

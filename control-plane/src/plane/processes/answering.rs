@@ -114,10 +114,20 @@ impl Processes {
         let roster = self.publisher.roster();
         let mut waiting: Option<(Position, _)> = None;
         let mut last: Option<(Statement, Instant)> = None;
+        let mut positions = self.folded.positions();
         while let Some(Asked { position, by }) = self.questions.asked() {
             if waiting.as_ref().is_none_or(|(wanted, _)| *wanted != position) {
                 // The next is there before this one is dropped: no follower is asked in vain.
                 waiting = roster.want(position).map(|next| (position, next));
+            }
+            if self.folded.position() < position {
+                // One that comes now gets a base without the revocation, so that nothing can be said yet.
+                tokio::select! {
+                    _ = positions.changed() => {}
+                    _ = changes.changed() => {}
+                    () = sleep(RETRY_AFTER) => {}
+                }
+                continue;
             }
             let (now, seen) = (Instant::now(), roster.seen(Instant::now()));
             let cost = EACH_FOLLOWER * u32::try_from(seen.len()).unwrap_or(u32::MAX);

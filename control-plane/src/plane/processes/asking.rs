@@ -90,9 +90,10 @@ impl Processes {
         began: Instant,
         end: Instant,
     ) -> Count {
-        let mut changes = self.changes.subscribe();
+        let (mut changes, mut positions) = (self.changes.subscribe(), self.folded.positions());
         loop {
             changes.mark_unchanged();
+            positions.mark_unchanged();
             let (count, more) = self.evaluate(round, position, began);
             let Some(waiting) = waiting else { return count };
             if count.is_complete() || Instant::now() >= end {
@@ -101,6 +102,7 @@ impl Processes {
             tokio::select! {
                 () = waiting.next_change(end, more) => {}
                 _ = changes.changed() => sleep(waiting.pause(more)).await,
+                _ = positions.changed() => {}
                 // Then streams end.
                 () = self.publisher.stopping() => return count,
             }
@@ -115,11 +117,13 @@ impl Processes {
         began: Instant,
     ) -> (Count, usize) {
         let (roster, now) = (self.publisher.roster(), Instant::now());
+        let reached = self.folded.position();
+        // One that comes now gets a base without the revocation.
+        let late = (reached < position)
+            .then(|| SilentProcess { name: self.own_id(), refuses_in_seconds: None });
         let Some(round) = round else {
-            return (
-                Count { tally: roster.tally(position, began, now), asked: None, silent: vec![] },
-                0,
-            );
+            let tally = roster.tally(position, began, now);
+            return (Count { tally, asked: None, silent: late.into_iter().collect() }, 0);
         };
         let heard: Vec<(ProcessId, Arc<Heard>)> = lock(&self.heard)
             .iter()
@@ -130,7 +134,9 @@ impl Processes {
         let others = heard.iter().map(|(id, heard)| (*id, heard.as_ref()));
         let own = (roster.seen(now), roster.unidentified(now));
         let more = heard.iter().map(|(_, heard)| heard.followers.len()).sum();
-        (merge(own, others, &round.others, position, began, unix_now), more)
+        let mut count = merge(own, others, &round.others, (position, reached.era), began, unix_now);
+        count.silent.extend(late);
+        (count, more)
     }
 
     /// Looks which processes there are, and asks them, for all requests that wait now.
@@ -244,12 +250,13 @@ impl Count {
 }
 
 /// Counts what this process has seen, with the statements of others. Those of `others` without one are silent, and
-/// what their followers hold is not known.
+/// what their followers hold is not known. Positions of eras later than `own_era` count as none: another process may
+/// have begun one without a record of this process, which begins a later one with it.
 fn merge<'a>(
     (mut seen, mut unidentified): (Vec<Seen>, u64),
     statements: impl Iterator<Item = (ProcessId, &'a Heard)>,
     others: &[Other],
-    position: Position,
+    (position, own_era): (Position, u64),
     began: Instant,
     unix_now: u64,
 ) -> Count {
@@ -259,7 +266,11 @@ fn merge<'a>(
         unidentified = unidentified.saturating_add(heard.unidentified());
         seen.extend(heard.followers.iter().cloned());
     }
-    let seen = if answered.is_empty() { seen } else { join(seen) };
+    let mut seen = if answered.is_empty() { seen } else { join(seen) };
+    for one in &mut seen {
+        one.held = one.held.filter(|held| held.era <= own_era);
+        one.report = one.report.take().filter(|report| report.about.era <= own_era);
+    }
     let has_answered = |other: &Other| other.id.is_some_and(|id| answered.contains(&id));
     let silent: Vec<SilentProcess> = others
         .iter()
@@ -314,7 +325,8 @@ mod tests {
     }
 
     fn count(own: Vec<Seen>, statement: Option<&Heard>, others: &[Other], now: Instant) -> Count {
-        merge((own, 0), statement.into_iter().map(|heard| (THERE, heard)), others, at(7), now, NOW)
+        let statements = statement.into_iter().map(|heard| (THERE, heard));
+        merge((own, 0), statements, others, (at(7), 1), now, NOW)
     }
 
     // P10: complete only if every process has answered, and every follower holds it.
@@ -349,6 +361,20 @@ mod tests {
         let third = count(own(), Some(&answered), &[listed(Some(NOW)), third], now);
         assert_eq!((third.is_complete(), third.silent.len(), third.asked), (false, 1, Some(3)));
         assert_eq!(third.silent[0].name, "older_version");
+    }
+
+    // P10: another process may have begun an era without the record that is waited for.
+    #[test]
+    fn a_position_of_an_era_that_this_process_does_not_know_counts_as_none() {
+        let now = Instant::now();
+        let later = Seen { held: Some(Position { era: 2, seq: 9 }), ..seen(2, 7, now) };
+        let healed = heard(vec![later], 0, now);
+        let of_era = |own_era| {
+            let statements = [(THERE, &healed)].into_iter();
+            merge((vec![], 0), statements, &[listed(None)], (at(7), own_era), now, NOW)
+        };
+        assert_eq!((of_era(1).is_complete(), of_era(1).tally.holding), (false, 0));
+        assert!(of_era(2).is_complete());
     }
 
     // P10: a follower that moves is silent nowhere, and counts once.

@@ -85,6 +85,8 @@ impl Processes {
             notes: AtomicU64::new(0),
         });
         if processes.are_possible() {
+            // Raises the format of the store: from here on, this process serves.
+            processes.store.format_since().await?;
             processes.renew().await?;
         }
         Ok(processes)
