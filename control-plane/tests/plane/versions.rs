@@ -100,6 +100,14 @@ async fn an_older_process_refuses_a_store_that_a_newer_one_has_marked() {
     }
     assert!(!file.exists());
 
+    // A command that only looks raises nothing, so that the processes of an older version go on until one serves.
+    mark("1").await;
+    let checked = run(&["serve", "--check"], &place);
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("it opens the store"));
+    assert_eq!(run(&["backup", "--to", file.to_str().unwrap()], &place).status.code(), Some(0));
+    let format: String = redis.command(&["HGET", "{offswitch}:meta", "format"]).await;
+    assert_eq!(format, "1");
+
     // The newer version was taken back, and had written nothing.
     mark("2").await;
     until_ready(&plane, true).await;

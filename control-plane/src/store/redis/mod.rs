@@ -93,13 +93,14 @@ impl RedisStore {
                 fatal.iter().map(|Finding { code, detail, .. }| format!("{code}: {detail}"));
             return Err(StoreError::Unavailable(texts.collect::<Vec<_>>().join("; ")));
         }
-        store.begin(Some(store.first_era)).await?;
+        // A command that only looks must not end the processes of an older version, which refuse a raised format.
+        store.begin(Some(store.first_era), false).await?;
         Ok(store)
     }
 
-    /// Returns since when the log has the format of this version. Begins one if there is none and a first era is given.
-    async fn begin(&self, first_era: Option<u64>) -> Result<u64, StoreError> {
-        let call = self.keys.begin(first_era);
+    /// Returns since when the log has its format. Begins one if there is none and a first era is given.
+    async fn begin(&self, first_era: Option<u64>, may_raise: bool) -> Result<u64, StoreError> {
+        let call = self.keys.begin(first_era, may_raise);
         let ((begun, since), _): ((bool, u64), _) = self.link.call(&call).await?;
         if begun { Ok(since) } else { Err(gone()) }
     }
@@ -323,7 +324,7 @@ impl Store for RedisStore {
     }
 
     async fn format_since(&self) -> Result<u64, StoreError> {
-        self.begin(None).await
+        self.begin(None, true).await
     }
 
     async fn leave_note(&self, note: &[u8]) -> Result<(), StoreError> {

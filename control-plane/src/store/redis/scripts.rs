@@ -36,16 +36,17 @@ impl Keys {
     }
 
     /// Begins a log, if there is none and a first era is given.
-    pub(super) fn begin(&self, first_era: Option<u64>) -> Call {
+    pub(super) fn begin(&self, first_era: Option<u64>, may_raise: bool) -> Call {
         let mut call = Call::script(&BEGIN, &[&self.meta, &self.log, &self.checkpoint]);
         let first_era = first_era.map(|era| era.to_string());
-        call.command.arg(first_era.unwrap_or_default()).arg(FORMAT);
+        call.command.arg(first_era.unwrap_or_default()).arg(FORMAT).arg(u8::from(may_raise));
         call
     }
 
     pub(super) fn leave_note(&self, note: &[u8]) -> Call {
         let mut call = Call::script(&LEAVE_NOTE, &[&self.meta, &self.notes]);
-        call.command.arg(note).arg(MOST_NOTES).arg(NOTES_LAST.as_secs());
+        let most = (MOST_NOTES_BYTES / note.len().max(1)).clamp(FEWEST_NOTES, MOST_NOTES);
+        call.command.arg(note).arg(most).arg(NOTES_LAST.as_secs());
         call
     }
 
@@ -265,6 +266,9 @@ static TRIM: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("trim.lu
 pub(super) const NEWER: &str = "NEWERFORMAT";
 /// Notes of many processes that answer often; more are of no use in the time that they last.
 const MOST_NOTES: usize = 1000;
+/// Those of processes with very many followers are large.
+const MOST_NOTES_BYTES: usize = 64 << 20;
+const FEWEST_NOTES: usize = 64;
 const NOTES_AT_ONCE: usize = 64;
 /// How many of the server's keys one step of a scan examines.
 const SCANNED_AT_ONCE: usize = 1000;
@@ -282,7 +286,7 @@ mod tests {
         let append = Append { request: request.clone(), record: vec![] };
         let checkpoint = Checkpoint::default();
         let calls = [
-            keys.begin(Some(1)),
+            keys.begin(Some(1), false),
             keys.append(&[append.clone(), append], Onto::default(), 0, false),
             keys.recall(&request, true),
             keys.read(0, 1, "", false),
