@@ -14,7 +14,7 @@ use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::{BackupError, FORMAT};
+use super::{BackupError, FORMAT, OLDEST_FORMAT};
 use crate::master_key::MasterKey;
 
 /// What a backup says about itself.
@@ -137,7 +137,7 @@ impl Backup {
             return Err(BackupError::NotABackup);
         };
         let (format, id) = rest.split_first().ok_or(BackupError::Truncated { at: 0 })?;
-        if *format != FORMAT {
+        if !(OLDEST_FORMAT..=FORMAT).contains(format) {
             return Err(BackupError::OtherVersion { found: *format });
         }
         if length < PRELUDE_BYTES {

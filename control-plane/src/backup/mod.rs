@@ -78,7 +78,7 @@ pub enum BackupError {
     OtherMasterKey,
     /// A later or earlier format.
     #[error(
-        "the backup has format {found}, expected {FORMAT}: use the version of offswitch that made it"
+        "the backup has format {found}, expected {OLDEST_FORMAT} to {FORMAT}: use the version of offswitch that made it"
     )]
     OtherVersion {
         /// The format's number in the file.
@@ -151,4 +151,6 @@ const UNFINISHED: &str = "restoring";
 /// The format of the files that this version writes and reads. What is in them has the format of a store, so
 /// that a new format of stores needs a new one here too.
 const FORMAT: u8 = 2;
+/// What is written is the same; the number says what may be in the store.
+const OLDEST_FORMAT: u8 = 1;
 const _: () = assert!(FORMAT as u64 >= crate::store::FORMAT);

@@ -301,7 +301,7 @@ async fn a_backup_that_is_damaged_or_of_another_installation_is_refused() {
     check(&[&good[..], b"x"].concat(), 1, "was changed or is damaged");
     let mut later = good.clone();
     later[17] = 3;
-    check(&later, 1, "has format 3, expected 2");
+    check(&later, 1, "has format 3, expected 1 to 2");
     let mut changed = good.clone();
     changed[good.len() / 2] ^= 1;
     check(&changed, 1, "was changed or is damaged");
