@@ -38,7 +38,7 @@ export class FeedFile {
       if (text(at + 257, 5) !== "ustar" || !/^[0-7]+$/.test(size)) throw this.#fails("it is not what `snapshot export` writes");
       const [begin, end] = [at + BLOCK, at + BLOCK + parseInt(size, 8)];
       if (end > bytes.length) throw this.#fails("it is cut off: copy it again");
-      if (/^[0\0]$/.test(String.fromCharCode(bytes[at + 156]))) files.set(text(at, 100).replace("./", ""), bytes.subarray(begin, end));
+      if (/^[0\0]$/.test(String.fromCharCode(bytes[at + 156]))) files.set(text(at, 100).replace(/^\.\//, ""), bytes.subarray(begin, end));
       at = begin + Math.ceil((end - begin) / BLOCK) * BLOCK;
     }
     return files;

@@ -58,7 +58,10 @@ impl Folder {
         if let Some(held) = &held {
             refuse_unreachable(file, held)?;
             let there = (held.head.position, held.heartbeat.issued_at());
-            let is_there = |part: Part| self.path.join(part.to_string()).exists();
+            let is_there = |part: Part| match file.parts.get(&part) {
+                Some(content) => self.has(part, content),
+                None => self.path.join(part.to_string()).exists(),
+            };
             if there == (contents.position, contents.issued_at) && held.head.parts().all(is_there) {
                 return Ok((contents, Put::Same));
             }
@@ -92,8 +95,7 @@ impl Folder {
     fn write(&self, file: &FeedFile, before: Option<&FeedHead>) -> io::Result<()> {
         for (part, content) in file.head.parts().filter_map(|part| file.parts.get_key_value(&part))
         {
-            // A part of this name has this content, if it is complete: it got its name after that.
-            if !self.path.join(part.to_string()).exists() {
+            if !self.has(*part, content) {
                 self.place(&part.to_string(), content)?;
             }
         }
@@ -102,6 +104,13 @@ impl Folder {
         let used: Vec<Part> =
             file.head.parts().chain(before.iter().flat_map(|head| head.parts())).collect();
         self.remove_others(&used)
+    }
+
+    /// True if the part is there with this content: a disk may have damaged it since.
+    fn has(&self, part: Part, content: &[u8]) -> bool {
+        let path = self.path.join(part.to_string());
+        let has_size = fs::metadata(&path).is_ok_and(|found| found.len() == content.len() as u64);
+        has_size && fs::read(&path).is_ok_and(|found| found == content)
     }
 
     /// Writes a file under its name once it is complete and durable.

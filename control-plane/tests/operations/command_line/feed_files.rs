@@ -85,6 +85,12 @@ async fn a_feed_is_carried_in_files_into_a_folder_and_never_goes_back() {
     let (put, exit) = imported(&first);
     assert_eq!((&put["changed"], exit), (&json!(true), Some(0)), "{put}");
     assert_eq!(imported(&first).0["changed"], json!(false));
+    // A disk has damaged a part: it is written again.
+    let whole = files_in(Path::new(&place));
+    let base = whole.keys().find(|name| name.starts_with("bases/")).unwrap();
+    std::fs::write(Path::new(&place).join(base), vec![0; whole[base].len()]).unwrap();
+    assert_eq!(imported(&first).0["changed"], json!(true));
+    assert_eq!(files_in(Path::new(&place)), whole);
     // A web server of another user reads it.
     let mode = |name: &str| {
         let path = Path::new(&place).join(name);
