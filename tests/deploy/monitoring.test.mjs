@@ -104,7 +104,7 @@ function withoutVariables(expression) {
 const NOT_SHOWN = [
   "offswitch_audit_left_out_total", "offswitch_audit_lost_total", "offswitch_audit_refused_total",
   "offswitch_base_issued_at_seconds", "offswitch_documents_altered_total", "offswitch_followers_ahead_total",
-  "offswitch_key_rotations_total",
+  "offswitch_key_rotations_total", "offswitch_processes",
   "offswitch_publication_removed_total", "offswitch_publication_seq", "offswitch_publications_total",
   "offswitch_requests_limit", "offswitch_spans_total", "offswitch_streams_reset_total",
 ];

@@ -134,9 +134,9 @@ fn only_a_receipt_of_this_feed_is_a_receipt() {
         assert_eq!(code(&other, &keys(), None), "receipt_malformed", "{payload}");
     }
     // What a later version adds is signed, and shown.
-    let more = payload.replacen('{', r#"{"applied":{"holding":3},"#, 1);
+    let more = payload.replacen('{', r#"{"later":{"holding":3},"#, 1);
     let opened = open(&signed(TYPE, &kid(), more.as_bytes()), &keys(), None).unwrap();
-    assert_eq!(opened.claims["applied"]["holding"], 3);
+    assert_eq!(opened.claims["later"]["holding"], 3);
     assert_eq!(opened.receipt, receipt);
 }
 
