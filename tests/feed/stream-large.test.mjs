@@ -54,7 +54,7 @@ const cpuMilliseconds = (before) => {
 };
 
 // D01: the largest possible event blocks the event loop for at most 50 ms.
-test("the largest event is decoded in a fraction of a second", async (context) => {
+test("the largest event is decoded in less than 50 ms", async (context) => {
   const largest = Buffer.alloc(3 * 1024 * 1024, 7).toString("base64");
   const costs = [];
   for (let round = 0; round < 5; round += 1) {
@@ -68,7 +68,7 @@ test("the largest event is decoded in a fraction of a second", async (context) =
     await events.return();
   }
   context.diagnostic(`milliseconds of computing: ${costs.map(Math.round).join(", ")}`);
-  assert.ok(Math.min(...costs) < 250, costs.join());
+  assert.ok(Math.min(...costs) < 50, costs.join());
 });
 
 // D01: an event ends at 4 MiB of base64, with any limit for polls.
