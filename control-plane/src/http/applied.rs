@@ -164,7 +164,7 @@ fn counted(count: &Count) -> &'static str {
     let silent = u64::try_from(count.silent.len()).unwrap_or(u64::MAX);
     match count.asked.map_or(1, |asked| asked.saturating_sub(silent)) {
         _ if silent == 0 => "all_processes",
-        1 => "this_process",
+        0 | 1 => "this_process",
         _ => "some_processes",
     }
 }

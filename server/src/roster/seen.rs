@@ -103,7 +103,7 @@ pub fn join(mut all: Vec<Seen>) -> Vec<Seen> {
 }
 
 impl Seen {
-    /// Within what time all behind a relay refuse to decide, and the follower itself where it is none; none if one of
+    /// Within what time all behind a relay refuse to decide, or the follower itself if it is not a relay; none if one of
     /// them never does, or that is not known.
     pub(super) fn theirs(&self) -> Option<Duration> {
         match &self.report {
