@@ -3,11 +3,14 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use offswitch_snapshot::Position;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::several_processes::{several, two_with};
+use super::several_processes::{ISSUER, several, two_with};
+use crate::support::follower::now;
+use crate::support::in_process::{MASTER, plane_at};
 use crate::support::process::ControlPlane;
 use crate::support::raw_follower::{RawFollower, honest, until_connected};
 use crate::support::redis_server::RedisServer;
@@ -282,6 +285,26 @@ async fn a_process_of_an_older_version_is_never_overlooked() {
     let (count, _) = until_complete(&plane, Duration::from_secs(40)).await;
     assert_eq!(count["processes"]["asked"], 1);
     assert!(begin.elapsed() >= Duration::from_secs(15), "{:?}", begin.elapsed());
+}
+
+// P10: one that comes to a process which has not read the position gets a base without it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_has_not_read_the_position_answers_nothing_and_makes_nothing_complete() {
+    let redis = RedisServer::start().await;
+    let one = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
+    let other = plane_at(&redis.url(), ISSUER, MASTER, now()).await;
+    one.spawn_tasks();
+    other.spawn_tasks();
+    let (reached, wait) = (one.log.position(), Duration::from_secs(2));
+    let count = one.processes.count(reached, wait).await;
+    assert!(count.is_complete() && count.asked == Some(2), "{count:?}");
+    let ahead = Position { seq: reached.seq + 1, ..reached };
+    let count = one.processes.count(ahead, wait).await;
+    let mut silent: Vec<String> = count.silent.iter().map(|one| one.name.clone()).collect();
+    silent.sort_unstable();
+    let mut both = vec![one.processes.own_id(), other.processes.own_id()];
+    both.sort_unstable();
+    assert_eq!((count.is_complete(), silent), (false, both));
 }
 
 // P10: what another one writes to the store makes nothing complete, and takes no process away.
