@@ -277,6 +277,19 @@ const SCANNED_AT_ONCE: usize = 1000;
 mod tests {
     use super::*;
 
+    // What is kept is bounded by bytes: large notes are few.
+    #[test]
+    fn fewer_notes_are_kept_where_they_are_large() {
+        let kept = |bytes: usize| {
+            let call = Keys::new("tokens").leave_note(&vec![0; bytes]);
+            let arguments: Vec<_> = call.command.args_iter().collect();
+            let kept = &arguments[arguments.len() - 2];
+            let redis::Arg::Simple(kept) = kept else { panic!("not a plain argument") };
+            String::from_utf8_lossy(kept).into_owned()
+        };
+        assert_eq!([0, 1000, 1 << 19, 1 << 21].map(kept), ["1000", "1000", "128", "64"]);
+    }
+
     // R12: a cluster hashes only what is between the first braces.
     #[test]
     fn all_keys_of_every_script_have_the_same_hash_tag() {
