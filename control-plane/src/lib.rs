@@ -18,6 +18,7 @@ pub mod relying_parties;
 pub mod remote;
 pub mod request_limits;
 pub mod sealing;
+pub mod shared_files;
 pub mod store;
 pub mod telemetry;
 

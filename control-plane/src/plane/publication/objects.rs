@@ -1,9 +1,7 @@
 //! Object stores and folders, through the crate `object_store`.
 
 use std::fmt;
-use std::fs::Permissions;
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +24,7 @@ use url::Url;
 use super::address::{Kind, PublicationSecrets};
 use super::http::Connector;
 use super::place::{HEAD_CACHING, MOST_PARTS, PART_CACHING, Place, PlaceError, PlaceVersion};
+use crate::shared_files::{make_folder, share};
 
 /// A folder of an object store.
 pub(super) struct Objects {
@@ -110,7 +109,7 @@ impl Objects {
         let payload = PutPayload::from_bytes(bytes);
         self.store.put_opts(&self.path(name), payload, options).await?;
         if let Some(folder) = &self.local {
-            let shared = std::fs::set_permissions(folder.join(name), Permissions::from_mode(0o644));
+            let shared = File::open(folder.join(name)).and_then(|file| share(&file));
             shared.map_err(|error| Error::Generic { store: "folder", source: error.into() })?;
         }
         Ok(())
@@ -199,15 +198,6 @@ impl fmt::Display for Objects {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.address)
     }
-}
-
-/// Makes a folder that others may read: a web server of another user serves it. One that is there keeps its mode.
-fn make_folder(path: &std::path::Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    std::fs::create_dir_all(path)?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
 /// A round that fails is repeated as a whole.

@@ -1,10 +1,10 @@
 //! A folder that holds a feed for verifiers without a network: a head, and the parts that it names.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use offswitch::shared_files::{make_folder, share};
 use offswitch_snapshot::{FeedHead, FeedKey, HEAD_NAME, MAX_HEAD_BYTES, Part, Snapshot, Step};
 
 use super::archive::head_in;
@@ -122,7 +122,7 @@ impl Folder {
         let mut file = File::create(&draft)?;
         file.write_all(content)?;
         // Other users' verifiers and web servers read it, unless the operator has closed the folder.
-        file.set_permissions(Permissions::from_mode(0o644))?;
+        share(&file)?;
         file.sync_all()?;
         fs::rename(&draft, &path)?;
         File::open(folder)?.sync_all()
@@ -146,15 +146,6 @@ impl Folder {
         }
         Ok(())
     }
-}
-
-/// Makes a folder that others may read. One that is there keeps its mode.
-fn make_folder(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(path)?;
-    fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
 /// What is in place was signed by the same feed, and not later.
