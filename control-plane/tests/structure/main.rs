@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 /// Each module of the crate, the lowest first: a module imports only those before it. The rules are
 /// below all of them, in a crate of their own that cannot import any.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "blocking",
     "client_address",
     "request_limits",
     "clock",
     "private_files",
+    "shared_files",
     "master_key",
     "credential",
     "remote",
