@@ -51,6 +51,37 @@ fn delta(fold: &Fold, since: Position) -> Option<Vec<u8>> {
     Some(signer.sign(&delta.borrow()))
 }
 
+// What ends sessions is known for the records that are kept one by one, and for no others.
+#[test]
+fn a_fold_knows_whether_it_has_ended_sessions_lately() {
+    let mut fold = empty();
+    let token = |jti: &str| Revocation::Token { issuer: None, jti: jti.to_owned(), exp: NOW + 60 };
+    let foreign = Some("https://idp.example".to_owned());
+    let user = |issuer: &Option<String>| Revocation::User {
+        issuer: issuer.clone(),
+        sub: "alice".to_owned(),
+        issued_before: issuer.as_ref().map(|_| NOW),
+        exp: 0,
+    };
+    let at = |seq| Position { era: 1, seq };
+    for (seq, entries) in [
+        (1, vec![token("a")]),
+        (2, vec![token("b"), user(&None)]),
+        (3, vec![token("c"), user(&foreign)]),
+        (4, vec![token("d")]),
+    ] {
+        fold.push(seq, &record(entries)).unwrap();
+    }
+    let reached = [0, 1, 2, 3, 4].map(|seq| fold.reached_without_ending(at(seq)));
+    assert_eq!(reached, [None, None, Some(at(4)), Some(at(4)), Some(at(4))]);
+    assert_eq!(fold.reached_without_ending(at(5)), None, "a position that it has not reached");
+    assert_eq!(fold.reached_without_ending(Position { era: 2, seq: 4 }), None, "another log");
+    let checkpoint = Checkpoint { seq: 9, bytes: vec![] };
+    let later = Fold::begin(Salt([3; 16]), ISSUER, 1, &checkpoint).unwrap();
+    assert_eq!(later.reached_without_ending(at(4)), None, "it was trimmed");
+    assert_eq!(later.reached_without_ending(at(9)), Some(at(9)));
+}
+
 fn revocation() -> impl Strategy<Value = Revocation> {
     let id = (0..40u8).prop_map(|id| format!("id{id}"));
     let exp = NOW + 1000..NOW + 2000;

@@ -168,10 +168,52 @@ async fn a_store_that_does_not_answer_gets_no_call_for_each_waiting_request() {
     let revokes = ["a", "b", "c", "d"].map(|id| revoke(&plane, id, LARGE));
     let outcomes = join_all(revokes.into_iter().chain([revoke(&plane, "e", 1)])).await;
     assert!(outcomes.iter().all(Result::is_err), "{outcomes:?}");
-    assert_eq!(calls.swap(0, Ordering::SeqCst), 2);
+    // The first two large ones are sent together, and the small one is tried after them.
+    assert_eq!(calls.swap(0, Ordering::SeqCst), 3);
     let revokes = [("f", 1), ("g", LARGE), ("h", 1)].map(|(id, size)| revoke(&plane, id, size));
     assert!(join_all(revokes).await.iter().all(Result::is_err));
-    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+}
+
+// While the store is busy with one batch, the next one is on its way, and no third.
+#[tokio::test]
+async fn two_batches_are_sent_at_the_same_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(&folder.path().join("log.redb"), 1).unwrap();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let store = Arc::new(GatedStore::new(store).before_append(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }));
+    let plane = plane_on(store.clone(), ISSUER, MASTER, now()).await;
+    plane.spawn_tasks();
+    let before = sent.load(Ordering::SeqCst);
+    store.hold_append();
+    let (held, first_behind, more_behind) = tokio::join!(
+        revoke(&plane, "held", 1),
+        async {
+            store.until_reached().await;
+            revoke(&plane, "behind", 1).await
+        },
+        async {
+            while sent.load(Ordering::SeqCst) < before + 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let more = join_all(["a", "b", "c"].map(|id| revoke(&plane, id, 1)));
+            let opens = async {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                assert_eq!(sent.load(Ordering::SeqCst), before + 2);
+                store.open();
+            };
+            tokio::join!(more, opens).0
+        }
+    );
+    let mut positions = vec![held.unwrap(), first_behind.unwrap()];
+    positions.extend(more_behind.into_iter().map(Result::unwrap));
+    assert!(positions.is_sorted(), "{positions:?}");
+    assert_eq!(sent.load(Ordering::SeqCst), before + 3, "the last three share a batch");
+    assert_eq!(plane.log.position(), positions[4]);
 }
 
 // Reading the log takes longer than a moment: the process reports that it is alive, not ready, and

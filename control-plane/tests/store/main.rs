@@ -9,6 +9,7 @@ mod redis_faults;
 mod redis_health;
 mod redis_notes;
 mod redis_outages;
+mod redis_pages;
 mod redis_replicas;
 mod redis_sentinel;
 mod redis_slots;

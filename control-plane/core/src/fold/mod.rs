@@ -15,6 +15,7 @@ use offswitch_snapshot::{
 use crate::issuers::Issuers;
 use crate::log::{Checkpoint, End};
 use crate::record::{Denied, Effects, Record, RevokedUpTo};
+use crate::relying_parties::ends_sessions;
 use checkpoint::Kept;
 use compaction::forget_issuers;
 
@@ -56,6 +57,8 @@ pub struct Fold {
 struct Step {
     end: Floor,
     effects: Effects,
+    /// It ends sessions of this control plane.
+    ends_sessions: bool,
 }
 
 /// Why the log cannot be folded further.
@@ -123,6 +126,7 @@ impl Fold {
             return Err(FoldError::OutOfOrder { held, found: seq });
         }
         let read = Record::decode(record).map_err(|_| FoldError::Damaged { seq })?;
+        let ends_sessions = ends_sessions(&read);
         let effects = read.effects(seq, self.salt, Arc::make_mut(&mut self.issuers));
         let position = Position { era: self.reached.position.era, seq };
         self.reached = Floor { position, chain: self.reached.chain.then(record) };
@@ -131,7 +135,7 @@ impl Fold {
         self.deny_refreshes(effects.refresh_denied.iter().copied());
         self.bury(&effects.dead_keys);
         self.step_entries += effects.len();
-        self.steps.push_back(Step { end: self.reached, effects });
+        self.steps.push_back(Step { end: self.reached, effects, ends_sessions });
         self.forget_steps();
         Ok(())
     }
@@ -241,6 +245,14 @@ impl Fold {
             cutoffs: vec![],
         };
         Some(Taken { delta, denied, cutoffs })
+    }
+
+    /// The position reached, if it is known that no record after `since` has ended a session of this control
+    /// plane.
+    pub fn reached_without_ending(&self, since: Position) -> Option<Position> {
+        let mut after = self.steps.iter().rev().take_while(|step| step.end.position > since);
+        let is_quiet = self.knows(since) && !after.any(|step| step.ends_sessions);
+        is_quiet.then_some(self.reached.position)
     }
 
     /// True if a delta can begin or end at `position`.

@@ -1,16 +1,19 @@
 //! Group commit: appends that arrive while the store is busy are sent to it together.
 //!
 //! They share a call, a flush and a publication. A single append is sent immediately: it does not
-//! wait for others.
+//! wait for others. A second batch is sent while the store is busy with the first, so that it need not
+//! wait for this process in between.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt, StreamExt};
 use offswitch_core::log::End;
 use offswitch_server::trace::{Origin, Span};
 use offswitch_snapshot::Position;
 use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinError;
 
 use crate::store::{Append, Appended, Batch, Onto, Store, StoreError, marks_after};
 
@@ -48,7 +51,7 @@ impl Own {
     }
 }
 
-/// The queue in front of a store. One batch is in flight at a time.
+/// The queue in front of a store.
 pub(super) struct Appender {
     store: Arc<dyn Store>,
     queue: Mutex<Queue>,
@@ -57,6 +60,8 @@ pub(super) struct Appender {
     /// process reads it.
     unfolded: Mutex<VecDeque<Own>>,
     arrived: Notify,
+    /// Something waits in the queue while a task is sending batches.
+    waits: Notify,
     /// What this process has folded; the log must still contain it.
     folded: Mutex<End>,
     /// Seq and mark of the records folded last, in order: a batch may be read before its answer arrives.
@@ -69,6 +74,16 @@ struct Queue {
     size_bytes: usize,
     /// True while a task is sending batches.
     is_busy: bool,
+}
+
+/// A batch that the store has answered.
+struct Answered {
+    outcome: Result<Batch, StoreError>,
+    records: Vec<Vec<u8>>,
+    origins: Vec<Origin>,
+    answers: Vec<oneshot::Sender<Result<Option<Appended>, StoreError>>>,
+    is_large: bool,
+    span: Span,
 }
 
 struct Waiting {
@@ -85,6 +100,7 @@ impl Appender {
             queue: Mutex::default(),
             unfolded: Mutex::default(),
             arrived: Notify::new(),
+            waits: Notify::new(),
             folded: Mutex::new(folded),
             recent: Mutex::default(),
         })
@@ -250,6 +266,8 @@ impl Appender {
                 queue.is_busy = true;
                 // A task of its own: a caller that is cancelled does not cost others their answers.
                 tokio::spawn(self.clone().send_batches());
+            } else {
+                self.waits.notify_one();
             }
         }
         let gone = || StoreError::Unavailable("the append was not carried out".to_owned());
@@ -257,44 +275,65 @@ impl Appender {
     }
 
     async fn send_batches(self: Arc<Self>) {
-        while let Some(batch) = self.next_batch() {
-            metrics::histogram!("offswitch_append_batch").record(batch.len() as f64);
-            let is_large = batch.iter().any(Waiting::is_large);
-            let origins: Vec<_> = batch.iter().filter_map(|one| one.origin.clone()).collect();
-            let (appends, answers): (Vec<_>, Vec<_>) =
-                batch.into_iter().map(|one| (one.append, one.answer)).unzip();
-            let span = Span::caused_by("store append", &origins);
-            span.set("offswitch.records", appends.len() as i64);
-            let records: Vec<_> = appends.iter().map(|append| append.record.clone()).collect();
-            let (store, onto) = (self.store.clone(), self.onto());
-            // A task of its own: a panic of the store fails this batch, but not the queue.
-            let appending = tokio::spawn(async move { store.append_all(appends, onto).await });
-            let panicked = |error: JoinError| StoreError::Damaged(error.to_string());
-            match appending.await.unwrap_or_else(|error| Err(panicked(error))) {
-                Ok(appended) => {
-                    let Batch { answers: appended, from, to } = appended;
-                    let unread = self.repeated(&appended, &records);
-                    let own = Own { from, to, records: new_ones(&appended, records), origins };
-                    if !own.records.is_empty() {
-                        self.note_own(own);
-                    }
-                    unread.into_iter().for_each(|own| self.note_own(own));
-                    for (answer, appended) in answers.into_iter().zip(appended) {
-                        // The caller may be gone; what is appended stays.
-                        let _ = answer.send(Ok(appended));
-                    }
+        // In the order in which they were sent: each follows the one before, so it is folded after it.
+        let mut sent = FuturesOrdered::new();
+        loop {
+            while sent.len() < BATCHES_SENT
+                && let Some(batch) = self.next_batch(sent.is_empty())
+            {
+                sent.push_back(self.send(batch));
+            }
+            let has_room = sent.len() < BATCHES_SENT;
+            tokio::select! {
+                biased;
+                answered = sent.next() => match answered {
+                    Some(answered) => self.answer(answered),
+                    None => return,
+                },
+                () = self.waits.notified(), if has_room => {}
+            }
+        }
+    }
+
+    async fn send(&self, batch: Vec<Waiting>) -> Answered {
+        metrics::histogram!("offswitch_append_batch").record(batch.len() as f64);
+        let is_large = batch.iter().any(Waiting::is_large);
+        let origins: Vec<_> = batch.iter().filter_map(|one| one.origin.clone()).collect();
+        let (appends, answers): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|one| (one.append, one.answer)).unzip();
+        let span = Span::caused_by("store append", &origins);
+        span.set("offswitch.records", appends.len() as i64);
+        let records = appends.iter().map(|append| append.record.clone()).collect();
+        // A panic of the store fails this batch, but not the queue.
+        let appending = AssertUnwindSafe(self.store.append_all(appends, self.onto()));
+        let panicked = |_| Err(StoreError::Damaged("the store panicked".to_owned()));
+        let outcome = appending.catch_unwind().await.unwrap_or_else(panicked);
+        Answered { outcome, records, origins, answers, is_large, span }
+    }
+
+    fn answer(&self, answered: Answered) {
+        let Answered { outcome, records, origins, answers, is_large, span } = answered;
+        match outcome {
+            Ok(Batch { answers: appended, from, to }) => {
+                let unread = self.repeated(&appended, &records);
+                let own = Own { from, to, records: new_ones(&appended, records), origins };
+                if !own.records.is_empty() {
+                    self.note_own(own);
                 }
-                Err(error) => {
-                    span.fail(error.code());
-                    let is_late = matches!(
-                        error,
-                        StoreError::TooFewReplicas { .. } | StoreError::Unavailable(_)
-                    );
-                    let behind = if is_late { self.take_behind(is_large) } else { VecDeque::new() };
-                    let behind = behind.into_iter().map(|one| one.answer);
-                    for answer in answers.into_iter().chain(behind) {
-                        let _ = answer.send(Err(error.clone()));
-                    }
+                unread.into_iter().for_each(|own| self.note_own(own));
+                for (answer, appended) in answers.into_iter().zip(appended) {
+                    // The caller may be gone; what is appended stays.
+                    let _ = answer.send(Ok(appended));
+                }
+            }
+            Err(error) => {
+                span.fail(error.code());
+                let is_late =
+                    matches!(error, StoreError::TooFewReplicas { .. } | StoreError::Unavailable(_));
+                let behind = if is_late { self.take_behind(is_large) } else { VecDeque::new() };
+                let behind = behind.into_iter().map(|one| one.answer);
+                for answer in answers.into_iter().chain(behind) {
+                    let _ = answer.send(Err(error.clone()));
                 }
             }
         }
@@ -314,8 +353,8 @@ impl Appender {
         appended.iter().zip(records).filter_map(unread).collect()
     }
 
-    /// The records of the next batch; if there are none, the task ends.
-    fn next_batch(&self) -> Option<Vec<Waiting>> {
+    /// The records of the next batch. If there are none and this `is_idle`, the task ends.
+    fn next_batch(&self, is_idle: bool) -> Option<Vec<Waiting>> {
         let mut queue = self.queue();
         let (mut batch, mut size_bytes) = (Vec::new(), 0_usize);
         while batch.len() < BATCH_RECORDS && size_bytes < BATCH_BYTES {
@@ -325,8 +364,8 @@ impl Appender {
             batch.push(one);
         }
         queue.size_bytes = queue.size_bytes.saturating_sub(size_bytes);
-        queue.is_busy = !batch.is_empty();
-        queue.is_busy.then_some(batch)
+        queue.is_busy = !(batch.is_empty() && is_idle);
+        (!batch.is_empty()).then_some(batch)
     }
 
     /// Takes what waited behind a batch that the store did not answer in time; it would only wait
@@ -359,6 +398,8 @@ fn new_ones(appended: &[Option<Appended>], records: Vec<Vec<u8>>) -> Vec<(u64, V
     appended.iter().map(new).zip(records).filter_map(|(seq, record)| Some((seq?, record))).collect()
 }
 
+/// While the store flushes one batch, the next one is on its way.
+const BATCHES_SENT: usize = 2;
 /// How many batches may wait to be folded: far more than arrive during one reading of the log.
 const MOST_UNFOLDED: usize = 1024;
 /// More than are appended while an answer is on its way.

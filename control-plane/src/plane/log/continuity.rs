@@ -1,16 +1,15 @@
 //! Reads the log, and makes sure that nothing that was published is ever lost again.
 
-use std::pin::pin;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::future::maybe_done;
-use futures_util::poll;
-use offswitch_core::fold::{Fold, Validity};
+use offswitch_core::fold::{Fold, FoldError, Validity};
 use offswitch_core::log::End;
 use offswitch_snapshot::{Floor, Position, Salt};
 
 use super::PlaneError;
+use crate::blocking;
 use crate::store::{Page, Store, StoreError};
 
 /// True if `page`, read from the end `held` on, continues it: the log is of the same era, still has
@@ -64,51 +63,61 @@ pub(super) async fn load(
 ) -> Result<Loaded, PlaneError> {
     let mut reported_at = Instant::now();
     'again: loop {
-        let first = store.read(0, PAGE_RECORDS).await?;
-        let mut fold = Fold::begin(salt, issuer, first.era, &first.checkpoint)?;
-        fold.set_mark(first.after_mark.unwrap_or_default());
+        let mut page = store.read(0, PAGE_RECORDS).await?;
+        let mut fold = Fold::begin(salt, issuer, page.era, &page.checkpoint)?;
+        fold.set_mark(page.after_mark.unwrap_or_default());
         let mut continues = begins_after(held, &fold);
-        let mut page = first;
         loop {
-            let last = page.records.last().map_or(fold.end().position.seq, |(seq, _)| *seq);
-            let mut next = pin!(maybe_done(store.read(last, PAGE_RECORDS)));
-            if last < page.head {
-                // The store is asked now, and answers while this page is folded.
-                let _ = poll!(next.as_mut());
-            }
-            for ((seq, record), mark) in page.records.iter().zip(&page.marks) {
-                fold.push(*seq, record)?;
-                fold.set_mark(*mark);
-                continues |= held == Some(fold.reached());
-            }
-            if fold.fresh_len() > LOADED_AT_ONCE.max(fold.entries() / 8) {
-                // Nothing counts as past until the stored sessions have been checked.
-                let (main, ()) = fold.compaction().run(0, Validity::default(), |_| ());
-                fold.compacted_to(main, 0);
-            }
+            let (last, head) = (page.records.last().map(|(seq, _)| *seq), page.head);
+            let last = last.unwrap_or(fold.end().position.seq);
+            // The store answers while this page is folded.
+            let reading = async {
+                match last < head {
+                    true => Some(store.read(last, PAGE_RECORDS).await),
+                    false => None,
+                }
+            };
+            let folding = blocking::run(move || fold_page(fold, &page, held));
+            let (folded, next) = tokio::join!(folding, reading);
+            let contains_held;
+            (fold, contains_held) =
+                folded.unwrap_or_else(|failed| resume_unwind(failed.into_panic()))?;
+            continues |= contains_held;
             let end = fold.end();
-            loading.note(end.position.seq, page.head);
+            loading.note(end.position.seq, head);
             if reported_at.elapsed() >= REPORT_EVERY {
                 reported_at = Instant::now();
-                tracing::info!(read = end.position.seq, of = page.head, "loading the log");
+                tracing::info!(read = end.position.seq, of = head, "loading the log");
             }
-            if end.position.seq >= page.head {
-                return Ok(Loaded { fold, continues });
-            }
-            next.as_mut().await;
-            let Some(next) = next.take_output() else { continue 'again };
             page = match next {
-                Err(StoreError::Damaged(error)) if held.is_some() => {
+                None => return Ok(Loaded { fold, continues }),
+                Some(Err(StoreError::Damaged(error))) if held.is_some() => {
                     tracing::error!(error, at = %end.position, "the log is damaged from here on");
                     return Ok(Loaded { fold, continues: false });
                 }
-                page => page?,
+                Some(page) => page?,
             };
             if !self::continues(end, &page) {
                 continue 'again;
             }
         }
     }
+}
+
+/// Folds a page; also returns true if the log was at `held` in it.
+fn fold_page(mut fold: Fold, page: &Page, held: Option<Floor>) -> Result<(Fold, bool), FoldError> {
+    let mut contains_held = false;
+    for ((seq, record), mark) in page.records.iter().zip(&page.marks) {
+        fold.push(*seq, record)?;
+        fold.set_mark(*mark);
+        contains_held |= held == Some(fold.reached());
+    }
+    if fold.fresh_len() > LOADED_AT_ONCE.max(fold.entries() / 8) {
+        // Nothing counts as past until the stored sessions have been checked.
+        let (main, ()) = fold.compaction().run(0, Validity::default(), |_| ());
+        fold.compacted_to(main, 0);
+    }
+    Ok((fold, contains_held))
 }
 
 /// True if a log that begins like `fold` need not be compared with what was `held`: it is of a

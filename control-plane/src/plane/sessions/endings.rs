@@ -24,7 +24,8 @@ use crate::plane::log::PAGE_RECORDS;
 use crate::store::{Store, StoreError};
 
 impl Sessions {
-    /// Applies everything in the log that was not applied yet.
+    /// Applies everything in the log that was not applied yet. What this process has folded lately is not read
+    /// again if it ends no session.
     ///
     /// # Errors
     ///
@@ -33,34 +34,43 @@ impl Sessions {
         let _one_at_a_time = self.ending.lock().await;
         let began_at = self.store.now();
         self.log.catch_up().await?;
+        let wanted = self.folded.position();
         let mut held = self.cursor().await?;
         loop {
             let cursor = position(&held);
-            let page = self.store.read(cursor.seq, PAGE_RECORDS).await?;
-            let stretch = page.checkpoint.seq..=page.head;
-            let is_known = cursor.era == page.era && stretch.contains(&cursor.seq);
-            let reached = if is_known {
-                for (seq, bytes) in &page.records {
-                    let record = Record::decode(bytes);
-                    let record = record.map_err(|_| FoldError::Damaged { seq: *seq })?;
-                    self.carry_out(*seq, &record).await?;
-                }
-                let seq = page.records.last().map_or(cursor.seq, |(seq, _)| *seq);
-                Position { era: page.era, seq }
-            } else {
-                // A new era: the earlier log is only in the fold, without its records.
-                let reached = self.folded.lock().reached().position;
-                self.sweep().await?;
-                reached
+            let quiet = self.folded.lock().reached_without_ending(cursor);
+            let reached = match quiet {
+                Some(reached) => reached,
+                None => self.carry_out_after(cursor).await?,
             };
-            let wanted = reached.to_string().into_bytes();
-            if wanted == held {
+            let document = reached.to_string().into_bytes();
+            let is_ours =
+                document == held || self.store.swap(CURSOR, &held, &document, None).await?;
+            // More may have been appended meanwhile, without end.
+            if is_ours && (reached == cursor || reached >= wanted) {
                 self.folded.note_carried_out(began_at);
                 return Ok(());
             }
-            let is_ours = self.store.swap(CURSOR, &held, &wanted, None).await?;
-            held = if is_ours { wanted } else { self.cursor().await? };
+            held = if is_ours { document } else { self.cursor().await? };
         }
+    }
+
+    /// Applies a page of the log after `cursor`; returns where it ends.
+    async fn carry_out_after(&self, cursor: Position) -> Result<Position, PlaneError> {
+        let page = self.store.read(cursor.seq, PAGE_RECORDS).await?;
+        let stretch = page.checkpoint.seq..=page.head;
+        if cursor.era != page.era || !stretch.contains(&cursor.seq) {
+            // A new era: the earlier log is only in the fold, without its records.
+            let reached = self.folded.lock().reached().position;
+            self.sweep().await?;
+            return Ok(reached);
+        }
+        for (seq, bytes) in &page.records {
+            let record = Record::decode(bytes).map_err(|_| FoldError::Damaged { seq: *seq })?;
+            self.carry_out(*seq, &record).await?;
+        }
+        let seq = page.records.last().map_or(cursor.seq, |(seq, _)| *seq);
+        Ok(Position { era: page.era, seq })
     }
 
     /// The cursor's document. If it was altered, it is deleted: without it everything in the log is

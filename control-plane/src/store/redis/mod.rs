@@ -7,6 +7,7 @@ mod execute;
 mod health;
 mod link;
 mod options;
+mod reading;
 mod scripts;
 mod sentinel;
 mod servers;
@@ -15,7 +16,7 @@ mod tls;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,7 +30,8 @@ pub use self::options::{Appendfsync, RedisOptions, Tolerance, Tolerated, Unknown
 pub use self::tls::RedisTls;
 
 use self::link::Link;
-use self::scripts::{Keys, digest, digest_of};
+use self::reading::{Known, Seen};
+use self::scripts::{Keys, digest_of};
 use crate::clock::unix_seconds;
 
 use super::{
@@ -41,7 +43,7 @@ use super::{
 /// the primary that sentinels watch, or in one slot of a cluster.
 ///
 /// All keys of a feed have one hash tag: `meta` (era, seq and mark of the last record and of the
-/// checkpoint, the checkpoint's digest, the format), `log` (a stream whose ids are `seq-mark`), `checkpoint`,
+/// checkpoint, the checkpoint's digest, the format, the last large record), `log` (a stream whose ids are `seq-mark`), `checkpoint`,
 /// `notes` (a stream, while a request waits for followers), `doc:<name>` and `request:<id>`. Requests, notes and some
 /// documents expire.
 pub struct RedisStore {
@@ -52,6 +54,8 @@ pub struct RedisStore {
     may_be_replica: bool,
     /// How far the server's clock is ahead of this process's.
     clock_ahead_seconds: AtomicI64,
+    /// The log as the last reading showed it, if that had many records and it is known where the large ones end.
+    seen: Mutex<Option<Seen>>,
     /// The newest checkpoint that was read; cached so that it is not transferred with every page.
     checkpoint: Mutex<Arc<Known>>,
 }
@@ -81,6 +85,7 @@ impl RedisStore {
             block: options.block.max(Duration::from_millis(1)),
             may_be_replica: options.tolerance.accepts(Tolerated::Replica),
             clock_ahead_seconds: AtomicI64::new(0),
+            seen: Mutex::default(),
             checkpoint: Mutex::default(),
         };
         if let Some(found) = store.newer_format().await? {
@@ -125,28 +130,6 @@ impl RedisStore {
         command.arg(&self.keys.meta).arg("era");
         Ok(self.link.call(&scripts::Call::plain(command)).await?.0)
     }
-
-    /// The checkpoint in the answer, completed with the bytes that are `known`.
-    fn checkpoint(&self, answer: &mut Read, known: &Known) -> Result<Checkpoint, StoreError> {
-        let (_, _, _, seq, named, bytes, ..) = answer;
-        let seq = *seq;
-        let Some(bytes) = bytes.take() else {
-            if named.is_empty() {
-                // The log has no checkpoint, and may have lost the one that was known.
-                return Ok(Checkpoint { seq, bytes: vec![] });
-            }
-            if *named != known.digest {
-                return Err(StoreError::Damaged("the checkpoint is missing".to_owned()));
-            }
-            return Ok(Checkpoint { seq, bytes: known.bytes.clone() });
-        };
-        if *named != digest(&bytes) {
-            return Err(StoreError::Damaged("the checkpoint was altered".to_owned()));
-        }
-        let known = Known { digest: named.clone(), bytes: bytes.clone() };
-        *self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
-        Ok(Checkpoint { seq, bytes })
-    }
 }
 
 #[async_trait]
@@ -160,16 +143,17 @@ impl Store for RedisStore {
         else {
             return Err(StoreError::Moved);
         };
-        let (outcomes, []) = outcomes.as_chunks::<3>() else { return Err(gone()) };
         if outcomes.len() != batch.len() {
             return Err(gone());
         }
-        let answers = outcomes.iter().map(|[outcome, era, seq]| {
+        let answers = outcomes.iter().map(|outcome| {
             if outcome == "reused" {
                 return Ok(None);
             }
+            let earlier = outcome.split_once(' ');
+            let (era, seq) = earlier.unwrap_or((era, outcome));
             let position = Position { era: number(era)?, seq: number(seq)? };
-            Ok(Some(Appended { position, durability, repeated: outcome == "repeated" }))
+            Ok(Some(Appended { position, durability, repeated: earlier.is_some() }))
         });
         let answers = answers.collect::<Result<Vec<_>, _>>()?;
         let (from, to) = (end_of([era, from_seq, from_mark])?, end_of([era, to_seq, to_mark])?);
@@ -191,31 +175,7 @@ impl Store for RedisStore {
     }
 
     async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError> {
-        let known = Arc::clone(&self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner));
-        let call = self.keys.read(after, limit, &known.digest, self.may_be_replica);
-        let (mut answer, _) = self.link.call::<Read>(&call).await?;
-        self.link.confirmed()?;
-        let checkpoint = self.checkpoint(&mut answer, &known)?;
-        let (era, head, head_mark, _, _, _, after_mark, ids, records, time) = answer;
-        let ahead = time.saturating_sub_unsigned(unix_seconds());
-        self.clock_ahead_seconds.store(ahead, Ordering::Relaxed);
-        let ids = ids.iter().map(|id| {
-            let (seq, mark) = id.split_once('-')?;
-            Some((seq.parse().ok()?, mark.parse().ok()?))
-        });
-        let ids: Option<Vec<(u64, u64)>> = ids.collect();
-        let ids = ids.ok_or_else(|| StoreError::Damaged("a foreign entry".to_owned()))?;
-        let (seqs, marks): (Vec<_>, Vec<_>) = ids.into_iter().unzip();
-        let page = Page {
-            era: era.unwrap_or(self.first_era),
-            head,
-            head_mark,
-            checkpoint,
-            after_mark,
-            records: seqs.into_iter().zip(records).collect(),
-            marks,
-        };
-        page.without_gaps(after, limit)
+        self.read_page(after, limit).await
     }
 
     async fn read_back(&self, before: u64, limit: usize) -> Result<Older, StoreError> {
@@ -355,30 +315,11 @@ impl fmt::Debug for RedisStore {
     }
 }
 
-/// A checkpoint's bytes and their digest.
-#[derive(Default)]
-struct Known {
-    digest: String,
-    bytes: Vec<u8>,
-}
+/// Entries of a stream: their ids and fields.
+type Entries = Vec<(String, Vec<Vec<u8>>)>;
 
-/// The result of `read.lua`: era, seq, mark, the checkpoint's seq, digest and bytes, the mark of
-/// the record before the page, ids, records, time.
-type Read = (
-    Option<u64>,
-    u64,
-    u64,
-    u64,
-    String,
-    Option<Vec<u8>>,
-    Option<u64>,
-    Vec<String>,
-    Vec<Vec<u8>>,
-    i64,
-);
-
-/// The result of reading notes: of each stream its key, and the ids and fields of its entries.
-type Notes = Vec<(String, Vec<(String, Vec<Vec<u8>>)>)>;
+/// The result of reading notes: of each stream its key and its entries.
+type Notes = Vec<(String, Entries)>;
 
 /// The result of `read_back.lua`: era, id of the oldest record, ids and records, newest first.
 type ReadBack = (Option<u64>, Option<String>, Vec<String>, Vec<Vec<u8>>);

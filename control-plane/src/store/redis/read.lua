@@ -1,8 +1,10 @@
--- Reads a stretch of the log and its end, as one consistent view. KEYS: meta, log, checkpoint ARGV:
--- after, limit, size of a page (bytes), digest of the checkpoint that the caller has, '1' if a
--- replica may answer Returns {era, seq, its mark, checkpoint's seq, its digest, its bytes if the
--- caller has others, mark of the record that the page begins after or false, ids, records, the
--- server's time (unix seconds)}; the era is false if there is no log.
+-- Reads a stretch of the log and its end, as one consistent view.
+-- KEYS: meta, log, checkpoint
+-- ARGV: after, limit, size of a page (bytes), digest of the checkpoint that the caller has, '1' if a
+--       replica may answer
+-- Returns {era, seq, its mark, checkpoint's seq, its digest, its bytes if the caller has others, mark
+-- of the record that the page begins after or false, seq of the last large record or false if that is
+-- not known, ids, records, the server's time (unix seconds)}; the era is false if there is no log.
 if ARGV[5] ~= '1' then
   -- A primary that became a replica after the connection was made keeps answering reads.
   local role = string.match(redis.call('INFO', 'replication'), 'role:(%a+)')
@@ -12,8 +14,8 @@ if ARGV[5] ~= '1' then
 end
 local time = redis.call('TIME')[1]
 local meta =
-  redis.call('HMGET', KEYS[1], 'era', 'seq', 'mark', 'checkpoint', 'checkpoint_mark', 'digest')
-if not meta[1] then return {false, '0', '0', '0', '', false, '0', {}, {}, time} end
+  redis.call('HMGET', KEYS[1], 'era', 'seq', 'mark', 'checkpoint', 'checkpoint_mark', 'digest', 'large')
+if not meta[1] then return {false, '0', '0', '0', '', false, '0', false, {}, {}, time} end
 local checkpoint = false
 if meta[6] ~= ARGV[4] then checkpoint = redis.call('GET', KEYS[3]) end
 local after, mark = ARGV[1], false
@@ -43,4 +45,4 @@ while #ids < limit and size < most do
   end
   count = string.len(records[#records]) < 65536 and 8 or 1
 end
-return {meta[1], meta[2], meta[3], meta[4], meta[6], checkpoint, mark, ids, records, time}
+return {meta[1], meta[2], meta[3], meta[4], meta[6], checkpoint, mark, meta[7], ids, records, time}

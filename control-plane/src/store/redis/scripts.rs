@@ -77,7 +77,7 @@ impl Keys {
             Some(end) => call.end(end),
             None => call.command.arg("").arg("").arg(""),
         };
-        call.command.arg(onto.least_seq).arg(chance).arg(u8::from(waits));
+        call.command.arg(onto.least_seq).arg(chance).arg(u8::from(waits)).arg(LARGE_BYTES);
         for Append { request, record } in batch {
             let memory = request.memory.as_secs();
             call.command.arg(digest_of(request)).arg(record.as_slice()).arg(memory);
@@ -105,6 +105,14 @@ impl Keys {
         call.command.arg(after).arg(limit).arg(PAGE_SIZE_BYTES).arg(known_digest);
         call.command.arg(u8::from(may_be_replica));
         call
+    }
+
+    /// Reads records without a view of the log.
+    pub(super) fn records(&self, after: u64, limit: usize) -> Call {
+        let mut command = redis::cmd("XRANGE");
+        command.arg(&self.log).arg(format!("({after}-{}", u64::MAX)).arg("+");
+        command.arg("COUNT").arg(limit);
+        Call::plain(command)
     }
 
     pub(super) fn read_back(&self, before: u64, limit: usize) -> Call {
@@ -264,6 +272,8 @@ static TRIM: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("trim.lu
 
 /// The code of the error with which a script refuses a newer format.
 pub(super) const NEWER: &str = "NEWERFORMAT";
+/// A page of smaller records has a few megabytes at most.
+const LARGE_BYTES: usize = 1024;
 /// Notes of many processes that answer often; more are of no use in the time that they last.
 const MOST_NOTES: usize = 1000;
 /// Those of processes with very many followers are large.

@@ -10,7 +10,8 @@ if (meta[2] or '0') ~= ARGV[2] or (meta[3] or '0') ~= ARGV[3] then return 0 end
 if tonumber(ARGV[4]) <= tonumber(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[3], ARGV[6])
 redis.call('HSET', KEYS[1], 'era', ARGV[4], 'seq', ARGV[5], 'mark', ARGV[8], 'checkpoint', ARGV[5],
-  'checkpoint_mark', ARGV[8], 'digest', ARGV[7], 'nonce', ARGV[9], 'format', ARGV[11])
+  'checkpoint_mark', ARGV[8], 'digest', ARGV[7], 'nonce', ARGV[9], 'format', ARGV[11],
+  'large', '0')
 -- Also where the log was gone: a process of an earlier version may have been the first to find that.
 if tonumber(format or '1') < tonumber(ARGV[11]) then
   redis.call('HSET', KEYS[1], 'format_since', redis.call('TIME')[1])
