@@ -48,7 +48,8 @@ fn of_feed(state: FeedState, is_alone: bool, is_checking: bool) -> Vec<Finding> 
     };
     let keys = status.keys.into_iter().filter(|_| is_checking).map(|keys| match keys.problem {
         Some(problem) => Err(format!("{}: {problem}", keys.issuer)),
-        None => Ok(format!("those of {} are known", keys.issuer)),
+        None if keys.is_ready => Ok(format!("those of {} are known", keys.issuer)),
+        None => Err(format!("{}: their address has not answered", keys.issuer)),
     });
     [("feed", feed)].into_iter().chain(keys.map(|found| ("keys", found))).collect()
 }

@@ -347,3 +347,6 @@ const FEEDS: &str = "feeds";
 /// With that of the top level a guard follows 16 feeds, as the edge worker does.
 const MOST_TABLES: usize = 15;
 const MAX_KEY_BYTES: usize = 512;
+
+#[cfg(test)]
+mod tests;
