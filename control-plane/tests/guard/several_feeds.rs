@@ -39,7 +39,7 @@ async fn readiness(guard: &Guard, expected: u16) -> Vec<Value> {
         if status == expected {
             return body["feeds"].as_array().unwrap().clone();
         }
-        assert!(begin.elapsed() < Duration::from_secs(20), "{status}: {body}");
+        assert!(begin.elapsed() < Duration::from_secs(40), "{status}: {body}");
         sleep(Duration::from_millis(50)).await;
     }
 }
