@@ -145,6 +145,9 @@ fn further_one(table: toml::Table, setting: Setting) -> (Values, Option<Feed>) {
         let short = name.strip_prefix(PREFIX).unwrap_or(&name);
         let is_of_top_level = short != name && KEYS_OF_TABLE.iter().any(|key| key.name == short);
         match name.as_str() {
+            "issuers" if !value.is_array() => {
+                values.problem(&name, "must be tables: [[feeds.issuers]]");
+            }
             "issuers" => issuers = Issuers::read(&mut values, &name, value),
             "api_key" | FEED_API_KEY => values.problem(&name, "must come from api_key_file"),
             _ if is_of_top_level => {

@@ -62,11 +62,10 @@ fn each_problem_of_a_table_names_its_place() {
     for (tables, expected) in [
         (without("urls"), "feeds: 0: urls: must name at least one"),
         (without("public_keys"), "feeds: 0: public_keys: must name at least one"),
-        (format!("[[feeds]]\n{good}"), "feeds: 0: verifier: issuers: must name 1 to 16"),
-        (format!("[[feeds]]\n{good}issuers = 1"), "feeds: 0: issuers: must be tables"),
+        (format!("[[feeds]]\n{good}id = \"c\""), "feeds: 0: verifier: issuers: must name 1 to 16"),
         (
-            format!("[[feeds]]\n{good}[[feeds.issuers]]\nissuer = \"{b}\""),
-            "feeds: 0: issuers: 0: audience: is missing",
+            with("") + "[[feeds.issuers]]\nissuer = \"https://c.example\"",
+            "feeds: 0: issuers: 1: audience: is missing",
         ),
         (
             with("") + "[[feeds.issuers]]\nissuer = \"https://c.example\"\ncolour = 1",
@@ -97,6 +96,11 @@ fn each_problem_of_a_table_names_its_place() {
         places,
         ["feeds: 0: colou", "feeds: 1: urls:", "feeds: 1: publi", "feeds: 1: follo"]
     );
+    let wrong = problems(&format!("[[feeds]]\n{good}issuers = 1"));
+    assert_eq!(wrong[0], "feeds: 0: issuers: must be tables: [[feeds.issuers]]");
+    let file = format!("feeds = 1\n{}", top_level());
+    let wrong = Config::load(Some(&file), []).err().unwrap();
+    assert_eq!(wrong[0].to_string(), "feeds: must be tables: [[feeds]]");
     let file = format!("feeds = [1]\n{}", top_level());
     let problems = Config::load(Some(&file), []).err().unwrap();
     assert_eq!(problems[0].to_string(), "feeds: 0: must be a table: [[feeds]]");
