@@ -56,8 +56,8 @@ async fn until_logged(guard: &Guard, text: &str, times: usize) {
 // P07, G03: what happens in one feed is seen by the tokens of its issuers, and by no others.
 #[tokio::test]
 async fn one_feed_that_is_away_makes_only_the_tokens_of_its_issuers_undecided() {
-    let (mut eu, us) = (ControlPlane::start().await, ControlPlane::start().await);
-    let tables = issuer_of(&eu) + &further(&us, "max_staleness_seconds = 30").await + ROUTES;
+    let (mut eu, mut us) = (ControlPlane::start().await, ControlPlane::start().await);
+    let tables = issuer_of(&eu) + &further(&us, "max_staleness_seconds = 8").await + ROUTES;
     let settings = format!("{GATEWAY}\nmax_staleness_seconds = 3");
     let guard = Guard::start(&eu, &settings, &tables).await;
     let ((revoked, of_eu), of_us) = (session(&eu, "ann", "read").await, token_of(&us, "ann").await);
@@ -101,6 +101,10 @@ async fn one_feed_that_is_away_makes_only_the_tokens_of_its_issuers_undecided() 
     ] {
         assert!(shown.lines().any(|line| line.starts_with(&series)), "{series} in {shown}");
     }
+    // Each feed has its own bound, and without any that is fresh the process is not ready.
+    us.kill();
+    guard.until_code("/a", &of_us, "stale_snapshot").await;
+    readiness(&guard, 503).await;
 }
 
 // P07, V01: each issuer has the keys of the other, so that signatures fit, and the issuers do not.

@@ -7,7 +7,7 @@ use offswitch_server::log::{self, LogFormat};
 use offswitch_server::settings::{Problem, Values, is_issuer, resolve};
 use serde::de::DeserializeOwned;
 
-use super::feeds::{self, Feed, Issuers, Setting};
+use super::feeds::{self, Feed, Issuers, Level, Setting};
 use super::keys::{FEED_API_KEY, RELAY_API_KEY};
 use super::tables::{HeaderTable, RouteTable};
 use super::{Checks, Config, Place, Relay, TABLE, WatchSettings};
@@ -168,9 +168,9 @@ impl Configured {
         let first = Setting {
             remembered_tokens: values.count("remembered_tokens", 0..=1_000_000),
             dpop_max_age_seconds: values.number("dpop_max_age_seconds", 1..=300),
-            place: feeds::Place::TopLevel { is_checking, is_relay },
+            level: Level::Top { is_checking, is_relay },
         };
-        let of_table = Setting { place: feeds::Place::Table, ..first };
+        let of_table = Setting { level: Level::Table, ..first };
         let first = feeds::read(values, std::mem::take(&mut self.issuers), first);
         let Some(given) = self.feeds.take() else { return Some(vec![first?]) };
         if !is_checking && is_relay {

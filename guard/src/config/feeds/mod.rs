@@ -58,16 +58,16 @@ pub(super) struct Issuers {
 pub(super) struct Setting {
     pub(super) remembered_tokens: usize,
     pub(super) dpop_max_age_seconds: u64,
-    pub(super) place: Place,
+    pub(super) level: Level,
 }
 
-/// Where a feed is configured.
+/// At which level of the file a feed is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Level {
     /// In a table `[[feeds]]`.
     Table,
-    /// At the top level of the file, and in the environment. Only this feed is relayed.
-    TopLevel { is_checking: bool, is_relay: bool },
+    /// At the top, and in the environment. Only this feed is relayed.
+    Top { is_checking: bool, is_relay: bool },
 }
 
 impl Feed {
@@ -173,7 +173,7 @@ pub(super) fn set(values: &mut Values, name: String, value: toml::Value) {
 
 /// One feed; none if it has no address or no key.
 pub(super) fn read(values: &mut Values, issuers: Issuers, setting: Setting) -> Option<Feed> {
-    let settings = Settings::read(values, setting.place.prefix());
+    let settings = Settings::read(values, setting.level.prefix());
     if settings.urls.is_empty() || settings.public_keys.is_empty() {
         return None;
     }
@@ -183,14 +183,14 @@ pub(super) fn read(values: &mut Values, issuers: Issuers, setting: Setting) -> O
         true => names.first().cloned().unwrap_or_default(),
         false => settings.id.clone(),
     };
-    let mut options = Options::new(settings.feed(setting.place))
+    let mut options = Options::new(settings.feed(setting.level))
         .remembered_tokens(setting.remembered_tokens)
         .dpop_max_age_seconds(setting.dpop_max_age_seconds);
-    if setting.place == Place::Table && !id.is_empty() {
+    if setting.level == Level::Table && !id.is_empty() {
         options = options.metrics_label(&id);
     }
     options = all.into_iter().fold(options, Options::issuer);
-    if setting.place.only_relays() && names.is_empty() {
+    if setting.level.only_relays() && names.is_empty() {
         options = options.issuer(settings.issuer_of_relay());
     }
     for problem in options.problems() {
@@ -216,21 +216,21 @@ pub(super) fn compare(values: &mut Values, first: Option<&Feed>, tables: &[(usiz
     }
 }
 
-impl Place {
+impl Level {
     /// What the names of a feed's keys begin with.
     fn prefix(self) -> &'static str {
         match self {
             Self::Table => "",
-            Self::TopLevel { .. } => PREFIX,
+            Self::Top { .. } => PREFIX,
         }
     }
 
     fn only_relays(self) -> bool {
-        matches!(self, Self::TopLevel { is_checking: false, .. })
+        matches!(self, Self::Top { is_checking: false, .. })
     }
 
     fn is_relayed(self) -> bool {
-        matches!(self, Self::TopLevel { is_relay: true, .. })
+        matches!(self, Self::Top { is_relay: true, .. })
     }
 }
 
@@ -266,7 +266,7 @@ impl Settings {
         }
     }
 
-    fn feed(&self, place: Place) -> FeedOptions {
+    fn feed(&self, level: Level) -> FeedOptions {
         let mut addresses = self.urls.iter().map(|url| feed_address(url));
         let mut keys = self.public_keys.iter();
         // There is at least one of each.
@@ -282,7 +282,7 @@ impl Settings {
         if !self.name.is_empty() {
             feed = feed.name(&self.name);
         }
-        if place.is_relayed() {
+        if level.is_relayed() {
             feed = feed.relay();
         }
         if let Some(data_dir) = &self.data_dir {
