@@ -26,7 +26,7 @@ pub async fn check(config: &Config) -> Vec<Finding> {
 }
 
 async fn feeds(config: &Config) -> Vec<Finding> {
-    let followed = match Followed::start(&config.feeds).await {
+    let followed = match Followed::start(&config.feeds, Duration::MAX).await {
         Ok(followed) => followed,
         Err(error) => return vec![("verifier", Err(error.to_string()))],
     };

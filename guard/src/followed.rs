@@ -37,9 +37,9 @@ pub(crate) struct FeedState {
 }
 
 impl Followed {
-    /// Follows these feeds, also those that do not answer.
-    pub(crate) async fn start(feeds: &[Feed]) -> Result<Self, InvalidOptions> {
-        let start = |feed: &Feed| Verifier::start_within(feed.options.clone(), LONGEST_FIRST);
+    /// Follows these feeds, also those that do not answer, and waits for their first answers for `longest` at most.
+    pub(crate) async fn start(feeds: &[Feed], longest: Duration) -> Result<Self, InvalidOptions> {
+        let start = |feed: &Feed| Verifier::start_within(feed.options.clone(), longest);
         Self::of(feeds, try_join_all(feeds.iter().map(start)).await?)
     }
 
@@ -112,8 +112,5 @@ async fn started(feed: &Feed) -> Result<Verifier, String> {
     timeout(LONGEST_START, ready).await.unwrap_or_else(late)
 }
 
-/// How long a process that starts waits for the first answers of its feeds: one that is away does not keep it from
-/// judging the tokens of the others.
-const LONGEST_FIRST: Duration = Duration::from_secs(5);
 /// How long a configuration that is read again has to reach its feeds and its key sets.
 const LONGEST_START: Duration = Duration::from_secs(30);

@@ -88,7 +88,7 @@ pub async fn run(
         }
     });
     tokio::select! {
-        started = Followed::start(&running.config.feeds) => running.judge_with(started?),
+        started = Followed::start(&running.config.feeds, LONGEST_FIRST) => running.judge_with(started?),
         () = stopped(stopping.clone()) => {}
     }
     loop {
@@ -269,5 +269,8 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
 
 const TAKEN: &str = "taken";
 const REFUSED: &str = "refused";
+/// How long a process that starts waits for the first answers of its feeds: one that is away does not keep it from
+/// judging the tokens of the others.
+const LONGEST_FIRST: Duration = Duration::from_secs(5);
 /// Histograms keep every sample until this upkeep runs.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);

@@ -26,15 +26,15 @@ pub struct Feed {
 }
 
 /// Everything that a verifier is made of.
-#[derive(Debug, PartialEq)]
+#[derive(PartialEq)]
 struct Trust {
     settings: Settings,
     issuers: Option<toml::Value>,
     setting: Setting,
 }
 
-/// The settings of one feed.
-#[derive(Debug, PartialEq)]
+/// The settings of one feed. It is never printed: it has the API key.
+#[derive(PartialEq)]
 struct Settings {
     urls: Vec<String>,
     public_keys: Vec<String>,
