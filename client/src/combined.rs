@@ -96,6 +96,9 @@ impl Combined {
         presentation: Presentation<'_>,
         staleness: Staleness,
     ) -> Verdict {
+        if let [only] = &*self.0 {
+            return only.verifier.verify(token, presentation, staleness).await;
+        }
         let (verifier, judged) = self.judge(token, presentation, staleness);
         // A proof is good once: what was valid is not judged again.
         match &judged.verdict.decision {
@@ -106,14 +109,20 @@ impl Combined {
         }
     }
 
+    /// The verifier that has the token's issuer: the one that finds the token valid, otherwise the one whose verdict
+    /// is reported.
+    pub fn verifier_of(&self, token: &str) -> &Verifier {
+        self.judge(token, Presentation::NotShown, Staleness::Configured).0
+    }
+
     /// As [`Verifier::watch`], by the verifier that has the token's issuer.
     pub fn watch(&self, token: &str) -> Watch {
-        self.judge(token, Presentation::NotShown, Staleness::Configured).0.watch(token)
+        self.verifier_of(token).watch(token)
     }
 
     /// As [`Verifier::explain`], by the verifier that has the token's issuer.
     pub fn explain(&self, token: &str) -> Vec<Step> {
-        self.judge(token, Presentation::NotShown, Staleness::Configured).0.explain(token)
+        self.verifier_of(token).explain(token)
     }
 
     /// As [`Verifier::public_url`], of the first one that has it.
@@ -182,6 +191,9 @@ impl Judge for Combined {
         presentation: Presentation<'_>,
         staleness: Staleness,
     ) -> Option<Verdict> {
+        if let [only] = &*self.0 {
+            return only.verifier.verify_now(token, presentation, staleness);
+        }
         let (verifier, judged) = self.judge(token, presentation, staleness);
         match &judged.verdict.decision {
             Decision::Valid(_) => Some(verifier.inner().conclude(judged)),

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use offswitch_verifier::Applied;
 use tokio::sync::broadcast;
 
-use crate::metrics::FAILURES;
+use crate::metrics::{FAILURES, FeedLabel};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,13 +35,19 @@ pub enum Event {
 
 /// Hands events to those who listen, and writes each kind of failure to the log once.
 pub(crate) struct Events {
+    label: FeedLabel,
     listeners: broadcast::Sender<Event>,
     logged: Mutex<Vec<&'static str>>,
 }
 
 impl Events {
-    pub(crate) fn new() -> Self {
-        Self { listeners: broadcast::Sender::new(MOST_WAITING), logged: Mutex::default() }
+    pub(crate) fn new(label: FeedLabel) -> Self {
+        Self { label, listeners: broadcast::Sender::new(MOST_WAITING), logged: Mutex::default() }
+    }
+
+    /// What the metrics about them are labelled with.
+    pub(crate) fn label(&self) -> &FeedLabel {
+        &self.label
     }
 
     pub(crate) fn listen(&self) -> broadcast::Receiver<Event> {
@@ -49,7 +55,7 @@ impl Events {
     }
 
     pub(crate) fn failed(&self, code: &'static str, detail: &str, url: Option<&str>) {
-        metrics::counter!(FAILURES, "code" => code).increment(1);
+        self.label.counter(FAILURES, &[("code", code)]).increment(1);
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let url = url.map(str::to_owned);
         if logged.contains(&code) {

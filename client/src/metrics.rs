@@ -1,26 +1,56 @@
 //! What is counted, through the `metrics` crate. Install the recorder before a verifier is started: the counters of
 //! verdicts are looked up once.
 
-use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Counter, Gauge, Label, Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::engine::Engine;
 use crate::feed::Shelf;
 use crate::verdict::Decision;
 
+/// What all series of one verifier are labelled with: the feed, where the process follows several.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FeedLabel(Option<String>);
+
 #[derive(Clone)]
 pub(crate) struct Counters {
+    label: FeedLabel,
     valid: Counter,
     age: Gauge,
     snapshot_bytes: Gauge,
 }
 
+impl FeedLabel {
+    pub(crate) fn new(feed: Option<String>) -> Self {
+        Self(feed)
+    }
+
+    /// The counter with this name and these labels.
+    pub(crate) fn counter(
+        &self,
+        name: &'static str,
+        labels: &[(&'static str, &'static str)],
+    ) -> Counter {
+        counter!(name, self.labels(labels))
+    }
+
+    fn gauge(&self, name: &'static str) -> Gauge {
+        gauge!(name, self.labels(&[]))
+    }
+
+    fn labels(&self, labels: &[(&'static str, &'static str)]) -> Vec<Label> {
+        let own = labels.iter().map(|(key, value)| Label::from_static_parts(key, value));
+        own.chain(self.0.iter().map(|feed| Label::new("feed", feed.clone()))).collect()
+    }
+}
+
 impl Counters {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(label: FeedLabel) -> Self {
         describe();
         Self {
-            valid: counter!(VERDICTS, "outcome" => "valid", "code" => "valid"),
-            age: gauge!(FEED_AGE),
-            snapshot_bytes: gauge!(BASE_BYTES),
+            valid: label.counter(VERDICTS, &[("outcome", "valid"), ("code", "valid")]),
+            age: label.gauge(FEED_AGE),
+            snapshot_bytes: label.gauge(BASE_BYTES),
+            label,
         }
     }
 
@@ -29,8 +59,16 @@ impl Counters {
             Decision::Valid(_) => self.valid.increment(1),
             other => {
                 let (outcome, code) = (other.outcome(), other.code());
-                counter!(VERDICTS, "outcome" => outcome, "code" => code).increment(1);
+                self.label.counter(VERDICTS, &[("outcome", outcome), ("code", code)]).increment(1);
             }
+        }
+    }
+
+    /// A feed that is followed no longer has no age: what was shown last would look like one.
+    pub(crate) fn end(&self) {
+        if self.label.0.is_some() {
+            self.age.set(f64::NAN);
+            self.snapshot_bytes.set(f64::NAN);
         }
     }
 

@@ -19,7 +19,7 @@ use crate::events::{Event, Events};
 use crate::feed::{FeedClient, FeedStatus, Following, Intake, Keeper, Question, Shelf, Snapshots};
 use crate::http::Client;
 use crate::keys::{KeySources, KeysStatus, is_of_unknown_key};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, FeedLabel};
 use crate::options::{Follow, InvalidOptions, Options};
 use crate::presentation::Presentation;
 use crate::verdict::{Decision, Undecided, Verdict};
@@ -82,6 +82,16 @@ impl Verifier {
     ///
     /// [`InvalidOptions`], with all problems.
     pub async fn start(options: Options) -> Result<Self, InvalidOptions> {
+        Self::start_within(options, Duration::MAX).await
+    }
+
+    /// As [`start`](Self::start), but waits for the first answers for `longest` at most; after that they come in the
+    /// background. For programs with several verifiers: a feed that does not answer does not delay the others.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidOptions`], with all problems.
+    pub async fn start_within(options: Options, longest: Duration) -> Result<Self, InvalidOptions> {
         let config = options.read()?;
         let verifier = offswitch_verifier::Verifier::new(config).map_err(|problems| {
             let problems = problems.iter().map(ToString::to_string).collect();
@@ -91,7 +101,8 @@ impl Verifier {
             (0..options.issuers.len()).map(|at| verifier.algorithms(at).to_vec()).collect();
         let clock = Clock::new(options.clock.clone());
         let engine = Arc::new(Engine::new(verifier, options.remembered_tokens, clock));
-        let (client, events) = (Arc::new(Client::new()), Arc::new(Events::new()));
+        let label = FeedLabel::new(options.metrics_label);
+        let (client, events) = (Arc::new(Client::new()), Arc::new(Events::new(label.clone())));
         let shelf = Arc::new(Shelf::new());
         let intake = Arc::new(Intake::new(engine.clone(), shelf.clone(), events.clone()));
         let keys = KeySources::new(
@@ -119,11 +130,11 @@ impl Verifier {
             follow,
             keeper,
             events,
-            counters: Counters::new(),
+            counters: Counters::new(label),
             watched: AtomicI64::new(0),
             public_url,
         });
-        inner.begin().await;
+        inner.begin(longest).await;
         let tasks = inner.tasks();
         Ok(Self(Arc::new(Handle { inner, tasks })))
     }
@@ -323,15 +334,18 @@ impl std::fmt::Debug for Verifier {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.tasks.abort_all();
+        self.inner.counters.end();
     }
 }
 
 impl Inner {
-    async fn begin(self: &Arc<Self>) {
+    async fn begin(self: &Arc<Self>, longest: Duration) {
         if let Some(keeper) = &self.keeper {
             keeper.restore().await;
         }
-        tokio::join!(self.keys.refresh(), self.following.begin());
+        let first = async { tokio::join!(self.keys.refresh(), self.following.begin()) };
+        // What is cut off is asked for again in the background.
+        drop(tokio::time::timeout(longest, first).await);
     }
 
     fn tasks(self: &Arc<Self>) -> JoinSet<()> {

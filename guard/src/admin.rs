@@ -9,28 +9,28 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
-use offswitch_client::{Status, Verifier};
 use offswitch_server::problem::Problem;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::followed::{FeedState, Followed};
+
 /// What the state of the process is read from.
 #[derive(Clone)]
 pub(crate) struct Observed {
-    /// None while the first one starts.
-    pub(crate) verifier: Arc<ArcSwapOption<Verifier>>,
+    /// None while the process starts.
+    pub(crate) followed: Arc<ArcSwapOption<Followed>>,
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) metrics: PrometheusHandle,
-    pub(crate) max_staleness_seconds: u64,
 }
 
 /// Whether this process can judge.
 #[derive(Debug, Serialize)]
 struct Readiness {
     ready: bool,
-    /// Absent while the process starts.
+    /// The state of each feed; absent while the process starts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    verifier: Option<Status>,
+    feeds: Option<Vec<FeedState>>,
 }
 
 /// What operators reach.
@@ -47,15 +47,15 @@ pub(crate) fn router(observed: Observed) -> Router {
 }
 
 impl Readiness {
-    /// Ready with the keys of every issuer and a fresh feed, and not while the process stops.
+    /// Ready with the keys of every issuer, something of every feed, and one that is fresh; and not while the process
+    /// stops. A feed that is away later must not take the others' tokens with it.
     fn of(observed: &Observed) -> Self {
-        let verifier = observed.verifier.load().as_ref().map(|verifier| verifier.status());
-        let is_fresh = |status: &Status| {
-            status.is_ready
-                && status.age_seconds.is_some_and(|age| age <= observed.max_staleness_seconds)
+        let feeds = observed.followed.load().as_ref().map(|followed| followed.states());
+        let is_ready = |feeds: &Vec<FeedState>| {
+            feeds.iter().all(|feed| feed.status.is_ready) && feeds.iter().any(|feed| feed.is_fresh)
         };
-        let ready = verifier.as_ref().is_some_and(is_fresh) && !*observed.stopping.borrow();
-        Self { ready, verifier }
+        let ready = feeds.as_ref().is_some_and(is_ready) && !*observed.stopping.borrow();
+        Self { ready, feeds }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use offswitch_client::Verifier;
 use tokio::time::timeout;
 
 use crate::config::{Config, Place};
+use crate::followed::{FeedState, Followed};
 use crate::service::listen;
 
 /// One thing that was checked: what it is, and how it is, or what is wrong with it.
@@ -21,34 +21,37 @@ pub async fn check(config: &Config) -> Vec<Finding> {
         let free = listen(place).map(|_| format!("{place} is free"));
         findings.push((name, free.map_err(|error| error.to_string())));
     }
-    findings.extend(verifier(config).await);
+    findings.extend(feeds(config).await);
     findings
 }
 
-async fn verifier(config: &Config) -> Vec<Finding> {
-    let verifier = match Verifier::start(config.verifier.clone()).await {
-        Ok(verifier) => verifier,
+async fn feeds(config: &Config) -> Vec<Finding> {
+    let followed = match Followed::start(&config.feeds, Duration::MAX).await {
+        Ok(followed) => followed,
         Err(error) => return vec![("verifier", Err(error.to_string()))],
     };
-    // What is wrong is in the status.
-    let _ = timeout(LONGEST, verifier.ready()).await;
-    let status = verifier.status();
+    // What is wrong is in the states.
+    let _ = timeout(LONGEST, followed.ready()).await;
+    let is_alone = config.feeds.len() == 1;
+    let of_one = |state| of_feed(state, is_alone, config.checks.is_some());
+    followed.states().into_iter().flat_map(of_one).collect()
+}
+
+/// Findings about one feed, which they name if there are several.
+fn of_feed(state: FeedState, is_alone: bool, is_checking: bool) -> Vec<Finding> {
+    let FeedState { id, status, .. } = state;
     let feed = match (status.position, status.feed.last_failure) {
-        (Some(position), _) => Ok(format!("it is at {position}")),
+        (Some(position), _) if is_alone => Ok(format!("it is at {position}")),
+        (Some(position), _) => Ok(format!("that of {id} is at {position}")),
         (None, Some(failure)) => Err(format!("{}: {}", failure.url, failure.detail)),
         (None, None) => Err(format!("{} has not answered", status.feed.url)),
     };
-    let mut findings = vec![("feed", feed)];
-    if config.checks.is_some() {
-        for keys in status.keys {
-            let found = match keys.problem {
-                Some(problem) => Err(format!("{}: {problem}", keys.issuer)),
-                None => Ok(format!("those of {} are known", keys.issuer)),
-            };
-            findings.push(("keys", found));
-        }
-    }
-    findings
+    let keys = status.keys.into_iter().filter(|_| is_checking).map(|keys| match keys.problem {
+        Some(problem) => Err(format!("{}: {problem}", keys.issuer)),
+        None if keys.is_ready => Ok(format!("those of {} are known", keys.issuer)),
+        None => Err(format!("{}: their address has not answered", keys.issuer)),
+    });
+    [("feed", feed)].into_iter().chain(keys.map(|found| ("keys", found))).collect()
 }
 
 const LONGEST: Duration = Duration::from_secs(10);

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use axum::routing::any;
 use metrics::Counter;
-use offswitch_client::Verifier;
+use offswitch_client::Combined;
 use offswitch_server::problem::Problem;
 use offswitch_server::trace::{Caller, Span};
 use tower_http::timeout::TimeoutLayer;
@@ -24,7 +24,7 @@ use crate::watch::Watches;
 /// Everything that a check needs.
 pub(crate) struct Checking {
     pub(crate) rules: Rules,
-    pub(crate) verifier: Verifier,
+    pub(crate) verifier: Combined,
     pub(crate) watches: Option<Watches>,
     /// How many requests got through. To look this counter up takes longer than a verdict.
     pub(crate) passed: Counter,
@@ -69,7 +69,10 @@ impl Checking {
     async fn judged<F: Fields>(&self, asked: &Asked<'_, F>) -> Answer<'_> {
         let (answer, watched) = self.rules.judge(&self.verifier, asked).await;
         let kept = match (watched, &self.watches) {
-            (Some(watched), Some(watches)) => watches.keep(watched, &self.verifier),
+            (Some(watched), Some(watches)) => {
+                let verifier = self.verifier.verifier_of(&watched.token);
+                watches.keep(watched, verifier)
+            }
             (Some(_), None) => Err(unavailable("misconfigured", "nothing is watched here")),
             (None, _) => Ok(()),
         };

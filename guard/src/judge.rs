@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, header};
-use offswitch_client::{Authorization, Claims, Decision, Judge, Passed, Problem, Verifier};
+use offswitch_client::{Authorization, Claims, Combined, Decision, Judge, Passed, Problem};
 use tokio::time::timeout;
 
 use crate::answer::{Answer, forbidden, unavailable};
@@ -40,7 +40,7 @@ impl Rules {
     /// Judges a request. If its connection is to be watched, says so.
     pub(crate) async fn judge<F: Fields>(
         &self,
-        verifier: &Verifier,
+        verifier: &Combined,
         asked: &Asked<'_, F>,
     ) -> (Answer<'_>, Option<Watched>) {
         match self.passed(verifier, asked).await {
@@ -51,7 +51,7 @@ impl Rules {
 
     async fn passed<F: Fields>(
         &self,
-        verifier: &Verifier,
+        verifier: &Combined,
         asked: &Asked<'_, F>,
     ) -> Result<(Forwarded<'_>, &'static str, Option<Watched>), Box<Problem>> {
         let policy = self.policy(asked)?;
@@ -88,7 +88,7 @@ impl Rules {
     /// The claims of the token that a request shows; none for a request that gets through without one.
     async fn claims<F: Fields>(
         &self,
-        verifier: &Verifier,
+        verifier: &Combined,
         policy: &Policy,
         asked: &Asked<'_, F>,
         shown: &HeaderMap,
@@ -146,7 +146,7 @@ impl Rules {
 /// Asks a key set or the feed first. The gateway waits too, and gives up: what can be said from memory
 /// is said before that.
 async fn searched(
-    verifier: &Verifier,
+    verifier: &Combined,
     shown: offswitch_client::Asked<'_>,
     policy: &offswitch_client::Policy,
 ) -> Authorization {

@@ -9,6 +9,7 @@ mod claim_headers;
 mod claims;
 mod config;
 mod envoy;
+mod followed;
 mod gateway;
 mod judge;
 mod relay;
@@ -19,7 +20,7 @@ mod watch;
 pub use check::{Finding, check};
 pub use claim_headers::{ClaimHeader, Encoding};
 pub use claims::{ClaimPath, WrongClaimPath};
-pub use config::{Checks, Config, Place, Relay, WatchSettings};
+pub use config::{Checks, Config, Feed, Place, Relay, WatchSettings};
 pub use gateway::Gateway;
 pub use judge::Rules;
 pub use routes::{

@@ -1,4 +1,4 @@
-//! One guard process: its servers, its verifier, and what signals do to them.
+//! One guard process: its servers, the feeds that it follows, and what signals do to them.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::Router;
 use axum::http::StatusCode;
 use metrics_exporter_prometheus::PrometheusHandle;
-use offswitch_client::{InvalidOptions, Verifier};
+use offswitch_client::InvalidOptions;
 use offswitch_server::feed::FollowerPlaces;
 use offswitch_server::problem::Problem;
 use offswitch_server::roster::Roster;
@@ -17,11 +17,11 @@ use offswitch_server::{Limits, Listener, bind, bind_unix};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use crate::admin::{self, Observed};
 use crate::checks::{self, Checking};
 use crate::config::{Config, Place};
+use crate::followed::Followed;
 use crate::judge::VALID;
 use crate::relay;
 use crate::watch::Watches;
@@ -37,7 +37,7 @@ pub enum RunError {
         /// Why not.
         error: io::Error,
     },
-    /// The verifier cannot be made with the options; a checked configuration has none of these problems.
+    /// A verifier cannot be made with the options; a checked configuration has none of these problems.
     #[error(transparent)]
     Options(#[from] InvalidOptions),
     /// The process takes no signals.
@@ -55,10 +55,10 @@ struct Running {
     relay: Routes,
     places: FollowerPlaces,
     roster: Roster,
-    /// What answers questions about the followers; replaced with the verifier.
+    /// What answers questions about the followers; replaced with the verifiers.
     reporting: JoinSet<()>,
     watches: Option<Watches>,
-    verifier: Arc<ArcSwapOption<Verifier>>,
+    followed: Arc<ArcSwapOption<Followed>>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -88,7 +88,7 @@ pub async fn run(
         }
     });
     tokio::select! {
-        started = Verifier::start(running.config.verifier.clone()) => running.judge_with(started?),
+        started = Followed::start(&running.config.feeds, LONGEST_FIRST) => running.judge_with(started?),
         () = stopped(stopping.clone()) => {}
     }
     loop {
@@ -109,8 +109,8 @@ pub async fn run(
             }
         }
     }
-    if let Some(verifier) = running.verifier.load_full() {
-        verifier.save().await;
+    if let Some(followed) = running.followed.load_full() {
+        followed.save().await;
     }
     Ok(())
 }
@@ -127,7 +127,7 @@ impl Running {
             roster: relay::roster(max_followers),
             reporting: JoinSet::new(),
             watches: watch.map(Watches::new),
-            verifier: Arc::default(),
+            followed: Arc::default(),
             stopping,
             config,
         }
@@ -139,10 +139,9 @@ impl Running {
             &self.config;
         let limits = limits.clone().within_open_files(*max_connections_is_set);
         let observed = Observed {
-            verifier: self.verifier.clone(),
+            followed: self.followed.clone(),
             stopping: self.stopping.clone(),
             metrics: metrics.clone(),
-            max_staleness_seconds: self.config.max_staleness_seconds,
         };
         let admin = Arc::new(ArcSwap::from_pointee(admin::router(observed)));
         let mut servers = JoinSet::new();
@@ -165,18 +164,19 @@ impl Running {
         Ok(servers)
     }
 
-    /// Has requests answered with `verifier` from now on.
-    fn judge_with(&mut self, verifier: Verifier) {
+    /// Has requests answered with what is followed from now on.
+    fn judge_with(&mut self, followed: Followed) {
         if let Some(checks) = &self.config.checks {
             let checking = Checking {
                 rules: checks.rules.clone(),
-                verifier: verifier.clone(),
+                verifier: followed.verifier().clone(),
                 watches: self.watches.clone(),
                 passed: checks::answers(VALID),
             };
             self.checks.store(Arc::new(checks::router(checking)));
         }
-        if let Some(relay) = &self.config.relay {
+        if let (Some(relay), Some((id, verifier))) = (&self.config.relay, followed.first()) {
+            tracing::info!(feed = id, "the relay serves this feed");
             let (places, stopping) = (self.places.clone(), self.stopping.clone());
             let roster = self.roster.clone();
             self.reporting = JoinSet::new();
@@ -184,11 +184,11 @@ impl Running {
             let router = relay::router(relay, places, roster, verifier.clone(), stopping);
             self.relay.store(Arc::new(router));
         }
-        self.verifier.store(Some(Arc::new(verifier)));
+        self.followed.store(Some(Arc::new(followed)));
     }
 
-    /// Takes over another configuration. One with problems, or with which no feed or key set is reached,
-    /// changes nothing.
+    /// Takes over another configuration. One with problems, or of which a feed or a key set is not reached that is new
+    /// or has changed, changes nothing.
     async fn reload(&mut self, loaded: Result<Config, Vec<settings::Problem>>) {
         let count = |outcome| reloads(outcome).increment(1);
         let config = match loaded {
@@ -203,23 +203,21 @@ impl Running {
         for warning in config.warnings.iter().chain(&self.config.needing_restart(&config)) {
             tracing::warn!("{warning}");
         }
-        let held = self.verifier.load_full();
-        let verifier = match held.filter(|_| config.trusts_as(&self.config)) {
-            Some(verifier) => verifier.as_ref().clone(),
-            None => match started(&config).await {
-                Ok(verifier) => verifier,
-                Err(problem) => {
-                    tracing::error!("the configuration stays as it is: {problem}");
-                    return count(REFUSED);
-                }
-            },
+        // There is none only if the process was asked to stop before it had started.
+        let Some(held) = self.followed.load_full() else { return };
+        let followed = match held.renewed(&self.config.feeds, &config.feeds).await {
+            Ok(followed) => followed,
+            Err(problem) => {
+                tracing::error!("the configuration stays as it is: {problem}");
+                return count(REFUSED);
+            }
         };
         let watch = config.checks.as_ref().and_then(|checks| checks.watch.as_ref());
         if watch != self.config.checks.as_ref().and_then(|checks| checks.watch.as_ref()) {
             self.watches = watch.map(Watches::new);
         }
         self.config = config;
-        self.judge_with(verifier);
+        self.judge_with(followed);
         tracing::info!("the configuration was read again, and is in force");
         count(TAKEN);
     }
@@ -230,16 +228,6 @@ fn reloads(outcome: &'static str) -> metrics::Counter {
     metrics::counter!("offswitch_guard_reloads_total", "outcome" => outcome)
 }
 
-/// A verifier that has what it needs.
-async fn started(config: &Config) -> Result<Verifier, String> {
-    let verifier =
-        Verifier::start(config.verifier.clone()).await.map_err(|error| error.to_string())?;
-    match timeout(LONGEST_START, verifier.ready()).await {
-        Ok(()) => Ok(verifier),
-        Err(_) => Err(format!("no feed or no keys within {LONGEST_START:?}")),
-    }
-}
-
 pub(crate) fn listen(place: &Place) -> Result<Listener, RunError> {
     let listener = match place {
         Place::Tcp(address) => bind(*address).map(Listener::from),
@@ -248,7 +236,7 @@ pub(crate) fn listen(place: &Place) -> Result<Listener, RunError> {
     listener.map_err(|error| RunError::Listen { place: place.to_string(), error })
 }
 
-/// Answers while the verifier starts.
+/// Answers while the verifiers start.
 fn starting() -> Router {
     Router::new().fallback(async || {
         let detail = "the process is starting; /readyz at admin_listen says when it is ready";
@@ -281,7 +269,8 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
 
 const TAKEN: &str = "taken";
 const REFUSED: &str = "refused";
+/// How long a process that starts waits for the first answers of its feeds: one that is away does not keep it from
+/// judging the tokens of the others.
+const LONGEST_FIRST: Duration = Duration::from_secs(5);
 /// Histograms keep every sample until this upkeep runs.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
-/// How long a configuration that is read again has to reach its feed and its key sets.
-const LONGEST_START: Duration = Duration::from_secs(30);

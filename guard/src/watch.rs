@@ -58,7 +58,8 @@ impl Watches {
         Self { places, callback: Arc::new(callback) }
     }
 
-    /// Watches a token for as long as its route says, or until it is not good any more.
+    /// Watches a token for as long as its route says, or until it is not good any more, by the verifier that has its
+    /// issuer: no other verifier is kept.
     pub(crate) fn keep(&self, watched: Watched, verifier: &Verifier) -> Result<(), Box<Problem>> {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             let detail = "this guard watches max_watched connections already";

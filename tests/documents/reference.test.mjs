@@ -27,6 +27,18 @@ test("guard.md has every member of the guard's tables, and no other", () => {
   }
 });
 
+test("guard.md has every member of the guard's further feeds, and no other", () => {
+  const source = readText("guard/src/config/feeds/mod.rs");
+  const others = all(/const OF_FEED: .*? = \[(.*?)\];/s.exec(source)[1], /"([a-z_]+)"/g).flat();
+  const keys = keysIn("guard/src/config/keys.rs").map((key) => key.split(" = ")[0]);
+  const ofFeed = keys.filter((key) => (key.startsWith("feed_") && key !== "feed_api_key") || others.includes(key));
+  const members = [...ofFeed.map((key) => key.replace(/^feed_/, "")), "issuers"];
+  const rows = all(readText("docs/reference/guard.md"), /^\| `feeds\.([a-z_]+)` \|/gm).flat();
+  assert.deepEqual(sorted(rows), sorted(members));
+  const help = /\[\[feeds\]\](.*?)\[\[routes\]\]/s.exec(readText("guard/src/config/mod.rs"))[1];
+  assert.deepEqual(members.filter((member) => !help.includes(member)), []);
+});
+
 test("configuration.md has every member of [[issuers]], and no other", () => {
   const [, body] = /pub struct Definition \{(.*?)\n\}/s.exec(readText(pathOf("/core/src/issuers/registration.rs")));
   const members = ["name", ...all(body, /^ {4}pub ([a-z_]+):/gm).flat()];

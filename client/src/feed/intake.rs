@@ -51,7 +51,7 @@ impl Intake {
             }
             Err(error) => error.code(),
         };
-        metrics::counter!(SNAPSHOTS, "result" => result).increment(1);
+        self.events.label().counter(SNAPSHOTS, &[("result", result)]).increment(1);
         applied
     }
 

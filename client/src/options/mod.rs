@@ -32,6 +32,7 @@ pub struct Options {
     pub(crate) dpop_max_age_seconds: Option<u64>,
     pub(crate) public_url: Option<String>,
     pub(crate) remembered_tokens: usize,
+    pub(crate) metrics_label: Option<String>,
     pub(crate) clock: Option<UnixClock>,
 }
 
@@ -75,6 +76,7 @@ impl Options {
             dpop_max_age_seconds: None,
             public_url: None,
             remembered_tokens: REMEMBERED_TOKENS,
+            metrics_label: None,
             clock: None,
         }
     }
@@ -109,6 +111,14 @@ impl Options {
         self
     }
 
+    /// The label `feed` of all metrics of this verifier, 1 to 512 bytes: for programs with several verifiers, whose
+    /// series cannot be told apart without one.
+    #[must_use]
+    pub fn metrics_label(mut self, feed: &str) -> Self {
+        self.metrics_label = Some(feed.to_owned());
+        self
+    }
+
     /// What tells the time, in unix seconds, instead of the system's clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
@@ -127,6 +137,9 @@ impl Options {
         self.feed.problems(&mut problems);
         if self.remembered_tokens > MOST_REMEMBERED {
             problems.push(format!("rememberedTokens must be at most {MOST_REMEMBERED}"));
+        }
+        if !self.metrics_label.iter().all(|label| (1..=MOST_LABEL_BYTES).contains(&label.len())) {
+            problems.push(format!("metricsLabel must have 1 to {MOST_LABEL_BYTES} bytes"));
         }
         let is_public = |url: &String| is_url(url) && !url.contains(['?', '#']);
         if !self.public_url.iter().all(is_public) {
@@ -164,6 +177,7 @@ fn is_url(text: &str) -> bool {
 
 const REMEMBERED_TOKENS: usize = 10_000;
 const MOST_REMEMBERED: usize = 1_000_000;
+const MOST_LABEL_BYTES: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -196,6 +210,7 @@ mod tests {
             .issuer(other)
             .dpop_max_age_seconds(301)
             .remembered_tokens(1_000_001)
+            .metrics_label("")
             .public_url("https://api.example/?x");
         let problems = options.problems();
         let paths: Vec<&str> =
@@ -210,6 +225,7 @@ mod tests {
                 "feed.timeoutSeconds",
                 "feed.maxBytes",
                 "rememberedTokens",
+                "metricsLabel",
                 "dpop.publicUrl",
                 "issuers[0].keys",
                 "issuers[1].keys",

@@ -9,6 +9,7 @@ mod odd_requests;
 mod relay;
 mod relay_pace;
 mod relay_reports;
+mod several_feeds;
 #[path = "../support/mod.rs"]
 mod support;
 mod watching;

@@ -86,7 +86,7 @@ async fn judging(plane: &ControlPlane, feed: &str) -> Guard {
 
 async fn following(guard: &Guard) -> String {
     let answer: Value = guard.admin("/readyz").send().await.unwrap().json().await.unwrap();
-    answer["verifier"]["following"].as_str().unwrap_or_default().to_owned()
+    answer["feeds"][0]["following"].as_str().unwrap_or_default().to_owned()
 }
 
 async fn until_following(guard: &Guard, how: &str) -> Instant {

@@ -16,7 +16,7 @@ use crate::support::guard::{Guard, code, issuer_of, revoke, session};
 use crate::support::process::ControlPlane;
 
 /// What closes connections: answers 500 at first, to be called again.
-async fn callback() -> (String, Receiver<Value>) {
+pub(crate) async fn callback() -> (String, Receiver<Value>) {
     let (calls, called) = channel(16);
     let is_later = Arc::new(AtomicBool::new(false));
     let handler = move |Json(body): Json<Value>| {

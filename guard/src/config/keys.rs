@@ -82,8 +82,8 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "remembered_tokens",
         default: "100000",
-        help: "How many tokens are remembered whose signature was good, 0 to 1000000. Times and \
-               revocations are judged every time.",
+        help: "How many tokens are remembered whose signature was good, 0 to 1000000, for each feed. Times \
+               and revocations are judged every time.",
     },
     Key {
         name: "dpop_max_age_seconds",
@@ -122,8 +122,8 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "relay_listen",
         default: "",
-        help: "Where the followed feed is served to other verifiers: address or host name, and port, or \
-               unix: and the path of a socket. If not set: nowhere.",
+        help: "Where the followed feed, the first of several, is served to other verifiers: address or host \
+               name, and port, or unix: and the path of a socket. If not set: nowhere.",
     },
     Key {
         name: RELAY_API_KEY,

@@ -1,6 +1,7 @@
 //! The guard's configuration: working defaults, overridden by a TOML file, overridden by the
 //! environment. All problems are reported together, each with the key's name.
 
+mod feeds;
 mod keys;
 mod tables;
 mod values;
@@ -10,7 +11,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use offswitch_client::Options;
 use offswitch_server::Limits;
 use offswitch_server::log::LogFormat;
 use offswitch_server::settings::{Problem, Table};
@@ -20,19 +20,17 @@ use self::keys::KEYS;
 use self::values::Configured;
 use crate::judge::Rules;
 
+pub use self::feeds::Feed;
+
 /// Everything that an operator can configure, checked.
 pub struct Config {
     /// What gateways are answered; none in a process that only relays.
     pub checks: Option<Checks>,
     /// The address of health, readiness and metrics.
     pub admin_listen: SocketAddr,
-    /// What the verifier is made with.
-    pub verifier: Options,
-    /// How old the newest statement of the feed may be, in seconds.
-    pub max_staleness_seconds: u64,
-    /// What `verifier` was made of.
-    trust: Trust,
-    /// Whether, and how, the feed is served to others.
+    /// The feeds that are followed, at least one. The first is that of the top level.
+    pub feeds: Vec<Feed>,
+    /// Whether, and how, the first feed is served to others.
     pub relay: Option<Relay>,
     /// The limits of connections, of each address.
     pub limits: Limits,
@@ -44,14 +42,6 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Warnings about ignored input, to be logged. They never contain a value.
     pub warnings: Vec<String>,
-}
-
-/// The values that a verifier is made of.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Trust {
-    values: Vec<String>,
-    api_key: Option<Zeroizing<String>>,
-    issuers: Option<toml::Value>,
 }
 
 /// What gateways are answered, and where.
@@ -117,6 +107,8 @@ impl Config {
         text.push_str(
             "\n  [[issuers]]  [in the file only]\n      An issuer whose tokens are accepted: issuer and \
              audience, or preset and parameters.\n\
+             \n  [[feeds]]  [in the file only]\n      A further feed: urls, id, public_keys, api_key_file, follow, \
+             name, data_dir and\n      max_staleness_seconds, as above, and its own [[feeds.issuers]].\n\
              \n  [[routes]]  [in the file only]\n      Which requests need which token, in their order; \
              what no route is for is refused.\n\
              \n  [[headers]]  [in the file only]\n      A header with a claim for the upstream: name, claim \
@@ -128,11 +120,6 @@ impl Config {
 }
 
 impl Config {
-    /// True if the verifier of `other` has everything that this configuration asks of one.
-    pub(crate) fn trusts_as(&self, other: &Self) -> bool {
-        self.trust == other.trust
-    }
-
     /// What of `new` comes into force when the process starts again only.
     pub(crate) fn needing_restart(&self, new: &Self) -> Vec<String> {
         let places = |config: &Self| {
@@ -145,10 +132,6 @@ impl Config {
         [
             (places(self) != places(new), "addresses and limits"),
             (!is_log_same, "log and log_format"),
-            (
-                self.max_staleness_seconds != new.max_staleness_seconds,
-                "readiness by max_staleness_seconds",
-            ),
         ]
         .into_iter()
         .filter(|(is_changed, _)| *is_changed)
