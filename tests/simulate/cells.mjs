@@ -10,7 +10,7 @@ const MOST = 3;
 /** The `jti` of the token that this record revokes. Each cell has the same ones: a revocation is of its own issuer. */
 export const revoked = (seq) => `revoked ${seq}`;
 
-class Cell {
+export class Cell {
   /** Of its snapshots, known once one was signed. @type {string | undefined} */
   publicKey;
   #key;

@@ -13,7 +13,7 @@ const HELP = `node tests/simulate/run.mjs [options]
   --presences N   points of presence, each with its own cache, 50
   --seed N        of all random choices; the same seed gives the same numbers, 1
   --only TEXT     scenarios whose name begins so
-  --compare N     real verifiers that run everything in parallel with as many stand-ins, 60; 0 for none`;
+  --compare N     isolates with real verifiers that run everything too, as do as many with stand-ins, 60; 0 for none`;
 
 const { values } = parseArgs({
   options: {
@@ -53,14 +53,14 @@ for (const scenario of SCENARIOS.filter(({ name }) => name.startsWith(values.onl
   const standIn = await simulate(scenario, small);
   compared.push(...real.map(({ events }) => events));
   if (!isDeepStrictEqual(real, standIn)) {
-    problems.push(`${scenario.name}: ${compare} real verifiers behaved differently from as many stand-ins`);
+    problems.push(`${scenario.name}: real verifiers in ${compare} isolates behaved differently from stand-ins`);
   }
   problems.push(...violations(scenario, real, small));
 }
 const events = compared.reduce((sum, count) => sum + count, 0);
 const isSame = !problems.some((text) => text.includes("stand-ins"));
 if (compare > 0) {
-  console.log(`\n${compare} real verifiers and ${compare} stand-ins: the same in `
+  console.log(`\n${compare} isolates with real verifiers and ${compare} with stand-ins: the same in `
     + `${isSame ? "all of" : "not all of"} ${events} verdicts and steps of the feed, `
     + "each at the same millisecond.");
 }

@@ -41,7 +41,7 @@ export function boundOf({ cache, feed }) {
 }
 
 /**
- * The result of each cell: without `cells` of one.
+ * The result of each cell; a scenario without `cells` has one.
  *
  * @param {object} scenario see scenarios.mjs
  * @param {{ isolates: number, isReal?: boolean, presences: number, seed: number }} size
