@@ -38,7 +38,9 @@ function optionsFor(name, cell, { byHead, ...feed }) {
 }
 
 function realVerifier(name, cell, feed, onPosition) {
-  const onEvent = ({ position }) => position && onPosition(Number(position.split(".")[1]));
+  // While one request takes over from another, both long polls get the same delta: the second one is ignored.
+  const onEvent = ({ applied = "ignored", position }) =>
+    applied !== "ignored" && onPosition(Number(position.split(".")[1]));
   return new Verifier({ ...optionsFor(name, cell, feed), onEvent });
 }
 
