@@ -56,7 +56,8 @@ test("the same seed gives the same run, and another seed another", async () => {
 // The stand-ins must behave like real verifiers, during changes of the era and losses too.
 for (const number of ["3", "5b", "6", "7", "9"]) {
   test(`stand-ins behave like real verifiers: ${scenarioOf(number).name}`, async () => {
-    const small = { isolates: 20, presences: 3, seed: 7 };
+    // In 6, one of these 60 gets a delta by two long polls, while one request takes over from another.
+    const small = number === "6" ? { isolates: 60, presences: 3, seed: 1 } : { isolates: 20, presences: 3, seed: 7 };
     const scenario = scenarioOf(number);
     const standIn = await simulate(scenario, small);
     const real = await simulate(scenario, { ...small, isReal: true });
