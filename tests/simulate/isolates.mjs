@@ -5,74 +5,85 @@ import { Verifier } from "offswitch";
 import { FeedClient } from "../../verifier-wasm/js/feed/client.js";
 import * as heads from "../../verifier-wasm/js/feed/head.js";
 import { INTERNALS } from "../../verifier-wasm/js/feed/internals.js";
+import { combine } from "../../verifier-wasm/js/feeds/feeds.js";
 import { readOptions } from "../../verifier-wasm/js/options.js";
 import { optionsOf } from "../support/feed.mjs";
-import { mint, signingKey } from "../support/fixture.mjs";
-import { BEGIN_SECONDS, VALID_SECONDS, publicKey, recognise, revoked } from "./log.mjs";
+import { BEGIN_SECONDS } from "./cells.mjs";
+import { VALID_SECONDS, recognise } from "./log.mjs";
 
-const key = await signingKey("EdDSA");
-const claims = { iat: BEGIN_SECONDS, exp: BEGIN_SECONDS + 86_400 };
-/** By the record that revokes it; 0 is never revoked. @type {Map<number, string>} */
-const tokens = new Map();
-
-/** The token that a record revokes. @param {number} seq */
-export async function mintFor(seq) {
-  const jti = seq === 0 ? "good" : revoked(seq);
-  if (!tokens.has(seq)) tokens.set(seq, await mint(key, { ...claims, jti, sid: `of ${jti}` }));
+/**
+ * What judges the requests of an isolate: a verifier for each cell, and one over them where there are several, as in
+ * the edge worker.
+ *
+ * @param {string} name @param {boolean} isReal
+ * @param {{ cell: import("./cells.mjs").Cell, feed: object, onPosition: (seq: number) => void }[]} followed
+ */
+export function verifierOf(name, isReal, followed) {
+  const verifiers = followed.map(({ cell, feed, onPosition }) => isReal
+    ? realVerifier(name, cell, feed, onPosition) : new StandIn(name, cell, feed, onPosition));
+  return verifiers.length === 1 ? verifiers[0] : combine(verifiers);
 }
 
-const parts = (name) => ({ key, publicKey, url: `http://${name}.feed.test/feed` });
+/** The host at which an isolate reaches the feed of a cell. */
+export const hostOf = (name, { feed }) => `${name}.${feed}.test`;
+const urlOf = (name, cell) => `http://${hostOf(name, cell)}/feed`;
+
 /** Options of a verifier that polls an address, or its head. */
-function optionsFor(name, { byHead, ...feed }) {
-  const options = optionsOf(parts(name), { rememberedTokens: 16 }, { maxStaleness: VALID_SECONDS, ...feed });
+function optionsFor(name, cell, { byHead, ...feed }) {
+  const parts = { key: cell, publicKey: cell.publicKey, url: urlOf(name, cell) };
+  const options = optionsOf(parts, { issuer: cell.issuer, rememberedTokens: 16 },
+    { id: cell.feed, maxStaleness: VALID_SECONDS, ...feed });
   const { url, ...trust } = options.feed;
   return byHead ? { ...options, feed: { ...trust, head: `${url}/head` } } : options;
 }
 
-const loadHeads = async () => heads;
-/** Parsed once for all: they differ only in the address. */
-let settings;
-
-/**
- * The real verifier.
- *
- * @param {string} name @param {object} feed @param {(seq: number) => void} onPosition
- */
-export function realVerifier(name, feed, onPosition) {
-  const onEvent = ({ position }) => position && onPosition(Number(position.split(".")[1]));
-  const verifier = new Verifier({ ...optionsFor(name, feed), onEvent });
-  return Object.assign(verifier, { token: (seq) => tokens.get(seq) });
+function realVerifier(name, cell, feed, onPosition) {
+  // While one request takes over from another, both long polls get the same delta: the second one is ignored.
+  const onEvent = ({ applied = "ignored", position }) =>
+    applied !== "ignored" && onPosition(Number(position.split(".")[1]));
+  return new Verifier({ ...optionsFor(name, cell, feed), onEvent });
 }
+
+const loadHeads = async () => heads;
+/** Parsed once for all: they differ only in the address and in the feed. */
+let settings;
 
 /**
  * Replaces a verifier: the feed client is the package's own and reads the real bytes, but instead of checking
  * every signature again the stand-in looks up what the bytes are, and stores its position instead of a copy of
  * the entries. These are the rules of feed/mod.rs and verify/mod.rs.
  */
-export class StandIn {
+class StandIn {
+  #cell;
   #client;
+  /** @type {import("../../verifier-wasm/js/feed/internals.js").LaterFollower | undefined} */
+  #follower;
   #held = { baseTo: -1, era: 0, issuedAt: 0, to: -1 };
   #onPosition;
 
-  constructor(name, feed, onPosition) {
-    settings ??= readOptions(optionsFor("any", {})).feed;
+  constructor(name, cell, feed, onPosition) {
+    settings ??= readOptions(optionsFor("any", cell, {})).feed;
     const { byHead, ...how } = feed;
-    const { url } = parts(name);
-    const own = { ...settings, ...how, urls: [byHead ? `${url}/head` : url], heads: [byHead && url], loadHeads };
+    const url = urlOf(name, cell);
+    const at = { id: cell.feed, urls: [byHead ? `${url}/head` : url], heads: [byHead && url] };
+    this.#cell = cell;
     this.#onPosition = onPosition;
-    this.#client = new FeedClient(own, this, nowSeconds);
-    // No token here is ahead of the feed.
-    this[INTERNALS] = { feed: this.#client, onBehind() {}, refresh: (options) => this.refresh(options) };
+    this.#client = new FeedClient({ ...settings, ...how, ...at, loadHeads }, this, nowSeconds);
+    this[INTERNALS] = {
+      feed: this.#client,
+      followBy: (make) => { this.#follower = make(this[INTERNALS]); },
+      // No token here is ahead of the feed.
+      onBehind() {},
+      recall: (token) => (cell.recordOf(token) === undefined ? undefined : this.verifySync(token)),
+      refresh: (options) => this.#client.round(options),
+    };
   }
 
-  token(seq) {
-    return seq;
+  followLater(waitUntil) {
+    return this.#follower.later(waitUntil);
   }
 
-  /** @param {object} options */
-  refresh(options) {
-    return this.#client.round(options);
-  }
+  close() {}
 
   since() {
     const { era, to } = this.#held;
@@ -80,32 +91,37 @@ export class StandIn {
   }
 
   age() {
-    return this.status().ageSeconds;
+    const { issuedAt, to } = this.#held;
+    return to < 0 ? null : Math.floor(nowSeconds()) - BEGIN_SECONDS - issuedAt;
   }
 
   status() {
-    const { issuedAt, to } = this.#held;
-    return { ageSeconds: to < 0 ? null : Math.floor(nowSeconds()) - BEGIN_SECONDS - issuedAt };
+    return { keys: [{ issuer: this.#cell.issuer }] };
   }
 
   apply(bytes) {
     const snapshot = recognise(bytes);
+    if (snapshot.feed !== this.#cell.feed) return { error: "wrong_feed" };
     const held = this.#held;
     const applied = snapshot.base ? this.#replace(snapshot) : this.#extend(snapshot);
     if (held !== this.#held) this.#onPosition(this.#held.to);
     return applied;
   }
 
-  async verify(seq) {
-    return this.verifySync(seq);
+  async verify(token) {
+    return this.verifySync(token);
   }
 
-  verifySync(seq) {
+  verifySync(token) {
+    const seq = this.#cell.recordOf(token);
+    if (seq === undefined) return { outcome: "refused", code: "unknown_key" };
     const { to } = this.#held;
-    if (to < 0) return { outcome: "undecided" };
-    if (seq > 0 && to >= seq) return { outcome: "refused" };
+    if (to < 0) return { outcome: "undecided", code: "no_snapshot" };
+    if (seq > 0 && to >= seq) return { outcome: "refused", code: "revoked_token" };
+    const ageSeconds = this.age();
     // `valid_until` is within the allowed distance, and its own leeway is added.
-    return { outcome: this.status().ageSeconds > VALID_SECONDS ? "undecided" : "valid" };
+    if (ageSeconds > VALID_SECONDS) return { outcome: "undecided", code: "stale_snapshot" };
+    return { outcome: "valid", code: "valid", evidence: { ageSeconds } };
   }
 
   #replace({ era, issuedAt, to }) {

@@ -1,9 +1,8 @@
-// The records of the publisher of a simulation, and the real snapshots that it makes from them.
+// The records of a cell's publisher, and the real snapshots that it makes from them.
 
 import { sign } from "../support/fixture.mjs";
+import { BEGIN_SECONDS, revoked } from "./cells.mjs";
 
-/** The second at which virtual time begins, unix seconds. */
-export const BEGIN_SECONDS = 1_800_000_000;
 /** How long a snapshot is fresh, and its maximum age; the defaults of both sides. */
 export const VALID_SECONDS = 60;
 /** The interval of new bases while there is news; without news a base is rebuilt at half of its lifetime. */
@@ -13,7 +12,7 @@ const OTHER_ENTRIES = 10_000;
 /** Most followers are at one of the last positions; one run of the signer signs for all of these. */
 const POSITIONS_AT_ONCE = 12;
 
-/** @typedef {{ base: boolean, bytes: Buffer, era: number, from: number, issuedAt: number,
+/** @typedef {{ base: boolean, bytes: Buffer, era: number, feed: string, from: number, issuedAt: number,
  *   name: string, to: number }} Snapshot */
 
 /** No base here has the position of another one, and readers do not compare digests. */
@@ -23,22 +22,26 @@ const DIGEST = "0000000000000000";
 const signed = new Map();
 /** The same by their signature, which identifies the content. @type {Map<string, Snapshot>} */
 const bySignature = new Map();
-export let publicKey;
-
-/** The token that this record revokes. @param {number} seq */
-export const revoked = (seq) => `revoked ${seq}`;
 
 export class Log {
   /** When each record was written, seconds; the first is record 1. @type {number[]} */
   times = [];
   era = 1;
   #base = { builtAt: -Infinity, to: -1 };
+  #cell;
   /** When each base was built, by its position. @type {Map<string, number>} */
   #bases = new Map();
   /** The record at which the era began. */
   #first = 1;
   /** Heads by their content. @type {Map<string, Buffer>} */
   #heads = new Map();
+
+  /** @param {import("./cells.mjs").Cell} cell */
+  constructor(cell) {
+    this.#cell = cell;
+    // Verifiers need its public key.
+    this.#snapshot(1, 0, 1, 0, true);
+  }
 
   get seq() {
     return this.times.length;
@@ -71,9 +74,9 @@ export class Log {
     this.#keepBase(now, this.seq);
     const [era, from] = (since ?? "0.0").split(".").map(Number);
     const issuedAt = Math.floor(now);
-    if (era === this.era) return snapshotOf(this.era, from, this.seq, issuedAt);
+    if (era === this.era) return this.#snapshot(this.era, from, this.seq, issuedAt);
     const { builtAt, to } = this.#base;
-    return snapshotOf(this.era, 0, to, Math.floor(builtAt), true);
+    return this.#snapshot(this.era, 0, to, Math.floor(builtAt), true);
   }
 
   /**
@@ -86,7 +89,7 @@ export class Log {
     const positions = name.replace(/^[a-z]+\//, "").replace(/-.*/, "").split("_");
     const [[era, from], [, to]] = [positions[0], positions.at(-1)].map((one) => one.split(".").map(Number));
     const { bytes } = name.startsWith("bases/")
-      ? snapshotOf(era, 0, to, this.#bases.get(positions[0]), true)
+      ? this.#snapshot(era, 0, to, this.#bases.get(positions[0]), true)
       : this.#delta(era, from, to);
     return { bytes, isPart: true, tag: name };
   }
@@ -105,9 +108,9 @@ export class Log {
         ({ from: `${era}.${from}`, to: `${era}.${to}`, bytes: this.#delta(era, from, to).bytes.length }));
       bytes = Buffer.from(JSON.stringify({
         format: 1,
-        feed: "feed",
+        feed: this.#cell.feed,
         position: `${era}.${seq}`,
-        heartbeat: snapshotOf(era, seq, seq, issuedAt).bytes.toString("base64"),
+        heartbeat: this.#snapshot(era, seq, seq, issuedAt).bytes.toString("base64"),
         base: { position: base, digest: DIGEST, bytes: this.file(`bases/${base}`, at).bytes.length },
         deltas,
       }));
@@ -119,7 +122,14 @@ export class Log {
   /** @param {number} era @param {number} from @param {number} to */
   #delta(era, from, to) {
     // A part proves no freshness: it is signed with the time 0.
-    return snapshotOf(era, from, to, -BEGIN_SECONDS);
+    return this.#snapshot(era, from, to, -BEGIN_SECONDS);
+  }
+
+  /** @returns {Snapshot} */
+  #snapshot(...what) {
+    const name = nameOf(this.#cell, ...what);
+    if (!signed.has(name)) signAll(this.#cell, ...what);
+    return signed.get(name);
   }
 
   /** @param {number} now @param {number} seq of the newest record that it may contain */
@@ -165,35 +175,27 @@ function signatureOf(bytes) {
   return text;
 }
 
-/** @returns {Snapshot} */
-function snapshotOf(era, from, to, issuedAt, base = false) {
-  const name = nameOf(era, from, to, issuedAt, base);
-  if (!signed.has(name)) signAll(era, from, to, issuedAt, base);
-  return signed.get(name);
-}
-
-function signAll(era, from, to, issuedAt, base) {
+function signAll(cell, era, from, to, issuedAt, base = false) {
   const starts = new Set([from]);
   const others = base ? 0 : Math.min(POSITIONS_AT_ONCE, to);
   for (let back = 0; back < others; back += 1) starts.add(to - back);
   // By the format, a range from 0 is a base; no follower is ever at position 0 here.
   const all = [...starts].filter((start) => base || start > 0);
   const issued = BEGIN_SECONDS + issuedAt;
-  const { publicKey: key, snapshots } = sign(all.map((start) => ({
-    era, from: start, to, issued_at: issued, valid_until: issued + VALID_SECONDS,
+  const { feed, issuer, seed } = cell;
+  const { publicKey, snapshots } = sign(all.map((start) => ({
+    feed, issuer, seed, era, from: start, to, issued_at: issued, valid_until: issued + VALID_SECONDS,
     tokens: Array.from({ length: to - start }, (_, at) => revoked(start + at + 1)),
     extra: base ? OTHER_ENTRIES : 0,
   })));
-  publicKey = key;
+  cell.publicKey = publicKey;
   all.forEach((start, at) => {
-    const name = nameOf(era, start, to, issuedAt, base);
-    const snapshot = { base, bytes: snapshots[at], era, from: start, issuedAt, name, to };
+    const name = nameOf(cell, era, start, to, issuedAt, base);
+    const snapshot = { base, bytes: snapshots[at], era, feed, from: start, issuedAt, name, to };
     signed.set(name, snapshot);
     bySignature.set(signatureOf(snapshot.bytes), snapshot);
   });
 }
 
-const nameOf = (era, from, to, issuedAt, base) =>
-  `${era}.${from}-${to}@${issuedAt}${base ? " base" : ""}`;
-
-snapshotOf(1, 0, 1, 0, true);
+const nameOf = ({ feed }, era, from, to, issuedAt, base) =>
+  `${feed} ${era}.${from}-${to}@${issuedAt}${base ? " base" : ""}`;

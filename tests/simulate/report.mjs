@@ -1,5 +1,6 @@
-// One line of Markdown for each scenario.
+// One line of Markdown for each cell of each scenario.
 
+import { cellsOf } from "./scenarios.mjs";
 import { boundOf } from "./simulation.mjs";
 
 const COLUMNS = [
@@ -13,8 +14,10 @@ export function heading() {
   return `| ${COLUMNS.join(" | ")} |\n|${" --- |".repeat(COLUMNS.length)}`;
 }
 
-/** @param {object} scenario @param {object} result of `simulate` */
-export function row(scenario, result) {
+/** @param {object} scenario @param {object[]} results of `simulate` */
+export const rows = (scenario, results) => cellsOf(scenario).map((cell, nth) => row(cell, results[nth])).join("\n");
+
+function row(scenario, result) {
   const { accepted, longestAccepted, longestAge, mostHeld, refused, undecided } = result;
   const bound = boundOf(scenario);
   const beyond = accepted.filter((after) => after > bound).length;

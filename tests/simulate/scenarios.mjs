@@ -5,7 +5,13 @@ const BY_HEAD = { ...POLL, byHead: true };
 const CACHE = { ttl: 1, staleIfError: 60 };
 const LOSSES = 0.05;
 
-/** `isSteady`: the bound of polling holds for every isolate, because nothing fails. */
+/** One of several cells, in which nothing fails. Every revocation in it is observed. */
+const STEADY = { isSteady: true, watchEach: 1 };
+
+/**
+ * `isSteady`: the bound of polling holds for every isolate, because nothing fails.
+ * `cells`: what differs in each of several cells, all of which every isolate follows.
+ */
 export const SCENARIOS = [
   { name: "1. steady, no cache", feed: POLL, isSteady: true, seconds: 26 },
   { name: "2. steady, cache", cache: CACHE, feed: POLL, isSteady: true, seconds: 26 },
@@ -44,4 +50,16 @@ export const SCENARIOS = [
     name: "9. head, publisher down for 75 s, then a new era, cache",
     cache: CACHE, feed: BY_HEAD, outage: { from: 10, seconds: 75, era: 2 }, seconds: 119,
   },
+  { name: "10. three feeds, steady, cache", cache: CACHE, feed: POLL, cells: [STEADY, STEADY, STEADY], seconds: 26 },
+  {
+    name: "11. three feeds, cell 2 down for 75 s, then a new era, cache",
+    cache: CACHE, feed: POLL, seconds: 119,
+    cells: [STEADY, { outage: { from: 10, seconds: 75, era: 2 } }, STEADY],
+  },
 ];
+
+/** The scenario of each cell. */
+export function cellsOf({ cells, ...scenario }) {
+  if (cells === undefined) return [scenario];
+  return cells.map((own, nth) => ({ ...scenario, ...own, name: `${scenario.name}: cell ${nth + 1}` }));
+}

@@ -5,9 +5,11 @@ import { INTERNALS } from "../../verifier-wasm/js/feed/internals.js";
 import { RequestFollower } from "../../verifier-wasm/js/feed/request-follower.js";
 import { chance } from "../support/chance.mjs";
 import { VirtualTime } from "../support/virtual-time.mjs";
-import { StandIn, mintFor, realVerifier } from "./isolates.mjs";
+import { CELLS } from "./cells.mjs";
+import { hostOf, verifierOf } from "./isolates.mjs";
 import { Log, VALID_SECONDS } from "./log.mjs";
 import { LONGEST_TO_CACHE, LONGEST_TO_ORIGIN, Origin, PUBLISH_SECONDS, Presence, Way } from "./network.mjs";
+import { cellsOf } from "./scenarios.mjs";
 import { Watch } from "./watch.mjs";
 
 /** Isolates start within this many seconds; measurements begin once they have settled. */
@@ -19,7 +21,7 @@ const LONGEST_GAP = 1.5 / REQUESTS_PER_SECOND;
 /** Timers have whole milliseconds. */
 const GRAIN_SECONDS = 0.02;
 const REVOKE_EACH_SECONDS = 2;
-/** Each of this many revocations is observed until the last isolate refuses its token. */
+/** Each of this many revocations is observed until the last isolate refuses its token, unless the scenario differs. */
 const WATCH_EACH = 5;
 /** Times in snapshots are whole seconds: one more may pass before a snapshot counts as too old. */
 export const HARD_BOUND_SECONDS = VALID_SECONDS + 1;
@@ -39,6 +41,8 @@ export function boundOf({ cache, feed }) {
 }
 
 /**
+ * The result of each cell; a scenario without `cells` has one.
+ *
  * @param {object} scenario see scenarios.mjs
  * @param {{ isolates: number, isReal?: boolean, presences: number, seed: number }} size
  */
@@ -49,48 +53,54 @@ export async function simulate(scenario, { isolates, isReal = false, presences, 
   // The most expensive part of a real signal is never used here, and each request has a signal.
   AbortSignal.timeout = (milliseconds) => /** @type {any} */ (new Deadline(milliseconds));
   const now = () => time.now / 1000;
-  const log = new Log();
-  const origin = new Origin(log, now);
-  const watch = new Watch(isolates, now);
   const draw = chance(seed);
-  const { cache, losses = 0 } = scenario;
-  const points = Array.from({ length: presences }, () =>
-    new Presence(origin, now, { cache, losses, seed: draw() * 2 ** 32 }));
-  await prepare(scenario);
-  // A first record, so that no position is 0.
-  log.revoke(0);
+  const { cache, losses = 0, seconds } = scenario;
+  const cells = cellsOf(scenario).map((own, nth) => {
+    const log = new Log(CELLS[nth]);
+    const origin = new Origin(log, now);
+    const points = Array.from({ length: presences }, () =>
+      new Presence(origin, now, { cache, losses, seed: draw() * 2 ** 32 }));
+    return { cell: CELLS[nth], own, log, origin, points, watch: new Watch(isolates, now) };
+  });
+  for (const { cell, log } of cells) {
+    await cell.mintUpTo(Math.floor(seconds / REVOKE_EACH_SECONDS) + 2);
+    // A first record, so that no position is 0.
+    log.revoke(0);
+  }
+  const closing = [];
   for (let at = 0; at < isolates; at += 1) {
-    const presence = points[Math.floor(draw() * presences)];
-    ways.set(`${at}.feed.test`, new Way(presence, { losses, seed: draw() * 2 ** 32 }));
+    const point = Math.floor(draw() * presences);
+    for (const { cell, points } of cells) {
+      ways.set(hostOf(at, cell), new Way(points[point], { losses, seed: draw() * 2 ** 32 }));
+    }
     const random = chance(draw() * 2 ** 32);
-    const make = isReal ? realVerifier : (...given) => new StandIn(...given);
     const begin = () => {
-      const verifier = make(String(at), scenario.feed, (seq) => watch.reached(at, seq));
-      serve(at, verifier, watch, random);
-      closing.push(() => verifier.close?.());
+      const verifier = verifierOf(String(at), isReal, cells.map(({ cell, own: { feed }, watch }) =>
+        ({ cell, feed, onPosition: (seq) => watch.reached(at, seq) })));
+      serve(at, verifier, cells, random);
+      closing.push(() => verifier.close());
     };
     setTimeout(begin, random() * STARTING_SECONDS * 1000);
   }
-  const closing = [];
-  plan(scenario, { draw, log, origin, points, watch });
+  for (const one of cells) plan(one, draw);
   let before;
   try {
     await time.pass(SETTLED_SECONDS);
-    before = { bytes: origin.bytes, requests: requestsOf(points) };
-    watch.begin();
-    await time.pass(scenario.seconds - SETTLED_SECONDS);
+    before = cells.map(({ origin, points }) => ({ bytes: origin.bytes, requests: requestsOf(points) }));
+    for (const { watch } of cells) watch.begin();
+    await time.pass(seconds - SETTLED_SECONDS);
   } finally {
     time.stop();
     for (const close of closing) close();
   }
-  const measured = scenario.seconds - SETTLED_SECONDS;
-  return {
-    ...watch.result(scenario.seconds - boundOf(scenario) - (scenario.isSteady ? 0 : LONGEST_PAUSE)),
+  const measured = seconds - SETTLED_SECONDS;
+  return cells.map(({ origin, own, points, watch }, nth) => ({
+    ...watch.result(seconds - boundOf(own) - (own.isSteady ? 0 : LONGEST_PAUSE)),
     ...load(origin.arrivals, SETTLED_SECONDS, measured),
-    bytesPerSecond: (origin.bytes - before.bytes) / measured,
-    cacheRequestsPerSecond: cache ? (requestsOf(points) - before.requests) / measured : undefined,
+    bytesPerSecond: (origin.bytes - before[nth].bytes) / measured,
+    cacheRequestsPerSecond: cache ? (requestsOf(points) - before[nth].requests) / measured : undefined,
     mostHeld: origin.mostHeld,
-  };
+  }));
 }
 
 /** The members of an AbortSignal that a request needs. */
@@ -119,28 +129,26 @@ class Deadline {
 
 const LATE = new DOMException("too late", "TimeoutError");
 
-/** All tokens that will be observed, minted before the virtual time begins. */
-async function prepare({ seconds }) {
-  await mintFor(0);
-  for (let seq = 1; seq <= seconds / REVOKE_EACH_SECONDS + 2; seq += 1) await mintFor(seq);
-}
-
-/** Requests to one isolate, as the edge worker serves them. */
-function serve(isolate, verifier, watch, random) {
-  const follower = new RequestFollower(verifier[INTERNALS]);
+/** Requests to one isolate, as the edge worker serves them, with tokens of each cell in turn. */
+function serve(isolate, verifier, cells, random) {
+  verifier[INTERNALS].followBy((internals) => new RequestFollower(internals));
   const waitUntil = () => {};
+  let turn = isolate;
   const request = async () => {
+    const { cell, watch } = cells[turn % cells.length];
+    turn += 1;
     const seq = watch.tokenFor(isolate);
     setTimeout(() => void request(), (0.5 + random()) * (1000 / REQUESTS_PER_SECOND));
-    const { outcome } = await judge(verifier, verifier.token(seq), {});
-    follower.later(waitUntil);
-    watch.judged(isolate, seq, outcome, verifier.status().ageSeconds);
+    const { evidence, outcome } = await judge(verifier, cell.token(seq), {});
+    verifier.followLater(waitUntil);
+    watch.judged(isolate, seq, outcome, evidence?.ageSeconds);
   };
   void request();
 }
 
-/** The schedule of the scenario. */
-function plan({ outage, partitions = [], seconds }, { draw, log, origin, points, watch }) {
+/** The schedule of a cell. */
+function plan({ log, origin, own, points, watch }, draw) {
+  const { outage, partitions = [], seconds, watchEach = WATCH_EACH } = own;
   const at = (second, run) => setTimeout(run, second * 1000);
   const back = outage && outage.from + outage.seconds;
   const isDown = (second) => outage && second >= outage.from && second < back;
@@ -152,7 +160,7 @@ function plan({ outage, partitions = [], seconds }, { draw, log, origin, points,
     // At a random moment: on the full second every isolate would get a snapshot that was just signed.
     const second = turn * REVOKE_EACH_SECONDS + draw();
     // Around an outage only the worst revocation is observed.
-    if (!isDown(second)) at(second, () => revoke(!outage && turn % WATCH_EACH === 0));
+    if (!isDown(second)) at(second, () => revoke(!outage && turn % watchEach === 0));
   }
   if (outage) {
     // The worst moment for a revocation: acknowledged, and lost before any isolate has polled.

@@ -1,5 +1,6 @@
 // The stated bounds of each scenario, compared with the measurements of a run.
 
+import { cellsOf } from "./scenarios.mjs";
 import { HARD_BOUND_SECONDS, LONGEST_PAUSE, boundOf } from "./simulation.mjs";
 
 /** The requests of a cache to its publisher: at most this many per second while nothing fails. */
@@ -8,10 +9,14 @@ export const REQUESTS_OF_A_CACHE = 3;
 /**
  * All violations, as sentences.
  *
- * @param {object} scenario @param {object} result
+ * @param {object} scenario @param {object[]} results of `simulate`
  * @param {{ isolates: number, presences: number }} size
  */
-export function violations(scenario, result, { isolates, presences }) {
+export const violations = (scenario, results, size) =>
+  cellsOf(scenario).flatMap((cell, nth) => violationsIn(cell, results[nth], size));
+
+/** @param {object} scenario of one cell */
+function violationsIn(scenario, result, { isolates, presences }) {
   const { cache, feed, isSteady, losses = 0, outage } = scenario;
   const bound = boundOf(scenario);
   const found = [];
@@ -40,6 +45,8 @@ export function violations(scenario, result, { isolates, presences }) {
     const latest = back + LONGEST_PAUSE + bound;
     hold(undecided.last < latest && undecided.still === 0, `undecided until ${undecided.last} s`);
     hold(refused.all <= latest - outage.from, `an isolate refused only after ${refused.all} s`);
+    const isLong = outage.seconds > HARD_BOUND_SECONDS + LONGEST_PAUSE;
+    hold(!isLong || undecided.isolates === isolates, `only ${undecided.isolates} isolates were undecided`);
   }
   return found;
 }

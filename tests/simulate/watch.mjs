@@ -1,4 +1,4 @@
-// Measurements of the isolates of a simulation.
+// Measurements of the isolates of a simulation, for the tokens of one cell.
 
 const NEVER = -1;
 
@@ -54,10 +54,10 @@ export class Watch {
 
   /**
    * @param {number} isolate @param {number} seq @param {string} outcome
-   * @param {number | null} age
+   * @param {number} [age] of the snapshot that a valid token was judged by
    */
   judged(isolate, seq, outcome, age) {
-    this.#note(isolate, outcome.length);
+    this.#note(isolate, outcome.length + (outcome === "valid" ? 10 * age : 0));
     if (!this.isMeasuring) return;
     if (outcome === "valid") this.#longestAge = Math.max(this.#longestAge, age);
     this.#decide(isolate, outcome === "undecided");

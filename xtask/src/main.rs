@@ -60,8 +60,8 @@ enum Command {
     Image(image::Options),
     /// Builds the browser page, and the wasm in it.
     Page,
-    /// Simulates ten thousand edge isolates that follow one feed, in virtual time; with `--steps` instead
-    /// the store, control planes and followers with faults (`simulation/`).
+    /// Simulates ten thousand edge isolates that follow one feed or several, in virtual time; with
+    /// `--steps` instead the store, control planes and followers with faults (`simulation/`).
     Simulate {
         /// The same seed gives the same run.
         #[arg(long, default_value_t = 1)]
