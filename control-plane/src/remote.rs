@@ -12,6 +12,7 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use offswitch_client::http::{Answer, Client, Limits};
 use offswitch_core::doctor::{Finding, clock};
+use offswitch_server::roster::FOLLOWER_HEADER;
 use serde_json::Value;
 use tokio::time::timeout;
 use url::Url;
@@ -86,21 +87,37 @@ impl Remote {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer, String> {
-        Ok(self.ask(method, path, body, Some(&self.key), MAX_BYTES).await?.answer)
+        Ok(self.ask(method, path, body, self.keyed(), MAX_BYTES).await?.answer)
     }
 
     /// With the API key.
     pub(crate) async fn get(&self, path: &str, bytes: usize) -> Result<Dated, String> {
-        self.ask(Method::GET, path, None, Some(&self.key), bytes).await
+        self.ask(Method::GET, path, None, self.keyed(), bytes).await
+    }
+
+    /// With the API key, as a follower of the feed that introduces itself so.
+    pub(crate) async fn follow(
+        &self,
+        path: &str,
+        introduction: HeaderValue,
+        bytes: usize,
+    ) -> Result<Dated, String> {
+        let mut headers = self.keyed();
+        headers.insert(FOLLOWER_HEADER, introduction);
+        self.ask(Method::GET, path, None, headers, bytes).await
     }
 
     /// Without the API key: what answers at a mistyped address is not to have it.
     pub(crate) async fn get_public(&self, path: &str) -> Result<Dated, String> {
-        self.ask(Method::GET, path, None, None, MAX_BYTES).await
+        self.ask(Method::GET, path, None, HeaderMap::new(), MAX_BYTES).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Dated, String> {
-        self.ask(Method::POST, path, Some(body), Some(&self.key), MAX_BYTES).await
+        self.ask(Method::POST, path, Some(body), self.keyed(), MAX_BYTES).await
+    }
+
+    fn keyed(&self) -> HeaderMap {
+        HeaderMap::from_iter([(header::AUTHORIZATION, self.key.clone())])
     }
 
     async fn ask(
@@ -108,7 +125,7 @@ impl Remote {
         method: Method,
         path: &str,
         body: Option<&Value>,
-        key: Option<&HeaderValue>,
+        headers: HeaderMap,
         bytes: usize,
     ) -> Result<Dated, String> {
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
@@ -123,8 +140,7 @@ impl Remote {
             .body(Full::new(body));
         let in_words = |error: String| format!("{address}: {error}");
         let mut request = request.map_err(|error| in_words(error.to_string()))?;
-        let shown = key.map(|key| (header::AUTHORIZATION, key.clone()));
-        request.headers_mut().extend(shown);
+        request.headers_mut().extend(headers);
         let asked_at = unix_seconds();
         let limits = Limits { bytes, time: TIME };
         let answer = match &self.way {

@@ -1,5 +1,6 @@
 //! The control plane itself: is it ready, what may the key do, can its feed be followed.
 
+use axum::http::HeaderValue;
 use offswitch_core::doctor::{self, FeedSeen, Finding, RegisteredIssuer, SeenRelyingParty};
 use offswitch_snapshot::Snapshot;
 use offswitch_verifier::{
@@ -9,6 +10,7 @@ use offswitch_verifier::{
 use serde_json::Value;
 
 use crate::clock::unix_seconds;
+use crate::master_key::random_bytes;
 use crate::remote::{MAX_BYTES, Remote};
 
 /// What the control plane says about itself.
@@ -133,7 +135,8 @@ async fn follow(
     };
     let issuer = IssuerConfig::offswitch(&known.issuer, "unchecked");
     let mut verifier = verifier(&config, issuer)?;
-    let base = snapshot(remote, FEED).await?;
+    let introduction = introduction();
+    let base = snapshot(remote, FEED, &introduction).await?;
     let now = unix_seconds();
     let refused = |error: &ApplyError| (doctor::feed(Err(error), now), None);
     if let Err(error) = verifier.apply(base.clone(), now) {
@@ -141,7 +144,7 @@ async fn follow(
     }
     // A base may be minutes old; what follows it proves that nothing newer was revoked.
     let since = verifier.feed().since().ok_or("the feed has no base")?;
-    let newest = snapshot(remote, &format!("{FEED}?since={since}")).await?;
+    let newest = snapshot(remote, &format!("{FEED}?since={since}"), &introduction).await?;
     if let Err(error) = verifier.apply(newest.clone(), unix_seconds()) {
         return Ok(refused(&error));
     }
@@ -156,8 +159,20 @@ async fn follow(
     Ok((doctor::feed(Ok(seen), unix_seconds()), Some(followed)))
 }
 
-async fn snapshot(remote: &Remote, path: &str) -> Result<Vec<u8>, String> {
-    let answer = remote.get(path, MAX_BASE_BYTES).await?;
+/// As a follower that lets nothing through by what it gets: one without an id, which the control plane knows nothing of,
+/// would keep every wait for a revocation from being complete for a minute.
+fn introduction() -> HeaderValue {
+    let id = u128::from_be_bytes(random_bytes());
+    let text = format!("{id:032x};software=doctor/{};staleness=1", env!("CARGO_PKG_VERSION"));
+    HeaderValue::try_from(text).expect("digits, words and signs are a header value")
+}
+
+async fn snapshot(
+    remote: &Remote,
+    path: &str,
+    introduction: &HeaderValue,
+) -> Result<Vec<u8>, String> {
+    let answer = remote.follow(path, introduction.clone(), MAX_BASE_BYTES).await?;
     match answer.status() {
         200 => Ok(answer.answer.body.to_vec()),
         status => Err(refused(path, status, answer.json().as_ref(), "feed:read")),

@@ -171,3 +171,47 @@ fn counted(count: &Count) -> &'static str {
 
 const DEFAULT_SECONDS: u64 = 2;
 const MOST_SECONDS: u64 = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(asked: Option<u64>, silent: usize) -> Count {
+        let silent = (0..silent)
+            .map(|number| SilentProcess { name: number.to_string(), refuses_in_seconds: Some(9) });
+        Count { tally: Default::default(), asked, silent: silent.collect() }
+    }
+
+    // P10: whose followers are counted is said for what has answered, and never as more than that.
+    #[test]
+    fn what_is_counted_is_named_for_the_processes_that_have_answered() {
+        let all = [
+            // A store that only one process can use; that process has not read the position itself.
+            (None, 0, "all_processes", true),
+            (None, 1, "this_process", false),
+            (Some(1), 0, "all_processes", true),
+            (Some(2), 0, "all_processes", true),
+            (Some(2), 1, "this_process", false),
+            (Some(3), 1, "some_processes", false),
+            (Some(3), 2, "this_process", false),
+            // This process has not read the position either: it is one of the silent, and counts no follower of its own.
+            (Some(2), 2, "this_process", false),
+            (Some(1), 2, "this_process", false),
+            (Some(0), 0, "all_processes", true),
+        ];
+        for (asked, silent, expected, is_complete) in all {
+            let applied = Applied::new(count(asked, silent), 5);
+            assert_eq!(
+                (applied.counted, applied.complete),
+                (expected, is_complete),
+                "{asked:?} {silent}"
+            );
+            assert_eq!(applied.counted == "all_processes", applied.complete);
+            assert_eq!(applied.then().counted, expected);
+            let Some(processes) = applied.processes else { continue };
+            let silent = silent as u64;
+            assert_eq!((processes.asked, processes.silent.len() as u64), (asked.unwrap(), silent));
+            assert_eq!(processes.answered, asked.unwrap().saturating_sub(silent));
+        }
+    }
+}

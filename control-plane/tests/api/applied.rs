@@ -162,6 +162,34 @@ async fn a_follower_that_does_not_introduce_itself_keeps_a_count_from_being_comp
     }
 }
 
+// P01: a base is all that one needs to decide: one without an id that asks for nothing else is reported, too.
+#[tokio::test]
+async fn one_that_only_asks_for_bases_keeps_a_count_from_being_complete() {
+    let plane = ControlPlane::start().await;
+    assert_eq!(revoke(&plane, "?wait=applied&timeout=0").await["applied"]["complete"], true);
+    assert!(!plane.feed("").await.is_empty());
+    let applied = revoke(&plane, "?wait=applied&timeout=0").await["applied"].clone();
+    assert_eq!((&applied["complete"], &applied["unidentified"]), (&json!(false), &json!(1)));
+    // A position that the log does not have says as little.
+    let other = ControlPlane::start().await;
+    assert!(!other.feed("?since=1.1").await.is_empty());
+    let applied = revoke(&other, "?wait=applied&timeout=0").await["applied"].clone();
+    assert_eq!((&applied["complete"], &applied["unidentified"]), (&json!(false), &json!(1)));
+}
+
+// P02: `offswitch doctor` reads the feed and decides nothing by it: it says so, and leaves the count soon.
+#[tokio::test]
+async fn a_doctor_that_was_there_keeps_a_count_from_being_complete_for_a_moment_only() {
+    let plane = ControlPlane::start().await;
+    let report = plane.posted("/v1/doctor", &json!({})).await;
+    let is_followed = |one: &Value| {
+        one["check"] == "feed" && (one["result"] == "ok" || one["result"] == "warning")
+    };
+    assert!(report["checks"].as_array().unwrap().iter().any(is_followed), "{report}");
+    let applied = revoke(&plane, "?wait=applied&timeout=20").await["applied"].clone();
+    assert_eq!((&applied["complete"], &applied["unidentified"]), (&json!(true), &json!(0)));
+}
+
 // P02: a follower that was killed leaves five seconds after it had to refuse.
 #[tokio::test]
 async fn a_killed_follower_leaves_the_count() {

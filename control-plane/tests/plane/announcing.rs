@@ -21,7 +21,7 @@ async fn started() -> (Arc<Plane>, tempfile::TempDir) {
     (plane, folder)
 }
 
-async fn revoke(plane: &Plane, jti: &str) {
+pub(crate) async fn revoke(plane: &Plane, jti: &str) {
     let request = Request { id: jti.to_owned(), digest: [0; 32], memory: REQUEST_MEMORY };
     let exp = now() + 60;
     let revocations = vec![Revocation::Token { issuer: None, jti: jti.to_owned(), exp }];

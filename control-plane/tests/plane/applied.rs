@@ -16,13 +16,13 @@ use crate::support::raw_follower::{RawFollower, honest, until_connected};
 use crate::support::redis_server::RedisServer;
 
 /// What became of a revocation that waits.
-async fn applied(plane: &ControlPlane, timeout: u64) -> Value {
+pub(crate) async fn applied(plane: &ControlPlane, timeout: u64) -> Value {
     let path = format!("/v1/revocations?wait=applied&timeout={timeout}");
     plane.posted(&path, &json!({ "sub": "alice" })).await["applied"].clone()
 }
 
 /// Waits until a count is complete; what it was then, and how long that took.
-async fn until_complete(plane: &ControlPlane, longest: Duration) -> (Value, Duration) {
+pub(crate) async fn until_complete(plane: &ControlPlane, longest: Duration) -> (Value, Duration) {
     let begin = Instant::now();
     loop {
         let applied = applied(plane, 1).await;
@@ -34,7 +34,7 @@ async fn until_complete(plane: &ControlPlane, longest: Duration) -> (Value, Dura
     }
 }
 
-async fn id_of(plane: &ControlPlane) -> String {
+pub(crate) async fn id_of(plane: &ControlPlane) -> String {
     plane.got("/v1/followers").await["process"].as_str().unwrap().to_owned()
 }
 

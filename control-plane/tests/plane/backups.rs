@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
+use offswitch::master_key::MasterKey;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -314,6 +315,64 @@ async fn a_backup_that_is_damaged_or_of_another_installation_is_refused() {
     refused(&place.restore(&file, &[]), 1, "the store is not empty");
     // After all of that, the store is still empty.
     succeeded(&other.restore(&file, &[]));
+}
+
+// R28: a backup of the format before this one, which the last release has made: what is written is the same.
+#[tokio::test]
+async fn a_backup_of_the_format_before_is_restored_and_no_earlier_or_later_one() {
+    let (place, files) = (Place::embedded(), tempfile::tempdir().unwrap());
+    let file = files.path().join("now.backup");
+    let mut plane = place.start().await;
+    let mut scene = Scene::begin(&plane).await;
+    scene.go_on(&plane).await;
+    plane.kill();
+    succeeded(&place.back_up(&file));
+    let made = std::fs::read(&file).unwrap();
+    assert_eq!(
+        made[17], 2,
+        "if this is another one, the backups of the last release are of this one"
+    );
+    let before = files.path().join("before.backup");
+    for (format, refusal) in [
+        (0, Some("has format 0, expected 1 to 2")),
+        (3, Some("has format 3, expected 1 to 2")),
+        (1, None),
+    ] {
+        std::fs::write(&before, of_format(&made, format)).unwrap();
+        let other = Place::embedded();
+        match refusal {
+            Some(text) => refused(&other.restore(&before, &[]), 1, text),
+            None => {
+                succeeded(&other.restore(&before, &[]));
+                let key = other.folder.path().join("admin.key");
+                std::fs::copy(place.folder.path().join("admin.key"), key).unwrap();
+                let plane = other.start().await;
+                scene.assert_revoked(&Follower::start(&plane, ISSUER).await);
+            }
+        }
+    }
+    // Without new proofs the number is a byte that was changed.
+    let mut changed = made.clone();
+    changed[17] = 1;
+    std::fs::write(&before, changed).unwrap();
+    refused(&Place::embedded().restore(&before, &[]), 1, "was changed or is damaged");
+}
+
+/// The same backup with another format in its prelude, and the proofs for that.
+fn of_format(made: &[u8], format: u8) -> Vec<u8> {
+    const CONTEXT: &str = "offswitch 2026-11 backup v1";
+    let master = MasterKey::parse(MASTER).unwrap();
+    let mut again = made[..26].to_vec();
+    again[17] = format;
+    let (mut proof, mut rest) = (*master.mac(CONTEXT, &again).as_bytes(), &made[26..]);
+    while let Some((length, _)) = rest.split_first_chunk::<4>() {
+        let (entry, after) = rest.split_at(4 + u32::from_le_bytes(*length) as usize);
+        proof = *master.mac(CONTEXT, &[&proof[..], entry].concat()).as_bytes();
+        again.extend_from_slice(entry);
+        again.extend_from_slice(&proof);
+        rest = &after[32..];
+    }
+    again
 }
 
 // R28: a restore that was interrupted leaves a store in which revocations may be missing.

@@ -2,6 +2,7 @@
 
 mod announcing;
 mod applied;
+mod applied_ordeals;
 mod backups;
 mod capacity;
 mod crashes;

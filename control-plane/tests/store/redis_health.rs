@@ -124,6 +124,39 @@ async fn the_user_of_the_guide_suffices() {
     assert!(error.contains("permission"), "{error}");
 }
 
+// P10: a user for whom the keys are named one by one, or whose rights are from before there were notes. The feed goes on.
+#[tokio::test]
+async fn a_user_that_may_leave_no_notes_is_found() {
+    let server = RedisServer::start().await;
+    let url = format!("redis://few:secret@127.0.0.1:{}", server.port());
+    server.command::<()>(&redis_user::command("few", ">secret", &[])).await;
+    let store = RedisStore::connect(options(&url)).await.unwrap();
+    for (forbid, allow, commands) in [
+        (&["-expire"][..], &["+expire"][..], "EXPIRE"),
+        (&["-xtrim"], &["+xtrim"], "XTRIM"),
+        (&["-xadd"], &["+xadd"], "XADD"),
+        (&["-xread"], &["+xread"], "XREAD"),
+        (
+            &["resetkeys", "~{offswitch}:meta", "~{offswitch}:log"],
+            &["~{offswitch}:*"],
+            "XADD, XTRIM, EXPIRE, XREAD",
+        ),
+        (
+            &["resetkeys", "~{offswitch}:meta", "%R~{offswitch}:notes"],
+            &["~{offswitch}:*"],
+            "XADD, XTRIM, EXPIRE",
+        ),
+    ] {
+        server.command::<()>(&[&["ACL", "SETUSER", "few"], forbid].concat()).await;
+        let findings = store.findings().await.unwrap();
+        let [found] = &findings[..] else { panic!("{forbid:?}: {findings:?}") };
+        assert_eq!((found.code, found.fatal), ("store_forbids_notes", false));
+        assert!(found.detail.contains(&format!("may not call {commands} on")), "{}", found.detail);
+        server.command::<()>(&[&["ACL", "SETUSER", "few"], allow].concat()).await;
+        assert_eq!(store.findings().await, Ok(vec![]));
+    }
+}
+
 // A wrong password: the store is unavailable, and the error does not show the password.
 #[tokio::test]
 async fn a_wrong_password_is_not_shown() {

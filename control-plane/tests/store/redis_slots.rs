@@ -48,7 +48,7 @@ async fn every_script_declares_its_keys_and_they_share_a_slot() {
             _ => {}
         }
     }
-    assert_eq!((scripts.len(), slots.len()), (9, 1));
+    assert_eq!((scripts.len(), slots.len()), (10, 1));
 }
 
 // The node in the options does not have the slot: the store follows the redirection to the node

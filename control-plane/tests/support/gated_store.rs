@@ -1,12 +1,11 @@
-//! An embedded store that holds back the answer to one write, and whose appends a test can make
-//! fail.
+//! A store that holds back one write, or the answer to it, and whose appends a test can make fail.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use offswitch::store::{
-    Append, Appended, Batch, Durability, EmbeddedStore, Finding, Older, Onto, Page, Request, Store,
+    Append, Appended, Batch, Durability, Finding, NotePlace, Older, Onto, Page, Request, Store,
     StoreError, Stretch, Swapped,
 };
 use offswitch_core::log::{Checkpoint, End};
@@ -15,7 +14,8 @@ use tokio::sync::Semaphore;
 
 /// The store, and its gate.
 pub(crate) struct GatedStore {
-    inner: EmbeddedStore,
+    inner: Box<dyn Store>,
+    holds_list: AtomicBool,
     holds_sessions: AtomicBool,
     holds_append: AtomicBool,
     fails_end: AtomicBool,
@@ -28,11 +28,19 @@ pub(crate) struct GatedStore {
 type Hook = Box<dyn Fn(&[Append]) -> Result<(), StoreError> + Send + Sync>;
 
 impl GatedStore {
-    pub(crate) fn new(inner: EmbeddedStore) -> Self {
-        let (reached, open) = (Semaphore::new(0), Semaphore::new(0));
-        let [holds_sessions, holds_append, fails_end] = [const { AtomicBool::new(false) }; 3];
-        let before_append = None;
-        Self { inner, holds_sessions, holds_append, fails_end, reached, open, before_append }
+    pub(crate) fn new(inner: impl Store + 'static) -> Self {
+        let [holds_list, holds_sessions, holds_append, fails_end] =
+            [const { AtomicBool::new(false) }; 4];
+        Self {
+            inner: Box::new(inner),
+            holds_list,
+            holds_sessions,
+            holds_append,
+            fails_end,
+            reached: Semaphore::new(0),
+            open: Semaphore::new(0),
+            before_append: None,
+        }
     }
 
     /// Calls `hook` with every batch before it is appended.
@@ -42,6 +50,11 @@ impl GatedStore {
     ) -> Self {
         self.before_append = Some(Box::new(hook));
         self
+    }
+
+    /// Holds back the next write of the list of processes.
+    pub(crate) fn hold_list(&self) {
+        self.holds_list.store(true, Ordering::SeqCst);
     }
 
     /// Holds back the answer to the next write of a user's sessions.
@@ -59,12 +72,12 @@ impl GatedStore {
         self.fails_end.store(true, Ordering::SeqCst);
     }
 
-    /// Waits until a write has happened whose answer is held back.
+    /// Waits until a write is held back, or has happened whose answer is.
     pub(crate) async fn until_reached(&self) {
         self.reached.acquire().await.unwrap().forget();
     }
 
-    /// Releases the answer.
+    /// Releases it.
     pub(crate) fn open(&self) {
         self.open.add_permits(1);
     }
@@ -134,6 +147,9 @@ impl Store for GatedStore {
         to: &[u8],
         expires_at: Option<u64>,
     ) -> Result<Swapped, StoreError> {
+        if name == "processes" {
+            self.hold_if(&self.holds_list).await;
+        }
         let swapped = self.inner.swap_at(at, name, from, to, expires_at).await;
         if name.starts_with("user:") {
             self.hold_if(&self.holds_sessions).await;
@@ -153,7 +169,27 @@ impl Store for GatedStore {
         self.inner.findings().await
     }
 
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
     fn durability(&self) -> Option<Durability> {
         self.inner.durability()
+    }
+
+    async fn format_since(&self) -> Result<u64, StoreError> {
+        self.inner.format_since().await
+    }
+
+    async fn leave_note(&self, note: &[u8]) -> Result<(), StoreError> {
+        self.inner.leave_note(note).await
+    }
+
+    async fn notes(
+        &self,
+        after: NotePlace,
+        timeout: Duration,
+    ) -> Result<Vec<(NotePlace, Vec<u8>)>, StoreError> {
+        self.inner.notes(after, timeout).await
     }
 }

@@ -108,9 +108,8 @@ impl Member {
     /// changes nothing.
     pub fn says(&self, held: Option<Position>, now: Instant) {
         let Some(entry) = &self.entry else {
-            if held.is_some() {
-                self.roster.registry().stranger_at = Some(now);
-            }
+            // Also where it asks for a base: it decides with that.
+            self.roster.registry().stranger_at = Some(now);
             return;
         };
         let mut state = entry.lock();

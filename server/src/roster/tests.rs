@@ -217,6 +217,26 @@ fn one_key_has_so_many_followers_and_no_more() {
     assert_eq!(holding(&roster, at(7), later), (1, 1));
 }
 
+// P01: one without an introduction that asks for a base decides with that base until it asks again: it may never name a
+// position, or follow a stream only a moment later.
+#[test]
+fn one_that_only_asks_for_bases_is_unidentified_while_it_may_decide() {
+    let (roster, now) = (roster(), Instant::now());
+    assert!(roster.tally(at(7), now, now).is_complete());
+    roster.meet("key", None, now).says(None, now);
+    let tally = roster.tally(at(7), now, now);
+    assert_eq!((tally.unidentified, tally.is_complete(), tally.refuse_within), (1, false, None));
+    assert_eq!(roster.refuse_within(now), Some(Duration::from_secs(70)));
+    let later = now + Duration::from_secs(76);
+    assert!(roster.tally(at(7), later, later).is_complete());
+    // The same where a known key has no room for one more.
+    for id in 1..=4 {
+        member(&roster, "key", id, later).says(Some(at(7)), later);
+    }
+    member(&roster, "key", 5, later).says(None, later);
+    assert_eq!(roster.tally(at(7), later, later).unidentified, 1);
+}
+
 // P02: a relay counts with those behind it, and not before it has reported about the position.
 #[tokio::test]
 async fn a_relay_reports_for_those_behind_it() {

@@ -4,15 +4,18 @@
 //! They list themselves in one small document of the store. A process stays listed until the followers that it may
 //! have served refuse to decide: until then a revocation may not have reached them.
 
+mod known;
 mod note;
+mod watch;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use known::{Known, Time};
 pub use note::{MOST_STATED, Note, NoteError, StatedFollower, Statement};
+pub use watch::{DEAD_AFTER, Watch};
 
 /// The id of one running process, which it draws at random when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -109,91 +112,10 @@ impl Listing {
     }
 }
 
-/// Since when the entries of others have not changed, as one process sees it while its own writes succeed: then the
-/// store takes writes, and a process that serves would have renewed its entry. By the time of this process alone,
-/// because the clock of a store may be set.
-#[derive(Debug, Clone, Default)]
-pub struct Watch {
-    unchanged: BTreeMap<ProcessId, (u64, Duration)>,
-    looked_at: Option<Duration>,
-}
-
-impl Watch {
-    /// Notes the entries as they are `at` that time since this process has started.
-    pub fn look(&mut self, listing: &Listing, at: Duration) {
-        let is_unbroken = |last: Duration| at.saturating_sub(last) <= LONGEST_GAP;
-        if !self.looked_at.is_some_and(is_unbroken) {
-            self.unchanged.clear();
-        }
-        self.looked_at = Some(at);
-        let before = std::mem::take(&mut self.unchanged);
-        for one in &listing.processes {
-            let same = before.get(&one.id).filter(|(renewed_at, _)| *renewed_at == one.renewed_at);
-            self.unchanged.insert(one.id, same.copied().unwrap_or((one.renewed_at, at)));
-        }
-    }
-
-    /// A write has failed: entries that do not change show nothing.
-    pub fn interrupt(&mut self) {
-        self.unchanged.clear();
-    }
-
-    fn is_dead(&self, one: &Listed) -> bool {
-        let Some((renewed_at, since)) = self.unchanged.get(&one.id) else { return false };
-        let time = self.looked_at.unwrap_or_default().saturating_sub(*since);
-        *renewed_at == one.renewed_at && time >= DEAD_AFTER
-    }
-}
-
-/// What one process knows of the others: all that it has read in lists. A list that was deleted or is an older one, after
-/// a failover for example, takes none of them away.
-#[derive(Debug, Clone, Default)]
-pub struct Known {
-    all: BTreeMap<ProcessId, Listed>,
-    more_until: u64,
-}
-
-impl Known {
-    /// Adds what the store has now.
-    pub fn read(&mut self, listing: &Listing, now: u64) {
-        self.all.retain(|id, one| now <= one.until || listing.has(*id));
-        for one in &listing.processes {
-            let known = self.all.entry(one.id).or_insert(*one);
-            if (one.has_left, one.renewed_at) >= (known.has_left, known.renewed_at) {
-                *known = *one;
-            }
-        }
-        while self.all.len() > MOST_KNOWN {
-            // Never so many are read from a list that has room for fewer; the oldest is the least likely to be there.
-            let oldest = self.all.values().min_by_key(|one| one.until).map(|one| one.id);
-            self.more_until = self.more_until.max(now.saturating_add(DEAD_AFTER.as_secs()));
-            oldest.map(|id| self.all.remove(&id));
-        }
-        self.more_until = self.more_until.max(listing.more_until);
-    }
-
-    /// The processes other than `own` whose followers may decide at `now`. Until `older_until` there may be followers of
-    /// a process of an older version.
-    pub fn others(&self, own: ProcessId, older_until: u64, now: u64) -> Vec<Other> {
-        let listed = self.all.values().filter(|one| one.id != own);
-        // One that has not left counts until it is forgotten: its entry may be late.
-        let listed = listed.filter(|one| !one.has_left || now <= one.until);
-        let mut others: Vec<Other> = listed
-            .map(|one| Other {
-                id: Some(one.id),
-                kind: Kind::Listed,
-                refuse_at: one.refuses.then_some(one.until),
-            })
-            .collect();
-        let possible = [(Kind::Unlisted, self.more_until), (Kind::Older, older_until)];
-        let possible = possible.into_iter().filter(|(_, until)| now <= *until);
-        others.extend(possible.map(|(kind, _)| Other {
-            id: None,
-            kind,
-            // An older process may have followers that never refuse.
-            refuse_at: None,
-        }));
-        others
+impl Listed {
+    /// For how long its followers may decide, if it does not renew this.
+    fn stay(&self) -> Duration {
+        Duration::from_secs(self.until.saturating_sub(self.renewed_at))
     }
 }
 
@@ -216,11 +138,6 @@ impl fmt::Display for ProcessId {
 
 /// How many processes may be listed at the same time.
 pub const MOST_PROCESSES: usize = 64;
-const MOST_KNOWN: usize = 4 * MOST_PROCESSES;
-/// For how long an entry must not have changed: several times as long as the time between two renewals.
-pub const DEAD_AFTER: Duration = Duration::from_secs(15);
-/// Between two looks at the list, the store may have been unable to take writes.
-const LONGEST_GAP: Duration = Duration::from_secs(8);
 
 #[cfg(test)]
 mod tests {
@@ -234,16 +151,34 @@ mod tests {
         listing.processes.iter().map(|one| one.id.0[0]).collect()
     }
 
-    fn waited_for(known: &Known, older_until: u64, now: u64) -> Vec<(String, Option<u64>)> {
-        let others = known.others(ProcessId([1; 8]), older_until, now);
+    /// By a clock of the store that is in step with that of this process, which has started at 0.
+    fn at(unix: u64) -> Time {
+        Time { unix, own: Duration::from_secs(unix) }
+    }
+
+    fn waited_for(known: &Known, now: Time) -> Vec<(String, Option<u64>)> {
+        let others = known.others(ProcessId([1; 8]), &unwatched(), now);
         others.iter().map(|one| (one.name(), one.refuse_at)).collect()
     }
 
-    /// The watch of a process that has looked at the list every three seconds, for that long.
-    fn watched(listing: &Listing, seconds: u64) -> Watch {
-        let mut watch = Watch::default();
-        for second in (0..=seconds).step_by(3) {
-            watch.look(listing, Duration::from_secs(second));
+    fn unwatched() -> Watch {
+        Watch::new(Duration::from_secs(80))
+    }
+
+    fn look(watch: &mut Watch, listing: &Listing, second: u64) {
+        let at = Duration::from_secs(second);
+        watch.look(listing, (at, at));
+    }
+
+    /// The watch of a process that has looked at the list every three seconds in this time, and has written its entry.
+    fn watched(
+        mut watch: Watch,
+        listing: &Listing,
+        seconds: std::ops::RangeInclusive<u64>,
+    ) -> Watch {
+        for second in seconds.step_by(3) {
+            look(&mut watch, listing, second);
+            watch.wrote();
         }
         watch
     }
@@ -251,85 +186,216 @@ mod tests {
     // P10: a process that died is forgotten only once its followers refuse, by one that could write all the time.
     #[test]
     fn a_process_that_died_stays_listed_until_its_followers_refuse() {
-        let none = Watch::default();
-        let listing = Listing::default().with(listed(2, 100, 180), &none, 100);
+        let listing = Listing::default().with(listed(2, 100, 180), &unwatched(), 100);
         let after =
             |now, watch: &Watch| ids(&listing.clone().with(listed(1, now, now + 80), watch, now));
-        let long = watched(&listing, 15);
+        let long = watched(unwatched(), &listing, 0..=81);
         assert_eq!(after(180, &long), [2, 1]);
         assert_eq!(after(181, &long), [1]);
-        // The clock was set forward: it has had no time to renew its entry.
-        assert_eq!(after(9999, &watched(&listing, 12)), [2, 1]);
-        // The store took no writes for a while: the other one may serve, and have been unable to say so.
-        let mut interrupted = long.clone();
-        interrupted.interrupt();
-        interrupted.look(&listing, Duration::from_secs(18));
-        assert_eq!(after(500, &interrupted), [2, 1]);
-        let mut paused = long.clone();
-        paused.look(&listing, Duration::from_secs(30));
-        assert_eq!(after(500, &paused), [2, 1], "this one was paused");
-        let again = listing.clone().with(listed(2, 110, 190), &none, 110);
+        // The clock was set forward: its followers may decide for longer than that.
+        assert_eq!(after(9999, &watched(unwatched(), &listing, 0..=78)), [2, 1]);
+        // A write that fails shows nothing, if the next one does not.
+        let mut failed_once = watched(unwatched(), &listing, 0..=30);
+        look(&mut failed_once, &listing, 33);
+        assert_eq!(after(500, &watched(failed_once, &listing, 34..=82)), [1]);
+        let again = listing.clone().with(listed(2, 110, 190), &unwatched(), 110);
         assert_eq!((ids(&again), again.processes[0].until), (vec![2], 190));
         let mut renewed = long;
-        renewed.look(&again, Duration::from_secs(18));
+        look(&mut renewed, &again, 84);
         assert_eq!(ids(&again.with(listed(1, 500, 580), &renewed, 500)), [2, 1]);
         let left = Listed { has_left: true, ..listed(2, 110, 130) };
-        let left = listing.with(left, &none, 110);
-        assert_eq!(ids(&left.clone().with(listed(1, 130, 200), &none, 130)), [2, 1]);
-        assert_eq!(ids(&left.clone().with(listed(1, 131, 200), &none, 131)), [1]);
+        let left = listing.with(left, &unwatched(), 110);
+        assert_eq!(ids(&left.clone().with(listed(1, 130, 200), &unwatched(), 130)), [2, 1]);
+        assert_eq!(ids(&left.clone().with(listed(1, 131, 200), &unwatched(), 131)), [1]);
         assert_eq!(left.serving(), 0);
         assert_eq!(Listing::decode(&left.encode()).unwrap(), left);
         assert!(Listing::decode(b"{}").is_err() && Listing::decode(b"").is_ok());
     }
 
+    // P10: while no process can write, each goes on with what it publishes, although its entry is not renewed. One that
+    // dies then has followers that decide for as long after that as those of any other.
+    #[test]
+    fn a_process_that_died_while_none_could_write_is_waited_for_from_the_next_write_on() {
+        let listing = Listing::default().with(listed(2, 100, 180), &unwatched(), 100);
+        let is_listed =
+            |watch: &Watch| ids(&listing.clone().with(listed(1, 999, 1079), watch, 999)) == [2, 1];
+        let mut full = watched(unwatched(), &listing, 0..=81);
+        for second in (84..=300).step_by(3) {
+            look(&mut full, &listing, second);
+            assert!(second < 90 || is_listed(&full), "{second}");
+        }
+        assert!(full.is_quiet());
+        let again = watched(full.clone(), &listing, 303..=381);
+        assert!(is_listed(&again), "its followers may have decided until the first write");
+        assert!(!is_listed(&watched(again.clone(), &listing, 384..=384)));
+        // The answer says so: from the last time on at which it may have gone on.
+        let mut known = Known::default();
+        known.read(&listing, at(100));
+        let refuse_at = |known: &Known, watch: &Watch, own| {
+            let others = known.others(ProcessId([1; 8]), watch, Time { unix: 999, ..at(own) });
+            others[0].refuse_at
+        };
+        assert_eq!(refuse_at(&known, &again, 381), Some(999 + 303 + 80 - 381));
+        assert_eq!(refuse_at(&known, &again, 999), Some(999), "it only has to be forgotten");
+        known.note_quiet(at(300));
+        assert_eq!(refuse_at(&known, &unwatched(), 301), Some(999 + 79), "the list was lost then");
+        known.read(&Listing::default(), Time { unix: 999, ..at(379) });
+        assert_eq!(refuse_at(&known, &unwatched(), 379), Some(999 + 1));
+        // The same after this process was paused, and where it has started since then.
+        assert!(is_listed(&watched(full, &listing, 390..=468)));
+        assert!(is_listed(&watched(unwatched(), &listing, 0..=78)));
+        // A day for followers that never refuse is not watched to its end: processes start again in that time.
+        let never = Listed { refuses: false, ..listed(2, 100, 86_500) };
+        let listing = Listing::default().with(never, &unwatched(), 100);
+        let watch = watched(unwatched(), &listing, 0..=81);
+        let after = |now| ids(&listing.clone().with(listed(1, now, now + 80), &watch, now));
+        assert_eq!((after(86_500), after(86_501)), (vec![2, 1], vec![1]));
+    }
+
+    // P10: a process goes on with what it publishes without renewing its entry only while no other process can forget it.
+    #[test]
+    fn a_list_is_quiet_only_if_no_process_writes() {
+        let listing = |renewed_at| {
+            let own = Listing::default().with(listed(1, 100, 180), &unwatched(), 100);
+            own.with(listed(2, renewed_at, renewed_at + 80), &unwatched(), 100)
+        };
+        let mut watch = unwatched();
+        assert!(!watch.is_quiet());
+        for second in 0..60 {
+            // The other one renews its entry every three seconds, and this one cannot.
+            look(&mut watch, &listing(100 + second / 3 * 3), second);
+            assert!(!watch.is_quiet(), "{second}");
+        }
+        look(&mut watch, &listing(157), 68);
+        assert!(!watch.is_quiet());
+        // The time of a read that is slow, or after which this process was paused, does not count.
+        watch.look(&listing(157), (Duration::from_secs(68), Duration::from_secs(200)));
+        assert!(!watch.is_quiet());
+        look(&mut watch, &listing(157), 69);
+        assert!(watch.is_quiet());
+        look(&mut watch, &listing(170), 70);
+        assert!(!watch.is_quiet());
+    }
+
     // P10: the number is bounded, and those without room are known to be possible.
     #[test]
     fn processes_without_room_are_never_forgotten_silently() {
-        let (mut listing, none) = (Listing::default(), Watch::default());
+        let mut listing = Listing::default();
         for id in 0..64 {
-            listing = listing.with(listed(id, 100, 180), &none, 100);
+            listing = listing.with(listed(id, 100, 180), &unwatched(), 100);
         }
-        let full = listing.clone().with(listed(99, 101, 181), &none, 101);
+        let full = listing.clone().with(listed(99, 101, 181), &unwatched(), 101);
         assert!(!full.has(ProcessId([99; 8])) && full.serving() == 64);
         let mut known = Known::default();
-        known.read(&listing, 101);
-        assert_eq!(waited_for(&known, 0, 101).len(), 63);
-        known.read(&full, 101);
-        let others = waited_for(&known, 0, 181);
-        assert_eq!(others.last().unwrap(), &("unlisted".to_owned(), None));
+        known.read(&listing, at(101));
+        assert_eq!(waited_for(&known, at(101)).len(), 63);
+        known.read(&full, at(101));
+        let unlisted = ("unlisted".to_owned(), None);
+        assert_eq!(waited_for(&known, at(181)).last().unwrap(), &unlisted);
+        // Its time is over by both clocks.
+        let set_forward = Time { unix: 9999, ..at(150) };
+        assert_eq!(waited_for(&known, set_forward).last().unwrap(), &unlisted);
+        known.read(&Listing::default(), at(182));
+        assert_eq!(waited_for(&known, at(182)), []);
+    }
+
+    // P10: lists are lost again and again, and more processes come than are remembered: until the last of those that are
+    // not remembered must be over, one of them is possible.
+    #[test]
+    fn processes_that_are_not_remembered_are_possible_until_their_followers_refuse() {
+        let mut known = Known::default();
+        for lost in 0..5_u8 {
+            let mut listing = Listing::default();
+            for id in 0..64_u8 {
+                let id = ProcessId([lost, id, 9, 9, 9, 9, 9, 9]);
+                listing = listing.with(Listed { id, ..listed(0, 100, 180) }, &unwatched(), 100);
+            }
+            known.read(&listing, at(100));
+        }
+        let unlisted = ("unlisted".to_owned(), None);
+        assert_eq!(waited_for(&known, at(100)).len(), 256 + 1);
+        known.read(&Listing::default(), at(180));
+        assert_eq!(waited_for(&known, at(180)).last().unwrap(), &unlisted);
+        known.read(&Listing::default(), at(181));
+        assert_eq!(waited_for(&known, at(181)), []);
     }
 
     // P10: a list that is lost, or an older one, takes no process away.
     #[test]
     fn a_list_that_is_lost_takes_no_process_away() {
         let mut known = Known::default();
-        let listing = Listing::default().with(listed(2, 100, 180), &Watch::default(), 100);
-        known.read(&listing, 100);
+        let listing = Listing::default().with(listed(2, 100, 180), &unwatched(), 100);
+        known.read(&listing, at(100));
         let two = ("0202020202020202".to_owned(), Some(180));
-        assert_eq!(waited_for(&known, 0, 100), std::slice::from_ref(&two));
-        known.read(&Listing::default(), 150);
-        assert_eq!(waited_for(&known, 0, 150), std::slice::from_ref(&two));
-        known.read(&Listing::default(), 181);
-        assert_eq!(waited_for(&known, 0, 181), []);
-        // Listed for as long as no process forgets it.
-        known.read(&listing, 190);
-        assert_eq!(waited_for(&known, 0, 190), [two]);
+        assert_eq!(waited_for(&known, at(100)), std::slice::from_ref(&two));
+        known.read(&Listing::default(), at(150));
+        assert_eq!(waited_for(&known, at(150)), std::slice::from_ref(&two));
+        known.read(&Listing::default(), at(181));
+        assert_eq!(waited_for(&known, at(181)), []);
+        // Listed for as long as no process forgets it; since when it is over is not known.
+        known.read(&listing, at(190));
+        assert_eq!(waited_for(&known, at(190)), [(two.0, Some(270))]);
         // One that has left does not come back with an older list.
         let left = Listed { has_left: true, ..listed(2, 110, 120) };
-        known.read(&listing.clone().with(left, &Watch::default(), 110), 110);
-        known.read(&listing, 111);
-        assert_eq!(waited_for(&known, 0, 120)[0].1, Some(120));
-        assert_eq!(waited_for(&known, 0, 121), []);
+        known.read(&listing.clone().with(left, &unwatched(), 110), at(110));
+        known.read(&listing, at(111));
+        assert_eq!(waited_for(&known, at(120))[0].1, Some(120));
+        assert_eq!(waited_for(&known, at(121)), []);
         let never = Listed { refuses: false, ..listed(3, 120, 200) };
-        known.read(&Listing::default().with(never, &Watch::default(), 120), 120);
-        assert_eq!(waited_for(&known, 0, 121)[0].1, None);
+        known.read(&Listing::default().with(never, &unwatched(), 120), at(120));
+        assert_eq!(waited_for(&known, at(121))[0].1, None);
+    }
+
+    // P10: the clock of the store is set, for example because another server has taken over, which has lost the list.
+    #[test]
+    fn a_clock_that_is_set_takes_no_process_away() {
+        let mut known = Known::default();
+        let both = Listing::default().with(listed(2, 100, 180), &unwatched(), 100).with(
+            listed(3, 100, 180),
+            &unwatched(),
+            100,
+        );
+        known.read(&both, at(100));
+        let left = Listed { has_left: true, ..listed(3, 110, 150) };
+        known.read(&both.with(left, &unwatched(), 110), at(110));
+        let ahead = |own| Time { unix: 9999, ..at(own) };
+        known.read(&Listing::default(), ahead(111));
+        let names = |known: &Known, now| -> Vec<String> {
+            waited_for(known, now).into_iter().map(|(name, _)| name).collect()
+        };
+        let [two, three] = ["0202020202020202", "0303030303030303"];
+        assert_eq!(names(&known, ahead(149)), [two, three]);
+        assert_eq!(names(&known, ahead(150)), [two]);
+        known.read(&Listing::default(), ahead(179));
+        assert_eq!(names(&known, ahead(179)), [two]);
+        known.read(&Listing::default(), ahead(180));
+        assert_eq!(names(&known, ahead(180)), [""; 0]);
+        // The clock was set back: its new entry looks older, and one of its followers never refuses.
+        let mut known = Known::default();
+        known.read(&Listing::default().with(listed(2, 5000, 5080), &unwatched(), 100), at(5000));
+        let never = Listed { refuses: false, ..listed(2, 100, 86_500) };
+        known.read(
+            &Listing::default().with(never, &unwatched(), 100),
+            Time { unix: 100, ..at(5003) },
+        );
+        assert_eq!(waited_for(&known, Time { unix: 100, ..at(5003) }), [(two.to_owned(), None)]);
+        // One that starts now knows only by the clock how long ago another one has left.
+        let mut known = Known::default();
+        known.read(&Listing::default().with(left, &unwatched(), 110), at(149));
+        assert_eq!(names(&known, at(150)), [three]);
+        assert_eq!(names(&known, at(151)), [""; 0]);
     }
 
     // P10: followers of a process that does not list itself may decide until a while after it was shut out.
     #[test]
     fn a_process_of_an_older_version_counts_until_its_followers_refuse() {
-        let known = Known::default();
-        assert_eq!(waited_for(&known, 180, 180), [("older_version".to_owned(), None)]);
-        assert_eq!(waited_for(&known, 180, 181), []);
+        let mut known = Known::default();
+        known.expect_older(180, at(100));
+        let older = [("older_version".to_owned(), None)];
+        assert_eq!(waited_for(&known, at(180)), older);
+        assert_eq!(waited_for(&known, at(181)), []);
+        assert_eq!(waited_for(&known, Time { unix: 9999, ..at(179) }), older);
+        known.expect_older(180, at(190));
+        assert_eq!(waited_for(&known, at(190)), []);
     }
 }

@@ -186,12 +186,18 @@ impl Processes {
         // What an older process has published is dated before that.
         let stay = self.publisher.roster().validity() + LEAVING_SLACK;
         let older_until = if since == 0 { 0 } else { since.saturating_add(stay.as_secs()) };
-        Ok(lock(&self.known).others(self.id, older_until, self.store.now()))
+        lock(&self.known).expect_older(older_until, self.time());
+        Ok(self.known_others())
+    }
+
+    fn known_others(&self) -> Vec<Other> {
+        let watch = lock(&self.watch);
+        lock(&self.known).others(self.id, &watch, self.time())
     }
 
     /// What is known if the store does not answer: nothing may be complete.
     fn unknown_round(&self) -> Round {
-        let mut others = lock(&self.known).others(self.id, 0, self.store.now());
+        let mut others = self.known_others();
         others.push(Other { id: None, kind: Kind::Unlisted, refuse_at: None });
         Round { number: 0, others, has_asked: false }
     }

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use offswitch_core::processes::{Known, Listed, Listing, ProcessId, Watch};
+use offswitch_core::processes::{Known, Listed, Listing, ProcessId, Time, Watch};
 use offswitch_server::roster::{LEAVING_SLACK, LONGEST_STAY};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -45,7 +45,7 @@ pub struct Processes {
     known: Mutex<Known>,
     /// Which of them do not renew their entries.
     watch: Mutex<Watch>,
-    /// Times of the watch count from here.
+    /// Times of its own count from here.
     started: tokio::time::Instant,
     has_left: AtomicBool,
     asking: Asking,
@@ -69,13 +69,14 @@ impl Processes {
         folded: Arc<Folded>,
         publisher: Arc<Publisher>,
     ) -> Result<Arc<Self>, StoreError> {
+        let watch = Watch::new(stay_after_renewal(publisher.roster().validity()));
         let processes = Arc::new(Self {
             id: ProcessId(random_bytes()),
             store,
             folded,
             publisher,
             known: Mutex::default(),
-            watch: Mutex::default(),
+            watch: Mutex::new(watch),
             started: tokio::time::Instant::now(),
             has_left: AtomicBool::new(false),
             asking: Asking::default(),
@@ -136,29 +137,32 @@ impl Processes {
         if self.has_left.load(Ordering::SeqCst) {
             return Ok(());
         }
-        let renewed = self.write_own().await;
-        if renewed.is_err() {
-            lock(&self.watch).interrupt();
-        }
-        renewed
+        self.write_own().await
     }
 
     /// Writes the entry of this process.
     async fn write_own(&self) -> Result<(), StoreError> {
         for _ in 0..ATTEMPTS {
+            // From before it is read: this process may be paused while others forget it.
+            let (before, began) = (self.store.now(), self.started.elapsed());
             let (held, listing) = self.read().await?;
             let now = self.store.now();
-            if listing.has(self.id) {
-                // No process has forgotten this one.
-                self.folded.note_counted_until(now.saturating_add(COUNTED_AFTER));
-            }
             let own = self.own_entry(now);
-            let next = {
+            let (next, is_quiet) = {
                 let mut watch = lock(&self.watch);
-                watch.look(&listing, self.started.elapsed());
-                listing.with(own, &watch, now)
+                watch.look(&listing, (began, self.started.elapsed()));
+                if watch.is_quiet() {
+                    lock(&self.known).note_quiet(self.time());
+                }
+                let is_quiet = watch.is_quiet() && listing.has(self.id);
+                (listing.with(own, &watch, now), is_quiet)
             };
+            if is_quiet {
+                // The store may take no writes. No process has forgotten this one, or does soon.
+                self.folded.note_counted_until(before.saturating_add(COUNTED_AFTER));
+            }
             if self.store.swap(DOCUMENT, &held, &next.encode(), None).await? {
+                lock(&self.watch).wrote();
                 self.folded.note_counted_until(now.saturating_add(COUNTED_AFTER));
                 metrics::gauge!("offswitch_processes").set(next.serving() as f64);
                 return Ok(());
@@ -176,7 +180,7 @@ impl Processes {
             None => LONGEST_STAY,
             Some(longest) if has_left => longest + LEAVING_SLACK,
             // One may come before the next renewal.
-            Some(_) => Duration::from_secs(COUNTED_AFTER) + roster.validity() + LEAVING_SLACK,
+            Some(_) => stay_after_renewal(roster.validity()),
         };
         Listed {
             id: self.id,
@@ -199,8 +203,12 @@ impl Processes {
         };
         let listing = Listing::decode(&bytes)
             .map_err(|_| StoreError::Damaged("the list of processes cannot be read".to_owned()))?;
-        lock(&self.known).read(&listing, self.store.now());
+        lock(&self.known).read(&listing, self.time());
         Ok((bytes, listing))
+    }
+
+    fn time(&self) -> Time {
+        Time { unix: self.store.now(), own: self.started.elapsed() }
     }
 
     fn note_change(&self) {
@@ -210,6 +218,12 @@ impl Processes {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For how long the followers of a process may decide after it was listed last: it may date what it publishes later, and
+/// what is dated then is valid for a while.
+fn stay_after_renewal(validity: Duration) -> Duration {
+    Duration::from_secs(COUNTED_AFTER) + validity + LEAVING_SLACK
 }
 
 /// The document's name in the store.

@@ -2,10 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use offswitch::shared_files::{make_folder, share};
 use offswitch_snapshot::{FeedHead, FeedKey, HEAD_NAME, MAX_HEAD_BYTES, Part, Snapshot, Step};
+use rustix::fs::OFlags;
 
 use super::archive::head_in;
 use super::{Contents, FeedFile, FeedFileError};
@@ -36,7 +38,7 @@ struct Held {
 impl Folder {
     /// Makes the folder if it is not there, and locks it.
     pub(in crate::snapshot_command) fn open(path: &Path) -> Result<Self, Failure> {
-        let opened = make_folder(path).and_then(|()| File::create(path.join(LOCK)));
+        let opened = make_folder(path).and_then(|()| open_lock(&path.join(LOCK)));
         let lock = opened.map_err(|error| unwritten(path, &error))?;
         lock.lock().map_err(|error| unwritten(path, &error))?;
         Ok(Self { path: path.to_owned(), _lock: lock })
@@ -117,9 +119,12 @@ impl Folder {
     fn place(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let path = self.path.join(name);
         let folder = path.parent().unwrap_or(&self.path);
+        if folder != self.path {
+            refuse_link(folder)?;
+        }
         make_folder(folder)?;
         let draft = self.path.join(DRAFT);
-        let mut file = File::create(&draft)?;
+        let mut file = create_draft(&draft)?;
         file.write_all(content)?;
         // Other users' verifiers and web servers read it, unless the operator has closed the folder.
         share(&file)?;
@@ -131,6 +136,7 @@ impl Folder {
     /// Removes parts that no reader needs. Other files are left alone.
     fn remove_others(&self, used: &[Part]) -> io::Result<()> {
         for below in ["bases", "deltas"] {
+            refuse_link(&self.path.join(below))?;
             let entries = match fs::read_dir(self.path.join(below)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 entries => entries?,
@@ -146,6 +152,41 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// Opens the file that is locked. Nothing is written to it, and a link of another user leads to no other file.
+fn open_lock(path: &Path) -> io::Result<File> {
+    refuse_link(path)?;
+    // The link may have been made meanwhile; and a pipe must not hold this up.
+    let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).custom_flags(flags);
+    let lock = options.open(path)?;
+    match lock.metadata()?.is_file() {
+        true => Ok(lock),
+        false => Err(refused(path, "is not a file")),
+    }
+}
+
+/// Makes the file that is written. One that is there was left by an import that was interrupted, or was put there by
+/// another user: its name goes, and what it leads to stays as it is.
+fn create_draft(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => File::create_new(path),
+    }
+}
+
+fn refuse_link(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
+        true => Err(refused(path, "is a symbolic link, and may lead anywhere: remove it")),
+        false => Ok(()),
+    }
+}
+
+fn refused(path: &Path, problem: &str) -> io::Error {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{name} {problem}"))
 }
 
 /// What is in place was signed by the same feed, and not later.

@@ -194,6 +194,17 @@ impl Health {
     }
 }
 
+/// What the access rules of the server forbid that processes need to ask each other.
+pub(super) fn forbidden_notes(forbidden: &[String], notes: &str) -> Option<Finding> {
+    let commands = forbidden.join(", ");
+    let detail = format!(
+        "the user may not call {commands} on {notes}: where several processes use the store, no request with \
+         wait=applied is complete; allow it (ACL SETUSER)"
+    );
+    let code = "store_forbids_notes";
+    (!forbidden.is_empty()).then_some(Finding { code, detail, fatal: false })
+}
+
 /// From 7.0 on a server that is out of memory or disk space refuses a script before it has written
 /// anything. Older ones may stop it between two records, so that the log would be ahead of its seq.
 const OLDEST_MAJOR_VERSION: u32 = 7;

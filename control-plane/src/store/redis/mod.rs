@@ -119,6 +119,17 @@ impl RedisStore {
         Ok(self.link.call_blocking(&command, block).await? != Value::Nil)
     }
 
+    /// What is forbidden that processes need to ask each other: a request that waits would find it out too late.
+    async fn forbidden_notes(&self) -> Result<Option<Finding>, StoreError> {
+        let call = self.keys.forbidden_for_notes();
+        match self.link.call::<Vec<String>>(&call).await {
+            Ok((forbidden, _)) => Ok(health::forbidden_notes(&forbidden, &self.keys.notes)),
+            // A finding of its own.
+            Err(StoreError::Newer { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The format of the store, if it is newer than this version knows.
     async fn newer_format(&self) -> Result<Option<u64>, StoreError> {
         let (format, _): (Option<u64>, _) = self.link.call(&self.keys.format()).await?;
@@ -272,6 +283,7 @@ impl Store for RedisStore {
 
     async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
         let mut findings = self.link.findings().await?;
+        findings.extend(self.forbidden_notes().await?);
         if let Some(found) = self.newer_format().await? {
             let detail = StoreError::Newer { found }.to_string();
             findings.push(Finding { code: "store_newer", detail, fatal: true });

@@ -50,6 +50,13 @@ impl Keys {
         call
     }
 
+    /// Which of the commands for notes the server forbids.
+    pub(super) fn forbidden_for_notes(&self) -> Call {
+        let mut call = Call::script(&NOTE_RIGHTS, &[&self.meta]);
+        call.command.arg(&self.notes);
+        call
+    }
+
     /// Waits for notes after `after`.
     pub(super) fn notes(&self, after: NotePlace, block: Duration) -> Cmd {
         let mut command = redis::cmd("XREAD");
@@ -263,6 +270,7 @@ fn script(meta: u8, text: &str) -> Script {
 static APPEND: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("append.lua")));
 static BEGIN: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("begin.lua")));
 static LEAVE_NOTE: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("leave_note.lua")));
+static NOTE_RIGHTS: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("note_rights.lua")));
 static READ: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("read.lua")));
 static READ_BACK: LazyLock<Script> = LazyLock::new(|| script(1, include_str!("read_back.lua")));
 static RECALL: LazyLock<Script> = LazyLock::new(|| script(2, include_str!("recall.lua")));
@@ -318,6 +326,7 @@ mod tests {
             keys.start_era(End::default(), (2, 0), &checkpoint, b"", 1),
             keys.swap(None, "{other}", (b"", b""), None),
             keys.leave_note(b""),
+            keys.forbidden_for_notes(),
         ];
         for call in calls {
             let arguments: Vec<_> = call.command.args_iter().collect();

@@ -63,6 +63,7 @@ faults! {
     a_store_that_was_restarted: "store" "" "warning" "store_restarted", 1;
     replicas_that_protect_nothing: "store" "" "warning" "store_may_lose_writes", 1;
     replicas_that_are_missing: "store" "" "warning" "store_lacks_replicas", 1;
+    a_user_that_may_leave_no_notes: "store" "" "warning" "store_forbids_notes", 1;
     a_single_sentinel: "store" "" "warning" "store_few_sentinels", 1;
     a_document_that_was_changed: "store" "" "warning" "document_altered", 1;
     // The machine of the control plane.
@@ -325,6 +326,14 @@ mod planted {
         let plane = ControlPlane::start_in(folder.path(), &environment).await;
         replica.kill();
         expected.must_be_noticed(&plane).await;
+    }
+
+    pub(super) async fn a_user_that_may_leave_no_notes(expected: &Expected) {
+        let (plane, redis, _folder) = on_redis(&[]).await;
+        redis.command::<()>(&["ACL", "SETUSER", "default", "-expire"]).await;
+        expected.must_be_noticed(&plane).await;
+        let ready = plane.got("/readyz").await;
+        assert!(ready.to_string().contains("may not call EXPIRE on {offswitch}:notes"), "{ready}");
     }
 
     pub(super) async fn a_single_sentinel(expected: &Expected) {

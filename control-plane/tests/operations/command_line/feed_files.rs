@@ -17,7 +17,7 @@ use super::{Ended, asked, done, run_with};
 use crate::support::process::ControlPlane;
 
 /// Runs a command without a control plane, for a program: its JSON and its exit code.
-fn offline(arguments: &[&str]) -> (Value, Option<i32>) {
+pub(super) fn offline(arguments: &[&str]) -> (Value, Option<i32>) {
     let ended = run_with(&[arguments, &["--json"]].concat(), &[], "");
     let printed = if ended.code == Some(0) { ended.out } else { ended.err };
     (serde_json::from_str(&printed).unwrap_or_else(|_| panic!("{printed}")), ended.code)
@@ -45,7 +45,7 @@ fn files_in(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// A control plane that makes a base each second, and the public key of its feed.
-async fn plane_in(folder: &TempDir) -> (ControlPlane, String) {
+pub(super) async fn plane_in(folder: &TempDir) -> (ControlPlane, String) {
     let often = [("OFFSWITCH_BASE_INTERVAL_SECONDS", "1")];
     let plane = ControlPlane::start_in(folder.path(), &often).await;
     let keys = plane.got("/v1/keys").await;
@@ -53,7 +53,7 @@ async fn plane_in(folder: &TempDir) -> (ControlPlane, String) {
     (plane, key)
 }
 
-async fn export(plane: &ControlPlane, key: &str, to: &str) -> Value {
+pub(super) async fn export(plane: &ControlPlane, key: &str, to: &str) -> Value {
     let arguments = ["snapshot", "export", "--key", key, "--to", to, "--json"];
     serde_json::from_str(&done(plane, &arguments, "").await).unwrap()
 }

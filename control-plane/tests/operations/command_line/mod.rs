@@ -2,6 +2,7 @@
 
 mod errors;
 mod feed_files;
+mod feed_folders;
 mod on_store;
 mod shell;
 mod tokens;
