@@ -13,12 +13,16 @@ pub(crate) async fn run() -> Result<()> {
     wasm::build()?;
     page::build()?;
     tour::run().await?;
-    tools::run("cargo", &["test", "--workspace", "--all-features", "--locked"])?;
+    tools::run(
+        "sh",
+        &["-c", &format!("{MORE_THREADS} cargo test --workspace --all-features --locked")],
+    )?;
     if tools::is_on_path("valkey-server") {
         // Some builds of it have no TLS.
         let tests = "cargo test --workspace --all-features --locked --test store redis -- \
                      --skip redis_tls --skip certificates";
-        tools::run("sh", &["-c", &format!("REDIS_SERVER=valkey-server {tests}")])?;
+        let with_valkey = format!("{MORE_THREADS} REDIS_SERVER=valkey-server {tests}");
+        tools::run("sh", &["-c", &with_valkey])?;
     }
     bench::run(None, &[], Kind::Smoke).await?;
     tools::run("npm", &["test"])
@@ -35,3 +39,7 @@ pub(crate) fn fuzz(seconds: u64) -> Result<()> {
     }
     Ok(())
 }
+
+/// Most tests wait for a process or for a second to pass: with a thread for each of two processors they used a quarter
+/// of both.
+const MORE_THREADS: &str = "RUST_TEST_THREADS=4";
