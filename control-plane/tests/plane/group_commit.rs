@@ -190,25 +190,28 @@ async fn two_batches_are_sent_at_the_same_time() {
     plane.spawn_tasks();
     let before = sent.load(Ordering::SeqCst);
     store.hold_append();
-    let (held, first_behind, more_behind) = tokio::join!(
-        revoke(&plane, "held", 1),
-        async {
-            store.until_reached().await;
-            revoke(&plane, "behind", 1).await
-        },
-        async {
-            while sent.load(Ordering::SeqCst) < before + 2 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+    let all = async {
+        tokio::join!(
+            revoke(&plane, "held", 1),
+            async {
+                store.until_reached().await;
+                revoke(&plane, "behind", 1).await
+            },
+            async {
+                while sent.load(Ordering::SeqCst) < before + 2 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                let more = join_all(["a", "b", "c"].map(|id| revoke(&plane, id, 1)));
+                let opens = async {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    assert_eq!(sent.load(Ordering::SeqCst), before + 2);
+                    store.open();
+                };
+                tokio::join!(more, opens).0
             }
-            let more = join_all(["a", "b", "c"].map(|id| revoke(&plane, id, 1)));
-            let opens = async {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                assert_eq!(sent.load(Ordering::SeqCst), before + 2);
-                store.open();
-            };
-            tokio::join!(more, opens).0
-        }
-    );
+        )
+    };
+    let (held, first_behind, more_behind) = tokio::time::timeout(PATIENCE, all).await.unwrap();
     let mut positions = vec![held.unwrap(), first_behind.unwrap()];
     positions.extend(more_behind.into_iter().map(Result::unwrap));
     assert!(positions.is_sorted(), "{positions:?}");
