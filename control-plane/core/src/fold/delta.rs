@@ -4,8 +4,54 @@ use offswitch_snapshot::{
     Content, Cutoff, DeadKey, Fingerprint, Floor, IssuerRules, Position, Salt,
 };
 
+use super::Fold;
 use super::compaction::{merged, numbers};
+use crate::issuers::Issuers;
 use crate::record::RevokedUpTo;
+
+impl Fold {
+    /// Returns everything after `since` up to `to` as the content of one delta, if the fold still
+    /// has the steps between them. If both are the same, the delta is a heartbeat.
+    pub fn delta(&self, since: Position, to: Position, validity: Validity) -> Option<Delta> {
+        Some(self.taken(since, to, validity)?.delta())
+    }
+
+    /// Like [`delta`](Self::delta), but unsorted: the slow part is left to [`Taken::delta`], which
+    /// does not need the lock on the fold.
+    pub fn taken(&self, since: Position, to: Position, validity: Validity) -> Option<Taken> {
+        let (from, to) = (self.floor_at(since)?, self.floor_at(to)?);
+        let (mut denied, mut cutoffs, mut dead_keys) = (Vec::new(), Vec::new(), Vec::new());
+        // What begins at 0 replaces what a reader holds, so it says all that was so at 0.
+        let mut issuers: Vec<IssuerRules> = match since.seq {
+            0 => Issuers::new(self.issuers.own()).rules(),
+            _ => vec![],
+        };
+        let up_to = self.steps.iter().rev().skip_while(|step| step.end.position > to.position);
+        for step in up_to.take_while(|step| step.end.position > since) {
+            denied.extend(step.effects.denied.iter().map(|entry| Fingerprint(entry.id)));
+            cutoffs.extend(step.effects.cutoffs.iter().copied());
+            dead_keys.extend(step.effects.dead_keys.iter().cloned());
+            for rules in &step.effects.rules {
+                match issuers.iter_mut().find(|held| held.issuer == rules.issuer) {
+                    Some(held) => held.join(rules),
+                    None => issuers.push(rules.clone()),
+                }
+            }
+        }
+        issuers.sort_unstable_by(|one, other| one.issuer.cmp(&other.issuer));
+        let delta = Delta {
+            from,
+            to,
+            validity,
+            salt: self.salt,
+            issuers,
+            dead_keys,
+            denied: vec![],
+            cutoffs: vec![],
+        };
+        Some(Taken { delta, denied, cutoffs })
+    }
+}
 
 /// The content of the steps between two positions, not yet sorted.
 #[derive(Debug)]
