@@ -19,6 +19,18 @@ pub(super) struct Seen {
     last_large: u64,
 }
 
+/// The log at one moment, and records of it.
+struct View {
+    era: u64,
+    head: u64,
+    head_mark: u64,
+    checkpoint: Checkpoint,
+    after_mark: Option<u64>,
+    /// Absent if it is not known where the large records end.
+    seen: Option<Seen>,
+    contents: Contents,
+}
+
 /// A checkpoint's bytes and their digest.
 #[derive(Default)]
 pub(super) struct Known {
@@ -50,22 +62,16 @@ impl RedisStore {
     pub(super) async fn read_page(&self, after: u64, limit: usize) -> Result<Page, StoreError> {
         let small = self.read_small(after, limit).await?;
         let of_view = if small.is_some() { 0 } else { limit };
-        let (mut answer, mut checkpoint, mut now) = self.view(after, of_view).await?;
-        if let Some((before, contents)) = small {
-            // What was read before this view of the log is a part of it, unless another log has begun in between or
-            // this one was trimmed.
-            let names = |seen: Seen| (seen.era, seen.checkpoint);
-            if now.map(names) == Some(names(before)) {
-                (answer.8, answer.9) = contents;
-            } else {
-                (answer, checkpoint, now) = self.view(after, limit).await?;
-            }
+        let mut view = self.view(after, of_view).await?;
+        match small {
+            Some((before, contents)) if before.is_log_of(view.seen) => view.contents = contents,
+            Some(_) => view = self.view(after, limit).await?,
+            None => {}
         }
-        let (era, head, head_mark, _, _, _, after_mark, _, ids, records, time) = answer;
+        let View { era, head, head_mark, checkpoint, after_mark, seen, contents } = view;
+        let (ids, records) = contents;
         // Only for a reader that has far to go another call is worth it.
-        *self.seen() = now.filter(|_| records.len() >= MANY_RECORDS);
-        let ahead = time.saturating_sub_unsigned(unix_seconds());
-        self.clock_ahead_seconds.store(ahead, Ordering::Relaxed);
+        *self.seen() = seen.filter(|_| records.len() >= MANY_RECORDS);
         let ids = ids.iter().map(|id| {
             let (seq, mark) = id.split_once('-')?;
             Some((seq.parse().ok()?, mark.parse().ok()?))
@@ -74,7 +80,7 @@ impl RedisStore {
         let ids = ids.ok_or_else(|| StoreError::Damaged("a foreign entry".to_owned()))?;
         let (seqs, marks): (Vec<_>, Vec<_>) = ids.into_iter().unzip();
         let page = Page {
-            era: era.unwrap_or(self.first_era),
+            era,
             head,
             head_mark,
             checkpoint,
@@ -86,19 +92,26 @@ impl RedisStore {
     }
 
     /// The log as it is at one moment, and up to `limit` records after `after`.
-    async fn view(
-        &self,
-        after: u64,
-        limit: usize,
-    ) -> Result<(Read, Checkpoint, Option<Seen>), StoreError> {
+    async fn view(&self, after: u64, limit: usize) -> Result<View, StoreError> {
         let known = Arc::clone(&self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner));
         let call = self.keys.read(after, limit, &known.digest, self.may_be_replica);
-        let (mut answer, _) = self.link.call::<Read>(&call).await?;
+        let (answer, _) = self.link.call::<Read>(&call).await?;
         self.link.confirmed()?;
-        let checkpoint = self.checkpoint(&mut answer, &known)?;
-        let seen = |(era, last_large)| Seen { era, checkpoint: checkpoint.seq, last_large };
-        let seen = answer.0.zip(answer.7).map(seen);
-        Ok((answer, checkpoint, seen))
+        let (era, head, head_mark, seq, digest, bytes, after_mark, last_large, ids, records, time) =
+            answer;
+        let checkpoint = self.checkpoint(seq, digest, bytes, &known)?;
+        let ahead = time.saturating_sub_unsigned(unix_seconds());
+        self.clock_ahead_seconds.store(ahead, Ordering::Relaxed);
+        let seen = |(era, last_large)| Seen { era, checkpoint: seq, last_large };
+        Ok(View {
+            era: era.unwrap_or(self.first_era),
+            head,
+            head_mark,
+            checkpoint,
+            after_mark,
+            seen: era.zip(last_large).map(seen),
+            contents: (ids, records),
+        })
     }
 
     /// The ids and contents of the records after `after`, by a command that is several times as fast as the script,
@@ -128,28 +141,55 @@ impl RedisStore {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The checkpoint in the answer, completed with the bytes that are `known`.
-    fn checkpoint(&self, answer: &mut Read, known: &Known) -> Result<Checkpoint, StoreError> {
-        let (_, _, _, seq, named, bytes, ..) = answer;
-        let seq = *seq;
-        let Some(bytes) = bytes.take() else {
+    /// The checkpoint up to `seq` with this digest, completed with the bytes that are `known`.
+    fn checkpoint(
+        &self,
+        seq: u64,
+        named: String,
+        bytes: Option<Vec<u8>>,
+        known: &Known,
+    ) -> Result<Checkpoint, StoreError> {
+        let Some(bytes) = bytes else {
             if named.is_empty() {
                 // The log has no checkpoint, and may have lost the one that was known.
                 return Ok(Checkpoint { seq, bytes: vec![] });
             }
-            if *named != known.digest {
+            if named != known.digest {
                 return Err(StoreError::Damaged("the checkpoint is missing".to_owned()));
             }
             return Ok(Checkpoint { seq, bytes: known.bytes.clone() });
         };
-        if *named != digest(&bytes) {
+        if named != digest(&bytes) {
             return Err(StoreError::Damaged("the checkpoint was altered".to_owned()));
         }
-        let known = Known { digest: named.clone(), bytes: bytes.clone() };
+        let known = Known { digest: named, bytes: bytes.clone() };
         *self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
         Ok(Checkpoint { seq, bytes })
     }
 }
 
+impl Seen {
+    /// True if records that were read of this log, before it was seen as it is `now`, belong to what is seen now: no
+    /// other log has begun in between, and this one was not trimmed.
+    fn is_log_of(self, now: Option<Self>) -> bool {
+        now.is_some_and(|now| (now.era, now.checkpoint) == (self.era, self.checkpoint))
+    }
+}
+
 /// More records than this are likely to follow a page that had as many.
 const MANY_RECORDS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::Seen;
+
+    // R06: records of a log that has ended, or that were trimmed, are not folded as those of the log that is there now.
+    #[test]
+    fn records_that_were_read_before_belong_only_to_the_same_log() {
+        let before = Seen { era: 7, checkpoint: 10, last_large: 3 };
+        assert!(before.is_log_of(Some(Seen { last_large: 20, ..before })), "it goes on");
+        assert!(!before.is_log_of(Some(Seen { era: 8, ..before })), "another log");
+        assert!(!before.is_log_of(Some(Seen { checkpoint: 11, ..before })), "it was trimmed");
+        assert!(!before.is_log_of(None), "an older version begins it again");
+    }
+}
