@@ -71,7 +71,7 @@ async fn a_process_that_was_killed_while_the_store_was_full_is_waited_for() {
     assert!(killed.elapsed() >= Duration::from_secs(25), "{:?}", killed.elapsed());
 }
 
-// P10: a Redis user without the right to leave notes: no process can be asked, and the operator is told before that.
+// P10: a Redis user without the right to leave notes: no process can be asked, and a finding says so before that.
 #[tokio::test]
 async fn without_the_right_to_leave_notes_nothing_is_complete_and_a_finding_says_why() {
     let redis = RedisServer::start().await;

@@ -10,6 +10,7 @@ use offswitch_verifier::Feed;
 
 use crate::several_processes::ISSUER;
 use crate::support::follower::now;
+use crate::support::gated_store::GatedStore;
 use crate::support::in_process::{MASTER, plane_on};
 
 // A record that this version cannot read: the records before it on the same page are published, and
@@ -24,6 +25,27 @@ async fn the_records_before_a_damaged_one_are_published() {
     assert_eq!(plane.log.position().seq, 1);
     let known = plane.publisher.snapshot(None).unwrap().position;
     assert_eq!(plane.publisher.snapshot(Some(known)).unwrap().position.seq, 1);
+}
+
+// Whether a record ends sessions is known once it is folded: those that end none are not read a second time.
+#[tokio::test]
+async fn only_records_that_end_sessions_are_read_a_second_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = EmbeddedStore::open(&folder.path().join("log.redb"), 1).unwrap();
+    let store = Arc::new(GatedStore::new(inner));
+    let plane = plane_on(store.clone(), ISSUER, MASTER, now()).await;
+    plane.sessions.carry_out_endings().await.unwrap();
+    let carried_out = async |id: &str, revocation| {
+        append(&*store, id, revocation).await;
+        plane.log.catch_up().await.unwrap();
+        let before = store.reads();
+        plane.sessions.carry_out_endings().await.unwrap();
+        store.reads() - before
+    };
+    // One reading, which finds nothing new: what was folded before is the log.
+    assert_eq!(carried_out("a", token("a", now() + 60)).await, 1);
+    assert!(carried_out("b", user("alice", now() + 60)).await > 1);
+    assert_eq!(carried_out("c", token("c", now() + 60)).await, 1);
 }
 
 // One token is valid for a year: a week later its record leaves the log with the others, and the

@@ -1,6 +1,7 @@
-//! A store that holds back one write, or the answer to it, and whose appends a test can make fail.
+//! A store that holds back one write, or the answer to it, that counts how often the log is read, and whose appends a
+//! test can make fail.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +20,7 @@ pub(crate) struct GatedStore {
     holds_sessions: AtomicBool,
     holds_append: AtomicBool,
     fails_end: AtomicBool,
+    reads: AtomicUsize,
     reached: Semaphore,
     open: Semaphore,
     before_append: Option<Hook>,
@@ -37,6 +39,7 @@ impl GatedStore {
             holds_sessions,
             holds_append,
             fails_end,
+            reads: AtomicUsize::new(0),
             reached: Semaphore::new(0),
             open: Semaphore::new(0),
             before_append: None,
@@ -72,6 +75,11 @@ impl GatedStore {
         self.fails_end.store(true, Ordering::SeqCst);
     }
 
+    /// How often the log was read.
+    pub(crate) fn reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
+    }
+
     /// Waits until a write is held back, or has happened whose answer is.
     pub(crate) async fn until_reached(&self) {
         self.reached.acquire().await.unwrap().forget();
@@ -104,6 +112,7 @@ impl Store for GatedStore {
     }
 
     async fn read(&self, after: u64, limit: usize) -> Result<Page, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.inner.read(after, limit).await
     }
 
