@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::sleep;
 
-use crate::support::guard::{Guard, feed_of, issuer_of, session};
+use crate::support::guard::{Guard, checked, feed_of, issuer_of, session};
 use crate::support::process::{ControlPlane, run};
 use crate::support::redis_server::free_port;
 
@@ -142,11 +142,7 @@ async fn a_check_says_what_is_wrong_and_serves_nothing() {
         ),
         (places.replace("gateway = \"nginx\"", ""), 2, &["feed_urls: ", "feed_public_keys: "]),
     ] {
-        std::fs::write(&config, &text).unwrap();
-        let output = run(&["guard", "--check", "--config", config.to_str().unwrap()], &[]);
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert_eq!(output.status.code(), Some(code), "{said}");
+        let said = checked(&config, &text, code);
         for part in parts {
             assert!(said.contains(part), "{part} in {said}");
         }

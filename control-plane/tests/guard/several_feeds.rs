@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
-use crate::support::guard::{Guard, code, feed_at, feed_of, issuer_of, revoke, session};
-use crate::support::process::{ControlPlane, run};
+use crate::support::guard::{Guard, checked, code, feed_at, feed_of, issuer_of, revoke, session};
+use crate::support::process::ControlPlane;
 use crate::support::redis_server::free_port;
 use crate::watching::callback;
 
@@ -271,11 +271,7 @@ async fn a_check_shows_each_feed() {
             vec!["feeds: 0: colour: unknown".to_owned()],
         ),
     ] {
-        std::fs::write(&config, &text).unwrap();
-        let output = run(&["guard", "--check", "--config", config.to_str().unwrap()], &[]);
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert_eq!(output.status.code(), Some(code), "{said}");
+        let said = checked(&config, &text, code);
         for part in parts {
             assert!(said.contains(&part), "{part} in {said}");
         }

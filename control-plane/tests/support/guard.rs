@@ -1,7 +1,7 @@
 //! A guard, as an operator starts it, in front of a control plane.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::process::{ControlPlane, command};
+use super::process::{ControlPlane, command, run};
 use super::redis_server::free_port;
 
 /// A running guard, killed when it is dropped.
@@ -165,6 +165,16 @@ impl Drop for Guard {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// What `guard --check` says about this configuration, which it must end with this code for.
+pub(crate) fn checked(config: &Path, text: &str, code: i32) -> String {
+    fs::write(config, text).unwrap();
+    let output = run(&["guard", "--check", "--config", config.to_str().unwrap()], &[]);
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    said
 }
 
 /// The status and the code of an answer.
