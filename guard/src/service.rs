@@ -203,7 +203,7 @@ impl Running {
         for warning in config.warnings.iter().chain(&self.config.needing_restart(&config)) {
             tracing::warn!("{warning}");
         }
-        // There is none only if the process was asked to stop before it had started.
+        // It is absent only if the process was asked to stop before it had started.
         let Some(held) = self.followed.load_full() else { return };
         let followed = match held.renewed(&self.config.feeds, &config.feeds).await {
             Ok(followed) => followed,

@@ -112,7 +112,7 @@ impl Options {
     }
 
     /// The label `feed` of all metrics of this verifier, 1 to 512 bytes: for programs with several verifiers, whose
-    /// series cannot be told apart without one.
+    /// series could not be distinguished without one.
     #[must_use]
     pub fn metrics_label(mut self, feed: &str) -> Self {
         self.metrics_label = Some(feed.to_owned());

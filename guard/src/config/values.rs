@@ -7,7 +7,7 @@ use offswitch_server::log::{self, LogFormat};
 use offswitch_server::settings::{Problem, Values, is_issuer, resolve};
 use serde::de::DeserializeOwned;
 
-use super::feeds::{self, Feed, Issuers, Level, Setting};
+use super::feeds::{self, Context, Feed, Issuers, Level};
 use super::keys::{FEED_API_KEY, RELAY_API_KEY};
 use super::tables::{HeaderTable, RouteTable};
 use super::{Checks, Config, Place, Relay, TABLE, WatchSettings};
@@ -165,12 +165,12 @@ impl Configured {
     /// The feed of the top level, and those of the tables; none without the first.
     fn feeds(&mut self, is_checking: bool, is_relay: bool) -> Option<Vec<Feed>> {
         let values = &mut self.values;
-        let first = Setting {
+        let first = Context {
             remembered_tokens: values.count("remembered_tokens", 0..=1_000_000),
             dpop_max_age_seconds: values.number("dpop_max_age_seconds", 1..=300),
             level: Level::Top { is_checking, is_relay },
         };
-        let of_table = Setting { level: Level::Table, ..first };
+        let of_table = Context { level: Level::Table, ..first };
         let first = feeds::read(values, std::mem::take(&mut self.issuers), first);
         let Some(given) = self.feeds.take() else { return Some(vec![first?]) };
         if !is_checking && is_relay {

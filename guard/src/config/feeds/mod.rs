@@ -30,7 +30,7 @@ pub struct Feed {
 struct Trust {
     settings: Settings,
     issuers: Option<toml::Value>,
-    setting: Setting,
+    context: Context,
 }
 
 /// The settings of one feed. It is never printed: it has the API key.
@@ -53,9 +53,9 @@ pub(super) struct Issuers {
     given: Option<toml::Value>,
 }
 
-/// What holds for a feed apart from its own settings.
+/// What of the whole configuration counts for a feed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Setting {
+pub(super) struct Context {
     pub(super) remembered_tokens: usize,
     pub(super) dpop_max_age_seconds: u64,
     pub(super) level: Level,
@@ -105,7 +105,7 @@ impl Issuers {
 pub(super) fn further(
     values: &mut Values,
     given: toml::Value,
-    setting: Setting,
+    context: Context,
 ) -> Vec<(usize, Feed)> {
     let toml::Value::Array(tables) = given else {
         values.problem(FEEDS, "must be tables: [[feeds]]");
@@ -122,7 +122,7 @@ pub(super) fn further(
             values.problem(FEEDS, &format!("{index}: must be a table: [[feeds]]"));
             continue;
         };
-        let (of_table, feed) = further_one(table, setting);
+        let (of_table, feed) = further_one(table, context);
         for problem in of_table.problems {
             values.problem(FEEDS, &format!("{index}: {problem}"));
         }
@@ -133,7 +133,7 @@ pub(super) fn further(
     feeds
 }
 
-fn further_one(table: toml::Table, setting: Setting) -> (Values, Option<Feed>) {
+fn further_one(table: toml::Table, context: Context) -> (Values, Option<Feed>) {
     let mut values = Values::new(Table {
         keys: &KEYS_OF_TABLE,
         prefix: "",
@@ -156,7 +156,7 @@ fn further_one(table: toml::Table, setting: Setting) -> (Values, Option<Feed>) {
             _ => set(&mut values, name, value),
         }
     }
-    let feed = read(&mut values, issuers, setting);
+    let feed = read(&mut values, issuers, context);
     (values, feed)
 }
 
@@ -172,8 +172,8 @@ pub(super) fn set(values: &mut Values, name: String, value: toml::Value) {
 }
 
 /// One feed; none if it has no address or no key.
-pub(super) fn read(values: &mut Values, issuers: Issuers, setting: Setting) -> Option<Feed> {
-    let settings = Settings::read(values, setting.level.prefix());
+pub(super) fn read(values: &mut Values, issuers: Issuers, context: Context) -> Option<Feed> {
+    let settings = Settings::read(values, context.level.prefix());
     if settings.urls.is_empty() || settings.public_keys.is_empty() {
         return None;
     }
@@ -183,21 +183,21 @@ pub(super) fn read(values: &mut Values, issuers: Issuers, setting: Setting) -> O
         true => names.first().cloned().unwrap_or_default(),
         false => settings.id.clone(),
     };
-    let mut options = Options::new(settings.feed(setting.level))
-        .remembered_tokens(setting.remembered_tokens)
-        .dpop_max_age_seconds(setting.dpop_max_age_seconds);
-    if setting.level == Level::Table && !id.is_empty() {
+    let mut options = Options::new(settings.feed(context.level))
+        .remembered_tokens(context.remembered_tokens)
+        .dpop_max_age_seconds(context.dpop_max_age_seconds);
+    if context.level == Level::Table && !id.is_empty() {
         options = options.metrics_label(&id);
     }
     options = all.into_iter().fold(options, Options::issuer);
-    if setting.level.only_relays() && names.is_empty() {
+    if context.level.only_relays() && names.is_empty() {
         options = options.issuer(settings.issuer_of_relay());
     }
     for problem in options.problems() {
         values.problem("verifier", &problem);
     }
     let max_staleness_seconds = settings.max_staleness_seconds;
-    let trust = Trust { settings, issuers: given, setting };
+    let trust = Trust { settings, issuers: given, context };
     Some(Feed { id, options, max_staleness_seconds, trust, issuers: names })
 }
 
